@@ -1,0 +1,18 @@
+"""What the logger's formats can refuse."""
+
+from pathlib import Path
+
+from sampler.errors import WeightwardenError
+
+
+class TrafficError(WeightwardenError, ValueError):
+    """A traffic file is not what it must be; the message names file, line and field.
+
+    Attributes:
+        path: the file; line: 1-based, or None for the file as a whole; field: dotted name within the record, or None.
+    """
+
+    def __init__(self, what: str, *, path: Path | str, line: int | None = None, field: str | None = None) -> None:
+        self.path, self.line, self.field = Path(path), line, field
+        place = str(path) if line is None else f"{path}:{line}"
+        super().__init__(f"{place}: {field}: {what}" if field else f"{place}: {what}")

@@ -1,0 +1,124 @@
+"""The record of one choice of one answered request (design section 4)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sampler.errors import UnknownScheme, UnreplayableRequest
+from sampler.params import SamplingParams, TokenId, refusal
+from sampler.schemes import Scheme, scheme
+
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Engine(_Strict):
+    """The inference engine that produced an answer; `sampler` is one of the schemes of design section 5."""
+
+    name: Name
+    version: Name
+    sampler: Name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_speculation(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "speculative_decoding" in value:
+            if value["speculative_decoding"]:
+                raise refusal(
+                    "unreplayable",
+                    "speculative_decoding",
+                    "cannot be replayed: it consumes noise at boundaries that the record does not show",
+                )
+            value = {key: item for key, item in value.items() if key != "speculative_decoding"}
+        return value
+
+    @model_validator(mode="after")
+    def _known_scheme(self) -> "Engine":
+        try:
+            scheme(self.sampler)
+        except UnknownScheme as error:
+            raise refusal("unknown_scheme", "sampler", str(error)) from None
+        return self
+
+    @property
+    def scheme(self) -> Scheme:
+        return scheme(self.sampler)
+
+
+class Record(_Strict):
+    """Input, output and seed of one choice; a record that parses can be replayed.
+
+    `seed` is the request's; the choice itself was drawn with `choice_seed`. Token ids are bounded by the model's
+    vocabulary only when a model is at hand (`check_vocabulary`).
+    """
+
+    engine: Engine
+    model: Name
+    prompt_token_ids: Annotated[list[TokenId], Field(min_length=1)]
+    output_token_ids: Annotated[list[TokenId], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=INT64_MIN, le=INT64_MAX)] | None
+    choice_index: Annotated[int, Field(ge=0, lt=2**16)]
+    sampling: SamplingParams
+    finish_reason: Literal["stop", "length", "abort", "repetition"]
+    stop_reason: TokenId | str | None
+
+    @model_validator(mode="after")
+    def _replayable(self) -> "Record":
+        if self.sampling.n is not None and self.choice_index >= self.sampling.n:
+            raise refusal(
+                "choice_index", "choice_index", f"{self.choice_index} is not below sampling.n = {self.sampling.n}"
+            )
+        if self.engine.sampler == "greedy" and not self.sampling.is_greedy:
+            raise refusal("greedy", "sampling.temperature", "scheme greedy means temperature 0")
+        if not self.engine.scheme.penalties and self.sampling.has_penalties:
+            raise refusal(
+                "unreplayable", "sampling", f"penalties of scheme {self.engine.sampler} cannot be replayed"
+            )
+        if not self.sampling.is_greedy:
+            if self.seed is None:
+                raise refusal("unreplayable", "seed", "an unseeded request cannot be replayed")
+            try:
+                self.choice_seed()
+            except UnreplayableRequest as error:
+                raise refusal("seed_range", "seed", str(error)) from None
+        limit = self.sampling.max_tokens
+        if limit is not None and len(self.output_token_ids) > limit:
+            raise refusal(
+                "max_tokens",
+                "output_token_ids",
+                f"{len(self.output_token_ids)} tokens, more than sampling.max_tokens = {limit}",
+            )
+        return self
+
+    def choice_seed(self) -> int:
+        """Seed that this choice was drawn with.
+
+        Raises:
+            UnreplayableRequest: there is none, or it is outside the engine's range.
+        """
+        if self.seed is None:
+            raise UnreplayableRequest("an unseeded request cannot be replayed")
+        return self.engine.scheme.choice_seed(self.seed, self.choice_index)
+
+    @property
+    def scheme_name(self) -> str:
+        """Scheme that drew the tokens: at temperature 0 every engine is greedy."""
+        return "greedy" if self.sampling.is_greedy else self.engine.sampler
+
+    def out_of_vocabulary(self, vocabulary: int) -> tuple[str, int] | None:
+        """The first (field, token id) outside a vocabulary of that size, or None."""
+        fields: list[tuple[str, list[int]]] = [
+            ("prompt_token_ids", self.prompt_token_ids),
+            ("output_token_ids", self.output_token_ids),
+            ("sampling.stop_token_ids", self.sampling.stop_token_ids),
+            ("sampling.logit_bias", list(self.sampling.logit_bias)),
+            ("sampling.allowed_token_ids", self.sampling.allowed_token_ids or []),
+        ]
+        for field, ids in fields:
+            if ids and max(ids) >= vocabulary:
+                return field, next(i for i in ids if i >= vocabulary)
+        return None

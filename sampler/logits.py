@@ -1,0 +1,113 @@
+"""What happens to logits before the temperature: bias, masks and penalties, for the touched tokens only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampler.params import SamplingParams
+from sampler.types import IntArray
+
+MAX_BIAS = 100.0
+"""vLLM clamps every logit bias to [-100, 100] (sampling-spec 6.1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitAdjustment:
+    """The adjustments of one choice: the same numbers as vLLM's processors, applied to the token ids that they touch.
+
+    Order (sampling-spec 6.1): bad words, min tokens and allowed tokens as -inf masks, bias, then repetition,
+    frequency and presence penalties, in float32. Everything else keeps its raw logit.
+
+    Attributes:
+        prompt_ids, output_ids: the whole prompt and the whole claimed output; a position sees the output before it.
+        stop_ids: ids that `min_tokens` masks: requested stop ids and the model's end-of-sequence ids.
+        bad_word_ids: each bad word as token ids (what the engine's tokenizer makes of it).
+    """
+
+    params: SamplingParams
+    prompt_ids: Sequence[int]
+    output_ids: Sequence[int]
+    stop_ids: Sequence[int] = ()
+    bad_word_ids: Sequence[Sequence[int]] = ()
+    touched_ids: IntArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        touched: set[int] = set(self.params.logit_bias)
+        touched.update(word[-1] for word in self.bad_word_ids)
+        if self.params.min_tokens:
+            touched.update(self.stop_ids)
+        if self.params.has_penalties:
+            touched.update(self.output_ids)
+            if self.params.repetition_penalty != 1.0:
+                touched.update(self.prompt_ids)
+        object.__setattr__(self, "touched_ids", np.array(sorted(touched), dtype=np.int64))
+
+    @property
+    def allowed_ids(self) -> IntArray | None:
+        """The only ids that may be drawn, or None when all may."""
+        allowed = self.params.allowed_token_ids
+        return None if allowed is None else np.array(sorted(set(allowed)), dtype=np.int64)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether every logit stays as it is."""
+        return not len(self.touched_ids) and self.params.allowed_token_ids is None
+
+    def adjusted(self, start: int, raw_nu: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Adjusted logits [n, u] of the touched ids at output positions start, start + 1, ...
+
+        Args:
+            start: first output position.
+            raw_nu: raw logits of `touched_ids` at those positions, float32 [n, u].
+        """
+        params, ids = self.params, self.touched_ids
+        logits = raw_nu.astype(np.float32, copy=True)
+        if params.logit_bias:
+            bias = np.array([params.logit_bias.get(int(i), 0.0) for i in ids], dtype=np.float32)
+            logits += np.clip(bias, -MAX_BIAS, MAX_BIAS)
+        if params.has_penalties:
+            logits = self._penalised(start, logits)
+        logits[self._masked(start, len(logits))] = -np.inf
+        return logits
+
+    def _penalised(self, start: int, logits_nu: NDArray[np.float32]) -> NDArray[np.float32]:
+        params, ids = self.params, self.touched_ids
+        counts = self._counts_before(start, len(logits_nu))
+        seen = counts > 0
+        if params.repetition_penalty != 1.0:
+            penalty = np.float32(params.repetition_penalty)
+            repeated = seen | np.isin(ids, np.asarray(self.prompt_ids))[None, :]
+            penalised = np.where(logits_nu > 0, logits_nu / penalty, logits_nu * penalty)
+            logits_nu = np.where(repeated, penalised, logits_nu)
+        logits_nu = logits_nu - np.float32(params.frequency_penalty) * counts.astype(np.float32)
+        return logits_nu - np.float32(params.presence_penalty) * seen.astype(np.float32)
+
+    def _counts_before(self, start: int, rows: int) -> NDArray[np.int32]:
+        """Occurrences [n, u] of each touched id in the output before each position."""
+        output = np.asarray(self.output_ids[: start + rows], dtype=np.int64)
+        columns = np.searchsorted(self.touched_ids, output)
+        added = np.zeros((rows, len(self.touched_ids)), np.int32)
+        np.add.at(added[0], columns[:start], 1)
+        np.add.at(added, (np.arange(1, rows), columns[start : start + rows - 1]), 1)
+        counts: NDArray[np.int32] = np.cumsum(added, axis=0, dtype=np.int32)
+        return counts
+
+    def _masked(self, start: int, rows: int) -> NDArray[np.bool_]:
+        """Which of the touched ids [n, u] are masked to -inf."""
+        masked = np.zeros((rows, len(self.touched_ids)), dtype=np.bool_)
+        if start < self.params.min_tokens:
+            stops = np.isin(self.touched_ids, np.asarray(list(self.stop_ids), dtype=np.int64))
+            masked[: self.params.min_tokens - start] |= stops[None, :]
+        output = np.asarray(self.output_ids, dtype=np.int64)
+        for word in self.bad_word_ids:
+            column = int(np.searchsorted(self.touched_ids, word[-1]))
+            prefix = np.asarray(word[:-1], dtype=np.int64)
+            positions = np.arange(max(start, len(prefix)), start + rows)
+            if not len(positions):
+                continue
+            before = positions[:, None] - len(prefix) + np.arange(len(prefix))[None, :]
+            matched = (output[before] == prefix[None, :]).all(axis=1)
+            masked[positions[matched] - start, column] = True
+        return masked

@@ -1,0 +1,58 @@
+"""What every Gumbel noise promises, and the block loop that counter-based ones share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from sampler.types import FloatArray, IntArray, KeyArray
+
+BLOCK_ELEMENTS = 1 << 18
+"""Elements hashed at a time: a few whole vocabularies, small enough to stay in a core's cache."""
+
+
+class GumbelNoise(ABC):
+    """Gumbel noise g of one scheme: the engine draws argmax over the support of logit / temperature + g.
+
+    All methods are pure functions of their arguments; g is in nats (the unit of logit / temperature). A larger g makes
+    its token more likely to win.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, vocabulary: int) -> None:
+        self.vocabulary = vocabulary
+
+    @abstractmethod
+    def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
+        """Keys [output_length] of a choice's output positions 0, 1, ...; any subset of them may be used alone.
+
+        Args:
+            seed: the choice's own seed (seed + choice index for vLLM), within the scheme's range.
+            prompt_length: prompt tokens that the engine really used.
+            output_length: output tokens.
+        """
+
+    @abstractmethod
+    def at(self, keys_n: KeyArray, ids_nk: IntArray) -> FloatArray:
+        """Noise g [n, k] of candidate token ids [n, k] at the positions with these keys."""
+
+    @abstractmethod
+    def above(self, keys_n: KeyArray, floor_n: FloatArray) -> tuple[IntArray, IntArray]:
+        """All (row, token id) of the vocabulary whose noise may reach floor_n[row]; two int64 arrays [m], row-major.
+
+        A superset that misses none: every token whose g >= floor is in it, and a few just below the floor may be.
+        """
+
+    def _blocks(self, rows: int) -> Iterator[slice]:
+        step = max(1, BLOCK_ELEMENTS // self.vocabulary)
+        for start in range(0, rows, step):
+            yield slice(start, min(start + step, rows))
+
+
+def concatenate_hits(hits: list[tuple[IntArray, IntArray]]) -> tuple[IntArray, IntArray]:
+    """Join the (rows, ids) pairs of successive blocks."""
+    if not hits:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.concatenate([rows for rows, _ in hits]), np.concatenate([ids for _, ids in hits])

@@ -1,0 +1,61 @@
+"""vLLM on a CPU: SplitMix64 of (step seed, token id), the step seed drawn from the request's generator."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampler.mersenne import MersenneStream
+from sampler.noise.base import GumbelNoise, concatenate_hits
+from sampler.types import FloatArray, IntArray, KeyArray
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's finaliser, in place on an array of its own; multiplication wraps modulo 2^64."""
+    z ^= z >> np.uint64(30)
+    z *= _MIX_1
+    z ^= z >> np.uint64(27)
+    z *= _MIX_2
+    z ^= z >> np.uint64(31)
+    return z
+
+
+class VllmCpuNoise(GumbelNoise):
+    """Scheme `vllm-cpu` (vLLM 0.32 `fused_gumbel_argmax`, sampling-spec 3), all in float64.
+
+    Key: the SplitMix64 key of the step seed, uint64. Tolerance against the engine's kernel: 1e-12 nats.
+    """
+
+    name = "vllm-cpu"
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__(vocabulary)
+        self._counters = np.arange(1, vocabulary + 1, dtype=np.uint64) * _GAMMA
+
+    def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
+        del prompt_length  # one draw a step, wherever the step stands
+        return self.keys_of_steps(MersenneStream(seed).take(2 * output_length)[1::2] & np.uint32(0x7FFFFFFF))
+
+    def keys_of_steps(self, step_seeds_n: NDArray[np.unsignedinteger]) -> KeyArray:
+        """Keys of step seeds in [0, 2^31), as `torch.randint(0, 2**31)` draws them."""
+        return _mix(step_seeds_n.astype(np.uint64))
+
+    def at(self, keys_n: KeyArray, ids_nk: IntArray) -> FloatArray:
+        bits = _mix(keys_n[:, None] + (ids_nk.astype(np.uint64) + np.uint64(1)) * _GAMMA) >> np.uint64(11)
+        uniform = (bits.astype(np.float64) + 0.5) * 2.0**-53
+        with np.errstate(divide="ignore"):  # all 53 bits set rounds to u = 1: g = +inf, as in the kernel
+            g: FloatArray = -np.log(-np.log(uniform))
+        return g
+
+    def above(self, keys_n: KeyArray, floor_n: FloatArray) -> tuple[IntArray, IntArray]:
+        # g >= floor  <=>  u >= exp(-exp(-floor)); expm1 keeps the distance from 1, and the margin covers its rounding.
+        share = np.clip(-np.expm1(-np.exp(-np.clip(floor_n, -700.0, 700.0))), 0.0, 1.0) * (1 + 1e-9)
+        threshold_n = np.maximum(2.0**53 - np.ceil(share * 2.0**53) - 4, 0).astype(np.uint64) << np.uint64(11)
+        hits = []
+        for block in self._blocks(len(keys_n)):
+            hashed = _mix(keys_n[block, None] + self._counters)
+            rows, ids = np.nonzero(hashed >= threshold_n[block, None])
+            hits.append((rows + block.start, ids))
+        return concatenate_hits(hits)

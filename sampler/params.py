@@ -1,0 +1,109 @@
+"""The sampling parameters of one request, strict and immutable."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+
+UNREPLAYABLE_FIELDS: Mapping[str, str] = {
+    "structured_outputs": "structured output adds a grammar mask that the record does not hold",
+    "response_format": "structured output adds a grammar mask that the record does not hold",
+    "guided_json": "structured output adds a grammar mask that the record does not hold",
+    "guided_regex": "structured output adds a grammar mask that the record does not hold",
+    "guided_choice": "structured output adds a grammar mask that the record does not hold",
+    "guided_grammar": "structured output adds a grammar mask that the record does not hold",
+    "tool_choice": "a forced tool call adds a grammar mask that the record does not hold",
+    "speculative_decoding": "speculative decoding consumes noise at boundaries that the record does not show",
+    "use_beam_search": "beam search is not drawn from a seed",
+    "thinking_token_budget": "a thinking budget forces tokens",
+    "watermarking": "a watermarked token is drawn with the watermark's key, not with the seed",
+    "logits_processors": "a custom logits processor is unknown to the verifier",
+    "vllm_xargs": "custom arguments may reach plugins unknown to the verifier",
+}
+"""Request fields that, when set, make a request unreplayable, and why (sampling-spec 1, 4.9, 6.1, 7.2)."""
+
+MIN_TEMPERATURE = 0.01
+"""vLLM raises any temperature in (0, 0.01) to this (sampling-spec 0)."""
+
+
+def refusal(kind: str, at: str, what: str) -> PydanticCustomError:
+    """A complaint about the field `at` below the validated object."""
+    return PydanticCustomError(kind, "{what}", {"at": at, "what": what})  # type: ignore[arg-type]
+
+
+def _int_keys(value: Any) -> Any:
+    """JSON object keys are strings; a logit bias is keyed by token id."""
+    if not isinstance(value, Mapping):
+        return value
+    keys = {}
+    for key, bias in value.items():
+        if isinstance(key, str) and not (key.isascii() and key.isdigit() and str(int(key)) == key):
+            raise refusal("logit_bias_key", "", f"key {key!r} is not a token id")
+        keys[int(key)] = bias
+    return keys
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+NonEmptyString = Annotated[str, Field(min_length=1)]
+
+
+class SamplingParams(BaseModel):
+    """How one request asked to be sampled; names and domains are vLLM's.
+
+    A field that is absent or null has the engine's neutral value, never the server's default: a logger records the
+    effective parameters (sampling-spec 7.3). Unknown fields are refused, and so are fields that make a request
+    unreplayable.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    temperature: Annotated[float, Field(ge=0, le=100)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=-1, lt=2**31)] = 0
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
+    repetition_penalty: Annotated[float, Field(gt=0, le=100)] = 1.0
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    min_tokens: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    n: Annotated[int, Field(ge=1, lt=2**16)] | None = None
+    stop: Annotated[list[NonEmptyString], BeforeValidator(_as_list)] = []
+    stop_token_ids: list[TokenId] = []
+    ignore_eos: bool = False
+    logit_bias: Annotated[dict[TokenId, float], BeforeValidator(_int_keys)] = {}
+    allowed_token_ids: Annotated[list[TokenId], Field(min_length=1)] | None = None
+    bad_words: list[NonEmptyString] = []
+    # Text only: no effect on which token is drawn.
+    include_stop_str_in_output: bool = False
+    skip_special_tokens: bool = True
+    spaces_between_special_tokens: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        for field, why in UNREPLAYABLE_FIELDS.items():
+            if value.get(field):
+                raise refusal("unreplayable", field, f"cannot be replayed: {why}")
+        return {key: item for key, item in value.items() if item is not None and key not in UNREPLAYABLE_FIELDS}
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the token is the plain argmax, so that no seed is used."""
+        return self.temperature == 0.0
+
+    @property
+    def effective_temperature(self) -> float:
+        """Temperature that the engine divides by; meaningless when greedy."""
+        return max(self.temperature, MIN_TEMPERATURE)
+
+    @property
+    def has_penalties(self) -> bool:
+        return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1.0, 0.0, 0.0)

@@ -1,0 +1,1 @@
+"""Replay, score, verdict and calibration. Imports sampler and logger; torch only where a model is run."""

@@ -1,0 +1,439 @@
+"""The few candidates of each output position that could matter, taken from whole rows of logits.
+
+A *candidate table* is what is left of a replay: small enough to keep for every position, and complete for every
+threshold within its window, so that calibration can try thresholds without replaying again.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sampler.noise import GumbelNoise
+from sampler.support import Filters, Support, counts_above, logit_distance, support_of_head
+from sampler.types import BoolArray, FloatArray, IntArray, KeyArray
+from verifier.rows import LogitRows
+
+HEAD_SIZE = 64
+"""Largest logits looked at first; grown where top-k needs more."""
+HEAD_RESERVE = 24
+"""Candidates looked at beyond the top-k cut, for those within the slack of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """How far from the winner and from the cuts a candidate is kept.
+
+    Attributes:
+        margin: logits below the best sure candidate.
+        logit_slacks: slacks at the top-k and min-p cuts and for rank swaps at the top-p cut, logits, ascending.
+        mass_slack: slack at the top-p cut, probability mass at temperature 1 (scaled by 1 / temperature).
+    """
+
+    margin: float
+    logit_slacks: tuple[float, ...]
+    mass_slack: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """What n output positions were drawn with, besides the logits; all of one scheme.
+
+    Attributes:
+        claimed_n: token ids that the log says were emitted.
+        temperature_n: temperature of the draw; 1 where greedy.
+        filters: the filters, at the temperature at which the engine applies them.
+        noise, keys_n: the Gumbel noise and its keys, or None (greedy, inverse-cdf).
+        uniforms_n: the uniform numbers (inverse-cdf), or None.
+        raw_rank_n: rank of the claimed token in the raw logits where penalties have changed them since, else 0.
+    """
+
+    claimed_n: IntArray
+    temperature_n: FloatArray
+    filters: Filters
+    noise: GumbelNoise | None
+    keys_n: KeyArray | None
+    uniforms_n: FloatArray | None
+    raw_rank_n: IntArray
+
+    def perturbation(self, ids_nk: IntArray, rows: IntArray | None = None) -> FloatArray:
+        """temperature * g of candidates [n, k], in logits; zero when greedy."""
+        if self.noise is None or self.keys_n is None:
+            return np.zeros(ids_nk.shape)
+        keys, temperature = self.keys_n, self.temperature_n
+        if rows is not None:
+            keys, temperature = keys[rows], temperature[rows]
+        return temperature[:, None] * self.noise.at(keys, ids_nk)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateTable:
+    """Candidates of n positions; column 0 is the claimed token, unused columns have id -1 and score -inf.
+
+    Attributes:
+        ids_nk: token ids. scores_nk: perturbed logits l + T g, logits; the engine emits the largest inside the support.
+        logit_distance_nk: distance from the top-k and min-p cuts (`sampler.support.Support`), logits.
+        mass_above_min_nke, mass_above_max_nke: bounds of the mass above a candidate at each logit slack of the window.
+        top_p_n: the top-p cut; 1 where off. mass_scale_n: factor on the mass slack (1 / temperature of the filters).
+        exact_n: whether the claimed token is the argmax over the nominal support.
+        logit_rank_n: rank of the claimed token in the raw logits, 1 is the largest.
+        gumbel_rank_n: rank of the claimed token among the perturbed logits of the nominal support; exact within the
+            window, at least that far beyond it.
+        cdf_low_n, cdf_high_n: distance of the claimed token's interval ends from the uniform number, in probability
+            (inverse-cdf only, else nan).
+    """
+
+    ids_nk: IntArray
+    scores_nk: FloatArray
+    logit_distance_nk: FloatArray
+    mass_above_min_nke: FloatArray
+    mass_above_max_nke: FloatArray
+    top_p_n: FloatArray
+    mass_scale_n: FloatArray
+    exact_n: BoolArray
+    logit_rank_n: IntArray
+    gumbel_rank_n: IntArray
+    cdf_low_n: FloatArray
+    cdf_high_n: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.ids_nk)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entries:
+    """Candidates as a flat list [m], before they are laid out in columns."""
+
+    row: IntArray
+    token: IntArray
+    score: FloatArray
+    distance: FloatArray
+    mass_min_e: FloatArray
+    mass_max_e: FloatArray
+
+    @staticmethod
+    def joined(parts: "list[Entries]") -> "Entries":
+        return Entries(
+            row=np.concatenate([p.row for p in parts]),
+            token=np.concatenate([p.token for p in parts]),
+            score=np.concatenate([p.score for p in parts]),
+            distance=np.concatenate([p.distance for p in parts]),
+            mass_min_e=np.concatenate([p.mass_min_e for p in parts]),
+            mass_max_e=np.concatenate([p.mass_max_e for p in parts]),
+        )
+
+    def chosen(self, which: BoolArray) -> "Entries":
+        return Entries(
+            row=self.row[which],
+            token=self.token[which],
+            score=self.score[which],
+            distance=self.distance[which],
+            mass_min_e=self.mass_min_e[which],
+            mass_max_e=self.mass_max_e[which],
+        )
+
+
+def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> CandidateTable:
+    """Candidates of positions whose token is the argmax of perturbed logits (or of plain ones: greedy).
+
+    1. Take the head: the largest logits of each row, past every top-k cut and its slack.
+    2. Place the head against the cuts, with the probability of the whole support where top-p needs it.
+    3. Perturb it; the best surely supported candidate sets the floor that others must reach.
+    4. Where the support reaches beyond the head, hash the whole vocabulary for noise large enough to lift any token
+       of the tail to that floor (exact: none is missed).
+    5. Place the claimed token, wherever it stands, and lay the table out.
+    """
+    n, filters = len(rows), draws.filters
+    slack = window.logit_slacks[-1]
+    mass_slack_n = window.mass_slack / filters.temperature_n
+
+    # 1
+    head, head_ids = _head(rows, draws, window)
+    last_n = head[:, -1]
+
+    # 2
+    top_p_on = filters.top_p_n < 1
+    whole_head = head.shape[1] >= rows.vocabulary
+    beyond = np.zeros(n, np.bool_) if whole_head else logit_distance(last_n[:, None], head, filters)[:, 0] > -slack
+    if draws.noise is None:
+        beyond[:] = False
+    log_mass_n = None
+    needs_mass = np.flatnonzero(beyond & top_p_on)
+    if len(needs_mass):
+        log_mass_n = np.full(n, np.nan)
+        floor = head[needs_mass, 0] + filters.min_p_offset()[needs_mass]
+        log_mass_n[needs_mass] = rows.log_mass(needs_mass, filters.temperature_n[needs_mass], floor)
+    support = support_of_head(head, filters, log_mass_n, np.asarray(window.logit_slacks))
+    beyond &= ~top_p_on | (support.mass_above_min_nke[:, -1, -1] < filters.top_p_n + mass_slack_n)
+
+    # 3
+    scores = head + draws.perturbation(head_ids)
+    sure, possible = boundary(
+        support.logit_distance_nk,
+        support.mass_above_min_nke[:, :, -1],
+        support.mass_above_max_nke[:, :, -1],
+        filters.top_p_n,
+        slack,
+        mass_slack_n,
+    )
+    floor_n = np.where(sure, scores, -np.inf).max(axis=1) - window.margin
+    claimed = head_ids == draws.claimed_n[:, None]
+    keep = possible & (scores >= floor_n[:, None]) & ~claimed
+    row, column = np.nonzero(keep)
+    parts = [_head_entries(row, column, head_ids, scores, support)]
+    best_nominal = np.where(support.nominal_nk, scores, -np.inf)
+    best_n = best_nominal.max(axis=1)
+    winner_n = np.take_along_axis(head_ids, best_nominal.argmax(axis=1)[:, None], 1)[:, 0]
+
+    # 4
+    tail_nominal = None
+    open_rows = np.flatnonzero(beyond)
+    if len(open_rows):
+        tail = _tail_entries(rows, draws, window, open_rows, floor_n, head, head_ids, log_mass_n)
+        nominal = _is_nominal(rows, draws, tail, log_mass_n)
+        tail_nominal = tail.chosen(nominal)
+        for r, token, score in zip(tail_nominal.row, tail_nominal.token, tail_nominal.score, strict=True):
+            if score > best_n[r] or (score == best_n[r] and token < winner_n[r]):
+                best_n[r], winner_n[r] = score, token
+        parts.append(tail.chosen(tail.token != draws.claimed_n[tail.row]))
+
+    # 5
+    claimed_entries = _claimed_entries(rows, draws, window, head, head_ids, scores, support, beyond, log_mass_n)
+    claimed_score = claimed_entries.score
+    gumbel_rank = 1 + (best_nominal > claimed_score[:, None]).sum(axis=1)
+    if tail_nominal is not None:
+        np.add.at(gumbel_rank, tail_nominal.row, tail_nominal.score > claimed_score[tail_nominal.row])
+    return lay_out(
+        claimed_entries,
+        Entries.joined(parts),
+        filters=filters,
+        exact_n=winner_n == draws.claimed_n,
+        logit_rank_n=logit_rank(rows, draws, head),
+        gumbel_rank_n=gumbel_rank,
+    )
+
+
+def boundary(
+    distance_nk: FloatArray,
+    mass_min_nk: FloatArray,
+    mass_max_nk: FloatArray,
+    top_p_n: FloatArray,
+    logit_slack: float,
+    mass_slack_n: FloatArray,
+) -> tuple[BoolArray, BoolArray]:
+    """Which candidates are surely, and which possibly, inside every cut (design section 6); two bool [n, k]."""
+    no_top_p = (top_p_n >= 1)[:, None]
+    sure = (distance_nk >= logit_slack) & (no_top_p | (mass_max_nk < (top_p_n - mass_slack_n)[:, None]))
+    possible = (distance_nk > -logit_slack) & (no_top_p | (mass_min_nk < (top_p_n + mass_slack_n)[:, None]))
+    return sure, possible
+
+
+def lay_out(
+    claimed: Entries,
+    others: Entries,
+    *,
+    filters: Filters,
+    exact_n: BoolArray,
+    logit_rank_n: IntArray,
+    gumbel_rank_n: IntArray,
+    cdf_low_n: FloatArray | None = None,
+    cdf_high_n: FloatArray | None = None,
+) -> CandidateTable:
+    """The table of the claimed tokens (one a row, in order) and the other candidates (any order)."""
+    n, levels = len(claimed.row), claimed.mass_min_e.shape[1]
+    order = np.argsort(others.row, kind="stable")
+    row = others.row[order]
+    counts = np.bincount(row, minlength=n)
+    column = 1 + np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    width = 1 + int(counts.max(initial=0))
+    ids = np.full((n, width), -1, np.int64)
+    scores = np.full((n, width), -np.inf)
+    distance = np.full((n, width), -np.inf)
+    mass_min = np.ones((n, width, levels))
+    mass_max = np.ones((n, width, levels))
+    for rows_, columns_, entries, pick in (
+        (claimed.row, np.zeros(n, np.int64), claimed, slice(None)),
+        (row, column, others, order),
+    ):
+        ids[rows_, columns_] = entries.token[pick]
+        scores[rows_, columns_] = entries.score[pick]
+        distance[rows_, columns_] = entries.distance[pick]
+        mass_min[rows_, columns_] = entries.mass_min_e[pick]
+        mass_max[rows_, columns_] = entries.mass_max_e[pick]
+    nothing = np.full(n, np.nan)
+    return CandidateTable(
+        ids_nk=ids,
+        scores_nk=scores,
+        logit_distance_nk=distance,
+        mass_above_min_nke=mass_min,
+        mass_above_max_nke=mass_max,
+        top_p_n=filters.top_p_n,
+        mass_scale_n=1.0 / filters.temperature_n,
+        exact_n=exact_n,
+        logit_rank_n=logit_rank_n,
+        gumbel_rank_n=gumbel_rank_n,
+        cdf_low_n=nothing if cdf_low_n is None else cdf_low_n,
+        cdf_high_n=nothing if cdf_high_n is None else cdf_high_n,
+    )
+
+
+def _head(rows: LogitRows, draws: Draws, window: Window) -> tuple[FloatArray, IntArray]:
+    """The head, grown until it reaches past every top-k cut (greedy: past the window) by more than the slack."""
+    filters, vocabulary = draws.filters, rows.vocabulary
+    everything = np.arange(len(rows))
+    cut = filters.top_k_n < vocabulary
+    size = max(HEAD_SIZE, int(filters.top_k_n[cut].max(initial=0)) + HEAD_RESERVE)
+    while True:
+        head, ids = rows.head(everything, size)
+        if size >= vocabulary:
+            return head, ids
+        if draws.noise is None:
+            unfinished = head[:, -1] >= head[:, 0] - window.margin
+        else:
+            distance = logit_distance(head[:, -1:], head, filters)[:, 0]
+            unfinished = cut & (distance > -window.logit_slacks[-1])
+        if not unfinished.any():
+            return head, ids
+        size *= 2
+
+
+def _head_entries(row: IntArray, column: IntArray, ids: IntArray, scores: FloatArray, support: Support) -> Entries:
+    return Entries(
+        row=row,
+        token=ids[row, column],
+        score=scores[row, column],
+        distance=support.logit_distance_nk[row, column],
+        mass_min_e=support.mass_above_min_nke[row, column],
+        mass_max_e=support.mass_above_max_nke[row, column],
+    )
+
+
+def _tail_entries(
+    rows: LogitRows,
+    draws: Draws,
+    window: Window,
+    open_rows: IntArray,
+    floor_n: FloatArray,
+    head: FloatArray,
+    head_ids: IntArray,
+    log_mass_n: FloatArray | None,
+) -> Entries:
+    """Tokens below the head whose noise lifts them to the floor of their row."""
+    assert draws.noise is not None and draws.keys_n is not None
+    temperature = draws.temperature_n[open_rows]
+    needed = (floor_n[open_rows] - head[open_rows, -1]) / temperature
+    hit, token = draws.noise.above(draws.keys_n[open_rows], needed)
+    row = open_rows[hit]
+    value = rows.at(row, token)
+    inside_head = (value >= head[row, -1]) & (head_ids[row] == token[:, None]).any(axis=1)
+    score = value + draws.temperature_n[row] * draws.noise.at(draws.keys_n[row], token[:, None])[:, 0]
+    keep = ~inside_head & (score >= floor_n[row]) & np.isfinite(value)
+    row, token, value, score = row[keep], token[keep], value[keep], score[keep]
+    return _placed(rows, draws, window, head, row, token, value, score, log_mass_n)
+
+
+def _placed(
+    rows: LogitRows,
+    draws: Draws,
+    window: Window,
+    head: FloatArray,
+    row: IntArray,
+    token: IntArray,
+    value: FloatArray,
+    score: FloatArray,
+    log_mass_n: FloatArray | None,
+) -> Entries:
+    """Entries of tokens outside the head, placed against the cuts through the whole row."""
+    filters = draws.filters
+    levels = len(window.logit_slacks)
+    mass_min, mass_max = np.zeros((len(row), levels)), np.zeros((len(row), levels))
+    narrow = np.flatnonzero(filters.top_p_n[row] < 1)
+    if len(narrow) and log_mass_n is not None:
+        at, limit = row[narrow], value[narrow]
+        own = np.exp(limit / filters.temperature_n[at] - log_mass_n[at])
+        for level, slack in enumerate(window.logit_slacks):
+            mass_min[narrow, level] = _mass_above(rows, filters, at, limit + slack, log_mass_n)
+            below = np.nextafter((limit - slack).astype(np.float32), np.float32(-np.inf)).astype(np.float64)
+            mass_max[narrow, level] = _mass_above(rows, filters, at, below, log_mass_n) - own
+    return Entries(
+        row=row,
+        token=token,
+        score=score,
+        distance=logit_distance(value[:, None], head[row], filters_of(filters, row))[:, 0],
+        mass_min_e=mass_min,
+        mass_max_e=mass_max,
+    )
+
+
+def _mass_above(rows: LogitRows, filters: Filters, at: IntArray, limit: FloatArray, log_mass_n: FloatArray) -> FloatArray:
+    above = rows.log_mass_above(at, filters.temperature_n[at], limit)
+    mass: FloatArray = np.exp(above - log_mass_n[at])
+    return mass
+
+
+def _is_nominal(rows: LogitRows, draws: Draws, tail: Entries, log_mass_n: FloatArray | None) -> BoolArray:
+    filters = draws.filters
+    nominal: BoolArray = tail.distance >= 0
+    narrow = np.flatnonzero(nominal & (filters.top_p_n[tail.row] < 1))
+    if len(narrow) and log_mass_n is not None:
+        at = tail.row[narrow]
+        mass = _mass_above(rows, filters, at, rows.at(at, tail.token[narrow]), log_mass_n)
+        nominal[narrow] = mass < filters.top_p_n[at]
+    return nominal
+
+
+def _claimed_entries(
+    rows: LogitRows,
+    draws: Draws,
+    window: Window,
+    head: FloatArray,
+    head_ids: IntArray,
+    scores: FloatArray,
+    support: Support,
+    beyond: BoolArray,
+    log_mass_n: FloatArray | None,
+) -> Entries:
+    """One entry a row for the claimed token: from the head, from the tail, or beyond the support."""
+    n, levels = len(rows), len(window.logit_slacks)
+    match = head_ids == draws.claimed_n[:, None]
+    column = match.argmax(axis=1)
+    everything = np.arange(n)
+    entries = _head_entries(everything, column, head_ids, scores, support)
+    outside = np.flatnonzero(~match.any(axis=1))
+    if not len(outside):
+        return entries
+    token = draws.claimed_n[outside]
+    value = rows.at(outside, token)
+    score = value + draws.perturbation(token[:, None], outside)[:, 0]
+    placed = _placed(rows, draws, window, head, outside, token, value, score, log_mass_n)
+    # Where the support ends within the head, everything below it has the whole nucleus above.
+    closed = ~beyond[outside] & (draws.filters.top_p_n[outside] < 1)
+    entries.token[outside], entries.score[outside], entries.distance[outside] = token, score, placed.distance
+    entries.mass_min_e[outside] = np.where(closed[:, None], np.ones(levels), placed.mass_min_e)
+    entries.mass_max_e[outside] = np.where(closed[:, None], np.ones(levels), placed.mass_max_e)
+    return entries
+
+
+def logit_rank(rows: LogitRows, draws: Draws, head: FloatArray | None = None) -> IntArray:
+    """Rank [n] of the claimed tokens in the raw logits; counted in the head where they stand there.
+
+    Args:
+        head: the largest logits of each row, descending, where they are at hand.
+    """
+    value = rows.at(np.arange(len(rows)), draws.claimed_n)
+    if head is None:
+        head, _ = rows.head(np.arange(len(rows)), HEAD_SIZE)
+    rank = 1 + counts_above(head, value[:, None])[:, 0]
+    deep = np.flatnonzero((value < head[:, -1]) & (draws.raw_rank_n == 0))
+    if len(deep):
+        rank[deep] = 1 + rows.count_above(deep, value[deep])
+    return np.where(draws.raw_rank_n > 0, draws.raw_rank_n, rank)
+
+
+def filters_of(filters: Filters, rows: IntArray) -> Filters:
+    """The filters of some of the positions."""
+    return Filters(
+        temperature_n=filters.temperature_n[rows],
+        top_k_n=filters.top_k_n[rows],
+        top_p_n=filters.top_p_n[rows],
+        min_p_n=filters.min_p_n[rows],
+    )

@@ -1,0 +1,19 @@
+"""What the verifier can refuse."""
+
+from sampler.errors import WeightwardenError
+
+
+class ModelError(WeightwardenError):
+    """A model folder cannot be used: missing, unsafe to read, or not what the verifier can replay on."""
+
+
+class PolicyError(WeightwardenError, ValueError):
+    """A policy file is malformed, or was made for another model, scheme or dtype."""
+
+
+class CalibrationError(WeightwardenError, ValueError):
+    """The traffic does not suffice, or does not fit, for a policy."""
+
+
+class MissingExtra(WeightwardenError, ImportError):
+    """An optional dependency is not installed; the message says what to install."""

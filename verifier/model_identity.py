@@ -1,0 +1,142 @@
+"""What a model folder is: its digest, vocabulary and stop tokens, read without running it."""
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from verifier.errors import ModelError
+
+_VOLATILE_CONFIG_KEYS = frozenset({"transformers_version", "_name_or_path", "_from_model_config", "torch_dtype", "dtype"})
+_BLOCK_BYTES = 1 << 24
+_MAX_HEADER_BYTES = 1 << 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """A model as policies and reports name it.
+
+    Attributes:
+        digest: "sha256:..." over every tensor (name, dtype, shape, bytes), the configuration without the keys that
+            depend on who saved it, and the tokenizer. Independent of how tensors are sharded into files.
+        eos_ids: token ids that end an answer, from the generation configuration and the model configuration.
+    """
+
+    path: Path
+    digest: str
+    vocabulary: int
+    context_length: int | None
+    eos_ids: tuple[int, ...]
+
+
+def identify_model(folder: Path, progress: Callable[[int, int], None] | None = None) -> ModelIdentity:
+    """Read a Hugging Face model folder's identity.
+
+    Args:
+        progress: called with (bytes hashed, bytes in all) as hashing goes on.
+
+    Raises:
+        ModelError: no such folder, no safetensors weights (pickled ones are refused), or a malformed file.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such model folder")
+    config = _json(folder / "config.json")
+    generation = _json(folder / "generation_config.json") if (folder / "generation_config.json").exists() else {}
+    shards = sorted(folder.glob("*.safetensors"))
+    if not shards:
+        pickled = sorted(path.name for path in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")))
+        why = f"; {pickled[0]} is pickled, which is refused: convert it" if pickled else ""
+        raise ModelError(f"{folder}: holds no *.safetensors weights{why}")
+    text = config.get("text_config", config)
+    vocabulary = text.get("vocab_size")
+    if not isinstance(vocabulary, int) or vocabulary < 2:
+        raise ModelError(f"{folder / 'config.json'}: vocab_size: {vocabulary!r} is not a vocabulary size")
+    digest = hashlib.sha256(b"weightwarden model digest v1\n")
+    for part in (config, generation):
+        kept = {key: value for key, value in part.items() if key not in _VOLATILE_CONFIG_KEYS}
+        digest.update(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    tokenizer = folder / "tokenizer.json"
+    if tokenizer.exists():
+        digest.update(hashlib.sha256(tokenizer.read_bytes()).digest())
+    for line in _tensor_digests(shards, progress):
+        digest.update(line)
+    context = text.get("max_position_embeddings")
+    return ModelIdentity(
+        path=folder,
+        digest=f"sha256:{digest.hexdigest()}",
+        vocabulary=vocabulary,
+        context_length=context if isinstance(context, int) else None,
+        eos_ids=tuple(sorted({*_ids(generation.get("eos_token_id")), *_ids(text.get("eos_token_id"))})),
+    )
+
+
+def _tensor_digests(shards: list[Path], progress: Callable[[int, int], None] | None) -> Iterator[bytes]:
+    """One line a tensor, in the order of names."""
+    total = sum(shard.stat().st_size for shard in shards)
+    done = 0
+    tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+    for shard in shards:
+        start, header = _safetensors_header(shard)
+        for name, entry in header.items():
+            if name in tensors:
+                raise ModelError(f"{shard}: tensor {name!r} is in {tensors[name][0].name} as well")
+            tensors[name] = (shard, start, entry)
+    for name in sorted(tensors):
+        shard, start, entry = tensors[name]
+        try:
+            first, last = entry["data_offsets"]
+            described = f"{name}\0{entry['dtype']}\0{list(entry['shape'])}\0"
+        except (KeyError, TypeError, ValueError):
+            raise ModelError(f"{shard}: tensor {name!r}: malformed header") from None
+        content = hashlib.sha256()
+        with shard.open("rb") as stream:
+            stream.seek(start + first)
+            left = last - first
+            while left:
+                block = stream.read(min(left, _BLOCK_BYTES))
+                if not block:
+                    raise ModelError(f"{shard}: tensor {name!r}: file is cut short")
+                content.update(block)
+                left -= len(block)
+                done += len(block)
+                if progress is not None:
+                    progress(done, total)
+        yield described.encode() + content.digest()
+
+
+def _safetensors_header(shard: Path) -> tuple[int, dict[str, Any]]:
+    """Where the tensor bytes of a shard start, and its tensors' descriptions."""
+    with shard.open("rb") as stream:
+        prefix = stream.read(8)
+        size = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+        if not 2 <= size <= _MAX_HEADER_BYTES:
+            raise ModelError(f"{shard}: not a safetensors file")
+        try:
+            header = json.loads(stream.read(size))
+        except ValueError:
+            raise ModelError(f"{shard}: not a safetensors file") from None
+    if not isinstance(header, dict):
+        raise ModelError(f"{shard}: not a safetensors file")
+    header.pop("__metadata__", None)
+    return 8 + size, header
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: not a JSON object")
+    return value
+
+
+def _ids(value: Any) -> list[int]:
+    if isinstance(value, int):
+        return [value]
+    return [item for item in value if isinstance(item, int)] if isinstance(value, list) else []

@@ -1,0 +1,106 @@
+"""Scores of the claimed tokens, with sure and possible candidates (design section 6)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_ndtr, ndtr
+
+from sampler.types import BoolArray, FloatArray, IntArray
+from verifier.candidates import CandidateTable, boundary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far an honest server's numbers may be from the replay's; all calibrated, larger accepts more.
+
+    Attributes:
+        margin: delta, logits below the best sure candidate at which a token still passes.
+        logit_slack: logits by which a token may cross the top-k and min-p cuts, and swap ranks at the top-p cut.
+        mass_slack: probability mass by which a token may cross the top-p cut, at temperature 1.
+    """
+
+    margin: float
+    logit_slack: float
+    mass_slack: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenScores:
+    """Scores of n positions, one array each.
+
+    Attributes:
+        margin_n: logits by which the claimed token's perturbed logit is below the best sure candidate's; 0 when it is
+            not below, inf when the token is outside the support by more than the slack. Larger is less plausible.
+        exact_n: whether the claimed token is the replay's own choice (no slack).
+        logit_rank_n: its rank in the raw logits, 1 is the most likely token.
+        gumbel_rank_n: its rank among the perturbed logits of the support.
+        admissible_n: size of the admissible set A(delta), at least 1.
+        rival_margin_nk: margins of the other possible candidates within the window, logits; nan where there is none.
+    """
+
+    margin_n: FloatArray
+    exact_n: BoolArray
+    logit_rank_n: IntArray
+    gumbel_rank_n: IntArray
+    admissible_n: IntArray
+    rival_margin_nk: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.margin_n)
+
+
+def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> TokenScores:
+    """Score the claimed tokens of a table.
+
+    Args:
+        slack_level: index, in the window that the table was made with, of the level equal to tolerance.logit_slack.
+    """
+    sure, possible = boundary(
+        table.logit_distance_nk,
+        table.mass_above_min_nke[:, :, slack_level],
+        table.mass_above_max_nke[:, :, slack_level],
+        table.top_p_n,
+        tolerance.logit_slack,
+        tolerance.mass_slack * table.mass_scale_n,
+    )
+    best = np.where(sure, table.scores_nk, -np.inf).max(axis=1)
+    with np.errstate(invalid="ignore"):  # no sure candidate: -inf minus -inf
+        margins = np.maximum(best[:, None] - table.scores_nk, 0.0)
+    margins = np.where(np.isneginf(best)[:, None], 0.0, margins)
+    margins = np.where(possible, margins, np.inf)
+    admissible = np.maximum((margins <= tolerance.margin).sum(axis=1), 1)
+    rivals = np.where(np.isfinite(margins[:, 1:]), margins[:, 1:], np.nan)
+    return TokenScores(
+        margin_n=margins[:, 0],
+        exact_n=table.exact_n,
+        logit_rank_n=table.logit_rank_n,
+        gumbel_rank_n=table.gumbel_rank_n,
+        admissible_n=admissible,
+        rival_margin_nk=rivals,
+    )
+
+
+def gumbel_likelihood_score(margin_n: FloatArray, noise_scale: float) -> FloatArray:
+    """GM-LS: ln Phi(-margin / (sigma sqrt 2)), nats, at most ln(1/2); larger is more plausible (arXiv 2511.02620).
+
+    The probability that two logits with Gaussian noise of standard deviation `noise_scale` (logits) swap places. It
+    orders tokens as the margin does.
+    """
+    values: FloatArray = log_ndtr(-margin_n / (noise_scale * np.sqrt(2.0)))
+    return values
+
+
+def inverse_transform_likelihood_score(low_n: FloatArray, high_n: FloatArray, noise_scale: float) -> FloatArray:
+    """IPT-LS: ln of the probability that u + noise falls into the token's interval, nats (arXiv 2511.02620).
+
+    Args:
+        low_n, high_n: ends of the claimed token's interval of the cumulative distribution, minus the uniform number u.
+        noise_scale: standard deviation of the Gaussian noise on u, probability.
+    """
+    # The tail on the side away from u, so that nothing cancels.
+    flip = low_n > 0
+    a = np.where(flip, -high_n, low_n) / noise_scale
+    b = np.where(flip, -low_n, high_n) / noise_scale
+    with np.errstate(divide="ignore"):
+        values: FloatArray = np.log(np.maximum(ndtr(b) - ndtr(a), 0.0))
+    return values

@@ -1,0 +1,196 @@
+"""Independent replay with Hugging Face transformers: teacher forcing, batched by length, in float32 by default."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import transformers
+
+from logger.record import Record
+from verifier.errors import ModelError
+from verifier.model_identity import ModelIdentity
+from verifier.replay import ReplayChunk
+from verifier.rows import LogitRows
+from verifier.types import Piece, Tokenizer
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DEFAULT_TOKEN_BUDGET = {"cpu": 2048, "cuda": 16384}
+CHUNK_BYTES = 64 * 2**20
+"""Size of a block of float32 logits: what bounds memory, whatever the vocabulary."""
+_PROBE_LENGTH = 8
+_PROBE_TOLERANCE = 1e-3
+
+
+class TransformersReplayer:
+    """The replay protocol over a `transformers` causal language model.
+
+    A batch holds sequences of similar length, at most `token_budget` tokens with padding; the transformer runs once
+    over it, and the output head only over output positions, `CHUNK_BYTES` of logits at a time, so that memory does not
+    grow with positions times vocabulary. Padding stands on the right, where causal attention never sees it.
+    """
+
+    implementation = "transformers"
+
+    def __init__(self, model: torch.nn.Module, tokenizer: Any, identity: ModelIdentity, token_budget: int) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._trunk, self._head = _trunk_and_head(model)
+        parameter = next(model.parameters())
+        self._device = parameter.device
+        self.dtype = str(parameter.dtype).removeprefix("torch.")
+        self.identity = identity
+        self.token_budget = token_budget
+        self._check_head()
+
+    @classmethod
+    def load(
+        cls, identity: ModelIdentity, *, dtype: str = "float32", device: str | None = None, token_budget: int | None = None
+    ) -> "TransformersReplayer":
+        """Load a model folder.
+
+        Args:
+            dtype: arithmetic of the replay; float32 makes the verifier's own rounding negligible.
+            device: as torch names it; CUDA when there is one, by default.
+            token_budget: tokens a forward pass, padding included.
+
+        Raises:
+            ModelError: the folder is not a causal language model that transformers can load without running its code,
+                or the dtype or device does not exist here.
+        """
+        if dtype not in DTYPES:
+            raise ModelError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+        name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        transformers.utils.logging.disable_progress_bar()
+        torch.set_float32_matmul_precision("highest")  # no TF32: its rounding is what float32 is here to avoid
+        try:
+            where = torch.device(name)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                identity.path, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False, local_files_only=True
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                identity.path, trust_remote_code=False, local_files_only=True
+            )
+            model = model.to(where).eval()
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            raise ModelError(f"{identity.path}: cannot be loaded on {name} in {dtype}: {_first_line(error)}") from error
+        budget = token_budget or DEFAULT_TOKEN_BUDGET.get(where.type, DEFAULT_TOKEN_BUDGET["cpu"])
+        return cls(model, tokenizer, identity, budget)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return cast(Tokenizer, self._tokenizer)
+
+    @property
+    def device(self) -> str:
+        return str(self._device)
+
+    def replay(self, records: Sequence[Record]) -> Iterator[ReplayChunk]:
+        for batch in self.batches(records):
+            yield from self._chunks(batch, records)
+
+    def batches(self, records: Sequence[Record]) -> list[list[int]]:
+        """Record indices, batched by length under the token budget; longest first, so that memory peaks at once."""
+        lengths = [len(r.prompt_token_ids) + len(r.output_token_ids) - 1 for r in records]
+        batches: list[list[int]] = []
+        for index in sorted(range(len(records)), key=lambda i: -lengths[i]):
+            if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= self.token_budget:
+                batches[-1].append(index)
+            else:
+                batches.append([index])
+        return batches
+
+    @torch.inference_mode()
+    def hidden_states(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
+        """The trunk's last hidden states at the batch's output positions, [positions, hidden], record after record."""
+        sequences = [[*records[i].prompt_token_ids, *records[i].output_token_ids[:-1]] for i in batch]
+        width = max(map(len, sequences))
+        ids = torch.tensor([s + [0] * (width - len(s)) for s in sequences], device=self._device)
+        hidden = self._trunk(input_ids=ids, use_cache=False).last_hidden_state
+        return torch.cat(
+            [hidden[row, len(records[i].prompt_token_ids) - 1 : len(sequences[row])] for row, i in enumerate(batch)]
+        )
+
+    @torch.inference_mode()
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Raw logits of hidden states, float32 [positions, V]."""
+        return cast(torch.Tensor, self._head(hidden)).float()
+
+    @property
+    def chunk_rows(self) -> int:
+        return max(1, CHUNK_BYTES // (4 * self.identity.vocabulary))
+
+    def _chunks(self, batch: Sequence[int], records: Sequence[Record]) -> Iterator[ReplayChunk]:
+        hidden = self.hidden_states(batch, records)
+        starts = np.cumsum([0, *(len(records[i].output_token_ids) for i in batch)])
+        for first in range(0, len(hidden), self.chunk_rows):
+            last = min(first + self.chunk_rows, len(hidden))
+            pieces = []
+            for index, start, end in zip(batch, starts[:-1], starts[1:], strict=True):
+                low, high = max(first, int(start)), min(last, int(end))
+                if low < high:
+                    pieces.append(Piece(record=index, start=low - int(start), row=low - first, count=high - low))
+            yield ReplayChunk(LogitRows(self.logits(hidden[first:last])), pieces)
+
+    @torch.inference_mode()
+    def _check_head(self) -> None:
+        """Refuse a model whose logits are not head(trunk(x)): a soft cap or scale there would be missed in silence."""
+        ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
+        whole = self._model(input_ids=ids, use_cache=False).logits[0].float()
+        ours = self.logits(self._trunk(input_ids=ids, use_cache=False).last_hidden_state[0])
+        if whole.shape != ours.shape or whole.shape[1] != self.identity.vocabulary:
+            raise ModelError(f"{self.identity.path}: the output head is {ours.shape[1]} wide, not the vocabulary's size")
+        if not torch.isfinite(whole).all():
+            raise ModelError(f"{self.identity.path}: the model's logits are not finite in {self.dtype}")
+        if (whole - ours).abs().max() > _PROBE_TOLERANCE * (1 + whole.abs().max()):
+            raise ModelError(
+                f"{self.identity.path}: {type(self._model).__name__} does more to its logits than the output head"
+                " (a soft cap or a scale that the configuration does not name); not supported"
+            )
+
+
+def _trunk_and_head(model: torch.nn.Module) -> tuple[Any, Any]:
+    """The model without its output head, and the head with the soft cap and scales that configurations name."""
+    trunk = cast(Any, model).base_model
+    linear = cast(Any, model).get_output_embeddings()
+    if trunk is model or linear is None:
+        raise ModelError(f"{type(model).__name__} has no separate output head")
+    config = cast(Any, model).config.get_text_config()
+    cap = getattr(config, "final_logit_softcapping", None)
+    scale = getattr(config, "logit_scale", None)
+    divisor = getattr(config, "logits_scaling", None)
+
+    def head(hidden: torch.Tensor) -> torch.Tensor:
+        logits = cast(torch.Tensor, linear(hidden))
+        if scale is not None:
+            logits = logits * scale
+        if divisor is not None:
+            logits = logits / divisor
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    return trunk, head
+
+
+def resolve_model(name: str) -> Path:
+    """The local folder of a model: a folder as it is, a hub name from the local cache or the hub.
+
+    Raises:
+        ModelError: neither a folder nor a model that the hub gives.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise ModelError(f"{name}: no such model folder")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(f"{name}: no such folder, and the hub does not give it: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
