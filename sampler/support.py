@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sampler.types import BoolArray, FloatArray, IntArray
 
@@ -118,6 +119,37 @@ def support_of_head(
         mass_above_min_nke=np.stack(least, axis=2),
         mass_above_max_nke=np.stack(most, axis=2),
     )
+
+
+class MassProfile:
+    """Where the probability of one position's whole support lies, by logit: for supports too wide for the head."""
+
+    def __init__(self, logits_v: NDArray[np.float32], floor: float, temperature: float) -> None:
+        """Take what min-p and top-k keep of a row.
+
+        Args:
+            logits_v: adjusted logits of the whole vocabulary, in any order.
+            floor: the smallest logit kept.
+        """
+        self._ascending = np.sort(logits_v[logits_v >= floor])
+        weights = np.exp((self._ascending - self._ascending[-1]) / np.float32(temperature))
+        below = np.cumsum(weights, dtype=np.float64)
+        self._above = 1.0 - np.concatenate([[0.0], below]) / below[-1]
+
+    def above(self, thresholds_q: FloatArray) -> FloatArray:
+        """Probability of the tokens whose logit exceeds each threshold."""
+        return self._above[np.searchsorted(self._ascending, thresholds_q.astype(np.float32), side="right")]
+
+    def at_or_above(self, thresholds_q: FloatArray) -> FloatArray:
+        """Probability of the tokens whose logit is not below each threshold."""
+        return self._above[np.searchsorted(self._ascending, thresholds_q.astype(np.float32), side="left")]
+
+    def own(self, logits_q: FloatArray) -> FloatArray:
+        """Probability of one token with each of these logits, which stand in the row."""
+        at = np.searchsorted(self._ascending, logits_q.astype(np.float32), side="left")
+        at = np.minimum(at, len(self._ascending) - 1)
+        ties = np.searchsorted(self._ascending, logits_q.astype(np.float32), side="right") - at
+        return (self._above[at] - self._above[at + ties]) / np.maximum(ties, 1)
 
 
 def counts_above(descending_nk: FloatArray, thresholds_nq: FloatArray) -> IntArray:

@@ -4,12 +4,13 @@ A *candidate table* is what is left of a replay: small enough to keep for every 
 threshold within its window, so that calibration can try thresholds without replaying again.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from sampler.noise import GumbelNoise
-from sampler.support import Filters, Support, counts_above, logit_distance, support_of_head
+from sampler.support import Filters, MassProfile, Support, counts_above, logit_distance, support_of_head
 from sampler.types import BoolArray, FloatArray, IntArray, KeyArray
 from verifier.rows import LogitRows
 
@@ -110,26 +111,21 @@ class Entries:
     mass_min_e: FloatArray
     mass_max_e: FloatArray
 
-    @staticmethod
-    def joined(parts: "list[Entries]") -> "Entries":
-        return Entries(
-            row=np.concatenate([p.row for p in parts]),
-            token=np.concatenate([p.token for p in parts]),
-            score=np.concatenate([p.score for p in parts]),
-            distance=np.concatenate([p.distance for p in parts]),
-            mass_min_e=np.concatenate([p.mass_min_e for p in parts]),
-            mass_max_e=np.concatenate([p.mass_max_e for p in parts]),
-        )
+    @classmethod
+    def joined(cls, parts: "list[Entries]") -> "Entries":
+        """All entries of several lists."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
-    def chosen(self, which: BoolArray) -> "Entries":
-        return Entries(
-            row=self.row[which],
-            token=self.token[which],
-            score=self.score[which],
-            distance=self.distance[which],
-            mass_min_e=self.mass_min_e[which],
-            mass_max_e=self.mass_max_e[which],
-        )
+    def chosen(self, which: BoolArray | IntArray) -> "Entries":
+        """Some of the entries."""
+        return Entries(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+    def replaced(self, at: IntArray, by: "Entries") -> "Entries":
+        """These entries, with those at some places replaced."""
+        arrays = {f.name: getattr(self, f.name).copy() for f in fields(self)}
+        for name, array in arrays.items():
+            array[at] = getattr(by, name)
+        return Entries(**arrays)
 
 
 def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> CandidateTable:
@@ -152,18 +148,21 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
 
     # 2
     top_p_on = filters.top_p_n < 1
-    whole_head = head.shape[1] >= rows.vocabulary
-    beyond = np.zeros(n, np.bool_) if whole_head else logit_distance(last_n[:, None], head, filters)[:, 0] > -slack
-    if draws.noise is None:
-        beyond[:] = False
-    log_mass_n = None
-    needs_mass = np.flatnonzero(beyond & top_p_on)
-    if len(needs_mass):
-        log_mass_n = np.full(n, np.nan)
-        floor = head[needs_mass, 0] + filters.min_p_offset()[needs_mass]
-        log_mass_n[needs_mass] = rows.log_mass(needs_mass, filters.temperature_n[needs_mass], floor)
+    if draws.noise is None or head.shape[1] >= rows.vocabulary:
+        beyond = np.zeros(n, np.bool_)
+    else:
+        beyond = logit_distance(head[:, -1:], head, filters)[:, 0] > -slack
+    cut_n = head[:, 0] + filters.min_p_offset()
+    log_mass_n = np.full(n, np.nan)
+    wide = np.flatnonzero(beyond & top_p_on)
+    if len(wide):
+        log_mass_n[wide] = rows.log_mass(wide, filters.temperature_n[wide], cut_n[wide], head[wide, 0])
     support = support_of_head(head, filters, log_mass_n, np.asarray(window.logit_slacks))
     beyond &= ~top_p_on | (support.mass_above_min_nke[:, -1, -1] < filters.top_p_n + mass_slack_n)
+    profiles = {
+        int(row): MassProfile(rows.whole(row), cut_n[row], filters.temperature_n[row])
+        for row in np.flatnonzero(beyond & top_p_on)
+    }
 
     # 3
     scores = head + draws.perturbation(head_ids)
@@ -175,36 +174,38 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         slack,
         mass_slack_n,
     )
-    floor_n = np.where(sure, scores, -np.inf).max(axis=1) - window.margin
-    claimed = head_ids == draws.claimed_n[:, None]
-    keep = possible & (scores >= floor_n[:, None]) & ~claimed
-    row, column = np.nonzero(keep)
-    parts = [_head_entries(row, column, head_ids, scores, support)]
-    best_nominal = np.where(support.nominal_nk, scores, -np.inf)
-    best_n = best_nominal.max(axis=1)
-    winner_n = np.take_along_axis(head_ids, best_nominal.argmax(axis=1)[:, None], 1)[:, 0]
+    best_sure_n = np.where(sure, scores, -np.inf).max(axis=1)
+    nominal_scores = np.where(support.nominal_nk, scores, -np.inf)
+    column = nominal_scores.argmax(axis=1)[:, None]
+    winner_n = np.take_along_axis(head_ids, column, 1)[:, 0]
+    best_nominal_n = np.take_along_axis(nominal_scores, column, 1)[:, 0]
 
     # 4
-    tail_nominal = None
     open_rows = np.flatnonzero(beyond)
-    if len(open_rows):
-        tail = _tail_entries(rows, draws, window, open_rows, floor_n, head, head_ids, log_mass_n)
-        nominal = _is_nominal(rows, draws, tail, log_mass_n)
-        tail_nominal = tail.chosen(nominal)
-        for r, token, score in zip(tail_nominal.row, tail_nominal.token, tail_nominal.score, strict=True):
-            if score > best_n[r] or (score == best_n[r] and token < winner_n[r]):
-                best_n[r], winner_n[r] = score, token
-        parts.append(tail.chosen(tail.token != draws.claimed_n[tail.row]))
+    tail, tail_nominal = _tail(rows, draws, window, profiles, open_rows, best_sure_n - window.margin, head, head_ids)
+    tail_sure, tail_possible = boundary(
+        tail.distance[:, None],
+        tail.mass_min_e[:, -1:],
+        tail.mass_max_e[:, -1:],
+        filters.top_p_n[tail.row],
+        slack,
+        mass_slack_n[tail.row],
+    )
+    np.maximum.at(best_sure_n, tail.row, np.where(tail_sure[:, 0], tail.score, -np.inf))
+    for r, token, score in zip(*(a[tail_nominal] for a in (tail.row, tail.token, tail.score)), strict=True):
+        if score > best_nominal_n[r]:
+            best_nominal_n[r], winner_n[r] = score, token
+    floor_n = best_sure_n - window.margin
+    row, column = np.nonzero(possible & (scores >= floor_n[:, None]) & (head_ids != draws.claimed_n[:, None]))
+    kept = tail_possible[:, 0] & (tail.score >= floor_n[tail.row]) & (tail.token != draws.claimed_n[tail.row])
 
     # 5
-    claimed_entries = _claimed_entries(rows, draws, window, head, head_ids, scores, support, beyond, log_mass_n)
-    claimed_score = claimed_entries.score
-    gumbel_rank = 1 + (best_nominal > claimed_score[:, None]).sum(axis=1)
-    if tail_nominal is not None:
-        np.add.at(gumbel_rank, tail_nominal.row, tail_nominal.score > claimed_score[tail_nominal.row])
+    claimed = _claimed_entries(rows, draws, window, profiles, head, head_ids, scores, support)
+    gumbel_rank = 1 + (nominal_scores > claimed.score[:, None]).sum(axis=1)
+    np.add.at(gumbel_rank, tail.row, tail_nominal & (tail.score > claimed.score[tail.row]))
     return lay_out(
-        claimed_entries,
-        Entries.joined(parts),
+        claimed,
+        Entries.joined([_head_entries(row, column, head_ids, scores, support), tail.chosen(kept)]),
         filters=filters,
         exact_n=winner_n == draws.claimed_n,
         logit_rank_n=logit_rank(rows, draws, head),
@@ -307,110 +308,90 @@ def _head_entries(row: IntArray, column: IntArray, ids: IntArray, scores: FloatA
     )
 
 
-def _tail_entries(
+def _tail(
     rows: LogitRows,
     draws: Draws,
     window: Window,
+    profiles: Mapping[int, MassProfile],
     open_rows: IntArray,
     floor_n: FloatArray,
     head: FloatArray,
     head_ids: IntArray,
-    log_mass_n: FloatArray | None,
-) -> Entries:
-    """Tokens below the head whose noise lifts them to the floor of their row."""
-    assert draws.noise is not None and draws.keys_n is not None
+) -> tuple[Entries, BoolArray]:
+    """Tokens below the head whose noise lifts them to the floor of their row, and which are nominally supported."""
+    if draws.noise is None or draws.keys_n is None or not len(open_rows):
+        nothing = np.empty(0, np.int64)
+        return _placed(draws, window, profiles, head, nothing, nothing, np.empty(0), np.empty(0))
     temperature = draws.temperature_n[open_rows]
     needed = (floor_n[open_rows] - head[open_rows, -1]) / temperature
     hit, token = draws.noise.above(draws.keys_n[open_rows], needed)
     row = open_rows[hit]
     value = rows.at(row, token)
-    inside_head = (value >= head[row, -1]) & (head_ids[row] == token[:, None]).any(axis=1)
-    score = value + draws.temperature_n[row] * draws.noise.at(draws.keys_n[row], token[:, None])[:, 0]
-    keep = ~inside_head & (score >= floor_n[row]) & np.isfinite(value)
-    row, token, value, score = row[keep], token[keep], value[keep], score[keep]
-    return _placed(rows, draws, window, head, row, token, value, score, log_mass_n)
+    score = value + draws.perturbation(token[:, None], row)[:, 0]
+    in_head = np.zeros(len(row), np.bool_)
+    near = np.flatnonzero(value >= head[row, -1])
+    in_head[near] = (head_ids[row[near]] == token[near, None]).any(axis=1)
+    keep = ~in_head & (score >= floor_n[row]) & np.isfinite(value)
+    return _placed(draws, window, profiles, head, row[keep], token[keep], value[keep], score[keep])
 
 
 def _placed(
-    rows: LogitRows,
     draws: Draws,
     window: Window,
+    profiles: Mapping[int, MassProfile],
     head: FloatArray,
     row: IntArray,
     token: IntArray,
     value: FloatArray,
     score: FloatArray,
-    log_mass_n: FloatArray | None,
-) -> Entries:
-    """Entries of tokens outside the head, placed against the cuts through the whole row."""
+) -> tuple[Entries, BoolArray]:
+    """Entries of tokens outside the head (rows ascending), placed against the cuts; and which are nominal.
+
+    Where top-p ends the support within the head, the whole nucleus is above such a token.
+    """
     filters = draws.filters
-    levels = len(window.logit_slacks)
-    mass_min, mass_max = np.zeros((len(row), levels)), np.zeros((len(row), levels))
-    narrow = np.flatnonzero(filters.top_p_n[row] < 1)
-    if len(narrow) and log_mass_n is not None:
-        at, limit = row[narrow], value[narrow]
-        own = np.exp(limit / filters.temperature_n[at] - log_mass_n[at])
+    narrow = filters.top_p_n[row] < 1
+    shape = (len(row), len(window.logit_slacks))
+    mass_min, mass_max, mass = np.zeros(shape), np.zeros(shape), np.zeros(len(row))
+    for level in range(shape[1]):
+        mass_min[narrow, level] = mass_max[narrow, level] = 1.0
+    mass[narrow] = 1.0
+    for r in np.unique(row[narrow]):
+        profile = profiles.get(int(r))
+        if profile is None:
+            continue
+        at = slice(*np.searchsorted(row, [r, r + 1]))
+        limit = value[at]
+        mass[at], own = profile.above(limit), profile.own(limit)
         for level, slack in enumerate(window.logit_slacks):
-            mass_min[narrow, level] = _mass_above(rows, filters, at, limit + slack, log_mass_n)
-            below = np.nextafter((limit - slack).astype(np.float32), np.float32(-np.inf)).astype(np.float64)
-            mass_max[narrow, level] = _mass_above(rows, filters, at, below, log_mass_n) - own
-    return Entries(
-        row=row,
-        token=token,
-        score=score,
-        distance=logit_distance(value[:, None], head[row], filters_of(filters, row))[:, 0],
-        mass_min_e=mass_min,
-        mass_max_e=mass_max,
-    )
-
-
-def _mass_above(rows: LogitRows, filters: Filters, at: IntArray, limit: FloatArray, log_mass_n: FloatArray) -> FloatArray:
-    above = rows.log_mass_above(at, filters.temperature_n[at], limit)
-    mass: FloatArray = np.exp(above - log_mass_n[at])
-    return mass
-
-
-def _is_nominal(rows: LogitRows, draws: Draws, tail: Entries, log_mass_n: FloatArray | None) -> BoolArray:
-    filters = draws.filters
-    nominal: BoolArray = tail.distance >= 0
-    narrow = np.flatnonzero(nominal & (filters.top_p_n[tail.row] < 1))
-    if len(narrow) and log_mass_n is not None:
-        at = tail.row[narrow]
-        mass = _mass_above(rows, filters, at, rows.at(at, tail.token[narrow]), log_mass_n)
-        nominal[narrow] = mass < filters.top_p_n[at]
-    return nominal
+            mass_min[at, level] = profile.above(limit + slack)
+            mass_max[at, level] = profile.at_or_above(limit - slack) - own
+    distance = logit_distance(value[:, None], head[row], filters_of(filters, row))[:, 0]
+    entries = Entries(row=row, token=token, score=score, distance=distance, mass_min_e=mass_min, mass_max_e=mass_max)
+    return entries, (distance >= 0) & (~narrow | (mass < filters.top_p_n[row]))
 
 
 def _claimed_entries(
     rows: LogitRows,
     draws: Draws,
     window: Window,
+    profiles: Mapping[int, MassProfile],
     head: FloatArray,
     head_ids: IntArray,
     scores: FloatArray,
     support: Support,
-    beyond: BoolArray,
-    log_mass_n: FloatArray | None,
 ) -> Entries:
-    """One entry a row for the claimed token: from the head, from the tail, or beyond the support."""
-    n, levels = len(rows), len(window.logit_slacks)
+    """One entry a row for the claimed token, in the head or below it."""
     match = head_ids == draws.claimed_n[:, None]
-    column = match.argmax(axis=1)
-    everything = np.arange(n)
-    entries = _head_entries(everything, column, head_ids, scores, support)
+    entries = _head_entries(np.arange(len(rows)), match.argmax(axis=1), head_ids, scores, support)
     outside = np.flatnonzero(~match.any(axis=1))
     if not len(outside):
         return entries
     token = draws.claimed_n[outside]
     value = rows.at(outside, token)
     score = value + draws.perturbation(token[:, None], outside)[:, 0]
-    placed = _placed(rows, draws, window, head, outside, token, value, score, log_mass_n)
-    # Where the support ends within the head, everything below it has the whole nucleus above.
-    closed = ~beyond[outside] & (draws.filters.top_p_n[outside] < 1)
-    entries.token[outside], entries.score[outside], entries.distance[outside] = token, score, placed.distance
-    entries.mass_min_e[outside] = np.where(closed[:, None], np.ones(levels), placed.mass_min_e)
-    entries.mass_max_e[outside] = np.where(closed[:, None], np.ones(levels), placed.mass_max_e)
-    return entries
+    placed, _ = _placed(draws, window, profiles, head, outside, token, value, score)
+    return entries.replaced(outside, placed)
 
 
 def logit_rank(rows: LogitRows, draws: Draws, head: FloatArray | None = None) -> IntArray:

@@ -2,9 +2,13 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sampler.logits import LogitAdjustment
 from sampler.types import FloatArray, IntArray
+
+_CACHE_ROWS = 8
+"""Rows reduced at a time where temporaries are made: they stay in cache."""
 
 
 class LogitRows:
@@ -40,17 +44,27 @@ class LogitRows:
         counts = (self._select(rows) > limit[:, None]).sum(dim=1, dtype=torch.int32)
         return counts.cpu().numpy().astype(np.int64)
 
-    def log_mass(self, rows: IntArray, temperature: FloatArray, floor: FloatArray) -> FloatArray:
-        """ln of the sum of exp(logit / temperature) over the logits of each row >= its floor, float64 [rows]."""
-        exponents, _ = self._exponents(rows, temperature, floor, above=False)
-        values: FloatArray = torch.logsumexp(exponents, dim=1).double().cpu().numpy()
-        return values
+    def log_mass(self, rows: IntArray, temperature: FloatArray, floor: FloatArray, largest: FloatArray) -> FloatArray:
+        """ln of the sum of exp(logit / temperature) over the logits of each row >= its floor, float64 [rows].
 
-    def log_mass_above(self, rows: IntArray, temperature: FloatArray, floor: FloatArray) -> FloatArray:
-        """The same over the logits strictly above the floor; -inf where there is none."""
-        exponents, any_left = self._exponents(rows, temperature, floor, above=True)
-        values = torch.logsumexp(exponents, dim=1).double().cpu().numpy()
-        return np.where(any_left, values, -np.inf)
+        Args:
+            floor: -inf where everything counts.
+            largest: the largest logit of each row.
+        """
+        device = self._logits.device
+        scale = torch.from_numpy((1.0 / temperature).astype(np.float32)).to(device)[:, None]
+        top = torch.from_numpy(largest.astype(np.float32)).to(device)[:, None]
+        limit = torch.from_numpy(floor.astype(np.float32)).to(device)[:, None]
+        sums = torch.empty(len(rows), dtype=torch.float32, device=device)
+        for start in range(0, len(rows), _CACHE_ROWS):
+            block = slice(start, start + _CACHE_ROWS)
+            values = self._logits[self._index(rows[block])]
+            weights = ((values - top[block]) * scale[block]).exp_()
+            if np.isfinite(floor[block]).any():
+                weights.mul_(values >= limit[block])
+            sums[block] = weights.sum(dim=1)
+        mass: FloatArray = np.log(sums.double().cpu().numpy()) + largest / temperature
+        return mass
 
     def adjust(self, first_row: int, count: int, start: int, adjustment: LogitAdjustment) -> None:
         """Apply a choice's bias, masks and penalties to rows [first_row, first_row + count), in place.
@@ -69,21 +83,10 @@ class LogitRows:
             rows.fill_(-torch.inf)
             rows[:, allowed] = kept
 
-    def whole(self, rows: IntArray) -> FloatArray:
-        """The rows themselves in float64 [rows, V], for schemes that walk the vocabulary in order."""
-        values: FloatArray = self._select(rows).double().cpu().numpy()
+    def whole(self, row: int) -> NDArray[np.float32]:
+        """One whole row [V]."""
+        values: NDArray[np.float32] = self._logits[row].cpu().numpy()
         return values
-
-    def _exponents(
-        self, rows: IntArray, temperature: FloatArray, floor: FloatArray, *, above: bool
-    ) -> tuple[torch.Tensor, np.typing.NDArray[np.bool_]]:
-        logits = self._select(rows)
-        device = logits.device
-        limit = torch.from_numpy(floor.astype(np.float32)).to(device)[:, None]
-        scale = torch.from_numpy((1.0 / temperature).astype(np.float32)).to(device)[:, None]
-        keep = logits > limit if above else logits >= limit
-        exponents = torch.where(keep, logits * scale, -torch.inf)
-        return exponents, keep.any(dim=1).cpu().numpy()
 
     def _select(self, rows: IntArray) -> torch.Tensor:
         if len(rows) == len(self) and np.array_equal(rows, np.arange(len(self))):

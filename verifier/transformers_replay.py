@@ -101,7 +101,7 @@ class TransformersReplayer:
                 batches.append([index])
         return batches
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def hidden_states(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
         """The trunk's last hidden states at the batch's output positions, [positions, hidden], record after record."""
         sequences = [[*records[i].prompt_token_ids, *records[i].output_token_ids[:-1]] for i in batch]
@@ -112,7 +112,7 @@ class TransformersReplayer:
             [hidden[row, len(records[i].prompt_token_ids) - 1 : len(sequences[row])] for row, i in enumerate(batch)]
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Raw logits of hidden states, float32 [positions, V]."""
         return cast(torch.Tensor, self._head(hidden)).float()
@@ -133,7 +133,7 @@ class TransformersReplayer:
                     pieces.append(Piece(record=index, start=low - int(start), row=low - first, count=high - low))
             yield ReplayChunk(LogitRows(self.logits(hidden[first:last])), pieces)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _check_head(self) -> None:
         """Refuse a model whose logits are not head(trunk(x)): a soft cap or scale there would be missed in silence."""
         ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
