@@ -1,6 +1,6 @@
 """Scores of the claimed tokens, with sure and possible candidates (design section 6)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.special import log_ndtr, ndtr
@@ -47,6 +47,10 @@ class TokenScores:
 
     def __len__(self) -> int:
         return len(self.margin_n)
+
+    def chosen(self, which: BoolArray) -> "TokenScores":
+        """The scores of some of the positions."""
+        return TokenScores(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
 def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> TokenScores:

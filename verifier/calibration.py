@@ -1,0 +1,281 @@
+"""Calibration: thresholds and token noise from one half of honest traffic, what they do from the other."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from logger.record import Record
+from sampler.types import BoolArray, FloatArray
+from verifier.candidates import Window
+from verifier.errors import CalibrationError
+from verifier.policy import FORMAT, Calibration, Evaluation, MadeFor, NoiseBounds, Policy, Rate, Thresholds
+from verifier.record_test import RecordTest
+from verifier.replay import PlacedTable, Replay, Replayer
+from verifier.score import Tolerance, TokenScores, inverse_transform_likelihood_score, score
+from verifier.statistics.intervals import Interval, clustered_mean, clustered_rate
+from verifier.token_noise import HONEST_RECORD_RATE, MARGIN_EDGES, TokenNoise, fit_noise_scale, noise_counts
+from verifier.tradeoff import TradeOff, TradeOffPoint, fits
+from verifier.verdict import Verdict, judge_tokens
+
+LOGIT_SLACKS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
+MASS_SLACKS = (0.0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03)
+TYPICAL_MASS_SLACK = 0.006
+"""Taken where the traffic has no top-p to tell."""
+WINDOW = Window(margin=MARGIN_EDGES[-1], logit_slacks=LOGIT_SLACKS, mass_slack=MASS_SLACKS[-1])
+MIN_RECORDS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationLimits:
+    """What honest traffic may look like under the policy, on the half that chooses it.
+
+    Attributes:
+        max_dangerous_rate: largest share of honest tokens judged dangerous, or beyond all token noise.
+        max_unsafe_rate: largest share of honest tokens beyond the threshold (suspicious or dangerous).
+        split_seed: seed of the split into halves.
+    """
+
+    max_dangerous_rate: float = 1e-4
+    max_unsafe_rate: float = 1e-3
+    split_seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationResult:
+    """The policy, and the trade-off table of the calibration half at the chosen slacks."""
+
+    policy: Policy
+    trade_off: list[TradeOffPoint]
+    chosen: TradeOffPoint
+    warnings: list[str]
+
+
+def calibrate(
+    replayer: Replayer,
+    records: Sequence[Record],
+    limits: CalibrationLimits,
+    *,
+    traffic_digests: Sequence[str] = (),
+    progress: Callable[[int], None] | None = None,
+) -> CalibrationResult:
+    """Make a policy from honest traffic.
+
+    1. Check that the records are of one engine and scheme, and split them; choices of one request stay together.
+    2. Replay everything once, keeping every candidate that any threshold tried could need.
+    3. On the first half, try every pair of slacks and every threshold; of those within the limits, take the one that
+       leaves an attacker least information.
+    4. On the same half, count the token noise under those slacks.
+    5. On the other half, measure what the policy does.
+
+    Raises:
+        CalibrationError: mixed traffic, too few records, or no threshold within the limits.
+    """
+    # 1
+    engine = _one_engine(records)
+    half_r = split_halves(records, limits.split_seed)
+
+    # 2
+    placed = list(Replay(replayer, WINDOW, progress).tables(records))
+
+    # 3
+    vocabulary = replayer.identity.vocabulary
+    tolerance, level, chosen, table = _choose_thresholds(placed, half_r, limits, vocabulary)
+
+    # 4
+    scored = [(p, score(p.table, tolerance, level)) for p in placed]
+    first = [_rows(p, s, half_r) for p, s in scored]
+    noise = _token_noise(first, len(records), half_r)
+    scale = fit_noise_scale([s for _, s in first])
+
+    # 5
+    second = [_rows(p, s, ~half_r) for p, s in scored]
+    evaluation = _evaluate(second, chosen, noise, vocabulary, ~half_r)
+    policy = Policy(
+        format=FORMAT,
+        made_for=MadeFor(
+            model_digest=replayer.identity.digest,
+            engine=engine[0],
+            engine_version=engine[1],
+            scheme=engine[2],
+            replay=replayer.implementation,
+            dtype=replayer.dtype,
+        ),
+        thresholds=Thresholds(
+            margin_logits=tolerance.margin,
+            logit_slack_logits=tolerance.logit_slack,
+            mass_slack=tolerance.mass_slack,
+            rank_limit=chosen.rank_limit,
+            noise_scale_logits=scale,
+            noise_scale_cdf=_cdf_noise_scale(placed, half_r) if engine[2] == "inverse-cdf" else None,
+        ),
+        noise=NoiseBounds(
+            margin_edges_logits=noise.edges_b.tolist(),
+            chosen_upper=noise.upper_b.tolist(),
+            outlier_margin_logits=noise.outlier_margin,
+            outlier_upper=noise.outlier_upper,
+        ),
+        calibration=Calibration(
+            records=int(half_r.sum()),
+            tokens=sum(len(records[i].output_token_ids) for i in np.flatnonzero(half_r)),
+            split_seed=limits.split_seed,
+            max_dangerous_rate=limits.max_dangerous_rate,
+            max_unsafe_rate=limits.max_unsafe_rate,
+            traffic=list(traffic_digests),
+        ),
+        evaluation=evaluation,
+    )
+    return CalibrationResult(policy=policy, trade_off=table, chosen=chosen, warnings=_warnings(records, half_r, noise))
+
+
+def split_halves(records: Sequence[Record], seed: int) -> BoolArray:
+    """Which records choose the thresholds, bool [records]; choices of one request are never split.
+
+    Raises:
+        CalibrationError: too few records for two halves.
+    """
+    requests: dict[tuple[object, ...], list[int]] = {}
+    for index, record in enumerate(records):
+        requests.setdefault((record.seed, tuple(record.prompt_token_ids)), []).append(index)
+    if len(records) < MIN_RECORDS or len(requests) < MIN_RECORDS // 2:
+        raise CalibrationError(f"{len(records)} records are too few to calibrate on; at least {MIN_RECORDS} are needed")
+    groups = list(requests.values())
+    half = np.zeros(len(records), np.bool_)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    for group in order[: (len(groups) + 1) // 2]:
+        half[groups[group]] = True
+    return half
+
+
+def _one_engine(records: Sequence[Record]) -> tuple[str, str, str]:
+    """Name, version and scheme of the engine that all records come from."""
+    engines = {(r.engine.name, r.engine.version, r.engine.sampler) for r in records}
+    if len(engines) != 1:
+        listed = "; ".join(" ".join(engine) for engine in sorted(engines)) or "none"
+        raise CalibrationError(f"the traffic must be of one engine, version and scheme; found: {listed}")
+    return engines.pop()
+
+
+def _choose_thresholds(
+    placed: Sequence[PlacedTable], half_r: BoolArray, limits: CalibrationLimits, vocabulary: int
+) -> tuple[Tolerance, int, TradeOffPoint, list[TradeOffPoint]]:
+    """The slacks and the threshold that leave least information, and the trade-off table at those slacks."""
+    best: tuple[tuple[float, ...], Tolerance, int, TradeOffPoint, list[TradeOffPoint]] | None = None
+    for (level, logit_slack), mass_slack in itertools.product(enumerate(LOGIT_SLACKS), MASS_SLACKS):
+        trade_off = TradeOff(vocabulary)
+        tolerance = Tolerance(margin=MARGIN_EDGES[-1], logit_slack=logit_slack, mass_slack=mass_slack)
+        for p in placed:
+            trade_off.add(_rows(p, score(p.table, tolerance, level), half_r)[1])
+        points = trade_off.best_points(limits.max_dangerous_rate)
+        for point in points:
+            # A cut is crossed by the noise that swaps two candidates: its slack is never below the threshold.
+            if logit_slack < point.margin or not fits(point, limits.max_dangerous_rate, limits.max_unsafe_rate):
+                continue
+            # Equal where the traffic has no such filter: then slacks that the threshold itself suggests.
+            rank = (
+                round(point.bits_per_token, 9),
+                abs(logit_slack - point.margin),
+                abs(mass_slack - TYPICAL_MASS_SLACK),
+            )
+            if best is None or rank < best[0]:
+                chosen = Tolerance(margin=point.margin, logit_slack=logit_slack, mass_slack=mass_slack)
+                best = (rank, chosen, level, point, points)
+    if best is None:
+        raise CalibrationError(
+            f"no threshold keeps dangerous tokens at {limits.max_dangerous_rate:g} and tokens beyond it at"
+            f" {limits.max_unsafe_rate:g}: is this traffic honest, and of this model and dtype?"
+        )
+    return best[1], best[2], best[3], best[4]
+
+
+def _rows(placed: PlacedTable, scores: TokenScores, half_r: BoolArray) -> tuple[np.typing.NDArray[np.int64], TokenScores]:
+    """Record indices and scores of the positions that belong to some records."""
+    which = half_r[placed.record_n]
+    return placed.record_n[which], scores.chosen(which)
+
+
+def _token_noise(
+    scored: Sequence[tuple[np.typing.NDArray[np.int64], TokenScores]], records: int, half_r: BoolArray
+) -> TokenNoise:
+    bins = len(MARGIN_EDGES) - 1
+    exposures, chosen = np.zeros((records, bins)), np.zeros((records, bins))
+    beyond, tokens = np.zeros((records, bins + 1)), np.zeros(records)
+    for record_n, scores in scored:
+        for total, part in zip((exposures, chosen, beyond), noise_counts(scores), strict=True):
+            np.add.at(total, record_n, part)
+        np.add.at(tokens, record_n, 1)
+    return TokenNoise.from_counts(exposures[half_r], chosen[half_r], beyond[half_r], tokens[half_r])
+
+
+def _evaluate(
+    scored: Sequence[tuple[np.typing.NDArray[np.int64], TokenScores]],
+    point: TradeOffPoint,
+    noise: TokenNoise,
+    vocabulary: int,
+    half_r: BoolArray,
+) -> Evaluation:
+    """What the policy does on the records that did not choose it."""
+    records = len(half_r)
+    names = ("exact", "suspicious", "dangerous", "outliers", "bits", "tokens")
+    sums = {name: np.zeros(records) for name in names}
+    test = RecordTest(noise, records)
+    for record_n, scores in scored:
+        verdicts = judge_tokens(scores, point.margin, point.rank_limit, vocabulary)
+        test.add(record_n, scores)
+        for name, part in (
+            ("exact", scores.exact_n),
+            ("suspicious", verdicts.verdict_n == Verdict.SUSPICIOUS),
+            ("dangerous", verdicts.verdict_n == Verdict.DANGEROUS),
+            ("outliers", scores.margin_n > noise.outlier_margin),
+            ("bits", verdicts.charged_bits_n),
+            ("tokens", np.ones(len(scores))),
+        ):
+            np.add.at(sums[name], record_n, part)
+    sums = {name: total[half_r] for name, total in sums.items()}
+    flagged = sum(test.evidence(int(r)).p_value <= HONEST_RECORD_RATE for r in np.flatnonzero(half_r))
+
+    def rate(name: str) -> Rate:
+        return _as_rate(clustered_rate(sums[name], sums["tokens"]))
+
+    return Evaluation(
+        records=int(half_r.sum()),
+        tokens=int(sums["tokens"].sum()),
+        exact_match=rate("exact"),
+        suspicious=rate("suspicious"),
+        dangerous=rate("dangerous"),
+        outliers=rate("outliers"),
+        extractable_bits_per_token=_as_rate(clustered_mean(sums["bits"], sums["tokens"])),
+        flagged_records=int(flagged),
+    )
+
+
+def _as_rate(interval: Interval) -> Rate:
+    return Rate(value=interval.value, low=interval.low, high=interval.high)
+
+
+def _cdf_noise_scale(placed: Sequence[PlacedTable], half_r: BoolArray) -> float:
+    """Standard deviation of the noise on the uniform number, probability: maximum likelihood of IPT-LS on a grid."""
+    low = np.concatenate([p.table.cdf_low_n[half_r[p.record_n]] for p in placed])
+    high = np.concatenate([p.table.cdf_high_n[half_r[p.record_n]] for p in placed])
+    known = np.isfinite(low) & np.isfinite(high)
+    scales: FloatArray = np.geomspace(1e-6, 0.3, 60)
+    likelihood = [
+        float(np.maximum(inverse_transform_likelihood_score(low[known], high[known], s), -50.0).sum()) for s in scales
+    ]
+    return float(scales[int(np.argmax(likelihood))])
+
+
+def _warnings(records: Sequence[Record], half_r: BoolArray, noise: TokenNoise) -> list[str]:
+    warnings = []
+    sampling = [records[i].sampling for i in np.flatnonzero(half_r) if not records[i].sampling.is_greedy]
+    if not any(s.top_p < 1 for s in sampling):
+        warnings.append("no record has top_p below 1: the mass slack is a default, not calibrated")
+    if not any(s.top_k > 0 or s.min_p > 0 for s in sampling):
+        warnings.append("no record has top_k or min_p: the logit slack is a default, not calibrated")
+    if noise.outlier_upper > HONEST_RECORD_RATE:
+        warnings.append(
+            f"too few tokens to bound the outlier rate by {HONEST_RECORD_RATE:g} (bound: {noise.outlier_upper:.2g});"
+            " records are flagged less readily: calibrate on at least 4,000 tokens a half"
+        )
+    return warnings

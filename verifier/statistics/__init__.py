@@ -1,0 +1,1 @@
+"""Rates, intervals and tests, each with its assumptions stated; all tested by simulation."""

@@ -1,0 +1,82 @@
+"""Confidence intervals for rates and means over tokens, when tokens of one record depend on each other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import beta, t
+
+from sampler.types import FloatArray
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its two-sided confidence interval (each side misses with half of 1 - confidence)."""
+
+    value: float
+    low: float
+    high: float
+
+
+def clopper_pearson(successes: float, trials: float, confidence: float = CONFIDENCE) -> Interval:
+    """Exact binomial interval (Clopper and Pearson 1934); real-valued counts are allowed (Korn and Graubard 1998).
+
+    Raises:
+        ValueError: no trials: nothing is known of the rate.
+    """
+    if trials <= 0:
+        raise ValueError("a rate of zero trials has no interval")
+    miss = (1 - confidence) / 2
+    low = float(beta.ppf(miss, successes, trials - successes + 1)) if successes > 0 else 0.0
+    high = float(beta.ppf(1 - miss, successes + 1, trials - successes)) if successes < trials else 1.0
+    return Interval(successes / trials, low, high)
+
+
+def clustered_rate(successes_r: FloatArray, trials_r: FloatArray, confidence: float = CONFIDENCE) -> Interval:
+    """Interval of a rate over tokens that come in records: Clopper-Pearson at the effective sample size.
+
+    The design effect (between-record variance over binomial variance, at least 1) divides the trials, and the t
+    quantile's ratio accounts for the number of records (Korn and Graubard, Survey Methodology 24 (1998)). Assumes
+    independent records; with no event at all the design effect is 1, which is the best that the data allow.
+
+    Args:
+        successes_r, trials_r: events and tokens of each record.
+
+    Raises:
+        ValueError: fewer than two records with trials.
+    """
+    used = trials_r > 0
+    successes_r, trials_r = successes_r[used], trials_r[used]
+    records, trials, successes = len(trials_r), float(trials_r.sum()), float(successes_r.sum())
+    if records < 2:
+        raise ValueError("a clustered interval needs at least two records")
+    rate = successes / trials
+    if not 0 < rate < 1:
+        return clopper_pearson(successes, trials, confidence)
+    residual = successes_r - rate * trials_r
+    variance = records / (records - 1) * float((residual**2).sum()) / trials**2
+    effective = rate * (1 - rate) / variance
+    quantile = (1 + confidence) / 2
+    effective *= (t.ppf(quantile, trials - 1) / t.ppf(quantile, records - 1)) ** 2
+    effective = min(effective, trials)
+    bounds = clopper_pearson(rate * effective, effective, confidence)
+    return Interval(rate, bounds.low, bounds.high)
+
+
+def clustered_mean(sums_r: FloatArray, trials_r: FloatArray, confidence: float = CONFIDENCE) -> Interval:
+    """Interval of a mean per token over records: ratio estimator, linearised variance, t quantile.
+
+    Approximate (asymptotic in the number of records); assumes independent records of bounded sums.
+
+    Raises:
+        ValueError: fewer than two records.
+    """
+    records, trials = len(trials_r), float(trials_r.sum())
+    if records < 2:
+        raise ValueError("a clustered interval needs at least two records")
+    mean = float(sums_r.sum()) / trials
+    residual = sums_r - mean * trials_r
+    error = float(np.sqrt(records / (records - 1) * (residual**2).sum())) / trials
+    half = float(t.ppf((1 + confidence) / 2, records - 1)) * error
+    return Interval(mean, mean - half, mean + half)

@@ -1,0 +1,131 @@
+"""The stopping rule, replayed: did the answer end, and not go on, as its request asked?"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from logger.record import Record
+from verifier.model_identity import ModelIdentity
+from verifier.token_noise import HONEST_RECORD_RATE, TokenNoise
+from verifier.types import Tokenizer
+
+
+@dataclass(frozen=True)
+class StopFinding:
+    """What is wrong with where an answer ends.
+
+    `early`: it ended although nothing that ends an answer happened; charged log2(length limit) bits.
+    `late`: it went on after something that ends an answer. `honest_rate`: at most this share of honest answers end so.
+    """
+
+    kind: Literal["early", "late"]
+    why: str
+    honest_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppingRule:
+    """The stopping rule of a server of one model (sampling-spec 7.2).
+
+    Attributes:
+        tokenizer: makes the text in which requested stop strings are looked for; the server's text is never used.
+        max_model_length: the server's context length in tokens, or None when only requests limit the length.
+        noise: says beyond which margin a final token was not sampled but forced, and how rarely that is honest.
+    """
+
+    identity: ModelIdentity
+    tokenizer: Tokenizer
+    max_model_length: int | None
+    noise: TokenNoise
+
+    def length_limit(self, record: Record) -> int | None:
+        """Most output tokens that the record could have had, or None when nothing known limits it."""
+        limits = []
+        if record.sampling.max_tokens is not None:
+            limits.append(record.sampling.max_tokens)
+        if self.max_model_length is not None:
+            limits.append(self.max_model_length - len(record.prompt_token_ids))
+        return min(limits) if limits else None
+
+    def early_stop_bits(self, record: Record) -> float:
+        """Bits that an early stop can carry: log2 of the number of places where the answer could have ended."""
+        return float(np.log2(max(self.length_limit(record) or 0, len(record.output_token_ids), 2)))
+
+    def findings(self, record: Record, last_margin: float) -> list[StopFinding]:
+        """What is wrong with the record's end; empty when it ended as asked.
+
+        Args:
+            last_margin: margin of its last token, logits.
+        """
+        found = [self._early(record, last_margin), self._late(record)]
+        return [finding for finding in found if finding is not None]
+
+    def _early(self, record: Record, last_margin: float) -> StopFinding | None:
+        if record.finish_reason == "length":
+            why = self._unfounded_length(record)
+        elif record.finish_reason == "stop":
+            why = self._unfounded_stop(record)
+            if why is None and last_margin > self.noise.outlier_margin:
+                last = record.output_token_ids[-1]
+                why = f"its final token {last} would not have been drawn (margin {last_margin:.2f} logits)"
+                return StopFinding("early", why, self.noise.outlier_upper)
+        else:
+            # A client that hangs up is honest, and as rare as the operator's clients are patient.
+            return StopFinding("early", f"finished for reason {record.finish_reason!r}", HONEST_RECORD_RATE)
+        return None if why is None else StopFinding("early", why, 0.0)
+
+    def _unfounded_length(self, record: Record) -> str | None:
+        """Why finish reason "length" is not so, or None when it is."""
+        limit, tokens = self.length_limit(record), len(record.output_token_ids)
+        if limit is None:
+            return "says that it reached a length limit, and none is known"
+        if tokens < limit:
+            return f"says that it reached the length limit of {limit} tokens, at {tokens}"
+        return None
+
+    def _unfounded_stop(self, record: Record) -> str | None:
+        """Why nothing in the output justifies finish reason "stop", or None when something does."""
+        reason, last = record.stop_reason, record.output_token_ids[-1]
+        if isinstance(reason, str):
+            if reason not in record.sampling.stop:
+                return f"stopped at a string that was not requested: {reason!r}"
+            if self._completed_stop(record, len(record.output_token_ids)) is None:
+                return f"says that it stopped at {reason!r}, which its text does not hold"
+            return None
+        if reason is not None and last != reason:
+            return f"says that it stopped at token {reason}, and ends with {last}"
+        if last not in self._ending_ids(record):
+            return f"says that it stopped, and its last token {last} ends nothing"
+        return None
+
+    def _late(self, record: Record) -> StopFinding | None:
+        ends = self._ending_ids(record)
+        inner = np.flatnonzero(np.isin(record.output_token_ids[:-1], sorted(ends)))
+        inner = inner[inner >= record.sampling.min_tokens]
+        if len(inner):
+            at = int(inner[0])
+            return StopFinding("late", f"went on after token {record.output_token_ids[at]} at position {at}", 0.0)
+        if record.sampling.stop and len(record.output_token_ids) > 1:
+            passed = self._completed_stop(record, len(record.output_token_ids) - 1)
+            if passed is not None:
+                return StopFinding("late", f"went on after the requested stop {passed!r}", 0.0)
+        return None
+
+    def _ending_ids(self, record: Record) -> set[int]:
+        eos = set() if record.sampling.ignore_eos else set(self.identity.eos_ids)
+        return eos | set(record.sampling.stop_token_ids)
+
+    def _completed_stop(self, record: Record, count: int) -> str | None:
+        """The requested stop string that the text of the first `count` output tokens holds, if any.
+
+        As in vLLM, text that was complete within the first `min_tokens` tokens is not looked at.
+        """
+        skip = record.sampling.skip_special_tokens
+        text = self.tokenizer.decode(record.output_token_ids[:count], skip_special_tokens=skip)
+        minimum = min(record.sampling.min_tokens, count)
+        offset = len(self.tokenizer.decode(record.output_token_ids[:minimum], skip_special_tokens=skip)) if minimum else 0
+        for stop in record.sampling.stop:
+            if text.find(stop, max(0, offset - len(stop) + 1)) >= 0:
+                return stop
+        return None
