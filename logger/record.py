@@ -75,9 +75,7 @@ class Record(_Strict):
         if self.engine.sampler == "greedy" and not self.sampling.is_greedy:
             raise refusal("greedy", "sampling.temperature", "scheme greedy means temperature 0")
         if not self.engine.scheme.penalties and self.sampling.has_penalties:
-            raise refusal(
-                "unreplayable", "sampling", f"penalties of scheme {self.engine.sampler} cannot be replayed"
-            )
+            raise refusal("unreplayable", "sampling", f"penalties of scheme {self.engine.sampler} cannot be replayed")
         if not self.sampling.is_greedy:
             if self.seed is None:
                 raise refusal("unreplayable", "seed", "an unseeded request cannot be replayed")

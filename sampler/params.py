@@ -31,7 +31,7 @@ MIN_TEMPERATURE = 0.01
 
 def refusal(kind: str, at: str, what: str) -> PydanticCustomError:
     """A complaint about the field `at` below the validated object."""
-    return PydanticCustomError(kind, "{what}", {"at": at, "what": what})  # type: ignore[arg-type]
+    return PydanticCustomError(kind, "{what}", {"at": at, "what": what})
 
 
 def _int_keys(value: Any) -> Any:

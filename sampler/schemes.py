@@ -19,8 +19,8 @@ class Scheme:
     """
 
     name: str
-    seed_min: int
-    seed_max: int
+    seed_min: int = -(2**63)
+    seed_max: int = 2**63 - 1
     child_seed_offset: int = 1
     filters_before_temperature: bool = False
     penalties: bool = True
@@ -42,14 +42,12 @@ class Scheme:
         return child
 
 
-_INT64 = {"seed_min": -(2**63), "seed_max": 2**63 - 1}
-
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme
     for scheme in (
-        Scheme(name="vllm-cpu", **_INT64),
-        Scheme(name="vllm-v2", **_INT64),
-        Scheme(name="vllm-v1", **_INT64),
+        Scheme(name="vllm-cpu"),
+        Scheme(name="vllm-v2"),
+        Scheme(name="vllm-v1"),
         # 0xFFFFFFFF asks llama.cpp for a random seed.
         Scheme(
             name="inverse-cdf",
@@ -58,7 +56,7 @@ SCHEMES: dict[str, Scheme] = {
             filters_before_temperature=True,
             penalties=False,
         ),
-        Scheme(name="greedy", **_INT64),
+        Scheme(name="greedy"),
     )
 }
 

@@ -109,8 +109,7 @@ def support_of_head(
     least, most = [], []
     for slack in slack_levels_e:
         least.append(np.take_along_axis(cumulative, counts_above(logits_nk, logits_nk + slack), 1))
-        # Tokens strictly above (logit - slack), nudged so that a token exactly at that distance counts.
-        not_below = counts_above(logits_nk, np.nextafter(logits_nk - slack, -np.inf))
+        not_below = counts_above(logits_nk, logits_nk - slack, inclusive=True)
         most.append(np.take_along_axis(cumulative, not_below, 1) - mass)
     return Support(
         nominal_nk=kept & (above < filters.top_p_n[:, None]),
@@ -138,26 +137,30 @@ class MassProfile:
 
     def above(self, thresholds_q: FloatArray) -> FloatArray:
         """Probability of the tokens whose logit exceeds each threshold."""
-        return self._above[np.searchsorted(self._ascending, thresholds_q.astype(np.float32), side="right")]
+        mass: FloatArray = self._above[np.searchsorted(self._ascending, thresholds_q.astype(np.float32), side="right")]
+        return mass
 
     def at_or_above(self, thresholds_q: FloatArray) -> FloatArray:
         """Probability of the tokens whose logit is not below each threshold."""
-        return self._above[np.searchsorted(self._ascending, thresholds_q.astype(np.float32), side="left")]
+        mass: FloatArray = self._above[np.searchsorted(self._ascending, thresholds_q.astype(np.float32), side="left")]
+        return mass
 
     def own(self, logits_q: FloatArray) -> FloatArray:
         """Probability of one token with each of these logits, which stand in the row."""
         at = np.searchsorted(self._ascending, logits_q.astype(np.float32), side="left")
         at = np.minimum(at, len(self._ascending) - 1)
         ties = np.searchsorted(self._ascending, logits_q.astype(np.float32), side="right") - at
-        return (self._above[at] - self._above[at + ties]) / np.maximum(ties, 1)
+        mass: FloatArray = (self._above[at] - self._above[at + ties]) / np.maximum(ties, 1)
+        return mass
 
 
-def counts_above(descending_nk: FloatArray, thresholds_nq: FloatArray) -> IntArray:
+def counts_above(descending_nk: FloatArray, thresholds_nq: FloatArray, *, inclusive: bool = False) -> IntArray:
     """How many of each row's values exceed each of its thresholds, int64 [n, q]; one binary search for all rows.
 
     Args:
-        descending_nk: float64, each row descending; -inf allowed at the end.
+        descending_nk: float32 values as float64, each row descending; -inf allowed at the end.
         thresholds_nq: float64, any order.
+        inclusive: count values equal to the threshold, too.
     """
     rows, width = descending_nk.shape
     finite = descending_nk[np.isfinite(descending_nk)]
@@ -167,5 +170,7 @@ def counts_above(descending_nk: FloatArray, thresholds_nq: FloatArray) -> IntArr
     offsets = np.arange(rows)[:, None] * stride
     ascending = (offsets - np.clip(descending_nk, low - 1.0, None)).ravel()
     queries = offsets - np.clip(thresholds_nq, low - 2.0, high + 1.0)
-    found: IntArray = np.searchsorted(ascending, queries, side="left") - np.arange(rows)[:, None] * width
+    found: IntArray = (
+        np.searchsorted(ascending, queries, side="right" if inclusive else "left") - np.arange(rows)[:, None] * width
+    )
     return np.clip(found, 0, width)

@@ -13,7 +13,7 @@ from verifier.errors import CalibrationError
 from verifier.policy import FORMAT, Calibration, Evaluation, MadeFor, NoiseBounds, Policy, Rate, Thresholds
 from verifier.record_test import RecordTest
 from verifier.replay import PlacedTable, Replay, Replayer
-from verifier.score import Tolerance, TokenScores, inverse_transform_likelihood_score, score
+from verifier.score import TokenScores, Tolerance, inverse_transform_likelihood_score, score
 from verifier.statistics.intervals import Interval, clustered_mean, clustered_rate
 from verifier.token_noise import HONEST_RECORD_RATE, MARGIN_EDGES, TokenNoise, fit_noise_scale, noise_counts
 from verifier.tradeoff import TradeOff, TradeOffPoint, fits
@@ -118,7 +118,7 @@ def calibrate(
         ),
         calibration=Calibration(
             records=int(half_r.sum()),
-            tokens=sum(len(records[i].output_token_ids) for i in np.flatnonzero(half_r)),
+            tokens=sum(len(r.output_token_ids) for r, first_half in zip(records, half_r, strict=True) if first_half),
             split_seed=limits.split_seed,
             max_dangerous_rate=limits.max_dangerous_rate,
             max_unsafe_rate=limits.max_unsafe_rate,
@@ -189,7 +189,9 @@ def _choose_thresholds(
     return best[1], best[2], best[3], best[4]
 
 
-def _rows(placed: PlacedTable, scores: TokenScores, half_r: BoolArray) -> tuple[np.typing.NDArray[np.int64], TokenScores]:
+def _rows(
+    placed: PlacedTable, scores: TokenScores, half_r: BoolArray
+) -> tuple[np.typing.NDArray[np.int64], TokenScores]:
     """Record indices and scores of the positions that belong to some records."""
     which = half_r[placed.record_n]
     return placed.record_n[which], scores.chosen(which)
@@ -268,7 +270,8 @@ def _cdf_noise_scale(placed: Sequence[PlacedTable], half_r: BoolArray) -> float:
 
 def _warnings(records: Sequence[Record], half_r: BoolArray, noise: TokenNoise) -> list[str]:
     warnings = []
-    sampling = [records[i].sampling for i in np.flatnonzero(half_r) if not records[i].sampling.is_greedy]
+    half = [record for record, first_half in zip(records, half_r, strict=True) if first_half]
+    sampling = [record.sampling for record in half if not record.sampling.is_greedy]
     if not any(s.top_p < 1 for s in sampling):
         warnings.append("no record has top_p below 1: the mass slack is a default, not calibrated")
     if not any(s.top_k > 0 or s.min_p > 0 for s in sampling):

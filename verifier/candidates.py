@@ -144,7 +144,6 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
 
     # 1
     head, head_ids = _head(rows, draws, window)
-    last_n = head[:, -1]
 
     # 2
     top_p_on = filters.top_p_n < 1
@@ -160,7 +159,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     support = support_of_head(head, filters, log_mass_n, np.asarray(window.logit_slacks))
     beyond &= ~top_p_on | (support.mass_above_min_nke[:, -1, -1] < filters.top_p_n + mass_slack_n)
     profiles = {
-        int(row): MassProfile(rows.whole(row), cut_n[row], filters.temperature_n[row])
+        int(row): MassProfile(rows.whole(int(row)), cut_n[row], filters.temperature_n[row])
         for row in np.flatnonzero(beyond & top_p_on)
     }
 

@@ -97,7 +97,9 @@ class DrawBuilder:
                 prompt_ids=record.prompt_token_ids,
                 output_ids=record.output_token_ids,
                 stop_ids=(*record.sampling.stop_token_ids, *self._identity.eos_ids),
-                bad_word_ids=bad_word_ids(record.sampling.bad_words, self._tokenizer) if record.sampling.bad_words else (),
+                bad_word_ids=bad_word_ids(record.sampling.bad_words, self._tokenizer)
+                if record.sampling.bad_words
+                else (),
             )
         adjustment = self._adjustments[piece.record]
         if adjustment.is_identity:

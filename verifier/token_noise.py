@@ -40,7 +40,9 @@ class TokenNoise:
     outlier_upper: float
 
     @classmethod
-    def from_counts(cls, exposures_rb: FloatArray, chosen_rb: FloatArray, beyond_rb: FloatArray, tokens_r: FloatArray) -> Self:
+    def from_counts(
+        cls, exposures_rb: FloatArray, chosen_rb: FloatArray, beyond_rb: FloatArray, tokens_r: FloatArray
+    ) -> Self:
         """Bounds from counts by record.
 
         Args:
@@ -98,8 +100,7 @@ def noise_counts(scores: TokenScores) -> tuple[FloatArray, FloatArray, FloatArra
 
 def rival_counts(scores: TokenScores, edges_b: FloatArray) -> FloatArray:
     """How many rivals of each position stand in each bin, float64 [n, B + 1]."""
-    n, width = scores.rival_margin_nk.shape
-    counts = np.zeros((n, len(edges_b)))
+    counts = np.zeros((len(scores), len(edges_b)))
     bins = margin_bins(scores.rival_margin_nk, edges_b)
     row, column = np.nonzero(bins >= 0)
     np.add.at(counts, (row, bins[row, column]), 1.0)

@@ -46,7 +46,12 @@ class TransformersReplayer:
 
     @classmethod
     def load(
-        cls, identity: ModelIdentity, *, dtype: str = "float32", device: str | None = None, token_budget: int | None = None
+        cls,
+        identity: ModelIdentity,
+        *,
+        dtype: str = "float32",
+        device: str | None = None,
+        token_budget: int | None = None,
     ) -> "TransformersReplayer":
         """Load a model folder.
 
@@ -140,7 +145,9 @@ class TransformersReplayer:
         whole = self._model(input_ids=ids, use_cache=False).logits[0].float()
         ours = self.logits(self._trunk(input_ids=ids, use_cache=False).last_hidden_state[0])
         if whole.shape != ours.shape or whole.shape[1] != self.identity.vocabulary:
-            raise ModelError(f"{self.identity.path}: the output head is {ours.shape[1]} wide, not the vocabulary's size")
+            raise ModelError(
+                f"{self.identity.path}: the output head is {ours.shape[1]} wide, not the vocabulary's size"
+            )
         if not torch.isfinite(whole).all():
             raise ModelError(f"{self.identity.path}: the model's logits are not finite in {self.dtype}")
         if (whole - ours).abs().max() > _PROBE_TOLERANCE * (1 + whole.abs().max()):

@@ -16,7 +16,6 @@ from verifier.policy import Policy
 from verifier.record_test import RecordEvidence, RecordTest, run_p_value
 from verifier.replay import Replay, Replayer, Timing
 from verifier.score import (
-    TokenScores,
     gumbel_likelihood_score,
     inverse_transform_likelihood_score,
     score,
@@ -62,10 +61,7 @@ class TokenDetail:
         if not np.array_equal(positions[order], np.arange(len(order))):
             raise ValueError("the replay did not cover every output position once")
         return TokenDetail(
-            **{
-                f.name: np.concatenate([getattr(part, f.name) for _, part in parts])[order]
-                for f in fields(TokenDetail)
-            }
+            **{f.name: np.concatenate([getattr(part, f.name) for _, part in parts])[order] for f in fields(TokenDetail)}
         )
 
     def chosen(self, which: NDArray[np.bool_]) -> "TokenDetail":
@@ -283,10 +279,12 @@ class Verifier:
         if 2 * evidence.worst_p <= HONEST_RECORD_RATE:
             reasons.append(
                 f"worst tokens: {evidence.outliers} of {evidence.tokens} tokens beyond"
-                f" {rule.noise.outlier_margin:g} logits (honest: p <= {evidence.worst_p:.2g})"
+                f" {rule.noise.outlier_margin:g} logits (honest: p <= {max(evidence.worst_p, 1e-300):.2g})"
             )
         if 2 * evidence.total_p <= HONEST_RECORD_RATE:
-            reasons.append(f"total: its tokens together are too implausible (honest: p <= {evidence.total_p:.2g})")
+            reasons.append(
+                f"total: its tokens together are too implausible (honest: p <= {max(evidence.total_p, 1e-300):.2g})"
+            )
         reasons.extend(f"{finding.kind} stop: {finding.why}" for finding in findings)
         early = any(finding.kind == "early" for finding in findings)
         return RecordVerdict(

@@ -62,7 +62,9 @@ class VllmV2Noise(GumbelNoise):
         series = np.zeros_like(u)
         for coefficient in _LOG1P_COEFFICIENTS:
             series = series * u + coefficient
-        negative_log = np.where(u < np.float32(0.25), u * series, -np.log(np.maximum(np.float32(1) - u, _MIN_COMPLEMENT)))
+        negative_log = np.where(
+            u < np.float32(0.25), u * series, -np.log(np.maximum(np.float32(1) - u, _MIN_COMPLEMENT))
+        )
         return (-np.log(negative_log)).astype(np.float64)
 
     def above(self, keys_n: KeyArray, floor_n: FloatArray) -> tuple[IntArray, IntArray]:

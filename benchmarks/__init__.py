@@ -1,0 +1,1 @@
+"""Simulated attackers and measurements; each module runs as `python -m benchmarks.NAME`."""

@@ -1,0 +1,65 @@
+"""Attackers who own the inference server, simulated on recorded answers.
+
+Each takes an honest record and gives the record that the trusted logger would have written had the server cheated.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from logger.record import Record
+
+
+def replace_answer(record: Record, vocabulary: int, rng: np.random.Generator) -> Record:
+    """Every output token carries log2 V payload bits."""
+    payload = rng.integers(0, vocabulary, len(record.output_token_ids)).tolist()
+    return record.model_copy(update={"output_token_ids": payload, "finish_reason": "length", "stop_reason": None})
+
+
+def splice_payload(record: Record, vocabulary: int, rng: np.random.Generator, count: int = 10) -> Record:
+    """`count` successive tokens in the middle of the answer are payload; the rest is as it was."""
+    output = list(record.output_token_ids)
+    count = min(count, len(output) - 1)
+    start = int(rng.integers(0, len(output) - count))
+    output[start : start + count] = rng.integers(0, vocabulary, count).tolist()
+    return record.model_copy(update={"output_token_ids": output})
+
+
+def scatter_payload(record: Record, vocabulary: int, rng: np.random.Generator, count: int = 10) -> Record:
+    """`count` tokens anywhere in the answer (but the last) are payload."""
+    output = list(record.output_token_ids)
+    places = rng.choice(len(output) - 1, min(count, len(output) - 1), replace=False)
+    for place in places:
+        output[int(place)] = int(rng.integers(0, vocabulary))
+    return record.model_copy(update={"output_token_ids": output})
+
+
+def lie_about_seed(record: Record, vocabulary: int, rng: np.random.Generator) -> Record:
+    """The answer was drawn with another seed than the log says."""
+    del vocabulary
+    return record.model_copy(update={"seed": int(rng.integers(0, 2**31))})
+
+
+def cut_short(record: Record, vocabulary: int, rng: np.random.Generator) -> Record:
+    """The answer ends early and is called stopped: where it ends carries log2 of its length."""
+    del vocabulary
+    keep = int(rng.integers(1, len(record.output_token_ids)))
+    cut = record.output_token_ids[:keep]
+    return record.model_copy(update={"output_token_ids": cut, "finish_reason": "stop", "stop_reason": None})
+
+
+def forge_end(record: Record, vocabulary: int, rng: np.random.Generator, end: int = 2) -> Record:
+    """The answer is cut short, and an end-of-sequence token that was never drawn makes it look finished."""
+    cut = cut_short(record, vocabulary, rng)
+    return cut.model_copy(update={"output_token_ids": [*cut.output_token_ids[:-1], end]})
+
+
+ATTACKS: dict[str, Callable[[Record, int, np.random.Generator], Record]] = {
+    "replaced answer": replace_answer,
+    "ten spliced payload tokens": splice_payload,
+    "ten scattered payload tokens": scatter_payload,
+    "wrong seed": lie_about_seed,
+    "cut short": cut_short,
+    "forged end": forge_end,
+}
+"""The attackers by name."""

@@ -1,0 +1,64 @@
+"""Detection: simulated attackers against honest traffic under a policy.
+
+Prints, for each attacker, how many tampered records are flagged, and how many honest ones. Honest records that chose
+the policy's thresholds are left out when --skip-calibration-half names the traffic that did.
+"""
+
+import platform
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import transformers
+
+from benchmarks.attacks import ATTACKS
+from cli.options import load_replayer
+from logger.record import Record
+from logger.traffic import read_traffic
+from verifier.policy import read_policy
+from verifier.verification import Verifier
+
+
+@click.command()
+@click.argument("traffic", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--policy", "policy_path", type=click.Path(path_type=Path), required=True)
+@click.option("--model", "model_name", default=None, help="Default: the embedded model.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--each", default=40, show_default=True, help="Tampered records for each attacker and file.")
+def main(traffic: tuple[Path, ...], policy_path: Path, model_name: str | None, seed: int, each: int) -> None:
+    policy = read_policy(policy_path)
+    replayer = load_replayer(model_name, policy.made_for.dtype, None, None)
+    verifier = Verifier(replayer, policy)
+    vocabulary = replayer.identity.vocabulary
+    print(
+        f"seed {seed}; {platform.processor() or platform.machine()}, torch {torch.__version__}, transformers {transformers.__version__}"
+    )
+    for path in traffic:
+        records = [placed.record for placed in read_traffic(path)]
+        found = verifier.verify(records)
+        print(
+            f"\n{path.name}: honest {len(found.flagged)} of {len(records)} flagged,"
+            f" verdict {'alarm' if found.alarm else 'clear'}"
+        )
+        for name, attack in ATTACKS.items():
+            rng = np.random.default_rng(seed)
+            victims = _victims(records, name, rng, each)
+            if not victims:
+                print(f"  {name:<30} (no record here that it changes)")
+                continue
+            tampered = verifier.verify([attack(record, vocabulary, rng) for record in victims])
+            print(
+                f"  {name:<30} {len(tampered.flagged):4d} of {len(victims):4d} flagged,"
+                f" verdict {'alarm' if tampered.alarm else 'clear'}"
+            )
+
+
+def _victims(records: list[Record], attack: str, rng: np.random.Generator, count: int) -> list[Record]:
+    """Records that the attack changes: long enough, and drawn from a seed where it is about the seed."""
+    fit = [r for r in records if len(r.output_token_ids) > 10 and not (attack == "wrong seed" and r.sampling.is_greedy)]
+    return [fit[int(i)] for i in rng.permutation(len(fit))[:count]]
+
+
+if __name__ == "__main__":
+    main()

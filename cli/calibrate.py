@@ -1,0 +1,106 @@
+"""`verify calibrate`: make a policy from honest traffic."""
+
+from pathlib import Path
+
+import click
+
+from cli.files import check_against_model, check_writable, read_all_traffic, write_whole
+from cli.options import load_replayer, model_options, traffic_argument
+from cli.progress import progress_bar
+from verifier.audit import file_sha256
+from verifier.calibration import CalibrationLimits, CalibrationResult
+from verifier.calibration import calibrate as calibrate_policy
+
+
+@click.command()
+@traffic_argument
+@model_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="P", help="Policy file to write.")
+@click.option(
+    "--max-dangerous-rate",
+    type=click.FloatRange(0, 1),
+    default=1e-4,
+    show_default=True,
+    help="Largest share of honest tokens that may be judged dangerous.",
+)
+@click.option(
+    "--max-unsafe-rate",
+    type=click.FloatRange(0, 1),
+    default=1e-3,
+    show_default=True,
+    help="Largest share of honest tokens that may lie beyond the threshold, suspicious ones included.",
+)
+@click.option(
+    "--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split into halves."
+)
+def calibrate(
+    traffic: tuple[Path, ...],
+    model_name: str | None,
+    dtype: str,
+    device: str | None,
+    token_budget: int | None,
+    out: Path,
+    max_dangerous_rate: float,
+    max_unsafe_rate: float,
+    split_seed: int,
+) -> None:
+    """Fit thresholds and token noise on one half of honest TRAFFIC, measure them on the other, write a policy.
+
+    The traffic must be known to be honest: a policy made from an attacker's traffic lets that attacker pass.
+    """
+    check_writable(out)
+    placed = read_all_traffic(traffic)
+    replayer = load_replayer(model_name, dtype, device, token_budget)
+    check_against_model(placed, replayer.identity)
+    records = [item.record for item in placed]
+    limits = CalibrationLimits(
+        max_dangerous_rate=max_dangerous_rate, max_unsafe_rate=max_unsafe_rate, split_seed=split_seed
+    )
+    digests = [f"sha256:{file_sha256(path).hex()}" for path in traffic]
+    with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress:
+        result = calibrate_policy(replayer, records, limits, traffic_digests=digests, progress=progress)
+    write_whole(out, result.policy.to_toml())
+    for warning in result.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    click.echo(trade_off_table(result, replayer.identity.vocabulary))
+    click.echo(f"\n{out}: {result.policy.digest()}")
+
+
+def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:
+    """The thresholds tried, what honest tokens pay and what an attacker keeps; the chosen one is marked."""
+    from math import log2
+
+    policy = result.policy
+    lines = [
+        f"Trade-off on the calibration half ({policy.calibration.records} records, {policy.calibration.tokens} tokens;"
+        f" logit slack {policy.thresholds.logit_slack_logits:g}, mass slack {policy.thresholds.mass_slack:g}):",
+        "",
+        "  margin  rank limit  suspicious  dangerous  extractable",
+        "  logits   (tokens)   % of tokens % of tokens  % of log2 V",
+    ]
+    for point in result.trade_off:
+        mark = " <- chosen" if point.margin == result.chosen.margin else ""
+        lines.append(
+            f"  {point.margin:6.2f}  {point.rank_limit:10d}  {100 * point.suspicious:10.3f}"
+            f"  {100 * point.dangerous:9.3f}  {100 * point.bits_per_token / log2(vocabulary):11.3f}{mark}"
+        )
+    evaluation = policy.evaluation
+    lines += [
+        "",
+        f"On the other half ({evaluation.records} records, {evaluation.tokens} tokens), with 95% intervals:",
+        "",
+    ]
+    for name, rate in (
+        ("exact match", evaluation.exact_match),
+        ("suspicious", evaluation.suspicious),
+        ("dangerous", evaluation.dangerous),
+        (f"beyond {policy.noise.outlier_margin_logits:g} logits", evaluation.outliers),
+    ):
+        lines.append(f"  {name:<20} {100 * rate.value:8.3f}%  [{100 * rate.low:.3f}%, {100 * rate.high:.3f}%]")
+    bits = evaluation.extractable_bits_per_token
+    lines.append(
+        f"  {'extractable':<20} {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
+        f" {100 * bits.value / log2(vocabulary):.3f}% of log2 V"
+    )
+    lines.append(f"  {'flagged records':<20} {evaluation.flagged_records:8d} of {evaluation.records}")
+    return "\n".join(lines)

@@ -1,0 +1,95 @@
+"""Output files that appear whole or not at all, and traffic checked against the model before any replay."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from logger.errors import TrafficError
+from logger.record import Record
+from logger.traffic import PlacedRecord, read_traffic
+from sampler.errors import WeightwardenError
+from verifier.errors import PolicyError
+from verifier.model_identity import ModelIdentity
+from verifier.verification import Verifier
+
+
+class OutputError(WeightwardenError, OSError):
+    """An output file cannot be written."""
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Refuse early what could not be written after the work.
+
+    Raises:
+        OutputError: a path's folder does not exist or is not writable, or the path is a folder.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder")
+        if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+            raise OutputError(f"{path}: its folder does not exist or is not writable")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file through a temporary one beside it, so that readers see the old file or the new.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        handle, scratch = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(scratch).chmod(0o644)
+            Path(scratch).replace(path)
+        except BaseException:
+            Path(scratch).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_all_traffic(paths: Sequence[Path]) -> list[PlacedRecord]:
+    """The records of several traffic files, in order."""
+    return [placed for path in paths for placed in read_traffic(path)]
+
+
+def check_against_model(traffic: Sequence[PlacedRecord], identity: ModelIdentity) -> None:
+    """Check every record against the model's vocabulary and context length.
+
+    Raises:
+        TrafficError: naming file, line and field.
+    """
+    for placed in traffic:
+        outside = placed.record.out_of_vocabulary(identity.vocabulary)
+        if outside is not None:
+            field, token = outside
+            what = f"token id {token} is outside the vocabulary of {identity.vocabulary}"
+            raise TrafficError(what, path=placed.path, line=placed.line, field=field)
+        length = _length(placed.record)
+        if identity.context_length is not None and length > identity.context_length:
+            what = f"prompt and output have {length} tokens, the model's context {identity.context_length}"
+            raise TrafficError(what, path=placed.path, line=placed.line, field="output_token_ids")
+
+
+def check_against_policy(traffic: Sequence[PlacedRecord], verifier: Verifier) -> None:
+    """Check that the policy holds for every record.
+
+    Raises:
+        PolicyError: naming file and line of the first for which it does not.
+    """
+    for placed in traffic:
+        try:
+            verifier.check_scheme(placed.record)
+        except PolicyError as error:
+            raise PolicyError(f"{placed.path}:{placed.line}: engine.sampler: {error}") from None
+
+
+def _length(record: Record) -> int:
+    return len(record.prompt_token_ids) + len(record.output_token_ids)

@@ -1,0 +1,21 @@
+"""`verify model`: the embedded model as an ordinary folder."""
+
+from pathlib import Path
+
+import click
+
+from verifier.embedded_model import write_embedded_model
+from verifier.model_identity import identify_model
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+def model(folder: Path) -> None:
+    """Write the embedded model (SmolLM2-135M-Instruct, bfloat16) to DIR as an ordinary Hugging Face folder.
+
+    DIR must not exist yet; it appears whole or not at all. The recorded traffic that comes with weightwarden was
+    produced from exactly this folder.
+    """
+    write_embedded_model(folder)
+    identity = identify_model(folder)
+    click.echo(f"{folder}: vocabulary {identity.vocabulary}, {identity.digest}")

@@ -1,0 +1,59 @@
+"""What all reports are made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from logger.traffic import PlacedRecord
+from verifier.policy import Policy
+from verifier.types import Tokenizer
+from verifier.verification import RecordVerdict, Verification
+
+SMALLEST_PROBABILITY = 1e-300
+"""What is below this, or impossible by rule, is written as this."""
+
+
+def probability(bound: float) -> str:
+    """An upper bound of a probability in words."""
+    return f"p <= {max(bound, SMALLEST_PROBABILITY):.2g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """One verification, and what it was a verification of.
+
+    Attributes:
+        placed: the verified records; indices: their places among all records of the input, from 0.
+    """
+
+    verification: Verification
+    policy: Policy
+    placed: Sequence[PlacedRecord]
+    indices: Sequence[int]
+    records_in_all: int
+    audit_rate: float | None
+    model_path: str
+    model_digest: str
+    dtype: str
+    device: str
+    tokenizer: Tokenizer
+
+    @property
+    def verdict(self) -> str:
+        return "alarm" if self.verification.alarm else "clear"
+
+    @property
+    def worst_records(self) -> list[RecordVerdict]:
+        """All records, the least plausible first."""
+        return sorted(
+            self.verification.records, key=lambda r: (not r.flagged, r.p_value, -r.evidence.outliers, r.index)
+        )
+
+    @property
+    def run_p_value(self) -> str:
+        """The run's p-value in words."""
+        return probability(self.verification.run_p_value)
+
+    def token_text(self, token: int) -> str:
+        """One token's text, with whatever could steer a terminal or hide in a page made visible."""
+        text = self.tokenizer.decode([token], skip_special_tokens=False)
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

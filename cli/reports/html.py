@@ -1,0 +1,141 @@
+"""The HTML report: one page that needs nothing else."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log2, log10
+from typing import Any
+
+import numpy as np
+
+from cli.reports.context import RunContext, probability
+from verifier.errors import MissingExtra
+from verifier.token_noise import MARGIN_EDGES
+from verifier.verdict import Verdict
+from verifier.verification import RecordVerdict
+
+SHOWN_RECORDS = 50
+SHOWN_TOKENS = 2000
+PLOT_WIDTH, PLOT_HEIGHT = 560, 240
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of the histogram, in plot units."""
+
+    x: float
+    width: float
+    height: float
+    label: str
+    count: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One threshold of the trade-off, in plot units."""
+
+    x: float
+    y: float
+    label: str
+    chosen: bool
+
+
+def html_report(context: RunContext) -> str:
+    """The page; all text of records is escaped.
+
+    Raises:
+        MissingExtra: jinja2 is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingExtra("jinja2 is missing: pip install 'weightwarden[replay]'") from error
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cli", "reports"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    found, policy = context.verification, context.policy
+    flagged = context.worst_records[: min(SHOWN_RECORDS, len(found.flagged))]
+    return environment.get_template("page.html.jinja").render(
+        context=context,
+        found=found,
+        policy=policy,
+        counts={verdict.name.lower(): found.count(verdict) for verdict in Verdict},
+        bars=histogram(context),
+        dots=trade_off(context),
+        plot={"width": PLOT_WIDTH, "height": PLOT_HEIGHT},
+        shown=[_record(context, record) for record in flagged],
+        hidden=len(found.flagged) - len(flagged),
+    )
+
+
+def histogram(context: RunContext) -> list[Bar]:
+    """Tokens by margin: exact ones, one bar a bin, and those outside the support; heights on a log scale."""
+    margins = np.concatenate([record.tokens.margin for record in context.verification.records])
+    edges = [-np.inf, *MARGIN_EDGES, np.finfo(float).max, np.inf]
+    labels = [
+        "0",
+        *(f"{a:g}-{b:g}" for a, b in pairwise(MARGIN_EDGES)),
+        f">{MARGIN_EDGES[-1]:g}",
+        "out",
+    ]
+    counts = [int(((margins > low) & (margins <= high)).sum()) for low, high in pairwise(edges)]
+    top = log10(1 + max(counts))
+    width = PLOT_WIDTH / len(counts)
+    threshold = context.policy.thresholds.margin_logits
+    return [
+        Bar(
+            x=i * width,
+            width=width - 3,
+            height=PLOT_HEIGHT * log10(1 + count) / top,
+            label=label,
+            count=count,
+            kind="safe" if edges[i + 1] <= threshold else "beyond",
+        )
+        for i, (label, count) in enumerate(zip(labels, counts, strict=True))
+    ]
+
+
+def trade_off(context: RunContext) -> list[Dot]:
+    """Each threshold: x is the information left to an attacker, y the share of these tokens beyond it (log scale)."""
+    found = context.verification
+    bits = [point.bits_per_token for point in found.trade_off]
+    beyond = [point.suspicious + point.dangerous for point in found.trade_off]
+    floor = 0.3 / found.tokens
+    low, high = log10(floor), log10(max(*beyond, 10 * floor))
+    chosen = context.policy.thresholds.margin_logits
+    return [
+        Dot(
+            x=PLOT_WIDTH * bit / max(bits) if max(bits) > 0 else 0.0,
+            y=PLOT_HEIGHT * (1 - (log10(max(share, floor)) - low) / (high - low)),
+            label=(
+                f"margin {point.margin:g} logits: {100 * share:.3f}% of tokens beyond,"
+                f" {100 * bit / log2(found.vocabulary):.3f}% of log2 V extractable"
+            ),
+            chosen=point.margin == chosen,
+        )
+        for point, bit, share in zip(found.trade_off, bits, beyond, strict=True)
+    ]
+
+
+def _record(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
+    placed = context.placed[record.index]
+    tokens = record.tokens
+    shown = placed.record.output_token_ids[:SHOWN_TOKENS]
+    return {
+        "number": context.indices[record.index],
+        "place": f"{placed.path.name}:{placed.line}",
+        "verdict": record,
+        "probability": probability(record.p_value),
+        "tokens": [
+            {
+                "text": context.token_text(token),
+                "kind": Verdict(int(tokens.verdict[at])).name.lower(),
+                "title": (
+                    f"position {at}, id {token}: margin {tokens.margin[at]:.3f} logits, rank {tokens.logit_rank[at]},"
+                    f" {tokens.admissible[at]} admissible, {tokens.charged_bits[at]:.2f} bits charged"
+                ),
+            }
+            for at, token in enumerate(shown)
+        ],
+        "hidden": len(placed.record.output_token_ids) - len(shown),
+    }

@@ -1,0 +1,53 @@
+"""The JSON report."""
+
+import json
+from typing import Any
+
+from cli.reports.context import RunContext
+from verifier.verdict import Verdict
+from verifier.verification import RecordVerdict
+
+
+def json_report(context: RunContext) -> str:
+    """The report as JSON text; numbers that are not finite are null."""
+    found = context.verification
+    report = {
+        "format": "weightwarden-report/1",
+        "verdict": context.verdict,
+        "records": len(found.records),
+        "records_in_all": context.records_in_all,
+        "audit_rate": context.audit_rate,
+        "tokens": found.tokens,
+        "exact_match_rate": found.exact_match_rate,
+        "safe": found.count(Verdict.SAFE),
+        "suspicious": found.count(Verdict.SUSPICIOUS),
+        "dangerous": found.count(Verdict.DANGEROUS),
+        "early_stops": found.early_stops,
+        "extractable_bits_per_token": found.extractable_bits_per_token,
+        "extractable_fraction": found.extractable_fraction,
+        "run_p_value": found.run_p_value,
+        "flagged": [_flagged(context, record) for record in found.flagged],
+        "seconds": {"forward": found.timing.forward, "score": found.timing.score, "total": found.total_seconds},
+        "tokens_per_second": found.tokens / found.total_seconds,
+        "model": context.model_path,
+        "model_digest": context.model_digest,
+        "policy_digest": context.policy.digest(),
+        "replay": context.policy.made_for.replay,
+        "dtype": context.dtype,
+        "device": context.device,
+        "unsafe_unsigned": True,
+    }
+    return json.dumps(report, indent=2, allow_nan=False) + "\n"
+
+
+def _flagged(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
+    placed = context.placed[record.index]
+    return {
+        "record": context.indices[record.index],
+        "file": str(placed.path),
+        "line": placed.line,
+        "reasons": record.reasons,
+        "p_value": record.p_value,
+        "tokens": record.evidence.tokens,
+        "outliers": record.evidence.outliers,
+    }

@@ -1,0 +1,73 @@
+"""The summary for a terminal."""
+
+import numpy as np
+
+from cli.reports.context import RunContext, probability
+from verifier.verdict import Verdict
+from verifier.verification import RecordVerdict
+
+SHOWN_RECORDS = 10
+SHOWN_TOKENS = 3
+CONTEXT_BEFORE, CONTEXT_AFTER = 8, 4
+
+
+def text_summary(context: RunContext) -> str:
+    """A readable account: the verdict, the counts, and the worst records with their tokens in context."""
+    found = context.verification
+    records = str(len(found.records))
+    if context.audit_rate is not None:
+        records += f" of {context.records_in_all} (audit rate {context.audit_rate:g})"
+    lines = [
+        f"Verdict: {context.verdict.upper()}"
+        f" ({len(found.flagged)} flagged; an honest run shows as much with {context.run_p_value})",
+        "",
+        f"  records        {records}",
+        f"  tokens         {found.tokens}",
+        f"  exact match    {100 * found.exact_match_rate:.2f}%",
+        f"  safe           {found.count(Verdict.SAFE)}",
+        f"  suspicious     {found.count(Verdict.SUSPICIOUS)}",
+        f"  dangerous      {found.count(Verdict.DANGEROUS)}",
+        f"  early stops    {found.early_stops}",
+        f"  extractable    {found.extractable_bits_per_token:.4f} bits a token"
+        f" ({100 * found.extractable_fraction:.3f}% of log2 V)",
+        f"  speed          {found.tokens / found.total_seconds:.0f} tokens/s on {context.device} in {context.dtype}"
+        f" ({found.timing.forward:.1f} s forward, {found.timing.score:.1f} s scoring)",
+    ]
+    flagged = len(found.flagged)
+    shown = context.worst_records[: min(SHOWN_RECORDS, max(flagged, 1))]
+    lines += ["", "Flagged records, worst first:" if flagged else "Nothing is flagged. The least plausible record:"]
+    for record in shown:
+        lines += _record_lines(context, record)
+    if flagged > len(shown):
+        lines.append(f"\n  ... and {flagged - len(shown)} more flagged (all are in --json and --html)")
+    return "\n".join(lines)
+
+
+def _record_lines(context: RunContext, record: RecordVerdict) -> list[str]:
+    placed = context.placed[record.index]
+    lines = [
+        "",
+        f"  record {context.indices[record.index]} ({placed.path.name}:{placed.line}): {record.evidence.tokens} tokens,"
+        f" {record.evidence.outliers} outliers, {probability(record.p_value)}",
+    ]
+    lines += [f"    {reason}" for reason in record.reasons]
+    margins = record.tokens.margin
+    for at in np.argsort(-margins, kind="stable")[:SHOWN_TOKENS]:
+        if record.tokens.verdict[at] != Verdict.SAFE:
+            lines.append(
+                f"    {_in_context(context, placed.record.output_token_ids, int(at))}  {_scores(record, int(at))}"
+            )
+    return lines
+
+
+def _in_context(context: RunContext, output: list[int], at: int) -> str:
+    before = "".join(context.token_text(t) for t in output[max(0, at - CONTEXT_BEFORE) : at])
+    after = "".join(context.token_text(t) for t in output[at + 1 : at + 1 + CONTEXT_AFTER])
+    return f"{before}[[{context.token_text(output[at])}]]{after}"
+
+
+def _scores(record: RecordVerdict, at: int) -> str:
+    tokens = record.tokens
+    verdict = Verdict(int(tokens.verdict[at])).name.lower()
+    margin = f"{tokens.margin[at]:.2f} logits below" if np.isfinite(tokens.margin[at]) else "outside the support"
+    return f"({verdict}: {margin}, rank {tokens.logit_rank[at]}, position {at})"
