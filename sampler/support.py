@@ -74,11 +74,12 @@ def logit_distance(values_nk: FloatArray, head_nk: FloatArray, filters: Filters)
         head_nk: the largest logits of the row, descending; must reach past the top-k cut where top-k is on.
     """
     width = head_nk.shape[1]
-    distance = values_nk - head_nk[:, :1] - filters.min_p_offset()[:, None]
+    with np.errstate(invalid="ignore"):  # -inf minus -inf: masked tokens, outside everything
+        distance = values_nk - head_nk[:, :1] - filters.min_p_offset()[:, None]
     cut_n = filters.top_k_n < width
     last = np.take_along_axis(head_nk, np.minimum(filters.top_k_n, width)[:, None] - 1, 1)
     first_out = np.take_along_axis(head_nk, np.minimum(filters.top_k_n, width - 1)[:, None], 1)
-    with np.errstate(invalid="ignore"):  # -inf minus -inf: masked tokens, outside everything
+    with np.errstate(invalid="ignore"):
         from_top_k = np.where(values_nk >= last, values_nk - first_out, values_nk - last)
     from_top_k = np.where(np.isnan(from_top_k), -np.inf, from_top_k)
     distance = np.where(cut_n[:, None], np.minimum(distance, from_top_k), distance)

@@ -163,10 +163,10 @@ def _choose_thresholds(
     """The slacks and the threshold that leave least information, and the trade-off table at those slacks."""
     best: tuple[tuple[float, ...], Tolerance, int, TradeOffPoint, list[TradeOffPoint]] | None = None
     for (level, logit_slack), mass_slack in itertools.product(enumerate(LOGIT_SLACKS), MASS_SLACKS):
-        trade_off = TradeOff(vocabulary)
+        trade_off = TradeOff(vocabulary, len(half_r))
         tolerance = Tolerance(margin=MARGIN_EDGES[-1], logit_slack=logit_slack, mass_slack=mass_slack)
         for p in placed:
-            trade_off.add(_rows(p, score(p.table, tolerance, level), half_r)[1])
+            trade_off.add(*_rows(p, score(p.table, tolerance, level), half_r))
         points = trade_off.best_points(limits.max_dangerous_rate)
         for point in points:
             # A cut is crossed by the noise that swaps two candidates: its slack is never below the threshold.

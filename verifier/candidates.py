@@ -162,6 +162,10 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         int(row): MassProfile(rows.whole(int(row)), cut_n[row], filters.temperature_n[row])
         for row in np.flatnonzero(beyond & top_p_on)
     }
+    for at, profile in profiles.items():  # what is within the slack of these may lie below the head
+        own = profile.own(head[at])
+        for level, some_slack in enumerate(window.logit_slacks):
+            support.mass_above_max_nke[at, :, level] = profile.at_or_above(head[at] - some_slack) - own
 
     # 3
     scores = head + draws.perturbation(head_ids)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler.types import FloatArray, IntArray
+from sampler.types import BoolArray, IntArray
 from verifier.score import TokenScores
 from verifier.token_noise import MARGIN_EDGES
 
@@ -32,33 +32,34 @@ class TradeOffPoint:
 
 
 class TradeOff:
-    """Accumulates scored positions and gives the trade-off of every threshold of the grid."""
+    """Accumulates the scored positions of some records and gives the trade-off of every threshold of the grid."""
 
-    def __init__(self, vocabulary: int) -> None:
+    def __init__(self, vocabulary: int, records: int) -> None:
         self._vocabulary = vocabulary
-        self._tokens = 0
-        self._outliers = 0
-        self._bits = np.zeros(len(MARGIN_GRID))
-        self._ranks: list[list[IntArray]] = [[] for _ in MARGIN_GRID]
+        self._tokens_r = np.zeros(records)
+        self._outliers_r = np.zeros(records)
+        self._bits_rm = np.zeros((records, len(MARGIN_GRID)))
+        self._beyond: list[list[tuple[IntArray, IntArray]]] = [[] for _ in MARGIN_GRID]
 
-    def add(self, scores: TokenScores) -> None:
-        """Add positions."""
-        self._tokens += len(scores)
-        self._outliers += int((scores.margin_n > MARGIN_EDGES[-1]).sum())
-        rivals = np.sort(scores.rival_margin_nk, axis=1)  # nan last
+    def add(self, record_n: IntArray, scores: TokenScores) -> None:
+        """Add positions; record_n says whose they are."""
+        np.add.at(self._tokens_r, record_n, 1.0)
+        np.add.at(self._outliers_r, record_n, scores.margin_n > MARGIN_EDGES[-1])
+        rivals = np.nan_to_num(scores.rival_margin_nk, nan=np.inf)
         for i, margin in enumerate(MARGIN_GRID):
             safe = scores.margin_n <= margin
-            admissible = 1 + (rivals[safe] <= margin).sum(axis=1)
-            self._bits[i] += float(np.log2(admissible).sum())
-            self._ranks[i].append(scores.logit_rank_n[~safe])
+            bits = np.log2(1 + (rivals <= margin).sum(axis=1))
+            np.add.at(self._bits_rm[:, i], record_n, np.where(safe, bits, 0.0))
+            self._beyond[i].append((record_n[~safe], scores.logit_rank_n[~safe]))
 
-    def points(self, rank_limit: int) -> list[TradeOffPoint]:
-        """The trade-off at one rank limit."""
-        return [self._point(i, rank_limit) for i in range(len(MARGIN_GRID))]
+    def points(self, rank_limit: int, which_r: BoolArray | None = None) -> list[TradeOffPoint]:
+        """The trade-off at one rank limit, on all records or on some of them."""
+        return [self._point(i, rank_limit, which_r) for i in range(len(MARGIN_GRID))]
 
     def best_points(self, max_dangerous_rate: float) -> list[TradeOffPoint]:
         """For every threshold, the point whose rank limit (a power of two) is the smallest with few enough
-        dangerous tokens; the vocabulary's size where none is."""
+        dangerous tokens; the vocabulary's size where none is.
+        """
         limits = [2**k for k in range(1, int(np.ceil(np.log2(self._vocabulary))))] + [self._vocabulary]
         points = []
         for i in range(len(MARGIN_GRID)):
@@ -66,17 +67,19 @@ class TradeOff:
             points.append(next(point for point in tried if point.dangerous <= max_dangerous_rate))
         return points
 
-    def _point(self, i: int, rank_limit: int) -> TradeOffPoint:
-        ranks: FloatArray | IntArray = np.concatenate(self._ranks[i]) if self._ranks[i] else np.empty(0)
-        dangerous, tokens = int((ranks > rank_limit).sum()), max(self._tokens, 1)
+    def _point(self, i: int, rank_limit: int, which_r: BoolArray | None = None) -> TradeOffPoint:
+        which = np.ones(len(self._tokens_r), np.bool_) if which_r is None else which_r
+        parts = self._beyond[i] or [(np.empty(0, np.int64), np.empty(0, np.int64))]
+        ranks = np.concatenate([rank[which[record]] for record, rank in parts])
+        dangerous, tokens = int((ranks > rank_limit).sum()), max(float(self._tokens_r[which].sum()), 1.0)
         suspicious = len(ranks) - dangerous
-        bits = self._bits[i] + suspicious * np.log2(rank_limit) + dangerous * np.log2(self._vocabulary)
+        bits = self._bits_rm[which, i].sum() + suspicious * np.log2(rank_limit) + dangerous * np.log2(self._vocabulary)
         return TradeOffPoint(
             margin=MARGIN_GRID[i],
             rank_limit=rank_limit,
             suspicious=suspicious / tokens,
             dangerous=dangerous / tokens,
-            outliers=self._outliers / tokens,
+            outliers=float(self._outliers_r[which].sum()) / tokens,
             bits_per_token=float(bits) / tokens,
         )
 

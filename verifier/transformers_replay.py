@@ -109,13 +109,19 @@ class TransformersReplayer:
     @torch.no_grad()
     def hidden_states(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
         """The trunk's last hidden states at the batch's output positions, [positions, hidden], record after record."""
+        hidden = self._trunk(input_ids=self._padded(batch, records), use_cache=False).last_hidden_state
+        spans = [(len(records[i].prompt_token_ids) - 1, len(records[i].output_token_ids)) for i in batch]
+        return torch.cat([hidden[row, start : start + count] for row, (start, count) in enumerate(spans)])
+
+    @torch.no_grad()
+    def all_logits(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
+        """The model's own forward: logits at every position of a padded batch [batch, width, V] (for comparison)."""
+        return cast(torch.Tensor, self._model(input_ids=self._padded(batch, records), use_cache=False).logits)
+
+    def _padded(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
         sequences = [[*records[i].prompt_token_ids, *records[i].output_token_ids[:-1]] for i in batch]
         width = max(map(len, sequences))
-        ids = torch.tensor([s + [0] * (width - len(s)) for s in sequences], device=self._device)
-        hidden = self._trunk(input_ids=ids, use_cache=False).last_hidden_state
-        return torch.cat(
-            [hidden[row, len(records[i].prompt_token_ids) - 1 : len(sequences[row])] for row, i in enumerate(batch)]
-        )
+        return torch.tensor([s + [0] * (width - len(s)) for s in sequences], device=self._device)
 
     @torch.no_grad()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

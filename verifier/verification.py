@@ -108,7 +108,7 @@ class Verification:
     Attributes:
         extractable_bits_per_token: mean information charged, stopping included, bits.
         run_p_value: probability bound that an honest run shows as much.
-        trade_off: what every margin threshold would make of these records.
+        trade_off: what every margin threshold would make of the records that are not flagged.
     """
 
     records: list[RecordVerdict]
@@ -216,7 +216,7 @@ class Verifier:
         )
         replay = Replay(self.replayer, window, self.progress)
         test = RecordTest(noise, len(records))
-        trade_off = TradeOff(vocabulary)
+        trade_off = TradeOff(vocabulary, len(records))
         parts: list[list[tuple[IntArray, TokenDetail]]] = [[] for _ in records]
         for placed in replay.tables(records):
             at = time.perf_counter()
@@ -229,7 +229,7 @@ class Verifier:
                     placed.table.cdf_low_n, placed.table.cdf_high_n, thresholds.noise_scale_cdf
                 )
             test.add(placed.record_n, scores)
-            trade_off.add(scores)
+            trade_off.add(placed.record_n, scores)
             detail = TokenDetail(
                 margin=scores.margin_n,
                 exact=scores.exact_n,
@@ -266,7 +266,7 @@ class Verifier:
                 sum(record.flagged for record in judged),
                 HONEST_RECORD_RATE,
             ),
-            trade_off=trade_off.points(thresholds.rank_limit),
+            trade_off=trade_off.points(thresholds.rank_limit, np.array([not record.flagged for record in judged])),
             timing=replay.timing,
             total_seconds=time.perf_counter() - started,
         )

@@ -96,7 +96,10 @@ def histogram(context: RunContext) -> list[Bar]:
 
 
 def trade_off(context: RunContext) -> list[Dot]:
-    """Each threshold: x is the information left to an attacker, y the share of these tokens beyond it (log scale)."""
+    """Each threshold, on the records that are not flagged, so that tokens beyond it are false positives.
+
+    x is the information left to an attacker, y the share of tokens beyond the threshold (log scale).
+    """
     found = context.verification
     bits = [point.bits_per_token for point in found.trade_off]
     beyond = [point.suspicious + point.dangerous for point in found.trade_off]

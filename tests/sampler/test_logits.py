@@ -11,7 +11,7 @@ from sampler.logits import LogitAdjustment
 from sampler.params import SamplingParams
 
 VOCABULARY = 10
-seeded = settings(deadline=None, derandomize=True, max_examples=300)
+seeded = settings(deadline=None, derandomize=True, max_examples=150)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ eighths = st.integers(-2400, 2400).map(lambda i: i / 8)
 def sampling_params(draw: st.DrawFn) -> SamplingParams:
     optional: dict[str, st.SearchStrategy[Any]] = {
         "logit_bias": st.dictionaries(tokens, eighths, max_size=4),
-        "min_tokens": st.integers(0, 10),
+        "min_tokens": st.integers(0, 8),
         "allowed_token_ids": st.lists(tokens, min_size=1, max_size=8),
         "repetition_penalty": st.sampled_from([0.5, 1.0, 1.1, 1.75, 4.0]),
         "frequency_penalty": st.sampled_from([-2.0, -0.3, 0.0, 0.25, 2.0]),
@@ -217,6 +217,18 @@ def test_stop_ids_are_masked_until_the_minimum_length() -> None:
     rows = adjusted_rows(case_of(output=[1, 1, 1, 1], stop_ids=[2, 7], min_tokens=3), 0, 4)
     assert np.isneginf(rows[:, [2, 7]]).all(axis=1).tolist() == [True, True, True, False]
     assert np.isfinite(rows[:, [0, 1, 3, 4, 5, 6, 8, 9]]).all()
+
+
+@pytest.mark.parametrize("start", range(5))
+def test_minimum_length_is_counted_from_the_start_of_the_output_in_every_chunk(start: int) -> None:
+    case = case_of(output=[1] * 6, stop_ids=[2], min_tokens=3)
+    assert np.isneginf(adjusted_rows(case, start, 6)[:, 2]).tolist() == [j < 3 for j in range(start, 6)]
+
+
+@pytest.mark.parametrize("start", range(5))
+def test_bad_word_is_matched_across_the_start_of_a_chunk(start: int) -> None:
+    case = case_of(output=[1, 2, 1, 2, 2, 1], bad_words=[[1, 2, 6]])
+    assert np.isneginf(adjusted_rows(case, start, 6)[:, 6]).tolist() == [j in (2, 4) for j in range(start, 6)]
 
 
 def test_mask_is_stronger_than_any_bias() -> None:

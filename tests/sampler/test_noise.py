@@ -41,7 +41,8 @@ def whole_rows(name: str, *, seed: int = 9, vocabulary: int = 20_000, rows: int 
 def vector_noise(name: str, vector: dict[str, Any]) -> FloatArray:
     noise = gumbel_noise(name, vector.get("vocabulary", LARGE_VOCABULARY))
     last = noise.keys(vector["seed"], vector["n"], vector["j"] + 1)[vector["j"] :]
-    return noise.at(last, np.array([vector["token_ids"]]))[0]
+    g: FloatArray = noise.at(last, np.array([vector["token_ids"]]))[0]
+    return g
 
 
 # Conformance
@@ -113,6 +114,35 @@ def test_vllm_cpu_noise_is_splitmix_in_exact_integers(seed: int) -> None:
         for column, token in enumerate(ids):
             bits = mix((mix(word % 2**31) + (token + 1) * 0x9E3779B97F4A7C15) % 2**64) >> 11
             assert g[step, column] == pytest.approx(-np.log(-np.log((bits + 0.5) * 2.0**-53)), abs=1e-12)
+
+
+def splitmix_key(hashed: int, token: int) -> int:
+    """The vllm-cpu key under which a token's hash is the given one (SplitMix64 run backwards)."""
+
+    def unshift(z: int, bits: int) -> int:
+        x = z
+        for _ in range(64 // bits):
+            x = z ^ (x >> bits)
+        return x
+
+    z = unshift(hashed, 31) * pow(0x94D049BB133111EB, -1, 2**64) % 2**64
+    z = unshift(z, 27) * pow(0xBF58476D1CE4E5B9, -1, 2**64) % 2**64
+    return (unshift(z, 30) - (token + 1) * 0x9E3779B97F4A7C15) % 2**64
+
+
+@pytest.mark.parametrize("token", [0, 77])
+@pytest.mark.parametrize("bits", [0, 1, 2**52 - 1, 2**52, 2**53 - 2])
+def test_vllm_cpu_noise_is_finite_at_the_ends_of_its_range(bits: int, token: int) -> None:
+    key = np.array([splitmix_key((bits << 11) + 5, token)], np.uint64)
+    expected = -np.log(-np.log((bits + 0.5) * 2.0**-53))
+    assert VllmCpuNoise(100).at(key, np.array([[token]]))[0, 0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_vllm_cpu_token_whose_53_bits_are_all_set_wins_as_in_the_kernel() -> None:
+    noise = VllmCpuNoise(100)
+    key = np.array([splitmix_key(2**64 - 1, 77)], np.uint64)
+    assert noise.at(key, np.array([[76, 77]]))[0, 1] == np.inf
+    assert noise.above(key, np.array([np.inf]))[1].tolist() == [77]
 
 
 @pytest.mark.parametrize(("seed", "position"), [(0, 0), (77_000_000_000, 130), (-3, 2**31 + 5), (2**63 - 1, 2**20)])
@@ -305,12 +335,14 @@ DRAWS = 6_000
 
 
 def winners_over_positions(noise: GumbelNoise, logits_v: FloatArray, ids_nk: IntArray) -> IntArray:
-    return np.argmax(logits_v + noise.at(noise.keys(1234, 20, DRAWS), ids_nk), axis=1)
+    winners: IntArray = np.argmax(logits_v + noise.at(noise.keys(1234, 20, DRAWS), ids_nk), axis=1)
+    return winners
 
 
 def winners_over_seeds(noise: GumbelNoise, logits_v: FloatArray, ids_nk: IntArray) -> IntArray:
     keys = np.concatenate([noise.keys(seed, 20, 1) for seed in range(DRAWS)])
-    return np.argmax(logits_v + noise.at(keys, ids_nk), axis=1)
+    winners: IntArray = np.argmax(logits_v + noise.at(keys, ids_nk), axis=1)
+    return winners
 
 
 @pytest.mark.parametrize("name", SCHEMES)
