@@ -1,0 +1,41 @@
+"""Shared by all tests: the embedded model, loaded once, and recorded traffic."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from logger.record import Record
+from logger.traffic import read_traffic
+from verifier.embedded_model import ensure_embedded_model
+from verifier.model_identity import identify_model
+from verifier.policy import Policy, read_policy
+from verifier.transformers_replay import TransformersReplayer
+
+DATA = Path(__file__).parent / "data"
+FILTERED = DATA / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
+GREEDY = DATA / "smollm2-vllm0.32-greedy.jsonl"
+UNFILTERED = DATA / "smollm2-vllm0.32-t1.0-unfiltered.jsonl"
+VARIED = DATA / "smollm2-vllm0.32-varied.jsonl"
+RECORDED = (FILTERED, GREEDY, UNFILTERED, VARIED)
+
+
+@pytest.fixture(scope="session")
+def model_folder() -> Path:
+    """The embedded model's folder, written on first use of this machine."""
+    return ensure_embedded_model()
+
+
+@pytest.fixture(scope="session")
+def replayer(model_folder: Path) -> TransformersReplayer:
+    return TransformersReplayer.load(identify_model(model_folder), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def bundled_policy() -> Policy:
+    """The policy that comes with the project, calibrated on half of FILTERED."""
+    return read_policy(Path(str(files("cli") / "bundled" / "policy.toml")))
+
+
+def records_of(path: Path) -> list[Record]:
+    return [placed.record for placed in read_traffic(path)]

@@ -1,0 +1,123 @@
+from typing import Any
+
+import pytest
+
+from logger.record import Record
+from tests.conftest import FILTERED, records_of
+from verifier.policy import Policy
+from verifier.stopping import StoppingRule
+from verifier.transformers_replay import TransformersReplayer
+
+EOS = 2
+
+
+@pytest.fixture(scope="module")
+def rule(replayer: TransformersReplayer, bundled_policy: Policy) -> StoppingRule:
+    return StoppingRule(
+        identity=replayer.identity,
+        tokenizer=replayer.tokenizer,
+        max_model_length=8192,
+        noise=bundled_policy.token_noise,
+    )
+
+
+def record(text_or_ids: str | list[int], rule: StoppingRule, *, sampling: dict[str, Any], **fields: Any) -> Record:
+    ids = rule.tokenizer.encode(text_or_ids, add_special_tokens=False) if isinstance(text_or_ids, str) else text_or_ids
+    base = records_of(FILTERED)[0].model_dump()
+    base.update(output_token_ids=ids, sampling={"max_tokens": 500, **sampling}, **fields)
+    return Record.model_validate(base)
+
+
+def kinds(rule: StoppingRule, some: Record, margin: float = 0.0) -> list[str]:
+    return [finding.kind for finding in rule.findings(some, margin)]
+
+
+def test_every_recorded_answer_ended_as_asked(rule: StoppingRule) -> None:
+    assert all(not rule.findings(some, 0.0) for some in records_of(FILTERED))
+
+
+def test_end_of_sequence_ends_an_answer(rule: StoppingRule) -> None:
+    assert kinds(rule, record([5, 6, EOS], rule, sampling={}, finish_reason="stop", stop_reason=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("ids", "sampling", "finish", "reason"),
+    [
+        ([5, 6, 7], {}, "stop", None),
+        ([5, 6, EOS], {"ignore_eos": True}, "stop", None),
+        ([5, 6, 7], {}, "stop", 7),
+        ([5, 6, 7], {"stop_token_ids": [8]}, "stop", 8),
+        ([5, 6, 7], {"max_tokens": 4}, "length", None),
+        ([5, 6, 7], {}, "stop", "never requested"),
+        ([5, 6, 7], {"stop": ["zzz"]}, "stop", "zzz"),
+        ([5, 6, 7], {}, "abort", None),
+        ([5, 6, 7], {}, "repetition", None),
+    ],
+)
+def test_an_end_that_nothing_asked_for_is_early(
+    rule: StoppingRule, ids: list[int], sampling: dict[str, Any], finish: str, reason: str | int | None
+) -> None:
+    assert kinds(rule, record(ids, rule, sampling=sampling, finish_reason=finish, stop_reason=reason)) == ["early"]
+
+
+def test_requested_stop_token_and_length_end_an_answer(rule: StoppingRule) -> None:
+    by_token = record([5, 6, 7], rule, sampling={"stop_token_ids": [7]}, finish_reason="stop", stop_reason=7)
+    by_length = record([5, 6, 7], rule, sampling={"max_tokens": 3}, finish_reason="length", stop_reason=None)
+    assert kinds(rule, by_token) == kinds(rule, by_length) == []
+
+
+def test_context_length_ends_an_answer_only_where_it_is_reached(rule: StoppingRule) -> None:
+    some = record([5, 6, 7], rule, sampling={"max_tokens": 500}, finish_reason="length", stop_reason=None)
+    short = StoppingRule(
+        identity=rule.identity,
+        tokenizer=rule.tokenizer,
+        max_model_length=len(some.prompt_token_ids) + 3,
+        noise=rule.noise,
+    )
+    assert kinds(short, some) == []
+    assert kinds(rule, some) == ["early"]
+
+
+def test_a_final_token_that_would_not_have_been_drawn_is_a_forged_end(rule: StoppingRule) -> None:
+    some = record([5, 6, EOS], rule, sampling={}, finish_reason="stop", stop_reason=None)
+    within, beyond = rule.noise.outlier_margin, rule.noise.outlier_margin + 0.01
+    assert kinds(rule, some, within) == []
+    assert kinds(rule, some, beyond) == ["early"]
+    assert kinds(rule, some, float("inf")) == ["early"]
+    assert rule.findings(some, beyond)[0].honest_rate == rule.noise.outlier_upper
+
+
+def test_stop_string_ends_an_answer_where_its_text_completes_it(rule: StoppingRule) -> None:
+    sampling = {"stop": ["jumps over"]}
+    whole = record(" The fox jumps over", rule, sampling=sampling, finish_reason="stop", stop_reason="jumps over")
+    short = record(" The fox jumps", rule, sampling=sampling, finish_reason="stop", stop_reason="jumps over")
+    past = record(
+        " The fox jumps over the dog", rule, sampling=sampling, finish_reason="stop", stop_reason="jumps over"
+    )
+    assert kinds(rule, whole) == []
+    assert kinds(rule, short) == ["early"]
+    assert kinds(rule, past) == ["late"]
+
+
+def test_stop_string_within_min_tokens_is_not_looked_at(rule: StoppingRule) -> None:
+    ids = rule.tokenizer.encode(" The fox jumps over the dog", add_special_tokens=False)
+    sampling = {"stop": ["fox"], "min_tokens": 3, "max_tokens": len(ids)}
+    assert kinds(rule, record(ids, rule, sampling=sampling, finish_reason="length", stop_reason=None)) == []
+    sampling["min_tokens"] = 1
+    assert kinds(rule, record(ids, rule, sampling=sampling, finish_reason="length", stop_reason=None)) == ["late"]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [({}, ["late"]), ({"ignore_eos": True}, []), ({"stop_token_ids": [6], "ignore_eos": True}, ["late"])],
+)
+def test_going_on_after_an_end_is_late(rule: StoppingRule, sampling: dict[str, Any], expected: list[str]) -> None:
+    some = record(
+        [5, 6, EOS, 7], rule, sampling={**sampling, "max_tokens": 4}, finish_reason="length", stop_reason=None
+    )
+    assert kinds(rule, some) == expected
+
+
+def test_an_early_stop_carries_the_bits_of_where_it_could_have_been(rule: StoppingRule) -> None:
+    some = record([5, 6, 7], rule, sampling={"max_tokens": 128}, finish_reason="stop", stop_reason=None)
+    assert rule.early_stop_bits(some) == 7.0
