@@ -61,7 +61,7 @@ class TokenNoise:
         edge = small[0] if small else len(outlier) - 1
         return cls(
             edges_b=np.array(MARGIN_EDGES),
-            upper_b=np.minimum.accumulate(np.minimum(upper, 0.5)),
+            upper_b=np.maximum.accumulate(np.minimum(upper, 0.5)[::-1])[::-1],
             outlier_margin=MARGIN_EDGES[edge],
             outlier_upper=outlier[edge],
         )
@@ -72,8 +72,8 @@ class TokenNoise:
 
     @property
     def probabilities(self) -> FloatArray:
-        """Upper bounds for bins 0 ... B, the last for what is beyond every edge."""
-        return np.append(self.upper_b, min(self.outlier_upper, float(self.upper_b[-1])))
+        """Upper bounds for bins 0 ... B; the last, of what is beyond every edge, is a bound for a position."""
+        return np.append(self.upper_b, self.outlier_upper)
 
     @property
     def costs(self) -> FloatArray:

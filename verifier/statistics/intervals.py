@@ -56,7 +56,7 @@ def clustered_rate(successes_r: FloatArray, trials_r: FloatArray, confidence: fl
         return clopper_pearson(successes, trials, confidence)
     residual = successes_r - rate * trials_r
     variance = records / (records - 1) * float((residual**2).sum()) / trials**2
-    effective = rate * (1 - rate) / variance
+    effective = rate * (1 - rate) / variance if variance > 0 else trials
     quantile = (1 + confidence) / 2
     effective *= (t.ppf(quantile, trials - 1) / t.ppf(quantile, records - 1)) ** 2
     effective = min(effective, trials)
@@ -72,6 +72,8 @@ def clustered_mean(sums_r: FloatArray, trials_r: FloatArray, confidence: float =
     Raises:
         ValueError: fewer than two records.
     """
+    used = trials_r > 0
+    sums_r, trials_r = sums_r[used], trials_r[used]
     records, trials = len(trials_r), float(trials_r.sum())
     if records < 2:
         raise ValueError("a clustered interval needs at least two records")

@@ -1,0 +1,53 @@
+"""The figures that the project promises, on recorded traffic of a real vLLM server."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.attacks import ATTACKS
+from tests.conftest import FILTERED, RECORDED, records_of
+from verifier.policy import Policy
+from verifier.transformers_replay import TransformersReplayer
+from verifier.verdict import Verdict
+from verifier.verification import NothingToVerify, Verification, Verifier
+
+
+@pytest.fixture(scope="module")
+def verifier(replayer: TransformersReplayer, bundled_policy: Policy) -> Verifier:
+    return Verifier(replayer, bundled_policy)
+
+
+@pytest.fixture(scope="module")
+def honest(verifier: Verifier) -> dict[Path, Verification]:
+    return {path: verifier.verify(records_of(path)) for path in RECORDED}
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_honest_answers_match_and_are_cleared(honest: dict[Path, Verification], path: Path) -> None:
+    found = honest[path]
+    assert found.exact_match_rate >= 0.975
+    assert not found.alarm
+    assert len(found.flagged) <= len(found.records) / 200
+    assert found.early_stops == 0
+
+
+def test_little_is_left_to_an_attacker_and_little_is_called_dangerous(honest: dict[Path, Verification]) -> None:
+    found = honest[FILTERED]
+    assert found.count(Verdict.DANGEROUS) / found.tokens <= 3e-4
+    assert found.extractable_fraction <= 0.009
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_tampered_answers_are_flagged(verifier: Verifier, attack: str) -> None:
+    rng = np.random.default_rng(9)
+    victims = records_of(FILTERED)[30:42]
+    found = verifier.verify([ATTACKS[attack](record, 49152, rng) for record in victims])
+    assert len(found.flagged) == len(victims)
+    assert found.alarm
+    assert all(record.reasons for record in found.records)
+
+
+def test_nothing_to_verify_is_an_error(verifier: Verifier) -> None:
+    with pytest.raises(NothingToVerify):
+        verifier.verify([])
