@@ -39,9 +39,7 @@ RECORDED = sorted(Path("tests/data").glob("smollm2-vllm0.32-*.jsonl"))
 @click.option("--model", "model_name", default=None, help="Default: the embedded model.")
 @click.option("--device", default=None)
 @click.option("--rounds", default=3, show_default=True)
-def main(
-    traffic: tuple[Path, ...], policy_path: Path, model_name: str | None, device: str | None, rounds: int
-) -> None:
+def main(traffic: tuple[Path, ...], policy_path: Path, model_name: str | None, device: str | None, rounds: int) -> None:
     policy = read_policy(policy_path)
     replayer = load_replayer(model_name, policy.made_for.dtype, device, None)
     verifier = Verifier(replayer, policy)

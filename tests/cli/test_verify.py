@@ -77,7 +77,9 @@ def test_one_tampered_record_among_honest_ones_is_an_alarm_that_names_it(
 
 
 def test_sampled_records_keep_their_place_in_the_whole_input(tmp_path: Path, model_folder: Path) -> None:
-    records = [ATTACKS["cut short"](r, 49152, np.random.default_rng(i)) for i, r in enumerate(records_of(FILTERED)[:20])]
+    records = [
+        ATTACKS["cut short"](r, 49152, np.random.default_rng(i)) for i, r in enumerate(records_of(FILTERED)[:20])
+    ]
     key = tmp_path / "key"
     key.write_bytes(b"0123456789abcdef")
     traffic = write(tmp_path / "t.jsonl", records)
@@ -154,7 +156,9 @@ def test_a_defect_is_never_mistaken_for_a_verdict(monkeypatch: pytest.MonkeyPatc
 
 def test_calibrate_writes_a_policy_that_run_accepts(tmp_path: Path, model_folder: Path) -> None:
     traffic = write(tmp_path / "t.jsonl", records_of(VARIED)[:40])
-    result = invoke("calibrate", traffic, "--model", model_folder, "--out", tmp_path / "p.toml", "--max-unsafe-rate", "0.01")
+    result = invoke(
+        "calibrate", traffic, "--model", model_folder, "--out", tmp_path / "p.toml", "--max-unsafe-rate", "0.01"
+    )
     assert result.exit_code == 0, result.output
     assert "<- chosen" in result.output
     again = invoke("run", traffic, "--model", model_folder, "--policy", tmp_path / "p.toml", "--unsafe-unsigned")
