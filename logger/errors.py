@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sampler.errors import WeightwardenError
+from sampler.errors import WeightwardenError, printable
 
 
 class TrafficError(WeightwardenError, ValueError):
@@ -15,4 +15,4 @@ class TrafficError(WeightwardenError, ValueError):
     def __init__(self, what: str, *, path: Path | str, line: int | None = None, field: str | None = None) -> None:
         self.path, self.line, self.field = Path(path), line, field
         place = str(path) if line is None else f"{path}:{line}"
-        super().__init__(f"{place}: {field}: {what}" if field else f"{place}: {what}")
+        super().__init__(f"{place}: {printable(field)}: {what}" if field else f"{place}: {what}")

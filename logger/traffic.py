@@ -63,7 +63,7 @@ def parse_record(text: bytes, *, path: Path, line: int) -> Record:
     if not text.strip():
         raise TrafficError("empty line", path=path, line=line)
     try:
-        fields = json.loads(text.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        fields = json.loads(text.decode("utf-8"), object_pairs_hook=_unique_keys)
     except UnicodeDecodeError as error:
         raise TrafficError(f"not UTF-8 at byte {error.start}", path=path, line=line) from None
     except json.JSONDecodeError as error:
@@ -88,10 +88,6 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise _DuplicateKey(f"field {next(n for n in names if names.count(n) > 1)!r} appears twice")
     return fields
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number")
 
 
 _UNION_TAGS = ("int", "str", "constrained-int", "constrained-str")

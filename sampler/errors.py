@@ -1,5 +1,14 @@
 """The project's exception base, and what the sampler itself can refuse."""
 
+SHOWN_CHARACTERS = 200
+"""Most characters of an untrusted name that a message repeats."""
+
+
+def printable(text: str) -> str:
+    """Untrusted text as one short line that can neither steer a terminal nor reorder what stands around it."""
+    shown = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
 
 class WeightwardenError(Exception):
     """Base of every error that weightwarden raises on purpose; the command line prints it and exits with code 2."""

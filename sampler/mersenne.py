@@ -18,7 +18,8 @@ class MersenneStream:
 
     def take(self, count: int) -> NDArray[np.uint32]:
         """The next `count` outputs, uint32 [count]."""
-        return np.frombuffer(self._state.bytes(4 * count), dtype="<u4")
+        # RandomState.bytes(0) would consume one output.
+        return np.frombuffer(self._state.bytes(4 * count) if count else b"", dtype="<u4")
 
     def take_pairs(self, count: int) -> NDArray[np.uint64]:
         """The next `count` 64-bit draws, uint64 [count]: two outputs each, the first in the upper half."""

@@ -113,7 +113,7 @@ def support_of_head(
         not_below = counts_above(logits_nk, logits_nk - slack, inclusive=True)
         most.append(np.take_along_axis(cumulative, not_below, 1) - mass)
     return Support(
-        nominal_nk=kept & (above < filters.top_p_n[:, None]),
+        nominal_nk=kept & ((above < filters.top_p_n[:, None]) | (filters.top_p_n >= 1)[:, None]),
         logit_distance_nk=logit_distance(logits_nk, logits_nk, filters),
         mass_above_nk=above,
         mass_above_min_nke=np.stack(least, axis=2),
@@ -167,10 +167,11 @@ def counts_above(descending_nk: FloatArray, thresholds_nq: FloatArray, *, inclus
     finite = descending_nk[np.isfinite(descending_nk)]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
     # Each row is moved into an interval of its own; a spread of 1e4 logits over 1e4 rows keeps 1e-8 of resolution.
-    stride = (high - low) + 4.0
+    # Masked values go two below every finite one, and thresholds never further than between.
+    stride = (high - low) + 6.0
     offsets = np.arange(rows)[:, None] * stride
-    ascending = (offsets - np.clip(descending_nk, low - 1.0, None)).ravel()
-    queries = offsets - np.clip(thresholds_nq, low - 2.0, high + 1.0)
+    ascending = (offsets - np.clip(descending_nk, low - 2.0, None)).ravel()
+    queries = offsets - np.clip(thresholds_nq, low - 1.0, high + 1.0)
     found: IntArray = (
         np.searchsorted(ascending, queries, side="right" if inclusive else "left") - np.arange(rows)[:, None] * width
     )

@@ -1,9 +1,11 @@
 """Candidates of positions whose token is where one uniform number falls in the cumulative distribution."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.special import logit
 
-from sampler.support import Filters, Support, support_of_head
+from sampler.support import Filters, Support, logit_distance, support_of_head
 from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.candidates import (
     HEAD_RESERVE,
@@ -83,7 +85,14 @@ def _in_candidate_order(
     cut = filters.top_k_n < vocabulary
     size = int(filters.top_k_n.max()) + HEAD_RESERVE if cut.all() else vocabulary
     values, ids = rows.head(which, size)
-    support = support_of_head(values, filters, None, np.asarray(window.logit_slacks))
+    # llama.cpp cuts by min-p last: top-p sees what top-k keeps.
+    earlier = replace(filters, min_p_n=np.zeros_like(filters.min_p_n))
+    support = support_of_head(values, earlier, None, np.asarray(window.logit_slacks))
+    support = replace(
+        support,
+        nominal_nk=support.nominal_nk & (values >= values[:, :1] + filters.min_p_offset()[:, None]),
+        logit_distance_nk=logit_distance(values, values, filters),
+    )
     if by_rank:
         return values, ids, support
     order = np.argsort(ids, axis=1)

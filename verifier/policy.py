@@ -10,6 +10,7 @@ import numpy as np
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sampler.errors import printable
 from sampler.params import refusal
 from sampler.schemes import SCHEMES
 from verifier.errors import PolicyError
@@ -189,7 +190,7 @@ def read_policy(path: Path) -> Policy:
         fields = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise PolicyError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
         raise PolicyError(f"{path}: not TOML: {error or 'nested too deeply'}") from None
     try:
         return Policy.model_validate(fields)
@@ -202,4 +203,4 @@ def _first_complaint(error: ValidationError) -> str:
     at = first.get("ctx", {}).get("at")
     field = ".".join([*map(str, first["loc"]), *([at] if at else [])])
     what = {"extra_forbidden": "unknown field", "missing": "missing"}.get(first["type"], first["msg"])
-    return f"{field}: {what}" if field else what
+    return f"{printable(field)}: {what}" if field else what

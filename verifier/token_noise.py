@@ -29,7 +29,9 @@ class TokenNoise:
 
     Attributes:
         edges_b: bin edges, logits, one more than there are bins.
-        upper_b: upper confidence bound of G in each bin (97.5%, record-clustered), never rising.
+        upper_b: upper confidence bound of G in each bin (97.5%, record-clustered), lowered to the bound of any smaller
+            margin. Where G is flat over several bins that is the least of their bounds, and covers less (83% over
+            thirteen equal bins in simulation).
         outlier_margin: margin beyond which a token is an *outlier*: honest tokens are so with at most
             `outlier_upper` probability (upper confidence bound).
     """
@@ -61,7 +63,7 @@ class TokenNoise:
         edge = small[0] if small else len(outlier) - 1
         return cls(
             edges_b=np.array(MARGIN_EDGES),
-            upper_b=np.maximum.accumulate(np.minimum(upper, 0.5)[::-1])[::-1],
+            upper_b=np.minimum.accumulate(np.minimum(upper, 0.5)),
             outlier_margin=MARGIN_EDGES[edge],
             outlier_upper=outlier[edge],
         )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from logger.traffic import PlacedRecord
+from sampler.errors import printable
 from verifier.policy import Policy
 from verifier.types import Tokenizer
 from verifier.verification import RecordVerdict, Verification
@@ -55,5 +56,4 @@ class RunContext:
 
     def token_text(self, token: int) -> str:
         """One token's text, with whatever could steer a terminal or hide in a page made visible."""
-        text = self.tokenizer.decode([token], skip_special_tokens=False)
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return printable(self.tokenizer.decode([token], skip_special_tokens=False))

@@ -31,7 +31,6 @@ def test_stream_continues_where_the_last_take_ended() -> None:
     np.testing.assert_array_equal(parts, whole)
 
 
-@pytest.mark.xfail(reason="RandomState.bytes(0) consumes one output")
 def test_taking_nothing_leaves_the_stream_where_it_is() -> None:
     stream = MersenneStream(3)
     assert len(stream.take(0)) == 0
