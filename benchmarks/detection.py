@@ -1,7 +1,6 @@
 """Detection: simulated attackers against honest traffic under a policy.
 
-Prints, for each attacker, how many tampered records are flagged, and how many honest ones. Honest records that chose
-the policy's thresholds are left out when --skip-calibration-half names the traffic that did.
+Prints, for each attacker, how many tampered records are flagged, and how many honest ones.
 """
 
 import platform
@@ -31,9 +30,8 @@ def main(traffic: tuple[Path, ...], policy_path: Path, model_name: str | None, s
     replayer = load_replayer(model_name, policy.made_for.dtype, None, None)
     verifier = Verifier(replayer, policy)
     vocabulary = replayer.identity.vocabulary
-    print(
-        f"seed {seed}; {platform.processor() or platform.machine()}, torch {torch.__version__}, transformers {transformers.__version__}"
-    )
+    machine = platform.processor() or platform.machine()
+    print(f"seed {seed}; {machine}, torch {torch.__version__}, transformers {transformers.__version__}")
     for path in traffic:
         records = [placed.record for placed in read_traffic(path)]
         found = verifier.verify(records)

@@ -2,7 +2,7 @@
 
 The bare pass is the same transformer over the same batches with the output head on output positions only, and nothing
 done to the logits: the least that any replayer must compute. Both run in turns on small groups of records, several
-rounds each, and the sums over groups of the median times are compared: a shared machine changes its speed by the minute.
+rounds each, and the sums over groups of the median times are compared: a shared machine changes speed by the minute.
 A second baseline, the model's own forward with logits at every position, is what a plain script would run.
 
     python -m benchmarks.throughput [TRAFFIC...]
@@ -69,7 +69,10 @@ def measure(
         bare_forward(replayer, group[:4])  # warm up
         times = np.zeros((rounds, 2))
         for i in range(rounds):
-            jobs = [(0, partial(bare_forward, replayer, group)), (1, partial(verifier.verify, group))]
+            jobs: list[tuple[int, Callable[[], object]]] = [
+                (0, partial(bare_forward, replayer, group)),
+                (1, partial(verifier.verify, group)),
+            ]
             for which, job in jobs if i % 2 == 0 else reversed(jobs):
                 times[i, which] = timed(job)
         total += [*np.median(times, axis=0), timed(partial(plain_forward, replayer, group))]

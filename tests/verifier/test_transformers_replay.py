@@ -174,7 +174,8 @@ for i in range(2):
     base.update(output_token_ids=rng.integers(3, 150000, 4096).tolist(), seed=i)
     records.append(Record.model_validate(base))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-positions = sum(len(p.table) for p in Replay(replayer, Window(margin=1.0, logit_slacks=(0.15,), mass_slack=0.01)).tables(records))
+window = Window(margin=1.0, logit_slacks=(0.15,), mass_slack=0.01)
+positions = sum(len(placed.table) for placed in Replay(replayer, window).tables(records))
 assert positions == 8192
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
 """
