@@ -21,6 +21,8 @@ WITH_SLACK = Window(margin=1.0, logit_slacks=(0.05, 0.15), mass_slack=0.01)
 Setting = tuple[float, int, float, float]
 """Temperature, top-k (V is off), top-p (1 is off), min-p (0 is off)."""
 SETTINGS: dict[str, Setting] = {
+    "top-p before min-p": (1.0, V, 0.9, 0.1),
+    "top-k, top-p and min-p": (0.8, 40, 0.95, 0.05),
     "unfiltered": (1.0, V, 1.0, 0.0),
     "unfiltered, cold": (0.7, V, 1.0, 0.0),
     "unfiltered, hot": (1.7, V, 1.0, 0.0),
