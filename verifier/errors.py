@@ -17,3 +17,7 @@ class CalibrationError(WeightwardenError, ValueError):
 
 class MissingExtra(WeightwardenError, ImportError):
     """An optional dependency is not installed; the message says what to install."""
+
+
+class ReplayError(WeightwardenError, ArithmeticError):
+    """The replay did not come to numbers (overflow in a narrow dtype, a broken model); nothing can be judged by it."""

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from sampler.logits import LogitAdjustment
 from sampler.types import FloatArray, IntArray
+from verifier.errors import ReplayError
 
 _CACHE_ROWS = 8
 """Rows reduced at a time where temporaries are made: they stay in cache."""
@@ -28,8 +29,14 @@ class LogitRows:
         return int(self._logits.shape[0])
 
     def head(self, rows: IntArray, size: int) -> tuple[FloatArray, IntArray]:
-        """The `size` largest logits of each row, descending, and their token ids; float64 and int64 [rows, size]."""
+        """The `size` largest logits of each row, descending, and their token ids; float64 and int64 [rows, size].
+
+        Raises:
+            ReplayError: a row holds nan or +inf, or nothing finite; comparisons with it would pass in silence.
+        """
         values, ids = self._select(rows).topk(min(size, self.vocabulary))
+        if not torch.isfinite(values[:, 0]).all():  # nan sorts above everything
+            raise ReplayError("the replay gave a row of logits with no finite maximum; try --dtype float32")
         return values.double().cpu().numpy(), ids.cpu().numpy()
 
     def at(self, rows: IntArray, ids: IntArray) -> FloatArray:

@@ -8,6 +8,7 @@ from sampler.support import Filters
 from sampler.types import FloatArray
 from tests.verifier.reference import score_position
 from verifier.candidates import Draws, Window, gumbel_candidates
+from verifier.errors import ReplayError
 from verifier.rows import LogitRows
 from verifier.score import Tolerance, score
 
@@ -144,3 +145,25 @@ def test_a_claimed_token_masked_by_its_own_request_is_outside_the_support() -> N
     found = score(table, Tolerance(margin=0.1, logit_slack=0.1, mass_slack=0.0), 0)
     assert np.isinf(found.margin_n[0])
     assert not found.exact_n[0]
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("setting", ["unfiltered", "top-k and top-p"])
+def test_logits_that_a_replay_could_not_compute_are_an_error_and_never_a_pass(broken: float, setting: str) -> None:
+    logits = np.random.default_rng(1).normal(size=(3, V)).astype(np.float32)
+    logits[1] = broken
+    some, _ = draws("vllm-cpu", SETTINGS[setting], np.zeros(3, np.int64), seed=1)
+    with pytest.raises(ReplayError, match="no finite"):
+        gumbel_candidates(
+            LogitRows(torch.from_numpy(logits)), some, Window(margin=1.0, logit_slacks=(0.1,), mass_slack=0.0)
+        )
+
+
+def test_one_nan_among_finite_logits_is_an_error() -> None:
+    logits = np.random.default_rng(1).normal(size=(3, V)).astype(np.float32)
+    logits[2, 17] = np.nan
+    some, _ = draws("vllm-cpu", SETTINGS["unfiltered"], np.zeros(3, np.int64), seed=1)
+    with pytest.raises(ReplayError, match="no finite"):
+        gumbel_candidates(
+            LogitRows(torch.from_numpy(logits)), some, Window(margin=1.0, logit_slacks=(0.1,), mass_slack=0.0)
+        )
