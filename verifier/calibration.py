@@ -10,6 +10,7 @@ from logger.record import Record
 from sampler.types import BoolArray, FloatArray
 from verifier.candidates import Window
 from verifier.errors import CalibrationError
+from verifier.inverse_candidates import margin_limit
 from verifier.policy import FORMAT, Calibration, Evaluation, MadeFor, NoiseBounds, Policy, Rate, Thresholds
 from verifier.record_test import RecordTest
 from verifier.replay import PlacedTable, Replay, Replayer
@@ -81,7 +82,7 @@ def calibrate(
 
     # 3
     vocabulary = replayer.identity.vocabulary
-    tolerance, level, chosen, table = _choose_thresholds(placed, half_r, limits, vocabulary)
+    tolerance, level, chosen, table = _choose_thresholds(placed, half_r, limits, vocabulary, margin_limit(engine[2]))
 
     # 4
     scored = [(p, score(p.table, tolerance, level)) for p in placed]
@@ -158,7 +159,7 @@ def _one_engine(records: Sequence[Record]) -> tuple[str, str, str]:
 
 
 def _choose_thresholds(
-    placed: Sequence[PlacedTable], half_r: BoolArray, limits: CalibrationLimits, vocabulary: int
+    placed: Sequence[PlacedTable], half_r: BoolArray, limits: CalibrationLimits, vocabulary: int, max_margin: float
 ) -> tuple[Tolerance, int, TradeOffPoint, list[TradeOffPoint]]:
     """The slacks and the threshold that leave least information, and the trade-off table at those slacks."""
     best: tuple[tuple[float, ...], Tolerance, int, TradeOffPoint, list[TradeOffPoint]] | None = None
@@ -167,7 +168,7 @@ def _choose_thresholds(
         tolerance = Tolerance(margin=MARGIN_EDGES[-1], logit_slack=logit_slack, mass_slack=mass_slack)
         for p in placed:
             trade_off.add(*_rows(p, score(p.table, tolerance, level), half_r))
-        points = trade_off.best_points(limits.max_dangerous_rate)
+        points = [p for p in trade_off.best_points(limits.max_dangerous_rate) if p.margin <= max_margin]
         for point in points:
             # A cut is crossed by the noise that swaps two candidates: its slack is never below the threshold.
             if logit_slack < point.margin or not fits(point, limits.max_dangerous_rate, limits.max_unsafe_rate):

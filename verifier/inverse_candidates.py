@@ -24,6 +24,11 @@ MAX_MARGIN = 0.25
 """Widest window kept, logits: in vocabulary order thousands of intervals lie within a logit of u."""
 
 
+def margin_limit(scheme_name: str) -> float:
+    """Largest threshold, logits, at which the admissible set of a scheme is counted whole."""
+    return MAX_MARGIN if scheme_name == "inverse-cdf" else float("inf")
+
+
 def inverse_cdf_candidates(rows: LogitRows, draws: Draws, window: Window) -> CandidateTable:
     """Candidates of scheme `inverse-cdf`: llama.cpp's default chain (sampling-spec 8).
 

@@ -14,6 +14,7 @@ from sampler.errors import printable
 from sampler.params import refusal
 from sampler.schemes import SCHEMES
 from verifier.errors import PolicyError
+from verifier.inverse_candidates import margin_limit
 from verifier.score import Tolerance
 from verifier.token_noise import MARGIN_EDGES, TokenNoise
 
@@ -130,6 +131,15 @@ class Policy(_Section):
     noise: NoiseBounds
     calibration: Calibration
     evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _rivals_within_reach(self) -> Self:
+        if self.thresholds.margin_logits > margin_limit(self.made_for.scheme):
+            what = (
+                f"scheme {self.made_for.scheme} keeps rivals up to {margin_limit(self.made_for.scheme):g} logits only"
+            )
+            raise refusal("margin", "thresholds.margin_logits", what)
+        return self
 
     @property
     def tolerance(self) -> Tolerance:

@@ -274,6 +274,10 @@ MALFORMED: dict[str, tuple[str | bytes, str]] = {
     "no calibration records": (with_value("calibration.records", 0), "calibration.records: "),
     "split seed negative": (with_value("calibration.split_seed", -1), "calibration.split_seed: "),
     "flagged records is a float": (with_value("evaluation.flagged_records", 1.0), "evaluation.flagged_records: "),
+    "threshold beyond the rivals that inverse-cdf keeps": (
+        with_value("made_for.scheme", "inverse-cdf").replace("\nmargin_logits = 0.15", "\nmargin_logits = 0.3"),
+        "thresholds.margin_logits: ",
+    ),
     "not TOML": (b"this is no policy\n", "not TOML: "),
     "JSON": (b'{"format": "weightwarden-policy/1"}', "not TOML: "),
     "key twice": (policy().to_toml().replace("records = 55", "records = 55\nrecords = 55", 1), "not TOML: "),
