@@ -8,7 +8,7 @@ import numpy as np
 
 from logger.record import Record
 from sampler.types import BoolArray, FloatArray
-from verifier.candidates import Window
+from verifier.candidate_table import Window
 from verifier.errors import CalibrationError
 from verifier.inverse_candidates import margin_limit
 from verifier.policy import FORMAT, Calibration, Evaluation, MadeFor, NoiseBounds, Policy, Rate, Thresholds

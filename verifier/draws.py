@@ -12,7 +12,7 @@ from sampler.schemes import scheme
 from sampler.support import Filters
 from sampler.types import FloatArray, KeyArray
 from sampler.uniforms import inverse_cdf_uniforms
-from verifier.candidates import Draws
+from verifier.candidate_table import Draws
 from verifier.model_identity import ModelIdentity
 from verifier.rows import LogitRows
 from verifier.types import Piece, Tokenizer

@@ -7,7 +7,7 @@ from scipy.special import logit
 
 from sampler.support import Filters, Support, logit_distance, support_of_head
 from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidates import (
+from verifier.candidate_table import (
     HEAD_RESERVE,
     CandidateTable,
     Draws,

@@ -9,8 +9,9 @@ import numpy as np
 
 from logger.record import Record
 from sampler.types import IntArray
-from verifier.candidates import CandidateTable, Window, gumbel_candidates
+from verifier.candidate_table import CandidateTable, Window
 from verifier.draws import DrawBuilder
+from verifier.gumbel_candidates import gumbel_candidates
 from verifier.inverse_candidates import inverse_cdf_candidates
 from verifier.model_identity import ModelIdentity
 from verifier.rows import LogitRows

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr
 
 from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidates import CandidateTable, boundary
+from verifier.candidate_table import CandidateTable, boundary
 
 
 @dataclass(frozen=True, kw_only=True)

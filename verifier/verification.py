@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from logger.record import Record
 from sampler.errors import WeightwardenError
 from sampler.types import FloatArray, IntArray
-from verifier.candidates import Window
+from verifier.candidate_table import Window
 from verifier.errors import PolicyError
 from verifier.policy import Policy
 from verifier.record_test import RecordEvidence, RecordTest, run_p_value

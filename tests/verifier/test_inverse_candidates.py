@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sampler.support import Filters
 from sampler.types import FloatArray, IntArray
-from verifier.candidates import CandidateTable, Draws, Window
+from verifier.candidate_table import CandidateTable, Draws, Window
 from verifier.inverse_candidates import MAX_MARGIN, inverse_cdf_candidates
 from verifier.rows import LogitRows
 from verifier.score import Tolerance, score

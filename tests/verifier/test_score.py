@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from sampler.types import FloatArray
-from verifier.candidates import CandidateTable
+from verifier.candidate_table import CandidateTable
 from verifier.score import (
     TokenScores,
     Tolerance,

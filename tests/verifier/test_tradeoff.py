@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sampler.types import BoolArray, IntArray
-from verifier.candidates import CandidateTable
+from verifier.candidate_table import CandidateTable
 from verifier.score import TokenScores, Tolerance, score
 from verifier.token_noise import MARGIN_EDGES
 from verifier.tradeoff import MARGIN_GRID, TradeOff, TradeOffPoint, fits

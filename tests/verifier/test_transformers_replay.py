@@ -10,7 +10,7 @@ import transformers
 
 from logger.record import Record
 from tests.conftest import FILTERED, records_of
-from verifier.candidates import Window
+from verifier.candidate_table import Window
 from verifier.errors import ModelError
 from verifier.model_identity import identify_model
 from verifier.replay import Replay
@@ -159,7 +159,7 @@ import numpy as np, torch, transformers
 from pathlib import Path
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.candidates import Window
+from verifier.candidate_table import Window
 from verifier.model_identity import identify_model
 from verifier.replay import Replay
 from verifier.transformers_replay import TransformersReplayer

@@ -7,8 +7,9 @@ from sampler.noise import gumbel_noise
 from sampler.support import Filters
 from sampler.types import FloatArray
 from tests.verifier.reference import score_position
-from verifier.candidates import Draws, Window, gumbel_candidates
+from verifier.candidate_table import Draws, Window
 from verifier.errors import ReplayError
+from verifier.gumbel_candidates import gumbel_candidates
 from verifier.rows import LogitRows
 from verifier.score import Tolerance, score
 

@@ -1,0 +1,217 @@
+"""The few candidates of each output position that could matter, as a table.
+
+A *candidate table* is what is left of a replay: small enough to keep for every position, and complete for every
+threshold within its window, so that calibration can try thresholds without replaying again.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from sampler.noise import GumbelNoise
+from sampler.support import Filters, counts_above
+from sampler.types import BoolArray, FloatArray, IntArray, KeyArray
+from verifier.rows import LogitRows
+
+HEAD_SIZE = 64
+"""Largest logits looked at first; grown where top-k needs more."""
+HEAD_RESERVE = 24
+"""Candidates looked at beyond the top-k cut, for those within the slack of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """How far from the winner and from the cuts a candidate is kept.
+
+    Attributes:
+        margin: logits below the best sure candidate.
+        logit_slacks: slacks at the top-k and min-p cuts and for rank swaps at the top-p cut, logits, ascending.
+        mass_slack: slack at the top-p cut, probability mass at temperature 1 (scaled by 1 / temperature).
+    """
+
+    margin: float
+    logit_slacks: tuple[float, ...]
+    mass_slack: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """What n output positions were drawn with, besides the logits; all of one scheme.
+
+    Attributes:
+        claimed_n: token ids that the log says were emitted.
+        temperature_n: temperature of the draw; 1 where greedy.
+        filters: the filters, at the temperature at which the engine applies them.
+        noise, keys_n: the Gumbel noise and its keys, or None (greedy, inverse-cdf).
+        uniforms_n: the uniform numbers (inverse-cdf), or None.
+        raw_rank_n: rank of the claimed token in the raw logits where penalties have changed them since, else 0.
+    """
+
+    claimed_n: IntArray
+    temperature_n: FloatArray
+    filters: Filters
+    noise: GumbelNoise | None
+    keys_n: KeyArray | None
+    uniforms_n: FloatArray | None
+    raw_rank_n: IntArray
+
+    def perturbation(self, ids_nk: IntArray, rows: IntArray | None = None) -> FloatArray:
+        """temperature * g of candidates [n, k], in logits; zero when greedy."""
+        if self.noise is None or self.keys_n is None:
+            return np.zeros(ids_nk.shape)
+        keys, temperature = self.keys_n, self.temperature_n
+        if rows is not None:
+            keys, temperature = keys[rows], temperature[rows]
+        return temperature[:, None] * self.noise.at(keys, ids_nk)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateTable:
+    """Candidates of n positions; column 0 is the claimed token, unused columns have id -1 and score -inf.
+
+    Attributes:
+        ids_nk: token ids. scores_nk: perturbed logits l + T g, logits; the engine emits the largest inside the support.
+        logit_distance_nk: distance from the top-k and min-p cuts (`sampler.support.Support`), logits.
+        mass_above_min_nke, mass_above_max_nke: bounds of the mass above a candidate at each logit slack of the window.
+        top_p_n: the top-p cut; 1 where off. mass_scale_n: factor on the mass slack (1 / temperature of the filters).
+        exact_n: whether the claimed token is the argmax over the nominal support.
+        logit_rank_n: rank of the claimed token in the raw logits, 1 is the largest.
+        gumbel_rank_n: rank of the claimed token among the perturbed logits of the nominal support; exact within the
+            window, at least that far beyond it.
+        cdf_low_n, cdf_high_n: distance of the claimed token's interval ends from the uniform number, in probability
+            (inverse-cdf only, else nan).
+    """
+
+    ids_nk: IntArray
+    scores_nk: FloatArray
+    logit_distance_nk: FloatArray
+    mass_above_min_nke: FloatArray
+    mass_above_max_nke: FloatArray
+    top_p_n: FloatArray
+    mass_scale_n: FloatArray
+    exact_n: BoolArray
+    logit_rank_n: IntArray
+    gumbel_rank_n: IntArray
+    cdf_low_n: FloatArray
+    cdf_high_n: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.ids_nk)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entries:
+    """Candidates as a flat list [m], before they are laid out in columns."""
+
+    row: IntArray
+    token: IntArray
+    score: FloatArray
+    distance: FloatArray
+    mass_min_e: FloatArray
+    mass_max_e: FloatArray
+
+    @classmethod
+    def joined(cls, parts: "list[Entries]") -> "Entries":
+        """All entries of several lists."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def chosen(self, which: BoolArray | IntArray) -> "Entries":
+        """Some of the entries."""
+        return Entries(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+    def replaced(self, at: IntArray, by: "Entries") -> "Entries":
+        """These entries, with those at some places replaced."""
+        arrays = {f.name: getattr(self, f.name).copy() for f in fields(self)}
+        for name, array in arrays.items():
+            array[at] = getattr(by, name)
+        return Entries(**arrays)
+
+
+def boundary(
+    distance_nk: FloatArray,
+    mass_min_nk: FloatArray,
+    mass_max_nk: FloatArray,
+    top_p_n: FloatArray,
+    logit_slack: float,
+    mass_slack_n: FloatArray,
+) -> tuple[BoolArray, BoolArray]:
+    """Which candidates are surely, and which possibly, inside every cut (design section 6); two bool [n, k]."""
+    no_top_p = (top_p_n >= 1)[:, None]
+    sure = (distance_nk >= logit_slack) & (no_top_p | (mass_max_nk < (top_p_n - mass_slack_n)[:, None]))
+    possible = (distance_nk > -logit_slack) & (no_top_p | (mass_min_nk < (top_p_n + mass_slack_n)[:, None]))
+    return sure, possible
+
+
+def lay_out(
+    claimed: Entries,
+    others: Entries,
+    *,
+    filters: Filters,
+    exact_n: BoolArray,
+    logit_rank_n: IntArray,
+    gumbel_rank_n: IntArray,
+    cdf_low_n: FloatArray | None = None,
+    cdf_high_n: FloatArray | None = None,
+) -> CandidateTable:
+    """The table of the claimed tokens (one a row, in order) and the other candidates (any order)."""
+    n, levels = len(claimed.row), claimed.mass_min_e.shape[1]
+    order = np.argsort(others.row, kind="stable")
+    row = others.row[order]
+    counts = np.bincount(row, minlength=n)
+    column = 1 + np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    width = 1 + int(counts.max(initial=0))
+    ids = np.full((n, width), -1, np.int64)
+    scores = np.full((n, width), -np.inf)
+    distance = np.full((n, width), -np.inf)
+    mass_min = np.ones((n, width, levels))
+    mass_max = np.ones((n, width, levels))
+    for rows_, columns_, entries, pick in (
+        (claimed.row, np.zeros(n, np.int64), claimed, slice(None)),
+        (row, column, others, order),
+    ):
+        ids[rows_, columns_] = entries.token[pick]
+        scores[rows_, columns_] = entries.score[pick]
+        distance[rows_, columns_] = entries.distance[pick]
+        mass_min[rows_, columns_] = entries.mass_min_e[pick]
+        mass_max[rows_, columns_] = entries.mass_max_e[pick]
+    nothing = np.full(n, np.nan)
+    return CandidateTable(
+        ids_nk=ids,
+        scores_nk=scores,
+        logit_distance_nk=distance,
+        mass_above_min_nke=mass_min,
+        mass_above_max_nke=mass_max,
+        top_p_n=filters.top_p_n,
+        mass_scale_n=1.0 / filters.temperature_n,
+        exact_n=exact_n,
+        logit_rank_n=logit_rank_n,
+        gumbel_rank_n=gumbel_rank_n,
+        cdf_low_n=nothing if cdf_low_n is None else cdf_low_n,
+        cdf_high_n=nothing if cdf_high_n is None else cdf_high_n,
+    )
+
+
+def logit_rank(rows: LogitRows, draws: Draws, head: FloatArray | None = None) -> IntArray:
+    """Rank [n] of the claimed tokens in the raw logits; counted in the head where they stand there.
+
+    Args:
+        head: the largest logits of each row, descending, where they are at hand.
+    """
+    value = rows.at(np.arange(len(rows)), draws.claimed_n)
+    if head is None:
+        head, _ = rows.head(np.arange(len(rows)), HEAD_SIZE)
+    rank = 1 + counts_above(head, value[:, None])[:, 0]
+    deep = np.flatnonzero((value < head[:, -1]) & (draws.raw_rank_n == 0))
+    if len(deep):
+        rank[deep] = 1 + rows.count_above(deep, value[deep])
+    return np.where(draws.raw_rank_n > 0, draws.raw_rank_n, rank)
+
+
+def filters_of(filters: Filters, rows: IntArray) -> Filters:
+    """The filters of some of the positions."""
+    return Filters(
+        temperature_n=filters.temperature_n[rows],
+        top_k_n=filters.top_k_n[rows],
+        top_p_n=filters.top_p_n[rows],
+        min_p_n=filters.min_p_n[rows],
+    )
