@@ -6,17 +6,12 @@ from pathlib import Path
 
 import click
 
-from cli.files import check_against_model, check_writable, read_all_traffic, write_whole
+from cli import exit_codes
+from cli.files import check_against_model, check_writable, read_all_traffic
 from cli.options import load_replayer
-from cli.progress import progress_bar
-from cli.reports.context import RunContext
-from cli.reports.html import html_report
-from cli.reports.json import json_report
 from cli.reports.summary import text_summary
 from verifier.policy import read_policy
 from verifier.verification import Verifier
-
-UNEXPECTED = 1
 
 
 @click.command()
@@ -40,28 +35,13 @@ def demo(ctx: click.Context, html_path: Path | None, json_path: Path | None) -> 
     replayer = load_replayer(None, policy.made_for.dtype, None, None)
     check_against_model(placed, replayer.identity)
     click.echo(f"Replaying {honest} honest and {len(attacks)} tampered answers of a vLLM server ...", err=True)
-    verifier = Verifier(replayer, policy)
-    with progress_bar(sum(len(p.record.output_token_ids) for p in placed), "Replaying tokens") as verifier.progress:
-        verification = verifier.verify([p.record for p in placed])
-    context = RunContext(
-        verification=verification,
-        policy=policy,
-        placed=placed,
-        indices=range(len(placed)),
-        records_in_all=len(placed),
-        audit_rate=None,
-        model_path=str(replayer.identity.path),
-        model_digest=replayer.identity.digest,
-        dtype=replayer.dtype,
-        device=replayer.device,
-        tokenizer=replayer.tokenizer,
-    )
-    if html_path is not None:
-        write_whole(html_path, html_report(context))
-    if json_path is not None:
-        write_whole(json_path, json_report(context))
+    from cli.verifying import verify_with_progress, write_reports
+
+    context = verify_with_progress(Verifier(replayer, policy), replayer, placed, range(len(placed)))
+    write_reports(context, json_path, html_path)
     click.echo(text_summary(context))
 
+    verification = context.verification
     named = [verification.records[honest + i].flagged for i in range(len(attacks))]
     wronged = [record.index for record in verification.records[:honest] if record.flagged]
     click.echo("\nWhat was done to the tampered records, and whether they were named:\n")
@@ -72,4 +52,4 @@ def demo(ctx: click.Context, html_path: Path | None, json_path: Path | None) -> 
     )
     if html_path is not None:
         click.echo(f"Report: {html_path}")
-    ctx.exit(0 if all(named) and not wronged else UNEXPECTED)
+    ctx.exit(exit_codes.CLEAR if all(named) and not wronged else exit_codes.ALARM)

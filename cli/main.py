@@ -5,15 +5,12 @@ from typing import Any
 
 import click
 
+from cli import exit_codes
 from cli.calibrate import calibrate
 from cli.demo import demo
 from cli.model import model
 from cli.run import run
 from sampler.errors import WeightwardenError
-
-EXIT_ALARM = 1
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 
 class ExitCodeGroup(click.Group):
@@ -27,16 +24,16 @@ class ExitCodeGroup(click.Group):
             raise
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted: nothing was verified or written.", err=True)
-            ctx.exit(EXIT_INTERRUPTED)
+            ctx.exit(exit_codes.INTERRUPTED)
         except WeightwardenError as error:
             click.echo(f"Error: {error}", err=True)
-            ctx.exit(EXIT_ERROR)
+            ctx.exit(exit_codes.ERROR)
         except BrokenPipeError:
-            ctx.exit(EXIT_ERROR)
+            ctx.exit(exit_codes.ERROR)
         except Exception:  # a defect must never look like an alarm (1) or a pass (0)
             click.echo(traceback.format_exc(), err=True)
             click.echo("Error: internal error (above); nothing was verified. Please report it.", err=True)
-            ctx.exit(EXIT_ERROR)
+            ctx.exit(exit_codes.ERROR)
 
 
 @click.group(cls=ExitCodeGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,14 +1,13 @@
 """`verify run`: verify recorded traffic under a policy."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from cli.files import check_against_model, check_against_policy, check_writable, read_all_traffic, write_whole
+from cli import exit_codes
+from cli.files import check_against_model, check_against_policy, check_writable, read_all_traffic
 from cli.options import load_replayer, model_options, traffic_argument
-from cli.progress import progress_bar
-from cli.reports.context import RunContext
-from cli.reports.html import html_report
 from cli.reports.json import json_report
 from cli.reports.summary import text_summary
 from logger.traffic import PlacedRecord
@@ -16,8 +15,6 @@ from sampler.errors import WeightwardenError
 from verifier.audit import read_audit_key, select_records, traffic_root
 from verifier.policy import read_policy
 from verifier.verification import Verifier
-
-ALARM = 1
 
 
 class UnsignedTraffic(WeightwardenError):
@@ -101,43 +98,25 @@ def run(
     check_writable(None if to_stdout else json_path, html_path)
     policy = read_policy(policy_path)
     placed = read_all_traffic(traffic)
-    indices, selected = _audited(traffic, placed, rate, key_path)
+    indices = _audited(traffic, placed, rate, key_path)
 
     replayer = load_replayer(model_name, dtype, device, token_budget)
     check_against_model(placed, replayer.identity)
     verifier = Verifier(replayer, policy, max_model_len)
-    check_against_policy(selected, verifier)
+    check_against_policy([placed[i] for i in indices], verifier)
     click.echo("Warning: the traffic is unsigned; its seeds and token ids are taken on trust.", err=True)
-    tokens = sum(len(item.record.output_token_ids) for item in selected)
-    with progress_bar(tokens, "Replaying tokens") as verifier.progress:
-        verification = verifier.verify([item.record for item in selected])
-    context = RunContext(
-        verification=verification,
-        policy=policy,
-        placed=selected,
-        indices=indices,
-        records_in_all=len(placed),
-        audit_rate=rate,
-        model_path=str(replayer.identity.path),
-        model_digest=replayer.identity.digest,
-        dtype=replayer.dtype,
-        device=replayer.device,
-        tokenizer=replayer.tokenizer,
-    )
-    report = json_report(context)
-    if html_path is not None:
-        write_whole(html_path, html_report(context))
-    if json_path is not None and not to_stdout:
-        write_whole(json_path, report)
-    click.echo(report if to_stdout else text_summary(context), nl=not to_stdout)
-    ctx.exit(ALARM if verification.alarm else 0)
+    from cli.verifying import verify_with_progress, write_reports
+
+    context = verify_with_progress(verifier, replayer, placed, indices, rate)
+    write_reports(context, None if to_stdout else json_path, html_path)
+    click.echo(json_report(context) if to_stdout else text_summary(context), nl=not to_stdout)
+    ctx.exit(exit_codes.ALARM if context.verification.alarm else exit_codes.CLEAR)
 
 
 def _audited(
     traffic: tuple[Path, ...], placed: list[PlacedRecord], rate: float | None, key_path: Path | None
-) -> tuple[list[int], list[PlacedRecord]]:
-    """Indices and records that are verified: all, or those that the auditor's key selects."""
+) -> Sequence[int]:
+    """Indices of the records that are verified: all, or those that the auditor's key selects."""
     if rate is None or key_path is None:
-        return list(range(len(placed))), placed
-    indices = select_records(read_audit_key(key_path), traffic_root(traffic), len(placed), rate)
-    return indices, [placed[i] for i in indices]
+        return range(len(placed))
+    return select_records(read_audit_key(key_path), traffic_root(traffic), len(placed), rate)
