@@ -10,6 +10,7 @@ from cli import exit_codes
 from cli.files import check_against_model, check_writable, read_all_traffic
 from cli.options import load_replayer
 from cli.reports.summary import text_summary
+from cli.verifying import verify_with_progress, write_reports
 from verifier.policy import read_policy
 from verifier.verification import Verifier
 
@@ -35,8 +36,6 @@ def demo(ctx: click.Context, html_path: Path | None, json_path: Path | None) -> 
     replayer = load_replayer(None, policy.made_for.dtype, None, None)
     check_against_model(placed, replayer.identity)
     click.echo(f"Replaying {honest} honest and {len(attacks)} tampered answers of a vLLM server ...", err=True)
-    from cli.verifying import verify_with_progress, write_reports
-
     context = verify_with_progress(Verifier(replayer, policy), replayer, placed, range(len(placed)))
     write_reports(context, json_path, html_path)
     click.echo(text_summary(context))

@@ -10,6 +10,7 @@ from cli.files import check_against_model, check_against_policy, check_writable,
 from cli.options import load_replayer, model_options, traffic_argument
 from cli.reports.json import json_report
 from cli.reports.summary import text_summary
+from cli.verifying import verify_with_progress, write_reports
 from logger.traffic import PlacedRecord
 from sampler.errors import WeightwardenError
 from verifier.audit import read_audit_key, select_records, traffic_root
@@ -105,8 +106,6 @@ def run(
     verifier = Verifier(replayer, policy, max_model_len)
     check_against_policy([placed[i] for i in indices], verifier)
     click.echo("Warning: the traffic is unsigned; its seeds and token ids are taken on trust.", err=True)
-    from cli.verifying import verify_with_progress, write_reports
-
     context = verify_with_progress(verifier, replayer, placed, indices, rate)
     write_reports(context, None if to_stdout else json_path, html_path)
     click.echo(json_report(context) if to_stdout else text_summary(context), nl=not to_stdout)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.files import write_whole
 from cli.progress import progress_bar
@@ -9,13 +10,15 @@ from cli.reports.context import RunContext
 from cli.reports.html import html_report
 from cli.reports.json import json_report
 from logger.traffic import PlacedRecord
-from verifier.transformers_replay import TransformersReplayer
 from verifier.verification import Verifier
+
+if TYPE_CHECKING:
+    from verifier.transformers_replay import TransformersReplayer
 
 
 def verify_with_progress(
     verifier: Verifier,
-    replayer: TransformersReplayer,
+    replayer: "TransformersReplayer",
     traffic: Sequence[PlacedRecord],
     indices: Sequence[int],
     audit_rate: float | None = None,

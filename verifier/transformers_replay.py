@@ -12,7 +12,7 @@ from logger.record import Record
 from verifier.errors import ModelError
 from verifier.model_identity import ModelIdentity
 from verifier.replay import ReplayChunk
-from verifier.rows import LogitRows
+from verifier.torch_rows import TorchRows
 from verifier.types import Piece, Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -142,7 +142,7 @@ class TransformersReplayer:
                 low, high = max(first, int(start)), min(last, int(end))
                 if low < high:
                     pieces.append(Piece(record=index, start=low - int(start), row=low - first, count=high - low))
-            yield ReplayChunk(LogitRows(self.logits(hidden[first:last])), pieces)
+            yield ReplayChunk(TorchRows(self.logits(hidden[first:last])), pieces)
 
     @torch.no_grad()
     def _check_head(self) -> None:

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +165,32 @@ def test_calibrate_writes_a_policy_that_run_accepts(tmp_path: Path, model_folder
     assert "<- chosen" in result.output
     again = invoke("run", traffic, "--model", model_folder, "--policy", tmp_path / "p.toml", "--unsafe-unsigned")
     assert again.exit_code == 0, again.output
+
+
+WITHOUT_TORCH = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+sys.meta_path.insert(0, NoTorch())
+from cli.main import verify
+verify(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--help"], 0, "Replay recorded LLM answers"),
+        (["run", str(FILTERED), "--policy", str(BUNDLED), "--unsafe-unsigned"], 2, "pip install"),
+    ],
+)
+def test_without_torch_help_works_and_a_replay_says_what_to_install(arguments: list[str], code: int, says: str) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stderr
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -10,8 +10,8 @@ from tests.verifier.reference import score_position
 from verifier.candidate_table import Draws, Window
 from verifier.errors import ReplayError
 from verifier.gumbel_candidates import gumbel_candidates
-from verifier.rows import LogitRows
 from verifier.score import Tolerance, score
+from verifier.torch_rows import TorchRows
 
 V = 400
 SETTINGS = {
@@ -72,7 +72,7 @@ def test_scores_from_candidates_equal_enumeration_of_the_whole_vocabulary(
     claimed = np.where(rng.random(n) < 0.6, likely, claimed)
     some, noise = draws(scheme, setting, claimed, seed=11)
     window = Window(margin=1.0, logit_slacks=SLACKS, mass_slack=0.02)
-    table = gumbel_candidates(LogitRows(torch.from_numpy(logits)), some, window)
+    table = gumbel_candidates(TorchRows(torch.from_numpy(logits)), some, window)
     temperature, top_k, top_p, min_p = setting
     for level, slack in enumerate(SLACKS):
         for delta, mass_slack in ((0.0, 0.0), (0.15, 0.01), (1.0, 0.02)):
@@ -113,7 +113,7 @@ def test_greedy_margins_are_plain_logit_differences() -> None:
         raw_rank_n=np.zeros(20, np.int64),
     )
     table = gumbel_candidates(
-        LogitRows(torch.from_numpy(logits)), some, Window(margin=0.5, logit_slacks=(0.1,), mass_slack=0.0)
+        TorchRows(torch.from_numpy(logits)), some, Window(margin=0.5, logit_slacks=(0.1,), mass_slack=0.0)
     )
     found = score(table, Tolerance(margin=0.5, logit_slack=0.1, mass_slack=0.0), 0)
     gaps = logits.max(axis=1)[:, None] - logits
@@ -130,7 +130,7 @@ def test_gumbel_rank_counts_better_candidates_within_the_window() -> None:
     claimed = order[np.arange(30), rng.integers(0, 2, 30)]
     some, _ = draws("vllm-v2", SETTINGS["unfiltered"], claimed, seed=1)
     table = gumbel_candidates(
-        LogitRows(torch.from_numpy(logits)), some, Window(margin=6.0, logit_slacks=(0.1,), mass_slack=0.0)
+        TorchRows(torch.from_numpy(logits)), some, Window(margin=6.0, logit_slacks=(0.1,), mass_slack=0.0)
     )
     expected = 1 + (order == claimed[:, None]).argmax(axis=1)
     assert (table.gumbel_rank_n == expected).all()
@@ -141,7 +141,7 @@ def test_a_claimed_token_masked_by_its_own_request_is_outside_the_support() -> N
     logits[0, 3] = -np.inf
     some, _ = draws("vllm-cpu", SETTINGS["unfiltered"], np.array([3]), seed=1)
     table = gumbel_candidates(
-        LogitRows(torch.from_numpy(logits)), some, Window(margin=1.0, logit_slacks=(0.1,), mass_slack=0.0)
+        TorchRows(torch.from_numpy(logits)), some, Window(margin=1.0, logit_slacks=(0.1,), mass_slack=0.0)
     )
     found = score(table, Tolerance(margin=0.1, logit_slack=0.1, mass_slack=0.0), 0)
     assert np.isinf(found.margin_n[0])
@@ -156,7 +156,7 @@ def test_logits_that_a_replay_could_not_compute_are_an_error_and_never_a_pass(br
     some, _ = draws("vllm-cpu", SETTINGS[setting], np.zeros(3, np.int64), seed=1)
     with pytest.raises(ReplayError, match="no finite"):
         gumbel_candidates(
-            LogitRows(torch.from_numpy(logits)), some, Window(margin=1.0, logit_slacks=(0.1,), mass_slack=0.0)
+            TorchRows(torch.from_numpy(logits)), some, Window(margin=1.0, logit_slacks=(0.1,), mass_slack=0.0)
         )
 
 
@@ -166,5 +166,5 @@ def test_one_nan_among_finite_logits_is_an_error() -> None:
     some, _ = draws("vllm-cpu", SETTINGS["unfiltered"], np.zeros(3, np.int64), seed=1)
     with pytest.raises(ReplayError, match="no finite"):
         gumbel_candidates(
-            LogitRows(torch.from_numpy(logits)), some, Window(margin=1.0, logit_slacks=(0.1,), mass_slack=0.0)
+            TorchRows(torch.from_numpy(logits)), some, Window(margin=1.0, logit_slacks=(0.1,), mass_slack=0.0)
         )

@@ -10,8 +10,8 @@ from sampler.support import Filters
 from sampler.types import FloatArray, IntArray
 from verifier.candidate_table import CandidateTable, Draws, Window
 from verifier.inverse_candidates import MAX_MARGIN, inverse_cdf_candidates
-from verifier.rows import LogitRows
 from verifier.score import Tolerance, score
+from verifier.torch_rows import TorchRows
 
 V = 90
 NOMINAL = Window(margin=1.0, logit_slacks=(0.0,), mass_slack=0.0)
@@ -98,7 +98,7 @@ def table_of(
         uniforms_n=uniform_n,
         raw_rank_n=np.zeros(n, np.int64),
     )
-    return inverse_cdf_candidates(LogitRows(torch.from_numpy(logits_nv)), draws, window)
+    return inverse_cdf_candidates(TorchRows(torch.from_numpy(logits_nv)), draws, window)
 
 
 def margins_of(table: CandidateTable, window: Window) -> FloatArray:
@@ -258,7 +258,7 @@ def test_rows_of_mixed_settings_are_scored_as_alone() -> None:
         raw_rank_n=np.zeros(len(order), np.int64),
     )
     logits = np.concatenate([sample.logits for sample in samples])[order]
-    together = inverse_cdf_candidates(LogitRows(torch.from_numpy(logits)), draws, WITH_SLACK)
+    together = inverse_cdf_candidates(TorchRows(torch.from_numpy(logits)), draws, WITH_SLACK)
     alone = [sample.table(WITH_SLACK) for sample in samples]
     margins = np.concatenate([margins_of(table, WITH_SLACK) for table in alone])[order]
     assert margins_of(together, WITH_SLACK) == pytest.approx(margins, abs=1e-9)
@@ -278,4 +278,4 @@ def test_scheme_without_its_uniform_numbers_is_an_error() -> None:
         raw_rank_n=np.zeros(1, np.int64),
     )
     with pytest.raises(ValueError, match="needs its uniform numbers"):
-        inverse_cdf_candidates(LogitRows(torch.zeros((1, V))), draws, NOMINAL)
+        inverse_cdf_candidates(TorchRows(torch.zeros((1, V))), draws, NOMINAL)
