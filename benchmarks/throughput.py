@@ -102,8 +102,9 @@ def bare_forward(replayer: TransformersReplayer, records: Sequence[Record]) -> N
 
 def plain_forward(replayer: TransformersReplayer, records: Sequence[Record]) -> None:
     """The model's own forward over the same batches, with logits at every position."""
-    for batch in replayer.batches(records):
-        replayer.all_logits(batch, records)
+    with torch.no_grad():
+        for batch in replayer.batches(records):
+            replayer.model(input_ids=replayer.padded_ids(batch, records), use_cache=False)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

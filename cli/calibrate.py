@@ -1,8 +1,10 @@
 """`verify calibrate`: make a policy from honest traffic."""
 
+from math import log2
 from pathlib import Path
 
 import click
+import numpy as np
 
 from cli.files import check_against_model, check_writable, read_all_traffic, write_whole
 from cli.options import load_replayer, model_options, traffic_argument
@@ -10,6 +12,7 @@ from cli.progress import progress_bar
 from verifier.audit import file_sha256
 from verifier.calibration import CalibrationLimits, CalibrationResult
 from verifier.calibration import calibrate as calibrate_policy
+from verifier.score import gumbel_likelihood_score
 
 
 @click.command()
@@ -68,8 +71,6 @@ def calibrate(
 
 def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:
     """The thresholds tried, what honest tokens pay and what an attacker keeps; the chosen one is marked."""
-    from math import log2
-
     policy = result.policy
     lines = [
         f"Trade-off on the calibration half ({policy.calibration.records} records, {policy.calibration.tokens} tokens;"
@@ -103,4 +104,10 @@ def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:
         f" {100 * bits.value / log2(vocabulary):.3f}% of log2 V"
     )
     lines.append(f"  {'flagged records':<20} {evaluation.flagged_records:8d} of {evaluation.records}")
+    thresholds = policy.thresholds
+    tau = float(gumbel_likelihood_score(np.array([thresholds.margin_logits]), thresholds.noise_scale_logits)[0])
+    lines.append(
+        f"\nNoise scale sigma {thresholds.noise_scale_logits:.4f} logits; the margin threshold as a GM-LS threshold:"
+        f" tau {tau:.2f} nats"
+    )
     return "\n".join(lines)

@@ -38,8 +38,8 @@ class Support:
 
     Attributes:
         logit_distance_nk: distance to the nearer of the top-k and min-p cuts, logits; positive inside, larger is
-            deeper inside. An inside token is measured from the first token that top-k leaves out, an outside token
-            from the last that it keeps, so the width of the gap counts. +inf where neither filter is on.
+            deeper inside. An inside token is measured from the token of rank k + 1 (0 where that ties), an outside
+            token from the last that top-k keeps, so the width of the gap counts. +inf where neither filter is on.
         mass_above_nk: probability mass (after min-p and top-k) of tokens with a larger logit.
         mass_above_min_nke: the same, of tokens whose logit is larger by more than slack e.
         mass_above_max_nke: the same, of other tokens whose logit is not smaller by more than slack e.

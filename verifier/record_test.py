@@ -13,6 +13,15 @@ TILTS = np.linspace(0.0, 1.0, 26)
 """Values of lambda at which the Chernoff bound is tried."""
 
 
+SMALLEST_BOUND = 1e-300
+"""What is below this, or impossible by rule, is written as this."""
+
+
+def bound_text(bound: float) -> str:
+    """An upper bound of a probability as reports write it."""
+    return f"p <= {max(bound, SMALLEST_BOUND):.2g}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordEvidence:
     """Evidence about one record.

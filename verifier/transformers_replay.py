@@ -34,7 +34,7 @@ class TransformersReplayer:
     implementation = "transformers"
 
     def __init__(self, model: torch.nn.Module, tokenizer: Any, identity: ModelIdentity, token_budget: int) -> None:
-        self._model = model
+        self.model = model
         self._tokenizer = tokenizer
         self._trunk, self._head = _trunk_and_head(model)
         parameter = next(model.parameters())
@@ -109,16 +109,12 @@ class TransformersReplayer:
     @torch.no_grad()
     def hidden_states(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
         """The trunk's last hidden states at the batch's output positions, [positions, hidden], record after record."""
-        hidden = self._trunk(input_ids=self._padded(batch, records), use_cache=False).last_hidden_state
+        hidden = self._trunk(input_ids=self.padded_ids(batch, records), use_cache=False).last_hidden_state
         spans = [(len(records[i].prompt_token_ids) - 1, len(records[i].output_token_ids)) for i in batch]
         return torch.cat([hidden[row, start : start + count] for row, (start, count) in enumerate(spans)])
 
-    @torch.no_grad()
-    def all_logits(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
-        """The model's own forward: logits at every position of a padded batch [batch, width, V] (for comparison)."""
-        return cast(torch.Tensor, self._model(input_ids=self._padded(batch, records), use_cache=False).logits)
-
-    def _padded(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
+    def padded_ids(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
+        """Prompt and output ids of a batch but each last one, padded on the right, int64 [batch, width]."""
         sequences = [[*records[i].prompt_token_ids, *records[i].output_token_ids[:-1]] for i in batch]
         width = max(map(len, sequences))
         return torch.tensor([s + [0] * (width - len(s)) for s in sequences], device=self._device)
@@ -148,7 +144,7 @@ class TransformersReplayer:
     def _check_head(self) -> None:
         """Refuse a model whose logits are not head(trunk(x)): a soft cap or scale there would be missed in silence."""
         ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
-        whole = self._model(input_ids=ids, use_cache=False).logits[0].float()
+        whole = self.model(input_ids=ids, use_cache=False).logits[0].float()
         ours = self.logits(self._trunk(input_ids=ids, use_cache=False).last_hidden_state[0])
         if whole.shape != ours.shape or whole.shape[1] != self.identity.vocabulary:
             raise ModelError(
@@ -158,7 +154,7 @@ class TransformersReplayer:
             raise ModelError(f"{self.identity.path}: the model's logits are not finite in {self.dtype}")
         if (whole - ours).abs().max() > _PROBE_TOLERANCE * (1 + whole.abs().max()):
             raise ModelError(
-                f"{self.identity.path}: {type(self._model).__name__} does more to its logits than the output head"
+                f"{self.identity.path}: {type(self.model).__name__} does more to its logits than the output head"
                 " (a soft cap or a scale that the configuration does not name); not supported"
             )
 

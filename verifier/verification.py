@@ -13,7 +13,7 @@ from sampler.types import FloatArray, IntArray
 from verifier.candidate_table import Window
 from verifier.errors import PolicyError
 from verifier.policy import Policy
-from verifier.record_test import RecordEvidence, RecordTest, run_p_value
+from verifier.record_test import RecordEvidence, RecordTest, bound_text, run_p_value
 from verifier.replay import Replay, Replayer, Timing
 from verifier.score import (
     gumbel_likelihood_score,
@@ -279,12 +279,10 @@ class Verifier:
         if 2 * evidence.worst_p <= HONEST_RECORD_RATE:
             reasons.append(
                 f"worst tokens: {evidence.outliers} of {evidence.tokens} tokens beyond"
-                f" {rule.noise.outlier_margin:g} logits (honest: p <= {max(evidence.worst_p, 1e-300):.2g})"
+                f" {rule.noise.outlier_margin:g} logits (honest: {bound_text(evidence.worst_p)})"
             )
         if 2 * evidence.total_p <= HONEST_RECORD_RATE:
-            reasons.append(
-                f"total: its tokens together are too implausible (honest: p <= {max(evidence.total_p, 1e-300):.2g})"
-            )
+            reasons.append(f"total: its tokens together are too implausible (honest: {bound_text(evidence.total_p)})")
         reasons.extend(f"{finding.kind} stop: {finding.why}" for finding in findings)
         early = any(finding.kind == "early" for finding in findings)
         return RecordVerdict(

@@ -6,16 +6,9 @@ from dataclasses import dataclass
 from logger.traffic import PlacedRecord
 from sampler.errors import printable
 from verifier.policy import Policy
+from verifier.record_test import bound_text
 from verifier.types import Tokenizer
 from verifier.verification import RecordVerdict, Verification
-
-SMALLEST_PROBABILITY = 1e-300
-"""What is below this, or impossible by rule, is written as this."""
-
-
-def probability(bound: float) -> str:
-    """An upper bound of a probability in words."""
-    return f"p <= {max(bound, SMALLEST_PROBABILITY):.2g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +45,7 @@ class RunContext:
     @property
     def run_p_value(self) -> str:
         """The run's p-value in words."""
-        return probability(self.verification.run_p_value)
+        return bound_text(self.verification.run_p_value)
 
     def token_text(self, token: int) -> str:
         """One token's text, with whatever could steer a terminal or hide in a page made visible."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cli.reports.context import RunContext, probability
+from cli.reports.context import RunContext
 from verifier.errors import MissingExtra
+from verifier.record_test import bound_text
 from verifier.token_noise import MARGIN_EDGES
 from verifier.verdict import Verdict
 from verifier.verification import RecordVerdict
@@ -128,14 +129,16 @@ def _record(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
         "number": context.indices[record.index],
         "place": f"{placed.path.name}:{placed.line}",
         "verdict": record,
-        "probability": probability(record.p_value),
+        "probability": bound_text(record.p_value),
         "tokens": [
             {
                 "text": context.token_text(token),
                 "kind": Verdict(int(tokens.verdict[at])).name.lower(),
                 "title": (
-                    f"position {at}, id {token}: margin {tokens.margin[at]:.3f} logits, rank {tokens.logit_rank[at]},"
-                    f" {tokens.admissible[at]} admissible, {tokens.charged_bits[at]:.2f} bits charged"
+                    f"position {at}, id {token}: margin {tokens.margin[at]:.3f} logits, logit rank"
+                    f" {tokens.logit_rank[at]}, Gumbel rank {tokens.gumbel_rank[at]}, likelihood score"
+                    f" {tokens.likelihood_score[at]:.2f} nats, {tokens.admissible[at]} admissible,"
+                    f" {tokens.charged_bits[at]:.2f} bits charged"
                 ),
             }
             for at, token in enumerate(shown)

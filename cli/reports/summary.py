@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from cli.reports.context import RunContext, probability
+from cli.reports.context import RunContext
+from verifier.record_test import bound_text
 from verifier.verdict import Verdict
 from verifier.verification import RecordVerdict
 
@@ -48,7 +49,7 @@ def _record_lines(context: RunContext, record: RecordVerdict) -> list[str]:
     lines = [
         "",
         f"  record {context.indices[record.index]} ({placed.path.name}:{placed.line}): {record.evidence.tokens} tokens,"
-        f" {record.evidence.outliers} outliers, {probability(record.p_value)}",
+        f" {record.evidence.outliers} outliers, {bound_text(record.p_value)}",
     ]
     lines += [f"    {reason}" for reason in record.reasons]
     margins = record.tokens.margin
