@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampler.mersenne import MersenneStream
-from sampler.noise.base import GumbelNoise, concatenate_hits
+from sampler.noise.base import GumbelNoise, concatenate_hits, hits_of
 from sampler.types import FloatArray, IntArray, KeyArray
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -12,13 +12,18 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
-def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser, in place on an array of its own; multiplication wraps modulo 2^64."""
-    z ^= z >> np.uint64(30)
-    z *= _MIX_1
-    z ^= z >> np.uint64(27)
-    z *= _MIX_2
-    z ^= z >> np.uint64(31)
+def _mix(z: NDArray[np.uint64], shifted: NDArray[np.uint64] | None = None) -> NDArray[np.uint64]:
+    """SplitMix64's finaliser, in place on an array of its own; multiplication wraps modulo 2^64.
+
+    Args:
+        shifted: scratch of the same shape, for callers that mix block after block.
+    """
+    shifted = np.empty_like(z) if shifted is None else shifted
+    for shift, factor in ((30, _MIX_1), (27, _MIX_2), (31, None)):
+        np.right_shift(z, np.uint64(shift), out=shifted)
+        z ^= shifted
+        if factor is not None:
+            z *= factor
     return z
 
 
@@ -54,8 +59,10 @@ class VllmCpuNoise(GumbelNoise):
         share = np.clip(-np.expm1(-np.exp(-np.clip(floor_n, -700.0, 700.0))), 0.0, 1.0) * (1 + 1e-9)
         threshold_n = np.maximum(2.0**53 - np.ceil(share * 2.0**53) - 4, 0).astype(np.uint64) << np.uint64(11)
         hits = []
+        hashed, shifted = np.empty((2, self.block_rows, self.vocabulary), np.uint64)
         for block in self._blocks(len(keys_n)):
-            hashed = _mix(keys_n[block, None] + self._counters)
-            rows, ids = np.nonzero(hashed >= threshold_n[block, None])
-            hits.append((rows + block.start, ids))
+            count = block.stop - block.start
+            np.add(keys_n[block, None], self._counters, out=hashed[:count])
+            _mix(hashed[:count], shifted[:count])
+            hits.append(hits_of(hashed[:count] >= threshold_n[block, None], block.start))
         return concatenate_hits(hits)

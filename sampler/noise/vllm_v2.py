@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.noise.base import GumbelNoise, concatenate_hits
+from sampler.noise.base import GumbelNoise, concatenate_hits, hits_of
 from sampler.types import FloatArray, IntArray, KeyArray
 
 _UINT32 = 0xFFFFFFFF
@@ -75,6 +75,5 @@ class VllmV2Noise(GumbelNoise):
         hits = []
         for block in self._blocks(len(keys_n)):
             hashed = _finish(_mix_word(keys_n[block, None], self._ids[None, :]))
-            rows, ids = np.nonzero(hashed <= threshold_n[block, None])
-            hits.append((rows + block.start, ids))
+            hits.append(hits_of(hashed <= threshold_n[block, None], block.start))
         return concatenate_hits(hits)
