@@ -13,7 +13,9 @@ from benchmarks.attacks import ATTACKS
 from logger.record import Record
 from logger.traffic import read_traffic
 from verifier.calibration import split_halves
-from verifier.policy import read_policy
+from verifier.errors import PolicyError
+from verifier.policy import Policy
+from verifier.policy_file import read_policy
 
 DATA = Path("tests/data")
 CALIBRATED_ON = "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
@@ -26,7 +28,10 @@ SEED = 20
 
 def main() -> None:
     """Write honest.jsonl, tampered.jsonl and attacks.json."""
-    split_seed = read_policy(OUT / "policy.toml").calibration.split_seed
+    policy = read_policy(OUT / "policy.toml")
+    if not isinstance(policy, Policy):
+        raise PolicyError(f"{OUT / 'policy.toml'}: not a calibrated policy")
+    split_seed = policy.calibration.split_seed
     records = [placed.record for placed in read_traffic(DATA / CALIBRATED_ON)]
     unseen = [records[i] for i in np.flatnonzero(~split_halves(records, split_seed))]
     others = [[placed.record for placed in read_traffic(DATA / name)] for name in OTHERS]

@@ -12,10 +12,11 @@ import torch
 import transformers
 
 from benchmarks.attacks import ATTACKS
-from cli.options import load_replayer
+from cli.replayers import identity_of
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.policy import read_policy
+from verifier.policy_file import read_policy
+from verifier.transformers_replay import TransformersReplayer
 from verifier.verification import Verifier
 
 
@@ -27,7 +28,7 @@ from verifier.verification import Verifier
 @click.option("--each", default=40, show_default=True, help="Tampered records for each attacker and file.")
 def main(traffic: tuple[Path, ...], policy_path: Path, model_name: str | None, seed: int, each: int) -> None:
     policy = read_policy(policy_path)
-    replayer = load_replayer(model_name, policy.made_for.dtype, None, None)
+    replayer = TransformersReplayer.load(identity_of(model_name), dtype=policy.made_for.dtype)
     verifier = Verifier(replayer, policy)
     vocabulary = replayer.identity.vocabulary
     machine = platform.processor() or platform.machine()

@@ -21,10 +21,10 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from cli.options import load_replayer
+from cli.replayers import identity_of
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.policy import read_policy
+from verifier.policy_file import read_policy
 from verifier.transformers_replay import TransformersReplayer
 from verifier.verification import Verifier
 
@@ -41,7 +41,7 @@ RECORDED = sorted(Path("tests/data").glob("smollm2-vllm0.32-*.jsonl"))
 @click.option("--rounds", default=3, show_default=True)
 def main(traffic: tuple[Path, ...], policy_path: Path, model_name: str | None, device: str | None, rounds: int) -> None:
     policy = read_policy(policy_path)
-    replayer = load_replayer(model_name, policy.made_for.dtype, device, None)
+    replayer = TransformersReplayer.load(identity_of(model_name), dtype=policy.made_for.dtype, device=device)
     verifier = Verifier(replayer, policy)
     print(
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__},"

@@ -1,24 +1,30 @@
 """`verify calibrate`: make a policy from honest traffic."""
 
+from contextlib import closing
 from math import log2
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
 from cli.files import check_against_model, check_writable, read_all_traffic, write_whole
-from cli.options import load_replayer, model_options, traffic_argument
+from cli.options import ReplayOptions, replay_options, traffic_argument
 from cli.progress import progress_bar
+from cli.replayers import load_replayer
 from verifier.audit import file_sha256
 from verifier.calibration import CalibrationLimits, CalibrationResult
 from verifier.calibration import calibrate as calibrate_policy
+from verifier.exact_calibration import calibrate_exact
+from verifier.exact_policy import ExactPolicy
 from verifier.score import gumbel_likelihood_score
 
 
 @click.command()
 @traffic_argument
-@model_options
+@replay_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="P", help="Policy file to write.")
+@click.option("--exact", is_flag=True, help="Make a policy for exact replay: tolerance zero, up to ties, or refuse.")
 @click.option(
     "--max-dangerous-rate",
     type=click.FloatRange(0, 1),
@@ -38,35 +44,65 @@ from verifier.score import gumbel_likelihood_score
 )
 def calibrate(
     traffic: tuple[Path, ...],
-    model_name: str | None,
-    dtype: str,
-    device: str | None,
-    token_budget: int | None,
     out: Path,
+    exact: bool,
     max_dangerous_rate: float,
     max_unsafe_rate: float,
     split_seed: int,
+    **replay: Any,
 ) -> None:
     """Fit thresholds and token noise on one half of honest TRAFFIC, measure them on the other, write a policy.
+
+    With --exact (and --replay vllm) nothing is fitted: every token must come out the same, up to ties, or no policy is
+    written and the positions that differ are named.
 
     The traffic must be known to be honest: a policy made from an attacker's traffic lets that attacker pass.
     """
     check_writable(out)
     placed = read_all_traffic(traffic)
-    replayer = load_replayer(model_name, dtype, device, token_budget)
+    if exact and replay["implementation"] != "vllm":
+        raise click.UsageError("--exact needs the server's own engine: --replay vllm with --replay-url")
+    replayer = load_replayer(ReplayOptions(**replay), exact=exact)
     check_against_model(placed, replayer.identity)
     records = [item.record for item in placed]
     limits = CalibrationLimits(
         max_dangerous_rate=max_dangerous_rate, max_unsafe_rate=max_unsafe_rate, split_seed=split_seed
     )
     digests = [f"sha256:{file_sha256(path).hex()}" for path in traffic]
-    with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress:
-        result = calibrate_policy(replayer, records, limits, traffic_digests=digests, progress=progress)
+    with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress, closing(replayer):
+        if exact:
+            names = [f"{item.path.name}:{item.line}" for item in placed]
+            policy = calibrate_exact(replayer, records, names, traffic_digests=digests, progress=progress)
+        else:
+            result = calibrate_policy(replayer, records, limits, traffic_digests=digests, progress=progress)
+    if exact:
+        write_whole(out, policy.to_toml())
+        click.echo(exact_summary(policy, replayer.identity.vocabulary))
+        click.echo(f"\n{out}: {policy.digest()}")
+        return
     write_whole(out, result.policy.to_toml())
     for warning in result.warnings:
         click.echo(f"Warning: {warning}", err=True)
     click.echo(trade_off_table(result, replayer.identity.vocabulary))
     click.echo(f"\n{out}: {result.policy.digest()}")
+
+
+def exact_summary(policy: ExactPolicy, vocabulary: int) -> str:
+    """What exact calibration showed, with its confidence limits."""
+    check = policy.check
+    bits = check.extractable_bits_per_token
+    return "\n".join(
+        [
+            f"Exact: none of {check.tokens} honest tokens in {check.records} records differs beyond ties.",
+            "",
+            f"  with 95% confidence, at most {100 * check.record_mismatch_upper:.2g}% of honest records would hold a"
+            f" mismatch ({100 * check.token_mismatch_upper:.2g}% of tokens)",
+            f"  tied positions        {check.tied_positions:8d}",
+            f"  unresolved positions  {check.unresolved_positions:8d}",
+            f"  extractable           {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
+            f" {100 * bits.value / log2(vocabulary):.4f}% of log2 V",
+        ]
+    )
 
 
 def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:

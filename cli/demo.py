@@ -8,10 +8,11 @@ import click
 
 from cli import exit_codes
 from cli.files import check_against_model, check_writable, read_all_traffic
-from cli.options import load_replayer
+from cli.options import ReplayOptions
+from cli.replayers import load_replayer
 from cli.reports.summary import text_summary
 from cli.verifying import verify_with_progress, write_reports
-from verifier.policy import read_policy
+from verifier.policy_file import read_policy
 from verifier.verification import Verifier
 
 
@@ -33,7 +34,7 @@ def demo(ctx: click.Context, html_path: Path | None, json_path: Path | None) -> 
         attacks: list[str] = json.loads((bundled / "attacks.json").read_text(encoding="utf-8"))
     honest = len(placed) - len(attacks)
 
-    replayer = load_replayer(None, policy.made_for.dtype, None, None)
+    replayer = load_replayer(ReplayOptions(dtype=policy.made_for.dtype))
     check_against_model(placed, replayer.identity)
     click.echo(f"Replaying {honest} honest and {len(attacks)} tampered answers of a vLLM server ...", err=True)
     context = verify_with_progress(Verifier(replayer, policy), replayer, placed, range(len(placed)))

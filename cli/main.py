@@ -10,6 +10,7 @@ from cli.calibrate import calibrate
 from cli.demo import demo
 from cli.model import model
 from cli.run import run
+from cli.vllm import vllm
 from sampler.errors import WeightwardenError
 
 
@@ -46,3 +47,4 @@ verify.add_command(run)
 verify.add_command(calibrate)
 verify.add_command(model)
 verify.add_command(demo)
+verify.add_command(vllm)

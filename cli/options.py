@@ -1,48 +1,126 @@
-"""Options that several commands share, and the replayer that they describe."""
+"""Options that several commands share: click passes them by name, and a command gathers them in one object."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from cli.progress import progress_bar
-from verifier.errors import MissingExtra
-
-if TYPE_CHECKING:
-    from verifier.transformers_replay import TransformersReplayer
+from sampler.errors import WeightwardenError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def model_options(command: Command) -> Command:
-    """Add --model, --dtype, --device and --token-budget."""
-    for option in (
-        click.option(
-            "--token-budget",
-            type=click.IntRange(1),
-            metavar="N",
-            help="Tokens a forward pass, padding included. Default: 2048 on a CPU, 16384 on CUDA.",
-        ),
-        click.option(
-            "--device", metavar="D", help="Device as torch names it. Default: cuda when there is one, else cpu."
-        ),
-        click.option(
-            "--dtype",
-            default="float32",
-            show_default=True,
-            type=click.Choice(["float32", "bfloat16", "float16"]),
-            help="Arithmetic of the replay.",
-        ),
-        click.option(
-            "--model",
-            "model_name",
-            metavar="DIR_OR_HUB_NAME",
-            help="Trusted copy of the model. Default: the embedded SmolLM2-135M-Instruct.",
-        ),
-    ):
-        command = option(command)
-    return command
+class KeyFileError(WeightwardenError, OSError):
+    """The file with a server's API key cannot be read, or holds none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Where a replay server is, and how it is spoken to."""
+
+    replay_url: str | None = None
+    replay_model: str | None = None
+    replay_key_path: Path | None = None
+    replay_timeout: float = 600.0
+    replay_concurrency: int = 16
+
+    def api_key(self) -> str | None:
+        """The key in the key file.
+
+        Raises:
+            KeyFileError: unreadable or empty.
+        """
+        if self.replay_key_path is None:
+            return None
+        try:
+            key = self.replay_key_path.read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as error:
+            raise KeyFileError(f"{self.replay_key_path}: cannot be read as a key: {type(error).__name__}") from None
+        if not key:
+            raise KeyFileError(f"{self.replay_key_path}: holds no key")
+        return key
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayOptions(ServerOptions):
+    """What to replay with, and on which copy of the model."""
+
+    model_name: str | None = None
+    implementation: str = "transformers"
+    dtype: str | None = None
+    device: str | None = None
+    token_budget: int | None = None
+
+
+SERVER_OPTIONS = (
+    click.option("--replay-url", metavar="URL", help="The trusted vLLM server, such as http://127.0.0.1:8000."),
+    click.option("--replay-model", metavar="NAME", help="The model's name there. Default: the one it serves."),
+    click.option(
+        "--replay-api-key",
+        "replay_key_path",
+        type=click.Path(path_type=Path),
+        metavar="F",
+        help="File with the server's API key.",
+    ),
+    click.option(
+        "--replay-timeout",
+        type=click.FloatRange(1),
+        default=600.0,
+        show_default=True,
+        metavar="S",
+        help="Seconds to wait for one answer.",
+    ),
+    click.option(
+        "--replay-concurrency",
+        type=click.IntRange(1, 1024),
+        default=16,
+        show_default=True,
+        metavar="N",
+        help="Requests under way at once.",
+    ),
+)
+MODEL_OPTION = click.option(
+    "--model",
+    "model_name",
+    metavar="DIR_OR_HUB_NAME",
+    help="Trusted copy of the model. Default: the embedded SmolLM2-135M-Instruct.",
+)
+REPLAY_OPTIONS = (
+    MODEL_OPTION,
+    click.option(
+        "--replay",
+        "implementation",
+        type=click.Choice(["transformers", "vllm"]),
+        default="transformers",
+        show_default=True,
+        help="What replays: an independent implementation here, or a trusted vLLM server at --replay-url.",
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        help="Arithmetic of the replay. Default: float32 here; for a vLLM server, the model's own.",
+    ),
+    click.option("--device", metavar="D", help="Device as torch names it. Default: cuda when there is one, else cpu."),
+    click.option(
+        "--token-budget",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Tokens a forward pass, padding included. Default: 2048 on a CPU, 16384 on CUDA.",
+    ),
+    *SERVER_OPTIONS,
+)
+
+
+def server_options(command: Command) -> Command:
+    """Add --replay-url and what goes with it (`ServerOptions`)."""
+    return _with(command, SERVER_OPTIONS)
+
+
+def replay_options(command: Command) -> Command:
+    """Add --replay, --model, --dtype, the server's options and the rest (`ReplayOptions`)."""
+    return _with(command, REPLAY_OPTIONS)
 
 
 def traffic_argument(command: Command) -> Command:
@@ -52,35 +130,7 @@ def traffic_argument(command: Command) -> Command:
     )
 
 
-def load_replayer(
-    model_name: str | None, dtype: str, device: str | None, token_budget: int | None
-) -> "TransformersReplayer":
-    """The replayer that the options describe.
-
-    Raises:
-        MissingExtra: torch or transformers is not installed. ModelError: the model cannot be used.
-    """
-    try:
-        from verifier.transformers_replay import TransformersReplayer, resolve_model
-    except ImportError as error:
-        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[replay]'") from error
-    from verifier.embedded_model import default_model_folder, ensure_embedded_model
-    from verifier.model_identity import identify_model
-
-    if model_name is None:
-        if not default_model_folder().exists():
-            click.echo(f"Writing the embedded model to {default_model_folder()} (once) ...", err=True)
-        folder = ensure_embedded_model()
-    else:
-        folder = resolve_model(model_name)
-    with progress_bar(100, "Hashing model") as step:
-        done = 0
-
-        def hashed(read: int, total: int) -> None:
-            nonlocal done
-            percent = 100 * read // total
-            step(percent - done)
-            done = percent
-
-        identity = identify_model(folder, hashed)
-    return TransformersReplayer.load(identity, dtype=dtype, device=device, token_budget=token_budget)
+def _with(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

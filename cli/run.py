@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cli import exit_codes
 from cli.files import check_against_model, check_against_policy, check_writable, read_all_traffic
-from cli.options import load_replayer, model_options, traffic_argument
+from cli.options import ReplayOptions, replay_options, traffic_argument
+from cli.replayers import load_replayer
 from cli.reports.json import json_report
 from cli.reports.summary import text_summary
 from cli.verifying import verify_with_progress, write_reports
 from logger.traffic import PlacedRecord
 from sampler.errors import WeightwardenError
 from verifier.audit import read_audit_key, select_records, traffic_root
-from verifier.policy import read_policy
+from verifier.policy_file import read_policy
 from verifier.verification import Verifier
 
 
@@ -24,7 +26,7 @@ class UnsignedTraffic(WeightwardenError):
 
 @click.command()
 @traffic_argument
-@model_options
+@replay_options
 @click.option(
     "--policy",
     "policy_path",
@@ -71,11 +73,8 @@ class UnsignedTraffic(WeightwardenError):
 @click.pass_context
 def run(
     ctx: click.Context,
+    /,
     traffic: tuple[Path, ...],
-    model_name: str | None,
-    dtype: str,
-    device: str | None,
-    token_budget: int | None,
     policy_path: Path,
     unsafe_unsigned: bool,
     json_path: Path | None,
@@ -83,8 +82,12 @@ def run(
     rate: float | None,
     key_path: Path | None,
     max_model_len: int | None,
+    **replay: Any,
 ) -> None:
     """Replay the records of TRAFFIC on a trusted model and judge their tokens, their ends, and the run.
+
+    With --replay vllm the replayer is a trusted vLLM server (`verify vllm start`); with an exact policy one token that
+    it would not have drawn flags its record.
 
     Exit code 0: clear. 1: alarm, more than an honest run would show with probability 1e-4. 2: error, nothing verified.
     """
@@ -101,7 +104,7 @@ def run(
     placed = read_all_traffic(traffic)
     indices = _audited(traffic, placed, rate, key_path)
 
-    replayer = load_replayer(model_name, dtype, device, token_budget)
+    replayer = load_replayer(ReplayOptions(**replay), policy, exact=policy.exact)
     check_against_model(placed, replayer.identity)
     verifier = Verifier(replayer, policy, max_model_len)
     check_against_policy([placed[i] for i in indices], verifier)

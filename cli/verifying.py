@@ -1,8 +1,8 @@
 """What `verify run` and `verify demo` share: verify placed records with progress, and write the reports."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cli.files import write_whole
 from cli.progress import progress_bar
@@ -10,15 +10,13 @@ from cli.reports.context import RunContext
 from cli.reports.html import html_report
 from cli.reports.json import json_report
 from logger.traffic import PlacedRecord
+from verifier.replay import Replayer
 from verifier.verification import Verifier
-
-if TYPE_CHECKING:
-    from verifier.transformers_replay import TransformersReplayer
 
 
 def verify_with_progress(
     verifier: Verifier,
-    replayer: "TransformersReplayer",
+    replayer: Replayer,
     traffic: Sequence[PlacedRecord],
     indices: Sequence[int],
     audit_rate: float | None = None,
@@ -31,7 +29,7 @@ def verify_with_progress(
     """
     placed = [traffic[i] for i in indices]
     tokens = sum(len(item.record.output_token_ids) for item in placed)
-    with progress_bar(tokens, "Replaying tokens") as verifier.progress:
+    with progress_bar(tokens, "Replaying tokens") as verifier.progress, closing(replayer):
         verification = verifier.verify([item.record for item in placed])
     return RunContext(
         verification=verification,

@@ -4,6 +4,11 @@ SHOWN_CHARACTERS = 200
 """Most characters of an untrusted name that a message repeats."""
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def printable(text: str) -> str:
     """Untrusted text as one short line that can neither steer a terminal nor reorder what stands around it."""
     shown = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."

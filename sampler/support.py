@@ -29,6 +29,28 @@ class Filters:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unseen:
+    """What is not known of n rows of which only some logits are: bounds, never guesses.
+
+    Attributes:
+        ceiling_n: no unseen token's logit exceeds it; -inf where every logit is known.
+        count_n: tokens unseen.
+        on_top_k_n: whether top-k is on (a cut that may lie among the unseen).
+    """
+
+    ceiling_n: FloatArray
+    count_n: IntArray
+    on_top_k_n: BoolArray
+
+    def log_weight(self, largest_n: FloatArray, floor_n: FloatArray, temperature_n: FloatArray) -> FloatArray:
+        """Upper bound [n] of ln of the sum of exp((logit - largest) / temperature) over unseen tokens >= floor."""
+        inside = (self.ceiling_n >= floor_n) & (self.count_n > 0)
+        with np.errstate(divide="ignore"):
+            bound: FloatArray = (self.ceiling_n - largest_n) / temperature_n + np.log(self.count_n)
+        return np.where(inside, bound, -np.inf)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Support:
     """Distances of the head candidates (sorted by descending logit) from each cut, at the given slack levels.
 
@@ -43,6 +65,9 @@ class Support:
         mass_above_nk: probability mass (after min-p and top-k) of tokens with a larger logit.
         mass_above_min_nke: the same, of tokens whose logit is larger by more than slack e.
         mass_above_max_nke: the same, of other tokens whose logit is not smaller by more than slack e.
+        unsettled_nk: whether unseen tokens could move a cut past the candidate, or move the candidate past top-p.
+        unseen_distance_n, unseen_mass_min_n: distance and least mass above (at the largest slack) of an unseen token
+            with its row's ceiling; -inf and 1 where there is none.
     """
 
     nominal_nk: BoolArray
@@ -50,6 +75,9 @@ class Support:
     mass_above_nk: FloatArray
     mass_above_min_nke: FloatArray
     mass_above_max_nke: FloatArray
+    unsettled_nk: BoolArray
+    unseen_distance_n: FloatArray
+    unseen_mass_min_n: FloatArray
 
 
 def kept_before_top_p(logits_nk: FloatArray, filters: Filters) -> BoolArray:
@@ -66,13 +94,31 @@ def kept_before_top_p(logits_nk: FloatArray, filters: Filters) -> BoolArray:
     return kept
 
 
-def logit_distance(values_nk: FloatArray, head_nk: FloatArray, filters: Filters) -> FloatArray:
+def logit_distance(
+    values_nk: FloatArray, head_nk: FloatArray, filters: Filters, unseen: Unseen | None = None
+) -> FloatArray:
     """Distance [n, k] of logits from the nearer of the top-k and min-p cuts of their row (see `Support`).
+
+    Where unseen tokens could move a cut past a token that would be inside without them, its distance is 0: on the cut.
 
     Args:
         values_nk: logits to place, any order.
-        head_nk: the largest logits of the row, descending; must reach past the top-k cut where top-k is on.
+        head_nk: the largest logits of the row, descending; must reach past the top-k cut where top-k is on, but for
+            what `unseen` says.
     """
+    distance = _logit_distance(values_nk, head_nk, filters)
+    if unseen is None:
+        return distance
+    ceiling = unseen.ceiling_n[:, None]
+    with np.errstate(invalid="ignore"):
+        worst = values_nk - np.maximum(head_nk[:, :1], ceiling) - filters.min_p_offset()[:, None]
+        worst = np.where(unseen.on_top_k_n[:, None], np.minimum(worst, values_nk - ceiling), worst)
+    worst = np.where(np.isnan(worst), -np.inf, worst)
+    return np.where(distance >= 0, np.minimum(distance, np.maximum(worst, 0.0)), distance)
+
+
+def _logit_distance(values_nk: FloatArray, head_nk: FloatArray, filters: Filters) -> FloatArray:
+    """Distances from the cuts that the head alone gives."""
     width = head_nk.shape[1]
     with np.errstate(invalid="ignore"):  # -inf minus -inf: masked tokens, outside everything
         distance = values_nk - head_nk[:, :1] - filters.min_p_offset()[:, None]
@@ -87,15 +133,23 @@ def logit_distance(values_nk: FloatArray, head_nk: FloatArray, filters: Filters)
 
 
 def support_of_head(
-    logits_nk: FloatArray, filters: Filters, log_mass_n: FloatArray | None, slack_levels_e: FloatArray
+    logits_nk: FloatArray,
+    filters: Filters,
+    log_mass_n: FloatArray | None,
+    slack_levels_e: FloatArray,
+    unseen: Unseen | None = None,
 ) -> Support:
     """The support of n positions, from their largest logits.
+
+    With unseen tokens the probabilities are bounds: the least mass above a candidate supposes that all of them have
+    the ceiling's logit, the most that none counts in the whole and all count where they may stand above.
 
     Args:
         logits_nk: the largest adjusted logits of each position, float64, descending.
         log_mass_n: ln of the sum of exp(logit / temperature) over what min-p and top-k keep, where that reaches
             beyond the head; None, or nan in a row, to take it from the head itself.
         slack_levels_e: logit slacks at which to bound the mass above each candidate, ascending.
+        unseen: what is not known of the rows; without log_mass_n only.
     """
     kept = kept_before_top_p(logits_nk, filters)
     exponents = np.where(kept, (logits_nk - logits_nk[:, :1]) / filters.temperature_n[:, None], -np.inf)
@@ -104,20 +158,45 @@ def support_of_head(
     if log_mass_n is not None:
         given = np.exp(log_mass_n - logits_nk[:, 0] / filters.temperature_n)
         total_n = np.where(np.isnan(log_mass_n), total_n, given)
-    mass = weights / total_n[:, None]
-    cumulative = np.concatenate([np.zeros((len(mass), 1)), np.cumsum(mass, axis=1)], axis=1)
-    above = np.take_along_axis(cumulative, counts_above(logits_nk, logits_nk), 1)
+    hidden_n = np.zeros(len(kept))
+    if unseen is not None:
+        floor_n = np.where(kept, logits_nk, np.inf).min(axis=1)  # top-k's and min-p's, among what is seen
+        floor_n = np.where(unseen.on_top_k_n, floor_n, logits_nk[:, 0] + filters.min_p_offset())
+        hidden_n = np.exp(np.minimum(unseen.log_weight(logits_nk[:, 0], floor_n, filters.temperature_n), 600.0))
+    cumulative = np.concatenate([np.zeros((len(kept), 1)), np.cumsum(weights, axis=1)], axis=1)
+
+    def share(counts_nk: IntArray, total: FloatArray) -> FloatArray:
+        return np.take_along_axis(cumulative, counts_nk, 1) / total[:, None]
+
+    above = share(counts_above(logits_nk, logits_nk), total_n)
     least, most = [], []
     for slack in slack_levels_e:
-        least.append(np.take_along_axis(cumulative, counts_above(logits_nk, logits_nk + slack), 1))
+        least.append(share(counts_above(logits_nk, logits_nk + slack), total_n + hidden_n))
         not_below = counts_above(logits_nk, logits_nk - slack, inclusive=True)
-        most.append(np.take_along_axis(cumulative, not_below, 1) - mass)
+        worst = share(not_below, total_n) - weights / total_n[:, None]
+        if unseen is not None:
+            joined = (logits_nk - slack <= unseen.ceiling_n[:, None]) & (hidden_n > 0)[:, None]
+            worst = np.where(joined, 1.0, worst)
+        most.append(worst)
+    distance_nk = logit_distance(logits_nk, logits_nk, filters, unseen)
+    unsettled = np.zeros(kept.shape, np.bool_)
+    distance_n, mass_min_n = np.full(len(kept), -np.inf), np.ones(len(kept))
+    if unseen is not None:
+        distance_n = _logit_distance(unseen.ceiling_n[:, None], logits_nk, filters)[:, 0]
+        distance_n = np.where(unseen.count_n > 0, distance_n, -np.inf)
+        unsettled = distance_nk != _logit_distance(logits_nk, logits_nk, filters)
+        unsettled |= ((hidden_n > 0) & (filters.top_p_n < 1))[:, None]
+        above_ceiling = counts_above(logits_nk, (unseen.ceiling_n + slack_levels_e[-1])[:, None])
+        mass_min_n = share(above_ceiling, total_n + hidden_n)[:, 0]
     return Support(
         nominal_nk=kept & ((above < filters.top_p_n[:, None]) | (filters.top_p_n >= 1)[:, None]),
-        logit_distance_nk=logit_distance(logits_nk, logits_nk, filters),
+        logit_distance_nk=distance_nk,
         mass_above_nk=above,
         mass_above_min_nke=np.stack(least, axis=2),
         mass_above_max_nke=np.stack(most, axis=2),
+        unsettled_nk=unsettled,
+        unseen_distance_n=distance_n,
+        unseen_mass_min_n=mass_min_n,
     )
 
 

@@ -9,7 +9,8 @@ from logger.record import Record
 from logger.traffic import read_traffic
 from verifier.embedded_model import ensure_embedded_model
 from verifier.model_identity import identify_model
-from verifier.policy import Policy, read_policy
+from verifier.policy import Policy
+from verifier.policy_file import read_policy
 from verifier.transformers_replay import TransformersReplayer
 
 DATA = Path(__file__).parent / "data"
@@ -34,7 +35,9 @@ def replayer(model_folder: Path) -> TransformersReplayer:
 @pytest.fixture(scope="session")
 def bundled_policy() -> Policy:
     """The policy that comes with the project, calibrated on half of FILTERED."""
-    return read_policy(Path(str(files("cli") / "bundled" / "policy.toml")))
+    policy = read_policy(Path(str(files("cli") / "bundled" / "policy.toml")))
+    assert isinstance(policy, Policy)
+    return policy
 
 
 def records_of(path: Path) -> list[Record]:

@@ -11,7 +11,8 @@ from sampler.types import BoolArray, FloatArray
 from verifier.candidate_table import Window
 from verifier.errors import CalibrationError
 from verifier.inverse_candidates import margin_limit
-from verifier.policy import FORMAT, Calibration, Evaluation, MadeFor, NoiseBounds, Policy, Rate, Thresholds
+from verifier.policy import FORMAT, Calibration, Evaluation, NoiseBounds, Policy, Thresholds
+from verifier.policy_base import MadeFor, Rate
 from verifier.record_test import RecordTest
 from verifier.replay import PlacedTable, Replay, Replayer
 from verifier.score import TokenScores, Tolerance, inverse_transform_likelihood_score, score
@@ -74,7 +75,7 @@ def calibrate(
         CalibrationError: mixed traffic, too few records, or no threshold within the limits.
     """
     # 1
-    engine = _one_engine(records)
+    made_for = made_for_traffic(replayer, records)
     half_r = split_halves(records, limits.split_seed)
 
     # 2
@@ -82,7 +83,9 @@ def calibrate(
 
     # 3
     vocabulary = replayer.identity.vocabulary
-    tolerance, level, chosen, table = _choose_thresholds(placed, half_r, limits, vocabulary, margin_limit(engine[2]))
+    tolerance, level, chosen, table = _choose_thresholds(
+        placed, half_r, limits, vocabulary, margin_limit(made_for.scheme)
+    )
 
     # 4
     scored = [(p, score(p.table, tolerance, level)) for p in placed]
@@ -95,21 +98,14 @@ def calibrate(
     evaluation = _evaluate(second, chosen, noise, vocabulary, ~half_r)
     policy = Policy(
         format=FORMAT,
-        made_for=MadeFor(
-            model_digest=replayer.identity.digest,
-            engine=engine[0],
-            engine_version=engine[1],
-            scheme=engine[2],
-            replay=replayer.implementation,
-            dtype=replayer.dtype,
-        ),
+        made_for=made_for,
         thresholds=Thresholds(
             margin_logits=tolerance.margin,
             logit_slack_logits=tolerance.logit_slack,
             mass_slack=tolerance.mass_slack,
             rank_limit=chosen.rank_limit,
             noise_scale_logits=scale,
-            noise_scale_cdf=_cdf_noise_scale(placed, half_r) if engine[2] == "inverse-cdf" else None,
+            noise_scale_cdf=_cdf_noise_scale(placed, half_r) if made_for.scheme == "inverse-cdf" else None,
         ),
         noise=NoiseBounds(
             margin_edges_logits=noise.edges_b.tolist(),
@@ -149,13 +145,26 @@ def split_halves(records: Sequence[Record], seed: int) -> BoolArray:
     return half
 
 
-def _one_engine(records: Sequence[Record]) -> tuple[str, str, str]:
-    """Name, version and scheme of the engine that all records come from."""
+def made_for_traffic(replayer: Replayer, records: Sequence[Record]) -> MadeFor:
+    """What a policy made from this traffic on this replayer holds for.
+
+    Raises:
+        CalibrationError: the records are not all of one engine, version and scheme.
+    """
     engines = {(r.engine.name, r.engine.version, r.engine.sampler) for r in records}
     if len(engines) != 1:
         listed = "; ".join(" ".join(engine) for engine in sorted(engines)) or "none"
         raise CalibrationError(f"the traffic must be of one engine, version and scheme; found: {listed}")
-    return engines.pop()
+    name, version, scheme = engines.pop()
+    return MadeFor(
+        model_digest=replayer.identity.digest,
+        engine=name,
+        engine_version=version,
+        scheme=scheme,
+        replay=replayer.implementation,
+        dtype=replayer.dtype,
+        known_answer=replayer.known_answer(),
+    )
 
 
 def _choose_thresholds(
@@ -239,7 +248,7 @@ def _evaluate(
     flagged = sum(test.evidence(int(r)).p_value <= HONEST_RECORD_RATE for r in np.flatnonzero(half_r))
 
     def rate(name: str) -> Rate:
-        return _as_rate(clustered_rate(sums[name], sums["tokens"]))
+        return as_rate(clustered_rate(sums[name], sums["tokens"]))
 
     return Evaluation(
         records=int(half_r.sum()),
@@ -248,12 +257,13 @@ def _evaluate(
         suspicious=rate("suspicious"),
         dangerous=rate("dangerous"),
         outliers=rate("outliers"),
-        extractable_bits_per_token=_as_rate(clustered_mean(sums["bits"], sums["tokens"])),
+        extractable_bits_per_token=as_rate(clustered_mean(sums["bits"], sums["tokens"])),
         flagged_records=int(flagged),
     )
 
 
-def _as_rate(interval: Interval) -> Rate:
+def as_rate(interval: Interval) -> Rate:
+    """An interval as policies hold it."""
     return Rate(value=interval.value, low=interval.low, high=interval.high)
 
 

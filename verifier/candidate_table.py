@@ -18,6 +18,10 @@ HEAD_SIZE = 64
 HEAD_RESERVE = 24
 """Candidates looked at beyond the top-k cut, for those within the slack of it."""
 
+TIE_MARGIN = 1e-4
+"""Margin, logits, of a candidate that ties exactly with the winner and loses by its id: engines take the lowest id.
+Below every calibrated threshold, above every rounding that exact replay allows for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
@@ -80,6 +84,9 @@ class CandidateTable:
             window, at least that far beyond it.
         cdf_low_n, cdf_high_n: distance of the claimed token's interval ends from the uniform number, in probability
             (inverse-cdf only, else nan).
+        unseen_scores_nu: the largest perturbed logits that tokens whose logit is not known could have, for those that
+            might stand in the support and reach the window; unused places are -inf.
+        open_n: whether something unseen could matter to the position: such a token, or probability that moves a cut.
     """
 
     ids_nk: IntArray
@@ -94,6 +101,8 @@ class CandidateTable:
     gumbel_rank_n: IntArray
     cdf_low_n: FloatArray
     cdf_high_n: FloatArray
+    unseen_scores_nu: FloatArray
+    open_n: BoolArray
 
     def __len__(self) -> int:
         return len(self.ids_nk)
@@ -152,6 +161,8 @@ def lay_out(
     gumbel_rank_n: IntArray,
     cdf_low_n: FloatArray | None = None,
     cdf_high_n: FloatArray | None = None,
+    unseen_scores_nu: FloatArray | None = None,
+    open_n: BoolArray | None = None,
 ) -> CandidateTable:
     """The table of the claimed tokens (one a row, in order) and the other candidates (any order)."""
     n, levels = len(claimed.row), claimed.mass_min_e.shape[1]
@@ -188,7 +199,17 @@ def lay_out(
         gumbel_rank_n=gumbel_rank_n,
         cdf_low_n=nothing if cdf_low_n is None else cdf_low_n,
         cdf_high_n=nothing if cdf_high_n is None else cdf_high_n,
+        unseen_scores_nu=np.empty((n, 0)) if unseen_scores_nu is None else unseen_scores_nu,
+        open_n=np.zeros(n, np.bool_) if open_n is None else open_n,
     )
+
+
+def in_columns(row: IntArray, values: FloatArray, rows: int) -> FloatArray:
+    """Values [m] of some rows (ascending) laid out in columns [rows, most of any row], -inf where unused."""
+    counts = np.bincount(row, minlength=rows)
+    table = np.full((rows, int(counts.max(initial=0))), -np.inf)
+    table[row, np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)] = values
+    return table
 
 
 def logit_rank(rows: LogitRows, draws: Draws, head: FloatArray | None = None) -> IntArray:
@@ -201,9 +222,10 @@ def logit_rank(rows: LogitRows, draws: Draws, head: FloatArray | None = None) ->
     if head is None:
         head, _ = rows.head(np.arange(len(rows)), HEAD_SIZE)
     rank = 1 + counts_above(head, value[:, None])[:, 0]
-    deep = np.flatnonzero((value < head[:, -1]) & (draws.raw_rank_n == 0))
+    known_down_to = head[:, -1] if rows.whole else rows.ceilings()
+    deep = np.flatnonzero((value < known_down_to) & (draws.raw_rank_n == 0))
     if len(deep):
-        rank[deep] = 1 + rows.count_above(deep, value[deep])
+        rank[deep] = rows.rank(deep, draws.claimed_n[deep])
     return np.where(draws.raw_rank_n > 0, draws.raw_rank_n, rank)
 
 

@@ -105,7 +105,7 @@ class DrawBuilder:
         if adjustment.is_identity:
             return
         where = np.arange(piece.row, piece.row + piece.count)
-        raw_rank_n[where] = 1 + rows.count_above(where, rows.at(where, claimed_n[where]))
+        raw_rank_n[where] = rows.rank(where, claimed_n[where])
         rows.adjust(piece.row, piece.count, piece.start, adjustment)
 
 

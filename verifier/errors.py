@@ -21,3 +21,7 @@ class MissingExtra(WeightwardenError, ImportError):
 
 class ReplayError(WeightwardenError, ArithmeticError):
     """The replay did not come to numbers (overflow in a narrow dtype, a broken model); nothing can be judged by it."""
+
+
+class ReplayServerError(WeightwardenError, ConnectionError):
+    """A replay server cannot be reached, fails, or is not fit to replay; nothing was judged by what it said."""

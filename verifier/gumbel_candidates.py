@@ -4,21 +4,26 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sampler.support import MassProfile, Support, logit_distance, support_of_head
+from sampler.support import MassProfile, Support, Unseen, counts_above, logit_distance, support_of_head
 from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.candidate_table import (
     HEAD_RESERVE,
     HEAD_SIZE,
+    TIE_MARGIN,
     CandidateTable,
     Draws,
     Entries,
     Window,
     boundary,
     filters_of,
+    in_columns,
     lay_out,
     logit_rank,
 )
 from verifier.rows import LogitRows
+
+_PAIRS = 1 << 16
+"""(row, token) pairs compared with the head at a time."""
 
 
 def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> CandidateTable:
@@ -28,10 +33,10 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     2. Place the head against the cuts, with the probability of the whole support where top-p needs it.
     3. Perturb it; the best surely supported candidate sets the floor that others must reach.
     4. Where the support reaches beyond the head, hash the whole vocabulary for noise large enough to lift any token
-       of the tail to that floor (exact: none is missed).
+       of the tail to that floor (exact: none is missed). Tokens whose logit is not known get their row's ceiling.
     5. Place the claimed token, wherever it stands, and lay the table out.
     """
-    n, filters = len(rows), draws.filters
+    filters = draws.filters
     slack = window.logit_slacks[-1]
     mass_slack_n = window.mass_slack / filters.temperature_n
 
@@ -39,29 +44,12 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     head, head_ids = _head(rows, draws, window)
 
     # 2
-    top_p_on = filters.top_p_n < 1
-    if draws.noise is None or head.shape[1] >= rows.vocabulary:
-        beyond = np.zeros(n, np.bool_)
-    else:
-        beyond = logit_distance(head[:, -1:], head, filters)[:, 0] > -slack
-    cut_n = head[:, 0] + filters.min_p_offset()
-    log_mass_n = np.full(n, np.nan)
-    wide = np.flatnonzero(beyond & top_p_on)
-    if len(wide):
-        log_mass_n[wide] = rows.log_mass(wide, filters.temperature_n[wide], cut_n[wide], head[wide, 0])
-    support = support_of_head(head, filters, log_mass_n, np.asarray(window.logit_slacks))
-    beyond &= ~top_p_on | (support.mass_above_min_nke[:, -1, -1] < filters.top_p_n + mass_slack_n)
-    profiles = {
-        int(row): MassProfile(rows.whole(int(row)), cut_n[row], filters.temperature_n[row])
-        for row in np.flatnonzero(beyond & top_p_on)
-    }
-    for at, profile in profiles.items():  # what is within the slack of these may lie below the head
-        own = profile.own(head[at])
-        for level, some_slack in enumerate(window.logit_slacks):
-            support.mass_above_max_nke[at, :, level] = profile.at_or_above(head[at] - some_slack) - own
+    support, profiles, beyond = _placed_head(rows, draws, window, head, mass_slack_n)
 
     # 3
     scores = head + draws.perturbation(head_ids)
+    if not rows.whole:
+        _settle_by_draw(rows, draws, slack, head, head_ids, scores, support)
     sure, possible = boundary(
         support.logit_distance_nk,
         support.mass_above_min_nke[:, :, -1],
@@ -72,13 +60,14 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     )
     best_sure_n = np.where(sure, scores, -np.inf).max(axis=1)
     nominal_scores = np.where(support.nominal_nk, scores, -np.inf)
-    column = nominal_scores.argmax(axis=1)[:, None]
-    winner_n = np.take_along_axis(head_ids, column, 1)[:, 0]
-    best_nominal_n = np.take_along_axis(nominal_scores, column, 1)[:, 0]
+    best_nominal_n = nominal_scores.max(axis=1)
+    tied = nominal_scores == best_nominal_n[:, None]
+    winner_n = np.where(tied, head_ids, rows.vocabulary).min(axis=1)  # the lowest id wins a tie
 
     # 4
-    open_rows = np.flatnonzero(beyond)
-    tail, tail_nominal = _tail(rows, draws, window, profiles, open_rows, best_sure_n - window.margin, head, head_ids)
+    tail, tail_nominal = _tail(
+        rows, draws, window, profiles, np.flatnonzero(beyond & rows.whole), best_sure_n - window.margin, head, head_ids
+    )
     tail_sure, tail_possible = boundary(
         tail.distance[:, None],
         tail.mass_min_e[:, -1:],
@@ -97,16 +86,91 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
 
     # 5
     claimed = _claimed_entries(rows, draws, window, profiles, head, head_ids, scores, support)
+    unseen_scores = _unseen_scores(rows, draws, np.flatnonzero(beyond), floor_n, head_ids, claimed.score)
+    matters = (scores >= floor_n[:, None]) | (head_ids == draws.claimed_n[:, None])
+    unsettled_n = (support.unsettled_nk & possible & ~sure & matters).any(axis=1)
     gumbel_rank = 1 + (nominal_scores > claimed.score[:, None]).sum(axis=1)
     np.add.at(gumbel_rank, tail.row, tail_nominal & (tail.score > claimed.score[tail.row]))
     return lay_out(
         claimed,
         Entries.joined([_head_entries(row, column, head_ids, scores, support), tail.chosen(kept)]),
         filters=filters,
-        exact_n=winner_n == draws.claimed_n,
+        exact_n=(winner_n == draws.claimed_n) | rows.drawn(),
         logit_rank_n=logit_rank(rows, draws, head),
         gumbel_rank_n=gumbel_rank,
+        unseen_scores_nu=unseen_scores,
+        open_n=np.isfinite(unseen_scores).any(axis=1) | unsettled_n,
     )
+
+
+def _placed_head(
+    rows: LogitRows, draws: Draws, window: Window, head: FloatArray, mass_slack_n: FloatArray
+) -> tuple[Support, Mapping[int, MassProfile], BoolArray]:
+    """The head against the cuts; mass profiles of rows whose nucleus is wide; which supports may reach beyond it."""
+    filters, slack = draws.filters, window.logit_slacks[-1]
+    levels = np.asarray(window.logit_slacks)
+    top_p_on = filters.top_p_n < 1
+    if not rows.whole:
+        unseen = Unseen(
+            ceiling_n=rows.ceilings(),
+            count_n=rows.vocabulary - (head > -np.inf).sum(axis=1),
+            on_top_k_n=filters.top_k_n < rows.vocabulary,
+        )
+        support = support_of_head(head, filters, None, levels, unseen)
+        beyond = support.unseen_distance_n > -slack
+        beyond &= ~top_p_on | (support.unseen_mass_min_n < filters.top_p_n + mass_slack_n)
+        return support, {}, beyond
+    if draws.noise is None or head.shape[1] >= rows.vocabulary:
+        beyond = np.zeros(len(rows), np.bool_)
+    else:
+        beyond = logit_distance(head[:, -1:], head, filters)[:, 0] > -slack
+    cut_n = head[:, 0] + filters.min_p_offset()
+    log_mass_n = np.full(len(rows), np.nan)
+    wide = np.flatnonzero(beyond & top_p_on)
+    if len(wide):
+        log_mass_n[wide] = rows.log_mass(wide, filters.temperature_n[wide], cut_n[wide], head[wide, 0])
+    support = support_of_head(head, filters, log_mass_n, levels)
+    beyond &= ~top_p_on | (support.mass_above_min_nke[:, -1, -1] < filters.top_p_n + mass_slack_n)
+    profiles = {
+        int(row): MassProfile(rows.row(int(row)), cut_n[row], filters.temperature_n[row])
+        for row in np.flatnonzero(beyond & top_p_on)
+    }
+    for at, profile in profiles.items():  # what is within the slack of these may lie below the head
+        own = profile.own(head[at])
+        for level, some_slack in enumerate(window.logit_slacks):
+            support.mass_above_max_nke[at, :, level] = profile.at_or_above(head[at] - some_slack) - own
+    return support, profiles, beyond
+
+
+def _settle_by_draw(
+    rows: LogitRows,
+    draws: Draws,
+    slack: float,
+    head: FloatArray,
+    head_ids: IntArray,
+    scores: FloatArray,
+    support: Support,
+) -> None:
+    """Where the engine was seen to draw the claimed token, what that says of the cuts; changes the support in place.
+
+    The claimed token is then inside every cut, and a rival that would have beaten it is outside. A token that ties
+    with another on a cut is left alone: which of the two survives differs from run to run.
+    """
+    drawn = np.flatnonzero(rows.drawn())
+    if not len(drawn):
+        return
+    values, claimed = head[drawn], head_ids[drawn] == draws.claimed_n[drawn, None]
+    ties = counts_above(values, values - slack, inclusive=True) - counts_above(values, values + slack)
+    alone = (ties == 1) & (values > rows.ceilings()[drawn, None] + slack)
+    own_score = np.where(claimed, scores[drawn], -np.inf).max(axis=1, keepdims=True)
+    row, column = np.nonzero(alone & claimed)
+    support.logit_distance_nk[drawn[row], column] = np.inf
+    support.mass_above_min_nke[drawn[row], column] = support.mass_above_max_nke[drawn[row], column] = -1.0
+    row, column = np.nonzero(alone & (scores[drawn] > own_score) & (support.logit_distance_nk[drawn] < np.inf))
+    unsure = support.mass_above_max_nke[drawn[row], column, -1] >= draws.filters.top_p_n[drawn[row]]
+    unsure |= support.logit_distance_nk[drawn[row], column] < slack
+    support.logit_distance_nk[drawn[row[unsure]], column[unsure]] = -np.inf
+    support.unsettled_nk[drawn] &= ~alone
 
 
 def _head(rows: LogitRows, draws: Draws, window: Window) -> tuple[FloatArray, IntArray]:
@@ -117,7 +181,7 @@ def _head(rows: LogitRows, draws: Draws, window: Window) -> tuple[FloatArray, In
     size = max(HEAD_SIZE, int(filters.top_k_n[cut].max(initial=0)) + HEAD_RESERVE)
     while True:
         head, ids = rows.head(everything, size)
-        if size >= vocabulary:
+        if size >= vocabulary or not rows.whole:
             return head, ids
         if draws.noise is None:
             unfinished = head[:, -1] >= head[:, 0] - window.margin
@@ -165,6 +229,37 @@ def _tail(
     in_head[near] = (head_ids[row[near]] == token[near, None]).any(axis=1)
     keep = ~in_head & (score >= floor_n[row]) & np.isfinite(value)
     return _placed(draws, window, profiles, head, row[keep], token[keep], value[keep], score[keep])
+
+
+def _unseen_scores(
+    rows: LogitRows,
+    draws: Draws,
+    open_rows: IntArray,
+    floor_n: FloatArray,
+    head_ids: IntArray,
+    claimed_score_n: FloatArray,
+) -> FloatArray:
+    """Largest scores [n, u] that unseen tokens could have, of those that could reach the floor of their row."""
+    if rows.whole or not len(open_rows):
+        return np.empty((len(rows), 0))
+    ceiling = rows.ceilings()[open_rows]
+    if draws.noise is None or draws.keys_n is None:
+        level = open_rows[ceiling >= floor_n[open_rows]]
+        row, token = np.repeat(level, rows.vocabulary), np.tile(np.arange(rows.vocabulary), len(level))
+    else:
+        needed = (floor_n[open_rows] - ceiling) / draws.temperature_n[open_rows]
+        hit, token = draws.noise.above(draws.keys_n[open_rows], needed)
+        row = open_rows[hit]
+    held = np.zeros(len(row), np.bool_)
+    for start in range(0, len(row), _PAIRS):
+        block = slice(start, start + _PAIRS)
+        held[block] = (head_ids[row[block]] == token[block, None]).any(axis=1)
+    row, token = row[~held], token[~held]
+    score = rows.bounds(row, token) + draws.perturbation(token[:, None], row)[:, 0]
+    # What the engine was seen to draw stood above everything that it could have drawn.
+    score = np.where(rows.drawn()[row], np.minimum(score, claimed_score_n[row] - TIE_MARGIN), score)
+    near = score >= floor_n[row]
+    return in_columns(row[near], score[near], len(rows))
 
 
 def _placed(

@@ -102,7 +102,8 @@ def _in_candidate_order(
         return values, ids, support
     order = np.argsort(ids, axis=1)
     deep = order[:, :, None]
-    in_order = Support(
+    in_order = replace(
+        support,
         nominal_nk=np.take_along_axis(support.nominal_nk, order, 1),
         logit_distance_nk=np.take_along_axis(support.logit_distance_nk, order, 1),
         mass_above_nk=np.take_along_axis(support.mass_above_nk, order, 1),

@@ -25,6 +25,7 @@ class ModelIdentity:
         digest: "sha256:..." over every tensor (name, dtype, shape, bytes), the configuration without the keys that
             depend on who saved it, and the tokenizer. Independent of how tensors are sharded into files.
         eos_ids: token ids that end an answer, from the generation configuration and the model configuration.
+        dtype: of the weights as the configuration names it, or None.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class ModelIdentity:
     vocabulary: int
     context_length: int | None
     eos_ids: tuple[int, ...]
+    dtype: str | None = None
 
 
 def identify_model(folder: Path, progress: Callable[[int, int], None] | None = None) -> ModelIdentity:
@@ -72,6 +74,7 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
         vocabulary=vocabulary,
         context_length=context if isinstance(context, int) else None,
         eos_ids=tuple(sorted({*_ids(generation.get("eos_token_id")), *_ids(text.get("eos_token_id"))})),
+        dtype=next((d for d in (config.get("dtype"), config.get("torch_dtype")) if isinstance(d, str)), None),
     )
 
 

@@ -1,54 +1,31 @@
-"""The policy file: what calibration found, and for what it holds (TOML)."""
+"""The calibrated policy: thresholds and token noise that calibration found, and for what they hold (TOML)."""
 
-import hashlib
-import tomllib
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from sampler.errors import printable
 from sampler.params import refusal
-from sampler.schemes import SCHEMES
-from verifier.errors import PolicyError
+from sampler.types import FloatArray
+from verifier.candidate_table import CandidateTable, Window
 from verifier.inverse_candidates import margin_limit
-from verifier.score import Tolerance
+from verifier.policy_base import BasePolicy, Count, Counted, Digest, PositiveCount, Probability, Rate, Section
+from verifier.record_test import RecordTest
+from verifier.score import (
+    TokenScores,
+    Tolerance,
+    gumbel_likelihood_score,
+    inverse_transform_likelihood_score,
+)
 from verifier.token_noise import MARGIN_EDGES, TokenNoise
 
 FORMAT: Literal["weightwarden-policy/1"] = "weightwarden-policy/1"
-MAX_POLICY_BYTES = 1 << 20
 
-Probability = Annotated[float, Field(ge=0, le=1)]
 Logits = Annotated[float, Field(ge=0, le=100)]
-Count = Annotated[int, Field(ge=0)]
-PositiveCount = Annotated[int, Field(ge=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-
-class MadeFor(_Section):
-    """What the policy holds for; any sampling parameters, since margins are in logits."""
-
-    model_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-    engine: Annotated[str, Field(min_length=1, max_length=256)]
-    engine_version: Annotated[str, Field(min_length=1, max_length=256)]
-    scheme: str
-    replay: Annotated[str, Field(min_length=1, max_length=64)]
-    dtype: Annotated[str, Field(min_length=1, max_length=32)]
-
-    @model_validator(mode="after")
-    def _known_scheme(self) -> Self:
-        if self.scheme not in SCHEMES:
-            raise refusal("unknown_scheme", "scheme", f"unknown sampling scheme {self.scheme!r}")
-        return self
-
-
-class Thresholds(_Section):
+class Thresholds(Section):
     """How far an honest token may be from the replay; chosen on the calibration half."""
 
     margin_logits: Annotated[Logits, Field(gt=0)]
@@ -59,7 +36,7 @@ class Thresholds(_Section):
     noise_scale_cdf: Annotated[Probability, Field(gt=0)] | None = None
 
 
-class NoiseBounds(_Section):
+class NoiseBounds(Section):
     """`TokenNoise` as numbers: upper bounds of how often honest traffic took a candidate of each margin bin."""
 
     margin_edges_logits: list[Logits]
@@ -81,27 +58,6 @@ class NoiseBounds(_Section):
         return self
 
 
-class Counted(_Section):
-    """Which records stood behind a part of the policy."""
-
-    records: PositiveCount
-    tokens: PositiveCount
-
-
-class Rate(_Section):
-    """A rate or mean with its 95% record-clustered interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if not self.low <= self.value <= self.high:
-            raise refusal("interval", "value", "must lie between low and high")
-        return self
-
-
 class Evaluation(Counted):
     """What the thresholds do on honest records that did not choose them."""
 
@@ -119,14 +75,15 @@ class Calibration(Counted):
     split_seed: Count
     max_dangerous_rate: Probability
     max_unsafe_rate: Probability
-    traffic: list[Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]]
+    traffic: list[Digest]
 
 
-class Policy(_Section):
+class Policy(BasePolicy):
     """A calibrated policy; immutable, strict, and refused for anything that it was not made for."""
 
+    exact: ClassVar[bool] = False
+
     format: Literal["weightwarden-policy/1"]
-    made_for: MadeFor
     thresholds: Thresholds
     noise: NoiseBounds
     calibration: Calibration
@@ -158,59 +115,28 @@ class Policy(_Section):
             outlier_upper=self.noise.outlier_upper,
         )
 
-    def to_toml(self) -> str:
-        """The policy as its file's text."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+    @property
+    def rank_limit(self) -> int:
+        return self.thresholds.rank_limit
 
-    def digest(self) -> str:
-        """ "sha256:..." of the canonical text: what reports name it by."""
-        return f"sha256:{hashlib.sha256(self.to_toml().encode()).hexdigest()}"
+    @property
+    def window(self) -> Window:
+        return Window(
+            margin=max(MARGIN_EDGES[-1], self.thresholds.margin_logits),
+            logit_slacks=(self.thresholds.logit_slack_logits,),
+            mass_slack=self.thresholds.mass_slack,
+        )
 
-    def check_made_for(self, *, model_digest: str, replay: str, dtype: str) -> None:
-        """Check that the policy holds for a replayer.
+    @property
+    def forced_end(self) -> tuple[float, float]:
+        return self.noise.outlier_margin_logits, self.noise.outlier_upper
 
-        Raises:
-            PolicyError: it was made for another model, replay implementation or dtype.
-        """
-        for what, ours, theirs in (
-            ("model", self.made_for.model_digest, model_digest),
-            ("replay", self.made_for.replay, replay),
-            ("replay dtype", self.made_for.dtype, dtype),
-        ):
-            if ours != theirs:
-                raise PolicyError(f"the policy was made for {what} {ours}, not {theirs}; calibrate one that fits")
+    def gatherer(self, records: int) -> RecordTest:
+        """The tests on the calibrated token noise."""
+        return RecordTest(self.token_noise, records)
 
-
-def read_policy(path: Path) -> Policy:
-    """Read a policy file.
-
-    Raises:
-        PolicyError: unreadable, not TOML, or not a strict policy; the message names the file and the field.
-    """
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_POLICY_BYTES + 1)
-    except OSError as error:
-        raise PolicyError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(content) > MAX_POLICY_BYTES:
-        raise PolicyError(f"{path}: longer than {MAX_POLICY_BYTES} bytes")
-    if not content.strip():
-        raise PolicyError(f"{path}: empty")
-    try:
-        fields = tomllib.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
-        raise PolicyError(f"{path}: not TOML: {error or 'nested too deeply'}") from None
-    try:
-        return Policy.model_validate(fields)
-    except ValidationError as error:
-        raise PolicyError(f"{path}: {_first_complaint(error)}") from None
-
-
-def _first_complaint(error: ValidationError) -> str:
-    first: Any = error.errors(include_url=False)[0]
-    at = first.get("ctx", {}).get("at")
-    field = ".".join([*map(str, first["loc"]), *([at] if at else [])])
-    what = {"extra_forbidden": "unknown field", "missing": "missing"}.get(first["type"], first["msg"])
-    return f"{printable(field)}: {what}" if field else what
+    def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
+        """GM-LS, or IPT-LS for inverse-cdf."""
+        if self.thresholds.noise_scale_cdf is None:
+            return gumbel_likelihood_score(scores.margin_n, self.thresholds.noise_scale_logits)
+        return inverse_transform_likelihood_score(table.cdf_low_n, table.cdf_high_n, self.thresholds.noise_scale_cdf)

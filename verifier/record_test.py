@@ -7,7 +7,7 @@ from scipy.stats import binom
 
 from sampler.types import FloatArray, IntArray
 from verifier.score import TokenScores
-from verifier.token_noise import TokenNoise, one_hot, rival_counts
+from verifier.token_noise import HONEST_RECORD_RATE, TokenNoise, one_hot, rival_counts
 
 TILTS = np.linspace(0.0, 1.0, 26)
 """Values of lambda at which the Chernoff bound is tried."""
@@ -31,17 +31,32 @@ class RecordEvidence:
         worst_p: probability bound that an honest record of this length has so many outliers; 1 with fewer than two.
         total_p: probability bound that the costs of an honest record, given its positions, reach this record's total
             without its dearest token.
+        outlier_margin: logits beyond which a token is an outlier.
         p_value: at most this share of honest records looks like this one by either test (Bonferroni over the two).
+        reasons: which test flags the record, if any.
     """
 
     tokens: int
     outliers: int
     worst_p: float
     total_p: float
+    outlier_margin: float
 
     @property
     def p_value(self) -> float:
         return min(1.0, 2.0 * min(self.worst_p, self.total_p))
+
+    @property
+    def reasons(self) -> list[str]:
+        reasons = []
+        if 2 * self.worst_p <= HONEST_RECORD_RATE:
+            reasons.append(
+                f"worst tokens: {self.outliers} of {self.tokens} tokens beyond {self.outlier_margin:g} logits"
+                f" (honest: {bound_text(self.worst_p)})"
+            )
+        if 2 * self.total_p <= HONEST_RECORD_RATE:
+            reasons.append(f"total: its tokens together are too implausible (honest: {bound_text(self.total_p)})")
+        return reasons
 
 
 class RecordTest:
@@ -72,7 +87,8 @@ class RecordTest:
         """Add positions; record_n says whose they are."""
         noise, bins = self._noise, self._noise.bins(scores.margin_n)
         costs = np.where(bins >= 0, np.append(noise.costs, 0.0)[bins], 0.0)
-        offered = one_hot(bins, len(noise.edges_b)) + rival_counts(scores, noise.edges_b)
+        rivals = np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu])
+        offered = one_hot(bins, len(noise.edges_b)) + rival_counts(rivals, noise.edges_b)
         offered[:, -1] = 1.0
         np.add.at(self._tokens, record_n, 1)
         np.add.at(self._outliers, record_n, scores.margin_n > noise.outlier_margin)
@@ -92,7 +108,11 @@ class RecordTest:
         worst = float(binom.sf(outliers - 1, tokens, self._noise.outlier_upper)) if outliers > 1 else 1.0
         exponent = self._log_moment[record] - TILTS * (self._total[record] - self._dearest[record])
         return RecordEvidence(
-            tokens=tokens, outliers=outliers, worst_p=worst, total_p=float(np.exp(min(0.0, exponent.min())))
+            tokens=tokens,
+            outliers=outliers,
+            worst_p=worst,
+            total_p=float(np.exp(min(0.0, exponent.min()))),
+            outlier_margin=self._noise.outlier_margin,
         )
 
 

@@ -9,13 +9,18 @@ import numpy as np
 
 from logger.record import Record
 from sampler.types import IntArray
-from verifier.candidate_table import CandidateTable, Window
+from verifier.candidate_table import CandidateTable, Draws, Window
 from verifier.draws import DrawBuilder
 from verifier.gumbel_candidates import gumbel_candidates
 from verifier.inverse_candidates import inverse_cdf_candidates
 from verifier.model_identity import ModelIdentity
+from verifier.policy_base import KnownAnswer
 from verifier.rows import LogitRows
+from verifier.threads import in_threads
 from verifier.types import Piece, Tokenizer
+
+Reduce = Callable[[LogitRows, Draws, Window], CandidateTable]
+Reduced = tuple[list[Piece], CandidateTable, float, float]
 
 
 @dataclass(frozen=True)
@@ -29,25 +34,38 @@ class ReplayChunk:
 class Replayer(Protocol):
     """A trusted copy of the model that says which logits an honest server would have had.
 
-    `replay` yields every output position of every given record exactly once, each row computed from the record's
-    prompt and the claimed output before it (teacher forcing); chunks come in any order. A failure raises; it never
-    yields rows that were not computed. Not safe for concurrent use. `implementation` and `dtype` name what computes,
-    and stand in policies: a tolerance holds for one pair of server and replayer.
+    `batches` says which records are replayed together, and every record is in exactly one batch. `replay` yields every
+    output position of a batch's records exactly once, each row computed from the record's prompt and the claimed output
+    before it (teacher forcing); chunks come in any order. A failure raises; it never yields rows that were not
+    computed. `replay` may be called for `concurrency` batches at once, on threads of their own. `implementation` and
+    `dtype` name what computes, and stand in policies: a tolerance holds for one pair of server and replayer.
+    `known_answer` is what tells this replayer's model and build from another's where its name cannot, else None.
+    `close` ends what is under way and frees what is held.
     """
 
     implementation: str
     dtype: str
     identity: ModelIdentity
+    concurrency: int
 
     @property
     def tokenizer(self) -> Tokenizer: ...
 
-    def replay(self, records: Sequence[Record]) -> Iterator[ReplayChunk]: ...
+    @property
+    def device(self) -> str: ...
+
+    def batches(self, records: Sequence[Record]) -> list[list[int]]: ...
+
+    def replay(self, batch: Sequence[int], records: Sequence[Record]) -> Iterator[ReplayChunk]: ...
+
+    def known_answer(self) -> KnownAnswer | None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass
 class Timing:
-    """Seconds spent in the replayer's forward passes, and in reducing and scoring what came out of them."""
+    """Seconds spent waiting for the replayer, and reducing and scoring what came out; summed over threads."""
 
     forward: float = 0.0
     score: float = 0.0
@@ -81,25 +99,48 @@ class Replay:
         Records of different schemes are replayed apart, so that each chunk is drawn by one scheme.
         """
         for name in sorted({record.scheme_name for record in records}):
-            indices = [i for i, record in enumerate(records) if record.scheme_name == name]
-            builder = DrawBuilder(name, self.replayer.identity, self.replayer.tokenizer)
+            indices = np.array([i for i, record in enumerate(records) if record.scheme_name == name])
             group = [records[i] for i in indices]
-            chunks = self.replayer.replay(group)
-            while True:
-                started = time.perf_counter()
-                chunk = next(chunks, None)
-                received = time.perf_counter()
-                self.timing.forward += received - started
-                if chunk is None:
+            builder = DrawBuilder(name, self.replayer.identity, self.replayer.tokenizer)
+            reduce = inverse_cdf_candidates if name == "inverse-cdf" else gumbel_candidates
+
+            def work(batch: list[int], group: list[Record] = group, builder: DrawBuilder = builder) -> list[Reduced]:
+                return list(self._reduced(batch, group, builder, reduce))  # noqa: B023  (used within this turn)
+
+            for reduced in in_threads(work, self.replayer.batches(group), self.replayer.concurrency):
+                for chunk, table, forward, score in reduced:
+                    self.timing.forward += forward
+                    self.timing.score += score
+                    if self.progress is not None:
+                        self.progress(len(table))
+                    yield PlacedTable(
+                        table,
+                        np.concatenate([np.full(piece.count, indices[piece.record]) for piece in chunk]),
+                        np.concatenate([np.arange(piece.start, piece.start + piece.count) for piece in chunk]),
+                    )
+
+    def _reduced(
+        self, batch: list[int], group: Sequence[Record], builder: DrawBuilder, reduce: Reduce
+    ) -> Iterator[Reduced]:
+        """A batch's tables, each with its pieces and the seconds of waiting and of reducing.
+
+        1. Draw: noise, filters and adjustments of the chunk's positions.
+        2. Reduce the rows to candidates.
+        3. While something unseen could matter and the rows can say more, ask them and reduce again.
+        """
+        started = time.perf_counter()
+        for chunk in self.replayer.replay(batch, group):
+            received = time.perf_counter()
+            waited = received - started
+            draws = builder.draws(chunk.rows, chunk.pieces, group)  # 1
+            table = reduce(chunk.rows, draws, self.window)  # 2
+            while table.open_n.any():  # 3
+                asked = time.perf_counter()
+                learnt = chunk.rows.deepen(np.flatnonzero(table.open_n))
+                waited += time.perf_counter() - asked
+                if not learnt:
                     break
-                draws = builder.draws(chunk.rows, chunk.pieces, group)
-                reduce = inverse_cdf_candidates if name == "inverse-cdf" else gumbel_candidates
                 table = reduce(chunk.rows, draws, self.window)
-                self.timing.score += time.perf_counter() - received
-                if self.progress is not None:
-                    self.progress(len(table))
-                yield PlacedTable(
-                    table,
-                    np.concatenate([np.full(piece.count, indices[piece.record]) for piece in chunk.pieces]),
-                    np.concatenate([np.arange(piece.start, piece.start + piece.count) for piece in chunk.pieces]),
-                )
+            ended = time.perf_counter()
+            yield chunk.pieces, table, waited, ended - started - waited
+            started = time.perf_counter()

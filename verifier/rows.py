@@ -6,14 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampler.logits import LogitAdjustment
-from sampler.types import FloatArray, IntArray
+from sampler.types import BoolArray, FloatArray, IntArray
 
 
 class LogitRows(Protocol):
-    """Logits of m output positions over a vocabulary of V tokens.
+    """Logits of m output positions over a vocabulary of V tokens, all of them or the few that matter.
 
     Everything that scoring needs leaves the device as arrays of candidates; the [m, V] block never does. `rows` are
-    row numbers, int64; tokens are named by id.
+    row numbers, int64; tokens are named by id. Rows that are not whole *hold* some tokens of each row, the claimed one
+    among them, and bound all others; scoring charges what a bound cannot exclude.
     """
 
     @property
@@ -21,12 +22,19 @@ class LogitRows(Protocol):
         """V, tokens."""
         ...
 
+    @property
+    def whole(self) -> bool:
+        """Whether every logit is held; `log_mass` and `row` may be called only then."""
+        ...
+
     def __len__(self) -> int:
         """m, positions."""
         ...
 
     def head(self, rows: IntArray, size: int) -> tuple[FloatArray, IntArray]:
-        """The `size` largest logits of each row, descending, and their token ids; float64 and int64 [rows, size].
+        """The `size` largest logits of each row, descending, and their token ids; float64 and int64 [rows, width].
+
+        Rows that are not whole give all that they hold; missing places have logit -inf and id -1.
 
         Raises:
             ReplayError: a row holds nan or +inf, or nothing finite; comparisons with it would pass in silence.
@@ -34,11 +42,37 @@ class LogitRows(Protocol):
         ...
 
     def at(self, rows: IntArray, ids: IntArray) -> FloatArray:
-        """Logits of (row, token id) pairs, float64 of the pairs' common shape."""
+        """Logits of held (row, token id) pairs, float64 of the pairs' common shape."""
         ...
 
-    def count_above(self, rows: IntArray, thresholds: FloatArray) -> IntArray:
-        """How many logits of each row exceed its threshold, int64 [rows]."""
+    def rank(self, rows: IntArray, claimed: IntArray) -> IntArray:
+        """Rank of each row's claimed token among the row's logits, 1 is the largest, int64 [rows].
+
+        Exact before `adjust`. Rows that are not whole may count ties above it, and no further than that.
+        """
+        ...
+
+    def ceilings(self) -> FloatArray:
+        """No logit that a row does not hold exceeds its ceiling; -inf where all are held. Float64 [m]."""
+        ...
+
+    def bounds(self, rows: IntArray, ids: IntArray) -> FloatArray:
+        """Upper bounds of the logits of (row, token id) pairs that are not held, float64 [pairs]."""
+        ...
+
+    def drawn(self) -> BoolArray:
+        """Whether the trusted engine itself was seen to draw each row's claimed token, bool [m].
+
+        It then stood above every other token of the support, seen or not.
+        """
+        ...
+
+    def deepen(self, rows: IntArray) -> bool:
+        """Learn more about some rows, at some cost; False when there is nothing more to learn, and nothing changed.
+
+        Raises:
+            ReplayError: the source failed.
+        """
         ...
 
     def log_mass(self, rows: IntArray, temperature: FloatArray, floor: FloatArray, largest: FloatArray) -> FloatArray:
@@ -51,13 +85,13 @@ class LogitRows(Protocol):
         ...
 
     def adjust(self, first_row: int, count: int, start: int, adjustment: LogitAdjustment) -> None:
-        """Apply a choice's bias, masks and penalties to rows [first_row, first_row + count), in place.
+        """Apply a choice's bias, masks and penalties to rows [first_row, first_row + count), in place, once.
 
         Args:
             start: output position of the first of these rows.
         """
         ...
 
-    def whole(self, row: int) -> NDArray[np.float32]:
+    def row(self, row: int) -> NDArray[np.float32]:
         """One whole row [V]."""
         ...

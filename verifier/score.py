@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr
 
 from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidate_table import CandidateTable, boundary
+from verifier.candidate_table import TIE_MARGIN, CandidateTable, boundary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,10 @@ class TokenScores:
         exact_n: whether the claimed token is the replay's own choice (no slack).
         logit_rank_n: its rank in the raw logits, 1 is the most likely token.
         gumbel_rank_n: its rank among the perturbed logits of the support.
-        admissible_n: size of the admissible set A(delta), at least 1.
+        admissible_n: size of the admissible set A(delta), at least 1; what is unseen and might belong to it counts.
+        unseen_n: how many of those are unseen.
         rival_margin_nk: margins of the other possible candidates within the window, logits; nan where there is none.
+        unseen_margin_nu: the least margins that unseen tokens could have, logits; nan where there is none.
     """
 
     margin_n: FloatArray
@@ -44,6 +46,8 @@ class TokenScores:
     gumbel_rank_n: IntArray
     admissible_n: IntArray
     rival_margin_nk: FloatArray
+    unseen_n: IntArray
+    unseen_margin_nu: FloatArray
 
     def __len__(self) -> int:
         return len(self.margin_n)
@@ -71,8 +75,12 @@ def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> Toke
     with np.errstate(invalid="ignore"):  # no sure candidate: -inf minus -inf
         margins = np.maximum(best[:, None] - table.scores_nk, 0.0)
     margins = np.where(np.isneginf(best)[:, None], 0.0, margins)
+    margins = np.where(_loses_tie(table, sure, best), TIE_MARGIN, margins)
     margins = np.where(possible, margins, np.inf)
-    admissible = np.maximum((margins <= tolerance.margin).sum(axis=1), 1)
+    unseen_scores = np.where(np.isfinite(table.unseen_scores_nu), table.unseen_scores_nu, np.nan)
+    unseen = np.maximum(best[:, None] - unseen_scores, 0.0)
+    unseen_n = (unseen <= tolerance.margin).sum(axis=1)
+    admissible = np.maximum((margins <= tolerance.margin).sum(axis=1), 1) + unseen_n
     rivals = np.where(np.isfinite(margins[:, 1:]), margins[:, 1:], np.nan)
     return TokenScores(
         margin_n=margins[:, 0],
@@ -81,7 +89,20 @@ def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> Toke
         gumbel_rank_n=table.gumbel_rank_n,
         admissible_n=admissible,
         rival_margin_nk=rivals,
+        unseen_n=unseen_n,
+        unseen_margin_nu=unseen,
     )
+
+
+def _loses_tie(table: CandidateTable, sure: BoolArray, best_n: FloatArray) -> BoolArray:
+    """Which candidates [n, k] have the best sure score, and a sure candidate of the same score and a lower id.
+
+    None where the token is no argmax (inverse-cdf).
+    """
+    level = (table.scores_nk == best_n[:, None]) & np.isnan(table.cdf_low_n)[:, None]
+    lowest = np.where(sure & level, table.ids_nk, np.iinfo(np.int64).max).min(axis=1)
+    lost: BoolArray = level & (table.ids_nk > lowest[:, None]) & np.isfinite(best_n)[:, None]
+    return lost
 
 
 def gumbel_likelihood_score(margin_n: FloatArray, noise_scale: float) -> FloatArray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from logger.record import Record
 from verifier.model_identity import ModelIdentity
-from verifier.token_noise import HONEST_RECORD_RATE, TokenNoise
+from verifier.token_noise import HONEST_RECORD_RATE
 from verifier.types import Tokenizer
 
 
@@ -31,13 +31,15 @@ class StoppingRule:
     Attributes:
         tokenizer: makes the text in which requested stop strings are looked for; the server's text is never used.
         max_model_length: the server's context length in tokens, or None when only requests limit the length.
-        noise: says beyond which margin a final token was not sampled but forced, and how rarely that is honest.
+        forced_margin: margin, logits, beyond which a final token was not sampled but forced.
+        forced_rate: at most this share of honest answers has such an end.
     """
 
     identity: ModelIdentity
     tokenizer: Tokenizer
     max_model_length: int | None
-    noise: TokenNoise
+    forced_margin: float
+    forced_rate: float
 
     def length_limit(self, record: Record) -> int | None:
         """Most output tokens that the record could have had, or None when nothing known limits it."""
@@ -66,11 +68,11 @@ class StoppingRule:
             why = self._unfounded_length(record)
         elif record.finish_reason == "stop":
             why = self._unfounded_stop(record)
-            if why is None and last_margin > self.noise.outlier_margin:
+            if why is None and last_margin > self.forced_margin:
                 last = record.output_token_ids[-1]
                 far = f"{last_margin:.2f} logits below" if np.isfinite(last_margin) else "outside the support"
                 why = f"its final token {last} would not have been drawn ({far})"
-                return StopFinding("early", why, self.noise.outlier_upper)
+                return StopFinding("early", why, self.forced_rate)
         else:
             # A client that hangs up is honest, and as rare as the operator's clients are patient.
             return StopFinding("early", f"finished for reason {record.finish_reason!r}", HONEST_RECORD_RATE)

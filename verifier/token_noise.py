@@ -95,15 +95,15 @@ def noise_counts(scores: TokenScores) -> tuple[FloatArray, FloatArray, FloatArra
     edges = np.array(MARGIN_EDGES)
     count = len(edges) - 1
     chosen = one_hot(margin_bins(scores.margin_n, edges), count + 1)[:, :count]
-    exposures = chosen + rival_counts(scores, edges)[:, :count]
+    exposures = chosen + rival_counts(scores.rival_margin_nk, edges)[:, :count]
     beyond = (scores.margin_n[:, None] > edges[None, :]).astype(np.float64)
     return exposures, chosen, beyond
 
 
-def rival_counts(scores: TokenScores, edges_b: FloatArray) -> FloatArray:
+def rival_counts(margin_nk: FloatArray, edges_b: FloatArray) -> FloatArray:
     """How many rivals of each position stand in each bin, float64 [n, B + 1]."""
-    counts = np.zeros((len(scores), len(edges_b)))
-    bins = margin_bins(scores.rival_margin_nk, edges_b)
+    counts = np.zeros((len(margin_nk), len(edges_b)))
+    bins = margin_bins(margin_nk, edges_b)
     row, column = np.nonzero(bins >= 0)
     np.add.at(counts, (row, bins[row, column]), 1.0)
     return counts

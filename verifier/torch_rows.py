@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from sampler.logits import LogitAdjustment
-from sampler.types import FloatArray, IntArray
+from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.errors import ReplayError
 
 _CACHE_ROWS = 8
@@ -22,6 +22,10 @@ class TorchRows:
     def vocabulary(self) -> int:
         return int(self._logits.shape[1])
 
+    @property
+    def whole(self) -> bool:
+        return True
+
     def __len__(self) -> int:
         return int(self._logits.shape[0])
 
@@ -36,10 +40,22 @@ class TorchRows:
         values: FloatArray = self._logits[index].double().cpu().numpy()
         return values
 
-    def count_above(self, rows: IntArray, thresholds: FloatArray) -> IntArray:
-        limit = torch.from_numpy(thresholds.astype(np.float32)).to(self._logits.device)
+    def rank(self, rows: IntArray, claimed: IntArray) -> IntArray:
+        limit = self._logits[self._index(rows), self._index(claimed)]
         counts = (self._select(rows) > limit[:, None]).sum(dim=1, dtype=torch.int32)
-        return counts.cpu().numpy().astype(np.int64)
+        return 1 + counts.cpu().numpy().astype(np.int64)
+
+    def ceilings(self) -> FloatArray:
+        return np.full(len(self), -np.inf)
+
+    def bounds(self, rows: IntArray, ids: IntArray) -> FloatArray:
+        return np.full(len(rows), -np.inf)
+
+    def drawn(self) -> BoolArray:
+        return np.zeros(len(self), np.bool_)
+
+    def deepen(self, rows: IntArray) -> bool:
+        return False
 
     def log_mass(self, rows: IntArray, temperature: FloatArray, floor: FloatArray, largest: FloatArray) -> FloatArray:
         device = self._logits.device
@@ -69,7 +85,7 @@ class TorchRows:
             rows.fill_(-torch.inf)
             rows[:, allowed] = kept
 
-    def whole(self, row: int) -> NDArray[np.float32]:
+    def row(self, row: int) -> NDArray[np.float32]:
         values: NDArray[np.float32] = self._logits[row].cpu().numpy()
         return values
 

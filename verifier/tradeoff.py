@@ -45,7 +45,7 @@ class TradeOff:
         """Add positions; record_n says whose they are."""
         np.add.at(self._tokens_r, record_n, 1.0)
         np.add.at(self._outliers_r, record_n, scores.margin_n > MARGIN_EDGES[-1])
-        rivals = np.nan_to_num(scores.rival_margin_nk, nan=np.inf)
+        rivals = np.nan_to_num(np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu]), nan=np.inf)
         for i, margin in enumerate(MARGIN_GRID):
             safe = scores.margin_n <= margin
             bits = np.log2(1 + (rivals <= margin).sum(axis=1))

@@ -1,7 +1,6 @@
 """Independent replay with Hugging Face transformers: teacher forcing, batched by length, in float32 by default."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -9,9 +8,11 @@ import torch
 import transformers
 
 from logger.record import Record
+from sampler.errors import first_line
 from verifier.errors import ModelError
 from verifier.model_identity import ModelIdentity
 from verifier.replay import ReplayChunk
+from verifier.tokenizer import load_tokenizer
 from verifier.torch_rows import TorchRows
 from verifier.types import Piece, Tokenizer
 
@@ -32,6 +33,7 @@ class TransformersReplayer:
     """
 
     implementation = "transformers"
+    concurrency = 1
 
     def __init__(self, model: torch.nn.Module, tokenizer: Any, identity: ModelIdentity, token_budget: int) -> None:
         self.model = model
@@ -74,12 +76,10 @@ class TransformersReplayer:
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 identity.path, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False, local_files_only=True
             )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                identity.path, trust_remote_code=False, local_files_only=True
-            )
             model = model.to(where).eval()
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-            raise ModelError(f"{identity.path}: cannot be loaded on {name} in {dtype}: {_first_line(error)}") from error
+            raise ModelError(f"{identity.path}: cannot be loaded on {name} in {dtype}: {first_line(error)}") from error
+        tokenizer = load_tokenizer(identity)
         budget = token_budget or DEFAULT_TOKEN_BUDGET.get(where.type, DEFAULT_TOKEN_BUDGET["cpu"])
         return cls(model, tokenizer, identity, budget)
 
@@ -91,9 +91,11 @@ class TransformersReplayer:
     def device(self) -> str:
         return str(self._device)
 
-    def replay(self, records: Sequence[Record]) -> Iterator[ReplayChunk]:
-        for batch in self.batches(records):
-            yield from self._chunks(batch, records)
+    def known_answer(self) -> None:
+        """None: the model's digest says which it is."""
+
+    def close(self) -> None:
+        """Nothing is under way between calls."""
 
     def batches(self, records: Sequence[Record]) -> list[list[int]]:
         """Record indices, batched by length under the token budget; longest first, so that memory peaks at once."""
@@ -128,7 +130,7 @@ class TransformersReplayer:
     def chunk_rows(self) -> int:
         return max(1, CHUNK_BYTES // (4 * self.identity.vocabulary))
 
-    def _chunks(self, batch: Sequence[int], records: Sequence[Record]) -> Iterator[ReplayChunk]:
+    def replay(self, batch: Sequence[int], records: Sequence[Record]) -> Iterator[ReplayChunk]:
         hidden = self.hidden_states(batch, records)
         starts = np.cumsum([0, *(len(records[i].output_token_ids) for i in batch)])
         for first in range(0, len(hidden), self.chunk_rows):
@@ -179,27 +181,3 @@ def _trunk_and_head(model: torch.nn.Module) -> tuple[Any, Any]:
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
     return trunk, head
-
-
-def resolve_model(name: str) -> Path:
-    """The local folder of a model: a folder as it is, a hub name from the local cache or the hub.
-
-    Raises:
-        ModelError: neither a folder nor a model that the hub gives.
-    """
-    folder = Path(name)
-    if folder.is_dir():
-        return folder
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise ModelError(f"{name}: no such model folder")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(f"{name}: no such folder, and the hub does not give it: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,18 +10,13 @@ from numpy.typing import NDArray
 from logger.record import Record
 from sampler.errors import WeightwardenError
 from sampler.types import FloatArray, IntArray
-from verifier.candidate_table import Window
 from verifier.errors import PolicyError
-from verifier.policy import Policy
-from verifier.record_test import RecordEvidence, RecordTest, bound_text, run_p_value
+from verifier.policy_base import BasePolicy, Evidence
+from verifier.record_test import run_p_value
 from verifier.replay import Replay, Replayer, Timing
-from verifier.score import (
-    gumbel_likelihood_score,
-    inverse_transform_likelihood_score,
-    score,
-)
+from verifier.score import score
 from verifier.stopping import StopFinding, StoppingRule
-from verifier.token_noise import HONEST_RECORD_RATE, MARGIN_EDGES
+from verifier.token_noise import HONEST_RECORD_RATE
 from verifier.tradeoff import TradeOff, TradeOffPoint
 from verifier.verdict import Verdict, judge_tokens
 
@@ -37,7 +32,7 @@ class NothingToVerify(WeightwardenError, ValueError):
 class TokenDetail:
     """Scores and verdicts of one record's tokens, one entry an output position (`TokenScores`, `TokenVerdicts`).
 
-    `likelihood_score` is GM-LS, or IPT-LS for inverse-cdf, in nats; larger is more plausible.
+    `likelihood_score` is GM-LS, or IPT-LS for inverse-cdf, in nats, larger is more plausible; nan in exact replay.
     """
 
     margin: FloatArray
@@ -45,6 +40,7 @@ class TokenDetail:
     logit_rank: IntArray
     gumbel_rank: IntArray
     admissible: IntArray
+    unseen: IntArray
     verdict: NDArray[np.int8]
     charged_bits: FloatArray
     likelihood_score: FloatArray
@@ -81,7 +77,7 @@ class RecordVerdict:
     """
 
     index: int
-    evidence: RecordEvidence
+    evidence: Evidence
     stop_findings: list[StopFinding]
     stop_bits: float
     reasons: list[str]
@@ -148,9 +144,34 @@ class Verification:
         return self.extractable_bits_per_token / float(np.log2(self.vocabulary))
 
     @property
+    def tied_positions(self) -> int:
+        """Safe positions with more than one admissible token among those whose logits are known."""
+        return sum(int(((r.tokens.admissible - r.tokens.unseen > 1) & _safe(r)).sum()) for r in self.records)
+
+    @property
+    def unresolved_positions(self) -> int:
+        """Positions where a token whose logit is not known might have won."""
+        return sum(int((record.tokens.unseen > 0).sum()) for record in self.records)
+
+    @property
+    def unresolved_bits_per_token(self) -> float:
+        """The part of the information charged that is due to unresolved positions, bits."""
+        bits = 0.0
+        for record in self.records:
+            tokens = record.tokens
+            without = np.log2(tokens.admissible) - np.log2(tokens.admissible - tokens.unseen)
+            bits += float(without[_safe(record)].sum())
+        return bits / self.tokens
+
+    @property
     def alarm(self) -> bool:
         """Whether an honest run would show as much with probability at most `RUN_ALARM_RATE`."""
         return self.run_p_value <= RUN_ALARM_RATE
+
+
+def _safe(record: RecordVerdict) -> NDArray[np.bool_]:
+    safe: NDArray[np.bool_] = record.tokens.verdict == Verdict.SAFE
+    return safe
 
 
 @dataclass
@@ -164,7 +185,7 @@ class Verifier:
     """
 
     replayer: Replayer
-    policy: Policy
+    policy: BasePolicy
     max_model_length: int | None = None
     progress: Callable[[int], None] | None = None
 
@@ -207,27 +228,15 @@ class Verifier:
             self.check_scheme(record)
 
         # 2, 3
-        noise, thresholds, tolerance = self.policy.token_noise, self.policy.thresholds, self.policy.tolerance
-        vocabulary = self.replayer.identity.vocabulary
-        window = Window(
-            margin=max(MARGIN_EDGES[-1], tolerance.margin),
-            logit_slacks=(tolerance.logit_slack,),
-            mass_slack=tolerance.mass_slack,
-        )
-        replay = Replay(self.replayer, window, self.progress)
-        test = RecordTest(noise, len(records))
+        policy, vocabulary = self.policy, self.replayer.identity.vocabulary
+        replay = Replay(self.replayer, policy.window, self.progress)
+        test = policy.gatherer(len(records))
         trade_off = TradeOff(vocabulary, len(records))
         parts: list[list[tuple[IntArray, TokenDetail]]] = [[] for _ in records]
         for placed in replay.tables(records):
             at = time.perf_counter()
-            scores = score(placed.table, tolerance, 0)
-            verdicts = judge_tokens(scores, thresholds.margin_logits, thresholds.rank_limit, vocabulary)
-            if thresholds.noise_scale_cdf is None:
-                likelihood = gumbel_likelihood_score(scores.margin_n, thresholds.noise_scale_logits)
-            else:
-                likelihood = inverse_transform_likelihood_score(
-                    placed.table.cdf_low_n, placed.table.cdf_high_n, thresholds.noise_scale_cdf
-                )
+            scores = score(placed.table, policy.tolerance, 0)
+            verdicts = judge_tokens(scores, policy.tolerance.margin, policy.rank_limit, vocabulary)
             test.add(placed.record_n, scores)
             trade_off.add(placed.record_n, scores)
             detail = TokenDetail(
@@ -237,8 +246,9 @@ class Verifier:
                 gumbel_rank=scores.gumbel_rank_n,
                 admissible=scores.admissible_n,
                 verdict=verdicts.verdict_n,
+                unseen=scores.unseen_n,
                 charged_bits=verdicts.charged_bits_n,
-                likelihood_score=likelihood,
+                likelihood_score=policy.likelihood(placed.table, scores),
             )
             for index in np.unique(placed.record_n):
                 which = placed.record_n == index
@@ -250,7 +260,8 @@ class Verifier:
             identity=self.replayer.identity,
             tokenizer=self.replayer.tokenizer,
             max_model_length=self.max_model_length or self.replayer.identity.context_length,
-            noise=noise,
+            forced_margin=policy.forced_end[0],
+            forced_rate=policy.forced_end[1],
         )
         judged = [
             self._judge(index, record, TokenDetail.joined(parts[index]), test.evidence(index), rule)
@@ -266,23 +277,18 @@ class Verifier:
                 sum(record.flagged for record in judged),
                 HONEST_RECORD_RATE,
             ),
-            trade_off=trade_off.points(thresholds.rank_limit, np.array([not record.flagged for record in judged])),
+            trade_off=[]
+            if policy.exact
+            else trade_off.points(policy.rank_limit, np.array([not record.flagged for record in judged])),
             timing=replay.timing,
             total_seconds=time.perf_counter() - started,
         )
 
     def _judge(
-        self, index: int, record: Record, detail: TokenDetail, evidence: RecordEvidence, rule: StoppingRule
+        self, index: int, record: Record, detail: TokenDetail, evidence: Evidence, rule: StoppingRule
     ) -> RecordVerdict:
         findings = rule.findings(record, float(detail.margin[-1]))
-        reasons = []
-        if 2 * evidence.worst_p <= HONEST_RECORD_RATE:
-            reasons.append(
-                f"worst tokens: {evidence.outliers} of {evidence.tokens} tokens beyond"
-                f" {rule.noise.outlier_margin:g} logits (honest: {bound_text(evidence.worst_p)})"
-            )
-        if 2 * evidence.total_p <= HONEST_RECORD_RATE:
-            reasons.append(f"total: its tokens together are too implausible (honest: {bound_text(evidence.total_p)})")
+        reasons = list(evidence.reasons)
         reasons.extend(f"{finding.kind} stop: {finding.why}" for finding in findings)
         early = any(finding.kind == "early" for finding in findings)
         return RecordVerdict(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from logger.traffic import PlacedRecord
 from sampler.errors import printable
-from verifier.policy import Policy
+from verifier.policy_base import BasePolicy
 from verifier.record_test import bound_text
 from verifier.types import Tokenizer
 from verifier.verification import RecordVerdict, Verification
@@ -20,7 +20,7 @@ class RunContext:
     """
 
     verification: Verification
-    policy: Policy
+    policy: BasePolicy
     placed: Sequence[PlacedRecord]
     indices: Sequence[int]
     records_in_all: int

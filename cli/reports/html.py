@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from math import log2, log10
+from math import isnan, log2, log10
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,7 @@ def histogram(context: RunContext) -> list[Bar]:
     counts = [int(((margins > low) & (margins <= high)).sum()) for low, high in pairwise(edges)]
     top = log10(1 + max(counts))
     width = PLOT_WIDTH / len(counts)
-    threshold = context.policy.thresholds.margin_logits
+    threshold = context.policy.tolerance.margin
     return [
         Bar(
             x=i * width,
@@ -102,11 +102,13 @@ def trade_off(context: RunContext) -> list[Dot]:
     x is the information left to an attacker, y the share of tokens beyond the threshold (log scale).
     """
     found = context.verification
+    if not found.trade_off:
+        return []
     bits = [point.bits_per_token for point in found.trade_off]
     beyond = [point.suspicious + point.dangerous for point in found.trade_off]
     floor = 0.3 / found.tokens
     low, high = log10(floor), log10(max(*beyond, 10 * floor))
-    chosen = context.policy.thresholds.margin_logits
+    chosen = context.policy.tolerance.margin
     return [
         Dot(
             x=PLOT_WIDTH * bit / max(bits) if max(bits) > 0 else 0.0,
@@ -119,6 +121,10 @@ def trade_off(context: RunContext) -> list[Dot]:
         )
         for point, bit, share in zip(found.trade_off, bits, beyond, strict=True)
     ]
+
+
+def _likelihood(score: float) -> str:
+    return "" if isnan(score) else f" likelihood score {score:.2f} nats,"
 
 
 def _record(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
@@ -136,8 +142,8 @@ def _record(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
                 "kind": Verdict(int(tokens.verdict[at])).name.lower(),
                 "title": (
                     f"position {at}, id {token}: margin {tokens.margin[at]:.3f} logits, logit rank"
-                    f" {tokens.logit_rank[at]}, Gumbel rank {tokens.gumbel_rank[at]}, likelihood score"
-                    f" {tokens.likelihood_score[at]:.2f} nats, {tokens.admissible[at]} admissible,"
+                    f" {tokens.logit_rank[at]}, Gumbel rank {tokens.gumbel_rank[at]},"
+                    f"{_likelihood(tokens.likelihood_score[at])} {tokens.admissible[at]} admissible,"
                     f" {tokens.charged_bits[at]:.2f} bits charged"
                 ),
             }

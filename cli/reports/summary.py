@@ -31,6 +31,7 @@ def text_summary(context: RunContext) -> str:
         f"  early stops    {found.early_stops}",
         f"  extractable    {found.extractable_bits_per_token:.4f} bits a token"
         f" ({100 * found.extractable_fraction:.3f}% of log2 V)",
+        *_exact_lines(context),
         f"  speed          {found.tokens / found.total_seconds:.0f} tokens/s on {context.device} in {context.dtype}"
         f" ({found.timing.forward:.1f} s forward, {found.timing.score:.1f} s scoring)",
     ]
@@ -42,6 +43,17 @@ def text_summary(context: RunContext) -> str:
     if flagged > len(shown):
         lines.append(f"\n  ... and {flagged - len(shown)} more flagged (all are in --json and --html)")
     return "\n".join(lines)
+
+
+def _exact_lines(context: RunContext) -> list[str]:
+    """What exact replay leaves open, by cause."""
+    found = context.verification
+    if not context.policy.exact:
+        return []
+    return [
+        f"  ties           {found.tied_positions} positions",
+        f"  unresolved     {found.unresolved_positions} positions, {found.unresolved_bits_per_token:.4f} bits a token",
+    ]
 
 
 def _record_lines(context: RunContext, record: RecordVerdict) -> list[str]:

@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from sampler.errors import WeightwardenError
 from verifier.errors import PolicyError
-from verifier.policy import FORMAT, MAX_POLICY_BYTES, Policy, read_policy
+from verifier.policy import FORMAT, Policy
+from verifier.policy_file import MAX_POLICY_BYTES
+from verifier.policy_file import read_policy as read_any_policy
 from verifier.token_noise import MARGIN_EDGES
 
 DIGEST = "sha256:" + "5e" * 32
@@ -92,6 +94,12 @@ def lacking(place: str) -> str:
         section = section[parent]
     del section[name]
     return tomli_w.dumps(changed)
+
+
+def read_policy(path: Path) -> Policy:
+    read = read_any_policy(path)
+    assert isinstance(read, Policy)
+    return read
 
 
 def written(folder: Path, content: str | bytes) -> Path:

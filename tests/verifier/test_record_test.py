@@ -74,6 +74,8 @@ class Traffic:
             gumbel_rank_n=nothing,
             admissible_n=nothing,
             rival_margin_nk=self.rival_nk,
+            unseen_n=0 * nothing,
+            unseen_margin_nu=np.empty((len(self.margin_n), 0)),
         )
 
     def evidence(self, bounds: TokenNoise) -> list[RecordEvidence]:

@@ -43,6 +43,8 @@ def table_of(
         gumbel_rank_n=np.arange(n, 0, -1),
         cdf_low_n=np.full(n, np.nan),
         cdf_high_n=np.full(n, np.nan),
+        unseen_scores_nu=np.empty((n, 0)),
+        open_n=np.zeros(n, np.bool_),
     )
 
 
@@ -194,6 +196,8 @@ def scored(margin: float, rank: int, admissible: int) -> TokenScores:
         gumbel_rank_n=np.array([1]),
         admissible_n=np.array([admissible]),
         rival_margin_nk=np.full((1, 1), np.nan),
+        unseen_n=np.zeros(1, np.int64),
+        unseen_margin_nu=np.empty((1, 0)),
     )
 
 

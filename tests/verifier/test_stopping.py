@@ -17,7 +17,8 @@ def rule(replayer: TransformersReplayer, bundled_policy: Policy) -> StoppingRule
         identity=replayer.identity,
         tokenizer=replayer.tokenizer,
         max_model_length=8192,
-        noise=bundled_policy.token_noise,
+        forced_margin=bundled_policy.forced_end[0],
+        forced_rate=bundled_policy.forced_end[1],
     )
 
 
@@ -72,7 +73,8 @@ def test_context_length_ends_an_answer_only_where_it_is_reached(rule: StoppingRu
         identity=rule.identity,
         tokenizer=rule.tokenizer,
         max_model_length=len(some.prompt_token_ids) + 3,
-        noise=rule.noise,
+        forced_margin=rule.forced_margin,
+        forced_rate=rule.forced_rate,
     )
     assert kinds(short, some) == []
     assert kinds(rule, some) == ["early"]
@@ -80,11 +82,11 @@ def test_context_length_ends_an_answer_only_where_it_is_reached(rule: StoppingRu
 
 def test_a_final_token_that_would_not_have_been_drawn_is_a_forged_end(rule: StoppingRule) -> None:
     some = record([5, 6, EOS], rule, sampling={}, finish_reason="stop", stop_reason=None)
-    within, beyond = rule.noise.outlier_margin, rule.noise.outlier_margin + 0.01
+    within, beyond = rule.forced_margin, rule.forced_margin + 0.01
     assert kinds(rule, some, within) == []
     assert kinds(rule, some, beyond) == ["early"]
     assert kinds(rule, some, float("inf")) == ["early"]
-    assert rule.findings(some, beyond)[0].honest_rate == rule.noise.outlier_upper
+    assert rule.findings(some, beyond)[0].honest_rate == rule.forced_rate
 
 
 def test_stop_string_ends_an_answer_where_its_text_completes_it(rule: StoppingRule) -> None:

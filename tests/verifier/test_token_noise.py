@@ -29,6 +29,8 @@ def scores_of(margin_n: FloatArray, rival_nk: FloatArray) -> TokenScores:
         gumbel_rank_n=nothing,
         admissible_n=nothing,
         rival_margin_nk=rival_nk,
+        unseen_n=0 * nothing,
+        unseen_margin_nu=np.empty((len(margin_n), 0)),
     )
 
 

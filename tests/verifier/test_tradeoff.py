@@ -38,6 +38,8 @@ def table_of(rng: np.random.Generator, n: int = 1500, k: int = 9) -> CandidateTa
         gumbel_rank_n=np.ones(n, np.int64),
         cdf_low_n=np.full(n, np.nan),
         cdf_high_n=np.full(n, np.nan),
+        unseen_scores_nu=np.empty((n, 0)),
+        open_n=np.zeros(n, np.bool_),
     )
 
 
@@ -141,6 +143,8 @@ def test_outliers_are_tokens_beyond_the_last_edge_and_infinite_ones() -> None:
             gumbel_rank_n=nothing,
             admissible_n=nothing,
             rival_margin_nk=np.full((5, 1), np.nan),
+            unseen_n=0 * nothing,
+            unseen_margin_nu=np.empty((5, 0)),
         ),
     )
     for point in trade_off.points(4):

@@ -13,8 +13,9 @@ from tests.conftest import FILTERED, records_of
 from verifier.candidate_table import Window
 from verifier.errors import ModelError
 from verifier.model_identity import identify_model
+from verifier.model_source import resolve_model
 from verifier.replay import Replay
-from verifier.transformers_replay import TransformersReplayer, resolve_model
+from verifier.transformers_replay import TransformersReplayer
 
 TINY: dict[str, Any] = {
     "vocab_size": 211,
@@ -51,12 +52,12 @@ def tiny_records(count: int, seed: int) -> list[Record]:
 
 def rows_by_position(replayer: TransformersReplayer, records: list[Record]) -> dict[tuple[int, int], torch.Tensor]:
     rows = {}
-    for chunk in replayer.replay(records):
+    for chunk in (c for batch in replayer.batches(records) for c in replayer.replay(batch, records)):
         for piece in chunk.pieces:
             for k in range(piece.count):
                 place = (piece.record, piece.start + k)
                 assert place not in rows
-                rows[place] = torch.from_numpy(chunk.rows.whole(piece.row + k).copy())
+                rows[place] = torch.from_numpy(chunk.rows.row(piece.row + k).copy())
     return rows
 
 

@@ -1,0 +1,113 @@
+"""The replayer that a command's options describe."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.options import ReplayOptions, ServerOptions
+from cli.progress import progress_bar
+from verifier.errors import MissingExtra
+from verifier.model_identity import ModelIdentity
+from verifier.policy_base import BasePolicy
+from verifier.replay import Replayer
+
+if TYPE_CHECKING:
+    from verifier.vllm.client import VllmClient
+
+
+def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, exact: bool = False) -> Replayer:
+    """The replayer that the options describe.
+
+    Args:
+        policy: what it is for; a server must be what the policy was made for.
+        exact: whether it is to replay exactly.
+
+    Raises:
+        MissingExtra: torch, transformers or an HTTP client is not installed. ModelError: the model cannot be used.
+        ReplayServerError: the server cannot be used.
+    """
+    if options.implementation == "vllm":
+        return _vllm_replayer(options, policy, exact)
+    if options.replay_url is not None:
+        raise click.UsageError("--replay-url goes with --replay vllm")
+    try:
+        from verifier.transformers_replay import TransformersReplayer
+    except ImportError as error:
+        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[replay]'") from error
+    return TransformersReplayer.load(
+        identity_of(options.model_name),
+        dtype=options.dtype or "float32",
+        device=options.device,
+        token_budget=options.token_budget,
+    )
+
+
+def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: bool) -> Replayer:
+    if options.device is not None or options.token_budget is not None:
+        raise click.UsageError("--device and --token-budget are the server's own affair with --replay vllm")
+    client = vllm_client(options)
+    from verifier.tokenizer import load_tokenizer
+    from verifier.vllm.replay import VllmReplayer
+
+    identity = identity_of(options.model_name)
+    dtype = options.dtype or identity.dtype
+    if dtype is None:
+        raise click.UsageError("the model's configuration names no dtype: say with --dtype what the server computes in")
+    return VllmReplayer(
+        client,
+        identity,
+        load_tokenizer(identity),
+        dtype=dtype,
+        redraw=exact,
+        policy=policy,
+        concurrency=options.replay_concurrency,
+    )
+
+
+def vllm_client(server: ServerOptions) -> "VllmClient":
+    """A client of the server that the options name.
+
+    Raises:
+        MissingExtra: the HTTP client or what it needs is not installed.
+    """
+    try:
+        from verifier.vllm.client import VllmClient
+    except ImportError as error:
+        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
+    if server.replay_url is None:
+        raise click.UsageError("--replay-url says where the trusted vLLM server is; it is missing")
+    return VllmClient(
+        server.replay_url,
+        api_key=server.api_key(),
+        timeout=server.replay_timeout,
+        connections=server.replay_concurrency,
+        model=server.replay_model or "",
+    )
+
+
+def identity_of(model_name: str | None) -> ModelIdentity:
+    """The identity of a model folder or hub name, or of the embedded model.
+
+    Raises:
+        ModelError, MissingExtra: it cannot be had.
+    """
+    from verifier.embedded_model import default_model_folder, ensure_embedded_model
+    from verifier.model_identity import identify_model
+    from verifier.model_source import resolve_model
+
+    if model_name is None:
+        if not default_model_folder().exists():
+            click.echo(f"Writing the embedded model to {default_model_folder()} (once) ...", err=True)
+        folder = ensure_embedded_model()
+    else:
+        folder = resolve_model(model_name)
+    with progress_bar(100, "Hashing model") as step:
+        done = 0
+
+        def hashed(read: int, total: int) -> None:
+            nonlocal done
+            percent = 100 * read // total
+            step(percent - done)
+            done = percent
+
+        return identify_model(folder, hashed)

@@ -1,0 +1,116 @@
+"""The exact policy: replay on the same engine, tolerance zero up to ties, one mismatch flags its record."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from sampler.types import FloatArray, IntArray
+from verifier.candidate_table import CandidateTable, Window
+from verifier.policy_base import BasePolicy, Count, Counted, Digest, Probability, Rate
+from verifier.score import TokenScores, Tolerance
+
+EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
+EXACT_TOLERANCE = Tolerance(margin=5e-5, logit_slack=1e-5, mass_slack=1e-5)
+"""Zero, up to the float32 rounding of the engine's own sampler, which is never seen: the division by the temperature
+(3e-6 logits at a logit of 50), GPU noise in float32 (1e-5 nats, sampling-spec 4.7), and the cumulative sum that top-p
+cuts. Below any step between two bfloat16 logits beyond 0.01, and below the margin of a lost tie."""
+RANK_LIMIT = 64
+"""R of the exact tier: no choice of calibration, since any mismatch flags its record."""
+
+
+class ExactCheck(Counted):
+    """The honest traffic on which no token differed, and what that shows.
+
+    The two rates are one-sided 95% upper confidence limits: of records that would hold a mismatch, and of tokens.
+    """
+
+    record_mismatch_upper: Probability
+    token_mismatch_upper: Probability
+    tied_positions: Count
+    unresolved_positions: Count
+    extractable_bits_per_token: Rate
+    traffic: list[Digest]
+
+
+class ExactPolicy(BasePolicy):
+    """A policy for replay on the same engine; made only from traffic on which no token differed."""
+
+    exact: ClassVar[bool] = True
+
+    format: Literal["weightwarden-exact-policy/1"]
+    check: ExactCheck
+
+    @property
+    def tolerance(self) -> Tolerance:
+        return EXACT_TOLERANCE
+
+    @property
+    def rank_limit(self) -> int:
+        return RANK_LIMIT
+
+    @property
+    def window(self) -> Window:
+        return EXACT_WINDOW
+
+    @property
+    def forced_end(self) -> tuple[float, float]:
+        return EXACT_TOLERANCE.margin, 0.0
+
+    def gatherer(self, records: int) -> "MismatchCounter":
+        """Counts of mismatches."""
+        return MismatchCounter(records)
+
+    def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
+        """None: there is no noise."""
+        del table
+        return np.full(len(scores), np.nan)
+
+
+EXACT_WINDOW = Window(
+    margin=EXACT_TOLERANCE.margin,
+    logit_slacks=(EXACT_TOLERANCE.logit_slack,),
+    mass_slack=EXACT_TOLERANCE.mass_slack,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactEvidence:
+    """Evidence about one record: how many of its tokens are not what the same engine draws."""
+
+    tokens: int
+    outliers: int
+
+    @property
+    def p_value(self) -> float:
+        """0 with any mismatch: by the exact policy no honest record has one."""
+        return 0.0 if self.outliers else 1.0
+
+    @property
+    def reasons(self) -> list[str]:
+        if not self.outliers:
+            return []
+        return [f"mismatch: {self.outliers} of {self.tokens} tokens are not what the same engine draws"]
+
+
+class MismatchCounter:
+    """`EvidenceGatherer` of the exact policy."""
+
+    def __init__(self, records: int) -> None:
+        self._tokens = np.zeros(records, np.int64)
+        self._mismatches = np.zeros(records, np.int64)
+
+    def add(self, record_n: IntArray, scores: TokenScores) -> None:
+        """Add positions; record_n says whose they are."""
+        np.add.at(self._tokens, record_n, 1)
+        np.add.at(self._mismatches, record_n, scores.margin_n > EXACT_TOLERANCE.margin)
+
+    def evidence(self, record: int) -> ExactEvidence:
+        """Evidence about one record, all of whose positions have been added.
+
+        Raises:
+            ValueError: no position of the record has been added.
+        """
+        if not self._tokens[record]:
+            raise ValueError(f"record {record} has no replayed position")
+        return ExactEvidence(tokens=int(self._tokens[record]), outliers=int(self._mismatches[record]))

@@ -1,0 +1,30 @@
+"""Where a model comes from: a local folder, or the hub."""
+
+from pathlib import Path
+
+from sampler.errors import first_line
+from verifier.errors import MissingExtra, ModelError
+
+
+def resolve_model(name: str) -> Path:
+    """The local folder of a model: a folder as it is, a hub name from the local cache or the hub.
+
+    Raises:
+        ModelError: neither a folder nor a model that the hub gives.
+        MissingExtra: a hub name, and nothing installed that speaks to the hub.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise ModelError(f"{name}: no such model folder")
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise MissingExtra("huggingface_hub is missing: name a folder, or pip install weightwarden[replay]") from error
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(f"{name}: no such folder, and the hub does not give it: {first_line(error)}") from error

@@ -1,0 +1,51 @@
+"""Reading policy files: strict, of bounded size, and refused with the field's name."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sampler.errors import printable
+from verifier.errors import PolicyError
+from verifier.exact_policy import EXACT_FORMAT, ExactPolicy
+from verifier.policy import Policy
+from verifier.policy_base import BasePolicy
+
+MAX_POLICY_BYTES = 1 << 20
+
+
+def read_policy(path: Path) -> BasePolicy:
+    """Read a policy file: a calibrated policy or an exact one, as its `format` says.
+
+    Raises:
+        PolicyError: unreadable, not TOML, or not a strict policy; the message names the file and the field.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_POLICY_BYTES + 1)
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(content) > MAX_POLICY_BYTES:
+        raise PolicyError(f"{path}: longer than {MAX_POLICY_BYTES} bytes")
+    if not content.strip():
+        raise PolicyError(f"{path}: empty")
+    try:
+        fields = tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
+        raise PolicyError(f"{path}: not TOML: {error or 'nested too deeply'}") from None
+    kind: type[BasePolicy] = ExactPolicy if fields.get("format") == EXACT_FORMAT else Policy
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise PolicyError(f"{path}: {_first_complaint(error)}") from None
+
+
+def _first_complaint(error: ValidationError) -> str:
+    first: Any = error.errors(include_url=False)[0]
+    at = first.get("ctx", {}).get("at")
+    field = ".".join([*map(str, first["loc"]), *([at] if at else [])])
+    what = {"extra_forbidden": "unknown field", "missing": "missing"}.get(first["type"], first["msg"])
+    return f"{printable(field)}: {what}" if field else what

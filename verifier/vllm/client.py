@@ -1,0 +1,305 @@
+"""HTTP to a vLLM server: what it is, the logits of a transcript, and an answer drawn again (sampling-spec 7)."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import httpx2
+import ijson
+import tenacity
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sampler.errors import printable
+from verifier.errors import ReplayServerError
+
+ATTEMPTS = 4
+FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+"""Seconds between attempts; doubled each time."""
+ENTRY_BYTES = 512
+"""More than one candidate takes in a response, its text included; what bounds a response's length."""
+_OVERHEAD_BYTES = 1 << 16
+_LIMIT_IN_WORDS = re.compile(r"max(?:imum)? allowed: (\d+)")
+
+Answer = TypeVar("Answer")
+Part = TypeVar("Part", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class LogitsRow:
+    """The candidates of one position: token ids, their raw logits, and the rank of the transcript's own token.
+
+    The transcript's own token comes first; ties count above it in its rank, which is None where the server gives none.
+    """
+
+    ids: list[int]
+    logits: list[float]
+    claimed_rank: int | None
+
+
+class _Lenient(BaseModel):
+    """A part of a server's answer of which only some fields matter."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Version(_Lenient):
+    version: str
+
+
+class _ServedModel(_Lenient):
+    id: str
+    max_model_len: int
+    parent: str | None = None
+
+
+class _Models(_Lenient):
+    data: list[_ServedModel] = Field(min_length=1)
+
+
+class _Choice(_Lenient):
+    token_ids: list[int] | None = None
+    logprobs: dict[str, Any] | None = None
+
+
+class _Completion(_Lenient):
+    choices: list[_Choice] = Field(min_length=1)
+
+
+class _Retryable(Exception):
+    """A failure that may pass: the server is busy, restarting, or the connection broke."""
+
+
+class VllmClient:
+    """A vLLM server at a URL. Safe for concurrent use; every method raises `ReplayServerError` when it fails for good.
+
+    A failed request is tried again `ATTEMPTS` times in all where trying again can help; it never becomes an empty or
+    partial answer.
+    """
+
+    def __init__(
+        self, url: str, *, api_key: str | None = None, timeout: float = 600.0, connections: int = 16, model: str = ""
+    ) -> None:
+        if not re.match(r"https?://", url):
+            raise ReplayServerError(f"{printable(url)}: not an http:// or https:// URL")
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self.url = url.rstrip("/").removesuffix("/v1")
+        self._model = model
+        self._http = httpx2.Client(
+            base_url=self.url,
+            headers=headers,
+            timeout=httpx2.Timeout(timeout, connect=10.0),
+            limits=httpx2.Limits(max_connections=connections),
+            trust_env=False,  # no proxy between the verifier and its own server
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop all connections; requests under way fail."""
+        self._http.close()
+
+    def version(self) -> str:
+        """The server's vLLM version."""
+        return self._parsed(_Version, self._json("GET", "/version")).version
+
+    def served_model(self) -> tuple[str, int]:
+        """Name and context length, tokens, of the model that requests go to."""
+        models = self._parsed(_Models, self._json("GET", "/v1/models")).data
+        named = [m for m in models if m.id == self._model] if self._model else [m for m in models if m.parent is None]
+        if not named:
+            known = ", ".join(printable(m.id) for m in models)
+            raise ReplayServerError(f"{self.url}: serves no model {printable(self._model)!r}; it serves {known}")
+        self._model = named[0].id
+        return named[0].id, named[0].max_model_len
+
+    def most_logprobs(self, wanted: int) -> int:
+        """How many candidates a position the server gives, at most `wanted`: its --max-logprobs."""
+        body = self._body([1, 1], prompt_logprobs=wanted)
+        response = self._sent("POST", "/v1/completions", body)
+        if response.status_code == httpx2.codes.BAD_REQUEST:
+            found = _LIMIT_IN_WORDS.search(response.text)
+            if found is not None and int(found[1]) < wanted:
+                return int(found[1])
+        self._check_status(response)
+        return wanted
+
+    def score(self, token_ids: Sequence[int], top: int, first: int) -> list[LogitsRow]:
+        """Candidates of positions first, first + 1, ... of a transcript, given all that stands before each.
+
+        Parsed as it arrives: memory is bounded by what is returned, and the response's length by what was asked for.
+        """
+        body = self._body(token_ids, prompt_logprobs=top)
+        limit = _OVERHEAD_BYTES + ENTRY_BYTES * (top + 2) * len(token_ids)
+
+        def attempt() -> list[LogitsRow]:
+            with self._http.stream("POST", "/v1/completions", json=body) as response:
+                if response.status_code != httpx2.codes.OK:
+                    response.read()
+                self._check_status(response)
+                stream = _Reader(response.iter_bytes(), limit)
+                rows = []
+                at = 0
+                for at, entry in enumerate(ijson.items(stream, _ROWS, use_float=True), start=1):
+                    if at > first:
+                        rows.append(self._row(entry, token_ids[at - 1], top))
+            if at != len(token_ids):
+                raise ReplayServerError(f"{self.url}: gave logits for {at} of {len(token_ids)} positions")
+            return rows
+
+        return self._tried(attempt)
+
+    def next_row(self, token_ids: Sequence[int], top: int, claimed: int) -> LogitsRow:
+        """Candidates of the position after a transcript: the `top` largest, and a claimed token."""
+        asked = self._json("POST", "/v1/completions", self._body(token_ids, logprobs=top))
+        ids, logits = self._next_logits(asked)
+        at, rank = 0, None
+        if claimed in ids:
+            at = ids.index(claimed)
+            rank = sum(logit >= logits[at] for logit in logits)
+        else:
+            more = self._body(token_ids, logprobs=1, logprob_token_ids=[claimed])
+            only_ids, only_logits = self._next_logits(self._json("POST", "/v1/completions", more))
+            if claimed not in only_ids:
+                raise ReplayServerError(f"{self.url}: does not give the logit of a token asked for by id")
+            ids, logits = [claimed, *ids], [only_logits[only_ids.index(claimed)], *logits]
+        return LogitsRow(
+            [ids[at], *ids[:at], *ids[at + 1 :]], [logits[at], *logits[:at], *logits[at + 1 :]], claimed_rank=rank
+        )
+
+    def draw(self, token_ids: Sequence[int], count: int, sampling: dict[str, Any]) -> list[int]:
+        """At most `count` tokens that the engine draws after a prompt with these sampling parameters."""
+        body = {**self._body(token_ids), **sampling, "max_tokens": count, "return_token_ids": True}
+        drawn = self._parsed(_Completion, self._json("POST", "/v1/completions", body)).choices[0].token_ids
+        if drawn is None:
+            raise ReplayServerError(f"{self.url}: gives no token ids (return_token_ids)")
+        return drawn
+
+    def _body(self, token_ids: Sequence[int], **more: Any) -> dict[str, Any]:
+        """A request that scores: one greedy token after the transcript, tokens named by id."""
+        return {
+            "model": self._model,
+            "prompt": list(token_ids),
+            "max_tokens": 1,
+            "temperature": 0,
+            "return_tokens_as_token_ids": True,
+            **more,
+        }
+
+    def _row(self, entry: Any, claimed: int, top: int) -> LogitsRow:
+        """One position of `prompt_logprobs`: {token id: {logprob, rank}}, the transcript's own token first."""
+        try:
+            ids = [int(token) for token in entry]
+            logits = [float(item["logprob"]) for item in entry.values()]
+            rank = int(entry[str(claimed)]["rank"])
+        except (TypeError, KeyError, ValueError, AttributeError):
+            raise ReplayServerError(f"{self.url}: gave a position of prompt_logprobs that cannot be read") from None
+        if not top <= len(ids) <= top + 1 or ids[0] != claimed or min(ids) < 0:
+            raise ReplayServerError(
+                f"{self.url}: gave {len(ids)} candidates of a position, not the {top} asked for and the claimed token"
+            )
+        return LogitsRow(ids, logits, rank)
+
+    def _next_logits(self, content: Any) -> tuple[list[int], list[float]]:
+        logprobs = self._parsed(_Completion, content).choices[0].logprobs
+        try:
+            top = (logprobs or {})["top_logprobs"][0]
+            ids = [int(token.removeprefix("token_id:")) for token in top]
+            return ids, [float(value) for value in top.values()]
+        except (TypeError, KeyError, ValueError, AttributeError, IndexError):
+            raise ReplayServerError(f"{self.url}: gave logprobs that cannot be read") from None
+
+    def _parsed(self, kind: type[Part], content: Any) -> Part:
+        try:
+            return kind.model_validate(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(map(str, first["loc"]))
+            raise ReplayServerError(
+                f"{self.url}: not a vLLM server's answer: {printable(field)}: {first['msg']}"
+            ) from None
+
+    def _json(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        def attempt() -> Any:
+            response = self._http.request(method, path, json=body)
+            self._check_status(response)
+            return response.json()
+
+        return self._tried(attempt)
+
+    def _sent(self, method: str, path: str, body: dict[str, Any]) -> httpx2.Response:
+        """A response of any status that is not worth another try."""
+
+        def attempt() -> httpx2.Response:
+            response = self._http.request(method, path, json=body)
+            if response.status_code != httpx2.codes.BAD_REQUEST:
+                self._check_status(response)
+            return response
+
+        return self._tried(attempt)
+
+    def _check_status(self, response: httpx2.Response) -> None:
+        status = response.status_code
+        if status == httpx2.codes.OK:
+            return
+        what = printable(_message(response))
+        if status in (httpx2.codes.REQUEST_TIMEOUT, httpx2.codes.TOO_MANY_REQUESTS) or status >= 500:
+            raise _Retryable(f"HTTP {status}: {what}")
+        raise ReplayServerError(f"{self.url}: HTTP {status}: {what}")
+
+    def _tried(self, attempt: Callable[[], Answer]) -> Answer:
+        """The attempt's result, tried again while it fails in a way that may pass."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(
+                (_Retryable, httpx2.TransportError, ijson.JSONError, json.JSONDecodeError)
+            ),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT),
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except httpx2.ConnectError as error:
+            raise ReplayServerError(f"{self.url}: cannot be reached: {printable(str(error))}") from error
+        except httpx2.TimeoutException as error:
+            raise ReplayServerError(f"{self.url}: gave no answer in time ({type(error).__name__})") from error
+        except (_Retryable, httpx2.TransportError, ijson.JSONError, json.JSONDecodeError) as error:
+            why = printable(str(error)) or type(error).__name__
+            raise ReplayServerError(f"{self.url}: failed {ATTEMPTS} times, last: {why}") from error
+
+
+_ROWS = "choices.item.prompt_logprobs.item"
+
+
+class _Reader:
+    """A response body as ijson reads it, of bounded length."""
+
+    def __init__(self, blocks: Iterator[bytes], limit: int) -> None:
+        self._blocks, self._rest, self._limit = blocks, b"", limit
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; empty at the end."""
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return b""
+            self._rest = block
+            self._limit -= len(block)
+            if self._limit < 0:
+                raise ReplayServerError("the replay server's answer is longer than what was asked for can be")
+        part, self._rest = self._rest[:size], self._rest[size:]
+        return part
+
+
+def _message(response: httpx2.Response) -> str:
+    """What an error response says, at most 300 characters."""
+    try:
+        error = response.json()["error"]
+        return str(error["message"] if isinstance(error, dict) else error)[:300]
+    except (ValueError, KeyError, TypeError):
+        return response.text[:300]

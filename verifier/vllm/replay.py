@@ -1,0 +1,270 @@
+"""Exact replay: a trusted vLLM server of the same version and dtype as the one that answered."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from logger.record import Record
+from sampler.types import IntArray
+from verifier.candidate_rows import CandidateRows, KnownLogits
+from verifier.candidate_table import HEAD_SIZE
+from verifier.errors import ReplayServerError
+from verifier.model_identity import ModelIdentity
+from verifier.policy_base import BasePolicy, KnownAnswer
+from verifier.replay import ReplayChunk
+from verifier.types import Piece, Tokenizer
+from verifier.vllm.client import LogitsRow, VllmClient
+from verifier.vllm.fitness import known_answer, require_fit
+
+TIE_RESERVE = 14
+"""Candidates asked for beyond a top-k cut, for those that tie there."""
+DEEPER = 16
+"""How many times as many candidates are asked for when the first do not suffice."""
+MOST_CANDIDATES = 4096
+"""Candidates asked for at most: they cost the server more than the forward pass long before this."""
+CHUNK_ROWS = 256
+
+
+class VllmReplayer:
+    """The replay protocol over a trusted vLLM server.
+
+    A record is one request, the transcript as the prompt with `prompt_logprobs` (sampling-spec 7.4), and its rows are
+    the largest logits and the claimed token's. Where those do not settle a position, `deepen` has two ways:
+
+    - the engine answers the request again, with its seed (only with `redraw`, that is when the replay is exact): as
+      far as it says the same, the engine itself drew the claimed tokens, over the whole vocabulary;
+    - more candidates are asked for.
+
+    Attributes:
+        top: candidates asked for first. most: the server's --max-logprobs, at most `MOST_CANDIDATES`.
+        version: the server's vLLM version. context_length: the server's, tokens.
+    """
+
+    implementation = "vllm"
+
+    def __init__(
+        self,
+        client: VllmClient,
+        identity: ModelIdentity,
+        tokenizer: Tokenizer,
+        *,
+        dtype: str,
+        redraw: bool,
+        policy: BasePolicy | None = None,
+        top: int = HEAD_SIZE,
+        concurrency: int = 16,
+    ) -> None:
+        """Look at the server, and refuse one that is not fit.
+
+        Args:
+            dtype: the server's, as its operator knows it.
+            policy: what the replay is for; the server must be what it was made for.
+
+        Raises:
+            ReplayServerError: the server is not to be reached or not fit.
+        """
+        self.client, self.identity, self._tokenizer = client, identity, tokenizer
+        self.dtype, self.redraw, self.concurrency = dtype, redraw, concurrency
+        self.version = client.version()
+        self.served_name, self.context_length = client.served_model()
+        self._probe = require_fit(client, self.version, policy)
+        self.most = client.most_logprobs(min(MOST_CANDIDATES, identity.vocabulary))
+        self.top = min(top, self.most)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
+
+    @property
+    def device(self) -> str:
+        return self.client.url
+
+    def known_answer(self) -> KnownAnswer:
+        """The server's answer to the probe."""
+        return known_answer(self._probe)
+
+    def close(self) -> None:
+        """End all requests under way."""
+        self.client.close()
+
+    def batches(self, records: Sequence[Record]) -> list[list[int]]:
+        """Each record by itself, the longest first: the server makes its own batches."""
+        return [[i] for i in sorted(range(len(records)), key=lambda i: -_length(records[i]))]
+
+    def replay(self, batch: Sequence[int], records: Sequence[Record]) -> Iterator[ReplayChunk]:
+        for index in batch:
+            record = records[index]
+            self._check(record)
+            transcript = _Transcript(self, record)
+            count = len(record.output_token_ids)
+            for start in range(0, count, CHUNK_ROWS):
+                rows = _VllmRows(transcript, slice(start, min(start + CHUNK_ROWS, count)))
+                yield ReplayChunk(rows, [Piece(record=index, start=start, row=0, count=len(rows))])
+
+    def first_top(self, record: Record) -> int:
+        """Candidates asked for first: past the record's top-k cut, with some room for ties."""
+        top_k = record.sampling.top_k
+        return min(self.most, max(self.top, top_k + TIE_RESERVE if top_k > 0 else 0))
+
+    def _check(self, record: Record) -> None:
+        if record.engine.name != "vllm" or record.engine.sampler == "inverse-cdf":
+            raise ReplayServerError(f"a record of engine {record.engine.name} cannot be replayed by a vLLM server")
+        if record.engine.version != self.version:
+            raise ReplayServerError(
+                f"{self.client.url} runs vLLM {self.version}, the record is of vLLM {record.engine.version}"
+            )
+        if _length(record) > self.context_length:
+            raise ReplayServerError(
+                f"{self.client.url}: a record has {_length(record)} tokens, more than the server's"
+                f" --max-model-len of {self.context_length}"
+            )
+
+
+class _Transcript:
+    """One record at the server: what is known of its positions so far."""
+
+    def __init__(self, replayer: VllmReplayer, record: Record) -> None:
+        self.replayer, self.record = replayer, record
+        self.top = replayer.first_top(record)
+        self._redrawn: list[int] | None = None
+        self.known = self._scored(len(record.output_token_ids), self.top)
+
+    def deepen(self, rows: slice, needed: IntArray) -> bool:
+        """Learn more about some output positions (numbered from the start); False when nothing is left to try."""
+        if self.replayer.redraw and self._redrawn is None:
+            self._redraw()
+            return True
+        wider = min(self.top * DEEPER, self.replayer.most)
+        if wider <= self.top:
+            return False
+        count = int(needed.max()) + 1
+        self.top = wider
+        self._learn(self._scored(count, wider))
+        return True
+
+    def _scored(self, count: int, top: int) -> KnownLogits:
+        """The first `count` output positions with their `top` candidates."""
+        record, client = self.record, self.replayer.client
+        prompt, output = record.prompt_token_ids, record.output_token_ids[:count]
+        transcript = [*prompt, *output]
+        if len(transcript) < self.replayer.context_length:
+            rows = client.score(transcript, top, len(prompt))
+        else:  # no room for the token that the request must draw: the last position is that token's
+            rows = client.score(transcript[:-1], top, len(prompt)) if count > 1 or len(prompt) > 1 else []
+            rows.append(client.next_row(transcript[:-1], top, output[-1]))
+        return known_logits(rows, top, self.replayer.identity.vocabulary)
+
+    def _redraw(self) -> None:
+        """Have the engine answer the request again, and mark the positions that it agrees on.
+
+        Where it first disagrees, its own choice is added to the candidates with its logit.
+        """
+        record, client = self.record, self.replayer.client
+        output = record.output_token_ids
+        self._redrawn = client.draw(record.prompt_token_ids, len(output), request_sampling(record))
+        agreed = 0
+        while agreed < min(len(output), len(self._redrawn)) and output[agreed] == self._redrawn[agreed]:
+            agreed += 1
+        known = self.known
+        drawn = known.drawn_m.copy()
+        drawn[:agreed] = True
+        self.known = replace(known, drawn_m=drawn)
+        if agreed < min(len(output), len(self._redrawn)):
+            choice = self._redrawn[agreed]
+            if not (known.ids_mk[agreed] == choice).any():
+                before = [*record.prompt_token_ids, *output[:agreed]]
+                row = client.next_row(before, 1, choice)
+                self._add(agreed, choice, row.logits[row.ids.index(choice)])
+
+    def _add(self, position: int, token: int, logit: float) -> None:
+        """Hold one more token of a position."""
+        spare = np.ones((len(self.known), 1))
+        ids = np.hstack([self.known.ids_mk, -spare.astype(np.int64)])
+        logits = np.hstack([self.known.logits_mk, -np.inf * spare])
+        ids[position, -1], logits[position, -1] = token, logit
+        self.known = replace(self.known, ids_mk=ids, logits_mk=logits)
+
+    def _learn(self, wider: KnownLogits) -> None:
+        """Put wider rows in the place of the first rows."""
+        count = len(wider)
+        width = max(wider.ids_mk.shape[1], self.known.ids_mk.shape[1])
+        ids = np.full((len(self.known), width), -1, np.int64)
+        logits = np.full((len(self.known), width), -np.inf)
+        for source, rows in ((self.known, slice(count, None)), (wider, slice(0, count))):
+            part = source.ids_mk[rows] if source is self.known else source.ids_mk
+            ids[rows, : part.shape[1]] = part
+            part_logits = source.logits_mk[rows] if source is self.known else source.logits_mk
+            logits[rows, : part.shape[1]] = part_logits
+        ceiling, rank = self.known.ceiling_m.copy(), self.known.claimed_rank_m.copy()
+        ceiling[:count], rank[:count] = wider.ceiling_m, wider.claimed_rank_m
+        self.known = KnownLogits(ids, logits, ceiling, rank, self.known.drawn_m)
+
+
+class _VllmRows(CandidateRows):
+    """Some output positions of one transcript."""
+
+    def __init__(self, transcript: _Transcript, positions: slice) -> None:
+        self._transcript, self._positions = transcript, positions
+        super().__init__(transcript.known.rows(positions), transcript.replayer.identity.vocabulary)
+
+    def deepen(self, rows: IntArray) -> bool:
+        if not self._transcript.deepen(self._positions, self._positions.start + rows):
+            return False
+        self.replace(self._transcript.known.rows(self._positions))
+        return True
+
+
+def known_logits(rows: Sequence[LogitsRow], top: int, vocabulary: int) -> KnownLogits:
+    """Rows of a server as arrays; the smallest of a row's `top` largest logits is its ceiling.
+
+    Raises:
+        ReplayServerError: a token outside the vocabulary: the server's model is another one.
+    """
+    width = top + 1
+    ids = np.full((len(rows), width), -1, np.int64)
+    logits = np.full((len(rows), width), -np.inf)
+    ceiling, rank = np.empty(len(rows)), np.empty(len(rows), np.int64)
+    for at, row in enumerate(rows):
+        ids[at, : len(row.ids)] = row.ids
+        logits[at, : len(row.ids)] = row.logits
+        largest = row.logits if len(row.ids) == top else row.logits[1:]  # beyond `top`, the first is the claimed token
+        ceiling[at] = min(largest) if len(row.ids) < vocabulary else -np.inf
+        rank[at] = vocabulary if row.claimed_rank is None else row.claimed_rank
+    if ids.max(initial=-1) >= vocabulary:
+        raise ReplayServerError(f"the replay server names token {ids.max()}, outside the vocabulary of {vocabulary}")
+    return KnownLogits(ids, logits, ceiling, rank, np.zeros(len(rows), np.bool_))
+
+
+def request_sampling(record: Record) -> dict[str, Any]:
+    """The request fields that decide which tokens the engine draws for a record, and where it stops by token id.
+
+    Stop strings are left out: they end an answer and draw nothing.
+    """
+    sampling = record.sampling
+    fields = sampling.model_dump(
+        include={
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "repetition_penalty",
+            "presence_penalty",
+            "frequency_penalty",
+            "min_tokens",
+            "stop_token_ids",
+            "ignore_eos",
+            "allowed_token_ids",
+            "bad_words",
+        }
+    )
+    if sampling.logit_bias:
+        fields["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias.items()}
+    if not sampling.is_greedy:
+        fields["seed"] = record.choice_seed()
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _length(record: Record) -> int:
+    return len(record.prompt_token_ids) + len(record.output_token_ids)
