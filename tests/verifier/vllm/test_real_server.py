@@ -60,10 +60,11 @@ def server(
 def traffic(server: VllmClient, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Record]]:
     """Three answers of every kind, and one that fills the context, drawn by the server sixteen at a time."""
     requests = records_of(GREEDY)
-    jobs = []
-    for number, (kind, sampling) in enumerate(KINDS.items()):
-        for i in range(3):
-            jobs.append((kind, requests[i + 3 * number % 20], SamplingParams(max_tokens=24, **sampling), 900 + i))
+    jobs = [
+        (kind, requests[i + 3 * number % 20], SamplingParams(max_tokens=24, **sampling), 900 + i)
+        for number, (kind, sampling) in enumerate(KINDS.items())
+        for i in range(3)
+    ]
     everything = [token for r in requests for token in r.prompt_token_ids]
     full = requests[0].model_copy(update={"prompt_token_ids": everything[: CONTEXT - 12]})
     jobs.append(("full context", full, SamplingParams(max_tokens=12, top_k=50, ignore_eos=True), 77))
