@@ -1,6 +1,6 @@
 """Rows of which only some logits are known: the largest, the claimed token's, and a ceiling for all others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +31,32 @@ class KnownLogits:
     def __len__(self) -> int:
         return len(self.ids_mk)
 
+    def followed_by(self, more: "KnownLogits") -> "KnownLogits":
+        """These positions, and then more of them."""
+        width = max(self.ids_mk.shape[1], more.ids_mk.shape[1])
+        first, second = self._wide(width), more._wide(width)
+        return KnownLogits(
+            **{f.name: np.concatenate([getattr(p, f.name) for p in (first, second)]) for f in fields(self)}
+        )
+
+    def holding(self, position: int, token: int, logit: float) -> "KnownLogits":
+        """The same, with one more token of one position known."""
+        wider = self._wide(self.ids_mk.shape[1] + 1)
+        wider.ids_mk[position, -1], wider.logits_mk[position, -1] = token, logit
+        return wider
+
+    def _wide(self, width: int) -> "KnownLogits":
+        """A copy with so many places a position."""
+        spare = ((0, 0), (0, width - self.ids_mk.shape[1]))
+        return replace(
+            self,
+            ids_mk=np.pad(self.ids_mk, spare, constant_values=-1),
+            logits_mk=np.pad(self.logits_mk, spare, constant_values=-np.inf),
+        )
+
     def rows(self, which: slice) -> "KnownLogits":
         """The positions of a slice."""
-        return KnownLogits(
-            self.ids_mk[which],
-            self.logits_mk[which],
-            self.ceiling_m[which],
-            self.claimed_rank_m[which],
-            self.drawn_m[which],
-        )
+        return KnownLogits(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -68,10 +85,10 @@ class CandidateRows:
         """
         if np.isnan(known.logits_mk).any() or not np.isfinite(known.logits_mk.max(axis=1)).all():
             raise ReplayError("the replay gave a row of logits with no finite maximum")
-        spare = np.ones((len(known), 1))
         self._known = known
-        self._ids = np.hstack([known.ids_mk, -spare.astype(np.int64)])
-        self._logits = np.hstack([known.logits_mk, -np.inf * spare])
+        spare = ((0, 0), (0, 1))  # for what stands where masks leave nothing known
+        self._ids = np.pad(known.ids_mk, spare, constant_values=-1)
+        self._logits = np.pad(known.logits_mk, spare, constant_values=-np.inf)
         self._ceiling = known.ceiling_m.copy()
         self._base = known.ceiling_m.copy()
         self._bounds: list[tuple[_Adjusted, FloatArray]] = []

@@ -4,26 +4,22 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sampler.support import MassProfile, Support, Unseen, counts_above, logit_distance, support_of_head
+from sampler.support import MassProfile, Support, Unseen, logit_distance, support_of_head
 from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.candidate_table import (
     HEAD_RESERVE,
     HEAD_SIZE,
-    TIE_MARGIN,
     CandidateTable,
     Draws,
     Entries,
     Window,
     boundary,
     filters_of,
-    in_columns,
     lay_out,
     logit_rank,
 )
 from verifier.rows import LogitRows
-
-_PAIRS = 1 << 16
-"""(row, token) pairs compared with the head at a time."""
+from verifier.unseen_candidates import settle_by_draw, unseen_scores
 
 
 def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> CandidateTable:
@@ -49,7 +45,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     # 3
     scores = head + draws.perturbation(head_ids)
     if not rows.whole:
-        _settle_by_draw(rows, draws, slack, head, head_ids, scores, support)
+        settle_by_draw(rows, draws, slack, head, head_ids, scores, support)
     sure, possible = boundary(
         support.logit_distance_nk,
         support.mass_above_min_nke[:, :, -1],
@@ -86,7 +82,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
 
     # 5
     claimed = _claimed_entries(rows, draws, window, profiles, head, head_ids, scores, support)
-    unseen_scores = _unseen_scores(rows, draws, np.flatnonzero(beyond), floor_n, head_ids, claimed.score)
+    unseen = unseen_scores(rows, draws, np.flatnonzero(beyond), floor_n, head_ids, claimed.score)
     matters = (scores >= floor_n[:, None]) | (head_ids == draws.claimed_n[:, None])
     unsettled_n = (support.unsettled_nk & possible & ~sure & matters).any(axis=1)
     gumbel_rank = 1 + (nominal_scores > claimed.score[:, None]).sum(axis=1)
@@ -98,8 +94,8 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         exact_n=(winner_n == draws.claimed_n) | rows.drawn(),
         logit_rank_n=logit_rank(rows, draws, head),
         gumbel_rank_n=gumbel_rank,
-        unseen_scores_nu=unseen_scores,
-        open_n=np.isfinite(unseen_scores).any(axis=1) | unsettled_n,
+        unseen_scores_nu=unseen,
+        open_n=np.isfinite(unseen).any(axis=1) | unsettled_n,
     )
 
 
@@ -140,37 +136,6 @@ def _placed_head(
         for level, some_slack in enumerate(window.logit_slacks):
             support.mass_above_max_nke[at, :, level] = profile.at_or_above(head[at] - some_slack) - own
     return support, profiles, beyond
-
-
-def _settle_by_draw(
-    rows: LogitRows,
-    draws: Draws,
-    slack: float,
-    head: FloatArray,
-    head_ids: IntArray,
-    scores: FloatArray,
-    support: Support,
-) -> None:
-    """Where the engine was seen to draw the claimed token, what that says of the cuts; changes the support in place.
-
-    The claimed token is then inside every cut, and a rival that would have beaten it is outside. A token that ties
-    with another on a cut is left alone: which of the two survives differs from run to run.
-    """
-    drawn = np.flatnonzero(rows.drawn())
-    if not len(drawn):
-        return
-    values, claimed = head[drawn], head_ids[drawn] == draws.claimed_n[drawn, None]
-    ties = counts_above(values, values - slack, inclusive=True) - counts_above(values, values + slack)
-    alone = (ties == 1) & (values > rows.ceilings()[drawn, None] + slack)
-    own_score = np.where(claimed, scores[drawn], -np.inf).max(axis=1, keepdims=True)
-    row, column = np.nonzero(alone & claimed)
-    support.logit_distance_nk[drawn[row], column] = np.inf
-    support.mass_above_min_nke[drawn[row], column] = support.mass_above_max_nke[drawn[row], column] = -1.0
-    row, column = np.nonzero(alone & (scores[drawn] > own_score) & (support.logit_distance_nk[drawn] < np.inf))
-    unsure = support.mass_above_max_nke[drawn[row], column, -1] >= draws.filters.top_p_n[drawn[row]]
-    unsure |= support.logit_distance_nk[drawn[row], column] < slack
-    support.logit_distance_nk[drawn[row[unsure]], column[unsure]] = -np.inf
-    support.unsettled_nk[drawn] &= ~alone
 
 
 def _head(rows: LogitRows, draws: Draws, window: Window) -> tuple[FloatArray, IntArray]:
@@ -229,37 +194,6 @@ def _tail(
     in_head[near] = (head_ids[row[near]] == token[near, None]).any(axis=1)
     keep = ~in_head & (score >= floor_n[row]) & np.isfinite(value)
     return _placed(draws, window, profiles, head, row[keep], token[keep], value[keep], score[keep])
-
-
-def _unseen_scores(
-    rows: LogitRows,
-    draws: Draws,
-    open_rows: IntArray,
-    floor_n: FloatArray,
-    head_ids: IntArray,
-    claimed_score_n: FloatArray,
-) -> FloatArray:
-    """Largest scores [n, u] that unseen tokens could have, of those that could reach the floor of their row."""
-    if rows.whole or not len(open_rows):
-        return np.empty((len(rows), 0))
-    ceiling = rows.ceilings()[open_rows]
-    if draws.noise is None or draws.keys_n is None:
-        level = open_rows[ceiling >= floor_n[open_rows]]
-        row, token = np.repeat(level, rows.vocabulary), np.tile(np.arange(rows.vocabulary), len(level))
-    else:
-        needed = (floor_n[open_rows] - ceiling) / draws.temperature_n[open_rows]
-        hit, token = draws.noise.above(draws.keys_n[open_rows], needed)
-        row = open_rows[hit]
-    held = np.zeros(len(row), np.bool_)
-    for start in range(0, len(row), _PAIRS):
-        block = slice(start, start + _PAIRS)
-        held[block] = (head_ids[row[block]] == token[block, None]).any(axis=1)
-    row, token = row[~held], token[~held]
-    score = rows.bounds(row, token) + draws.perturbation(token[:, None], row)[:, 0]
-    # What the engine was seen to draw stood above everything that it could have drawn.
-    score = np.where(rows.drawn()[row], np.minimum(score, claimed_score_n[row] - TIE_MARGIN), score)
-    near = score >= floor_n[row]
-    return in_columns(row[near], score[near], len(rows))
 
 
 def _placed(

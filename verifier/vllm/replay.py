@@ -131,7 +131,7 @@ class _Transcript:
         self._redrawn: list[int] | None = None
         self.known = self._scored(len(record.output_token_ids), self.top)
 
-    def deepen(self, rows: slice, needed: IntArray) -> bool:
+    def deepen(self, needed: IntArray) -> bool:
         """Learn more about some output positions (numbered from the start); False when nothing is left to try."""
         if self.replayer.redraw and self._redrawn is None:
             self._redraw()
@@ -141,7 +141,8 @@ class _Transcript:
             return False
         count = int(needed.max()) + 1
         self.top = wider
-        self._learn(self._scored(count, wider))
+        known = replace(self._scored(count, wider), drawn_m=self.known.drawn_m[:count])
+        self.known = known.followed_by(self.known.rows(slice(count, None)))
         return True
 
     def _scored(self, count: int, top: int) -> KnownLogits:
@@ -152,7 +153,7 @@ class _Transcript:
         if len(transcript) < self.replayer.context_length:
             rows = client.score(transcript, top, len(prompt))
         else:  # no room for the token that the request must draw: the last position is that token's
-            rows = client.score(transcript[:-1], top, len(prompt)) if count > 1 or len(prompt) > 1 else []
+            rows = client.score(transcript[:-1], top, len(prompt)) if count > 1 else []
             rows.append(client.next_row(transcript[:-1], top, output[-1]))
         return known_logits(rows, top, self.replayer.identity.vocabulary)
 
@@ -167,39 +168,13 @@ class _Transcript:
         agreed = 0
         while agreed < min(len(output), len(self._redrawn)) and output[agreed] == self._redrawn[agreed]:
             agreed += 1
-        known = self.known
-        drawn = known.drawn_m.copy()
-        drawn[:agreed] = True
-        self.known = replace(known, drawn_m=drawn)
-        if agreed < min(len(output), len(self._redrawn)):
-            choice = self._redrawn[agreed]
-            if not (known.ids_mk[agreed] == choice).any():
-                before = [*record.prompt_token_ids, *output[:agreed]]
-                row = client.next_row(before, 1, choice)
-                self._add(agreed, choice, row.logits[row.ids.index(choice)])
-
-    def _add(self, position: int, token: int, logit: float) -> None:
-        """Hold one more token of a position."""
-        spare = np.ones((len(self.known), 1))
-        ids = np.hstack([self.known.ids_mk, -spare.astype(np.int64)])
-        logits = np.hstack([self.known.logits_mk, -np.inf * spare])
-        ids[position, -1], logits[position, -1] = token, logit
-        self.known = replace(self.known, ids_mk=ids, logits_mk=logits)
-
-    def _learn(self, wider: KnownLogits) -> None:
-        """Put wider rows in the place of the first rows."""
-        count = len(wider)
-        width = max(wider.ids_mk.shape[1], self.known.ids_mk.shape[1])
-        ids = np.full((len(self.known), width), -1, np.int64)
-        logits = np.full((len(self.known), width), -np.inf)
-        for source, rows in ((self.known, slice(count, None)), (wider, slice(0, count))):
-            part = source.ids_mk[rows] if source is self.known else source.ids_mk
-            ids[rows, : part.shape[1]] = part
-            part_logits = source.logits_mk[rows] if source is self.known else source.logits_mk
-            logits[rows, : part.shape[1]] = part_logits
-        ceiling, rank = self.known.ceiling_m.copy(), self.known.claimed_rank_m.copy()
-        ceiling[:count], rank[:count] = wider.ceiling_m, wider.claimed_rank_m
-        self.known = KnownLogits(ids, logits, ceiling, rank, self.known.drawn_m)
+        self.known = replace(self.known, drawn_m=np.arange(len(output)) < agreed)
+        if agreed == min(len(output), len(self._redrawn)):
+            return
+        choice = self._redrawn[agreed]
+        if not (self.known.ids_mk[agreed] == choice).any():
+            row = client.next_row([*record.prompt_token_ids, *output[:agreed]], 1, choice)
+            self.known = self.known.holding(agreed, choice, row.logits[0])
 
 
 class _VllmRows(CandidateRows):
@@ -210,7 +185,7 @@ class _VllmRows(CandidateRows):
         super().__init__(transcript.known.rows(positions), transcript.replayer.identity.vocabulary)
 
     def deepen(self, rows: IntArray) -> bool:
-        if not self._transcript.deepen(self._positions, self._positions.start + rows):
+        if not self._transcript.deepen(self._positions.start + rows):
             return False
         self.replace(self._transcript.known.rows(self._positions))
         return True

@@ -1,0 +1,73 @@
+"""What rows that are not whole leave open: tokens whose logit is not known, and cuts that they could move."""
+
+import numpy as np
+
+from sampler.support import Support, counts_above
+from sampler.types import FloatArray, IntArray
+from verifier.candidate_table import TIE_MARGIN, Draws, in_columns
+from verifier.rows import LogitRows
+
+_PAIRS = 1 << 16
+"""(row, token) pairs compared with the head at a time."""
+
+
+def settle_by_draw(
+    rows: LogitRows,
+    draws: Draws,
+    slack: float,
+    head: FloatArray,
+    head_ids: IntArray,
+    scores: FloatArray,
+    support: Support,
+) -> None:
+    """Where the engine was seen to draw the claimed token, what that says of the cuts; changes the support in place.
+
+    The claimed token is then inside every cut, and a rival that would have beaten it is outside. A token that ties
+    with another on a cut is left alone: which of the two survives differs from run to run.
+    """
+    drawn = np.flatnonzero(rows.drawn())
+    if not len(drawn):
+        return
+    values, claimed = head[drawn], head_ids[drawn] == draws.claimed_n[drawn, None]
+    ties = counts_above(values, values - slack, inclusive=True) - counts_above(values, values + slack)
+    alone = (ties == 1) & (values > rows.ceilings()[drawn, None] + slack)
+    own_score = np.where(claimed, scores[drawn], -np.inf).max(axis=1, keepdims=True)
+    row, column = np.nonzero(alone & claimed)
+    support.logit_distance_nk[drawn[row], column] = np.inf
+    support.mass_above_min_nke[drawn[row], column] = support.mass_above_max_nke[drawn[row], column] = -1.0
+    row, column = np.nonzero(alone & (scores[drawn] > own_score) & (support.logit_distance_nk[drawn] < np.inf))
+    unsure = support.mass_above_max_nke[drawn[row], column, -1] >= draws.filters.top_p_n[drawn[row]]
+    unsure |= support.logit_distance_nk[drawn[row], column] < slack
+    support.logit_distance_nk[drawn[row[unsure]], column[unsure]] = -np.inf
+    support.unsettled_nk[drawn] &= ~alone
+
+
+def unseen_scores(
+    rows: LogitRows,
+    draws: Draws,
+    open_rows: IntArray,
+    floor_n: FloatArray,
+    head_ids: IntArray,
+    claimed_score_n: FloatArray,
+) -> FloatArray:
+    """Largest scores [n, u] that unseen tokens could have, of those that could reach the floor of their row."""
+    if rows.whole or not len(open_rows):
+        return np.empty((len(rows), 0))
+    ceiling = rows.ceilings()[open_rows]
+    if draws.noise is None or draws.keys_n is None:
+        level = open_rows[ceiling >= floor_n[open_rows]]
+        row, token = np.repeat(level, rows.vocabulary), np.tile(np.arange(rows.vocabulary), len(level))
+    else:
+        needed = (floor_n[open_rows] - ceiling) / draws.temperature_n[open_rows]
+        hit, token = draws.noise.above(draws.keys_n[open_rows], needed)
+        row = open_rows[hit]
+    held = np.zeros(len(row), np.bool_)
+    for start in range(0, len(row), _PAIRS):
+        block = slice(start, start + _PAIRS)
+        held[block] = (head_ids[row[block]] == token[block, None]).any(axis=1)
+    row, token = row[~held], token[~held]
+    score = rows.bounds(row, token) + draws.perturbation(token[:, None], row)[:, 0]
+    # What the engine was seen to draw stood above everything that it could have drawn.
+    score = np.where(rows.drawn()[row], np.minimum(score, claimed_score_n[row] - TIE_MARGIN), score)
+    near = score >= floor_n[row]
+    return in_columns(row[near], score[near], len(rows))
