@@ -45,7 +45,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     # 3
     scores = head + draws.perturbation(head_ids)
     if not rows.whole:
-        settle_by_draw(rows, draws, slack, head, head_ids, scores, support)
+        settle_by_draw(rows, draws, slack, mass_slack_n, head, head_ids, scores, support)
     sure, possible = boundary(
         support.logit_distance_nk,
         support.mass_above_min_nke[:, :, -1],

@@ -15,6 +15,7 @@ def settle_by_draw(
     rows: LogitRows,
     draws: Draws,
     slack: float,
+    mass_slack_n: FloatArray,
     head: FloatArray,
     head_ids: IntArray,
     scores: FloatArray,
@@ -35,8 +36,8 @@ def settle_by_draw(
     row, column = np.nonzero(alone & claimed)
     support.logit_distance_nk[drawn[row], column] = np.inf
     support.mass_above_min_nke[drawn[row], column] = support.mass_above_max_nke[drawn[row], column] = -1.0
-    row, column = np.nonzero(alone & (scores[drawn] > own_score) & (support.logit_distance_nk[drawn] < np.inf))
-    unsure = support.mass_above_max_nke[drawn[row], column, -1] >= draws.filters.top_p_n[drawn[row]]
+    row, column = np.nonzero(alone & ~claimed & (scores[drawn] > own_score))
+    unsure = support.mass_above_max_nke[drawn[row], column, -1] >= (draws.filters.top_p_n - mass_slack_n)[drawn[row]]
     unsure |= support.logit_distance_nk[drawn[row], column] < slack
     support.logit_distance_nk[drawn[row[unsure]], column[unsure]] = -np.inf
     support.unsettled_nk[drawn] &= ~alone
