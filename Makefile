@@ -38,7 +38,7 @@ $(VLLM_READY): constraints.txt
 	touch $@
 
 test-vllm: $(READY) $(VLLM_READY)
-	$(BIN)/pytest -m vllm --vllm-python $(VLLM_VENV)/bin/python
+	WEIGHTWARDEN_VLLM_PYTHON=$(VLLM_VENV)/bin/python $(BIN)/pytest -m vllm
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput

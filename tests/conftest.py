@@ -21,10 +21,6 @@ VARIED = DATA / "smollm2-vllm0.32-varied.jsonl"
 RECORDED = (FILTERED, GREEDY, UNFILTERED, VARIED)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--vllm-python", help="Interpreter of an environment that has vLLM, for tests marked vllm.")
-
-
 @pytest.fixture(scope="session")
 def model_folder() -> Path:
     """The embedded model's folder, written on first use of this machine."""

@@ -1,6 +1,7 @@
 """Against a real vLLM server (`make test-vllm`): what was found by hand stays so, on whatever processor this is."""
 
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,11 +46,9 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="session")
-def server(
-    request: pytest.FixtureRequest, model_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[VllmClient]:
+def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmClient]:
     """One server for all tests, compiled as the recorded ones were; short contexts, so that one can be filled."""
-    python = Path(request.config.getoption("--vllm-python"))
+    python = Path(os.environ["WEIGHTWARDEN_VLLM_PYTHON"])
     log = tmp_path_factory.mktemp("vllm") / "server.log"
     arguments = ("--max-logprobs", "4096", "--max-model-len", str(CONTEXT))
     with vllm_server(python, model_folder, log, arguments) as client:
@@ -169,10 +168,10 @@ def test_recorded_answers_of_another_machine_are_exact_or_refused_by_name(server
 
 
 def test_a_server_with_other_settings_is_refused(
-    server: VllmClient, request: pytest.FixtureRequest, model_folder: Path, policy: Path, tmp_path: Path
+    server: VllmClient, model_folder: Path, policy: Path, tmp_path: Path
 ) -> None:
     del server  # both fit in memory
-    python = Path(request.config.getoption("--vllm-python"))
+    python = Path(os.environ["WEIGHTWARDEN_VLLM_PYTHON"])
     arguments = ("--enforce-eager", "--max-model-len", str(CONTEXT), "--logprobs-mode", "raw_logprobs")
     with vllm_server(python, model_folder, tmp_path / "other.log", arguments) as other:
         result = invoke(other, "vllm", "check", "--policy", policy)
