@@ -105,6 +105,7 @@ def run(
     indices = _audited(traffic, placed, rate, key_path)
 
     replayer = load_replayer(ReplayOptions(**replay), policy, exact=policy.exact)
+    ctx.call_on_close(replayer.close)
     check_against_model(placed, replayer.identity)
     verifier = Verifier(replayer, policy, max_model_len)
     check_against_policy([placed[i] for i in indices], verifier)

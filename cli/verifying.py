@@ -1,7 +1,6 @@
 """What `verify run` and `verify demo` share: verify placed records with progress, and write the reports."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from cli.files import write_whole
@@ -29,7 +28,7 @@ def verify_with_progress(
     """
     placed = [traffic[i] for i in indices]
     tokens = sum(len(item.record.output_token_ids) for item in placed)
-    with progress_bar(tokens, "Replaying tokens") as verifier.progress, closing(replayer):
+    with progress_bar(tokens, "Replaying tokens") as verifier.progress:
         verification = verifier.verify([item.record for item in placed])
     return RunContext(
         verification=verification,

@@ -128,13 +128,16 @@ class _Transcript:
     def __init__(self, replayer: VllmReplayer, record: Record) -> None:
         self.replayer, self.record = replayer, record
         self.top = replayer.first_top(record)
-        self._redrawn: list[int] | None = None
+        self._redrawn = False
+        self._other: tuple[int, int, float] | None = None
+        """Position, token and logit of the engine's own choice where it first differs, if the top did not hold it."""
         self.known = self._scored(len(record.output_token_ids), self.top)
 
     def deepen(self, needed: IntArray) -> bool:
         """Learn more about some output positions (numbered from the start); False when nothing is left to try."""
-        if self.replayer.redraw and self._redrawn is None:
+        if self.replayer.redraw and not self._redrawn:
             self._redraw()
+            self._hold_other()
             return True
         wider = min(self.top * DEEPER, self.replayer.most)
         if wider <= self.top:
@@ -143,6 +146,7 @@ class _Transcript:
         self.top = wider
         known = replace(self._scored(count, wider), drawn_m=self.known.drawn_m[:count])
         self.known = known.followed_by(self.known.rows(slice(count, None)))
+        self._hold_other()
         return True
 
     def _scored(self, count: int, top: int) -> KnownLogits:
@@ -158,23 +162,24 @@ class _Transcript:
         return known_logits(rows, top, self.replayer.identity.vocabulary)
 
     def _redraw(self) -> None:
-        """Have the engine answer the request again, and mark the positions that it agrees on.
-
-        Where it first disagrees, its own choice is added to the candidates with its logit.
-        """
+        """Have the engine answer the request again: where does it agree, and what is its choice where it does not?"""
         record, client = self.record, self.replayer.client
         output = record.output_token_ids
-        self._redrawn = client.draw(record.prompt_token_ids, len(output), request_sampling(record))
-        agreed = 0
-        while agreed < min(len(output), len(self._redrawn)) and output[agreed] == self._redrawn[agreed]:
-            agreed += 1
+        self._redrawn = True
+        redrawn = client.draw(record.prompt_token_ids, len(output), request_sampling(record))
+        compared = min(len(output), len(redrawn))
+        agreed = next((t for t in range(compared) if output[t] != redrawn[t]), compared)
         self.known = replace(self.known, drawn_m=np.arange(len(output)) < agreed)
-        if agreed == min(len(output), len(self._redrawn)):
-            return
-        choice = self._redrawn[agreed]
-        if not (self.known.ids_mk[agreed] == choice).any():
-            row = client.next_row([*record.prompt_token_ids, *output[:agreed]], 1, choice)
-            self.known = self.known.holding(agreed, choice, row.logits[0])
+        if agreed < compared and not (self.known.ids_mk[agreed] == redrawn[agreed]).any():
+            row = client.next_row([*record.prompt_token_ids, *output[:agreed]], 1, redrawn[agreed])
+            self._other = agreed, redrawn[agreed], row.logits[0]
+
+    def _hold_other(self) -> None:
+        """Make the engine's own choice one of the candidates of its position."""
+        if self._other is not None:
+            position, token, logit = self._other
+            if not (self.known.ids_mk[position] == token).any():
+                self.known = self.known.holding(position, token, logit)
 
 
 class _VllmRows(CandidateRows):
@@ -197,7 +202,7 @@ def known_logits(rows: Sequence[LogitsRow], top: int, vocabulary: int) -> KnownL
     Raises:
         ReplayServerError: a token outside the vocabulary: the server's model is another one.
     """
-    width = top + 1
+    width = max((len(row.ids) for row in rows), default=0)
     ids = np.full((len(rows), width), -1, np.int64)
     logits = np.full((len(rows), width), -np.inf)
     ceiling, rank = np.empty(len(rows)), np.empty(len(rows), np.int64)

@@ -13,7 +13,7 @@ from logger.record import Record
 from tests.verifier.vllm.small_server import EOS, IDENTITY, Behaviour, V, logits_after, record, small_server
 from verifier.errors import CalibrationError, PolicyError, ReplayServerError
 from verifier.exact_calibration import NotExact, calibrate_exact
-from verifier.exact_policy import ExactPolicy
+from verifier.exact_policy import EXACT_TOLERANCE, ExactPolicy
 from verifier.verification import Verification, Verifier
 from verifier.vllm import client as client_module
 from verifier.vllm.client import VllmClient
@@ -110,11 +110,12 @@ def test_one_token_that_the_engine_would_not_have_drawn_flags_its_record(kind: s
 def test_without_drawing_again_a_token_that_an_unseen_one_beats_would_pass() -> None:
     # The attack that drawing again is for: the honest token lies far down, and the first choice among the few known
     # candidates is put in its place. Nothing known beats it.
+    # Asking for more candidates, as happens after the difference, must not forget what was learnt.
     hidden, tampered = [], []
-    for one in honest("unfiltered", 40):
+    for one in honest("unfiltered", 120):
         for at, token in enumerate(one.output_token_ids[:-1]):
             logits = logits_after([*one.prompt_token_ids, *one.output_token_ids[:at]])
-            if (logits > logits[token]).sum() > 100:
+            if (logits > logits[token]).sum() > 300:
                 hidden.append((one, at))
                 tampered.append(altered(one, at, int(logits.argmax())))
                 break
@@ -125,7 +126,11 @@ def test_without_drawing_again_a_token_that_an_unseen_one_beats_would_pass() -> 
     charged = [t.unseen[at] > 0 for t, (_, at) in zip(at_position, hidden, strict=True)]
     assert np.mean(charged) > 0.9  # not flagged there, and charged for it
     assert blind.unresolved_positions > 0
-    assert len(verified(tampered, few).flagged) == len(tampered)
+    for behaviour in (few, Behaviour(most=200)):
+        found = verified(tampered, behaviour)
+        assert len(found.flagged) == len(tampered)
+        for verdict, (_, at) in zip(found.records, hidden, strict=True):
+            assert verdict.tokens.margin[at] > EXACT_TOLERANCE.margin
 
 
 def test_positions_after_a_divergence_are_asked_for_with_more_candidates() -> None:
