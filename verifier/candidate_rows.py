@@ -70,7 +70,7 @@ class _Adjusted:
 
 
 class CandidateRows:
-    """`LogitRows` over `KnownLogits`. What learns more about them overrides `deepen` and calls `replace`."""
+    """`LogitRows` over `KnownLogits`. What learns more about them overrides `draw_again` and `deepen`, and calls `replace`."""
 
     def __init__(self, known: KnownLogits, vocabulary: int) -> None:
         self._vocabulary = vocabulary
@@ -143,6 +143,10 @@ class CandidateRows:
 
     def drawn(self) -> BoolArray:
         return self._known.drawn_m
+
+    def draw_again(self) -> bool:
+        """There is no engine here."""
+        return False
 
     def deepen(self, rows: IntArray) -> bool:
         """Nothing more is known here."""

@@ -86,6 +86,7 @@ class CandidateTable:
             (inverse-cdf only, else nan).
         unseen_scores_nu: the largest perturbed logits that tokens whose logit is not known could have, for those that
             might stand in the support and reach the window; unused places are -inf.
+        contradicted_n: whether the claimed token is outside the window, and the engine was not seen to draw it.
         open_n: whether something unseen could matter to the position: such a token, or probability that moves a cut.
     """
 
@@ -102,6 +103,7 @@ class CandidateTable:
     cdf_low_n: FloatArray
     cdf_high_n: FloatArray
     unseen_scores_nu: FloatArray
+    contradicted_n: BoolArray
     open_n: BoolArray
 
     def __len__(self) -> int:
@@ -162,6 +164,7 @@ def lay_out(
     cdf_low_n: FloatArray | None = None,
     cdf_high_n: FloatArray | None = None,
     unseen_scores_nu: FloatArray | None = None,
+    contradicted_n: BoolArray | None = None,
     open_n: BoolArray | None = None,
 ) -> CandidateTable:
     """The table of the claimed tokens (one a row, in order) and the other candidates (any order)."""
@@ -200,6 +203,7 @@ def lay_out(
         cdf_low_n=nothing if cdf_low_n is None else cdf_low_n,
         cdf_high_n=nothing if cdf_high_n is None else cdf_high_n,
         unseen_scores_nu=np.empty((n, 0)) if unseen_scores_nu is None else unseen_scores_nu,
+        contradicted_n=np.zeros(n, np.bool_) if contradicted_n is None else contradicted_n,
         open_n=np.zeros(n, np.bool_) if open_n is None else open_n,
     )
 

@@ -1,6 +1,7 @@
 """Candidates of positions whose token is the argmax of perturbed logits, or of plain ones (greedy)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.candidate_table import (
     HEAD_RESERVE,
     HEAD_SIZE,
+    TIE_MARGIN,
     CandidateTable,
     Draws,
     Entries,
@@ -82,6 +84,11 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
 
     # 5
     claimed = _claimed_entries(rows, draws, window, profiles, head, head_ids, scores, support)
+    # What the engine itself was seen to draw won, whatever another way of computing says.
+    won = rows.drawn() & (claimed.score < best_sure_n + TIE_MARGIN)
+    claimed = replace(claimed, score=np.where(won, best_sure_n + TIE_MARGIN, claimed.score))
+    outside = ~(possible & (head_ids == draws.claimed_n[:, None])).any(axis=1) & (not rows.whole)
+    contradicted_n = (outside | (claimed.score < floor_n)) & ~rows.drawn()
     unseen = unseen_scores(rows, draws, np.flatnonzero(beyond), floor_n, head_ids, claimed.score)
     matters = (scores >= floor_n[:, None]) | (head_ids == draws.claimed_n[:, None])
     unsettled_n = (support.unsettled_nk & possible & ~sure & matters).any(axis=1)
@@ -95,6 +102,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         logit_rank_n=logit_rank(rows, draws, head),
         gumbel_rank_n=gumbel_rank,
         unseen_scores_nu=unseen,
+        contradicted_n=contradicted_n,
         open_n=np.isfinite(unseen).any(axis=1) | unsettled_n,
     )
 

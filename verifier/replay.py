@@ -126,7 +126,8 @@ class Replay:
 
         1. Draw: noise, filters and adjustments of the chunk's positions.
         2. Reduce the rows to candidates.
-        3. While something unseen could matter and the rows can say more, ask them and reduce again.
+        3. While the rows contradict the claim, or something unseen could matter, and more can be learnt: ask, and
+           reduce again.
         """
         started = time.perf_counter()
         for chunk in self.replayer.replay(batch, group):
@@ -134,9 +135,9 @@ class Replay:
             waited = received - started
             draws = builder.draws(chunk.rows, chunk.pieces, group)  # 1
             table = reduce(chunk.rows, draws, self.window)  # 2
-            while table.open_n.any():  # 3
+            while True:  # 3
                 asked = time.perf_counter()
-                learnt = chunk.rows.deepen(np.flatnonzero(table.open_n))
+                learnt = _learnt(chunk.rows, table)
                 waited += time.perf_counter() - asked
                 if not learnt:
                     break
@@ -144,3 +145,10 @@ class Replay:
             ended = time.perf_counter()
             yield chunk.pieces, table, waited, ended - started - waited
             started = time.perf_counter()
+
+
+def _learnt(rows: LogitRows, table: CandidateTable) -> bool:
+    """Whether asking further made a chunk's rows say more."""
+    if table.contradicted_n.any() and rows.draw_again():
+        return True
+    return bool(table.open_n.any()) and rows.deepen(np.flatnonzero(table.open_n))

@@ -67,8 +67,16 @@ class LogitRows(Protocol):
         """
         ...
 
+    def draw_again(self) -> bool:
+        """Have the trusted engine draw the tokens itself, where that can be done and has not been; else False.
+
+        Raises:
+            ReplayError: the source failed.
+        """
+        ...
+
     def deepen(self, rows: IntArray) -> bool:
-        """Learn more about some rows, at some cost; False when there is nothing more to learn, and nothing changed.
+        """Learn more about the tokens that some rows do not hold, at some cost; False when there is nothing to learn.
 
         Raises:
             ReplayError: the source failed.

@@ -54,6 +54,9 @@ class TorchRows:
     def drawn(self) -> BoolArray:
         return np.zeros(len(self), np.bool_)
 
+    def draw_again(self) -> bool:
+        return False
+
     def deepen(self, rows: IntArray) -> bool:
         return False
 

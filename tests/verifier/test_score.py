@@ -44,6 +44,7 @@ def table_of(
         cdf_low_n=np.full(n, np.nan),
         cdf_high_n=np.full(n, np.nan),
         unseen_scores_nu=np.empty((n, 0)),
+        contradicted_n=np.zeros(n, np.bool_),
         open_n=np.zeros(n, np.bool_),
     )
 

@@ -39,6 +39,7 @@ def table_of(rng: np.random.Generator, n: int = 1500, k: int = 9) -> CandidateTa
         cdf_low_n=np.full(n, np.nan),
         cdf_high_n=np.full(n, np.nan),
         unseen_scores_nu=np.empty((n, 0)),
+        contradicted_n=np.zeros(n, np.bool_),
         open_n=np.zeros(n, np.bool_),
     )
 

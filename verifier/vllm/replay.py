@@ -133,11 +133,17 @@ class _Transcript:
         """Position, token and logit of the engine's own choice where it first differs, if the top did not hold it."""
         self.known = self._scored(len(record.output_token_ids), self.top)
 
+    def draw_again(self) -> bool:
+        """Have the engine answer the request again, once."""
+        if self._redrawn or not self.replayer.redraw:
+            return False
+        self._redraw()
+        self._hold_other()
+        return True
+
     def deepen(self, needed: IntArray) -> bool:
         """Learn more about some output positions (numbered from the start); False when nothing is left to try."""
-        if self.replayer.redraw and not self._redrawn:
-            self._redraw()
-            self._hold_other()
+        if self.draw_again():
             return True
         wider = min(self.top * DEEPER, self.replayer.most)
         if wider <= self.top:
@@ -189,11 +195,16 @@ class _VllmRows(CandidateRows):
         self._transcript, self._positions = transcript, positions
         super().__init__(transcript.known.rows(positions), transcript.replayer.identity.vocabulary)
 
+    def draw_again(self) -> bool:
+        return self._learnt(self._transcript.draw_again())
+
     def deepen(self, rows: IntArray) -> bool:
-        if not self._transcript.deepen(self._positions.start + rows):
-            return False
-        self.replace(self._transcript.known.rows(self._positions))
-        return True
+        return self._learnt(self._transcript.deepen(self._positions.start + rows))
+
+    def _learnt(self, anything: bool) -> bool:
+        if anything:
+            self.replace(self._transcript.known.rows(self._positions))
+        return anything
 
 
 def known_logits(rows: Sequence[LogitsRow], top: int, vocabulary: int) -> KnownLogits:

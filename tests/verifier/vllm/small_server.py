@@ -88,15 +88,17 @@ class Behaviour:
     """What the server is, and how it misbehaves.
 
     Attributes:
-        change: alters the content of an answer before it is sent. fail: status and body instead of an answer, for the
-            request of that number (from 0), or None. cut: sends only this share of each completion's body.
+        prefill_noise: logits by which scoring differs from drawing, at every other position.
+        change: alters the content of an answer before it is sent.
+        fail: status and body instead of an answer, for the request of that number (from 0), or None.
+        cut: sends only this share of each completion's body.
     """
 
     version: str = "0.32.0"
     most: int = V
     context: int = 512
     log_probabilities: bool = False
-    seeds_differ: bool = False
+    prefill_noise: float = 0.0
     change: Callable[[Any], Any] = lambda content: content
     fail: Callable[[int], tuple[int, str] | None] = lambda number: None
     cut: Callable[[int], float] = lambda number: 1.0
@@ -147,13 +149,15 @@ class _Handler(BaseHTTPRequestHandler):
             choice["logprobs"] = {"top_logprobs": [{f"token_id:{i}": float(values[i]) for i in ids}]}
         if body.get("return_token_ids"):
             names = ("temperature", "top_k", "top_p")
-            seed = body.get("seed", 0) + (len(self.behaviour.asked) if self.behaviour.seeds_differ else 0)
             params = SamplingParams(**{name: body[name] for name in names})
-            choice["token_ids"] = draw(tokens, seed, body["max_tokens"], params)
+            choice["token_ids"] = draw(tokens, body.get("seed", 0), body["max_tokens"], params)
         return 200, self.behaviour.change({"choices": [choice]})
 
     def _values(self, prefix: Sequence[int]) -> NDArray[np.float32]:
         logits = logits_after(prefix)
+        if self.behaviour.prefill_noise and len(prefix) % 2:
+            noise = np.random.default_rng(len(prefix)).normal(size=V).astype(np.float32)
+            logits = (logits + self.behaviour.prefill_noise * noise).astype(np.float32)
         if not self.behaviour.log_probabilities:
             return logits
         shifted: NDArray[np.float32] = logits - np.float32(np.log(np.exp(logits.astype(np.float64)).sum()))

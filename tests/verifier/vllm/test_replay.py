@@ -133,6 +133,25 @@ def test_without_drawing_again_a_token_that_an_unseen_one_beats_would_pass() -> 
             assert verdict.tokens.margin[at] > EXACT_TOLERANCE.margin
 
 
+@pytest.mark.parametrize("kind", ["greedy", "filtered", "unfiltered"])
+def test_what_the_engine_draws_itself_is_no_mismatch_though_scoring_says_otherwise(kind: str) -> None:
+    # Engines compute a prompt and an answer in different ways, and long contexts show it.
+    noisy = Behaviour(prefill_noise=0.3)
+    records = honest(kind, 30)
+    with replayer(noisy, redraw=False) as some, pytest.raises(NotExact):
+        calibrate_exact(some, records, [str(i) for i in range(len(records))])
+    policy = policy_of(records, noisy)
+    with replayer(noisy, policy) as some:
+        found = Verifier(some, policy).verify(records)
+    assert found.exact_match_rate == 1.0
+    assert not found.flagged
+    altered_ones = [
+        altered(one, 2, (one.output_token_ids[2] + 1) % V) for one in records if len(one.output_token_ids) > 4
+    ]
+    with replayer(noisy, policy) as some:
+        assert len(Verifier(some, policy).verify(altered_ones).flagged) == len(altered_ones)
+
+
 def test_positions_after_a_divergence_are_asked_for_with_more_candidates() -> None:
     one = honest("unfiltered")[0]
     behaviour = Behaviour()
