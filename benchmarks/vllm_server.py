@@ -12,7 +12,7 @@ from pathlib import Path
 from verifier.errors import ReplayServerError
 from verifier.vllm.client import VllmClient
 
-START_SECONDS = 900.0
+START_SECONDS = 1500.0
 """A server that compiles needs some 150 seconds on two cores, more where another works beside it."""
 ARGUMENTS = (
     *("--dtype", "bfloat16", "--max-model-len", "2048", "--max-num-seqs", "16"),

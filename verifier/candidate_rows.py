@@ -70,7 +70,7 @@ class _Adjusted:
 
 
 class CandidateRows:
-    """`LogitRows` over `KnownLogits`. What learns more about them overrides `draw_again` and `deepen`, and calls `replace`."""
+    """`LogitRows` over `KnownLogits`. What can learn more overrides `draw_again` and `deepen`, and calls `replace`."""
 
     def __init__(self, known: KnownLogits, vocabulary: int) -> None:
         self._vocabulary = vocabulary

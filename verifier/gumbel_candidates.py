@@ -10,7 +10,6 @@ from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.candidate_table import (
     HEAD_RESERVE,
     HEAD_SIZE,
-    TIE_MARGIN,
     CandidateTable,
     Draws,
     Entries,
@@ -22,6 +21,9 @@ from verifier.candidate_table import (
 )
 from verifier.rows import LogitRows
 from verifier.unseen_candidates import settle_by_draw, unseen_scores
+
+DRAWN_LEAD = 1e-6
+"""Logits by which a token that the engine drew stands above one that scoring puts first; below every tolerance."""
 
 
 def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> CandidateTable:
@@ -84,9 +86,10 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
 
     # 5
     claimed = _claimed_entries(rows, draws, window, profiles, head, head_ids, scores, support)
-    # What the engine itself was seen to draw won, whatever another way of computing says.
-    won = rows.drawn() & (claimed.score < best_sure_n + TIE_MARGIN)
-    claimed = replace(claimed, score=np.where(won, best_sure_n + TIE_MARGIN, claimed.score))
+    # What the engine itself was seen to draw is no mismatch though scoring says otherwise; what scoring says would have
+    # passed as well, and stays in the admissible set.
+    won = rows.drawn() & (claimed.score < best_sure_n)
+    claimed = replace(claimed, score=np.where(won, best_sure_n + DRAWN_LEAD, claimed.score))
     outside = ~(possible & (head_ids == draws.claimed_n[:, None])).any(axis=1) & (not rows.whole)
     contradicted_n = (outside | (claimed.score < floor_n)) & ~rows.drawn()
     unseen = unseen_scores(rows, draws, np.flatnonzero(beyond), floor_n, head_ids, claimed.score)
