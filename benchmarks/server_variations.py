@@ -116,7 +116,7 @@ def main(
 def _server(python: Path, identity: ModelIdentity, cache: Path, name: str) -> AbstractContextManager[VllmClient]:
     side = SIDES[name]
     log = cache / f"{name.replace(' ', '-')}.log"
-    return vllm_server(python, identity.path, log, ("--max-logprobs", "4096", *side.arguments), side.environment)
+    return vllm_server(python, identity.path, log, ("--max-logprobs", "1024", *side.arguments), side.environment)
 
 
 def _path(cache: Path, side: str, long: bool) -> Path:

@@ -26,7 +26,7 @@ def vllm_server(
     python: Path,
     model: Path,
     log: Path,
-    arguments: Sequence[str] = ("--max-logprobs", "4096"),
+    arguments: Sequence[str] = ("--max-logprobs", "1024"),
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[VllmClient]:
     """A client of a server of its own, which is stopped at the end.

@@ -108,7 +108,7 @@ def examine(client: VllmClient, policy: BasePolicy | None) -> list[Finding]:
     """
     version = client.version()
     name, context = client.served_model()
-    most = client.most_logprobs(1 << 12)
+    most = client.most_logprobs(1 << 10)
     findings = [
         Finding("version", policy is None or policy.made_for.engine_version == version, f"vLLM {version}"),
         Finding("model", True, f"{name}, {context} tokens of context"),

@@ -22,8 +22,8 @@ TIE_RESERVE = 14
 """Candidates asked for beyond a top-k cut, for those that tie there."""
 DEEPER = 16
 """How many times as many candidates are asked for when the first do not suffice."""
-MOST_CANDIDATES = 4096
-"""Candidates asked for at most: they cost the server more than the forward pass long before this."""
+MOST_CANDIDATES = 1024
+"""Candidates asked for at most: from here on they cost the server more than its forward pass does."""
 CHUNK_ROWS = 256
 
 

@@ -50,7 +50,7 @@ def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """One server for all tests, compiled as the recorded ones were; short contexts, so that one can be filled."""
     python = Path(os.environ["WEIGHTWARDEN_VLLM_PYTHON"])
     log = tmp_path_factory.mktemp("vllm") / "server.log"
-    arguments = ("--max-logprobs", "4096", "--max-model-len", str(CONTEXT))
+    arguments = ("--max-logprobs", "1024", "--max-model-len", str(CONTEXT))
     with vllm_server(python, model_folder, log, arguments) as client:
         yield client
 
