@@ -1,6 +1,5 @@
 """`verify calibrate`: make a policy from honest traffic."""
 
-from contextlib import closing
 from math import log2
 from pathlib import Path
 from typing import Any
@@ -63,13 +62,14 @@ def calibrate(
     if exact and replay["implementation"] != "vllm":
         raise click.UsageError("--exact needs the server's own engine: --replay vllm with --replay-url")
     replayer = load_replayer(ReplayOptions(**replay), exact=exact)
+    click.get_current_context().call_on_close(replayer.close)
     check_against_model(placed, replayer.identity)
     records = [item.record for item in placed]
     limits = CalibrationLimits(
         max_dangerous_rate=max_dangerous_rate, max_unsafe_rate=max_unsafe_rate, split_seed=split_seed
     )
     digests = [f"sha256:{file_sha256(path).hex()}" for path in traffic]
-    with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress, closing(replayer):
+    with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress:
         if exact:
             names = [f"{item.path.name}:{item.line}" for item in placed]
             policy = calibrate_exact(replayer, records, names, traffic_digests=digests, progress=progress)

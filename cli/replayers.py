@@ -46,22 +46,28 @@ def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: boo
     if options.device is not None or options.token_budget is not None:
         raise click.UsageError("--device and --token-budget are the server's own affair with --replay vllm")
     client = vllm_client(options)
-    from verifier.tokenizer import load_tokenizer
-    from verifier.vllm.replay import VllmReplayer
+    try:
+        from verifier.tokenizer import load_tokenizer
+        from verifier.vllm.replay import VllmReplayer
 
-    identity = identity_of(options.model_name)
-    dtype = options.dtype or identity.dtype
-    if dtype is None:
-        raise click.UsageError("the model's configuration names no dtype: say with --dtype what the server computes in")
-    return VllmReplayer(
-        client,
-        identity,
-        load_tokenizer(identity),
-        dtype=dtype,
-        redraw=exact,
-        policy=policy,
-        concurrency=options.replay_concurrency,
-    )
+        identity = identity_of(options.model_name)
+        dtype = options.dtype or identity.dtype
+        if dtype is None:
+            raise click.UsageError(
+                "the model's configuration names no dtype: say with --dtype what the server computes in"
+            )
+        return VllmReplayer(
+            client,
+            identity,
+            load_tokenizer(identity),
+            dtype=dtype,
+            redraw=exact,
+            policy=policy,
+            concurrency=options.replay_concurrency,
+        )
+    except BaseException:
+        client.close()
+        raise
 
 
 def vllm_client(server: ServerOptions) -> "VllmClient":
