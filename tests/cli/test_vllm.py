@@ -1,4 +1,3 @@
-import gc
 import json
 import subprocess
 import sys
@@ -97,18 +96,6 @@ def test_a_server_that_fails_is_an_error_and_no_report_is_written(
     assert "cannot be reached" in gone.output
     assert not (tmp_path / "r.json").exists()
     assert not (tmp_path / "r.html").exists()
-
-
-def test_a_server_that_is_refused_leaves_no_connection_open(
-    tmp_path: Path, honest: list[Record], model_folder: Path
-) -> None:
-    with small_server(Behaviour()) as url:
-        policy = calibrated(tmp_path, honest, model_folder, url)
-    with small_server(Behaviour(log_probabilities=True)) as url:
-        result = run(tmp_path, honest, policy, model_folder, url)
-        gc.collect()  # a socket left open is a warning here, and warnings are errors
-    assert result.exit_code == 2
-    assert "raw_logits" in result.output
 
 
 def test_calibration_that_fails_writes_no_policy_and_names_file_and_line(
