@@ -16,6 +16,7 @@ from verifier.calibration import CalibrationLimits, CalibrationResult
 from verifier.calibration import calibrate as calibrate_policy
 from verifier.exact_calibration import calibrate_exact
 from verifier.exact_policy import ExactPolicy
+from verifier.policy_base import BasePolicy
 from verifier.score import gumbel_likelihood_score
 
 
@@ -65,26 +66,25 @@ def calibrate(
     click.get_current_context().call_on_close(replayer.close)
     check_against_model(placed, replayer.identity)
     records = [item.record for item in placed]
-    limits = CalibrationLimits(
-        max_dangerous_rate=max_dangerous_rate, max_unsafe_rate=max_unsafe_rate, split_seed=split_seed
-    )
     digests = [f"sha256:{file_sha256(path).hex()}" for path in traffic]
     with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress:
         if exact:
             names = [f"{item.path.name}:{item.line}" for item in placed]
-            policy = calibrate_exact(replayer, records, names, traffic_digests=digests, progress=progress)
+            checked = calibrate_exact(replayer, records, names, traffic_digests=digests, progress=progress)
+            policy: BasePolicy = checked
+            summary, warnings = exact_summary(checked, replayer.identity.vocabulary), []
         else:
+            limits = CalibrationLimits(
+                max_dangerous_rate=max_dangerous_rate, max_unsafe_rate=max_unsafe_rate, split_seed=split_seed
+            )
             result = calibrate_policy(replayer, records, limits, traffic_digests=digests, progress=progress)
-    if exact:
-        write_whole(out, policy.to_toml())
-        click.echo(exact_summary(policy, replayer.identity.vocabulary))
-        click.echo(f"\n{out}: {policy.digest()}")
-        return
-    write_whole(out, result.policy.to_toml())
-    for warning in result.warnings:
+            policy, warnings = result.policy, result.warnings
+            summary = trade_off_table(result, replayer.identity.vocabulary)
+    write_whole(out, policy.to_toml())
+    for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
-    click.echo(trade_off_table(result, replayer.identity.vocabulary))
-    click.echo(f"\n{out}: {result.policy.digest()}")
+    click.echo(summary)
+    click.echo(f"\n{out}: {policy.digest()}")
 
 
 def exact_summary(policy: ExactPolicy, vocabulary: int) -> str:

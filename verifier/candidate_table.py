@@ -78,7 +78,7 @@ class CandidateTable:
         logit_distance_nk: distance from the top-k and min-p cuts (`sampler.support.Support`), logits.
         mass_above_min_nke, mass_above_max_nke: bounds of the mass above a candidate at each logit slack of the window.
         top_p_n: the top-p cut; 1 where off. mass_scale_n: factor on the mass slack (1 / temperature of the filters).
-        exact_n: whether the claimed token is the argmax over the nominal support.
+        exact_n: whether the claimed token is the argmax over the nominal support, or the engine was seen to draw it.
         logit_rank_n: rank of the claimed token in the raw logits, 1 is the largest.
         gumbel_rank_n: rank of the claimed token among the perturbed logits of the nominal support; exact within the
             window, at least that far beyond it.

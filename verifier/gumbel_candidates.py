@@ -34,7 +34,8 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     3. Perturb it; the best surely supported candidate sets the floor that others must reach.
     4. Where the support reaches beyond the head, hash the whole vocabulary for noise large enough to lift any token
        of the tail to that floor (exact: none is missed). Tokens whose logit is not known get their row's ceiling.
-    5. Place the claimed token, wherever it stands, and lay the table out.
+    5. Place the claimed token, wherever it stands: first, where the engine was seen to draw it. Say what contradicts
+       it, what is still open, and lay the table out.
     """
     filters = draws.filters
     slack = window.logit_slacks[-1]

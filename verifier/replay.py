@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -103,10 +104,7 @@ class Replay:
             group = [records[i] for i in indices]
             builder = DrawBuilder(name, self.replayer.identity, self.replayer.tokenizer)
             reduce = inverse_cdf_candidates if name == "inverse-cdf" else gumbel_candidates
-
-            def work(batch: list[int], group: list[Record] = group, builder: DrawBuilder = builder) -> list[Reduced]:
-                return list(self._reduced(batch, group, builder, reduce))  # noqa: B023  (used within this turn)
-
+            work = partial(self._reduced, group=group, builder=builder, reduce=reduce)
             for reduced in in_threads(work, self.replayer.batches(group), self.replayer.concurrency):
                 for chunk, table, forward, score in reduced:
                     self.timing.forward += forward
@@ -121,7 +119,7 @@ class Replay:
 
     def _reduced(
         self, batch: list[int], group: Sequence[Record], builder: DrawBuilder, reduce: Reduce
-    ) -> Iterator[Reduced]:
+    ) -> list[Reduced]:
         """A batch's tables, each with its pieces and the seconds of waiting and of reducing.
 
         1. Draw: noise, filters and adjustments of the chunk's positions.
@@ -129,6 +127,7 @@ class Replay:
         3. While the rows contradict the claim, or something unseen could matter, and more can be learnt: ask, and
            reduce again.
         """
+        reduced: list[Reduced] = []
         started = time.perf_counter()
         for chunk in self.replayer.replay(batch, group):
             received = time.perf_counter()
@@ -143,8 +142,9 @@ class Replay:
                     break
                 table = reduce(chunk.rows, draws, self.window)
             ended = time.perf_counter()
-            yield chunk.pieces, table, waited, ended - started - waited
+            reduced.append((chunk.pieces, table, waited, ended - started - waited))
             started = time.perf_counter()
+        return reduced
 
 
 def _learnt(rows: LogitRows, table: CandidateTable) -> bool:

@@ -33,6 +33,9 @@ def settle_by_draw(
     ties = counts_above(values, values - slack, inclusive=True) - counts_above(values, values + slack)
     alone = (ties == 1) & (values > rows.ceilings()[drawn, None] + slack)
     own_score = np.where(claimed, scores[drawn], -np.inf).max(axis=1, keepdims=True)
+    row, column = np.nonzero(claimed)  # inside, or on a cut at least
+    support.logit_distance_nk[drawn[row], column] = np.maximum(support.logit_distance_nk[drawn[row], column], 0.0)
+    support.mass_above_min_nke[drawn[row], column] = -1.0
     row, column = np.nonzero(alone & claimed)
     support.logit_distance_nk[drawn[row], column] = np.inf
     support.mass_above_min_nke[drawn[row], column] = support.mass_above_max_nke[drawn[row], column] = -1.0
