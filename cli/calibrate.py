@@ -69,7 +69,7 @@ def calibrate(
     digests = [f"sha256:{file_sha256(path).hex()}" for path in traffic]
     with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress:
         if exact:
-            names = [f"{item.path.name}:{item.line}" for item in placed]
+            names = [item.short_place for item in placed]
             checked = calibrate_exact(replayer, records, names, traffic_digests=digests, progress=progress)
             policy: BasePolicy = checked
             summary, warnings = exact_summary(checked, replayer.identity.vocabulary), []

@@ -5,9 +5,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from logger.errors import TrafficError
+from logger.placed import PlacedRecord
 from logger.record import Record
-from logger.traffic import PlacedRecord, read_traffic
+from logger.traffic import read_traffic
 from sampler.errors import WeightwardenError
 from verifier.errors import PolicyError
 from verifier.model_identity import ModelIdentity
@@ -16,6 +16,10 @@ from verifier.verification import Verifier
 
 class OutputError(WeightwardenError, OSError):
     """An output file cannot be written."""
+
+
+class UnfitRecord(WeightwardenError, ValueError):
+    """A record that the model at hand cannot have answered."""
 
 
 def check_writable(*paths: Path | None) -> None:
@@ -64,18 +68,18 @@ def check_against_model(traffic: Sequence[PlacedRecord], identity: ModelIdentity
     """Check every record against the model's vocabulary and context length.
 
     Raises:
-        TrafficError: naming file, line and field.
+        UnfitRecord: naming file, line (or index in the log) and field.
     """
     for placed in traffic:
         outside = placed.record.out_of_vocabulary(identity.vocabulary)
         if outside is not None:
             field, token = outside
             what = f"token id {token} is outside the vocabulary of {identity.vocabulary}"
-            raise TrafficError(what, path=placed.path, line=placed.line, field=field)
+            raise UnfitRecord(f"{placed.place}: {field}: {what}")
         length = _length(placed.record)
         if identity.context_length is not None and length > identity.context_length:
             what = f"prompt and output have {length} tokens, the model's context {identity.context_length}"
-            raise TrafficError(what, path=placed.path, line=placed.line, field="output_token_ids")
+            raise UnfitRecord(f"{placed.place}: output_token_ids: {what}")
 
 
 def check_against_policy(traffic: Sequence[PlacedRecord], verifier: Verifier) -> None:
@@ -88,7 +92,7 @@ def check_against_policy(traffic: Sequence[PlacedRecord], verifier: Verifier) ->
         try:
             verifier.check_scheme(placed.record)
         except PolicyError as error:
-            raise PolicyError(f"{placed.path}:{placed.line}: engine.sampler: {error}") from None
+            raise PolicyError(f"{placed.place}: engine.sampler: {error}") from None
 
 
 def _length(record: Record) -> int:

@@ -13,7 +13,7 @@ from cli.replayers import load_replayer
 from cli.reports.json import json_report
 from cli.reports.summary import text_summary
 from cli.verifying import verify_with_progress, write_reports
-from logger.traffic import PlacedRecord
+from logger.placed import PlacedRecord
 from sampler.errors import WeightwardenError
 from verifier.audit import read_audit_key, select_records, traffic_root
 from verifier.policy_file import read_policy

@@ -8,7 +8,7 @@ from cli.progress import progress_bar
 from cli.reports.context import RunContext
 from cli.reports.html import html_report
 from cli.reports.json import json_report
-from logger.traffic import PlacedRecord
+from logger.placed import PlacedRecord
 from verifier.replay import Replayer
 from verifier.verification import Verifier
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logger.traffic import PlacedRecord
+from logger.placed import PlacedRecord
 from sampler.errors import printable
 from verifier.policy_base import BasePolicy
 from verifier.record_test import bound_text

@@ -133,7 +133,7 @@ def _record(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
     shown = placed.record.output_token_ids[:SHOWN_TOKENS]
     return {
         "number": context.indices[record.index],
-        "place": f"{placed.path.name}:{placed.line}",
+        "place": placed.short_place,
         "verdict": record,
         "probability": bound_text(record.p_value),
         "tokens": [

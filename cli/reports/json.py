@@ -47,8 +47,8 @@ def _flagged(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
     placed = context.placed[record.index]
     return {
         "record": context.indices[record.index],
-        "file": str(placed.path),
-        "line": placed.line,
+        "file": placed.source,
+        placed.unit: placed.number,
         "reasons": record.reasons,
         "p_value": record.p_value,
         "tokens": record.evidence.tokens,

@@ -60,7 +60,7 @@ def _record_lines(context: RunContext, record: RecordVerdict) -> list[str]:
     placed = context.placed[record.index]
     lines = [
         "",
-        f"  record {context.indices[record.index]} ({placed.path.name}:{placed.line}): {record.evidence.tokens} tokens,"
+        f"  record {context.indices[record.index]} ({placed.short_place}): {record.evidence.tokens} tokens,"
         f" {record.evidence.outliers} outliers, {bound_text(record.p_value)}",
     ]
     lines += [f"    {reason}" for reason in record.reasons]

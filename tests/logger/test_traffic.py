@@ -308,8 +308,8 @@ def test_recorded_traffic_parses(name: str) -> None:
     path = ROOT / "tests" / "data" / name
     placed = read_traffic(path)
     assert len(placed) == TRAFFIC[name]
-    assert [p.line for p in placed] == list(range(1, len(placed) + 1))
-    assert {p.path for p in placed} == {path}
+    assert [p.number for p in placed] == list(range(1, len(placed) + 1))
+    assert {p.source for p in placed} == {str(path)}
     for at, line in zip(placed, path.read_bytes().splitlines(), strict=True):
         raw = json.loads(line)
         assert at.record.output_token_ids == raw["output_token_ids"]
@@ -332,7 +332,7 @@ def test_white_space_around_json_and_a_missing_last_line_end_are_accepted(conten
     path.write_bytes(GOOD + content)
     first, second = read_traffic(path)
     assert first.record == second.record
-    assert (first.line, second.line) == (1, 2)
+    assert (first.number, second.number) == (1, 2)
 
 
 # Every damaged byte

@@ -1,0 +1,31 @@
+"""JSON objects of records, as two readers must agree on them: no field twice."""
+
+import json
+from typing import Any
+
+
+class _NotStrict(ValueError):
+    """JSON that two readers could understand differently, or that is no object."""
+
+
+def strict_object(text: str) -> dict[str, Any]:
+    """The JSON object that a text holds; numbers that JSON lacks (NaN) are left for the record to refuse.
+
+    Raises:
+        ValueError: not JSON (then `json.JSONDecodeError`), a field twice, nested too deeply, or not an object.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique_keys)
+    except RecursionError:
+        raise _NotStrict("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise _NotStrict("not a JSON object")
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _NotStrict(f"field {next(n for n in names if names.count(n) > 1)!r} appears twice")
+    return fields
