@@ -192,9 +192,7 @@ def test_numbers_come_back_equal(value: float) -> None:
         ({"choice_index": None}, "choice_index"),
     ],
 )
-def test_headers_that_are_not_canonical_are_refused_by_field(
-    change: dict[str, Any], complaint: str
-) -> None:
+def test_headers_that_are_not_canonical_are_refused_by_field(change: dict[str, Any], complaint: str) -> None:
     header, tokens = parts(encode_record(GREEDY))
     with pytest.raises(RecordEncodingError, match=complaint):
         decode_record(joined(header | change, tokens))
