@@ -1,0 +1,1 @@
+"""Sealed ranges of the log as signed Parquet files."""

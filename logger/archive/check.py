@@ -1,0 +1,205 @@
+"""Is what these archives hold the log, the whole log, in its order? Against each other, and against a witness.
+
+Every archive is replayed into the tree: its starting frontier, then every leaf. The roots at all sizes where an archive
+begins or ends, or that the witness saw, must be those that others have there: this is the consistency proof between any
+two archives, with the records themselves as its path.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from logger.archive.errors import ArchiveRefused
+from logger.archive.reader import Archive, read_archive
+from logger.checkpoint import Checkpoint
+from logger.keys import PublicKeys
+from logger.merkle import Frontier, leaf_hash
+from sampler.errors import WeightwardenError
+
+FindingKind = Literal["seal", "root", "gap", "fork", "duplicate", "rollback"]
+Keep = Callable[[Archive, int, bytes], None]
+"""Called with each record's archive, index and canonical bytes, before the root is known to hold."""
+
+
+class NothingToCheck(WeightwardenError, ValueError):
+    """No archive was given, which is not the same as a log that holds."""
+
+
+class OtherLog(WeightwardenError, ValueError):
+    """Archives or a witness of two logs were given, which cannot be held against each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that must not be.
+
+    Attributes:
+        kind: seal (changed, or not sealed by a known key), root (records that are not those certified), gap, fork (two
+            histories), duplicate (a range twice), rollback (less than the witness saw).
+        where: the archive or range. what: one sentence.
+    """
+
+    kind: FindingKind
+    where: str
+    what: str
+
+
+@dataclass(kw_only=True)
+class LogCheck:
+    """What a check found.
+
+    Attributes:
+        archives: those whose seal holds, in log order.
+        newest: the checkpoint of the largest size among them; None when none holds.
+        records: how many records the archives hold, those that stand in two counted twice.
+    """
+
+    archives: list[Archive] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    records: int = 0
+
+    @property
+    def newest(self) -> Checkpoint | None:
+        return max((a.checkpoint for a in self.archives), key=lambda checkpoint: checkpoint.size, default=None)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+@dataclass
+class _Roots:
+    """Roots by tree size, and who has each."""
+
+    known: dict[int, tuple[bytes, str]] = field(default_factory=dict)
+
+    def contradiction(self, size: int, root: bytes, who: str) -> Finding | None:
+        """A finding if another has another root at that size."""
+        other, by = self.known.setdefault(size, (root, who))
+        if other == root:
+            return None
+        return Finding(kind="fork", where=who, what=f"its tree of {size} records is not that of {by}")
+
+
+def check_archives(
+    urls: Sequence[str],
+    keys: PublicKeys,
+    witness: Checkpoint | None = None,
+    keep: Keep | None = None,
+    progress: Callable[[int], None] | None = None,
+    partial: bool = False,
+) -> LogCheck:
+    """Check archives of one log, in any order, in bounded memory.
+
+    1. Open each: seal, checkpoint, start.
+    2. Replay each into the tree; compare the roots where archives meet, and with the witness.
+    3. Look for gaps and for ranges that are there twice.
+    4. Look whether it all reaches as far as the witness saw.
+
+    Args:
+        witness: the last checkpoint that this auditor saw.
+        progress: called with the number of records just checked.
+        partial: without a witness, let the archives begin anywhere; otherwise what comes before them is a gap.
+
+    Raises:
+        NothingToCheck, OtherLog. ArchiveUnreadable: an archive cannot be read at all.
+    """
+    if not urls:
+        raise NothingToCheck("no archive was given")
+    found = LogCheck()
+    # 1
+    for url in urls:
+        try:
+            found.archives.append(read_archive(url, keys))
+        except ArchiveRefused as refused:
+            found.findings.append(Finding(kind="seal", where=url, what=refused.what))
+    found.archives.sort(key=lambda archive: (archive.start, archive.end))
+    _same_origin(found.archives, witness)
+
+    # 2
+    roots = _Roots({} if witness is None else {witness.size: (witness.root, "the witness")})
+    boundaries = {size for a in found.archives for size in (a.start, a.end)} | set(roots.known)
+    for archive in found.archives:
+        found.findings.extend(_replayed(archive, sorted(boundaries), roots, keep, progress))
+        found.records += archive.end - archive.start
+
+    # 3, 4
+    if found.archives:
+        first = found.archives[0].start
+        reached = first if partial and witness is None else min(first, witness.size if witness else 0)
+        found.findings.extend(_coverage(found.archives, reached))
+        found.findings.extend(_rollback(found.archives, witness))
+    return found
+
+
+def _same_origin(archives: Sequence[Archive], witness: Checkpoint | None) -> None:
+    origins = sorted({a.checkpoint.origin for a in archives} | ({witness.origin} if witness else set()))
+    if len(origins) > 1:
+        raise OtherLog(f"of different logs: {', '.join(origins)}; check each by itself, with its own witness")
+
+
+def _replayed(
+    archive: Archive,
+    boundaries: Sequence[int],
+    roots: _Roots,
+    keep: Keep | None,
+    progress: Callable[[int], None] | None,
+) -> list[Finding]:
+    """What replaying one archive into the tree finds."""
+    tree = archive.frontier.copy()
+    findings = [roots.contradiction(tree.size, tree.root(), archive.url)]
+    ahead = [size for size in boundaries if archive.start < size <= archive.end]
+    try:
+        for entries in archive.entries():
+            if keep is not None:
+                for at, entry in enumerate(entries, tree.size):
+                    keep(archive, at, entry)
+            _append(
+                tree, entries, ahead, lambda: findings.append(roots.contradiction(tree.size, tree.root(), archive.url))
+            )
+            if progress is not None:
+                progress(len(entries))
+    except ArchiveRefused as refused:
+        return [Finding(kind="root", where=archive.url, what=refused.what)]
+    if tree.root() != archive.checkpoint.root:
+        what = "its records do not come to the root that its checkpoint certifies"
+        return [Finding(kind="root", where=archive.url, what=what)]
+    return [finding for finding in findings if finding is not None]
+
+
+def _append(tree: Frontier, entries: Sequence[bytes], ahead: list[int], at_boundary: Callable[[], None]) -> None:
+    """Append leaves, stopping at the boundaries ahead, which are taken off the list."""
+    done = 0
+    while done < len(entries):
+        stop = len(entries)
+        if ahead and ahead[0] - tree.size <= len(entries) - done:
+            stop = done + ahead[0] - tree.size
+        tree.extend(map(leaf_hash, entries[done:stop]))
+        done = stop
+        if ahead and tree.size == ahead[0]:
+            del ahead[0]
+            at_boundary()
+
+
+def _coverage(archives: Sequence[Archive], reached: int) -> list[Finding]:
+    """Gaps and ranges that are there twice, in log order, from a size on."""
+    findings = []
+    for archive in archives:
+        if archive.start > reached:
+            what = f"records {reached} to {archive.start - 1} are in none of the archives"
+            findings.append(Finding(kind="gap", where=archive.url, what=what))
+        elif archive.start < reached:
+            what = f"records {archive.start} to {min(reached, archive.end) - 1} are in an earlier archive, too"
+            findings.append(Finding(kind="duplicate", where=archive.url, what=what))
+        reached = max(reached, archive.end)
+    return findings
+
+
+def _rollback(archives: Sequence[Archive], witness: Checkpoint | None) -> list[Finding]:
+    """Whether the archives reach at least as far as the witness saw."""
+    reached = max(archive.end for archive in archives)
+    if witness is None or reached >= witness.size:
+        return []
+    what = f"the witness saw {witness.size} records, here are {reached}: the log was cut off, or archives are missing"
+    return [Finding(kind="rollback", where=archives[-1].url, what=what)]

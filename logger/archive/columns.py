@@ -1,0 +1,192 @@
+"""The typed columns of an archive, one row a record, and the canonical bytes of each row.
+
+A row's canonical bytes are assembled from the columns without a Python object per token: what a row asks for (model,
+engine, sampling) is encoded once for all rows that ask for the same, and token ids are slices of the column's buffer.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Any, cast
+
+import pyarrow as pa
+
+from logger.encoding import TOKEN_DTYPE, RecordEncodingError, canonical_json, encode_header, encode_sampling
+from logger.record import Record
+from sampler.errors import WeightwardenError
+from sampler.params import SamplingParams
+
+_TOKENS = pa.list_(pa.field("element", pa.int32(), nullable=False))
+_TEXTS = pa.list_(pa.field("element", pa.string(), nullable=False))
+_BIASES = pa.map_(pa.int32(), pa.float64())
+
+
+def _field(name: str, kind: pa.DataType, *, nullable: bool = False) -> "pa.Field[Any]":
+    return pa.field(name, kind, nullable=nullable)
+
+
+_SAMPLING = (
+    *(_field(name, pa.float64()) for name in ("temperature", "top_p", "min_p")),
+    *(_field(f"{name}_penalty", pa.float64()) for name in ("repetition", "presence", "frequency")),
+    _field("top_k", pa.int32()),
+    _field("min_tokens", pa.int32()),
+    _field("max_tokens", pa.int32(), nullable=True),
+    _field("n", pa.int32(), nullable=True),
+    *(_field(name, pa.bool_()) for name in ("ignore_eos", "include_stop_str_in_output")),
+    *(_field(name, pa.bool_()) for name in ("skip_special_tokens", "spaces_between_special_tokens")),
+    _field("stop", _TEXTS),
+    _field("bad_words", _TEXTS),
+    _field("stop_token_ids", _TOKENS),
+    _field("allowed_token_ids", _TOKENS, nullable=True),
+    _field("logit_bias", _BIASES),
+)
+"""Sampling parameters, by the names of `SamplingParams`."""
+
+_WHO = tuple(_field(name, pa.string()) for name in ("model", "engine_name", "engine_version", "engine_sampler"))
+_ANSWER = (
+    _field("seed", pa.int64(), nullable=True),
+    _field("choice_index", pa.int32()),
+    _field("finish_reason", pa.string()),
+    _field("stop_reason_token_id", pa.int32(), nullable=True),
+    _field("stop_reason_text", pa.string(), nullable=True),
+    _field("prompt_token_ids", _TOKENS),
+    _field("output_token_ids", _TOKENS),
+)
+SCHEMA = pa.schema([_field("index", pa.int64()), *_WHO, *_SAMPLING, *_ANSWER])
+TOKEN_COLUMNS = ("prompt_token_ids", "output_token_ids")
+_REQUEST = (*(field.name for field in _WHO), "finish_reason", *(field.name for field in _SAMPLING))
+_REQUESTS_KEPT = 4096
+
+
+class ArchiveContentError(WeightwardenError, ValueError):
+    """The rows of an archive are not records."""
+
+
+def to_batch(start: int, records: Sequence[Record]) -> pa.RecordBatch:
+    """Records, the first of which has index `start` in the log, as one batch of `SCHEMA`."""
+    rows = [_row(start + at, record) for at, record in enumerate(records)]
+    return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+
+
+def _row(index: int, record: Record) -> dict[str, Any]:
+    sampling = record.sampling.model_dump()
+    sampling["logit_bias"] = sorted(sampling["logit_bias"].items())
+    reason = record.stop_reason
+    return {
+        "index": index,
+        "model": record.model,
+        **{f"engine_{name}": value for name, value in record.engine.model_dump().items()},
+        **sampling,
+        "seed": record.seed,
+        "choice_index": record.choice_index,
+        "finish_reason": record.finish_reason,
+        "stop_reason_token_id": reason if isinstance(reason, int) else None,
+        "stop_reason_text": reason if isinstance(reason, str) else None,
+        "prompt_token_ids": record.prompt_token_ids,
+        "output_token_ids": record.output_token_ids,
+    }
+
+
+class RowEncoder:
+    """Canonical bytes of the rows of one archive after the other."""
+
+    def __init__(self) -> None:
+        self._requests: dict[tuple[Any, ...], tuple[bytes, bytes, bytes, bytes]] = {}
+
+    def encode(self, batch: pa.RecordBatch, start: int) -> Iterator[bytes]:
+        """The canonical bytes of each row, of which the first must have index `start`.
+
+        Raises:
+            ArchiveContentError: a null where none may be, an index that is not the next, a value that no record has.
+        """
+        _check_indices_and_nulls(batch, start)
+        prompts, prompt_at = _token_buffer(batch, "prompt_token_ids")
+        outputs, output_at = _token_buffer(batch, "output_token_ids")
+        rows = zip(
+            zip(*(_values(batch, name) for name in _REQUEST), strict=True),
+            _values(batch, "seed"),
+            _values(batch, "choice_index"),
+            _values(batch, "stop_reason_token_id"),
+            _values(batch, "stop_reason_text"),
+            strict=True,
+        )
+        try:
+            for at, (request, seed, choice, stop_token, stop_text) in enumerate(rows):
+                engine, finish, model, sampling = self._requests.get(request) or self._request(request)
+                p0, p1, o0, o1 = prompt_at[at], prompt_at[at + 1], output_at[at], output_at[at + 1]
+                header = encode_header(
+                    choice_index=choice,
+                    engine=engine,
+                    finish_reason=finish,
+                    model=model,
+                    output_tokens=(o1 - o0) >> 2,
+                    prompt_tokens=(p1 - p0) >> 2,
+                    sampling=sampling,
+                    seed=seed,
+                    stop_reason=b"null" if stop_token is stop_text else _stop_reason(stop_token, stop_text),
+                )
+                yield b"".join((header, prompts[p0:p1], outputs[o0:o1]))
+        except RecordEncodingError as error:
+            raise ArchiveContentError(f"record {start + at}: {error}") from None
+
+    def _request(self, request: tuple[Any, ...]) -> tuple[bytes, bytes, bytes, bytes]:
+        """Canonical engine, finish reason, model and sampling of a request."""
+        fields = dict(zip(_REQUEST, request, strict=True))
+        engine = {name: fields[f"engine_{name}"] for name in ("name", "version", "sampler")}
+        sampling = {field.name: fields[field.name] for field in _SAMPLING}
+        for name in ("stop", "bad_words", "stop_token_ids", "allowed_token_ids"):
+            sampling[name] = None if sampling[name] is None else list(sampling[name])
+        sampling["logit_bias"] = dict(sampling["logit_bias"])
+        found = (
+            canonical_json(engine),
+            canonical_json(fields["finish_reason"]),
+            canonical_json(fields["model"]),
+            encode_sampling(sampling),
+        )
+        if len(self._requests) >= _REQUESTS_KEPT:
+            self._requests.clear()
+        self._requests[request] = found
+        return found
+
+
+assert {field.name for field in _SAMPLING} == set(SamplingParams.model_fields)  # a new parameter needs its column
+
+
+def _check_indices_and_nulls(batch: pa.RecordBatch, start: int) -> None:
+    if not batch.schema.equals(SCHEMA):
+        raise ArchiveContentError("its columns are not those of an archive")
+    batch.validate(full=True)
+    for field in SCHEMA:
+        column = batch.column(field.name)
+        inner = column.items if isinstance(column, pa.MapArray) else getattr(column, "values", None)
+        if (column.null_count and not field.nullable) or (inner is not None and inner.null_count):
+            raise ArchiveContentError(f"column {field.name} holds a null")
+    indices = batch.column("index").to_numpy()
+    if len(indices) and not (indices == range(start, start + len(indices))).all():
+        raise ArchiveContentError(f"column index does not count from {start}")
+
+
+def _stop_reason(token: int | None, text: str | None) -> bytes:
+    if token is not None and text is not None:
+        raise RecordEncodingError("stop_reason: a token id and a text at once")
+    return canonical_json(text if token is None else token)
+
+
+def _token_buffer(batch: pa.RecordBatch, name: str) -> tuple[memoryview, list[int]]:
+    """All token ids of a column as bytes (int32, little-endian), and where each row's begin and end, bytes."""
+    column = cast("pa.ListArray[Any]", batch.column(name))
+    tokens = column.values.to_numpy().astype(TOKEN_DTYPE, copy=False)
+    return memoryview(tokens.tobytes()), (column.offsets.to_numpy() * TOKEN_DTYPE.itemsize).tolist()
+
+
+def _values(batch: pa.RecordBatch, name: str) -> "Sequence[Any] | repeat[Any]":
+    """A column as hashable Python values."""
+    column = batch.column(name)
+    if column.null_count == len(column):
+        return repeat(None, len(column))
+    if isinstance(column, pa.ListArray):  # a map is one, too
+        if column.null_count == 0 and len(column.values) == 0:
+            return repeat((), len(column))
+        return [None if value is None else tuple(value) for value in column.to_pylist()]
+    if pa.types.is_primitive(column.type) and column.null_count == 0:
+        return column.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+    return column.to_pylist()

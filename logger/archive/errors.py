@@ -1,0 +1,19 @@
+"""What an archive can be refused for."""
+
+from sampler.errors import WeightwardenError, printable
+
+
+class ArchiveUnreadable(WeightwardenError, OSError):
+    """An archive cannot be read or written at all: missing, no permission, no such store."""
+
+
+class ArchiveRefused(WeightwardenError, ValueError):
+    """An archive is there, and is not what the holder of the key sealed.
+
+    Attributes:
+        url: the archive; what: why it is refused.
+    """
+
+    def __init__(self, url: str, what: str) -> None:
+        self.url, self.what = url, what
+        super().__init__(f"{printable(url)}: {what}")

@@ -1,0 +1,118 @@
+"""Reading an archive: seal and checkpoint first, then records in bounded memory."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from logger.archive.columns import SCHEMA, ArchiveContentError, RowEncoder
+from logger.archive.errors import ArchiveRefused
+from logger.archive.seal import FORMAT, SealError, open_seal
+from logger.archive.storage import opened
+from logger.checkpoint import Checkpoint, open_checkpoint
+from logger.keys import PublicKeys
+from logger.merkle import Frontier
+
+BATCH_ROWS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """An archive whose seal and checkpoint hold; its records have not been looked at yet.
+
+    Attributes:
+        url: where it lies. frontier: the tree before its first record.
+        checkpoint: what the log signed about the tree after its last one. note: the signed form of it.
+    """
+
+    url: str
+    frontier: Frontier
+    checkpoint: Checkpoint
+    note: bytes
+
+    @property
+    def start(self) -> int:
+        """Index of the first record."""
+        return self.frontier.size
+
+    @property
+    def end(self) -> int:
+        """Index after the last record."""
+        return self.checkpoint.size
+
+    def entries(self) -> Iterator[list[bytes]]:
+        """The canonical bytes of all records, in order, some thousands at a time.
+
+        They are what the file holds now: only the root that they come to tells whether they are the log's.
+
+        Raises:
+            ArchiveUnreadable: it can no longer be opened.
+            ArchiveRefused: a row is not a record, or their number is not the checkpoint's.
+        """
+        at, encoder = self.start, RowEncoder()
+        with opened(self.url) as stream:
+            try:
+                for batch in pq.ParquetFile(stream).iter_batches(BATCH_ROWS):
+                    entries = list(encoder.encode(batch, at))
+                    at += len(entries)
+                    yield entries
+            except _UNREADABLE as error:
+                raise ArchiveRefused(self.url, f"its rows cannot be read: {error}") from None
+        if at != self.end:
+            raise ArchiveRefused(self.url, f"it holds records {self.start} to {at}, its checkpoint says {self.end}")
+
+
+def read_archive(url: str, keys: PublicKeys) -> Archive:
+    """What an archive says of itself, if a known key sealed it.
+
+    1. Check the seal: from here on every byte is what the holder of the key wrote.
+    2. Read the footer, check the checkpoint's signature.
+
+    Raises:
+        ArchiveUnreadable: it cannot be opened.
+        ArchiveRefused: seal, footer or checkpoint do not hold.
+    """
+    with opened(url) as stream:
+        # 1
+        try:
+            origin = open_seal(stream, keys)
+        except SealError as error:
+            raise ArchiveRefused(url, str(error)) from None
+        # 2
+        archive = _parsed(url, stream, keys)
+    if archive.checkpoint.origin != origin:
+        raise ArchiveRefused(url, "seal and checkpoint are of two logs")
+    return archive
+
+
+_UNREADABLE = (pa.ArrowException, ArchiveContentError, OSError, ValueError, OverflowError)
+"""What a file can make the Parquet reader raise."""
+
+
+def _parsed(url: str, stream: BinaryIO, keys: PublicKeys) -> Archive:
+    try:
+        stream.seek(0)
+        parquet = pq.ParquetFile(stream)
+        metadata = parquet.metadata.metadata or {}
+        if metadata.get(b"weightwarden.format") != FORMAT.encode():
+            raise ArchiveRefused(url, f"not of the format {FORMAT}, the only one that is known here")
+        if not parquet.schema_arrow.equals(SCHEMA):
+            raise ArchiveRefused(url, "its columns are not those of an archive")
+        start, frontier, note = (metadata[b"weightwarden." + key] for key in (b"start", b"frontier", b"checkpoint"))
+        if not start.isdigit() or len(start) > 19 or str(int(start)).encode() != start:
+            raise ArchiveRefused(url, "weightwarden.start: not a canonical number")
+        hashes = base64.b64decode(frontier, validate=True)
+        tree = Frontier.of(int(start), [hashes[i : i + 32] for i in range(0, len(hashes), 32)])
+        checkpoint = open_checkpoint(note, keys)
+    except ArchiveRefused:
+        raise
+    except KeyError as error:
+        raise ArchiveRefused(url, f"its footer lacks {error}") from None
+    except _UNREADABLE as error:
+        raise ArchiveRefused(url, f"its footer: {error}") from None
+    if checkpoint.size <= tree.size:
+        raise ArchiveRefused(url, "its checkpoint is not beyond its start")
+    return Archive(url=url, frontier=tree, checkpoint=checkpoint, note=note)

@@ -1,0 +1,111 @@
+"""The seal of an archive file: a signature over all its bytes.
+
+The log's tree covers the records; the seal covers what else the file holds (statistics that other readers trust, page
+headers, schema), so that not one byte can change. It stands in the Parquet footer as
+
+    weightwarden-seal/1 LENGTH\\n, then a signed note of LENGTH bytes: "weightwarden-archive/1", origin, digest
+
+where the digest is SHA-256 (base64) of the file with the note's bytes taken as zeros. It is found and checked before
+anything else of the file is parsed.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from logger.keys import PublicKeys, SigningKey
+from logger.note import NoteError, open_note, sign_note
+from sampler.errors import WeightwardenError
+
+FORMAT = "weightwarden-archive/1"
+MAX_FOOTER_BYTES = 256 * 2**20
+_MARKER = re.compile(rb"weightwarden-seal/1 ([0-9]{6})\n")
+_TAIL_BYTES = 8
+_BLOCK_BYTES = 2**20
+
+
+class SealError(WeightwardenError, ValueError):
+    """A file bears no seal, or one that does not hold."""
+
+
+def blank_seal(origin: str, signers: Sequence[SigningKey]) -> str:
+    """A seal of the right length, to be written into the footer and filled in by `seal`."""
+    note = sign_note(_text(origin, bytes(32)), signers).decode("utf-8")
+    return f"weightwarden-seal/1 {len(note.encode()):06}\n{note}"
+
+
+def seal(stream: BinaryIO, origin: str, signers: Sequence[SigningKey]) -> None:
+    """Fill in the blank seal of a finished file, open for reading and writing."""
+    place = _find(stream)
+    note = sign_note(_text(origin, _digest(stream, place)), signers)
+    if len(note) != len(place):
+        raise SealError("the blank seal was made for other signers")
+    stream.seek(place.start)
+    stream.write(note)
+
+
+def open_seal(stream: BinaryIO, keys: PublicKeys) -> str:
+    """The origin that sealed the file, once its signature and every byte were checked.
+
+    Raises:
+        SealError: no seal, a signature that does not hold or is not the origin's, or bytes that are not those sealed.
+    """
+    place = _find(stream)
+    stream.seek(place.start)
+    try:
+        note = open_note(stream.read(len(place)), keys)
+    except NoteError as error:
+        raise SealError(f"its seal: {error}") from None
+    lines = note.text.split("\n")
+    if len(lines) != 4 or lines[0] != FORMAT:
+        raise SealError(f"its seal is not one of {FORMAT}")
+    origin = lines[1]
+    if origin not in [key.name for key in note.signed_by]:
+        raise SealError("its seal is not signed by the log that it names")
+    if note.text != _text(origin, _digest(stream, place)):
+        raise SealError("its bytes are not those that were sealed")
+    return origin
+
+
+def _text(origin: str, digest: bytes) -> str:
+    return f"{FORMAT}\n{origin}\n{base64.b64encode(digest).decode()}\n"
+
+
+def _find(stream: BinaryIO) -> range:
+    """Where the seal's note stands in the file."""
+    size = stream.seek(0, 2)
+    tail = _read(stream, max(0, size - _TAIL_BYTES), _TAIL_BYTES)
+    if tail[4:] != b"PAR1":
+        raise SealError("not a whole Parquet file")
+    length = int.from_bytes(tail[:4], "little")
+    start = size - _TAIL_BYTES - length
+    if start < 0 or length > MAX_FOOTER_BYTES:
+        raise SealError("not a whole Parquet file")
+    found = list(_MARKER.finditer(_read(stream, start, length)))
+    if len(found) != 1:
+        raise SealError(f"{len(found)} seals in its footer instead of one")
+    note = range(start + found[0].end(), start + found[0].end() + int(found[0][1]))
+    if note.stop > size - _TAIL_BYTES:
+        raise SealError("its seal is cut off")
+    return note
+
+
+def _digest(stream: BinaryIO, blank: range) -> bytes:
+    """SHA-256 of the file with some bytes taken as zeros."""
+    digest, at = hashlib.sha256(), 0
+    stream.seek(0)
+    while block := stream.read(min(_BLOCK_BYTES, blank.start - at)):
+        digest.update(block)
+        at += len(block)
+    digest.update(bytes(len(blank)))
+    stream.seek(blank.stop)
+    while block := stream.read(_BLOCK_BYTES):
+        digest.update(block)
+    return digest.digest()
+
+
+def _read(stream: BinaryIO, start: int, count: int) -> bytes:
+    stream.seek(start)
+    return stream.read(count)

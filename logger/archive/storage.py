@@ -1,0 +1,99 @@
+"""Where archives lie: a local folder, or any store that fsspec knows by URL."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from logger.archive.errors import ArchiveUnreadable
+from sampler.errors import first_line, printable
+
+
+@contextmanager
+def opened(url: str) -> Iterator[BinaryIO]:
+    """An archive, open for reading.
+
+    Raises:
+        ArchiveUnreadable: it cannot be opened.
+    """
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+        stream = files.open(path, "rb")
+    except (OSError, ValueError, ImportError) as error:
+        raise ArchiveUnreadable(f"{printable(url)}: cannot be read: {_why(error)}") from None
+    with stream:
+        yield cast(BinaryIO, stream)
+
+
+def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file that appears whole or not at all, durable on return where the store is a local folder.
+
+    Args:
+        write: fills an empty local file, open for reading and writing.
+
+    Raises:
+        ArchiveUnreadable: it cannot be written; nothing is left of it.
+    """
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+        if isinstance(files, LocalFileSystem):
+            _publish_here(Path(path), write)
+            return
+        with tempfile.TemporaryFile() as scratch:
+            write(cast(BinaryIO, scratch))
+            scratch.seek(0)
+            partial = f"{path}.partial"
+            with files.open(partial, "wb") as remote:
+                shutil.copyfileobj(scratch, remote)
+            files.mv(partial, path)
+    except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, ArchiveUnreadable):
+            raise
+        raise ArchiveUnreadable(f"{printable(url)}: cannot be written: {_why(error)}") from error
+
+
+def exists(url: str) -> bool:
+    """Whether something lies there.
+
+    Raises:
+        ArchiveUnreadable: the store cannot be asked.
+    """
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+        return bool(files.exists(path))
+    except (OSError, ValueError, ImportError) as error:
+        raise ArchiveUnreadable(f"{printable(url)}: cannot be looked up: {_why(error)}") from None
+
+
+def joined(folder: str, name: str) -> str:
+    """The URL of a file in a folder."""
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def _publish_here(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w+b") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(scratch).chmod(0o644)
+        Path(scratch).replace(path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _why(error: Exception) -> str:
+    return printable((error.strerror if isinstance(error, OSError) else None) or first_line(error))

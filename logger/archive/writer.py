@@ -1,0 +1,113 @@
+"""Writing an archive: records in, one sealed Parquet file out."""
+
+import base64
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+import pyarrow.parquet as pq
+
+from logger.archive.columns import SCHEMA, TOKEN_COLUMNS, ArchiveContentError, RowEncoder, to_batch
+from logger.archive.seal import FORMAT, blank_seal, seal
+from logger.archive.storage import publish
+from logger.encoding import decode_record
+from logger.keys import SigningKey
+from logger.merkle import Frontier, leaf_hash
+from logger.record import Record
+
+GROUP_RECORDS = 16_384
+GROUP_TOKENS = 8 * 2**20
+"""A row group ends at so many records or tokens: what a reader holds at once."""
+
+Certify = Callable[[int, bytes], bytes]
+"""The signed checkpoint of a tree of some size and root."""
+
+
+def write_archive(
+    url: str,
+    entries: Iterable[bytes],
+    start: Frontier,
+    certify: Certify,
+    origin: str,
+    signers: Sequence[SigningKey],
+) -> Frontier:
+    """Write canonical records as an archive; the tree after them.
+
+    1. Write the records in row groups, and append their leaves to the tree.
+    2. Have the tree's size and root certified; put checkpoint and starting frontier into the footer.
+    3. Seal the file, sync it, give it its name.
+
+    Args:
+        entries: canonical records, the first of which follows on `start`.
+        start: the tree before them.
+
+    Raises:
+        ArchiveUnreadable: it cannot be written; nothing is left of it.
+        ArchiveContentError: there are no records, or columns that do not give back their canonical bytes.
+        RecordEncodingError: an entry is not a canonical record.
+    """
+    tree = start.copy()
+
+    def write(stream: BinaryIO) -> None:
+        # 1
+        with _parquet(stream) as parquet:
+            encoder = RowEncoder()
+            for group in _groups(entries):
+                batch = to_batch(tree.size, [record for _, record in group])
+                written = [entry for entry, _ in group]
+                if list(encoder.encode(batch, tree.size)) != written:
+                    raise ArchiveContentError(
+                        f"records from {tree.size} on do not come out of their columns as they went in"
+                    )
+                parquet.write_batch(batch)
+                tree.extend(map(leaf_hash, written))
+            if tree.size == start.size:
+                raise ArchiveContentError("an archive of no records")
+            # 2
+            parquet.add_key_value_metadata(
+                {
+                    "weightwarden.format": FORMAT,
+                    "weightwarden.start": str(start.size),
+                    "weightwarden.frontier": base64.b64encode(b"".join(start.hashes)).decode(),
+                    "weightwarden.checkpoint": certify(tree.size, tree.root()).decode("utf-8"),
+                    "weightwarden.seal": blank_seal(origin, signers),
+                }
+            )
+        # 3
+        stream.flush()
+        seal(stream, origin, signers)
+
+    publish(url, write)
+    return tree
+
+
+def _parquet(stream: BinaryIO) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        stream,
+        SCHEMA,
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=[  # type: ignore[arg-type]  # the stubs forget the list
+            name for name in SCHEMA.names if name not in (*TOKEN_COLUMNS, "index")
+        ],
+        column_encoding={
+            "index": "DELTA_BINARY_PACKED",
+            **{f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in TOKEN_COLUMNS},
+        },
+        write_statistics=False,
+        store_schema=False,
+    )
+
+
+def _groups(entries: Iterable[bytes]) -> Iterator[list[tuple[bytes, Record]]]:
+    """Entries and their records, a row group's worth at a time."""
+    group: list[tuple[bytes, Record]] = []
+    tokens = 0
+    for entry in entries:
+        record = decode_record(entry)
+        group.append((entry, record))
+        tokens += len(record.prompt_token_ids) + len(record.output_token_ids)
+        if len(group) >= GROUP_RECORDS or tokens >= GROUP_TOKENS:
+            yield group
+            group, tokens = [], 0
+    if group:
+        yield group
