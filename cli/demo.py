@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from cli import exit_codes
-from cli.files import check_against_model, check_writable, read_all_traffic
+from cli.files import check_against_model, check_writable
+from cli.inputs import from_traffic
 from cli.options import ReplayOptions
 from cli.replayers import load_replayer
 from cli.reports.summary import text_summary
@@ -30,14 +31,14 @@ def demo(ctx: click.Context, html_path: Path | None, json_path: Path | None) -> 
     check_writable(html_path, json_path)
     with as_file(files("cli") / "bundled") as bundled:
         policy = read_policy(bundled / "policy.toml")
-        placed = read_all_traffic([bundled / "honest.jsonl", bundled / "tampered.jsonl"])
+        given = from_traffic([bundled / "honest.jsonl", bundled / "tampered.jsonl"])
         attacks: list[str] = json.loads((bundled / "attacks.json").read_text(encoding="utf-8"))
-    honest = len(placed) - len(attacks)
+    honest = len(given.placed) - len(attacks)
 
     replayer = load_replayer(ReplayOptions(dtype=policy.made_for.dtype))
-    check_against_model(placed, replayer.identity)
+    check_against_model(given.placed, replayer.identity)
     click.echo(f"Replaying {honest} honest and {len(attacks)} tampered answers of a vLLM server ...", err=True)
-    context = verify_with_progress(Verifier(replayer, policy), replayer, placed, range(len(placed)))
+    context = verify_with_progress(Verifier(replayer, policy), replayer, given)
     write_reports(context, json_path, html_path)
     click.echo(text_summary(context))
 

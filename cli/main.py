@@ -8,6 +8,7 @@ import click
 from cli import exit_codes
 from cli.calibrate import calibrate
 from cli.demo import demo
+from cli.log import log
 from cli.model import model
 from cli.run import run
 from cli.vllm import vllm
@@ -48,3 +49,5 @@ verify.add_command(calibrate)
 verify.add_command(model)
 verify.add_command(demo)
 verify.add_command(vllm)
+verify.add_command(log)
+verify.add_command(log)

@@ -123,6 +123,22 @@ def replay_options(command: Command) -> Command:
     return _with(command, REPLAY_OPTIONS)
 
 
+PUBLIC_KEY_OPTION = click.option(
+    "--public-key",
+    "public_key_path",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="File with the log's public keys, one a line.",
+)
+WITNESS_OPTION = click.option(
+    "--witness",
+    "witness_path",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="File with the last checkpoint that you saw of this log.",
+)
+
+
 def traffic_argument(command: Command) -> Command:
     """Add TRAFFIC..., one or more traffic files."""
     return click.argument("traffic", nargs=-1, required=True, metavar="TRAFFIC...", type=click.Path(path_type=Path))(

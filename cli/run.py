@@ -7,15 +7,17 @@ from typing import Any
 import click
 
 from cli import exit_codes
-from cli.files import check_against_model, check_against_policy, check_writable, read_all_traffic
-from cli.options import ReplayOptions, replay_options, traffic_argument
+from cli.files import check_against_model, check_against_policy, check_writable
+from cli.inputs import Audit, Input, from_archives, from_traffic
+from cli.options import PUBLIC_KEY_OPTION, WITNESS_OPTION, ReplayOptions, replay_options
 from cli.replayers import load_replayer
 from cli.reports.json import json_report
 from cli.reports.summary import text_summary
 from cli.verifying import verify_with_progress, write_reports
-from logger.placed import PlacedRecord
+from cli.witness import read_witness
+from logger.archive.storage import archive_urls
+from logger.keys import PublicKeys
 from sampler.errors import WeightwardenError
-from verifier.audit import read_audit_key, select_records, traffic_root
 from verifier.policy_file import read_policy
 from verifier.verification import Verifier
 
@@ -25,7 +27,7 @@ class UnsignedTraffic(WeightwardenError):
 
 
 @click.command()
-@traffic_argument
+@click.argument("traffic", nargs=-1, required=True, metavar="TRAFFIC_OR_ARCHIVE...")
 @replay_options
 @click.option(
     "--policy",
@@ -35,6 +37,8 @@ class UnsignedTraffic(WeightwardenError):
     metavar="P",
     help="Policy file that `verify calibrate` wrote for this model, scheme and dtype.",
 )
+@PUBLIC_KEY_OPTION
+@WITNESS_OPTION
 @click.option(
     "--unsafe-unsigned",
     is_flag=True,
@@ -74,8 +78,10 @@ class UnsignedTraffic(WeightwardenError):
 def run(
     ctx: click.Context,
     /,
-    traffic: tuple[Path, ...],
+    traffic: tuple[str, ...],
     policy_path: Path,
+    public_key_path: Path | None,
+    witness_path: Path | None,
     unsafe_unsigned: bool,
     json_path: Path | None,
     html_path: Path | None,
@@ -84,42 +90,57 @@ def run(
     max_model_len: int | None,
     **replay: Any,
 ) -> None:
-    """Replay the records of TRAFFIC on a trusted model and judge their tokens, their ends, and the run.
+    """Replay the records of a log on a trusted model and judge their tokens, their ends, and the run.
+
+    With --public-key the arguments are archives of one log (or folders of them, or URLs). They are checked first,
+    against each other and, with --witness, against what you saw before; `verify log check` says more. Without it they
+    are traffic files, which nobody vouches for: --unsafe-unsigned.
 
     With --replay vllm the replayer is a trusted vLLM server (`verify vllm start`); with an exact policy one token that
     it would not have drawn flags its record.
 
     Exit code 0: clear. 1: alarm, more than an honest run would show with probability 1e-4. 2: error, nothing verified.
     """
-    if not unsafe_unsigned:
-        raise UnsignedTraffic(
-            "traffic files are unsigned: whoever wrote them could have written anything;"
-            " pass --unsafe-unsigned if you trust how they came here"
-        )
     if (rate is None) != (key_path is None):
         raise click.UsageError("--sample and --audit-key go together")
     to_stdout = json_path is not None and str(json_path) == "-"
     check_writable(None if to_stdout else json_path, html_path)
     policy = read_policy(policy_path)
-    placed = read_all_traffic(traffic)
-    indices = _audited(traffic, placed, rate, key_path)
+    audit = Audit.of(rate, key_path)
+    given = _input(traffic, public_key_path, witness_path, unsafe_unsigned, audit)
 
     replayer = load_replayer(ReplayOptions(**replay), policy, exact=policy.exact)
     ctx.call_on_close(replayer.close)
-    check_against_model(placed, replayer.identity)
+    check_against_model(given.placed, replayer.identity)
     verifier = Verifier(replayer, policy, max_model_len)
-    check_against_policy([placed[i] for i in indices], verifier)
-    click.echo("Warning: the traffic is unsigned; its seeds and token ids are taken on trust.", err=True)
-    context = verify_with_progress(verifier, replayer, placed, indices, rate)
+    check_against_policy(given.placed, verifier)
+    if given.warning is not None:
+        click.echo(f"Warning: {given.warning}", err=True)
+    context = verify_with_progress(verifier, replayer, given)
     write_reports(context, None if to_stdout else json_path, html_path)
     click.echo(json_report(context) if to_stdout else text_summary(context), nl=not to_stdout)
     ctx.exit(exit_codes.ALARM if context.verification.alarm else exit_codes.CLEAR)
 
 
-def _audited(
-    traffic: tuple[Path, ...], placed: list[PlacedRecord], rate: float | None, key_path: Path | None
-) -> Sequence[int]:
-    """Indices of the records that are verified: all, or those that the auditor's key selects."""
-    if rate is None or key_path is None:
-        return range(len(placed))
-    return select_records(read_audit_key(key_path), traffic_root(traffic), len(placed), rate)
+def _input(
+    arguments: Sequence[str],
+    public_key_path: Path | None,
+    witness_path: Path | None,
+    unsafe_unsigned: bool,
+    audit: Audit | None,
+) -> Input:
+    """The records that the arguments hold, signed or not as the options say."""
+    if public_key_path is not None:
+        if unsafe_unsigned:
+            raise click.UsageError("--public-key or --unsafe-unsigned, not both")
+        keys = PublicKeys.read(public_key_path)
+        witness = None if witness_path is None else read_witness(witness_path, keys)
+        return from_archives(archive_urls(arguments), keys, witness, audit)
+    if witness_path is not None:
+        raise click.UsageError("--witness needs --public-key")
+    if not unsafe_unsigned:
+        raise UnsignedTraffic(
+            "no --public-key: traffic files are unsigned, whoever wrote them could have written anything;"
+            " pass --unsafe-unsigned if you trust how they came here, or archives of a log and --public-key"
+        )
+    return from_traffic([Path(argument) for argument in arguments], audit)

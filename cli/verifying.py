@@ -1,14 +1,13 @@
 """What `verify run` and `verify demo` share: verify placed records with progress, and write the reports."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from cli.files import write_whole
+from cli.inputs import Input
 from cli.progress import progress_bar
 from cli.reports.context import RunContext
 from cli.reports.html import html_report
 from cli.reports.json import json_report
-from logger.placed import PlacedRecord
 from verifier.replay import Replayer
 from verifier.verification import Verifier
 
@@ -16,27 +15,16 @@ from verifier.verification import Verifier
 def verify_with_progress(
     verifier: Verifier,
     replayer: Replayer,
-    traffic: Sequence[PlacedRecord],
-    indices: Sequence[int],
-    audit_rate: float | None = None,
+    given: Input,
 ) -> RunContext:
-    """Verify the records of the input that stand at some indices.
-
-    Args:
-        traffic: all records of the input. indices: which of them to verify.
-        audit_rate: the rate at which an audit key chose them, or None when they are all.
-    """
-    placed = [traffic[i] for i in indices]
-    tokens = sum(len(item.record.output_token_ids) for item in placed)
+    """Verify the records of an input."""
+    tokens = sum(len(item.record.output_token_ids) for item in given.placed)
     with progress_bar(tokens, "Replaying tokens") as verifier.progress:
-        verification = verifier.verify([item.record for item in placed])
+        verification = verifier.verify([item.record for item in given.placed])
     return RunContext(
         verification=verification,
         policy=verifier.policy,
-        placed=placed,
-        indices=indices,
-        records_in_all=len(traffic),
-        audit_rate=audit_rate,
+        given=given,
         model_path=str(replayer.identity.path),
         model_digest=replayer.identity.digest,
         dtype=replayer.dtype,

@@ -45,22 +45,40 @@ def read_audit_key(path: Path) -> bytes:
     return key
 
 
-def select_records(key: bytes, root: bytes, count: int, rate: float) -> list[int]:
-    """Indices of the audited records: those whose HMAC-SHA256(key, root || index) is below the rate.
+def is_selected(key: bytes, root: bytes, index: int, rate: float) -> bool:
+    """Whether a record is audited: whether HMAC-SHA256(key, root || index) is below the rate.
 
-    Each record is selected with probability `rate`, independently to anyone without the key.
+    The first 8 bytes of the MAC are read as a number below 2^64; the index is 8 bytes, big-endian, too. Each record is
+    selected with probability `rate`, independently to anyone without the key.
+
+    Args:
+        root: what the selection is bound to; for a log, the root of the archive's checkpoint, so that nobody could know
+            it before the range was sealed.
+        index: the record's index in the log (in unsigned traffic, its place from 0).
+
+    Raises:
+        AuditError: rate outside (0, 1].
+    """
+    if not 0 < rate <= 1:
+        raise AuditError(f"an audit rate lies in (0, 1], not {rate}")
+    mac = hmac.digest(key, root + index.to_bytes(8, "big"), "sha256")
+    return int.from_bytes(mac[:8], "big") < int(rate * 2**64)
+
+
+def select_records(key: bytes, root: bytes, count: int, rate: float) -> list[int]:
+    """Indices below `count` that are selected.
 
     Raises:
         AuditError: rate outside (0, 1], or nothing selected (an audit of nothing is not a pass).
     """
-    if not 0 < rate <= 1:
-        raise AuditError(f"an audit rate lies in (0, 1], not {rate}")
-    limit = int(rate * 2**64)
-    chosen = []
-    for index in range(count):
-        mac = hmac.new(key, root + index.to_bytes(8, "big"), hashlib.sha256).digest()
-        if int.from_bytes(mac[:8], "big") < limit:
-            chosen.append(index)
+    chosen = [index for index in range(count) if is_selected(key, root, index, rate)]
     if not chosen:
-        raise AuditError(f"no record of {count} was selected at rate {rate}; audit more records at once")
+        raise nothing_selected(count, rate)
     return chosen
+
+
+def nothing_selected(count: int, rate: float) -> AuditError:
+    """The error of an audit that selected nothing."""
+    if not 0 < rate <= 1:
+        return AuditError(f"an audit rate lies in (0, 1], not {rate}")
+    return AuditError(f"no record of {count} was selected at rate {rate}; audit more records at once")

@@ -1,9 +1,8 @@
 """What all reports are made of."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logger.placed import PlacedRecord
+from cli.inputs import Input
 from sampler.errors import printable
 from verifier.policy_base import BasePolicy
 from verifier.record_test import bound_text
@@ -13,18 +12,11 @@ from verifier.verification import RecordVerdict, Verification
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """One verification, and what it was a verification of.
-
-    Attributes:
-        placed: the verified records; indices: their places among all records of the input, from 0.
-    """
+    """One verification, and what it was a verification of."""
 
     verification: Verification
     policy: BasePolicy
-    placed: Sequence[PlacedRecord]
-    indices: Sequence[int]
-    records_in_all: int
-    audit_rate: float | None
+    given: Input
     model_path: str
     model_digest: str
     dtype: str

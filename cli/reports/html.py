@@ -128,11 +128,11 @@ def _likelihood(score: float) -> str:
 
 
 def _record(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
-    placed = context.placed[record.index]
+    placed = context.given.placed[record.index]
     tokens = record.tokens
     shown = placed.record.output_token_ids[:SHOWN_TOKENS]
     return {
-        "number": context.indices[record.index],
+        "number": context.given.indices[record.index],
         "place": placed.short_place,
         "verdict": record,
         "probability": bound_text(record.p_value),

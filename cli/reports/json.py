@@ -15,8 +15,8 @@ def json_report(context: RunContext) -> str:
         "format": "weightwarden-report/1",
         "verdict": context.verdict,
         "records": len(found.records),
-        "records_in_all": context.records_in_all,
-        "audit_rate": context.audit_rate,
+        "records_in_all": context.given.records_in_all,
+        "audit_rate": context.given.audit_rate,
         "tokens": found.tokens,
         "exact_match_rate": found.exact_match_rate,
         "safe": found.count(Verdict.SAFE),
@@ -38,15 +38,16 @@ def json_report(context: RunContext) -> str:
         "replay": context.policy.made_for.replay,
         "dtype": context.dtype,
         "device": context.device,
-        "unsafe_unsigned": True,
+        "unsafe_unsigned": not context.given.signed,
+        **context.given.provenance,
     }
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
 def _flagged(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
-    placed = context.placed[record.index]
+    placed = context.given.placed[record.index]
     return {
-        "record": context.indices[record.index],
+        "record": context.given.indices[record.index],
         "file": placed.source,
         placed.unit: placed.number,
         "reasons": record.reasons,

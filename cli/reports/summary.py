@@ -16,8 +16,8 @@ def text_summary(context: RunContext) -> str:
     """A readable account: the verdict, the counts, and the worst records with their tokens in context."""
     found = context.verification
     records = str(len(found.records))
-    if context.audit_rate is not None:
-        records += f" of {context.records_in_all} (audit rate {context.audit_rate:g})"
+    if context.given.audit_rate is not None:
+        records += f" of {context.given.records_in_all} (audit rate {context.given.audit_rate:g})"
     lines = [
         f"Verdict: {context.verdict.upper()}"
         f" ({len(found.flagged)} flagged; an honest run shows as much with {context.run_p_value})",
@@ -57,10 +57,10 @@ def _exact_lines(context: RunContext) -> list[str]:
 
 
 def _record_lines(context: RunContext, record: RecordVerdict) -> list[str]:
-    placed = context.placed[record.index]
+    placed = context.given.placed[record.index]
     lines = [
         "",
-        f"  record {context.indices[record.index]} ({placed.short_place}): {record.evidence.tokens} tokens,"
+        f"  record {context.given.indices[record.index]} ({placed.short_place}): {record.evidence.tokens} tokens,"
         f" {record.evidence.outliers} outliers, {bound_text(record.p_value)}",
     ]
     lines += [f"    {reason}" for reason in record.reasons]

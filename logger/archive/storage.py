@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -56,6 +56,29 @@ def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
         if isinstance(error, ArchiveUnreadable):
             raise
         raise ArchiveUnreadable(f"{printable(url)}: cannot be written: {_why(error)}") from error
+
+
+def archive_urls(arguments: Sequence[str]) -> list[str]:
+    """The archives that arguments name: themselves, and all `*.parquet` in those that are folders.
+
+    Raises:
+        ArchiveUnreadable: a folder without archives, or a store that cannot be asked.
+    """
+    urls: list[str] = []
+    for argument in arguments:
+        try:
+            files, path = fsspec.core.url_to_fs(argument)
+            if not files.isdir(path):
+                urls.append(argument)
+                continue
+            inside = sorted(files.glob(f"{path.rstrip('/')}/*.parquet"))
+        except (OSError, ValueError, ImportError) as error:
+            raise ArchiveUnreadable(f"{printable(argument)}: cannot be looked up: {_why(error)}") from None
+        if not inside:
+            raise ArchiveUnreadable(f"{printable(argument)}: no archives (*.parquet) in this folder")
+        local = isinstance(files, LocalFileSystem)
+        urls.extend(str(found if local else files.unstrip_protocol(found)) for found in inside)
+    return urls
 
 
 def exists(url: str) -> bool:

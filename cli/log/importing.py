@@ -1,0 +1,54 @@
+"""`verify log import`: traffic files become a signed archive."""
+
+import hashlib
+from pathlib import Path
+
+import click
+
+from cli.files import OutputError, check_writable, read_all_traffic
+from cli.log.options import signing_key_option
+from logger.archive.storage import exists
+from logger.archive.writer import write_archive
+from logger.checkpoint import Checkpoint, sign_checkpoint
+from logger.encoding import encode_record
+from logger.keys import KeyFileError, SigningKey
+from logger.merkle import Frontier
+from verifier.audit import file_sha256
+
+
+@click.command("import")
+@click.argument("traffic", nargs=-1, required=True, metavar="TRAFFIC...", type=click.Path(path_type=Path))
+@signing_key_option
+@click.option("--out", "url", required=True, metavar="ARCHIVE", help="Archive to write, a path or an fsspec URL.")
+def import_traffic(traffic: tuple[Path, ...], signing_key_paths: tuple[Path, ...], url: str) -> None:
+    """Sign TRAFFIC files into an archive of a log of their own.
+
+    Its checkpoint says "imported": from now on nothing can change unseen, but whoever had the files before could have
+    written anything.
+    """
+    signers = read_signers(signing_key_paths)
+    if exists(url):
+        raise OutputError(f"{url}: is there already; an archive is never overwritten")
+    if "://" not in url:
+        check_writable(Path(url))
+    records = [placed.record for placed in read_all_traffic(traffic)]
+    mark = f"imported from {hashlib.sha256(b''.join(map(file_sha256, traffic))).hexdigest()}"
+    origin = signers[0].name
+
+    def certify(size: int, root: bytes) -> bytes:
+        return sign_checkpoint(Checkpoint(origin, size, root, (mark,)), signers)
+
+    tree = write_archive(url, map(encode_record, records), Frontier(), certify, origin, signers)
+    click.echo(f"{url}: {tree.size} imported records of {origin}, root {tree.root().hex()}")
+
+
+def read_signers(paths: tuple[Path, ...]) -> list[SigningKey]:
+    """Signing keys of one log.
+
+    Raises:
+        KeyFileError: a file that holds none, or keys of two logs.
+    """
+    signers = [SigningKey.read(path) for path in paths]
+    if len({key.name for key in signers}) > 1:
+        raise KeyFileError(f"keys of different logs: {', '.join(sorted(key.name for key in signers))}")
+    return signers

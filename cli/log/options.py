@@ -1,0 +1,24 @@
+"""Arguments and options that the log commands share."""
+
+from pathlib import Path
+
+import click
+
+archives_argument = click.argument("archives", nargs=-1, required=True, metavar="ARCHIVE...")
+public_key_option = click.option(
+    "--public-key",
+    "public_key_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="F",
+    help="File with the log's public keys, one a line.",
+)
+signing_key_option = click.option(
+    "--signing-key",
+    "signing_key_paths",
+    type=click.Path(path_type=Path),
+    required=True,
+    multiple=True,
+    metavar="F",
+    help="File with the log's signing key (`verify log key new`); give the old and the new one while keys rotate.",
+)

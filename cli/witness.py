@@ -1,0 +1,39 @@
+"""The witness file: the last checkpoint that this auditor saw of a log, as the log signed it."""
+
+from pathlib import Path
+
+from cli.files import write_whole
+from logger.checkpoint import Checkpoint, open_checkpoint
+from logger.keys import PublicKeys
+from logger.note import MAX_NOTE_BYTES, NoteError
+from sampler.errors import WeightwardenError
+
+
+class WitnessError(WeightwardenError, ValueError):
+    """A witness file that cannot be used."""
+
+
+def read_witness(path: Path, keys: PublicKeys) -> Checkpoint:
+    """The checkpoint in a witness file.
+
+    Raises:
+        WitnessError: unreadable, or not a checkpoint that a known key signed.
+    """
+    try:
+        with path.open("rb") as stream:
+            note = stream.read(MAX_NOTE_BYTES + 1)
+    except OSError as error:
+        raise WitnessError(f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        return open_checkpoint(note, keys)
+    except NoteError as error:
+        raise WitnessError(f"{path}: not a checkpoint that a known key signed: {error}") from None
+
+
+def write_witness(path: Path, note: bytes) -> None:
+    """Keep a signed checkpoint, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_whole(path, note.decode("utf-8"))
