@@ -1,0 +1,1 @@
+"""The log's store: an append-only SQL database."""

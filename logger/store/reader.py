@@ -1,0 +1,125 @@
+"""Reading a log, beside its writer if there is one, and auditing it whole."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, select
+
+from logger.merkle import Frontier, leaf_hash
+from logger.store.database import failures_named, make_engine, parse_url, require_current, shown
+from logger.store.errors import LogCorrupt
+from logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK
+from logger.store.tree import PAGE, frontier_at, require_all, restored, stored_size
+
+
+class LogReader:
+    """Reads what was committed; never writes and needs no lock. Each call sees the log as it is at that moment."""
+
+    def __init__(self, url: str) -> None:
+        """Open a log that is there.
+
+        Raises:
+            LogUnreadable: it is not, or not a log.
+        """
+        self._url = parse_url(url)
+        self._engine = make_engine(self._url, create=False)
+        with self._connected() as connection:
+            require_current(connection, self._url)
+
+    @property
+    def origin(self) -> str:
+        """The log's name.
+
+        Raises:
+            LogCorrupt: it has none.
+        """
+        with self._connected() as connection:
+            origin = connection.execute(select(LOG.c.origin)).scalar()
+        if origin is None:
+            raise LogCorrupt(f"{shown(self._url)}: it does not say whose log it is")
+        return str(origin)
+
+    def size(self) -> int:
+        """How many entries there are."""
+        with self._connected() as connection:
+            return stored_size(connection)
+
+    def frontier(self, size: int) -> Frontier:
+        """The tree of the first `size` entries, by their stored leaf hashes.
+
+        Raises:
+            LogCorrupt: an entry is missing.
+        """
+        with self._connected() as connection:
+            return frontier_at(connection, size)
+
+    def entries(self, start: int, stop: int) -> Iterator[bytes]:
+        """The payloads of entries start to stop - 1, a page at a time.
+
+        Raises:
+            LogCorrupt: one is missing.
+        """
+        with self._connected() as connection:
+            yield from (payload for payload, _ in _rows(connection, start, stop))
+
+    def checkpoints(self) -> list[tuple[int, bytes]]:
+        """Size and signed note of every checkpoint, the smallest first."""
+        with self._connected() as connection:
+            rows = connection.execute(select(CHECKPOINT.c.size, CHECKPOINT.c.note).order_by(CHECKPOINT.c.size))
+            return [(size, bytes(note)) for size, note in rows]
+
+    def archives(self) -> list[tuple[int, int, str]]:
+        """Start, end and URL of every archive, in log order."""
+        with self._connected() as connection:
+            columns = (ARCHIVE.c.start, ARCHIVE.c.end, ARCHIVE.c.url)
+            return [
+                (start, end, url) for start, end, url in connection.execute(select(*columns).order_by(ARCHIVE.c.end))
+            ]
+
+    def audit(self, root_of: Callable[[bytes], bytes] | None = None) -> Frontier:
+        """Recompute every leaf hash, mark and checkpoint from the payloads; the tree of them all.
+
+        Args:
+            root_of: the root in a checkpoint's note, once its signature was checked; without it checkpoints are not
+                looked at, and an attacker who rewrote entries, leaf hashes and marks alike is not seen.
+
+        Raises:
+            LogCorrupt: naming the first entry, mark or checkpoint that is not what it must be.
+        """
+        with self._connected() as connection:
+            size = stored_size(connection)
+            marks = dict(connection.execute(select(MARK.c.size, MARK.c.frontier)).tuples().all())
+            notes = {} if root_of is None else dict(self.checkpoints())
+            beyond = [n for n in (*marks, *notes) if n > size]
+            if beyond:
+                raise LogCorrupt(f"{shown(self._url)}: {size} entries, but a mark or checkpoint of {min(beyond)}")
+            tree = Frontier()
+            for index, (payload, leaf) in enumerate(_rows(connection, 0, size)):
+                if leaf_hash(payload) != leaf:
+                    raise LogCorrupt(f"{shown(self._url)}: entry {index} is not what its leaf hash says")
+                tree.append(leaf)
+                if tree.size in marks and restored(tree.size, bytes(marks[tree.size])) != tree:
+                    raise LogCorrupt(f"{shown(self._url)}: the mark of {tree.size} entries is not their frontier")
+                if tree.size in notes and root_of is not None and root_of(notes[tree.size]) != tree.root():
+                    raise LogCorrupt(
+                        f"{shown(self._url)}: the first {tree.size} entries are not those of their checkpoint"
+                    )
+        return tree
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with failures_named(self._url), self._engine.connect() as connection:
+            yield connection
+
+
+def _rows(connection: Connection, start: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
+    """Payload and leaf hash of each entry of a range."""
+    for page in range(start, stop, PAGE):
+        expected = range(page, min(stop, page + PAGE))
+        rows = connection.execute(
+            select(ENTRY.c.index, ENTRY.c.payload, ENTRY.c.leaf_hash)
+            .where(ENTRY.c.index >= expected.start, ENTRY.c.index < expected.stop)
+            .order_by(ENTRY.c.index)
+        ).all()
+        require_all(expected, [index for index, _, _ in rows])
+        yield from ((bytes(payload), bytes(leaf)) for _, payload, leaf in rows)

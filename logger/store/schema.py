@@ -1,0 +1,49 @@
+"""The tables of a log. `migrations` makes them; rows are only ever added."""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table
+
+METADATA = MetaData()
+
+_INDEX = BigInteger().with_variant(Integer(), "sqlite")  # SQLite's row id
+
+LOG = Table(
+    "log",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("origin", String, nullable=False),
+)
+"""One row: whose log this is."""
+
+ENTRY = Table(
+    "entry",
+    METADATA,
+    Column("index", _INDEX, primary_key=True, autoincrement=False),
+    Column("leaf_hash", LargeBinary, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+"""The entries: canonical records and their leaf hashes, counted from 0."""
+
+MARK = Table(
+    "mark",
+    METADATA,
+    Column("size", _INDEX, primary_key=True, autoincrement=False),
+    Column("frontier", LargeBinary, nullable=False),
+)
+"""The tree's frontier now and then, so that opening a log does not read it all."""
+
+CHECKPOINT = Table(
+    "checkpoint",
+    METADATA,
+    Column("size", _INDEX, primary_key=True, autoincrement=False),
+    Column("note", LargeBinary, nullable=False),
+)
+"""Every checkpoint that was signed."""
+
+ARCHIVE = Table(
+    "archive",
+    METADATA,
+    Column("end", _INDEX, ForeignKey("checkpoint.size"), primary_key=True, autoincrement=False),
+    Column("start", _INDEX, nullable=False),
+    Column("url", String, nullable=False),
+)
+"""Every range that was sealed into an archive."""

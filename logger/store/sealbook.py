@@ -1,0 +1,70 @@
+"""What of a log was signed and sealed."""
+
+from sqlalchemy import func, insert, select
+
+from logger.store.database import failures_named, make_engine, migrate, parse_url, shown
+from logger.store.errors import LogCorrupt
+from logger.store.lock import LogLock
+from logger.store.schema import ARCHIVE, CHECKPOINT
+
+
+class SealBook:
+    """Records checkpoints and archives of a log, beside its writer; one process at a time (`LogLocked`).
+
+    What it recorded is durable on return, and never changes.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open it.
+
+        Raises:
+            LogLocked: another process seals this log. LogUnreadable: there is none.
+        """
+        self._url = parse_url(url)
+        self._lock = LogLock(self._url, "seal")
+        engine = make_engine(self._url, create=False)
+        with failures_named(self._url):
+            self._connection = engine.connect().execution_options(writes=True)
+            try:
+                self._lock.acquire(self._connection)
+                migrate(self._connection, self._url)
+            except BaseException:
+                self.close()
+                raise
+
+    def add_checkpoint(self, size: int, note: bytes) -> None:
+        """Record a signed checkpoint, before anybody else sees it.
+
+        Raises:
+            LogCorrupt: one of this size or beyond is there. LogUnreadable: it cannot be written.
+        """
+        with failures_named(self._url), self._connection.begin():
+            last = self._connection.execute(select(func.max(CHECKPOINT.c.size))).scalar()
+            if last is not None and size <= last:
+                raise LogCorrupt(f"{shown(self._url)}: a checkpoint of {size} entries after one of {last}")
+            self._connection.execute(insert(CHECKPOINT), {"size": size, "note": note})
+
+    def add_archive(self, start: int, end: int, url: str) -> None:
+        """Record that a range was sealed.
+
+        Raises:
+            LogCorrupt: it does not follow on the last one. LogUnreadable: it cannot be written.
+        """
+        with failures_named(self._url), self._connection.begin():
+            last = self._connection.execute(select(func.max(ARCHIVE.c.end))).scalar() or 0
+            if start != last or end <= start:
+                raise LogCorrupt(
+                    f"{shown(self._url)}: an archive of entries {start} to {end} after one that ends at {last}"
+                )
+            self._connection.execute(insert(ARCHIVE), {"start": start, "end": end, "url": url})
+
+    def close(self) -> None:
+        """Give it back."""
+        self._connection.close()
+        self._lock.release()
+
+    def __enter__(self) -> "SealBook":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

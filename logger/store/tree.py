@@ -1,0 +1,73 @@
+"""The Merkle tree of a stored log: its frontier at a size, from the nearest mark on."""
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import Connection, func, select
+
+from logger.merkle import HASH_BYTES, Frontier, FrontierError
+from logger.store.errors import LogCorrupt
+from logger.store.schema import ENTRY, MARK
+
+MARK_EVERY = 4096
+"""A mark is kept whenever an append crosses a multiple of this."""
+PAGE = 4096
+
+
+def stored_size(connection: Connection) -> int:
+    """How many entries there are."""
+    last = connection.execute(select(func.max(ENTRY.c.index))).scalar()
+    return 0 if last is None else int(last) + 1
+
+
+def leaf_hashes(connection: Connection, start: int, stop: int) -> Iterator[bytes]:
+    """The leaf hashes of entries start to stop - 1, a page at a time.
+
+    Raises:
+        LogCorrupt: one is missing.
+    """
+    for page in range(start, stop, PAGE):
+        expected = range(page, min(stop, page + PAGE))
+        rows = connection.execute(
+            select(ENTRY.c.index, ENTRY.c.leaf_hash)
+            .where(ENTRY.c.index >= expected.start, ENTRY.c.index < expected.stop)
+            .order_by(ENTRY.c.index)
+        ).all()
+        require_all(expected, [index for index, _ in rows])
+        yield from (bytes(leaf) for _, leaf in rows)
+
+
+def require_all(expected: range, found: Sequence[int]) -> None:
+    """Check that every index of a range is there.
+
+    Raises:
+        LogCorrupt: naming the first that is not.
+    """
+    if len(found) != len(expected):
+        missing = next((e for e, f in zip(expected, found, strict=False) if e != f), expected[len(found)])
+        raise LogCorrupt(f"entry {missing} is missing")
+
+
+def frontier_at(connection: Connection, size: int) -> Frontier:
+    """The frontier of the first `size` entries.
+
+    Raises:
+        LogCorrupt: an entry before it is missing, or a mark is no frontier.
+    """
+    mark = connection.execute(
+        select(MARK.c.size, MARK.c.frontier).where(MARK.c.size <= size).order_by(MARK.c.size.desc()).limit(1)
+    ).first()
+    tree = Frontier() if mark is None else restored(mark.size, bytes(mark.frontier))
+    tree.extend(leaf_hashes(connection, tree.size, size))
+    return tree
+
+
+def restored(size: int, hashes: bytes) -> Frontier:
+    """The frontier that a mark holds.
+
+    Raises:
+        LogCorrupt: it is none.
+    """
+    try:
+        return Frontier.of(size, [hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES)])
+    except FrontierError as error:
+        raise LogCorrupt(f"mark {size}: {error}") from None

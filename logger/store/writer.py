@@ -1,0 +1,269 @@
+"""Appending to a log, durably and in order, by many at once."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from logger.merkle import Frontier, leaf_hash
+from logger.store.database import failures_named, make_engine, migrate, parse_url, shown
+from logger.store.errors import LogBusy, LogClosed, LogForked, LogUnreadable, LogWriteError
+from logger.store.lock import LogLock
+from logger.store.schema import ENTRY, LOG, MARK
+from logger.store.tree import MARK_EVERY, frontier_at, stored_size
+from sampler.errors import WeightwardenError, first_line, printable
+
+BATCH_ENTRIES = 4096
+BATCH_BYTES = 32 * 2**20
+"""A transaction takes at most so many entries, or bytes of them and one more entry."""
+MAX_PENDING = 16_384
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """An entry that waits, and how its appender is told: by a future of its own, or of an event loop."""
+
+    payload: bytes
+    future: "Future[int] | asyncio.Future[int]"
+    loop: asyncio.AbstractEventLoop | None = None
+
+
+class LogWriter:
+    """Appends to a log. It promises:
+
+    - *Durability.* An append is confirmed only after the transaction that holds it was committed and synced
+      (SQLite: WAL, synchronous FULL; PostgreSQL: synchronous_commit on).
+    - *Order.* Entries have consecutive indices in the order in which `append` was called; an index never changes.
+    - *Concurrency.* `append` and `append_durably` may be called from any thread and event loop. One process at a time
+      has a log open for appending (`LogLocked`); everybody may read meanwhile.
+    - *Failure.* When a transaction fails, its appends fail with `LogWriteError`: their entries may or may not be in
+      the log, in their order. The next transaction opens the log anew and goes on after what is there, unless what
+      was confirmed is not (`LogForked`, for good).
+
+    All that wait are written in one transaction (group commit).
+    """
+
+    def __init__(self, url: str, origin: str, max_pending: int) -> None:
+        self._url, self._origin, self._max_pending = parse_url(url), origin, max_pending
+        self._lock = LogLock(self._url, "append")
+        self._engine = make_engine(self._url, create=True)
+        self._confirmed = Frontier()
+        self._connection: Connection | None = None
+        self._forked: LogForked | None = None
+        self._waiting: deque[_Pending] = deque()
+        self._state = threading.Condition()
+        self._closing = False
+        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+        self._thread = threading.Thread(target=self._work, name=f"log {shown(self._url)}", daemon=True)
+
+    @classmethod
+    def open(cls, url: str, *, origin: str, max_pending: int = MAX_PENDING) -> "LogWriter":
+        """Open a log for appending; a new one is made.
+
+        Args:
+            url: a path or `sqlite:///path`, or `postgresql://...`.
+            origin: the log's name; a log keeps the one that it was made with.
+            max_pending: appends that may wait at once, for each event loop.
+
+        Raises:
+            LogLocked: another process appends to it. LogUnreadable: it cannot be opened, or is another log.
+            LogCorrupt: entries are missing.
+        """
+        writer = cls(url, origin, max_pending)
+        try:
+            writer._connect()
+        except BaseException:
+            writer._lock.release()
+            raise
+        writer._thread.start()
+        return writer
+
+    @property
+    def size(self) -> int:
+        """Entries that are known to be durable."""
+        return self._confirmed.size
+
+    def append(self, payload: bytes) -> "Future[int]":
+        """Append an entry; the future resolves to its index once it is durable.
+
+        Raises:
+            LogBusy: too many wait. LogClosed. The future: LogWriteError, LogForked.
+        """
+        future: Future[int] = Future()
+        future.set_running_or_notify_cancel()  # it cannot be taken back
+        self._enqueue(_Pending(payload, future))
+        return future
+
+    async def append_durably(self, payload: bytes) -> int:
+        """Append an entry, and wait until it is durable; while too many wait, wait for room first.
+
+        Returns:
+            The entry's index.
+
+        Raises:
+            LogWriteError, LogForked, LogClosed.
+        """
+        loop = asyncio.get_running_loop()
+        with self._state:
+            slot = self._slots.setdefault(loop, asyncio.Semaphore(self._max_pending))
+        async with slot:
+            future: asyncio.Future[int] = loop.create_future()
+            self._enqueue(_Pending(payload, future, loop), bounded=False)
+            return await future
+
+    def close(self) -> None:
+        """Write what waits, and give the log back. May be called twice."""
+        with self._state:
+            self._closing = True
+            self._state.notify_all()
+        self._thread.join()
+        self._disconnect()
+        self._lock.release()
+
+    def __enter__(self) -> "LogWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _enqueue(self, pending: _Pending, *, bounded: bool = True) -> None:
+        with self._state:
+            if self._closing:
+                raise LogClosed(f"{shown(self._url)}: closed")
+            if bounded and len(self._waiting) >= self._max_pending:
+                raise LogBusy(f"{shown(self._url)}: {len(self._waiting)} appends wait already")
+            self._waiting.append(pending)
+            self._state.notify()
+
+    def _work(self) -> None:
+        """The committing thread: take all that waits, commit it, tell who waits."""
+        while batch := self._next_batch():
+            try:
+                first = self._commit([pending.payload for pending in batch])
+            except Exception as error:
+                _tell(batch, self._failed(error))
+            else:
+                _tell(batch, first)
+
+    def _next_batch(self) -> list[_Pending]:
+        """What waits, up to a transaction's worth; nothing once the writer is closed and all is written."""
+        with self._state:
+            self._state.wait_for(lambda: self._waiting or self._closing)
+            batch: list[_Pending] = []
+            size = 0
+            while self._waiting and len(batch) < BATCH_ENTRIES and size < BATCH_BYTES:
+                batch.append(self._waiting.popleft())
+                size += len(batch[-1].payload)
+            return batch
+
+    def _commit(self, payloads: Sequence[bytes]) -> int:
+        """Write entries in one transaction; the index of the first."""
+        connection = self._connection or self._connect()
+        tree = self._confirmed.copy()
+        leaves = [leaf_hash(payload) for payload in payloads]
+        tree.extend(leaves)
+        first = self._confirmed.size
+        rows = [
+            {"index": first + at, "leaf_hash": leaf, "payload": payload}
+            for at, (leaf, payload) in enumerate(zip(leaves, payloads, strict=True))
+        ]
+        with connection.begin():
+            connection.execute(insert(ENTRY), rows)
+            if first // MARK_EVERY != tree.size // MARK_EVERY:
+                connection.execute(insert(MARK), {"size": tree.size, "frontier": b"".join(tree.hashes)})
+        self._confirmed = tree
+        return first
+
+    def _connect(self) -> Connection:
+        """Open the log (anew), under its lock, and go on after what is there.
+
+        Raises:
+            LogForked: what was confirmed is not there.
+        """
+        if self._forked is not None:
+            raise self._forked
+        with failures_named(self._url):
+            connection = self._engine.connect().execution_options(writes=True)
+            try:
+                self._lock.acquire(connection)
+                migrate(connection, self._url)
+                self._check_origin(connection)
+                with connection.begin():
+                    size = stored_size(connection)
+                    if size < self._confirmed.size or frontier_at(connection, self._confirmed.size) != self._confirmed:
+                        self._forked = LogForked(
+                            f"{shown(self._url)}: the {self._confirmed.size} entries that were confirmed are not there"
+                        )
+                        raise self._forked
+                    self._confirmed = frontier_at(connection, size)
+            except BaseException:
+                connection.close()
+                raise
+        self._connection = connection
+        return connection
+
+    def _check_origin(self, connection: Connection) -> None:
+        with connection.begin():
+            origin = connection.execute(select(LOG.c.origin)).scalar()
+            if origin is None:
+                connection.execute(insert(LOG), {"id": 1, "origin": self._origin})
+            elif origin != self._origin:
+                raise LogUnreadable(f"{shown(self._url)}: the log of {printable(origin)}, not of {self._origin}")
+
+    def _failed(self, error: Exception) -> WeightwardenError:
+        """Drop the connection; the error that the appends fail with."""
+        self._disconnect()
+        if isinstance(error, LogForked):
+            return error
+        original = getattr(error, "orig", None) or error
+        return LogWriteError(
+            f"{shown(self._url)}: not written: {printable(first_line(original))};"
+            " the entries may or may not be in the log"
+        )
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.invalidate()
+                connection.close()
+            except SQLAlchemyError:
+                pass  # it is gone, which is what was wanted
+
+
+def _tell(batch: Sequence[_Pending], outcome: "int | WeightwardenError") -> None:
+    """Resolve the futures of a batch, those of an event loop with one call.
+
+    Args:
+        outcome: the index of the first entry, or why none was confirmed.
+    """
+
+    def resolve(pending: _Pending, at: int) -> None:
+        if isinstance(outcome, int):
+            pending.future.set_result(outcome + at)
+        else:
+            pending.future.set_exception(outcome)
+
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Pending, int]]] = {}
+    for at, pending in enumerate(batch):
+        if pending.loop is None:
+            resolve(pending, at)
+        else:
+            by_loop.setdefault(pending.loop, []).append((pending, at))
+    for loop, told in by_loop.items():
+
+        def tell(told: list[tuple[_Pending, int]] = told) -> None:
+            for pending, at in told:
+                if not pending.future.done():
+                    resolve(pending, at)
+
+        try:
+            loop.call_soon_threadsafe(tell)
+        except RuntimeError:
+            continue  # the loop was closed: nobody waits any more
