@@ -6,6 +6,7 @@ from cli.log.check import check
 from cli.log.importing import import_traffic
 from cli.log.key import key
 from cli.log.prove import prove
+from cli.log.seal import seal
 from cli.log.show import show
 
 
@@ -14,5 +15,5 @@ def log() -> None:
     """Check, show and make archives of the tamper-evident log."""
 
 
-for command in (check, show, prove, import_traffic, key):
+for command in (check, show, seal, prove, import_traffic, key):
     log.add_command(command)

@@ -12,7 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from logger.archive.errors import ArchiveUnreadable
-from sampler.errors import first_line, printable
+from sampler.errors import WeightwardenError, first_line, printable
 
 
 @contextmanager
@@ -53,8 +53,8 @@ def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
                 shutil.copyfileobj(scratch, remote)
             files.mv(partial, path)
     except (OSError, ValueError, ImportError) as error:
-        if isinstance(error, ArchiveUnreadable):
-            raise
+        if isinstance(error, WeightwardenError):
+            raise  # of who writes, not of the store
         raise ArchiveUnreadable(f"{printable(url)}: cannot be written: {_why(error)}") from error
 
 

@@ -88,7 +88,7 @@ class LogReader:
         """
         with self._connected() as connection:
             size = stored_size(connection)
-            marks = dict(connection.execute(select(MARK.c.size, MARK.c.frontier)).tuples().all())
+            marks = {size: bytes(kept) for size, kept in connection.execute(select(MARK.c.size, MARK.c.frontier))}
             notes = {} if root_of is None else dict(self.checkpoints())
             beyond = [n for n in (*marks, *notes) if n > size]
             if beyond:
@@ -98,7 +98,7 @@ class LogReader:
                 if leaf_hash(payload) != leaf:
                     raise LogCorrupt(f"{shown(self._url)}: entry {index} is not what its leaf hash says")
                 tree.append(leaf)
-                if tree.size in marks and restored(tree.size, bytes(marks[tree.size])) != tree:
+                if tree.size in marks and restored(tree.size, marks[tree.size]) != tree:
                     raise LogCorrupt(f"{shown(self._url)}: the mark of {tree.size} entries is not their frontier")
                 if tree.size in notes and root_of is not None and root_of(notes[tree.size]) != tree.root():
                     raise LogCorrupt(

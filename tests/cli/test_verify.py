@@ -33,7 +33,7 @@ REPORT_KEYS = {
 }
 
 
-def invoke(*arguments: str | Path) -> Result:
+def invoke(*arguments: str | Path | float) -> Result:
     return CliRunner().invoke(verify, [str(argument) for argument in arguments])
 
 

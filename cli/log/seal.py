@@ -1,0 +1,33 @@
+"""`verify log seal`: what was appended becomes an archive."""
+
+from pathlib import Path
+
+import click
+
+from cli.log.importing import read_signers
+from cli.log.options import signing_key_option
+from logger.sealing import seal as seal_log
+
+
+@click.command()
+@click.option("--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...")
+@click.option("--archives", "folder", required=True, metavar="URL", help="Folder for archives: a path or fsspec URL.")
+@signing_key_option
+@click.option(
+    "--least",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Only N new records or more.",
+)
+def seal(log_url: str, folder: str, signing_key_paths: tuple[Path, ...], least: int) -> None:
+    """Seal the records that the log holds and no archive does yet, beside its writer if there is one.
+
+    Interrupted, it goes on where it was the next time.
+    """
+    sealed = seal_log(log_url, folder, read_signers(signing_key_paths), least)
+    for archive in sealed:
+        click.echo(f"{archive.url}: records {archive.start} to {archive.end - 1}")
+    if not sealed:
+        click.echo("Nothing new to seal.")

@@ -1,0 +1,175 @@
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from logger.merkle import leaf_hash
+from logger.store.database import parse_url, shown
+from logger.store.errors import LogCorrupt, LogLocked, LogUnreadable
+from logger.store.reader import LogReader
+from logger.store.sealbook import SealBook
+from logger.store.tree import MARK_EVERY
+from logger.store.writer import LogWriter
+from tests.logger.store.examples import ORIGIN, audited, disarmed, filled, raw_sql, tree_of
+
+TAMPERING = {
+    "payload changed": 'UPDATE entry SET payload = :other WHERE "index" = 4',
+    "leaf hash changed": 'UPDATE entry SET leaf_hash = :leaf WHERE "index" = 4',
+    "first removed": 'DELETE FROM entry WHERE "index" = 0',
+    "one removed": 'DELETE FROM entry WHERE "index" = 4',
+    "last removed": 'DELETE FROM entry WHERE "index" = 9',
+    "payload and leaf hash changed": 'UPDATE entry SET payload = :other, leaf_hash = :leaf WHERE "index" = 4',
+}
+SWAP = (
+    'UPDATE entry SET "index" = 100 WHERE "index" = 4',
+    'UPDATE entry SET "index" = 4 WHERE "index" = 5',
+    'UPDATE entry SET "index" = 5 WHERE "index" = 100',
+)
+
+
+@pytest.mark.parametrize("table", ["entry", "mark", "checkpoint", "archive", "log"])
+def test_the_database_itself_refuses_to_change_or_remove_rows(log_url: str, table: str) -> None:
+    entries = filled(log_url, MARK_EVERY + 1)
+    with SealBook(log_url) as book:
+        book.add_checkpoint(1, b"note")
+        book.add_archive(0, 1, "a")
+    key = {"entry": '"index"', "mark": "size", "checkpoint": "size", "archive": '"end"', "log": "id"}[table]
+    statements = [f"UPDATE {table} SET {key} = {key} + 1000000", f"DELETE FROM {table}"]
+    if log_url.startswith("postgresql"):
+        statements += [f"TRUNCATE {table} CASCADE"]
+    else:
+        statements += [
+            f"INSERT OR REPLACE INTO {table} SELECT * FROM {table} WHERE {key} = (SELECT MIN({key}) FROM {table})"
+        ]
+    for statement in statements:
+        with pytest.raises(DBAPIError, match="the log is append-only"):
+            raw_sql(log_url, statement)
+    assert audited(log_url) == entries
+
+
+@pytest.mark.parametrize("what", [*TAMPERING, "two swapped"])
+def test_tampering_past_the_store_is_found_by_the_audit(log_url: str, what: str) -> None:
+    entries = filled(log_url, 10)
+    with SealBook(log_url) as book:
+        book.add_checkpoint(10, tree_of(entries).root())
+    disarmed(log_url)
+    for statement in SWAP if what == "two swapped" else (TAMPERING[what],):
+        values = {"other": b"another", "leaf": leaf_hash(b"another")}
+        raw_sql(log_url, statement, **{name: value for name, value in values.items() if f":{name}" in statement})
+    with pytest.raises(LogCorrupt):
+        LogReader(log_url).audit(root_of=lambda note: note)
+
+
+def test_a_consistent_rewriting_is_found_by_its_checkpoint_alone(log_url: str) -> None:
+    entries = filled(log_url, 10)
+    with SealBook(log_url) as book:
+        book.add_checkpoint(7, tree_of(entries[:7]).root())
+    disarmed(log_url)
+    raw_sql(
+        log_url,
+        'UPDATE entry SET payload = :other, leaf_hash = :leaf WHERE "index" = 4',
+        other=b"another",
+        leaf=leaf_hash(b"another"),
+    )
+    LogReader(log_url).audit()
+    with pytest.raises(LogCorrupt, match="first 7 entries"):
+        LogReader(log_url).audit(root_of=lambda note: note)
+
+
+def test_a_changed_mark_is_found_by_the_audit(log_url: str) -> None:
+    filled(log_url, MARK_EVERY + 5)
+    disarmed(log_url)
+    raw_sql(log_url, "UPDATE mark SET frontier = :other", other=bytes(32))
+    with pytest.raises(LogCorrupt, match="mark"):
+        LogReader(log_url).audit()
+
+
+def test_marks_and_checkpoints_beyond_the_log_are_found(log_url: str) -> None:
+    filled(log_url, 5)
+    with SealBook(log_url) as book:
+        book.add_checkpoint(6, bytes(32))
+    with pytest.raises(LogCorrupt, match="of 6"):
+        LogReader(log_url).audit(root_of=lambda note: note)
+
+
+def test_the_seal_book_keeps_order(log_url: str) -> None:
+    filled(log_url, 5)
+    with SealBook(log_url) as book:
+        book.add_checkpoint(3, b"a")
+        book.add_checkpoint(5, b"b")
+        for size in (3, 4, 5):
+            with pytest.raises(LogCorrupt):
+                book.add_checkpoint(size, b"c")
+        for start, end in ((1, 3), (0, 0), (3, 5)):
+            with pytest.raises(LogCorrupt):
+                book.add_archive(start, end, "x")
+        with pytest.raises(LogUnreadable):
+            book.add_archive(0, 4, "x")  # not a checkpoint
+        book.add_archive(0, 3, "x")
+        book.add_archive(3, 5, "y")
+    reader = LogReader(log_url)
+    assert reader.checkpoints() == [(3, b"a"), (5, b"b")]
+    assert reader.archives() == [(0, 3, "x"), (3, 5, "y")]
+
+
+def test_a_second_sealer_is_refused_and_a_writer_is_not(log_url: str) -> None:
+    filled(log_url, 5)
+    with SealBook(log_url) as book:
+        with pytest.raises(LogLocked, match="another process seals"):
+            SealBook(log_url)
+        with LogWriter.open(log_url, origin=ORIGIN) as writer:
+            book.add_checkpoint(5, b"a")
+            assert writer.append(b"x").result(60) == 5
+
+
+def test_a_log_of_a_newer_version_is_refused_and_left_alone(log_url: str) -> None:
+    filled(log_url, 1)
+    raw_sql(log_url, "UPDATE alembic_version SET version_num = '9999'")
+    for open_it in (LogReader, SealBook, lambda url: LogWriter.open(url, origin=ORIGIN)):
+        with pytest.raises(LogUnreadable, match="9999"):
+            open_it(log_url)
+
+
+def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
+    missing, rubbish, empty = (tmp_path / name for name in ("missing", "rubbish", "empty"))
+    rubbish.write_bytes(b"not a database at all, but long enough to be one" * 100)
+    empty.touch()
+    for path in (missing, rubbish, empty, tmp_path):
+        with pytest.raises(LogUnreadable, match=str(path)):
+            LogReader(str(path))
+    assert not missing.exists()
+    with pytest.raises(LogUnreadable):
+        LogWriter.open(str(rubbish), origin=ORIGIN)
+    with pytest.raises(LogUnreadable):
+        LogWriter.open(str(tmp_path / "no" / "folder"), origin=ORIGIN)
+    with pytest.raises(LogUnreadable):
+        LogWriter.open("postgresql://nobody@127.0.0.1:1/none", origin=ORIGIN)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://host/db",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///x?mode=ro",
+        "http://x",
+        "://",
+        "postgresql+nosuch://x",
+    ],
+)
+def test_urls_that_no_log_can_be_in_are_refused(url: str) -> None:
+    with pytest.raises(LogUnreadable):
+        parse_url(url)
+
+
+def test_messages_never_show_the_password() -> None:
+    assert "secret" not in shown(parse_url("postgresql://me:secret@127.0.0.1:1/none"))
+    with pytest.raises(LogUnreadable) as caught:
+        LogWriter.open("postgresql://me:secret@127.0.0.1:1/none", origin=ORIGIN)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_database_file_is_its_owners_alone(tmp_path: Path) -> None:
+    filled(str(tmp_path / "log.db"), 1)
+    assert (tmp_path / "log.db").stat().st_mode & 0o777 == 0o600
