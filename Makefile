@@ -10,7 +10,7 @@ VLLM_VENV := .venv-vllm
 VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-vllm lint bench clean
+.PHONY: demo test test-vllm fuzz lint bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,14 @@ $(VLLM_READY): constraints.txt
 
 test-vllm: $(READY) $(VLLM_READY)
 	WEIGHTWARDEN_VLLM_PYTHON=$(VLLM_VENV)/bin/python $(BIN)/pytest -m vllm
+
+# More than a million inputs; stops at the first that breaks a promise, and leaves it in a file crash-...
+fuzz: $(READY)
+	$(PIP) install --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz signed-checkpoint -runs=400000
+	$(BIN)/python -m tests.fuzz checkpoint-text -runs=400000
+	$(BIN)/python -m tests.fuzz record -runs=250000
+	$(BIN)/python -m tests.fuzz archive -runs=20000
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput

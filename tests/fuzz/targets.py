@@ -1,0 +1,98 @@
+"""What is fuzzed: each target takes bytes, and lets nothing but the project's own errors and broken promises out."""
+
+import io
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from logger.archive.check import check_archives
+from logger.archive.seal import SealError, seal
+from logger.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from logger.encoding import RecordEncodingError, decode_record, encode_record
+from logger.keys import KeyFileError, VerifierKey
+from logger.note import NoteError
+from logger.traffic import read_traffic
+from sampler.errors import WeightwardenError
+from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, certified, checkpoint_at
+
+DATA = Path(__file__).parents[1] / "data"
+SIGNED = certified(7, bytes(range(32)))
+_FOLDER = tempfile.TemporaryDirectory(prefix="weightwarden-fuzz-")
+_ARCHIVE = Path(_FOLDER.name) / "archive.parquet"
+
+
+def signed_checkpoint(data: bytes) -> None:
+    """A checkpoint that is accepted was signed by the key: it is one that the key signed, byte for byte."""
+    try:
+        open_checkpoint(data, KEYS)
+    except NoteError:
+        return
+    assert data == SIGNED
+
+
+def checkpoint_text(data: bytes) -> None:
+    """A checkpoint or key that is accepted is written in the one way that it can be."""
+    text = data.decode("utf-8", "replace")
+    with suppress(CheckpointError):
+        assert Checkpoint.parse(text).text() == text
+    with suppress(KeyFileError):
+        assert str(VerifierKey.parse(text)) == text
+
+
+def record(data: bytes) -> None:
+    """A record that is accepted has these canonical bytes and no others."""
+    try:
+        decoded = decode_record(data)
+    except RecordEncodingError:
+        return
+    assert encode_record(decoded) == data
+
+
+def archive(data: bytes) -> None:
+    """A changed archive is refused; so is one sealed anew over changed bytes, unless its records are the log's."""
+    _ARCHIVE.write_bytes(data)
+    found = check_archives([str(_ARCHIVE)], KEYS)
+    assert not found.holds or data == _example_archive()
+    stream = io.BytesIO(data)
+    try:
+        seal(stream, ORIGIN, [KEY])
+    except SealError:
+        return
+    _ARCHIVE.write_bytes(stream.getvalue())
+    told: list[bytes] = []
+    try:
+        found = check_archives([str(_ARCHIVE)], KEYS, keep=lambda archive, index, entry: told.append(entry))
+    except WeightwardenError:
+        return
+    assert not found.holds or (told == ENTRIES[: len(told)] and found.newest == checkpoint_at(len(told)))
+
+
+def _example_archive() -> bytes:
+    if not _EXAMPLE:
+        _EXAMPLE.append(Path(archived(Path(_FOLDER.name) / "example.parquet", 0, 3)).read_bytes())
+    return _EXAMPLE[0]
+
+
+_EXAMPLE: list[bytes] = []
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "signed-checkpoint": signed_checkpoint,
+    "checkpoint-text": checkpoint_text,
+    "record": record,
+    "archive": archive,
+}
+
+
+def examples(target: str) -> list[bytes]:
+    """Valid inputs to begin with."""
+    match target:
+        case "signed-checkpoint":
+            return [SIGNED]
+        case "checkpoint-text":
+            return [checkpoint_at(7).text().encode(), str(KEY.verifier).encode()]
+        case "record":
+            recorded = [p.record for path in sorted(DATA.glob("*.jsonl")) for p in read_traffic(path)[:6]]
+            return [*map(encode_record, recorded), *ENTRIES[:3]]
+        case _:
+            return [_example_archive()]
