@@ -24,12 +24,6 @@ MAX_RECORD_BYTES = 16 * 2**20
 MAX_HEADER_BYTES = 2**20
 TOKEN_DTYPE = np.dtype("<i4")
 
-_HEADER = (
-    b'{"choice_index":%d,"engine":%b,"finish_reason":%b,"model":%b,"output_tokens":%d,"prompt_tokens":%d,'
-    b'"sampling":%b,"seed":%b,"stop_reason":%b,"version":1}\n'
-)
-"""Keys in RFC 8785 order."""
-
 _DEFAULTS = SamplingParams().model_dump()
 
 
@@ -43,16 +37,15 @@ def encode_record(record: Record) -> bytes:
     Raises:
         RecordEncodingError: larger than `MAX_RECORD_BYTES`, or its header than `MAX_HEADER_BYTES`.
     """
-    header = encode_header(
-        choice_index=record.choice_index,
-        engine=canonical_json(record.engine.model_dump()),
-        finish_reason=canonical_json(record.finish_reason),
-        model=canonical_json(record.model),
-        output_tokens=len(record.output_token_ids),
-        prompt_tokens=len(record.prompt_token_ids),
-        sampling=encode_sampling(record.sampling.model_dump()),
-        seed=record.seed,
-        stop_reason=canonical_json(record.stop_reason),
+    template = header_template(
+        record.engine.model_dump(), record.finish_reason, record.model, record.sampling.model_dump()
+    )
+    header = template % header_values(
+        record.choice_index,
+        len(record.output_token_ids),
+        len(record.prompt_token_ids),
+        record.seed,
+        canonical_json(record.stop_reason),
     )
     data = b"".join((header, token_bytes(record.prompt_token_ids), token_bytes(record.output_token_ids)))
     if len(header) > MAX_HEADER_BYTES or len(data) > MAX_RECORD_BYTES:
@@ -63,30 +56,28 @@ def encode_record(record: Record) -> bytes:
     return data
 
 
-def encode_header(
-    *,
-    choice_index: int,
-    engine: bytes,
-    finish_reason: bytes,
-    model: bytes,
-    output_tokens: int,
-    prompt_tokens: int,
-    sampling: bytes,
-    seed: int | None,
-    stop_reason: bytes,
-) -> bytes:
-    """The header line; arguments in bytes are canonical JSON already."""
-    seed_text = b"null" if seed is None else b'"%d"' % seed
-    return _HEADER % (
-        *(choice_index, engine, finish_reason, model, output_tokens, prompt_tokens),
-        *(sampling, seed_text, stop_reason),
+def header_template(engine: dict[str, str], finish_reason: str, model: str, sampling: dict[str, Any]) -> bytes:
+    """The header line of all records that ask for the same; what differs is filled in by `%`, with `header_values`.
+
+    Args:
+        sampling: all fields of `SamplingParams`; those at their default are left out.
+    """
+    said = {name: _plain(value) for name, value in sampling.items() if value != _DEFAULTS[name]}
+    fields = [canonical_json(part).replace(b"%", b"%%") for part in (engine, finish_reason, model, said)]
+    return b"".join(
+        (
+            *(b'{"choice_index":%d,"engine":', fields[0], b',"finish_reason":', fields[1], b',"model":', fields[2]),
+            *(b',"output_tokens":%d,"prompt_tokens":%d,"sampling":', fields[3]),
+            b',"seed":%b,"stop_reason":%b,"version":1}\n',
+        )
     )
 
 
-def encode_sampling(sampling: dict[str, Any]) -> bytes:
-    """Canonical JSON of sampling parameters (all fields of `SamplingParams`), without those at their default."""
-    fields = {name: _plain(value) for name, value in sampling.items() if value != _DEFAULTS[name]}
-    return canonical_json(fields)
+def header_values(
+    choice_index: int, output_tokens: int, prompt_tokens: int, seed: int | None, stop_reason: bytes
+) -> tuple[int, int, int, bytes, bytes]:
+    """What a header template is filled in with; `stop_reason` is canonical JSON already."""
+    return choice_index, output_tokens, prompt_tokens, b"null" if seed is None else b'"%d"' % seed, stop_reason
 
 
 def canonical_json(value: Any) -> bytes:

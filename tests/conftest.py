@@ -4,6 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from logger.record import Record
 from logger.traffic import read_traffic
@@ -12,6 +13,9 @@ from verifier.model_identity import identify_model
 from verifier.policy import Policy
 from verifier.policy_file import read_policy
 from verifier.transformers_replay import TransformersReplayer
+
+settings.register_profile("project", deadline=None, derandomize=True)  # the same examples every time, however slow
+settings.load_profile("project")
 
 DATA = Path(__file__).parent / "data"
 FILTERED = DATA / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"

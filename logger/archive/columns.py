@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from logger.encoding import TOKEN_DTYPE, RecordEncodingError, canonical_json, encode_header, encode_sampling
+from logger.encoding import TOKEN_DTYPE, RecordEncodingError, canonical_json, header_template, header_values
 from logger.record import Record
 from sampler.errors import WeightwardenError
 from sampler.params import SamplingParams
@@ -90,7 +90,7 @@ class RowEncoder:
     """Canonical bytes of the rows of one archive after the other."""
 
     def __init__(self) -> None:
-        self._requests: dict[tuple[Any, ...], tuple[bytes, bytes, bytes, bytes]] = {}
+        self._templates: dict[tuple[Any, ...], bytes] = {}
 
     def encode(self, batch: pa.RecordBatch, start: int) -> Iterator[bytes]:
         """The canonical bytes of each row, of which the first must have index `start`.
@@ -111,41 +111,27 @@ class RowEncoder:
         )
         try:
             for at, (request, seed, choice, stop_token, stop_text) in enumerate(rows):
-                engine, finish, model, sampling = self._requests.get(request) or self._request(request)
+                template = self._templates.get(request) or self._template(request)
                 p0, p1, o0, o1 = prompt_at[at], prompt_at[at + 1], output_at[at], output_at[at + 1]
-                header = encode_header(
-                    choice_index=choice,
-                    engine=engine,
-                    finish_reason=finish,
-                    model=model,
-                    output_tokens=(o1 - o0) >> 2,
-                    prompt_tokens=(p1 - p0) >> 2,
-                    sampling=sampling,
-                    seed=seed,
-                    stop_reason=b"null" if stop_token is stop_text else _stop_reason(stop_token, stop_text),
-                )
+                reason = b"null" if stop_token is stop_text else _stop_reason(stop_token, stop_text)
+                header = template % header_values(choice, (o1 - o0) // 4, (p1 - p0) // 4, seed, reason)
                 yield b"".join((header, prompts[p0:p1], outputs[o0:o1]))
         except RecordEncodingError as error:
             raise ArchiveContentError(f"record {start + at}: {error}") from None
 
-    def _request(self, request: tuple[Any, ...]) -> tuple[bytes, bytes, bytes, bytes]:
-        """Canonical engine, finish reason, model and sampling of a request."""
+    def _template(self, request: tuple[Any, ...]) -> bytes:
+        """The header template of a request."""
         fields = dict(zip(_REQUEST, request, strict=True))
-        engine = {name: fields[f"engine_{name}"] for name in ("name", "version", "sampler")}
         sampling = {field.name: fields[field.name] for field in _SAMPLING}
         for name in ("stop", "bad_words", "stop_token_ids", "allowed_token_ids"):
             sampling[name] = None if sampling[name] is None else list(sampling[name])
         sampling["logit_bias"] = dict(sampling["logit_bias"])
-        found = (
-            canonical_json(engine),
-            canonical_json(fields["finish_reason"]),
-            canonical_json(fields["model"]),
-            encode_sampling(sampling),
-        )
-        if len(self._requests) >= _REQUESTS_KEPT:
-            self._requests.clear()
-        self._requests[request] = found
-        return found
+        engine = {name: fields[f"engine_{name}"] for name in ("name", "version", "sampler")}
+        template = header_template(engine, fields["finish_reason"], fields["model"], sampling)
+        if len(self._templates) >= _REQUESTS_KEPT:
+            self._templates.clear()
+        self._templates[request] = template
+        return template
 
 
 assert {field.name for field in _SAMPLING} == set(SamplingParams.model_fields)  # a new parameter needs its column
