@@ -63,27 +63,23 @@ class ArchiveContentError(WeightwardenError, ValueError):
 
 def to_batch(start: int, records: Sequence[Record]) -> pa.RecordBatch:
     """Records, the first of which has index `start` in the log, as one batch of `SCHEMA`."""
-    rows = [_row(start + at, record) for at, record in enumerate(records)]
-    return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
-
-
-def _row(index: int, record: Record) -> dict[str, Any]:
-    sampling = record.sampling.model_dump()
-    sampling["logit_bias"] = sorted(sampling["logit_bias"].items())
-    reason = record.stop_reason
-    return {
-        "index": index,
-        "model": record.model,
-        **{f"engine_{name}": value for name, value in record.engine.model_dump().items()},
-        **sampling,
-        "seed": record.seed,
-        "choice_index": record.choice_index,
-        "finish_reason": record.finish_reason,
-        "stop_reason_token_id": reason if isinstance(reason, int) else None,
-        "stop_reason_text": reason if isinstance(reason, str) else None,
-        "prompt_token_ids": record.prompt_token_ids,
-        "output_token_ids": record.output_token_ids,
+    sampling = [record.sampling for record in records]
+    reasons = [record.stop_reason for record in records]
+    columns: dict[str, Sequence[Any]] = {
+        "index": range(start, start + len(records)),
+        "model": [record.model for record in records],
+        **{f"engine_{name}": [getattr(r.engine, name) for r in records] for name in ("name", "version", "sampler")},
+        **{field.name: [getattr(one, field.name) for one in sampling] for field in _SAMPLING},
+        "logit_bias": [sorted(one.logit_bias.items()) for one in sampling],
+        "seed": [record.seed for record in records],
+        "choice_index": [record.choice_index for record in records],
+        "finish_reason": [record.finish_reason for record in records],
+        "stop_reason_token_id": [reason if isinstance(reason, int) else None for reason in reasons],
+        "stop_reason_text": [reason if isinstance(reason, str) else None for reason in reasons],
+        "prompt_token_ids": [record.prompt_token_ids for record in records],
+        "output_token_ids": [record.output_token_ids for record in records],
     }
+    return pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
 
 
 class RowEncoder:

@@ -20,7 +20,7 @@ from logger.note import NoteError, open_note, sign_note
 from sampler.errors import WeightwardenError
 
 FORMAT = "weightwarden-archive/1"
-MAX_FOOTER_BYTES = 256 * 2**20
+MAX_FOOTER_BYTES = 64 * 2**20
 _MARKER = re.compile(rb"weightwarden-seal/1 ([0-9]{6})\n")
 _TAIL_BYTES = 8
 _BLOCK_BYTES = 2**20
