@@ -434,7 +434,7 @@ def test_record_with_any_json_in_one_field_is_a_record_or_refused(place: tuple[s
 # What the logger needs
 
 
-@pytest.mark.parametrize("module", ["logger.traffic", "sampler.noise"])
+@pytest.mark.parametrize("module", ["logger.traffic", "logger.sealing", "logger.store.writer", "sampler.noise"])
 def test_import_needs_no_torch(module: str) -> None:
     code = f"import sys; import {module}; print(sorted({{'torch', 'transformers', 'verifier'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
