@@ -67,6 +67,7 @@ VARIATIONS = (
     Variation("same settings"),
     Variation("one request at a time", replay_concurrency=1),
     Variation("long prompts", long_prompts=True),
+    Variation("long prompts, one request at a time", replay_concurrency=1, long_prompts=True),
     Variation("replayed without prefix caching", replaying="no prefix caching"),
     Variation("replayed on two threads", replaying="two threads"),
     Variation("served eager, replayed compiled", serving="eager"),
@@ -83,19 +84,20 @@ VARIATIONS = (
 @click.option("--model", "model_name", default=None, help="Default: the embedded model.")
 @click.option("--cache", required=True, type=click.Path(path_type=Path), help="Folder for recorded answers and logs.")
 @click.option("--records", default=10, show_default=True, help="Records of each traffic file.")
-@click.option("--side", "only", multiple=True, help="Only variations replayed on this side.")
+@click.option("--variation", "names", multiple=True, metavar="NAME", help="Only this one; may be given again.")
 def main(
     traffic: tuple[Path, ...],
     vllm_python: Path,
     model_name: str | None,
     cache: Path,
     records: int,
-    only: tuple[str, ...],
+    names: tuple[str, ...],
 ) -> None:
     identity = identity_of(model_name)
     requests = [placed.record for path in traffic for placed in list(read_traffic(path))[:records]]
     cache.mkdir(parents=True, exist_ok=True)
-    for side in sorted({v.serving for v in VARIATIONS if not only or v.replaying in only}):
+    chosen = [v for v in VARIATIONS if not names or v.name in names]
+    for side in sorted({v.serving for v in chosen}):
         if not all(_path(cache, side, long).exists() for long in (False, True)):
             with _server(vllm_python, identity, cache, side) as client:
                 for long in (False, True):
@@ -105,7 +107,7 @@ def main(
     print(f"{platform.processor() or platform.machine()}")
     print(f"{'':<34} {'tokens':>6} {'equal':>8} {'ties':>5} {'largest margin':>14} {'outside':>7} {'of log2 V':>9}")
     for replaying in SIDES:
-        wanted = [v for v in VARIATIONS if v.replaying == replaying and (not only or replaying in only)]
+        wanted = [v for v in chosen if v.replaying == replaying]
         if wanted:
             with _server(vllm_python, identity, cache, replaying) as client:
                 for variation in wanted:
