@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from cli.files import check_against_model, check_writable, read_all_traffic, write_whole
+from cli.files import check_against_model, check_writable, read_all_traffic, write_text
 from cli.options import ReplayOptions, replay_options, traffic_argument
 from cli.progress import progress_bar
 from cli.replayers import load_replayer
@@ -80,7 +80,7 @@ def calibrate(
             result = calibrate_policy(replayer, records, limits, traffic_digests=digests, progress=progress)
             policy, warnings = result.policy, result.warnings
             summary = trade_off_table(result, replayer.identity.vocabulary)
-    write_whole(out, policy.to_toml())
+    write_text(out, policy.to_toml())
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
     click.echo(summary)

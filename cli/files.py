@@ -1,13 +1,13 @@
 """Output files that appear whole or not at all, and traffic checked against the model before any replay."""
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from logger.placed import PlacedRecord
 from logger.record import Record
 from logger.traffic import read_traffic
+from logger.whole_file import write_whole
 from sampler.errors import WeightwardenError
 from verifier.errors import PolicyError
 from verifier.model_identity import ModelIdentity
@@ -37,24 +37,14 @@ def check_writable(*paths: Path | None) -> None:
             raise OutputError(f"{path}: its folder does not exist or is not writable")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file through a temporary one beside it, so that readers see the old file or the new.
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
 
     Raises:
         OutputError: it cannot be written.
     """
     try:
-        handle, scratch = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(scratch).chmod(0o644)
-            Path(scratch).replace(path)
-        except BaseException:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        write_whole(path, lambda stream: stream.write(text.encode("utf-8")))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 

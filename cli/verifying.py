@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cli.files import write_whole
+from cli.files import write_text
 from cli.inputs import Input
 from cli.progress import progress_bar
 from cli.reports.context import RunContext
@@ -36,6 +36,6 @@ def verify_with_progress(
 def write_reports(context: RunContext, json_path: Path | None, html_path: Path | None) -> None:
     """Write the reports that were asked for, each whole or not at all."""
     if html_path is not None:
-        write_whole(html_path, html_report(context))
+        write_text(html_path, html_report(context))
     if json_path is not None:
-        write_whole(json_path, json_report(context))
+        write_text(json_path, json_report(context))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cli.files import write_whole
+from cli.files import write_text
 from logger.checkpoint import Checkpoint, open_checkpoint
 from logger.keys import PublicKeys
 from logger.note import MAX_NOTE_BYTES, NoteError
@@ -36,4 +36,4 @@ def write_witness(path: Path, note: bytes) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_whole(path, note.decode("utf-8"))
+    write_text(path, note.decode("utf-8"))

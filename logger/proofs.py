@@ -4,7 +4,7 @@ Both are the path of one node up to the root: the leaf, or the smallest complete
 ended. They are made from a frontier and the leaf hashes after it, in O(log n) memory.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from logger.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, node_hash
 from sampler.errors import WeightwardenError
@@ -103,25 +103,18 @@ def consistency_proof(old_size: int, leaf_hashes: Iterable[bytes], start: Fronti
 def verify_inclusion(*, leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     """Check that a leaf is in a tree (RFC 9162 section 2.1.3.2).
 
+    The root does not fix the size: other sizes in which the leaf has a path of the same shape pass too. Both must come
+    from one signed checkpoint.
+
     Raises:
         ProofError: the proof does not show it.
     """
     _check_hashes(leaf_hash, root, *proof)
     if not 0 <= index < size:
         raise ProofError(f"leaf {index} is not in a tree of {size}")
-    node, last, reached = index, size - 1, leaf_hash
-    for sibling in proof:
-        if last == 0:
-            raise ProofError("the proof is too long")
-        if node & 1 or node == last:
-            reached = node_hash(sibling, reached)
-            while not node & 1 and node:
-                node, last = node >> 1, last >> 1
-        else:
-            reached = node_hash(reached, sibling)
-        node, last = node >> 1, last >> 1
-    if last:
-        raise ProofError("the proof is too short")
+    reached = leaf_hash
+    for sibling, to_the_left in _climb(index, size - 1, proof):
+        reached = node_hash(sibling, reached) if to_the_left else node_hash(reached, sibling)
     if reached != root:
         raise ProofError(f"the proof does not lead from leaf {index} to the root of the tree of {size}")
 
@@ -130,6 +123,9 @@ def verify_consistency(
     *, old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]
 ) -> None:
     """Check that a tree extends an earlier one (RFC 9162 section 2.1.4.2).
+
+    The roots do not fix the sizes: other sizes whose proof has the same shape pass too. Each root and its size must
+    come from one signed checkpoint.
 
     Raises:
         ProofError: the proof does not show it.
@@ -150,20 +146,31 @@ def verify_consistency(
     while node & 1:
         node, last = node >> 1, last >> 1
     old, new = path[0], path[0]
-    for sibling in path[1:]:
-        if last == 0:
-            raise ProofError("the proof is too long")
-        if node & 1 or node == last:
+    for sibling, to_the_left in _climb(node, last, path[1:]):
+        if to_the_left:
             old, new = node_hash(sibling, old), node_hash(sibling, new)
-            while not node & 1 and node:
-                node, last = node >> 1, last >> 1
         else:
             new = node_hash(new, sibling)
+    if (old, new) != (old_root, new_root):
+        raise ProofError(f"the proof does not lead from the tree of {old_size} to that of {new_size}")
+
+
+def _climb(node: int, last: int, proof: Sequence[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Each sibling on the way up from a node of a level whose last is `last`, and whether it stands to the left.
+
+    Raises:
+        ProofError: there are more or fewer siblings than levels.
+    """
+    for sibling in proof:
+        if last == 0:
+            raise ProofError("the proof is too long")
+        to_the_left = bool(node & 1) or node == last
+        yield sibling, to_the_left
+        while to_the_left and node and not node & 1:  # levels where the node has no sibling
+            node, last = node >> 1, last >> 1
         node, last = node >> 1, last >> 1
     if last:
         raise ProofError("the proof is too short")
-    if (old, new) != (old_root, new_root):
-        raise ProofError(f"the proof does not lead from the tree of {old_size} to that of {new_size}")
 
 
 def _check_hashes(*hashes: bytes) -> None:

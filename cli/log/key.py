@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cli.files import check_writable, write_whole
+from cli.files import check_writable, write_text
 from logger.keys import SigningKey
 
 
@@ -33,7 +33,7 @@ def new(origin: str, path: Path) -> None:
     check_writable(path, public)
     made = SigningKey.generate(origin)
     made.write(path)
-    write_whole(public, f"{made.verifier}\n")
+    write_text(public, f"{made.verifier}\n")
     click.echo(f"{path}: the signing key of {origin}, secret\n{public}: {made.verifier}")
 
 

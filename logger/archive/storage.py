@@ -1,6 +1,5 @@
 """Where archives lie: a local folder, or any store that fsspec knows by URL."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from logger.archive.errors import ArchiveUnreadable
+from logger.whole_file import write_whole
 from sampler.errors import WeightwardenError, first_line, printable
 
 
@@ -43,7 +43,7 @@ def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
     try:
         files, path = fsspec.core.url_to_fs(url)
         if isinstance(files, LocalFileSystem):
-            _publish_here(Path(path), write)
+            write_whole(Path(path), write)
             return
         with tempfile.TemporaryFile() as scratch:
             write(cast(BinaryIO, scratch))
@@ -97,25 +97,6 @@ def exists(url: str) -> bool:
 def joined(folder: str, name: str) -> str:
     """The URL of a file in a folder."""
     return f"{folder.rstrip('/')}/{name}"
-
-
-def _publish_here(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w+b") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(scratch).chmod(0o644)
-        Path(scratch).replace(path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _why(error: Exception) -> str:

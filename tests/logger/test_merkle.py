@@ -1,9 +1,8 @@
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import cache
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from logger.merkle import EMPTY_ROOT, Frontier, FrontierError, leaf_hash, node_hash
 
@@ -23,10 +22,11 @@ REFERENCE_ROOTS = [
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
 SIZES = 300
-LEAVES = [leaf_hash(i.to_bytes(2, "big")) for i in range(SIZES)]
+LEAVES = tuple(leaf_hash(i.to_bytes(2, "big")) for i in range(SIZES))
 
 
-def tree_hash(leaves: Sequence[bytes]) -> bytes:
+@cache
+def tree_hash(leaves: tuple[bytes, ...]) -> bytes:
     """RFC 9162 section 2.1.1, word by word, over leaf hashes."""
     if not leaves:
         return hashlib.sha256(b"").digest()
@@ -89,14 +89,29 @@ def test_a_failing_source_of_leaves_leaves_the_tree_as_far_as_it_came() -> None:
     tree = Frontier()
     with pytest.raises(ZeroDivisionError):
         tree.extend(leaves())
-    assert tree.root() == tree_hash(LEAVES[:3])
+    assert (tree.size, tree.root()) == (3, tree_hash(LEAVES[:3]))
 
 
-@given(st.integers(-3, 40), st.lists(st.binary(min_size=30, max_size=33), max_size=6))
-def test_only_one_hash_for_each_bit_of_the_size_is_a_frontier(size: int, hashes: list[bytes]) -> None:
-    fits = size >= 0 and len(hashes) == bin(size).count("1") and all(len(h) == 32 for h in hashes)
-    if fits:
-        assert Frontier.of(size, hashes).hashes == tuple(hashes)
-    else:
-        with pytest.raises(FrontierError):
-            Frontier.of(size, hashes)
+def test_trees_are_equal_by_size_and_hashes() -> None:
+    one = Frontier.of(1, LEAVES[:1])
+    assert one == Frontier.of(1, LEAVES[:1])
+    assert one != Frontier.of(1, LEAVES[1:2])
+    assert one != Frontier.of(2, LEAVES[:1])
+    assert one != object()
+
+
+@pytest.mark.parametrize("size", range(-8, 40))
+def test_only_one_hash_for_each_bit_of_the_size_is_a_frontier(size: int) -> None:
+    for count in range(8):
+        if size >= 0 and count == bin(size).count("1"):
+            assert Frontier.of(size, LEAVES[:count]).hashes == LEAVES[:count]
+        else:
+            with pytest.raises(FrontierError):
+                Frontier.of(size, LEAVES[:count])
+
+
+@pytest.mark.parametrize("wrong", [b"", LEAVES[0][:-1], LEAVES[0] + b"\0"])
+@pytest.mark.parametrize("at", range(3))
+def test_a_hash_of_another_length_is_in_no_frontier(wrong: bytes, at: int) -> None:
+    with pytest.raises(FrontierError):
+        Frontier.of(7, [*LEAVES[:at], wrong, *LEAVES[at + 1 : 3]])

@@ -1,15 +1,19 @@
-import hashlib
+import random
+from collections.abc import Callable
+from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logger.merkle import EMPTY_ROOT, Frontier, leaf_hash
+from logger.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
 from logger.proofs import ProofError, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion
 from tests.logger.test_merkle import LEAVES, REFERENCE_LEAVES, SIZES, tree_hash
 
 REFERENCE = [leaf_hash(entry) for entry in REFERENCE_LEAVES]
 ROOTS = [tree_hash(LEAVES[:size]) for size in range(SIZES + 1)]
+LEFT, RIGHT, ITSELF = "left", "right", "itself"
+seeded = settings(deadline=None, derandomize=True, max_examples=300)
 
 
 def split(size: int) -> int:
@@ -19,7 +23,8 @@ def split(size: int) -> int:
     return k
 
 
-def path_by_definition(index: int, leaves: list[bytes]) -> list[bytes]:
+@cache
+def path_by_definition(index: int, leaves: tuple[bytes, ...]) -> list[bytes]:
     """RFC 9162 section 2.1.3.1, word by word."""
     if len(leaves) == 1:
         return []
@@ -29,7 +34,8 @@ def path_by_definition(index: int, leaves: list[bytes]) -> list[bytes]:
     return [*path_by_definition(index - k, leaves[k:]), tree_hash(leaves[:k])]
 
 
-def subproof_by_definition(m: int, leaves: list[bytes], whole: bool) -> list[bytes]:
+@cache
+def subproof_by_definition(m: int, leaves: tuple[bytes, ...], whole: bool) -> list[bytes]:
     """RFC 9162 section 2.1.4.1, word by word."""
     if m == len(leaves):
         return [] if whole else [tree_hash(leaves)]
@@ -37,6 +43,22 @@ def subproof_by_definition(m: int, leaves: list[bytes], whole: bool) -> list[byt
     if m <= k:
         return [*subproof_by_definition(m, leaves[:k], whole), tree_hash(leaves[k:])]
     return [*subproof_by_definition(m - k, leaves[k:], False), tree_hash(leaves[:k])]
+
+
+def path_shape(index: int, size: int) -> list[str]:
+    """On which side each hash of an inclusion proof stands."""
+    if size == 1:
+        return []
+    k = split(size)
+    return [*path_shape(index, k), RIGHT] if index < k else [*path_shape(index - k, size - k), LEFT]
+
+
+def subproof_shape(m: int, size: int, whole: bool = True) -> list[str]:
+    """On which side each hash of a consistency proof stands; the first may be the old subtree itself."""
+    if m == size:
+        return [] if whole else [ITSELF]
+    k = split(size)
+    return [*subproof_shape(m, k, whole), RIGHT] if m <= k else [*subproof_shape(m - k, size - k, False), LEFT]
 
 
 def frontier(size: int) -> Frontier:
@@ -98,18 +120,23 @@ def test_consistency_of_the_reference_tree() -> None:
         assert [one.hex() for one in consistency_proof(old, REFERENCE[:new])] == list(proof)
 
 
-@pytest.mark.parametrize("size", [*range(1, 40), 63, 64, 65, 127, 128, 129, 255, 256, 257, 299, 300])
-def test_proofs_are_those_of_the_definition_and_verify(size: int) -> None:
-    for at in range(size):
-        path = inclusion_proof(at, LEAVES[:size])
-        assert path == path_by_definition(at, LEAVES[:size])
-        check_inclusion(at, size, path)
-        old = at + 1
-        proof = consistency_proof(old, LEAVES[:size])
-        assert proof == subproof_by_definition(old, LEAVES[:size], True)
-        check_consistency(old, size, proof)
+def test_proofs_of_the_definition_verify_at_all_sizes() -> None:
+    for size in range(1, SIZES + 1):
+        for at in range(size):
+            check_inclusion(at, size, path_by_definition(at, LEAVES[:size]))
+            check_consistency(at + 1, size, subproof_by_definition(at + 1, LEAVES[:size], True))
 
 
+def test_proofs_made_are_those_of_the_definition_at_all_sizes() -> None:
+    drawn = random.Random(4)
+    for size in range(1, SIZES + 1):
+        leaves = LEAVES[:size]
+        for at in range(size) if size <= 40 else {0, size - 2, size - 1, *drawn.sample(range(size), 5)}:
+            assert inclusion_proof(at, leaves) == path_by_definition(at, leaves)
+            assert consistency_proof(at + 1, leaves) == subproof_by_definition(at + 1, leaves, True)
+
+
+@seeded
 @given(st.data())
 def test_proofs_from_a_frontier_are_those_of_the_whole_tree(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, SIZES))
@@ -121,6 +148,7 @@ def test_proofs_from_a_frontier_are_those_of_the_whole_tree(data: st.DataObject)
     assert consistency_proof(old, rest, frontier(start)) == subproof_by_definition(old, LEAVES[:size], True)
 
 
+@seeded
 @given(st.data())
 def test_a_changed_proof_of_inclusion_is_refused(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, SIZES))
@@ -130,6 +158,7 @@ def test_a_changed_proof_of_inclusion_is_refused(data: st.DataObject) -> None:
         check_inclusion(index, size, changed(path, data))
 
 
+@seeded
 @given(st.data())
 def test_a_changed_proof_of_consistency_is_refused(data: st.DataObject) -> None:
     new = data.draw(st.integers(1, SIZES))
@@ -161,19 +190,98 @@ def changed(proof: list[bytes], data: st.DataObject) -> list[bytes]:
     return proof
 
 
-def test_a_proof_holds_for_its_leaf_index_size_and_root_only() -> None:
-    size, index = 77, 21
-    path = inclusion_proof(index, LEAVES[:size])
-    for other in range(-2, size + 2):
-        if other != index:
-            with pytest.raises(ProofError):
-                verify_inclusion(leaf_hash=LEAVES[index], index=other, size=size, proof=path, root=ROOTS[size])
-    for other in range(size + 1):
-        with pytest.raises(ProofError):
-            verify_inclusion(leaf_hash=LEAVES[index], index=index, size=size, proof=path, root=ROOTS[other - 1])
-    for leaf in (LEAVES[index + 1], hashlib.sha256(b"").digest(), b""):
-        with pytest.raises(ProofError):
-            verify_inclusion(leaf_hash=leaf, index=index, size=size, proof=path, root=ROOTS[size])
+def test_a_proof_holds_for_its_leaf_index_and_root_only() -> None:
+    for size in (1, 2, 3, 7, 8, 77):
+        for index in {0, size // 3, size - 1}:
+            path = inclusion_proof(index, LEAVES[:size])
+            for other in range(-2, size + 2):
+                if other != index:
+                    with pytest.raises(ProofError):
+                        verify_inclusion(leaf_hash=LEAVES[index], index=other, size=size, proof=path, root=ROOTS[size])
+                    with pytest.raises(ProofError):
+                        verify_inclusion(leaf_hash=LEAVES[other], index=index, size=size, proof=path, root=ROOTS[size])
+            for root in (*ROOTS[:size], ROOTS[size + 1], bytes(32)):
+                with pytest.raises(ProofError):
+                    verify_inclusion(leaf_hash=LEAVES[index], index=index, size=size, proof=path, root=root)
+
+
+def test_another_index_or_size_is_accepted_only_where_the_path_is_the_same() -> None:
+    for size in range(1, 18):
+        for index in range(size):
+            path = path_by_definition(index, LEAVES[:size])
+            for other_size in range(-1, 36):
+                for other in range(-2, other_size + 2):
+                    same = 0 <= other < other_size and path_shape(other, other_size) == path_shape(index, size)
+                    check = {"leaf_hash": LEAVES[index], "root": ROOTS[size]}
+                    assert accepted(verify_inclusion, **check, index=other, size=other_size, proof=path) == same
+
+
+def test_other_sizes_are_accepted_only_where_the_proof_has_the_same_shape() -> None:
+    for new in range(1, 13):
+        for old in range(1, new + 1):
+            proof = subproof_by_definition(old, LEAVES[:new], True)
+            for other_new in range(-1, 26):
+                for other in range(-3, other_new + 3):
+                    same = 0 < other <= other_new and subproof_shape(other, other_new) == subproof_shape(old, new)
+                    check = {"old_root": ROOTS[old], "new_root": ROOTS[new]}
+                    assert (
+                        accepted(verify_consistency, **check, old_size=other, new_size=other_new, proof=proof) == same
+                    )
+
+
+def accepted(verify: Callable[..., None], **claim: object) -> bool:
+    try:
+        verify(**claim)
+    except ProofError:
+        return False
+    return True
+
+
+def test_consistency_holds_for_its_roots_only() -> None:
+    for new in range(1, 20):
+        for old in range(1, new + 1):
+            proof = consistency_proof(old, LEAVES[:new])
+            for size, root in enumerate(ROOTS[:24]):
+                if size != old:
+                    with pytest.raises(ProofError):
+                        verify_consistency(old_size=old, old_root=root, new_size=new, new_root=ROOTS[new], proof=proof)
+                if size != new:
+                    with pytest.raises(ProofError):
+                        verify_consistency(old_size=old, old_root=ROOTS[old], new_size=new, new_root=root, proof=proof)
+
+
+def test_an_empty_proof_shows_no_growth() -> None:
+    for new in range(2, 40):
+        for old in range(1, new):
+            with pytest.raises(ProofError, match="too short"):
+                check_consistency(old, new, [])
+
+
+def test_a_boundary_moved_between_two_hashes_is_refused() -> None:
+    # The bytes hashed, and so the root, stay the same.
+    left, right = LEAVES[0][:-1], LEAVES[0][-1:] + LEAVES[1]
+    assert node_hash(left, right) == ROOTS[2]
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_inclusion(leaf_hash=left, index=0, size=2, proof=[right], root=ROOTS[2])
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_consistency(old_size=1, old_root=left, new_size=2, new_root=ROOTS[2], proof=[right])
+    first = inclusion_proof(0, LEAVES[:4])
+    with pytest.raises(ProofError, match="32 bytes"):
+        check_inclusion(0, 4, [*first[:-1], first[-1] + b"\0"])
+
+
+@pytest.mark.parametrize("wrong", [b"", LEAVES[0][:-1], LEAVES[0] + b"\0"])
+def test_a_hash_of_another_length_is_no_root(wrong: bytes) -> None:
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_inclusion(leaf_hash=wrong, index=0, size=1, proof=[], root=wrong)
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_inclusion(leaf_hash=LEAVES[0], index=0, size=1, proof=[], root=wrong)
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_consistency(old_size=5, old_root=wrong, new_size=5, new_root=wrong, proof=[])
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_consistency(old_size=0, old_root=EMPTY_ROOT, new_size=5, new_root=wrong, proof=[])
+    with pytest.raises(ProofError, match="32 bytes"):
+        check_consistency(1, 2, [wrong])
 
 
 def test_a_node_is_not_taken_for_a_leaf() -> None:
@@ -183,7 +291,7 @@ def test_a_node_is_not_taken_for_a_leaf() -> None:
 
 
 def test_a_history_of_other_leaves_is_no_prefix() -> None:
-    forked = [*LEAVES[:9], leaf_hash(b"another"), *LEAVES[10:40]]
+    forked = (*LEAVES[:9], leaf_hash(b"another"), *LEAVES[10:40])
     for old in range(10, 31):
         with pytest.raises(ProofError):
             verify_consistency(
