@@ -13,7 +13,7 @@ from logger.checkpoint import Checkpoint
 from logger.encoding import decode_record
 from logger.keys import PublicKeys
 from logger.placed import PlacedRecord
-from sampler.errors import WeightwardenError
+from sampler.errors import WeightwardenError, printable
 from verifier.audit import AuditError, is_selected, nothing_selected, read_audit_key, select_records, traffic_root
 
 METHOD = (
@@ -115,7 +115,7 @@ def from_archives(
         first = found.findings[0]
         more = f" (and {len(found.findings) - 1} more; `verify log check` tells all)" if len(found.findings) > 1 else ""
         raise LogDoesNotHold(
-            f"the log does not hold, nothing was replayed: {first.kind}: {first.where}: {first.what}{more}"
+            f"the log does not hold, nothing was replayed: {first.kind}: {printable(first.where)}: {first.what}{more}"
         )
     if not placed and audit is not None:
         raise nothing_selected(found.records, audit.rate)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cli.files import write_text
+from logger.archive.reader import Archive
 from logger.checkpoint import Checkpoint, open_checkpoint
 from logger.keys import PublicKeys
 from logger.note import MAX_NOTE_BYTES, NoteError
@@ -30,10 +31,11 @@ def read_witness(path: Path, keys: PublicKeys) -> Checkpoint:
         raise WitnessError(f"{path}: not a checkpoint that a known key signed: {error}") from None
 
 
-def write_witness(path: Path, note: bytes) -> None:
-    """Keep a signed checkpoint, whole or not at all.
+def advance_witness(path: Path, newest: Archive, keys: PublicKeys) -> None:
+    """Keep an archive's signed checkpoint, unless another check kept one as large meanwhile.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written. WitnessError: what is there now is no checkpoint.
     """
-    write_text(path, note.decode("utf-8"))
+    if not path.exists() or read_witness(path, keys).size < newest.end:
+        write_text(path, newest.note.decode("utf-8"))

@@ -24,10 +24,16 @@ class SignatureError(NoteError):
 
 @dataclass(frozen=True)
 class VerifiedNote:
-    """A note's text, and the known keys that signed it: at least one."""
+    """A note's text, and who signed it.
+
+    Attributes:
+        signed_by: the known keys that did: at least one.
+        signatures: name and key id of all signatures, those of unknown keys, too, in order.
+    """
 
     text: str
     signed_by: tuple[VerifierKey, ...]
+    signatures: tuple[tuple[str, bytes], ...]
 
 
 def sign_note(text: str, signers: Sequence[SigningKey]) -> bytes:
@@ -64,7 +70,8 @@ def open_note(data: bytes, keys: PublicKeys, *, max_bytes: int = MAX_NOTE_BYTES)
     text, signatures = note[:at], note[at + 1 :]
     _check_text(text)
     signed_by: list[VerifierKey] = []
-    for name, key_id, signature in _signatures(signatures):
+    lines = _signatures(signatures)
+    for name, key_id, signature in lines:
         key = keys.find(name, key_id)
         if key is None:
             continue
@@ -75,7 +82,22 @@ def open_note(data: bytes, keys: PublicKeys, *, max_bytes: int = MAX_NOTE_BYTES)
         signed_by.append(key)
     if not signed_by:
         raise SignatureError("no known key signed it")
-    return VerifiedNote(text, tuple(signed_by))
+    return VerifiedNote(text, tuple(signed_by), tuple((name, key_id) for name, key_id, _ in lines))
+
+
+def unverified_text(data: bytes) -> str:
+    """The text of a note whose signatures nobody looked at: for those who kept it themselves.
+
+    Raises:
+        NoteError: not a note.
+    """
+    try:
+        text, blank, _ = data.decode("utf-8").rpartition("\n\n")
+    except UnicodeDecodeError:
+        raise NoteError("not UTF-8") from None
+    if not blank:
+        raise NoteError("no blank line before signatures")
+    return f"{text}\n"
 
 
 def _check_text(text: str) -> None:

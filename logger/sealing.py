@@ -1,25 +1,32 @@
 """Sealing: what was appended since the last archive becomes the next one.
 
-Interrupted at any moment, the next sealing goes on where it was: a checkpoint is recorded before its archive is
-written, an archive is written whole before it is recorded, and writing it again gives the same records under the same
-name.
+Interrupted at any moment, the next sealing goes on where it was: a checkpoint is recorded once all that it certifies
+was read and before anybody sees it, an archive is written whole before it is recorded, and one that is there already
+is taken for done only if it is the same.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logger.archive.storage import joined
+from logger.archive.reader import read_archive
+from logger.archive.storage import exists, joined
 from logger.archive.writer import write_archive
-from logger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from logger.checkpoint import Checkpoint, sign_checkpoint
 from logger.keys import KeyFileError, PublicKeys, SigningKey
+from logger.note import unverified_text
 from logger.store.errors import LogCorrupt
 from logger.store.reader import LogReader
 from logger.store.sealbook import SealBook
+from sampler.errors import WeightwardenError, printable
+
+
+class AnotherArchive(WeightwardenError, FileExistsError):
+    """Under the name of the next archive lies something else, which is not overwritten."""
 
 
 @dataclass(frozen=True)
 class SealedArchive:
-    """An archive that was just written: entries start to end - 1."""
+    """An archive that was just sealed: entries start to end - 1."""
 
     url: str
     start: int
@@ -29,17 +36,21 @@ class SealedArchive:
 def seal(log: str, folder: str, signers: Sequence[SigningKey], least: int = 1) -> list[SealedArchive]:
     """Seal a log up to now.
 
-    1. Sign a checkpoint of the log as it is, if it has grown by `least` entries, and record it.
-    2. Write an archive for every checkpoint that has none yet.
+    1. Check that the log still extends its last checkpoint.
+    2. Write an archive for a checkpoint that was recorded and has none: an earlier sealing was interrupted.
+    3. Write an archive of what is new, if that is at least `least` entries, with a new checkpoint, recorded in between.
 
     Args:
         log: the database. folder: path or fsspec URL of a folder that is there.
 
     Returns:
-        The archives written; none when there was nothing new.
+        The archives that were sealed; none when there was nothing new.
 
     Raises:
-        LogUnreadable, LogLocked, LogCorrupt, ArchiveUnreadable.
+        LogUnreadable, LogLocked, ArchiveUnreadable, AnotherArchive.
+        LogCorrupt: entries before the last checkpoint are not those that it certifies: the database was changed, or is
+            an old copy; nothing is signed.
+        ArchiveContentError, RecordEncodingError: an entry is not a record.
         KeyFileError: a key is not one of this log.
     """
     reader = LogReader(log)
@@ -48,35 +59,67 @@ def seal(log: str, folder: str, signers: Sequence[SigningKey], least: int = 1) -
         raise KeyFileError(f"this log is {origin}; a key that signs it has that name")
     with SealBook(log) as book:
         # 1
-        checkpoints = reader.checkpoints()
-        size, last = reader.size(), checkpoints[-1][0] if checkpoints else 0
-        if size >= last + least:
-            note = sign_checkpoint(Checkpoint(origin, size, reader.frontier(size).root()), signers)
-            book.add_checkpoint(size, note)
-            checkpoints.append((size, note))
+        checkpoints = [Checkpoint.parse(unverified_text(note)) for _, note in reader.checkpoints()]
+        size = reader.size()
+        if checkpoints:
+            _check_extends(reader, size, checkpoints[-1])
 
         # 2
         archives = reader.archives()
         start = archives[-1][1] if archives else 0
-        sealed = []
-        for end, note in checkpoints:
-            if end > start:
-                sealed.append(_write(reader, folder, start, end, note, origin, signers))
-                book.add_archive(start, end, sealed[-1].url)
-                start = end
+        sealed: list[SealedArchive] = []
+        for checkpoint in checkpoints:
+            if checkpoint.size > start:
+                sealed.append(_Sealing(reader, book, folder, signers).seal(start, checkpoint))
+                start = checkpoint.size
+
+        # 3
+        if size >= start + least:
+            sealed.append(_Sealing(reader, book, folder, signers).seal(start, size))
         return sealed
 
 
-def _write(
-    reader: LogReader, folder: str, start: int, end: int, note: bytes, origin: str, signers: Sequence[SigningKey]
-) -> SealedArchive:
-    url = joined(folder, f"{start:012}-{end:012}.parquet")
+def _check_extends(reader: LogReader, size: int, last: Checkpoint) -> None:
+    if size < last.size or reader.frontier(last.size).root() != last.root:
+        raise LogCorrupt(
+            f"the first {last.size} entries are no longer those that their checkpoint certifies; nothing was signed"
+        )
 
-    def certify(size: int, root: bytes) -> bytes:
-        checkpoint = open_checkpoint(note, PublicKeys(*(key.verifier for key in signers)))
-        if (size, root) != (checkpoint.size, checkpoint.root):
-            raise LogCorrupt(f"entries {start} to {end} are no longer those that checkpoint {end} certifies")
-        return note
 
-    write_archive(url, reader.entries(start, end), reader.frontier(start), certify, origin, signers)
-    return SealedArchive(url, start, end)
+@dataclass(frozen=True)
+class _Sealing:
+    """Writes and records archives of one log."""
+
+    reader: LogReader
+    book: SealBook
+    folder: str
+    signers: Sequence[SigningKey]
+
+    def seal(self, start: int, upto: "int | Checkpoint") -> SealedArchive:
+        """Seal entries from `start` up to a size, or to a checkpoint that was recorded."""
+        recorded = upto if isinstance(upto, Checkpoint) else None
+        end = upto if isinstance(upto, int) else upto.size
+        origin = self.reader.origin
+        url = joined(self.folder, f"{start:012}-{end:012}.parquet")
+
+        def certify(size: int, root: bytes) -> bytes:
+            checkpoint = Checkpoint(origin, size, root)
+            note = sign_checkpoint(checkpoint, self.signers)
+            if recorded is None:
+                self.book.add_checkpoint(size, note)
+            elif checkpoint != recorded:
+                raise LogCorrupt(f"entries {start} to {end - 1} are no longer those that checkpoint {end} certifies")
+            return note
+
+        if not exists(url):
+            entries, tree = self.reader.entries(start, end), self.reader.frontier(start)
+            write_archive(url, entries, tree, certify, origin, self.signers)
+        elif recorded is None or not self._is_sealed(url, start, recorded):
+            raise AnotherArchive(f"{printable(url)}: is there already, and is not the archive that belongs there")
+        self.book.add_archive(start, end, url)
+        return SealedArchive(url, start, end)
+
+    def _is_sealed(self, url: str, start: int, checkpoint: Checkpoint) -> bool:
+        """Whether an archive is the one that an interrupted sealing wrote."""
+        archive = read_archive(url, PublicKeys(*(key.verifier for key in self.signers)))
+        return (archive.start, archive.checkpoint) == (start, checkpoint)

@@ -1,6 +1,7 @@
 """JSON objects of records, as two readers must agree on them: no field twice."""
 
 import json
+from collections import Counter
 from typing import Any
 
 
@@ -26,6 +27,6 @@ def strict_object(text: str) -> dict[str, Any]:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _NotStrict(f"field {next(n for n in names if names.count(n) > 1)!r} appears twice")
+        counts = Counter(name for name, _ in pairs)
+        raise _NotStrict(f"field {counts.most_common(1)[0][0]!r} appears twice")
     return fields

@@ -8,7 +8,7 @@ import click
 from cli import exit_codes
 from cli.log.options import archives_argument, public_key_option
 from cli.progress import counter
-from cli.witness import read_witness, write_witness
+from cli.witness import advance_witness, read_witness
 from logger.archive.check import LogCheck, check_archives
 from logger.archive.storage import archive_urls
 from logger.checkpoint import Checkpoint
@@ -51,8 +51,8 @@ def check(
     if not found.holds:
         ctx.exit(exit_codes.ALARM)
     newest = max(found.archives, key=lambda archive: archive.end)
-    if witness_path is not None and (witness is None or newest.end > witness.size):
-        write_witness(witness_path, newest.note)
+    if witness_path is not None:
+        advance_witness(witness_path, newest, keys)
     ctx.exit(exit_codes.CLEAR)
 
 

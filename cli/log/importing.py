@@ -24,9 +24,15 @@ def import_traffic(traffic: tuple[Path, ...], signing_key_paths: tuple[Path, ...
     """Sign TRAFFIC files into an archive of a log of their own.
 
     Its checkpoint says "imported": from now on nothing can change unseen, but whoever had the files before could have
-    written anything.
+    written anything. A log has one history: each import needs a key of its own, whose name's last part begins with
+    "import", such as logs.example.org/import-2026-11.
     """
     signers = read_signers(signing_key_paths)
+    if not signers[0].name.rsplit("/", 1)[-1].startswith("import"):
+        raise KeyFileError(
+            f"a key named {signers[0].name} would sign a second history of that log;"
+            f" make one for this import: verify log key new {signers[0].name}/import-1"
+        )
     if exists(url):
         raise OutputError(f"{url}: is there already; an archive is never overwritten")
     if "://" not in url:

@@ -11,7 +11,7 @@ from logger.archive.reader import Archive, read_archive
 from logger.archive.storage import archive_urls
 from logger.encoding import decode_record
 from logger.keys import PublicKeys
-from sampler.errors import WeightwardenError
+from sampler.errors import WeightwardenError, printable
 
 
 class NoSuchRecord(WeightwardenError, IndexError):
@@ -56,14 +56,14 @@ def record_at(found: list[Archive], index: int, keys: PublicKeys) -> str:
         [archive.url], keys, keep=lambda _, at, entry: entries.append(entry) if at == index else None, partial=True
     )
     if not check.holds:
-        raise NoSuchRecord(f"{archive.url}: {check.findings[0].what}")
+        raise NoSuchRecord(f"{printable(archive.url)}: {check.findings[0].what}")
     return decode_record(entries[0]).model_dump_json(exclude_defaults=True)
 
 
 def _described(archive: Archive) -> str:
     checkpoint = archive.checkpoint
     lines = [
-        archive.url,
+        printable(archive.url),
         f"  log      {json.dumps(checkpoint.origin, ensure_ascii=False)}",
         f"  records  {archive.start} to {archive.end - 1}",
         f"  root     {checkpoint.root.hex()} of {checkpoint.size}",

@@ -5,6 +5,8 @@ begins or ends, or that the witness saw, must be those that others have there: t
 two archives, with the records themselves as its path.
 """
 
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +16,7 @@ from logger.archive.reader import Archive, read_archive
 from logger.checkpoint import Checkpoint
 from logger.keys import PublicKeys
 from logger.merkle import Frontier, leaf_hash
-from sampler.errors import WeightwardenError
+from sampler.errors import WeightwardenError, printable
 
 FindingKind = Literal["seal", "root", "gap", "fork", "duplicate", "rollback"]
 Keep = Callable[[Archive, int, bytes], None]
@@ -79,7 +81,7 @@ class _Roots:
         other, by = self.known.setdefault(size, (root, who))
         if other == root:
             return None
-        return Finding(kind="fork", where=who, what=f"its tree of {size} records is not that of {by}")
+        return Finding(kind="fork", where=who, what=f"its tree of {size} records is not that of {printable(by)}")
 
 
 def check_archives(
@@ -119,9 +121,9 @@ def check_archives(
 
     # 2
     roots = _Roots({} if witness is None else {witness.size: (witness.root, "the witness")})
-    boundaries = {size for a in found.archives for size in (a.start, a.end)} | set(roots.known)
+    boundaries = sorted({size for a in found.archives for size in (a.start, a.end)} | set(roots.known))
     for archive in found.archives:
-        found.findings.extend(_replayed(archive, sorted(boundaries), roots, keep, progress))
+        found.findings.extend(_replayed(archive, boundaries, roots, keep, progress))
         found.records += archive.end - archive.start
 
     # 3, 4
@@ -149,7 +151,7 @@ def _replayed(
     """What replaying one archive into the tree finds."""
     tree = archive.frontier.copy()
     findings = [roots.contradiction(tree.size, tree.root(), archive.url)]
-    ahead = [size for size in boundaries if archive.start < size <= archive.end]
+    ahead = deque(boundaries[bisect_right(boundaries, archive.start) : bisect_right(boundaries, archive.end)])
     try:
         for entries in archive.entries():
             if keep is not None:
@@ -168,7 +170,7 @@ def _replayed(
     return [finding for finding in findings if finding is not None]
 
 
-def _append(tree: Frontier, entries: Sequence[bytes], ahead: list[int], at_boundary: Callable[[], None]) -> None:
+def _append(tree: Frontier, entries: Sequence[bytes], ahead: deque[int], at_boundary: Callable[[], None]) -> None:
     """Append leaves, stopping at the boundaries ahead, which are taken off the list."""
     done = 0
     while done < len(entries):
@@ -178,7 +180,7 @@ def _append(tree: Frontier, entries: Sequence[bytes], ahead: list[int], at_bound
         tree.extend(map(leaf_hash, entries[done:stop]))
         done = stop
         if ahead and tree.size == ahead[0]:
-            del ahead[0]
+            ahead.popleft()
             at_boundary()
 
 

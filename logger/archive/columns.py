@@ -54,7 +54,8 @@ _ANSWER = (
 SCHEMA = pa.schema([_field("index", pa.int64()), *_WHO, *_SAMPLING, *_ANSWER])
 TOKEN_COLUMNS = ("prompt_token_ids", "output_token_ids")
 _REQUEST = (*(field.name for field in _WHO), "finish_reason", *(field.name for field in _SAMPLING))
-_REQUESTS_KEPT = 4096
+_TEMPLATES, _TEMPLATE_BYTES = 4096, 4096
+"""How many templates are remembered, and how large one may be."""
 
 
 class ArchiveContentError(WeightwardenError, ValueError):
@@ -124,9 +125,10 @@ class RowEncoder:
         sampling["logit_bias"] = dict(sampling["logit_bias"])
         engine = {name: fields[f"engine_{name}"] for name in ("name", "version", "sampler")}
         template = header_template(engine, fields["finish_reason"], fields["model"], sampling)
-        if len(self._templates) >= _REQUESTS_KEPT:
-            self._templates.clear()
-        self._templates[request] = template
+        if len(template) <= _TEMPLATE_BYTES:
+            if len(self._templates) >= _TEMPLATES:
+                self._templates.clear()
+            self._templates[request] = template
         return template
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from logger.archive.columns import SCHEMA, ArchiveContentError, RowEncoder
 from logger.archive.errors import ArchiveRefused
 from logger.archive.seal import FORMAT, SealError, open_seal
-from logger.archive.storage import opened
+from logger.archive.storage import is_failure, opened
 from logger.checkpoint import Checkpoint, open_checkpoint
 from logger.keys import PublicKeys
 from logger.merkle import Frontier
@@ -26,12 +26,14 @@ class Archive:
     Attributes:
         url: where it lies. frontier: the tree before its first record.
         checkpoint: what the log signed about the tree after its last one. note: the signed form of it.
+        keys: those that it was opened with.
     """
 
     url: str
     frontier: Frontier
     checkpoint: Checkpoint
     note: bytes
+    keys: PublicKeys
 
     @property
     def start(self) -> int:
@@ -54,12 +56,17 @@ class Archive:
         """
         at, encoder = self.start, RowEncoder()
         with opened(self.url) as stream:
+            _sealed_by(self.url, stream, self.keys)
             try:
-                for batch in pq.ParquetFile(stream).iter_batches(BATCH_ROWS):
-                    entries = list(encoder.encode(batch, at))
-                    at += len(entries)
-                    yield entries
-            except _UNREADABLE as error:
+                parquet = pq.ParquetFile(stream)
+                for group in range(parquet.num_row_groups):  # one by one: batches of several would grow beyond a group
+                    for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[group]):
+                        entries = list(encoder.encode(batch, at))
+                        at += len(entries)
+                        yield entries
+            except _REFUSED as error:
+                if is_failure(error):
+                    raise
                 raise ArchiveRefused(self.url, f"its rows cannot be read: {error}") from None
         if at != self.end:
             raise ArchiveRefused(self.url, f"it holds records {self.start} to {at}, its checkpoint says {self.end}")
@@ -77,10 +84,7 @@ def read_archive(url: str, keys: PublicKeys) -> Archive:
     """
     with opened(url) as stream:
         # 1
-        try:
-            origin = open_seal(stream, keys)
-        except SealError as error:
-            raise ArchiveRefused(url, str(error)) from None
+        origin = _sealed_by(url, stream, keys)
         # 2
         archive = _parsed(url, stream, keys)
     if archive.checkpoint.origin != origin:
@@ -88,7 +92,15 @@ def read_archive(url: str, keys: PublicKeys) -> Archive:
     return archive
 
 
-_UNREADABLE = (pa.ArrowException, ArchiveContentError, OSError, ValueError, OverflowError)
+def _sealed_by(url: str, stream: BinaryIO, keys: PublicKeys) -> str:
+    """The origin whose seal on the file holds."""
+    try:
+        return open_seal(stream, keys)
+    except SealError as error:
+        raise ArchiveRefused(url, str(error)) from None
+
+
+_REFUSED = (pa.ArrowException, ArchiveContentError, OSError, ValueError, OverflowError)
 """What a file can make the Parquet reader raise."""
 
 
@@ -111,8 +123,10 @@ def _parsed(url: str, stream: BinaryIO, keys: PublicKeys) -> Archive:
         raise
     except KeyError as error:
         raise ArchiveRefused(url, f"its footer lacks {error}") from None
-    except _UNREADABLE as error:
+    except _REFUSED as error:
+        if is_failure(error):
+            raise
         raise ArchiveRefused(url, f"its footer: {error}") from None
     if checkpoint.size <= tree.size:
         raise ArchiveRefused(url, "its checkpoint is not beyond its start")
-    return Archive(url=url, frontier=tree, checkpoint=checkpoint, note=note)
+    return Archive(url=url, frontier=tree, checkpoint=checkpoint, note=note, keys=keys)

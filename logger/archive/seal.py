@@ -3,16 +3,18 @@
 The log's tree covers the records; the seal covers what else the file holds (statistics that other readers trust, page
 headers, schema), so that not one byte can change. It stands in the Parquet footer as
 
-    weightwarden-seal/1 LENGTH\\n, then a signed note of LENGTH bytes: "weightwarden-archive/1", origin, digest
+    weightwarden-seal/1 LENGTH\\n, then a signed note of LENGTH bytes: "weightwarden-archive/1", origin, digest, key ids
 
-where the digest is SHA-256 (base64) of the file with the note's bytes taken as zeros. It is found and checked before
-anything else of the file is parsed.
+where the digest is SHA-256 (base64) of the file with the note's bytes taken as zeros, and the key ids (hex) are those
+of all that signed, so that no signature can be taken away or made an unknown one's. It is found and checked before
+anything else of the file is parsed. Only the bytes of a signature whose key is not known here could be others.
 """
 
 import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import BinaryIO
 
 from logger.keys import PublicKeys, SigningKey
@@ -22,6 +24,7 @@ from sampler.errors import WeightwardenError
 FORMAT = "weightwarden-archive/1"
 MAX_FOOTER_BYTES = 64 * 2**20
 _MARKER = re.compile(rb"weightwarden-seal/1 ([0-9]{6})\n")
+_HEX_IDS = re.compile("[0-9a-f]{8}")
 _TAIL_BYTES = 8
 _BLOCK_BYTES = 2**20
 
@@ -32,14 +35,14 @@ class SealError(WeightwardenError, ValueError):
 
 def blank_seal(origin: str, signers: Sequence[SigningKey]) -> str:
     """A seal of the right length, to be written into the footer and filled in by `seal`."""
-    note = sign_note(_text(origin, bytes(32)), signers).decode("utf-8")
+    note = sign_note(_text(origin, bytes(32), _ids(signers)), signers).decode("utf-8")
     return f"weightwarden-seal/1 {len(note.encode()):06}\n{note}"
 
 
 def seal(stream: BinaryIO, origin: str, signers: Sequence[SigningKey]) -> None:
     """Fill in the blank seal of a finished file, open for reading and writing."""
     place = _find(stream)
-    note = sign_note(_text(origin, _digest(stream, place)), signers)
+    note = sign_note(_text(origin, _digest(stream, place), _ids(signers)), signers)
     if len(note) != len(place):
         raise SealError("the blank seal was made for other signers")
     stream.seek(place.start)
@@ -59,18 +62,25 @@ def open_seal(stream: BinaryIO, keys: PublicKeys) -> str:
     except NoteError as error:
         raise SealError(f"its seal: {error}") from None
     lines = note.text.split("\n")
-    if len(lines) != 4 or lines[0] != FORMAT:
+    if len(lines) != 5 or lines[0] != FORMAT:
         raise SealError(f"its seal is not one of {FORMAT}")
     origin = lines[1]
     if origin not in [key.name for key in note.signed_by]:
         raise SealError("its seal is not signed by the log that it names")
-    if note.text != _text(origin, _digest(stream, place)):
+    if note.signatures != tuple((origin, bytes.fromhex(one)) for one in _HEX_IDS.findall(lines[3])):
+        raise SealError("its seal does not bear the signatures that it names")
+    if note.text != _text(origin, _digest(stream, place), [key_id for _, key_id in note.signatures]):
         raise SealError("its bytes are not those that were sealed")
     return origin
 
 
-def _text(origin: str, digest: bytes) -> str:
-    return f"{FORMAT}\n{origin}\n{base64.b64encode(digest).decode()}\n"
+def _text(origin: str, digest: bytes, key_ids: Sequence[bytes]) -> str:
+    ids = " ".join(key_id.hex() for key_id in key_ids)
+    return f"{FORMAT}\n{origin}\n{base64.b64encode(digest).decode()}\n{ids}\n"
+
+
+def _ids(signers: Sequence[SigningKey]) -> list[bytes]:
+    return [key.verifier.key_id for key in signers]
 
 
 def _find(stream: BinaryIO) -> range:
@@ -83,9 +93,9 @@ def _find(stream: BinaryIO) -> range:
     start = size - _TAIL_BYTES - length
     if start < 0 or length > MAX_FOOTER_BYTES:
         raise SealError("not a whole Parquet file")
-    found = list(_MARKER.finditer(_read(stream, start, length)))
+    found = list(islice(_MARKER.finditer(_read(stream, start, length)), 2))
     if len(found) != 1:
-        raise SealError(f"{len(found)} seals in its footer instead of one")
+        raise SealError("several seals in its footer" if found else "no seal in its footer")
     note = range(start + found[0].end(), start + found[0].end() + int(found[0][1]))
     if note.stop > size - _TAIL_BYTES:
         raise SealError("its seal is cut off")

@@ -20,7 +20,7 @@ def opened(url: str) -> Iterator[BinaryIO]:
     """An archive, open for reading.
 
     Raises:
-        ArchiveUnreadable: it cannot be opened.
+        ArchiveUnreadable: it cannot be opened, or fails while it is read.
     """
     try:
         files, path = fsspec.core.url_to_fs(url)
@@ -28,7 +28,12 @@ def opened(url: str) -> Iterator[BinaryIO]:
     except (OSError, ValueError, ImportError) as error:
         raise ArchiveUnreadable(f"{printable(url)}: cannot be read: {_why(error)}") from None
     with stream:
-        yield cast(BinaryIO, stream)
+        try:
+            yield cast(BinaryIO, stream)
+        except (OSError, MemoryError) as error:
+            if not is_failure(error):
+                raise
+            raise ArchiveUnreadable(f"{printable(url)}: cannot be read: {_why(error)}") from error
 
 
 def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
@@ -56,6 +61,13 @@ def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
         if isinstance(error, WeightwardenError):
             raise  # of who writes, not of the store
         raise ArchiveUnreadable(f"{printable(url)}: cannot be written: {_why(error)}") from error
+
+
+def is_failure(error: Exception) -> bool:
+    """Whether the machine or the store failed, not what is stored; Arrow's own errors have no errno."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno is not None and not isinstance(error, WeightwardenError)
+    )
 
 
 def archive_urls(arguments: Sequence[str]) -> list[str]:

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 from logger.archive.columns import SCHEMA, TOKEN_COLUMNS, ArchiveContentError, RowEncoder, to_batch
 from logger.archive.seal import FORMAT, blank_seal, seal
 from logger.archive.storage import publish
-from logger.encoding import decode_record
+from logger.encoding import RecordEncodingError, decode_record
 from logger.keys import SigningKey
 from logger.merkle import Frontier, leaf_hash
 from logger.record import Record
 
 GROUP_RECORDS = 16_384
-GROUP_TOKENS = 8 * 2**20
-"""A row group ends at so many records or tokens: what a reader holds at once."""
+GROUP_BYTES = 32 * 2**20
+"""A row group ends at so many records or encoded bytes: what a reader holds at once."""
 
 Certify = Callable[[int, bytes], bytes]
 """The signed checkpoint of a tree of some size and root."""
@@ -51,7 +51,7 @@ def write_archive(
         # 1
         with _parquet(stream) as parquet:
             encoder = RowEncoder()
-            for group in _groups(entries):
+            for group in _groups(entries, start.size):
                 batch = to_batch(tree.size, [record for _, record in group])
                 written = [entry for entry, _ in group]
                 if list(encoder.encode(batch, tree.size)) != written:
@@ -98,16 +98,18 @@ def _parquet(stream: BinaryIO) -> pq.ParquetWriter:
     )
 
 
-def _groups(entries: Iterable[bytes]) -> Iterator[list[tuple[bytes, Record]]]:
+def _groups(entries: Iterable[bytes], start: int) -> Iterator[list[tuple[bytes, Record]]]:
     """Entries and their records, a row group's worth at a time."""
     group: list[tuple[bytes, Record]] = []
-    tokens = 0
-    for entry in entries:
-        record = decode_record(entry)
-        group.append((entry, record))
-        tokens += len(record.prompt_token_ids) + len(record.output_token_ids)
-        if len(group) >= GROUP_RECORDS or tokens >= GROUP_TOKENS:
+    size = 0
+    for at, entry in enumerate(entries, start):
+        try:
+            group.append((entry, decode_record(entry)))
+        except RecordEncodingError as error:
+            raise RecordEncodingError(f"entry {at} is not a record: {error}") from None
+        size += len(entry)
+        if len(group) >= GROUP_RECORDS or size >= GROUP_BYTES:
             yield group
-            group, tokens = [], 0
+            group, size = [], 0
     if group:
         yield group

@@ -39,7 +39,7 @@ class LogLock:
             if not held:
                 raise self._locked()
         elif self._handle is None:
-            path = Path(f"{self._url.database}.{self._purpose}.lock")
+            path = Path(f"{Path(str(self._url.database)).resolve()}.{self._purpose}.lock")
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

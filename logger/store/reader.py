@@ -9,7 +9,10 @@ from logger.merkle import Frontier, leaf_hash
 from logger.store.database import failures_named, make_engine, parse_url, require_current, shown
 from logger.store.errors import LogCorrupt
 from logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK
-from logger.store.tree import PAGE, frontier_at, require_all, restored, stored_size
+from logger.store.tree import frontier_at, require_all, restored, stored_size
+
+_PAGE = 64
+"""Payloads read at a time: few, since one may have megabytes."""
 
 
 class LogReader:
@@ -57,10 +60,12 @@ class LogReader:
         """The payloads of entries start to stop - 1, a page at a time.
 
         Raises:
-            LogCorrupt: one is missing.
+            LogCorrupt: one is missing, or is not what its leaf hash says.
         """
         with self._connected() as connection:
-            yield from (payload for payload, _ in _rows(connection, start, stop))
+            for index, (payload, leaf) in enumerate(_rows(connection, start, stop), start):
+                self._check_leaf(index, payload, leaf)
+                yield payload
 
     def checkpoints(self) -> list[tuple[int, bytes]]:
         """Size and signed note of every checkpoint, the smallest first."""
@@ -95,8 +100,7 @@ class LogReader:
                 raise LogCorrupt(f"{shown(self._url)}: {size} entries, but a mark or checkpoint of {min(beyond)}")
             tree = Frontier()
             for index, (payload, leaf) in enumerate(_rows(connection, 0, size)):
-                if leaf_hash(payload) != leaf:
-                    raise LogCorrupt(f"{shown(self._url)}: entry {index} is not what its leaf hash says")
+                self._check_leaf(index, payload, leaf)
                 tree.append(leaf)
                 if tree.size in marks and restored(tree.size, marks[tree.size]) != tree:
                     raise LogCorrupt(f"{shown(self._url)}: the mark of {tree.size} entries is not their frontier")
@@ -106,6 +110,10 @@ class LogReader:
                     )
         return tree
 
+    def _check_leaf(self, index: int, payload: bytes, leaf: bytes) -> None:
+        if leaf_hash(payload) != leaf:
+            raise LogCorrupt(f"{shown(self._url)}: entry {index} is not what its leaf hash says")
+
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
         with failures_named(self._url), self._engine.connect() as connection:
@@ -114,8 +122,8 @@ class LogReader:
 
 def _rows(connection: Connection, start: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
     """Payload and leaf hash of each entry of a range."""
-    for page in range(start, stop, PAGE):
-        expected = range(page, min(stop, page + PAGE))
+    for page in range(start, stop, _PAGE):
+        expected = range(page, min(stop, page + _PAGE))
         rows = connection.execute(
             select(ENTRY.c.index, ENTRY.c.payload, ENTRY.c.leaf_hash)
             .where(ENTRY.c.index >= expected.start, ENTRY.c.index < expected.stop)

@@ -11,6 +11,7 @@ from logger.store.schema import ENTRY, MARK
 MARK_EVERY = 4096
 """A mark is kept whenever an append crosses a multiple of this."""
 PAGE = 4096
+"""Leaf hashes read at a time."""
 
 
 def stored_size(connection: Connection) -> int:

@@ -32,6 +32,7 @@ class _Pending:
     payload: bytes
     future: "Future[int] | asyncio.Future[int]"
     loop: asyncio.AbstractEventLoop | None = None
+    slot: asyncio.Semaphore | None = None
 
 
 class LogWriter:
@@ -103,6 +104,8 @@ class LogWriter:
     async def append_durably(self, payload: bytes) -> int:
         """Append an entry, and wait until it is durable; while too many wait, wait for room first.
 
+        Cancelled while it waits for its confirmation, the entry is written all the same.
+
         Returns:
             The entry's index.
 
@@ -112,10 +115,14 @@ class LogWriter:
         loop = asyncio.get_running_loop()
         with self._state:
             slot = self._slots.setdefault(loop, asyncio.Semaphore(self._max_pending))
-        async with slot:
-            future: asyncio.Future[int] = loop.create_future()
-            self._enqueue(_Pending(payload, future, loop), bounded=False)
-            return await future
+        await slot.acquire()  # released when the entry was written, not when the caller stops waiting
+        future: asyncio.Future[int] = loop.create_future()
+        try:
+            self._enqueue(_Pending(payload, future, loop, slot), bounded=False)
+        except LogClosed:
+            slot.release()
+            raise
+        return await future
 
     def close(self) -> None:
         """Write what waits, and give the log back. May be called twice."""
@@ -260,6 +267,8 @@ def _tell(batch: Sequence[_Pending], outcome: "int | WeightwardenError") -> None
 
         def tell(told: list[tuple[_Pending, int]] = told) -> None:
             for pending, at in told:
+                if pending.slot is not None:
+                    pending.slot.release()
                 if not pending.future.done():
                     resolve(pending, at)
 

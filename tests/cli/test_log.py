@@ -114,17 +114,22 @@ def test_archives_are_replayed_and_the_selection_can_be_checked_afterwards(logs:
 
 def test_an_imported_file_says_that_it_was_imported(logs: Logs, model_folder: Path) -> None:
     archive = logs.folder / "imported.parquet"
-    result = invoke("log", "import", GREEDY, "--signing-key", logs.key, "--out", archive)
+    second_history = invoke("log", "import", GREEDY, "--signing-key", logs.key, "--out", archive)
+    assert second_history.exit_code == 2
+    assert "would sign a second history" in second_history.output
+    key, public = logs.folder / "import.key", logs.folder / "import.key.pub"
+    assert invoke("log", "key", "new", f"{ORIGIN}/import-1", "--out", key).exit_code == 0
+    result = invoke("log", "import", GREEDY, "--signing-key", key, "--out", archive)
     assert result.exit_code == 0, result.output
-    assert "imported from" in logs.check(archive)
-    again = invoke("log", "import", GREEDY, "--signing-key", logs.key, "--out", archive)
+    assert "imported from" in invoke("log", "check", archive, "--public-key", public).output
+    again = invoke("log", "import", GREEDY, "--signing-key", key, "--out", archive)
     assert again.exit_code == 2
     assert "is there already" in again.output
     one = logs.folder / "one.parquet"
     one_record = logs.folder / "one.jsonl"
     one_record.write_text(records_of(GREEDY)[0].model_dump_json() + "\n")
-    assert invoke("log", "import", one_record, "--signing-key", logs.key, "--out", one).exit_code == 0
-    run = invoke("run", one, "--public-key", logs.public, "--model", model_folder, "--policy", BUNDLED)
+    assert invoke("log", "import", one_record, "--signing-key", key, "--out", one).exit_code == 0
+    run = invoke("run", one, "--public-key", public, "--model", model_folder, "--policy", BUNDLED)
     assert run.exit_code == 0
     assert "Warning: the log was imported from" in run.output
 
@@ -151,14 +156,18 @@ def test_a_proof_leads_from_the_record_to_the_signed_root(logs: Logs) -> None:
         (["seal", "--log", "{log}", "--archives", "{archives}", "--signing-key", "{public}"], "{public}"),
         (["key", "new", "two words", "--out", "{empty}/k"], "no spaces"),
         (["key", "new", "name", "--out", "{key}"], "is there already"),
-        (["import", "{public}", "--signing-key", "{key}", "--out", "{empty}/a.parquet"], "{public}"),
-        (["import", str(GREEDY), "--signing-key", "{key}", "--out", "/no/folder/a.parquet"], "/no/folder"),
+        (["import", "{public}", "--signing-key", "{import_key}", "--out", "{empty}/a.parquet"], "{public}"),
+        (["import", str(GREEDY), "--signing-key", "{import_key}", "--out", "/no/folder/a.parquet"], "/no/folder"),
     ],
 )
 def test_mistakes_are_told_with_exit_code_2_and_write_nothing(logs: Logs, arguments: list[str], complaint: str) -> None:
     empty = logs.folder / "empty"
     empty.mkdir()
-    names = {"archives": logs.archives, "public": logs.public, "key": logs.key, "log": logs.log, "empty": empty}
+    invoke("log", "key", "new", "example.org/import-1", "--out", logs.folder / "other")
+    names = {
+        **{"archives": logs.archives, "public": logs.public, "key": logs.key, "log": logs.log, "empty": empty},
+        "import_key": logs.folder / "other",
+    }
     before = {path: path.read_bytes() for path in logs.folder.rglob("*") if path.is_file()}
     os.chmod(logs.public, 0o600)  # noqa: PTH101
     result = invoke("log", *(argument.format(**names) for argument in arguments))

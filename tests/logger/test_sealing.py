@@ -8,12 +8,14 @@ from logger.archive.errors import ArchiveUnreadable
 from logger.archive.reader import read_archive
 from logger.archive.storage import archive_urls
 from logger.archive.writer import write_archive
-from logger.keys import KeyFileError, SigningKey
-from logger.sealing import seal
+from logger.encoding import RecordEncodingError
+from logger.keys import KeyFileError, PublicKeys, SigningKey
+from logger.merkle import leaf_hash
+from logger.sealing import AnotherArchive, seal
 from logger.store.errors import LogCorrupt
 from logger.store.reader import LogReader
 from logger.store.writer import LogWriter
-from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, checkpoint_at
+from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, checkpoint_at, tree_of
 from tests.logger.store.examples import disarmed, raw_sql
 
 
@@ -67,23 +69,104 @@ def test_too_few_new_records_are_left_for_later(log: str, folder: str) -> None:
     assert seal(log, folder, [KEY], least=13)[0].end == 13
 
 
-@pytest.mark.parametrize("moment", ["before the archive", "after the archive"])
-def test_an_interrupted_sealing_is_taken_up_where_it_was(
-    log: str, folder: str, moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def interrupt(log: str, folder: str, moment: str, signers: list[SigningKey]) -> None:
+    """A sealing that is killed when its checkpoint was recorded, or when its archive was written, too."""
+
     def interrupted(*arguments: object) -> object:
         if moment == "after the archive":
             write_archive(*arguments)  # type: ignore[arg-type]
+        else:
+            certify = arguments[3]
+            certify(13, tree_of(ENTRIES[:13]).root())  # type: ignore[operator]
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr("logger.sealing.write_archive", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            seal(log, folder, [KEY])
-    assert LogReader(log).archives() == []
+            seal(log, folder, signers)
+    reader = LogReader(log)
+    assert ([size for size, _ in reader.checkpoints()], reader.archives()) == ([13], [])
+
+
+@pytest.mark.parametrize("moment", ["before the archive", "after the archive"])
+def test_an_interrupted_sealing_is_taken_up_where_it_was(log: str, folder: str, moment: str) -> None:
+    interrupt(log, folder, moment, [KEY])
     append(log, ENTRIES[13:])
     assert [(s.start, s.end) for s in seal(log, folder, [KEY])] == [(0, 13), (13, 40)]
     assert check_archives(archive_urls([folder]), KEYS).holds
+
+
+def test_an_interrupted_sealing_goes_on_with_a_new_key(log: str, folder: str) -> None:
+    interrupt(log, folder, "before the archive", [KEY])
+    new = SigningKey.generate(ORIGIN)
+    seal(log, folder, [new])
+    assert check_archives(archive_urls([folder]), PublicKeys(new.verifier)).holds
+
+
+def change(log: str, index: int) -> None:
+    """Payload and leaf hash of an entry changed by who owns the database."""
+    disarmed(log)
+    values = {"other": ENTRIES[20], "leaf": leaf_hash(ENTRIES[20])}
+    raw_sql(log, f'UPDATE entry SET payload = :other, leaf_hash = :leaf WHERE "index" = {index}', **values)
+
+
+@pytest.mark.parametrize("more", [0, 5])
+def test_a_log_that_no_longer_extends_its_checkpoint_is_not_signed(log: str, folder: str, more: int) -> None:
+    seal(log, folder, [KEY])
+    append(log, ENTRIES[13 : 13 + more])
+    change(log, 4)
+    with pytest.raises(LogCorrupt, match="nothing was signed"):
+        seal(log, folder, [KEY])
+    assert [size for size, _ in LogReader(log).checkpoints()] == [13]
+
+
+def test_a_log_that_was_set_back_is_not_signed_even_when_it_grew_again(log: str, folder: str) -> None:
+    seal(log, folder, [KEY])
+    disarmed(log)
+    raw_sql(log, 'DELETE FROM entry WHERE "index" >= 10')
+    with pytest.raises(LogCorrupt, match="nothing was signed"):
+        seal(log, folder, [KEY])
+    append(log, ENTRIES[20:30])
+    with pytest.raises(LogCorrupt, match="nothing was signed"):
+        seal(log, folder, [KEY])
+
+
+def test_a_changed_payload_is_not_sealed(log: str, folder: str) -> None:
+    disarmed(log)
+    raw_sql(log, 'UPDATE entry SET payload = :other WHERE "index" = 4', other=ENTRIES[20])
+    with pytest.raises(LogCorrupt, match="entry 4"):
+        seal(log, folder, [KEY])
+    assert LogReader(log).checkpoints() == []
+    assert list(Path(folder).iterdir()) == []
+
+
+def test_a_log_that_changed_after_an_interrupted_sealing_is_not_sealed(log: str, folder: str) -> None:
+    interrupt(log, folder, "before the archive", [KEY])
+    change(log, 4)
+    with pytest.raises(LogCorrupt):
+        seal(log, folder, [KEY])
+    assert list(Path(folder).iterdir()) == []
+
+
+def test_an_entry_that_is_no_record_is_named_before_anything_is_signed(log: str, folder: str) -> None:
+    append(log, [b"junk"])
+    with pytest.raises(RecordEncodingError, match="entry 13 is not a record"):
+        seal(log, folder, [KEY])
+    assert LogReader(log).checkpoints() == []
+
+
+def test_another_archive_of_the_same_name_is_not_overwritten(log: str, folder: str, tmp_path: Path) -> None:
+    other = str(tmp_path / "other.db")
+    append(other, [*ENTRIES[20:30], *ENTRIES[:3]])
+    theirs = seal(other, folder, [KEY])[0].url
+    before = Path(theirs).read_bytes()
+    with pytest.raises(AnotherArchive):
+        seal(log, folder, [KEY])
+    (tmp_path / "elsewhere").mkdir()
+    interrupt(log, str(tmp_path / "elsewhere"), "before the archive", [KEY])
+    with pytest.raises(AnotherArchive):
+        seal(log, folder, [KEY])
+    assert Path(theirs).read_bytes() == before
 
 
 def test_nothing_is_left_of_an_archive_that_cannot_be_written(log: str, tmp_path: Path) -> None:
@@ -93,16 +176,6 @@ def test_nothing_is_left_of_an_archive_that_cannot_be_written(log: str, tmp_path
     assert not missing.exists()
     missing.mkdir()
     assert seal(log, str(missing), [KEY])[0].end == 13
-
-
-def test_a_log_that_changed_after_its_checkpoint_is_not_sealed(log: str, folder: str, tmp_path: Path) -> None:
-    with pytest.raises(ArchiveUnreadable):
-        seal(log, str(tmp_path / "missing"), [KEY])  # signs the checkpoint only
-    disarmed(log)
-    raw_sql(log, 'UPDATE entry SET payload = :other WHERE "index" = 4', other=ENTRIES[20])
-    with pytest.raises(LogCorrupt, match="no longer those that checkpoint 13 certifies"):
-        seal(log, folder, [KEY])
-    assert list(Path(folder).iterdir()) == []
 
 
 def test_a_key_of_another_log_does_not_seal(log: str, folder: str) -> None:

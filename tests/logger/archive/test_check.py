@@ -79,6 +79,32 @@ def test_changed_bytes_of_an_archive_of_recorded_traffic_are_found(tmp_path: Pat
         whole[at] ^= flip
 
 
+def test_every_single_byte_change_of_an_archive_with_two_seals_is_found(tmp_path: Path) -> None:
+    new = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"n" * 32))
+    url = str(tmp_path / "a")
+    write_archive(url, ENTRIES[:3], Frontier(), certified, ORIGIN, [KEY, new])
+    whole = Path(url).read_bytes()
+    both = PublicKeys(KEY.verifier, new.verifier)
+    assert check_archives([url], both).holds
+    assert check_archives([url], KEYS).holds
+    for at in range(len(whole)):
+        Path(url).write_bytes(whole[:at] + bytes([whole[at] ^ (1 + at % 255)]) + whole[at + 1 :])
+        assert kinds(check_archives([url], both)) == ["seal"]
+
+
+def test_a_failing_disk_is_an_error_and_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = archived(tmp_path / "a", 0, 3)
+
+    def failing(*arguments: object) -> object:
+        raise OSError(5, "Input/output error")
+
+    for where in ("logger.archive.reader.open_seal", "logger.archive.reader.pq.ParquetFile"):
+        with monkeypatch.context() as patched:
+            patched.setattr(where, failing)
+            with pytest.raises(ArchiveUnreadable, match="Input/output error"):
+                check_archives([url], KEYS)
+
+
 def test_every_truncation_and_appended_bytes_are_found(tmp_path: Path) -> None:
     url = archived(tmp_path / "a", 0, 3)
     whole = Path(url).read_bytes()
