@@ -24,7 +24,7 @@ def leaf_hashes(connection: Connection, start: int, stop: int) -> Iterator[bytes
     """The leaf hashes of entries start to stop - 1, a page at a time.
 
     Raises:
-        LogCorrupt: one is missing.
+        LogCorrupt: one is missing, or not 32 bytes.
     """
     for page in range(start, stop, PAGE):
         expected = range(page, min(stop, page + PAGE))
@@ -34,7 +34,10 @@ def leaf_hashes(connection: Connection, start: int, stop: int) -> Iterator[bytes
             .order_by(ENTRY.c.index)
         ).all()
         require_all(expected, [index for index, _ in rows])
-        yield from (bytes(leaf) for _, leaf in rows)
+        for index, leaf in rows:
+            if len(leaf) != HASH_BYTES:
+                raise LogCorrupt(f"the leaf hash of entry {index} has {len(leaf)} bytes")
+            yield bytes(leaf)
 
 
 def require_all(expected: range, found: Sequence[int]) -> None:
