@@ -3,20 +3,23 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from logger.merkle import Frontier, leaf_hash
 from logger.store.database import failures_named, make_engine, parse_url, require_current, shown
 from logger.store.errors import LogCorrupt
 from logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK
-from logger.store.tree import frontier_at, require_all, restored, stored_size
+from logger.store.tree import frontier_at, require_all, restored, stored_bytes, stored_size
 
 _PAGE = 64
 """Payloads read at a time: few, since one may have megabytes."""
 
 
 class LogReader:
-    """Reads what was committed; never writes and needs no lock. Each call sees the log as it is at that moment."""
+    """Reads what was committed; never writes and needs no lock.
+
+    Each call sees the log as it was at one moment, however long it takes.
+    """
 
     def __init__(self, url: str) -> None:
         """Open a log that is there.
@@ -25,7 +28,7 @@ class LogReader:
             LogUnreadable: it is not, or not a log.
         """
         self._url = parse_url(url)
-        self._engine = make_engine(self._url, create=False)
+        self._engine = make_engine(self._url, writes=False)
         with self._connected() as connection:
             require_current(connection, self._url)
 
@@ -37,10 +40,13 @@ class LogReader:
             LogCorrupt: it has none.
         """
         with self._connected() as connection:
-            origin = connection.execute(select(LOG.c.origin)).scalar()
-        if origin is None:
+            return self._origin(connection)
+
+    def _origin(self, connection: Connection) -> str:
+        origins = connection.execute(select(LOG.c.origin)).scalars().all()
+        if len(origins) != 1 or not isinstance(origins[0], str):
             raise LogCorrupt(f"{shown(self._url)}: it does not say whose log it is")
-        return str(origin)
+        return origins[0]
 
     def size(self) -> int:
         """How many entries there are."""
@@ -70,8 +76,7 @@ class LogReader:
     def checkpoints(self) -> list[tuple[int, bytes]]:
         """Size and signed note of every checkpoint, the smallest first."""
         with self._connected() as connection:
-            rows = connection.execute(select(CHECKPOINT.c.size, CHECKPOINT.c.note).order_by(CHECKPOINT.c.size))
-            return [(size, bytes(note)) for size, note in rows]
+            return _checkpoints(connection)
 
     def archives(self) -> list[tuple[int, int, str]]:
         """Start, end and URL of every archive, in log order."""
@@ -93,11 +98,15 @@ class LogReader:
         """
         with self._connected() as connection:
             size = stored_size(connection)
-            marks = {size: bytes(kept) for size, kept in connection.execute(select(MARK.c.size, MARK.c.frontier))}
-            notes = {} if root_of is None else dict(self.checkpoints())
-            beyond = [n for n in (*marks, *notes) if n > size]
+            marks = {mark.size: mark.frontier for mark in connection.execute(select(MARK))}
+            notes = {} if root_of is None else dict(_checkpoints(connection))
+            beyond = [n for n in (*marks, *notes) if not isinstance(n, int) or not 0 < n <= size]
             if beyond:
-                raise LogCorrupt(f"{shown(self._url)}: {size} entries, but a mark or checkpoint of {min(beyond)}")
+                raise LogCorrupt(f"{shown(self._url)}: {size} entries, but a mark or checkpoint of {beyond[0]}")
+            if size:
+                self._origin(connection)
+                if connection.execute(select(func.min(ENTRY.c.index))).scalar() != 0:
+                    raise LogCorrupt(f"{shown(self._url)}: the first entry is not entry 0")
             tree = Frontier()
             for index, (payload, leaf) in enumerate(_rows(connection, 0, size)):
                 self._check_leaf(index, payload, leaf)
@@ -130,4 +139,10 @@ def _rows(connection: Connection, start: int, stop: int) -> Iterator[tuple[bytes
             .order_by(ENTRY.c.index)
         ).all()
         require_all(expected, [index for index, _, _ in rows])
-        yield from ((bytes(payload), bytes(leaf)) for _, payload, leaf in rows)
+        for index, payload, leaf in rows:
+            yield stored_bytes(payload, f"entry {index}"), stored_bytes(leaf, f"entry {index}")
+
+
+def _checkpoints(connection: Connection) -> list[tuple[int, bytes]]:
+    rows = connection.execute(select(CHECKPOINT.c.size, CHECKPOINT.c.note).order_by(CHECKPOINT.c.size))
+    return [(size, stored_bytes(note, f"checkpoint {size}")) for size, note in rows]

@@ -1,6 +1,28 @@
 """The tables of a log. `migrations` makes them; rows are only ever added."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+)
+
+
+class _Blob(TypeDecorator[bytes]):
+    """Bytes, read as the database has them: SQLite keeps whatever an attacker put in their place (`stored_bytes`)."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        """No conversion."""
+
 
 METADATA = MetaData()
 
@@ -18,8 +40,8 @@ ENTRY = Table(
     "entry",
     METADATA,
     Column("index", _INDEX, primary_key=True, autoincrement=False),
-    Column("leaf_hash", LargeBinary, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
+    Column("leaf_hash", _Blob, nullable=False),
+    Column("payload", _Blob, nullable=False),
 )
 """The entries: canonical records and their leaf hashes, counted from 0."""
 
@@ -27,7 +49,7 @@ MARK = Table(
     "mark",
     METADATA,
     Column("size", _INDEX, primary_key=True, autoincrement=False),
-    Column("frontier", LargeBinary, nullable=False),
+    Column("frontier", _Blob, nullable=False),
 )
 """The tree's frontier now and then, so that opening a log does not read it all."""
 
@@ -35,7 +57,7 @@ CHECKPOINT = Table(
     "checkpoint",
     METADATA,
     Column("size", _INDEX, primary_key=True, autoincrement=False),
-    Column("note", LargeBinary, nullable=False),
+    Column("note", _Blob, nullable=False),
 )
 """Every checkpoint that was signed."""
 

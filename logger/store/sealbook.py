@@ -1,9 +1,12 @@
 """What of a log was signed and sealed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import func, insert, select
 
-from logger.store.database import failures_named, make_engine, migrate, parse_url, shown
-from logger.store.errors import LogCorrupt
+from logger.store.database import failures_named, make_engine, parse_url, require_current, shown
+from logger.store.errors import LogCorrupt, LogUnreadable
 from logger.store.lock import LogLock
 from logger.store.schema import ARCHIVE, CHECKPOINT
 
@@ -22,12 +25,13 @@ class SealBook:
         """
         self._url = parse_url(url)
         self._lock = LogLock(self._url, "seal")
-        engine = make_engine(self._url, create=False)
+        engine = make_engine(self._url)
         with failures_named(self._url):
             self._connection = engine.connect().execution_options(writes=True)
             try:
                 self._lock.acquire(self._connection)
-                migrate(self._connection, self._url)
+                with self._connection.begin():
+                    require_current(self._connection, self._url)
             except BaseException:
                 self.close()
                 raise
@@ -38,9 +42,9 @@ class SealBook:
         Raises:
             LogCorrupt: one of this size or beyond is there. LogUnreadable: it cannot be written.
         """
-        with failures_named(self._url), self._connection.begin():
-            last = self._connection.execute(select(func.max(CHECKPOINT.c.size))).scalar()
-            if last is not None and size <= last:
+        with self._recording():
+            last = self._connection.execute(select(func.max(CHECKPOINT.c.size))).scalar() or 0
+            if size <= last:
                 raise LogCorrupt(f"{shown(self._url)}: a checkpoint of {size} entries after one of {last}")
             self._connection.execute(insert(CHECKPOINT), {"size": size, "note": note})
 
@@ -50,13 +54,21 @@ class SealBook:
         Raises:
             LogCorrupt: it does not follow on the last one. LogUnreadable: it cannot be written.
         """
-        with failures_named(self._url), self._connection.begin():
+        with self._recording():
             last = self._connection.execute(select(func.max(ARCHIVE.c.end))).scalar() or 0
             if start != last or end <= start:
                 raise LogCorrupt(
                     f"{shown(self._url)}: an archive of entries {start} to {end} after one that ends at {last}"
                 )
             self._connection.execute(insert(ARCHIVE), {"start": start, "end": end, "url": url})
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """One transaction under the lock: SQLAlchemy would connect anew on its own, but without it."""
+        if self._connection.invalidated:
+            raise LogUnreadable(f"{shown(self._url)}: the connection was lost, and the lock with it: open it again")
+        with failures_named(self._url), self._connection.begin():
+            yield
 
     def close(self) -> None:
         """Give it back."""

@@ -1,6 +1,6 @@
 """The Merkle tree of a stored log: its frontier at a size, from the nearest mark on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from sqlalchemy import Connection, func, select
 
@@ -15,9 +15,28 @@ PAGE = 4096
 
 
 def stored_size(connection: Connection) -> int:
-    """How many entries there are."""
+    """How many entries there are.
+
+    Raises:
+        LogCorrupt: the last has no index.
+    """
     last = connection.execute(select(func.max(ENTRY.c.index))).scalar()
-    return 0 if last is None else int(last) + 1
+    if last is None:
+        return 0
+    if not isinstance(last, int):
+        raise LogCorrupt("an entry's index is no number")
+    return last + 1
+
+
+def stored_bytes(value: object, place: str) -> bytes:
+    """A value that must be bytes.
+
+    Raises:
+        LogCorrupt: it is something else.
+    """
+    if not isinstance(value, bytes):
+        raise LogCorrupt(f"{place} holds {type(value).__name__}, not bytes")
+    return value
 
 
 def leaf_hashes(connection: Connection, start: int, stop: int) -> Iterator[bytes]:
@@ -34,20 +53,22 @@ def leaf_hashes(connection: Connection, start: int, stop: int) -> Iterator[bytes
             .order_by(ENTRY.c.index)
         ).all()
         require_all(expected, [index for index, _ in rows])
-        for index, leaf in rows:
+        for index, stored in rows:
+            leaf = stored_bytes(stored, f"entry {index}")
             if len(leaf) != HASH_BYTES:
                 raise LogCorrupt(f"the leaf hash of entry {index} has {len(leaf)} bytes")
-            yield bytes(leaf)
+            yield leaf
 
 
-def require_all(expected: range, found: Sequence[int]) -> None:
-    """Check that every index of a range is there.
+def require_all(expected: range, found: list[int]) -> None:
+    """Check that every index of a range is there, once.
 
     Raises:
         LogCorrupt: naming the first that is not.
     """
-    if len(found) != len(expected):
-        missing = next((e for e, f in zip(expected, found, strict=False) if e != f), expected[len(found)])
+    if list(expected) != found:
+        last = min(len(found), len(expected) - 1)
+        missing = next((e for e, f in zip(expected, found, strict=False) if e != f), expected[last])
         raise LogCorrupt(f"entry {missing} is missing")
 
 
@@ -60,17 +81,18 @@ def frontier_at(connection: Connection, size: int) -> Frontier:
     mark = connection.execute(
         select(MARK.c.size, MARK.c.frontier).where(MARK.c.size <= size).order_by(MARK.c.size.desc()).limit(1)
     ).first()
-    tree = Frontier() if mark is None else restored(mark.size, bytes(mark.frontier))
+    tree = Frontier() if mark is None else restored(mark.size, mark.frontier)
     tree.extend(leaf_hashes(connection, tree.size, size))
     return tree
 
 
-def restored(size: int, hashes: bytes) -> Frontier:
+def restored(size: int, stored: object) -> Frontier:
     """The frontier that a mark holds.
 
     Raises:
         LogCorrupt: it is none.
     """
+    hashes = stored_bytes(stored, f"mark {size}")
     try:
         return Frontier.of(size, [hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES)])
     except FrontierError as error:

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from logger.merkle import Frontier, leaf_hash
-from logger.store.database import failures_named, make_engine, migrate, parse_url, shown
-from logger.store.errors import LogBusy, LogClosed, LogForked, LogUnreadable, LogWriteError
+from logger.store.database import described, failures_named, make_engine, migrate, parse_url, shown
+from logger.store.errors import LogBusy, LogClosed, LogCorrupt, LogForked, LogUnreadable, LogWriteError
 from logger.store.lock import LogLock
 from logger.store.schema import ENTRY, LOG, MARK
 from logger.store.tree import MARK_EVERY, frontier_at, stored_size
-from sampler.errors import WeightwardenError, first_line, printable
+from sampler.errors import WeightwardenError, printable
 
 BATCH_ENTRIES = 4096
 BATCH_BYTES = 32 * 2**20
@@ -27,9 +27,10 @@ MAX_PENDING = 16_384
 
 @dataclass(frozen=True)
 class _Pending:
-    """An entry that waits, and how its appender is told: by a future of its own, or of an event loop."""
+    """An entry that waits, its leaf hash, and how its appender is told: by a future of its own, or of an event loop."""
 
     payload: bytes
+    leaf: bytes
     future: "Future[int] | asyncio.Future[int]"
     loop: asyncio.AbstractEventLoop | None = None
     slot: asyncio.Semaphore | None = None
@@ -56,7 +57,7 @@ class LogWriter:
         self._engine = make_engine(self._url, create=True)
         self._confirmed = Frontier()
         self._connection: Connection | None = None
-        self._forked: LogForked | None = None
+        self._forked: str | None = None
         self._waiting: deque[_Pending] = deque()
         self._state = threading.Condition()
         self._closing = False
@@ -98,7 +99,7 @@ class LogWriter:
         """
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()  # it cannot be taken back
-        self._enqueue(_Pending(payload, future))
+        self._enqueue(_Pending(payload, leaf_hash(payload), future))
         return future
 
     async def append_durably(self, payload: bytes) -> int:
@@ -115,10 +116,11 @@ class LogWriter:
         loop = asyncio.get_running_loop()
         with self._state:
             slot = self._slots.setdefault(loop, asyncio.Semaphore(self._max_pending))
-        await slot.acquire()  # released when the entry was written, not when the caller stops waiting
         future: asyncio.Future[int] = loop.create_future()
+        pending = _Pending(payload, leaf_hash(payload), future, loop, slot)
+        await slot.acquire()  # released when the entry was written, not when the caller stops waiting
         try:
-            self._enqueue(_Pending(payload, future, loop, slot), bounded=False)
+            self._enqueue(pending, bounded=False)
         except LogClosed:
             slot.release()
             raise
@@ -152,7 +154,7 @@ class LogWriter:
         """The committing thread: take all that waits, commit it, tell who waits."""
         while batch := self._next_batch():
             try:
-                first = self._commit([pending.payload for pending in batch])
+                first = self._commit(batch)
             except Exception as error:
                 _tell(batch, self._failed(error))
             else:
@@ -169,16 +171,15 @@ class LogWriter:
                 size += len(batch[-1].payload)
             return batch
 
-    def _commit(self, payloads: Sequence[bytes]) -> int:
+    def _commit(self, batch: Sequence[_Pending]) -> int:
         """Write entries in one transaction; the index of the first."""
         connection = self._connection or self._connect()
         tree = self._confirmed.copy()
-        leaves = [leaf_hash(payload) for payload in payloads]
-        tree.extend(leaves)
+        tree.extend(pending.leaf for pending in batch)
         first = self._confirmed.size
         rows = [
-            {"index": first + at, "leaf_hash": leaf, "payload": payload}
-            for at, (leaf, payload) in enumerate(zip(leaves, payloads, strict=True))
+            {"index": index, "leaf_hash": pending.leaf, "payload": pending.payload}
+            for index, pending in enumerate(batch, first)
         ]
         with connection.begin():
             connection.execute(insert(ENTRY), rows)
@@ -194,7 +195,7 @@ class LogWriter:
             LogForked: what was confirmed is not there.
         """
         if self._forked is not None:
-            raise self._forked
+            raise LogForked(self._forked)
         with failures_named(self._url):
             connection = self._engine.connect().execution_options(writes=True)
             try:
@@ -203,11 +204,7 @@ class LogWriter:
                 self._check_origin(connection)
                 with connection.begin():
                     size = stored_size(connection)
-                    if size < self._confirmed.size or frontier_at(connection, self._confirmed.size) != self._confirmed:
-                        self._forked = LogForked(
-                            f"{shown(self._url)}: the {self._confirmed.size} entries that were confirmed are not there"
-                        )
-                        raise self._forked
+                    self._require_confirmed(connection, size)
                     self._confirmed = frontier_at(connection, size)
             except BaseException:
                 connection.close()
@@ -215,23 +212,32 @@ class LogWriter:
         self._connection = connection
         return connection
 
+    def _require_confirmed(self, connection: Connection, size: int) -> None:
+        if not self._confirmed.size:
+            return
+        try:
+            there = size >= self._confirmed.size and frontier_at(connection, self._confirmed.size) == self._confirmed
+        except LogCorrupt:
+            there = False
+        if not there:
+            self._forked = f"{shown(self._url)}: the {self._confirmed.size} entries that were confirmed are not there"
+            raise LogForked(self._forked)
+
     def _check_origin(self, connection: Connection) -> None:
         with connection.begin():
             origin = connection.execute(select(LOG.c.origin)).scalar()
             if origin is None:
                 connection.execute(insert(LOG), {"id": 1, "origin": self._origin})
             elif origin != self._origin:
-                raise LogUnreadable(f"{shown(self._url)}: the log of {printable(origin)}, not of {self._origin}")
+                raise LogUnreadable(f"{shown(self._url)}: the log of {printable(str(origin))}, not of {self._origin}")
 
     def _failed(self, error: Exception) -> WeightwardenError:
         """Drop the connection; the error that the appends fail with."""
         self._disconnect()
         if isinstance(error, LogForked):
             return error
-        original = getattr(error, "orig", None) or error
         return LogWriteError(
-            f"{shown(self._url)}: not written: {printable(first_line(original))};"
-            " the entries may or may not be in the log"
+            f"{shown(self._url)}: not written: {described(error)}; the entries may or may not be in the log"
         )
 
     def _disconnect(self) -> None:
@@ -255,7 +261,7 @@ def _tell(batch: Sequence[_Pending], outcome: "int | WeightwardenError") -> None
         if isinstance(outcome, int):
             pending.future.set_result(outcome + at)
         else:
-            pending.future.set_exception(outcome)
+            pending.future.set_exception(type(outcome)(*outcome.args))  # raised anew by each that waits
 
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Pending, int]]] = {}
     for at, pending in enumerate(batch):

@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from logger.merkle import leaf_hash
@@ -10,7 +12,7 @@ from logger.store.reader import LogReader
 from logger.store.sealbook import SealBook
 from logger.store.tree import MARK_EVERY
 from logger.store.writer import LogWriter
-from tests.logger.store.examples import ORIGIN, audited, disarmed, filled, raw_sql, tree_of
+from tests.logger.store.examples import ORIGIN, audited, disarmed, entry, filled, raw_sql, tree_of
 
 TAMPERING = {
     "payload changed": 'UPDATE entry SET payload = :other WHERE "index" = 4',
@@ -90,6 +92,59 @@ def test_marks_and_checkpoints_beyond_the_log_are_found(log_url: str) -> None:
         book.add_checkpoint(6, bytes(32))
     with pytest.raises(LogCorrupt, match="of 6"):
         LogReader(log_url).audit(root_of=lambda note: note)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entry SET payload = 'text' WHERE \"index\" = 4",
+        'UPDATE entry SET payload = 4000000000 WHERE "index" = 4',
+        "UPDATE entry SET leaf_hash = 'text' WHERE \"index\" = 4",
+        "UPDATE checkpoint SET note = 'text'",
+        "INSERT INTO mark VALUES (3, 'text')",
+        "INSERT INTO mark VALUES (0, x'00')",
+        "INSERT INTO mark VALUES (-1, x'00')",
+        "INSERT INTO checkpoint VALUES (0, x'00')",
+        "INSERT INTO entry VALUES (-1, x'00', x'00')",
+        "INSERT INTO entry VALUES (4611686018427387904, x'00', x'00')",
+        "UPDATE log SET origin = x'ff'",
+        "DELETE FROM log",
+        "INSERT INTO log VALUES (2, 'another/log')",
+    ],
+)
+def test_whatever_sqlite_lets_an_attacker_write_is_found_by_the_audit(tmp_path: Path, statement: str) -> None:
+    url = str(tmp_path / "log.db")
+    entries = filled(url, 10)
+    with SealBook(url) as book:
+        book.add_checkpoint(10, tree_of(entries).root())
+    disarmed(url)
+    raw_sql(url, statement)
+    with pytest.raises(LogCorrupt):
+        LogReader(url).audit(root_of=lambda note: note)
+
+
+def test_the_audit_of_a_log_that_grows_meanwhile_sees_one_moment(log_url: str) -> None:
+    entries = [entry(i) for i in range(8)]
+    filled(log_url, 5)
+    grown = False
+
+    def grow(connection: object, cursor: object, statement: str, *_: object) -> None:
+        nonlocal grown
+        if "max(entry" in statement and not grown:
+            grown = True
+            with LogWriter.open(log_url, origin=ORIGIN) as writer, SealBook(log_url) as book:
+                for one in entries[5:]:
+                    writer.append(one).result(60)
+                book.add_checkpoint(8, tree_of(entries).root())
+
+    reader = LogReader(log_url)
+    event.listen(Engine, "after_cursor_execute", grow)
+    try:
+        assert reader.audit(root_of=lambda note: note) == tree_of(entries[:5])
+    finally:
+        event.remove(Engine, "after_cursor_execute", grow)
+    assert grown
+    assert reader.audit(root_of=lambda note: note) == tree_of(entries)
 
 
 def test_the_seal_book_keeps_order(log_url: str) -> None:
