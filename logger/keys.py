@@ -52,10 +52,9 @@ class VerifierKey:
         if text.startswith(_PRIVATE):
             raise KeyFileError("a private key where a public key is wanted")
         name, _, rest = text.partition("+")
-        key_id, _, coded = rest.partition("+")
-        key = cls(name, _ed25519_bytes(coded))
+        key = cls(name, _ed25519_bytes(rest.partition("+")[2]))
         if str(key) != text:
-            raise KeyFileError(f"key id {printable(key_id)} is not that of name and key")
+            raise KeyFileError("its key id is not that of name and key")
         return key
 
     def holds(self, signature: bytes, text: bytes) -> bool:
@@ -133,20 +132,25 @@ class SigningKey:
         return key
 
     def write(self, path: Path) -> None:
-        """Write the key to a new file that its owner alone can read.
+        """Write the key to a new file that its owner alone can read; once this returns, it outlasts a power cut.
 
         Raises:
             KeyFileError: the file is there already, or cannot be written.
         """
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise KeyFileError(f"{path}: is there already; a key is never overwritten") from None
+        except OSError as error:
+            raise KeyFileError(f"{path}: cannot be written: {error.strerror or error}") from None
+        try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(self._text().encode())
                 stream.flush()
                 os.fsync(handle)
-        except FileExistsError:
-            raise KeyFileError(f"{path}: is there already; a key is never overwritten") from None
+            _sync_folder(path.parent)
         except OSError as error:
+            path.unlink(missing_ok=True)
             raise KeyFileError(f"{path}: cannot be written: {error.strerror or error}") from None
 
     @property
@@ -172,7 +176,10 @@ class PublicKeys:
     """The keys that an auditor trusts: several while a log's key rotates."""
 
     def __init__(self, *keys: VerifierKey) -> None:
+        """Raises: KeyFileError, for a key twice, or two keys that have one name and id."""
         self._keys = {(key.name, key.key_id): key for key in keys}
+        if len(self._keys) < len(keys):
+            raise KeyFileError("holds a key twice, or two keys of one name and id")
 
     @classmethod
     def read(cls, path: Path) -> "PublicKeys":
@@ -184,7 +191,7 @@ class PublicKeys:
         try:
             with path.open("rb") as stream:
                 data = stream.read(MAX_FILE_BYTES + 1)
-            lines = data.decode("utf-8").splitlines()
+            lines = data.decode("utf-8").split("\n")
         except OSError as error:
             raise KeyFileError(f"{path}: cannot be read: {error.strerror or error}") from None
         except UnicodeDecodeError:
@@ -200,9 +207,10 @@ class PublicKeys:
             raise KeyFileError(f"{path}: more than {MAX_KEYS} keys")
         if not keys:
             raise KeyFileError(f"{path}: holds no public key")
-        if len(set(keys)) < len(keys):
-            raise KeyFileError(f"{path}: holds a key twice")
-        return cls(*keys)
+        try:
+            return cls(*keys)
+        except KeyFileError as error:
+            raise KeyFileError(f"{path}: {error}") from None
 
     def find(self, name: str, key_id: bytes) -> VerifierKey | None:
         """The key of that name and id, if it is one of these."""
@@ -227,6 +235,14 @@ def check_name(name: str) -> None:
         raise KeyFileError(f"a key's name has no spaces, plus signs or unprintable characters: {printable(name)}")
     if name.startswith("weightwarden-archive"):
         raise KeyFileError("names that begin with weightwarden-archive are taken")
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def canonical_base64(text: str) -> bytes:

@@ -40,16 +40,21 @@ def sign_note(text: str, signers: Sequence[SigningKey]) -> bytes:
     """A text with the signatures of all signers.
 
     Raises:
-        NoteError: no signer, or a text that cannot be a note's.
+        NoteError: no signer, too many, one twice, or a text that cannot be a note's: what `open_note` would refuse.
     """
     _check_text(text)
-    if not signers:
-        raise NoteError("a note that nobody signs")
+    if not 1 <= len(signers) <= MAX_SIGNATURES:
+        raise NoteError(f"{len(signers)} signers, not 1 to {MAX_SIGNATURES}")
+    if len({key.verifier for key in signers}) < len(signers):
+        raise NoteError("a key signs a note once, and one of these was given twice")
     lines = [
         f"\N{EM DASH} {key.name} {b64encode(key.verifier.key_id + key.sign(text.encode())).decode()}\n"
         for key in signers
     ]
-    return f"{text}\n{''.join(lines)}".encode()
+    note = f"{text}\n{''.join(lines)}".encode()
+    if len(note) > MAX_NOTE_BYTES:
+        raise NoteError(f"{len(note)} bytes, more than {MAX_NOTE_BYTES}")
+    return note
 
 
 def open_note(data: bytes, keys: PublicKeys, *, max_bytes: int = MAX_NOTE_BYTES) -> VerifiedNote:
@@ -105,6 +110,10 @@ def _check_text(text: str) -> None:
         raise NoteError("no text that ends with a line, before a blank line and signatures")
     if _CONTROL.search(text):
         raise NoteError("its text holds control characters")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise NoteError("its text holds what UTF-8 cannot encode") from None
 
 
 def _signatures(lines: str) -> list[tuple[str, bytes, bytes]]:
@@ -112,7 +121,7 @@ def _signatures(lines: str) -> list[tuple[str, bytes, bytes]]:
     found, at = [], 0
     while at < len(lines):
         line = _SIGNATURE_LINE.match(lines, at)
-        if line is None:
+        if line is None or _CONTROL.search(line[1]):
             raise NoteError("a signature line is malformed")
         try:
             data = canonical_base64(line[2])

@@ -82,6 +82,31 @@ def test_the_empty_tree_has_the_empty_root() -> None:
         Checkpoint(ORIGIN, 0, ROOT)
 
 
+@pytest.mark.parametrize(
+    "origin", ["", "a b", "a+b", "a\u2003b", "a\x1bb", "a\u202eb", "x" * 257, "weightwarden-archive/1"]
+)
+def test_origins_that_no_key_can_have_are_refused(origin: str) -> None:
+    with pytest.raises(CheckpointError, match="origin"):
+        Checkpoint.parse(CHECKPOINT.text().replace(ORIGIN, origin))
+
+
+@pytest.mark.parametrize("extension", ["", "a\nb", "a\tb", "a\x1b[2Jb", "a\u202eb", "\ud800"])
+def test_extensions_that_cannot_be_shown_as_one_line_are_refused(extension: str) -> None:
+    with pytest.raises(CheckpointError, match="extension"):
+        Checkpoint(ORIGIN, 1, ROOT, ("before", extension))
+
+
+def test_an_extension_without_its_line_end_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="canonical"):
+        Checkpoint.parse(CHECKPOINT.text() + "extension")
+
+
+@pytest.mark.parametrize("size", [-1, 2**63])
+def test_no_tree_has_a_size_below_zero_or_beyond_what_is_stored(size: int) -> None:
+    with pytest.raises(CheckpointError, match="size"):
+        Checkpoint(ORIGIN, size, ROOT)
+
+
 def test_only_a_key_of_its_origin_signs_a_checkpoint() -> None:
     with pytest.raises(CheckpointError, match="does not sign for"):
         sign_checkpoint(CHECKPOINT, [WITNESS])

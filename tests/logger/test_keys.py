@@ -1,6 +1,9 @@
 import base64
 import hashlib
+import os
 import pickle
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,25 @@ def test_a_signing_key_comes_back_from_its_file_which_only_its_owner_can_read(tm
     assert not key.verifier.holds(again.sign(b"text"), b"other")
 
 
+@pytest.mark.parametrize("name", ["", "a+b", "a b", "a\nb", "a\u202eb", "x" * 257, "weightwarden-archive/1"])
+def test_no_key_is_made_with_a_name_that_a_note_cannot_hold(name: str) -> None:
+    with pytest.raises(KeyFileError, match="name"):
+        SigningKey.generate(name)
+
+
+def test_a_written_key_and_its_folder_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def recorded(handle: int) -> None:
+        fsync(handle)
+        synced.append(os.fstat(handle).st_ino)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    KEY.write(tmp_path / "k")
+    assert synced == [(tmp_path / "k").stat().st_ino, tmp_path.stat().st_ino]
+
+
 def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "k"
     KEY.write(path)
@@ -87,10 +109,26 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_key_that_cannot_be_written_whole_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "k"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(KeyFileError, match="cannot be written"):
+            KEY.write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not path.exists()
+    KEY.write(path)
+    assert SigningKey.read(path).verifier == KEY.verifier
+
+
 def test_a_signing_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "k"
     KEY.write(path)
-    for mode in (0o640, 0o604, 0o644):
+    for mode in (0o640, 0o604, 0o644, 0o620, 0o602, 0o610, 0o601):
         path.chmod(mode)
         with pytest.raises(KeyFileError, match="chmod 600"):
             SigningKey.read(path)
@@ -128,12 +166,41 @@ def test_files_that_hold_no_signing_key_are_refused(tmp_path: Path, content: byt
 def test_a_file_of_public_keys_holds_several_and_comments(tmp_path: Path) -> None:
     path = tmp_path / "public"
     other = SigningKey.generate(NAME).verifier
-    path.write_text(f"# the old one\n{vkey()}\n\n# the new one\n{other}\n")
+    marked = VerifierKey("log#7", PUBLIC)
+    path.write_text(f"# the old one\n{vkey()}\n\n# the new one\n{other}\n{marked}\n")
     keys = PublicKeys.read(path)
-    assert set(keys) == {KEY.verifier, other}
-    assert len(keys) == 2
+    assert set(keys) == {KEY.verifier, other, marked}
+    assert len(keys) == 3
     assert keys.find(NAME, other.key_id) == other
     assert keys.find("another", other.key_id) is None
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+def test_a_comment_ends_only_where_its_line_does(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "public"
+    hidden = SigningKey.generate(NAME).verifier
+    path.write_bytes(f"{vkey()}\n# a comment{separator}{hidden}\n".encode())
+    assert list(PublicKeys.read(path)) == [KEY.verifier]
+
+
+def test_keys_are_found_by_name_and_id_and_none_replaces_another() -> None:
+    other = SigningKey("another", PRIVATE).verifier
+    again = SigningKey.generate(NAME).verifier
+    keys = PublicKeys(KEY.verifier, other, again)
+    for key in keys:
+        assert keys.find(key.name, key.key_id) == key
+    assert keys.find(NAME, other.key_id) is None
+    collision = VerifierKey(NAME, again.public)
+    collision.key_id = KEY.verifier.key_id
+    for twice in ([KEY.verifier, KEY.verifier], [KEY.verifier, collision]):
+        with pytest.raises(KeyFileError, match="twice"):
+            PublicKeys(*twice)
+
+
+def test_the_most_keys_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "public"
+    path.write_text("\n".join(vkey(name=f"n{i}") for i in range(64)))
+    assert len(PublicKeys.read(path)) == 64
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,63 @@ def test_texts_that_cannot_be_signed_are_refused(text: str) -> None:
         sign_note(text, [ALICE])
 
 
-def test_a_note_that_nobody_signs_is_refused() -> None:
-    with pytest.raises(NoteError, match="nobody"):
-        sign_note(TEXT, [])
+def test_what_would_not_open_is_not_signed() -> None:
+    many = [SigningKey("alice", Ed25519PrivateKey.from_private_bytes(bytes([i]) * 32)) for i in range(65)]
+    for signers in ([], [ALICE, ALICE], [ALICE, BOB, ALICE], many):
+        with pytest.raises(NoteError, match="sign"):
+            sign_note(TEXT, signers)
+    for text in ("x" * MAX_NOTE_BYTES + "\n", "\ud800\n"):
+        with pytest.raises(NoteError):
+            sign_note(text, [ALICE])
+
+
+def test_the_largest_note_and_the_most_signatures_open() -> None:
+    length = MAX_NOTE_BYTES - len(sign_note("\n\n", [ALICE])) + 1
+    largest = sign_note("x" * length + "\n", [ALICE])
+    assert len(largest) == MAX_NOTE_BYTES
+    assert open_note(largest, KNOWN).signed_by == (ALICE.verifier,)
+    with pytest.raises(NoteError, match="more than"):
+        open_note(largest, KNOWN, max_bytes=len(largest) - 1)
+    most = TEXT.encode() + b"\n" + line(BOB) * 63 + line(ALICE)
+    assert open_note(most, KNOWN).signed_by == (ALICE.verifier,)
+    with pytest.raises(NoteError, match="65 signatures"):
+        open_note(most + line(BOB), KNOWN)
+
+
+@pytest.mark.parametrize("control", ["\x00", "\x07", "\x1b[2J", "\x1f", "\x7f"])
+def test_a_control_character_in_an_unknown_signers_name_refuses_the_note(control: str) -> None:
+    with pytest.raises(NoteError, match="malformed"):
+        open_note(NOTE + line(BOB, name=f"b{control}b"), KNOWN)
+
+
+@pytest.mark.parametrize("control", [*map(chr, range(10)), *map(chr, range(11, 32)), "\x7f"])
+def test_a_control_character_in_the_text_refuses_the_note_whoever_signed_it(control: str) -> None:
+    text = f"a{control}b\n"
+    with pytest.raises(NoteError, match="control characters"):
+        open_note(text.encode() + b"\n" + line(ALICE, text=text), KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("strange", "complaint"),
+    [
+        (b"\xe2\x80\x94 stranger AAAAAA==\n", "cut off"),
+        (b"\xe2\x80\x94 stranger AAAAAAB=\n", "not canonical"),
+        (b"\xe2\x80\x94 stranger AAAAAAA\n", "not base64"),
+        (b"\xe2\x80\x94 stran+er AAAAAAA=\n", "malformed"),
+        (b"\xe2\x80\x94 stran\xe2\x80\x83er AAAAAAA=\n", "malformed"),
+        (b"\xe2\x80\x94  AAAAAAA=\n", "malformed"),
+        (b"\xe2\x80\x94 stranger AAAAAAA=\r\n", "malformed"),
+        (b"\xe2\x80\x94 stranger AAAAAAA=", "malformed"),
+        (b"- stranger AAAAAAA=\n", "malformed"),
+    ],
+)
+def test_a_malformed_line_of_an_unknown_signer_refuses_the_note(strange: bytes, complaint: str) -> None:
+    assert open_note(NOTE + b"\xe2\x80\x94 stranger AAAAAAA=\n", KNOWN).signed_by == (ALICE.verifier,)
+    with pytest.raises(NoteError, match=complaint):
+        open_note(NOTE + strange, KNOWN)
+
+
+def test_text_that_looks_like_signatures_stays_text() -> None:
+    text = TEXT + "\n" + line(BOB).decode()
+    opened = open_note(sign_note(text, [ALICE]), PublicKeys(ALICE.verifier, BOB.verifier))
+    assert (opened.text, opened.signed_by) == (text, (ALICE.verifier,))
