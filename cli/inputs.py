@@ -14,7 +14,7 @@ from logger.encoding import decode_record
 from logger.keys import PublicKeys
 from logger.placed import PlacedRecord
 from sampler.errors import WeightwardenError, printable
-from verifier.audit import AuditError, is_selected, nothing_selected, read_audit_key, select_records, traffic_root
+from verifier.audit import check_rate, is_selected, nothing_selected, read_audit_key, select_records, traffic_root
 
 METHOD = (
     "record i is selected when HMAC-SHA256(audit key, root || i as 8 bytes, big-endian), first 8 bytes as a big-endian"
@@ -42,8 +42,7 @@ class Audit:
         """
         if rate is None or key_path is None:
             return None
-        if not 0 < rate <= 1:
-            raise AuditError(f"an audit rate lies in (0, 1], not {rate}")
+        check_rate(rate)
         return cls(rate, read_audit_key(key_path))
 
 

@@ -123,13 +123,6 @@ def replay_options(command: Command) -> Command:
     return _with(command, REPLAY_OPTIONS)
 
 
-PUBLIC_KEY_OPTION = click.option(
-    "--public-key",
-    "public_key_path",
-    type=click.Path(path_type=Path),
-    metavar="F",
-    help="File with the log's public keys, one a line.",
-)
 WITNESS_OPTION = click.option(
     "--witness",
     "witness_path",
@@ -137,6 +130,18 @@ WITNESS_OPTION = click.option(
     metavar="F",
     help="File with the last checkpoint that you saw of this log.",
 )
+
+
+def public_key_option(*, required: bool) -> Callable[[Command], Command]:
+    """Add --public-key, which some commands cannot do without."""
+    return click.option(
+        "--public-key",
+        "public_key_path",
+        type=click.Path(path_type=Path),
+        required=required,
+        metavar="F",
+        help="File with the log's public keys, one a line.",
+    )
 
 
 def traffic_argument(command: Command) -> Command:

@@ -9,7 +9,7 @@ import click
 from cli import exit_codes
 from cli.files import check_against_model, check_against_policy, check_writable
 from cli.inputs import Audit, Input, from_archives, from_traffic
-from cli.options import PUBLIC_KEY_OPTION, WITNESS_OPTION, ReplayOptions, replay_options
+from cli.options import WITNESS_OPTION, ReplayOptions, public_key_option, replay_options
 from cli.replayers import load_replayer
 from cli.reports.json import json_report
 from cli.reports.summary import text_summary
@@ -37,7 +37,7 @@ class UnsignedTraffic(WeightwardenError):
     metavar="P",
     help="Policy file that `verify calibrate` wrote for this model, scheme and dtype.",
 )
-@PUBLIC_KEY_OPTION
+@public_key_option(required=False)
 @WITNESS_OPTION
 @click.option(
     "--unsafe-unsigned",

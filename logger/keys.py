@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from logger.whole_file import sync_folder
 from sampler.errors import WeightwardenError, printable
 
 ED25519 = b"\x01"
@@ -148,7 +149,7 @@ class SigningKey:
                 stream.write(self._text().encode())
                 stream.flush()
                 os.fsync(handle)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise KeyFileError(f"{path}: cannot be written: {error.strerror or error}") from None
@@ -235,14 +236,6 @@ def check_name(name: str) -> None:
         raise KeyFileError(f"a key's name has no spaces, plus signs or unprintable characters: {printable(name)}")
     if name.startswith("weightwarden-archive"):
         raise KeyFileError("names that begin with weightwarden-archive are taken")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def canonical_base64(text: str) -> bytes:

@@ -70,7 +70,7 @@ def seal(log: str, folder: str, signers: Sequence[SigningKey], least: int = 1) -
         sealed: list[SealedArchive] = []
         for checkpoint in checkpoints:
             if checkpoint.size > start:
-                sealed.append(_Sealing(reader, book, folder, signers).seal(start, checkpoint))
+                sealed.append(_Sealing(reader, book, folder, signers).seal(start, checkpoint.size, checkpoint))
                 start = checkpoint.size
 
         # 3
@@ -95,10 +95,8 @@ class _Sealing:
     folder: str
     signers: Sequence[SigningKey]
 
-    def seal(self, start: int, upto: "int | Checkpoint") -> SealedArchive:
-        """Seal entries from `start` up to a size, or to a checkpoint that was recorded."""
-        recorded = upto if isinstance(upto, Checkpoint) else None
-        end = upto if isinstance(upto, int) else upto.size
+    def seal(self, start: int, end: int, recorded: Checkpoint | None = None) -> SealedArchive:
+        """Seal entries start to end - 1, under a new checkpoint or one that was recorded before."""
         origin = self.reader.origin
         url = joined(self.folder, f"{start:012}-{end:012}.parquet")
 

@@ -28,8 +28,13 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], mode: int = 0o6
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
         raise
-    folder = os.open(path.absolute().parent, os.O_RDONLY)
+    sync_folder(path.absolute().parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)

@@ -45,6 +45,16 @@ def read_audit_key(path: Path) -> bytes:
     return key
 
 
+def check_rate(rate: float) -> None:
+    """Refuse a share of the records that is none.
+
+    Raises:
+        AuditError: outside (0, 1].
+    """
+    if not 0 < rate <= 1:
+        raise AuditError(f"an audit rate lies in (0, 1], not {rate}")
+
+
 def is_selected(key: bytes, root: bytes, index: int, rate: float) -> bool:
     """Whether a record is audited: whether HMAC-SHA256(key, root || index) is below the rate.
 
@@ -59,8 +69,7 @@ def is_selected(key: bytes, root: bytes, index: int, rate: float) -> bool:
     Raises:
         AuditError: rate outside (0, 1].
     """
-    if not 0 < rate <= 1:
-        raise AuditError(f"an audit rate lies in (0, 1], not {rate}")
+    check_rate(rate)
     mac = hmac.digest(key, root + index.to_bytes(8, "big"), "sha256")
     return int.from_bytes(mac[:8], "big") < int(rate * 2**64)
 
@@ -71,6 +80,7 @@ def select_records(key: bytes, root: bytes, count: int, rate: float) -> list[int
     Raises:
         AuditError: rate outside (0, 1], or nothing selected (an audit of nothing is not a pass).
     """
+    check_rate(rate)
     chosen = [index for index in range(count) if is_selected(key, root, index, rate)]
     if not chosen:
         raise nothing_selected(count, rate)
@@ -79,6 +89,4 @@ def select_records(key: bytes, root: bytes, count: int, rate: float) -> list[int
 
 def nothing_selected(count: int, rate: float) -> AuditError:
     """The error of an audit that selected nothing."""
-    if not 0 < rate <= 1:
-        return AuditError(f"an audit rate lies in (0, 1], not {rate}")
     return AuditError(f"no record of {count} was selected at rate {rate}; audit more records at once")

@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from cli import exit_codes
-from cli.log.options import archives_argument, public_key_option
+from cli.log.options import archives_argument
+from cli.options import public_key_option
 from cli.progress import counter
 from cli.witness import advance_witness, read_witness
 from logger.archive.check import LogCheck, check_archives
@@ -18,7 +19,7 @@ from sampler.errors import printable
 
 @click.command()
 @archives_argument
-@public_key_option
+@public_key_option(required=True)
 @click.option(
     "--witness",
     "witness_path",

@@ -5,14 +5,6 @@ from pathlib import Path
 import click
 
 archives_argument = click.argument("archives", nargs=-1, required=True, metavar="ARCHIVE...")
-public_key_option = click.option(
-    "--public-key",
-    "public_key_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="F",
-    help="File with the log's public keys, one a line.",
-)
 signing_key_option = click.option(
     "--signing-key",
     "signing_key_paths",

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from cli.log.options import archives_argument, public_key_option
+from cli.log.options import archives_argument
 from cli.log.show import archive_of
+from cli.options import public_key_option
 from logger.archive.reader import Archive, read_archive
 from logger.archive.storage import archive_urls
 from logger.keys import PublicKeys
@@ -18,7 +19,7 @@ from logger.proofs import inclusion_proof, verify_inclusion
 @click.command()
 @click.argument("index", type=click.IntRange(0))
 @archives_argument
-@public_key_option
+@public_key_option(required=True)
 def prove(index: int, archives: tuple[str, ...], public_key_path: Path) -> None:
     """Prove that record INDEX is in the log, with the archive that holds it alone.
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from cli.log.options import archives_argument, public_key_option
+from cli.log.options import archives_argument
+from cli.options import public_key_option
 from logger.archive.check import check_archives
 from logger.archive.reader import Archive, read_archive
 from logger.archive.storage import archive_urls
@@ -20,7 +21,7 @@ class NoSuchRecord(WeightwardenError, IndexError):
 
 @click.command()
 @archives_argument
-@public_key_option
+@public_key_option(required=True)
 @click.option("--checkpoint", "checkpoint_only", is_flag=True, help="Print the newest signed checkpoint alone.")
 @click.option("--record", "index", type=click.IntRange(0), metavar="INDEX", help="Print one record as a traffic line.")
 def show(archives: tuple[str, ...], public_key_path: Path, checkpoint_only: bool, index: int | None) -> None:
