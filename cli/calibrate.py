@@ -59,7 +59,7 @@ def calibrate(
     The traffic must be known to be honest: a policy made from an attacker's traffic lets that attacker pass.
     """
     check_writable(out)
-    placed = read_all_traffic(traffic)
+    placed = [item for item in read_all_traffic(traffic) if item.record.output_token_ids]
     if exact and replay["implementation"] != "vllm":
         raise click.UsageError("--exact needs the server's own engine: --replay vllm with --replay-url")
     replayer = load_replayer(ReplayOptions(**replay), exact=exact)

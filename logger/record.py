@@ -9,6 +9,9 @@ from sampler.params import SamplingParams, TokenId, refusal
 from sampler.schemes import Scheme, scheme
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
+CUT_OFF_BY_CLIENT, CUT_OFF_BY_UPSTREAM, CUT_OFF_BY_LOGGER = "client", "upstream", "logger"
+"""What a trusted logger gives as stop reason of an answer that was cut off (`abort`): the client went away, the server
+failed or was lost, the logger itself stopped."""
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -53,13 +56,14 @@ class Record(_Strict):
     """Input, output and seed of one choice; a record that parses can be replayed.
 
     `seed` is the request's; the choice itself was drawn with `choice_seed`. Token ids are bounded by the model's
-    vocabulary only when a model is at hand (`check_vocabulary`).
+    vocabulary only when a model is at hand (`out_of_vocabulary`). Only an answer that was cut off (`abort`) may have no
+    tokens: a request that was refused or failed is a record, too.
     """
 
     engine: Engine
     model: Name
     prompt_token_ids: Annotated[list[TokenId], Field(min_length=1)]
-    output_token_ids: Annotated[list[TokenId], Field(min_length=1)]
+    output_token_ids: list[TokenId]
     seed: Annotated[int, Field(ge=INT64_MIN, le=INT64_MAX)] | None
     choice_index: Annotated[int, Field(ge=0, lt=2**16)]
     sampling: SamplingParams
@@ -83,6 +87,8 @@ class Record(_Strict):
                 self.choice_seed()
             except UnreplayableRequest as error:
                 raise refusal("seed_range", "seed", str(error)) from None
+        if not self.output_token_ids and self.finish_reason != "abort":
+            raise refusal("no_output", "output_token_ids", f"no token, and finish reason {self.finish_reason}")
         limit = self.sampling.max_tokens
         if limit is not None and len(self.output_token_ids) > limit:
             raise refusal(

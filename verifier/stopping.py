@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from logger.record import Record
+from logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, Record
 from verifier.model_identity import ModelIdentity
 from verifier.token_noise import HONEST_RECORD_RATE
 from verifier.types import Tokenizer
@@ -16,12 +16,25 @@ class StopFinding:
     """What is wrong with where an answer ends.
 
     `early`: it ended although nothing that ends an answer happened; charged log2(length limit) bits.
-    `late`: it went on after something that ends an answer. `honest_rate`: at most this share of honest answers end so.
+    `late`: it went on after something that ends an answer. `honest_rate`: at most this share of honest answers end so;
+    1 where the server cannot be blamed, and the finding is charged without flagging.
     """
 
     kind: Literal["early", "late"]
     why: str
     honest_rate: float
+
+    @property
+    def flags(self) -> bool:
+        return self.honest_rate < 1
+
+
+_CUT_OFF = {
+    CUT_OFF_BY_CLIENT: ("the client went away", 1.0),
+    CUT_OFF_BY_LOGGER: ("the trusted logger stopped", 1.0),
+    CUT_OFF_BY_UPSTREAM: ("the server failed or was lost", HONEST_RECORD_RATE),
+}
+"""Stop reasons of a trusted logger for answers cut off: in words, and the share of honest answers that end so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +71,7 @@ class StoppingRule:
         """What is wrong with the record's end; empty when it ended as asked.
 
         Args:
-            last_margin: margin of its last token, logits.
+            last_margin: margin of its last token, logits; of no meaning for a record without tokens.
         """
         found = [self._early(record, last_margin), self._late(record)]
         return [finding for finding in found if finding is not None]
@@ -74,8 +87,11 @@ class StoppingRule:
                 why = f"its final token {last} would not have been drawn ({far})"
                 return StopFinding("early", why, self.forced_rate)
         else:
-            # A client that hangs up is honest, and as rare as the operator's clients are patient.
-            return StopFinding("early", f"finished for reason {record.finish_reason!r}", HONEST_RECORD_RATE)
+            # Without a trusted logger's word, a client that hangs up is as rare as the operator's clients are patient.
+            unknown = (f"finished for reason {record.finish_reason!r}", HONEST_RECORD_RATE)
+            cut_off = record.finish_reason == "abort" and isinstance(record.stop_reason, str)
+            why, rate = _CUT_OFF.get(str(record.stop_reason), unknown) if cut_off else unknown
+            return StopFinding("early", why, rate)
         return None if why is None else StopFinding("early", why, 0.0)
 
     def _unfounded_length(self, record: Record) -> str | None:

@@ -60,9 +60,28 @@ class TokenDetail:
             **{f.name: np.concatenate([getattr(part, f.name) for _, part in parts])[order] for f in fields(TokenDetail)}
         )
 
+    @staticmethod
+    def of_none() -> "TokenDetail":
+        """The details of a record without tokens."""
+        types = {"exact": np.bool_, "margin": np.float64, "charged_bits": np.float64, "likelihood_score": np.float64}
+        return TokenDetail(**{f.name: np.empty(0, types.get(f.name, np.int64)) for f in fields(TokenDetail)})
+
     def chosen(self, which: NDArray[np.bool_]) -> "TokenDetail":
         """The details of some of the positions."""
         return TokenDetail(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unanswered:
+    """The evidence of a record without tokens: none; where it ends is judged all the same."""
+
+    tokens: int = 0
+    outliers: int = 0
+    p_value: float = 1.0
+
+    @property
+    def reasons(self) -> list[str]:
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +148,11 @@ class Verification:
     @property
     def early_stops(self) -> int:
         return sum(record.early_stop for record in self.records)
+
+    @property
+    def unanswered(self) -> int:
+        """Requests that got no token: refused, failed, or given up before the first."""
+        return sum(not record.evidence.tokens for record in self.records)
 
     @property
     def flagged(self) -> list[RecordVerdict]:
@@ -212,13 +236,14 @@ class Verifier:
         """Verify records.
 
         1. Check that the policy holds for every record.
-        2. Replay them, and score every claimed token against its candidates.
+        2. Replay those that have tokens, and score every claimed token against its candidates.
         3. Judge tokens; gather the evidence about each record.
         4. Judge records: by the evidence, and by where they end.
         5. Judge the run.
 
         Raises:
-            NothingToVerify: no records. PolicyError: the policy holds for another scheme or engine.
+            NothingToVerify: no records, or none with a token. PolicyError: the policy holds for another scheme
+                or engine.
         """
         started = time.perf_counter()
         # 1
@@ -226,14 +251,17 @@ class Verifier:
             raise NothingToVerify("there is no record to verify")
         for record in records:
             self.check_scheme(record)
+        answered = [index for index, record in enumerate(records) if record.output_token_ids]
+        if not answered:
+            raise NothingToVerify(f"none of {len(records)} records has a token to verify")
 
         # 2, 3
         policy, vocabulary = self.policy, self.replayer.identity.vocabulary
         replay = Replay(self.replayer, policy.window, self.progress)
-        test = policy.gatherer(len(records))
-        trade_off = TradeOff(vocabulary, len(records))
-        parts: list[list[tuple[IntArray, TokenDetail]]] = [[] for _ in records]
-        for placed in replay.tables(records):
+        test = policy.gatherer(len(answered))
+        trade_off = TradeOff(vocabulary, len(answered))
+        parts: list[list[tuple[IntArray, TokenDetail]]] = [[] for _ in answered]
+        for placed in replay.tables([records[index] for index in answered]):
             at = time.perf_counter()
             scores = score(placed.table, policy.tolerance, 0)
             verdicts = judge_tokens(scores, policy.tolerance.margin, policy.rank_limit, vocabulary)
@@ -264,9 +292,11 @@ class Verifier:
             forced_rate=policy.forced_end[1],
         )
         judged = [
-            self._judge(index, record, TokenDetail.joined(parts[index]), test.evidence(index), rule)
+            self._judge(index, record, TokenDetail.of_none(), Unanswered(), rule)
             for index, record in enumerate(records)
         ]
+        for at, index in enumerate(answered):
+            judged[index] = self._judge(index, records[index], TokenDetail.joined(parts[at]), test.evidence(at), rule)
 
         # 5
         return Verification(
@@ -279,7 +309,7 @@ class Verifier:
             ),
             trade_off=[]
             if policy.exact
-            else trade_off.points(policy.rank_limit, np.array([not record.flagged for record in judged])),
+            else trade_off.points(policy.rank_limit, np.array([not judged[index].flagged for index in answered])),
             timing=replay.timing,
             total_seconds=time.perf_counter() - started,
         )
@@ -287,9 +317,9 @@ class Verifier:
     def _judge(
         self, index: int, record: Record, detail: TokenDetail, evidence: Evidence, rule: StoppingRule
     ) -> RecordVerdict:
-        findings = rule.findings(record, float(detail.margin[-1]))
+        findings = rule.findings(record, float(detail.margin[-1]) if evidence.tokens else 0.0)
         reasons = list(evidence.reasons)
-        reasons.extend(f"{finding.kind} stop: {finding.why}" for finding in findings)
+        reasons.extend(f"{finding.kind} stop: {finding.why}" for finding in findings if finding.flags)
         early = any(finding.kind == "early" for finding in findings)
         return RecordVerdict(
             index=index,

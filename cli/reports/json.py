@@ -23,6 +23,7 @@ def json_report(context: RunContext) -> str:
         "suspicious": found.count(Verdict.SUSPICIOUS),
         "dangerous": found.count(Verdict.DANGEROUS),
         "early_stops": found.early_stops,
+        "unanswered": found.unanswered,
         "extractable_bits_per_token": found.extractable_bits_per_token,
         "extractable_fraction": found.extractable_fraction,
         "tied_positions": found.tied_positions,

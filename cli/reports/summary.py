@@ -28,7 +28,8 @@ def text_summary(context: RunContext) -> str:
         f"  safe           {found.count(Verdict.SAFE)}",
         f"  suspicious     {found.count(Verdict.SUSPICIOUS)}",
         f"  dangerous      {found.count(Verdict.DANGEROUS)}",
-        f"  early stops    {found.early_stops}",
+        f"  early stops    {found.early_stops}"
+        + (f", {found.unanswered} of them before the first token" if found.unanswered else ""),
         f"  extractable    {found.extractable_bits_per_token:.4f} bits a token"
         f" ({100 * found.extractable_fraction:.3f}% of log2 V)",
         *_exact_lines(context),

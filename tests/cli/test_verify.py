@@ -22,6 +22,7 @@ REPORT_KEYS = {
     "suspicious",
     "dangerous",
     "early_stops",
+    "unanswered",
     "extractable_bits_per_token",
     "extractable_fraction",
     "verdict",

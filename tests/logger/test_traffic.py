@@ -132,7 +132,7 @@ def malformed() -> Iterator[Malformed]:
     yield second_line("output token negative", line_of(edited(output_token_ids=[-5])), "output_token_ids.0")
     yield second_line("output token 2**31", line_of(edited(output_token_ids=[2**31])), "output_token_ids.0")
     yield second_line("prompt empty", line_of(edited(prompt_token_ids=[])), "prompt_token_ids")
-    yield second_line("output empty", line_of(edited(output_token_ids=[])), "output_token_ids")
+    yield second_line("output empty", line_of(edited(output_token_ids=[])), "output_token_ids", "finish reason")
     yield second_line("stop token negative", line_of(sampled(stop_token_ids=[-2])), "sampling.stop_token_ids.0")
     yield second_line("stop_reason token negative", line_of(edited(stop_reason=-2)), "stop_reason")
     yield second_line("more output than max_tokens", line_of(sampled(max_tokens=2)), "output_token_ids", "3 tokens")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.attacks import ATTACKS
+from logger.record import Record
 from tests.conftest import FILTERED, RECORDED, records_of
 from verifier.policy import Policy
 from verifier.transformers_replay import TransformersReplayer
@@ -48,6 +49,27 @@ def test_tampered_answers_are_flagged(verifier: Verifier, attack: str) -> None:
     assert all(record.reasons for record in found.records)
 
 
+def cut_off(record: Record, tokens: int, by: str) -> Record:
+    return Record.model_validate(
+        record.model_dump()
+        | {"output_token_ids": record.output_token_ids[:tokens], "finish_reason": "abort", "stop_reason": by}
+    )
+
+
 def test_nothing_to_verify_is_an_error(verifier: Verifier) -> None:
     with pytest.raises(NothingToVerify):
         verifier.verify([])
+    with pytest.raises(NothingToVerify, match="none of 2"):
+        verifier.verify([cut_off(record, 0, "client") for record in records_of(FILTERED)[:2]])
+
+
+def test_answers_cut_off_are_charged_and_flagged_only_where_the_server_is_to_blame(verifier: Verifier) -> None:
+    honest = records_of(FILTERED)[:4]
+    by = ["client", "logger", "upstream", "upstream"]
+    found = verifier.verify([cut_off(r, n, b) for r, n, b in zip(honest, [5, 0, 7, 0], by, strict=True)])
+    assert [record.evidence.tokens for record in found.records] == [5, 0, 7, 0]
+    assert [record.flagged for record in found.records] == [False, False, True, True]
+    assert found.early_stops == 4
+    assert found.unanswered == 2
+    assert all(record.stop_bits > 1 for record in found.records)
+    assert found.tokens == 12
