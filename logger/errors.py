@@ -5,6 +5,10 @@ from pathlib import Path
 from sampler.errors import WeightwardenError, printable
 
 
+class ModelError(WeightwardenError):
+    """A model folder cannot be used: missing, unsafe to read, or not what can be worked with."""
+
+
 class TrafficError(WeightwardenError, ValueError):
     """A traffic file is not what it must be; the message names file, line and field.
 

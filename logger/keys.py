@@ -3,28 +3,21 @@
 import base64
 import binascii
 import hashlib
-import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from logger.whole_file import sync_folder
-from sampler.errors import WeightwardenError, printable
+from logger.private_file import MAX_FILE_BYTES, KeyFileError, read_private, write_private
+from sampler.errors import printable
 
 ED25519 = b"\x01"
 """The algorithm byte; no other is accepted."""
 KEY_BYTES, SIGNATURE_BYTES, ID_BYTES = 32, 64, 4
-MAX_FILE_BYTES = 64 * 1024
 MAX_KEYS = 64
 MAX_NAME = 256
 _PRIVATE = "PRIVATE+KEY+"
-
-
-class KeyFileError(WeightwardenError, ValueError):
-    """A key, or a file of keys, that cannot be used; the message never holds a secret."""
 
 
 class VerifierKey:
@@ -103,16 +96,7 @@ class SigningKey:
         Raises:
             KeyFileError: unreadable, readable by others than its owner, or not such a file.
         """
-        try:
-            with path.open("rb") as stream:
-                mode = os.fstat(stream.fileno()).st_mode
-                data = stream.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise KeyFileError(f"{path}: cannot be read: {error.strerror or error}") from None
-        if stat.S_IMODE(mode) & 0o077:
-            raise KeyFileError(
-                f"{path}: others than its owner may read it: chmod 600, and make a new key if they could"
-            )
+        data = read_private(path)
         try:
             return cls._parse(data)
         except KeyFileError as error:
@@ -124,7 +108,7 @@ class SigningKey:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
             raise KeyFileError("not UTF-8") from None
-        if len(data) > MAX_FILE_BYTES or not text.startswith(_PRIVATE) or not text.endswith("\n"):
+        if not text.startswith(_PRIVATE) or not text.endswith("\n"):
             raise KeyFileError("not the form PRIVATE+KEY+name+id+key")
         name, _, rest = text.removeprefix(_PRIVATE)[:-1].partition("+")
         key = cls(name, Ed25519PrivateKey.from_private_bytes(_ed25519_bytes(rest.partition("+")[2])))
@@ -138,21 +122,7 @@ class SigningKey:
         Raises:
             KeyFileError: the file is there already, or cannot be written.
         """
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            raise KeyFileError(f"{path}: is there already; a key is never overwritten") from None
-        except OSError as error:
-            raise KeyFileError(f"{path}: cannot be written: {error.strerror or error}") from None
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(self._text().encode())
-                stream.flush()
-                os.fsync(handle)
-            sync_folder(path.parent)
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise KeyFileError(f"{path}: cannot be written: {error.strerror or error}") from None
+        write_private(path, self._text().encode())
 
     @property
     def name(self) -> str:

@@ -2,7 +2,8 @@
 
 Interrupted at any moment, the next sealing goes on where it was: a checkpoint is recorded once all that it certifies
 was read and before anybody sees it, an archive is written whole before it is recorded, and one that is there already
-is taken for done only if it is the same.
+is taken for done only if it is the same. The trusted logger signs checkpoints of its own between sealings, of the tree
+that it holds in memory: whoever changes the database before it is sealed contradicts them.
 """
 
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ from logger.archive.reader import read_archive
 from logger.archive.storage import exists, joined
 from logger.archive.writer import write_archive
 from logger.checkpoint import Checkpoint, sign_checkpoint
-from logger.keys import KeyFileError, PublicKeys, SigningKey
+from logger.keys import PublicKeys, SigningKey
 from logger.note import unverified_text
+from logger.private_file import KeyFileError
 from logger.store.errors import LogCorrupt
 from logger.store.reader import LogReader
 from logger.store.sealbook import SealBook
@@ -36,8 +38,8 @@ class SealedArchive:
 def seal(log: str, folder: str, signers: Sequence[SigningKey], least: int = 1) -> list[SealedArchive]:
     """Seal a log up to now.
 
-    1. Check that the log still extends its last checkpoint.
-    2. Write an archive for a checkpoint that was recorded and has none: an earlier sealing was interrupted.
+    1. Check that the log still extends every checkpoint since the last archive.
+    2. Record an archive that was written for one of them and not recorded: an earlier sealing was interrupted.
     3. Write an archive of what is new, if that is at least `least` entries, with a new checkpoint, recorded in between.
 
     Args:
@@ -61,25 +63,33 @@ def seal(log: str, folder: str, signers: Sequence[SigningKey], least: int = 1) -
         # 1
         checkpoints = [Checkpoint.parse(unverified_text(note)) for _, note in reader.checkpoints()]
         size = reader.size()
-        if checkpoints:
-            _check_extends(reader, size, checkpoints[-1])
-
-        # 2
         archives = reader.archives()
         start = archives[-1][1] if archives else 0
+        recent = [checkpoint for checkpoint in checkpoints if checkpoint.size > start] or checkpoints[-1:]
+        for checkpoint in recent:
+            check_extends(reader, size, checkpoint)
+
+        # 2
+        sealing = _Sealing(reader, book, folder, signers)
         sealed: list[SealedArchive] = []
-        for checkpoint in checkpoints:
-            if checkpoint.size > start:
-                sealed.append(_Sealing(reader, book, folder, signers).seal(start, checkpoint.size, checkpoint))
+        for checkpoint in recent:
+            if checkpoint.size > start and exists(sealing.url(start, checkpoint.size)):
+                sealed.append(sealing.seal(start, checkpoint.size, checkpoint))
                 start = checkpoint.size
 
         # 3
         if size >= start + least:
-            sealed.append(_Sealing(reader, book, folder, signers).seal(start, size))
+            recorded = checkpoints[-1] if checkpoints and checkpoints[-1].size == size else None
+            sealed.append(sealing.seal(start, size, recorded))
         return sealed
 
 
-def _check_extends(reader: LogReader, size: int, last: Checkpoint) -> None:
+def check_extends(reader: LogReader, size: int, last: Checkpoint) -> None:
+    """Check that a log of `size` entries extends a checkpoint.
+
+    Raises:
+        LogCorrupt: it does not.
+    """
     if size < last.size or reader.frontier(last.size).root() != last.root:
         raise LogCorrupt(
             f"the first {last.size} entries are no longer those that their checkpoint certifies; nothing was signed"
@@ -95,10 +105,14 @@ class _Sealing:
     folder: str
     signers: Sequence[SigningKey]
 
+    def url(self, start: int, end: int) -> str:
+        """Where the archive of entries start to end - 1 lies."""
+        return joined(self.folder, f"{start:012}-{end:012}.parquet")
+
     def seal(self, start: int, end: int, recorded: Checkpoint | None = None) -> SealedArchive:
         """Seal entries start to end - 1, under a new checkpoint or one that was recorded before."""
         origin = self.reader.origin
-        url = joined(self.folder, f"{start:012}-{end:012}.parquet")
+        url = self.url(start, end)
 
         def certify(size: int, root: bytes) -> bytes:
             checkpoint = Checkpoint(origin, size, root)

@@ -3,10 +3,6 @@
 from sampler.errors import WeightwardenError
 
 
-class ModelError(WeightwardenError):
-    """A model folder cannot be used: missing, unsafe to read, or not what the verifier can replay on."""
-
-
 class PolicyError(WeightwardenError, ValueError):
     """A policy file is malformed, or was made for another model, scheme or dtype."""
 

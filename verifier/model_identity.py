@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verifier.errors import ModelError
+from logger.errors import ModelError
+from logger.model_config import read_model_config
 
 _VOLATILE_CONFIG_KEYS = frozenset(
     {"transformers_version", "_name_or_path", "_from_model_config", "torch_dtype", "dtype"}
@@ -45,21 +46,14 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
     Raises:
         ModelError: no such folder, no safetensors weights (pickled ones are refused), or a malformed file.
     """
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: no such model folder")
-    config = _json(folder / "config.json")
-    generation = _json(folder / "generation_config.json") if (folder / "generation_config.json").exists() else {}
+    config = read_model_config(folder)
     shards = sorted(folder.glob("*.safetensors"))
     if not shards:
         pickled = sorted(path.name for path in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")))
         why = f"; {pickled[0]} is pickled, which is refused: convert it" if pickled else ""
         raise ModelError(f"{folder}: holds no *.safetensors weights{why}")
-    text = config.get("text_config", config)
-    vocabulary = text.get("vocab_size")
-    if not isinstance(vocabulary, int) or vocabulary < 2:
-        raise ModelError(f"{folder / 'config.json'}: vocab_size: {vocabulary!r} is not a vocabulary size")
     digest = hashlib.sha256(b"weightwarden model digest v1\n")
-    for part in (config, generation):
+    for part in (config.config, config.generation):
         kept = {key: value for key, value in part.items() if key not in _VOLATILE_CONFIG_KEYS}
         digest.update(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode() + b"\n")
     tokenizer = folder / "tokenizer.json"
@@ -67,14 +61,13 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
         digest.update(hashlib.sha256(tokenizer.read_bytes()).digest())
     for line in _tensor_digests(shards, progress):
         digest.update(line)
-    context = text.get("max_position_embeddings")
     return ModelIdentity(
         path=folder,
         digest=f"sha256:{digest.hexdigest()}",
-        vocabulary=vocabulary,
-        context_length=context if isinstance(context, int) else None,
-        eos_ids=tuple(sorted({*_ids(generation.get("eos_token_id")), *_ids(text.get("eos_token_id"))})),
-        dtype=next((d for d in (config.get("dtype"), config.get("torch_dtype")) if isinstance(d, str)), None),
+        vocabulary=config.vocabulary,
+        context_length=config.context_length,
+        eos_ids=config.eos_ids,
+        dtype=config.dtype,
     )
 
 
@@ -127,21 +120,3 @@ def _safetensors_header(shard: Path) -> tuple[int, dict[str, Any]]:
         raise ModelError(f"{shard}: not a safetensors file")
     header.pop("__metadata__", None)
     return 8 + size, header
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ModelError(f"{path}: not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ModelError(f"{path}: not a JSON object")
-    return value
-
-
-def _ids(value: Any) -> list[int]:
-    if isinstance(value, int):
-        return [value]
-    return [item for item in value if isinstance(item, int)] if isinstance(value, list) else []

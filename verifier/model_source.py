@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from logger.errors import ModelError
 from sampler.errors import first_line
-from verifier.errors import MissingExtra, ModelError
+from verifier.errors import MissingExtra
 
 
 def resolve_model(name: str) -> Path:

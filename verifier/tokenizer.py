@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from logger.errors import ModelError
 from sampler.errors import first_line
-from verifier.errors import MissingExtra, ModelError
+from verifier.errors import MissingExtra
 from verifier.model_identity import ModelIdentity
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 import transformers
 
+from logger.errors import ModelError
 from logger.record import Record
 from sampler.errors import first_line
-from verifier.errors import ModelError
 from verifier.model_identity import ModelIdentity
 from verifier.replay import ReplayChunk
 from verifier.tokenizer import load_tokenizer

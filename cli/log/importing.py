@@ -11,8 +11,9 @@ from logger.archive.storage import exists
 from logger.archive.writer import write_archive
 from logger.checkpoint import Checkpoint, sign_checkpoint
 from logger.encoding import encode_record
-from logger.keys import KeyFileError, SigningKey
+from logger.keys import SigningKey
 from logger.merkle import Frontier
+from logger.private_file import KeyFileError
 from verifier.audit import file_sha256
 
 

@@ -69,3 +69,23 @@ ARCHIVE = Table(
     Column("url", String, nullable=False),
 )
 """Every range that was sealed into an archive."""
+
+DRAFT = Table(
+    "draft",
+    METADATA,
+    Column("id", _INDEX, primary_key=True, autoincrement=False),
+    Column("payload", _Blob, nullable=False),
+)
+"""Answers on their way: what their record will be, without the tokens. Removed when the record becomes an entry."""
+
+DRAFT_TOKENS = Table(
+    "draft_tokens",
+    METADATA,
+    Column("draft", _INDEX, ForeignKey("draft.id"), primary_key=True, autoincrement=False),
+    Column("at", _INDEX, primary_key=True, autoincrement=False),
+    Column("tokens", _Blob, nullable=False),
+)
+"""The tokens of a draft (int32, little-endian), from position `at` on."""
+
+SEED_BLOCK = Table("seed_block", METADATA, Column("end", _INDEX, primary_key=True, autoincrement=False))
+"""Seed counters that were handed out, in blocks: everything below `end`."""

@@ -5,35 +5,28 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from itertools import count
+from typing import cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from logger.merkle import Frontier, leaf_hash
+from logger.merkle import Frontier
+from logger.store.changes import Change, Entry, SeedBlock, apply, size_of
 from logger.store.database import described, failures_named, make_engine, migrate, parse_url, shown
+from logger.store.draft import Draft, LeftDraft, first_free, left_behind
 from logger.store.errors import LogBusy, LogClosed, LogCorrupt, LogForked, LogUnreadable, LogWriteError
 from logger.store.lock import LogLock
-from logger.store.schema import ENTRY, LOG, MARK
-from logger.store.tree import MARK_EVERY, frontier_at, stored_size
+from logger.store.pending import Pending, tell
+from logger.store.schema import LOG
+from logger.store.tree import frontier_at, stored_size
 from sampler.errors import WeightwardenError, printable
 
 BATCH_ENTRIES = 4096
 BATCH_BYTES = 32 * 2**20
 """A transaction takes at most so many entries, or bytes of them and one more entry."""
 MAX_PENDING = 16_384
-
-
-@dataclass(frozen=True)
-class _Pending:
-    """An entry that waits, its leaf hash, and how its appender is told: by a future of its own, or of an event loop."""
-
-    payload: bytes
-    leaf: bytes
-    future: "Future[int] | asyncio.Future[int]"
-    loop: asyncio.AbstractEventLoop | None = None
-    slot: asyncio.Semaphore | None = None
 
 
 class LogWriter:
@@ -48,6 +41,9 @@ class LogWriter:
       the log, in their order. The next transaction opens the log anew and goes on after what is there, unless what
       was confirmed is not (`LogForked`, for good).
 
+    - *Drafts.* Tokens of an answer on its way are as durable as entries, and are told from them: a draft becomes an
+      entry once, however often that is asked for.
+
     All that wait are written in one transaction (group commit).
     """
 
@@ -58,7 +54,8 @@ class LogWriter:
         self._confirmed = Frontier()
         self._connection: Connection | None = None
         self._forked: str | None = None
-        self._waiting: deque[_Pending] = deque()
+        self._waiting: deque[Pending] = deque()
+        self._drafts = count()
         self._state = threading.Condition()
         self._closing = False
         self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -91,15 +88,31 @@ class LogWriter:
         """Entries that are known to be durable."""
         return self._confirmed.size
 
+    @property
+    def tree(self) -> Frontier:
+        """The tree of the entries that are known to be durable, as this writer made it: not read from the database."""
+        return self._confirmed.copy()
+
     def append(self, payload: bytes) -> "Future[int]":
         """Append an entry; the future resolves to its index once it is durable.
 
         Raises:
             LogBusy: too many wait. LogClosed. The future: LogWriteError, LogForked.
         """
-        future: Future[int] = Future()
+        return cast("Future[int]", self._submitted(Entry(payload)))
+
+    def reserve_seeds(self, number: int) -> int:
+        """The first of so many seed counters that are handed out once, whatever happens after this returns.
+
+        Raises:
+            LogBusy, LogClosed, LogWriteError, LogForked.
+        """
+        return cast(int, self._submitted(SeedBlock(number)).result())
+
+    def _submitted(self, change: Change) -> "Future[int | None]":
+        future: Future[int | None] = Future()
         future.set_running_or_notify_cancel()  # it cannot be taken back
-        self._enqueue(_Pending(payload, leaf_hash(payload), future))
+        self._enqueue(Pending(change, future))
         return future
 
     async def append_durably(self, payload: bytes) -> int:
@@ -113,11 +126,36 @@ class LogWriter:
         Raises:
             LogWriteError, LogForked, LogClosed.
         """
+        return cast(int, await self._durably(Entry(payload)))
+
+    def draft(self, payload: bytes) -> "Draft":
+        """A new answer on its way; nothing is written before its first tokens.
+
+        Args:
+            payload: what its record will be, without the tokens.
+        """
+        return Draft(self._durably, next(self._drafts), payload)
+
+    def drafts(self) -> dict[int, LeftDraft]:
+        """The drafts that an earlier process left behind, by number.
+
+        Raises:
+            LogUnreadable, LogCorrupt.
+        """
+        with failures_named(self._url), self._engine.connect() as connection:
+            return left_behind(connection)
+
+    def end_draft(self, draft: int, payload: bytes) -> "Future[int | None]":
+        """Make a draft an entry; None when that was done before."""
+        return self._submitted(Entry(payload, draft))
+
+    async def _durably(self, change: Change) -> int | None:
+        """Make a change, and wait until it is durable."""
         loop = asyncio.get_running_loop()
         with self._state:
             slot = self._slots.setdefault(loop, asyncio.Semaphore(self._max_pending))
-        future: asyncio.Future[int] = loop.create_future()
-        pending = _Pending(payload, leaf_hash(payload), future, loop, slot)
+        future: asyncio.Future[int | None] = loop.create_future()
+        pending = Pending(change, future, loop, slot)
         await slot.acquire()  # released when the entry was written, not when the caller stops waiting
         try:
             self._enqueue(pending, bounded=False)
@@ -141,7 +179,7 @@ class LogWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _enqueue(self, pending: _Pending, *, bounded: bool = True) -> None:
+    def _enqueue(self, pending: Pending, *, bounded: bool = True) -> None:
         with self._state:
             if self._closing:
                 raise LogClosed(f"{shown(self._url)}: closed")
@@ -154,39 +192,31 @@ class LogWriter:
         """The committing thread: take all that waits, commit it, tell who waits."""
         while batch := self._next_batch():
             try:
-                first = self._commit(batch)
+                results = self._commit([pending.change for pending in batch])
             except Exception as error:
-                _tell(batch, self._failed(error))
+                tell(batch, self._failed(error))
             else:
-                _tell(batch, first)
+                tell(batch, results)
 
-    def _next_batch(self) -> list[_Pending]:
+    def _next_batch(self) -> list[Pending]:
         """What waits, up to a transaction's worth; nothing once the writer is closed and all is written."""
         with self._state:
             self._state.wait_for(lambda: self._waiting or self._closing)
-            batch: list[_Pending] = []
+            batch: list[Pending] = []
             size = 0
             while self._waiting and len(batch) < BATCH_ENTRIES and size < BATCH_BYTES:
                 batch.append(self._waiting.popleft())
-                size += len(batch[-1].payload)
+                size += size_of(batch[-1].change)
             return batch
 
-    def _commit(self, batch: Sequence[_Pending]) -> int:
-        """Write entries in one transaction; the index of the first."""
+    def _commit(self, changes: Sequence[Change]) -> list[int | None]:
+        """Make changes in one transaction; what came of each."""
         connection = self._connection or self._connect()
         tree = self._confirmed.copy()
-        tree.extend(pending.leaf for pending in batch)
-        first = self._confirmed.size
-        rows = [
-            {"index": index, "leaf_hash": pending.leaf, "payload": pending.payload}
-            for index, pending in enumerate(batch, first)
-        ]
         with connection.begin():
-            connection.execute(insert(ENTRY), rows)
-            if first // MARK_EVERY != tree.size // MARK_EVERY:
-                connection.execute(insert(MARK), {"size": tree.size, "frontier": b"".join(tree.hashes)})
+            results = apply(connection, changes, tree)
         self._confirmed = tree
-        return first
+        return results
 
     def _connect(self) -> Connection:
         """Open the log (anew), under its lock, and go on after what is there.
@@ -203,6 +233,7 @@ class LogWriter:
                 migrate(connection, self._url)
                 self._check_origin(connection)
                 with connection.begin():
+                    self._drafts = count(max(next(self._drafts), first_free(connection)))
                     size = stored_size(connection)
                     self._require_confirmed(connection, size)
                     self._confirmed = frontier_at(connection, size)
@@ -248,37 +279,3 @@ class LogWriter:
                 connection.close()
             except SQLAlchemyError:
                 pass  # it is gone, which is what was wanted
-
-
-def _tell(batch: Sequence[_Pending], outcome: "int | WeightwardenError") -> None:
-    """Resolve the futures of a batch, those of an event loop with one call.
-
-    Args:
-        outcome: the index of the first entry, or why none was confirmed.
-    """
-
-    def resolve(pending: _Pending, at: int) -> None:
-        if isinstance(outcome, int):
-            pending.future.set_result(outcome + at)
-        else:
-            pending.future.set_exception(type(outcome)(*outcome.args))  # raised anew by each that waits
-
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Pending, int]]] = {}
-    for at, pending in enumerate(batch):
-        if pending.loop is None:
-            resolve(pending, at)
-        else:
-            by_loop.setdefault(pending.loop, []).append((pending, at))
-    for loop, told in by_loop.items():
-
-        def tell(told: list[tuple[_Pending, int]] = told) -> None:
-            for pending, at in told:
-                if pending.slot is not None:
-                    pending.slot.release()
-                if not pending.future.done():
-                    resolve(pending, at)
-
-        try:
-            loop.call_soon_threadsafe(tell)
-        except RuntimeError:
-            continue  # the loop was closed: nobody waits any more

@@ -10,8 +10,9 @@ from logger.archive.check import check_archives
 from logger.archive.seal import SealError, seal
 from logger.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from logger.encoding import RecordEncodingError, decode_record, encode_record
-from logger.keys import KeyFileError, VerifierKey
+from logger.keys import VerifierKey
 from logger.note import NoteError
+from logger.private_file import KeyFileError
 from logger.traffic import read_traffic
 from sampler.errors import WeightwardenError
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, certified, checkpoint_at

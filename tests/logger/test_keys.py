@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from logger.keys import KeyFileError, PublicKeys, SigningKey, VerifierKey
+from logger.keys import PublicKeys, SigningKey, VerifierKey
+from logger.private_file import KeyFileError
 
 NAME = "example.org/log"
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -8,12 +8,15 @@ from logger.archive.errors import ArchiveUnreadable
 from logger.archive.reader import read_archive
 from logger.archive.storage import archive_urls
 from logger.archive.writer import write_archive
+from logger.checkpoint import Checkpoint, sign_checkpoint
 from logger.encoding import RecordEncodingError
-from logger.keys import KeyFileError, PublicKeys, SigningKey
+from logger.keys import PublicKeys, SigningKey
 from logger.merkle import leaf_hash
+from logger.private_file import KeyFileError
 from logger.sealing import AnotherArchive, seal
 from logger.store.errors import LogCorrupt
 from logger.store.reader import LogReader
+from logger.store.sealbook import SealBook
 from logger.store.writer import LogWriter
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, checkpoint_at, tree_of
 from tests.logger.store.examples import disarmed, raw_sql
@@ -88,11 +91,15 @@ def interrupt(log: str, folder: str, moment: str, signers: list[SigningKey]) -> 
     assert ([size for size, _ in reader.checkpoints()], reader.archives()) == ([13], [])
 
 
-@pytest.mark.parametrize("moment", ["before the archive", "after the archive"])
-def test_an_interrupted_sealing_is_taken_up_where_it_was(log: str, folder: str, moment: str) -> None:
+@pytest.mark.parametrize(
+    ("moment", "then"), [("before the archive", [(0, 40)]), ("after the archive", [(0, 13), (13, 40)])]
+)
+def test_an_interrupted_sealing_is_taken_up_where_it_was(
+    log: str, folder: str, moment: str, then: list[tuple[int, int]]
+) -> None:
     interrupt(log, folder, moment, [KEY])
     append(log, ENTRIES[13:])
-    assert [(s.start, s.end) for s in seal(log, folder, [KEY])] == [(0, 13), (13, 40)]
+    assert [(s.start, s.end) for s in seal(log, folder, [KEY])] == then
     assert check_archives(archive_urls([folder]), KEYS).holds
 
 
@@ -108,6 +115,17 @@ def change(log: str, index: int) -> None:
     disarmed(log)
     values = {"other": ENTRIES[20], "leaf": leaf_hash(ENTRIES[20])}
     raw_sql(log, f'UPDATE entry SET payload = :other, leaf_hash = :leaf WHERE "index" = {index}', **values)
+
+
+def test_checkpoints_between_archives_bind_what_is_sealed_later(log: str, folder: str) -> None:
+    with SealBook(log) as book:
+        for size in (4, 9):
+            tree = LogReader(log).frontier(size)
+            book.add_checkpoint(size, sign_checkpoint(Checkpoint(ORIGIN, size, tree.root()), [KEY]))
+    change(log, 6)
+    with pytest.raises(LogCorrupt, match="first 9 entries"):
+        seal(log, folder, [KEY])
+    assert LogReader(log).archives() == []
 
 
 @pytest.mark.parametrize("more", [0, 5])

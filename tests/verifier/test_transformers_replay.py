@@ -8,10 +8,10 @@ import pytest
 import torch
 import transformers
 
+from logger.errors import ModelError
 from logger.record import Record
 from tests.conftest import FILTERED, records_of
 from verifier.candidate_table import Window
-from verifier.errors import ModelError
 from verifier.model_identity import identify_model
 from verifier.model_source import resolve_model
 from verifier.replay import Replay

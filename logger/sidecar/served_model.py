@@ -1,0 +1,84 @@
+"""The trusted side's own knowledge of the model that is served: its tokenizer, chat template and limits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from logger.errors import ModelError
+from logger.model_config import read_model_config
+from logger.sidecar.chat_template import ChatTemplate
+from logger.sidecar.token_bytes import TokenBytes, load_tokenizer, token_bytes_of
+
+_DEFAULTED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """A model as the sidecar serves it; nothing here comes from the inference server.
+
+    Attributes:
+        name: what clients and records call it. vocabulary: width of the logits, tokens.
+        context_length: tokens of prompt and answer together. eos_ids: tokens that end an answer.
+        chat: None when the model has no chat template.
+        defaults: sampling parameters for requests that do not say them.
+    """
+
+    name: str
+    vocabulary: int
+    context_length: int
+    eos_ids: frozenset[int]
+    tokenizer: Tokenizer
+    token_bytes: TokenBytes
+    chat: ChatTemplate | None
+    defaults: dict[str, Any]
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        name: str,
+        context_length: int | None = None,
+        chat_template: Path | None = None,
+        neutral_defaults: bool = False,
+    ) -> "ServedModel":
+        """Read a model folder; its weights are not needed.
+
+        Args:
+            context_length: the server's, where it is less than the model's.
+            neutral_defaults: whether requests that say nothing are sampled at temperature 1 without filters, instead
+                of as the folder's generation_config.json says.
+
+        Raises:
+            ModelError: a file is missing or malformed, or no context length is known.
+        """
+        config = read_model_config(folder)
+        limit = context_length or config.context_length
+        if limit is None:
+            raise ModelError(f"{folder}: config.json names no context length: give the server's (--max-model-len)")
+        tokenizer = load_tokenizer(folder)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        said = {key: value for key in _DEFAULTED if _is_number(value := config.generation.get(key))}
+        return cls(
+            name=name,
+            vocabulary=config.vocabulary,
+            context_length=limit,
+            eos_ids=frozenset(config.eos_ids),
+            tokenizer=tokenizer,
+            token_bytes=token_bytes_of(tokenizer, config.vocabulary),
+            chat=ChatTemplate.of_folder(folder, chat_template),
+            defaults={} if neutral_defaults else said,
+        )
+
+    def tokenize(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
+        """The token ids of a text."""
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        return ids
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
