@@ -76,16 +76,16 @@ class ChatTemplate:
             raise ModelError(f"{file}: a chat template of more than {MAX_TEMPLATE_BYTES} bytes")
         return cls(text, special) if text else None
 
-    def render(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True, **more: Any) -> str:
-        """The prompt's text.
+    def render(self, messages: Sequence[Mapping[str, Any]], *, variables: Mapping[str, Any] | None = None) -> str:
+        """The prompt's text, up to where the assistant's answer begins.
 
         Args:
-            more: variables for the template, such as `enable_thinking`.
+            variables: more for the template, such as `enable_thinking`.
 
         Raises:
             TemplateRefusal: the template refuses these messages, or cannot cope with them.
         """
-        given = {**self._special, **more, "messages": messages, "add_generation_prompt": add_generation_prompt}
+        given = {**self._special, **(variables or {}), "messages": messages, "add_generation_prompt": True}
         try:
             return self._template.render(tools=None, documents=None, **given)
         except jinja2.TemplateError as error:

@@ -10,8 +10,8 @@ from logger.private_file import KeyFileError, read_private, write_private
 
 MIN_KEY_BYTES = 16
 KEY_BYTES = 32
-SEED_BITS = 31
-"""Non-negative, safe in JSON, distinct on every engine's path (sampling-spec 6.7)."""
+SEEDS = 2_147_483_648
+"""Seeds lie in [0, 2^31): non-negative, safe in JSON, distinct on every engine's path (sampling-spec 6.7)."""
 BLOCK = 4096
 """Counters that are reserved at once; what is left of a block when the process ends is never used."""
 MAX_KEPT = 65_536
@@ -47,7 +47,7 @@ def seed_of(key: bytes, origin: str, counter: int, choices: int = 1) -> int:
             seed plus i, which must not leave the range either.
     """
     mac = hmac.digest(key, _DOMAIN + origin.encode() + b"\n" + counter.to_bytes(8, "big"), "sha256")
-    return int.from_bytes(mac, "big") % (2**SEED_BITS - choices + 1)
+    return int.from_bytes(mac, "big") % (SEEDS - choices + 1)
 
 
 class SeedIssuer:

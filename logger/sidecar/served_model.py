@@ -75,9 +75,19 @@ class ServedModel:
         )
 
     def tokenize(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
-        """The token ids of a text."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        """The token ids of a text; other threads run meanwhile.
+
+        Raises:
+            UnicodeEncodeError: the text holds half a surrogate pair.
+        """
+        text.encode()
+        ids: list[int] = self.tokenizer.encode_batch([text], add_special_tokens=add_special_tokens)[0].ids
         return ids
+
+    @property
+    def longest_token(self) -> int:
+        """Most characters that one token can stand for."""
+        return self.token_bytes.longest
 
 
 def _is_number(value: Any) -> bool:

@@ -40,7 +40,7 @@ class StopStrings:
         return held
 
     def _first(self, text: str, before: int) -> tuple[int, str] | None:
-        """Among the stop strings that end beyond the first `before` characters, the one that begins first, and where."""
+        """Of the stop strings that end beyond the first `before` characters, the one that begins first, and where."""
         found = [(at, stop) for stop in self._stops if (at := text.find(stop, max(0, before - len(stop) + 1))) >= 0]
         return min(found, key=lambda one: one[0]) if found else None
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ class TokenBytes:
     of_id: Sequence[bytes]
     special: frozenset[int]
     strips_first_space: bool
+
+    @cached_property
+    def longest(self) -> int:
+        """Bytes of the longest token."""
+        return max(map(len, self.of_id))
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -22,7 +22,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class DraftTokens:
-    """Tokens of a draft from position `at` on; `payload` is there when they are its first."""
+    """Tokens of a draft from position `at` on; `payload` is there when the draft begins, with tokens or without."""
 
     draft: int
     at: int
@@ -77,7 +77,8 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
         if isinstance(change, DraftTokens):
             if change.payload is not None:
                 new.rows[DRAFT].append({"id": change.draft, "payload": change.payload})
-            new.rows[DRAFT_TOKENS].append({"draft": change.draft, "at": change.at, "tokens": change.tokens})
+            if change.tokens:
+                new.rows[DRAFT_TOKENS].append({"draft": change.draft, "at": change.at, "tokens": change.tokens})
     new.insert(connection)
     new = _Rows()
     open_drafts = _removed(connection, ended)

@@ -36,6 +36,15 @@ class SealBook:
                 self.close()
                 raise
 
+    def newest(self) -> int:
+        """The size of the newest checkpoint; 0 when there is none.
+
+        Raises:
+            LogUnreadable: it cannot be read.
+        """
+        with self._recording():
+            return int(self._connection.execute(select(func.max(CHECKPOINT.c.size))).scalar() or 0)
+
     def add_checkpoint(self, size: int, note: bytes) -> None:
         """Record a signed checkpoint, before anybody else sees it.
 

@@ -1,0 +1,19 @@
+"""Optional dependencies: imported where they are used, and missed with a clear message."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from verifier.errors import MissingExtra
+
+
+@contextmanager
+def server_extra() -> Iterator[None]:
+    """Imports of what the sidecar needs.
+
+    Raises:
+        MissingExtra: one is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[server]'") from error

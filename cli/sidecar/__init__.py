@@ -1,0 +1,1 @@
+"""`sidecar`: the trusted logger in front of an inference server."""

@@ -1,0 +1,47 @@
+"""A command's options from a TOML file with the same names: command line over environment over file."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def config_option(command: Command) -> Command:
+    """Add --config F; its values are defaults of the command's other options."""
+    return click.option(
+        "--config",
+        "config",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_read,
+        metavar="F",
+        help='TOML file with these options by their names, without dashes in front: log = "log.db".',
+    )(command)
+
+
+def _read(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        with path.open("rb") as stream:
+            content = tomllib.load(stream)
+    except OSError as error:
+        raise click.UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path}: not TOML: {error}") from None
+    names = {option[2:]: parameter for parameter in ctx.command.params for option in parameter.opts}
+    defaults: dict[str, Any] = {}
+    for key, value in content.items():
+        parameter = names.get(key)
+        if parameter is None or parameter.name == "config":
+            raise click.UsageError(f"{path}: {key}: there is no such option")
+        if isinstance(value, dict) or (isinstance(value, list) and not parameter.multiple):
+            raise click.UsageError(f"{path}: {key}: one value is wanted")
+        assert parameter.name is not None
+        defaults[parameter.name] = value if isinstance(value, list) or not parameter.multiple else [value]
+    ctx.default_map = defaults

@@ -1,0 +1,23 @@
+"""The `sidecar` command."""
+
+import click
+
+from cli.exit_code_group import ExitCodeGroup
+from cli.sidecar.key import key
+from cli.sidecar.openapi import openapi
+from cli.sidecar.recover import recover
+from cli.sidecar.run import run
+
+
+class _Group(ExitCodeGroup):
+    interrupted = "Interrupted."
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="weightwarden", prog_name="sidecar")
+def sidecar() -> None:
+    """Log every answer of an inference server before its client sees it."""
+
+
+for command in (run, key, recover, openapi):
+    sidecar.add_command(command)

@@ -1,0 +1,15 @@
+"""`sidecar openapi`: the description of the sidecar's HTTP interface."""
+
+import json
+
+import click
+
+from cli.extras import server_extra
+
+
+@click.command()
+def openapi() -> None:
+    """Print the OpenAPI description of what the sidecar serves, as JSON."""
+    with server_extra():
+        from logger.sidecar.openapi import description
+    click.echo(json.dumps(description(), indent=2))

@@ -1,0 +1,153 @@
+"""The options of `sidecar run`, and the settings that they make."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cli.log.options import signing_key_option
+from sampler.schemes import SCHEMES
+
+if TYPE_CHECKING:
+    from logger.sidecar.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FILE = click.Path(path_type=Path)
+_SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+def _limit(flag: str, kind: "click.ParamType[Any]", default: object, metavar: str, text: str) -> Any:
+    return click.option(flag, type=kind, default=default, show_default=default is not None, metavar=metavar, help=text)
+
+
+_OPTIONS = (
+    click.option(
+        "--upstream", required=True, metavar="URL", help="The inference server, such as http://10.0.0.2:8000."
+    ),
+    click.option(
+        "--model-dir",
+        type=_FILE,
+        required=True,
+        metavar="DIR",
+        help="Trusted copy of the model's tokenizer and config.",
+    ),
+    click.option(
+        "--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...; made when new."
+    ),
+    click.option("--seed-key", type=_FILE, required=True, metavar="F", help="File with the seed key (`sidecar key`)."),
+    signing_key_option,
+    click.option("--sampler", type=click.Choice(sorted(SCHEMES)), required=True, help="How the server draws tokens."),
+    click.option("--engine-version", required=True, metavar="V", help="The server's version, such as 0.32.0."),
+    click.option("--engine", default="vllm", show_default=True, metavar="NAME", help="The server's engine."),
+    click.option(
+        "--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where clients connect."
+    ),
+    click.option("--metrics", metavar="HOST:PORT", help="Where Prometheus finds /metrics."),
+    click.option("--model-name", metavar="NAME", help="What clients call the model. Default: the folder's name."),
+    click.option("--upstream-model", metavar="NAME", help="What the server calls it. Default: the same."),
+    click.option("--upstream-key", type=_FILE, metavar="F", help="File with the API key that the server wants."),
+    click.option(
+        "--max-model-len", type=click.IntRange(2), metavar="N", help="The server's context, where below the model's."
+    ),
+    click.option("--chat-template", type=_FILE, metavar="F", help="Chat template instead of the model's own."),
+    click.option(
+        "--sampling-defaults",
+        type=click.Choice(["model", "neutral"]),
+        default="model",
+        show_default=True,
+        help="For requests that say nothing: the model's generation_config.json, or temperature 1 without filters.",
+    ),
+    click.option(
+        "--client-seeds",
+        type=click.Choice(["replace", "allow"]),
+        default="replace",
+        show_default=True,
+        help="Whether clients may choose seeds: then they and the server together can.",
+    ),
+    click.option(
+        "--api-keys", type=_FILE, metavar="F", help="File with the keys that clients may come with, one a line."
+    ),
+    click.option("--tls-certificate", type=_FILE, metavar="F", help="PEM file; with --tls-key."),
+    click.option("--tls-key", type=_FILE, metavar="F", help="PEM file."),
+    click.option(
+        "--tick",
+        type=click.IntRange(1, 60_000),
+        metavar="MS",
+        help="Tokens leave on ticks of so many milliseconds only.",
+    ),
+    click.option("--archives", metavar="URL", help="Folder (path or fsspec URL) to seal archives into."),
+    _limit("--checkpoint-every", _SECONDS, 60.0, "S", "Seconds between signed checkpoints."),
+    _limit("--seal-every", _SECONDS, 3600.0, "S", "Seconds between archives."),
+    _limit("--max-concurrent", click.IntRange(1), 256, "N", "Choices under way at once."),
+    _limit("--max-connections", click.IntRange(1), 1024, "N", "Connections at once."),
+    _limit("--max-choices", click.IntRange(1, 65_535), 16, "N", "Choices of one request."),
+    _limit("--max-body", click.IntRange(1), 8 * 2**20, "BYTES", "Size of a request's body."),
+    _limit("--max-prompt", click.IntRange(1), None, "TOKENS", "Length of a prompt. Default: what the context holds."),
+    _limit("--header-timeout", _SECONDS, 10.0, "S", "For a request's headers to come."),
+    _limit("--body-timeout", _SECONDS, 60.0, "S", "For its body to come."),
+    _limit("--idle-timeout", click.IntRange(1), 30, "S", "Between two requests of a connection."),
+    _limit("--send-timeout", _SECONDS, 60.0, "S", "That a client may leave unread what it is sent."),
+    _limit("--first-token-timeout", _SECONDS, 600.0, "S", "For the server's first token."),
+    _limit("--stall-timeout", _SECONDS, 120.0, "S", "Between two tokens of the server."),
+    _limit("--drain", click.IntRange(1), 30, "S", "For answers to end after SIGTERM."),
+)
+
+
+def run_options(command: Command) -> Command:
+    """Add all options of `sidecar run`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def settings_of(given: dict[str, Any]) -> "Settings":
+    """The settings that the options say.
+
+    Raises:
+        SettingsError: an address that is none.
+    """
+    from logger.record import Engine
+    from logger.sidecar.limits import Limits
+    from logger.sidecar.settings import Address, Settings
+
+    name = given["model_name"] or given["model_dir"].resolve().name
+    return Settings(
+        upstream=given["upstream"],
+        upstream_model=given["upstream_model"] or name,
+        upstream_key=given["upstream_key"],
+        model_dir=given["model_dir"],
+        model_name=name,
+        max_model_len=given["max_model_len"],
+        chat_template=given["chat_template"],
+        neutral_defaults=given["sampling_defaults"] == "neutral",
+        engine=Engine(name=given["engine"], version=given["engine_version"], sampler=given["sampler"]),
+        log=given["log_url"],
+        signing_keys=given["signing_key_paths"],
+        seed_key=given["seed_key"],
+        client_seeds=given["client_seeds"],
+        listen=Address.parse(given["listen"]),
+        metrics=None if given["metrics"] is None else Address.parse(given["metrics"]),
+        tls_certificate=given["tls_certificate"],
+        tls_key=given["tls_key"],
+        api_keys=given["api_keys"],
+        tick=None if given["tick"] is None else given["tick"] / 1000,
+        archives=given["archives"],
+        checkpoint_every=given["checkpoint_every"],
+        seal_every=given["seal_every"],
+        limits=Limits(
+            concurrent=given["max_concurrent"],
+            connections=given["max_connections"],
+            choices=given["max_choices"],
+            body=given["max_body"],
+            prompt=given["max_prompt"],
+            headers=given["header_timeout"],
+            receive=given["body_timeout"],
+            idle=given["idle_timeout"],
+            send=given["send_timeout"],
+            first_token=given["first_token_timeout"],
+            stall=given["stall_timeout"],
+            drain=given["drain"],
+        ),
+    )

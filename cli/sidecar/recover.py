@@ -1,0 +1,26 @@
+"""`sidecar recover`: what a crash left behind becomes records, without serving."""
+
+from pathlib import Path
+
+import click
+
+from cli.extras import server_extra
+from cli.log.options import signing_key_option
+from logger.keys import SigningKey
+from logger.store.writer import LogWriter
+
+
+@click.command()
+@click.option("--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...")
+@signing_key_option
+def recover(log_url: str, signing_key_paths: tuple[Path, ...]) -> None:
+    """Make records of the answers that a crashed sidecar left behind.
+
+    `sidecar run` does so when it starts; this is for a sidecar that does not start again. No other may be running.
+    """
+    with server_extra():
+        from logger.sidecar.recorder import recover as recover_log
+    origin = SigningKey.read(signing_key_paths[0]).name
+    with LogWriter.open(log_url, origin=origin) as log:
+        recovered = recover_log(log)
+        click.echo(f"{recovered} answers recovered; the log has {log.size} records")

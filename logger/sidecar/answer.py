@@ -1,0 +1,101 @@
+"""One choice of one request, from the upstream server through the log to the client."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+from logger.encoding import token_bytes
+from logger.record import CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, Record
+from logger.sidecar.ending import Ending, Text
+from logger.sidecar.errors import UpstreamError
+from logger.sidecar.metrics import Metrics
+from logger.sidecar.recorder import LOG_FAILURES, Recorder
+from logger.sidecar.served_model import ServedModel
+from logger.sidecar.upstream import Upstream
+
+Release = Callable[[Sequence[str]], Awaitable[None]]
+"""Lets the client have the text of some tokens, one piece a token; returns when there is room for more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """How an answer ended. `rest` is text that only the end releases. `tokens`: how many."""
+
+    ending: Ending
+    rest: str
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answerer:
+    """Answers choices: whatever happens, each becomes one record, which holds all that its client may have got."""
+
+    model: ServedModel
+    upstream: Upstream
+    recorder: Recorder
+    metrics: Metrics
+
+    async def answer(
+        self, asked: Record, release: Release, cancelled_by: Callable[[], str], *, streams: bool
+    ) -> Answered:
+        """Answer one choice.
+
+        1. Begin a draft in the log: what cannot be logged is not asked for.
+        2. Draw tokens from the upstream server, until the stopping rule ends the answer or the server says that it is.
+        3. Make them durable, then release them.
+        4. Make the draft a record, durable before the end is released.
+
+        Args:
+            asked: the choice's record, without tokens.
+            release: takes the text of tokens.
+            streams: whether it lets the client have them at once; otherwise all are released when this returns.
+            cancelled_by: who cut the answer off (`CUT_OFF_BY_...`), asked when this task is cancelled.
+
+        Raises:
+            UpstreamError: the server failed; what was released until then is on record.
+            LogWriteError, LogForked, LogClosed: the log cannot be written; nothing that is not in it was released.
+        """
+        draft = self.recorder.draft(asked)
+        text = Text(self.model.token_bytes, asked.sampling, self.model.eos_ids)
+        drawn_ids: list[int] = []
+        released = 0
+        ending: Ending | None = None
+        try:
+            # 1
+            await draft.extend(b"")
+            # 2
+            async with aclosing(self.upstream.draw(asked)) as stream:
+                async for drawn in stream:
+                    pieces, ending = self._read(text, drawn.ids)
+                    ids = drawn.ids[: len(pieces)]
+                    drawn_ids += ids
+                    # 3
+                    if streams and ids:
+                        with self.metrics.durable_seconds.time():
+                            await draft.extend(token_bytes(ids))
+                        released = len(drawn_ids)
+                    await release(pieces)
+                    if ending is None and drawn.stopped is not None:
+                        ending = Ending(drawn.stopped)  # as claimed, for the verifier to judge
+                    if ending is not None:
+                        break
+            if ending is None or not drawn_ids:
+                raise UpstreamError("ended early")
+        except BaseException as error:
+            by = cancelled_by() if isinstance(error, asyncio.CancelledError) else _blamed(error)
+            with suppress(*LOG_FAILURES):
+                await self.recorder.end(draft, asked, drawn_ids[:released], Ending("abort", by))
+            raise
+        # 4
+        await self.recorder.end(draft, asked, drawn_ids, ending)
+        return Answered(ending=ending, rest=text.rest(), tokens=len(drawn_ids))
+
+    def _read(self, text: Text, ids: Sequence[int]) -> tuple[list[str], Ending | None]:
+        if ids and not 0 <= min(ids) <= max(ids) < self.model.vocabulary:
+            raise UpstreamError("outside the vocabulary")
+        return text.add(ids)
+
+
+def _blamed(error: BaseException) -> str:
+    return CUT_OFF_BY_UPSTREAM if isinstance(error, UpstreamError) else CUT_OFF_BY_LOGGER

@@ -1,0 +1,208 @@
+"""The sidecar's HTTP side: few paths, each strict; every other is closed, for what cannot be logged is not served."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from logger.sidecar.api_keys import ApiKeys
+from logger.sidecar.errors import ApiError, invalid
+from logger.sidecar.events import Events
+from logger.sidecar.requests import Asked, ChatRequest, CompletionRequest, parse
+from logger.sidecar.service import Response, Service
+from logger.sidecar.understanding import Understanding
+
+_JSON = (b"content-type", b"application/json")
+_EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front:
+    """What the endpoints share. `ready` says why nothing can be served now, or None when it can."""
+
+    service: Service
+    understanding: Understanding
+    keys: ApiKeys | None
+    events: Events
+    ready: Callable[[], Awaitable[str | None]]
+    created: int
+
+
+def application(front: Front) -> ASGIApp:
+    """The sidecar as an ASGI application."""
+
+    async def of_chat(body: bytes) -> Asked:
+        return await front.understanding.of_chat(parse(ChatRequest, body))
+
+    async def of_completion(body: bytes) -> Asked:
+        return await front.understanding.of_completion(parse(CompletionRequest, body))
+
+    async def models(request: HttpRequest) -> JSONResponse:
+        _authorize(front.keys, request.scope)
+        model = front.understanding.model
+        card = {
+            "id": model.name,
+            "object": "model",
+            "created": front.created,
+            "owned_by": "weightwarden",
+            "max_model_len": model.context_length,
+        }
+        return JSONResponse({"object": "list", "data": [card]})
+
+    async def health(_: HttpRequest) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(_: HttpRequest) -> JSONResponse:
+        why = await front.ready()
+        return JSONResponse({"status": "ok" if why is None else why}, status_code=200 if why is None else 503)
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", _Answering(front, "chat", of_chat), methods=["POST"]),
+            Route("/v1/completions", _Answering(front, "completions", of_completion), methods=["POST"]),
+            Route("/v1/models", models, methods=["GET"]),
+            Route("/health", health, methods=["GET"]),
+            Route("/ready", ready, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: _closed, ApiError: _refused},
+    )
+
+
+async def _closed(_: HttpRequest, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    words = {404: "there is nothing here", 405: "not by this method"}
+    refused = ApiError(error.status_code, "not_found_error", words.get(error.status_code, "refused"))
+    return JSONResponse(refused.body, status_code=refused.status, headers=error.headers)
+
+
+async def _refused(_: HttpRequest, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return JSONResponse(error.body, status_code=error.status)
+
+
+def _authorize(keys: ApiKeys | None, scope: Scope) -> None:
+    if keys is not None and not keys.admits(dict(scope["headers"]).get(b"authorization")):
+        raise ApiError(401, "authentication_error", "no valid API key was given (Authorization: Bearer ...)")
+
+
+@dataclass(frozen=True)
+class _Answering:
+    """An endpoint that answers, as a pure ASGI application."""
+
+    front: Front
+    name: str
+    understand: Callable[[bytes], Awaitable[Asked]]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, to the end or until its client is gone."""
+        started = time.perf_counter()
+        response = _response(send)
+        outcome = "answered"
+        try:
+            _authorize(self.front.keys, scope)
+            body = await self._body(scope, receive)
+            work = asyncio.ensure_future(self._work(body, response))
+            if not await _unless_gone(work, receive):
+                outcome = "client gone"
+        except ApiError as error:
+            outcome = error.kind
+            response.status = error.status
+            with suppress(OSError):
+                await response.write_body(error.status, json.dumps(error.body).encode())
+        except asyncio.CancelledError:
+            outcome = "cut off"
+            raise
+        except Exception as error:  # a defect: the client is told as much, and no more
+            outcome = "defect"
+            self.front.events.defect(error)
+            if not response.begun:
+                failed = ApiError(500, "internal_error", "internal error")
+                response.status = 500
+                await response.write_body(500, json.dumps(failed.body).encode())
+        finally:
+            self.front.service.metrics.requests.labels(self.name, str(response.status)).inc()
+            self.front.events.say(
+                "request",
+                endpoint=self.name,
+                status=response.status,
+                outcome=outcome,
+                output_tokens=response.output_tokens,
+                ms=round(1000 * (time.perf_counter() - started), 1),
+            )
+
+    async def _work(self, body: bytes, response: Response) -> None:
+        await self.front.service.respond(await self.understand(body), response)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """The request's body, if it is JSON, not too large, and comes in time."""
+        limits = self.front.service.limits
+        kind = dict(scope["headers"]).get(b"content-type", b"application/json")
+        if kind.partition(b";")[0].strip().lower() != b"application/json":
+            raise ApiError(415, "invalid_request_error", "the body must be application/json")
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(limits.receive):
+                while True:
+                    message: Message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise invalid("the body is incomplete")
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > limits.body:
+                        raise ApiError(413, "invalid_request_error", f"the body is larger than {limits.body} bytes")
+                    if not message.get("more_body", False):
+                        return b"".join(parts)
+        except TimeoutError:
+            raise ApiError(408, "invalid_request_error", "the body did not come in time") from None
+
+
+async def _unless_gone(work: "asyncio.Future[None]", receive: Receive) -> bool:
+    """Wait for work, but cancel it when the client goes away; whether it was done."""
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+            return True
+        return False
+    finally:
+        gone.cancel()
+        work.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await work
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _response(send: Send) -> Response:
+    begun = False
+
+    async def write_body(status: int, body: bytes) -> None:
+        headers = [_JSON, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def write_event(data: bytes) -> None:
+        nonlocal begun
+        if not begun:
+            begun = True
+            await send({"type": "http.response.start", "status": 200, "headers": list(_EVENTS)})
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def close() -> None:
+        await send({"type": "http.response.body", "body": b""})
+
+    return Response(write_body, write_event, close)

@@ -1,0 +1,277 @@
+"""The sidecar as a process: opened, served until it is told to stop, and closed with everything on record."""
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import prometheus_client
+import uvicorn
+
+from logger.keys import SigningKey
+from logger.private_file import KeyFileError, read_private
+from logger.sidecar.answer import Answerer
+from logger.sidecar.api_keys import ApiKeys
+from logger.sidecar.app import Front, application
+from logger.sidecar.errors import SettingsError
+from logger.sidecar.events import Events
+from logger.sidecar.guard import guarded
+from logger.sidecar.metrics import Metrics
+from logger.sidecar.notary import Notary
+from logger.sidecar.recorder import Recorder, recover
+from logger.sidecar.seeds import SeedIssuer, read_seed_key
+from logger.sidecar.served_model import ServedModel
+from logger.sidecar.service import Service
+from logger.sidecar.settings import Settings
+from logger.sidecar.ticks import Ticks
+from logger.sidecar.understanding import Understanding
+from logger.sidecar.upstream import Upstream, UpstreamUnfit
+from logger.store.writer import LogWriter
+from sampler.errors import WeightwardenError
+
+READY_SECONDS = 5.0
+"""What /ready says of the upstream server may be so old."""
+SWITCH_SECONDS = 0.0005
+"""How long the event loop may keep the interpreter from the thread that commits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What was read and opened before the first request; all that can be refused was refused."""
+
+    settings: Settings
+    model: ServedModel
+    signers: tuple[SigningKey, ...]
+    seed_key: bytes
+    api_keys: ApiKeys | None
+    upstream_key: str | None
+    log: LogWriter
+    recovered: int
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Opened]:
+    """Open a sidecar: keys, model, log; answers that an earlier process left behind become records first.
+
+    Raises:
+        KeyFileError, SettingsError, ModelError, LogLocked, LogUnreadable, LogCorrupt, SignatureError.
+    """
+    signers = tuple(SigningKey.read(path) for path in settings.signing_keys)
+    if len({key.name for key in signers}) != 1:
+        raise SettingsError("one or more signing keys of one log are needed")
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise SettingsError("TLS needs a certificate and its key")
+    seed_key = read_seed_key(settings.seed_key)
+    api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
+    upstream_key = None if settings.upstream_key is None else _read_token(settings)
+    model = ServedModel.load(
+        settings.model_dir,
+        name=settings.model_name,
+        context_length=settings.max_model_len,
+        chat_template=settings.chat_template,
+        neutral_defaults=settings.neutral_defaults,
+    )
+    with LogWriter.open(settings.log, origin=signers[0].name) as log:
+        Notary(settings.log, log, signers).check()
+        yield Opened(
+            settings=settings,
+            model=model,
+            signers=signers,
+            seed_key=seed_key,
+            api_keys=api_keys,
+            upstream_key=upstream_key,
+            log=log,
+            recovered=recover(log),
+        )
+
+
+def _read_token(settings: Settings) -> str:
+    assert settings.upstream_key is not None
+    try:
+        return read_private(settings.upstream_key).decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise KeyFileError(f"{settings.upstream_key}: an API key has ASCII characters only") from None
+
+
+async def serve(sidecar: Opened, events: Events) -> None:
+    """Serve until SIGTERM or SIGINT, then end or cut off what is under way, and put it on record."""
+    settings, limits = sidecar.settings, sidecar.settings.limits
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: events.defect(context.get("exception") or RuntimeError()))
+    _quieten()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    metrics = Metrics()
+    metrics.log_size.set_function(lambda: sidecar.log.size)
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(
+            Upstream(
+                settings.upstream,
+                settings.upstream_model,
+                api_key=sidecar.upstream_key,
+                first_token=limits.first_token,
+                stall=limits.stall,
+            )
+        )
+        recorder = Recorder(sidecar.log, lambda ending: metrics.answers.labels(ending).inc())
+        service = Service(
+            answerer=Answerer(model=sidecar.model, upstream=upstream, recorder=recorder, metrics=metrics),
+            engine=settings.engine,
+            issuer=SeedIssuer(sidecar.seed_key, sidecar.signers[0].name, sidecar.log.reserve_seeds),
+            limits=limits,
+            metrics=metrics,
+            ticks=None if settings.tick is None else Ticks(settings.tick, loop.time),
+        )
+        understanding = Understanding(model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow")
+        front = Front(
+            service=service,
+            understanding=understanding,
+            keys=sidecar.api_keys,
+            events=events,
+            ready=_Readiness(service, recorder, upstream),
+            created=int(time.time()),
+        )
+        if settings.metrics is not None:
+            _serve_metrics(stack, settings, metrics)
+        notary = Notary(settings.log, sidecar.log, sidecar.signers, settings.archives)
+        server = uvicorn.Server(_uvicorn_config(settings, front))
+        await stack.enter_async_context(_background(recorder.retry()))
+        await stack.enter_async_context(_background(_notarize(notary, settings, metrics, events)))
+        events.say(
+            "started",
+            listen=f"{settings.listen.host}:{settings.listen.port}",
+            model=sidecar.model.name,
+            log_size=sidecar.log.size,
+            recovered=sidecar.recovered,
+        )
+        await _until_stopped(server, service, events)
+        await service.settle()
+        await recorder.settle()
+        await asyncio.to_thread(_last_seal, notary, events)
+    events.say("stopped", log_size=sidecar.log.size)
+
+
+async def _until_stopped(server: uvicorn.Server, service: Service, events: Events) -> None:
+    """Serve until a signal; a second one cuts off at once what is under way."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        events.say("stopping", choices=service.under_way)
+        server.force_exit = service.stopping
+        service.stopping = server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await server._serve()  # `serve` would raise the signal anew before all is on record
+    except SystemExit:  # what uvicorn makes of an address that it cannot listen on
+        raise SettingsError("cannot listen there: the address is taken, or not one of this host") from None
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _uvicorn_config(settings: Settings, front: Front) -> uvicorn.Config:
+    limits = settings.limits
+    try:
+        config = uvicorn.Config(
+            application(front),
+            host=settings.listen.host,
+            port=settings.listen.port,
+            http=guarded(limits),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=max(1, int(limits.idle)),
+            timeout_graceful_shutdown=max(1, int(limits.drain)),
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
+        )
+        config.load()
+    except OSError as error:
+        raise SettingsError(
+            f"TLS: certificate or key cannot be used: {error.strerror or type(error).__name__}"
+        ) from None
+    return config
+
+
+def _serve_metrics(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> None:
+    assert settings.metrics is not None
+    try:
+        server, thread = prometheus_client.start_http_server(
+            settings.metrics.port, settings.metrics.host, metrics.registry
+        )
+    except OSError as error:
+        raise SettingsError(f"metrics: cannot listen there: {error.strerror or error}") from None
+    stack.callback(thread.join)
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+
+
+async def _notarize(notary: Notary, settings: Settings, metrics: Metrics, events: Events) -> None:
+    """Sign and seal at their intervals, for ever; a failure is said and tried again."""
+    sealed = time.monotonic()
+    while True:
+        await asyncio.sleep(settings.checkpoint_every)
+        due = time.monotonic() - sealed >= settings.seal_every
+        try:
+            await asyncio.to_thread(notary.seal if due else notary.certify)
+        except WeightwardenError as error:
+            events.say("checkpoint failed", kind=type(error).__name__, why=str(error))
+            continue
+        sealed = time.monotonic() if due else sealed
+        metrics.checkpoint_size.set(notary.size)
+
+
+def _last_seal(notary: Notary, events: Events) -> None:
+    try:
+        notary.seal()
+    except WeightwardenError as error:
+        events.say("checkpoint failed", kind=type(error).__name__, why=str(error))
+
+
+class _Readiness:
+    """Why nothing can be served now; what is known of the upstream server is asked for every few seconds at most."""
+
+    def __init__(self, service: Service, recorder: Recorder, upstream: Upstream) -> None:
+        self._service, self._recorder, self._upstream = service, recorder, upstream
+        self._asked = float("-inf")
+        self._why: str | None = None
+
+    async def __call__(self) -> str | None:
+        if self._service.stopping:
+            return "stopping"
+        if self._recorder.failing:
+            return "the log cannot be written"
+        if time.monotonic() - self._asked > READY_SECONDS:
+            self._asked = time.monotonic()
+            try:
+                await self._upstream.check()
+                self._why = None
+            except UpstreamUnfit as error:
+                self._why = str(error)
+        return self._why
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _quieten() -> None:
+    """Libraries log what exceptions say, which may hold a client's text; the sidecar has a log of its own."""
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "aiohttp"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+        logging.getLogger(name).propagate = False
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)

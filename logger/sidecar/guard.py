@@ -1,0 +1,78 @@
+"""What uvicorn leaves to others: clients that are slow on purpose, headers without end, too many connections."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from logger.sidecar.limits import Limits
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with limits on what a connection may cost before, between and behind its requests."""
+
+    limits: Limits
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._header_bytes = 0
+        self._in_headers = True
+        self._patience: asyncio.TimerHandle | None = None
+        self._reading: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            transport.abort()
+        else:
+            self._await_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._headers_came()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_headers:
+            self._await_headers()
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._in_headers and self._header_bytes > self.limits.header_bytes:
+            self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        too_long = self._header_bytes > self.limits.header_bytes + 65_536  # a read may hold some of the body
+        self._headers_came()
+        self._in_headers = False
+        super().on_headers_complete()
+        if too_long:
+            self.transport.abort()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_headers, self._header_bytes = True, 0
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._reading is None:
+            self._reading = self.loop.call_later(self.limits.send, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+        super().resume_writing()
+
+    def _await_headers(self) -> None:
+        if self._patience is None:
+            self._patience = self.loop.call_later(self.limits.headers, self.transport.abort)
+
+    def _headers_came(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+
+def guarded(limits: Limits) -> type[GuardedProtocol]:
+    """The protocol under these limits."""
+    return type("Guarded", (GuardedProtocol,), {"limits": limits})

@@ -1,0 +1,47 @@
+"""The sidecar's Prometheus metrics; labels have few, fixed values."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """All metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "weightwarden_requests", "Requests by endpoint and status.", ["endpoint", "status"], registry=self.registry
+        )
+        self.tokens = Counter(
+            "weightwarden_tokens", "Tokens of prompts and of whole answers.", ["kind"], registry=self.registry
+        )
+        self.answers = Counter(
+            "weightwarden_answers",
+            "Records by how their answer ended: stop, length, or who cut it off.",
+            ["ending"],
+            registry=self.registry,
+        )
+        self.upstream_failures = Counter(
+            "weightwarden_upstream_failures", "Failures of the inference server.", ["reason"], registry=self.registry
+        )
+        self.log_failures = Counter(
+            "weightwarden_log_failures", "Writes to the log that failed.", registry=self.registry
+        )
+        self.log_size = Gauge("weightwarden_log_size", "Entries of the log.", registry=self.registry)
+        self.checkpoint_size = Gauge(
+            "weightwarden_checkpoint_size", "Entries under the newest signed checkpoint.", registry=self.registry
+        )
+        self.choices = Gauge("weightwarden_choices", "Choices under way.", registry=self.registry)
+        self.durable_seconds = Histogram(
+            "weightwarden_durable_seconds",
+            "Time until tokens were durable.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.first_token_seconds = Histogram(
+            "weightwarden_first_token_seconds",
+            "Time from a request to its first token's release.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )

@@ -1,0 +1,73 @@
+"""Signs checkpoints of the tree that the sidecar holds in memory, and seals archives, now and then."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from logger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from logger.keys import PublicKeys, SigningKey
+from logger.sealing import check_extends, seal
+from logger.store.errors import LogLocked
+from logger.store.reader import LogReader
+from logger.store.sealbook import SealBook
+from logger.store.writer import LogWriter
+
+
+@dataclass
+class Notary:
+    """Signs for one log, whose writer is in this process: what the database says of the tree is not asked.
+
+    Attributes:
+        archives: folder for archives, a path or fsspec URL, or None when somebody else seals.
+        size: entries under the newest checkpoint that was signed here.
+    """
+
+    url: str
+    log: LogWriter
+    signers: Sequence[SigningKey]
+    archives: str | None = None
+    size: int = field(default=0, init=False)
+
+    def check(self) -> None:
+        """Check that the log extends its newest checkpoint: between two runs the database may have been changed.
+
+        Raises:
+            LogCorrupt: it does not. NoteError, SignatureError: the checkpoint is not signed by a key that is given.
+        """
+        reader = LogReader(self.url)
+        checkpoints = reader.checkpoints()
+        if checkpoints:
+            _, note = checkpoints[-1]
+            newest = open_checkpoint(note, PublicKeys(*(key.verifier for key in self.signers)))
+            check_extends(reader, reader.size(), newest)
+            self.size = newest.size
+
+    def certify(self) -> None:
+        """Sign a checkpoint of what is durable now, if there is more than at the last; nothing while another seals.
+
+        Raises:
+            LogUnreadable: it cannot be written.
+        """
+        tree = self.log.tree
+        if tree.size <= self.size:
+            return
+        note = sign_checkpoint(Checkpoint(self.signers[0].name, tree.size, tree.root()), self.signers)
+        try:
+            with SealBook(self.url) as book:
+                if book.newest() < tree.size:
+                    book.add_checkpoint(tree.size, note)
+        except LogLocked:
+            return
+        self.size = tree.size
+
+    def seal(self) -> None:
+        """Seal what no archive holds yet; nothing while another seals.
+
+        Raises:
+            LogCorrupt: the database is not what was certified. ArchiveUnreadable, AnotherArchive, LogUnreadable.
+        """
+        self.certify()
+        if self.archives is not None:
+            try:
+                seal(self.url, self.archives, self.signers)
+            except LogLocked:
+                return

@@ -1,0 +1,109 @@
+"""Answers become records in the log, whatever happens to them."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from logger.encoding import decode_record, encode_record
+from logger.record import CUT_OFF_BY_LOGGER, Record
+from logger.sidecar.ending import Ending
+from logger.store.draft import TOKEN_BYTES, Draft
+from logger.store.errors import LogClosed, LogForked, LogWriteError
+from logger.store.writer import LogWriter
+from sampler.errors import WeightwardenError
+
+RETRY_SECONDS = 1.0
+LOG_FAILURES = (LogWriteError, LogForked, LogClosed)
+
+
+def ended(asked: Record, ids: Sequence[int], ending: Ending) -> Record:
+    """The record of an answer: what was asked, its tokens, and how it ended.
+
+    The tokens are from the upstream's ids, which were checked already; nothing else is new.
+    """
+    return asked.model_copy(
+        update={
+            "output_token_ids": list(ids),
+            "finish_reason": ending.finish_reason,
+            "stop_reason": ending.stop_reason,
+        }
+    )
+
+
+def recover(log: LogWriter) -> int:
+    """Make records of the answers that an earlier process left behind; how many there were.
+
+    Raises:
+        LogWriteError, LogForked, LogCorrupt, LogUnreadable, RecordEncodingError.
+    """
+    left = log.drafts()
+    for number, draft in left.items():
+        asked = decode_record(draft.payload)
+        ids = [
+            int.from_bytes(draft.tokens[at : at + TOKEN_BYTES], "little")
+            for at in range(0, len(draft.tokens), TOKEN_BYTES)
+        ]
+        log.end_draft(number, encode_record(ended(asked, ids, Ending("abort", CUT_OFF_BY_LOGGER)))).result()
+    return len(left)
+
+
+class Recorder:
+    """Keeps drafts in the log and makes records of them, again and again while the log cannot be written.
+
+    Used within one event loop.
+    """
+
+    def __init__(self, log: LogWriter, count: Callable[[str], None]) -> None:
+        """Args: count: told how each answer ended (finish reason, or who cut it off)."""
+        self._log, self._count = log, count
+        self._unwritten: list[tuple[Draft, bytes]] = []
+        self._ends: set[asyncio.Task[None]] = set()
+
+    def draft(self, asked: Record) -> Draft:
+        """A draft of an answer of which nothing is known yet.
+
+        Raises:
+            RecordEncodingError: the record would be too large.
+        """
+        return self._log.draft(encode_record(asked))
+
+    @property
+    def failing(self) -> bool:
+        """Whether a record waits for the log to be writable again."""
+        return bool(self._unwritten)
+
+    async def end(self, draft: Draft, asked: Record, ids: Sequence[int], ending: Ending) -> None:
+        """Make a draft a record, and wait until that is durable; cancelled, it is done all the same.
+
+        Raises:
+            LogWriteError, LogForked, LogClosed: not now; it is tried again (`retry`).
+        """
+        self._count(str(ending.stop_reason) if ending.finish_reason == "abort" else ending.finish_reason)
+        task = asyncio.ensure_future(self._end(draft, encode_record(ended(asked, ids, ending))))
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)
+        await asyncio.shield(task)
+
+    async def _end(self, draft: Draft, payload: bytes) -> None:
+        try:
+            await draft.end(payload)
+        except LOG_FAILURES:
+            self._unwritten.append((draft, payload))
+            raise
+
+    async def retry(self) -> None:
+        """Write what could not be written, for as long as there is something; never returns."""
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            while self._unwritten:
+                draft, payload = self._unwritten[0]
+                try:
+                    await draft.end(payload)
+                except LOG_FAILURES:
+                    break
+                self._unwritten.pop(0)
+
+    async def settle(self) -> None:
+        """Wait until every end that is under way is written, or has failed; what failed is left to `recover`."""
+        with suppress(WeightwardenError):
+            await asyncio.gather(*self._ends, return_exceptions=True)

@@ -1,0 +1,211 @@
+"""Requests as clients send them (OpenAI's API and vLLM's additions), understood strictly or refused.
+
+A field is either honoured, known to have no effect on the answer, or refused: what is not understood could change how
+tokens are drawn, and could then not be replayed.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic.config import JsonDict
+
+from logger.complaint import first_complaint
+from logger.sidecar.errors import invalid
+from sampler.errors import printable
+from sampler.params import NonEmptyString, SamplingParams, TokenId
+
+MAX_STOPS = 16
+MAX_STOP_CHARACTERS = 512
+MAX_TEMPERATURE = 2.0
+MAX_STOP_IDS, MAX_IDS, MAX_WORDS = 128, 1024, 128
+"""As many stop ids, other ids, and bad words as vLLM takes (sampling-spec 6.1)."""
+
+_NEUTRAL: Mapping[str, tuple[object, ...]] = {
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "prompt_logprobs": (),
+    "echo": (False,),
+    "best_of": (1,),
+    "suffix": ("",),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "parallel_tool_calls": (True, False),
+    "response_format": ({"type": "text"},),
+    "structured_outputs": (),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "store": (False,),
+    "use_beam_search": (False,),
+    "length_penalty": (1, 1.0),
+    "truncate_prompt_tokens": (),
+}
+"""Fields that may be there as long as they ask for nothing; null always does."""
+
+_NO_EFFECT_SCHEMA: JsonDict = {"description": "Accepted, and without effect."}
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class StreamOptions(_Strict):
+    """What a stream ends with."""
+
+    include_usage: bool | None = None
+
+
+class Request(_Strict):
+    """What both endpoints have in common. A sampling parameter that is null has the sidecar's default."""
+
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=MAX_TEMPERATURE)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    min_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    stop: Annotated[list[StopString], Field(max_length=MAX_STOPS), BeforeValidator(_as_list)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=MAX_STOP_IDS)] | None = None
+    ignore_eos: bool | None = None
+    logit_bias: Annotated[dict[str, Bias], Field(max_length=MAX_IDS)] | None = None
+    allowed_token_ids: Annotated[list[TokenId], Field(min_length=1, max_length=MAX_IDS)] | None = None
+    bad_words: Annotated[list[StopString], Field(max_length=MAX_WORDS)] | None = None
+    include_stop_str_in_output: bool | None = None
+    skip_special_tokens: bool | None = None
+    user: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    metadata: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    service_tier: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    safety_identifier: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    prompt_cache_key: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_neutral(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        for field, neutral in _NEUTRAL.items():
+            if field in value and value[field] is not None and not _is_one_of(value[field], neutral):
+                raise invalid(f"{field} is not served: what it asks for could not be replayed", field)
+        return {key: item for key, item in value.items() if key not in _NEUTRAL}
+
+    def sampling(self, defaults: Mapping[str, Any], max_tokens: int) -> SamplingParams:
+        """The effective sampling parameters: what the request says, else the sidecar's defaults, else neutral.
+
+        Raises:
+            ApiError: they cannot be.
+        """
+        said = {name: value for name in _SAMPLING_FIELDS if (value := getattr(self, name)) is not None}
+        try:
+            return SamplingParams.model_validate({**defaults, **said, "max_tokens": max_tokens})
+        except ValidationError as error:
+            field, what = first_complaint(error)
+            raise invalid(f"{field}: {what}", field) from None
+
+
+_SAMPLING_FIELDS = tuple(name for name in SamplingParams.model_fields if name in Request.model_fields)
+
+
+class TextPart(_Strict):
+    """A part of a message's content; no other kind than text is served."""
+
+    type: Annotated[str, Field(pattern="^text$")]
+    text: str
+
+
+class Message(_Strict):
+    """A message of a chat."""
+
+    role: Annotated[str, Field(min_length=1, max_length=64)]
+    content: str | list[TextPart]
+    name: Annotated[str, Field(max_length=256)] | None = None
+
+    def plain(self) -> dict[str, str]:
+        """The message as chat templates take it: content as one text."""
+        text = self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
+        return {"role": self.role, "content": text} | ({"name": self.name} if self.name is not None else {})
+
+
+class ChatRequest(Request):
+    """The body of /v1/chat/completions."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    chat_template_kwargs: dict[str, JsonValue] | None = None
+
+
+class CompletionRequest(Request):
+    """The body of /v1/completions."""
+
+    prompt: str | list[str] | list[TokenId] | list[list[TokenId]]
+    add_special_tokens: bool | None = None
+
+    def prompts(self) -> list[str] | list[list[int]]:
+        """The prompts, one or many, as texts or token ids."""
+        if isinstance(self.prompt, str):
+            return [self.prompt]
+        if self.prompt and isinstance(self.prompt[0], int):
+            return [self.prompt]
+        return cast("list[str] | list[list[int]]", self.prompt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request, understood.
+
+    Attributes:
+        prompts: token ids of each prompt. sampling: what every choice is drawn with. choices: n.
+        seed: the client's, or None.
+    """
+
+    chat: bool
+    prompts: list[list[int]]
+    sampling: SamplingParams
+    choices: int
+    seed: int | None
+    stream: bool
+    include_usage: bool
+
+
+def parse(kind: type[Request], body: bytes) -> Any:
+    """A request's body.
+
+    Raises:
+        ApiError: not JSON, or not such a request; the message names the field.
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise invalid("the body is not JSON") from None
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        field, what = first_complaint(error)
+        if what == "unknown field":
+            what = "not served: what is not known here could change how tokens are drawn"
+        raise invalid(f"{printable(field)}: {what}" if field else what, field and printable(field)) from None
+
+
+def _is_one_of(value: object, neutral: tuple[object, ...]) -> bool:
+    """Equality that tells true from 1."""
+    return any(type(value) is type(one) and value == one for one in neutral)

@@ -1,0 +1,264 @@
+"""Answering one understood request: seeds, choices side by side, and the response."""
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from logger.complaint import first_complaint
+from logger.encoding import RecordEncodingError, encode_record
+from logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, Engine, Record
+from logger.sidecar.answer import Answered, Answerer, Release
+from logger.sidecar.errors import ApiError, UpstreamError, busy, invalid, log_unavailable, upstream_failed
+from logger.sidecar.limits import Limits
+from logger.sidecar.metrics import Metrics
+from logger.sidecar.recorder import LOG_FAILURES
+from logger.sidecar.requests import Asked
+from logger.sidecar.responses import DONE, Choice, Responses, error_event
+from logger.sidecar.seeds import SeedIssuer
+from logger.sidecar.ticks import Ticks
+from logger.store.errors import LogBusy
+
+Write = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass
+class Response:
+    """Where a response goes: a body at once, or event after event (status 200) until it is closed.
+
+    Attributes:
+        begun: whether anything has left. output_tokens: that were released. status: that the client was told.
+    """
+
+    write_body: Callable[[int, bytes], Awaitable[None]]
+    write_event: Write
+    close: Callable[[], Awaitable[None]]
+    begun: bool = False
+    output_tokens: int = 0
+    status: int = 0
+
+
+@dataclass
+class Service:
+    """Serves requests of one model through one log."""
+
+    answerer: Answerer
+    engine: Engine
+    issuer: SeedIssuer
+    limits: Limits
+    metrics: Metrics
+    ticks: Ticks | None = None
+    clock: Callable[[], float] = time.time
+    stopping: bool = False
+    under_way: int = 0
+    _tasks: set["asyncio.Task[Answered]"] = field(default_factory=set)
+
+    async def respond(self, asked: Asked, response: Response) -> None:
+        """Answer a request.
+
+        1. Give every prompt a counter, and so a seed; a request that failed before gets the same ones.
+        2. Answer all choices side by side. Tokens leave when they are durable, and on a tick if there are ticks.
+        3. End the response when every record is durable; where one failed, keep the counters and say so.
+
+        Raises:
+            ApiError: nothing has left yet, and this is what the client is told.
+        """
+        # 1
+        if self.stopping:
+            raise ApiError(503, "unavailable", "the service is stopping")
+        records, kept = self._records(asked)
+        responses = Responses(
+            chat=asked.chat,
+            identifier=f"{'chatcmpl' if asked.chat else 'cmpl'}-{uuid.uuid4().hex}",
+            created=int(self.clock()),
+            model=self.answerer.model.name,
+            prompt_tokens=sum(map(len, asked.prompts)),
+        )
+        self.metrics.tokens.labels("prompt").inc(responses.prompt_tokens)
+        # 2, 3
+        try:
+            with self._counted(len(records)):
+                if asked.stream:
+                    await self._stream(asked, records, responses, response)
+                else:
+                    await self._whole(records, responses, response)
+        except BaseException:
+            for digest, counter in kept:
+                self.issuer.keep(digest, counter)
+            raise
+
+    def _records(self, asked: Asked) -> tuple[list[Record], list[tuple[bytes, int]]]:
+        """The records of all choices, without tokens, and the digest and counter of each prompt that was issued one."""
+        sampling = asked.sampling.model_copy(update={"n": asked.choices if asked.choices > 1 else None})
+        records: list[Record] = []
+        issued: list[tuple[bytes, int]] = []
+        try:
+            for prompt in asked.prompts:
+                seed = None if sampling.is_greedy else asked.seed
+                if seed is None and not sampling.is_greedy:
+                    like = self._record(prompt, sampling.model_dump(), 0, 0)
+                    digest = hashlib.sha256(encode_record(like)).digest()
+                    counter = self.issuer.counter(digest)
+                    issued.append((digest, counter))
+                    seed = self.issuer.seed(counter, asked.choices)
+                records += [
+                    self._record(prompt, sampling.model_dump(), seed, choice) for choice in range(asked.choices)
+                ]
+        except ValidationError as error:
+            field, what = first_complaint(error)
+            raise invalid(f"{field}: {what}", field and field.removeprefix("sampling.")) from None
+        except RecordEncodingError as error:
+            raise invalid(str(error)) from None
+        except (*LOG_FAILURES, LogBusy):
+            raise log_unavailable() from None
+        return records, issued
+
+    def _record(self, prompt: list[int], sampling: dict[str, object], seed: int | None, choice: int) -> Record:
+        return Record.model_validate(
+            {
+                "engine": self.engine,
+                "model": self.answerer.model.name,
+                "prompt_token_ids": prompt,
+                "output_token_ids": [],
+                "seed": seed,
+                "choice_index": choice,
+                "sampling": sampling,
+                "finish_reason": "abort",
+                "stop_reason": CUT_OFF_BY_LOGGER,
+            }
+        )
+
+    @contextmanager
+    def _counted(self, choices: int) -> Iterator[None]:
+        """Room for so many choices, as long as they are under way."""
+        if self.under_way + choices > self.limits.concurrent:
+            raise busy()
+        self.under_way += choices
+        self.metrics.choices.inc(choices)
+        try:
+            yield
+        finally:
+            self.under_way -= choices
+            self.metrics.choices.dec(choices)
+
+    async def _whole(self, records: Sequence[Record], responses: Responses, response: Response) -> None:
+        texts: list[list[str]] = [[] for _ in records]
+
+        def collector(index: int) -> Release:
+            async def collect(pieces: Sequence[str]) -> None:
+                texts[index] += pieces
+
+            return collect
+
+        answered = await self._answers(records, collector, streams=False)
+        choices = [
+            Choice(index, "".join(texts[index]) + one.rest, one.ending.finish_reason, one.tokens)
+            for index, one in enumerate(answered)
+        ]
+        await self._tick()
+        response.output_tokens = sum(one.tokens for one in answered)
+        response.begun, response.status = True, 200
+        await response.write_body(200, responses.whole(choices))
+
+    async def _stream(self, asked: Asked, records: Sequence[Record], responses: Responses, response: Response) -> None:
+        writing = asyncio.Lock()
+        started = time.perf_counter()
+
+        async def write(data: bytes) -> None:
+            await self._tick()
+            async with writing:
+                if not response.begun:
+                    self.metrics.first_token_seconds.observe(time.perf_counter() - started)
+                response.begun, response.status = True, 200
+                await response.write_event(data)
+
+        def releaser(index: int) -> Release:
+            events = responses.tokens(index)
+            begin = [responses.begin(index)]
+
+            async def release(pieces: Sequence[str]) -> None:
+                response.output_tokens += len(pieces)
+                await write((begin.pop() if begin else b"") + events.of(pieces))
+
+            return release
+
+        async def end(index: int, answered: Answered) -> None:
+            await write(responses.end(index, answered.rest, answered.ending.finish_reason))
+
+        try:
+            answered = await self._answers(records, releaser, streams=True, end=end)
+        except ApiError as error:
+            if not response.begun:
+                raise
+            await write(error_event(error.body))
+            response.status = error.status
+            await response.close()
+            return
+        usage = responses.usage(sum(one.tokens for one in answered)) if asked.include_usage else b""
+        await write(usage + DONE)
+        await response.close()
+
+    async def _answers(
+        self,
+        records: Sequence[Record],
+        releaser: Callable[[int], Release],
+        *,
+        streams: bool,
+        end: Callable[[int, Answered], Awaitable[None]] | None = None,
+    ) -> list[Answered]:
+        """Answer all choices; when one fails the others are cut off, and that is the server's doing too.
+
+        Raises:
+            ApiError: what failed first, as the client is told.
+        """
+        failed = False
+
+        def cancelled_by() -> str:
+            if failed:
+                return CUT_OFF_BY_UPSTREAM
+            return CUT_OFF_BY_LOGGER if self.stopping else CUT_OFF_BY_CLIENT
+
+        async def one(index: int, record: Record) -> Answered:
+            nonlocal failed
+            try:
+                answered = await self.answerer.answer(record, releaser(index), cancelled_by, streams=streams)
+            except UpstreamError as error:
+                failed = True
+                self.metrics.upstream_failures.labels(error.reason).inc()
+                raise
+            except LOG_FAILURES:
+                self.metrics.log_failures.inc()
+                raise
+            self.metrics.tokens.labels("output").inc(answered.tokens)
+            if end is not None:
+                await end(index, answered)
+            return answered
+
+        tasks = [asyncio.ensure_future(one(index, record)) for index, record in enumerate(records)]
+        self._tasks.update(tasks)
+        try:
+            return list(await asyncio.gather(*tasks))
+        except UpstreamError:
+            raise upstream_failed() from None
+        except LOG_FAILURES:
+            raise log_unavailable() from None
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._tasks.difference_update(tasks)
+
+    async def _tick(self) -> None:
+        if self.ticks is not None:
+            await self.ticks.next()
+
+    async def settle(self) -> None:
+        """Cut off what is still under way, and wait until it is on record."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,69 @@
+"""All that an operator says about a sidecar, in one immutable object; secrets are read from files and never shown."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from logger.record import Engine
+from logger.sidecar.errors import SettingsError
+from logger.sidecar.limits import Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """A host and port to listen on."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """The address that HOST:PORT or [HOST]:PORT names.
+
+        Raises:
+            SettingsError: it names none.
+        """
+        host, colon, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+            raise SettingsError(f"{text!r} is not HOST:PORT")
+        return cls(host=host, port=int(port))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a sidecar is run with.
+
+    Attributes:
+        upstream: URL of the inference server. upstream_model: the model's name there.
+        upstream_key, seed_key, api_keys, signing_keys: files with secrets.
+        model_dir: folder with the trusted tokenizer and configuration. model_name: what clients and records call it.
+        engine: the server's, as the operator knows it. log: the log's database.
+        metrics: where Prometheus finds metrics, or None.
+        tick: seconds between releases, or None. archives: folder for archives, or None when another seals.
+        checkpoint_every, seal_every: seconds.
+    """
+
+    upstream: str
+    upstream_model: str
+    upstream_key: Path | None = None
+    model_dir: Path
+    model_name: str
+    max_model_len: int | None = None
+    chat_template: Path | None = None
+    neutral_defaults: bool = False
+    engine: Engine
+    log: str
+    signing_keys: tuple[Path, ...]
+    seed_key: Path
+    client_seeds: Literal["replace", "allow"] = "replace"
+    listen: Address
+    metrics: Address | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    api_keys: Path | None = None
+    tick: float | None = None
+    archives: str | None = None
+    checkpoint_every: float = 60.0
+    seal_every: float = 3600.0
+    limits: Limits = field(default_factory=Limits)

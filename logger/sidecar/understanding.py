@@ -1,0 +1,139 @@
+"""From a request to the token ids and sampling parameters that it asks for: both ends of tokenization are trusted."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from logger.sidecar.chat_template import TemplateRefusal
+from logger.sidecar.errors import ApiError, invalid
+from logger.sidecar.limits import Limits
+from logger.sidecar.requests import Asked, ChatRequest, CompletionRequest, Request
+from logger.sidecar.served_model import ServedModel
+from sampler.errors import printable
+from sampler.params import SamplingParams
+
+INLINE_CHARACTERS = 8192
+"""Longer texts are tokenized on another thread."""
+COMPLETION_TOKENS = 16
+"""OpenAI's default for max_tokens of a completion."""
+_TAKEN = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Understanding:
+    """Understands requests for one model, under limits."""
+
+    model: ServedModel
+    limits: Limits
+    client_seeds: bool
+
+    async def of_chat(self, request: ChatRequest) -> Asked:
+        """What a chat request asks for.
+
+        Raises:
+            ApiError: it cannot be served.
+        """
+        if self.model.chat is None:
+            raise invalid("the model has no chat template; use /v1/completions")
+        extra = request.chat_template_kwargs or {}
+        if not extra.keys().isdisjoint(_TAKEN) or not all(name.isidentifier() for name in extra):
+            raise invalid("a template variable that cannot be set", "chat_template_kwargs")
+        if None not in (request.max_tokens, request.max_completion_tokens):
+            raise invalid("max_tokens or max_completion_tokens, not both", "max_tokens")
+        try:
+            text = self.model.chat.render([message.plain() for message in request.messages], variables=extra)
+        except TemplateRefusal as error:
+            raise invalid(str(error), "messages") from None
+        prompt = await self._tokenized(text, special=False, field="messages")
+        return self._asked(request, [prompt], request.max_tokens or request.max_completion_tokens, chat=True)
+
+    async def of_completion(self, request: CompletionRequest) -> Asked:
+        """What a completion request asks for.
+
+        Raises:
+            ApiError: it cannot be served.
+        """
+        given = request.prompts()
+        self._check_choices(len(given) * (request.n or 1))
+        special = request.add_special_tokens is not False
+        prompts = [
+            await self._tokenized(one, special=special, field="prompt") if isinstance(one, str) else one
+            for one in given
+        ]
+        return self._asked(request, prompts, request.max_tokens or COMPLETION_TOKENS, chat=False)
+
+    async def _tokenized(self, text: str, *, special: bool, field: str) -> Sequence[int]:
+        limit = self._prompt_limit
+        if len(text) > limit * self.model.longest_token:
+            raise invalid(f"longer than {limit} tokens can be", field)
+        try:
+            if len(text) <= INLINE_CHARACTERS:
+                return self.model.tokenize(text, add_special_tokens=special)
+            return await asyncio.to_thread(self.model.tokenize, text, add_special_tokens=special)
+        except UnicodeEncodeError:
+            raise invalid("text that is not Unicode", field) from None
+
+    @property
+    def _prompt_limit(self) -> int:
+        """Most tokens of a prompt: at least one is left for the answer."""
+        most = self.model.context_length - 1
+        return most if self.limits.prompt is None else min(most, self.limits.prompt)
+
+    def _asked(
+        self, request: Request, prompts: Sequence[Sequence[int]], max_tokens: int | None, *, chat: bool
+    ) -> Asked:
+        field = "messages" if chat else "prompt"
+        if request.model != self.model.name:
+            raise ApiError(404, "not_found_error", f"there is no model {printable(request.model)} here", "model")
+        if not prompts:
+            raise invalid("there is no prompt", field)
+        choices = request.n or 1
+        self._check_choices(len(prompts) * choices)
+        longest = 0
+        for prompt in prompts:
+            longest = max(longest, len(prompt))
+            if not prompt:
+                raise invalid("a prompt without tokens", field)
+            if len(prompt) > self._prompt_limit:
+                raise invalid(f"{len(prompt)} tokens, more than {self._prompt_limit}", field)
+            self._check_ids(prompt, field)
+        room = self.model.context_length - longest
+        if max_tokens is None:
+            max_tokens = room
+        if max_tokens > room:
+            raise invalid(
+                f"{longest} tokens of prompt and max_tokens = {max_tokens} are more than the context of"
+                f" {self.model.context_length} tokens",
+                "max_tokens",
+            )
+        sampling = request.sampling(self.model.defaults, max_tokens)
+        self._check_sampling(sampling)
+        if request.seed is not None and not self.client_seeds:
+            request = request.model_copy(update={"seed": None})
+        return Asked(
+            chat=chat,
+            prompts=[list(prompt) for prompt in prompts],
+            sampling=sampling,
+            choices=choices,
+            seed=request.seed,
+            stream=bool(request.stream),
+            include_usage=request.stream_options is not None and bool(request.stream_options.include_usage),
+        )
+
+    def _check_choices(self, choices: int) -> None:
+        if choices > self.limits.choices:
+            raise invalid(f"{choices} choices in one request, more than {self.limits.choices}", "n")
+
+    def _check_sampling(self, sampling: SamplingParams) -> None:
+        if sampling.max_tokens is not None and sampling.min_tokens > sampling.max_tokens:
+            raise invalid("more than max_tokens", "min_tokens")
+        for field, ids in (
+            ("stop_token_ids", sampling.stop_token_ids),
+            ("logit_bias", list(sampling.logit_bias)),
+            ("allowed_token_ids", sampling.allowed_token_ids or []),
+        ):
+            self._check_ids(ids, field)
+
+    def _check_ids(self, ids: Sequence[int], field: str) -> None:
+        if ids and max(ids) >= self.model.vocabulary:
+            raise invalid(f"token id {max(ids)} is outside the vocabulary of {self.model.vocabulary}", field)

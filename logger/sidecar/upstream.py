@@ -1,0 +1,249 @@
+"""The untrusted inference server: asked for token ids, and believed in nothing else but that it stopped."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import aiohttp
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from logger.record import Record
+from logger.sidecar.errors import UpstreamError
+from logger.sidecar.event_stream import EventStream
+from sampler.errors import WeightwardenError
+
+LINE_BYTES = 65_536
+"""Longest line of an answer, beyond what the repeated prompt takes."""
+PROMPT_ID_BYTES = 16
+"""What a prompt's id takes at most where a server repeats it in its first event."""
+IDLE_BYTES = 1 << 20
+READ_BYTES = 1 << 16
+CONNECT_SECONDS = 10.0
+ATTEMPTS = 3
+RETRY_SECONDS = 0.25
+_RETRYABLE = frozenset({429, 500, 502, 503, 504})
+_DONE = b"[DONE]"
+
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Choice(_Lenient):
+    index: int = 0
+    token_ids: list[int] | None = None
+    finish_reason: str | None = None
+
+
+class _Event(_Lenient):
+    choices: list[_Choice]
+
+
+class _Model(_Lenient):
+    id: str
+
+
+class _Models(_Lenient):
+    data: list[_Model] = Field(min_length=1)
+
+
+class UpstreamUnfit(WeightwardenError):
+    """The inference server cannot be reached, or does not serve the model; said to the operator alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Token ids that the server says it drew, and whether and why it says that it stopped then."""
+
+    ids: list[int]
+    stopped: Literal["stop", "length"] | None
+
+
+class Upstream:
+    """An inference server that speaks vLLM's /v1/completions."""
+
+    def __init__(self, url: str, model: str, *, api_key: str | None = None, first_token: float, stall: float) -> None:
+        """Open it; within a running event loop.
+
+        Args:
+            model: its name there.
+            first_token, stall: seconds that it may take to its first token, and between two.
+        """
+        headers = {"accept": "text/event-stream", "content-type": "application/json", "accept-encoding": "identity"}
+        if api_key is not None:
+            headers["authorization"] = f"Bearer {api_key}"
+        self._url, self._model = url.rstrip("/").removesuffix("/v1"), model
+        self._first_token, self._stall = first_token, stall
+        self._http = aiohttp.ClientSession(
+            headers=headers,
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=READ_BYTES,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.close()
+
+    async def draw(self, record: Record) -> AsyncGenerator[Drawn]:
+        """The tokens of one choice as the server draws them, some at a time; ends when it says that it stopped.
+
+        A request that fails before its first token is sent again, with the same seed.
+
+        Args:
+            record: of the choice, without its tokens.
+
+        Raises:
+            UpstreamError: it failed, was lost, or answered in another way than it was asked.
+        """
+        body = request_body(record, self._model)
+        longest = LINE_BYTES + PROMPT_ID_BYTES * len(record.prompt_token_ids)
+        for attempt in range(1, ATTEMPTS + 1):
+            begun = False
+            try:
+                async with aclosing(self._attempt(body, longest)) as attempted:
+                    async for drawn in attempted:
+                        begun = True
+                        yield drawn
+                return
+            except _Busy as error:
+                if begun or attempt == ATTEMPTS:
+                    raise UpstreamError(error.reason) from None
+                await asyncio.sleep(RETRY_SECONDS * attempt)
+
+    async def _attempt(self, body: bytes, longest: int) -> AsyncGenerator[Drawn]:
+        loop = asyncio.get_running_loop()
+        stream = EventStream(longest, IDLE_BYTES)
+        try:
+            async with asyncio.timeout(self._first_token) as patience:
+                async with self._http.post(f"{self._url}/v1/completions", data=body, allow_redirects=False) as response:
+                    _check(response)
+                    while block := await response.content.readany():
+                        drawn, done = _joined([_parsed(data) for data in stream.add(block) if data != _DONE])
+                        if drawn.ids or done:
+                            patience.reschedule(None)  # the wait for the client is not the server's
+                            yield drawn
+                            patience.reschedule(loop.time() + self._stall)
+                        if done:
+                            return
+            raise UpstreamError("ended early")
+        except TimeoutError:
+            raise UpstreamError("stalled") from None
+        except aiohttp.ClientConnectorError:
+            raise _Busy("unreachable") from None
+        except (aiohttp.ServerDisconnectedError, ConnectionError):
+            raise _Busy("lost") from None
+        except (aiohttp.ClientError, ValueError):
+            raise UpstreamError("malformed") from None
+
+    async def check(self) -> None:
+        """Ask whether it is there and serves the model.
+
+        Raises:
+            UpstreamUnfit: it is not, or does not.
+        """
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                async with self._http.get(f"{self._url}/v1/models", allow_redirects=False) as response:
+                    status = response.status
+                    content = await response.content.read(IDLE_BYTES)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            raise UpstreamUnfit("the inference server cannot be reached") from None
+        if status != 200:
+            raise UpstreamUnfit(f"the inference server answers /v1/models with status {status}")
+        try:
+            served = {model.id for model in _Models.model_validate_json(content).data}
+        except ValidationError:
+            raise UpstreamUnfit("the inference server's /v1/models cannot be read") from None
+        if self._model not in served:
+            raise UpstreamUnfit("the inference server serves another model: see --upstream-model")
+
+
+class _Busy(UpstreamError):
+    """A failure that may pass."""
+
+
+def request_body(record: Record, model: str) -> bytes:
+    """What the server is sent for one choice: every parameter, none left to its defaults (sampling-spec 7.3).
+
+    Stop strings are not sent: they are matched in the sidecar's own text.
+    """
+    sampling = record.sampling
+    fields: dict[str, Any] = {
+        "model": model,
+        "prompt": record.prompt_token_ids,
+        "n": 1,
+        "stream": True,
+        "return_token_ids": True,
+        "add_special_tokens": False,
+        "echo": False,
+        "watermarking": False,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "min_tokens": sampling.min_tokens,
+        "max_tokens": sampling.max_tokens,
+        "stop": [],
+        "stop_token_ids": sampling.stop_token_ids,
+        "ignore_eos": sampling.ignore_eos,
+    }
+    if not sampling.is_greedy:
+        fields["seed"] = record.choice_seed()
+    if sampling.logit_bias:
+        fields["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias.items()}
+    if sampling.allowed_token_ids is not None:
+        fields["allowed_token_ids"] = sampling.allowed_token_ids
+    if sampling.bad_words:
+        fields["bad_words"] = sampling.bad_words
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def _check(response: aiohttp.ClientResponse) -> None:
+    """Refuse a response that is not a plain event stream."""
+    if response.status in _RETRYABLE:
+        raise _Busy(f"status {response.status}")
+    if response.status != 200:
+        raise UpstreamError(f"status {response.status}" if response.status in range(300, 600) else "malformed")
+    if response.content_type != "text/event-stream":
+        raise UpstreamError("wrong content type")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UpstreamError("compressed")
+
+
+def _parsed(data: bytes) -> _Choice | None:
+    """The choice of an event, or None for one without."""
+    try:
+        choices = _Event.model_validate_json(data).choices
+    except ValidationError:
+        raise UpstreamError("malformed") from None
+    if len(choices) > 1 or (choices and choices[0].index != 0):
+        raise UpstreamError("malformed")
+    return choices[0] if choices else None
+
+
+def _joined(choices: list[_Choice | None]) -> tuple[Drawn, bool]:
+    """What several events say together, and whether they say that the answer stopped; nothing after that counts."""
+    ids: list[int] = []
+    for choice in choices:
+        if choice is not None:
+            ids += choice.token_ids or []
+            if choice.finish_reason in ("stop", "length"):
+                return Drawn(ids, "stop" if choice.finish_reason == "stop" else "length"), True
+            if choice.finish_reason is not None:
+                raise UpstreamError("gave up")
+    return Drawn(ids, None), False
