@@ -67,7 +67,7 @@ class Answerer:
             # 2
             async with aclosing(self.upstream.draw(asked)) as stream:
                 async for drawn in stream:
-                    pieces, ending = self._read(text, drawn.ids)
+                    pieces, ending = text.add(drawn.ids)
                     ids = drawn.ids[: len(pieces)]
                     drawn_ids += ids
                     # 3
@@ -75,7 +75,8 @@ class Answerer:
                         with self.metrics.durable_seconds.time():
                             await draft.extend(token_bytes(ids))
                         released = len(drawn_ids)
-                    await release(pieces)
+                    if ids:
+                        await release(pieces)
                     if ending is None and drawn.stopped is not None:
                         ending = Ending(drawn.stopped)  # as claimed, for the verifier to judge
                     if ending is not None:
@@ -90,11 +91,6 @@ class Answerer:
         # 4
         await self.recorder.end(draft, asked, drawn_ids, ending)
         return Answered(ending=ending, rest=text.rest(), tokens=len(drawn_ids))
-
-    def _read(self, text: Text, ids: Sequence[int]) -> tuple[list[str], Ending | None]:
-        if ids and not 0 <= min(ids) <= max(ids) < self.model.vocabulary:
-            raise UpstreamError("outside the vocabulary")
-        return text.add(ids)
 
 
 def _blamed(error: BaseException) -> str:

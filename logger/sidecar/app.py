@@ -65,7 +65,7 @@ def application(front: Front) -> ASGIApp:
         why = await front.ready()
         return JSONResponse({"status": "ok" if why is None else why}, status_code=200 if why is None else 503)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v1/chat/completions", _Answering(front, "chat", of_chat), methods=["POST"]),
             Route("/v1/completions", _Answering(front, "completions", of_completion), methods=["POST"]),
@@ -75,6 +75,8 @@ def application(front: Front) -> ASGIApp:
         ],
         exception_handlers={HTTPException: _closed, ApiError: _refused},
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _closed(_: HttpRequest, error: Exception) -> JSONResponse:
@@ -156,11 +158,14 @@ class _Answering:
                     message: Message = await receive()
                     if message["type"] == "http.disconnect":
                         raise invalid("the body is incomplete")
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > limits.body:
+                    block = message.get("body", b"")
+                    size += len(block)
+                    last = not message.get("more_body", False)
+                    if size <= limits.body:
+                        parts.append(block)
+                    elif last or size > 2 * limits.body:  # some is read in vain, so that the client hears why
                         raise ApiError(413, "invalid_request_error", f"the body is larger than {limits.body} bytes")
-                    if not message.get("more_body", False):
+                    if last:
                         return b"".join(parts)
         except TimeoutError:
             raise ApiError(408, "invalid_request_error", "the body did not come in time") from None

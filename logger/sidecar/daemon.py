@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import signal
+import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -97,8 +98,21 @@ def _read_token(settings: Settings) -> str:
         raise KeyFileError(f"{settings.upstream_key}: an API key has ASCII characters only") from None
 
 
-async def serve(sidecar: Opened, events: Events) -> None:
-    """Serve until SIGTERM or SIGINT, then end or cut off what is under way, and put it on record."""
+def on_signals(stop: Callable[[], None]) -> None:
+    """Have SIGTERM and SIGINT stop the sidecar; within its event loop."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[[], None]], None] = on_signals) -> None:
+    """Serve until told to stop, then end or cut off what is under way, and put it on record.
+
+    Args:
+        stopped_by: given what stops the sidecar: called once, answers may still end; twice, they are cut off.
+
+    Raises:
+        SettingsError: it cannot listen where it should.
+    """
     settings, limits = sidecar.settings, sidecar.settings.limits
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: events.defect(context.get("exception") or RuntimeError()))
@@ -111,6 +125,7 @@ async def serve(sidecar: Opened, events: Events) -> None:
             Upstream(
                 settings.upstream,
                 settings.upstream_model,
+                vocabulary=sidecar.model.vocabulary,
                 api_key=sidecar.upstream_key,
                 first_token=limits.first_token,
                 stall=limits.stall,
@@ -137,41 +152,45 @@ async def serve(sidecar: Opened, events: Events) -> None:
         if settings.metrics is not None:
             _serve_metrics(stack, settings, metrics)
         notary = Notary(settings.log, sidecar.log, sidecar.signers, settings.archives)
-        server = uvicorn.Server(_uvicorn_config(settings, front))
+        server = _Server(_uvicorn_config(settings, front), service, events)
+        stopped_by(server.stop)
         await stack.enter_async_context(_background(recorder.retry()))
         await stack.enter_async_context(_background(_notarize(notary, settings, metrics, events)))
         events.say(
-            "started",
-            listen=f"{settings.listen.host}:{settings.listen.port}",
+            "opened",
             model=sidecar.model.name,
             log_size=sidecar.log.size,
             recovered=sidecar.recovered,
         )
-        await _until_stopped(server, service, events)
+        await server.serve()
         await service.settle()
         await recorder.settle()
         await asyncio.to_thread(_last_seal, notary, events)
     events.say("stopped", log_size=sidecar.log.size)
 
 
-async def _until_stopped(server: uvicorn.Server, service: Service, events: Events) -> None:
-    """Serve until a signal; a second one cuts off at once what is under way."""
-    loop = asyncio.get_running_loop()
+class _Server(uvicorn.Server):
+    """uvicorn without its signals: it would raise them anew before all is on record."""
 
-    def stop() -> None:
-        events.say("stopping", choices=service.under_way)
-        server.force_exit = service.stopping
-        service.stopping = server.should_exit = True
+    def __init__(self, config: uvicorn.Config, service: Service, events: Events) -> None:
+        super().__init__(config)
+        self._service, self._events = service, events
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    try:
-        await server._serve()  # `serve` would raise the signal anew before all is on record
-    except SystemExit:  # what uvicorn makes of an address that it cannot listen on
-        raise SettingsError("cannot listen there: the address is taken, or not one of this host") from None
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+    def stop(self) -> None:
+        self._events.say("stopping", choices=self._service.under_way)
+        self.force_exit = self._service.stopping
+        self._service.stopping = self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            raise SettingsError("cannot listen there: the address is taken, or not one of this host") from None
+        self._events.say("listening", address=f"{self.config.host}:{self.config.port}")
 
 
 def _uvicorn_config(settings: Settings, front: Front) -> uvicorn.Config:

@@ -15,7 +15,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._header_bytes = 0
+        self._fed, self._parsed = 0, 0
         self._in_headers = True
         self._patience: asyncio.TimerHandle | None = None
         self._reading: asyncio.TimerHandle | None = None
@@ -35,22 +35,30 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_headers:
             self._await_headers()
-            self._header_bytes += len(data)
+            self._fed += len(data)
         super().data_received(data)
-        if self._in_headers and self._header_bytes > self.limits.header_bytes:
+        if self._in_headers and self._fed > self.limits.header_bytes:
             self.transport.abort()
 
+    def on_url(self, url: bytes) -> None:
+        self._parsed += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._parsed += len(name) + len(value)
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        too_long = self._header_bytes > self.limits.header_bytes + 65_536  # a read may hold some of the body
         self._headers_came()
         self._in_headers = False
-        super().on_headers_complete()
-        if too_long:
+        if self._parsed > self.limits.header_bytes:
             self.transport.abort()
+        else:
+            super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._in_headers, self._header_bytes = True, 0
+        self._in_headers, self._fed, self._parsed = True, 0, 0
 
     def pause_writing(self) -> None:
         super().pause_writing()

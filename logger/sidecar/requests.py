@@ -9,8 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from logger.complaint import first_complaint
 from logger.sidecar.errors import invalid
@@ -52,6 +63,18 @@ _NO_EFFECT_SCHEMA: JsonDict = {"description": "Accepted, and without effect."}
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _one_of(what: str) -> WrapValidator:
+    """Says what a union wants in one sentence, not what each of its members misses."""
+
+    def validate(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return inner(value)
+        except ValidationError:
+            raise PydanticCustomError("one_of", "{what} is wanted", {"what": what}) from None
+
+    return WrapValidator(validate)
 
 
 StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS)]
@@ -137,7 +160,7 @@ class Message(_Strict):
     """A message of a chat."""
 
     role: Annotated[str, Field(min_length=1, max_length=64)]
-    content: str | list[TextPart]
+    content: Annotated[str | list[TextPart], _one_of("a text, or a list of text parts (nothing else is served)")]
     name: Annotated[str, Field(max_length=256)] | None = None
 
     def plain(self) -> dict[str, str]:
@@ -157,7 +180,10 @@ class ChatRequest(Request):
 class CompletionRequest(Request):
     """The body of /v1/completions."""
 
-    prompt: str | list[str] | list[TokenId] | list[list[TokenId]]
+    prompt: Annotated[
+        str | list[str] | list[TokenId] | list[list[TokenId]],
+        _one_of("a text, a list of texts, a list of token ids, or a list of such lists"),
+    ]
     add_special_tokens: bool | None = None
 
     def prompts(self) -> list[str] | list[list[int]]:

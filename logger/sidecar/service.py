@@ -32,13 +32,15 @@ class Response:
     """Where a response goes: a body at once, or event after event (status 200) until it is closed.
 
     Attributes:
-        begun: whether anything has left. output_tokens: that were released. status: that the client was told.
+        begun, complete: whether anything has left, and whether all has. output_tokens: that were released.
+        status: that the client was told.
     """
 
     write_body: Callable[[int, bytes], Awaitable[None]]
     write_event: Write
     close: Callable[[], Awaitable[None]]
     begun: bool = False
+    complete: bool = False
     output_tokens: int = 0
     status: int = 0
 
@@ -87,10 +89,10 @@ class Service:
                     await self._stream(asked, records, responses, response)
                 else:
                     await self._whole(records, responses, response)
-        except BaseException:
-            for digest, counter in kept:
-                self.issuer.keep(digest, counter)
-            raise
+        finally:
+            if not response.complete:
+                for digest, counter in kept:
+                    self.issuer.keep(digest, counter)
 
     def _records(self, asked: Asked) -> tuple[list[Record], list[tuple[bytes, int]]]:
         """The records of all choices, without tokens, and the digest and counter of each prompt that was issued one."""
@@ -164,6 +166,7 @@ class Service:
         response.output_tokens = sum(one.tokens for one in answered)
         response.begun, response.status = True, 200
         await response.write_body(200, responses.whole(choices))
+        response.complete = True
 
     async def _stream(self, asked: Asked, records: Sequence[Record], responses: Responses, response: Response) -> None:
         writing = asyncio.Lock()
@@ -202,6 +205,7 @@ class Service:
         usage = responses.usage(sum(one.tokens for one in answered)) if asked.include_usage else b""
         await write(usage + DONE)
         await response.close()
+        response.complete = True
 
     async def _answers(
         self,

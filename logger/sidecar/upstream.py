@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -34,13 +34,18 @@ class _Lenient(BaseModel):
 
 
 class _Choice(_Lenient):
-    index: int = 0
+    index: Literal[0] = 0
     token_ids: list[int] | None = None
     finish_reason: str | None = None
 
 
 class _Event(_Lenient):
-    choices: list[_Choice]
+    choices: Annotated[list[_Choice], Field(max_length=1)]
+
+    @property
+    def choice(self) -> _Choice | None:
+        """The one choice that was asked for; none in an event of another kind."""
+        return self.choices[0] if self.choices else None
 
 
 class _Model(_Lenient):
@@ -66,17 +71,27 @@ class Drawn:
 class Upstream:
     """An inference server that speaks vLLM's /v1/completions."""
 
-    def __init__(self, url: str, model: str, *, api_key: str | None = None, first_token: float, stall: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        vocabulary: int,
+        api_key: str | None = None,
+        first_token: float,
+        stall: float,
+    ) -> None:
         """Open it; within a running event loop.
 
         Args:
-            model: its name there.
+            model: its name there. vocabulary: token ids are below it.
             first_token, stall: seconds that it may take to its first token, and between two.
         """
         headers = {"accept": "text/event-stream", "content-type": "application/json", "accept-encoding": "identity"}
         if api_key is not None:
             headers["authorization"] = f"Bearer {api_key}"
         self._url, self._model = url.rstrip("/").removesuffix("/v1"), model
+        self._vocabulary = vocabulary
         self._first_token, self._stall = first_token, stall
         self._http = aiohttp.ClientSession(
             headers=headers,
@@ -130,13 +145,15 @@ class Upstream:
                 async with self._http.post(f"{self._url}/v1/completions", data=body, allow_redirects=False) as response:
                     _check(response)
                     while block := await response.content.readany():
-                        drawn, done = _joined([_parsed(data) for data in stream.add(block) if data != _DONE])
-                        if drawn.ids or done:
+                        drawn, broken = self._joined(stream.add(block))
+                        if drawn.ids or drawn.stopped:
                             patience.reschedule(None)  # the wait for the client is not the server's
                             yield drawn
                             patience.reschedule(loop.time() + self._stall)
-                        if done:
+                        if drawn.stopped:
                             return
+                        if broken or stream.broken:
+                            raise broken or stream.broken or UpstreamError("malformed")
             raise UpstreamError("ended early")
         except TimeoutError:
             raise UpstreamError("stalled") from None
@@ -146,6 +163,28 @@ class Upstream:
             raise _Busy("lost") from None
         except (aiohttp.ClientError, ValueError):
             raise UpstreamError("malformed") from None
+
+    def _joined(self, events: list[bytes]) -> tuple[Drawn, UpstreamError | None]:
+        """What several events say together, up to the one that ends the answer, or is not what it must be."""
+        ids: list[int] = []
+        for data in events:
+            if data == _DONE:
+                continue
+            try:
+                choice = _Event.model_validate_json(data).choice
+            except ValidationError:
+                return Drawn(ids, None), UpstreamError("malformed")
+            if choice is None:
+                continue
+            if choice.token_ids:
+                if not 0 <= min(choice.token_ids) <= max(choice.token_ids) < self._vocabulary:
+                    return Drawn(ids, None), UpstreamError("outside the vocabulary")
+                ids += choice.token_ids
+            if choice.finish_reason in ("stop", "length"):
+                return Drawn(ids, "stop" if choice.finish_reason == "stop" else "length"), None
+            if choice.finish_reason is not None:
+                return Drawn(ids, None), UpstreamError("gave up")
+        return Drawn(ids, None), None
 
     async def check(self) -> None:
         """Ask whether it is there and serves the model.
@@ -223,27 +262,3 @@ def _check(response: aiohttp.ClientResponse) -> None:
         raise UpstreamError("wrong content type")
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise UpstreamError("compressed")
-
-
-def _parsed(data: bytes) -> _Choice | None:
-    """The choice of an event, or None for one without."""
-    try:
-        choices = _Event.model_validate_json(data).choices
-    except ValidationError:
-        raise UpstreamError("malformed") from None
-    if len(choices) > 1 or (choices and choices[0].index != 0):
-        raise UpstreamError("malformed")
-    return choices[0] if choices else None
-
-
-def _joined(choices: list[_Choice | None]) -> tuple[Drawn, bool]:
-    """What several events say together, and whether they say that the answer stopped; nothing after that counts."""
-    ids: list[int] = []
-    for choice in choices:
-        if choice is not None:
-            ids += choice.token_ids or []
-            if choice.finish_reason in ("stop", "length"):
-                return Drawn(ids, "stop" if choice.finish_reason == "stop" else "length"), True
-            if choice.finish_reason is not None:
-                raise UpstreamError("gave up")
-    return Drawn(ids, None), False

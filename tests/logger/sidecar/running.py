@@ -1,0 +1,148 @@
+"""A sidecar that runs: on a thread of this process, behind real sockets, over a real log."""
+
+import asyncio
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from logger.encoding import decode_record
+from logger.keys import SigningKey
+from logger.record import Engine, Record
+from logger.sidecar.daemon import opened, serve
+from logger.sidecar.events import Events
+from logger.sidecar.limits import Limits
+from logger.sidecar.seeds import write_seed_key
+from logger.sidecar.settings import Address, Settings
+from logger.store.reader import LogReader
+
+ORIGIN = "example.org/sidecar"
+MODEL = "small"
+SEED_KEY = bytes(range(32))
+
+
+@dataclass
+class Sidecar:
+    """A running sidecar: `said` is what it wrote to its own log."""
+
+    url: str
+    log: str
+    client: httpx2.Client
+    said: io.StringIO
+    stop: Callable[[], object]
+
+    def complete(self, prompt: Any = "Once upon a time", **more: Any) -> httpx2.Response:
+        return self.client.post("/v1/completions", json={"model": MODEL, "prompt": prompt, **more})
+
+    def chat(self, text: str = "Tell me a story.", **more: Any) -> httpx2.Response:
+        messages = [{"role": "user", "content": text}]
+        return self.client.post("/v1/chat/completions", json={"model": MODEL, "messages": messages, **more})
+
+    def records(self) -> list[Record]:
+        """All records of the log."""
+        reader = LogReader(self.log)
+        return [decode_record(entry) for entry in reader.entries(0, reader.size())]
+
+    def await_records(self, count: int) -> list[Record]:
+        """The log's records, once there are so many."""
+        for _ in range(1000):
+            if LogReader(self.log).size() >= count:
+                break
+            time.sleep(0.01)
+        records = self.records()
+        assert len(records) == count
+        return records
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def settings_in(folder: Path, model_folder: Path, upstream: str, **more: Any) -> Settings:
+    """Settings of a sidecar whose files lie in a folder, where they are made when new."""
+    if not (folder / "log.key").exists():
+        SigningKey.generate(ORIGIN).write(folder / "log.key")
+        write_seed_key(folder / "seed.key", lambda _: SEED_KEY)
+    limits = Limits(**more.pop("limits", {}))
+    settings = Settings(
+        upstream=upstream,
+        upstream_model="upstream-model",
+        model_dir=model_folder,
+        model_name=MODEL,
+        engine=Engine(name="vllm", version="0.32.0", sampler="vllm-cpu"),
+        log=str(folder / "log.db"),
+        signing_keys=(folder / "log.key",),
+        seed_key=folder / "seed.key",
+        listen=Address(host="127.0.0.1", port=free_port()),
+        neutral_defaults=True,
+        limits=limits,
+    )
+    return replace(settings, **more)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Sidecar]:
+    """A sidecar, until the block ends; then it must have stopped by itself, and said nothing of a defect."""
+    said = io.StringIO()
+    stops: list[Callable[[], object]] = []
+    failures: list[BaseException] = []
+    ready = threading.Event()
+
+    def run() -> None:
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+
+            def stopped_by(stop: Callable[[], None]) -> None:
+                stops.append(partial(loop.call_soon_threadsafe, stop))
+                ready.set()
+
+            await serve(sidecar, Events(said), stopped_by)
+
+        try:
+            with opened(settings) as sidecar:
+                asyncio.run(main())
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    ready.wait(60)
+    if failures:
+        raise failures[0]
+    url = f"http://127.0.0.1:{settings.listen.port}"
+    for _ in range(500):
+        if "listening" in said.getvalue() or not thread.is_alive():
+            break
+        time.sleep(0.01)
+    with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
+        try:
+            yield Sidecar(url, settings.log, client, said, stops[0])
+        finally:
+            client.close()
+            if thread.is_alive():
+                stops[0]()
+            thread.join(settings.limits.drain + 30)
+    assert not thread.is_alive()
+    if failures:
+        raise failures[0]
+    assert '"defect"' not in said.getvalue(), said.getvalue()
+
+
+def events_of(text: str) -> list[Any]:
+    """The JSON of a stream's events; [DONE] as it is."""
+    data = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    return [one if one == "[DONE]" else json.loads(one) for one in data]

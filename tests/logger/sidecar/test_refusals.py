@@ -1,0 +1,192 @@
+"""What is not served: every request that could not be logged and replayed, with a clear error and before any work."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.logger.sidecar.running import Sidecar, running, settings_in
+from tests.logger.sidecar.scripted_upstream import Upstream
+
+REFUSED: dict[str, Any] = {
+    "logprobs": True,
+    "top_logprobs": 5,
+    "prompt_logprobs": 1,
+    "echo": True,
+    "best_of": 4,
+    "suffix": "end",
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+    "tool_choice": "required",
+    "functions": [{"name": "f"}],
+    "function_call": {"name": "f"},
+    "response_format": {"type": "json_object"},
+    "structured_outputs": {"regex": "a"},
+    "guided_json": {},
+    "guided_regex": "a",
+    "modalities": ["audio"],
+    "audio": {"voice": "alloy"},
+    "prediction": {"type": "content", "content": "x"},
+    "use_beam_search": True,
+    "length_penalty": 0.5,
+    "thinking_token_budget": 5,
+    "reasoning_effort": "high",
+    "return_token_ids": True,
+    "vllm_xargs": {"a": 1},
+    "logits_processors": ["x"],
+    "sede": 5,
+    "Temperature": 1,
+}
+NEUTRAL: dict[str, Any] = {
+    "logprobs": False,
+    "tools": [],
+    "tool_choice": "none",
+    "response_format": {"type": "text"},
+    "store": False,
+    "user": "somebody",
+    "metadata": {"a": "b"},
+    "service_tier": "auto",
+    "best_of": 1,
+    "echo": False,
+}
+WRONG: dict[str, tuple[Any, str | None]] = {
+    "temperature below 0": ({"temperature": -1}, "temperature"),
+    "temperature as text": ({"temperature": "1"}, "temperature"),
+    "temperature beyond the engine's": ({"temperature": 2.5}, "temperature"),
+    "temperature NaN": ('{"model": "small", "prompt": "a", "temperature": NaN}', "temperature"),
+    "top_p 0": ({"top_p": 0}, "top_p"),
+    "n 0": ({"n": 0}, "n"),
+    "n too large": ({"n": 17}, "n"),
+    "max_tokens 0": ({"max_tokens": 0}, "max_tokens"),
+    "max_tokens beyond the context": ({"max_tokens": 9000}, "max_tokens"),
+    "max_tokens true": ({"max_tokens": True}, "max_tokens"),
+    "min_tokens beyond max_tokens": ({"min_tokens": 20, "max_tokens": 10}, "min_tokens"),
+    "stop empty": ({"stop": [""]}, "stop.0"),
+    "too many stops": ({"stop": ["a"] * 17}, "stop"),
+    "stop token outside": ({"stop_token_ids": [49152]}, "stop_token_ids"),
+    "bias outside": ({"logit_bias": {"49152": 1}}, "logit_bias"),
+    "bias too large": ({"logit_bias": {"5": 101}}, "logit_bias.5"),
+    "bias of no token": ({"logit_bias": {"x": 1}}, "logit_bias"),
+    "prompt missing": ('{"model": "small"}', "prompt"),
+    "prompt empty": ({"prompt": []}, "prompt"),
+    "prompt of no tokens": ({"prompt": ""}, "prompt"),
+    "prompt with one empty": ({"prompt": [[5], []]}, "prompt"),
+    "prompt outside the vocabulary": ({"prompt": [49152]}, "prompt"),
+    "prompt negative": ({"prompt": [-1]}, "prompt"),
+    "prompt too long": ({"prompt": [5] * 8192}, "prompt"),
+    "prompt much too long": ({"prompt": "a" * 700_000}, "prompt"),
+    "prompt of half a surrogate": ('{"model": "small", "prompt": "\\ud800"}', "prompt"),
+    "not an object": ("[]", None),
+    "not JSON": ("{", None),
+    "nested without end": ("[" * 100_000, None),
+    "no UTF-8": (b"\xff\xfe", None),
+}
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Any:
+    with running(settings_in(tmp_path_factory.mktemp("refusing"), model_folder, "http://127.0.0.1:9")) as sidecar:
+        yield sidecar
+
+
+@pytest.mark.parametrize("field", REFUSED)
+@pytest.mark.parametrize("chat", [True, False], ids=["chat", "completion"])
+def test_fields_that_could_change_sampling_or_leak_floats_are_refused_by_name(
+    refusing: Sidecar, field: str, chat: bool
+) -> None:
+    response = (refusing.chat if chat else refusing.complete)(**{field: REFUSED[field]})
+    assert response.status_code == 400, response.text
+    error = response.json()["error"]
+    assert error["param"] == field
+    assert error["type"] == "invalid_request_error"
+    assert "not served" in error["message"]
+    assert refusing.records() == []
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_impossible_requests_are_refused_by_field_and_never_reach_server_or_log(refusing: Sidecar, case: str) -> None:
+    body, field = WRONG[case]
+    if isinstance(body, dict):
+        body = json.dumps({"model": "small", "prompt": "Once", **body})
+    response = refusing.client.post("/v1/completions", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["param"] == field
+    assert refusing.records() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}], "messages.0.content"),
+        ([{"type": "input_audio", "input_audio": {}}], "messages.0.content"),
+        (None, "messages.0.content"),
+        (5, "messages.0.content"),
+    ],
+)
+def test_only_text_is_served(refusing: Sidecar, content: Any, field: str) -> None:
+    body = {"model": "small", "messages": [{"role": "user", "content": content}]}
+    response = refusing.client.post("/v1/chat/completions", json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == field
+
+
+def test_tool_calls_in_messages_are_refused(refusing: Sidecar) -> None:
+    body = {"model": "small", "messages": [{"role": "assistant", "content": "", "tool_calls": []}]}
+    assert refusing.client.post("/v1/chat/completions", json=body).status_code == 400
+
+
+def test_template_variables_cannot_take_the_place_of_messages(refusing: Sidecar) -> None:
+    response = refusing.chat(chat_template_kwargs={"messages": []})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "chat_template_kwargs"
+
+
+def test_fields_that_ask_for_nothing_are_let_pass(sidecar: Sidecar, upstream: Upstream) -> None:
+    response = sidecar.chat(max_tokens=1, **{key: value for key, value in NEUTRAL.items() if key != "suffix"})
+    assert response.status_code == 200, response.text
+    assert not {"user", "metadata", "store", "tools"} & upstream.asked[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/embeddings"),
+        ("POST", "/v1/responses"),
+        ("POST", "/v1/messages"),
+        ("POST", "/tokenize"),
+        ("GET", "/metrics"),
+        ("GET", "/openapi.json"),
+        ("GET", "/docs"),
+        ("GET", "/v1/models/small"),
+        ("GET", "/"),
+        ("POST", "/v1/chat/completions/"),
+        ("POST", "/inference/v1/generate"),
+    ],
+)
+def test_every_other_path_is_closed(refusing: Sidecar, method: str, path: str) -> None:
+    response = refusing.client.request(method, path, follow_redirects=False)
+    assert response.status_code == 404
+    assert response.json()["error"]["message"] == "there is nothing here"
+
+
+def test_other_methods_are_refused(refusing: Sidecar) -> None:
+    assert refusing.client.get("/v1/completions").status_code == 405
+    assert refusing.client.post("/v1/models").status_code == 405
+
+
+def test_another_model_is_not_here(refusing: Sidecar) -> None:
+    response = refusing.complete(model="gpt-4")
+    assert response.status_code == 404
+    assert response.json()["error"]["param"] == "model"
+
+
+def test_a_body_that_is_not_json_by_its_type_is_refused(refusing: Sidecar) -> None:
+    response = refusing.client.post("/v1/completions", content=b"{}", headers={"content-type": "text/plain"})
+    assert response.status_code == 415
+
+
+def test_a_body_too_large_is_refused(refusing: Sidecar) -> None:
+    response = refusing.client.post(
+        "/v1/completions", content=b" " * (9 * 2**20), headers={"content-type": "application/json"}
+    )
+    assert response.status_code == 413

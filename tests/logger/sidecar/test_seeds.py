@@ -1,0 +1,105 @@
+import stat
+from pathlib import Path
+
+import pytest
+from scipy.stats import chisquare
+
+from logger.private_file import KeyFileError
+from logger.sidecar.seeds import BLOCK, MAX_KEPT, MIN_KEY_BYTES, SeedIssuer, read_seed_key, seed_of, write_seed_key
+from logger.store.errors import LogWriteError
+from logger.store.writer import LogWriter
+
+KEY = b"k" * 32
+
+
+class Counter:
+    """Hands out blocks, as a log does."""
+
+    def __init__(self) -> None:
+        self.next = 0
+
+    def __call__(self, count: int) -> int:
+        self.next += count
+        return self.next - count
+
+
+def test_seeds_are_in_the_range_of_every_engine_with_all_their_choices() -> None:
+    seeds = [seed_of(KEY, "log", counter, 1000) for counter in range(2000)]
+    assert all(seed >= 0 and seed + 999 < 2**31 for seed in seeds)
+    assert len(set(seeds)) == 2000
+
+
+def test_seeds_look_uniform_and_depend_on_key_log_and_counter() -> None:
+    seeds = [seed_of(KEY, "log", counter) for counter in range(20_000)]
+    counts = [0] * 16
+    for seed in seeds:
+        counts[seed >> 27] += 1
+    assert chisquare(counts).pvalue > 1e-4
+    assert seed_of(b"x" * 32, "log", 1) != seeds[1] != seed_of(KEY, "other", 1)
+
+
+def test_a_counter_is_never_issued_twice_over_restarts(tmp_path: Path) -> None:
+    seen: list[int] = []
+    for _ in range(3):
+        with LogWriter.open(str(tmp_path / "log.db"), origin="log") as log:
+            issuer = SeedIssuer(KEY, "log", log.reserve_seeds)
+            seen += [issuer.counter(b"%d" % i) for i in range(5)]
+    assert len(set(seen)) == 15
+    assert seen == [*range(5), *range(BLOCK, BLOCK + 5), *range(2 * BLOCK, 2 * BLOCK + 5)]
+
+
+def test_a_request_that_failed_gets_its_counter_again_once_and_another_does_not() -> None:
+    issuer = SeedIssuer(KEY, "log", Counter())
+    first = issuer.counter(b"request")
+    issuer.keep(b"request", first)
+    assert issuer.counter(b"other") != first
+    assert issuer.counter(b"request") == first
+    assert issuer.counter(b"request") != first
+
+
+def test_a_server_that_fails_requests_cannot_try_seeds() -> None:
+    issuer = SeedIssuer(KEY, "log", Counter())
+    tried = set()
+    for _ in range(100):
+        counter = issuer.counter(b"request")
+        tried.add(issuer.seed(counter))
+        issuer.keep(b"request", counter)
+    assert len(tried) == 1
+
+
+def test_what_is_kept_is_bounded() -> None:
+    issuer = SeedIssuer(KEY, "log", Counter())
+    for i in range(MAX_KEPT + 10):
+        issuer.keep(b"%d" % i, i)
+    assert len(issuer._failed) == MAX_KEPT
+    assert issuer.counter(b"%d" % (MAX_KEPT + 9)) == MAX_KEPT + 9
+
+
+def test_without_a_log_there_is_no_seed() -> None:
+    def failing(_: int) -> int:
+        raise LogWriteError("full")
+
+    with pytest.raises(LogWriteError):
+        SeedIssuer(KEY, "log", failing).counter(b"request")
+
+
+def test_a_seed_key_is_written_for_its_owner_alone_and_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "seed.key"
+    write_seed_key(path, lambda count: b"x" * count)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert read_seed_key(path) == b"x" * 32
+    with pytest.raises(KeyFileError, match="already"):
+        write_seed_key(path, bytes)
+    path.chmod(0o640)
+    with pytest.raises(KeyFileError, match="others than its owner"):
+        read_seed_key(path)
+
+
+def test_a_short_seed_key_is_refused_and_never_shown(tmp_path: Path) -> None:
+    path = tmp_path / "seed.key"
+    path.write_bytes(b"secret")
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match=f"at least {MIN_KEY_BYTES}") as failed:
+        read_seed_key(path)
+    assert "secret" not in str(failed.value)
+    assert KEY.decode() not in repr(SeedIssuer(KEY, "log", Counter()))
