@@ -131,6 +131,16 @@ WITNESS_OPTION = click.option(
     help="File with the last checkpoint that you saw of this log.",
 )
 
+SIGNING_KEY_OPTION = click.option(
+    "--signing-key",
+    "signing_key_paths",
+    type=click.Path(path_type=Path),
+    required=True,
+    multiple=True,
+    metavar="F",
+    help="File with the log's signing key (`verify log key new`); give the old and the new one while keys rotate.",
+)
+
 
 def public_key_option(*, required: bool) -> Callable[[Command], Command]:
     """Add --public-key, which some commands cannot do without."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cli.files import OutputError, check_writable, read_all_traffic
-from cli.log.options import signing_key_option
+from cli.options import SIGNING_KEY_OPTION
 from logger.archive.storage import exists
 from logger.archive.writer import write_archive
 from logger.checkpoint import Checkpoint, sign_checkpoint
@@ -19,7 +19,7 @@ from verifier.audit import file_sha256
 
 @click.command("import")
 @click.argument("traffic", nargs=-1, required=True, metavar="TRAFFIC...", type=click.Path(path_type=Path))
-@signing_key_option
+@SIGNING_KEY_OPTION
 @click.option("--out", "url", required=True, metavar="ARCHIVE", help="Archive to write, a path or an fsspec URL.")
 def import_traffic(traffic: tuple[Path, ...], signing_key_paths: tuple[Path, ...], url: str) -> None:
     """Sign TRAFFIC files into an archive of a log of their own.

@@ -5,14 +5,14 @@ from pathlib import Path
 import click
 
 from cli.log.importing import read_signers
-from cli.log.options import signing_key_option
+from cli.options import SIGNING_KEY_OPTION
 from logger.sealing import seal as seal_log
 
 
 @click.command()
 @click.option("--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...")
 @click.option("--archives", "folder", required=True, metavar="URL", help="Folder for archives: a path or fsspec URL.")
-@signing_key_option
+@SIGNING_KEY_OPTION
 @click.option(
     "--least",
     type=click.IntRange(1),

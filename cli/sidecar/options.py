@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cli.log.options import signing_key_option
+from cli.options import SIGNING_KEY_OPTION
 from sampler.schemes import SCHEMES
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _OPTIONS = (
         "--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...; made when new."
     ),
     click.option("--seed-key", type=_FILE, required=True, metavar="F", help="File with the seed key (`sidecar key`)."),
-    signing_key_option,
+    SIGNING_KEY_OPTION,
     click.option("--sampler", type=click.Choice(sorted(SCHEMES)), required=True, help="How the server draws tokens."),
     click.option("--engine-version", required=True, metavar="V", help="The server's version, such as 0.32.0."),
     click.option("--engine", default="vllm", show_default=True, metavar="NAME", help="The server's engine."),

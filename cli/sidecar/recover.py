@@ -5,14 +5,14 @@ from pathlib import Path
 import click
 
 from cli.extras import server_extra
-from cli.log.options import signing_key_option
+from cli.options import SIGNING_KEY_OPTION
 from logger.keys import SigningKey
 from logger.store.writer import LogWriter
 
 
 @click.command()
 @click.option("--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...")
-@signing_key_option
+@SIGNING_KEY_OPTION
 def recover(log_url: str, signing_key_paths: tuple[Path, ...]) -> None:
     """Make records of the answers that a crashed sidecar left behind.
 

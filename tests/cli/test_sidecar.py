@@ -1,0 +1,220 @@
+"""The `sidecar` command: settings, secrets, what it loads and what it never says."""
+
+import json
+import re
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from click.testing import CliRunner
+
+from cli.main import verify
+from cli.sidecar.main import sidecar
+from logger.checkpoint import open_checkpoint
+from logger.keys import PublicKeys, SigningKey
+from logger.store.reader import LogReader
+from logger.store.writer import LogWriter
+from tests.logger.sidecar.process import config_file, started
+from tests.logger.sidecar.running import ORIGIN
+from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event, sends
+from tests.logger.store.examples import disarmed, raw_sql
+
+
+def refused(config: Path, *arguments: str) -> str:
+    """What `sidecar run` says when it refuses to."""
+    result = CliRunner().invoke(sidecar, ["run", "--config", str(config), *arguments])
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"upstreem": "x"}, "upstreem: there is no such option"),
+        ({"config": "x"}, "config: there is no such option"),
+        ({"max-concurrent": "many"}, "max-concurrent"),
+        ({"max-concurrent": [1, 2]}, "max-concurrent: one value is wanted"),
+        ({"listen": "8080"}, "not HOST:PORT"),
+        ({"model-dir": "/nowhere"}, "no such model folder"),
+        ({"seed-key": "/nowhere"}, "/nowhere: cannot be read"),
+        ({"signing-key": "/nowhere"}, "/nowhere: cannot be read"),
+        ({"api-keys": "/nowhere"}, "/nowhere: cannot be read"),
+        ({"tls-key": "/nowhere"}, "TLS needs a certificate and its key"),
+        ({"tls-key": "/nowhere", "tls-certificate": "/nowhere"}, "TLS: certificate or key cannot be used"),
+        ({"log": "/nowhere/log.db"}, "/nowhere/log.db"),
+        ({"sampler": "magic"}, "sampler"),
+        ({"chat-template": "/nowhere"}, "/nowhere: cannot be read"),
+        ({"listen": "192.0.2.1:80"}, "cannot listen there"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(
+    tmp_path: Path, model_folder: Path, change: dict[str, Any], said: str
+) -> None:
+    assert said in refused(config_file(tmp_path, model_folder, "http://127.0.0.1:9", **change))
+
+
+def test_a_config_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    assert "cannot be read" in refused(tmp_path / "missing.toml")
+    (tmp_path / "bad.toml").write_text("a = = b")
+    assert "not TOML" in refused(tmp_path / "bad.toml")
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, model_folder: Path, upstream: Upstream
+) -> None:
+    config = config_file(tmp_path, model_folder, upstream.url, **{"max-choices": 2, "max-prompt": 2})
+    process = started(
+        config,
+        ["--max-prompt", "4"],
+        {
+            "WEIGHTWARDEN_SIDECAR_RUN_MAX_PROMPT": "3",
+            "WEIGHTWARDEN_SIDECAR_MAX_PROMPT": "3",
+            "WEIGHTWARDEN_SIDECAR_MAX_CHOICES": "3",
+        },
+    )
+    try:
+
+        def status(prompt: list[int], n: int) -> int:
+            body = {"model": "small", "prompt": prompt, "n": n, "max_tokens": 1}
+            return httpx2.post(f"{process.url}/v1/completions", json=body, trust_env=False).status_code
+
+        assert [status([5] * 4, 1), status([5] * 5, 1), status([5], 3), status([5], 4)] == [200, 400, 200, 400]
+    finally:
+        assert process.stop(signal.SIGTERM) == 0
+
+
+def test_neither_torch_nor_transformers_are_imported(tmp_path: Path, model_folder: Path) -> None:
+    check = (
+        "import sys, asyncio\n"
+        "from cli.sidecar.main import sidecar\n"
+        "import logger.sidecar.daemon, logger.sidecar.openapi, logger.sealing\n"
+        "from pathlib import Path\n"
+        "from logger.sidecar.served_model import ServedModel\n"
+        "ServedModel.load(Path(sys.argv[1]), name='m').chat.render([{'role': 'user', 'content': 'a'}])\n"
+        "heavy = {'torch', 'transformers', 'vllm', 'scipy', 'verifier.replay'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", check, str(model_folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+CANARY = "xyzzy-canary-plugh"
+
+
+def test_no_text_of_prompts_or_answers_and_no_secret_is_ever_said(
+    tmp_path: Path, model_folder: Path, upstream: Upstream
+) -> None:
+    api_key = "sk-secret-of-a-client"
+    (tmp_path / "keys").write_text(api_key)
+    (tmp_path / "keys").chmod(0o600)
+    config = config_file(tmp_path, model_folder, upstream.url, **{"api-keys": str(tmp_path / "keys")})
+    process = started(config)
+    headers = {"authorization": f"Bearer {api_key}"}
+    chat = {"model": "small", "messages": [{"role": "user", "content": CANARY}]}
+    bodies: list[Any] = [
+        {"model": "small", "prompt": CANARY, "max_tokens": 3},
+        {"model": "small", "prompt": CANARY, "max_tokens": 3, "stream": True},
+        {"model": CANARY, "prompt": CANARY},
+        {"model": "small", "prompt": CANARY, CANARY: 1},
+        {"model": "small", "prompt": CANARY, "temperature": CANARY},
+        {"model": "small", "prompt": {CANARY: CANARY}},
+        CANARY,
+    ]
+    answers = [sends(HEAD, event([1], "length", text=CANARY)), sends(f"HTTP/1.1 500 {CANARY}\r\n\r\n{CANARY}".encode())]
+    for answer in (*answers, sends(HEAD, f"data: {CANARY}\n\n".encode()), sends(CANARY.encode())):
+        upstream.answer = answer
+        for body in bodies:
+            httpx2.post(f"{process.url}/v1/completions", json=body, headers=headers, trust_env=False)
+        httpx2.post(f"{process.url}/v1/chat/completions", json=chat, headers=headers, trust_env=False)
+    httpx2.get(f"{process.url}/{CANARY}?{CANARY}", headers={"x": CANARY}, trust_env=False)
+    httpx2.get(f"{process.url}/v1/models", headers={"authorization": f"Bearer {CANARY}"}, trust_env=False)
+    assert process.stop(signal.SIGTERM) == 0
+    said = process.said.read_text()
+    assert CANARY not in said
+    assert api_key not in said
+    for secret in ("log.key", "seed.key"):
+        assert (tmp_path / secret).read_bytes().decode("latin-1").strip() not in said
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert {"opened", "listening", "request", "stopping", "stopped"} <= {line["event"] for line in lines}
+    assert "defect" not in {line["event"] for line in lines}
+
+
+def test_the_readme_of_a_seed_key(tmp_path: Path) -> None:
+    path = tmp_path / "seed.key"
+    result = CliRunner().invoke(sidecar, ["key", str(path)])
+    assert result.exit_code == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(path.read_bytes()) == 32
+    assert path.read_bytes().hex() not in result.output
+    assert CliRunner().invoke(sidecar, ["key", str(path)]).exit_code == 2
+
+
+def test_checkpoints_are_signed_while_it_runs_and_archives_are_sealed_that_verify_log_check_holds(
+    tmp_path: Path, model_folder: Path, upstream: Upstream
+) -> None:
+    (tmp_path / "archives").mkdir()
+    config = config_file(
+        tmp_path,
+        model_folder,
+        upstream.url,
+        **{"archives": str(tmp_path / "archives"), "checkpoint-every": 0.1, "seal-every": 0.25},
+    )
+    key = SigningKey.read(tmp_path / "log.key")
+    (tmp_path / "log.key.pub").write_text(f"{key.verifier}\n")
+    process = started(config)
+    body = {"model": "small", "prompt": [5], "max_tokens": 3}
+    for _ in range(12):
+        assert httpx2.post(f"{process.url}/v1/completions", json=body, trust_env=False).status_code == 200
+    assert process.stop(signal.SIGTERM) == 0
+    reader = LogReader(process.log)
+    assert reader.size() == 12
+    keys = PublicKeys(key.verifier)
+    for size, note in reader.checkpoints():
+        checkpoint = open_checkpoint(note, keys)
+        assert (checkpoint.size, checkpoint.root) == (size, reader.frontier(size).root())
+    assert reader.archives()[-1][1] == 12
+    result = CliRunner().invoke(
+        verify, ["log", "check", str(tmp_path / "archives"), "--public-key", str(tmp_path / "log.key.pub")]
+    )
+    assert result.exit_code == 0, result.output
+
+
+def test_a_log_that_was_changed_between_two_runs_is_refused(
+    tmp_path: Path, model_folder: Path, upstream: Upstream
+) -> None:
+    config = config_file(tmp_path, model_folder, upstream.url)
+    process = started(config)
+    body = {"model": "small", "prompt": [5], "max_tokens": 3}
+    for _ in range(3):
+        httpx2.post(f"{process.url}/v1/completions", json=body, trust_env=False)
+    assert process.stop(signal.SIGTERM) == 0
+    disarmed(process.log)
+    raw_sql(process.log, 'UPDATE entry SET leaf_hash = :leaf WHERE "index" = 1', leaf=b"x" * 32)
+    assert "no longer those that their checkpoint certifies" in refused(config)
+
+
+def test_a_second_sidecar_on_the_same_log_is_refused(tmp_path: Path, model_folder: Path) -> None:
+    config = config_file(tmp_path, model_folder, "http://127.0.0.1:9")
+    with LogWriter.open(str(tmp_path / "log.db"), origin=ORIGIN):
+        assert "another process appends" in refused(config)
+
+
+def test_the_openapi_description_names_what_is_served() -> None:
+    result = CliRunner().invoke(sidecar, ["openapi"])
+    assert result.exit_code == 0
+    paths = json.loads(result.output)["paths"]
+    assert list(paths) == ["/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/ready"]
+
+
+def test_every_option_has_a_help_text() -> None:
+    result = CliRunner().invoke(sidecar, ["run", "--help"])
+    options = re.findall(r"^  (--[a-z-]+)", result.output, re.MULTILINE)
+    assert len(options) > 30
+    run = sidecar.commands["run"]
+    assert all(getattr(parameter, "help", None) for parameter in run.params)
