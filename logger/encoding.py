@@ -7,6 +7,7 @@ default are left out, so that a parameter said and a parameter not said are one 
 version. The seed is a string, since RFC 8785 numbers are doubles.
 """
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def canonical_json(value: Any) -> bytes:
 
 def token_bytes(ids: list[int]) -> bytes:
     """Token ids as int32, little-endian."""
-    return np.array(ids, TOKEN_DTYPE).tobytes()
+    return struct.pack(f"<{len(ids)}i", *ids)
 
 
 def decode_record(data: bytes) -> Record:

@@ -65,17 +65,30 @@ def application(front: Front) -> ASGIApp:
         why = await front.ready()
         return JSONResponse({"status": "ok" if why is None else why}, status_code=200 if why is None else 503)
 
-    app = Starlette(
+    answering = {
+        "/v1/chat/completions": _Answering(front, "chat", of_chat),
+        "/v1/completions": _Answering(front, "completions", of_completion),
+    }
+    others = Starlette(
         routes=[
-            Route("/v1/chat/completions", _Answering(front, "chat", of_chat), methods=["POST"]),
-            Route("/v1/completions", _Answering(front, "completions", of_completion), methods=["POST"]),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in answering.items()),
             Route("/v1/models", models, methods=["GET"]),
             Route("/health", health, methods=["GET"]),
             Route("/ready", ready, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _closed, ApiError: _refused},
     )
-    app.router.redirect_slashes = False
+    others.router.redirect_slashes = False
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = answering.get(scope["path"]) if scope["method"] == "POST" else None
+        if endpoint is not None:
+            await endpoint(
+                scope, receive, send
+            )  # past Starlette's middleware, which would wrap the sending of each token
+        else:
+            await others(scope, receive, send)
+
     return app
 
 

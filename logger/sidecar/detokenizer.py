@@ -14,9 +14,10 @@ class Detokenizer:
     """
 
     def __init__(self, table: TokenBytes, *, skip_special: bool = True) -> None:
-        self._of_id = table.of_id
+        self._of_id, self._text_of_id = table.of_id, table.text_of_id
         self._skipped = table.special if skip_special else frozenset[int]()
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._whole = True  # no character is begun
         self._strip = table.strips_first_space
 
     def add(self, token: int) -> str:
@@ -25,13 +26,18 @@ class Detokenizer:
         Raises:
             IndexError: outside the vocabulary.
         """
-        data = self._of_id[token]
         if token in self._skipped:
             return ""
+        text = self._text_of_id[token]
+        if text is not None and self._whole and not self._strip:
+            return text
+        data = self._of_id[token]
         if self._strip and data:
             self._strip = False
             data = data.removeprefix(b" ")
-        return self._utf8.decode(data)
+        text = self._utf8.decode(data)
+        self._whole = not self._utf8.getstate()[0]
+        return text
 
     def end(self) -> str:
         """What is left: U+FFFD where the answer ends within a character, else nothing."""

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 DONE = b"data: [DONE]\n\n"
+_JSON = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ class TokenEvents:
 
     def of(self, pieces: Sequence[str]) -> bytes:
         """One event a token."""
-        return b"".join([self.before + json.dumps(piece).encode() + self.after for piece in pieces])
+        before, after, quoted = self.before, self.after, _JSON.encode
+        return b"".join([before + quoted(piece) + after for piece in pieces])
 
 
 def error_event(body: dict[str, object]) -> bytes:

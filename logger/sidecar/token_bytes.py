@@ -38,9 +38,21 @@ class TokenBytes:
     strips_first_space: bool
 
     @cached_property
+    def text_of_id(self) -> Sequence[str | None]:
+        """The text of each id that is text by itself."""
+        return [_text(data) for data in self.of_id]
+
+    @cached_property
     def longest(self) -> int:
         """Bytes of the longest token."""
         return max(map(len, self.of_id))
+
+
+def _text(data: bytes) -> str | None:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -114,9 +126,8 @@ def _check(tokenizer: Tokenizer, table: TokenBytes) -> None:
         ids = range(start, min(start + _PROBES, len(table.of_id)))
         texts: list[Any] = tokenizer.decode_batch([[anchor, i] for i in ids], skip_special_tokens=False)
         for i, text in zip(ids, texts, strict=True):
-            try:
-                ours = table.of_id[i].decode("utf-8")
-            except UnicodeDecodeError:
+            ours = table.text_of_id[i]
+            if ours is None:
                 continue  # a part of a character
             expected = (first.removeprefix(" ") if table.strips_first_space else first) + ours
             if text != expected:

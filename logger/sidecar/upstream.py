@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import Annotated, Any, Literal, Self
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import msgspec
 
 from logger.record import Record
 from logger.sidecar.errors import UpstreamError
 from logger.sidecar.event_stream import EventStream
+from logger.sidecar.patience import Patience
 from sampler.errors import WeightwardenError
 
 LINE_BYTES = 65_536
@@ -29,38 +30,33 @@ _RETRYABLE = frozenset({429, 500, 502, 503, 504})
 _DONE = b"[DONE]"
 
 
-class _Lenient(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _Choice(_Lenient):
-    index: Literal[0] = 0
+class _Choice(msgspec.Struct):
+    index: int = 0
     token_ids: list[int] | None = None
     finish_reason: str | None = None
 
 
-class _Event(_Lenient):
-    choices: Annotated[list[_Choice], Field(max_length=1)]
-
-    @property
-    def choice(self) -> _Choice | None:
-        """The one choice that was asked for; none in an event of another kind."""
-        return self.choices[0] if self.choices else None
+class _Event(msgspec.Struct):
+    choices: Annotated[list[_Choice], msgspec.Meta(max_length=1)]
 
 
-class _Model(_Lenient):
+class _Model(msgspec.Struct):
     id: str
 
 
-class _Models(_Lenient):
-    data: list[_Model] = Field(min_length=1)
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+_EVENT, _MODELS = msgspec.json.Decoder(_Event), msgspec.json.Decoder(_Models)
+"""Strict about the few fields that count, and without eyes for all others."""
 
 
 class UpstreamUnfit(WeightwardenError):
     """The inference server cannot be reached, or does not serve the model; said to the operator alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Drawn:
     """Token ids that the server says it drew, and whether and why it says that it stopped then."""
 
@@ -138,18 +134,17 @@ class Upstream:
                 await asyncio.sleep(RETRY_SECONDS * attempt)
 
     async def _attempt(self, body: bytes, longest: int) -> AsyncGenerator[Drawn]:
-        loop = asyncio.get_running_loop()
         stream = EventStream(longest, IDLE_BYTES)
         try:
-            async with asyncio.timeout(self._first_token) as patience:
+            with Patience(self._first_token) as patience:
                 async with self._http.post(f"{self._url}/v1/completions", data=body, allow_redirects=False) as response:
                     _check(response)
                     while block := await response.content.readany():
                         drawn, broken = self._joined(stream.add(block))
                         if drawn.ids or drawn.stopped:
-                            patience.reschedule(None)  # the wait for the client is not the server's
+                            patience.suspend()  # the wait for the client is not the server's
                             yield drawn
-                            patience.reschedule(loop.time() + self._stall)
+                            patience.renew(self._stall)
                         if drawn.stopped:
                             return
                         if broken or stream.broken:
@@ -167,24 +162,31 @@ class Upstream:
     def _joined(self, events: list[bytes]) -> tuple[Drawn, UpstreamError | None]:
         """What several events say together, up to the one that ends the answer, or is not what it must be."""
         ids: list[int] = []
+        broken: UpstreamError | None = None
+        stopped: Literal["stop", "length"] | None = None
         for data in events:
             if data == _DONE:
                 continue
             try:
-                choice = _Event.model_validate_json(data).choice
-            except ValidationError:
-                return Drawn(ids, None), UpstreamError("malformed")
-            if choice is None:
-                continue
-            if choice.token_ids:
-                if not 0 <= min(choice.token_ids) <= max(choice.token_ids) < self._vocabulary:
-                    return Drawn(ids, None), UpstreamError("outside the vocabulary")
-                ids += choice.token_ids
-            if choice.finish_reason in ("stop", "length"):
-                return Drawn(ids, "stop" if choice.finish_reason == "stop" else "length"), None
-            if choice.finish_reason is not None:
-                return Drawn(ids, None), UpstreamError("gave up")
-        return Drawn(ids, None), None
+                event = _EVENT.decode(data)
+            except (msgspec.MsgspecError, RecursionError, ValueError):
+                broken = UpstreamError("malformed")
+                break
+            for choice in event.choices:
+                if choice.index != 0:
+                    broken = UpstreamError("malformed")
+                    break
+                ids += choice.token_ids or ()
+                if choice.finish_reason in ("stop", "length"):
+                    stopped = "stop" if choice.finish_reason == "stop" else "length"
+                elif choice.finish_reason is not None:
+                    broken = UpstreamError("gave up")
+            if broken or stopped:
+                break
+        if ids and not 0 <= min(ids) <= max(ids) < self._vocabulary:
+            at = next(at for at, token in enumerate(ids) if not 0 <= token < self._vocabulary)
+            return Drawn(ids[:at], None), UpstreamError("outside the vocabulary")
+        return Drawn(ids, stopped), broken
 
     async def check(self) -> None:
         """Ask whether it is there and serves the model.
@@ -202,8 +204,8 @@ class Upstream:
         if status != 200:
             raise UpstreamUnfit(f"the inference server answers /v1/models with status {status}")
         try:
-            served = {model.id for model in _Models.model_validate_json(content).data}
-        except ValidationError:
+            served = {model.id for model in _MODELS.decode(content).data}
+        except (msgspec.MsgspecError, RecursionError, ValueError):
             raise UpstreamUnfit("the inference server's /v1/models cannot be read") from None
         if self._model not in served:
             raise UpstreamUnfit("the inference server serves another model: see --upstream-model")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, func, insert, select
 
@@ -20,8 +20,7 @@ class Entry:
         self.payload, self.draft, self.leaf = payload, draft, leaf_hash(payload)
 
 
-@dataclass(frozen=True, slots=True)
-class DraftTokens:
+class DraftTokens(NamedTuple):
     """Tokens of a draft from position `at` on; `payload` is there when the draft begins, with tokens or without."""
 
     draft: int

@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from logger.store.changes import Change
 from sampler.errors import WeightwardenError
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """A change that waits, and how its asker is told: by a future of its own, or of an event loop."""
 
     change: Change

@@ -152,8 +152,9 @@ class LogWriter:
     async def _durably(self, change: Change) -> int | None:
         """Make a change, and wait until it is durable."""
         loop = asyncio.get_running_loop()
-        with self._state:
-            slot = self._slots.setdefault(loop, asyncio.Semaphore(self._max_pending))
+        slot = self._slots.get(loop)
+        if slot is None:
+            slot = self._slots[loop] = asyncio.Semaphore(self._max_pending)
         future: asyncio.Future[int | None] = loop.create_future()
         pending = Pending(change, future, loop, slot)
         await slot.acquire()  # released when the entry was written, not when the caller stops waiting
