@@ -83,7 +83,7 @@ _OPTIONS = (
     _limit("--max-concurrent", click.IntRange(1), 256, "N", "Choices under way at once."),
     _limit("--max-connections", click.IntRange(1), 1024, "N", "Connections at once."),
     _limit("--max-choices", click.IntRange(1, 65_535), 16, "N", "Choices of one request."),
-    _limit("--max-body", click.IntRange(1), 8 * 2**20, "BYTES", "Size of a request's body."),
+    _limit("--max-body", click.IntRange(1), 4 * 2**20, "BYTES", "Size of a request's body."),
     _limit("--max-prompt", click.IntRange(1), None, "TOKENS", "Length of a prompt. Default: what the context holds."),
     _limit("--header-timeout", _SECONDS, 10.0, "S", "For a request's headers to come."),
     _limit("--body-timeout", _SECONDS, 60.0, "S", "For its body to come."),

@@ -19,7 +19,7 @@ class Limits:
     concurrent: int = 256
     connections: int = 1024
     choices: int = 16
-    body: int = 8 * 2**20
+    body: int = 4 * 2**20
     prompt: int | None = None
     headers: float = 10.0
     header_bytes: int = 32_768

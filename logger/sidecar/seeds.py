@@ -1,9 +1,9 @@
 """Seeds that the inference server cannot foresee or choose: HMAC of a counter that never goes back."""
 
+import asyncio
 import hmac
-import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from logger.private_file import KeyFileError, read_private, write_private
@@ -56,42 +56,41 @@ class SeedIssuer:
     Otherwise the server could fail a request until the client's next try has a seed that suits it. A request is known
     again by its digest; the counters of failed ones are kept for the last `MAX_KEPT`.
 
-    May be used from any thread.
+    Used within one event loop.
     """
 
-    def __init__(self, key: bytes, origin: str, reserve: Callable[[int], int]) -> None:
+    def __init__(self, key: bytes, origin: str, reserve: Callable[[int], Awaitable[int]]) -> None:
         """Args: reserve: hands out the first of so many counters that nobody ever gets again (`reserve_seeds`)."""
         self._key, self._origin, self._reserve = key, origin, reserve
         self._next, self._end = 0, 0
         self._failed: OrderedDict[bytes, int] = OrderedDict()
-        self._state = threading.Lock()
+        self._reserving = asyncio.Lock()
 
-    def counter(self, request: bytes) -> int:
+    async def counter(self, request: bytes) -> int:
         """The counter of a request that is tried now.
 
         Args:
             request: a digest of all that decides its answer.
 
         Raises:
-            LogWriteError, LogForked, LogClosed, LogBusy: no counters can be reserved.
+            LogWriteError, LogForked, LogClosed: no counters can be reserved.
         """
-        with self._state:
-            kept = self._failed.pop(request, None)
-            if kept is not None:
-                return kept
+        kept = self._failed.pop(request, None)
+        if kept is not None:
+            return kept
+        async with self._reserving:
             if self._next == self._end:
-                self._next = self._reserve(BLOCK)
+                self._next = await self._reserve(BLOCK)
                 self._end = self._next + BLOCK
             self._next += 1
             return self._next - 1
 
     def keep(self, request: bytes, counter: int) -> None:
         """Keep the counter of a request that failed, for when it is tried again."""
-        with self._state:
-            self._failed[request] = counter
-            self._failed.move_to_end(request)
-            if len(self._failed) > MAX_KEPT:
-                self._failed.popitem(last=False)
+        self._failed[request] = counter
+        self._failed.move_to_end(request)
+        if len(self._failed) > MAX_KEPT:
+            self._failed.popitem(last=False)
 
     def seed(self, counter: int, choices: int = 1) -> int:
         """The seed of a counter (`seed_of`)."""

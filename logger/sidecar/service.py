@@ -22,7 +22,6 @@ from logger.sidecar.requests import Asked
 from logger.sidecar.responses import DONE, Choice, Responses, error_event
 from logger.sidecar.seeds import SeedIssuer
 from logger.sidecar.ticks import Ticks
-from logger.store.errors import LogBusy
 
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -73,7 +72,7 @@ class Service:
         # 1
         if self.stopping:
             raise ApiError(503, "unavailable", "the service is stopping")
-        records, kept = self._records(asked)
+        records, kept = await self._records(asked)
         responses = Responses(
             chat=asked.chat,
             identifier=f"{'chatcmpl' if asked.chat else 'cmpl'}-{uuid.uuid4().hex}",
@@ -89,12 +88,15 @@ class Service:
                     await self._stream(asked, records, responses, response)
                 else:
                     await self._whole(records, responses, response)
+        except ApiError:
+            await self._tick()  # when a failure is told says as little
+            raise
         finally:
             if not response.complete:
                 for digest, counter in kept:
                     self.issuer.keep(digest, counter)
 
-    def _records(self, asked: Asked) -> tuple[list[Record], list[tuple[bytes, int]]]:
+    async def _records(self, asked: Asked) -> tuple[list[Record], list[tuple[bytes, int]]]:
         """The records of all choices, without tokens, and the digest and counter of each prompt that was issued one."""
         sampling = asked.sampling.model_copy(update={"n": asked.choices if asked.choices > 1 else None})
         records: list[Record] = []
@@ -105,7 +107,7 @@ class Service:
                 if seed is None and not sampling.is_greedy:
                     like = self._record(prompt, sampling.model_dump(), 0, 0)
                     digest = hashlib.sha256(encode_record(like)).digest()
-                    counter = self.issuer.counter(digest)
+                    counter = await self.issuer.counter(digest)
                     issued.append((digest, counter))
                     seed = self.issuer.seed(counter, asked.choices)
                 records += [
@@ -116,7 +118,7 @@ class Service:
             raise invalid(f"{field}: {what}", field and field.removeprefix("sampling.")) from None
         except RecordEncodingError as error:
             raise invalid(str(error)) from None
-        except (*LOG_FAILURES, LogBusy):
+        except LOG_FAILURES:
             raise log_unavailable() from None
         return records, issued
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from logger.sidecar.chat_template import TemplateRefusal
 from logger.sidecar.errors import ApiError, invalid
@@ -14,6 +15,8 @@ from sampler.params import SamplingParams
 
 INLINE_CHARACTERS = 8192
 """Longer texts are tokenized on another thread."""
+INLINE_MESSAGES = 64
+"""Longer chats are rendered on another thread."""
 COMPLETION_TOKENS = 16
 """OpenAI's default for max_tokens of a completion."""
 _TAKEN = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
@@ -40,8 +43,9 @@ class Understanding:
             raise invalid("a template variable that cannot be set", "chat_template_kwargs")
         if None not in (request.max_tokens, request.max_completion_tokens):
             raise invalid("max_tokens or max_completion_tokens, not both", "max_tokens")
+        render = partial(self.model.chat.render, [message.plain() for message in request.messages], variables=extra)
         try:
-            text = self.model.chat.render([message.plain() for message in request.messages], variables=extra)
+            text = render() if len(request.messages) <= INLINE_MESSAGES else await asyncio.to_thread(render)
         except TemplateRefusal as error:
             raise invalid(str(error), "messages") from None
         prompt = await self._tokenized(text, special=False, field="messages")

@@ -198,7 +198,9 @@ class Upstream:
             async with asyncio.timeout(CONNECT_SECONDS):
                 async with self._http.get(f"{self._url}/v1/models", allow_redirects=False) as response:
                     status = response.status
-                    content = await response.content.read(IDLE_BYTES)
+                    content = b""
+                    while len(content) < IDLE_BYTES and (block := await response.content.readany()):
+                        content += block
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             raise UpstreamUnfit("the inference server cannot be reached") from None
         if status != 200:

@@ -101,13 +101,13 @@ class LogWriter:
         """
         return cast("Future[int]", self._submitted(Entry(payload)))
 
-    def reserve_seeds(self, number: int) -> int:
+    async def reserve_seeds(self, number: int) -> int:
         """The first of so many seed counters that are handed out once, whatever happens after this returns.
 
         Raises:
-            LogBusy, LogClosed, LogWriteError, LogForked.
+            LogClosed, LogWriteError, LogForked.
         """
-        return cast(int, self._submitted(SeedBlock(number)).result())
+        return cast(int, await self._durably(SeedBlock(number)))
 
     def _submitted(self, change: Change) -> "Future[int | None]":
         future: Future[int | None] = Future()

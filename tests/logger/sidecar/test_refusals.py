@@ -187,6 +187,6 @@ def test_a_body_that_is_not_json_by_its_type_is_refused(refusing: Sidecar) -> No
 
 def test_a_body_too_large_is_refused(refusing: Sidecar) -> None:
     response = refusing.client.post(
-        "/v1/completions", content=b" " * (9 * 2**20), headers={"content-type": "application/json"}
+        "/v1/completions", content=b" " * (5 * 2**20), headers={"content-type": "application/json"}
     )
     assert response.status_code == 413

@@ -130,11 +130,14 @@ def test_tokens_missing_from_a_draft_are_named(log_url: str) -> None:
 
 def test_seed_counters_are_handed_out_once_over_restarts(log_url: str) -> None:
     seen: list[int] = []
+
+    async def use(writer: LogWriter) -> None:
+        for number in (1, 10, 5):
+            first = await writer.reserve_seeds(number)
+            seen.extend(range(first, first + number))
+
     for _ in range(3):
-        with LogWriter.open(log_url, origin=ORIGIN) as writer:
-            for number in (1, 10, 5):
-                first = writer.reserve_seeds(number)
-                seen += range(first, first + number)
+        run_with_writer(log_url, use)
     assert seen == list(range(48))
     with pytest.raises(Exception, match="append-only"):
         raw_sql(log_url, "DELETE FROM seed_block")
