@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cli.options import SIGNING_KEY_OPTION
 from sampler.schemes import SCHEMES
 
 if TYPE_CHECKING:
@@ -33,11 +32,16 @@ _OPTIONS = (
         metavar="DIR",
         help="Trusted copy of the model's tokenizer and config.",
     ),
-    click.option(
-        "--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...; made when new."
-    ),
+    click.option("--log", required=True, metavar="URL", help="The log: a path, or postgresql://...; made when new."),
     click.option("--seed-key", type=_FILE, required=True, metavar="F", help="File with the seed key (`sidecar key`)."),
-    SIGNING_KEY_OPTION,
+    click.option(
+        "--signing-key",
+        type=_FILE,
+        required=True,
+        multiple=True,
+        metavar="F",
+        help="File with the log's signing key (`verify log key new`); the old and the new one while keys rotate.",
+    ),
     click.option("--sampler", type=click.Choice(sorted(SCHEMES)), required=True, help="How the server draws tokens."),
     click.option("--engine-version", required=True, metavar="V", help="The server's version, such as 0.32.0."),
     click.option("--engine", default="vllm", show_default=True, metavar="NAME", help="The server's engine."),
@@ -123,8 +127,8 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         chat_template=given["chat_template"],
         neutral_defaults=given["sampling_defaults"] == "neutral",
         engine=Engine(name=given["engine"], version=given["engine_version"], sampler=given["sampler"]),
-        log=given["log_url"],
-        signing_keys=given["signing_key_paths"],
+        log=given["log"],
+        signing_keys=given["signing_key"],
         seed_key=given["seed_key"],
         client_seeds=given["client_seeds"],
         listen=Address.parse(given["listen"]),

@@ -73,7 +73,6 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
         config,
         ["--max-prompt", "4"],
         {
-            "WEIGHTWARDEN_SIDECAR_RUN_MAX_PROMPT": "3",
             "WEIGHTWARDEN_SIDECAR_MAX_PROMPT": "3",
             "WEIGHTWARDEN_SIDECAR_MAX_CHOICES": "3",
         },
@@ -218,3 +217,8 @@ def test_every_option_has_a_help_text() -> None:
     assert len(options) > 30
     run = sidecar.commands["run"]
     assert all(getattr(parameter, "help", None) for parameter in run.params)
+
+
+def test_options_have_the_same_names_in_file_and_environment() -> None:
+    for parameter in sidecar.commands["run"].params:
+        assert parameter.opts == [f"--{str(parameter.name).replace('_', '-')}"]
