@@ -43,7 +43,9 @@ def read_model_config(folder: Path) -> ModelConfig:
         raise ModelError(f"{folder}: no such model folder")
     config = read_json(folder / CONFIG)
     generation = read_json(folder / GENERATION_CONFIG) if (folder / GENERATION_CONFIG).exists() else {}
-    text = config.get("text_config", config)
+    text = config.get("text_config") or config
+    if not isinstance(text, dict):
+        raise ModelError(f"{folder / CONFIG}: text_config: not an object")
     vocabulary = text.get("vocab_size")
     if not isinstance(vocabulary, int) or vocabulary < 2:
         raise ModelError(f"{folder / CONFIG}: vocab_size: {vocabulary!r} is not a vocabulary size")

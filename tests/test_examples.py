@@ -13,6 +13,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples" / "sidecar"
 
 def test_every_option_of_the_example_exists_and_can_be(tmp_path: Path) -> None:
     text = (EXAMPLES / "sidecar.toml").read_text().replace("/etc/weightwarden", str(tmp_path))
+    text = text.replace("/var/lib/weightwarden/archives", str(tmp_path))
     (tmp_path / "sidecar.toml").write_text(text)
     result = CliRunner().invoke(sidecar, ["run", "--config", str(tmp_path / "sidecar.toml")])
     assert result.exit_code == 2

@@ -135,17 +135,18 @@ class StoppingRule:
         eos = set() if record.sampling.ignore_eos else set(self.identity.eos_ids)
         return eos | set(record.sampling.stop_token_ids)
 
+    def _text(self, record: Record, count: int) -> str:
+        """The text that the first `count` output tokens complete: a character that they only begin is not in it."""
+        skip = record.sampling.skip_special_tokens
+        return self.tokenizer.decode(record.output_token_ids[:count], skip_special_tokens=skip).rstrip("\ufffd")
+
     def _completed_stop(self, record: Record, count: int) -> str | None:
         """The requested stop string that the text of the first `count` output tokens holds, if any.
 
         As in vLLM, text that was complete within the first `min_tokens` tokens is not looked at.
         """
-        skip = record.sampling.skip_special_tokens
-        text = self.tokenizer.decode(record.output_token_ids[:count], skip_special_tokens=skip)
-        minimum = min(record.sampling.min_tokens, count)
-        offset = (
-            len(self.tokenizer.decode(record.output_token_ids[:minimum], skip_special_tokens=skip)) if minimum else 0
-        )
+        text = self._text(record, count)
+        offset = len(self._text(record, min(record.sampling.min_tokens, count)))
         for stop in record.sampling.stop:
             if text.find(stop, max(0, offset - len(stop) + 1)) >= 0:
                 return stop

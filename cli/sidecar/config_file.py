@@ -43,5 +43,6 @@ def _read(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
         if isinstance(value, dict) or (isinstance(value, list) and not parameter.multiple):
             raise click.UsageError(f"{path}: {key}: one value is wanted")
         assert parameter.name is not None
-        defaults[parameter.name] = value if isinstance(value, list) or not parameter.multiple else [value]
+        values = [str(one) for one in (value if isinstance(value, list) else [value])]  # as the command line has them
+        defaults[parameter.name] = values if parameter.multiple else values[0]
     ctx.default_map = defaults

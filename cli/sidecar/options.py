@@ -110,12 +110,21 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     """The settings that the options say.
 
     Raises:
-        SettingsError: an address that is none.
+        SettingsError: an address that is none, or an engine that cannot be.
     """
+    from pydantic import ValidationError
+
+    from logger.complaint import first_complaint
     from logger.record import Engine
+    from logger.sidecar.errors import SettingsError
     from logger.sidecar.limits import Limits
     from logger.sidecar.settings import Address, Settings
 
+    try:
+        engine = Engine(name=given["engine"], version=given["engine_version"], sampler=given["sampler"])
+    except ValidationError as error:
+        field, what = first_complaint(error)
+        raise SettingsError(f"engine {field}: {what}") from None
     name = given["model_name"] or given["model_dir"].resolve().name
     return Settings(
         upstream=given["upstream"],
@@ -126,7 +135,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         max_model_len=given["max_model_len"],
         chat_template=given["chat_template"],
         neutral_defaults=given["sampling_defaults"] == "neutral",
-        engine=Engine(name=given["engine"], version=given["engine_version"], sampler=given["sampler"]),
+        engine=engine,
         log=given["log"],
         signing_keys=given["signing_key"],
         seed_key=given["seed_key"],

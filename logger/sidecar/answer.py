@@ -63,7 +63,7 @@ class Answerer:
         ending: Ending | None = None
         try:
             # 1
-            await draft.extend(b"")
+            await self.recorder.extend(draft, b"")
             # 2
             async with aclosing(self.upstream.draw(asked)) as stream:
                 async for drawn in stream:
@@ -73,7 +73,7 @@ class Answerer:
                     # 3
                     if streams and ids:
                         with self.metrics.durable_seconds.time():
-                            await draft.extend(token_bytes(ids))
+                            await self.recorder.extend(draft, token_bytes(ids))
                         released = len(drawn_ids)
                     if ids:
                         await release(pieces)
@@ -85,8 +85,9 @@ class Answerer:
                 raise UpstreamError("ended early")
         except BaseException as error:
             by = cancelled_by() if isinstance(error, asyncio.CancelledError) else _blamed(error)
-            with suppress(*LOG_FAILURES):
-                await self.recorder.end(draft, asked, drawn_ids[:released], Ending("abort", by))
+            if draft.confirmed or not isinstance(error, LOG_FAILURES):
+                with suppress(*LOG_FAILURES):
+                    await self.recorder.end(draft, asked, drawn_ids[:released], Ending("abort", by))
             raise
         # 4
         await self.recorder.end(draft, asked, drawn_ids, ending)

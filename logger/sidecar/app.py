@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from logger.sidecar.api_keys import ApiKeys
-from logger.sidecar.errors import ApiError, invalid
+from logger.sidecar.errors import ApiError, invalid, stopping
 from logger.sidecar.events import Events
 from logger.sidecar.requests import Asked, ChatRequest, CompletionRequest, Request, parse
 from logger.sidecar.service import Response, Service
@@ -46,7 +47,7 @@ def application(front: Front) -> ASGIApp:
     async def parsed(kind: type[Request], body: bytes) -> Any:
         if len(body) <= INLINE_BYTES:
             return parse(kind, body)
-        return await asyncio.to_thread(parse, kind, body)
+        return await front.understanding.workers.run(partial(parse, kind, body))
 
     async def of_chat(body: bytes) -> Asked:
         return await front.understanding.of_chat(await parsed(ChatRequest, body))
@@ -143,6 +144,9 @@ class _Answering:
                 await response.write_body(error.status, json.dumps(error.body).encode())
         except asyncio.CancelledError:
             outcome = "cut off"
+            if not response.begun:
+                response.status = 503
+                await response.write_body(503, json.dumps(stopping().body).encode())
             raise
         except Exception as error:  # a defect: the client is told as much, and no more
             outcome = "defect"

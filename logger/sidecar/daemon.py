@@ -9,6 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import prometheus_client
 import uvicorn
@@ -30,9 +32,10 @@ from logger.sidecar.service import Service
 from logger.sidecar.settings import Settings
 from logger.sidecar.ticks import Ticks
 from logger.sidecar.understanding import Understanding
-from logger.sidecar.upstream import Upstream, UpstreamUnfit
+from logger.sidecar.upstream import Upstream
+from logger.sidecar.workers import Workers
 from logger.store.writer import LogWriter
-from sampler.errors import WeightwardenError
+from sampler.errors import WeightwardenError, printable
 
 READY_SECONDS = 5.0
 """What /ready says of the upstream server may be so old."""
@@ -51,6 +54,7 @@ class Opened:
     api_keys: ApiKeys | None
     upstream_key: str | None
     log: LogWriter
+    notary: Notary
     recovered: int
 
 
@@ -61,14 +65,13 @@ def opened(settings: Settings) -> Iterator[Opened]:
     Raises:
         KeyFileError, SettingsError, ModelError, LogLocked, LogUnreadable, LogCorrupt, SignatureError.
     """
+    _check(settings)
     signers = tuple(SigningKey.read(path) for path in settings.signing_keys)
     if len({key.name for key in signers}) != 1:
         raise SettingsError("one or more signing keys of one log are needed")
-    if (settings.tls_certificate is None) != (settings.tls_key is None):
-        raise SettingsError("TLS needs a certificate and its key")
     seed_key = read_seed_key(settings.seed_key)
     api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
-    upstream_key = None if settings.upstream_key is None else _read_token(settings)
+    upstream_key = None if settings.upstream_key is None else _read_token(settings.upstream_key)
     model = ServedModel.load(
         settings.model_dir,
         name=settings.model_name,
@@ -77,7 +80,8 @@ def opened(settings: Settings) -> Iterator[Opened]:
         neutral_defaults=settings.neutral_defaults,
     )
     with LogWriter.open(settings.log, origin=signers[0].name) as log:
-        Notary(settings.log, log, signers).check()
+        notary = Notary(settings.log, log, signers, settings.archives)
+        notary.check()
         yield Opened(
             settings=settings,
             model=model,
@@ -86,16 +90,31 @@ def opened(settings: Settings) -> Iterator[Opened]:
             api_keys=api_keys,
             upstream_key=upstream_key,
             log=log,
+            notary=notary,
             recovered=recover(log),
         )
 
 
-def _read_token(settings: Settings) -> str:
-    assert settings.upstream_key is not None
+def _check(settings: Settings) -> None:
+    """Refuse what could only fail later, one request at a time."""
+    parts = urlsplit(settings.upstream)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise SettingsError("TLS needs a certificate and its key")
+    if settings.archives is not None and "://" not in settings.archives and not Path(settings.archives).is_dir():
+        raise SettingsError(f"{settings.archives}: there is no such folder for archives")
+
+
+def _read_token(path: Path) -> str:
+    """The API key that the upstream server wants: one line."""
     try:
-        return read_private(settings.upstream_key).decode("ascii").strip()
+        key = read_private(path).decode("ascii").strip()
     except UnicodeDecodeError:
-        raise KeyFileError(f"{settings.upstream_key}: an API key has ASCII characters only") from None
+        raise KeyFileError(f"{path}: an API key has ASCII characters only") from None
+    if not key or not key.isprintable() or " " in key:
+        raise KeyFileError(f"{path}: holds no API key, or more than one")
+    return key
 
 
 def on_signals(stop: Callable[[], None]) -> None:
@@ -131,31 +150,36 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
                 stall=limits.stall,
             )
         )
-        recorder = Recorder(sidecar.log, lambda ending: metrics.answers.labels(ending).inc())
+        workers = Workers()
+        stack.callback(workers.close)
+        recorder = Recorder(sidecar.log, metrics)
         service = Service(
             answerer=Answerer(model=sidecar.model, upstream=upstream, recorder=recorder, metrics=metrics),
+            recorder=recorder,
             engine=settings.engine,
-            issuer=SeedIssuer(sidecar.seed_key, sidecar.signers[0].name, sidecar.log.reserve_seeds),
+            issuer=SeedIssuer(sidecar.seed_key, sidecar.signers[0].name, recorder.reserve_seeds),
             limits=limits,
             metrics=metrics,
             ticks=None if settings.tick is None else Ticks(settings.tick, loop.time),
         )
-        understanding = Understanding(model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow")
+        understanding = Understanding(
+            model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
+        )
         front = Front(
             service=service,
             understanding=understanding,
             keys=sidecar.api_keys,
             events=events,
-            ready=_Readiness(service, recorder, upstream),
+            ready=_Readiness(service, recorder, upstream, events),
             created=int(time.time()),
         )
         if settings.metrics is not None:
             _serve_metrics(stack, settings, metrics)
-        notary = Notary(settings.log, sidecar.log, sidecar.signers, settings.archives)
+        metrics.checkpoint_size.set_function(lambda: sidecar.notary.size)
         server = _Server(_uvicorn_config(settings, front), service, events)
         stopped_by(server.stop)
-        await stack.enter_async_context(_background(recorder.retry()))
-        await stack.enter_async_context(_background(_notarize(notary, settings, metrics, events)))
+        await stack.enter_async_context(_background(recorder.retry(), events))
+        await stack.enter_async_context(_background(_notarize(sidecar.notary, settings, events), events))
         events.say(
             "opened",
             model=sidecar.model.name,
@@ -165,7 +189,7 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
         await server.serve()
         await service.settle()
         await recorder.settle()
-        await asyncio.to_thread(_last_seal, notary, events)
+        await asyncio.to_thread(_tried, sidecar.notary.seal, events)
     events.say("stopped", log_size=sidecar.log.size)
 
 
@@ -233,54 +257,65 @@ def _serve_metrics(stack: AsyncExitStack, settings: Settings, metrics: Metrics) 
     stack.callback(server.shutdown)
 
 
-async def _notarize(notary: Notary, settings: Settings, metrics: Metrics, events: Events) -> None:
+async def _notarize(notary: Notary, settings: Settings, events: Events) -> None:
     """Sign and seal at their intervals, for ever; a failure is said and tried again."""
     sealed = time.monotonic()
     while True:
         await asyncio.sleep(settings.checkpoint_every)
         due = time.monotonic() - sealed >= settings.seal_every
-        try:
-            await asyncio.to_thread(notary.seal if due else notary.certify)
-        except WeightwardenError as error:
-            events.say("checkpoint failed", kind=type(error).__name__, why=str(error))
-            continue
-        sealed = time.monotonic() if due else sealed
-        metrics.checkpoint_size.set(notary.size)
+        if await asyncio.to_thread(_tried, notary.seal if due else notary.certify, events) and due:
+            sealed = time.monotonic()
 
 
-def _last_seal(notary: Notary, events: Events) -> None:
+def _tried(work: Callable[[], None], events: Events) -> bool:
+    """Whether it was done; a failure is said."""
     try:
-        notary.seal()
+        work()
     except WeightwardenError as error:
         events.say("checkpoint failed", kind=type(error).__name__, why=str(error))
+    except Exception as error:  # a store's own: an archive's URL may lead anywhere
+        events.defect(error)
+    else:
+        return True
+    return False
 
 
 class _Readiness:
-    """Why nothing can be served now; what is known of the upstream server is asked for every few seconds at most."""
+    """Why nothing can be served now, in fixed words; the upstream server is asked every few seconds at most.
 
-    def __init__(self, service: Service, recorder: Recorder, upstream: Upstream) -> None:
-        self._service, self._recorder, self._upstream = service, recorder, upstream
+    What is wrong with that server is said to the operator alone.
+    """
+
+    def __init__(self, service: Service, recorder: Recorder, upstream: Upstream, events: Events) -> None:
+        self._service, self._recorder, self._upstream, self._events = service, recorder, upstream, events
         self._asked = float("-inf")
-        self._why: str | None = None
+        self._asking = asyncio.Lock()
+        self._unfit: str | None = None
 
     async def __call__(self) -> str | None:
         if self._service.stopping:
             return "stopping"
         if self._recorder.failing:
             return "the log cannot be written"
-        if time.monotonic() - self._asked > READY_SECONDS:
-            self._asked = time.monotonic()
-            try:
-                await self._upstream.check()
-                self._why = None
-            except UpstreamUnfit as error:
-                self._why = str(error)
-        return self._why
+        async with self._asking:
+            if time.monotonic() - self._asked > READY_SECONDS:
+                unfit = await self._upstream.check()
+                if unfit != self._unfit:
+                    self._events.say("upstream", unfit=unfit)
+                self._unfit, self._asked = unfit, time.monotonic()
+        return None if self._unfit is None else "the inference server is not ready"
 
 
 @asynccontextmanager
-async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def _background(work: Coroutine[None, None, None], events: Events) -> AsyncIterator[None]:
+    """Work that goes on meanwhile; should it fail, that is said."""
+
+    def done(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            events.defect(error)
+
     task = asyncio.ensure_future(work)
+    task.add_done_callback(done)
     try:
         yield
     finally:

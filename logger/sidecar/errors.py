@@ -35,6 +35,11 @@ def log_unavailable() -> ApiError:
     return ApiError(503, "log_unavailable", "the log cannot be written; nothing is served")
 
 
+def stopping() -> ApiError:
+    """The sidecar was told to stop."""
+    return ApiError(503, "unavailable", "the service is stopping")
+
+
 def busy() -> ApiError:
     """As many requests as may be are under way."""
     return ApiError(429, "rate_limit_error", "too many requests are under way; try again")

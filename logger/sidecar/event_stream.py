@@ -13,7 +13,7 @@ class EventStream:
     """
 
     def __init__(self, longest: int, idle: int) -> None:
-        """Args: longest: bytes of a line. idle: bytes that may come without any data."""
+        """Args: longest: bytes of a line. idle: bytes that may come without any progress."""
         self._longest, self._idle_limit = longest, idle
         self._rest = b""
         self._idle = 0
@@ -30,9 +30,13 @@ class EventStream:
                 return found
             if line.startswith(_DATA):
                 found.append(line[len(_DATA) :].strip())
-        self._idle = 0 if found else self._idle + len(block)
+        self._idle += len(block)
         if len(self._rest) > self._longest:
             self.broken = UpstreamError("line too long")
         elif self._idle > self._idle_limit + self._longest:
-            self.broken = UpstreamError("no data")
+            self.broken = UpstreamError("no tokens")
         return found
+
+    def progressed(self) -> None:
+        """What came was good for something."""
+        self._idle = 0

@@ -7,6 +7,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from logger.sidecar.limits import Limits
 
+LINGER_SECONDS = 2.0
+"""For a client that still sends to read its answer."""
+
 
 class GuardedProtocol(HttpToolsProtocol):
     """HTTP/1.1 with limits on what a connection may cost before, between and behind its requests."""
@@ -17,6 +20,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._fed, self._parsed = 0, 0
         self._in_headers = True
+        self._refused = False
         self._patience: asyncio.TimerHandle | None = None
         self._reading: asyncio.TimerHandle | None = None
 
@@ -33,32 +37,51 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if self._in_headers:
             self._await_headers()
             self._fed += len(data)
         super().data_received(data)
         if self._in_headers and self._fed > self.limits.header_bytes:
-            self.transport.abort()
+            self._refuse()
 
     def on_url(self, url: bytes) -> None:
         self._parsed += len(url)
         super().on_url(url)
 
+    def on_message_begin(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._refuse()  # uvicorn would no longer tell the first request that its client is gone
+        else:
+            super().on_message_begin()
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._parsed += len(name) + len(value)
-        super().on_header(name, value)
+        if self._parsed > self.limits.header_bytes:
+            self._refuse()
+        elif self._in_headers and not self._refused:  # trailers are of no use to anybody
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._headers_came()
         self._in_headers = False
-        if self._parsed > self.limits.header_bytes:
-            self.transport.abort()
-        else:
+        if not self._refused:
             super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        if not self._refused:
+            super().on_message_complete()
         self._in_headers, self._fed, self._parsed = True, 0, 0
+
+    def on_response_complete(self) -> None:
+        if not self._in_headers:  # answered before the request was complete: nothing more of it is wanted
+            self._patience = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -70,6 +93,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self._reading.cancel()
             self._reading = None
         super().resume_writing()
+
+    def _refuse(self) -> None:
+        self._refused = True
+        self.transport.abort()
 
     def _await_headers(self) -> None:
         if self._patience is None:

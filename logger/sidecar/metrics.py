@@ -26,7 +26,7 @@ class Metrics:
             "weightwarden_upstream_failures", "Failures of the inference server.", ["reason"], registry=self.registry
         )
         self.log_failures = Counter(
-            "weightwarden_log_failures", "Writes to the log that failed.", registry=self.registry
+            "weightwarden_log_failures", "Failed writes to the log that answers waited for.", registry=self.registry
         )
         self.log_size = Gauge("weightwarden_log_size", "Entries of the log.", registry=self.registry)
         self.checkpoint_size = Gauge(

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from logger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from logger.keys import PublicKeys, SigningKey
+from logger.note import NoteError
+from logger.private_file import KeyFileError
 from logger.sealing import check_extends, seal
 from logger.store.errors import LogLocked
 from logger.store.reader import LogReader
@@ -31,13 +33,19 @@ class Notary:
         """Check that the log extends its newest checkpoint: between two runs the database may have been changed.
 
         Raises:
-            LogCorrupt: it does not. NoteError, SignatureError: the checkpoint is not signed by a key that is given.
+            LogCorrupt: it does not. KeyFileError: the checkpoint is not signed by a key that is given.
         """
         reader = LogReader(self.url)
         checkpoints = reader.checkpoints()
         if checkpoints:
-            _, note = checkpoints[-1]
-            newest = open_checkpoint(note, PublicKeys(*(key.verifier for key in self.signers)))
+            size, note = checkpoints[-1]
+            try:
+                newest = open_checkpoint(note, PublicKeys(*(key.verifier for key in self.signers)))
+            except NoteError as error:
+                raise KeyFileError(
+                    f"the log's newest checkpoint, of {size} entries, is signed by none of these keys ({error});"
+                    " while keys rotate, give the old one as well"
+                ) from None
             check_extends(reader, reader.size(), newest)
             self.size = newest.size
 

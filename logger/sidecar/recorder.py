@@ -1,12 +1,13 @@
 """Answers become records in the log, whatever happens to them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from logger.encoding import decode_record, encode_record
 from logger.record import CUT_OFF_BY_LOGGER, Record
 from logger.sidecar.ending import Ending
+from logger.sidecar.metrics import Metrics
 from logger.store.draft import TOKEN_BYTES, Draft
 from logger.store.errors import LogClosed, LogForked, LogWriteError
 from logger.store.writer import LogWriter
@@ -53,10 +54,10 @@ class Recorder:
     Used within one event loop.
     """
 
-    def __init__(self, log: LogWriter, count: Callable[[str], None]) -> None:
-        """Args: count: told how each answer ended (finish reason, or who cut it off)."""
-        self._log, self._count = log, count
-        self._unwritten: list[tuple[Draft, bytes]] = []
+    def __init__(self, log: LogWriter, metrics: Metrics) -> None:
+        self._log, self._metrics = log, metrics
+        self._failing = False
+        self._unwritten: list[tuple[Draft, bytes, Ending]] = []
         self._ends: set[asyncio.Task[None]] = set()
 
     def draft(self, asked: Record) -> Draft:
@@ -69,8 +70,35 @@ class Recorder:
 
     @property
     def failing(self) -> bool:
-        """Whether a record waits for the log to be writable again."""
-        return bool(self._unwritten)
+        """Whether the log could not be written when that was last tried."""
+        return self._failing
+
+    async def extend(self, draft: Draft, tokens: bytes) -> None:
+        """Add tokens to a draft, and wait until they are durable.
+
+        Raises:
+            LogWriteError, LogForked, LogClosed.
+        """
+        with self._noticed():
+            await draft.extend(tokens)
+
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        try:
+            yield
+        except LOG_FAILURES:
+            self._failing = True
+            self._metrics.log_failures.inc()
+            raise
+
+    async def reserve_seeds(self, number: int) -> int:
+        """The first of so many seed counters (`LogWriter.reserve_seeds`).
+
+        Raises:
+            LogWriteError, LogForked, LogClosed.
+        """
+        with self._noticed():
+            return await self._log.reserve_seeds(number)
 
     async def end(self, draft: Draft, asked: Record, ids: Sequence[int], ending: Ending) -> None:
         """Make a draft a record, and wait until that is durable; cancelled, it is done all the same.
@@ -78,30 +106,37 @@ class Recorder:
         Raises:
             LogWriteError, LogForked, LogClosed: not now; it is tried again (`retry`).
         """
-        self._count(str(ending.stop_reason) if ending.finish_reason == "abort" else ending.finish_reason)
-        task = asyncio.ensure_future(self._end(draft, encode_record(ended(asked, ids, ending))))
+        task = asyncio.ensure_future(self._end(draft, encode_record(ended(asked, ids, ending)), ending))
         self._ends.add(task)
         task.add_done_callback(self._ends.discard)
         await asyncio.shield(task)
 
-    async def _end(self, draft: Draft, payload: bytes) -> None:
+    async def _end(self, draft: Draft, payload: bytes, ending: Ending) -> None:
         try:
-            await draft.end(payload)
+            with self._noticed():
+                await draft.end(payload)
         except LOG_FAILURES:
-            self._unwritten.append((draft, payload))
+            self._unwritten.append((draft, payload, ending))
             raise
+        self._ended(ending)
+
+    def _ended(self, ending: Ending) -> None:
+        by = str(ending.stop_reason) if ending.finish_reason == "abort" else ending.finish_reason
+        self._metrics.answers.labels(by).inc()
 
     async def retry(self) -> None:
-        """Write what could not be written, for as long as there is something; never returns."""
+        """While the log cannot be written, try it, and write what could not be written; never returns."""
         while True:
             await asyncio.sleep(RETRY_SECONDS)
-            while self._unwritten:
-                draft, payload = self._unwritten[0]
-                try:
+            with suppress(*LOG_FAILURES):
+                if self._failing:
+                    await self._log.reserve_seeds(1)
+                while self._unwritten:
+                    draft, payload, ending = self._unwritten[0]
                     await draft.end(payload)
-                except LOG_FAILURES:
-                    break
-                self._unwritten.pop(0)
+                    self._unwritten.pop(0)
+                    self._ended(ending)
+                self._failing = False
 
     async def settle(self) -> None:
         """Wait until every end that is under way is written, or has failed; what failed is left to `recover`."""

@@ -7,12 +7,13 @@ tokens are drawn, and could then not be replayed.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     JsonValue,
     ValidationError,
@@ -31,8 +32,10 @@ from sampler.params import NonEmptyString, SamplingParams, TokenId
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 512
 MAX_TEMPERATURE = 2.0
-MAX_STOP_IDS, MAX_IDS, MAX_WORDS = 128, 1024, 128
-"""As many stop ids, other ids, and bad words as vLLM takes (sampling-spec 6.1)."""
+MAX_FIELDS = 128
+MAX_MESSAGES = 10_000
+MAX_STOP_IDS, MAX_IDS = 128, 1024
+"""As many stop ids (those that end a sequence included) and other ids as vLLM takes (sampling-spec 6.1)."""
 
 _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "logprobs": (False,),
@@ -41,6 +44,7 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "echo": (False,),
     "best_of": (1,),
     "suffix": ("",),
+    "bad_words": ([],),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "functions": ([],),
@@ -77,18 +81,45 @@ def _one_of(what: str) -> WrapValidator:
     return WrapValidator(validate)
 
 
-StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS)]
+def _not_too_many(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MAX_IDS:
+        raise PydanticCustomError("too_many", "more than {most} entries", {"most": MAX_IDS})
+    return value
+
+
+StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS, pattern="^[^\ufffd]*$")]
+
+
+class _FirstErrorOnly(FailFast):
+    """A list's validation ends at its first error: with millions of items, millions of errors would be made."""
+
+    __hash__ = object.__hash__  # members of a union are hashed
+
+
+Item = TypeVar("Item")
+_Few = Annotated[list[Item], _FirstErrorOnly()]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, value: Any) -> Any:
+        """Refuse what would make an error of each of very many fields; unknown ones that are null ask for nothing."""
+        if not isinstance(value, dict):
+            return value
+        if len(value) > MAX_FIELDS:
+            raise invalid(f"an object with more than {MAX_FIELDS} fields")
+        return {key: item for key, item in value.items() if item is not None or key in cls.model_fields}
+
 
 class StreamOptions(_Strict):
     """What a stream ends with."""
 
     include_usage: bool | None = None
+    include_obfuscation: bool | None = Field(default=None, description="Accepted, and without effect.")
 
 
 class Request(_Strict):
@@ -108,12 +139,11 @@ class Request(_Strict):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     min_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
-    stop: Annotated[list[StopString], Field(max_length=MAX_STOPS), BeforeValidator(_as_list)] | None = None
-    stop_token_ids: Annotated[list[TokenId], Field(max_length=MAX_STOP_IDS)] | None = None
+    stop: Annotated[_Few[StopString], Field(max_length=MAX_STOPS), BeforeValidator(_as_list)] | None = None
+    stop_token_ids: Annotated[_Few[TokenId], Field(max_length=MAX_STOP_IDS)] | None = None
     ignore_eos: bool | None = None
-    logit_bias: Annotated[dict[str, Bias], Field(max_length=MAX_IDS)] | None = None
-    allowed_token_ids: Annotated[list[TokenId], Field(min_length=1, max_length=MAX_IDS)] | None = None
-    bad_words: Annotated[list[StopString], Field(max_length=MAX_WORDS)] | None = None
+    logit_bias: Annotated[dict[str, Bias], Field(max_length=MAX_IDS), BeforeValidator(_not_too_many)] | None = None
+    allowed_token_ids: Annotated[_Few[TokenId], Field(min_length=1, max_length=MAX_IDS)] | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
     user: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
@@ -160,7 +190,7 @@ class Message(_Strict):
     """A message of a chat."""
 
     role: Annotated[str, Field(min_length=1, max_length=64)]
-    content: Annotated[str | list[TextPart], _one_of("a text, or a list of text parts (nothing else is served)")]
+    content: Annotated[str | _Few[TextPart], _one_of("a text, or a list of text parts (nothing else is served)")]
     name: Annotated[str, Field(max_length=256)] | None = None
 
     def plain(self) -> dict[str, str]:
@@ -172,7 +202,7 @@ class Message(_Strict):
 class ChatRequest(Request):
     """The body of /v1/chat/completions."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[_Few[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     chat_template_kwargs: dict[str, JsonValue] | None = None
 
@@ -181,7 +211,7 @@ class CompletionRequest(Request):
     """The body of /v1/completions."""
 
     prompt: Annotated[
-        str | list[str] | list[TokenId] | list[list[TokenId]],
+        str | _Few[str] | _Few[TokenId] | _Few[_Few[TokenId]],
         _one_of("a text, a list of texts, a list of token ids, or a list of such lists"),
     ]
     add_special_tokens: bool | None = None

@@ -50,11 +50,11 @@ class Responses:
         usage = self._usage(sum(choice.tokens for choice in choices))
         return json.dumps({**self._head("chat.completion"), "choices": made, "usage": usage}).encode()
 
-    def begin(self, index: int) -> bytes:
+    def begin(self, index: int) -> list[bytes]:
         """The event that begins a choice; completions have none."""
         if not self.chat:
-            return b""
-        return self._event([self._choice(index, {"role": "assistant", "content": ""}, None)])
+            return []
+        return [self._event([self._choice(index, {"role": "assistant", "content": ""}, None)])]
 
     def tokens(self, index: int) -> "TokenEvents":
         """The events of a choice's tokens."""
@@ -103,10 +103,10 @@ class TokenEvents:
     before: bytes
     after: bytes
 
-    def of(self, pieces: Sequence[str]) -> bytes:
+    def of(self, pieces: Sequence[str]) -> list[bytes]:
         """One event a token."""
         before, after, quoted = self.before, self.after, _JSON.encode
-        return b"".join([before + quoted(piece) + after for piece in pieces])
+        return [before + quoted(piece) + after for piece in pieces]
 
 
 def error_event(body: dict[str, object]) -> bytes:

@@ -54,7 +54,8 @@ class SeedIssuer:
     """Issues a fresh counter to every request, but the old one to a request that failed before.
 
     Otherwise the server could fail a request until the client's next try has a seed that suits it. A request is known
-    again by its digest; the counters of failed ones are kept for the last `MAX_KEPT`.
+    again by its digest; the counters of failed ones are kept, the last `MAX_KEPT` of them. Where equal requests failed
+    side by side, each of their counters is issued again, the first that failed first.
 
     Used within one event loop.
     """
@@ -63,7 +64,8 @@ class SeedIssuer:
         """Args: reserve: hands out the first of so many counters that nobody ever gets again (`reserve_seeds`)."""
         self._key, self._origin, self._reserve = key, origin, reserve
         self._next, self._end = 0, 0
-        self._failed: OrderedDict[bytes, int] = OrderedDict()
+        self._failed: OrderedDict[bytes, list[int]] = OrderedDict()
+        self._kept = 0
         self._reserving = asyncio.Lock()
 
     async def counter(self, request: bytes) -> int:
@@ -75,9 +77,13 @@ class SeedIssuer:
         Raises:
             LogWriteError, LogForked, LogClosed: no counters can be reserved.
         """
-        kept = self._failed.pop(request, None)
-        if kept is not None:
-            return kept
+        kept = self._failed.get(request)
+        if kept:
+            counter = kept.pop(0)
+            self._kept -= 1
+            if not kept:
+                del self._failed[request]
+            return counter
         async with self._reserving:
             if self._next == self._end:
                 self._next = await self._reserve(BLOCK)
@@ -87,10 +93,12 @@ class SeedIssuer:
 
     def keep(self, request: bytes, counter: int) -> None:
         """Keep the counter of a request that failed, for when it is tried again."""
-        self._failed[request] = counter
+        self._failed.setdefault(request, []).append(counter)
         self._failed.move_to_end(request)
-        if len(self._failed) > MAX_KEPT:
-            self._failed.popitem(last=False)
+        self._kept += 1
+        if self._kept > MAX_KEPT:
+            _, forgotten = self._failed.popitem(last=False)
+            self._kept -= len(forgotten)
 
     def seed(self, counter: int, choices: int = 1) -> int:
         """The seed of a counter (`seed_of`)."""

@@ -14,10 +14,10 @@ from logger.complaint import first_complaint
 from logger.encoding import RecordEncodingError, encode_record
 from logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, Engine, Record
 from logger.sidecar.answer import Answered, Answerer, Release
-from logger.sidecar.errors import ApiError, UpstreamError, busy, invalid, log_unavailable, upstream_failed
+from logger.sidecar.errors import ApiError, UpstreamError, busy, invalid, log_unavailable, stopping, upstream_failed
 from logger.sidecar.limits import Limits
 from logger.sidecar.metrics import Metrics
-from logger.sidecar.recorder import LOG_FAILURES
+from logger.sidecar.recorder import LOG_FAILURES, Recorder
 from logger.sidecar.requests import Asked
 from logger.sidecar.responses import DONE, Choice, Responses, error_event
 from logger.sidecar.seeds import SeedIssuer
@@ -49,6 +49,7 @@ class Service:
     """Serves requests of one model through one log."""
 
     answerer: Answerer
+    recorder: Recorder
     engine: Engine
     issuer: SeedIssuer
     limits: Limits
@@ -62,7 +63,7 @@ class Service:
     async def respond(self, asked: Asked, response: Response) -> None:
         """Answer a request.
 
-        1. Give every prompt a counter, and so a seed; a request that failed before gets the same ones.
+        1. If there is room, give every prompt a counter, and so a seed; a request that failed before gets the same.
         2. Answer all choices side by side. Tokens leave when they are durable, and on a tick if there are ticks.
         3. End the response when every record is durable; where one failed, keep the counters and say so.
 
@@ -71,8 +72,9 @@ class Service:
         """
         # 1
         if self.stopping:
-            raise ApiError(503, "unavailable", "the service is stopping")
-        records, kept = await self._records(asked)
+            raise stopping()
+        if self.recorder.failing:
+            raise log_unavailable()
         responses = Responses(
             chat=asked.chat,
             identifier=f"{'chatcmpl' if asked.chat else 'cmpl'}-{uuid.uuid4().hex}",
@@ -80,10 +82,12 @@ class Service:
             model=self.answerer.model.name,
             prompt_tokens=sum(map(len, asked.prompts)),
         )
-        self.metrics.tokens.labels("prompt").inc(responses.prompt_tokens)
-        # 2, 3
+        issued: list[tuple[bytes, int]] = []
         try:
-            with self._counted(len(records)):
+            with self._counted(len(asked.prompts) * asked.choices):
+                records = await self._records(asked, issued)
+                self.metrics.tokens.labels("prompt").inc(responses.prompt_tokens)
+                # 2, 3
                 if asked.stream:
                     await self._stream(asked, records, responses, response)
                 else:
@@ -93,14 +97,13 @@ class Service:
             raise
         finally:
             if not response.complete:
-                for digest, counter in kept:
+                for digest, counter in issued:
                     self.issuer.keep(digest, counter)
 
-    async def _records(self, asked: Asked) -> tuple[list[Record], list[tuple[bytes, int]]]:
-        """The records of all choices, without tokens, and the digest and counter of each prompt that was issued one."""
+    async def _records(self, asked: Asked, issued: list[tuple[bytes, int]]) -> list[Record]:
+        """The records of all choices, without tokens; `issued` is given the digest and counter of each prompt."""
         sampling = asked.sampling.model_copy(update={"n": asked.choices if asked.choices > 1 else None})
         records: list[Record] = []
-        issued: list[tuple[bytes, int]] = []
         try:
             for prompt in asked.prompts:
                 seed = None if sampling.is_greedy else asked.seed
@@ -120,7 +123,7 @@ class Service:
             raise invalid(str(error)) from None
         except LOG_FAILURES:
             raise log_unavailable() from None
-        return records, issued
+        return records
 
     def _record(self, prompt: list[int], sampling: dict[str, object], seed: int | None, choice: int) -> Record:
         return Record.model_validate(
@@ -174,21 +177,23 @@ class Service:
         writing = asyncio.Lock()
         started = time.perf_counter()
 
-        async def write(data: bytes) -> None:
+        async def write(*events: bytes) -> None:
             await self._tick()
             async with writing:
                 if not response.begun:
                     self.metrics.first_token_seconds.observe(time.perf_counter() - started)
                 response.begun, response.status = True, 200
-                await response.write_event(data)
+                for event in events:  # each a chunk of its own: how many came together is nobody's affair
+                    await response.write_event(event)
 
         def releaser(index: int) -> Release:
             events = responses.tokens(index)
-            begin = [responses.begin(index)]
+            begin = responses.begin(index)
 
             async def release(pieces: Sequence[str]) -> None:
                 response.output_tokens += len(pieces)
-                await write((begin.pop() if begin else b"") + events.of(pieces))
+                first = [begin.pop()] if begin else []
+                await write(*first, *events.of(pieces))
 
             return release
 
@@ -204,8 +209,8 @@ class Service:
             response.status = error.status
             await response.close()
             return
-        usage = responses.usage(sum(one.tokens for one in answered)) if asked.include_usage else b""
-        await write(usage + DONE)
+        usage = [responses.usage(sum(one.tokens for one in answered))] if asked.include_usage else []
+        await write(*usage, DONE)
         await response.close()
         response.complete = True
 
@@ -236,9 +241,6 @@ class Service:
             except UpstreamError as error:
                 failed = True
                 self.metrics.upstream_failures.labels(error.reason).inc()
-                raise
-            except LOG_FAILURES:
-                self.metrics.log_failures.inc()
                 raise
             self.metrics.tokens.labels("output").inc(answered.tokens)
             if end is not None:

@@ -1,6 +1,5 @@
 """From a request to the token ids and sampling parameters that it asks for: both ends of tokenization are trusted."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,8 +7,9 @@ from functools import partial
 from logger.sidecar.chat_template import TemplateRefusal
 from logger.sidecar.errors import ApiError, invalid
 from logger.sidecar.limits import Limits
-from logger.sidecar.requests import Asked, ChatRequest, CompletionRequest, Request
+from logger.sidecar.requests import MAX_STOP_IDS, Asked, ChatRequest, CompletionRequest, Request
 from logger.sidecar.served_model import ServedModel
+from logger.sidecar.workers import Workers
 from sampler.errors import printable
 from sampler.params import SamplingParams
 
@@ -29,6 +29,7 @@ class Understanding:
     model: ServedModel
     limits: Limits
     client_seeds: bool
+    workers: Workers
 
     async def of_chat(self, request: ChatRequest) -> Asked:
         """What a chat request asks for.
@@ -45,7 +46,7 @@ class Understanding:
             raise invalid("max_tokens or max_completion_tokens, not both", "max_tokens")
         render = partial(self.model.chat.render, [message.plain() for message in request.messages], variables=extra)
         try:
-            text = render() if len(request.messages) <= INLINE_MESSAGES else await asyncio.to_thread(render)
+            text = render() if len(request.messages) <= INLINE_MESSAGES else await self.workers.run(render)
         except TemplateRefusal as error:
             raise invalid(str(error), "messages") from None
         prompt = await self._tokenized(text, special=False, field="messages")
@@ -73,7 +74,7 @@ class Understanding:
         try:
             if len(text) <= INLINE_CHARACTERS:
                 return self.model.tokenize(text, add_special_tokens=special)
-            return await asyncio.to_thread(self.model.tokenize, text, add_special_tokens=special)
+            return await self.workers.run(partial(self.model.tokenize, text, add_special_tokens=special))
         except UnicodeEncodeError:
             raise invalid("text that is not Unicode", field) from None
 
@@ -137,6 +138,8 @@ class Understanding:
             ("allowed_token_ids", sampling.allowed_token_ids or []),
         ):
             self._check_ids(ids, field)
+        if len(self.model.eos_ids.union(sampling.stop_token_ids)) > MAX_STOP_IDS:
+            raise invalid(f"with those that end a sequence, more than {MAX_STOP_IDS}", "stop_token_ids")
 
     def _check_ids(self, ids: Sequence[int], field: str) -> None:
         if ids and max(ids) >= self.model.vocabulary:

@@ -15,7 +15,6 @@ from logger.record import Record
 from logger.sidecar.errors import UpstreamError
 from logger.sidecar.event_stream import EventStream
 from logger.sidecar.patience import Patience
-from sampler.errors import WeightwardenError
 
 LINE_BYTES = 65_536
 """Longest line of an answer, beyond what the repeated prompt takes."""
@@ -50,10 +49,6 @@ class _Models(msgspec.Struct):
 
 _EVENT, _MODELS = msgspec.json.Decoder(_Event), msgspec.json.Decoder(_Models)
 """Strict about the few fields that count, and without eyes for all others."""
-
-
-class UpstreamUnfit(WeightwardenError):
-    """The inference server cannot be reached, or does not serve the model; said to the operator alone."""
 
 
 @dataclass(slots=True)
@@ -142,6 +137,7 @@ class Upstream:
                     while block := await response.content.readany():
                         drawn, broken = self._joined(stream.add(block))
                         if drawn.ids or drawn.stopped:
+                            stream.progressed()
                             patience.suspend()  # the wait for the client is not the server's
                             yield drawn
                             patience.renew(self._stall)
@@ -150,11 +146,11 @@ class Upstream:
                         if broken or stream.broken:
                             raise broken or stream.broken or UpstreamError("malformed")
             raise UpstreamError("ended early")
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise _Busy("unreachable") from None
         except TimeoutError:
             raise UpstreamError("stalled") from None
-        except aiohttp.ClientConnectorError:
-            raise _Busy("unreachable") from None
-        except (aiohttp.ServerDisconnectedError, ConnectionError):
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError):
             raise _Busy("lost") from None
         except (aiohttp.ClientError, ValueError):
             raise UpstreamError("malformed") from None
@@ -166,7 +162,8 @@ class Upstream:
         stopped: Literal["stop", "length"] | None = None
         for data in events:
             if data == _DONE:
-                continue
+                broken = UpstreamError("ended early")
+                break
             try:
                 event = _EVENT.decode(data)
             except (msgspec.MsgspecError, RecursionError, ValueError):
@@ -188,29 +185,22 @@ class Upstream:
             return Drawn(ids[:at], None), UpstreamError("outside the vocabulary")
         return Drawn(ids, stopped), broken
 
-    async def check(self) -> None:
-        """Ask whether it is there and serves the model.
-
-        Raises:
-            UpstreamUnfit: it is not, or does not.
-        """
+    async def check(self) -> str | None:
+        """Why it cannot be asked now, for the operator; None when it is there and serves the model."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 async with self._http.get(f"{self._url}/v1/models", allow_redirects=False) as response:
-                    status = response.status
+                    if response.status != 200:
+                        return f"answers /v1/models with status {response.status}"
                     content = b""
                     while len(content) < IDLE_BYTES and (block := await response.content.readany()):
                         content += block
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            raise UpstreamUnfit("the inference server cannot be reached") from None
-        if status != 200:
-            raise UpstreamUnfit(f"the inference server answers /v1/models with status {status}")
-        try:
             served = {model.id for model in _MODELS.decode(content).data}
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return "cannot be reached"
         except (msgspec.MsgspecError, RecursionError, ValueError):
-            raise UpstreamUnfit("the inference server's /v1/models cannot be read") from None
-        if self._model not in served:
-            raise UpstreamUnfit("the inference server serves another model: see --upstream-model")
+            return "answers /v1/models with something else"
+        return None if self._model in served else "serves another model (--upstream-model)"
 
 
 class _Busy(UpstreamError):

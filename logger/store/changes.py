@@ -90,6 +90,8 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
         elif change.draft is not None and change.draft not in open_drafts:
             results.append(None)
         else:
+            if change.draft is not None:
+                open_drafts.remove(change.draft)
             results.append(tree.size)
             new.rows[ENTRY].append({"index": tree.size, "leaf_hash": change.leaf, "payload": change.payload})
             tree.append(change.leaf)

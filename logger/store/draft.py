@@ -24,13 +24,15 @@ class LeftDraft:
 class Draft:
     """An answer on its way: its tokens are durable before anybody else sees them, and it becomes one entry.
 
-    Used by one task. After a failure what was confirmed stays; the tokens of the failed call may or may not be there.
+    `confirmed` says whether anything of it is known to be durable. Used by one task. After a failure what was confirmed
+    stays; the tokens of the failed call may or may not be there.
     """
 
     def __init__(self, durably: Callable[[Change], Awaitable[int | None]], number: int, payload: bytes) -> None:
         self._durably, self._number, self._payload = durably, number, payload
         self._tokens = 0
-        self.begun = False
+        self._begun = False
+        self.confirmed = self._asked_to_end = False
 
     async def extend(self, tokens: bytes) -> None:
         """Add tokens (int32, little-endian), and wait until they are durable.
@@ -38,18 +40,22 @@ class Draft:
         Raises:
             LogWriteError, LogForked, LogClosed.
         """
-        payload = None if self.begun else self._payload
-        self.begun = True
+        payload = None if self._begun else self._payload
+        self._begun = True
         await self._durably(DraftTokens(self._number, self._tokens, tokens, payload))
         self._tokens += len(tokens) // TOKEN_BYTES
+        self.confirmed = True
 
     async def end(self, payload: bytes) -> None:
         """Make it an entry, and wait until that is durable. After a failure it may be called again: there is one entry.
 
         Raises:
-            LogWriteError, LogForked, LogClosed.
+            LogWriteError, LogForked, LogClosed. LogCorrupt: somebody else removed it.
         """
-        await self._durably(Entry(payload, self._number if self.begun else None))
+        first, self._asked_to_end = not self._asked_to_end, True
+        index = await self._durably(Entry(payload, self._number if self._begun else None))
+        if index is None and first and self.confirmed:
+            raise LogCorrupt(f"draft {self._number} is gone, whose tokens were durable")
 
 
 def first_free(connection: Connection) -> int:

@@ -76,7 +76,9 @@ class LogWriter:
         """
         writer = cls(url, origin, max_pending)
         try:
-            writer._connect()
+            connection = writer._connect()
+            with failures_named(writer._url), connection.begin():
+                writer._drafts = count(first_free(connection))  # once: no number is handed out again
         except BaseException:
             writer._lock.release()
             raise
@@ -234,7 +236,6 @@ class LogWriter:
                 migrate(connection, self._url)
                 self._check_origin(connection)
                 with connection.begin():
-                    self._drafts = count(max(next(self._drafts), first_free(connection)))
                     size = stored_size(connection)
                     self._require_confirmed(connection, size)
                     self._confirmed = frontier_at(connection, size)

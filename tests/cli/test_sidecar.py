@@ -41,6 +41,14 @@ def refused(config: Path, *arguments: str) -> str:
         ({"max-concurrent": "many"}, "max-concurrent"),
         ({"max-concurrent": [1, 2]}, "max-concurrent: one value is wanted"),
         ({"listen": "8080"}, "not HOST:PORT"),
+        ({"upstream": "10.0.0.2:8000"}, "10.0.0.2:8000: the upstream server's URL"),
+        ({"upstream": "localhost"}, "the upstream server's URL"),
+        ({"upstream-key": "/nowhere"}, "/nowhere: cannot be read"),
+        ({"engine-version": ""}, "engine version"),
+        ({"engine": "e" * 300}, "engine name"),
+        ({"max-body": True}, "max-body"),
+        ({"max-concurrent": 2.9}, "max-concurrent"),
+        ({"archives": "/nowhere"}, "no such folder for archives"),
         ({"model-dir": "/nowhere"}, "no such model folder"),
         ({"seed-key": "/nowhere"}, "/nowhere: cannot be read"),
         ({"signing-key": "/nowhere"}, "/nowhere: cannot be read"),
@@ -196,6 +204,23 @@ def test_a_log_that_was_changed_between_two_runs_is_refused(
     disarmed(process.log)
     raw_sql(process.log, 'UPDATE entry SET leaf_hash = :leaf WHERE "index" = 1', leaf=b"x" * 32)
     assert "no longer those that their checkpoint certifies" in refused(config)
+
+
+def test_a_log_whose_newest_checkpoint_another_key_signed_is_refused_with_what_to_do(
+    tmp_path: Path, model_folder: Path, upstream: Upstream
+) -> None:
+    config = config_file(tmp_path, model_folder, upstream.url)
+    process = started(config)
+    body = {"model": "small", "prompt": [5], "max_tokens": 3}
+    httpx2.post(f"{process.url}/v1/completions", json=body, trust_env=False)
+    assert process.stop(signal.SIGTERM) == 0
+    (tmp_path / "log.key").rename(tmp_path / "old.key")
+    SigningKey.generate(ORIGIN).write(tmp_path / "log.key")
+    assert "give the old one as well" in refused(config)
+    both = started(config, ["--signing-key", str(tmp_path / "log.key"), "--signing-key", str(tmp_path / "old.key")])
+    httpx2.post(f"{both.url}/v1/completions", json=body, trust_env=False)
+    assert both.stop(signal.SIGTERM) == 0
+    assert started(config).stop(signal.SIGTERM) == 0
 
 
 def test_a_second_sidecar_on_the_same_log_is_refused(tmp_path: Path, model_folder: Path) -> None:

@@ -123,3 +123,18 @@ def test_going_on_after_an_end_is_late(rule: StoppingRule, sampling: dict[str, A
 def test_an_early_stop_carries_the_bits_of_where_it_could_have_been(rule: StoppingRule) -> None:
     some = record([5, 6, 7], rule, sampling={"max_tokens": 128}, finish_reason="stop", stop_reason=None)
     assert rule.early_stop_bits(some) == 7.0
+
+
+def test_half_a_character_is_no_text_yet(rule: StoppingRule) -> None:
+    ids = rule.tokenizer.encode("a日b", add_special_tokens=False)
+
+    def text(count: int) -> str:
+        return rule.tokenizer.decode(ids[:count], skip_special_tokens=True)
+
+    split = next(i for i in range(1, len(ids)) if text(i).endswith("\ufffd"))
+    never = record(ids, rule, sampling={"stop": ["\ufffd"], "max_tokens": len(ids)}, finish_reason="length")
+    assert kinds(rule, never) == []
+    ended = next(i for i in range(split, len(ids) + 1) if "日" in text(i))
+    sampling = {"stop": ["日"], "min_tokens": split}
+    stopped = record(ids[:ended], rule, sampling=sampling, finish_reason="stop", stop_reason="日")
+    assert kinds(rule, stopped) == []

@@ -167,7 +167,36 @@ def test_told_to_stop_it_ends_what_it_can_and_records_what_it_cuts_off(
     records = records_of_log(process.log)
     assert [records[(tokens,)].finish_reason for tokens in (30, 31)] == ["length", "length"]
     assert {records[(tokens,)].stop_reason for tokens in (2000, 2001)} == {"logger"}
+    assert json.loads(outcomes[2001])["error"]["type"] == "unavailable"
     assert len(records[(2000,)].output_token_ids) > 10
     events = [json.loads(line)["event"] for line in process.said.read_text().splitlines()]
     assert events[-1] == "stopped"
     assert LogReader(process.log).checkpoints()[-1][0] == 4
+
+
+def test_told_twice_it_cuts_off_at_once(tmp_path: Path, model_folder: Path, upstream: Upstream) -> None:
+    async def endless(_: dict[str, Any]) -> AsyncIterator[bytes]:
+        yield HEAD
+        for token in range(200, 8000):
+            yield event([token])
+            await asyncio.sleep(0.02)
+
+    upstream.answer = endless
+    process = started(config_file(tmp_path, model_folder, upstream.url, drain=60))
+    body = {"model": "small", "prompt": [5], "max_tokens": 7000}
+    answers: list[httpx2.Response] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(
+            httpx2.post(f"{process.url}/v1/completions", json=body, trust_env=False, timeout=60)
+        )
+    )
+    asking.start()
+    time.sleep(0.5)
+    process.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert process.stop(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 10
+    asking.join()
+    assert answers[0].status_code == 503
+    assert records_of_log(process.log)[(5,)].stop_reason == "logger"

@@ -1,5 +1,6 @@
 """What one client can cost, and what it is told."""
 
+import asyncio
 import itertools
 import socket
 import ssl
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
 from logger.private_file import KeyFileError
@@ -115,6 +117,92 @@ def test_a_body_that_does_not_come_is_told_of_and_cut_off(strict: Sidecar) -> No
         assert closed_after(connection) < 5
 
 
+def drip_body(strict: Sidecar, head: str, drip: bytes) -> float:
+    """Seconds until a connection is closed whose request is answered long before it ends."""
+    with connected(strict) as connection:
+        connection.sendall(head.encode())
+        connection.settimeout(10)
+        assert b" 401 " in connection.recv(65_536)
+        return dripped(connection, b"", drip, 0.05)
+
+
+def test_a_body_that_goes_on_after_its_answer_keeps_no_connection(strict: Sidecar) -> None:
+    assert drip_body(strict, "POST /v1/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n", b"x") < 5
+
+
+def test_trailers_without_end_are_neither_kept_nor_taken_for_long(strict: Sidecar) -> None:
+    head = "POST /v1/completions HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+    before = psutil.Process().memory_info().rss
+    assert drip_body(strict, head, b"a: b\r\n" * 10_000) < 5
+    assert psutil.Process().memory_info().rss - before < 32 * 2**20
+
+
+def test_a_request_behind_another_does_not_hide_that_its_client_is_gone(
+    strict: Sidecar, shared_upstream: Upstream
+) -> None:
+    async def slow(_: dict[str, Any]) -> AsyncIterator[bytes]:
+        yield HEAD
+        for token in range(200, 3000):
+            yield event([token])
+            await asyncio.sleep(0.01)
+
+    shared_upstream.answer = slow
+    before = len(strict.records())
+    body = b'{"model": "small", "prompt": [5], "max_tokens": 2000, "stream": true}'
+    with connected(strict) as connection:
+        head = f"POST /v1/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n"
+        connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        assert b" 200 " in connection.recv(65_536)
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
+        time.sleep(0.2)
+    record = strict.await_records(before + 1)[-1]
+    assert (record.finish_reason, record.stop_reason) == ("abort", "client")
+    assert len(record.output_token_ids) < 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"messages": [' + b"1," * 1_000_000 + b"1]}",
+        b'{"messages": [{' + b",".join(b'"k%d": 1' % i for i in range(200_000)) + b"}]}",
+        b"{" + b",".join(b'"k%d": 1' % i for i in range(200_000)) + b"}",
+        b'{"model": "small", "logit_bias": {' + b",".join(b'"k%d": "x"' % i for i in range(200_000)) + b"}}",
+        b'{"model": "small", "stop": [' + b"1," * 1_000_000 + b"1]}",
+        b'{"model": "small", "messages": [{"role": "user", "content": [' + b"1," * 1_000_000 + b"1]}]}",
+    ],
+    ids=["messages", "a message's fields", "fields", "biases", "stops", "parts"],
+)
+def test_a_large_body_of_errors_costs_little(strict: Sidecar, body: bytes) -> None:
+    process = psutil.Process()
+    before = process.memory_info().rss
+    waits: list[float] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        with httpx2.Client(base_url=strict.url, trust_env=False) as client:
+            while not waits or not done.is_set():
+                started = time.monotonic()
+                client.get("/health")
+                waits.append(time.monotonic() - started)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        got = strict.client.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+    finally:
+        done.set()
+        watcher.join()
+    assert got.status_code == 400
+    assert process.memory_info().rss - before < 250 * 2**20
+    assert sorted(waits)[len(waits) // 2] < 1
+
+
+def test_prompts_of_many_numbers_are_parsed_once(strict: Sidecar) -> None:
+    started = time.process_time()
+    assert strict.complete([5] * 500_000).status_code == 400
+    assert time.process_time() - started < 5
+
+
 def test_an_idle_connection_is_closed(strict: Sidecar) -> None:
     with connected(strict) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
@@ -148,8 +236,6 @@ def test_choices_beyond_the_limit_are_told_to_come_again(strict: Sidecar, shared
     gate = threading.Event()
 
     async def waiting(_: dict[str, Any]) -> AsyncIterator[bytes]:
-        import asyncio
-
         yield HEAD
         while not gate.is_set():
             await asyncio.sleep(0.01)
@@ -228,8 +314,6 @@ def test_tls_by_file(tmp_path: Path, model_folder: Path, upstream: Upstream) -> 
 
 def test_on_ticks_tokens_leave_at_no_other_time(tmp_path: Path, model_folder: Path, upstream: Upstream) -> None:
     async def irregular(_: dict[str, Any]) -> AsyncIterator[bytes]:
-        import asyncio
-
         yield HEAD
         for at, token in enumerate(range(200, 240)):
             yield event([token])

@@ -100,6 +100,14 @@ def failing_log(after: int = 0) -> Iterator[None]:
         sa_event.remove(Engine, "commit", commit)
 
 
+def await_ready(sidecar: Sidecar) -> None:
+    for _ in range(300):
+        if sidecar.client.get("/ready").status_code == 200:
+            return
+        time.sleep(0.01)
+    raise AssertionError("it is not ready again")
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_when_the_log_cannot_be_written_nothing_is_served(sidecar: Sidecar, upstream: Upstream, stream: bool) -> None:
     assert sidecar.complete(max_tokens=2).status_code == 200
@@ -110,7 +118,9 @@ def test_when_the_log_cannot_be_written_nothing_is_served(sidecar: Sidecar, upst
             assert got.status_code == 503
             assert got.json()["error"]["type"] == "log_unavailable"
     assert len(upstream.asked) == asked
+    await_ready(sidecar)
     assert sidecar.complete(stream=stream, max_tokens=5).status_code == 200
+    assert len(sidecar.records()) == 2  # what was refused was never asked for, and nothing waited to be written
 
 
 def test_a_log_that_fails_within_a_stream_ends_it_and_the_record_holds_what_was_released(
@@ -126,11 +136,7 @@ def test_a_log_that_fails_within_a_stream_ends_it_and_the_record_holds_what_was_
     [record] = sidecar.await_records(1)
     assert record.output_token_ids == list(range(200, 200 + len(chunks)))
     assert (record.finish_reason, record.stop_reason) == ("abort", "logger")
-    for _ in range(300):
-        if sidecar.client.get("/ready").status_code == 200:
-            break
-        time.sleep(0.01)
-    assert sidecar.client.get("/ready").status_code == 200
+    await_ready(sidecar)
 
 
 @pytest.mark.parametrize("read", [0, 5])

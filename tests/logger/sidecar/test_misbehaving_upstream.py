@@ -3,12 +3,15 @@
 import asyncio
 import gzip
 import json
+import re
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psutil
 import pytest
 
@@ -43,6 +46,15 @@ async def _flood(_: dict[str, Any]) -> AsyncIterator[bytes]:
         yield b": " + b"x" * 60_000 + b"\n"
 
 
+def _endless(block: bytes) -> Answer:
+    async def answer(_: dict[str, Any]) -> AsyncIterator[bytes]:
+        yield HEAD + event([100])
+        while True:
+            yield block
+
+    return answer
+
+
 async def _endless_line(_: dict[str, Any]) -> AsyncIterator[bytes]:
     yield HEAD + event([100])
     while True:
@@ -71,6 +83,9 @@ MISBEHAVIOURS: dict[str, tuple[Answer, int]] = {
     "silence": (_silence, 0),
     "comments without end": (_comments, 1),
     "a flood of comments": (_flood, 1),
+    "events without choices": (_endless(b'data: {"choices": []}\n\n' * 100), 1),
+    "events without tokens": (_endless(event([]) * 100), 1),
+    "done, and on": (sends(FIRST, b"data: [DONE]\n\n" + event([101])), 1),
     "a line without end": (_endless_line, 1),
     "a line of 1 MB": (sends(FIRST, b"data: " + b" " * 2**20 + b"{}\n\n"), 1),
     "an early close": (sends(FIRST), 1),
@@ -186,6 +201,51 @@ def test_text_fields_headers_ids_and_boundaries_of_the_server_never_reach_the_cl
                 frozenset({"index", "delta", "logprobs", "finish_reason"})
             }
     assert all("UPSTREAM" not in r.model_dump_json() for r in impatient.records())
+
+
+def test_how_many_tokens_the_server_sends_at_once_does_not_show_in_the_clients_chunks(
+    impatient: Sidecar, shared_upstream: Upstream
+) -> None:
+    def batched(*sizes: int) -> Answer:
+        async def answer(_: dict[str, Any]) -> AsyncIterator[bytes]:
+            yield HEAD
+            for size in sizes:
+                yield event([200] * size) if size % 2 else event([200]) * size
+                await asyncio.sleep(0.02)
+
+        return answer
+
+    url = httpx2.URL(impatient.url)
+    body = b'{"model": "small", "prompt": [5], "max_tokens": 9, "stream": true}'
+    seen = set()
+    for answer in (batched(9), batched(1, 2, 1, 2, 3), batched(4, 1, 4), batched(*[1] * 9)):
+        shared_upstream.answer = answer
+        with socket.create_connection((url.host, url.port or 0), timeout=10) as connection:
+            head = b"POST /v1/completions HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            connection.sendall(head % len(body) + body)
+            got = b""
+            while block := connection.recv(65_536):
+                got += block
+        seen.add(re.sub(rb'date: [^\r]*|cmpl-[0-9a-f]*|"created":[0-9]*', b"", got))
+    assert len(seen) == 1
+    assert got.count(b"\r\ndata: ") == 11  # nine tokens, the end, [DONE]: each a chunk
+
+
+def test_whether_it_is_ready_is_all_that_the_server_can_say_through_it(
+    tmp_path: Path, model_folder: Path, upstream: Upstream
+) -> None:
+    def get_ready() -> tuple[int, str]:
+        with running(settings_in(tmp_path, model_folder, upstream.url)) as sidecar:
+            got = sidecar.client.get("/ready")
+            return got.status_code, got.text
+
+    seen = set()
+    for models in ((), ("SECRET",), ("a" * 10_000,)):
+        upstream.models = models
+        seen.add(get_ready())
+    upstream.url = "http://127.0.0.1:9"
+    seen.add(get_ready())
+    assert seen == {(503, '{"status":"the inference server is not ready"}')}
 
 
 def test_how_the_server_cuts_its_answer_changes_nothing_of_what_is_sent(

@@ -34,6 +34,7 @@ REFUSED: dict[str, Any] = {
     "return_token_ids": True,
     "vllm_xargs": {"a": 1},
     "logits_processors": ["x"],
+    "bad_words": ["x"],
     "sede": 5,
     "Temperature": 1,
 }
@@ -62,6 +63,11 @@ WRONG: dict[str, tuple[Any, str | None]] = {
     "max_tokens true": ({"max_tokens": True}, "max_tokens"),
     "min_tokens beyond max_tokens": ({"min_tokens": 20, "max_tokens": 10}, "min_tokens"),
     "stop empty": ({"stop": [""]}, "stop.0"),
+    "stop of a broken character": ({"stop": ["\ufffd"]}, "stop.0"),
+    "stop tokens beyond the engine's, with the end of sequence": (
+        {"stop_token_ids": list(range(100, 228))},
+        "stop_token_ids",
+    ),
     "too many stops": ({"stop": ["a"] * 17}, "stop"),
     "stop token outside": ({"stop_token_ids": [49152]}, "stop_token_ids"),
     "bias outside": ({"logit_bias": {"49152": 1}}, "logit_bias"),
@@ -145,6 +151,25 @@ def test_fields_that_ask_for_nothing_are_let_pass(sidecar: Sidecar, upstream: Up
     response = sidecar.chat(max_tokens=1, **{key: value for key, value in NEUTRAL.items() if key != "suffix"})
     assert response.status_code == 200, response.text
     assert not {"user", "metadata", "store", "tools"} & upstream.asked[0].keys()
+
+
+def test_null_asks_for_nothing_wherever_it_stands(sidecar: Sidecar) -> None:
+    messages = [
+        {"role": "user", "content": "a", "name": None},
+        {
+            "role": "assistant",
+            "content": "b",
+            "refusal": None,
+            "tool_calls": None,
+            "function_call": None,
+            "audio": None,
+        },
+        {"role": "user", "content": [{"type": "text", "text": "c", "annotations": None}]},
+    ]
+    body = {"model": "small", "messages": messages, "max_tokens": 1, "reasoning_effort": None, "seed": None}
+    options = {"stream": True, "stream_options": {"include_obfuscation": False}}
+    assert sidecar.client.post("/v1/chat/completions", json=body).status_code == 200
+    assert sidecar.client.post("/v1/chat/completions", json={**body, **options}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,17 @@ def test_a_server_that_fails_requests_cannot_try_seeds() -> None:
     assert len(tried) == 1
 
 
+def test_equal_requests_that_fail_side_by_side_keep_all_their_counters() -> None:
+    issuer = SeedIssuer(KEY, "log", Counter())
+    tried: set[int] = set()
+    for _ in range(20):
+        counters = counted(issuer, b"request", b"request")
+        tried.update(counters)
+        for counter in counters:
+            issuer.keep(b"request", counter)
+    assert len(tried) == 2
+
+
 def test_what_is_kept_is_bounded() -> None:
     issuer = SeedIssuer(KEY, "log", Counter())
     for i in range(MAX_KEPT + 10):

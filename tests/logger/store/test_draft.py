@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import random
 import subprocess
 import sys
@@ -7,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
-from logger.store.draft import LeftDraft
+from logger.store.draft import LeftDraft, first_free
 from logger.store.errors import LogCorrupt, LogWriteError
 from logger.store.writer import LogWriter
 from tests.logger.store.examples import ORIGIN, audited, raw_sql
@@ -39,8 +40,8 @@ def test_a_draft_becomes_one_entry_and_leaves_nothing_behind(log_url: str) -> No
             LeftDraft(b"to be", tokens(1, 2, 3)),
             LeftDraft(b"another", tokens(7)),
         ]
-        await draft.end(b"the record")
-        await draft.end(b"the record, again")
+        await asyncio.gather(draft.end(b"the record"), draft.end(b"the record, again"))
+        await draft.end(b"the record, once more")
         await other.end(b"the other")
         assert writer.drafts() == {}
 
@@ -101,6 +102,33 @@ def test_a_failed_end_is_made_again_without_a_second_entry(log_url: str, failing
 
     run_with_writer(log_url, use)
     assert audited(log_url) == [b"record"]
+
+
+def test_no_number_is_handed_out_twice_when_the_log_is_opened_anew(
+    log_url: str, failing_commit: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(writer: LogWriter) -> None:
+        first = writer.draft(b"first")
+        await first.extend(tokens(1))
+        failing_commit.append("before")
+        drafts = []
+        for number in range(200):  # some while the writer reconnects
+            drafts.append((number, writer.draft(b"%d" % number)))
+            if number % 20 == 0:
+                with contextlib.suppress(LogWriteError):
+                    await writer.append_durably(b"entry")
+            await asyncio.sleep(0.001)
+        for number, draft in drafts:
+            await draft.extend(tokens(number))
+        left = sorted(int.from_bytes(one.tokens, "little") for one in writer.drafts().values())
+        assert left == sorted([1, *range(200)])
+
+    def slow(connection: Connection) -> int:
+        time.sleep(0.05)
+        return first_free(connection)
+
+    monkeypatch.setattr("logger.store.writer.first_free", slow)
+    run_with_writer(log_url, use)
 
 
 def test_a_cancelled_extension_does_not_disturb_the_end(log_url: str) -> None:

@@ -1,0 +1,43 @@
+"""Threads on which large requests are prepared, so that nobody else's tokens wait; few, and with a short queue."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from logger.sidecar.errors import busy
+
+Result = TypeVar("Result")
+
+THREADS = 2
+WAITING = 32
+"""Jobs that may wait or run; one that was given up is counted until it is done."""
+
+
+class Workers:
+    """Runs jobs on threads of its own."""
+
+    def __init__(self, threads: int = THREADS, waiting: int = WAITING) -> None:
+        self._pool = ThreadPoolExecutor(threads, "prepare")
+        self._free = waiting
+
+    async def run(self, job: Callable[[], Result]) -> Result:
+        """The result of a job.
+
+        Raises:
+            ApiError: too many wait.
+        """
+        if self._free <= 0:
+            raise busy()
+        self._free -= 1
+        loop = asyncio.get_running_loop()
+        future = self._pool.submit(job)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
+        return await asyncio.wrap_future(future)
+
+    def _done(self) -> None:
+        self._free += 1
+
+    def close(self) -> None:
+        """Drop what waits."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
