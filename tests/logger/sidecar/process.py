@@ -32,7 +32,7 @@ class Process:
         return self.process.wait(60)
 
 
-def config_file(folder: Path, model_folder: Path, upstream: str, **more: Any) -> Path:
+def config_file(folder: Path, model_folder: Path, upstream: str, /, **more: Any) -> Path:
     """A TOML file for `sidecar run`; keys are made when new."""
     settings = settings_in(folder, model_folder, upstream)
     options = {
