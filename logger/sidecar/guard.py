@@ -1,10 +1,11 @@
 """What uvicorn leaves to others: clients that are slow on purpose, headers without end, too many connections."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from logger.sidecar.corked import CorkedTransport
 from logger.sidecar.limits import Limits
 
 LINGER_SECONDS = 2.0
@@ -25,7 +26,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, CorkedTransport(transport, self.loop)))
         if len(self.connections) > self.limits.connections:
             transport.abort()
         else:
