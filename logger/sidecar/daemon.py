@@ -1,6 +1,7 @@
 """The sidecar as a process: opened, served until it is told to stop, and closed with everything on record."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -137,6 +138,7 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
     loop.set_exception_handler(lambda _, context: events.defect(context.get("exception") or RuntimeError()))
     _quieten()
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.freeze()  # what was loaded until now stays: no collection need look at it again
     metrics = Metrics()
     metrics.log_size.set_function(lambda: sidecar.log.size)
     async with AsyncExitStack() as stack:

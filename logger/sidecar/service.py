@@ -22,6 +22,7 @@ from logger.sidecar.requests import Asked
 from logger.sidecar.responses import DONE, Choice, Responses, error_event
 from logger.sidecar.seeds import SeedIssuer
 from logger.sidecar.ticks import Ticks
+from sampler.params import SamplingParams
 
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -106,16 +107,15 @@ class Service:
         records: list[Record] = []
         try:
             for prompt in asked.prompts:
-                seed = None if sampling.is_greedy else asked.seed
+                like = self._record(prompt, asked, sampling)
+                seed = asked.seed
                 if seed is None and not sampling.is_greedy:
-                    like = self._record(prompt, sampling.model_dump(), 0, 0)
                     digest = hashlib.sha256(encode_record(like)).digest()
                     counter = await self.issuer.counter(digest)
                     issued.append((digest, counter))
                     seed = self.issuer.seed(counter, asked.choices)
-                records += [
-                    self._record(prompt, sampling.model_dump(), seed, choice) for choice in range(asked.choices)
-                ]
+                update = {"seed": None if sampling.is_greedy else seed}
+                records += [like.model_copy(update=update | {"choice_index": at}) for at in range(asked.choices)]
         except ValidationError as error:
             field, what = first_complaint(error)
             raise invalid(f"{field}: {what}", field and field.removeprefix("sampling.")) from None
@@ -125,19 +125,18 @@ class Service:
             raise log_unavailable() from None
         return records
 
-    def _record(self, prompt: list[int], sampling: dict[str, object], seed: int | None, choice: int) -> Record:
-        return Record.model_validate(
-            {
-                "engine": self.engine,
-                "model": self.answerer.model.name,
-                "prompt_token_ids": prompt,
-                "output_token_ids": [],
-                "seed": seed,
-                "choice_index": choice,
-                "sampling": sampling,
-                "finish_reason": "abort",
-                "stop_reason": CUT_OFF_BY_LOGGER,
-            }
+    def _record(self, prompt: list[int], asked: Asked, sampling: SamplingParams) -> Record:
+        """The record of a prompt's last choice, with the client's seed or none in particular: if it can be, all can."""
+        return Record(
+            engine=self.engine,
+            model=self.answerer.model.name,
+            prompt_token_ids=prompt,
+            output_token_ids=[],
+            seed=None if sampling.is_greedy else asked.seed or 0,
+            choice_index=asked.choices - 1,
+            sampling=sampling,
+            finish_reason="abort",
+            stop_reason=CUT_OFF_BY_LOGGER,
         )
 
     @contextmanager

@@ -113,14 +113,15 @@ class Understanding:
             )
         sampling = request.sampling(self.model.defaults, max_tokens)
         self._check_sampling(sampling)
-        if request.seed is not None and not self.client_seeds:
-            request = request.model_copy(update={"seed": None})
+        seed = request.seed if self.client_seeds else None
+        if seed is not None and seed < 0:
+            raise invalid("below 0", "seed")
         return Asked(
             chat=chat,
             prompts=[list(prompt) for prompt in prompts],
             sampling=sampling,
             choices=choices,
-            seed=request.seed,
+            seed=seed,
             stream=bool(request.stream),
             include_usage=request.stream_options is not None and bool(request.stream_options.include_usage),
         )

@@ -338,7 +338,8 @@ def test_a_clients_seed_is_replaced_unless_it_is_allowed(
         assert allowing.complete(seed=7, max_tokens=2, n=2).status_code == 200
         assert sorted(asked["seed"] for asked in shared_upstream.asked[-2:]) == [7, 8]
         assert {record.seed for record in allowing.records()} == {7}
-        assert allowing.complete(seed=-1, max_tokens=2).status_code == 400  # which vLLM reads as no seed
+        for wrong in (-1, -2, 2**63 - 1):  # vLLM reads -1 as no seed; the last has none after it
+            assert allowing.complete(seed=wrong, max_tokens=2, n=4).status_code == 400
 
 
 def test_when_one_choice_fails_the_others_are_cut_off_and_all_are_on_record(
