@@ -14,7 +14,7 @@ from typing import Any
 import uvloop
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n"
-FIRST_ID, IDS = 300, 40_000
+FIRST_ID = 300
 
 
 def event(token: int, finish: str | None) -> bytes:

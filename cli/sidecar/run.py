@@ -26,8 +26,9 @@ def run(**given: Any) -> None:
     with server_extra():
         import uvloop
 
-        from logger.sidecar.daemon import opened, serve
+        from logger.sidecar.daemon import serve
         from logger.sidecar.events import Events
+        from logger.sidecar.opening import opened
     settings = settings_of(given)
     with opened(settings) as sidecar, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(sidecar, Events()))

@@ -7,115 +7,33 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import prometheus_client
 import uvicorn
 
-from logger.keys import SigningKey
-from logger.private_file import KeyFileError, read_private
 from logger.sidecar.answer import Answerer
-from logger.sidecar.api_keys import ApiKeys
 from logger.sidecar.app import Front, application
 from logger.sidecar.errors import SettingsError
 from logger.sidecar.events import Events
 from logger.sidecar.guard import guarded
 from logger.sidecar.metrics import Metrics
 from logger.sidecar.notary import Notary
-from logger.sidecar.recorder import Recorder, recover
-from logger.sidecar.seeds import SeedIssuer, read_seed_key
-from logger.sidecar.served_model import ServedModel
+from logger.sidecar.opening import Opened
+from logger.sidecar.readiness import Readiness
+from logger.sidecar.recorder import Recorder
+from logger.sidecar.seeds import SeedIssuer
 from logger.sidecar.service import Service
 from logger.sidecar.settings import Settings
 from logger.sidecar.ticks import Ticks
 from logger.sidecar.understanding import Understanding
 from logger.sidecar.upstream import Upstream
 from logger.sidecar.workers import Workers
-from logger.store.writer import LogWriter
-from sampler.errors import WeightwardenError, printable
+from sampler.errors import WeightwardenError
 
-READY_SECONDS = 5.0
-"""What /ready says of the upstream server may be so old."""
 SWITCH_SECONDS = 0.0005
 """How long the event loop may keep the interpreter from the thread that commits."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """What was read and opened before the first request; all that can be refused was refused."""
-
-    settings: Settings
-    model: ServedModel
-    signers: tuple[SigningKey, ...]
-    seed_key: bytes
-    api_keys: ApiKeys | None
-    upstream_key: str | None
-    log: LogWriter
-    notary: Notary
-    recovered: int
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Opened]:
-    """Open a sidecar: keys, model, log; answers that an earlier process left behind become records first.
-
-    Raises:
-        KeyFileError, SettingsError, ModelError, LogLocked, LogUnreadable, LogCorrupt, SignatureError.
-    """
-    _check(settings)
-    signers = tuple(SigningKey.read(path) for path in settings.signing_keys)
-    if len({key.name for key in signers}) != 1:
-        raise SettingsError("one or more signing keys of one log are needed")
-    seed_key = read_seed_key(settings.seed_key)
-    api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
-    upstream_key = None if settings.upstream_key is None else _read_token(settings.upstream_key)
-    model = ServedModel.load(
-        settings.model_dir,
-        name=settings.model_name,
-        context_length=settings.max_model_len,
-        chat_template=settings.chat_template,
-        neutral_defaults=settings.neutral_defaults,
-    )
-    with LogWriter.open(settings.log, origin=signers[0].name) as log:
-        notary = Notary(settings.log, log, signers, settings.archives)
-        notary.check()
-        yield Opened(
-            settings=settings,
-            model=model,
-            signers=signers,
-            seed_key=seed_key,
-            api_keys=api_keys,
-            upstream_key=upstream_key,
-            log=log,
-            notary=notary,
-            recovered=recover(log),
-        )
-
-
-def _check(settings: Settings) -> None:
-    """Refuse what could only fail later, one request at a time."""
-    parts = urlsplit(settings.upstream)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
-    if (settings.tls_certificate is None) != (settings.tls_key is None):
-        raise SettingsError("TLS needs a certificate and its key")
-    if settings.archives is not None and "://" not in settings.archives and not Path(settings.archives).is_dir():
-        raise SettingsError(f"{settings.archives}: there is no such folder for archives")
-
-
-def _read_token(path: Path) -> str:
-    """The API key that the upstream server wants: one line."""
-    try:
-        key = read_private(path).decode("ascii").strip()
-    except UnicodeDecodeError:
-        raise KeyFileError(f"{path}: an API key has ASCII characters only") from None
-    if not key or not key.isprintable() or " " in key:
-        raise KeyFileError(f"{path}: holds no API key, or more than one")
-    return key
 
 
 def on_signals(stop: Callable[[], None]) -> None:
@@ -172,7 +90,7 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
             understanding=understanding,
             keys=sidecar.api_keys,
             events=events,
-            ready=_Readiness(service, recorder, upstream, events),
+            ready=Readiness(service, recorder, upstream, events),
             created=int(time.time()),
         )
         if settings.metrics is not None:
@@ -280,32 +198,6 @@ def _tried(work: Callable[[], None], events: Events) -> bool:
     else:
         return True
     return False
-
-
-class _Readiness:
-    """Why nothing can be served now, in fixed words; the upstream server is asked every few seconds at most.
-
-    What is wrong with that server is said to the operator alone.
-    """
-
-    def __init__(self, service: Service, recorder: Recorder, upstream: Upstream, events: Events) -> None:
-        self._service, self._recorder, self._upstream, self._events = service, recorder, upstream, events
-        self._asked = float("-inf")
-        self._asking = asyncio.Lock()
-        self._unfit: str | None = None
-
-    async def __call__(self) -> str | None:
-        if self._service.stopping:
-            return "stopping"
-        if self._recorder.failing:
-            return "the log cannot be written"
-        async with self._asking:
-            if time.monotonic() - self._asked > READY_SECONDS:
-                unfit = await self._upstream.check()
-                if unfit != self._unfit:
-                    self._events.say("upstream", unfit=unfit)
-                self._unfit, self._asked = unfit, time.monotonic()
-        return None if self._unfit is None else "the inference server is not ready"
 
 
 @asynccontextmanager

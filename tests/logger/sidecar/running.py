@@ -18,9 +18,10 @@ import httpx2
 from logger.encoding import decode_record
 from logger.keys import SigningKey
 from logger.record import Engine, Record
-from logger.sidecar.daemon import opened, serve
+from logger.sidecar.daemon import serve
 from logger.sidecar.events import Events
 from logger.sidecar.limits import Limits
+from logger.sidecar.opening import opened
 from logger.sidecar.seeds import write_seed_key
 from logger.sidecar.settings import Address, Settings
 from logger.store.reader import LogReader

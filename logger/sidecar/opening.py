@@ -1,0 +1,93 @@
+"""What a sidecar reads and opens before its first request, so that whatever can be refused is refused then."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from logger.keys import SigningKey
+from logger.private_file import KeyFileError, read_private
+from logger.sidecar.api_keys import ApiKeys
+from logger.sidecar.errors import SettingsError
+from logger.sidecar.notary import Notary
+from logger.sidecar.recorder import recover
+from logger.sidecar.seeds import read_seed_key
+from logger.sidecar.served_model import ServedModel
+from logger.sidecar.settings import Settings
+from logger.store.writer import LogWriter
+from sampler.errors import printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What was read and opened before the first request; all that can be refused was refused."""
+
+    settings: Settings
+    model: ServedModel
+    signers: tuple[SigningKey, ...]
+    seed_key: bytes
+    api_keys: ApiKeys | None
+    upstream_key: str | None
+    log: LogWriter
+    notary: Notary
+    recovered: int
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Opened]:
+    """Open a sidecar: keys, model, log; answers that an earlier process left behind become records first.
+
+    Raises:
+        KeyFileError, SettingsError, ModelError, LogLocked, LogUnreadable, LogCorrupt, SignatureError.
+    """
+    _check(settings)
+    signers = tuple(SigningKey.read(path) for path in settings.signing_keys)
+    if len({key.name for key in signers}) != 1:
+        raise SettingsError("one or more signing keys of one log are needed")
+    seed_key = read_seed_key(settings.seed_key)
+    api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
+    upstream_key = None if settings.upstream_key is None else _read_token(settings.upstream_key)
+    model = ServedModel.load(
+        settings.model_dir,
+        name=settings.model_name,
+        context_length=settings.max_model_len,
+        chat_template=settings.chat_template,
+        neutral_defaults=settings.neutral_defaults,
+    )
+    with LogWriter.open(settings.log, origin=signers[0].name) as log:
+        notary = Notary(settings.log, log, signers, settings.archives)
+        notary.check()
+        yield Opened(
+            settings=settings,
+            model=model,
+            signers=signers,
+            seed_key=seed_key,
+            api_keys=api_keys,
+            upstream_key=upstream_key,
+            log=log,
+            notary=notary,
+            recovered=recover(log),
+        )
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what could only fail later, one request at a time."""
+    parts = urlsplit(settings.upstream)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise SettingsError("TLS needs a certificate and its key")
+    if settings.archives is not None and "://" not in settings.archives and not Path(settings.archives).is_dir():
+        raise SettingsError(f"{settings.archives}: there is no such folder for archives")
+
+
+def _read_token(path: Path) -> str:
+    """The API key that the upstream server wants: one line."""
+    try:
+        key = read_private(path).decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise KeyFileError(f"{path}: an API key has ASCII characters only") from None
+    if not key or not key.isprintable() or " " in key:
+        raise KeyFileError(f"{path}: holds no API key, or more than one")
+    return key
