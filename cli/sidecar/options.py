@@ -125,7 +125,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     except ValidationError as error:
         field, what = first_complaint(error)
         raise SettingsError(f"engine {field}: {what}") from None
-    name = given["model_name"] or given["model_dir"].resolve().name
+    name = given["model_name"] or given["model_dir"].absolute().name
     return Settings(
         upstream=given["upstream"],
         upstream_model=given["upstream_model"] or name,

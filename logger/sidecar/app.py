@@ -139,7 +139,7 @@ class _Answering:
                 outcome = "client gone"
         except ApiError as error:
             outcome = error.kind
-            response.status = error.status
+            response.status, response.reason = error.status, error.reason
             with suppress(OSError):
                 await response.write_body(error.status, json.dumps(error.body).encode())
         except asyncio.CancelledError:
@@ -162,6 +162,7 @@ class _Answering:
                 endpoint=self.name,
                 status=response.status,
                 outcome=outcome,
+                reason=response.reason,
                 output_tokens=response.output_tokens,
                 ms=round(1000 * (time.perf_counter() - started), 1),
             )

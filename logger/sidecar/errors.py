@@ -8,11 +8,14 @@ class ApiError(WeightwardenError):
 
     Attributes:
         status: HTTP status. kind: the error's type, one of a fixed few.
-        param: the request's field, where one is to blame.
+        param: the request's field, where one is to blame. reason: for the operator alone, one of a fixed few words.
     """
 
-    def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
+    def __init__(
+        self, status: int, kind: str, message: str, param: str | None = None, reason: str | None = None
+    ) -> None:
         super().__init__(message)
+        self.reason = reason
         self.status, self.kind, self.message, self.param = status, kind, message, param
 
     @property
@@ -25,9 +28,9 @@ def invalid(message: str, param: str | None = None) -> ApiError:
     return ApiError(400, "invalid_request_error", message, param)
 
 
-def upstream_failed() -> ApiError:
-    """The inference server refused, failed or misbehaved: always the same words, whatever it said."""
-    return ApiError(502, "upstream_error", "the inference server failed")
+def upstream_failed(reason: str) -> ApiError:
+    """The inference server refused, failed or misbehaved: always the same words to the client, whatever it said."""
+    return ApiError(502, "upstream_error", "the inference server failed", reason=reason)
 
 
 def log_unavailable() -> ApiError:

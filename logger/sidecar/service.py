@@ -33,7 +33,7 @@ class Response:
 
     Attributes:
         begun, complete: whether anything has left, and whether all has. output_tokens: that were released.
-        status: that the client was told.
+        status: that the client was told. reason: why it failed, for the operator.
     """
 
     write_body: Callable[[int, bytes], Awaitable[None]]
@@ -43,6 +43,7 @@ class Response:
     complete: bool = False
     output_tokens: int = 0
     status: int = 0
+    reason: str | None = None
 
 
 @dataclass
@@ -205,7 +206,7 @@ class Service:
             if not response.begun:
                 raise
             await write(error_event(error.body))
-            response.status = error.status
+            response.status, response.reason = error.status, error.reason
             await response.close()
             return
         usage = [responses.usage(sum(one.tokens for one in answered))] if asked.include_usage else []
@@ -250,8 +251,8 @@ class Service:
         self._tasks.update(tasks)
         try:
             return list(await asyncio.gather(*tasks))
-        except UpstreamError:
-            raise upstream_failed() from None
+        except UpstreamError as error:
+            raise upstream_failed(error.reason) from None
         except LOG_FAILURES:
             raise log_unavailable() from None
         finally:

@@ -134,6 +134,17 @@ def impatient(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, shar
         yield sidecar
 
 
+def reasons(sidecar: Sidecar, count: int) -> list[str | None]:
+    """The reasons that the sidecar's own log gives, once it says so many requests."""
+    for _ in range(300):
+        events = [json.loads(line) for line in sidecar.said.getvalue().splitlines()]
+        found = [event["reason"] for event in events if event["event"] == "request"]
+        if len(found) >= count:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"{len(found)} of {count} requests were said")
+
+
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("case", MISBEHAVIOURS)
 def test_a_misbehaving_server_is_a_clean_error_and_a_record_and_nothing_else(
@@ -141,7 +152,7 @@ def test_a_misbehaving_server_is_a_clean_error_and_a_record_and_nothing_else(
 ) -> None:
     answer, released = MISBEHAVIOURS[case]
     shared_upstream.answer = answer
-    before = len(impatient.records())
+    before, asked_before = len(impatient.records()), len(reasons(impatient, 0))
     got = impatient.complete(stream=stream, max_tokens=30)
     if stream and released:
         assert got.status_code == 200
@@ -152,6 +163,7 @@ def test_a_misbehaving_server_is_a_clean_error_and_a_record_and_nothing_else(
         assert got.status_code == 502
         assert got.json() == {"error": FAILED}
     record = impatient.await_records(before + 1)[-1]
+    assert reasons(impatient, asked_before + 1)[-1] is not None  # for who is paged
     assert (record.finish_reason, record.stop_reason) == ("abort", "upstream")
     assert record.output_token_ids == ([100] * released if stream else [])
     assert "SECRET" not in got.text + str(got.headers) + impatient.said.getvalue()
