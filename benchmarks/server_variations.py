@@ -23,6 +23,7 @@ from benchmarks.vllm_server import vllm_server
 from cli.replayers import identity_of
 from logger.record import Record
 from logger.traffic import read_traffic
+from logger.vllm_request import request_sampling
 from verifier.exact_policy import EXACT_TOLERANCE, EXACT_WINDOW, RANK_LIMIT
 from verifier.model_identity import ModelIdentity
 from verifier.replay import Replay
@@ -30,7 +31,7 @@ from verifier.score import score
 from verifier.tokenizer import load_tokenizer
 from verifier.verdict import judge_tokens
 from verifier.vllm.client import VllmClient
-from verifier.vllm.replay import VllmReplayer, request_sampling
+from verifier.vllm.replay import VllmReplayer
 
 FLOAT32_HEAD = ("--hf-overrides", '{"head_dtype":"float32"}')
 LONG_PROMPT, LONG_RECORDS = 1200, 3

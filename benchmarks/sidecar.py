@@ -29,6 +29,7 @@ import numpy as np
 import sqlalchemy
 import uvicorn
 
+from benchmarks.free_port import free_port
 from logger.keys import SigningKey
 from logger.sidecar.seeds import write_seed_key
 from verifier.embedded_model import ensure_embedded_model
@@ -178,13 +179,6 @@ def report(streams: int, fast: dict[str, list[Run]], paced: dict[str, list[Run]]
             f"  {figures[0]:7.2f} {figures[1]:7.2f}      {figures[2]:7.2f} {figures[3]:7.2f}",
             flush=True,
         )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def await_port(port: int) -> None:

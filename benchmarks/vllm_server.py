@@ -2,13 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.free_port import free_port
 from verifier.errors import ReplayServerError
 from verifier.vllm.client import VllmClient
 
@@ -38,9 +38,7 @@ def vllm_server(
     Raises:
         ReplayServerError: it does not come up; the message ends with the last lines of its log.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), *ARGUMENTS, *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  (the operator names the interpreter)

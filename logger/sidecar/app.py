@@ -91,10 +91,8 @@ def application(front: Front) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = answering.get(scope["path"]) if scope["method"] == "POST" else None
-        if endpoint is not None:
-            await endpoint(
-                scope, receive, send
-            )  # past Starlette's middleware, which would wrap the sending of each token
+        if endpoint is not None:  # past Starlette's middleware, which would wrap the sending of every token
+            await endpoint(scope, receive, send)
         else:
             await others(scope, receive, send)
 

@@ -39,7 +39,7 @@ def opened(settings: Settings) -> Iterator[Opened]:
     """Open a sidecar: keys, model, log; answers that an earlier process left behind become records first.
 
     Raises:
-        KeyFileError, SettingsError, ModelError, LogLocked, LogUnreadable, LogCorrupt, SignatureError.
+        KeyFileError, SettingsError, ModelError, LogLocked, LogUnreadable, LogCorrupt, LogWriteError.
     """
     _check(settings)
     signers = tuple(SigningKey.read(path) for path in settings.signing_keys)

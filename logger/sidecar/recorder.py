@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from logger.encoding import decode_record, encode_record
+import numpy as np
+
+from logger.encoding import TOKEN_DTYPE, decode_record, encode_record
 from logger.record import CUT_OFF_BY_LOGGER, Record
 from logger.sidecar.ending import Ending
 from logger.sidecar.metrics import Metrics
-from logger.store.draft import TOKEN_BYTES, Draft
+from logger.store.draft import Draft
 from logger.store.errors import LogClosed, LogForked, LogWriteError
 from logger.store.writer import LogWriter
 from sampler.errors import WeightwardenError
@@ -40,10 +42,7 @@ def recover(log: LogWriter) -> int:
     left = log.drafts()
     for number, draft in left.items():
         asked = decode_record(draft.payload)
-        ids = [
-            int.from_bytes(draft.tokens[at : at + TOKEN_BYTES], "little")
-            for at in range(0, len(draft.tokens), TOKEN_BYTES)
-        ]
+        ids = np.frombuffer(draft.tokens, TOKEN_DTYPE).tolist()
         log.end_draft(number, encode_record(ended(asked, ids, Ending("abort", CUT_OFF_BY_LOGGER)))).result()
     return len(left)
 

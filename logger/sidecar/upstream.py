@@ -15,6 +15,7 @@ from logger.record import Record
 from logger.sidecar.errors import UpstreamError
 from logger.sidecar.event_stream import EventStream
 from logger.sidecar.patience import Patience
+from logger.vllm_request import request_sampling
 
 LINE_BYTES = 65_536
 """Longest line of an answer, beyond what the repeated prompt takes."""
@@ -133,7 +134,7 @@ class Upstream:
         try:
             with Patience(self._first_token) as patience:
                 async with self._http.post(f"{self._url}/v1/completions", data=body, allow_redirects=False) as response:
-                    _check(response)
+                    _require_event_stream(response)
                     while block := await response.content.readany():
                         drawn, broken = self._joined(stream.add(block))
                         if drawn.ids or drawn.stopped:
@@ -143,8 +144,9 @@ class Upstream:
                             patience.renew(self._stall)
                         if drawn.stopped:
                             return
-                        if broken or stream.broken:
-                            raise broken or stream.broken or UpstreamError("malformed")
+                        failure = broken or stream.broken
+                        if failure is not None:
+                            raise failure
             raise UpstreamError("ended early")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             raise _Busy("unreachable") from None
@@ -208,11 +210,10 @@ class _Busy(UpstreamError):
 
 
 def request_body(record: Record, model: str) -> bytes:
-    """What the server is sent for one choice: every parameter, none left to its defaults (sampling-spec 7.3).
+    """What the server is sent for one choice: nothing is left to its defaults (sampling-spec 7.3).
 
     Stop strings are not sent: they are matched in the sidecar's own text.
     """
-    sampling = record.sampling
     fields: dict[str, Any] = {
         "model": model,
         "prompt": record.prompt_token_ids,
@@ -222,31 +223,14 @@ def request_body(record: Record, model: str) -> bytes:
         "add_special_tokens": False,
         "echo": False,
         "watermarking": False,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "top_k": sampling.top_k,
-        "min_p": sampling.min_p,
-        "repetition_penalty": sampling.repetition_penalty,
-        "presence_penalty": sampling.presence_penalty,
-        "frequency_penalty": sampling.frequency_penalty,
-        "min_tokens": sampling.min_tokens,
-        "max_tokens": sampling.max_tokens,
+        "max_tokens": record.sampling.max_tokens,
         "stop": [],
-        "stop_token_ids": sampling.stop_token_ids,
-        "ignore_eos": sampling.ignore_eos,
+        **request_sampling(record),
     }
-    if not sampling.is_greedy:
-        fields["seed"] = record.choice_seed()
-    if sampling.logit_bias:
-        fields["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias.items()}
-    if sampling.allowed_token_ids is not None:
-        fields["allowed_token_ids"] = sampling.allowed_token_ids
-    if sampling.bad_words:
-        fields["bad_words"] = sampling.bad_words
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def _check(response: aiohttp.ClientResponse) -> None:
+def _require_event_stream(response: aiohttp.ClientResponse) -> None:
     """Refuse a response that is not a plain event stream."""
     if response.status in _RETRYABLE:
         raise _Busy(f"status {response.status}")

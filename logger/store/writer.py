@@ -40,7 +40,6 @@ class LogWriter:
     - *Failure.* When a transaction fails, its appends fail with `LogWriteError`: their entries may or may not be in
       the log, in their order. The next transaction opens the log anew and goes on after what is there, unless what
       was confirmed is not (`LogForked`, for good).
-
     - *Drafts.* Tokens of an answer on its way are as durable as entries, and are told from them: a draft becomes an
       entry once, however often that is asked for.
 
@@ -130,8 +129,8 @@ class LogWriter:
         """
         return cast(int, await self._durably(Entry(payload)))
 
-    def draft(self, payload: bytes) -> "Draft":
-        """A new answer on its way; nothing is written before its first tokens.
+    def draft(self, payload: bytes) -> Draft:
+        """A new answer on its way; nothing is written before it is first extended.
 
         Args:
             payload: what its record will be, without the tokens.

@@ -152,7 +152,7 @@ def test_no_text_of_prompts_or_answers_and_no_secret_is_ever_said(
     assert "defect" not in {line["event"] for line in lines}
 
 
-def test_the_readme_of_a_seed_key(tmp_path: Path) -> None:
+def test_a_seed_key_is_written_once_for_its_owner_and_never_shown(tmp_path: Path) -> None:
     path = tmp_path / "seed.key"
     result = CliRunner().invoke(sidecar, ["key", str(path)])
     assert result.exit_code == 0

@@ -10,11 +10,11 @@ import pytest
 
 from benchmarks.vllm_server import vllm_server
 from logger.record import Record
+from logger.vllm_request import request_sampling
 from sampler.params import SamplingParams
 from tests.conftest import GREEDY, records_of
 from tests.vllm.commands import CONTEXT, invoke, written
 from verifier.vllm.client import VllmClient
-from verifier.vllm.replay import request_sampling
 
 KINDS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},

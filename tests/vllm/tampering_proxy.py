@@ -1,13 +1,14 @@
 """A proxy between sidecar and vLLM that does to answers what an attacker who owns the server would."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import httpx2
+
+from tests.http_server import serving
 
 Tamper = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 """Makes other events of an answer's events."""
@@ -79,13 +80,5 @@ def tampering_proxy(upstream: str, tamper: Tamper, *, seed: int | None = None) -
                     self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
                     self.wfile.flush()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as url:
+        yield url

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from logger.record import Record
+from logger.vllm_request import request_sampling
 from sampler.types import IntArray
 from verifier.candidate_rows import CandidateRows, KnownLogits
 from verifier.candidate_table import HEAD_SIZE
@@ -226,35 +226,6 @@ def known_logits(rows: Sequence[LogitsRow], top: int, vocabulary: int) -> KnownL
     if ids.max(initial=-1) >= vocabulary:
         raise ReplayServerError(f"the replay server names token {ids.max()}, outside the vocabulary of {vocabulary}")
     return KnownLogits(ids, logits, ceiling, rank, np.zeros(len(rows), np.bool_))
-
-
-def request_sampling(record: Record) -> dict[str, Any]:
-    """The request fields that decide which tokens the engine draws for a record, and where it stops by token id.
-
-    Stop strings are left out: they end an answer and draw nothing.
-    """
-    sampling = record.sampling
-    fields = sampling.model_dump(
-        include={
-            "temperature",
-            "top_p",
-            "top_k",
-            "min_p",
-            "repetition_penalty",
-            "presence_penalty",
-            "frequency_penalty",
-            "min_tokens",
-            "stop_token_ids",
-            "ignore_eos",
-            "allowed_token_ids",
-            "bad_words",
-        }
-    )
-    if sampling.logit_bias:
-        fields["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias.items()}
-    if not sampling.is_greedy:
-        fields["seed"] = record.choice_seed()
-    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _length(record: Record) -> int:

@@ -12,7 +12,8 @@ from typing import Any
 import httpx2
 import tomli_w
 
-from tests.logger.sidecar.running import MODEL, free_port, settings_in
+from benchmarks.free_port import free_port
+from tests.logger.sidecar.running import MODEL, settings_in
 
 START_SECONDS = 60.0
 

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 import httpx2
 
+from benchmarks.free_port import free_port
 from logger.encoding import decode_record
 from logger.keys import SigningKey
 from logger.record import Engine, Record
@@ -62,13 +62,6 @@ class Sidecar:
         records = self.records()
         assert len(records) == count
         return records
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def settings_in(folder: Path, model_folder: Path, upstream: str, **more: Any) -> Settings:

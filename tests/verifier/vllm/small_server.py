@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from logger.record import Engine, Record
 from sampler.noise import gumbel_noise
 from sampler.params import SamplingParams
+from tests.http_server import serving
 from verifier.model_identity import ModelIdentity
 
 V = 1200
@@ -188,13 +189,5 @@ class _Handler(BaseHTTPRequestHandler):
 def small_server(behaviour: Behaviour) -> Iterator[str]:
     """The URL of a running small server."""
     handler = type("Handler", (_Handler,), {"behaviour": behaviour, "lock": threading.Lock()})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(handler) as url:
+        yield url

@@ -1,0 +1,39 @@
+"""What a vLLM server is asked for a record: by the sidecar when it is served, by the verifier when it is replayed."""
+
+from typing import Any
+
+from logger.record import Record
+
+_ALWAYS = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "min_tokens",
+        "stop_token_ids",
+        "ignore_eos",
+    }
+)
+
+
+def request_sampling(record: Record) -> dict[str, Any]:
+    """The request fields that decide which tokens the engine draws for a record, and where it stops by token id.
+
+    Each is said, so that none is left to the server's defaults (sampling-spec 7.3); lists that are empty excepted. Stop
+    strings are left out: they end an answer and draw nothing.
+    """
+    sampling = record.sampling
+    fields = sampling.model_dump(include=set(_ALWAYS))
+    if sampling.allowed_token_ids is not None:
+        fields["allowed_token_ids"] = sampling.allowed_token_ids
+    if sampling.bad_words:
+        fields["bad_words"] = sampling.bad_words
+    if sampling.logit_bias:
+        fields["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias.items()}
+    if not sampling.is_greedy:
+        fields["seed"] = record.choice_seed()
+    return fields
