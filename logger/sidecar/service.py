@@ -222,25 +222,26 @@ class Service:
         streams: bool,
         end: Callable[[int, Answered], Awaitable[None]] | None = None,
     ) -> list[Answered]:
-        """Answer all choices; when one fails the others are cut off, and that is the server's doing too.
+        """Answer all choices; when one fails the others are cut off, and that is whose doing the failure was.
 
         Raises:
             ApiError: what failed first, as the client is told.
         """
-        failed = False
+        failed_by: str | None = None
 
         def cancelled_by() -> str:
-            if failed:
-                return CUT_OFF_BY_UPSTREAM
-            return CUT_OFF_BY_LOGGER if self.stopping else CUT_OFF_BY_CLIENT
+            return failed_by or (CUT_OFF_BY_LOGGER if self.stopping else CUT_OFF_BY_CLIENT)
 
         async def one(index: int, record: Record) -> Answered:
-            nonlocal failed
+            nonlocal failed_by
             try:
                 answered = await self.answerer.answer(record, releaser(index), cancelled_by, streams=streams)
             except UpstreamError as error:
-                failed = True
+                failed_by = failed_by or CUT_OFF_BY_UPSTREAM
                 self.metrics.upstream_failures.labels(error.reason).inc()
+                raise
+            except Exception:
+                failed_by = failed_by or CUT_OFF_BY_LOGGER
                 raise
             self.metrics.tokens.labels("output").inc(answered.tokens)
             if end is not None:

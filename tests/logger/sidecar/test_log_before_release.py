@@ -230,3 +230,22 @@ def test_a_slow_disk_slows_streams_and_nothing_is_drawn_far_ahead(sidecar: Sidec
         sa_event.remove(Engine, "commit", slow)
     assert received == 602
     assert time.monotonic() - started > 0.5
+
+
+def test_when_the_log_fails_one_choice_none_of_them_is_said_to_be_the_clients_doing(
+    sidecar: Sidecar, upstream: Upstream
+) -> None:
+    async def apart(body: dict[str, Any]) -> AsyncIterator[bytes]:
+        yield HEAD + event([200])
+        if body["seed"] == min(asked["seed"] for asked in upstream.asked):
+            for token in range(201, 260):
+                await asyncio.sleep(0.02)
+                yield event([token])
+        await asyncio.sleep(60)  # the other waits for its server when the log fails
+
+    upstream.answer = apart
+    with failing_log(after=12):
+        got = sidecar.complete(stream=True, n=2, max_tokens=90)
+    assert events_of(got.text)[-1]["error"]["type"] == "log_unavailable"
+    records = sidecar.await_records(2)
+    assert {(r.finish_reason, r.stop_reason) for r in records} == {("abort", "logger")}
