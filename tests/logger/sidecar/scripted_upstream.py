@@ -14,6 +14,8 @@ from typing import Any
 
 V = 49_152
 EOS = 2
+Answer = Callable[[dict[str, Any]], AsyncIterator[bytes]]
+
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n"
 
 
@@ -50,7 +52,7 @@ async def honest(body: dict[str, Any]) -> AsyncIterator[bytes]:
     yield b"data: [DONE]\n\n"
 
 
-def sends(*blocks: bytes) -> Callable[[dict[str, Any]], AsyncIterator[bytes]]:
+def sends(*blocks: bytes) -> Answer:
     """An answer of these bytes, whatever was asked."""
 
     async def answer(_: dict[str, Any]) -> AsyncIterator[bytes]:
@@ -60,7 +62,14 @@ def sends(*blocks: bytes) -> Callable[[dict[str, Any]], AsyncIterator[bytes]]:
     return answer
 
 
-Answer = Callable[[dict[str, Any]], AsyncIterator[bytes]]
+def response(status: str, body: bytes = b"", **headers: str) -> bytes:
+    """A whole response."""
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status}\r\n{lines}connection: close\r\n\r\n".encode() + body
+
+
+FIRST = HEAD + event([100])
+"""A response that began well: one token."""
 
 
 @dataclass
