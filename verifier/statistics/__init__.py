@@ -1,1 +1,1 @@
-"""Rates, intervals and tests, each with its assumptions stated; all tested by simulation."""
+"""From mismatch rates and token volumes to detection confidence and bandwidth bounds. Needs no torch and no model."""

@@ -1,0 +1,204 @@
+"""How likely an audit catches an attacker who alters m messages, and how many messages that leaves (design section 6).
+
+The auditor replays some messages and raises the alarm when at least `alarm_at` of them are flagged. A message that the
+attacker altered is flagged, when audited, with probability `power`; an honest one with `false_positive_rate`. Which
+messages are audited must be unpredictable to the attacker, and messages must be flagged independently of each other.
+Probabilities are exact sums of binomial and hypergeometric laws.
+"""
+
+from math import ceil, inf
+
+import numpy as np
+from scipy.stats import beta, binom, hypergeom
+
+from verifier.statistics.errors import StatisticsError
+
+MOST_MESSAGES = 2**53
+"""Numbers of messages beyond this are not told apart."""
+
+
+def alarm_probability(altered: int, *, audit_rate: float, power: float = 1.0, alarm_at: int = 1) -> float:
+    """Probability of the alarm when each message is audited with probability `audit_rate`, independently.
+
+    Args:
+        altered: m, messages. audit_rate, power: probabilities, in (0, 1]. alarm_at: flagged messages, at least 1.
+
+    Raises:
+        StatisticsError: an argument out of its domain.
+    """
+    _check(audit_rate=audit_rate, power=power)
+    _check_counts(altered, alarm_at)
+    return float(binom.sf(alarm_at - 1, altered, audit_rate * power))
+
+
+def alarm_probability_of_sample(
+    altered: int, *, messages: int, sample: int, power: float = 1.0, alarm_at: int = 1, replacement: bool = False
+) -> float:
+    """Probability of the alarm when a fixed number of all messages is audited.
+
+    Args:
+        messages: M, of which `altered` are altered. sample: messages audited. replacement: whether one message may be
+            drawn several times (each counts), or, as `verify run --sample` does it, none is.
+
+    Raises:
+        StatisticsError: an argument out of its domain.
+    """
+    _check(power=power)
+    _check_counts(altered, alarm_at)
+    if not altered <= messages or messages < 1 or sample < 0 or (sample > messages and not replacement):
+        raise StatisticsError(f"{sample} of {messages} messages cannot be audited, {altered} of them altered")
+    if replacement:
+        return float(binom.sf(alarm_at - 1, sample, altered / messages * power))
+    if power == 1:
+        return float(hypergeom.sf(alarm_at - 1, messages, altered, sample))
+    drawn = np.arange(alarm_at, min(altered, sample) + 1)
+    law = hypergeom.pmf(drawn, messages, altered, sample)
+    return float(np.sum(law * binom.sf(alarm_at - 1, drawn, power)))
+
+
+def altered_before_alarm(confidence: float, *, audit_rate: float, power: float = 1.0, alarm_at: int = 1) -> int:
+    """Smallest number of altered messages at which the alarm comes with at least this probability.
+
+    What an attacker gets away with is one message less. 459 at 99%, 1% audited; 12,460 for at least 100 caught.
+
+    Raises:
+        StatisticsError: an argument out of its domain, or more messages than can be counted.
+    """
+    _check(confidence=confidence, audit_rate=audit_rate, power=power)
+    _check_counts(1, alarm_at)
+    if confidence == 1 and audit_rate * power < 1:
+        raise StatisticsError("certainty needs every message audited, and every altered one flagged")
+
+    def caught(m: int) -> bool:
+        return bool(binom.sf(alarm_at - 1, m, audit_rate * power) >= confidence)
+
+    high = alarm_at
+    while not caught(high):
+        high *= 2
+        if high > MOST_MESSAGES:
+            raise StatisticsError("more messages would have to be altered than can be counted")
+    low = max(high // 2, alarm_at - 1)  # not caught at low
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if caught(middle) else (middle, high)
+    return high
+
+
+def audit_rate_needed(confidence: float, altered: int, *, power: float = 1.0, alarm_at: int = 1) -> float:
+    """Smallest audit rate at which so many altered messages raise the alarm with this probability.
+
+    Raises:
+        StatisticsError: no audit rate is enough.
+    """
+    _check(confidence=confidence, power=power)
+    _check_counts(altered, alarm_at)
+    if altered < alarm_at:
+        raise StatisticsError(f"{altered} altered messages never raise an alarm at {alarm_at}")
+    rate = float(beta.ppf(confidence, alarm_at, altered - alarm_at + 1)) / power
+    if rate > 1:
+        reached = alarm_probability(altered, audit_rate=1.0, power=power, alarm_at=alarm_at)
+        raise StatisticsError(
+            f"no audit rate is enough: with every message audited, {altered} altered ones raise the alarm with"
+            f" probability {reached:.3g}, not {confidence:g}"
+        )
+    return rate
+
+
+def sample_needed(
+    confidence: float, altered: int, *, messages: int, power: float = 1.0, alarm_at: int = 1, replacement: bool = False
+) -> int:
+    """Smallest fixed sample at which so many altered messages raise the alarm with this probability.
+
+    Raises:
+        StatisticsError: no sample is enough.
+    """
+    _check(confidence=confidence, power=power)
+
+    def caught(sample: int) -> bool:
+        found = alarm_probability_of_sample(
+            altered, messages=messages, sample=sample, power=power, alarm_at=alarm_at, replacement=replacement
+        )
+        return found >= confidence
+
+    high = messages
+    if replacement:
+        while not caught(high) and high < MOST_MESSAGES and altered:
+            high *= 2
+    if not caught(high):
+        raise StatisticsError(f"no sample of {messages} messages catches {altered} altered ones so often")
+    low = 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if caught(middle) else (middle, high)
+    return high
+
+
+def alarm_threshold(audited: int, *, false_positive_rate: float, false_alarm: float) -> int:
+    """Fewest flagged messages at which an honest run of so many audited ones raises the alarm at most so often.
+
+    Args:
+        false_positive_rate: probability that an honest message is flagged (an upper limit of it). false_alarm: per run.
+
+    Raises:
+        StatisticsError: an argument out of its domain.
+    """
+    if not 0 <= false_positive_rate < 1 or not 0 < false_alarm < 1 or audited < 1:
+        raise StatisticsError(
+            f"no threshold for {audited} messages at false positive rate {false_positive_rate} and false alarm"
+            f" probability {false_alarm}"
+        )
+    return int(binom.isf(false_alarm, audited, false_positive_rate)) + 1
+
+
+def alarm_probability_with_noise(
+    altered: int,
+    *,
+    messages: int,
+    audit_rate: float,
+    alarm_at: int,
+    power: float = 1.0,
+    false_positive_rate: float = 0.0,
+) -> float:
+    """Probability of the alarm when honest messages are flagged too, and count.
+
+    An honest run raises `alarm_at` (`alarm_threshold`); the noise then helps to reach it.
+
+    Raises:
+        StatisticsError: an argument out of its domain.
+    """
+    _check(audit_rate=audit_rate, power=power)
+    _check_counts(altered, alarm_at)
+    if altered > messages or not 0 <= false_positive_rate <= 1:
+        raise StatisticsError(f"{altered} of {messages} messages, false positive rate {false_positive_rate}")
+    caught = np.arange(min(alarm_at - 1, altered) + 1)
+    few = binom.pmf(caught, altered, audit_rate * power)
+    honest = binom.sf(alarm_at - 1 - caught, messages - altered, audit_rate * false_positive_rate)
+    return float(binom.sf(alarm_at - 1, altered, audit_rate * power) + np.sum(few * honest))
+
+
+def mean_messages_to_alarm(*, audit_rate: float, power: float = 1.0, alarm_at: int = 1) -> float:
+    """Expected number of altered messages until the alarm (negative binomial law)."""
+    _check(audit_rate=audit_rate, power=power)
+    return alarm_at / (audit_rate * power)
+
+
+def whole(messages: float) -> int:
+    """Messages, rounded up, as the laws here take them.
+
+    Raises:
+        StatisticsError: none, or more than can be counted.
+    """
+    if not 0 <= messages < inf or messages > MOST_MESSAGES:
+        raise StatisticsError(f"{messages:g} is no number of messages")
+    return ceil(messages)
+
+
+def _check(**probabilities: float) -> None:
+    for name, value in probabilities.items():
+        if not 0 < value <= 1:
+            raise StatisticsError(f"{name.replace('_', ' ')} lies in (0, 1], not {value}")
+
+
+def _check_counts(altered: int, alarm_at: int) -> None:
+    if altered < 0 or alarm_at < 1:
+        raise StatisticsError(f"{altered} altered messages and an alarm at {alarm_at} flagged ones cannot be")
