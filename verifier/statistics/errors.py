@@ -4,4 +4,4 @@ from sampler.errors import WeightwardenError
 
 
 class StatisticsError(WeightwardenError, ValueError):
-    """A figure that was asked for does not exist: an impossible rate, nothing observed, a goal that no audit reaches."""
+    """A figure that was asked for does not exist: an impossible rate, nothing observed, a goal out of reach."""

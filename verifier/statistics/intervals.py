@@ -1,9 +1,10 @@
 """Confidence intervals for rates and means over tokens, when tokens of one record depend on each other."""
 
+import bisect
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta, t
+from scipy.stats import beta, hypergeom, t
 
 from sampler.types import FloatArray
 
@@ -31,6 +32,31 @@ def clopper_pearson(successes: float, trials: float, confidence: float = CONFIDE
     low = float(beta.ppf(miss, successes, trials - successes + 1)) if successes > 0 else 0.0
     high = float(beta.ppf(1 - miss, successes + 1, trials - successes)) if successes < trials else 1.0
     return Interval(successes / trials, low, high)
+
+
+def hypergeometric_interval(successes: int, sample: int, population: int, confidence: float = CONFIDENCE) -> Interval:
+    """Exact interval of a share of a population that was sampled without replacement (Buonaccorsi 1987).
+
+    For events that a record has or has not, such as being flagged. Each tail test is inverted, as Clopper and Pearson
+    do for the binomial law.
+
+    Raises:
+        ValueError: nothing sampled, or more than there is.
+    """
+    if not 0 < sample <= population or not 0 <= successes <= sample:
+        raise ValueError(f"{successes} of {sample} of {population} is no sample")
+    miss = (1 - confidence) / 2
+    least, most = successes, population - (sample - successes)
+
+    def too_few(total: int) -> bool:
+        return float(hypergeom.sf(successes - 1, population, total, sample)) <= miss
+
+    def too_many(total: int) -> bool:
+        return float(hypergeom.cdf(successes, population, total, sample)) <= miss
+
+    low = bisect.bisect_left(range(least, most + 1), True, key=lambda total: not too_few(total)) + least
+    high = bisect.bisect_left(range(least, most + 1), True, key=too_many) + least - 1
+    return Interval(successes / sample, low / population, high / population)
 
 
 def clustered_rate(successes_r: FloatArray, trials_r: FloatArray, confidence: float = CONFIDENCE) -> Interval:

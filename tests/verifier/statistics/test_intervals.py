@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, hypergeom
 
 from sampler.types import FloatArray
-from verifier.statistics.intervals import clopper_pearson, clustered_mean, clustered_rate
+from verifier.statistics.intervals import (
+    Interval,
+    clopper_pearson,
+    clustered_mean,
+    clustered_rate,
+    hypergeometric_interval,
+)
 
 RUNS = 1000
 # rate, correlation of two tokens of one record, records: overdispersed, with events in enough records to see it.
@@ -128,3 +134,22 @@ def test_clustered_mean_weighs_records_by_their_tokens() -> None:
 def test_clustered_mean_of_fewer_than_two_records_is_an_error(records: int) -> None:
     with pytest.raises(ValueError, match="at least two records"):
         clustered_mean(np.ones(records), 10.0 * np.ones(records))
+
+
+@pytest.mark.parametrize(("population", "sample"), [(30, 10), (60, 59), (25, 25)])
+def test_hypergeometric_interval_covers_every_population(population: int, sample: int) -> None:
+    for total in range(population + 1):
+        counts = np.arange(max(0, sample - (population - total)), min(sample, total) + 1)
+        covered = [hypergeometric_interval(int(k), sample, population, 0.9) for k in counts]
+        inside = np.array(
+            [i.low <= total / population + 1e-12 and total / population <= i.high + 1e-12 for i in covered]
+        )
+        assert hypergeom.pmf(counts, population, total, sample)[inside].sum() >= 0.9
+
+
+def test_hypergeometric_interval_is_clopper_pearson_in_a_large_population_and_exact_in_a_known_one() -> None:
+    found, limit = hypergeometric_interval(3, 200, 10_000_000), clopper_pearson(3, 200)
+    assert (found.low, found.high) == pytest.approx((limit.low, limit.high), rel=1e-3)
+    assert hypergeometric_interval(3, 200, 200) == Interval(3 / 200, 3 / 200, 3 / 200)
+    with pytest.raises(ValueError, match="no sample"):
+        hypergeometric_interval(1, 0, 10)
