@@ -5,21 +5,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from logger.record import Record
 from sampler.types import BoolArray, FloatArray
 from verifier.candidate_table import Window
 from verifier.errors import CalibrationError
+from verifier.evaluation import evaluate
 from verifier.inverse_candidates import margin_limit
-from verifier.policy import FORMAT, Calibration, Evaluation, NoiseBounds, Policy, Thresholds
-from verifier.policy_base import MadeFor, Rate
-from verifier.record_test import RecordTest
+from verifier.policy import FORMAT, Calibration, CodeRates, NoiseBounds, Policy, Thresholds
+from verifier.policy_base import MadeFor
 from verifier.replay import PlacedTable, Replay, Replayer
 from verifier.score import TokenScores, Tolerance, inverse_transform_likelihood_score, score
-from verifier.statistics.intervals import Interval, clustered_mean, clustered_rate
+from verifier.token_code import classes, taken_classes
 from verifier.token_noise import HONEST_RECORD_RATE, MARGIN_EDGES, TokenNoise, fit_noise_scale, noise_counts
 from verifier.tradeoff import TradeOff, TradeOffPoint, fits
-from verifier.verdict import Verdict, judge_tokens
 
 LOGIT_SLACKS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 MASS_SLACKS = (0.0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03)
@@ -92,27 +92,30 @@ def calibrate(
     first = [_rows(p, s, half_r) for p, s in scored]
     noise = _token_noise(first, len(records), half_r)
     scale = fit_noise_scale([s for _, s in first])
+    thresholds = Thresholds(
+        margin_logits=tolerance.margin,
+        logit_slack_logits=tolerance.logit_slack,
+        mass_slack=tolerance.mass_slack,
+        rank_limit=chosen.rank_limit,
+        noise_scale_logits=scale,
+        noise_scale_cdf=_cdf_noise_scale(placed, half_r) if made_for.scheme == "inverse-cdf" else None,
+    )
+    code = _code_rates([s for _, s in first], thresholds)
 
     # 5
     second = [_rows(p, s, ~half_r) for p, s in scored]
-    evaluation = _evaluate(second, chosen, noise, vocabulary, ~half_r)
+    evaluation = evaluate(second, thresholds, noise, code, vocabulary, ~half_r)
     policy = Policy(
         format=FORMAT,
         made_for=made_for,
-        thresholds=Thresholds(
-            margin_logits=tolerance.margin,
-            logit_slack_logits=tolerance.logit_slack,
-            mass_slack=tolerance.mass_slack,
-            rank_limit=chosen.rank_limit,
-            noise_scale_logits=scale,
-            noise_scale_cdf=_cdf_noise_scale(placed, half_r) if made_for.scheme == "inverse-cdf" else None,
-        ),
+        thresholds=thresholds,
         noise=NoiseBounds(
             margin_edges_logits=noise.edges_b.tolist(),
             chosen_upper=noise.upper_b.tolist(),
             outlier_margin_logits=noise.outlier_margin,
             outlier_upper=noise.outlier_upper,
         ),
+        code=code,
         calibration=Calibration(
             records=int(half_r.sum()),
             tokens=sum(len(r.output_token_ids) for r, first_half in zip(records, half_r, strict=True) if first_half),
@@ -220,51 +223,30 @@ def _token_noise(
     return TokenNoise.from_counts(exposures[half_r], chosen[half_r], beyond[half_r], tokens[half_r])
 
 
-def _evaluate(
-    scored: Sequence[tuple[np.typing.NDArray[np.int64], TokenScores]],
-    point: TradeOffPoint,
-    noise: TokenNoise,
-    vocabulary: int,
-    half_r: BoolArray,
-) -> Evaluation:
-    """What the policy does on the records that did not choose it."""
-    records = len(half_r)
-    names = ("exact", "suspicious", "dangerous", "outliers", "bits", "tokens")
-    sums = {name: np.zeros(records) for name in names}
-    test = RecordTest(noise, records)
-    for record_n, scores in scored:
-        verdicts = judge_tokens(scores, point.margin, point.rank_limit, vocabulary)
-        test.add(record_n, scores)
-        for name, part in (
-            ("exact", scores.exact_n),
-            ("suspicious", verdicts.verdict_n == Verdict.SUSPICIOUS),
-            ("dangerous", verdicts.verdict_n == Verdict.DANGEROUS),
-            ("outliers", scores.margin_n > noise.outlier_margin),
-            ("bits", verdicts.charged_bits_n),
-            ("tokens", np.ones(len(scores))),
-        ):
-            np.add.at(sums[name], record_n, part)
-    sums = {name: total[half_r] for name, total in sums.items()}
-    flagged = sum(test.evidence(int(r)).p_value <= HONEST_RECORD_RATE for r in np.flatnonzero(half_r))
+def _code_rates(half: Sequence[TokenScores], thresholds: Thresholds) -> CodeRates:
+    """What the codes of tokens are made for; one half of an event is added, so that no share is 0."""
+    edges = np.array(MARGIN_EDGES)
+    offered, taken = np.zeros(len(edges)), np.zeros(len(edges))
+    for scores in half:
+        class_n, offered_nc, _ = classes(edges, scores)
+        offered += offered_nc.sum(axis=0)
+        taken += taken_classes(class_n, len(edges) - 1).sum(axis=0)
+    margin = np.concatenate([scores.margin_n for scores in half])
+    near = np.concatenate([scores.logit_rank_n for scores in half]) <= thresholds.rank_limit
+    share = np.minimum((taken + 0.5) / (offered + 1), 0.5)
 
-    def rate(name: str) -> Rate:
-        return as_rate(clustered_rate(sums[name], sums["tokens"]))
+    def share_of(which: BoolArray) -> float:
+        return (float(which.sum()) + 0.5) / (len(margin) + 1)
 
-    return Evaluation(
-        records=int(half_r.sum()),
-        tokens=int(sums["tokens"].sum()),
-        exact_match=rate("exact"),
-        suspicious=rate("suspicious"),
-        dangerous=rate("dangerous"),
-        outliers=rate("outliers"),
-        extractable_bits_per_token=as_rate(clustered_mean(sums["bits"], sums["tokens"])),
-        flagged_records=int(flagged),
+    unsafe, outlier = margin > thresholds.margin_logits, margin > MARGIN_EDGES[-1]
+
+    return CodeRates(
+        alternative=[share[0], *isotonic_regression(share[1:], weights=offered[1:] + 1, increasing=False).x],
+        suspicious=share_of(unsafe & near),
+        dangerous=share_of(unsafe & ~near),
+        outliers_near=share_of(outlier & near),
+        outliers_far=share_of(outlier & ~near),
     )
-
-
-def as_rate(interval: Interval) -> Rate:
-    """An interval as policies hold it."""
-    return Rate(value=interval.value, low=interval.low, high=interval.high)
 
 
 def _cdf_noise_scale(placed: Sequence[PlacedTable], half_r: BoolArray) -> float:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from logger.record import Record
-from verifier.calibration import MIN_RECORDS, as_rate, made_for_traffic
+from verifier.calibration import MIN_RECORDS, made_for_traffic
 from verifier.errors import CalibrationError
+from verifier.evaluation import as_rate
 from verifier.exact_policy import EXACT_FORMAT, EXACT_TOLERANCE, EXACT_WINDOW, RANK_LIMIT, ExactCheck, ExactPolicy
 from verifier.replay import Replay, Replayer
 from verifier.score import score

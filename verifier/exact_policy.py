@@ -1,14 +1,16 @@
 """The exact policy: replay on the same engine, tolerance zero up to ties, one mismatch flags its record."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from sampler.types import FloatArray, IntArray
 from verifier.candidate_table import CandidateTable, Window
 from verifier.policy_base import BasePolicy, Count, Counted, Digest, Probability, Rate
 from verifier.score import TokenScores, Tolerance
+from verifier.token_code import CountingCode, Escape, PooledCode
 
 EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
 EXACT_TOLERANCE = Tolerance(margin=5e-5, logit_slack=1e-5, mass_slack=1e-5)
@@ -26,7 +28,7 @@ class ExactCheck(Counted):
     """
 
     record_mismatch_upper: Probability
-    token_mismatch_upper: Probability
+    token_mismatch_upper: Annotated[Probability, Field(gt=0, lt=1)]
     tied_positions: Count
     unresolved_positions: Count
     extractable_bits_per_token: Rate
@@ -60,6 +62,20 @@ class ExactPolicy(BasePolicy):
     def gatherer(self, records: int) -> "MismatchCounter":
         """Counts of mismatches."""
         return MismatchCounter(records)
+
+    def counting_code(self, vocabulary: int) -> CountingCode:
+        """Ties and what is unresolved, all alike."""
+        return CountingCode(margin=EXACT_TOLERANCE.margin, escape=self._escape(vocabulary))
+
+    def pooled_code(self, vocabulary: int) -> PooledCode:
+        """The same, with a cost for every token that is not the replay's choice; lambda 0 is the counting code."""
+        edges = np.array([0.0, EXACT_TOLERANCE.margin])
+        return PooledCode(edges_b=edges, log_odds_c=np.full(len(edges), -1.0), escape=self._escape(vocabulary))
+
+    def _escape(self, vocabulary: int) -> Escape:
+        """Mismatches, as many as the traffic that the policy was made from cannot exclude."""
+        share = self.check.token_mismatch_upper / 2
+        return Escape(near=share, far=share, rank_limit=RANK_LIMIT, vocabulary=vocabulary)
 
     def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
         """None: there is no noise."""

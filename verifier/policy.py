@@ -18,11 +18,13 @@ from verifier.score import (
     gumbel_likelihood_score,
     inverse_transform_likelihood_score,
 )
+from verifier.token_code import CountingCode, Escape, PooledCode
 from verifier.token_noise import MARGIN_EDGES, TokenNoise
 
 FORMAT: Literal["weightwarden-policy/1"] = "weightwarden-policy/1"
 
 Logits = Annotated[float, Field(ge=0, le=100)]
+Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
 class Thresholds(Section):
@@ -58,6 +60,54 @@ class NoiseBounds(Section):
         return self
 
 
+class CodeRates(Section):
+    """What the codes of tokens are made for (`verifier.token_code`); shares on the calibration half, no limits.
+
+    Attributes:
+        alternative: how often honest traffic took an alternative of each class: on a boundary, then the margin bins.
+        suspicious, dangerous: shares of tokens with that verdict.
+        outliers_near, outliers_far: shares of tokens beyond the last bin that are among the rank_limit most likely,
+            and that are not.
+    """
+
+    alternative: list[Annotated[float, Field(gt=0, le=0.5)]]
+    suspicious: Share
+    dangerous: Share
+    outliers_near: Share
+    outliers_far: Share
+
+    def counting_code(self, thresholds: Thresholds, vocabulary: int) -> CountingCode:
+        """Every token of the admissible set alike."""
+        return CountingCode(
+            margin=thresholds.margin_logits,
+            escape=Escape(
+                near=self.suspicious, far=self.dangerous, rank_limit=thresholds.rank_limit, vocabulary=vocabulary
+            ),
+        )
+
+    def pooled_code(self, thresholds: Thresholds, vocabulary: int) -> PooledCode:
+        """Alternatives by the share of honest traffic that took them."""
+        taken = np.array(self.alternative)
+        return PooledCode(
+            edges_b=np.array(MARGIN_EDGES),
+            log_odds_c=np.log(taken / (1 - taken)),
+            escape=Escape(
+                near=self.outliers_near,
+                far=self.outliers_far,
+                rank_limit=thresholds.rank_limit,
+                vocabulary=vocabulary,
+            ),
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.alternative) != len(MARGIN_EDGES):
+            raise refusal("alternative", "alternative", f"{len(self.alternative)} shares, not {len(MARGIN_EDGES)}")
+        if any(a < b for a, b in pairwise(self.alternative[1:])):
+            raise refusal("alternative", "alternative", "must not rise with the margin")
+        return self
+
+
 class Evaluation(Counted):
     """What the thresholds do on honest records that did not choose them."""
 
@@ -66,6 +116,9 @@ class Evaluation(Counted):
     dangerous: Rate
     outliers: Rate
     extractable_bits_per_token: Rate
+    counting_bits_per_token: Rate
+    pooled_bits_per_token: Rate
+    entropy_bits_per_token: Rate
     flagged_records: Count
 
 
@@ -86,6 +139,7 @@ class Policy(BasePolicy):
     format: Literal["weightwarden-policy/1"]
     thresholds: Thresholds
     noise: NoiseBounds
+    code: CodeRates
     calibration: Calibration
     evaluation: Evaluation
 
@@ -134,6 +188,14 @@ class Policy(BasePolicy):
     def gatherer(self, records: int) -> RecordTest:
         """The tests on the calibrated token noise."""
         return RecordTest(self.token_noise, records)
+
+    def counting_code(self, vocabulary: int) -> CountingCode:
+        """Every token of the admissible set alike."""
+        return self.code.counting_code(self.thresholds, vocabulary)
+
+    def pooled_code(self, vocabulary: int) -> PooledCode:
+        """Alternatives by the share of honest traffic that took them."""
+        return self.code.pooled_code(self.thresholds, vocabulary)
 
     def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
         """GM-LS, or IPT-LS for inverse-cdf."""

@@ -13,6 +13,7 @@ from sampler.types import FloatArray, IntArray
 from verifier.candidate_table import CandidateTable, Window
 from verifier.errors import PolicyError
 from verifier.score import TokenScores, Tolerance
+from verifier.token_code import CountingCode, PooledCode
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -143,6 +144,14 @@ class BasePolicy(Section, ABC):
     @abstractmethod
     def gatherer(self, records: int) -> EvidenceGatherer:
         """An empty gatherer for so many records."""
+
+    @abstractmethod
+    def counting_code(self, vocabulary: int) -> CountingCode:
+        """What tokens are charged when every admissible one counts alike."""
+
+    @abstractmethod
+    def pooled_code(self, vocabulary: int) -> PooledCode:
+        """What tokens are charged when less likely ones count more."""
 
     @abstractmethod
     def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:

@@ -11,6 +11,7 @@ from logger.record import Record
 from sampler.errors import WeightwardenError
 from sampler.types import FloatArray, IntArray
 from verifier.errors import PolicyError
+from verifier.ledger import Ledger, RecordCharges
 from verifier.policy_base import BasePolicy, Evidence
 from verifier.record_test import run_p_value
 from verifier.replay import Replay, Replayer, Timing
@@ -124,12 +125,14 @@ class Verification:
         extractable_bits_per_token: mean information charged, stopping included, bits.
         run_p_value: probability bound that an honest run shows as much.
         trade_off: what every margin threshold would make of the records that are not flagged.
+        charges: what each record could have carried unseen, under every code.
     """
 
     records: list[RecordVerdict]
     vocabulary: int
     run_p_value: float
     trade_off: list[TradeOffPoint]
+    charges: RecordCharges
     timing: Timing
     total_seconds: float
 
@@ -260,6 +263,12 @@ class Verifier:
         replay = Replay(self.replayer, policy.window, self.progress)
         test = policy.gatherer(len(answered))
         trade_off = TradeOff(vocabulary, len(answered))
+        ledger = Ledger(
+            len(records),
+            policy.counting_code(vocabulary),
+            policy.pooled_code(vocabulary),
+            has_noise_model=not policy.exact,
+        )
         parts: list[list[tuple[IntArray, TokenDetail]]] = [[] for _ in answered]
         for placed in replay.tables([records[index] for index in answered]):
             at = time.perf_counter()
@@ -267,6 +276,7 @@ class Verifier:
             verdicts = judge_tokens(scores, policy.tolerance.margin, policy.rank_limit, vocabulary)
             test.add(placed.record_n, scores)
             trade_off.add(placed.record_n, scores)
+            ledger.add(np.array(answered)[placed.record_n], scores, verdicts.verdict_n)
             detail = TokenDetail(
                 margin=scores.margin_n,
                 exact=scores.exact_n,
@@ -310,6 +320,7 @@ class Verifier:
             trade_off=[]
             if policy.exact
             else trade_off.points(policy.rank_limit, np.array([not judged[index].flagged for index in answered])),
+            charges=ledger.charges(np.array([record.stop_bits for record in judged])),
             timing=replay.timing,
             total_seconds=time.perf_counter() - started,
         )

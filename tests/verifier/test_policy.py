@@ -49,6 +49,13 @@ def fields() -> dict[str, Any]:
             "outlier_margin_logits": 0.3,
             "outlier_upper": 0.0007,
         },
+        "code": {
+            "alternative": [0.2, 0.4, *(0.3 / 2**i for i in range(BINS - 1))],
+            "suspicious": 0.001,
+            "dangerous": 0.0001,
+            "outliers_near": 0.0001,
+            "outliers_far": 0.0001,
+        },
         "calibration": {
             "records": 55,
             "tokens": 6500,
@@ -65,6 +72,9 @@ def fields() -> dict[str, Any]:
             "dangerous": dict(rate),
             "outliers": dict(rate),
             "extractable_bits_per_token": {"value": 0.12, "low": 0.11, "high": 0.13},
+            "counting_bits_per_token": {"value": 0.13, "low": 0.12, "high": 0.14},
+            "pooled_bits_per_token": {"value": 0.07, "low": 0.06, "high": 0.08},
+            "entropy_bits_per_token": {"value": 0.06, "low": 0.05, "high": 0.07},
             "flagged_records": 0,
         },
     }
@@ -270,6 +280,13 @@ MALFORMED: dict[str, tuple[str | bytes, str]] = {
     "bound above a half": (with_value("noise.chosen_upper", [0.6, *HALVES[1:]]), "noise.chosen_upper: must fall"),
     "bound 0": (with_value("noise.chosen_upper", [*HALVES[:-1], 0.0]), "noise.chosen_upper: must fall"),
     "bound above 1": (with_value("noise.chosen_upper", [1.5, *HALVES[1:]]), "noise.chosen_upper.0: "),
+    "an alternative never taken": (with_value("code.alternative", [0.0] * (BINS + 1)), "code.alternative"),
+    "too few alternatives": (with_value("code.alternative", [0.1] * BINS), "code.alternative"),
+    "alternatives that rise": (
+        with_value("code.alternative", [0.1, *(0.01 * (1 + i) for i in range(BINS))]),
+        "code.alternative",
+    ),
+    "nothing suspicious ever": (with_value("code.suspicious", 0.0), "code.suspicious"),
     "outlier bound 0": (with_value("noise.outlier_upper", 0.0), "noise.outlier_upper: "),
     "rate above its interval": (
         with_value("evaluation.suspicious.value", 0.5),

@@ -1,0 +1,120 @@
+from dataclasses import replace
+from math import comb, log2
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sampler.types import FloatArray
+from tests.verifier.positions import DELTA, like_recorded
+from tests.verifier.test_gumbel_candidates import SETTINGS, V, draws
+from verifier.exact_policy import EXACT_TOLERANCE, EXACT_WINDOW
+from verifier.gumbel_candidates import gumbel_candidates
+from verifier.policy import Policy
+from verifier.policy_file import read_policy
+from verifier.score import TokenScores, score
+from verifier.statistics.bandwidth import combinatorial_bound
+from verifier.token_code import HONEST_TILT, TILTS, CountingCode, Escape, PooledCode
+from verifier.torch_rows import TorchRows
+from verifier.verdict import judge_tokens
+
+POLICY = read_policy(Path("cli/bundled/policy.toml"))
+assert isinstance(POLICY, Policy)
+VOCABULARY = 49_152
+ESCAPE = Escape(near=1e-4, far=1e-4, rank_limit=64, vocabulary=V)
+EXACT_EDGES = np.array([0.0, EXACT_TOLERANCE.margin])
+
+
+def every_token(scheme: str, setting: tuple[float, int, float, float], seed: int, *, exact: bool) -> TokenScores:
+    """Scores [V] of one position, once for every token that a server could have claimed there."""
+    rng = np.random.default_rng(seed)
+    logits = (rng.normal(size=V) * 3).astype(np.float32)
+    logits[:8] = np.round(logits[:8])  # exact ties
+    some, _ = draws(scheme, setting, np.arange(V), seed)
+    assert some.keys_n is not None
+    some = replace(some, keys_n=np.repeat(some.keys_n[:1], V, axis=0))
+    rows = TorchRows(torch.from_numpy(np.tile(logits, (V, 1))))
+    assert isinstance(POLICY, Policy)
+    window, tolerance = (EXACT_WINDOW, EXACT_TOLERANCE) if exact else (POLICY.window, POLICY.tolerance)
+    return score(gumbel_candidates(rows, some, window), tolerance, 0)
+
+
+@pytest.mark.parametrize("scheme", ["vllm-cpu", "vllm-v2"])
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS.keys())
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("exact", [False, True])
+def test_lengths_of_all_tokens_of_a_position_obey_kraft(
+    scheme: str, setting: tuple[float, int, float, float], seed: int, exact: bool
+) -> None:
+    scores = every_token(scheme, setting, seed, exact=exact)
+    assert isinstance(POLICY, Policy)
+    if exact:
+        counting = CountingCode(margin=EXACT_TOLERANCE.margin, escape=ESCAPE)
+        pooled = PooledCode(edges_b=EXACT_EDGES, log_odds_c=np.full(2, -1.0), escape=ESCAPE)
+    else:
+        counting, pooled = POLICY.counting_code(V), POLICY.pooled_code(V)
+    totals = np.append((2.0 ** -pooled.lengths(scores)).sum(axis=0), (2.0 ** -counting.lengths(scores)).sum())
+    assert (totals <= 1 + 1e-9).all()
+    assert (totals > 0.99).all()  # nor is any token charged more than it has to be
+
+
+def charged_by_verdict(scores: TokenScores) -> FloatArray:
+    return judge_tokens(scores, DELTA, 64, VOCABULARY).charged_bits_n
+
+
+def test_the_verdicts_charge_alone_is_beaten_by_where_the_altered_tokens_are() -> None:
+    # 20 of 2,000 tokens become one of the 64 most likely: a choice among C(2000, 20) * 62^20 messages.
+    rng = np.random.default_rng(1)
+    positions = replace(like_recorded(rng, 2000), margin_nk=np.zeros((2000, 1)))
+    message = log2(comb(2000, 20)) + 20 * log2(62)
+    choice = np.zeros(2000, np.int64)
+    choice[rng.choice(2000, 20, replace=False)] = rng.integers(2, 64, 20)
+    scores = positions.chosen(choice)
+    assert isinstance(POLICY, Policy)
+    assert charged_by_verdict(scores).sum() < 0.5 * message  # the attack
+    assert POLICY.counting_code(VOCABULARY).lengths(scores).sum() > message
+    assert POLICY.pooled_code(VOCABULARY).lengths(scores).sum(axis=0).min() > message
+    assert message < combinatorial_bound(2000, 20, 64)
+
+
+def test_the_choice_itself_is_cheap_and_an_alternative_the_dearer_the_less_likely() -> None:
+    assert isinstance(POLICY, Policy)
+    code = POLICY.pooled_code(VOCABULARY)
+    margins: NDArray[np.float64] = np.array([0.005, 0.05, 0.09, 0.2, 0.6])
+    positions = replace(like_recorded(np.random.default_rng(2), 5), margin_nk=np.stack([0 * margins, margins], axis=1))
+    own = code.lengths(positions.chosen(np.zeros(5, np.int64)))[:, HONEST_TILT]
+    other = code.lengths(positions.chosen(np.ones(5, np.int64)))[:, HONEST_TILT]
+    assert list(own) == sorted(own, reverse=True)
+    assert list(other) == sorted(other)
+    assert 2.0**-own + 2.0**-other == pytest.approx(2.0**-code.escape.inside_bits)
+    assert own[-1] < 0.01
+    assert other[-1] > 10
+
+
+def test_entropy_is_the_mean_length_of_an_honest_choice() -> None:
+    assert isinstance(POLICY, Policy)
+    code = POLICY.pooled_code(VOCABULARY)
+    rng = np.random.default_rng(3)
+    positions = like_recorded(rng, 300)
+    mean = np.zeros(300)
+    total = np.zeros(300)
+    for candidate in range(4):
+        there = np.isfinite(positions.margin_nk[:, candidate])
+        scores = positions.chosen(np.full(300, candidate))
+        length = code.lengths(scores)[:, HONEST_TILT] - code.escape.inside_bits
+        mean += np.where(there, 2.0**-length * length, 0)
+        total += np.where(there, 2.0**-length, 0)
+    assert total == pytest.approx(np.ones(300))
+    assert code.entropies(positions.chosen(np.zeros(300, np.int64))) == pytest.approx(mean)
+
+
+def test_no_token_is_charged_more_than_the_most() -> None:
+    assert isinstance(POLICY, Policy)
+    counting, pooled = POLICY.counting_code(V), POLICY.pooled_code(V)
+    for seed, setting in enumerate(SETTINGS.values()):
+        scores = every_token("vllm-cpu", setting, seed, exact=False)
+        assert counting.lengths(scores).max() <= counting.most_bits
+        for tilt in range(len(TILTS)):
+            assert pooled.lengths(scores)[:, tilt].max() <= pooled.most_bits(tilt)

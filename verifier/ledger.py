@@ -1,0 +1,93 @@
+"""The bandwidth ledger of a run: what each record is charged, under every code, and what happened in it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampler.types import FloatArray, IntArray
+from verifier.score import TokenScores
+from verifier.statistics.bandwidth import best_of
+from verifier.token_code import TILTS, CountingCode, PooledCode
+from verifier.verdict import Verdict
+
+EARLY_STOP_SHARE = 0.01
+"""Expected share of records that end early: what the code of ends is made for, any value bounds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordCharges:
+    """One entry a record, in the order of the records verified.
+
+    Attributes:
+        tokens_r: output tokens. mismatches_r: those that are not the replay's choice. suspicious_r, dangerous_r: those
+            with that verdict.
+        counting_bits_r, pooled_bits_rk: length of the record's tokens under the counting code, and under the pooled
+            code at each of `TILTS`, bits; without the end. entropy_bits_r: honest entropy of its positions, bits; nan
+            without a noise model.
+        end_bits_r: length of the record's end: what is charged for ending early, or for not.
+    """
+
+    tokens_r: IntArray
+    mismatches_r: IntArray
+    suspicious_r: IntArray
+    dangerous_r: IntArray
+    counting_bits_r: FloatArray
+    pooled_bits_rk: FloatArray
+    entropy_bits_r: FloatArray
+    end_bits_r: FloatArray
+
+    @property
+    def best_tilt(self) -> int:
+        """Index of the tilt under which all records together are shortest."""
+        return int(np.argmin(self.pooled_bits_rk.sum(axis=0)))
+
+    @property
+    def counting_bits(self) -> float:
+        """Counting bound of all records, ends included, bits."""
+        return float(self.counting_bits_r.sum() + self.end_bits_r.sum())
+
+    @property
+    def pooled_bits(self) -> float:
+        """Pooled bound of all records, ends and the choice of the tilt included, bits."""
+        return best_of(self.pooled_bits_rk.sum(axis=0)) + float(self.end_bits_r.sum())
+
+
+class Ledger:
+    """Accumulates scored positions of many records, in any order."""
+
+    def __init__(self, records: int, counting: CountingCode, pooled: PooledCode, *, has_noise_model: bool) -> None:
+        self._counting, self._pooled, self._has_noise_model = counting, pooled, has_noise_model
+        self._counts = np.zeros((records, 4), np.int64)
+        self._counting_bits = np.zeros(records)
+        self._pooled_bits = np.zeros((records, len(TILTS)))
+        self._entropy_bits = np.zeros(records) if has_noise_model else np.full(records, np.nan)
+
+    def add(self, record_n: IntArray, scores: TokenScores, verdict_n: NDArray[np.int8]) -> None:
+        """Add positions; record_n says whose they are."""
+        verdicts = [verdict_n == verdict for verdict in (Verdict.SUSPICIOUS, Verdict.DANGEROUS)]
+        happened_nc = np.stack([np.ones(len(scores), np.bool_), ~scores.exact_n, *verdicts], axis=1)
+        np.add.at(self._counts, record_n, happened_nc)
+        np.add.at(self._counting_bits, record_n, self._counting.lengths(scores))
+        np.add.at(self._pooled_bits, record_n, self._pooled.lengths(scores))
+        if self._has_noise_model:
+            np.add.at(self._entropy_bits, record_n, self._pooled.entropies(scores))
+
+    def charges(self, stop_bits_r: FloatArray) -> RecordCharges:
+        """What every record is charged.
+
+        Args:
+            stop_bits_r: bits that say where a record ended early; 0 where it ended as asked.
+        """
+        early = stop_bits_r > 0
+        end = np.where(early, stop_bits_r - np.log2(EARLY_STOP_SHARE), -np.log2(1 - EARLY_STOP_SHARE))
+        return RecordCharges(
+            tokens_r=self._counts[:, 0],
+            mismatches_r=self._counts[:, 1],
+            suspicious_r=self._counts[:, 2],
+            dangerous_r=self._counts[:, 3],
+            counting_bits_r=self._counting_bits,
+            pooled_bits_rk=self._pooled_bits,
+            entropy_bits_r=self._entropy_bits,
+            end_bits_r=end,
+        )

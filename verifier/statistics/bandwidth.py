@@ -1,0 +1,182 @@
+"""How many bits answers could have carried unseen (design section 6): bounds in closed form and by minimisation.
+
+All of them count: if at most 2^B outputs would have been accepted, at most B bits were said by the choice of one. They
+come in two kinds.
+
+- *Budgets.* Outputs are accepted while their costs stay under a budget: `pooled_bound`, and its special cases
+  `mismatch_bound` and `combinatorial_bound`.
+- *Codes.* Every output has a length, in bits, that obeys Kraft's inequality: sum over outputs of 2^-length <= 1. Then
+  at most 2^B outputs have a length of B or less, a uniform message of M bits gets a length below M - s with probability
+  at most 2^-s, and the mean length is at least the entropy of the message. Lengths are summed along the observed
+  path, and nothing need be known of the sets on other paths. `verifier.token_code` charges tokens so; `best_of`
+  chooses among several codes afterwards, at the price of saying which.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import entr, gammaln, logsumexp
+
+from sampler.types import FloatArray
+from verifier.statistics.errors import StatisticsError
+from verifier.statistics.intervals import Interval
+from verifier.statistics.rates import Population, rate_limits
+
+LN2 = float(np.log(2))
+MOST_TILT = 1e6
+"""Largest lambda tried, 1 / cost unit; every lambda gives a bound."""
+
+
+@dataclass(frozen=True)
+class PooledBound:
+    """The pooled bound, bits in all, and the lambda (1 / cost unit) at which it is least; 0 is the counting bound."""
+
+    bits: float
+    tilt: float
+
+
+def pooled_bound(cost_nk: FloatArray, budget: float, counts_n: NDArray[np.integer] | None = None) -> PooledBound:
+    """Bits of all outputs whose total cost stays within a budget (free energy; Chernoff's bound of a count).
+
+    The number of choices of one candidate a position with a total cost of at most C is, for every lambda >= 0, at most
+
+        e^(lambda C) * prod_t sum_v e^(-lambda c_t(v)).
+
+    With lambda = 0 every candidate counts: the counting bound. With cost 1 for every candidate but one it is
+    `mismatch_bound`; with -ln of the honest probabilities and the honest mean as the budget, the honest entropy.
+    The sets must not depend on what is chosen: where they do (an answer's later tokens), it is a bound for attackers
+    who stay on paths with such sets; a code is one for all.
+
+    Args:
+        cost_nk: costs of the candidates of n positions, at least 0; inf where there is none.
+        budget: C, the largest total cost that is accepted, in the unit of the costs.
+        counts_n: how many positions each row stands for (1 where None), so that millions of them need no more rows
+            than there are kinds.
+
+    Raises:
+        StatisticsError: a position without candidates, a negative cost, or a budget that no output meets.
+    """
+    costs = np.asarray(cost_nk, np.float64)
+    counts = np.ones(len(costs)) if counts_n is None else np.asarray(counts_n, np.float64)
+    offered = np.isfinite(costs)
+    if costs.ndim != 2 or not costs.size or not offered.any(axis=1).all() or not (costs >= 0).all():
+        raise StatisticsError("every position needs a candidate, and costs are numbers of at least 0")
+    least_n = costs.min(axis=1)
+    spare = budget - float(counts @ least_n)  # what is left when every position takes its cheapest
+    if spare < -1e-9 * max(1.0, abs(budget)):
+        raise StatisticsError(f"a budget of {budget:g} accepts no output: the cheapest costs {counts @ least_n:g}")
+    extra = np.where(offered, costs, 0.0) - np.where(offered, least_n[:, None], 0.0)
+
+    def slope(tilt: float) -> float:
+        weights = offered * np.exp(-tilt * extra)
+        return max(spare, 0.0) - float(counts @ ((weights * extra).sum(axis=1) / weights.sum(axis=1)))
+
+    tilt = 0.0
+    if slope(0.0) < 0:
+        tilt = MOST_TILT if slope(MOST_TILT) < 0 else float(brentq(slope, 0.0, MOST_TILT, xtol=1e-12, rtol=1e-10))
+    nats = tilt * max(spare, 0.0) + float(counts @ logsumexp(-tilt * extra, axis=1, b=offered))
+    return PooledBound(nats / LN2, tilt)
+
+
+def mismatch_bound(rate: float, size: float) -> float:
+    """Bits a token of outputs of which a share differs from the honest choice: h2(q) + q log2(m - 1).
+
+    Args:
+        rate: q, share of tokens that are not the first choice, in [0, 1]. size: m, tokens to choose from, at least 1.
+
+    Raises:
+        StatisticsError: an argument out of its domain.
+    """
+    if not 0 <= rate <= 1 or not size >= 1:
+        raise StatisticsError(f"no bound for a mismatch rate of {rate} among {size} tokens")
+    if rate >= (size - 1) / size:  # the budget does not bind
+        return float(np.log2(size))
+    return binary_entropy(rate) + (rate * float(np.log2(size - 1)) if rate > 0 else 0.0)
+
+
+def combinatorial_bound(tokens: int, altered: int, size: float) -> float:
+    """Bits of n tokens of which at most k are altered, each to one of m - 1 others: log2 sum_j C(n, j) (m - 1)^j.
+
+    Exact, where `mismatch_bound` is its limit; no guess of the positions is left to an attacker.
+
+    Raises:
+        StatisticsError: an argument out of its domain.
+    """
+    if tokens < 0 or altered < 0 or not size >= 1:
+        raise StatisticsError(f"no bound for {altered} altered tokens of {tokens} among {size}")
+    j = np.arange(min(altered, tokens) + 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        swaps = np.where(j > 0, j * np.log(size - 1), 0.0)
+    terms = gammaln(tokens + 1) - gammaln(j + 1) - gammaln(tokens - j + 1) + swaps
+    return max(float(logsumexp(terms)) / LN2, 0.0)
+
+
+def binary_entropy(rate: float) -> float:
+    """h2(q), bits."""
+    return float(entr(rate) + entr(1 - rate)) / LN2
+
+
+def entropy(probability_nk: FloatArray) -> FloatArray:
+    """Entropy [n] of each row of probabilities, bits."""
+    bits: FloatArray = entr(probability_nk).sum(axis=-1) / LN2
+    return bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordBits:
+    """What audited records are charged, and what they were audited from.
+
+    Attributes:
+        bits_r: of each record, its end included, bits, in random order. tokens_r: its output tokens.
+        most_per_token, most_per_end: the most that a code can charge one of them, bits.
+        population: all records and their tokens. longest: most tokens of any of them.
+    """
+
+    bits_r: FloatArray
+    tokens_r: FloatArray
+    most_per_token: float
+    most_per_end: float
+    population: Population
+    longest: int
+
+    def total_limit(self, confidence: float) -> Interval:
+        """Bits of all records: estimate, no lower limit, and an upper limit that holds with this confidence.
+
+        Over the choice of the audited records, which nobody could foresee. A record counts one unit for each token and
+        one for its end, so that those without tokens count too. With every record audited nothing is uncertain.
+
+        Raises:
+            StatisticsError: no records, or charges beyond the most.
+        """
+        units = self.population.tokens + self.population.records
+        per_unit = rate_limits(
+            self.bits_r,
+            self.tokens_r + 1,
+            confidence=confidence,
+            side="upper",
+            longest=self.longest + 1,
+            most_per_token=max(self.most_per_token, self.most_per_end),
+            population=Population(records=self.population.records, tokens=units),
+        )
+        return Interval(per_unit.value * units, per_unit.low * units, per_unit.high * units)
+
+
+def best_of(length_k: FloatArray) -> float:
+    """Length under the best of K codes, chosen after the fact: the least, and log2 K bits to say which.
+
+    (The mixture of K codes with equal weights is a code, and no longer than that on any output.)
+    """
+    return float(np.min(length_k) + np.log2(len(length_k)))
+
+
+def geometric_entropy(mean: float) -> float:
+    """Largest entropy of a whole number >= 0 with this mean, bits: what a count, such as of ticks, can say.
+
+    Raises:
+        StatisticsError: a negative mean.
+    """
+    if not 0 <= mean < np.inf:
+        raise StatisticsError(f"a count has a mean of at least 0, not {mean}")
+    return (1 + mean) * binary_entropy(1 / (1 + mean))

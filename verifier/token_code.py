@@ -1,0 +1,141 @@
+"""Codes for output tokens: how many bits each token is charged, so that no choice of tokens says more than it costs.
+
+At every position a code gives each token of the vocabulary a length in bits, and the lengths obey Kraft's inequality,
+sum over tokens of 2^-length <= 1. A record's length is the sum over its tokens; at most 2^B outputs of a prompt and
+seed have a length of B or less (`verifier.statistics.bandwidth`). The charge of design section 6, log2|A|, log2 R or
+log2 V, is no such length: it leaves out that an attacker also chooses *where* a token is suspicious or dangerous. Both
+codes here charge for that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sampler.types import FloatArray, IntArray
+from verifier.score import TokenScores
+from verifier.token_noise import margin_bins, one_hot, rival_counts
+
+TILTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
+"""Values of lambda that the pooled code is tried with; which one was best costs log2 of their number."""
+HONEST_TILT = TILTS.index(1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Escape:
+    """What a token outside of a code's sets is charged: that it is outside, and which token it is.
+
+    Attributes:
+        near, far: expected shares of tokens outside that are among the `rank_limit` most likely, and beyond. In (0, 1).
+        rank_limit: R, tokens. vocabulary: V, tokens.
+    """
+
+    near: float
+    far: float
+    rank_limit: int
+    vocabulary: int
+
+    @property
+    def inside_bits(self) -> float:
+        """What every token inside is charged for not being outside, bits."""
+        return -float(np.log2(1 - self.near - self.far))
+
+    def lengths(self, logit_rank_n: IntArray) -> FloatArray:
+        """Bits [n] of tokens outside."""
+        near, far = float(np.log2(self.rank_limit / self.near)), float(np.log2(self.vocabulary / self.far))
+        return np.where(logit_rank_n <= self.rank_limit, near, far)
+
+    @property
+    def most_bits(self) -> float:
+        """The most that any token is charged, bits."""
+        return float(max(np.log2(self.rank_limit / self.near), np.log2(self.vocabulary / self.far)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountingCode:
+    """Every token of the admissible set alike: the counting bound.
+
+    Attributes:
+        margin: delta, logits, that the sets were counted with.
+    """
+
+    margin: float
+    escape: Escape
+
+    @property
+    def most_bits(self) -> float:
+        """The most that any token is charged, bits."""
+        return max(self.escape.most_bits, float(np.log2(self.escape.vocabulary)) + self.escape.inside_bits)
+
+    def lengths(self, scores: TokenScores) -> FloatArray:
+        """Bits [n] that the claimed tokens are charged."""
+        inside = np.log2(scores.admissible_n) + self.escape.inside_bits
+        return np.where(scores.margin_n <= self.margin, inside, self.escape.lengths(scores.logit_rank_n))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledCode:
+    """Alternatives by how likely an honest server takes them: the pooled (free-energy) bound.
+
+    The replay's own choice has weight 1, an alternative of class c weight odds_c^lambda, and a token's length is -log2
+    of its weight's share of all weights at its position. Summed, that is the free-energy bound with cost -ln odds at
+    the observed total cost. Class 0 is the *boundary*: tokens of margin 0 that are not the choice itself, because it
+    is unsure which side of a cut they or the choice are on; classes 1 ... B are the bins of the margin.
+
+    Attributes:
+        edges_b: bin edges, logits. log_odds_c: ln of the odds of each class against the choice, nats, at most 0, not
+            rising with the margin. Whatever they are, the lengths bound; near the truth they are short.
+    """
+
+    edges_b: FloatArray
+    log_odds_c: FloatArray
+    escape: Escape
+
+    def lengths(self, scores: TokenScores) -> FloatArray:
+        """Bits [n, lambda] that the claimed tokens are charged with each of `TILTS`."""
+        class_n, offered_nc, unseen_n = classes(self.edges_b, scores)
+        log_weight_c = np.append(self.log_odds_c, 0.0)  # the last, index -1: the choice itself
+        tilts = np.array(TILTS)
+        outside = class_n >= len(self.log_odds_c)
+        own = log_weight_c[np.where(outside, -1, class_n)]
+        total = np.log1p(offered_nc @ np.exp(self.log_odds_c[:, None] * tilts) + unseen_n[:, None])
+        bits = (total - own[:, None] * tilts) / np.log(2) + self.escape.inside_bits
+        return np.where(outside[:, None], self.escape.lengths(scores.logit_rank_n)[:, None], bits)
+
+    def most_bits(self, tilt: int) -> float:
+        """The most that any token is charged with one of `TILTS`, bits."""
+        alternative = np.log1p(self.escape.vocabulary) - TILTS[tilt] * self.log_odds_c.min()
+        return max(self.escape.most_bits, float(alternative) / float(np.log(2)) + self.escape.inside_bits)
+
+    def entropies(self, scores: TokenScores) -> FloatArray:
+        """Entropy [n] of an honest server's choice given the replay, bits, were the odds the truth."""
+        _, offered_nc, unseen_n = classes(self.edges_b, scores)
+        odds_c = np.exp(self.log_odds_c)
+        total = 1 + offered_nc @ odds_c + unseen_n
+        entropy: FloatArray = (np.log(total) - (offered_nc @ (odds_c * self.log_odds_c)) / total) / np.log(2)
+        return entropy
+
+
+def classes(edges_b: FloatArray, scores: TokenScores) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Where the claimed tokens and their alternatives stand (`PooledCode`).
+
+    Returns:
+        The class [n] of the claimed token: -1 is the choice itself, B + 1 is outside. How many alternatives of each
+        class [n, B + 1] stand at its position, the claimed one among them. How many unseen tokens [n]
+        might be the choice.
+    """
+    bins = len(edges_b) - 1
+    level = scores.margin_n == 0
+    class_n = np.where(scores.exact_n, -1, np.where(level, 0, margin_bins(scores.margin_n, edges_b) + 1))
+    rivals = np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu])
+    offered_nc = np.zeros((len(scores), bins + 1))
+    offered_nc[:, 1:] = rival_counts(rivals, edges_b)[:, :bins]
+    level_n = (scores.rival_margin_nk == 0).sum(axis=1)
+    # Of the rivals of margin 0 one is the choice, unless the claimed token is.
+    offered_nc[:, 0] = np.where(scores.exact_n, level_n, np.maximum(level_n - 1, 0))
+    offered_nc += taken_classes(class_n, bins)
+    return class_n, offered_nc, (scores.unseen_margin_nu == 0).sum(axis=1).astype(np.float64)
+
+
+def taken_classes(class_n: IntArray, bins: int) -> FloatArray:
+    """Float64 [n, B + 1], one in the class of each claimed token that is an alternative."""
+    return one_hot(np.where(class_n <= bins, class_n, -1), bins + 1)
