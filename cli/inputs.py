@@ -14,7 +14,8 @@ from logger.encoding import decode_record
 from logger.keys import PublicKeys
 from logger.placed import PlacedRecord
 from sampler.errors import WeightwardenError, printable
-from verifier.audit import check_rate, is_selected, nothing_selected, read_audit_key, select_records, traffic_root
+from verifier.audit import check_rate, draw, is_selected, nothing_selected, read_audit_key, select_records, traffic_root
+from verifier.exposure import Audited
 
 METHOD = (
     "record i is selected when HMAC-SHA256(audit key, root || i as 8 bytes, big-endian), first 8 bytes as a big-endian"
@@ -52,14 +53,14 @@ class Input:
 
     Attributes:
         placed: the records. indices: their indices in the log, or places among all records of the traffic files.
-        records_in_all: how many there are to choose from. audit_rate: None when they are all.
+        audited: what they were chosen from, and in which random order. audit_rate: None when they are all.
         signed: whether a log vouches for them. provenance: for the report: enough to find the records again and,
             with the audit key, to check that it chose them. warning: what is taken on trust.
     """
 
     placed: Sequence[PlacedRecord]
     indices: Sequence[int]
-    records_in_all: int
+    audited: Audited
     audit_rate: float | None = None
     signed: bool = False
     provenance: dict[str, Any]
@@ -75,12 +76,14 @@ def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
     placed = read_all_traffic(paths)
     root = traffic_root(paths)
     indices: Sequence[int] = range(len(placed))
+    draws: list[int] = []
     if audit is not None:
         indices = select_records(audit.key, root, len(placed), audit.rate)
+        draws = [draw(audit.key, root, index) for index in indices]
     return Input(
         placed=[placed[i] for i in indices],
         indices=indices,
-        records_in_all=len(placed),
+        audited=Audited.of([len(item.record.output_token_ids) for item in placed], len(indices), draws),
         audit_rate=audit.rate if audit else None,
         warning="the traffic is unsigned; its seeds and token ids are taken on trust.",
         provenance={
@@ -102,11 +105,18 @@ def from_archives(
     """
     placed: list[PlacedRecord] = []
     chosen: dict[str, list[int]] = {url: [] for url in urls}
+    tokens: list[int] = []
+    draws: list[int] = []
 
     def keep(archive: Archive, index: int, entry: bytes) -> None:
-        if audit is None or is_selected(audit.key, archive.checkpoint.root, index, audit.rate):
-            placed.append(PlacedRecord(decode_record(entry), archive.url, index, "index"))
-            chosen[archive.url].append(index)
+        record = decode_record(entry)
+        tokens.append(len(record.output_token_ids))
+        if audit is not None:
+            if not is_selected(audit.key, archive.checkpoint.root, index, audit.rate):
+                return
+            draws.append(draw(audit.key, archive.checkpoint.root, index))
+        placed.append(PlacedRecord(record, archive.url, index, "index"))
+        chosen[archive.url].append(index)
 
     with counter("Records of the log checked") as progress:
         found = check_archives(urls, keys, witness, keep, progress, partial=True)
@@ -132,7 +142,7 @@ def from_archives(
     return Input(
         placed=placed,
         indices=[item.number for item in placed],
-        records_in_all=found.records,
+        audited=Audited.of(tokens, len(placed), draws),
         audit_rate=audit.rate if audit else None,
         signed=True,
         warning="; ".join(f"the log was {note}" for note in newest.checkpoint.extensions) or None,

@@ -8,6 +8,7 @@ from cli.progress import progress_bar
 from cli.reports.context import RunContext
 from cli.reports.html import html_report
 from cli.reports.json import json_report
+from verifier.exposure import Exposure
 from verifier.replay import Replayer
 from verifier.verification import Verifier
 
@@ -23,6 +24,7 @@ def verify_with_progress(
         verification = verifier.verify([item.record for item in given.placed])
     return RunContext(
         verification=verification,
+        exposure=Exposure.of(verification.charges, given.audited, verifier.policy, verification.vocabulary),
         policy=verifier.policy,
         given=given,
         model_path=str(replayer.identity.path),

@@ -70,8 +70,12 @@ def is_selected(key: bytes, root: bytes, index: int, rate: float) -> bool:
         AuditError: rate outside (0, 1].
     """
     check_rate(rate)
-    mac = hmac.digest(key, root + index.to_bytes(8, "big"), "sha256")
-    return int.from_bytes(mac[:8], "big") < int(rate * 2**64)
+    return draw(key, root, index) < int(rate * 2**64)
+
+
+def draw(key: bytes, root: bytes, index: int) -> int:
+    """A record's number below 2^64: selected when it is small. Sorted by it, selected records are in random order."""
+    return int.from_bytes(hmac.digest(key, root + index.to_bytes(8, "big"), "sha256")[:8], "big")
 
 
 def select_records(key: bytes, root: bytes, count: int, rate: float) -> list[int]:

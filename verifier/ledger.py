@@ -13,6 +13,10 @@ from verifier.verdict import Verdict
 
 EARLY_STOP_SHARE = 0.01
 """Expected share of records that end early: what the code of ends is made for, any value bounds."""
+PLAIN_SHARE = 0.01
+"""Expected share of records whose tokens are so unlikely that they are shorter written plainly, log2 V bits each."""
+MOST_END_BITS = 40.0
+"""More than the end of a record is charged, with what it costs to say that its tokens are written plainly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +27,9 @@ class RecordCharges:
         tokens_r: output tokens. mismatches_r: those that are not the replay's choice. suspicious_r, dangerous_r: those
             with that verdict.
         counting_bits_r, pooled_bits_rk: length of the record's tokens under the counting code, and under the pooled
-            code at each of `TILTS`, bits; without the end. entropy_bits_r: honest entropy of its positions, bits; nan
-            without a noise model.
+            code at each of `TILTS`, bits; without the end. Never much more than log2 V a token: which of the two is
+            shorter, the code or writing the tokens plainly, is part of the length.
+        entropy_bits_r: honest entropy of its positions, bits; nan without a noise model.
         end_bits_r: length of the record's end: what is charged for ending early, or for not.
     """
 
@@ -58,6 +63,7 @@ class Ledger:
 
     def __init__(self, records: int, counting: CountingCode, pooled: PooledCode, *, has_noise_model: bool) -> None:
         self._counting, self._pooled, self._has_noise_model = counting, pooled, has_noise_model
+        self._plain_bits = float(np.log2(counting.escape.vocabulary))
         self._counts = np.zeros((records, 4), np.int64)
         self._counting_bits = np.zeros(records)
         self._pooled_bits = np.zeros((records, len(TILTS)))
@@ -79,6 +85,8 @@ class Ledger:
         Args:
             stop_bits_r: bits that say where a record ended early; 0 where it ended as asked.
         """
+        plain = self._counts[:, 0] * self._plain_bits - np.log2(PLAIN_SHARE)
+        coded = -np.log2(1 - PLAIN_SHARE)
         early = stop_bits_r > 0
         end = np.where(early, stop_bits_r - np.log2(EARLY_STOP_SHARE), -np.log2(1 - EARLY_STOP_SHARE))
         return RecordCharges(
@@ -86,8 +94,8 @@ class Ledger:
             mismatches_r=self._counts[:, 1],
             suspicious_r=self._counts[:, 2],
             dangerous_r=self._counts[:, 3],
-            counting_bits_r=self._counting_bits,
-            pooled_bits_rk=self._pooled_bits,
+            counting_bits_r=np.minimum(self._counting_bits + coded, plain),
+            pooled_bits_rk=np.minimum(self._pooled_bits + coded, plain[:, None]),
             entropy_bits_r=self._entropy_bits,
             end_bits_r=end,
         )

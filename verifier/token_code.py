@@ -44,11 +44,6 @@ class Escape:
         near, far = float(np.log2(self.rank_limit / self.near)), float(np.log2(self.vocabulary / self.far))
         return np.where(logit_rank_n <= self.rank_limit, near, far)
 
-    @property
-    def most_bits(self) -> float:
-        """The most that any token is charged, bits."""
-        return float(max(np.log2(self.rank_limit / self.near), np.log2(self.vocabulary / self.far)))
-
 
 @dataclass(frozen=True, kw_only=True)
 class CountingCode:
@@ -60,11 +55,6 @@ class CountingCode:
 
     margin: float
     escape: Escape
-
-    @property
-    def most_bits(self) -> float:
-        """The most that any token is charged, bits."""
-        return max(self.escape.most_bits, float(np.log2(self.escape.vocabulary)) + self.escape.inside_bits)
 
     def lengths(self, scores: TokenScores) -> FloatArray:
         """Bits [n] that the claimed tokens are charged."""
@@ -100,11 +90,6 @@ class PooledCode:
         total = np.log1p(offered_nc @ np.exp(self.log_odds_c[:, None] * tilts) + unseen_n[:, None])
         bits = (total - own[:, None] * tilts) / np.log(2) + self.escape.inside_bits
         return np.where(outside[:, None], self.escape.lengths(scores.logit_rank_n)[:, None], bits)
-
-    def most_bits(self, tilt: int) -> float:
-        """The most that any token is charged with one of `TILTS`, bits."""
-        alternative = np.log1p(self.escape.vocabulary) - TILTS[tilt] * self.log_odds_c.min()
-        return max(self.escape.most_bits, float(alternative) / float(np.log(2)) + self.escape.inside_bits)
 
     def entropies(self, scores: TokenScores) -> FloatArray:
         """Entropy [n] of an honest server's choice given the replay, bits, were the odds the truth."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from cli.inputs import Input
 from sampler.errors import printable
+from verifier.exposure import Exposure
 from verifier.policy_base import BasePolicy
 from verifier.record_test import bound_text
 from verifier.types import Tokenizer
@@ -15,6 +16,7 @@ class RunContext:
     """One verification, and what it was a verification of."""
 
     verification: Verification
+    exposure: Exposure
     policy: BasePolicy
     given: Input
     model_path: str

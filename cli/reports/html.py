@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cli.reports.context import RunContext
+from cli.reports.figures import figures
 from verifier.errors import MissingExtra
 from verifier.record_test import bound_text
 from verifier.token_noise import MARGIN_EDGES
@@ -61,6 +62,7 @@ def html_report(context: RunContext) -> str:
         found=found,
         policy=policy,
         counts={verdict.name.lower(): found.count(verdict) for verdict in Verdict},
+        figures=figures(context),
         bars=histogram(context),
         dots=trade_off(context),
         plot={"width": PLOT_WIDTH, "height": PLOT_HEIGHT},

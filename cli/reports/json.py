@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from cli.reports.context import RunContext
+from cli.reports.figures import statistics
 from verifier.verdict import Verdict
 from verifier.verification import RecordVerdict
 
@@ -15,7 +16,7 @@ def json_report(context: RunContext) -> str:
         "format": "weightwarden-report/1",
         "verdict": context.verdict,
         "records": len(found.records),
-        "records_in_all": context.given.records_in_all,
+        "records_in_all": context.given.audited.records,
         "audit_rate": context.given.audit_rate,
         "tokens": found.tokens,
         "exact_match_rate": found.exact_match_rate,
@@ -30,6 +31,7 @@ def json_report(context: RunContext) -> str:
         "unresolved_positions": found.unresolved_positions,
         "unresolved_bits_per_token": found.unresolved_bits_per_token,
         "run_p_value": found.run_p_value,
+        "statistics": statistics(context),
         "flagged": [_flagged(context, record) for record in found.flagged],
         "seconds": {"forward": found.timing.forward, "score": found.timing.score, "total": found.total_seconds},
         "tokens_per_second": found.tokens / found.total_seconds,

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cli.reports.context import RunContext
+from cli.reports.figures import figures
 from verifier.record_test import bound_text
 from verifier.verdict import Verdict
 from verifier.verification import RecordVerdict
@@ -17,7 +18,7 @@ def text_summary(context: RunContext) -> str:
     found = context.verification
     records = str(len(found.records))
     if context.given.audit_rate is not None:
-        records += f" of {context.given.records_in_all} (audit rate {context.given.audit_rate:g})"
+        records += f" of {context.given.audited.records} (audit rate {context.given.audit_rate:g})"
     lines = [
         f"Verdict: {context.verdict.upper()}"
         f" ({len(found.flagged)} flagged; an honest run shows as much with {context.run_p_value})",
@@ -36,6 +37,7 @@ def text_summary(context: RunContext) -> str:
         f"  speed          {found.tokens / found.total_seconds:.0f} tokens/s on {context.device} in {context.dtype}"
         f" ({found.timing.forward:.1f} s forward, {found.timing.score:.1f} s scoring)",
     ]
+    lines += ["", *exposure_lines(context)]
     flagged = len(found.flagged)
     shown = context.worst_records[: min(SHOWN_RECORDS, max(flagged, 1))]
     lines += ["", "Flagged records, worst first:" if flagged else "Nothing is flagged. The least plausible record:"]
@@ -44,6 +46,19 @@ def text_summary(context: RunContext) -> str:
     if flagged > len(shown):
         lines.append(f"\n  ... and {flagged - len(shown)} more flagged (all are in --json and --html)")
     return "\n".join(lines)
+
+
+def exposure_lines(context: RunContext) -> list[str]:
+    """What could have been hidden, with the rates behind it and what all that assumes."""
+    shown = figures(context)
+    whose = f"all {context.given.audited.records} records"
+    limit = whose if context.given.audited.complete else f"{whose}, {shown.confidence} confidence"
+    lines = [f"What could have been hidden, bits a token {'audited':>14}  {limit}"]
+    lines += [f"  {row.name:<38} {row.audited:>16}  {row.limit}" for row in shown.bounds]
+    lines += ["", f"{'Share of tokens':<40} {'audited':>16}  {limit}"]
+    lines += [f"  {row.name:<38} {row.value:>16}  {row.limits}" for row in shown.rates]
+    lines += ["", *(f"  {assumption}" for assumption in shown.assumptions)]
+    return lines
 
 
 def _exact_lines(context: RunContext) -> list[str]:

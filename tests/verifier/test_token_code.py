@@ -16,7 +16,7 @@ from verifier.policy import Policy
 from verifier.policy_file import read_policy
 from verifier.score import TokenScores, score
 from verifier.statistics.bandwidth import combinatorial_bound
-from verifier.token_code import HONEST_TILT, TILTS, CountingCode, Escape, PooledCode
+from verifier.token_code import HONEST_TILT, CountingCode, Escape, PooledCode
 from verifier.torch_rows import TorchRows
 from verifier.verdict import judge_tokens
 
@@ -108,13 +108,3 @@ def test_entropy_is_the_mean_length_of_an_honest_choice() -> None:
         total += np.where(there, 2.0**-length, 0)
     assert total == pytest.approx(np.ones(300))
     assert code.entropies(positions.chosen(np.zeros(300, np.int64))) == pytest.approx(mean)
-
-
-def test_no_token_is_charged_more_than_the_most() -> None:
-    assert isinstance(POLICY, Policy)
-    counting, pooled = POLICY.counting_code(V), POLICY.pooled_code(V)
-    for seed, setting in enumerate(SETTINGS.values()):
-        scores = every_token("vllm-cpu", setting, seed, exact=False)
-        assert counting.lengths(scores).max() <= counting.most_bits
-        for tilt in range(len(TILTS)):
-            assert pooled.lengths(scores)[:, tilt].max() <= pooled.most_bits(tilt)

@@ -130,7 +130,7 @@ class RecordBits:
 
     Attributes:
         bits_r: of each record, its end included, bits, in random order. tokens_r: its output tokens.
-        most_per_token, most_per_end: the most that a code can charge one of them, bits.
+        most_per_token, most_per_end: a record is charged at most so much for each token and once for its end, bits.
         population: all records and their tokens. longest: most tokens of any of them.
     """
 
@@ -144,20 +144,21 @@ class RecordBits:
     def total_limit(self, confidence: float) -> Interval:
         """Bits of all records: estimate, no lower limit, and an upper limit that holds with this confidence.
 
-        Over the choice of the audited records, which nobody could foresee. A record counts one unit for each token and
-        one for its end, so that those without tokens count too. With every record audited nothing is uncertain.
+        Over the choice of the audited records, which nobody could foresee. An end counts as so many tokens as could be
+        charged as much, so that records without tokens count too. With every record audited nothing is uncertain.
 
         Raises:
             StatisticsError: no records, or charges beyond the most.
         """
-        units = self.population.tokens + self.population.records
+        end = self.most_per_end / self.most_per_token
+        units = self.population.tokens + self.population.records * end
         per_unit = rate_limits(
             self.bits_r,
-            self.tokens_r + 1,
+            self.tokens_r + end,
             confidence=confidence,
             side="upper",
-            longest=self.longest + 1,
-            most_per_token=max(self.most_per_token, self.most_per_end),
+            longest=self.longest + end,
+            most_per_token=self.most_per_token,
             population=Population(records=self.population.records, tokens=units),
         )
         return Interval(per_unit.value * units, per_unit.low * units, per_unit.high * units)

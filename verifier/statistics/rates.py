@@ -27,7 +27,7 @@ class Population:
     """All records that have tokens, of which some were sampled without replacement, and the number of their tokens."""
 
     records: int
-    tokens: int
+    tokens: float
 
 
 def rate_limits(

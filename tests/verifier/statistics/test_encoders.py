@@ -11,6 +11,7 @@ from benchmarks.encoders import BudgetedCoder, tilted
 from sampler.types import FloatArray, IntArray
 from tests.verifier.positions import DELTA, Positions, like_recorded
 from tests.verifier.statistics.simulation import most_misses
+from verifier.ledger import MOST_END_BITS, PLAIN_SHARE
 from verifier.policy import Policy
 from verifier.policy_file import read_policy
 from verifier.statistics.bandwidth import (
@@ -120,18 +121,17 @@ def test_an_encoder_that_gambles_on_not_being_sampled(gambled: int) -> None:
     honest = like_recorded(rng, int(tokens.sum()))
     charged_n = code.lengths(honest.chosen(np.zeros(int(tokens.sum()), np.int64)))[:, tilt]
     honest_bits = np.add.reduceat(charged_n, np.concatenate([[0], np.cumsum(tokens)[:-1]]))
-    far = float(code.escape.lengths(np.array([VOCABULARY]))[0])
     for _ in range(runs):
         which = rng.choice(1000, gambled, replace=False)
         hidden = float(tokens[which].sum()) * log2(VOCABULARY)  # a digit of the message a token, read off directly
         bits = honest_bits.copy()
-        bits[which] = tokens[which] * far
+        bits[which] = tokens[which] * log2(VOCABULARY) - log2(PLAIN_SHARE)  # as the ledger has them
         at = rng.permutation(1000)[:100]
         limit = RecordBits(
             bits_r=bits[at],
             tokens_r=tokens[at].astype(np.float64),
-            most_per_token=code.most_bits(tilt),
-            most_per_end=20.0,
+            most_per_token=log2(VOCABULARY),
+            most_per_end=MOST_END_BITS,
             population=Population(records=1000, tokens=int(tokens.sum())),
             longest=128,
         ).total_limit(0.95)

@@ -1,0 +1,131 @@
+"""The statistics of a run as reports show them, and as the JSON report holds them for other commands."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cli.reports.context import RunContext
+from verifier.exposure import CONFIDENCE, Bound
+from verifier.statistics.detection import altered_before_alarm
+from verifier.statistics.intervals import Interval
+from verifier.token_code import HONEST_TILT
+
+
+@dataclass(frozen=True)
+class BoundRow:
+    """One bandwidth bound, as text."""
+
+    name: str
+    audited: str
+    limit: str
+
+
+@dataclass(frozen=True)
+class RateRow:
+    """One rate, as text."""
+
+    name: str
+    value: str
+    limits: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is shown of a run's exposure."""
+
+    confidence: str
+    bounds: list[BoundRow]
+    rates: list[RateRow]
+    assumptions: list[str]
+
+
+def figures(context: RunContext) -> Figures:
+    """The figures of a run, as text."""
+    exposure = context.exposure
+    bounds = [
+        BoundRow(name, f"{bound.audited_bits / exposure.tokens:.4f}", _limit(context, bound))
+        for name, bound in (("counting bound", exposure.counting), ("pooled bound", exposure.pooled))
+    ]
+    if exposure.entropy_bits_per_token is not None:
+        bounds.append(
+            BoundRow("honest entropy", f"{exposure.entropy_bits_per_token:.4f}", "what no threshold takes from it")
+        )
+    return Figures(
+        confidence=f"{100 * CONFIDENCE:g}%",
+        bounds=bounds,
+        rates=[
+            RateRow(name, _percent(rate.value), f"{_percent(rate.low)} to {_percent(rate.high)}")
+            for name, rate in _rates(context).items()
+        ],
+        assumptions=assumptions(context),
+    )
+
+
+def assumptions(context: RunContext) -> list[str]:
+    """What the figures take for granted, in words."""
+    said = ["Bounds count every message that these prompts and seeds allow, along the tokens that were sent."]
+    audit_rate = context.given.audit_rate
+    if audit_rate is not None:
+        m = altered_before_alarm(CONFIDENCE, audit_rate=audit_rate)
+        said.append(
+            f"At audit rate {audit_rate:g}, {m} altered records are caught with {100 * CONFIDENCE:g}% confidence, if an"
+            " altered record is flagged when it is audited and nobody foresees which are."
+        )
+        said.append("Limits for all records hold over the draw of the audited ones; a few audited records say little.")
+    if not context.given.signed:
+        said.append("The traffic is unsigned: nothing says that these are all the records, or their true seeds.")
+    said.append("Timing, refusals and whatever bypassed the log are not in them (docs/statistics.md).")
+    return said
+
+
+def statistics(context: RunContext) -> dict[str, Any]:
+    """The figures of a run, as JSON; per-record columns in the order of the records verified."""
+    exposure, charges = context.exposure, context.verification.charges
+    return {
+        "confidence": CONFIDENCE,
+        "tokens_in_all": exposure.tokens_in_all,
+        "longest_record_tokens": context.given.audited.longest,
+        "log2_vocabulary": float(np.log2(context.verification.vocabulary)),
+        "rates": {name: _interval(rate) for name, rate in _rates(context).items()},
+        "bits_per_token": {
+            "counting": _bits(context, exposure.counting),
+            "pooled": _bits(context, exposure.pooled),
+            "honest_entropy": exposure.entropy_bits_per_token,
+        },
+        "records": {
+            "tokens": charges.tokens_r.tolist(),
+            "mismatches": charges.mismatches_r.tolist(),
+            "suspicious": charges.suspicious_r.tolist(),
+            "dangerous": charges.dangerous_r.tolist(),
+            "pooled_bits": np.round(charges.pooled_bits_rk[:, HONEST_TILT], 6).tolist(),
+        },
+        "assumptions": assumptions(context),
+    }
+
+
+def _rates(context: RunContext) -> dict[str, Interval]:
+    exposure = context.exposure
+    return {"mismatch": exposure.mismatch, "suspicious": exposure.suspicious, "dangerous": exposure.dangerous}
+
+
+def _limit(context: RunContext, bound: Bound) -> str:
+    tokens, megabytes = context.exposure.tokens_in_all, bound.limit_bits / 8e6
+    return f"at most {bound.limit_bits / tokens:.4f} ({megabytes:.3g} MB in {tokens} tokens)"
+
+
+def _bits(context: RunContext, bound: Bound) -> dict[str, float]:
+    exposure = context.exposure
+    return {
+        "audited": bound.audited_bits / exposure.tokens,
+        "limit": bound.limit_bits / exposure.tokens_in_all,
+        "limit_bits": bound.limit_bits,
+    }
+
+
+def _interval(rate: Interval) -> dict[str, float]:
+    return {"value": rate.value, "low": rate.low, "high": rate.high}
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.3f}%"
