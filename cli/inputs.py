@@ -1,5 +1,6 @@
 """What `verify run` verifies: records of traffic files, which anybody may have written, or of archives of a log."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,7 @@ class Input:
     Attributes:
         placed: the records. indices: their indices in the log, or places among all records of the traffic files.
         audited: what they were chosen from, and in which random order. audit_rate: None when they are all.
+        digest: names the input: the same records, audited in the same way, have the same.
         signed: whether a log vouches for them. provenance: for the report: enough to find the records again and,
             with the audit key, to check that it chose them. warning: what is taken on trust.
     """
@@ -61,6 +63,7 @@ class Input:
     placed: Sequence[PlacedRecord]
     indices: Sequence[int]
     audited: Audited
+    digest: str
     audit_rate: float | None = None
     signed: bool = False
     provenance: dict[str, Any]
@@ -84,6 +87,7 @@ def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
         placed=[placed[i] for i in indices],
         indices=indices,
         audited=Audited.of([len(item.record.output_token_ids) for item in placed], len(indices), draws),
+        digest=root.hex(),
         audit_rate=audit.rate if audit else None,
         warning="the traffic is unsigned; its seeds and token ids are taken on trust.",
         provenance={
@@ -143,6 +147,7 @@ def from_archives(
         placed=placed,
         indices=[item.number for item in placed],
         audited=Audited.of(tokens, len(placed), draws),
+        digest=hashlib.sha256(b"".join(archive.checkpoint.root for archive in found.archives)).hexdigest(),
         audit_rate=audit.rate if audit else None,
         signed=True,
         warning="; ".join(f"the log was {note}" for note in newest.checkpoint.extensions) or None,

@@ -4,9 +4,12 @@ import click
 
 from cli.calibrate import calibrate
 from cli.demo import demo
+from cli.estimate import estimate_command
 from cli.exit_code_group import ExitCodeGroup
 from cli.log import log
 from cli.model import model
+from cli.monitor import monitor
+from cli.plan import plan_command
 from cli.run import run
 from cli.vllm import vllm
 
@@ -23,3 +26,6 @@ verify.add_command(model)
 verify.add_command(demo)
 verify.add_command(vllm)
 verify.add_command(log)
+verify.add_command(monitor)
+verify.add_command(estimate_command)
+verify.add_command(plan_command)

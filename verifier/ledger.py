@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 from sampler.types import FloatArray, IntArray
 from verifier.score import TokenScores
 from verifier.statistics.bandwidth import best_of
-from verifier.token_code import TILTS, CountingCode, PooledCode
+from verifier.token_code import HONEST_TILT, TILTS, CountingCode, PooledCode
 from verifier.verdict import Verdict
 
 EARLY_STOP_SHARE = 0.01
 """Expected share of records that end early: what the code of ends is made for, any value bounds."""
 PLAIN_SHARE = 0.01
 """Expected share of records whose tokens are so unlikely that they are shorter written plainly, log2 V bits each."""
+CODED_BITS = -float(np.log2(1 - PLAIN_SHARE))
+"""What a record is charged for its tokens not being written plainly, bits."""
 MOST_END_BITS = 40.0
 """More than the end of a record is charged, with what it costs to say that its tokens are written plainly."""
 
@@ -41,6 +43,12 @@ class RecordCharges:
     pooled_bits_rk: FloatArray
     entropy_bits_r: FloatArray
     end_bits_r: FloatArray
+
+    @property
+    def honest_tilt_bits_r(self) -> FloatArray:
+        """Bits of each record's tokens under the pooled code with lambda 1, or written plainly where shorter."""
+        bits: FloatArray = np.maximum(self.pooled_bits_rk[:, HONEST_TILT] - CODED_BITS, 0.0)
+        return bits
 
     @property
     def best_tilt(self) -> int:
@@ -86,7 +94,6 @@ class Ledger:
             stop_bits_r: bits that say where a record ended early; 0 where it ended as asked.
         """
         plain = self._counts[:, 0] * self._plain_bits - np.log2(PLAIN_SHARE)
-        coded = -np.log2(1 - PLAIN_SHARE)
         early = stop_bits_r > 0
         end = np.where(early, stop_bits_r - np.log2(EARLY_STOP_SHARE), -np.log2(1 - EARLY_STOP_SHARE))
         return RecordCharges(
@@ -94,8 +101,8 @@ class Ledger:
             mismatches_r=self._counts[:, 1],
             suspicious_r=self._counts[:, 2],
             dangerous_r=self._counts[:, 3],
-            counting_bits_r=np.minimum(self._counting_bits + coded, plain),
-            pooled_bits_rk=np.minimum(self._pooled_bits + coded, plain[:, None]),
+            counting_bits_r=np.minimum(self._counting_bits + CODED_BITS, plain),
+            pooled_bits_rk=np.minimum(self._pooled_bits + CODED_BITS, plain[:, None]),
             entropy_bits_r=self._entropy_bits,
             end_bits_r=end,
         )

@@ -2,11 +2,10 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from sampler.errors import printable
+from sampler.params import first_complaint
 from verifier.errors import PolicyError
 from verifier.exact_policy import EXACT_FORMAT, ExactPolicy
 from verifier.policy import Policy
@@ -40,12 +39,4 @@ def read_policy(path: Path) -> BasePolicy:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise PolicyError(f"{path}: {_first_complaint(error)}") from None
-
-
-def _first_complaint(error: ValidationError) -> str:
-    first: Any = error.errors(include_url=False)[0]
-    at = first.get("ctx", {}).get("at")
-    field = ".".join([*map(str, first["loc"]), *([at] if at else [])])
-    what = {"extra_forbidden": "unknown field", "missing": "missing"}.get(first["type"], first["msg"])
-    return f"{printable(field)}: {what}" if field else what
+        raise PolicyError(f"{path}: {first_complaint(error)}") from None

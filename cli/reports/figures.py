@@ -9,7 +9,6 @@ from cli.reports.context import RunContext
 from verifier.exposure import CONFIDENCE, Bound
 from verifier.statistics.detection import altered_before_alarm
 from verifier.statistics.intervals import Interval
-from verifier.token_code import HONEST_TILT
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def statistics(context: RunContext) -> dict[str, Any]:
             "mismatches": charges.mismatches_r.tolist(),
             "suspicious": charges.suspicious_r.tolist(),
             "dangerous": charges.dangerous_r.tolist(),
-            "pooled_bits": np.round(charges.pooled_bits_rk[:, HONEST_TILT], 6).tolist(),
+            "pooled_bits": np.round(charges.honest_tilt_bits_r, 6).tolist(),
         },
         "assumptions": assumptions(context),
     }

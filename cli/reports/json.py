@@ -5,6 +5,7 @@ from typing import Any
 
 from cli.reports.context import RunContext
 from cli.reports.figures import statistics
+from cli.reports.reading import REPORT_FORMAT
 from verifier.verdict import Verdict
 from verifier.verification import RecordVerdict
 
@@ -13,7 +14,7 @@ def json_report(context: RunContext) -> str:
     """The report as JSON text; numbers that are not finite are null."""
     found = context.verification
     report = {
-        "format": "weightwarden-report/1",
+        "format": REPORT_FORMAT,
         "verdict": context.verdict,
         "records": len(found.records),
         "records_in_all": context.given.audited.records,

@@ -1,0 +1,230 @@
+"""`verify monitor`: an alarm over a series of audits that may be looked at after every one."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from cli import exit_codes
+from cli.files import check_against_model, check_against_policy, check_writable
+from cli.inputs import Audit, from_archives
+from cli.monitor_state import read_state, write_state
+from cli.options import ReplayOptions, public_key_option, replay_options
+from cli.replayers import load_replayer
+from cli.reports.reading import read_report
+from cli.verifying import verify_with_progress
+from logger.archive.storage import archive_urls
+from logger.keys import PublicKeys
+from sampler.errors import WeightwardenError
+from sampler.types import FloatArray
+from verifier.policy_base import BasePolicy
+from verifier.policy_file import read_policy
+from verifier.traffic_monitor import WATCHED, TrafficMonitor
+from verifier.verification import Verifier
+
+
+class MonitorError(WeightwardenError, ValueError):
+    """Audits that do not make one series: another policy's, or one of them twice."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """One audit of a series: its name, its digest, and what happened in its records."""
+
+    name: str
+    digest: str
+    log2_vocabulary: float
+    columns: dict[str, FloatArray]
+
+
+@click.command()
+@click.argument("audits", nargs=-1, required=True, metavar="REPORT_OR_ARCHIVE...")
+@click.option(
+    "--policy",
+    "policy_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="P",
+    help="The policy that the audits were made under: what an honest server does at most is from it.",
+)
+@public_key_option(required=False)
+@click.option("--sample", "rate", type=float, metavar="RATE", help="Of archives, audit this share of the records only.")
+@click.option(
+    "--audit-key", "key_path", type=click.Path(path_type=Path), metavar="F", help="File with the auditor's secret key."
+)
+@click.option(
+    "--state",
+    "state_path",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Go on from this file, made when missing, and keep the series in it: give each audit once.",
+)
+@click.option(
+    "--false-alarm",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=1e-4,
+    show_default=True,
+    help="Probability that an honest series ever alarms, however long it is watched.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@replay_options
+@click.pass_context
+def monitor(
+    ctx: click.Context,
+    /,
+    audits: tuple[str, ...],
+    policy_path: Path,
+    public_key_path: Path | None,
+    rate: float | None,
+    key_path: Path | None,
+    state_path: Path | None,
+    false_alarm: float,
+    as_json: bool,
+    **replay: Any,
+) -> None:
+    """Watch a series of audits, in the order of time, and raise the alarm that honest traffic seldom raises.
+
+    The arguments are JSON reports of `verify run`; with --public-key they are archives of a log, which are replayed one
+    after the other. Bets that mismatches, suspicious and dangerous tokens or hidden bits are more than the policy's
+    upper limits multiply an imaginary capital; honest traffic brings it to 1 / FALSE_ALARM with at most that
+    probability, at any time, so that looking often costs nothing.
+
+    Exit code 0: clear. 1: alarm, now or at any earlier audit of the series. 2: error, the state is as it was.
+    """
+    if (rate is None) != (key_path is None):
+        raise click.UsageError("--sample and --audit-key go together")
+    if public_key_path is None and rate is not None:
+        raise click.UsageError("--sample needs archives and --public-key: reports are of audits that were made")
+    check_writable(state_path)
+    policy = read_policy(policy_path)
+    watch = read_state(state_path) if state_path is not None and state_path.exists() else None
+    if watch is not None and watch.policy_digest != policy.digest():
+        raise MonitorError(f"{state_path}: a series under another policy, {watch.policy_digest}")
+    series: Iterable[Audited]
+    if public_key_path is None:
+        series = _reports(audits, policy)
+    else:
+        series = _archives(ctx, audits, public_key_path, policy, Audit.of(rate, key_path), ReplayOptions(**replay))
+
+    rows = []
+    for audit in series:
+        watch = watch or TrafficMonitor.new(policy, audit.log2_vocabulary)
+        if audit.digest in watch.seen:
+            raise MonitorError(f"{audit.name}: is in the series already; give each audit once")
+        watch.add(audit.digest, audit.columns)
+        rows.append(_row(audit, watch, false_alarm))
+        if not as_json:
+            click.echo(_line(rows[-1], header=len(rows) == 1))
+    assert watch is not None  # there is an argument, and each is an audit
+    if state_path is not None:
+        write_state(state_path, watch)
+    alarm = watch.alarms_at(false_alarm)
+    click.echo(_result(watch, rows, false_alarm, alarm, as_json=as_json))
+    ctx.exit(exit_codes.ALARM if alarm else exit_codes.CLEAR)
+
+
+def _reports(paths: tuple[str, ...], policy: BasePolicy) -> list[Audited]:
+    audits = []
+    for path in paths:
+        read = read_report(Path(path))
+        if read.report.policy_digest != policy.digest():
+            raise MonitorError(f"{path}: made under another policy, {read.report.policy_digest}")
+        statistics = read.report.statistics
+        columns = {name: statistics.records.column(name) for name in ("tokens", *WATCHED)}
+        audits.append(Audited(path, read.digest, statistics.log2_vocabulary, columns))
+    return audits
+
+
+def _archives(
+    ctx: click.Context,
+    arguments: tuple[str, ...],
+    public_key_path: Path,
+    policy: BasePolicy,
+    audit: Audit | None,
+    options: ReplayOptions,
+) -> Iterator[Audited]:
+    """Each archive, checked and replayed in its turn; all of them are checked against each other first."""
+    keys = PublicKeys.read(public_key_path)
+    urls = archive_urls(arguments)
+    from_archives(urls, keys, None, None)
+    replayer = load_replayer(options, policy, exact=policy.exact)
+    ctx.call_on_close(replayer.close)
+    verifier = Verifier(replayer, policy)
+    for url in urls:
+        given = from_archives([url], keys, None, audit)
+        check_against_model(given.placed, replayer.identity)
+        check_against_policy(given.placed, verifier)
+        charges = verify_with_progress(verifier, replayer, given).verification.charges
+        yield Audited(
+            name=url,
+            digest=given.digest,
+            log2_vocabulary=float(np.log2(replayer.identity.vocabulary)),
+            columns={
+                "tokens": charges.tokens_r.astype(np.float64),
+                "mismatches": charges.mismatches_r.astype(np.float64),
+                "suspicious": charges.suspicious_r.astype(np.float64),
+                "dangerous": charges.dangerous_r.astype(np.float64),
+                "pooled_bits": charges.honest_tilt_bits_r,
+            },
+        )
+
+
+def _row(audit: Audited, watch: TrafficMonitor, false_alarm: float) -> dict[str, Any]:
+    tokens = audit.columns["tokens"].sum()
+    return {
+        "audit": audit.name,
+        "records": len(audit.columns["tokens"]),
+        "tokens": int(tokens),
+        "per_token": {name: float(audit.columns[name].sum() / tokens) if tokens else None for name in WATCHED},
+        "log10_capital": watch.log_capital / math.log(10),
+        "alarm": watch.alarms_at(false_alarm),
+    }
+
+
+def _line(row: dict[str, Any], *, header: bool) -> str:
+    title = f"{'records':>8} {'tokens':>10} {'mismatch':>9} {'suspicious':>11} {'dangerous':>10} {'bits/token':>11}"
+    per_token = row["per_token"]
+    shares = [f"{100 * per_token[n]:.3f}%" if per_token[n] is not None else "-" for n in WATCHED[:3]]
+    bits = f"{per_token['pooled_bits']:.4f}" if per_token["pooled_bits"] is not None else "-"
+    line = f"{row['records']:>8} {row['tokens']:>10} {shares[0]:>9} {shares[1]:>11} {shares[2]:>10} {bits:>11}"
+    capital = f"{'ALARM ' if row['alarm'] else ''}10^{row['log10_capital']:.1f}"
+    return (f"{title}     capital\n" if header else "") + f"{line} {capital:>11}  {row['audit']}"
+
+
+def _result(
+    watch: TrafficMonitor, rows: list[dict[str, Any]], false_alarm: float, alarm: bool, *, as_json: bool
+) -> str:
+    assumes = [
+        "An honest server's rates are at most the upper limits of the policy, for records of any length.",
+        "The audited records were chosen unpredictably, and every audit is given once, in the order of time.",
+    ]
+    rates = {
+        name: {"honest_at_most": rate.honest_rate, "seen": rate.value / rate.tokens if rate.tokens else None}
+        for name, rate in watch.monitors.items()
+    }
+    if as_json:
+        result = {
+            "verdict": "alarm" if alarm else "clear",
+            "false_alarm": false_alarm,
+            "p_value": watch.p_value,
+            "audits_in_all": len(watch.seen),
+            "per_token": rates,
+            "audits": rows,
+            "assumptions": assumes,
+        }
+        return json.dumps(result, indent=2, allow_nan=False)
+    lines = [
+        "",
+        f"Verdict: {'ALARM' if alarm else 'CLEAR'} (an honest series ever looks so with p <= {watch.p_value:.2g})",
+        "",
+    ]
+    lines += [f"  {'a token, over the whole series':<32} {'seen':>10} {'honest at most':>16}"]
+    for name, rate in rates.items():
+        seen = "-" if rate["seen"] is None else f"{rate['seen']:.5f}"
+        lines.append(f"  {name.replace('_', ' '):<32} {seen:>10} {rate['honest_at_most']:>16.5f}")
+    return "\n".join([*lines, "", *(f"  {said}" for said in assumes)])

@@ -1,0 +1,62 @@
+"""Quantities as the command line takes and shows them: sizes in bytes, days, bits."""
+
+import re
+from math import isinf
+
+import click
+
+UNITS = {
+    "": 1.0,
+    "b": 1.0,
+    **{f"{prefix}b": 1000.0**power for power, prefix in enumerate("kmgtpe", start=1)},
+    **{f"{prefix}ib": 1024.0**power for power, prefix in enumerate("kmgtpe", start=1)},
+}
+
+
+class Size(click.ParamType[float]):
+    """Bytes, such as 1.5TB, 700GB or 640GiB."""
+
+    name = "size"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Bytes, as a float."""
+        if isinstance(value, float | int):
+            return float(value)
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)\s*([a-z]*)\s*", value.lower())
+        if match is None or match[2] not in UNITS or not 0 < float(match[1]) * UNITS[match[2]] < 1e30:
+            self.fail(f"{value!r} is no size: a number and a unit, such as 1.5TB or 640GiB", param, ctx)
+        return float(match[1]) * UNITS[match[2]]
+
+
+class Positive(click.ParamType[float]):
+    """A number above 0, such as 3e12."""
+
+    name = "number"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number < 1e30:
+            self.fail(f"{value!r} is no number above 0", param, ctx)
+        return number
+
+
+def size_text(size_bytes: float) -> str:
+    """Bytes with a decimal unit."""
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.3g} EB"
+
+
+def days_text(days: float) -> str:
+    """Days, or years where there are many."""
+    if isinf(days):
+        return "never"
+    if days > 2 * 365.25:
+        return f"{days / 365.25:,.3g} years" if days < 365.25e6 else f"{days / 365.25:.2g} years"
+    return f"{days:.3g} days"

@@ -1,0 +1,123 @@
+"""Reports of `verify run`, read back for estimates and monitors; strict, and never larger than reports are."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sampler.errors import WeightwardenError, printable
+from sampler.params import first_complaint, refusal
+from sampler.types import FloatArray
+
+MAX_REPORT_BYTES = 512 * 2**20
+REPORT_FORMAT: Literal["weightwarden-report/1"] = "weightwarden-report/1"
+
+Count = Annotated[int, Field(ge=0)]
+Bits = Annotated[float, Field(ge=0)]
+
+
+class ReportError(WeightwardenError, ValueError):
+    """A report that cannot be used: unreadable, not a report of `verify run`, or of something else."""
+
+
+class _Part(BaseModel):
+    """A part of a report: strict in what is read, and other fields may be there."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class RecordColumns(_Part):
+    """What happened in each record."""
+
+    tokens: list[Count]
+    mismatches: list[Count]
+    suspicious: list[Count]
+    dangerous: list[Count]
+    pooled_bits: list[Bits]
+
+    @model_validator(mode="after")
+    def _one_entry_a_record(self) -> Self:
+        lengths = {len(getattr(self, name)) for name in type(self).model_fields}
+        if len(lengths) != 1:
+            raise refusal("columns", "records", f"columns of different lengths: {sorted(lengths)}")
+        for name in ("mismatches", "suspicious", "dangerous"):
+            if any(events > tokens for events, tokens in zip(getattr(self, name), self.tokens, strict=True)):
+                raise refusal("columns", name, "more than there are tokens")
+        return self
+
+    def column(self, name: str) -> FloatArray:
+        """One column, float64 [records]."""
+        return np.array(getattr(self, name), np.float64)
+
+
+class CodeBits(_Part):
+    """One bound, bits a token: of what was audited, and at most of all."""
+
+    audited: Bits
+    limit: Bits
+
+
+class BitsPerToken(_Part):
+    """The bounds of a run."""
+
+    counting: CodeBits
+    pooled: CodeBits
+
+
+class Statistics(_Part):
+    """The statistics of a run."""
+
+    confidence: float
+    tokens_in_all: Annotated[int, Field(ge=1)]
+    longest_record_tokens: Annotated[int, Field(ge=1)]
+    log2_vocabulary: Annotated[float, Field(gt=0, le=64)]
+    bits_per_token: BitsPerToken
+    records: RecordColumns
+
+
+class Report(_Part):
+    """A report of `verify run`."""
+
+    format: Literal["weightwarden-report/1"]
+    verdict: Literal["clear", "alarm"]
+    records_in_all: Count
+    audit_rate: float | None
+    policy_digest: str
+    unsafe_unsigned: bool
+    tokens_per_second: float
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """A report, where it was read, and the digest of its file."""
+
+    path: Path
+    digest: str
+    report: Report
+
+
+def read_report(path: Path) -> ReadReport:
+    """Read a JSON report.
+
+    Raises:
+        ReportError: unreadable, too large, not JSON, or not such a report; names the file and the field.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_REPORT_BYTES + 1)
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if len(content) > MAX_REPORT_BYTES:
+        raise ReportError(f"{path}: larger than {MAX_REPORT_BYTES} bytes, which no report is")
+    try:
+        report = Report.model_validate(json.loads(content))
+    except ValidationError as error:
+        raise ReportError(f"{path}: no report of `verify run` of this version: {first_complaint(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"{path}: no JSON: {printable(str(error))[:200]}") from None
+    return ReadReport(path, hashlib.sha256(content).hexdigest(), report)

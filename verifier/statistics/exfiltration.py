@@ -1,0 +1,213 @@
+"""How long the weights take to leave: all channels together, against a traffic estimate, and how soon that is seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, log, log2
+
+from verifier.statistics.bandwidth import binary_entropy, geometric_entropy
+from verifier.statistics.detection import alarm_probability, altered_before_alarm, mean_messages_to_alarm, whole
+from verifier.statistics.errors import StatisticsError
+from verifier.statistics.evasion import Split, Tactic, best_split
+from verifier.statistics.traffic import Traffic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """What is to be stolen: its size in bytes, and by what factor the attacker makes it smaller first."""
+
+    size_bytes: float
+    compression: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.size_bytes < inf and 1 <= self.compression < inf):
+            raise StatisticsError(f"weights have a size, and compression makes them smaller, not {self}")
+
+    @property
+    def bits(self) -> float:
+        """What has to leave, bits."""
+        return 8 * self.size_bytes / self.compression
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """When tokens leave, as a channel.
+
+    Attributes:
+        tokens_per_tick: mean tokens of a stream on a tick; None where there are no ticks.
+        gap, resolution: mean time between tokens without ticks, and how finely an observer tells it; same unit.
+    """
+
+    tokens_per_tick: float | None = None
+    gap: float = 20.0
+    resolution: float = 1.0
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing limits it but the observer's clock."""
+        return self.tokens_per_tick is None
+
+    @property
+    def bits_per_token(self) -> float:
+        """The most that the number of tokens on a tick, or of clock steps between tokens, can say (max. entropy)."""
+        if self.tokens_per_tick is None:
+            return geometric_entropy(self.gap / self.resolution)
+        return geometric_entropy(self.tokens_per_tick) / self.tokens_per_tick
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leak:
+    """What is known, or assumed, of each channel of design section 2.
+
+    Attributes:
+        bits_per_token: bound of what tokens carry unseen (`verifier.statistics.bandwidth`).
+        early_stop_share: share of answers that may end early without an alarm. length_limit: tokens, where they end.
+        refusal_share: share of requests that may be refused or fail without an alarm.
+        log2_vocabulary: bits of a token that is chosen freely.
+    """
+
+    bits_per_token: float
+    early_stop_share: float
+    length_limit: int
+    refusal_share: float
+    timing: Timing
+    log2_vocabulary: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """How the traffic is audited; the parameters of `verifier.statistics.detection`."""
+
+    rate: float
+    power: float = 1.0
+    alarm_at: int = 1
+    confidence: float = 0.99
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One channel's part: bits a day, and whether it is in the sum."""
+
+    name: str
+    bits_per_day: float
+    counted: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """What altering a share of all messages would bring, and how soon it is seen; days, inf for never.
+
+    `days_to_alarm`: by then the alarm has come with the audit's confidence. `escape_probability`: that it has not come
+    when the weights are out, which does not depend on the pace.
+    """
+
+    share: float
+    bits_per_day: float
+    days_to_exfiltrate: float
+    mean_days_to_alarm: float
+    days_to_alarm: float
+    escape_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The result.
+
+    Attributes:
+        terms: every channel. bits_per_day: the sum of those that are counted, of all sites, now.
+        gamble: what can be had once, by gambling on not being sampled.
+        days_to_exfiltrate: until the counted channels have carried all that gambling does not, with growth.
+        dominant: the largest counted term. paces: gambling at several shares of the traffic.
+    """
+
+    terms: list[Term]
+    bits_per_day: float
+    gamble: Split
+    days_to_exfiltrate: float
+    dominant: str
+    paces: list[Pace]
+
+
+SHARES = (1e-6, 1e-4, 1e-2, 1.0)
+
+
+def estimate(
+    traffic: Traffic, leak: Leak, audit: Audit, weights: Weights, shares: Sequence[float] = SHARES
+) -> Estimate:
+    """Put the channels together.
+
+    1. What each channel carries a day while the attacker stays under every threshold.
+    2. What gambling adds once.
+    3. Days until the weights are out.
+    4. What altering whole messages would bring at several paces, and how soon that is seen.
+
+    Raises:
+        StatisticsError: an argument out of its domain.
+    """
+    # 1
+    messages, tokens = traffic.messages_per_day, traffic.output_tokens_per_day
+    terms = [
+        Term(name="tokens under the threshold", bits_per_day=leak.bits_per_token * tokens),
+        Term(name="early stops", bits_per_day=_event_bits(leak.early_stop_share, leak.length_limit) * messages),
+        Term(name="refusals", bits_per_day=_event_bits(leak.refusal_share, 1) * messages),
+        Term(name="timing", bits_per_day=leak.timing.bits_per_token * tokens, counted=not leak.timing.open),
+    ]
+    counted = [term for term in terms if term.counted]
+    bits_per_day = sum(term.bits_per_day for term in counted)
+
+    # 2
+    whole_message = leak.log2_vocabulary * traffic.tokens_per_message
+    gamble = best_split(
+        [Tactic("nothing more", 0.0, 0.0), Tactic("whole messages", whole_message, audit.power)],
+        messages=inf,
+        audit_rate=audit.rate,
+        escape_probability=1 - audit.confidence,
+        alarm_at=audit.alarm_at,
+    )
+
+    # 3, 4
+    left = max(weights.bits - gamble.gambled_bits, 0.0)
+    return Estimate(
+        terms=terms,
+        bits_per_day=bits_per_day,
+        gamble=gamble,
+        days_to_exfiltrate=days_until(left, bits_per_day, traffic.doubling_days),
+        dominant=max(counted, key=lambda term: term.bits_per_day).name,
+        paces=[_pace(share, whole_message, traffic, audit, weights) for share in shares],
+    )
+
+
+def days_until(amount: float, per_day: float, doubling_days: float | None = None) -> float:
+    """Days until an amount has come together at a rate that doubles so often; inf at a rate of 0.
+
+    With growth: the integral of per_day 2^(t / doubling) up to D is per_day doubling / ln 2 (2^(D / doubling) - 1).
+    """
+    if amount <= 0:
+        return 0.0
+    if per_day <= 0:
+        return inf
+    if doubling_days is None:
+        return amount / per_day
+    return doubling_days * log2(1 + amount * log(2) / (per_day * doubling_days))
+
+
+def _event_bits(share: float, places: int) -> float:
+    """Bits a message of an event that happens to a share of them, in one of so many places."""
+    if not 0 <= share <= 1 or places < 1:
+        raise StatisticsError(f"an event has a share of the messages and a place, not {share} and {places}")
+    return binary_entropy(min(share, 0.5)) + share * log2(places)
+
+
+def _pace(share: float, bits: float, traffic: Traffic, audit: Audit, weights: Weights) -> Pace:
+    altered_per_day = share * traffic.messages_per_day
+    needed = weights.bits / bits  # messages
+    mean = mean_messages_to_alarm(audit_rate=audit.rate, power=audit.power, alarm_at=audit.alarm_at)
+    caught = altered_before_alarm(audit.confidence, audit_rate=audit.rate, power=audit.power, alarm_at=audit.alarm_at)
+    return Pace(
+        share=share,
+        bits_per_day=altered_per_day * bits,
+        days_to_exfiltrate=days_until(needed, altered_per_day, traffic.doubling_days),
+        mean_days_to_alarm=days_until(mean, altered_per_day, traffic.doubling_days),
+        days_to_alarm=days_until(caught, altered_per_day, traffic.doubling_days),
+        escape_probability=1
+        - alarm_probability(whole(needed), audit_rate=audit.rate, power=audit.power, alarm_at=audit.alarm_at),
+    )

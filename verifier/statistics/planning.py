@@ -1,0 +1,70 @@
+"""The audit that a goal needs: how large a share to audit, and at how many flagged messages to raise the alarm."""
+
+from dataclasses import dataclass
+
+from verifier.statistics.detection import (
+    alarm_probability_with_noise,
+    alarm_threshold,
+    audit_rate_needed,
+    whole,
+)
+from verifier.statistics.errors import StatisticsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Audit this share of the messages, and raise the alarm at so many flagged ones a day."""
+
+    altered: int
+    audit_rate: float
+    alarm_at: int
+
+
+def plan(
+    altered: int,
+    *,
+    messages_per_day: float,
+    confidence: float,
+    power: float = 1.0,
+    false_positive_rate: float = 0.0,
+    false_alarm: float = 1e-4,
+) -> Plan:
+    """The smallest audit rate (to a thousandth of itself) that catches so many altered messages of a day.
+
+    The alarm's threshold rises with the messages that are audited, since honest ones are flagged too.
+
+    Args:
+        false_positive_rate: probability that an honest message is flagged. false_alarm: probability a day.
+
+    Raises:
+        StatisticsError: no audit rate is enough.
+    """
+    messages = max(whole(messages_per_day), altered)
+    if not false_positive_rate:
+        return Plan(altered=altered, audit_rate=audit_rate_needed(confidence, altered, power=power), alarm_at=1)
+
+    def threshold(rate: float) -> int:
+        audited = max(whole(messages * rate), 1)
+        return alarm_threshold(audited, false_positive_rate=false_positive_rate, false_alarm=false_alarm)
+
+    def caught(rate: float) -> bool:
+        found = alarm_probability_with_noise(
+            altered,
+            messages=messages,
+            audit_rate=rate,
+            alarm_at=threshold(rate),
+            power=power,
+            false_positive_rate=false_positive_rate,
+        )
+        return found >= confidence
+
+    if not caught(1.0):
+        raise StatisticsError(
+            f"no audit rate is enough: with every message audited, honest ones are flagged so often that {altered}"
+            f" altered ones of {messages} do not stand out"
+        )
+    low, high = audit_rate_needed(confidence, altered, power=power) / 2, 1.0
+    while high / low > 1.001:
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if caught(middle) else (middle, high)
+    return Plan(altered=altered, audit_rate=high, alarm_at=threshold(high))

@@ -1,0 +1,102 @@
+"""The alarm over a series of audits: one e-process for each thing that an honest server does seldom."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from sampler.types import FloatArray
+from verifier.exact_policy import ExactPolicy
+from verifier.policy import Policy
+from verifier.policy_base import BasePolicy
+from verifier.statistics.errors import StatisticsError
+from verifier.statistics.monitor import RateMonitor
+
+WATCHED = ("mismatches", "suspicious", "dangerous", "pooled_bits")
+"""What is watched of every record: three counts of tokens, and the bits that it could have carried."""
+
+
+@dataclass
+class TrafficMonitor:
+    """Watches a series of audited records, all under one policy.
+
+    The capital is the mean over the e-processes of `WATCHED`, so that it is one itself. What an honest server does at
+    most is what the policy's own evaluation says (upper limits), or, for exact replay, what its check could not
+    exclude. Looked at after every audit.
+
+    Attributes:
+        policy_digest: of the policy whose honest rates these are.
+        monitors: by name. log_best: the largest ln of the capital after any audit, nats.
+        seen: digests of the audits that were added.
+    """
+
+    policy_digest: str
+    monitors: dict[str, RateMonitor]
+    log_best: float
+    seen: list[str]
+
+    @classmethod
+    def new(cls, policy: BasePolicy, log2_vocabulary: float) -> Self:
+        """A monitor that has seen nothing."""
+        limits = honest_limits(policy)
+        most = {name: log2_vocabulary if name == "pooled_bits" else 1.0 for name in WATCHED}
+        monitors = {
+            name: RateMonitor.new(honest_rate=min(limits[name], 0.99 * most[name]), most_per_token=most[name])
+            for name in WATCHED
+        }
+        return cls(policy.digest(), monitors, 0.0, [])
+
+    def add(self, digest: str, columns: dict[str, FloatArray]) -> None:
+        """Add an audit's records, in their order.
+
+        Args:
+            digest: names the audit. columns: "tokens" and `WATCHED`, float64 [records].
+
+        Raises:
+            StatisticsError: the audit was added before.
+        """
+        if digest in self.seen:
+            raise StatisticsError(f"the audit {digest[:16]} was added before")
+        tokens_r = columns["tokens"]
+        for name, monitor in self.monitors.items():
+            monitor.add(np.minimum(columns[name], monitor.most_per_token * tokens_r), tokens_r)
+        self.seen.append(digest)
+        self.log_best = max(self.log_best, self.log_capital)
+
+    @property
+    def log_capital(self) -> float:
+        """ln of the capital now, nats."""
+        return float(np.logaddexp.reduce([m.log_capital for m in self.monitors.values()]) - np.log(len(self.monitors)))
+
+    @property
+    def p_value(self) -> float:
+        """At most this share of honest series ever looks so bad (anytime-valid)."""
+        return float(np.exp(-self.log_best))
+
+    def alarms_at(self, false_alarm: float) -> bool:
+        """Whether the capital has ever reached 1 / false_alarm."""
+        return self.p_value <= false_alarm
+
+
+def honest_limits(policy: BasePolicy) -> dict[str, float]:
+    """What an honest server does at most, per token, by name of `WATCHED`: upper confidence limits of the policy."""
+    if isinstance(policy, Policy):
+        evaluation = policy.evaluation
+        return {
+            "mismatches": 1 - evaluation.exact_match.low,
+            "suspicious": evaluation.suspicious.high,
+            "dangerous": evaluation.dangerous.high,
+            "pooled_bits": evaluation.pooled_bits_per_token.high,
+        }
+    if not isinstance(policy, ExactPolicy):
+        raise StatisticsError(f"no honest rates are known of a policy of format {policy.format}")
+    check = policy.check
+    # Of ties and what is unresolved an honest server may take any: with lambda 1 at most twice the counting charge.
+    mismatch = check.token_mismatch_upper
+    ties = (check.tied_positions + check.unresolved_positions) / check.tokens
+    return {
+        "mismatches": min(2 * ties + mismatch, 0.5),
+        "suspicious": mismatch,
+        "dangerous": mismatch,
+        "pooled_bits": 2 * (check.extractable_bits_per_token.high + mismatch),
+    }
