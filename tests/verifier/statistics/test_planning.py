@@ -1,0 +1,28 @@
+import pytest
+
+from verifier.statistics.detection import alarm_probability_with_noise, alarm_threshold
+from verifier.statistics.errors import StatisticsError
+from verifier.statistics.planning import plan
+
+
+def test_without_false_positives_it_is_the_audit_rate_of_one_catch() -> None:
+    found = plan(459, messages_per_day=1e6, confidence=0.99)
+    assert found.audit_rate == pytest.approx(0.01, rel=0.01)
+    assert found.alarm_at == 1
+
+
+def test_with_false_positives_a_little_less_is_not_enough() -> None:
+    options = {"messages_per_day": 100_000.0, "confidence": 0.99, "power": 0.9, "false_positive_rate": 1e-3}
+    found = plan(400, **options)
+    for rate, enough in ((found.audit_rate, True), (found.audit_rate * 0.98, False)):
+        at = alarm_threshold(int(100_000 * rate) + 1, false_positive_rate=1e-3, false_alarm=1e-4)
+        reached = alarm_probability_with_noise(
+            400, messages=100_000, audit_rate=rate, alarm_at=at, power=0.9, false_positive_rate=1e-3
+        )
+        assert (reached >= 0.99) == enough
+    assert found.audit_rate > plan(400, messages_per_day=100_000, confidence=0.99, power=0.9).audit_rate
+
+
+def test_too_few_among_too_many_is_an_error() -> None:
+    with pytest.raises(StatisticsError, match="do not stand out"):
+        plan(10, messages_per_day=1e8, confidence=0.99, false_positive_rate=1e-3)
