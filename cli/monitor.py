@@ -39,6 +39,7 @@ class Audited:
     name: str
     digest: str
     log2_vocabulary: float
+    longest: float
     columns: dict[str, FloatArray]
 
 
@@ -113,7 +114,7 @@ def monitor(
 
     rows = []
     for audit in series:
-        watch = watch or TrafficMonitor.new(policy, audit.log2_vocabulary)
+        watch = watch or TrafficMonitor.new(policy, audit.log2_vocabulary, audit.longest)
         if audit.digest in watch.seen:
             raise MonitorError(f"{audit.name}: is in the series already; give each audit once")
         watch.add(audit.digest, audit.columns)
@@ -136,7 +137,7 @@ def _reports(paths: tuple[str, ...], policy: BasePolicy) -> list[Audited]:
             raise MonitorError(f"{path}: made under another policy, {read.report.policy_digest}")
         statistics = read.report.statistics
         columns = {name: statistics.records.column(name) for name in ("tokens", *WATCHED)}
-        audits.append(Audited(path, read.digest, statistics.log2_vocabulary, columns))
+        audits.append(Audited(path, read.digest, statistics.log2_vocabulary, statistics.longest_record_tokens, columns))
     return audits
 
 
@@ -164,6 +165,7 @@ def _archives(
             name=url,
             digest=given.digest,
             log2_vocabulary=float(np.log2(replayer.identity.vocabulary)),
+            longest=given.audited.longest,
             columns={
                 "tokens": charges.tokens_r.astype(np.float64),
                 "mismatches": charges.mismatches_r.astype(np.float64),
@@ -200,7 +202,8 @@ def _result(
     watch: TrafficMonitor, rows: list[dict[str, Any]], false_alarm: float, alarm: bool, *, as_json: bool
 ) -> str:
     assumes = [
-        "An honest server's rates are at most the upper limits of the policy, for records of any length.",
+        "An honest server's rates are at most the upper limits of the policy. A record weighs as its tokens, up to"
+        f" {watch.monitors['mismatches'].longest:g} (the longest when the series began).",
         "The audited records were chosen unpredictably, and every audit is given once, in the order of time.",
     ]
     rates = {

@@ -29,6 +29,7 @@ class _Part(BaseModel):
 class _Monitor(_Part):
     honest_rate: Annotated[float, Field(gt=0)]
     most_per_token: Annotated[float, Field(gt=0)]
+    longest: Annotated[float, Field(ge=1)]
     records: Annotated[int, Field(ge=0)]
     tokens: Annotated[float, Field(ge=0)]
     value: Annotated[float, Field(ge=0)]

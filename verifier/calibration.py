@@ -13,7 +13,7 @@ from verifier.candidate_table import Window
 from verifier.errors import CalibrationError
 from verifier.evaluation import evaluate
 from verifier.inverse_candidates import margin_limit
-from verifier.policy import FORMAT, Calibration, CodeRates, NoiseBounds, Policy, Thresholds
+from verifier.policy import FORMAT, Calibration, CodeRates, NoiseBounds, Policy, Thresholds, code_edges
 from verifier.policy_base import MadeFor
 from verifier.replay import PlacedTable, Replay, Replayer
 from verifier.score import TokenScores, Tolerance, inverse_transform_likelihood_score, score
@@ -100,11 +100,11 @@ def calibrate(
         noise_scale_logits=scale,
         noise_scale_cdf=_cdf_noise_scale(placed, half_r) if made_for.scheme == "inverse-cdf" else None,
     )
-    code = _code_rates([s for _, s in first], thresholds)
+    code = _code_rates([s for _, s in first], thresholds, made_for.scheme)
 
     # 5
     second = [_rows(p, s, ~half_r) for p, s in scored]
-    evaluation = evaluate(second, thresholds, noise, code, vocabulary, ~half_r)
+    evaluation = evaluate(second, thresholds, noise, code, made_for, vocabulary, ~half_r)
     policy = Policy(
         format=FORMAT,
         made_for=made_for,
@@ -223,7 +223,7 @@ def _token_noise(
     return TokenNoise.from_counts(exposures[half_r], chosen[half_r], beyond[half_r], tokens[half_r])
 
 
-def _code_rates(half: Sequence[TokenScores], thresholds: Thresholds) -> CodeRates:
+def _code_rates(half: Sequence[TokenScores], thresholds: Thresholds, scheme: str) -> CodeRates:
     """What the codes of tokens are made for; one half of an event is added, so that no share is 0."""
     edges = np.array(MARGIN_EDGES)
     offered, taken = np.zeros(len(edges)), np.zeros(len(edges))
@@ -238,7 +238,7 @@ def _code_rates(half: Sequence[TokenScores], thresholds: Thresholds) -> CodeRate
     def share_of(which: BoolArray) -> float:
         return (float(which.sum()) + 0.5) / (len(margin) + 1)
 
-    unsafe, outlier = margin > thresholds.margin_logits, margin > MARGIN_EDGES[-1]
+    unsafe, outlier = margin > thresholds.margin_logits, margin > code_edges(scheme)[-1]
 
     return CodeRates(
         alternative=[share[0], *isotonic_regression(share[1:], weights=offered[1:] + 1, increasing=False).x],

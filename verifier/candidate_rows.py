@@ -121,8 +121,8 @@ class CandidateRows:
     def rank(self, rows: IntArray, claimed: IntArray) -> IntArray:
         known = self._known
         value = known.logits_mk[rows, (known.ids_mk[rows] == claimed[:, None]).argmax(axis=1)]
-        counted = 1 + (known.logits_mk[rows] > value[:, None]).sum(axis=1)
-        return np.where(value >= known.ceiling_m[rows], counted, known.claimed_rank_m[rows])
+        counted = (known.logits_mk[rows] >= value[:, None]).sum(axis=1)
+        return np.where(value > known.ceiling_m[rows], counted, known.claimed_rank_m[rows])
 
     def ceilings(self) -> FloatArray:
         return self._ceiling

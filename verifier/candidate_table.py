@@ -79,7 +79,7 @@ class CandidateTable:
         mass_above_min_nke, mass_above_max_nke: bounds of the mass above a candidate at each logit slack of the window.
         top_p_n: the top-p cut; 1 where off. mass_scale_n: factor on the mass slack (1 / temperature of the filters).
         exact_n: whether the claimed token is the argmax over the nominal support, or the engine was seen to draw it.
-        logit_rank_n: rank of the claimed token in the raw logits, 1 is the largest.
+        logit_rank_n: rank of the claimed token in the raw logits, 1 is the largest; ties count as larger.
         gumbel_rank_n: rank of the claimed token among the perturbed logits of the nominal support; exact within the
             window, at least that far beyond it.
         cdf_low_n, cdf_high_n: distance of the claimed token's interval ends from the uniform number, in probability
@@ -217,7 +217,7 @@ def in_columns(row: IntArray, values: FloatArray, rows: int) -> FloatArray:
 
 
 def logit_rank(rows: LogitRows, draws: Draws, head: FloatArray | None = None) -> IntArray:
-    """Rank [n] of the claimed tokens in the raw logits; counted in the head where they stand there.
+    """Rank [n] of the claimed tokens in the raw logits: how many are not smaller, so that no two share a small rank.
 
     Args:
         head: the largest logits of each row, descending, where they are at hand.
@@ -225,9 +225,9 @@ def logit_rank(rows: LogitRows, draws: Draws, head: FloatArray | None = None) ->
     value = rows.at(np.arange(len(rows)), draws.claimed_n)
     if head is None:
         head, _ = rows.head(np.arange(len(rows)), HEAD_SIZE)
-    rank = 1 + counts_above(head, value[:, None])[:, 0]
+    rank = counts_above(head, value[:, None], inclusive=True)[:, 0]
     known_down_to = head[:, -1] if rows.whole else rows.ceilings()
-    deep = np.flatnonzero((value < known_down_to) & (draws.raw_rank_n == 0))
+    deep = np.flatnonzero((value <= known_down_to) & (draws.raw_rank_n == 0))
     if len(deep):
         rank[deep] = rows.rank(deep, draws.claimed_n[deep])
     return np.where(draws.raw_rank_n > 0, draws.raw_rank_n, rank)

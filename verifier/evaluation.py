@@ -6,7 +6,7 @@ import numpy as np
 
 from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.policy import CodeRates, Evaluation, Thresholds
-from verifier.policy_base import Rate
+from verifier.policy_base import MadeFor, Rate
 from verifier.record_test import RecordTest
 from verifier.score import TokenScores
 from verifier.statistics.intervals import Interval, clustered_mean, clustered_rate
@@ -20,6 +20,7 @@ def evaluate(
     thresholds: Thresholds,
     noise: TokenNoise,
     code: CodeRates,
+    made_for: MadeFor,
     vocabulary: int,
     half_r: BoolArray,
 ) -> Evaluation:
@@ -30,7 +31,10 @@ def evaluate(
     """
     records = len(half_r)
     test = RecordTest(noise, records)
-    counting, pooled = code.counting_code(thresholds, vocabulary), code.pooled_code(thresholds, vocabulary)
+    counting, pooled = (
+        code.counting_code(thresholds, made_for, vocabulary),
+        code.pooled_code(thresholds, made_for, vocabulary),
+    )
     sums: dict[str, FloatArray] = {}
     for record_n, scores in scored:
         verdicts = judge_tokens(scores, thresholds.margin_logits, thresholds.rank_limit, vocabulary)

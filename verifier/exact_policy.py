@@ -10,7 +10,7 @@ from sampler.types import FloatArray, IntArray
 from verifier.candidate_table import CandidateTable, Window
 from verifier.policy_base import BasePolicy, Count, Counted, Digest, Probability, Rate
 from verifier.score import TokenScores, Tolerance
-from verifier.token_code import CountingCode, Escape, PooledCode
+from verifier.token_code import OPEN_SHARE, CountingCode, Escape, PooledCode
 
 EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
 EXACT_TOLERANCE = Tolerance(margin=5e-5, logit_slack=1e-5, mass_slack=1e-5)
@@ -75,7 +75,7 @@ class ExactPolicy(BasePolicy):
     def _escape(self, vocabulary: int) -> Escape:
         """Mismatches, as many as the traffic that the policy was made from cannot exclude."""
         share = self.check.token_mismatch_upper / 2
-        return Escape(near=share, far=share, rank_limit=RANK_LIMIT, vocabulary=vocabulary)
+        return Escape(near=share, far=share, open=OPEN_SHARE, rank_limit=RANK_LIMIT, vocabulary=vocabulary)
 
     def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
         """None: there is no noise."""

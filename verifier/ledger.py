@@ -11,13 +11,13 @@ from verifier.statistics.bandwidth import best_of
 from verifier.token_code import HONEST_TILT, TILTS, CountingCode, PooledCode
 from verifier.verdict import Verdict
 
-EARLY_STOP_SHARE = 0.01
-"""Expected share of records that end early: what the code of ends is made for, any value bounds."""
+UNASKED_END_SHARE = 0.01
+"""Expected share of records that do not end as asked: what the code of ends is made for, any value bounds."""
 PLAIN_SHARE = 0.01
 """Expected share of records whose tokens are so unlikely that they are shorter written plainly, log2 V bits each."""
 CODED_BITS = -float(np.log2(1 - PLAIN_SHARE))
 """What a record is charged for its tokens not being written plainly, bits."""
-MOST_END_BITS = 40.0
+MOST_END_BITS = 84.0
 """More than the end of a record is charged, with what it costs to say that its tokens are written plainly."""
 
 
@@ -32,7 +32,7 @@ class RecordCharges:
             code at each of `TILTS`, bits; without the end. Never much more than log2 V a token: which of the two is
             shorter, the code or writing the tokens plainly, is part of the length.
         entropy_bits_r: honest entropy of its positions, bits; nan without a noise model.
-        end_bits_r: length of the record's end: what is charged for ending early, or for not.
+        end_bits_r: length of the record's end: what is charged for ending early or late, or for not.
     """
 
     tokens_r: IntArray
@@ -87,15 +87,15 @@ class Ledger:
         if self._has_noise_model:
             np.add.at(self._entropy_bits, record_n, self._pooled.entropies(scores))
 
-    def charges(self, stop_bits_r: FloatArray) -> RecordCharges:
+    def charges(self, end_code_r: FloatArray) -> RecordCharges:
         """What every record is charged.
 
         Args:
-            stop_bits_r: bits that say where a record ended early; 0 where it ended as asked.
+            end_code_r: bits that say how a record ended that did not end as asked; 0 where it did.
         """
         plain = self._counts[:, 0] * self._plain_bits - np.log2(PLAIN_SHARE)
-        early = stop_bits_r > 0
-        end = np.where(early, stop_bits_r - np.log2(EARLY_STOP_SHARE), -np.log2(1 - EARLY_STOP_SHARE))
+        unasked = end_code_r > 0
+        end = np.where(unasked, end_code_r - np.log2(UNASKED_END_SHARE), -np.log2(1 - UNASKED_END_SHARE))
         return RecordCharges(
             tokens_r=self._counts[:, 0],
             mismatches_r=self._counts[:, 1],

@@ -10,7 +10,7 @@ from sampler.params import refusal
 from sampler.types import FloatArray
 from verifier.candidate_table import CandidateTable, Window
 from verifier.inverse_candidates import margin_limit
-from verifier.policy_base import BasePolicy, Count, Counted, Digest, PositiveCount, Probability, Rate, Section
+from verifier.policy_base import BasePolicy, Count, Counted, Digest, MadeFor, PositiveCount, Probability, Rate, Section
 from verifier.record_test import RecordTest
 from verifier.score import (
     TokenScores,
@@ -18,7 +18,7 @@ from verifier.score import (
     gumbel_likelihood_score,
     inverse_transform_likelihood_score,
 )
-from verifier.token_code import CountingCode, Escape, PooledCode
+from verifier.token_code import OPEN_SHARE, CountingCode, Escape, PooledCode
 from verifier.token_noise import MARGIN_EDGES, TokenNoise
 
 FORMAT: Literal["weightwarden-policy/1"] = "weightwarden-policy/1"
@@ -60,6 +60,16 @@ class NoiseBounds(Section):
         return self
 
 
+def open_share(made_for: MadeFor) -> float:
+    """The share of open positions that a code is made for; an independent replay knows every logit."""
+    return 0.0 if made_for.replay == "transformers" else OPEN_SHARE
+
+
+def code_edges(scheme: str) -> FloatArray:
+    """Margin bins, logits, within which a scheme's candidates are all kept: nothing else may stand inside a code."""
+    return np.array([edge for edge in MARGIN_EDGES if edge <= margin_limit(scheme)])
+
+
 class CodeRates(Section):
     """What the codes of tokens are made for (`verifier.token_code`); shares on the calibration half, no limits.
 
@@ -76,24 +86,30 @@ class CodeRates(Section):
     outliers_near: Share
     outliers_far: Share
 
-    def counting_code(self, thresholds: Thresholds, vocabulary: int) -> CountingCode:
+    def counting_code(self, thresholds: Thresholds, made_for: MadeFor, vocabulary: int) -> CountingCode:
         """Every token of the admissible set alike."""
         return CountingCode(
             margin=thresholds.margin_logits,
             escape=Escape(
-                near=self.suspicious, far=self.dangerous, rank_limit=thresholds.rank_limit, vocabulary=vocabulary
+                near=self.suspicious,
+                far=self.dangerous,
+                open=open_share(made_for),
+                rank_limit=thresholds.rank_limit,
+                vocabulary=vocabulary,
             ),
         )
 
-    def pooled_code(self, thresholds: Thresholds, vocabulary: int) -> PooledCode:
+    def pooled_code(self, thresholds: Thresholds, made_for: MadeFor, vocabulary: int) -> PooledCode:
         """Alternatives by the share of honest traffic that took them."""
-        taken = np.array(self.alternative)
+        edges = code_edges(made_for.scheme)
+        taken = np.array(self.alternative[: len(edges)])
         return PooledCode(
-            edges_b=np.array(MARGIN_EDGES),
+            edges_b=edges,
             log_odds_c=np.log(taken / (1 - taken)),
             escape=Escape(
                 near=self.outliers_near,
                 far=self.outliers_far,
+                open=open_share(made_for),
                 rank_limit=thresholds.rank_limit,
                 vocabulary=vocabulary,
             ),
@@ -191,11 +207,11 @@ class Policy(BasePolicy):
 
     def counting_code(self, vocabulary: int) -> CountingCode:
         """Every token of the admissible set alike."""
-        return self.code.counting_code(self.thresholds, vocabulary)
+        return self.code.counting_code(self.thresholds, self.made_for, vocabulary)
 
     def pooled_code(self, vocabulary: int) -> PooledCode:
         """Alternatives by the share of honest traffic that took them."""
-        return self.code.pooled_code(self.thresholds, vocabulary)
+        return self.code.pooled_code(self.thresholds, self.made_for, vocabulary)
 
     def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
         """GM-LS, or IPT-LS for inverse-cdf."""

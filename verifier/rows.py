@@ -46,9 +46,10 @@ class LogitRows(Protocol):
         ...
 
     def rank(self, rows: IntArray, claimed: IntArray) -> IntArray:
-        """Rank of each row's claimed token among the row's logits, 1 is the largest, int64 [rows].
+        """Rank of each row's claimed token among the row's logits, 1 is the largest, int64 [rows]: how many
+        are not smaller.
 
-        Exact before `adjust`. Rows that are not whole may count ties above it, and no further than that.
+        Exact before `adjust`.
         """
         ...
 

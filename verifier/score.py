@@ -38,6 +38,7 @@ class TokenScores:
         unseen_n: how many of those are unseen.
         rival_margin_nk: margins of the other possible candidates within the window, logits; nan where there is none.
         unseen_margin_nu: the least margins that unseen tokens could have, logits; nan where there is none.
+        contradicted_n: whether the claim is contradicted, or known of nothing but itself (`CandidateTable`).
     """
 
     margin_n: FloatArray
@@ -48,6 +49,7 @@ class TokenScores:
     rival_margin_nk: FloatArray
     unseen_n: IntArray
     unseen_margin_nu: FloatArray
+    contradicted_n: BoolArray
 
     def __len__(self) -> int:
         return len(self.margin_n)
@@ -91,6 +93,7 @@ def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> Toke
         rival_margin_nk=rivals,
         unseen_n=unseen_n,
         unseen_margin_nu=unseen,
+        contradicted_n=table.contradicted_n,
     )
 
 

@@ -10,6 +10,9 @@ from verifier.model_identity import ModelIdentity
 from verifier.token_noise import HONEST_RECORD_RATE
 from verifier.types import Tokenizer
 
+LABEL_BITS = 4.0
+"""More than the finish and stop reasons of a record can say at one place, bits: at most 16 differ there."""
+
 
 @dataclass(frozen=True)
 class StopFinding:
@@ -66,6 +69,16 @@ class StoppingRule:
     def early_stop_bits(self, record: Record) -> float:
         """Bits that an early stop can carry: log2 of the number of places where the answer could have ended."""
         return float(np.log2(max(self.length_limit(record) or 0, len(record.output_token_ids), 2)))
+
+    def end_code_bits(self, record: Record) -> float:
+        """Length, in a code, of an end that is not as asked: its place, and what it is called (Kraft over all ends).
+
+        With a limit every place up to it alike; without, or beyond it, a universal code of the place (Elias 1975).
+        """
+        limit, place = self.length_limit(record), len(record.output_token_ids)
+        if limit is not None and place <= limit:
+            return float(np.log2(limit + 1)) + 1 + LABEL_BITS
+        return 2 * float(np.floor(np.log2(place + 1))) + 1 + 1 + LABEL_BITS
 
     def findings(self, record: Record, last_margin: float) -> list[StopFinding]:
         """What is wrong with the record's end; empty when it ended as asked.

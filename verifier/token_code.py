@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler.types import FloatArray, IntArray
+from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.score import TokenScores
 from verifier.token_noise import margin_bins, one_hot, rival_counts
 
 TILTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
 """Values of lambda that the pooled code is tried with; which one was best costs log2 of their number."""
 HONEST_TILT = TILTS.index(1.0)
+OPEN_SHARE = 1e-3
+"""Expected share of tokens at positions that stay open, where the replay is a server that tells some logits only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,23 +28,38 @@ class Escape:
 
     Attributes:
         near, far: expected shares of tokens outside that are among the `rank_limit` most likely, and beyond. In (0, 1).
+        open: expected share of tokens inside at positions where a token of unknown logit might be the choice; 0 where
+            the replay knows every logit. An attacker may choose between such a token and what is known.
         rank_limit: R, tokens. vocabulary: V, tokens.
     """
 
     near: float
     far: float
+    open: float
     rank_limit: int
     vocabulary: int
 
-    @property
-    def inside_bits(self) -> float:
-        """What every token inside is charged for not being outside, bits."""
-        return -float(np.log2(1 - self.near - self.far))
+    def lengths(self, scores: TokenScores, outside_n: BoolArray, inside_bits: FloatArray) -> FloatArray:
+        """Bits [n, ...] of all tokens, from those of the tokens inside.
 
-    def lengths(self, logit_rank_n: IntArray) -> FloatArray:
-        """Bits [n] of tokens outside."""
+        Tokens that contradict the replay are outside, whatever their margin. What stands at open positions is inside by
+        a code of its own, since the token of unknown logit is charged as if nothing else had been possible.
+        """
         near, far = float(np.log2(self.rank_limit / self.near)), float(np.log2(self.vocabulary / self.far))
-        return np.where(logit_rank_n <= self.rank_limit, near, far)
+        escaped_n = np.where(scores.logit_rank_n <= self.rank_limit, near, far)
+        outside_n = outside_n | scores.contradicted_n
+        open_n = np.isfinite(scores.unseen_margin_nu).any(axis=1)
+        if self.open > 0:
+            share_n = np.where(open_n, self.open, 1 - self.open - self.near - self.far)
+        else:
+            share_n, outside_n = np.full(len(scores), 1 - self.near - self.far), outside_n | open_n
+        inside_bits = inside_bits - np.log2(share_n).reshape(-1, *[1] * (inside_bits.ndim - 1))
+        lengths: FloatArray = np.where(
+            outside_n.reshape(share_n.shape + (1,) * (inside_bits.ndim - 1)),
+            escaped_n.reshape(share_n.shape + (1,) * (inside_bits.ndim - 1)),
+            inside_bits,
+        )
+        return lengths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +75,7 @@ class CountingCode:
 
     def lengths(self, scores: TokenScores) -> FloatArray:
         """Bits [n] that the claimed tokens are charged."""
-        inside = np.log2(scores.admissible_n) + self.escape.inside_bits
-        return np.where(scores.margin_n <= self.margin, inside, self.escape.lengths(scores.logit_rank_n))
+        return self.escape.lengths(scores, scores.margin_n > self.margin, np.log2(scores.admissible_n))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +104,7 @@ class PooledCode:
         outside = class_n >= len(self.log_odds_c)
         own = log_weight_c[np.where(outside, -1, class_n)]
         total = np.log1p(offered_nc @ np.exp(self.log_odds_c[:, None] * tilts) + unseen_n[:, None])
-        bits = (total - own[:, None] * tilts) / np.log(2) + self.escape.inside_bits
-        return np.where(outside[:, None], self.escape.lengths(scores.logit_rank_n)[:, None], bits)
+        return self.escape.lengths(scores, outside, (total - own[:, None] * tilts) / np.log(2))
 
     def entropies(self, scores: TokenScores) -> FloatArray:
         """Entropy [n] of an honest server's choice given the replay, bits, were the odds the truth."""

@@ -42,8 +42,8 @@ class TorchRows:
 
     def rank(self, rows: IntArray, claimed: IntArray) -> IntArray:
         limit = self._logits[self._index(rows), self._index(claimed)]
-        counts = (self._select(rows) > limit[:, None]).sum(dim=1, dtype=torch.int32)
-        return 1 + counts.cpu().numpy().astype(np.int64)
+        counts = (self._select(rows) >= limit[:, None]).sum(dim=1, dtype=torch.int32)
+        return counts.cpu().numpy().astype(np.int64)
 
     def ceilings(self) -> FloatArray:
         return np.full(len(self), -np.inf)

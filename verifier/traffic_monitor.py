@@ -36,12 +36,14 @@ class TrafficMonitor:
     seen: list[str]
 
     @classmethod
-    def new(cls, policy: BasePolicy, log2_vocabulary: float) -> Self:
-        """A monitor that has seen nothing."""
+    def new(cls, policy: BasePolicy, log2_vocabulary: float, longest: float) -> Self:
+        """A monitor that has seen nothing; `longest` as `RateMonitor` has it."""
         limits = honest_limits(policy)
         most = {name: log2_vocabulary if name == "pooled_bits" else 1.0 for name in WATCHED}
         monitors = {
-            name: RateMonitor.new(honest_rate=min(limits[name], 0.99 * most[name]), most_per_token=most[name])
+            name: RateMonitor.new(
+                honest_rate=min(limits[name], 0.99 * most[name]), longest=longest, most_per_token=most[name]
+            )
             for name in WATCHED
         }
         return cls(policy.digest(), monitors, 0.0, [])

@@ -94,12 +94,14 @@ class RecordVerdict:
         reasons: why it is flagged; empty when it is not.
         stop_findings: what is wrong with where it ends.
         stop_bits: bits charged for an early stop, else 0.
+        end_code_bits: length of an end that is not as asked, early or late, in the code of ends; else 0.
     """
 
     index: int
     evidence: Evidence
     stop_findings: list[StopFinding]
     stop_bits: float
+    end_code_bits: float
     reasons: list[str]
     tokens: TokenDetail
 
@@ -320,7 +322,7 @@ class Verifier:
             trade_off=[]
             if policy.exact
             else trade_off.points(policy.rank_limit, np.array([not judged[index].flagged for index in answered])),
-            charges=ledger.charges(np.array([record.stop_bits for record in judged])),
+            charges=ledger.charges(np.array([record.end_code_bits for record in judged])),
             timing=replay.timing,
             total_seconds=time.perf_counter() - started,
         )
@@ -337,6 +339,7 @@ class Verifier:
             evidence=evidence,
             stop_findings=findings,
             stop_bits=rule.early_stop_bits(record) if early else 0.0,
+            end_code_bits=rule.end_code_bits(record) if findings else 0.0,
             reasons=reasons,
             tokens=detail,
         )

@@ -36,6 +36,7 @@ class Positions:
             rival_margin_nk=rivals,
             unseen_n=np.zeros(n, np.int64),
             unseen_margin_nu=np.empty((n, 0)),
+            contradicted_n=np.zeros(n, np.bool_),
         )
 
 

@@ -59,5 +59,5 @@ def score_position(
         margin=float(margins[claimed]),
         exact=winner == claimed,
         admissible=max(1, int((margins <= delta).sum())),
-        logit_rank=1 + int((logits > logits[claimed]).sum()),
+        logit_rank=int((logits >= logits[claimed]).sum()),
     )

@@ -76,6 +76,7 @@ class Traffic:
             rival_margin_nk=self.rival_nk,
             unseen_n=0 * nothing,
             unseen_margin_nu=np.empty((len(self.margin_n), 0)),
+            contradicted_n=np.zeros(len(self.margin_n), np.bool_),
         )
 
     def evidence(self, bounds: TokenNoise) -> list[RecordEvidence]:

@@ -199,6 +199,7 @@ def scored(margin: float, rank: int, admissible: int) -> TokenScores:
         rival_margin_nk=np.full((1, 1), np.nan),
         unseen_n=np.zeros(1, np.int64),
         unseen_margin_nu=np.empty((1, 0)),
+        contradicted_n=np.zeros(1, np.bool_),
     )
 
 

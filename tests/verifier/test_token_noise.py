@@ -31,6 +31,7 @@ def scores_of(margin_n: FloatArray, rival_nk: FloatArray) -> TokenScores:
         rival_margin_nk=rival_nk,
         unseen_n=0 * nothing,
         unseen_margin_nu=np.empty((len(margin_n), 0)),
+        contradicted_n=np.zeros(len(margin_n), np.bool_),
     )
 
 

@@ -146,6 +146,7 @@ def test_outliers_are_tokens_beyond_the_last_edge_and_infinite_ones() -> None:
             rival_margin_nk=np.full((5, 1), np.nan),
             unseen_n=0 * nothing,
             unseen_margin_nu=np.empty((5, 0)),
+            contradicted_n=np.zeros(5, np.bool_),
         ),
     )
     for point in trade_off.points(4):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import entr, gammaln, logsumexp
+from scipy.special import entr, logsumexp
 
 from sampler.types import FloatArray
 from verifier.statistics.errors import StatisticsError
@@ -25,6 +25,7 @@ from verifier.statistics.intervals import Interval
 from verifier.statistics.rates import Population, rate_limits
 
 LN2 = float(np.log(2))
+MOST_TERMS = 1_000_000
 MOST_TILT = 1e6
 """Largest lambda tried, 1 / cost unit; every lambda gives a bound."""
 
@@ -64,6 +65,8 @@ def pooled_bound(cost_nk: FloatArray, budget: float, counts_n: NDArray[np.intege
     if costs.ndim != 2 or not costs.size or not offered.any(axis=1).all() or not (costs >= 0).all():
         raise StatisticsError("every position needs a candidate, and costs are numbers of at least 0")
     least_n = costs.min(axis=1)
+    if np.isnan(budget):
+        raise StatisticsError("a budget is a number")
     spare = budget - float(counts @ least_n)  # what is left when every position takes its cheapest
     if spare < -1e-9 * max(1.0, abs(budget)):
         raise StatisticsError(f"a budget of {budget:g} accepts no output: the cheapest costs {counts @ least_n:g}")
@@ -76,7 +79,7 @@ def pooled_bound(cost_nk: FloatArray, budget: float, counts_n: NDArray[np.intege
     tilt = 0.0
     if slope(0.0) < 0:
         tilt = MOST_TILT if slope(MOST_TILT) < 0 else float(brentq(slope, 0.0, MOST_TILT, xtol=1e-12, rtol=1e-10))
-    nats = tilt * max(spare, 0.0) + float(counts @ logsumexp(-tilt * extra, axis=1, b=offered))
+    nats = (tilt * max(spare, 0.0) if tilt else 0.0) + float(counts @ logsumexp(-tilt * extra, axis=1, b=offered))
     return PooledBound(nats / LN2, tilt)
 
 
@@ -99,17 +102,20 @@ def mismatch_bound(rate: float, size: float) -> float:
 def combinatorial_bound(tokens: int, altered: int, size: float) -> float:
     """Bits of n tokens of which at most k are altered, each to one of m - 1 others: log2 sum_j C(n, j) (m - 1)^j.
 
-    Exact, where `mismatch_bound` is its limit; no guess of the positions is left to an attacker.
+    Exact, where `mismatch_bound` is its limit and is taken instead beyond a million altered tokens (it is no less).
 
     Raises:
         StatisticsError: an argument out of its domain.
     """
     if tokens < 0 or altered < 0 or not size >= 1:
         raise StatisticsError(f"no bound for {altered} altered tokens of {tokens} among {size}")
-    j = np.arange(min(altered, tokens) + 1)
+    altered = min(altered, tokens)
+    if altered > MOST_TERMS:
+        return tokens * mismatch_bound(altered / tokens, size)
+    j = np.arange(altered + 1, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         swaps = np.where(j > 0, j * np.log(size - 1), 0.0)
-    terms = gammaln(tokens + 1) - gammaln(j + 1) - gammaln(tokens - j + 1) + swaps
+    terms = np.concatenate([[0.0], np.cumsum(np.log((tokens - j[1:] + 1) / j[1:]))]) + swaps  # ln C(n, j) and swaps
     return max(float(logsumexp(terms)) / LN2, 0.0)
 
 
@@ -180,4 +186,4 @@ def geometric_entropy(mean: float) -> float:
     """
     if not 0 <= mean < np.inf:
         raise StatisticsError(f"a count has a mean of at least 0, not {mean}")
-    return (1 + mean) * binary_entropy(1 / (1 + mean))
+    return float(np.log2(1 + mean) + mean * np.log1p(1 / mean) / LN2) if mean else 0.0

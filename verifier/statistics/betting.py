@@ -111,24 +111,29 @@ class Spread:
         return before
 
 
-def log_capital_below(outcomes: Outcomes, rate: float, goal: float, population: int | None = None) -> float:
+def log_capital_below(
+    outcomes: Outcomes, rate: float, goal: float, trials: float, population: int | None = None
+) -> float:
     """ln of the capital of who bets on less than `rate`; large where the records speak for less.
 
     Args:
         goal: ln(1 / alpha), nats: the bets are those that reach it soonest (`_chernoff_bet`).
+        trials: about how many of the longest records these are worth; a number that does not depend on the sample.
         population: records in all, when these are a random sample of them without replacement, in random order.
     """
     gain_r = rate * outcomes.weight_r - outcomes.value_r  # at least -(1 - rate)
     most = MOST_STAKE / (1 - rate)
-    chernoff = _chernoff_bet(rate, float(outcomes.weight_r.sum()), goal, below=True)
+    chernoff = _chernoff_bet(rate, trials, goal, below=True)
     return _log_capital(gain_r, np.minimum([chernoff, np.inf], most), (1 - rate, rate), population)
 
 
-def log_capital_above(outcomes: Outcomes, rate: float, goal: float, population: int | None = None) -> float:
+def log_capital_above(
+    outcomes: Outcomes, rate: float, goal: float, trials: float, population: int | None = None
+) -> float:
     """ln of the capital of who bets on more than `rate`. See `log_capital_below`."""
     gain_r = outcomes.value_r - rate * outcomes.weight_r  # at least -rate
     most = MOST_STAKE / rate
-    chernoff = _chernoff_bet(rate, float(outcomes.weight_r.sum()), goal, below=False)
+    chernoff = _chernoff_bet(rate, trials, goal, below=False)
     return _log_capital(gain_r, np.minimum([chernoff, BOLD * chernoff], most), (rate, 1 - rate), population)
 
 
@@ -136,7 +141,7 @@ def _chernoff_bet(rate: float, trials: float, goal: float, *, below: bool) -> fl
     """The bet that rejects `rate` with the least evidence, were every record all events or none.
 
     So many Bernoulli trials reach the goal at the observed rate a where trials * kl(a, rate) = goal, and the bet that
-    gets there is |rate - a| / (rate (1 - rate)). It depends on the number of records alone, not on what is in them.
+    gets there is |rate - a| / (rate (1 - rate)). It depends on how many records there are, not on what is in them.
     """
 
     def short_of_goal(a: float) -> float:

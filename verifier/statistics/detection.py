@@ -13,6 +13,8 @@ from scipy.stats import beta, binom, hypergeom
 
 from verifier.statistics.errors import StatisticsError
 
+LARGEST_POPULATION = 1_000_000_000
+"""Largest number of messages for which the hypergeometric law is computed."""
 MOST_MESSAGES = 2**53
 """Numbers of messages beyond this are not told apart."""
 
@@ -49,6 +51,11 @@ def alarm_probability_of_sample(
         raise StatisticsError(f"{sample} of {messages} messages cannot be audited, {altered} of them altered")
     if replacement:
         return float(binom.sf(alarm_at - 1, sample, altered / messages * power))
+    if messages > LARGEST_POPULATION:  # the hypergeometric law is a binomial one, up to the smaller share of the two
+        trials, share = sorted((altered, sample))[0], sorted((altered, sample))[1] / messages
+        if trials / messages > 1e-3:
+            raise StatisticsError(f"{messages} messages are too many for samples of a fixed size; use an audit rate")
+        return float(binom.sf(alarm_at - 1, trials, share * power))
     if power == 1:
         return float(hypergeom.sf(alarm_at - 1, messages, altered, sample))
     drawn = np.arange(alarm_at, min(altered, sample) + 1)
@@ -64,10 +71,9 @@ def altered_before_alarm(confidence: float, *, audit_rate: float, power: float =
     Raises:
         StatisticsError: an argument out of its domain, or more messages than can be counted.
     """
-    _check(confidence=confidence, audit_rate=audit_rate, power=power)
+    _check(audit_rate=audit_rate, power=power)
+    _check_confidence(confidence)
     _check_counts(1, alarm_at)
-    if confidence == 1 and audit_rate * power < 1:
-        raise StatisticsError("certainty needs every message audited, and every altered one flagged")
 
     def caught(m: int) -> bool:
         return bool(binom.sf(alarm_at - 1, m, audit_rate * power) >= confidence)
@@ -90,7 +96,8 @@ def audit_rate_needed(confidence: float, altered: int, *, power: float = 1.0, al
     Raises:
         StatisticsError: no audit rate is enough.
     """
-    _check(confidence=confidence, power=power)
+    _check(power=power)
+    _check_confidence(confidence)
     _check_counts(altered, alarm_at)
     if altered < alarm_at:
         raise StatisticsError(f"{altered} altered messages never raise an alarm at {alarm_at}")
@@ -112,7 +119,8 @@ def sample_needed(
     Raises:
         StatisticsError: no sample is enough.
     """
-    _check(confidence=confidence, power=power)
+    _check(power=power)
+    _check_confidence(confidence)
 
     def caught(sample: int) -> bool:
         found = alarm_probability_of_sample(
@@ -197,6 +205,11 @@ def _check(**probabilities: float) -> None:
     for name, value in probabilities.items():
         if not 0 < value <= 1:
             raise StatisticsError(f"{name.replace('_', ' ')} lies in (0, 1], not {value}")
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise StatisticsError(f"a confidence lies in (0, 1), not {confidence}: nothing sampled is certain")
 
 
 def _check_counts(altered: int, alarm_at: int) -> None:

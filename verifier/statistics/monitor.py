@@ -23,18 +23,21 @@ STAKES = 24
 class RateMonitor:
     """The e-process of one rate: is it at most what an honest server has?
 
-    Null hypothesis: given its length and all records before it, a record's value is at most honest_rate a token on
-    average; whatever its tokens do together. A mixture over fixed bets on the value per token of each record.
+    Null hypothesis: given all records before it, each has E[weight * value per token] <= honest_rate * E[weight],
+    whatever its tokens do together; a record's weight is its tokens, up to `longest`. For records no longer than that,
+    the rate is one per token; were records of any length weighted alike, honest short ones could look bad. A mixture
+    over fixed bets.
 
     Attributes:
         honest_rate: upper limit of the honest value per token, in (0, most_per_token).
-        most_per_token: largest value per token.
+        most_per_token: largest value per token. longest: tokens of a record that weighs most.
         records, tokens, value: what was added.
         log_capital_k: ln of the capital of each bet. log_best: the largest ln capital of the mixture so far, nats.
     """
 
     honest_rate: float
     most_per_token: float
+    longest: float
     records: int
     tokens: float
     value: float
@@ -42,15 +45,18 @@ class RateMonitor:
     log_best: float
 
     @classmethod
-    def new(cls, *, honest_rate: float, most_per_token: float = 1.0) -> "RateMonitor":
+    def new(cls, *, honest_rate: float, longest: float, most_per_token: float = 1.0) -> "RateMonitor":
         """A monitor that has seen nothing.
 
         Raises:
             StatisticsError: a rate that no bet can be made against.
         """
-        if not 0 < honest_rate < most_per_token:
-            raise StatisticsError(f"an honest rate lies between 0 and {most_per_token:g} a token, not {honest_rate}")
-        return cls(honest_rate, most_per_token, 0, 0.0, 0.0, np.zeros(STAKES), 0.0)
+        if not 0 < honest_rate < most_per_token or not longest >= 1:
+            raise StatisticsError(
+                f"an honest rate lies between 0 and {most_per_token:g} a token, not {honest_rate}; a record has up to"
+                f" {longest} tokens"
+            )
+        return cls(honest_rate, most_per_token, longest, 0, 0.0, 0.0, np.zeros(STAKES), 0.0)
 
     def add(self, value_r: FloatArray, tokens_r: FloatArray) -> None:
         """Add records in the order in which they came; those without tokens say nothing.
@@ -62,11 +68,13 @@ class RateMonitor:
         value_r, tokens_r = value_r[answered], tokens_r[answered]
         if not len(tokens_r):
             return
-        share_r = value_r / tokens_r
-        outcomes = Outcomes.of(share_r, np.ones(len(share_r)), most_per_token=self.most_per_token, longest=1)
+        weight_r = np.minimum(tokens_r, self.longest)
+        outcomes = Outcomes.of(
+            value_r / tokens_r * weight_r, weight_r, most_per_token=self.most_per_token, longest=self.longest
+        )
         rate = self.honest_rate / self.most_per_token
         bets_k = np.geomspace(0.01, MOST_STAKE / rate, STAKES)
-        gain_r = outcomes.value_r - rate
+        gain_r = outcomes.value_r - rate * outcomes.weight_r
         path_rk = self.log_capital_k + np.cumsum(np.log1p(bets_k * gain_r[:, None]), axis=0)
         self.log_best = max(self.log_best, float(_mixture(path_rk).max()))
         self.log_capital_k = path_rk[-1]
@@ -96,7 +104,7 @@ def _mixture(log_capital_k: FloatArray) -> FloatArray:
 
 
 def records_to_alarm(rate: float, *, honest_rate: float, false_alarm: float, most_per_token: float = 1.0) -> float:
-    """Records after which a monitor can be expected to alarm at a rate above the honest one.
+    """Longest records after which a monitor can be expected to alarm at a rate above the honest one.
 
     Capital grows at best by kl(rate, honest rate) nats a record where records are all or nothing; where tokens of a
     record vary less, sooner. So: ln(1 / false_alarm) and the price of the mixture over that growth; inf where the rate

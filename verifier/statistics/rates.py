@@ -67,16 +67,21 @@ def rate_limits(
     outcomes = Outcomes.of(value_r, tokens_r, most_per_token=most_per_token, longest=longest)
     alpha = (1 - confidence) / (2 if side == "both" else 1)
     goal, records = float(np.log(1 / alpha)), None
-    least, most = 0.0, 1.0
+    least, most, trials = 0.0, 1.0, float(len(outcomes))
     if population is not None:
         records = population.records
+        trials *= min(population.tokens / (population.records * longest), 1.0)
         least, most = _logical_limits(outcomes, population)
 
     low, high = least, most
     if side != "upper" and least < outcomes.rate:
-        low = _last_rejected(lambda p: log_capital_above(outcomes, p, goal, records) >= goal, least, outcomes.rate)
+        low = _last_rejected(
+            lambda p: log_capital_above(outcomes, p, goal, trials, records) >= goal, least, outcomes.rate
+        )
     if side != "lower" and outcomes.rate < most:
-        high = _last_rejected(lambda p: log_capital_below(outcomes, p, goal, records) >= goal, most, outcomes.rate)
+        high = _last_rejected(
+            lambda p: log_capital_below(outcomes, p, goal, trials, records) >= goal, most, outcomes.rate
+        )
     return Interval(outcomes.rate * outcomes.scale, max(low, least) * outcomes.scale, min(high, most) * outcomes.scale)
 
 

@@ -89,6 +89,19 @@ def test_millions_of_tokens_agree_with_the_limit() -> None:
     assert exact <= mismatch_bound(0.01, 50_000)
 
 
+@pytest.mark.parametrize("tokens", [10**9, 10**15])
+def test_the_combinatorial_bound_keeps_its_digits(tokens: int) -> None:
+    exact = log2(1 + 2 * tokens + 4 * comb(tokens, 2))
+    assert combinatorial_bound(tokens, 2, 3) == pytest.approx(exact, rel=1e-12)
+    assert combinatorial_bound(tokens, 5_000_000, 3) == pytest.approx(tokens * mismatch_bound(5e6 / tokens, 3))
+
+
+def test_a_budget_without_end_is_the_counting_bound_and_none_at_all_is_an_error() -> None:
+    assert pooled_bound(np.array([[0.0, 1.0]]), np.inf).bits == pytest.approx(1)
+    with pytest.raises(StatisticsError, match="budget"):
+        pooled_bound(np.array([[0.0, 1.0]]), np.nan)
+
+
 def test_a_mismatch_bound_never_exceeds_the_set() -> None:
     assert mismatch_bound(0.9, 3) == log2(3)
     assert mismatch_bound(0.0, 3) == 0
@@ -108,6 +121,7 @@ def test_a_count_says_most_when_it_is_geometric() -> None:
         law = (mean / (1 + mean)) ** k / (1 + mean)
         assert geometric_entropy(mean) == pytest.approx(float(entropy(law)), rel=1e-6)
     assert geometric_entropy(0.0) == 0
+    assert geometric_entropy(1e17) == pytest.approx(log2(1e17) + 1 / np.log(2))
     assert poisson.entropy(1.0) / np.log(2) < geometric_entropy(1.0)
 
 

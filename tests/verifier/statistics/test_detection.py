@@ -122,7 +122,7 @@ def test_goals_that_no_audit_reaches_are_errors() -> None:
         audit_rate_needed(0.99, 3, alarm_at=4)
     with pytest.raises(StatisticsError, match="no sample"):
         sample_needed(0.99, 1, messages=100, power=0.5)
-    with pytest.raises(StatisticsError, match="certainty"):
+    with pytest.raises(StatisticsError, match="certain"):
         altered_before_alarm(1.0, audit_rate=0.5)
 
 
@@ -132,3 +132,19 @@ def test_impossible_rates_are_errors(rate: float) -> None:
         alarm_probability(3, audit_rate=rate)
     with pytest.raises(StatisticsError, match="power"):
         alarm_probability(3, audit_rate=0.5, power=rate)
+
+
+def test_many_messages_are_counted_and_too_large_samples_of_them_refused() -> None:
+    found = alarm_probability_of_sample(10**7, messages=10**14, sample=10**6)
+    assert found == pytest.approx(-np.expm1(-0.1), rel=1e-3)
+    assert alarm_probability_of_sample(10, messages=10**14, sample=10**12) == pytest.approx(1 - 0.99**10)
+    with pytest.raises(StatisticsError, match="use an audit rate"):
+        alarm_probability_of_sample(10**12, messages=10**14, sample=10**12)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0])
+def test_nothing_sampled_is_certain(confidence: float) -> None:
+    with pytest.raises(StatisticsError, match="certain"):
+        sample_needed(confidence, 500, messages=100_000)
+    with pytest.raises(StatisticsError, match="certain"):
+        audit_rate_needed(confidence, 500)

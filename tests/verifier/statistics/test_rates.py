@@ -111,8 +111,8 @@ def test_a_rate_beyond_a_rejected_one_is_rejected(seed: int, count: int, spread:
     values = weights * rng.beta(spread, 1, count) * rng.integers(0, 2, count)
     outcomes = Outcomes.of(values, weights, most_per_token=1, longest=1)
     rates = np.linspace(0.001, 0.999, 60)
-    below = np.array([log_capital_below(outcomes, rate, 3.0) >= 3.0 for rate in rates])
-    above = np.array([log_capital_above(outcomes, rate, 3.0) >= 3.0 for rate in rates])
+    below = np.array([log_capital_below(outcomes, rate, 3.0, count) >= 3.0 for rate in rates])
+    above = np.array([log_capital_above(outcomes, rate, 3.0, count) >= 3.0 for rate in rates])
     assert list(below) == sorted(below)
     assert list(above) == sorted(above, reverse=True)
 
