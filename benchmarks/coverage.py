@@ -82,7 +82,8 @@ def rows(runs: int, seed: int) -> Iterator[Row]:
     for number, setting in enumerate(SETTINGS):
         rng = np.random.default_rng([seed, number])
         drawn = [setting.draw(rng) for _ in range(runs)]
-        exact = float(np.median([_width(_exact(setting, events, tokens)) for events, tokens in drawn]))
+        exact = float(np.median([_width(_exact(setting, *records, CONFIDENCE)) for records in drawn]))
+        upper = float(np.median([_exact(setting, *records, 2 * CONFIDENCE - 1).high for records in drawn]))
         for claim, allowed, interval in (
             ("limits, two-sided", 1 - CONFIDENCE, _two_sided),
             ("upper limit alone", 1 - CONFIDENCE, _upper),
@@ -90,7 +91,7 @@ def rows(runs: int, seed: int) -> Iterator[Row]:
         ):
             found = [interval(events, tokens) for events, tokens in drawn]
             failures = sum(not i.low <= setting.rate <= i.high for i in found)
-            exact_width = None if setting.dependence == "strong" else exact
+            exact_width = None if setting.dependence == "strong" else upper if interval is _upper else exact
             yield Row(
                 claim, setting, runs, failures, allowed, float(np.median([_width(i) for i in found])), exact_width
             )
@@ -108,10 +109,10 @@ def _upper(events_r: FloatArray, tokens_r: FloatArray) -> Interval:
     return rate_limits(events_r, tokens_r, confidence=CONFIDENCE, longest=LONGEST, side="upper")
 
 
-def _exact(setting: Setting, events_r: FloatArray, tokens_r: FloatArray) -> Interval:
+def _exact(setting: Setting, events_r: FloatArray, tokens_r: FloatArray, confidence: float) -> Interval:
     if setting.dependence == "all alike":
-        return clopper_pearson(int((events_r > 0).sum()), len(tokens_r), CONFIDENCE)
-    return clopper_pearson(int(events_r.sum()), int(tokens_r.sum()), CONFIDENCE)
+        return clopper_pearson(int((events_r > 0).sum()), len(tokens_r), confidence)
+    return clopper_pearson(int(events_r.sum()), int(tokens_r.sum()), confidence)
 
 
 def _width(interval: Interval) -> float:

@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,15 @@ def test_estimate_says_what_it_assumes_and_which_channel_is_open() -> None:
     ticks = invoke("estimate", "--preset", "provider-2025-05", "--tokens-per-tick", 100)
     assert "OPEN" not in ticks.output
     assert json.loads(invoke("estimate", "--output-tokens-per-day", 1, "--bits-per-token", 0, "--json").stdout)
+
+
+def test_the_readmes_own_estimates_and_plans_run() -> None:
+    lines = (Path(__file__).parents[2] / "README.md").read_text().splitlines()
+    shown = [shlex.split(line)[1:] for line in lines if line.startswith(("verify estimate", "verify plan"))]
+    assert len(shown) == 3
+    for arguments in shown:
+        if "--report" not in arguments:
+            assert invoke(*arguments).exit_code == 0
 
 
 def test_never_is_null_in_json() -> None:

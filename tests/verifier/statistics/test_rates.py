@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
+from sampler.types import FloatArray
 from tests.verifier.statistics.simulation import DEPENDENCES, Dependence, most_misses, records
 from verifier.statistics.betting import Outcomes, log_capital_above, log_capital_below
 from verifier.statistics.errors import StatisticsError
@@ -200,3 +201,41 @@ def test_chernoff_bets_reach_the_chernoff_bound() -> None:
     chernoff = np.exp(-500 * (7 / 500 * np.log(7 / 500 / high) + 493 / 500 * np.log(493 / 500 / (1 - high))))
     assert 0.05 / 2 < chernoff < 0.05 * 1.01
     assert binom.cdf(7, 500, high) < 0.05
+
+
+def published_interval(values: FloatArray, alpha: float) -> tuple[float, float]:
+    """The predictable plug-in empirical-Bernstein interval of arXiv 2010.09686, theorem 2 with equation 17."""
+    count = np.arange(1, len(values) + 1)
+    mean = (0.5 + np.cumsum(values)) / (count + 1)
+    spread = (0.25 + np.cumsum((values - mean) ** 2)) / (count + 1)
+    mean, spread = np.concatenate([[0.5], mean[:-1]]), np.concatenate([[0.25], spread[:-1]])
+    bets = np.minimum(np.sqrt(2 * np.log(2 / alpha) / (len(values) * spread)), 0.5)
+    price = ((values - mean) ** 2 * (-np.log(1 - bets) - bets)).sum()
+    centre, half = (bets * values).sum() / bets.sum(), (np.log(2 / alpha) + price) / bets.sum()
+    return float(centre - half), float(centre + half)
+
+
+@pytest.mark.parametrize("count", [100, 1000])
+@pytest.mark.parametrize(("law", "truth"), [("bernoulli", 0.5), ("uniform", 0.5), ("beta(10, 30)", 0.25)])
+def test_limits_and_sequences_do_as_well_as_published_ones_on_their_own_examples(
+    law: str, truth: float, count: int
+) -> None:
+    rng = np.random.default_rng(19)
+    fixed, anytime, published, misses = [], [], [], np.zeros(2)
+    for _ in range(20):
+        values = {
+            "bernoulli": (rng.random(count) < 0.5).astype(np.float64),
+            "uniform": rng.random(count),
+            "beta(10, 30)": rng.beta(10, 30, count),
+        }[law]
+        found = rate_limits(values, np.ones(count), confidence=0.95, longest=1)
+        sequence = RateSequence(confidence=0.95, longest=1)
+        sequence.add(values, np.ones(count))
+        watched, (low, high) = sequence.limits(), published_interval(values, 0.05)
+        misses += np.array([not found.low < truth < found.high, not watched.low < truth < watched.high])
+        fixed.append(found.high - found.low)
+        anytime.append(watched.high - watched.low)
+        published.append(high - low)
+    assert misses.max() <= most_misses(0.05, 20)
+    assert np.mean(fixed) < 1.15 * np.mean(published)
+    assert np.mean(anytime) < 1.6 * np.mean(published)
