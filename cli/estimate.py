@@ -128,12 +128,6 @@ class TokenBound:
 )
 def estimate_command(
     *,
-    preset: str | None,
-    output_tokens_per_day: float | None,
-    tokens_per_message: float | None,
-    output_share: float | None,
-    sites: int | None,
-    doubling_months: float | None,
     policy_path: Path | None,
     report_path: Path | None,
     bits_per_token: float | None,
@@ -151,6 +145,7 @@ def estimate_command(
     power: float,
     confidence: float,
     as_json: bool,
+    **traffic_options: Any,
 ) -> None:
     """Bits a day that can leave unseen, days until the weights are out, and days until an attacker is caught.
 
@@ -158,14 +153,7 @@ def estimate_command(
         verify estimate --preset provider-2025-07 --weights 1TB
         verify estimate --output-tokens-per-day 5e11 --report report.json --json
     """
-    traffic = TrafficOptions(
-        preset=preset,
-        output_tokens_per_day=output_tokens_per_day,
-        tokens_per_message=tokens_per_message,
-        output_share=output_share,
-        sites=sites,
-        doubling_months=doubling_months,
-    ).traffic()
+    traffic = TrafficOptions(**traffic_options).traffic()
     bound = _bound(policy_path, report_path, bits_per_token, vocabulary)
     leak = Leak(
         bits_per_token=bound.bits_per_token,

@@ -77,12 +77,6 @@ class Cost:
 )
 def plan_command(
     *,
-    preset: str | None,
-    output_tokens_per_day: float | None,
-    tokens_per_message: float | None,
-    output_share: float | None,
-    sites: int | None,
-    doubling_months: float | None,
     altered_messages: int | None,
     stolen: float | None,
     vocabulary: int,
@@ -92,6 +86,7 @@ def plan_command(
     power: float,
     confidence: float,
     as_json: bool,
+    **traffic_options: Any,
 ) -> None:
     """The audit rate that catches an attacker within a budget of messages or bytes, and what the audit costs.
 
@@ -99,14 +94,7 @@ def plan_command(
         verify plan --preset provider-2025-07 --stolen 1GB
         verify plan --output-tokens-per-day 1e10 --altered-messages 459 --verifier-throughput 50000
     """
-    traffic = TrafficOptions(
-        preset=preset,
-        output_tokens_per_day=output_tokens_per_day,
-        tokens_per_message=tokens_per_message,
-        output_share=output_share,
-        sites=sites,
-        doubling_months=doubling_months,
-    ).traffic()
+    traffic = TrafficOptions(**traffic_options).traffic()
     if (altered_messages is None) == (stolen is None):
         raise click.UsageError("a budget: --altered-messages M or --stolen SIZE")
     bits_per_message = log2(vocabulary) * traffic.tokens_per_message
