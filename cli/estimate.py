@@ -16,7 +16,7 @@ from cli.estimating import (
     traffic_assumptions,
     with_options,
 )
-from cli.quantities import Positive, Size, days_text, size_text
+from cli.quantities import FiniteRange, Positive, Size, days_text, size_text
 from cli.reports.reading import read_report
 from verifier.policy import Policy
 from verifier.policy_file import read_policy
@@ -51,9 +51,11 @@ class TokenBound:
         metavar="F",
         help="Take them from a JSON report of `verify run` (limit for all its records).",
     ),
-    click.option("--bits-per-token", type=click.FloatRange(0), metavar="B", help="Take this many."),
+    click.option("--bits-per-token", type=FiniteRange(0), metavar="B", help="Take this many."),
     click.option(
-        "--vocabulary", type=click.IntRange(2), default=65_536, show_default=True, help="Tokens to choose from freely."
+        "--vocabulary",
+        type=click.IntRange(2, 2**31),
+        help="Tokens to choose from freely. Default: 65536, or the report's.",
     ),
     click.option(
         "--weights",
@@ -66,41 +68,45 @@ class TokenBound:
     ),
     click.option(
         "--compression",
-        type=click.FloatRange(1),
+        type=FiniteRange(1),
         default=1.0,
         show_default=True,
         help="By what factor the attacker makes the weights smaller first.",
     ),
     click.option(
         "--audit-rate",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=FiniteRange(0, 1, min_open=True),
         default=0.01,
         show_default=True,
         help="Share of the messages that is audited.",
     ),
     click.option(
         "--alarm-at",
-        type=click.IntRange(1),
+        type=click.IntRange(1, 10**9),
         default=1,
         show_default=True,
         help="Flagged messages at which the alarm is raised.",
     ),
     click.option(
         "--early-stop-share",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         default=1e-3,
         show_default=True,
         help="Share of answers that may end early without an alarm.",
     ),
     click.option(
         "--refusal-share",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         default=1e-3,
         show_default=True,
         help="Share of requests that may be refused or fail without an alarm.",
     ),
     click.option(
-        "--length-limit", type=click.IntRange(1), default=4096, show_default=True, help="Most tokens of an answer."
+        "--length-limit",
+        type=click.IntRange(1, 2**31),
+        default=4096,
+        show_default=True,
+        help="Most tokens of an answer.",
     ),
     click.option(
         "--tokens-per-tick",
@@ -131,7 +137,7 @@ def estimate_command(
     policy_path: Path | None,
     report_path: Path | None,
     bits_per_token: float | None,
-    vocabulary: int,
+    vocabulary: int | None,
     size_bytes: float,
     compression: float,
     audit_rate: float,
@@ -174,15 +180,16 @@ def estimate_command(
 
 
 def _bound(
-    policy_path: Path | None, report_path: Path | None, bits_per_token: float | None, vocabulary: int
+    policy_path: Path | None, report_path: Path | None, bits_per_token: float | None, vocabulary: int | None
 ) -> TokenBound:
     """Where the bits a token come from: exactly one of the three, or the bundled policy."""
     if sum(given is not None for given in (policy_path, report_path, bits_per_token)) > 1:
         raise click.UsageError("--policy, --report or --bits-per-token: one of them")
-    if bits_per_token is not None:
-        return TokenBound(bits_per_token, log2(vocabulary), "as given")
     if report_path is not None:
-        statistics = read_report(report_path).report.statistics
+        if vocabulary is not None:
+            raise click.UsageError("--vocabulary or --report, which has one")
+        report = read_report(report_path).report
+        statistics = report.statistics
         name, bits = min(
             (
                 ("counting bound", statistics.bits_per_token.counting),
@@ -190,8 +197,16 @@ def _bound(
             ),
             key=lambda item: item[1].limit,
         )
-        limit = f"{name} for all records, {100 * statistics.confidence:g}% confidence"
-        return TokenBound(bits.limit, statistics.log2_vocabulary, f"{report_path}: {limit}")
+        # The smaller of two limits: either may miss.
+        limit = f"{name} for all records, {100 * (2 * statistics.confidence - 1):g}% confidence"
+        doubts = ("; ITS VERDICT IS ALARM" if report.verdict == "alarm" else "") + (
+            "; unsigned" if report.unsafe_unsigned else ""
+        )
+        capped = min(bits.limit, statistics.log2_vocabulary)
+        return TokenBound(capped, statistics.log2_vocabulary, f"{report_path}: {limit}{doubts}")
+    vocabulary = vocabulary or 65_536
+    if bits_per_token is not None:
+        return TokenBound(bits_per_token, log2(vocabulary), "as given")
     if policy_path is None:
         with as_file(files("cli") / "bundled") as bundled:
             policy, name = read_policy(bundled / "policy.toml"), "bundled policy"
@@ -199,7 +214,7 @@ def _bound(
         policy, name = read_policy(policy_path), str(policy_path)
     what = "pooled bound on the half that did not choose it" if isinstance(policy, Policy) else "ties, counted twice"
     limit_of = honest_limits(policy)["pooled_bits"]
-    return TokenBound(limit_of, log2(vocabulary), f"{name}: {what}, upper 97.5% limit")
+    return TokenBound(limit_of, log2(vocabulary), f"{name}: {what}, upper 97.5% limit by clusters, approximate")
 
 
 def _result(found: Estimate, traffic: Traffic, bound: TokenBound, weights: Weights) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli.options import Command
-from cli.quantities import Positive
+from cli.quantities import FiniteRange, Positive
 from verifier.statistics.traffic import MONTH_DAYS, PRESETS, Traffic
 
 TRAFFIC_OPTIONS = (
@@ -25,12 +25,12 @@ TRAFFIC_OPTIONS = (
     ),
     click.option(
         "--output-share",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=FiniteRange(1e-6, 1),
         metavar="SHARE",
         help="Share of all tokens that are output; the rest are prompts. Default: 0.1.",
     ),
     click.option(
-        "--sites", type=click.IntRange(1), metavar="N", help="Data centres that share the traffic. Default: 1."
+        "--sites", type=click.IntRange(1, 10**6), metavar="N", help="Data centres that share the traffic. Default: 1."
     ),
     click.option(
         "--doubling-months", type=Positive(), metavar="N", help="Months in which traffic doubles. Default: it does not."
@@ -39,14 +39,14 @@ TRAFFIC_OPTIONS = (
 AUDIT_OPTIONS = (
     click.option(
         "--power",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=FiniteRange(0, 1, min_open=True),
         default=1.0,
         show_default=True,
         help="Probability that a wholly altered message is flagged when it is audited.",
     ),
     click.option(
         "--confidence",
-        type=click.FloatRange(0.75, 1, max_open=True),
+        type=FiniteRange(0.75, 1, max_open=True),
         default=0.99,
         show_default=True,
         help="Probability with which the attacker is caught within the figures shown.",

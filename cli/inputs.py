@@ -1,6 +1,7 @@
 """What `verify run` verifies: records of traffic files, which anybody may have written, or of archives of a log."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from cli.files import read_all_traffic
 from cli.progress import counter
-from logger.archive.check import check_archives
+from logger.archive.check import LogCheck, check_archives
 from logger.archive.reader import Archive
 from logger.checkpoint import Checkpoint
 from logger.encoding import decode_record
@@ -87,7 +88,7 @@ def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
         placed=[placed[i] for i in indices],
         indices=indices,
         audited=Audited.of([len(item.record.output_token_ids) for item in placed], len(indices), draws),
-        digest=root.hex(),
+        digest=_digest(root, audit, indices),
         audit_rate=audit.rate if audit else None,
         warning="the traffic is unsigned; its seeds and token ids are taken on trust.",
         provenance={
@@ -125,11 +126,7 @@ def from_archives(
     with counter("Records of the log checked") as progress:
         found = check_archives(urls, keys, witness, keep, progress, partial=True)
     if not found.holds:
-        first = found.findings[0]
-        more = f" (and {len(found.findings) - 1} more; `verify log check` tells all)" if len(found.findings) > 1 else ""
-        raise LogDoesNotHold(
-            f"the log does not hold, nothing was replayed: {first.kind}: {printable(first.where)}: {first.what}{more}"
-        )
+        raise _does_not_hold(found)
     if not placed and audit is not None:
         raise nothing_selected(found.records, audit.rate)
     ranges = [
@@ -147,7 +144,9 @@ def from_archives(
         placed=placed,
         indices=[item.number for item in placed],
         audited=Audited.of(tokens, len(placed), draws),
-        digest=hashlib.sha256(b"".join(archive.checkpoint.root for archive in found.archives)).hexdigest(),
+        digest=_digest(
+            b"".join(archive.checkpoint.root for archive in found.archives), audit, [item.number for item in placed]
+        ),
         audit_rate=audit.rate if audit else None,
         signed=True,
         warning="; ".join(f"the log was {note}" for note in newest.checkpoint.extensions) or None,
@@ -157,6 +156,32 @@ def from_archives(
             "selection": _selection(audit, ranges),
         },
     )
+
+
+def check_whole(urls: Sequence[str], keys: PublicKeys) -> None:
+    """Check archives against each other, and keep nothing of them.
+
+    Raises:
+        LogDoesNotHold: the check found something. ArchiveUnreadable, OtherLog.
+    """
+    with counter("Records of the log checked") as progress:
+        found = check_archives(urls, keys, None, lambda archive, index, entry: None, progress, partial=True)
+    if not found.holds:
+        raise _does_not_hold(found)
+
+
+def _does_not_hold(found: LogCheck) -> LogDoesNotHold:
+    first = found.findings[0]
+    more = f" (and {len(found.findings) - 1} more; `verify log check` tells all)" if len(found.findings) > 1 else ""
+    return LogDoesNotHold(
+        f"the log does not hold, nothing was replayed: {first.kind}: {printable(first.where)}: {first.what}{more}"
+    )
+
+
+def _digest(root: bytes, audit: Audit | None, indices: Sequence[int]) -> str:
+    """Names an audit: what was audited, at which rate, and which records that selected."""
+    said = [root.hex(), None if audit is None else audit.rate, list(indices)]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def _selection(audit: Audit | None, ranges: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from cli import exit_codes
 from cli.files import check_against_model, check_against_policy, check_writable
-from cli.inputs import Audit, from_archives
+from cli.inputs import Audit, check_whole, from_archives
 from cli.monitor_state import read_state, write_state
 from cli.options import ReplayOptions, public_key_option, replay_options
+from cli.quantities import FiniteRange
 from cli.replayers import load_replayer
 from cli.reports.reading import read_report
 from cli.verifying import verify_with_progress
@@ -22,10 +23,12 @@ from logger.archive.storage import archive_urls
 from logger.keys import PublicKeys
 from sampler.errors import WeightwardenError
 from sampler.types import FloatArray
+from verifier.audit import NothingSelected
 from verifier.policy_base import BasePolicy
 from verifier.policy_file import read_policy
+from verifier.statistics.errors import StatisticsError
 from verifier.traffic_monitor import WATCHED, TrafficMonitor
-from verifier.verification import Verifier
+from verifier.verification import NothingToVerify, Verifier
 
 
 class MonitorError(WeightwardenError, ValueError):
@@ -39,8 +42,8 @@ class Audited:
     name: str
     digest: str
     log2_vocabulary: float
-    longest: float
     columns: dict[str, FloatArray]
+    notes: list[str] = field(default_factory=list)
 
 
 @click.command()
@@ -67,10 +70,18 @@ class Audited:
 )
 @click.option(
     "--false-alarm",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=1e-4,
     show_default=True,
     help="Probability that an honest series ever alarms, however long it is watched.",
+)
+@click.option(
+    "--longest-record",
+    type=click.IntRange(1, 2**31),
+    default=1024,
+    show_default=True,
+    metavar="N",
+    help="Tokens of a record that weighs most, when a series begins; longer ones weigh as much.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @replay_options
@@ -85,6 +96,7 @@ def monitor(
     key_path: Path | None,
     state_path: Path | None,
     false_alarm: float,
+    longest_record: int,
     as_json: bool,
     **replay: Any,
 ) -> None:
@@ -95,7 +107,8 @@ def monitor(
     upper limits multiply an imaginary capital; honest traffic brings it to 1 / FALSE_ALARM with at most that
     probability, at any time, so that looking often costs nothing.
 
-    Exit code 0: clear. 1: alarm, now or at any earlier audit of the series. 2: error, the state is as it was.
+    Exit code 0: clear. 1: alarm, now or at any earlier audit of the series. 2: error; the state holds the audits that
+    came before it, and reports are all read before any is added.
     """
     if (rate is None) != (key_path is None):
         raise click.UsageError("--sample and --audit-key go together")
@@ -104,40 +117,50 @@ def monitor(
     check_writable(state_path)
     policy = read_policy(policy_path)
     watch = read_state(state_path) if state_path is not None and state_path.exists() else None
-    if watch is not None and watch.policy_digest != policy.digest():
-        raise MonitorError(f"{state_path}: a series under another policy, {watch.policy_digest}")
+    if watch is not None:
+        try:
+            watch.check_made_for(policy)
+        except StatisticsError as error:
+            raise MonitorError(f"{state_path}: {error}") from None
     series: Iterable[Audited]
     if public_key_path is None:
-        series = _reports(audits, policy)
+        series = _reports(audits, policy, watch.seen if watch is not None else [])
     else:
         series = _archives(ctx, audits, public_key_path, policy, Audit.of(rate, key_path), ReplayOptions(**replay))
 
     rows = []
     for audit in series:
-        watch = watch or TrafficMonitor.new(policy, audit.log2_vocabulary, audit.longest)
+        watch = watch or TrafficMonitor.new(policy, audit.log2_vocabulary, longest_record)
         if audit.digest in watch.seen:
             raise MonitorError(f"{audit.name}: is in the series already; give each audit once")
         watch.add(audit.digest, audit.columns)
         rows.append(_row(audit, watch, false_alarm))
+        if state_path is not None:
+            write_state(state_path, watch)
         if not as_json:
             click.echo(_line(rows[-1], header=len(rows) == 1))
-    assert watch is not None  # there is an argument, and each is an audit
-    if state_path is not None:
-        write_state(state_path, watch)
+    if watch is None:
+        raise MonitorError("no audit has a record with a token: nothing was watched")
     alarm = watch.alarms_at(false_alarm)
     click.echo(_result(watch, rows, false_alarm, alarm, as_json=as_json))
     ctx.exit(exit_codes.ALARM if alarm else exit_codes.CLEAR)
 
 
-def _reports(paths: tuple[str, ...], policy: BasePolicy) -> list[Audited]:
-    audits = []
+def _reports(paths: tuple[str, ...], policy: BasePolicy, seen: Sequence[str]) -> list[Audited]:
+    audits: list[Audited] = []
     for path in paths:
         read = read_report(Path(path))
         if read.report.policy_digest != policy.digest():
             raise MonitorError(f"{path}: made under another policy, {read.report.policy_digest}")
+        if read.report.audit_digest in {*seen, *(audit.digest for audit in audits)}:
+            raise MonitorError(f"{path}: is in the series already; give each audit once")
         statistics = read.report.statistics
         columns = {name: statistics.records.column(name) for name in ("tokens", *WATCHED)}
-        audits.append(Audited(path, read.digest, statistics.log2_vocabulary, statistics.longest_record_tokens, columns))
+        notes = [
+            *(["its own verdict: ALARM"] if read.report.verdict == "alarm" else []),
+            *(["unsigned"] if read.report.unsafe_unsigned else []),
+        ]
+        audits.append(Audited(path, read.report.audit_digest, statistics.log2_vocabulary, columns, notes))
     return audits
 
 
@@ -152,20 +175,23 @@ def _archives(
     """Each archive, checked and replayed in its turn; all of them are checked against each other first."""
     keys = PublicKeys.read(public_key_path)
     urls = archive_urls(arguments)
-    from_archives(urls, keys, None, None)
+    check_whole(urls, keys)
     replayer = load_replayer(options, policy, exact=policy.exact)
     ctx.call_on_close(replayer.close)
     verifier = Verifier(replayer, policy)
     for url in urls:
-        given = from_archives([url], keys, None, audit)
-        check_against_model(given.placed, replayer.identity)
-        check_against_policy(given.placed, verifier)
-        charges = verify_with_progress(verifier, replayer, given).verification.charges
+        try:
+            given = from_archives([url], keys, None, audit)
+            check_against_model(given.placed, replayer.identity)
+            check_against_policy(given.placed, verifier)
+            charges = verify_with_progress(verifier, replayer, given).verification.charges
+        except (NothingSelected, NothingToVerify) as nothing:
+            click.echo(f"{url}: {nothing}; the series goes on without it", err=True)
+            continue
         yield Audited(
             name=url,
             digest=given.digest,
             log2_vocabulary=float(np.log2(replayer.identity.vocabulary)),
-            longest=given.audited.longest,
             columns={
                 "tokens": charges.tokens_r.astype(np.float64),
                 "mismatches": charges.mismatches_r.astype(np.float64),
@@ -182,6 +208,7 @@ def _row(audit: Audited, watch: TrafficMonitor, false_alarm: float) -> dict[str,
         "audit": audit.name,
         "records": len(audit.columns["tokens"]),
         "tokens": int(tokens),
+        "notes": audit.notes,
         "per_token": {name: float(audit.columns[name].sum() / tokens) if tokens else None for name in WATCHED},
         "log10_capital": watch.log_capital / math.log(10),
         "alarm": watch.alarms_at(false_alarm),
@@ -194,16 +221,18 @@ def _line(row: dict[str, Any], *, header: bool) -> str:
     shares = [f"{100 * per_token[n]:.3f}%" if per_token[n] is not None else "-" for n in WATCHED[:3]]
     bits = f"{per_token['pooled_bits']:.4f}" if per_token["pooled_bits"] is not None else "-"
     line = f"{row['records']:>8} {row['tokens']:>10} {shares[0]:>9} {shares[1]:>11} {shares[2]:>10} {bits:>11}"
+    notes = f" ({', '.join(row['notes'])})" if row["notes"] else ""
     capital = f"{'ALARM ' if row['alarm'] else ''}10^{row['log10_capital']:.1f}"
-    return (f"{title}     capital\n" if header else "") + f"{line} {capital:>11}  {row['audit']}"
+    return (f"{title}     capital\n" if header else "") + f"{line} {capital:>11}  {row['audit']}{notes}"
 
 
 def _result(
     watch: TrafficMonitor, rows: list[dict[str, Any]], false_alarm: float, alarm: bool, *, as_json: bool
 ) -> str:
     assumes = [
-        "An honest server's rates are at most the upper limits of the policy. A record weighs as its tokens, up to"
-        f" {watch.monitors['mismatches'].longest:g} (the longest when the series began).",
+        "An honest server's rates are at most the upper limits of the policy, which are approximate, and too low where"
+        " calibration never saw a rare kind of bad answer.",
+        f"A record weighs as its tokens, up to {watch.monitors['mismatches'].longest:g}.",
         "The audited records were chosen unpredictably, and every audit is given once, in the order of time.",
     ]
     rates = {

@@ -14,7 +14,7 @@ from cli.estimating import (
     traffic_assumptions,
     with_options,
 )
-from cli.quantities import Positive, Size, size_text
+from cli.quantities import FiniteRange, Positive, Size, size_text
 from verifier.statistics.planning import Plan, plan
 from verifier.statistics.traffic import Traffic
 
@@ -43,7 +43,9 @@ class Cost:
 @click.command("plan")
 @with_options(
     *TRAFFIC_OPTIONS,
-    click.option("--altered-messages", type=click.IntRange(1), metavar="M", help="Catch whoever alters so many."),
+    click.option(
+        "--altered-messages", type=click.IntRange(1, 10**15), metavar="M", help="Catch whoever alters so many."
+    ),
     click.option(
         "--stolen",
         type=Size(),
@@ -51,18 +53,22 @@ class Cost:
         help="Catch whoever has so much in wholly altered messages, such as 1GB.",
     ),
     click.option(
-        "--vocabulary", type=click.IntRange(2), default=65_536, show_default=True, help="Tokens to choose from freely."
+        "--vocabulary",
+        type=click.IntRange(2, 2**31),
+        default=65_536,
+        show_default=True,
+        help="Tokens to choose from freely.",
     ),
     click.option(
         "--false-positive-rate",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=FiniteRange(0, 1, max_open=True),
         default=0.0,
         show_default=True,
         help="Share of honest messages that are flagged, and count; raises the number at which the alarm is due.",
     ),
     click.option(
         "--false-alarm",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=FiniteRange(0, 1, min_open=True, max_open=True),
         default=1e-4,
         show_default=True,
         help="Probability of a false alarm, a day.",

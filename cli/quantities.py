@@ -1,7 +1,8 @@
 """Quantities as the command line takes and shows them: sizes in bytes, days, bits."""
 
 import re
-from math import isinf
+from math import isfinite, isinf
+from typing import Any
 
 import click
 
@@ -26,6 +27,17 @@ class Size(click.ParamType[float]):
         if match is None or match[2] not in UNITS or not 0 < float(match[1]) * UNITS[match[2]] < 1e30:
             self.fail(f"{value!r} is no size: a number and a unit, such as 1.5TB or 640GiB", param, ctx)
         return float(match[1]) * UNITS[match[2]]
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; not a number (nan) and infinity are in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"{value!r} is not in the range {self._describe_range()}", param, ctx)
+        return number
 
 
 class Positive(click.ParamType[float]):

@@ -15,6 +15,10 @@ class AuditError(WeightwardenError, ValueError):
     """The audit cannot be drawn: no fit key, an impossible rate, or a sample of nothing."""
 
 
+class NothingSelected(AuditError):
+    """The draw selected no record: an audit of nothing is not a pass."""
+
+
 def traffic_root(files: Iterable[Path]) -> bytes:
     """What the selection is bound to for unsigned traffic: SHA-256 over the SHA-256 of each file, in order."""
     root = hashlib.sha256()
@@ -91,6 +95,6 @@ def select_records(key: bytes, root: bytes, count: int, rate: float) -> list[int
     return chosen
 
 
-def nothing_selected(count: int, rate: float) -> AuditError:
+def nothing_selected(count: int, rate: float) -> NothingSelected:
     """The error of an audit that selected nothing."""
-    return AuditError(f"no record of {count} was selected at rate {rate}; audit more records at once")
+    return NothingSelected(f"no record of {count} was selected at rate {rate}; audit more records at once")

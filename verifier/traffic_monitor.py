@@ -48,6 +48,19 @@ class TrafficMonitor:
         }
         return cls(policy.digest(), monitors, 0.0, [])
 
+    def check_made_for(self, policy: BasePolicy) -> None:
+        """Check that this is a series under a policy, with that policy's honest rates.
+
+        Raises:
+            StatisticsError: it is not.
+        """
+        if self.policy_digest != policy.digest():
+            raise StatisticsError(f"a series under another policy, {self.policy_digest}")
+        limits = honest_limits(policy)
+        for name, monitor in self.monitors.items():
+            if monitor.honest_rate > limits[name]:
+                raise StatisticsError(f"{name}: an honest rate of {monitor.honest_rate:g}, and the policy's is lower")
+
     def add(self, digest: str, columns: dict[str, FloatArray]) -> None:
         """Add an audit's records, in their order.
 
@@ -76,7 +89,13 @@ class TrafficMonitor:
         return float(np.exp(-self.log_best))
 
     def alarms_at(self, false_alarm: float) -> bool:
-        """Whether the capital has ever reached 1 / false_alarm."""
+        """Whether the capital has ever reached 1 / false_alarm.
+
+        Raises:
+            StatisticsError: not a probability.
+        """
+        if not 0 < false_alarm < 1:
+            raise StatisticsError(f"a false-alarm probability lies in (0, 1), not {false_alarm}")
         return self.p_value <= false_alarm
 
 

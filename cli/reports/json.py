@@ -19,6 +19,7 @@ def json_report(context: RunContext) -> str:
         "records": len(found.records),
         "records_in_all": context.given.audited.records,
         "audit_rate": context.given.audit_rate,
+        "audit_digest": context.given.digest,
         "tokens": found.tokens,
         "exact_match_rate": found.exact_match_rate,
         "safe": found.count(Verdict.SAFE),

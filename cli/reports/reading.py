@@ -1,6 +1,5 @@
 """Reports of `verify run`, read back for estimates and monitors; strict, and never larger than reports are."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from sampler.types import FloatArray
 MAX_REPORT_BYTES = 512 * 2**20
 REPORT_FORMAT: Literal["weightwarden-report/1"] = "weightwarden-report/1"
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
 Bits = Annotated[float, Field(ge=0)]
 
 
@@ -72,8 +71,7 @@ class Statistics(_Part):
     """The statistics of a run."""
 
     confidence: float
-    tokens_in_all: Annotated[int, Field(ge=1)]
-    longest_record_tokens: Annotated[int, Field(ge=1)]
+    tokens_in_all: Annotated[int, Field(ge=1, le=2**53)]
     log2_vocabulary: Annotated[float, Field(gt=0, le=64)]
     bits_per_token: BitsPerToken
     records: RecordColumns
@@ -87,6 +85,7 @@ class Report(_Part):
     records_in_all: Count
     audit_rate: float | None
     policy_digest: str
+    audit_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     unsafe_unsigned: bool
     tokens_per_second: float
     statistics: Statistics
@@ -94,10 +93,9 @@ class Report(_Part):
 
 @dataclass(frozen=True)
 class ReadReport:
-    """A report, where it was read, and the digest of its file."""
+    """A report, and where it was read."""
 
     path: Path
-    digest: str
     report: Report
 
 
@@ -120,4 +118,4 @@ def read_report(path: Path) -> ReadReport:
         raise ReportError(f"{path}: no report of `verify run` of this version: {first_complaint(error)}") from None
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{path}: no JSON: {printable(str(error))[:200]}") from None
-    return ReadReport(path, hashlib.sha256(content).hexdigest(), report)
+    return ReadReport(path, report)

@@ -150,6 +150,12 @@ def test_plan_finds_the_audit_rate_of_the_design_and_counts_what_is_read() -> No
         (["estimate", "--preset", "provider-2025-05", "--report", "missing.json"], "missing.json: cannot be read"),
         (["plan", "--preset", "provider-2025-05"], "a budget"),
         (["plan", "--output-tokens-per-day", "1e9", "--altered-messages", "3", "--power", "0.1"], "no audit rate"),
+        (["estimate", "--preset", "provider-2025-05", "--bits-per-token", "nan"], "not in the range"),
+        (["estimate", "--preset", "provider-2025-05", "--bits-per-token", "inf"], "not in the range"),
+        (["estimate", "--preset", "provider-2025-05", "--bits-per-token", "17"], "more than log2"),
+        (["estimate", "--preset", "provider-2025-05", "--sites", "1" + 400 * "0"], "not in the range"),
+        (["plan", "--output-tokens-per-day", "1e6", "--stolen", "1TB"], "days of traffic"),
+        (["monitor", "r.json", "--policy", str(BUNDLED), "--false-alarm", "nan"], "not in the range"),
         (["monitor", "missing.json", "--policy", str(BUNDLED)], "missing.json: cannot be read"),
         (["monitor", "a.json", "--policy", str(BUNDLED), "--sample", "0.1"], "go together"),
     ],
@@ -172,7 +178,7 @@ def test_a_series_is_clear_until_it_is_not_and_stays_an_alarm(tmp_path: Path, re
     found = loaded(*monitor, reports["stolen"], expect=1)
     assert found["verdict"] == "alarm"
     assert found["p_value"] < 1e-4
-    fresh = json.loads(reports["monday"].read_text()) | {"another": "field"}
+    fresh = json.loads(reports["monday"].read_text()) | {"audit_digest": "0" * 64}
     (tmp_path / "wednesday.json").write_text(json.dumps(fresh))
     assert invoke(*monitor, tmp_path / "wednesday.json").exit_code == 1
 
@@ -184,6 +190,36 @@ def test_a_state_and_one_call_come_to_the_same(tmp_path: Path, reports: dict[str
         invoke("monitor", "--policy", BUNDLED, "--state", tmp_path / "state.json", day)
     state = json.loads((tmp_path / "state.json").read_text())
     assert np.exp(-state["log_best"]) == pytest.approx(whole["p_value"])
+
+
+def test_the_same_audit_with_other_white_space_is_the_same_audit(tmp_path: Path, reports: dict[str, Path]) -> None:
+    copy = tmp_path / "copy.json"
+    copy.write_text(reports["monday"].read_text() + "\n")
+    result = invoke("monitor", "--policy", BUNDLED, reports["monday"], copy)
+    assert result.exit_code == 2
+    assert "is in the series already" in result.output
+
+
+def test_a_report_that_was_an_alarm_says_so(tmp_path: Path, reports: dict[str, Path]) -> None:
+    result = invoke("monitor", "--policy", BUNDLED, reports["stolen"])
+    assert "its own verdict: ALARM" in result.output
+    shown = invoke("estimate", "--output-tokens-per-day", 1e9, "--report", reports["stolen"]).output
+    assert "ITS VERDICT IS ALARM" in shown
+    report = json.loads(reports["stolen"].read_text())
+    report["statistics"]["longest_record_tokens"] = 10**6  # weighs nothing: the weight is the operator's to say
+    (tmp_path / "long.json").write_text(json.dumps(report))
+    assert invoke("monitor", "--policy", BUNDLED, tmp_path / "long.json").exit_code == 1
+
+
+def test_a_state_with_higher_honest_rates_than_the_policy_is_refused(tmp_path: Path, reports: dict[str, Path]) -> None:
+    state = tmp_path / "state.json"
+    invoke("monitor", "--policy", BUNDLED, "--state", state, reports["monday"])
+    edited = json.loads(state.read_text())
+    edited["monitors"]["dangerous"]["honest_rate"] = 0.9
+    state.write_text(json.dumps(edited))
+    result = invoke("monitor", "--policy", BUNDLED, "--state", state, reports["tuesday"])
+    assert result.exit_code == 2
+    assert "the policy's is lower" in result.output
 
 
 def test_a_report_twice_or_under_another_policy_is_refused_and_the_state_is_as_it_was(

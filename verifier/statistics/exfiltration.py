@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, log, log2
+from typing import Any
 
 from verifier.statistics.bandwidth import binary_entropy, geometric_entropy
-from verifier.statistics.detection import alarm_probability, altered_before_alarm, mean_messages_to_alarm, whole
+from verifier.statistics.detection import MOST_MESSAGES, alarm_probability, altered_before_alarm, whole
 from verifier.statistics.errors import StatisticsError
 from verifier.statistics.evasion import Split, Tactic, best_split
 from verifier.statistics.traffic import Traffic
@@ -183,7 +184,7 @@ def days_until(amount: float, per_day: float, doubling_days: float | None = None
     """
     if amount <= 0:
         return 0.0
-    if per_day <= 0:
+    if per_day <= 0 or amount == inf:
         return inf
     if doubling_days is None:
         return amount / per_day
@@ -200,14 +201,19 @@ def _event_bits(share: float, places: int) -> float:
 def _pace(share: float, bits: float, traffic: Traffic, audit: Audit, weights: Weights) -> Pace:
     altered_per_day = share * traffic.messages_per_day
     needed = weights.bits / bits  # messages
-    mean = mean_messages_to_alarm(audit_rate=audit.rate, power=audit.power, alarm_at=audit.alarm_at)
-    caught = altered_before_alarm(audit.confidence, audit_rate=audit.rate, power=audit.power, alarm_at=audit.alarm_at)
+    options: dict[str, Any] = {"audit_rate": audit.rate, "power": audit.power, "alarm_at": audit.alarm_at}
+    mean = audit.alarm_at / (audit.rate * audit.power)
+    # Beyond what can be counted the laws are at their limits: never caught, or never not.
+    countable = mean < MOST_MESSAGES / 100
     return Pace(
         share=share,
         bits_per_day=altered_per_day * bits,
         days_to_exfiltrate=days_until(needed, altered_per_day, traffic.doubling_days),
         mean_days_to_alarm=days_until(mean, altered_per_day, traffic.doubling_days),
-        days_to_alarm=days_until(caught, altered_per_day, traffic.doubling_days),
-        escape_probability=1
-        - alarm_probability(whole(needed), audit_rate=audit.rate, power=audit.power, alarm_at=audit.alarm_at),
+        days_to_alarm=days_until(
+            altered_before_alarm(audit.confidence, **options) if countable else inf,
+            altered_per_day,
+            traffic.doubling_days,
+        ),
+        escape_probability=1 - alarm_probability(whole(min(needed, MOST_MESSAGES)), **options),
     )

@@ -39,13 +39,17 @@ def plan(
     Raises:
         StatisticsError: no audit rate is enough.
     """
-    messages = max(whole(messages_per_day), altered)
+    messages = whole(messages_per_day)
+    if altered > messages:
+        raise StatisticsError(
+            f"{altered} altered messages are {altered / messages_per_day:.3g} days of traffic, all of it altered; a"
+            " plan is for a day"
+        )
     if not false_positive_rate:
         return Plan(altered=altered, audit_rate=audit_rate_needed(confidence, altered, power=power), alarm_at=1)
 
     def threshold(rate: float) -> int:
-        audited = max(whole(messages * rate), 1)
-        return alarm_threshold(audited, false_positive_rate=false_positive_rate, false_alarm=false_alarm)
+        return alarm_threshold(messages, false_positive_rate=rate * false_positive_rate, false_alarm=false_alarm)
 
     def caught(rate: float) -> bool:
         found = alarm_probability_with_noise(

@@ -150,3 +150,16 @@ def test_traffic_that_cannot_be_is_an_error(change: dict[str, float]) -> None:
         Traffic(**({"output_tokens_per_day": 1e9} | change))  # type: ignore[arg-type]
     with pytest.raises(StatisticsError, match="smaller"):
         Weights(size_bytes=1e12, compression=0.5)
+
+
+def test_what_no_message_can_be_is_an_error_and_what_cannot_be_counted_is_not() -> None:
+    traffic = Traffic(output_tokens_per_day=1e12)
+    with pytest.raises(StatisticsError, match="more than log2"):
+        estimate(traffic, replace(QUIET, bits_per_token=17), Audit(rate=0.1), TERABYTE)
+    with pytest.raises(StatisticsError, match="more than 100"):
+        estimate(traffic, replace(QUIET, length_limit=100), Audit(rate=0.1), TERABYTE)
+    never = estimate(traffic, QUIET, Audit(rate=1e-12, power=1e-6), TERABYTE).paces[0]
+    assert never.days_to_alarm == inf
+    assert never.escape_probability == pytest.approx(1)
+    huge = estimate(traffic, QUIET, Audit(rate=0.01), Weights(size_bytes=1e29)).paces[0]
+    assert huge.escape_probability == 0
