@@ -144,6 +144,11 @@ def estimate(
     Raises:
         StatisticsError: an argument out of its domain.
     """
+    if leak.bits_per_token > leak.log2_vocabulary:
+        raise StatisticsError(f"{leak.bits_per_token:g} bits a token are more than log2 of the vocabulary")
+    if traffic.tokens_per_message > leak.length_limit:
+        raise StatisticsError(f"{traffic.tokens_per_message:g} tokens a message are more than {leak.length_limit}")
+
     # 1
     messages, tokens = traffic.messages_per_day, traffic.output_tokens_per_day
     terms = [
