@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cli.reports.reading import read_report
+from cli.reports.reading import ReportError, read_report
 from sampler.types import FloatArray
 from verifier.statistics.intervals import clustered_mean
 
@@ -38,7 +38,10 @@ def main(reports: tuple[Path, ...], records: int, false_alarm: float) -> None:
     click.echo(f"{records} audited records a day, false alarm {false_alarm:g}; pooled bits a token\n")
     click.echo(f"{'report':<40} {'mean':>8} {'97.5% limit':>12} {'alarm, mean known':>18} {'alarm, at its limit':>20}")
     for path in reports:
-        statistics = read_report(path).report.statistics
+        try:
+            statistics = read_report(path).report.statistics
+        except ReportError as error:
+            raise click.ClickException(str(error)) from None
         bits, tokens = (statistics.records.column(name) for name in ("pooled_bits", "tokens"))
         mean = clustered_mean(bits, tokens)
         excess = bernstein_excess(
