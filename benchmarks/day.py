@@ -39,7 +39,7 @@ def main(reports: tuple[Path, ...], records: int, false_alarm: float) -> None:
     click.echo(f"{'report':<40} {'mean':>8} {'97.5% limit':>12} {'alarm, mean known':>18} {'alarm, at its limit':>20}")
     for path in reports:
         try:
-            statistics = read_report(path).report.statistics
+            statistics = read_report(path).statistics
         except ReportError as error:
             raise click.ClickException(str(error)) from None
         bits, tokens = (statistics.records.column(name) for name in ("pooled_bits", "tokens"))

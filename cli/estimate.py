@@ -14,8 +14,8 @@ from cli.estimating import (
     TrafficOptions,
     as_json_text,
     traffic_assumptions,
-    with_options,
 )
+from cli.options import with_options
 from cli.quantities import FiniteRange, Positive, Size, days_text, size_text
 from cli.reports.reading import read_report
 from verifier.policy import Policy
@@ -188,7 +188,7 @@ def _bound(
     if report_path is not None:
         if vocabulary is not None:
             raise click.UsageError("--vocabulary or --report, which has one")
-        report = read_report(report_path).report
+        report = read_report(report_path)
         statistics = report.statistics
         name, bits = min(
             (

@@ -1,13 +1,11 @@
 """What `verify estimate` and `verify plan` share: options about traffic and audit, and how figures are shown."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
-from cli.options import Command
 from cli.quantities import FiniteRange, Positive
 from verifier.statistics.traffic import MONTH_DAYS, PRESETS, Traffic
 
@@ -86,17 +84,6 @@ class TrafficOptions:
         if self.output_tokens_per_day is None:
             raise click.UsageError("how much traffic? --output-tokens-per-day N or --preset NAME")
         return Traffic(**given)
-
-
-def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Add options in the order in which help shows them."""
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 def as_json_text(result: dict[str, Any]) -> str:

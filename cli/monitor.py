@@ -36,7 +36,7 @@ class MonitorError(WeightwardenError, ValueError):
 
 
 @dataclass(frozen=True)
-class Audited:
+class AuditOutcome:
     """One audit of a series: its name, its digest, and what happened in its records."""
 
     name: str
@@ -122,7 +122,7 @@ def monitor(
             watch.check_made_for(policy)
         except StatisticsError as error:
             raise MonitorError(f"{state_path}: {error}") from None
-    series: Iterable[Audited]
+    series: Iterable[AuditOutcome]
     if public_key_path is None:
         series = _reports(audits, policy, watch.seen if watch is not None else [])
     else:
@@ -146,21 +146,21 @@ def monitor(
     ctx.exit(exit_codes.ALARM if alarm else exit_codes.CLEAR)
 
 
-def _reports(paths: tuple[str, ...], policy: BasePolicy, seen: Sequence[str]) -> list[Audited]:
-    audits: list[Audited] = []
+def _reports(paths: tuple[str, ...], policy: BasePolicy, seen: Sequence[str]) -> list[AuditOutcome]:
+    audits: list[AuditOutcome] = []
     for path in paths:
-        read = read_report(Path(path))
-        if read.report.policy_digest != policy.digest():
-            raise MonitorError(f"{path}: made under another policy, {read.report.policy_digest}")
-        if read.report.audit_digest in {*seen, *(audit.digest for audit in audits)}:
+        report = read_report(Path(path))
+        if report.policy_digest != policy.digest():
+            raise MonitorError(f"{path}: made under another policy, {report.policy_digest}")
+        if report.audit_digest in {*seen, *(audit.digest for audit in audits)}:
             raise MonitorError(f"{path}: is in the series already; give each audit once")
-        statistics = read.report.statistics
+        statistics = report.statistics
         columns = {name: statistics.records.column(name) for name in ("tokens", *WATCHED)}
         notes = [
-            *(["its own verdict: ALARM"] if read.report.verdict == "alarm" else []),
-            *(["unsigned"] if read.report.unsafe_unsigned else []),
+            *(["its own verdict: ALARM"] if report.verdict == "alarm" else []),
+            *(["unsigned"] if report.unsafe_unsigned else []),
         ]
-        audits.append(Audited(path, read.report.audit_digest, statistics.log2_vocabulary, columns, notes))
+        audits.append(AuditOutcome(path, report.audit_digest, statistics.log2_vocabulary, columns, notes))
     return audits
 
 
@@ -171,7 +171,7 @@ def _archives(
     policy: BasePolicy,
     audit: Audit | None,
     options: ReplayOptions,
-) -> Iterator[Audited]:
+) -> Iterator[AuditOutcome]:
     """Each archive, checked and replayed in its turn; all of them are checked against each other first."""
     keys = PublicKeys.read(public_key_path)
     urls = archive_urls(arguments)
@@ -188,7 +188,7 @@ def _archives(
         except (NothingSelected, NothingToVerify) as nothing:
             click.echo(f"{url}: {nothing}; the series goes on without it", err=True)
             continue
-        yield Audited(
+        yield AuditOutcome(
             name=url,
             digest=given.digest,
             log2_vocabulary=float(np.log2(replayer.identity.vocabulary)),
@@ -202,7 +202,7 @@ def _archives(
         )
 
 
-def _row(audit: Audited, watch: TrafficMonitor, false_alarm: float) -> dict[str, Any]:
+def _row(audit: AuditOutcome, watch: TrafficMonitor, false_alarm: float) -> dict[str, Any]:
     tokens = audit.columns["tokens"].sum()
     return {
         "audit": audit.name,

@@ -113,14 +113,25 @@ REPLAY_OPTIONS = (
 )
 
 
+def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Add options in the order in which help shows them."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def server_options(command: Command) -> Command:
     """Add --replay-url and what goes with it (`ServerOptions`)."""
-    return _with(command, SERVER_OPTIONS)
+    return with_options(*SERVER_OPTIONS)(command)
 
 
 def replay_options(command: Command) -> Command:
     """Add --replay, --model, --dtype, the server's options and the rest (`ReplayOptions`)."""
-    return _with(command, REPLAY_OPTIONS)
+    return with_options(*REPLAY_OPTIONS)(command)
 
 
 WITNESS_OPTION = click.option(
@@ -159,9 +170,3 @@ def traffic_argument(command: Command) -> Command:
     return click.argument("traffic", nargs=-1, required=True, metavar="TRAFFIC...", type=click.Path(path_type=Path))(
         command
     )
-
-
-def _with(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
-    for option in reversed(options):
-        command = option(command)
-    return command

@@ -12,8 +12,8 @@ from cli.estimating import (
     TrafficOptions,
     as_json_text,
     traffic_assumptions,
-    with_options,
 )
+from cli.options import with_options
 from cli.quantities import FiniteRange, Positive, Size, size_text
 from verifier.statistics.planning import Plan, plan
 from verifier.statistics.traffic import Traffic

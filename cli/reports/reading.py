@@ -1,7 +1,6 @@
 """Reports of `verify run`, read back for estimates and monitors; strict, and never larger than reports are."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -91,15 +90,7 @@ class Report(_Part):
     statistics: Statistics
 
 
-@dataclass(frozen=True)
-class ReadReport:
-    """A report, and where it was read."""
-
-    path: Path
-    report: Report
-
-
-def read_report(path: Path) -> ReadReport:
+def read_report(path: Path) -> Report:
     """Read a JSON report.
 
     Raises:
@@ -113,9 +104,8 @@ def read_report(path: Path) -> ReadReport:
     if len(content) > MAX_REPORT_BYTES:
         raise ReportError(f"{path}: larger than {MAX_REPORT_BYTES} bytes, which no report is")
     try:
-        report = Report.model_validate(json.loads(content))
+        return Report.model_validate(json.loads(content))
     except ValidationError as error:
         raise ReportError(f"{path}: no report of `verify run` of this version: {first_complaint(error)}") from None
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{path}: no JSON: {printable(str(error))[:200]}") from None
-    return ReadReport(path, report)

@@ -6,7 +6,13 @@ from math import inf, log, log2
 from typing import Any
 
 from verifier.statistics.bandwidth import binary_entropy, geometric_entropy
-from verifier.statistics.detection import MOST_MESSAGES, alarm_probability, altered_before_alarm, whole
+from verifier.statistics.detection import (
+    MOST_MESSAGES,
+    alarm_probability,
+    altered_before_alarm,
+    mean_messages_to_alarm,
+    whole,
+)
 from verifier.statistics.errors import StatisticsError
 from verifier.statistics.evasion import Split, Tactic, best_split
 from verifier.statistics.traffic import Traffic
@@ -207,7 +213,7 @@ def _pace(share: float, bits: float, traffic: Traffic, audit: Audit, weights: We
     altered_per_day = share * traffic.messages_per_day
     needed = weights.bits / bits  # messages
     options: dict[str, Any] = {"audit_rate": audit.rate, "power": audit.power, "alarm_at": audit.alarm_at}
-    mean = audit.alarm_at / (audit.rate * audit.power)
+    mean = mean_messages_to_alarm(**options)
     # Beyond what can be counted the laws are at their limits: never caught, or never not.
     countable = mean < MOST_MESSAGES / 100
     return Pace(
