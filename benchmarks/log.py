@@ -29,7 +29,7 @@ from logger.checkpoint import Checkpoint, sign_checkpoint
 from logger.encoding import encode_record
 from logger.keys import PublicKeys, SigningKey
 from logger.merkle import Frontier
-from logger.store.database import parse_url
+from logger.store.database import LOG_DATABASE
 from logger.store.writer import LogWriter
 from logger.traffic import read_traffic
 
@@ -92,7 +92,7 @@ def fresh(name: str, url: str, writers: int) -> Iterator[str]:
         yield f"{url}-{writers}.db"
         return
     database = f"weightwarden_benchmark_{writers}"
-    admin = sqlalchemy.create_engine(parse_url(f"{url}/postgres"), isolation_level="AUTOCOMMIT")
+    admin = sqlalchemy.create_engine(LOG_DATABASE.parse_url(f"{url}/postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(sqlalchemy.text(f"CREATE DATABASE {database}"))
         try:

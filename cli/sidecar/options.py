@@ -114,11 +114,12 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     """
     from pydantic import ValidationError
 
+    from logger.address import Address
     from logger.complaint import first_complaint
     from logger.record import Engine
     from logger.sidecar.errors import SettingsError
     from logger.sidecar.limits import Limits
-    from logger.sidecar.settings import Address, Settings
+    from logger.sidecar.settings import Settings
 
     try:
         engine = Engine(name=given["engine"], version=given["engine_version"], sampler=given["sampler"])

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from cli.config_file import config_option
 from cli.extras import server_extra
-from cli.sidecar.config_file import config_option
 from cli.sidecar.options import run_options, settings_of
 
 
@@ -26,8 +26,8 @@ def run(**given: Any) -> None:
     with server_extra():
         import uvloop
 
+        from logger.events import Events
         from logger.sidecar.daemon import serve
-        from logger.sidecar.events import Events
         from logger.sidecar.opening import opened
     settings = settings_of(given)
     with opened(settings) as sidecar, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -16,9 +16,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from logger.sidecar.api_keys import ApiKeys
+from logger.api_keys import ApiKeys
+from logger.events import Events
 from logger.sidecar.errors import ApiError, invalid, stopping
-from logger.sidecar.events import Events
 from logger.sidecar.requests import Asked, ChatRequest, CompletionRequest, Request, parse
 from logger.sidecar.service import Response, Service
 from logger.sidecar.understanding import Understanding

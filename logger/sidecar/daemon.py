@@ -13,10 +13,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import prometheus_client
 import uvicorn
 
+from logger.events import Events
 from logger.sidecar.answer import Answerer
 from logger.sidecar.app import Front, application
 from logger.sidecar.errors import SettingsError
-from logger.sidecar.events import Events
 from logger.sidecar.guard import guarded
 from logger.sidecar.metrics import Metrics
 from logger.sidecar.notary import Notary

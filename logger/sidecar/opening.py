@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from logger.api_keys import ApiKeys
 from logger.keys import SigningKey
 from logger.private_file import KeyFileError, read_private
-from logger.sidecar.api_keys import ApiKeys
 from logger.sidecar.errors import SettingsError
 from logger.sidecar.notary import Notary
 from logger.sidecar.recorder import recover

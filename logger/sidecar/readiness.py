@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from logger.sidecar.events import Events
+from logger.events import Events
 from logger.sidecar.recorder import Recorder
 from logger.sidecar.service import Service
 from logger.sidecar.upstream import Upstream

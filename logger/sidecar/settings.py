@@ -4,30 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from logger.address import Address
 from logger.record import Engine
-from logger.sidecar.errors import SettingsError
 from logger.sidecar.limits import Limits
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """A host and port to listen on."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Address":
-        """The address that HOST:PORT or [HOST]:PORT names.
-
-        Raises:
-            SettingsError: it names none.
-        """
-        host, colon, port = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-            raise SettingsError(f"{text!r} is not HOST:PORT")
-        return cls(host=host, port=int(port))
 
 
 @dataclass(frozen=True, kw_only=True)

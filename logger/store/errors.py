@@ -1,9 +1,10 @@
 """What the store can refuse, and how it can fail."""
 
+from logger.database import DatabaseUnusable
 from sampler.errors import WeightwardenError
 
 
-class LogUnreadable(WeightwardenError, OSError):
+class LogUnreadable(DatabaseUnusable):
     """The log's database cannot be opened: missing, no such server, another format, another log."""
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from sqlalchemy import URL, Connection, text
 
-from logger.store.database import shown
+from logger.database import shown
 from logger.store.errors import LogLocked
 
 Purpose = Literal["append", "seal"]

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, func, select
 
+from logger.database import shown
 from logger.merkle import Frontier, leaf_hash
-from logger.store.database import failures_named, make_engine, parse_url, require_current, shown
+from logger.store.database import LOG_DATABASE
 from logger.store.errors import LogCorrupt
 from logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK
 from logger.store.tree import frontier_at, require_all, restored, stored_bytes, stored_size
@@ -27,10 +28,10 @@ class LogReader:
         Raises:
             LogUnreadable: it is not, or not a log.
         """
-        self._url = parse_url(url)
-        self._engine = make_engine(self._url, writes=False)
+        self._url = LOG_DATABASE.parse_url(url)
+        self._engine = LOG_DATABASE.make_engine(self._url, writes=False)
         with self._connected() as connection:
-            require_current(connection, self._url)
+            LOG_DATABASE.require_current(connection, self._url)
 
     @property
     def origin(self) -> str:
@@ -125,7 +126,7 @@ class LogReader:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        with failures_named(self._url), self._engine.connect() as connection:
+        with LOG_DATABASE.failures_named(self._url), self._engine.connect() as connection:
             yield connection
 
 

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import func, insert, select
 
-from logger.store.database import failures_named, make_engine, parse_url, require_current, shown
+from logger.database import shown
+from logger.store.database import LOG_DATABASE
 from logger.store.errors import LogCorrupt, LogUnreadable
 from logger.store.lock import LogLock
 from logger.store.schema import ARCHIVE, CHECKPOINT
@@ -23,15 +24,15 @@ class SealBook:
         Raises:
             LogLocked: another process seals this log. LogUnreadable: there is none.
         """
-        self._url = parse_url(url)
+        self._url = LOG_DATABASE.parse_url(url)
         self._lock = LogLock(self._url, "seal")
-        engine = make_engine(self._url)
-        with failures_named(self._url):
+        engine = LOG_DATABASE.make_engine(self._url)
+        with LOG_DATABASE.failures_named(self._url):
             self._connection = engine.connect().execution_options(writes=True)
             try:
                 self._lock.acquire(self._connection)
                 with self._connection.begin():
-                    require_current(self._connection, self._url)
+                    LOG_DATABASE.require_current(self._connection, self._url)
             except BaseException:
                 self.close()
                 raise
@@ -76,7 +77,7 @@ class SealBook:
         """One transaction under the lock: SQLAlchemy would connect anew on its own, but without it."""
         if self._connection.invalidated:
             raise LogUnreadable(f"{shown(self._url)}: the connection was lost, and the lock with it: open it again")
-        with failures_named(self._url), self._connection.begin():
+        with LOG_DATABASE.failures_named(self._url), self._connection.begin():
             yield
 
     def close(self) -> None:

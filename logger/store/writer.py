@@ -12,9 +12,10 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from logger.database import described, shown
 from logger.merkle import Frontier
 from logger.store.changes import Change, Entry, SeedBlock, apply, size_of
-from logger.store.database import described, failures_named, make_engine, migrate, parse_url, shown
+from logger.store.database import LOG_DATABASE
 from logger.store.draft import Draft, LeftDraft, first_free, left_behind
 from logger.store.errors import LogBusy, LogClosed, LogCorrupt, LogForked, LogUnreadable, LogWriteError
 from logger.store.lock import LogLock
@@ -47,9 +48,9 @@ class LogWriter:
     """
 
     def __init__(self, url: str, origin: str, max_pending: int) -> None:
-        self._url, self._origin, self._max_pending = parse_url(url), origin, max_pending
+        self._url, self._origin, self._max_pending = LOG_DATABASE.parse_url(url), origin, max_pending
         self._lock = LogLock(self._url, "append")
-        self._engine = make_engine(self._url, create=True)
+        self._engine = LOG_DATABASE.make_engine(self._url, create=True)
         self._confirmed = Frontier()
         self._connection: Connection | None = None
         self._forked: str | None = None
@@ -76,7 +77,7 @@ class LogWriter:
         writer = cls(url, origin, max_pending)
         try:
             connection = writer._connect()
-            with failures_named(writer._url), connection.begin():
+            with LOG_DATABASE.failures_named(writer._url), connection.begin():
                 writer._drafts = count(first_free(connection))  # once: no number is handed out again
         except BaseException:
             writer._lock.release()
@@ -143,7 +144,7 @@ class LogWriter:
         Raises:
             LogUnreadable, LogCorrupt.
         """
-        with failures_named(self._url), self._engine.connect() as connection:
+        with LOG_DATABASE.failures_named(self._url), self._engine.connect() as connection:
             return left_behind(connection)
 
     def end_draft(self, draft: int, payload: bytes) -> "Future[int | None]":
@@ -228,11 +229,11 @@ class LogWriter:
         """
         if self._forked is not None:
             raise LogForked(self._forked)
-        with failures_named(self._url):
+        with LOG_DATABASE.failures_named(self._url):
             connection = self._engine.connect().execution_options(writes=True)
             try:
                 self._lock.acquire(connection)
-                migrate(connection, self._url)
+                LOG_DATABASE.migrate(connection, self._url)
                 self._check_origin(connection)
                 with connection.begin():
                     size = stored_size(connection)

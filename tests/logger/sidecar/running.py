@@ -15,15 +15,16 @@ from typing import Any
 import httpx2
 
 from benchmarks.free_port import free_port
+from logger.address import Address
 from logger.encoding import decode_record
+from logger.events import Events
 from logger.keys import SigningKey
 from logger.record import Engine, Record
 from logger.sidecar.daemon import serve
-from logger.sidecar.events import Events
 from logger.sidecar.limits import Limits
 from logger.sidecar.opening import opened
 from logger.sidecar.seeds import write_seed_key
-from logger.sidecar.settings import Address, Settings
+from logger.sidecar.settings import Settings
 from logger.store.reader import LogReader
 
 ORIGIN = "example.org/sidecar"

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from logger.store.changes import Change
-from logger.store.database import make_engine, parse_url
+from logger.store.database import LOG_DATABASE
 from logger.store.draft import left_behind
 from logger.store.writer import LogWriter
 from tests.logger.sidecar.running import Sidecar, events_of, running, settings_in
@@ -34,7 +34,7 @@ async def _paced(_: dict[str, Any]) -> AsyncIterator[bytes]:
 
 def tokens_on_disk(log: str) -> int:
     """Tokens of all drafts and records, as another process reads them."""
-    with make_engine(parse_url(log), writes=False).connect() as connection:
+    with LOG_DATABASE.make_engine(LOG_DATABASE.parse_url(log), writes=False).connect() as connection:
         drafts = left_behind(connection).values()
         recorded = connection.exec_driver_sql("SELECT payload FROM entry").scalars().all()
     tokens = sum(len(draft.tokens) // 4 for draft in drafts)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, text
 
 from logger.merkle import Frontier, leaf_hash
-from logger.store.database import parse_url
+from logger.store.database import LOG_DATABASE
 from logger.store.reader import LogReader
 from logger.store.writer import LogWriter
 
@@ -45,7 +45,7 @@ def audited(url: str) -> list[bytes]:
 @contextmanager
 def raw(url: str) -> Iterator[Connection]:
     """The database past the store, as an attacker with its password has it."""
-    engine = create_engine(parse_url(url))
+    engine = create_engine(LOG_DATABASE.parse_url(url))
     try:
         with engine.connect() as connection:
             yield connection

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from logger.store.database import parse_url, shown
+from logger.database import shown
+from logger.store.database import LOG_DATABASE
 from logger.store.errors import LogLocked, LogUnreadable
 from logger.store.reader import LogReader
 from logger.store.writer import LogWriter
@@ -28,7 +29,7 @@ from tests.logger.store.examples import ORIGIN, audited, filled
 )
 def test_malformed_urls_are_refused_and_show_no_password(url: str) -> None:
     with pytest.raises(LogUnreadable) as caught:
-        parse_url(url)
+        LOG_DATABASE.parse_url(url)
     assert "secret" not in str(caught.value)
 
 
@@ -36,8 +37,8 @@ def test_malformed_urls_are_refused_and_show_no_password(url: str) -> None:
     "url", ["postgresql://127.0.0.1:1/log?password=secret", "postgres://me:secret@127.0.0.1:1/log"]
 )
 def test_a_password_is_not_shown_wherever_it_stands(url: str) -> None:
-    assert parse_url(url).drivername == "postgresql+psycopg"
-    assert "127.0.0.1" in shown(parse_url(url))
+    assert LOG_DATABASE.parse_url(url).drivername == "postgresql+psycopg"
+    assert "127.0.0.1" in shown(LOG_DATABASE.parse_url(url))
     with pytest.raises(LogUnreadable, match=r"127\.0\.0\.1") as caught:
         LogReader(url)
     assert "secret" not in str(caught.value)

@@ -5,8 +5,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
+from logger.database import shown
 from logger.merkle import leaf_hash
-from logger.store.database import parse_url, shown
+from logger.store.database import LOG_DATABASE
 from logger.store.errors import LogCorrupt, LogLocked, LogUnreadable
 from logger.store.reader import LogReader
 from logger.store.sealbook import SealBook
@@ -215,11 +216,11 @@ def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
 )
 def test_urls_that_no_log_can_be_in_are_refused(url: str) -> None:
     with pytest.raises(LogUnreadable):
-        parse_url(url)
+        LOG_DATABASE.parse_url(url)
 
 
 def test_messages_never_show_the_password() -> None:
-    assert "secret" not in shown(parse_url("postgresql://me:secret@127.0.0.1:1/none"))
+    assert "secret" not in shown(LOG_DATABASE.parse_url("postgresql://me:secret@127.0.0.1:1/none"))
     with pytest.raises(LogUnreadable) as caught:
         LogWriter.open("postgresql://me:secret@127.0.0.1:1/none", origin=ORIGIN)
     assert "secret" not in str(caught.value)

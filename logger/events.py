@@ -1,6 +1,6 @@
-"""The sidecar's own log of what it does: one JSON object a line, with fields that are known beforehand.
+"""A daemon's own log of what it does: one JSON object a line, with fields that are known beforehand.
 
-No text of a prompt or an answer, no key, and nothing that the inference server chose can be in it: values are numbers,
+No text of a prompt or an answer, no key, and nothing that an inference server chose can be in it: values are numbers,
 fixed words, and names that the operator gave.
 """
 

@@ -1,0 +1,192 @@
+"""Databases of the project: SQLite by path, PostgreSQL by URL; made and migrated by those who may write."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from sampler.errors import WeightwardenError, first_line, printable
+
+BUSY_SECONDS = 30
+_NO_ROOM = ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHMSIZE")
+_MIGRATING = threading.Lock()
+"""Alembic hands a migration its connection by global names: one at a time in a process."""
+
+
+class DatabaseUnusable(WeightwardenError, OSError):
+    """A database cannot be opened: missing, no such server, another format."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseKind:
+    """One kind of database that the project keeps.
+
+    Attributes:
+        name: what messages call it, such as "log". migrations: the folder of its Alembic migrations.
+        unusable: raised when one cannot be used.
+    """
+
+    name: str
+    migrations: Path
+    unusable: type[DatabaseUnusable]
+
+    def parse_url(self, text: str) -> URL:
+        """The database that a path, `sqlite:///path` or `postgresql://...` names.
+
+        Raises:
+            DatabaseUnusable: none that it can be in.
+        """
+        try:
+            url = make_url(text) if "://" in text else _of_file(text)
+        except (SQLAlchemyError, ValueError):
+            raise self.unusable(
+                f"the {self.name}'s URL is malformed (not repeated here: it may hold a password)"
+            ) from None
+        if url.drivername in ("postgresql", "postgres"):
+            url = url.set(drivername="postgresql+psycopg")
+        if url.drivername not in ("sqlite", "postgresql+psycopg"):
+            raise self.unusable(f"{shown(url)}: a {self.name} is in SQLite (a path) or PostgreSQL (postgresql://...)")
+        if url.drivername == "sqlite" and (
+            not url.database or url.database == ":memory:" or "\0" in url.database or url != _of_file(url.database)
+        ):
+            raise self.unusable(f"{shown(url)}: a {self.name} in SQLite needs the path of a file, and nothing else")
+        return url
+
+    @contextmanager
+    def failures_named(self, url: URL) -> Iterator[None]:
+        """Turns what a database says when it cannot be used into `DatabaseUnusable`."""
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            if isinstance(error, WeightwardenError):
+                raise
+            raise self.unusable(f"{shown(url)}: {described(error)}") from error
+
+    def make_engine(self, url: URL, *, create: bool = False, writes: bool = True) -> Engine:
+        """An engine whose every connection is durable and new.
+
+        Args:
+            create: whether a SQLite file that is not there is made, readable by its owner alone.
+            writes: whether its connections may change anything.
+
+        Raises:
+            DatabaseUnusable: the file is missing, or PostgreSQL's driver is.
+        """
+        if url.drivername == "sqlite":
+            path = Path(str(url.database))
+            if create:
+                with self.failures_named(url):
+                    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            elif not path.is_file():
+                raise self.unusable(f"{shown(url)}: there is no {self.name} here")
+            engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+            event.listen(engine, "connect", _sqlite_connected)
+            event.listen(engine, "connect", _sqlite_durable if writes else _sqlite_read_only)
+            event.listen(engine, "begin", _sqlite_begun)
+            return engine
+        try:
+            engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": BUSY_SECONDS})
+        except (ModuleNotFoundError, NoSuchModuleError):
+            raise self.unusable("psycopg is missing: pip install 'weightwarden[postgresql]'") from None
+        event.listen(engine, "connect", _postgresql_durable if writes else _postgresql_read_only)
+        return engine
+
+    def migrate(self, connection: Connection, url: URL) -> None:
+        """Make or bring up to date the tables.
+
+        Raises:
+            DatabaseUnusable: they are of a version that is not known here.
+        """
+        config, known = self._migrations()
+        with connection.begin():
+            at = MigrationContext.configure(connection).get_current_revision()
+        if at is not None and at not in known:
+            version = printable(str(at))
+            raise self.unusable(
+                f"{shown(url)}: version {version} of the {self.name}'s tables is not known here: upgrade"
+            )
+        if at != known[0]:
+            config.attributes["connection"] = connection
+            with _MIGRATING:
+                command.upgrade(config, "head")
+            connection.commit()
+
+    def require_current(self, connection: Connection, url: URL) -> None:
+        """Check that the tables are of this version, without changing them.
+
+        Raises:
+            DatabaseUnusable: they are not.
+        """
+        _, known = self._migrations()
+        at = MigrationContext.configure(connection).get_current_revision()
+        if at != known[0]:
+            what = (
+                f"not a {self.name}"
+                if at is None
+                else f"version {printable(str(at))} of the {self.name}'s tables, not {known[0]}"
+            )
+            raise self.unusable(f"{shown(url)}: {what}")
+
+    def _migrations(self) -> tuple[Config, list[str]]:
+        """Alembic's configuration, and the versions that there are, the newest first."""
+        config = Config()
+        config.set_main_option("script_location", str(self.migrations).replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        return config, [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+
+
+def _of_file(path: str) -> URL:
+    return URL.create("sqlite", database=path)
+
+
+def shown(url: URL) -> str:
+    """A URL for messages, without its password, and without its options: they may hold one too."""
+    if url.drivername == "sqlite":
+        return printable(url.database or "")
+    return printable(url.set(query={}).render_as_string(hide_password=True))
+
+
+def described(error: Exception) -> str:
+    """What a database or the system said, as one line; SQLite says little of a file that may not grow."""
+    original = getattr(error, "orig", None) or error
+    code = getattr(original, "sqlite_errorname", "")
+    hint = " (perhaps the disk is full)" if code in _NO_ROOM else ""
+    return printable(first_line(original)) + hint
+
+
+def _sqlite_connected(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # transactions begin in _sqlite_begun
+
+
+def _sqlite_durable(connection: Any, _: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_read_only(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA query_only=ON")
+
+
+def _sqlite_begun(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+
+def _postgresql_durable(connection: Any, _: Any) -> None:
+    connection.execute("SET synchronous_commit = on")
+    connection.commit()
+
+
+def _postgresql_read_only(connection: Any, _: Any) -> None:
+    connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    connection.commit()
