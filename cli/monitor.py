@@ -13,7 +13,7 @@ import numpy as np
 from cli import exit_codes
 from cli.files import check_against_model, check_against_policy, check_writable
 from cli.inputs import Audit, check_whole, from_archives
-from cli.monitor_state import read_state, write_state
+from cli.monitor_state import AuditSeries, read_state, write_state
 from cli.options import ReplayOptions, public_key_option, replay_options
 from cli.quantities import FiniteRange
 from cli.replayers import load_replayer
@@ -116,33 +116,34 @@ def monitor(
         raise click.UsageError("--sample needs archives and --public-key: reports are of audits that were made")
     check_writable(state_path)
     policy = read_policy(policy_path)
-    watch = read_state(state_path) if state_path is not None and state_path.exists() else None
-    if watch is not None:
+    kept = read_state(state_path) if state_path is not None and state_path.exists() else None
+    if kept is not None:
         try:
-            watch.check_made_for(policy)
+            kept.monitor.check_made_for(policy)
         except StatisticsError as error:
             raise MonitorError(f"{state_path}: {error}") from None
-    series: Iterable[AuditOutcome]
+    outcomes: Iterable[AuditOutcome]
     if public_key_path is None:
-        series = _reports(audits, policy, watch.seen if watch is not None else [])
+        outcomes = _reports(audits, policy, kept.seen if kept is not None else [])
     else:
-        series = _archives(ctx, audits, public_key_path, policy, Audit.of(rate, key_path), ReplayOptions(**replay))
+        outcomes = _archives(ctx, audits, public_key_path, policy, Audit.of(rate, key_path), ReplayOptions(**replay))
 
     rows = []
-    for audit in series:
-        watch = watch or TrafficMonitor.new(policy, audit.log2_vocabulary, longest_record)
-        if audit.digest in watch.seen:
+    for audit in outcomes:
+        kept = kept or AuditSeries(TrafficMonitor.new(policy, audit.log2_vocabulary, longest_record), [])
+        if audit.digest in kept.seen:
             raise MonitorError(f"{audit.name}: is in the series already; give each audit once")
-        watch.add(audit.digest, audit.columns)
-        rows.append(_row(audit, watch, false_alarm))
+        kept.monitor.add(audit.columns)
+        kept.seen.append(audit.digest)
+        rows.append(_row(audit, kept.monitor, false_alarm))
         if state_path is not None:
-            write_state(state_path, watch)
+            write_state(state_path, kept)
         if not as_json:
             click.echo(_line(rows[-1], header=len(rows) == 1))
-    if watch is None:
+    if kept is None:
         raise MonitorError("no audit has a record with a token: nothing was watched")
-    alarm = watch.alarms_at(false_alarm)
-    click.echo(_result(watch, rows, false_alarm, alarm, as_json=as_json))
+    alarm = kept.monitor.alarms_at(false_alarm)
+    click.echo(_result(kept, rows, false_alarm, alarm, as_json=as_json))
     ctx.exit(exit_codes.ALARM if alarm else exit_codes.CLEAR)
 
 
@@ -184,7 +185,7 @@ def _archives(
             given = from_archives([url], keys, None, audit)
             check_against_model(given.placed, replayer.identity)
             check_against_policy(given.placed, verifier)
-            charges = verify_with_progress(verifier, replayer, given).verification.charges
+            found = verify_with_progress(verifier, replayer, given).verification
         except (NothingSelected, NothingToVerify) as nothing:
             click.echo(f"{url}: {nothing}; the series goes on without it", err=True)
             continue
@@ -192,13 +193,7 @@ def _archives(
             name=url,
             digest=given.digest,
             log2_vocabulary=float(np.log2(replayer.identity.vocabulary)),
-            columns={
-                "tokens": charges.tokens_r.astype(np.float64),
-                "mismatches": charges.mismatches_r.astype(np.float64),
-                "suspicious": charges.suspicious_r.astype(np.float64),
-                "dangerous": charges.dangerous_r.astype(np.float64),
-                "pooled_bits": charges.honest_tilt_bits_r,
-            },
+            columns=found.judgement.watched,
         )
 
 
@@ -209,7 +204,10 @@ def _row(audit: AuditOutcome, watch: TrafficMonitor, false_alarm: float) -> dict
         "records": len(audit.columns["tokens"]),
         "tokens": int(tokens),
         "notes": audit.notes,
-        "per_token": {name: float(audit.columns[name].sum() / tokens) if tokens else None for name in WATCHED},
+        "flagged": int(audit.columns["flagged"].sum()),
+        "per_token": {
+            name: float(audit.columns[name].sum() / tokens) if tokens else None for name in WATCHED if name != "flagged"
+        },
         "log10_capital": watch.log_capital / math.log(10),
         "alarm": watch.alarms_at(false_alarm),
     }
@@ -226,9 +224,8 @@ def _line(row: dict[str, Any], *, header: bool) -> str:
     return (f"{title}     capital\n" if header else "") + f"{line} {capital:>11}  {row['audit']}{notes}"
 
 
-def _result(
-    watch: TrafficMonitor, rows: list[dict[str, Any]], false_alarm: float, alarm: bool, *, as_json: bool
-) -> str:
+def _result(series: AuditSeries, rows: list[dict[str, Any]], false_alarm: float, alarm: bool, *, as_json: bool) -> str:
+    watch = series.monitor
     assumes = [
         "An honest server's rates are at most the upper limits of the policy, which are approximate, and too low where"
         " calibration never saw a rare kind of bad answer.",
@@ -244,7 +241,7 @@ def _result(
             "verdict": "alarm" if alarm else "clear",
             "false_alarm": false_alarm,
             "p_value": watch.p_value,
-            "audits_in_all": len(watch.seen),
+            "audits_in_all": len(series.seen),
             "per_token": rates,
             "audits": rows,
             "assumptions": assumes,
@@ -255,7 +252,7 @@ def _result(
         f"Verdict: {'ALARM' if alarm else 'CLEAR'} (an honest series ever looks so with p <= {watch.p_value:.2g})",
         "",
     ]
-    lines += [f"  {'a token, over the whole series':<32} {'seen':>10} {'honest at most':>16}"]
+    lines += [f"  {'a token (flagged: a record)':<32} {'seen':>10} {'honest at most':>16}"]
     for name, rate in rates.items():
         seen = "-" if rate["seen"] is None else f"{rate['seen']:.5f}"
         lines.append(f"  {name.replace('_', ' '):<32} {seen:>10} {rate['honest_at_most']:>16.5f}")

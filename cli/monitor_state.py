@@ -1,7 +1,7 @@
 """The file that keeps a monitor between runs of `verify monitor`."""
 
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,14 @@ from verifier.traffic_monitor import WATCHED, TrafficMonitor
 
 FORMAT = "weightwarden-monitor/1"
 MAX_STATE_BYTES = 64 * 2**20
+
+
+@dataclass
+class AuditSeries:
+    """A series of audits: what watches it, and the digests of those that were added."""
+
+    monitor: TrafficMonitor
+    seen: list[str]
 
 
 class StateError(WeightwardenError, ValueError):
@@ -45,29 +53,29 @@ class _State(_Part):
     seen: list[str]
 
 
-def write_state(path: Path, monitor: TrafficMonitor) -> None:
-    """Write a monitor whole or not at all.
+def write_state(path: Path, series: AuditSeries) -> None:
+    """Write a series whole or not at all.
 
     Raises:
         OutputError: it cannot be written.
     """
     state = {
         "format": FORMAT,
-        "policy_digest": monitor.policy_digest,
-        "log_best": monitor.log_best,
+        "policy_digest": series.monitor.policy_digest,
+        "log_best": series.monitor.log_best,
         "monitors": {
             name: {
                 f.name: value.tolist() if isinstance(value := getattr(rate, f.name), np.ndarray) else value
                 for f in fields(rate)
             }
-            for name, rate in monitor.monitors.items()
+            for name, rate in series.monitor.monitors.items()
         },
-        "seen": monitor.seen,
+        "seen": series.seen,
     }
     write_text(path, json.dumps(state, indent=1, allow_nan=False) + "\n")
 
 
-def read_state(path: Path) -> TrafficMonitor:
+def read_state(path: Path) -> AuditSeries:
     """Read what `write_state` wrote.
 
     Raises:
@@ -90,4 +98,4 @@ def read_state(path: Path) -> TrafficMonitor:
         kept = state.monitors[name].model_dump()
         kept["log_capital_k"] = np.array(kept["log_capital_k"])
         monitors[name] = RateMonitor(**kept)
-    return TrafficMonitor(state.policy_digest, monitors, state.log_best, list(state.seen))
+    return AuditSeries(TrafficMonitor(state.policy_digest, monitors, state.log_best), list(state.seen))

@@ -11,9 +11,11 @@ from verifier.policy import Policy
 from verifier.policy_base import BasePolicy
 from verifier.statistics.errors import StatisticsError
 from verifier.statistics.monitor import RateMonitor
+from verifier.token_noise import HONEST_RECORD_RATE
 
-WATCHED = ("mismatches", "suspicious", "dangerous", "pooled_bits")
-"""What is watched of every record: three counts of tokens, and the bits that it could have carried."""
+WATCHED = ("mismatches", "suspicious", "dangerous", "pooled_bits", "flagged")
+"""What is watched of every record: three counts of tokens, the bits that it could have carried, whether it is flagged
+(which counts by records, all others by tokens)."""
 
 
 @dataclass
@@ -27,13 +29,11 @@ class TrafficMonitor:
     Attributes:
         policy_digest: of the policy whose honest rates these are.
         monitors: by name. log_best: the largest ln of the capital after any audit, nats.
-        seen: digests of the audits that were added.
     """
 
     policy_digest: str
     monitors: dict[str, RateMonitor]
     log_best: float
-    seen: list[str]
 
     @classmethod
     def new(cls, policy: BasePolicy, log2_vocabulary: float, longest: float) -> Self:
@@ -42,11 +42,13 @@ class TrafficMonitor:
         most = {name: log2_vocabulary if name == "pooled_bits" else 1.0 for name in WATCHED}
         monitors = {
             name: RateMonitor.new(
-                honest_rate=min(limits[name], 0.99 * most[name]), longest=longest, most_per_token=most[name]
+                honest_rate=min(limits[name], 0.99 * most[name]),
+                longest=1.0 if name == "flagged" else longest,
+                most_per_token=most[name],
             )
             for name in WATCHED
         }
-        return cls(policy.digest(), monitors, 0.0, [])
+        return cls(policy.digest(), monitors, 0.0)
 
     def check_made_for(self, policy: BasePolicy) -> None:
         """Check that this is a series under a policy, with that policy's honest rates.
@@ -61,21 +63,19 @@ class TrafficMonitor:
             if monitor.honest_rate > limits[name]:
                 raise StatisticsError(f"{name}: an honest rate of {monitor.honest_rate:g}, and the policy's is lower")
 
-    def add(self, digest: str, columns: dict[str, FloatArray]) -> None:
+    def add(self, columns: dict[str, FloatArray]) -> None:
         """Add an audit's records, in their order.
 
         Args:
-            digest: names the audit. columns: "tokens" and `WATCHED`, float64 [records].
+            columns: "tokens" and `WATCHED`, float64 [records].
 
         Raises:
-            StatisticsError: the audit was added before.
+            StatisticsError: a value out of range.
         """
-        if digest in self.seen:
-            raise StatisticsError(f"the audit {digest[:16]} was added before")
         tokens_r = columns["tokens"]
         for name, monitor in self.monitors.items():
-            monitor.add(np.minimum(columns[name], monitor.most_per_token * tokens_r), tokens_r)
-        self.seen.append(digest)
+            units_r = np.ones_like(tokens_r) if name == "flagged" else tokens_r
+            monitor.add(np.minimum(columns[name], monitor.most_per_token * units_r), units_r)
         self.log_best = max(self.log_best, self.log_capital)
 
     @property
@@ -100,7 +100,7 @@ class TrafficMonitor:
 
 
 def honest_limits(policy: BasePolicy) -> dict[str, float]:
-    """What an honest server does at most, per token, by name of `WATCHED`: upper confidence limits of the policy."""
+    """What an honest server does at most, a token or (flagged) a record, by name of `WATCHED`: the policy's limits."""
     if isinstance(policy, Policy):
         evaluation = policy.evaluation
         return {
@@ -108,6 +108,8 @@ def honest_limits(policy: BasePolicy) -> dict[str, float]:
             "suspicious": evaluation.suspicious.high,
             "dangerous": evaluation.dangerous.high,
             "pooled_bits": evaluation.pooled_bits_per_token.high,
+            # By its tokens, by an end that was not drawn, or because the server failed.
+            "flagged": HONEST_RECORD_RATE + policy.forced_end[1] + HONEST_RECORD_RATE,
         }
     if not isinstance(policy, ExactPolicy):
         raise StatisticsError(f"no honest rates are known of a policy of format {policy.format}")
@@ -120,4 +122,5 @@ def honest_limits(policy: BasePolicy) -> dict[str, float]:
         "suspicious": mismatch,
         "dangerous": mismatch,
         "pooled_bits": 2 * (check.extractable_bits_per_token.high + mismatch),
+        "flagged": min(check.record_mismatch_upper + HONEST_RECORD_RATE, 0.5),
     }

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,13 @@ from sampler.errors import WeightwardenError
 from sampler.types import FloatArray, IntArray
 from verifier.errors import PolicyError
 from verifier.ledger import Ledger, RecordCharges
+from verifier.margin_counts import MarginCounts
 from verifier.policy_base import BasePolicy, Evidence
 from verifier.record_test import run_p_value
+from verifier.record_verdict import Alternative, RecordVerdict, TokenDetail, Unanswered, alternatives_at
 from verifier.replay import Replay, Replayer, Timing
 from verifier.score import score
-from verifier.stopping import StopFinding, StoppingRule
+from verifier.stopping import StoppingRule
 from verifier.token_noise import HONEST_RECORD_RATE
 from verifier.tradeoff import TradeOff, TradeOffPoint
 from verifier.verdict import Verdict, judge_tokens
@@ -30,93 +32,33 @@ class NothingToVerify(WeightwardenError, ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenDetail:
-    """Scores and verdicts of one record's tokens, one entry an output position (`TokenScores`, `TokenVerdicts`).
-
-    `likelihood_score` is GM-LS, or IPT-LS for inverse-cdf, in nats, larger is more plausible; nan in exact replay.
-    """
-
-    margin: FloatArray
-    exact: NDArray[np.bool_]
-    logit_rank: IntArray
-    gumbel_rank: IntArray
-    admissible: IntArray
-    unseen: IntArray
-    verdict: NDArray[np.int8]
-    charged_bits: FloatArray
-    likelihood_score: FloatArray
-
-    @staticmethod
-    def joined(parts: "list[tuple[IntArray, TokenDetail]]") -> "TokenDetail":
-        """One record's details from pieces, each with the output positions that it covers.
-
-        Raises:
-            ValueError: a position is missing or there twice: a replay that skips tokens is not a verification.
-        """
-        positions = np.concatenate([at for at, _ in parts])
-        order = np.argsort(positions)
-        if not np.array_equal(positions[order], np.arange(len(order))):
-            raise ValueError("the replay did not cover every output position once")
-        return TokenDetail(
-            **{f.name: np.concatenate([getattr(part, f.name) for _, part in parts])[order] for f in fields(TokenDetail)}
-        )
-
-    @staticmethod
-    def of_none() -> "TokenDetail":
-        """The details of a record without tokens."""
-        types = {"exact": np.bool_, "margin": np.float64, "charged_bits": np.float64, "likelihood_score": np.float64}
-        return TokenDetail(**{f.name: np.empty(0, types.get(f.name, np.int64)) for f in fields(TokenDetail)})
-
-    def chosen(self, which: NDArray[np.bool_]) -> "TokenDetail":
-        """The details of some of the positions."""
-        return TokenDetail(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unanswered:
-    """The evidence of a record without tokens: none; where it ends is judged all the same."""
-
-    tokens: int = 0
-    outliers: int = 0
-    p_value: float = 1.0
-
-    @property
-    def reasons(self) -> list[str]:
-        return []
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordVerdict:
-    """The verdict of one record.
+class Judgement:
+    """Records with their verdicts, before anything is said of them together.
 
     Attributes:
-        index: its place among the records verified.
-        reasons: why it is flagged; empty when it is not.
-        stop_findings: what is wrong with where it ends.
-        stop_bits: bits charged for an early stop, else 0.
-        end_code_bits: length of an end that is not as asked, early or late, in the code of ends; else 0.
+        charges: what each record could have carried unseen, under every code.
+        margins: how many tokens have which margin, and how many could.
+        trade_off: what every margin threshold would make of the records with tokens.
     """
 
-    index: int
-    evidence: Evidence
-    stop_findings: list[StopFinding]
-    stop_bits: float
-    end_code_bits: float
-    reasons: list[str]
-    tokens: TokenDetail
+    records: list[RecordVerdict]
+    charges: RecordCharges
+    margins: MarginCounts
+    trade_off: TradeOff
+    timing: Timing
 
     @property
-    def flagged(self) -> bool:
-        return bool(self.reasons)
-
-    @property
-    def p_value(self) -> float:
-        """At most this share of honest records looks like this one: by its tokens, or by where it ends."""
-        return min([self.evidence.p_value, *(finding.honest_rate for finding in self.stop_findings)])
-
-    @property
-    def early_stop(self) -> bool:
-        return any(finding.kind == "early" for finding in self.stop_findings)
+    def watched(self) -> dict[str, FloatArray]:
+        """What `TrafficMonitor` watches of every record, and its tokens; float64 [records]."""
+        charges = self.charges
+        return {
+            "tokens": charges.tokens_r.astype(np.float64),
+            "mismatches": charges.mismatches_r.astype(np.float64),
+            "suspicious": charges.suspicious_r.astype(np.float64),
+            "dangerous": charges.dangerous_r.astype(np.float64),
+            "pooled_bits": charges.honest_tilt_bits_r,
+            "flagged": np.array([record.flagged for record in self.records], np.float64),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,16 +69,26 @@ class Verification:
         extractable_bits_per_token: mean information charged, stopping included, bits.
         run_p_value: probability bound that an honest run shows as much.
         trade_off: what every margin threshold would make of the records that are not flagged.
-        charges: what each record could have carried unseen, under every code.
+        judgement: the verdicts, and what was charged.
     """
 
-    records: list[RecordVerdict]
+    judgement: Judgement
     vocabulary: int
     run_p_value: float
     trade_off: list[TradeOffPoint]
-    charges: RecordCharges
-    timing: Timing
     total_seconds: float
+
+    @property
+    def records(self) -> list[RecordVerdict]:
+        return self.judgement.records
+
+    @property
+    def charges(self) -> RecordCharges:
+        return self.judgement.charges
+
+    @property
+    def timing(self) -> Timing:
+        return self.judgement.timing
 
     @property
     def tokens(self) -> int:
@@ -238,33 +190,58 @@ class Verifier:
                 raise PolicyError(f"the policy was made for {what} {ours}, not {theirs}; calibrate one that fits")
 
     def verify(self, records: Sequence[Record]) -> Verification:
-        """Verify records.
-
-        1. Check that the policy holds for every record.
-        2. Replay those that have tokens, and score every claimed token against its candidates.
-        3. Judge tokens; gather the evidence about each record.
-        4. Judge records: by the evidence, and by where they end.
-        5. Judge the run.
+        """Verify records, and judge them as one run.
 
         Raises:
             NothingToVerify: no records, or none with a token. PolicyError: the policy holds for another scheme
                 or engine.
         """
         started = time.perf_counter()
-        # 1
         if not records:
             raise NothingToVerify("there is no record to verify")
+        if not any(record.output_token_ids for record in records):
+            raise NothingToVerify(f"none of {len(records)} records has a token to verify")
+        found = self.judge(records)
+        judged = found.records
+        return Verification(
+            judgement=found,
+            vocabulary=self.replayer.identity.vocabulary,
+            run_p_value=run_p_value(
+                np.array([record.p_value for record in judged]),
+                sum(record.flagged for record in judged),
+                HONEST_RECORD_RATE,
+            ),
+            trade_off=[]
+            if self.policy.exact
+            else found.trade_off.points(
+                self.policy.rank_limit,
+                np.array([not verdict.flagged for verdict in judged if verdict.evidence.tokens]),
+            ),
+            total_seconds=time.perf_counter() - started,
+        )
+
+    def judge(self, records: Sequence[Record]) -> Judgement:
+        """Judge records one by one; those without tokens by where they end.
+
+        1. Check that the policy holds for every record.
+        2. Replay those that have tokens, and score every claimed token against its candidates.
+        3. Judge tokens; gather the evidence about each record.
+        4. Judge records: by the evidence, and by where they end.
+
+        Raises:
+            PolicyError: the policy holds for another scheme or engine.
+        """
+        # 1
         for record in records:
             self.check_scheme(record)
-        answered = [index for index, record in enumerate(records) if record.output_token_ids]
-        if not answered:
-            raise NothingToVerify(f"none of {len(records)} records has a token to verify")
 
         # 2, 3
+        answered = [index for index, record in enumerate(records) if record.output_token_ids]
         policy, vocabulary = self.policy, self.replayer.identity.vocabulary
         replay = Replay(self.replayer, policy.window, self.progress)
         test = policy.gatherer(len(answered))
         trade_off = TradeOff(vocabulary, len(answered))
+        margins = MarginCounts(len(records))
         ledger = Ledger(
             len(records),
             policy.counting_code(vocabulary),
@@ -272,13 +249,19 @@ class Verifier:
             has_noise_model=not policy.exact,
         )
         parts: list[list[tuple[IntArray, TokenDetail]]] = [[] for _ in answered]
+        alternatives: list[dict[int, list[Alternative]]] = [{} for _ in records]
         for placed in replay.tables([records[index] for index in answered]):
             at = time.perf_counter()
             scores = score(placed.table, policy.tolerance, 0)
             verdicts = judge_tokens(scores, policy.tolerance.margin, policy.rank_limit, vocabulary)
+            record_n = np.array(answered)[placed.record_n]
             test.add(placed.record_n, scores)
             trade_off.add(placed.record_n, scores)
-            ledger.add(np.array(answered)[placed.record_n], scores, verdicts.verdict_n)
+            ledger.add(record_n, scores, verdicts.verdict_n)
+            margins.add(record_n, scores)
+            for row in np.flatnonzero(verdicts.verdict_n != Verdict.SAFE):
+                found = alternatives_at(placed.table, scores, int(row), policy.tolerance.margin)
+                alternatives[record_n[row]][int(placed.position_n[row])] = found
             detail = TokenDetail(
                 margin=scores.margin_n,
                 exact=scores.exact_n,
@@ -303,32 +286,30 @@ class Verifier:
             forced_margin=policy.forced_end[0],
             forced_rate=policy.forced_end[1],
         )
+        details: dict[int, tuple[TokenDetail, Evidence]] = {
+            index: (TokenDetail.joined(parts[at]), test.evidence(at)) for at, index in enumerate(answered)
+        }
+        nothing = (TokenDetail.of_none(), Unanswered())
         judged = [
-            self._judge(index, record, TokenDetail.of_none(), Unanswered(), rule)
+            self._judge(index, record, *details.get(index, nothing), alternatives[index], rule)
             for index, record in enumerate(records)
         ]
-        for at, index in enumerate(answered):
-            judged[index] = self._judge(index, records[index], TokenDetail.joined(parts[at]), test.evidence(at), rule)
-
-        # 5
-        return Verification(
+        return Judgement(
             records=judged,
-            vocabulary=vocabulary,
-            run_p_value=run_p_value(
-                np.array([record.p_value for record in judged]),
-                sum(record.flagged for record in judged),
-                HONEST_RECORD_RATE,
-            ),
-            trade_off=[]
-            if policy.exact
-            else trade_off.points(policy.rank_limit, np.array([not judged[index].flagged for index in answered])),
             charges=ledger.charges(np.array([record.end_code_bits for record in judged])),
+            margins=margins,
+            trade_off=trade_off,
             timing=replay.timing,
-            total_seconds=time.perf_counter() - started,
         )
 
     def _judge(
-        self, index: int, record: Record, detail: TokenDetail, evidence: Evidence, rule: StoppingRule
+        self,
+        index: int,
+        record: Record,
+        detail: TokenDetail,
+        evidence: Evidence,
+        alternatives: dict[int, list[Alternative]],
+        rule: StoppingRule,
     ) -> RecordVerdict:
         findings = rule.findings(record, float(detail.margin[-1]) if evidence.tokens else 0.0)
         reasons = list(evidence.reasons)
@@ -342,4 +323,5 @@ class Verifier:
             end_code_bits=rule.end_code_bits(record) if findings else 0.0,
             reasons=reasons,
             tokens=detail,
+            alternatives=alternatives,
         )

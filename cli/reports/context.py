@@ -7,8 +7,9 @@ from sampler.errors import printable
 from verifier.exposure import Exposure
 from verifier.policy_base import BasePolicy
 from verifier.record_test import bound_text
+from verifier.record_verdict import RecordVerdict
 from verifier.types import Tokenizer
-from verifier.verification import RecordVerdict, Verification
+from verifier.verification import Verification
 
 
 @dataclass(frozen=True, kw_only=True)

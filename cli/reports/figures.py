@@ -80,7 +80,7 @@ def assumptions(context: RunContext) -> list[str]:
 
 def statistics(context: RunContext) -> dict[str, Any]:
     """The figures of a run, as JSON; per-record columns in the order of the records verified."""
-    exposure, charges = context.exposure, context.verification.charges
+    exposure, watched = context.exposure, context.verification.judgement.watched
     return {
         "confidence": CONFIDENCE,
         "tokens_in_all": exposure.tokens_in_all,
@@ -93,11 +93,8 @@ def statistics(context: RunContext) -> dict[str, Any]:
             "honest_entropy": exposure.entropy_bits_per_token,
         },
         "records": {
-            "tokens": charges.tokens_r.tolist(),
-            "mismatches": charges.mismatches_r.tolist(),
-            "suspicious": charges.suspicious_r.tolist(),
-            "dangerous": charges.dangerous_r.tolist(),
-            "pooled_bits": np.round(charges.honest_tilt_bits_r, 6).tolist(),
+            name: np.round(column_r, 6).tolist() if name == "pooled_bits" else column_r.astype(int).tolist()
+            for name, column_r in watched.items()
         },
         "assumptions": assumptions(context),
     }

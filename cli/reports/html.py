@@ -11,9 +11,9 @@ from cli.reports.context import RunContext
 from cli.reports.figures import figures
 from verifier.errors import MissingExtra
 from verifier.record_test import bound_text
+from verifier.record_verdict import RecordVerdict
 from verifier.token_noise import MARGIN_EDGES
 from verifier.verdict import Verdict
-from verifier.verification import RecordVerdict
 
 SHOWN_RECORDS = 50
 SHOWN_TOKENS = 2000

@@ -6,8 +6,8 @@ from typing import Any
 from cli.reports.context import RunContext
 from cli.reports.figures import statistics
 from cli.reports.reading import REPORT_FORMAT
+from verifier.record_verdict import RecordVerdict
 from verifier.verdict import Verdict
-from verifier.verification import RecordVerdict
 
 
 def json_report(context: RunContext) -> str:

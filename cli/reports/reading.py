@@ -36,6 +36,7 @@ class RecordColumns(_Part):
     suspicious: list[Count]
     dangerous: list[Count]
     pooled_bits: list[Bits]
+    flagged: list[Annotated[int, Field(ge=0, le=1)]]
 
     @model_validator(mode="after")
     def _one_entry_a_record(self) -> Self:

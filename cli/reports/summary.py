@@ -5,8 +5,8 @@ import numpy as np
 from cli.reports.context import RunContext
 from cli.reports.figures import figures
 from verifier.record_test import bound_text
+from verifier.record_verdict import RecordVerdict
 from verifier.verdict import Verdict
-from verifier.verification import RecordVerdict
 
 SHOWN_RECORDS = 10
 SHOWN_TOKENS = 3

@@ -7,7 +7,7 @@ two archives, with the records themselves as its path.
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -133,6 +133,24 @@ def check_archives(
         found.findings.extend(_coverage(found.archives, reached))
         found.findings.extend(_rollback(found.archives, witness))
     return found
+
+
+def check_archive(
+    archive: Archive,
+    known: Mapping[int, bytes],
+    keep: Keep | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Finding]:
+    """Check the records of one opened archive: that they come to its root, and to those that its log is known to have.
+
+    Args:
+        known: roots by tree size, of archives of the same log that were checked before.
+
+    Raises:
+        ArchiveUnreadable: it can no longer be read.
+    """
+    roots = _Roots({size: (root, "an archive that was checked before") for size, root in known.items()})
+    return _replayed(archive, sorted({archive.start, archive.end, *known}), roots, keep, progress)
 
 
 def _same_origin(archives: Sequence[Archive], witness: Checkpoint | None) -> None:

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -91,6 +92,42 @@ def archive_urls(arguments: Sequence[str]) -> list[str]:
         local = isinstance(files, LocalFileSystem)
         urls.extend(str(found if local else files.unstrip_protocol(found)) for found in inside)
     return urls
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in a folder; its fingerprint is another one when it was written anew."""
+
+    url: str
+    fingerprint: str
+
+
+_FINGERPRINT = ("size", "mtime", "ino", "ETag", "etag", "LastModified", "md5Hash", "updated")
+"""What stores say of a file that changes when the file does, each in its own words."""
+
+
+def list_archives(folder: str) -> list[StoredFile]:
+    """All `*.parquet` in a folder, by name; none is no error.
+
+    Raises:
+        ArchiveUnreadable: there is no such folder, or the store cannot be asked.
+    """
+    try:
+        files, path = fsspec.core.url_to_fs(folder)
+        files.invalidate_cache()
+        listed = files.ls(path, detail=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise ArchiveUnreadable(f"{printable(folder)}: cannot be looked up: {_why(error)}") from None
+    local = isinstance(files, LocalFileSystem)
+    found = []
+    for info in listed:
+        name = str(info["name"])
+        base = name.rsplit("/", 1)[-1]
+        if info.get("type") == "directory" or not base.endswith(".parquet") or base.startswith("."):
+            continue
+        fingerprint = ";".join(f"{key}={info[key]}" for key in _FINGERPRINT if key in info)
+        found.append(StoredFile(name if local else str(files.unstrip_protocol(name)), fingerprint))
+    return sorted(found, key=lambda file: file.url)
 
 
 def exists(url: str) -> bool:

@@ -1,0 +1,41 @@
+"""How many tokens have which margin, beside how many could have had it: what a margin chart is made of."""
+
+import numpy as np
+
+from sampler.types import FloatArray, IntArray
+from verifier.score import TokenScores
+from verifier.token_noise import MARGIN_EDGES, margin_bins, noise_counts, one_hot
+
+BINS = len(MARGIN_EDGES) + 1
+"""Margin 0, the bins of `MARGIN_EDGES`, and what is beyond the last edge."""
+CANDIDATE_BINS = len(MARGIN_EDGES) - 1
+
+
+class MarginCounts:
+    """Accumulates scored positions of many records, in any order.
+
+    Attributes:
+        tokens_rb: int64 [records, BINS], claimed tokens by margin.
+        candidates_rb: int64 [records, CANDIDATE_BINS], candidates of each bin of `MARGIN_EDGES` that were there to be
+            taken, the claimed token among them.
+    """
+
+    def __init__(self, records: int) -> None:
+        self.tokens_rb = np.zeros((records, BINS), np.int64)
+        self.candidates_rb = np.zeros((records, CANDIDATE_BINS), np.int64)
+
+    def add(self, record_n: IntArray, scores: TokenScores) -> None:
+        """Add positions; record_n says whose they are."""
+        bins = margin_bins(scores.margin_n, np.array(MARGIN_EDGES)) + 1
+        np.add.at(self.tokens_rb, record_n, one_hot(bins, BINS).astype(np.int64))
+        np.add.at(self.candidates_rb, record_n, noise_counts(scores)[0].astype(np.int64))
+
+
+def expected_at_most(candidates_b: IntArray, tokens: int, upper_b: FloatArray, outlier_upper: float) -> FloatArray:
+    """The most tokens of each bin that calibration allows on average; float64 [BINS], nan for margin 0.
+
+    Args:
+        candidates_b: `MarginCounts.candidates_rb`, summed. tokens: all of them.
+        upper_b, outlier_upper: `TokenNoise.upper_b` and `outlier_upper`.
+    """
+    return np.concatenate([[np.nan], candidates_b * upper_b, [tokens * outlier_upper]])

@@ -1,0 +1,124 @@
+"""The verdict of one record, with the scores and verdicts of its tokens."""
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampler.types import FloatArray, IntArray
+from verifier.candidate_table import CandidateTable
+from verifier.policy_base import Evidence
+from verifier.score import TokenScores
+from verifier.stopping import StopFinding
+
+
+class Alternative(NamedTuple):
+    """A token that would have passed where another stands: its id, and its margin in logits."""
+
+    token: int
+    margin: float
+
+
+def alternatives_at(table: CandidateTable, scores: TokenScores, row: int, margin: float) -> list[Alternative]:
+    """The admissible tokens of a position but the claimed one, the likeliest first; those unseen are not among them.
+
+    Args:
+        margin: delta, logits.
+    """
+    margin_k = scores.rival_margin_nk[row]
+    columns = np.flatnonzero(margin_k <= margin)  # nan is not
+    columns = columns[np.argsort(margin_k[columns], kind="stable")]
+    return [Alternative(int(table.ids_nk[row, 1 + k]), float(margin_k[k])) for k in columns]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenDetail:
+    """Scores and verdicts of one record's tokens, one entry an output position (`TokenScores`, `TokenVerdicts`).
+
+    `likelihood_score` is GM-LS, or IPT-LS for inverse-cdf, in nats, larger is more plausible; nan in exact replay.
+    """
+
+    margin: FloatArray
+    exact: NDArray[np.bool_]
+    logit_rank: IntArray
+    gumbel_rank: IntArray
+    admissible: IntArray
+    unseen: IntArray
+    verdict: NDArray[np.int8]
+    charged_bits: FloatArray
+    likelihood_score: FloatArray
+
+    @staticmethod
+    def joined(parts: "list[tuple[IntArray, TokenDetail]]") -> "TokenDetail":
+        """One record's details from pieces, each with the output positions that it covers.
+
+        Raises:
+            ValueError: a position is missing or there twice: a replay that skips tokens is not a verification.
+        """
+        positions = np.concatenate([at for at, _ in parts])
+        order = np.argsort(positions)
+        if not np.array_equal(positions[order], np.arange(len(order))):
+            raise ValueError("the replay did not cover every output position once")
+        return TokenDetail(
+            **{f.name: np.concatenate([getattr(part, f.name) for _, part in parts])[order] for f in fields(TokenDetail)}
+        )
+
+    @staticmethod
+    def of_none() -> "TokenDetail":
+        """The details of a record without tokens."""
+        types = {"exact": np.bool_, "margin": np.float64, "charged_bits": np.float64, "likelihood_score": np.float64}
+        return TokenDetail(**{f.name: np.empty(0, types.get(f.name, np.int64)) for f in fields(TokenDetail)})
+
+    def chosen(self, which: NDArray[np.bool_]) -> "TokenDetail":
+        """The details of some of the positions."""
+        return TokenDetail(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unanswered:
+    """The evidence of a record without tokens: none; where it ends is judged all the same."""
+
+    tokens: int = 0
+    outliers: int = 0
+    p_value: float = 1.0
+
+    @property
+    def reasons(self) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordVerdict:
+    """The verdict of one record.
+
+    Attributes:
+        index: its place among the records verified.
+        reasons: why it is flagged; empty when it is not.
+        stop_findings: what is wrong with where it ends.
+        stop_bits: bits charged for an early stop, else 0.
+        alternatives: for positions that are not safe, the admissible tokens there.
+        end_code_bits: length of an end that is not as asked, early or late, in the code of ends; else 0.
+    """
+
+    index: int
+    evidence: Evidence
+    stop_findings: list[StopFinding]
+    stop_bits: float
+    end_code_bits: float
+    reasons: list[str]
+    tokens: TokenDetail
+    alternatives: dict[int, list[Alternative]]
+
+    @property
+    def flagged(self) -> bool:
+        return bool(self.reasons)
+
+    @property
+    def p_value(self) -> float:
+        """At most this share of honest records looks like this one: by its tokens, or by where it ends."""
+        return min([self.evidence.p_value, *(finding.honest_rate for finding in self.stop_findings)])
+
+    @property
+    def early_stop(self) -> bool:
+        return any(finding.kind == "early" for finding in self.stop_findings)

@@ -1,0 +1,1 @@
+"""The verification server: follows archives, audits a random sample of their records, watches, and raises the alarm."""

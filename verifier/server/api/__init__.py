@@ -1,0 +1,1 @@
+"""The verification server's HTTP API and its dashboard."""

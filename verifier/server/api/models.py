@@ -1,0 +1,373 @@
+"""What the HTTP API answers, version 1. Times are seconds since 1970 (UTC), sizes bytes or tokens, margins logits."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Level = Literal["clear", "watch", "stale", "alarm"]
+ArchiveState = Literal["found", "quarantined", "auditing", "audited"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Problem(_Model):
+    """Why a request was refused."""
+
+    detail: str
+
+
+class Incident(_Model):
+    """Something that an operator must know.
+
+    Attributes:
+        kind: monitor, quarantine, gap, unverifiable, behind, stale or replay.
+        level: how grave it is. lasting: whether what caused it still holds.
+    """
+
+    id: int
+    kind: str
+    level: Level
+    what: str
+    opened_at: float
+    lasting: bool
+    ended_at: float | None
+    acknowledged_at: float | None
+    acknowledged_by: str | None
+    reason: str | None
+
+
+class Acknowledgement(BaseModel):
+    """Who has seen an incident, and what they make of it: kept."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    by: Annotated[str, Field(min_length=1, max_length=100)]
+    reason: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class ServerStatus(_Model):
+    """One verification server on this database."""
+
+    name: str
+    seen_at: float
+    alive: bool
+    tokens_per_second: float | None
+
+
+class TrafficStatus(_Model):
+    """What the log holds, as far as it was followed."""
+
+    archives: int
+    records: int
+    tokens: int
+    tokens_per_day: float | None
+    last_archive_at: float | None
+
+
+class AuditStatus(_Model):
+    """What was audited, and what waits.
+
+    Attributes:
+        rate: share of the records that is selected; the newest archive's where a compute budget decides it.
+        audited_share: audited share of all tokens of checked archives.
+        lag_seconds: age of the oldest archive that is not done; None when nothing waits.
+    """
+
+    compute_share: float | None
+    rate: float | None
+    audited_records: int
+    audited_tokens: int
+    audited_share: float | None
+    flagged: int
+    unverifiable: int
+    backlog_records: int
+    backlog_tokens: int
+    lag_seconds: float | None
+    behind: bool
+    tokens_per_second: float | None
+    servers: list[ServerStatus]
+
+
+class MonitorStatus(_Model):
+    """The evidence against an honest server since the last acknowledged alarm.
+
+    Attributes:
+        p_value: at most this share of honest series ever looks so bad. log10_capital: now; false_alarm at -log10.
+    """
+
+    p_value: float
+    false_alarm: float
+    log10_capital: float
+
+
+class BoundStatus(_Model):
+    """What could leave unseen, all counted channels together; None while too little is known.
+
+    Attributes:
+        bits_per_token: of tokens alone, an upper limit. days_to_exfiltrate: None is never.
+    """
+
+    bits_per_token: float | None
+    bits_per_day: float | None
+    days_to_exfiltrate: float | None
+    weights_bytes: float
+
+
+class Status(_Model):
+    """The state at a glance."""
+
+    state: Level
+    reasons: list[Incident]
+    now: float
+    since: float
+    model_digest: str
+    policy_digest: str
+    scheme: str
+    exact: bool
+    shows_text: bool
+    traffic: TrafficStatus
+    audit: AuditStatus
+    quarantined: int
+    monitor: MonitorStatus
+    bounds: BoundStatus
+
+
+class Quarantine(_Model):
+    """What is kept out of the audit, or is missing, and why.
+
+    Attributes:
+        kind: unreadable, seal, format, fork, root, duplicate, record, model, scheme: an archive; gap: a range.
+        start, end: the range of records, where it is known.
+    """
+
+    id: int
+    kind: str
+    where: str
+    what: str
+    archive: int | None
+    start: int | None
+    end: int | None
+    since: float
+    resolved_at: float | None
+
+
+class Archive(_Model):
+    """One archive: records start to end - 1 of a log.
+
+    Attributes:
+        state: found (not checked yet), quarantined, auditing, audited.
+        root: of the log at its end, hex. selected: records chosen for the audit; remaining: those still to be replayed.
+    """
+
+    id: int
+    url: str
+    state: ArchiveState
+    found_at: float
+    checked_at: float | None
+    audited_at: float | None
+    origin: str | None
+    start: int | None
+    end: int | None
+    root: str | None
+    records: int | None
+    tokens: int | None
+    audit_rate: float | None
+    selected: int | None
+    remaining: int | None
+    quarantine: Quarantine | None
+
+
+class Verdict(_Model):
+    """The verdict of one audited record.
+
+    Attributes:
+        position: its place in the order of the audit. archive, index: where it stands in the log.
+        unverifiable: it could not be replayed; reasons say why. p_value: at most this share of honest records looks so.
+        counting_bits, pooled_bits: what its tokens could have carried unseen, under two codes; end_bits: its end.
+        largest_margin: logits; None where a token is outside the support. evidence: whether its tokens are kept.
+    """
+
+    position: int
+    archive: int
+    index: int
+    at: float
+    tokens: int
+    mismatches: int
+    suspicious: int
+    dangerous: int
+    flagged: bool
+    unverifiable: bool
+    p_value: float
+    reasons: list[str]
+    counting_bits: float
+    pooled_bits: float
+    end_bits: float
+    early_stop: bool
+    largest_margin: float | None
+    evidence: bool
+
+
+class Alternative(_Model):
+    """An admissible token where another stands; id and text only where the operator shows text."""
+
+    margin: float
+    id: int | None
+    text: str | None
+
+
+class Token(_Model):
+    """One token of a record; id and text only where the operator shows text.
+
+    Attributes:
+        margin: logits below the replay's choice; None outside the support.
+        alternatives: the admissible tokens, for a token that is not one of them.
+    """
+
+    verdict: Literal["safe", "suspicious", "dangerous"]
+    margin: float | None
+    logit_rank: int
+    gumbel_rank: int
+    admissible: int
+    charged_bits: float
+    alternatives: list[Alternative]
+    id: int | None
+    text: str | None
+
+
+class RecordView(_Model):
+    """A record with its tokens, where evidence of it is kept (it has a token that is not safe, or is flagged)."""
+
+    verdict: Verdict
+    url: str
+    origin: str
+    prompt_tokens: int | None
+    finish_reason: str | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    tokens: list[Token]
+
+
+class RatePoint(_Model):
+    """A rate at one moment.
+
+    Attributes:
+        records, tokens: audited so far. value, low, high: a token, all so far, with a confidence sequence.
+        recent: value a token since the point before; None where no token came.
+    """
+
+    at: float
+    records: int
+    tokens: int
+    value: float
+    low: float
+    high: float
+    recent: float | None
+
+
+class RateSeries(_Model):
+    """One watched rate over time. honest_at_most: what the policy allows; unit: of the values."""
+
+    name: str
+    unit: Literal["share of tokens", "bits a token"]
+    honest_at_most: float
+    points: list[RatePoint]
+
+
+class CapitalPoint(_Model):
+    """The monitor's capital at one moment, as a power of ten."""
+
+    at: float
+    log10: float
+
+
+class Rates(_Model):
+    """All watched rates; each confidence sequence holds at all times at once with this confidence."""
+
+    confidence: float
+    series: list[RateSeries]
+    capital: list[CapitalPoint]
+    alarm_log10: float
+
+
+class Bound(_Model):
+    """A bound of what tokens and ends carry unseen, bits a token: of the audited records, and at most of all."""
+
+    name: str
+    audited: float
+    limit: float
+
+
+class Channel(_Model):
+    """One channel's part. counted: whether it is in the sum; note: what is behind it."""
+
+    name: str
+    bits_per_day: float
+    counted: bool
+    note: str
+
+
+class Bounds(_Model):
+    """The bandwidth ledger: None or empty while nothing was audited.
+
+    Attributes:
+        gambled_bits: what whole altered answers bring once before they are caught.
+        days_to_exfiltrate: None is never.
+    """
+
+    confidence: float
+    bounds: list[Bound]
+    entropy_bits_per_token: float | None
+    channels: list[Channel]
+    bits_per_day: float | None
+    gambled_bits: float | None
+    weights_bytes: float
+    days_to_exfiltrate: float | None
+    assumptions: list[str]
+
+
+class MarginBin(_Model):
+    """Tokens with a margin in (low, high], logits; the first bin is 0, the last is open or outside the support.
+
+    `expected_at_most`: what calibration allows given the candidates that were there; None where it says nothing.
+    """
+
+    low: float
+    high: float | None
+    observed: int
+    expected_at_most: float | None
+
+
+class Margins(_Model):
+    """The margin distribution of all audited tokens."""
+
+    threshold: float
+    tokens: int
+    bins: list[MarginBin]
+
+
+class Archives(_Model):
+    """A page of archives, the newest first; next: `before` of the next page."""
+
+    archives: list[Archive]
+    next: int | None
+
+
+class Quarantines(_Model):
+    """All that is in quarantine, or was."""
+
+    quarantined: list[Quarantine]
+
+
+class Verdicts(_Model):
+    """A page of verdicts, the newest first; next: `before` of the next page."""
+
+    verdicts: list[Verdict]
+    next: int | None
+
+
+class Incidents(_Model):
+    """All incidents, the newest first."""
+
+    incidents: list[Incident]
