@@ -5,21 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from logger.placed import PlacedRecord
-from logger.record import Record
 from logger.traffic import read_traffic
 from logger.whole_file import write_whole
 from sampler.errors import WeightwardenError
 from verifier.errors import PolicyError
+from verifier.fitness import UnfitRecord, check_fits
 from verifier.model_identity import ModelIdentity
 from verifier.verification import Verifier
 
 
 class OutputError(WeightwardenError, OSError):
     """An output file cannot be written."""
-
-
-class UnfitRecord(WeightwardenError, ValueError):
-    """A record that the model at hand cannot have answered."""
 
 
 def check_writable(*paths: Path | None) -> None:
@@ -61,15 +57,10 @@ def check_against_model(traffic: Sequence[PlacedRecord], identity: ModelIdentity
         UnfitRecord: naming file, line (or index in the log) and field.
     """
     for placed in traffic:
-        outside = placed.record.out_of_vocabulary(identity.vocabulary)
-        if outside is not None:
-            field, token = outside
-            what = f"token id {token} is outside the vocabulary of {identity.vocabulary}"
-            raise UnfitRecord(f"{placed.place}: {field}: {what}")
-        length = _length(placed.record)
-        if identity.context_length is not None and length > identity.context_length:
-            what = f"prompt and output have {length} tokens, the model's context {identity.context_length}"
-            raise UnfitRecord(f"{placed.place}: output_token_ids: {what}")
+        try:
+            check_fits(placed.record, identity)
+        except UnfitRecord as error:
+            raise UnfitRecord(f"{placed.place}: {error}") from None
 
 
 def check_against_policy(traffic: Sequence[PlacedRecord], verifier: Verifier) -> None:
@@ -83,7 +74,3 @@ def check_against_policy(traffic: Sequence[PlacedRecord], verifier: Verifier) ->
             verifier.check_scheme(placed.record)
         except PolicyError as error:
             raise PolicyError(f"{placed.place}: engine.sampler: {error}") from None
-
-
-def _length(record: Record) -> int:
-    return len(record.prompt_token_ids) + len(record.output_token_ids)

@@ -1,0 +1,25 @@
+"""Whether a model can have answered a record at all; whether it did is what verification finds out."""
+
+from logger.record import Record
+from sampler.errors import WeightwardenError
+from verifier.model_identity import ModelIdentity
+
+
+class UnfitRecord(WeightwardenError, ValueError):
+    """A record that the model at hand cannot have answered; the message names the field."""
+
+
+def check_fits(record: Record, identity: ModelIdentity) -> None:
+    """Check a record against a model's vocabulary and context length.
+
+    Raises:
+        UnfitRecord: naming the field.
+    """
+    outside = record.out_of_vocabulary(identity.vocabulary)
+    if outside is not None:
+        field, token = outside
+        raise UnfitRecord(f"{field}: token id {token} is outside the vocabulary of {identity.vocabulary}")
+    length = len(record.prompt_token_ids) + len(record.output_token_ids)
+    if identity.context_length is not None and length > identity.context_length:
+        what = f"prompt and output have {length} tokens, the model's context {identity.context_length}"
+        raise UnfitRecord(f"output_token_ids: {what}")

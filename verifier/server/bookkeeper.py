@@ -1,0 +1,136 @@
+"""Accounting for verdicts, in the order of their positions, each once."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, RowMapping, func, insert, select
+
+from sampler.types import FloatArray
+from verifier.policy_base import BasePolicy
+from verifier.server.accounts import Accounts
+from verifier.server.database import VerdictDatabase
+from verifier.server.schema import RATE_POINT, TASK, VERDICT
+from verifier.server.series import locked_series, set_series
+from verifier.server.tasks import finish_archives
+from verifier.server.verdict_rows import sum_margins
+from verifier.statistics.errors import StatisticsError
+
+CHUNK = 2000
+"""Verdicts of one transaction."""
+POINT_SECONDS = 60.0
+"""Between two points of the charts."""
+_PLAIN = (
+    *("tokens", "mismatches", "suspicious", "dangerous"),
+    *("counting_bits", "pooled_bits", "end_bits", "entropy_bits"),
+)
+"""Columns of verdicts that are added up as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bookkeeper:
+    """Keeps the accounts of a series.
+
+    Attributes:
+        longest: tokens of a record that weighs most in rates; longer ones weigh as much.
+    """
+
+    database: VerdictDatabase
+    policy: BasePolicy
+    vocabulary: int
+    longest: int
+    clock: Callable[[], float]
+
+    def empty(self) -> bytes:
+        """Accounts of nothing."""
+        return Accounts.new(self.policy, self.vocabulary, self.longest).to_bytes()
+
+    def account(self) -> int:
+        """Account for all verdicts before the first record that still has none; how many that were."""
+        total = 0
+        while done := self._account():
+            total += done
+        return total
+
+    def _account(self) -> int:
+        """Account for some verdicts, in one transaction.
+
+        1. Find how far verdicts reach without a hole.
+        2. Add those that are not accounted for yet.
+        3. Make a point of the charts, if the last one is old enough.
+        4. Keep the accounts with the place that was reached, and say which archives are done.
+        """
+        with self.database.writing() as connection:
+            # 1
+            next_position, accounted, data = locked_series(connection)
+            waiting = connection.execute(select(func.min(TASK.c.position))).scalar()
+            horizon = next_position if waiting is None else min(waiting, next_position)
+            horizon = min(horizon, accounted + CHUNK)
+            if horizon > accounted:
+                rows = (
+                    connection.execute(
+                        select(VERDICT)
+                        .where(VERDICT.c.position >= accounted, VERDICT.c.position < horizon)
+                        .order_by(VERDICT.c.position)
+                    )
+                    .mappings()
+                    .all()
+                )
+                accounts = Accounts.from_bytes(data)
+                # 2
+                _add(accounts, rows)
+                # 3
+                if rows[-1]["at"] - accounts.pointed >= POINT_SECONDS:
+                    _point(connection, accounts, rows[-1]["at"])
+                # 4
+                set_series(connection, accounted=horizon, accounts=accounts.to_bytes())
+            finish_archives(connection, self.clock())
+            return int(horizon - accounted)
+
+    def restart_monitor(self, connection: Connection) -> None:
+        """Begin to gather evidence anew, within a transaction: an operator has seen what there was."""
+        _, _, data = locked_series(connection)
+        accounts = Accounts.from_bytes(data)
+        accounts.restart_monitor(self.policy, self.vocabulary, self.longest)
+        set_series(connection, accounts=accounts.to_bytes())
+
+
+def _add(accounts: Accounts, rows: Sequence[RowMapping]) -> None:
+    def column(value: Callable[[RowMapping], Any]) -> FloatArray:
+        return np.array([value(row) for row in rows], np.float64)
+
+    columns = {name: column(lambda row, name=name: row[name] or 0.0) for name in _PLAIN}  # type: ignore[misc]
+    columns["unverifiable"] = column(lambda row: row["unverifiable"])
+    columns["flagged"] = column(lambda row: row["flagged"] or row["unverifiable"])
+    columns["early_stops"] = column(lambda row: row["early_stop"] and row["tokens"] > 0)
+    columns["refusals"] = column(lambda row: row["tokens"] == 0 and not row["unverifiable"])
+    accounts.add(columns, *sum_margins([row["margins"] for row in rows]))
+
+
+def _point(connection: Connection, accounts: Accounts, at: float) -> None:
+    """Make a point of the charts; none before the first token."""
+    totals, before = accounts.totals, accounts.pointed_totals
+    rates = {}
+    for name, sequence in accounts.sequences.items():
+        units = "tokens" if sequence.longest > 1 else "records"
+        try:
+            limits = sequence.limits()
+        except StatisticsError:
+            continue
+        recent = None
+        if totals[units] > before[units]:
+            recent = (totals[name] - before[name]) / (totals[units] - before[units])
+        rates[name] = [limits.value, limits.low, limits.high, recent]
+    if not rates:
+        return
+    figures = {
+        "records": int(totals["records"]),
+        "tokens": int(totals["tokens"]),
+        "log10_capital": accounts.monitor.log_capital / math.log(10),
+        "rates": rates,
+    }
+    connection.execute(insert(RATE_POINT).values(at=at, figures=json.dumps(figures, allow_nan=False)))
+    accounts.pointed, accounts.pointed_totals = at, dict(totals)

@@ -1,0 +1,139 @@
+"""Delivering notices: to a webhook, signed as Standard Webhooks has it, and to a command on its standard input."""
+
+import base64
+import hashlib
+import hmac
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import httpx2
+
+from logger.events import Events
+from sampler.errors import printable
+from verifier.server.database import VerdictDatabase
+from verifier.server.deliveries import Notice, delivered, due_notices, refused
+from verifier.server.presence import Presence
+
+TIMEOUT_SECONDS = 10.0
+COMMAND_SECONDS = 60.0
+BATCH = 20
+
+
+class Refused(Exception):
+    """A notice was not taken; the message says why, in few words and none of a secret's."""
+
+
+class Channel(Protocol):
+    """Takes notices, each at least once; `name` is kept with those that wait."""
+
+    name: str
+
+    def send(self, notice: Notice, now: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """An HTTP endpoint.
+
+    Each request bears `webhook-id`, `webhook-timestamp` and `webhook-signature`, "v1," and the base64 of HMAC-SHA256
+    over "id.timestamp.body" (standardwebhooks.com), so that the receiver can tell forged, old and repeated ones.
+    """
+
+    url: str
+    secret: bytes = field(repr=False)
+    name = "webhook"
+
+    def send(self, notice: Notice, now: float) -> None:
+        """Send a notice.
+
+        Raises:
+            Refused: no answer, or not one of success.
+        """
+        stamp, number = str(int(now)), f"weightwarden-{notice.id}"
+        signed = f"{number}.{stamp}.{notice.body}".encode()
+        signature = base64.b64encode(hmac.digest(self.secret, signed, hashlib.sha256)).decode()
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": number,
+            "webhook-timestamp": stamp,
+            "webhook-signature": f"v1,{signature}",
+        }
+        try:
+            answer = httpx2.post(
+                self.url, content=notice.body.encode(), headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=False
+            )
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise Refused(type(error).__name__) from None
+        if not answer.is_success:
+            raise Refused(f"HTTP {answer.status_code}")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program of the operator's, run once a notice; exit code 0 takes it."""
+
+    arguments: tuple[str, ...]
+    name = "command"
+
+    def send(self, notice: Notice, now: float) -> None:
+        """Run the program, with the notice on its standard input.
+
+        Raises:
+            Refused: it cannot be run, takes too long, or fails.
+        """
+        try:
+            done = subprocess.run(  # noqa: S603  (the operator's own command, without a shell)
+                self.arguments,
+                input=notice.body.encode(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=COMMAND_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise Refused(f"not done in {COMMAND_SECONDS:g} s") from None
+        except OSError as error:
+            raise Refused(printable(error.strerror or "cannot be run")) from None
+        if done.returncode:
+            raise Refused(f"exit code {done.returncode}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Courier:
+    """Delivers what is due, one server at a time."""
+
+    database: VerdictDatabase
+    presence: Presence
+    channels: Sequence[Channel]
+    clock: Callable[[], float]
+    events: Events
+
+    def deliver(self) -> int:
+        """Send what is due; how many were taken."""
+        channels = {channel.name: channel for channel in self.channels}
+        with self.database.reading() as connection:
+            due = due_notices(connection, sorted(channels), self.clock(), BATCH)
+        if not due or not self.presence.take("deliver"):
+            return 0
+        taken = 0
+        try:
+            with self.database.reading() as connection:  # another server may have sent some meanwhile
+                due = due_notices(connection, sorted(channels), self.clock(), BATCH)
+            for notice in due:
+                try:
+                    channels[notice.channel].send(notice, self.clock())
+                except Refused as error:
+                    with self.database.writing() as connection:
+                        refused(connection, notice, str(error), self.clock())
+                    self.events.say(
+                        "notice refused", channel=notice.channel, attempts=notice.attempts + 1, why=str(error)
+                    )
+                else:
+                    with self.database.writing() as connection:
+                        delivered(connection, notice, self.clock())
+                    taken += 1
+        finally:
+            self.presence.give_back("deliver")
+        return taken

@@ -1,0 +1,65 @@
+"""The verdict database: SQLite by path, PostgreSQL by URL; several servers may share one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+
+from logger.database import DatabaseKind
+from verifier.server.errors import VerdictsUnusable
+
+VERDICT_DATABASE = DatabaseKind(
+    name="verdict database", migrations=Path(__file__).parent / "migrations", unusable=VerdictsUnusable
+)
+_NOW = {
+    "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "SELECT extract(epoch FROM clock_timestamp())::float8",
+}
+
+
+class VerdictDatabase:
+    """Opens the database, making it when new; may be used from any thread."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database.
+
+        Raises:
+            VerdictsUnusable: it cannot be opened, or its tables are of a later version.
+        """
+        self._url = VERDICT_DATABASE.parse_url(url)
+        self._engine = VERDICT_DATABASE.make_engine(self._url, create=True)
+        with VERDICT_DATABASE.failures_named(self._url), self._engine.connect() as connection:
+            if connection.dialect.name == "postgresql":  # two servers may start at once
+                connection.execute(text("SELECT pg_advisory_lock(7827342)"))
+                connection.commit()
+            VERDICT_DATABASE.migrate(connection.execution_options(writes=True), self._url)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read with.
+
+        Raises:
+            VerdictsUnusable: the database fails.
+        """
+        with VERDICT_DATABASE.failures_named(self._url), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction, durable once the context is left without an exception, and without a trace otherwise.
+
+        Raises:
+            VerdictsUnusable: the database fails.
+        """
+        with (
+            VERDICT_DATABASE.failures_named(self._url),
+            self._engine.connect() as connection,
+            connection.execution_options(writes=True).begin(),
+        ):
+            yield connection
+
+
+def database_now(connection: Connection) -> float:
+    """The database's own clock, seconds since 1970: the one that all servers share."""
+    return float(connection.execute(text(_NOW[connection.dialect.name])).scalar_one())

@@ -1,0 +1,20 @@
+"""What the verification server can refuse, and how its work can fail."""
+
+from logger.database import DatabaseUnusable
+from sampler.errors import WeightwardenError
+
+
+class VerdictsUnusable(DatabaseUnusable):
+    """The verdict database cannot be opened: missing, no such server, another format."""
+
+
+class OtherSeries(WeightwardenError, ValueError):
+    """The verdict database holds verdicts under another policy, or of another model."""
+
+
+class ServerSettingsError(WeightwardenError, ValueError):
+    """A setting that cannot be; the message names it."""
+
+
+class LeaseLost(WeightwardenError, RuntimeError):
+    """Another server took this one's work over, since it gave no sign of life in time; nothing of it was kept."""

@@ -1,0 +1,161 @@
+"""What a verification server reads and opens before its first look, so that whatever can be refused is refused then."""
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from logger.api_keys import ApiKeys
+from logger.events import Events
+from logger.keys import PublicKeys
+from logger.private_file import KeyFileError, read_private
+from sampler.errors import printable
+from verifier.audit import read_audit_key
+from verifier.policy_base import BasePolicy
+from verifier.replay import Replayer
+from verifier.server.auditor import Auditor
+from verifier.server.bookkeeper import Bookkeeper
+from verifier.server.courier import Channel, Command, Courier, Webhook
+from verifier.server.database import VerdictDatabase
+from verifier.server.errors import ServerSettingsError
+from verifier.server.follower import Follower
+from verifier.server.presence import Presence
+from verifier.server.selection import ComputeBudget, FixedRate, Selection
+from verifier.server.series import SeriesKey, bind
+from verifier.server.settings import Settings
+from verifier.server.watch import Watch
+from verifier.verification import Verifier
+
+MIN_SECRET_BYTES = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The parts of a verification server, ready to work."""
+
+    settings: Settings
+    policy: BasePolicy
+    verifier: Verifier
+    database: VerdictDatabase
+    presence: Presence
+    follower: Follower
+    auditor: Auditor
+    bookkeeper: Bookkeeper
+    watch: Watch
+    courier: Courier
+    api_keys: ApiKeys
+    clock: Callable[[], float]
+    events: Events
+
+
+def open_server(
+    settings: Settings,
+    policy: BasePolicy,
+    replayer: Replayer,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    events: Events,
+) -> Opened:
+    """Open a verification server.
+
+    Raises:
+        KeyFileError, AuditError: a key that is none. ServerSettingsError: a setting that cannot be.
+        PolicyError: the policy was made for another replayer.
+        VerdictsUnusable: the database cannot be opened. OtherSeries: it holds verdicts under another policy.
+    """
+    _check(settings)
+    verifier = Verifier(replayer, policy, settings.max_model_len)
+    selection: Selection = (
+        ComputeBudget(least=settings.least_rate) if settings.audit_rate is None else FixedRate(settings.audit_rate)
+    )
+    keys, audit_key = PublicKeys.read(settings.public_keys), read_audit_key(settings.audit_key)
+    api_keys, channels = ApiKeys.read(settings.api_keys), _channels(settings)
+    database = VerdictDatabase(settings.database)
+    vocabulary = replayer.identity.vocabulary
+    bookkeeper = Bookkeeper(
+        database=database, policy=policy, vocabulary=vocabulary, longest=settings.longest_record, clock=clock
+    )
+    key = SeriesKey(policy_digest=policy.digest(), model_digest=replayer.identity.digest)
+    bind(database, key, clock(), bookkeeper.empty())
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    presence = Presence(database=database, name=name, takeover_seconds=settings.takeover)
+    return Opened(
+        settings=settings,
+        policy=policy,
+        verifier=verifier,
+        database=database,
+        presence=presence,
+        follower=Follower(
+            database=database,
+            presence=presence,
+            folders=settings.archives,
+            keys=keys,
+            audit_key=audit_key,
+            selection=selection,
+            verifier=verifier,
+            first_record=settings.first_record,
+            clock=clock,
+            events=events,
+        ),
+        auditor=Auditor(
+            presence=presence,
+            verifier=verifier,
+            batch_records=settings.batch_records,
+            batch_cost=settings.batch_cost,
+            compute_share=settings.compute_share,
+            clock=clock,
+            sleep=sleep,
+            events=events,
+        ),
+        bookkeeper=bookkeeper,
+        watch=Watch(
+            database=database,
+            false_alarm=settings.false_alarm,
+            watch_at=settings.watch_at,
+            expect_every=settings.expect_every,
+            most_lag=settings.most_lag,
+            takeover_seconds=settings.takeover,
+            channels=[channel.name for channel in channels],
+            clock=clock,
+        ),
+        courier=Courier(database=database, presence=presence, channels=channels, clock=clock, events=events),
+        api_keys=api_keys,
+        clock=clock,
+        events=events,
+    )
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what could only fail later."""
+    if not settings.archives:
+        raise ServerSettingsError("no folder of archives to follow")
+    for folder in settings.archives:
+        if "://" not in folder and not Path(folder).is_dir():
+            raise ServerSettingsError(f"{printable(folder)}: there is no such folder of archives")
+    if not 0 < settings.compute_share <= 1:
+        raise ServerSettingsError(f"a share of the machine lies in (0, 1], not {settings.compute_share}")
+    if not 0 < settings.false_alarm < settings.watch_at < 1:
+        raise ServerSettingsError("the false-alarm probability lies below the one to watch at, both in (0, 1)")
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise ServerSettingsError("TLS needs a certificate and its key")
+    if (settings.webhook is None) != (settings.webhook_secret is None):
+        raise ServerSettingsError("a webhook needs a secret to sign with, and the other way round")
+
+
+def _channels(settings: Settings) -> list[Channel]:
+    channels: list[Channel] = []
+    if settings.webhook is not None and settings.webhook_secret is not None:
+        parts = urlsplit(settings.webhook)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ServerSettingsError(f"{printable(settings.webhook)}: a webhook's URL is http://... or https://...")
+        secret = read_private(settings.webhook_secret).strip()
+        if len(secret) < MIN_SECRET_BYTES:
+            raise KeyFileError(f"{settings.webhook_secret}: a webhook's secret has at least {MIN_SECRET_BYTES} bytes")
+        channels.append(Webhook(settings.webhook, secret))
+    if settings.command:
+        channels.append(Command(settings.command))
+    return channels

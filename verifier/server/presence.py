@@ -1,0 +1,87 @@
+"""Signs of life of the servers on a database, and the work that one of them does at a time.
+
+A server that gives no sign of life for `takeover_seconds` has lost everything that it held; whatever it would write
+afterwards is refused, since each transaction that ends a piece of work first checks that the work is still its own.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Select, delete, insert, select, update
+
+from verifier.server.database import VerdictDatabase, database_now
+from verifier.server.errors import LeaseLost
+from verifier.server.schema import LEASE, SERVER, TASK
+
+FORGET_SECONDS = 7 * 86_400.0
+"""Servers that were not seen for so long are no longer shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presence:
+    """One server among those on its database.
+
+    Attributes:
+        name: of this server, never used by another process.
+    """
+
+    database: VerdictDatabase
+    name: str
+    takeover_seconds: float
+
+    def beat(
+        self, *, tokens_per_second: float | None = None, compute_share: float | None = None, trouble: str | None = None
+    ) -> None:
+        """Give a sign of life, with what others want to know."""
+        with self.database.writing() as connection:
+            now = database_now(connection)
+            said = {
+                "seen": now,
+                "tokens_per_second": tokens_per_second,
+                "compute_share": compute_share,
+                "trouble": trouble,
+            }
+            if not connection.execute(update(SERVER).where(SERVER.c.name == self.name).values(**said)).rowcount:
+                connection.execute(insert(SERVER).values(name=self.name, **said))
+            connection.execute(delete(SERVER).where(SERVER.c.seen < now - FORGET_SECONDS))
+
+    def leave(self) -> None:
+        """Give back everything that this server holds."""
+        with self.database.writing() as connection:
+            connection.execute(update(TASK).where(TASK.c.owner == self.name).values(owner=None))
+            connection.execute(update(LEASE).where(LEASE.c.owner == self.name).values(owner=None))
+            connection.execute(delete(SERVER).where(SERVER.c.name == self.name))
+
+    def alive(self, connection: Connection) -> Select[str]:
+        """Names of the servers that are alive."""
+        return select(SERVER.c.name).where(SERVER.c.seen > database_now(connection) - self.takeover_seconds)
+
+    def take(self, work: str) -> bool:
+        """Whether this server now does a piece of work that one does at a time."""
+        with self.database.writing() as connection:
+            owner = self._owner(connection, work)
+            if owner == self.name:
+                return True
+            if owner is not None and owner in set(connection.execute(self.alive(connection)).scalars()):
+                return False
+            connection.execute(update(LEASE).where(LEASE.c.name == work).values(owner=self.name))
+            return True
+
+    def give_back(self, work: str) -> None:
+        """Let others do a piece of work."""
+        with self.database.writing() as connection:
+            connection.execute(update(LEASE).where(LEASE.c.name == work, LEASE.c.owner == self.name).values(owner=None))
+
+    def require(self, connection: Connection, work: str) -> None:
+        """Check, within a transaction, that the work is this server's until the transaction ends.
+
+        Raises:
+            LeaseLost: it is another's.
+        """
+        if self._owner(connection, work) != self.name:
+            raise LeaseLost(f"another server does {work!r}")
+
+    def _owner(self, connection: Connection, work: str) -> str | None:
+        owner: str | None = connection.execute(
+            select(LEASE.c.owner).where(LEASE.c.name == work).with_for_update()
+        ).scalar_one()
+        return owner

@@ -1,0 +1,56 @@
+"""All that an operator says about a verification server, in one immutable object; secrets are files, never shown."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from logger.address import Address
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a verification server is run with, besides the policy and the replayer.
+
+    Attributes:
+        archives: folders (paths or fsspec URLs). public_keys: of the logs. database: path or URL.
+        audit_key, api_keys, webhook_secret, tls_key: files with secrets.
+        audit_rate: share of the records; None where `compute_share` and `least_rate` decide it.
+        poll: seconds between looks at the folders. expect_every: seconds within which a new archive is expected.
+        most_lag: seconds that auditing an archive may take. takeover: seconds without a sign of life after which
+            another server takes over.
+        false_alarm, watch_at: probabilities that an honest series ever alarms, and is ever to be watched.
+        longest_record: tokens of a record that weighs most in rates.
+        command: what is run with each notice. show_text: whether the API shows tokens.
+        weights_bytes, compression: what there is to steal. tokens_per_day: where it is not to be measured.
+        tokens_per_tick: mean tokens that a stream releases on a tick of the sidecar; None without ticks.
+    """
+
+    archives: tuple[str, ...]
+    public_keys: Path
+    database: str
+    audit_key: Path
+    audit_rate: float | None
+    compute_share: float = 1.0
+    least_rate: float = 0.001
+    first_record: int = 0
+    poll: float = 30.0
+    expect_every: float = 7200.0
+    most_lag: float = 3600.0
+    takeover: float = 30.0
+    batch_records: int = 32
+    batch_cost: int = 4096
+    false_alarm: float = 1e-4
+    watch_at: float = 0.05
+    longest_record: int = 1024
+    max_model_len: int | None = None
+    webhook: str | None = None
+    webhook_secret: Path | None = None
+    command: tuple[str, ...] = ()
+    listen: Address
+    api_keys: Path
+    show_text: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    weights_bytes: float
+    compression: float = 1.0
+    tokens_per_day: float | None = None
+    tokens_per_tick: float | None = None
