@@ -13,7 +13,24 @@ def server_extra() -> Iterator[None]:
     Raises:
         MissingExtra: one is not installed.
     """
+    with _extra("server"):
+        yield
+
+
+@contextmanager
+def serve_extra() -> Iterator[None]:
+    """Imports of what the verification server needs.
+
+    Raises:
+        MissingExtra: one is not installed.
+    """
+    with _extra("serve"):
+        yield
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[server]'") from error
+        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[{name}]'") from error

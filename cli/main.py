@@ -11,6 +11,7 @@ from cli.model import model
 from cli.monitor import monitor
 from cli.plan import plan_command
 from cli.run import run
+from cli.serve import serve
 from cli.vllm import vllm
 
 
@@ -21,6 +22,7 @@ def verify() -> None:
 
 
 verify.add_command(run)
+verify.add_command(serve)
 verify.add_command(calibrate)
 verify.add_command(model)
 verify.add_command(demo)

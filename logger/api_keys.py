@@ -36,9 +36,13 @@ class ApiKeys:
     def admits(self, authorization: bytes | None) -> bool:
         """Whether an Authorization header holds one of the keys; takes as long whatever it holds."""
         scheme, _, key = (authorization or b"").partition(b" ")
-        digest = _digest(key.strip().decode("latin-1"))
+        return self.holds(key.strip().decode("latin-1")) and scheme.lower() == b"bearer"
+
+    def holds(self, key: str) -> bool:
+        """Whether this is one of the keys; takes as long whatever it is."""
+        digest = _digest(key)
         found = [hmac.compare_digest(digest, one) for one in self._digests]
-        return any(found) and scheme.lower() == b"bearer"
+        return any(found)
 
 
 def _digest(key: str) -> bytes:

@@ -43,7 +43,7 @@ class Auditor:
     batch_cost: int
     compute_share: float
     clock: Callable[[], float]
-    sleep: Callable[[float], None]
+    sleep: Callable[[float], object]
     events: Events
     tokens_per_second: float | None = field(default=None, init=False)
     trouble: str | None = field(default=None, init=False)

@@ -57,7 +57,7 @@ def open_server(
     replayer: Replayer,
     *,
     clock: Callable[[], float],
-    sleep: Callable[[float], None],
+    sleep: Callable[[float], object],
     events: Events,
 ) -> Opened:
     """Open a verification server.

@@ -267,10 +267,10 @@ class RatePoint(_Model):
 
 
 class RateSeries(_Model):
-    """One watched rate over time. honest_at_most: what the policy allows; unit: of the values."""
+    """One watched rate over time, a token or (share of records) a record. honest_at_most: what the policy allows."""
 
     name: str
-    unit: Literal["share of tokens", "bits a token"]
+    unit: Literal["share of tokens", "share of records", "bits a token"]
     honest_at_most: float
     points: list[RatePoint]
 

@@ -1,0 +1,72 @@
+"""`verify serve`: follow archives, audit, watch and raise the alarm, until told to stop."""
+
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import select
+
+from cli import exit_codes
+from cli.config_file import config_option
+from cli.extras import serve_extra
+from cli.options import ReplayOptions, replay_options, with_options
+from cli.replayers import load_replayer
+from cli.serve.options import SERVE_OPTIONS, settings_of, weights_of
+from logger.events import Events
+from verifier.policy_file import read_policy
+
+_REPLAY = tuple(ReplayOptions.__dataclass_fields__)
+
+
+@click.command(context_settings={"auto_envvar_prefix": "WEIGHTWARDEN_SERVE"})
+@config_option
+@with_options(*SERVE_OPTIONS)
+@click.option("--once", is_flag=True, help="Audit what is there, tell of incidents, and end, without serving.")
+@replay_options
+@click.pass_context
+def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any) -> None:
+    """Run the verification server: it follows sealed archives, audits a random sample, keeps verdicts, and watches.
+
+    New archives are checked (signature, continuity), records are selected with the audit key and replayed, and their
+    verdicts kept in the database, each once; several servers may share it. What cannot be trusted is quarantined. The
+    dashboard and the API are at --listen, for whoever has one of --api-keys (in a browser: as the password).
+
+    Every option may also stand in the file of --config, or in the environment as WEIGHTWARDEN_SERVE_<OPTION>; the
+    command line wins over the environment, and that over the file. A model's options are those of `verify run`.
+
+    Exit code: 0, told to stop; 2, an error. With --once 0: no alarm, 1: an unacknowledged alarm, 2: an error.
+    """
+    with serve_extra():
+        from verifier.server.daemon import drain
+        from verifier.server.daemon import serve as serve_until
+        from verifier.server.incidents import in_force, state_of
+        from verifier.server.opening import open_server
+        from verifier.server.schema import INCIDENT
+    replay = ReplayOptions(**{name: given.pop(name) for name in _REPLAY})
+    settings = settings_of(given)
+    policy = read_policy(policy_path)
+    replayer = load_replayer(replay, policy, exact=policy.exact)
+    ctx.call_on_close(replayer.close)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    server = open_server(
+        settings if settings.weights_bytes else replace(settings, weights_bytes=weights_of(replayer.identity)),
+        policy,
+        replayer,
+        clock=time.time,
+        sleep=stopping.wait,
+        events=Events(),
+    )
+    if not once:
+        serve_until(server, stopping)
+        return
+    drain(server, stopping)
+    with server.database.reading() as connection:
+        state = state_of(connection.execute(select(INCIDENT).where(in_force())).mappings().all())
+    click.echo(f"State: {state.upper()}")
+    ctx.exit(exit_codes.ALARM if state == "alarm" else exit_codes.CLEAR)

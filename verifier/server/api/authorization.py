@@ -1,0 +1,71 @@
+"""Who may ask: an API key, as a bearer token or as the password of HTTP Basic, for everything but /health."""
+
+import base64
+import binascii
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from logger.api_keys import ApiKeys
+
+OPEN_PATHS = ("/health",)
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+class Authorized:
+    """An application for those who have a key; browsers ask for it themselves, and send it again with every request.
+
+    So another site's page must not have the browser of an operator change anything: requests that a browser says come
+    from elsewhere are refused.
+    """
+
+    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
+        self._app, self._keys = app, keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve, or refuse."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refused: JSONResponse | None = None
+        if scope["path"] not in OPEN_PATHS and not self._admits(headers.get("authorization", "")):
+            refused = JSONResponse(
+                {"detail": "no valid API key was given (Authorization: Bearer ..., or the password of HTTP Basic)"},
+                401,
+                {"www-authenticate": 'Basic realm="weightwarden", charset="UTF-8"'},
+            )
+        elif scope["method"] not in _SAFE_METHODS and headers.get("sec-fetch-site", "none") not in (
+            "same-origin",
+            "none",
+        ):
+            refused = JSONResponse({"detail": "a request of another site's page"}, 403)
+
+        async def send_with_headers(message: dict[str, object]) -> None:
+            if message["type"] == "http.response.start":
+                kept = list(message.get("headers", []))  # type: ignore[call-overload]
+                message["headers"] = [*kept, *((k.encode(), v.encode()) for k, v in _HEADERS.items())]
+            await send(message)
+
+        await (refused or self._app)(scope, receive, send_with_headers)  # type: ignore[arg-type]
+
+    def _admits(self, authorization: str) -> bool:
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() != "basic":
+            return self._keys.admits(authorization.encode("latin-1", "replace"))
+        try:
+            _, _, key = base64.b64decode(given.strip(), validate=True).decode("utf-8").partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+        return self._keys.holds(key)

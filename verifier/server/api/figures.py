@@ -1,0 +1,121 @@
+"""Rates over time, bounds and margins."""
+
+import json
+import math
+from itertools import pairwise
+from typing import Literal
+
+from sqlalchemy import Connection, func, select
+
+from verifier.margin_counts import expected_at_most
+from verifier.policy import Policy
+from verifier.server.accounts import CONFIDENCE
+from verifier.server.api.models import (
+    Bound,
+    Bounds,
+    CapitalPoint,
+    Channel,
+    MarginBin,
+    Margins,
+    RatePoint,
+    Rates,
+    RateSeries,
+)
+from verifier.server.api.status import current_accounts, current_exposure, finite
+from verifier.server.opening import Opened
+from verifier.server.schema import RATE_POINT
+from verifier.server.traffic import traffic_seen
+from verifier.token_noise import MARGIN_EDGES
+from verifier.traffic_monitor import WATCHED, honest_limits
+
+
+def rates(server: Opened, connection: Connection, days: float, most_points: int) -> Rates:
+    """The watched rates over the last days, in at most so many points."""
+    since = server.clock() - 86_400 * days
+    in_time = RATE_POINT.c.at >= since
+    count, last = connection.execute(select(func.count(), func.max(RATE_POINT.c.id)).where(in_time)).one()
+    step = max(1, math.ceil(count / most_points))
+    rows = connection.execute(
+        select(RATE_POINT.c.at, RATE_POINT.c.figures)
+        .where(in_time, (last - RATE_POINT.c.id) % step == 0)
+        .order_by(RATE_POINT.c.at)
+    ).all()
+    points = [(row.at, json.loads(row.figures)) for row in rows]
+    limits = honest_limits(server.policy)
+    return Rates(
+        confidence=CONFIDENCE,
+        series=[_series(name, limits[name], points) for name in WATCHED],
+        capital=[CapitalPoint(at=at, log10=figures["log10_capital"]) for at, figures in points],
+        alarm_log10=-math.log10(server.settings.false_alarm),
+    )
+
+
+def _series(
+    name: str, honest_at_most: float, points: list[tuple[float, dict[str, dict[str, list[float]]]]]
+) -> RateSeries:
+    units: dict[str, Literal["share of tokens", "share of records", "bits a token"]] = {
+        "pooled_bits": "bits a token",
+        "flagged": "share of records",
+    }
+    return RateSeries(
+        name=name,
+        unit=units.get(name, "share of tokens"),
+        honest_at_most=honest_at_most,
+        points=[
+            RatePoint(
+                at=at,
+                records=figures["records"],
+                tokens=figures["tokens"],
+                **dict(zip(("value", "low", "high", "recent"), figures["rates"][name], strict=True)),
+            )
+            for at, figures in points
+            if name in figures["rates"]
+        ],
+    )
+
+
+def bounds(server: Opened, connection: Connection) -> Bounds:
+    """The bandwidth ledger."""
+    exposure = current_exposure(server, current_accounts(connection), traffic_seen(connection, server.clock()))
+    found = exposure.estimate
+    return Bounds(
+        confidence=CONFIDENCE,
+        bounds=[Bound(name=bound.name, audited=bound.audited, limit=bound.limit) for bound in exposure.bounds],
+        entropy_bits_per_token=exposure.entropy_bits_per_token,
+        channels=[]
+        if found is None
+        else [
+            Channel(
+                name=term.name,
+                bits_per_day=term.bits_per_day,
+                counted=term.counted,
+                note="" if term.counted else "open, not in the sum: release tokens on ticks",
+            )
+            for term in found.terms
+        ],
+        bits_per_day=None if found is None else found.bits_per_day,
+        gambled_bits=None if found is None else finite(found.gamble.gambled_bits),
+        weights_bytes=server.settings.weights_bytes,
+        days_to_exfiltrate=None if found is None else finite(found.days_to_exfiltrate),
+        assumptions=exposure.assumptions,
+    )
+
+
+def margins(server: Opened, connection: Connection) -> Margins:
+    """The margins of all audited tokens, beside what calibration allows."""
+    accounts = current_accounts(connection)
+    edges: list[tuple[float, float | None]] = [(0.0, 0.0), *pairwise(MARGIN_EDGES), (MARGIN_EDGES[-1], None)]
+    tokens = int(accounts.margins_b.sum())
+    expected: list[float | None] = [None] * len(edges)
+    if isinstance(server.policy, Policy):
+        noise = server.policy.token_noise
+        at_most = expected_at_most(accounts.candidates_b, tokens, noise.upper_b, noise.outlier_upper)
+        expected = [finite(float(value)) for value in at_most]
+    return Margins(
+        threshold=server.policy.tolerance.margin,
+        tokens=tokens,
+        bins=[
+            MarginBin(low=low, high=high, observed=int(observed), expected_at_most=most)
+            for (low, high), observed, most in zip(edges, accounts.margins_b, expected, strict=True)
+        ],
+    )

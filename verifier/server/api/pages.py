@@ -1,0 +1,32 @@
+"""The dashboard's files, read once; there are no others."""
+
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+}
+Page = Callable[[Request], Awaitable[Response]]
+
+
+def pages() -> dict[str, Page]:
+    """The endpoint of every path: `/` is the dashboard, `/dashboard/NAME` what it is made of."""
+    found: dict[str, Page] = {}
+    for file in files("verifier.server").joinpath("dashboard").iterdir():
+        kind = _TYPES.get(f".{file.name.rpartition('.')[2]}")
+        if kind is not None:
+            path = "/" if file.name == "index.html" else f"/dashboard/{file.name}"
+            found[path] = _page(file.read_bytes(), kind)
+    return found
+
+
+def _page(content: bytes, kind: str) -> Page:
+    async def page(_: Request) -> Response:
+        return Response(content, media_type=kind)
+
+    return page

@@ -1,0 +1,150 @@
+"""Rows of the verdict database as the API's models; every query uses an index, however many verdicts there are."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, RowMapping, func, or_, select
+
+from verifier.server.api.models import Archive, Incident, Quarantine, Verdict
+from verifier.server.incidents import in_force
+from verifier.server.schema import ARCHIVE, INCIDENT, QUARANTINE, TASK, VERDICT
+from verifier.server.verdict_rows import reasons_of
+
+MOST_INCIDENTS = 500
+MOST_QUARANTINED = 1000
+"""How many ended incidents and resolved entries of the quarantine are shown, the newest."""
+
+
+def incidents(connection: Connection) -> list[Incident]:
+    """All incidents in force, and the newest of the others; the newest first."""
+    forced = connection.execute(select(INCIDENT).where(in_force())).mappings().all()
+    newest = connection.execute(select(INCIDENT).order_by(INCIDENT.c.id.desc()).limit(MOST_INCIDENTS)).mappings().all()
+    rows = {row["id"]: row for row in (*forced, *newest)}
+    return [incident_of(rows[number]) for number in sorted(rows, reverse=True)]
+
+
+def incident_of(row: RowMapping) -> Incident:
+    """An incident's row."""
+    return Incident(
+        id=row["id"],
+        kind=row["kind"],
+        level=row["level"],
+        what=row["what"],
+        opened_at=row["opened"],
+        lasting=row["ended"] is None,
+        ended_at=row["ended"],
+        acknowledged_at=row["acknowledged"],
+        acknowledged_by=row["acknowledged_by"],
+        reason=row["reason"],
+    )
+
+
+def quarantined(connection: Connection) -> list[Quarantine]:
+    """What is in quarantine, the newest first, and then what was."""
+    resolved = QUARANTINE.c.resolved
+    now = connection.execute(select(QUARANTINE).where(resolved.is_(None)).order_by(QUARANTINE.c.id.desc())).mappings()
+    before = connection.execute(
+        select(QUARANTINE).where(resolved.is_not(None)).order_by(resolved.desc()).limit(MOST_QUARANTINED)
+    ).mappings()
+    return [quarantine_of(row) for row in (*now, *before)]
+
+
+def quarantine_of(row: RowMapping) -> Quarantine:
+    """A quarantine entry's row."""
+    return Quarantine(
+        id=row["id"],
+        kind=row["kind"],
+        where=row["place"],
+        what=row["what"],
+        archive=row["archive"],
+        start=row["start"],
+        end=row["end"],
+        since=row["since"],
+        resolved_at=row["resolved"],
+    )
+
+
+def archives_of(connection: Connection, rows: Sequence[RowMapping]) -> list[Archive]:
+    """Archives' rows, with what waits of each and why it is in quarantine."""
+    numbers = [row["id"] for row in rows]
+    waiting: dict[int, int] = dict(
+        connection.execute(
+            select(TASK.c.archive, func.count()).where(TASK.c.archive.in_(numbers)).group_by(TASK.c.archive)
+        )
+        .tuples()
+        .all()
+    )
+    held = {
+        row["archive"]: quarantine_of(row)
+        for row in connection.execute(
+            select(QUARANTINE).where(QUARANTINE.c.archive.in_(numbers), QUARANTINE.c.resolved.is_(None))
+        ).mappings()
+    }
+    return [
+        Archive(
+            id=row["id"],
+            url=row["url"],
+            state=row["state"],
+            found_at=row["found"],
+            checked_at=row["checked"],
+            audited_at=row["audited"],
+            origin=row["origin"],
+            start=row["start"],
+            end=row["end"],
+            root=None if row["root"] is None else row["root"].hex(),
+            records=row["records"],
+            tokens=row["tokens"],
+            audit_rate=row["audit_rate"],
+            selected=row["selected"],
+            remaining=None if row["checked"] is None else waiting.get(row["id"], 0),
+            quarantine=held.get(row["id"]),
+        )
+        for row in rows
+    ]
+
+
+def archive_page(connection: Connection, state: str | None, before: int | None, limit: int) -> list[Archive]:
+    """Archives, the newest first."""
+    query = select(ARCHIVE).order_by(ARCHIVE.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(ARCHIVE.c.state == state)
+    if before is not None:
+        query = query.where(ARCHIVE.c.id < before)
+    return archives_of(connection, connection.execute(query).mappings().all())
+
+
+def verdict_page(
+    connection: Connection, *, flagged: bool, archive: int | None, before: int | None, limit: int
+) -> list[Verdict]:
+    """Verdicts, the newest first; where `flagged`, those alone that are, or have none."""
+    query = select(VERDICT).order_by(VERDICT.c.position.desc()).limit(limit)
+    if flagged:
+        query = query.where(or_(VERDICT.c.flagged, VERDICT.c.unverifiable))
+    if archive is not None:
+        query = query.where(VERDICT.c.archive == archive)
+    if before is not None:
+        query = query.where(VERDICT.c.position < before)
+    return [verdict_of(row) for row in connection.execute(query).mappings()]
+
+
+def verdict_of(row: RowMapping) -> Verdict:
+    """A verdict's row."""
+    return Verdict(
+        position=row["position"],
+        archive=row["archive"],
+        index=row["index"],
+        at=row["at"],
+        tokens=row["tokens"],
+        mismatches=row["mismatches"],
+        suspicious=row["suspicious"],
+        dangerous=row["dangerous"],
+        flagged=row["flagged"],
+        unverifiable=row["unverifiable"],
+        p_value=row["p_value"],
+        reasons=reasons_of(row["reasons"]),
+        counting_bits=row["counting_bits"],
+        pooled_bits=row["pooled_bits"],
+        end_bits=row["end_bits"],
+        early_stop=row["early_stop"],
+        largest_margin=row["largest_margin"],
+        evidence=row["evidence"],
+    )

@@ -1,0 +1,58 @@
+"""A record as an auditor sees it: its tokens with their verdicts, and what would have been admissible instead."""
+
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from sampler.errors import printable
+from verifier.server.api.models import Alternative, RecordView, Token
+from verifier.server.api.queries import verdict_of
+from verifier.server.evidence import Evidence, unpack
+from verifier.server.opening import Opened
+from verifier.server.schema import ARCHIVE, EVIDENCE, VERDICT
+
+
+def record_view(server: Opened, connection: Connection, position: int) -> RecordView | None:
+    """The record at a position; None where there is no verdict."""
+    row = connection.execute(select(VERDICT).where(VERDICT.c.position == position)).mappings().one_or_none()
+    if row is None:
+        return None
+    archive = connection.execute(select(ARCHIVE.c.url, ARCHIVE.c.origin).where(ARCHIVE.c.id == row["archive"])).one()
+    kept = connection.execute(
+        select(EVIDENCE.c.payload, EVIDENCE.c.tokens).where(EVIDENCE.c.position == position)
+    ).one_or_none()
+    evidence = None if kept is None else unpack(kept.payload, kept.tokens)
+    sampling = None if evidence is None else evidence.record.sampling
+    return RecordView(
+        verdict=verdict_of(row),
+        url=archive.url,
+        origin=archive.origin,
+        prompt_tokens=None if evidence is None else len(evidence.record.prompt_token_ids),
+        finish_reason=None if evidence is None else evidence.record.finish_reason,
+        temperature=None if sampling is None else sampling.temperature,
+        top_p=None if sampling is None else sampling.top_p,
+        top_k=None if sampling is None else sampling.top_k,
+        tokens=[] if evidence is None else _tokens(server, evidence),
+    )
+
+
+def _tokens(server: Opened, evidence: Evidence) -> list[Token]:
+    """The tokens; which they are only where the operator shows text: ids are text to whoever has the tokenizer."""
+    shown = server.settings.show_text
+    tokenizer = server.verifier.replayer.tokenizer
+
+    def named(token: int) -> dict[str, Any]:
+        if not shown:
+            return {"id": None, "text": None}
+        return {"id": token, "text": printable(tokenizer.decode([token], skip_special_tokens=False))}
+
+    return [
+        Token(
+            **(
+                scores
+                | {"alternatives": [Alternative(margin=m, **named(token)) for token, m in scores["alternatives"]]}
+            ),
+            **named(claimed),
+        )
+        for claimed, scores in zip(evidence.record.output_token_ids, evidence.tokens, strict=bool(evidence.tokens))
+    ]

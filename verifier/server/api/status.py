@@ -1,0 +1,132 @@
+"""The state at a glance."""
+
+import math
+from functools import lru_cache
+
+from sqlalchemy import Connection, func, select
+
+from verifier.server.accounts import Accounts
+from verifier.server.api.models import (
+    AuditStatus,
+    BoundStatus,
+    MonitorStatus,
+    ServerStatus,
+    Status,
+    TrafficStatus,
+)
+from verifier.server.api.queries import incident_of
+from verifier.server.bounds import Exposure, exposure_of
+from verifier.server.database import database_now
+from verifier.server.incidents import LEVELS, in_force, state_of
+from verifier.server.opening import Opened
+from verifier.server.schema import INCIDENT, QUARANTINE, SERIES, SERVER
+from verifier.server.tasks import backlog
+from verifier.server.traffic import TrafficSeen, traffic_seen
+from verifier.server.watch import lag
+
+
+@lru_cache(maxsize=4)
+def parsed_accounts(data: bytes) -> Accounts:
+    """Accounts as the database keeps them, which nobody may change."""
+    return Accounts.from_bytes(data)
+
+
+def current_accounts(connection: Connection) -> Accounts:
+    """The accounts now."""
+    return parsed_accounts(connection.execute(select(SERIES.c.accounts)).scalar_one())
+
+
+def current_exposure(server: Opened, accounts: Accounts, traffic: TrafficSeen) -> Exposure:
+    """The bandwidth ledger now."""
+    identity = server.verifier.replayer.identity
+    return exposure_of(
+        accounts,
+        traffic,
+        server.settings,
+        identity.vocabulary,
+        server.settings.max_model_len or identity.context_length or 4096,
+        exact=server.policy.exact,
+    )
+
+
+def status_of(server: Opened, connection: Connection) -> Status:
+    """The state of a series, all its servers together."""
+    now = server.clock()
+    settings = server.settings
+    series = connection.execute(select(SERIES)).one()
+    accounts = parsed_accounts(series.accounts)
+    traffic = traffic_seen(connection, now)
+    forced = connection.execute(select(INCIDENT).where(in_force()).order_by(INCIDENT.c.id.desc())).mappings().all()
+    reasons = sorted(forced, key=lambda row: (row["acknowledged"] is not None, -LEVELS.index(row["level"])))
+    waiting, behind_by = backlog(connection), lag(connection, now)
+    exposure = current_exposure(server, accounts, traffic)
+    found, tightest = exposure.estimate, exposure.tightest
+    totals = accounts.totals
+    servers = _servers(server, connection)
+    speeds = [one.tokens_per_second for one in servers if one.alive and one.tokens_per_second is not None]
+    return Status(
+        state=state_of(forced),
+        reasons=[incident_of(row) for row in reasons],
+        now=now,
+        since=series.since,
+        model_digest=series.model_digest,
+        policy_digest=series.policy_digest,
+        scheme=server.policy.made_for.scheme,
+        exact=server.policy.exact,
+        shows_text=settings.show_text,
+        traffic=TrafficStatus(
+            archives=traffic.archives,
+            records=traffic.records,
+            tokens=traffic.tokens,
+            tokens_per_day=settings.tokens_per_day or traffic.tokens_per_day,
+            last_archive_at=traffic.last_archive,
+        ),
+        audit=AuditStatus(
+            compute_share=settings.compute_share if settings.audit_rate is None else None,
+            rate=settings.audit_rate or traffic.rate,
+            audited_records=int(totals["records"]),
+            audited_tokens=int(totals["tokens"]),
+            audited_share=totals["tokens"] / traffic.tokens if traffic.tokens else None,
+            flagged=int(totals["flagged"]),
+            unverifiable=int(totals["unverifiable"]),
+            backlog_records=waiting.records,
+            backlog_tokens=waiting.tokens,
+            lag_seconds=behind_by,
+            behind=behind_by is not None and behind_by > settings.most_lag,
+            tokens_per_second=sum(speeds) if speeds else None,
+            servers=servers,
+        ),
+        quarantined=connection.execute(
+            select(func.count()).select_from(QUARANTINE).where(QUARANTINE.c.resolved.is_(None))
+        ).scalar_one(),
+        monitor=MonitorStatus(
+            p_value=accounts.monitor.p_value,
+            false_alarm=settings.false_alarm,
+            log10_capital=accounts.monitor.log_capital / math.log(10),
+        ),
+        bounds=BoundStatus(
+            bits_per_token=None if tightest is None else tightest.limit,
+            bits_per_day=None if found is None else found.bits_per_day,
+            days_to_exfiltrate=None if found is None else finite(found.days_to_exfiltrate),
+            weights_bytes=settings.weights_bytes,
+        ),
+    )
+
+
+def finite(number: float) -> float | None:
+    """A number as JSON has it: never is null."""
+    return number if math.isfinite(number) else None
+
+
+def _servers(server: Opened, connection: Connection) -> list[ServerStatus]:
+    since = database_now(connection) - server.settings.takeover
+    rows = connection.execute(select(SERVER).order_by(SERVER.c.name)).mappings()
+    return [
+        ServerStatus(
+            name=row["name"],
+            seen_at=row["seen"],
+            alive=row["seen"] > since,
+            tokens_per_second=row["tokens_per_second"],
+        )
+        for row in rows
+    ]
