@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Select, text
 
 from logger.database import DatabaseKind
 from verifier.server.errors import VerdictsUnusable
@@ -63,3 +64,8 @@ class VerdictDatabase:
 def database_now(connection: Connection) -> float:
     """The database's own clock, seconds since 1970: the one that all servers share."""
     return float(connection.execute(text(_NOW[connection.dialect.name])).scalar_one())
+
+
+def mapping(connection: Connection, query: "Select[Any, Any]") -> dict[Any, Any]:
+    """A query of two columns, the second by the first."""
+    return dict(iter(connection.execute(query)))

@@ -18,7 +18,7 @@ from sampler.errors import WeightwardenError, printable
 from verifier.audit import is_selected
 from verifier.errors import PolicyError
 from verifier.fitness import UnfitRecord, check_fits
-from verifier.server.database import VerdictDatabase
+from verifier.server.database import VerdictDatabase, mapping
 from verifier.server.errors import LeaseLost, VerdictsUnusable
 from verifier.server.presence import Presence
 from verifier.server.quarantine import note_archive, quarantine_archive, release_archive, set_gaps
@@ -193,16 +193,13 @@ class Follower:
             self.presence.require(connection, "follow")
             base = next_position(connection)
             connection.execute(delete(TASK).where(TASK.c.position >= base))  # of a check that was cut off
-            known = dict(
-                connection.execute(
-                    select(TREE_ROOT.c.size, TREE_ROOT.c.root).where(
-                        TREE_ROOT.c.origin == origin,
-                        TREE_ROOT.c.size >= archive.start,
-                        TREE_ROOT.c.size <= archive.end,
-                    )
-                )
-                .tuples()
-                .all()
+            known = mapping(
+                connection,
+                select(TREE_ROOT.c.size, TREE_ROOT.c.root).where(
+                    TREE_ROOT.c.origin == origin,
+                    TREE_ROOT.c.size >= archive.start,
+                    TREE_ROOT.c.size <= archive.end,
+                ),
             )
             overlapped = (
                 connection.execute(

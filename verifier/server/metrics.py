@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from verifier.server.api.models import Status
 from verifier.server.api.status import status_of
+from verifier.server.database import mapping
 from verifier.server.errors import VerdictsUnusable
 from verifier.server.incidents import LEVELS
 from verifier.server.opening import Opened
@@ -34,17 +35,14 @@ class Metrics:
         try:
             with self._server.database.reading() as connection:
                 status = status_of(self._server, connection)
-                states: dict[str, int] = dict(
-                    connection.execute(select(ARCHIVE.c.state, func.count()).group_by(ARCHIVE.c.state)).tuples().all()
+                states: dict[str, int] = mapping(
+                    connection, select(ARCHIVE.c.state, func.count()).group_by(ARCHIVE.c.state)
                 )
-                held: dict[str, int] = dict(
-                    connection.execute(
-                        select(QUARANTINE.c.kind, func.count())
-                        .where(QUARANTINE.c.resolved.is_(None))
-                        .group_by(QUARANTINE.c.kind)
-                    )
-                    .tuples()
-                    .all()
+                held: dict[str, int] = mapping(
+                    connection,
+                    select(QUARANTINE.c.kind, func.count())
+                    .where(QUARANTINE.c.resolved.is_(None))
+                    .group_by(QUARANTINE.c.kind),
                 )
                 waiting = connection.execute(select(func.count()).where(DELIVERY.c.done.is_(None))).scalar_one()
         except VerdictsUnusable:

@@ -29,13 +29,16 @@ class Task:
 
 
 def lease(presence: Presence, most_records: int, most_cost: int) -> list[Task]:
-    """Take the first records that no living server works on; one that was tried before comes alone.
+    """Take the first records that no other living server works on; one that was tried before comes alone.
+
+    A server works on one lease at a time: what is still its own was left behind when the database failed.
 
     Args:
         most_cost: tokens, prompts included, that they have together; a longer record comes alone.
     """
     with presence.database.writing() as connection:
-        free = or_(TASK.c.owner.is_(None), TASK.c.owner.not_in(presence.alive(connection)))
+        left = TASK.c.owner == presence.name
+        free = or_(TASK.c.owner.is_(None), left, TASK.c.owner.not_in(presence.alive(connection)))
         rows = connection.execute(
             select(TASK.c.position, TASK.c.cost, TASK.c.attempts)
             .where(TASK.c.position < next_position(connection), free)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, RowMapping, func, or_, select
 
 from verifier.server.api.models import Archive, Incident, Quarantine, Verdict
+from verifier.server.database import mapping
 from verifier.server.incidents import in_force
 from verifier.server.schema import ARCHIVE, INCIDENT, QUARANTINE, TASK, VERDICT
 from verifier.server.verdict_rows import reasons_of
@@ -66,12 +67,8 @@ def quarantine_of(row: RowMapping) -> Quarantine:
 def archives_of(connection: Connection, rows: Sequence[RowMapping]) -> list[Archive]:
     """Archives' rows, with what waits of each and why it is in quarantine."""
     numbers = [row["id"] for row in rows]
-    waiting: dict[int, int] = dict(
-        connection.execute(
-            select(TASK.c.archive, func.count()).where(TASK.c.archive.in_(numbers)).group_by(TASK.c.archive)
-        )
-        .tuples()
-        .all()
+    waiting: dict[int, int] = mapping(
+        connection, select(TASK.c.archive, func.count()).where(TASK.c.archive.in_(numbers)).group_by(TASK.c.archive)
     )
     held = {
         row["archive"]: quarantine_of(row)
