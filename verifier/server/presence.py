@@ -47,7 +47,8 @@ class Presence:
     def leave(self) -> None:
         """Give back everything that this server holds."""
         with self.database.writing() as connection:
-            connection.execute(update(TASK).where(TASK.c.owner == self.name).values(owner=None))
+            mine = update(TASK).where(TASK.c.owner == self.name)
+            connection.execute(mine.values(owner=None, attempts=TASK.c.attempts - 1))
             connection.execute(update(LEASE).where(LEASE.c.owner == self.name).values(owner=None))
             connection.execute(delete(SERVER).where(SERVER.c.name == self.name))
 
