@@ -1,0 +1,82 @@
+// The bandwidth ledger: what each channel carries a day, and the bounds behind it.
+
+import { byId, element, reconcile, setAttributes, setText, svg } from "./dom.js";
+import { bytes, bytesADay, compact, daysToExfiltrate, number, orUnknown, percent } from "./format.js";
+import { Table, only } from "./table.js";
+
+const BAR = { width: 100, height: 12 };
+
+const section = byId("ledger");
+const channels = new Table(
+  "Channels",
+  [
+    { title: "channel", text: (channel) => channel.name.replaceAll("_", " ") },
+    { title: "bits a day", number: true, text: (channel) => compact(channel.bits_per_day) },
+    { title: "bytes a day", number: true, text: (channel) => bytes(channel.bits_per_day / 8) },
+    { title: "share of the largest", draw: drawBar },
+    {
+      title: "in the sum",
+      text: (channel) => (channel.counted ? "counted" : "OPEN"),
+      tone: (channel) => (channel.counted ? null : "suspicious"),
+    },
+    { title: "what is behind it", text: (channel) => channel.note, tone: () => "said note" },
+  ],
+  (channel) => channel.name,
+  "Nothing was audited yet.",
+);
+const bounds = new Table(
+  "Bounds of what tokens and ends carry unseen, bits a token",
+  [
+    { title: "bound", text: (bound) => bound.name.replaceAll("_", " ") },
+    { title: "audited records", number: true, text: (bound) => number(bound.audited) },
+    { title: "all records, at most", number: true, text: (bound) => number(bound.limit) },
+  ],
+  (bound) => bound.name,
+  "Nothing was audited yet.",
+);
+
+section.querySelector(".content").append(channels.node, bounds.node);
+
+function show(ledger) {
+  const largest = Math.max(...ledger.channels.map((channel) => channel.bits_per_day), Number.MIN_VALUE);
+  setText(section.querySelector(".about"), sentence(ledger));
+  channels.show(ledger.channels.map((channel) => ({ ...channel, share: channel.bits_per_day / largest })));
+  channels.setFoot(
+    element("th", { scope: "row" }, "all that are counted"),
+    element("td", { class: "number" }, orUnknown(ledger.bits_per_day, compact)),
+    element("td", { class: "number" }, orUnknown(ledger.bits_per_day, (bits) => bytes(bits / 8))),
+  );
+  bounds.show(ledger.bounds);
+  reconcile(byId("assumptions"), ledger.assumptions, (text) => text, () => element("li", { class: "said" }), setText);
+}
+
+function sentence(ledger) {
+  const { bits_per_day: bits, gambled_bits: gambled, entropy_bits_per_token: entropy } = ledger;
+  if (bits === null) {
+    return "What can leave is not yet known.";
+  }
+  const time = daysToExfiltrate(ledger.days_to_exfiltrate, bits);
+  return [
+    `At ${percent(ledger.confidence)} confidence, all counted channels together carry at most ${bytesADay(bits)}: ` +
+      `${bytes(ledger.weights_bytes)} of weights would be gone ${time === "never" ? time : `after ${time}`}.`,
+    gambled === null ? "" : `Whole altered answers bring ${bytes(gambled / 8)} once before they are caught.`,
+    entropy === null ? "" : `Without a verifier, tokens could carry ${number(entropy)} bits each (their entropy).`,
+  ].join(" ");
+}
+
+// Filled where counted, outlined where open.
+function drawBar(cell, channel) {
+  const bar = only(cell, () =>
+    svg(
+      "svg",
+      { class: "hbar", viewBox: `0 0 ${BAR.width} ${BAR.height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+      svg("rect", { x: 0, y: 1, height: BAR.height - 2 }),
+    ),
+  );
+  setAttributes(bar.firstElementChild, {
+    class: channel.counted ? "counted" : "open",
+    width: BAR.width * channel.share,
+  });
+}
+
+export const ledger = { section, path: () => "bounds", show };

@@ -1,0 +1,85 @@
+// The figures at a glance. A tone only repeats what the words say.
+
+import {
+  UNKNOWN, ago, bytes, bytesADay, compact, counted, daysToExfiltrate, duration, number, orUnknown, percent, probability,
+  count,
+} from "./format.js";
+
+export function tiles(status) {
+  return [bound, weights, share, lag, flagged, evidence, traffic].map((tile) => tile(status));
+}
+
+function bound({ bounds }) {
+  return {
+    name: "Can leave unseen, at most",
+    figure: orUnknown(bounds.bits_per_day, bytesADay),
+    note: `tokens alone: ${orUnknown(bounds.bits_per_token, (bits) => `${number(bits)} bits each`)}`,
+  };
+}
+
+function weights({ bounds }) {
+  return {
+    name: "Time until the weights are gone",
+    figure: daysToExfiltrate(bounds.days_to_exfiltrate, bounds.bits_per_day),
+    note: `${bytes(bounds.weights_bytes)} of weights, if all of the bound is used`,
+  };
+}
+
+function share({ audit }) {
+  return {
+    name: "Audited share of the tokens",
+    figure: orUnknown(audit.audited_share, percent),
+    note:
+      `${counted(audit.audited_records, "record")}, ${compact(audit.audited_tokens)} tokens; ` +
+      `selected now: ${orUnknown(audit.rate, (rate) => `${percent(rate)} of the records`)}`,
+  };
+}
+
+function lag({ audit }) {
+  const age = audit.lag_seconds === null ? "nothing waits" : duration(audit.lag_seconds);
+  return {
+    name: "Lag of the audit",
+    figure: audit.behind ? `behind: ${age}` : age,
+    note: `${backlog(audit)}; ${pace(audit)}`,
+    tone: audit.behind ? "suspicious" : null,
+  };
+}
+
+function backlog(audit) {
+  return `backlog: ${counted(audit.backlog_records, "record")}, ${compact(audit.backlog_tokens)} tokens`;
+}
+
+function pace({ tokens_per_second: pace }) {
+  return pace === null ? "pace not yet known" : `${compact(pace)} tokens a second`;
+}
+
+function flagged({ audit }) {
+  return {
+    name: "Flagged records",
+    figure: count(audit.flagged),
+    note: `of ${count(audit.audited_records)} audited; ${count(audit.unverifiable)} could not be replayed`,
+    tone: audit.flagged > 0 ? "suspicious" : null,
+  };
+}
+
+function evidence({ monitor }) {
+  const beyond = monitor.p_value <= monitor.false_alarm;
+  return {
+    name: "p-value of the monitor",
+    figure: probability(monitor.p_value),
+    note:
+      `${beyond ? "beyond the alarm's threshold of" : "the alarm is raised at"} ${probability(monitor.false_alarm)}; ` +
+      "at most this share of honest traffic ever looks so bad",
+    tone: beyond ? "dangerous" : null,
+  };
+}
+
+function traffic({ traffic }) {
+  return {
+    name: "Traffic",
+    figure: orUnknown(traffic.tokens_per_day, (tokens) => `${compact(tokens)} tokens a day`),
+    note:
+      `${counted(traffic.archives, "archive")}; the last one ` +
+      `${traffic.last_archive_at === null ? UNKNOWN : ago(traffic.last_archive_at)}`,
+  };
+}
