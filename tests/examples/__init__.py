@@ -1,0 +1,1 @@
+"""The examples say what the program has."""

@@ -1,0 +1,68 @@
+"""The TOML files of `sidecar run` and `verify serve`."""
+
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cli.main import verify
+from cli.serve.command import serve
+from cli.serve.options import settings_of
+from cli.sidecar.main import sidecar
+from logger.events import Events
+from logger.private_file import write_private
+from tests.examples.reading import EXAMPLES, commented_options, toml_in
+from tests.verifier.server.running import KEY, Clock
+from verifier.policy import Policy
+from verifier.server.opening import open_server
+from verifier.transformers_replay import TransformersReplayer
+
+
+def test_every_option_of_the_sidecars_example_exists_and_can_be(tmp_path: Path) -> None:
+    result = CliRunner().invoke(sidecar, ["run", "--config", str(toml_in(tmp_path, "sidecar/sidecar.toml"))])
+    assert result.exit_code == 2
+    assert f"{tmp_path}/log.key: cannot be read" in result.output  # all options were understood
+
+
+def test_every_option_of_the_verifiers_example_exists_and_can_be(tmp_path: Path) -> None:
+    result = CliRunner().invoke(verify, ["serve", "--config", str(toml_in(tmp_path, "verifier/verifier.toml"))])
+    assert result.exit_code == 2
+    assert f"{tmp_path}/policy.toml" in result.output  # all options were understood
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("sidecar/sidecar.toml", sidecar.commands["run"]), ("verifier/verifier.toml", serve)],
+    ids=["sidecar", "verifier"],
+)
+def test_alternatives_in_comments_exist_and_can_be(name: str, command: click.Command) -> None:
+    options = {flag[2:]: parameter for parameter in command.params for flag in parameter.opts}
+    alternatives = commented_options(name)
+    assert alternatives
+    context = click.Context(command)
+    for key, value in alternatives.items():
+        options[key].type_cast_value(context, str(value))
+
+
+def test_a_server_opens_with_the_verifiers_example(
+    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
+) -> None:
+    (tmp_path / "log.key.pub").write_text(f"{KEY.verifier}\n")
+    write_private(tmp_path / "audit.key", b"0" * 64 + b"\n")
+    write_private(tmp_path / "api.keys", b"# operators\n" + b"0" * 64 + b"\n")
+    given = serve.make_context("serve", ["--config", str(toml_in(tmp_path, "verifier/verifier.toml"))]).params
+    opened = open_server(
+        settings_of(given), bundled_policy, replayer, clock=Clock(), sleep=lambda _: None, events=Events()
+    )
+    assert opened.settings.archives == (str(tmp_path),)
+    assert (tmp_path / "verdicts.db").exists()
+
+
+def test_sidecar_and_verifier_are_set_up_for_each_other() -> None:
+    logs = tomllib.loads((EXAMPLES / "sidecar/sidecar.toml").read_text())
+    audits = tomllib.loads((EXAMPLES / "verifier/verifier.toml").read_text())
+    assert audits["archives"] == [logs["archives"]]
+    assert audits["max-model-len"] == logs["max-model-len"]
+    assert audits["expect-every"] >= 2 * logs["seal-every"]

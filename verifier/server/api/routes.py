@@ -1,0 +1,175 @@
+"""The endpoints of the API, version 1."""
+
+from typing import Annotated, Any, Literal, cast
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query
+from sqlalchemy import select
+from starlette.requests import Request
+
+from sampler.errors import printable
+from verifier.server.api import figures, queries
+from verifier.server.api.models import (
+    Acknowledgement,
+    Archive,
+    Archives,
+    Bounds,
+    Incident,
+    Incidents,
+    Margins,
+    Problem,
+    Quarantines,
+    Rates,
+    RecordView,
+    Status,
+    Verdicts,
+)
+from verifier.server.api.records import record_view
+from verifier.server.api.status import status_of
+from verifier.server.deliveries import announce
+from verifier.server.incidents import AlreadyAcknowledged, Changed, NoSuchIncident, acknowledge
+from verifier.server.opening import Opened
+from verifier.server.schema import ARCHIVE
+
+MOST = 2**53 - 1
+Number = Annotated[int, Path(ge=0, le=MOST, description="Its number.")]
+Before = Annotated[int | None, Query(ge=0, le=MOST, description="Only what has a smaller number: the next page.")]
+Limit = Annotated[int, Query(ge=1, le=500, description="How many, at most.")]
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "No valid API key was given."},
+    503: {"model": Problem, "description": "The database cannot be used now."},
+}
+
+
+def _server(request: Request) -> Opened:
+    return cast(Opened, request.app.state.server)
+
+
+Served = Annotated[Opened, Depends(_server)]
+
+
+def _problem(status: int, words: str) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": Problem, "description": words}}
+
+
+router = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
+
+
+@router.get("/status", summary="The state at a glance")
+def status(server: Served) -> Status:
+    """The state at a glance."""
+    with server.database.reading() as connection:
+        return status_of(server, connection)
+
+
+@router.get("/archives", summary="Archives, the newest first")
+def archives(
+    server: Served,
+    state: Literal["found", "quarantined", "auditing", "audited"] | None = None,
+    before: Before = None,
+    limit: Limit = 50,
+) -> Archives:
+    """A page of archives."""
+    with server.database.reading() as connection:
+        page = queries.archive_page(connection, state, before, limit)
+    return Archives(archives=page, next=page[-1].id if len(page) == limit else None)
+
+
+@router.get("/archives/{archive}", summary="One archive", responses=_problem(404, "There is none of this number."))
+def archive(server: Served, archive: Number) -> Archive:
+    """One archive."""
+    with server.database.reading() as connection:
+        rows = connection.execute(select(ARCHIVE).where(ARCHIVE.c.id == archive)).mappings().all()
+        if not rows:
+            raise HTTPException(404, f"there is no archive {archive}")
+        return queries.archives_of(connection, rows)[0]
+
+
+@router.get("/quarantine", summary="What is in quarantine, and what was")
+def quarantine(server: Served) -> Quarantines:
+    """What is in quarantine, and what was."""
+    with server.database.reading() as connection:
+        return Quarantines(quarantined=queries.quarantined(connection))
+
+
+@router.get("/verdicts", summary="Verdicts of audited records, the newest first")
+def verdicts(
+    server: Served,
+    flagged: bool = False,
+    archive: Annotated[int | None, Query(ge=0, le=MOST)] = None,
+    before: Before = None,
+    limit: Limit = 50,
+) -> Verdicts:
+    """A page of verdicts."""
+    with server.database.reading() as connection:
+        page = queries.verdict_page(connection, flagged=flagged, archive=archive, before=before, limit=limit)
+    return Verdicts(verdicts=page, next=page[-1].position if len(page) == limit else None)
+
+
+@router.get(
+    "/records/{position}",
+    summary="One audited record, with its tokens where evidence is kept",
+    responses=_problem(404, "No record has this position, or it has no verdict yet."),
+)
+def record(server: Served, position: Number) -> RecordView:
+    """One audited record."""
+    with server.database.reading() as connection:
+        view = record_view(server, connection, position)
+    if view is None:
+        raise HTTPException(404, f"there is no verdict at position {position}")
+    return view
+
+
+@router.get("/rates", summary="The watched rates over time, with confidence sequences")
+def rates(
+    server: Served,
+    days: Annotated[float, Query(gt=0, le=3660)] = 30.0,
+    points: Annotated[int, Query(ge=2, le=1000)] = 300,
+) -> Rates:
+    """The watched rates over time."""
+    with server.database.reading() as connection:
+        return figures.rates(server, connection, days, points)
+
+
+@router.get("/bounds", summary="The bandwidth ledger by channel")
+def bounds(server: Served) -> Bounds:
+    """The bandwidth ledger."""
+    with server.database.reading() as connection:
+        return figures.bounds(server, connection)
+
+
+@router.get("/margins", summary="The margin distribution beside the calibrated one")
+def margins(server: Served) -> Margins:
+    """The margin distribution."""
+    with server.database.reading() as connection:
+        return figures.margins(server, connection)
+
+
+@router.get("/alarms", summary="Incidents, the newest first")
+def alarms(server: Served) -> Incidents:
+    """Incidents."""
+    with server.database.reading() as connection:
+        return Incidents(incidents=queries.incidents(connection))
+
+
+@router.post(
+    "/alarms/{incident}/acknowledge",
+    summary="Acknowledge an incident, with a reason that is kept",
+    responses=_problem(403, "A request of another site's page.")
+    | _problem(404, "There is none of this number.")
+    | _problem(409, "It was acknowledged before."),
+)
+def acknowledged(server: Served, incident: Number, said: Acknowledgement) -> Incident:
+    """Keep who has seen an incident and what they make of it; the evidence of the alarm begins anew."""
+    now = server.clock()
+    try:
+        with server.database.writing() as connection:
+            row = acknowledge(connection, incident, printable(said.by), printable(said.reason), now)
+            if row["kind"] == "monitor":
+                server.bookkeeper.restart_monitor(connection)
+            announce(connection, Changed("acknowledged", incident), server.watch.channels, now)
+    except NoSuchIncident:
+        raise HTTPException(404, f"there is no incident {incident}") from None
+    except AlreadyAcknowledged as error:
+        raise HTTPException(409, str(error)) from None
+    server.events.say("acknowledged", incident=incident)
+    return queries.incident_of(row)
