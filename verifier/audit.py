@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Iterable
 from pathlib import Path
 
+from logger.private_file import KeyFileError, read_private
 from sampler.errors import WeightwardenError
 
 MIN_KEY_BYTES = 16
@@ -37,13 +38,12 @@ def read_audit_key(path: Path) -> bytes:
     """The auditor's key: the file's bytes as they are.
 
     Raises:
-        AuditError: unreadable, or too short to be secret; the message never holds the key.
+        AuditError: unreadable, readable by others, or too short to be secret; the message never holds the key.
     """
     try:
-        with path.open("rb") as stream:
-            key = stream.read(MAX_KEY_BYTES + 1)
-    except OSError as error:
-        raise AuditError(f"{path}: cannot be read: {error.strerror or error}") from error
+        key = read_private(path)
+    except KeyFileError as error:
+        raise AuditError(str(error)) from None
     if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
         raise AuditError(f"{path}: an audit key has {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, this file has {len(key)}")
     return key

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from logger.encoding import encode_record
+from logger.private_file import write_private
 from logger.store.writer import LogWriter
 from logger.traffic import read_traffic
 from tests.cli.test_verify import BUNDLED, invoke
@@ -92,7 +93,7 @@ def test_a_changed_archive_is_told_by_exit_code_1_and_is_not_replayed(logs: Logs
 
 def test_archives_are_replayed_and_the_selection_can_be_checked_afterwards(logs: Logs, model_folder: Path) -> None:
     audit_key = logs.folder / "audit.key"
-    audit_key.write_bytes(b"k" * 32)
+    write_private(audit_key, b"k" * 32)
     arguments = ("run", logs.archives, "--public-key", logs.public, "--model", model_folder, "--policy", BUNDLED)
     result = invoke(*arguments, "--json", logs.folder / "r.json", "--sample", 0.5, "--audit-key", audit_key)
     assert result.exit_code == 0, result.output

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.attacks import ATTACKS
+from logger.private_file import write_private
 from tests.cli.test_log import Logs
 from tests.cli.test_verify import BUNDLED, invoke, run, write
 from tests.conftest import FILTERED, records_of
@@ -43,7 +44,7 @@ def loaded(*arguments: str | Path | float, expect: int = 0) -> dict[str, Any]:
 
 def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_folder: Path) -> None:
     key = tmp_path / "key"
-    key.write_bytes(b"0123456789abcdef")
+    write_private(key, b"0123456789abcdef")
     traffic = write(tmp_path / "t.jsonl", records_of(FILTERED)[:12])
     result = run(
         traffic, model_folder, "--sample", "0.5", "--audit-key", key, "--json", tmp_path / "r.json", "--html",

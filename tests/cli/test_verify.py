@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from benchmarks.attacks import ATTACKS
 from cli.main import verify
+from logger.private_file import write_private
 from tests.conftest import FILTERED, GREEDY, VARIED, records_of
 from verifier.policy import Policy
 
@@ -84,7 +85,7 @@ def test_sampled_records_keep_their_place_in_the_whole_input(tmp_path: Path, mod
         ATTACKS["cut short"](r, 49152, np.random.default_rng(i)) for i, r in enumerate(records_of(FILTERED)[:20])
     ]
     key = tmp_path / "key"
-    key.write_bytes(b"0123456789abcdef")
+    write_private(key, b"0123456789abcdef")
     traffic = write(tmp_path / "t.jsonl", records)
     result = run(traffic, model_folder, "--sample", "0.3", "--audit-key", key, "--json", "-")
     report = json.loads(result.stdout)

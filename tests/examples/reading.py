@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 _FOLDERS = (

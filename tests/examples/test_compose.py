@@ -193,7 +193,7 @@ def test_postgresql_writes_before_it_says_so() -> None:
 def test_a_site_has_every_secret_and_each_is_fit(tmp_path: Path) -> None:
     site = tmp_path / "site"
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    made = [EXAMPLES / "make-site.sh", "logs.example.org/cluster-7", site]
+    made = [str(EXAMPLES / "make-site.sh"), "logs.example.org/cluster-7", str(site)]
     subprocess.run(made, check=True, capture_output=True, timeout=120, env={**os.environ, "PATH": path})
     secrets = site / "secrets"
     assert {one.name for one in secrets.iterdir()} == WHOLE["secrets"].keys() - {

@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _psql(url: str, secrets: Path) -> "subprocess.CompletedProcess[str]":
-    command = ["psql", "--no-psqlrc", "--file", EXAMPLES / "postgresql" / "databases.sql", f"{url}/postgres"]
+    command = ["psql", "--no-psqlrc", "--file", str(EXAMPLES / "postgresql" / "databases.sql"), f"{url}/postgres"]
     environment = {**os.environ, "WEIGHTWARDEN_SECRETS": str(secrets)}
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
 

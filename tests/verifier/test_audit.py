@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
+from logger.private_file import write_private
 from sampler.errors import WeightwardenError
 from verifier.audit import (
     MAX_KEY_BYTES,
@@ -91,7 +92,7 @@ def test_selecting_nothing_is_an_error(count: int, rate: float) -> None:
 @pytest.mark.parametrize("length", [MIN_KEY_BYTES, 32, MAX_KEY_BYTES])
 def test_key_is_the_bytes_of_its_file(tmp_path: Path, length: int) -> None:
     key = bytes(i % 256 for i in range(length - 1)) + b"\n"
-    (tmp_path / "key").write_bytes(key)
+    write_private(tmp_path / "key", key)
     assert read_audit_key(tmp_path / "key") == key
 
 
@@ -99,7 +100,7 @@ def test_key_is_the_bytes_of_its_file(tmp_path: Path, length: int) -> None:
 def test_key_of_wrong_length_is_refused_without_showing_it(tmp_path: Path, length: int) -> None:
     secret = ("Zq7#" * length)[:length]
     path = tmp_path / "audit.bin"
-    path.write_text(secret)
+    write_private(path, secret.encode())
     with pytest.raises(AuditError, match="an audit key has 16 to 4096 bytes") as caught:
         read_audit_key(path)
     said = f"{caught.value} {caught.value!r}"
@@ -112,6 +113,13 @@ def test_key_of_wrong_length_is_refused_without_showing_it(tmp_path: Path, lengt
 def test_missing_key_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="absent: cannot be read"):
         read_audit_key(tmp_path / "absent")
+
+
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    write_private(tmp_path / "key", KEY)
+    (tmp_path / "key").chmod(0o640)
+    with pytest.raises(AuditError, match="others than its owner may read it"):
+        read_audit_key(tmp_path / "key")
 
 
 def test_folder_as_key_file_is_refused(tmp_path: Path) -> None:

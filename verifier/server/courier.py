@@ -17,8 +17,7 @@ from verifier.server.deliveries import Notice, delivered, due_notices, refused
 from verifier.server.presence import Presence
 
 TIMEOUT_SECONDS = 10.0
-COMMAND_SECONDS = 60.0
-BATCH = 20
+COMMAND_SECONDS = 30.0
 
 
 class Refused(Exception):
@@ -110,30 +109,29 @@ class Courier:
     clock: Callable[[], float]
     events: Events
 
-    def deliver(self) -> int:
-        """Send what is due; how many were taken."""
+    def deliver(self) -> bool:
+        """Send the notice that is due for longest; whether there was one, taken or not."""
         channels = {channel.name: channel for channel in self.channels}
-        with self.database.reading() as connection:
-            due = due_notices(connection, sorted(channels), self.clock(), BATCH)
-        if not due or not self.presence.take("deliver"):
-            return 0
-        taken = 0
+        if not channels or not self._due(channels) or not self.presence.take("deliver"):
+            return False
         try:
-            with self.database.reading() as connection:  # another server may have sent some meanwhile
-                due = due_notices(connection, sorted(channels), self.clock(), BATCH)
-            for notice in due:
-                try:
-                    channels[notice.channel].send(notice, self.clock())
-                except Refused as error:
-                    with self.database.writing() as connection:
-                        refused(connection, notice, str(error), self.clock())
-                    self.events.say(
-                        "notice refused", channel=notice.channel, attempts=notice.attempts + 1, why=str(error)
-                    )
-                else:
-                    with self.database.writing() as connection:
-                        delivered(connection, notice, self.clock())
-                    taken += 1
+            due = self._due(channels)  # another server may have sent it meanwhile
+            if not due:
+                return False
+            [notice] = due
+            try:
+                channels[notice.channel].send(notice, self.clock())
+            except Refused as error:
+                with self.database.writing() as connection:
+                    refused(connection, notice, str(error), self.clock())
+                self.events.say("notice refused", channel=notice.channel, attempts=notice.attempts + 1, why=str(error))
+            else:
+                with self.database.writing() as connection:
+                    delivered(connection, notice, self.clock())
         finally:
             self.presence.give_back("deliver")
-        return taken
+        return True
+
+    def _due(self, channels: dict[str, Channel]) -> list[Notice]:
+        with self.database.reading() as connection:
+            return due_notices(connection, sorted(channels), self.clock(), 1)

@@ -40,8 +40,8 @@ class Daemon:
     def start(self) -> list[threading.Thread]:
         """Begin to work; the threads end after `stopping` was set."""
         self._beat()
-        works = (("follow", self._follow), ("audit", self._audit), ("watch", self._watch), ("beat", self._beats))
-        threads = [threading.Thread(target=work, name=name, daemon=True) for name, work in works]
+        works = (self._follow, self._audit, self._watch, self._deliver, self._beats)
+        threads = [threading.Thread(target=work, daemon=True) for work in works]
         for thread in threads:
             thread.start()
         return threads
@@ -81,10 +81,12 @@ class Daemon:
         def look() -> float:
             self.server.bookkeeper.account()
             self.server.watch.look()
-            self.server.courier.deliver()
             return IDLE_SECONDS
 
         self._repeat(look)
+
+    def _deliver(self) -> None:
+        self._repeat(lambda: 0.0 if self.server.courier.deliver() else IDLE_SECONDS)
 
     def _beats(self) -> None:
         def beat() -> float:
@@ -139,7 +141,7 @@ def serve(server: Opened, stopping: threading.Event) -> None:
     http = _Server(_uvicorn_config(server, daemon))
     http.bind()
     threads = daemon.start()
-    server.events.say("opened", database=server.presence.name)
+    server.events.say("opened", server=server.presence.name)
     try:
         asyncio.run(http.until(stopping))
     finally:
@@ -171,7 +173,8 @@ def drain(server: Opened, stopping: threading.Event) -> None:
             server.bookkeeper.account()
         server.bookkeeper.account()
         server.watch.look()
-        server.courier.deliver()
+        while server.courier.deliver():
+            pass
     finally:
         beating.set()
         thread.join()

@@ -1,5 +1,6 @@
 """Prometheus metrics: of the series, as its database has it, and of this process. Labels have few, fixed values."""
 
+import math
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Metric
@@ -81,11 +82,12 @@ def _of_status(status: Status) -> Iterator[Metric]:
     yield _gauge("weightwarden_servers", "Servers that are alive.", sum(one.alive for one in audit.servers))
     yield _gauge("weightwarden_monitor_p_value", "At most this share of honest series looks so bad.", monitor.p_value)
     yield _gauge("weightwarden_monitor_capital_log10", "Evidence against an honest server.", monitor.log10_capital)
+    yield _gauge("weightwarden_monitor_alarm_log10", "Evidence that is an alarm.", -math.log10(monitor.false_alarm))
     yield _gauge("weightwarden_bits_per_token", "Upper limit of what a token hides.", bounds.bits_per_token)
     yield _gauge("weightwarden_bits_per_day", "Upper limit of what leaves unseen.", bounds.bits_per_day)
-    yield _gauge(
-        "weightwarden_days_to_exfiltrate", "Until the weights are out, at that pace.", bounds.days_to_exfiltrate
-    )
+    never = bounds.bits_per_day is not None and bounds.days_to_exfiltrate is None
+    days = math.inf if never else bounds.days_to_exfiltrate
+    yield _gauge("weightwarden_days_to_exfiltrate", "Until the weights are out, at that pace.", days)
     yield _gauge(
         "weightwarden_last_archive_timestamp_seconds", "When the newest archive came.", status.traffic.last_archive_at
     )

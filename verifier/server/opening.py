@@ -47,6 +47,7 @@ class Opened:
     watch: Watch
     courier: Courier
     api_keys: ApiKeys
+    read_keys: ApiKeys | None
     clock: Callable[[], float]
     events: Events
 
@@ -74,6 +75,7 @@ def open_server(
     )
     keys, audit_key = PublicKeys.read(settings.public_keys), read_audit_key(settings.audit_key)
     api_keys, channels = ApiKeys.read(settings.api_keys), _channels(settings)
+    read_keys = None if settings.read_keys is None else ApiKeys.read(settings.read_keys)
     database = VerdictDatabase(settings.database)
     vocabulary = replayer.identity.vocabulary
     bookkeeper = Bookkeeper(
@@ -124,6 +126,7 @@ def open_server(
         ),
         courier=Courier(database=database, presence=presence, channels=channels, clock=clock, events=events),
         api_keys=api_keys,
+        read_keys=read_keys,
         clock=clock,
         events=events,
     )

@@ -12,7 +12,7 @@ class Settings:
 
     Attributes:
         archives: folders (paths or fsspec URLs). public_keys: of the logs. database: path or URL.
-        audit_key, api_keys, webhook_secret, tls_key: files with secrets.
+        audit_key, api_keys, read_keys, webhook_secret, tls_key: files with secrets.
         audit_rate: share of the records; None where `compute_share` and `least_rate` decide it.
         poll: seconds between looks at the folders. expect_every: seconds within which a new archive is expected.
         most_lag: seconds that auditing an archive may take. takeover: seconds without a sign of life after which
@@ -47,6 +47,7 @@ class Settings:
     command: tuple[str, ...] = ()
     listen: Address
     api_keys: Path
+    read_keys: Path | None = None
     show_text: bool = False
     tls_certificate: Path | None = None
     tls_key: Path | None = None

@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from logger.private_file import write_private
 from tests.verifier.server.running import API_KEY, OPERATOR, Clock, Log, Server, honest, server_in, stolen
 from tests.verifier.server.serving import served
 from verifier.policy import Policy
@@ -115,6 +116,20 @@ def test_the_key_is_taken_as_a_bearer_token_and_as_a_password(url: str) -> None:
         expected = 404 if path == "/nothing" else 200
         assert get(url, path, **OPERATOR).status_code == expected, path
         assert get(url, path, authorization=basic("anybody", API_KEY)).status_code == expected, path
+
+
+def test_a_key_that_may_look_may_not_acknowledge(
+    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
+) -> None:
+    reader = "key-of-prometheus-0123456789"
+    write_private(tmp_path / "read.keys", f"{reader}\n".encode())
+    server = filled(tmp_path, replayer, bundled_policy, read_keys=tmp_path / "read.keys")
+    with served(server) as url:
+        headers = {"authorization": f"Bearer {reader}"}
+        assert get(url, "/metrics", **headers).status_code == 200
+        path, said = f"{url}/api/v1/alarms/1/acknowledge", {"by": "a", "reason": "b"}
+        assert httpx2.post(path, json=said, headers=headers, trust_env=False).status_code == 403
+        assert httpx2.post(path, json=said, headers=OPERATOR, trust_env=False).status_code == 200
 
 
 def test_pages_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(url: str) -> None:

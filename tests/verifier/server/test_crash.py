@@ -19,8 +19,8 @@ from verifier.server.schema import ARCHIVE, SERIES, TASK, VERDICT
 
 KILLS = 20
 COUNTS = ("tokens", "mismatches", "suspicious", "dangerous", "flagged", "unverifiable", "early_stop")
-RECORDS = [shortened(record, tokens) for tokens in (6, 8, 10) for record in records_of(FILTERED)]
-RECORDS[100:103] = [stolen(record) for record in RECORDS[100:103]]
+RECORDS = [shortened(record, tokens) for tokens in (6, 8) for record in records_of(FILTERED)]
+RECORDS[100:110] = [stolen(record) for record in RECORDS[100:110]]
 
 
 def verdicts(database: VerdictDatabase) -> dict[tuple[str, int], dict[str, Any]]:
@@ -84,9 +84,7 @@ def test_two_servers_that_are_killed_twenty_times_do_what_one_does_that_is_not(
         for server in servers:
             server.process.kill()
     assert left(database) == 0
-    assert (
-        once(tmp_path, str(tmp_path / "uninterrupted.db"), "--audit-rate", 1) == 1
-    )  # three answers were tampered with
+    assert once(tmp_path, str(tmp_path / "uninterrupted.db"), "--audit-rate", 1) == 1  # ten were tampered with
     whole = VerdictDatabase(str(tmp_path / "uninterrupted.db"))
     assert verdicts(database) == verdicts(whole)
     assert totals(database) == pytest.approx(totals(whole), rel=1e-4)

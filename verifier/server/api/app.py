@@ -69,4 +69,4 @@ def application(server: Opened, metrics: Metrics, ready: Callable[[], str | None
 
     for path, page in pages().items():
         app.add_route(path, page, include_in_schema=False)
-    return Authorized(app, server.api_keys)
+    return Authorized(app, server.api_keys, server.read_keys)

@@ -30,8 +30,9 @@ class Authorized:
     from elsewhere are refused.
     """
 
-    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
-        self._app, self._keys = app, keys
+    def __init__(self, app: ASGIApp, keys: ApiKeys, readers: ApiKeys | None) -> None:
+        """Args: readers: keys that may look, and change nothing."""
+        self._app, self._keys, self._readers = app, keys, readers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve, or refuse."""
@@ -40,7 +41,10 @@ class Authorized:
             return
         headers = Headers(scope=scope)
         refused: JSONResponse | None = None
-        if scope["path"] not in OPEN_PATHS and not self._admits(headers.get("authorization", "")):
+        key = _key(headers.get("authorization", ""))
+        operator = self._keys.holds(key)
+        reader = self._readers is not None and self._readers.holds(key)
+        if scope["path"] not in OPEN_PATHS and not operator and not reader:
             refused = JSONResponse(
                 {"detail": "no valid API key was given (Authorization: Bearer ..., or the password of HTTP Basic)"},
                 401,
@@ -51,6 +55,8 @@ class Authorized:
             "none",
         ):
             refused = JSONResponse({"detail": "a request of another site's page"}, 403)
+        elif scope["method"] not in _SAFE_METHODS and scope["path"] not in OPEN_PATHS and not operator:
+            refused = JSONResponse({"detail": "this key may look, and change nothing"}, 403)
 
         async def send_with_headers(message: dict[str, object]) -> None:
             if message["type"] == "http.response.start":
@@ -60,12 +66,15 @@ class Authorized:
 
         await (refused or self._app)(scope, receive, send_with_headers)  # type: ignore[arg-type]
 
-    def _admits(self, authorization: str) -> bool:
-        scheme, _, given = authorization.partition(" ")
-        if scheme.lower() != "basic":
-            return self._keys.admits(authorization.encode("latin-1", "replace"))
-        try:
-            _, _, key = base64.b64decode(given.strip(), validate=True).decode("utf-8").partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return False
-        return self._keys.holds(key)
+
+def _key(authorization: str) -> str:
+    """The key in an Authorization header; empty, which none is, where there is none."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip()
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(given.strip(), validate=True).decode("utf-8").partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""

@@ -154,7 +154,7 @@ def alarms(server: Served) -> Incidents:
 @router.post(
     "/alarms/{incident}/acknowledge",
     summary="Acknowledge an incident, with a reason that is kept",
-    responses=_problem(403, "A request of another site's page.")
+    responses=_problem(403, "A key that may only look, or a request of another site's page.")
     | _problem(404, "There is none of this number.")
     | _problem(409, "It was acknowledged before."),
 )

@@ -11,7 +11,7 @@ import { tiles } from "./tiles.js";
 const MEANINGS = {
   clear: "Nothing speaks against the inference server, as far as was audited.",
   watch: "Something needs a look; it is no proof of anything.",
-  stale: "The audit does not keep up: that nothing is reported says little now.",
+  stale: "No new archive came in time: silence says nothing good.",
   alarm: "The traffic does not look honest. Act on what follows.",
 };
 
@@ -86,7 +86,7 @@ function facts(status) {
     weights: bytes(status.bounds.weights_bytes),
     "records in the log": count(traffic.records),
     "tokens in the log": count(traffic.tokens),
-    "compute budget": orDash(status.audit.compute_share, (share) => `${percent(share)} of the inference server's`),
+    "compute budget": orDash(status.audit.compute_share, (share) => `${percent(share)} of each server's time`),
     "watched since": time(status.since),
   };
 }
