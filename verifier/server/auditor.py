@@ -158,7 +158,7 @@ class Auditor:
             "index": task.index,
             "at": self.clock(),
             **dict.fromkeys(("tokens", "mismatches", "suspicious", "dangerous"), 0),
-            "flagged": False,
+            "flagged": True,
             "unverifiable": True,
             "early_stop": False,
             "p_value": 1.0,

@@ -25,7 +25,7 @@ POINT_SECONDS = 60.0
 """Between two points of the charts."""
 _PLAIN = (
     *("tokens", "mismatches", "suspicious", "dangerous"),
-    *("counting_bits", "pooled_bits", "end_bits", "entropy_bits"),
+    *("counting_bits", "pooled_bits", "end_bits", "entropy_bits", "flagged", "unverifiable"),
 )
 """Columns of verdicts that are added up as they are."""
 
@@ -103,8 +103,6 @@ def _add(accounts: Accounts, rows: Sequence[RowMapping]) -> None:
         return np.array([value(row) for row in rows], np.float64)
 
     columns = {name: column(lambda row, name=name: row[name] or 0.0) for name in _PLAIN}  # type: ignore[misc]
-    columns["unverifiable"] = column(lambda row: row["unverifiable"])
-    columns["flagged"] = column(lambda row: row["flagged"] or row["unverifiable"])
     columns["early_stops"] = column(lambda row: row["early_stop"] and row["tokens"] > 0)
     columns["refusals"] = column(lambda row: row["tokens"] == 0 and not row["unverifiable"])
     accounts.add(columns, *sum_margins([row["margins"] for row in rows]))

@@ -13,7 +13,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    text,
 )
 
 METADATA = MetaData()
@@ -148,14 +147,9 @@ VERDICT = Table(
     Column("evidence", Boolean, nullable=False),
     Index("verdict_record", "archive", "index", unique=True),
     Index("verdict_of_archive", "archive", "position"),
-    Index(
-        "verdict_flagged",
-        "position",
-        sqlite_where=text("flagged OR unverifiable"),
-        postgresql_where=text("flagged OR unverifiable"),
-    ),
+    Index("verdict_flagged", "flagged", "position"),
 )
-"""The verdict of every record that was audited: once, which two keys see to."""
+"""The verdict of every record that was audited: once, which two keys see to. What is unverifiable is flagged, too."""
 
 EVIDENCE = Table(
     "evidence",

@@ -183,7 +183,8 @@ class Verdict(_Model):
 
     Attributes:
         position: its place in the order of the audit. archive, index: where it stands in the log.
-        unverifiable: it could not be replayed; reasons say why. p_value: at most this share of honest records looks so.
+        flagged: no honest server would have said so, or it is unverifiable: it could not be replayed; reasons say why.
+        p_value: at most this share of honest records looks so.
         counting_bits, pooled_bits: what its tokens could have carried unseen, under two codes; end_bits: its end.
         largest_margin: logits; None where a token is outside the support. evidence: whether its tokens are kept.
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, RowMapping, func, or_, select
+from sqlalchemy import Connection, RowMapping, func, select
 
 from verifier.server.api.models import Archive, Incident, Quarantine, Verdict
 from verifier.server.database import mapping
@@ -112,10 +112,10 @@ def archive_page(connection: Connection, state: str | None, before: int | None, 
 def verdict_page(
     connection: Connection, *, flagged: bool, archive: int | None, before: int | None, limit: int
 ) -> list[Verdict]:
-    """Verdicts, the newest first; where `flagged`, those alone that are, or have none."""
+    """Verdicts, the newest first; where `flagged`, those alone."""
     query = select(VERDICT).order_by(VERDICT.c.position.desc()).limit(limit)
     if flagged:
-        query = query.where(or_(VERDICT.c.flagged, VERDICT.c.unverifiable))
+        query = query.where(VERDICT.c.flagged)
     if archive is not None:
         query = query.where(VERDICT.c.archive == archive)
     if before is not None:

@@ -22,7 +22,7 @@ const channels = new Table(
     { title: "what is behind it", text: (channel) => channel.note, tone: () => "said note" },
   ],
   (channel) => channel.name,
-  "Nothing was audited yet.",
+  "The traffic of a day is not known yet.",
 );
 const bounds = new Table(
   "Bounds of what tokens and ends carry unseen, bits a token",

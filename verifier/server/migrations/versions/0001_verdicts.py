@@ -176,14 +176,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("position"),
     )
-    op.create_index(
-        "verdict_flagged",
-        "verdict",
-        ["position"],
-        unique=False,
-        sqlite_where=sa.text("flagged OR unverifiable"),
-        postgresql_where=sa.text("flagged OR unverifiable"),
-    )
+    op.create_index("verdict_flagged", "verdict", ["flagged", "position"], unique=False)
     op.create_index("verdict_of_archive", "verdict", ["archive", "position"], unique=False)
     op.create_index("verdict_record", "verdict", ["archive", "index"], unique=True)
     op.create_table(

@@ -1,0 +1,177 @@
+"""The whole: a real vLLM, the sidecar before it, and the verification server behind; honest, and then not."""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+from logger.keys import SigningKey
+from tests.logger.sidecar.process import config_file
+from tests.logger.sidecar.process import started as sidecar_started
+from tests.verifier.server import process as verifier_process
+from tests.verifier.server.running import settings_in
+from tests.vllm.commands import CONTEXT
+from tests.vllm.tampering_proxy import hides_bytes, tampering_proxy, unchanged
+from verifier.policy import Policy
+from verifier.statistics.monitor import records_to_alarm
+from verifier.traffic_monitor import WATCHED, honest_limits
+from verifier.vllm.client import VllmClient
+
+pytestmark = pytest.mark.vllm
+
+TOKENS = 12
+SHARE = 0.02
+HONEST_REQUESTS = 150
+MOST_REQUESTS = 2500
+FALSE_ALARM = 1e-4
+SUBJECTS = ("rain", "magnets", "bread", "the moon", "bicycles", "salt", "owls", "glass", "maps", "chess", "wool", "tea")
+
+
+@dataclass
+class Upstream:
+    """A server that tampers with a share of the answers once it is told to."""
+
+    rng: random.Random = field(default_factory=lambda: random.Random(11))
+    on: bool = False
+    tampered: int = 0
+
+    def __call__(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not self.on or self.rng.random() >= SHARE:
+            return unchanged(events)
+        self.tampered += 1
+        return hides_bytes(events)
+
+
+class Load:
+    """Requests of many clients."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx2.Client(base_url=url, timeout=300, trust_env=False)
+        self._count = 0
+
+    def run(self, requests: int) -> None:
+        """Send so many, sixteen at a time."""
+        with ThreadPoolExecutor(16) as pool:
+            for answer in pool.map(self._ask, range(self._count, self._count + requests)):
+                answer.raise_for_status()
+        self._count += requests
+
+    def _ask(self, number: int) -> httpx2.Response:
+        prompt = f"{number}. Something about {SUBJECTS[number % len(SUBJECTS)]}:"
+        asked = {"model": "small", "prompt": prompt, "max_tokens": TOKENS, "top_p": 0.95, "top_k": 50}
+        return self._client.post("/v1/completions", json=asked)
+
+
+@contextmanager
+def watching(server: verifier_process.Process, seen: list[str]) -> Iterator[None]:
+    """Note every state that the server was in."""
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.5):
+            seen.append(server.get("status")["state"])
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def wait_until_audited(server: verifier_process.Process, records: int) -> dict[str, Any]:
+    """The state once so many records have a verdict."""
+    while True:
+        status: dict[str, Any] = server.get("status")
+        if status["audit"]["audited_records"] >= records:
+            return status
+        time.sleep(0.5)
+
+
+def predicted_records(policy: Policy, vocabulary: int) -> float:
+    """Records until the alarm, by the statistics module: of the five rates the one that tells soonest."""
+    bits = float(np.log2(vocabulary))
+    limits, half = honest_limits(policy), SHARE / 2
+    seen = {"mismatches": half, "suspicious": 0.0, "dangerous": half, "pooled_bits": half * bits, "flagged": SHARE}
+    return min(
+        records_to_alarm(
+            limits[name] + seen[name],
+            honest_rate=limits[name],
+            false_alarm=FALSE_ALARM / len(WATCHED),
+            most_per_token=bits if name == "pooled_bits" else 1.0,
+        )
+        for name in WATCHED
+    )
+
+
+def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
+    server: VllmClient, model_folder: Path, bundled_policy: Policy, tmp_path: Path
+) -> None:
+    (tmp_path / "archives").mkdir()
+    upstream = Upstream()
+    with tampering_proxy(server.url, upstream) as proxy:
+        options = {"upstream-model": server.served_model()[0], "max-model-len": CONTEXT, "seal-every": 2.0}
+        config = config_file(
+            tmp_path,
+            model_folder,
+            proxy,
+            **options,
+            **{"checkpoint-every": 1.0, "archives": str(tmp_path / "archives")},
+        )
+        settings_in(tmp_path)
+        (tmp_path / "log.pub").write_text(f"{SigningKey.read(tmp_path / 'log.key').verifier}\n")
+        sidecar = sidecar_started(config)
+        verifier = verifier_process.started(
+            tmp_path,
+            str(tmp_path / "verdicts.db"),
+            "verifier",
+            *("--audit-rate", 1, "--poll", 1, "--batch-records", 16, "--longest-record", TOKENS),
+            *("--max-model-len", CONTEXT, "--watch-at", 0.01, "--false-alarm", FALSE_ALARM),
+        )
+        try:
+            verifier.wait_for("opened")
+            load = Load(sidecar.url)
+            honest_states: list[str] = []
+            with watching(verifier, honest_states):
+                load.run(HONEST_REQUESTS)
+                honest = wait_until_audited(verifier, HONEST_REQUESTS)
+                time.sleep(3)  # for the state to follow
+            assert set(honest_states) == {"clear"}
+            before = honest["audit"]
+            assert before["audited_records"] == HONEST_REQUESTS
+
+            upstream.on = True
+            sent = 0
+            while (status := verifier.get("status"))["state"] != "alarm":
+                assert sent < MOST_REQUESTS, status
+                load.run(25)
+                sent += 25
+            [alarm] = [one for one in status["reasons"] if one["level"] == "alarm"]
+            audit = status["audit"]
+            records = audit["audited_records"] - before["audited_records"]
+            tokens = audit["audited_tokens"] - before["audited_tokens"]
+            expected = predicted_records(bundled_policy, 49_152)
+            print(
+                f"clear over {before['audited_records']} honest answers, {before['audited_tokens']} tokens; then of {sent}"
+                f" answers {upstream.tampered} were tampered with: alarm after {records} audited answers, {tokens} tokens,"
+                f" {audit['flagged']} flagged; predicted: {expected:.0f} answers, {expected * tokens / records:.0f} tokens;"
+                f" {alarm['what']}"
+            )
+            assert alarm["kind"] == "monitor"
+            assert audit["flagged"] <= upstream.tampered + 1
+            assert sidecar.stop(signal.SIGTERM) == 0
+            assert verifier.stop(signal.SIGTERM) == 0
+        finally:
+            sidecar.process.kill()
+            verifier.process.kill()
