@@ -163,10 +163,10 @@ def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
             tokens = audit["audited_tokens"] - before["audited_tokens"]
             expected = predicted_records(bundled_policy, 49_152)
             print(
-                f"clear over {before['audited_records']} honest answers, {before['audited_tokens']} tokens; then of {sent}"
-                f" answers {upstream.tampered} were tampered with: alarm after {records} audited answers, {tokens} tokens,"
-                f" {audit['flagged']} flagged; predicted: {expected:.0f} answers, {expected * tokens / records:.0f} tokens;"
-                f" {alarm['what']}"
+                f"clear over {before['audited_records']} honest answers, {before['audited_tokens']} tokens; then"
+                f" {upstream.tampered} of {sent} answers were tampered with: alarm after {records} audited answers,"
+                f" {tokens} tokens, {audit['flagged']} flagged; predicted: {expected:.0f} answers,"
+                f" {expected * tokens / records:.0f} tokens; {alarm['what']}"
             )
             assert alarm["kind"] == "monitor"
             assert audit["flagged"] <= upstream.tampered + 1
