@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,31 +40,32 @@ def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any)
     Exit code: 0, told to stop; 2, an error. With --once 0: no alarm, 1: an unacknowledged alarm, 2: an error.
     """
     with serve_extra():
-        from verifier.server.daemon import drain
+        from verifier.server.daemon import DatabaseClock, drain
         from verifier.server.daemon import serve as serve_until
         from verifier.server.incidents import in_force, state_of
         from verifier.server.opening import open_server
         from verifier.server.schema import INCIDENT
     replay = ReplayOptions(**{name: given.pop(name) for name in _REPLAY})
-    settings = settings_of(given)
+    settings = settings_of(given | {"once": once})
     policy = read_policy(policy_path)
     replayer = load_replayer(replay, policy, exact=policy.exact)
     ctx.call_on_close(replayer.close)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    clock = DatabaseClock()
     server = open_server(
         settings if settings.weights_bytes else replace(settings, weights_bytes=weights_of(replayer.identity)),
         policy,
         replayer,
-        clock=time.time,
+        clock=clock,
         sleep=stopping.wait,
         events=Events(),
     )
     if not once:
-        serve_until(server, stopping)
+        serve_until(server, stopping, clock)
         return
-    drain(server, stopping)
+    drain(server, stopping, clock)
     with server.database.reading() as connection:
         state = state_of(connection.execute(select(INCIDENT).where(in_force())).mappings().all())
     click.echo(f"State: {state.upper()}")

@@ -89,6 +89,10 @@ SERVE_OPTIONS = (
         "S",
         "Seconds without a sign of life after which others take over a server's work.",
     ),
+    _with_default(
+        "--stuck-after", _SECONDS, 1800.0, "S", "Seconds of work without progress after which the server ends itself."
+    ),
+    _with_default("--largest-archive", Size(), "64GiB", "SIZE", "Larger files are no archives."),
     _with_default("--batch-records", click.IntRange(1, 4096), 32, "N", "Records that are replayed at once."),
     _with_default("--batch-tokens", click.IntRange(1), 4096, "N", "Their tokens, prompts included."),
     _with_default(
@@ -182,7 +186,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         from verifier.server.settings import Settings
     if (given["audit_rate"] is None) == (given["compute_share"] is None):
         raise click.UsageError("how much is to be audited? --audit-rate R or --compute-share C")
-    if given["api_keys"] is None:
+    if given["api_keys"] is None and not given["once"]:
         raise click.UsageError("--api-keys: without keys nobody may look; `openssl rand -hex 32` makes one")
     return Settings(
         archives=given["archives"],
@@ -197,6 +201,8 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         expect_every=given["expect_every"],
         most_lag=given["most_lag"],
         takeover=given["takeover"],
+        stuck_after=given["stuck_after"],
+        largest=int(given["largest_archive"]),
         batch_records=given["batch_records"],
         batch_cost=given["batch_tokens"],
         false_alarm=given["false_alarm"],

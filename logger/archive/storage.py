@@ -26,7 +26,7 @@ def opened(url: str) -> Iterator[BinaryIO]:
     try:
         files, path = fsspec.core.url_to_fs(url)
         stream = files.open(path, "rb")
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # stores raise what they like
         raise ArchiveUnreadable(f"{printable(url)}: cannot be read: {_why(error)}") from None
     with stream:
         try:
@@ -66,7 +66,7 @@ def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
 
 def is_failure(error: Exception) -> bool:
     """Whether the machine or the store failed, not what is stored; Arrow's own errors have no errno."""
-    return isinstance(error, MemoryError) or (
+    return isinstance(error, (MemoryError, TimeoutError)) or (
         isinstance(error, OSError) and error.errno is not None and not isinstance(error, WeightwardenError)
     )
 
@@ -96,38 +96,62 @@ def archive_urls(arguments: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file in a folder; its fingerprint is another one when it was written anew."""
+    """A file in a folder; its fingerprint is another one when it was written anew. size: bytes, where it is known."""
 
     url: str
     fingerprint: str
+    size: int | None
 
 
-_FINGERPRINT = ("size", "mtime", "ino", "ETag", "etag", "LastModified", "md5Hash", "updated")
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder: archives by name, and what is called like one and can be none."""
+
+    files: list[StoredFile]
+    strange: list[str]
+
+
+_FINGERPRINT = ("size", "mtime", "ETag", "etag", "LastModified", "md5Hash", "updated")
 """What stores say of a file that changes when the file does, each in its own words."""
 
 
-def list_archives(folder: str) -> list[StoredFile]:
-    """All `*.parquet` in a folder, by name; none is no error.
+def list_archives(folder: str) -> Listing:
+    """All `*.parquet` in a folder; none is no error.
 
     Raises:
-        ArchiveUnreadable: there is no such folder, or the store cannot be asked.
+        ArchiveUnreadable: there is no such folder, or the store cannot be asked, for whatever reason.
     """
     try:
         files, path = fsspec.core.url_to_fs(folder)
         files.invalidate_cache()
         listed = files.ls(path, detail=True)
-    except (OSError, ValueError, ImportError) as error:
+        local = isinstance(files, LocalFileSystem)
+        found: list[StoredFile] = []
+        strange: list[str] = []
+        for info in listed:
+            name = str(info["name"])
+            base = name.rsplit("/", 1)[-1]
+            if info.get("type") == "directory" or not base.endswith(".parquet") or base.startswith("."):
+                continue
+            if info.get("type") != "file" or not _is_text(name):
+                strange.append(f"{printable(name)}: not a regular file, or a name that is no text")
+                continue
+            fingerprint = ";".join(f"{key}={info[key]}" for key in _FINGERPRINT if key in info)
+            size = info.get("size")
+            url = name if local else str(files.unstrip_protocol(name))
+            found.append(StoredFile(url, fingerprint, size if isinstance(size, int) else None))
+    except Exception as error:  # stores raise what they like
         raise ArchiveUnreadable(f"{printable(folder)}: cannot be looked up: {_why(error)}") from None
-    local = isinstance(files, LocalFileSystem)
-    found = []
-    for info in listed:
-        name = str(info["name"])
-        base = name.rsplit("/", 1)[-1]
-        if info.get("type") == "directory" or not base.endswith(".parquet") or base.startswith("."):
-            continue
-        fingerprint = ";".join(f"{key}={info[key]}" for key in _FINGERPRINT if key in info)
-        found.append(StoredFile(name if local else str(files.unstrip_protocol(name)), fingerprint))
-    return sorted(found, key=lambda file: file.url)
+    return Listing(sorted(found, key=lambda file: file.url), strange)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is Unicode text, which bytes of a local one need not be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def exists(url: str) -> bool:

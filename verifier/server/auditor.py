@@ -12,12 +12,12 @@ from logger.events import Events
 from logger.record import Record
 from sampler.errors import WeightwardenError
 from sampler.types import FloatArray
-from verifier.errors import ReplayServerError
 from verifier.margin_counts import BINS, CANDIDATE_BINS
-from verifier.server.errors import LeaseLost
+from verifier.server.activity import Activity
+from verifier.server.errors import LeaseLost, ReplayTrouble
 from verifier.server.evidence import is_kept, pack_payload, pack_scores
 from verifier.server.presence import Presence
-from verifier.server.tasks import MOST_ATTEMPTS, Task, complete, give_back, lease
+from verifier.server.tasks import MOST_ATTEMPTS, Task, complete, give_back, lease, put_off
 from verifier.server.verdict_rows import json_reasons, pack_margins
 from verifier.verification import Judgement, Verifier
 
@@ -34,7 +34,7 @@ class Auditor:
         compute_share: of this machine's time that replaying may take; 1 for all of it.
         sleep: waits so many seconds, or less where the server is told to stop.
         tokens_per_second: measured speed of the replay, prompts included; None before the first batch.
-        trouble: why nothing can be replayed now, or None.
+        activity: whether a batch is under way, and since when.
     """
 
     presence: Presence
@@ -46,45 +46,44 @@ class Auditor:
     sleep: Callable[[float], object]
     events: Events
     tokens_per_second: float | None = field(default=None, init=False)
-    trouble: str | None = field(default=None, init=False)
+    activity: Activity = field(default_factory=Activity, init=False)
     audited_tokens: int = field(default=0, init=False)
     replay_seconds: float = field(default=0.0, init=False)
+    _known_good: Record | None = field(default=None, init=False)
 
     def work(self) -> bool:
         """Audit the next records; whether there were any.
 
-        1. Lease some that no living server works on.
-        2. Replay and judge them. One that cannot be replayed is found by replaying each alone, and set aside.
+        1. Lease some that no other living server works on.
+        2. Replay and judge them. Where that fails, each alone: one that fails where a record that was replayed before
+           can be replayed again is put off, and set aside when it was tried often.
         3. Keep their verdicts, if they are still this server's.
         4. Rest, if the machine is not this work's alone.
 
         Raises:
             VerdictsUnusable: the database fails.
-            ReplayServerError: the replay server fails; what was leased is given back.
+            ReplayTrouble: nothing can be replayed; what was leased is given back.
         """
         # 1
         tasks = lease(self.presence, self.batch_records, self.batch_cost)
         if not tasks:
             return False
         started = time.perf_counter()
+        self.activity.progressed()
         try:
             # 2, 3
             if tasks[0].attempts >= MOST_ATTEMPTS:
-                what = f"{tasks[0].attempts} servers died while they replayed it"
-                complete(self.presence, tasks, [self._set_aside(tasks[0], what)], [_payload(tasks[0])])
+                self._give_up(tasks[0], f"{tasks[0].attempts} servers ended while they replayed it")
                 return True
             self._audit(tasks)
         except LeaseLost as lost:
             self.events.say("lease lost", records=len(tasks), why=str(lost))
             return True
-        except ReplayServerError as error:
-            give_back(self.presence, tasks)
-            self.trouble = str(error)
-            raise
         except BaseException:
             give_back(self.presence, tasks)
             raise
-        self.trouble = None
+        finally:
+            self.activity.ended()
         seconds = time.perf_counter() - started
         self._measure(sum(task.cost for task in tasks), seconds)
         self.audited_tokens += sum(task.tokens for task in tasks)
@@ -97,22 +96,49 @@ class Auditor:
         return True
 
     def _audit(self, tasks: Sequence[Task]) -> None:
+        """Keep the verdicts of tasks: of all at once, or where that fails, of each alone that can be replayed."""
+        why = self._judged(tasks)
+        if why is None:
+            return
+        failed = [(task, why) for task in tasks]
+        if len(tasks) > 1:
+            failed = [(task, why) for task in tasks if (why := self._judged([task])) is not None]
+        if failed and not self._can_replay():
+            raise ReplayTrouble(f"nothing can be replayed: {failed[0][1]}")
+        for task, why in failed:
+            if task.attempts + 1 >= MOST_ATTEMPTS:
+                self._give_up(task, f"it cannot be replayed: {why}")
+            else:
+                put_off(self.presence, task)
+
+    def _judged(self, tasks: Sequence[Task]) -> str | None:
+        """Replay and judge tasks together, and keep their verdicts; or why that failed, and nothing is kept."""
+        self.activity.progressed()
         try:
             records = [decode_record(task.payload) for task in tasks]
             found = self.verifier.judge(records)
-        except (LeaseLost, ReplayServerError):
-            raise
-        except Exception as error:  # whatever a record does to the replay: the others are audited
-            if len(tasks) > 1:
-                for task in tasks:
-                    self._audit([task])
-                return
-            if not isinstance(error, WeightwardenError):
-                self.events.defect(error)
-            what = f"it cannot be replayed: {error if isinstance(error, WeightwardenError) else type(error).__name__}"
-            complete(self.presence, tasks, [self._set_aside(tasks[0], what)], [_payload(tasks[0])])
-            return
+        except Exception as error:
+            if isinstance(error, WeightwardenError):
+                return str(error)
+            self.events.defect(error)
+            return type(error).__name__
+        answered = [record for record in records if record.output_token_ids]
+        self._known_good = min(answered, key=lambda record: len(record.output_token_ids), default=self._known_good)
         self._keep(tasks, records, found)
+        return None
+
+    def _can_replay(self) -> bool:
+        """Whether a record that was replayed before can be replayed again; without one nobody knows."""
+        if self._known_good is None:
+            return False
+        try:
+            self.verifier.judge([self._known_good])
+        except Exception:
+            return False
+        return True
+
+    def _give_up(self, task: Task, what: str) -> None:
+        complete(self.presence, [task], [self._set_aside(task, what)], [_payload(task)])
 
     def _keep(self, tasks: Sequence[Task], records: Sequence[Record], found: Judgement) -> None:
         charges, now = found.charges, self.clock()
@@ -150,19 +176,22 @@ class Auditor:
         complete(self.presence, tasks, rows, evidence)
 
     def _set_aside(self, task: Task, what: str) -> dict[str, Any]:
-        """The row of a record that has no verdict and never will."""
+        """The row of a record that has no verdict and never will: anything could be in its tokens."""
         self.events.say("record set aside", archive=task.archive, index=task.index)
+        bits = task.tokens * float(np.log2(self.verifier.replayer.identity.vocabulary))
         return {
             "position": task.position,
             "archive": task.archive,
             "index": task.index,
             "at": self.clock(),
-            **dict.fromkeys(("tokens", "mismatches", "suspicious", "dangerous"), 0),
+            "tokens": task.tokens,
+            **dict.fromkeys(("mismatches", "suspicious", "dangerous"), 0),
             "flagged": True,
             "unverifiable": True,
             "early_stop": False,
             "p_value": 1.0,
-            **dict.fromkeys(("counting_bits", "pooled_bits", "end_bits"), 0.0),
+            **dict.fromkeys(("counting_bits", "pooled_bits"), bits),
+            "end_bits": 0.0,
             "margins": pack_margins(np.zeros(BINS, np.int64), np.zeros(CANDIDATE_BINS, np.int64)),
             "reasons": json_reasons([what]),
             "evidence": True,

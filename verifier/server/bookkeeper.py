@@ -17,6 +17,7 @@ from verifier.server.schema import RATE_POINT, TASK, VERDICT
 from verifier.server.series import locked_series, set_series
 from verifier.server.tasks import finish_archives
 from verifier.server.verdict_rows import sum_margins
+from verifier.server.watch import monitor_subject
 from verifier.statistics.errors import StatisticsError
 
 CHUNK = 2000
@@ -90,10 +91,12 @@ class Bookkeeper:
             finish_archives(connection, self.clock())
             return int(horizon - accounted)
 
-    def restart_monitor(self, connection: Connection) -> None:
-        """Begin to gather evidence anew, within a transaction: an operator has seen what there was."""
+    def restart_monitor(self, connection: Connection, subject: str) -> None:
+        """Begin to gather evidence anew, within a transaction, if the alarm that an operator has seen is about it."""
         _, _, data = locked_series(connection)
         accounts = Accounts.from_bytes(data)
+        if subject != monitor_subject(accounts.epoch):
+            return
         accounts.restart_monitor(self.policy, self.vocabulary, self.longest)
         set_series(connection, accounts=accounts.to_bytes())
 

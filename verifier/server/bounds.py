@@ -53,18 +53,25 @@ def exposure_of(
     per_message = max(traffic.tokens / traffic.records, 1.0)
     a_record = CODED_BITS / per_message  # what saying that its tokens are coded costs
     limits = _limits(accounts)
+    counted = traffic.weight / traffic.tokens if traffic.tokens else 1.0
+
+    def of_all(limit: float) -> float:
+        """A limit per weight as one per token: tokens beyond the longest record that counts may be anything."""
+        return min(limit, most) * counted + most * (1 - counted)
+
     bounds = [
         TokenBound(
             name="counting bound",
             audited=totals["counting_bits"] / totals["tokens"],
-            limit=min(limits("counting_bits").high, most),
+            limit=of_all(limits("counting_bits").high),
         ),
         TokenBound(
             name="pooled bound",
             audited=totals["pooled_bits"] / totals["tokens"] + a_record,
-            limit=min(limits("pooled_bits").high + a_record, most),
+            limit=of_all(limits("pooled_bits").high + a_record),
         ),
     ]
+    rate = traffic.least_rate or traffic.rate or settings.least_rate
     per_day = settings.tokens_per_day or traffic.tokens_per_day
     found = None
     if per_day:
@@ -79,14 +86,14 @@ def exposure_of(
         found = estimate(
             Traffic(output_tokens_per_day=per_day, tokens_per_message=per_message),
             leak,
-            Audit(rate=traffic.rate or settings.least_rate),
+            Audit(rate=rate),
             Weights(size_bytes=settings.weights_bytes, compression=settings.compression),
         )
     return Exposure(
         bounds=bounds,
         entropy_bits_per_token=None if exact else totals["entropy_bits"] / totals["tokens"],
         estimate=found,
-        assumptions=_assumptions(settings, traffic, per_day),
+        assumptions=_assumptions(settings, rate, per_day),
     )
 
 
@@ -103,12 +110,12 @@ def _limits(accounts: Accounts) -> Callable[[str], Interval]:
     return limits
 
 
-def _assumptions(settings: Settings, traffic: TrafficSeen, per_day: float | None) -> list[str]:
+def _assumptions(settings: Settings, rate: float, per_day: float | None) -> list[str]:
     measured = "as given" if settings.tokens_per_day else "measured over the last days"
     said = [
         f"Every limit holds at all times at once with {100 * CONFIDENCE:g}% confidence, if the audited records are a"
         " random stream of one source; a record weighs as its tokens, up to"
-        f" {settings.longest_record}.",
+        f" {settings.longest_record}, and what is beyond that may be anything.",
         "Bounds count every message that these prompts and seeds allow, along the tokens that were sent.",
         "Traffic: "
         + (
@@ -118,7 +125,7 @@ def _assumptions(settings: Settings, traffic: TrafficSeen, per_day: float | None
         )
         + ".",
         f"Weights: {settings.weights_bytes:.3g} bytes, made smaller by a factor of {settings.compression:g} first.",
-        f"Gambling: at audit rate {traffic.rate or settings.least_rate:.3g}, a wholly altered answer is flagged when it"
+        f"Gambling: at audit rate {rate:.3g}, the least of the last days, a wholly altered answer is flagged when it"
         " is audited.",
     ]
     if settings.tokens_per_tick is None:

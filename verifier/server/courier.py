@@ -13,7 +13,7 @@ import httpx2
 from logger.events import Events
 from sampler.errors import printable
 from verifier.server.database import VerdictDatabase
-from verifier.server.deliveries import Notice, delivered, due_notices, refused
+from verifier.server.deliveries import Notice, delivered, next_notice, refused
 from verifier.server.presence import Presence
 
 TIMEOUT_SECONDS = 10.0
@@ -110,28 +110,36 @@ class Courier:
     events: Events
 
     def deliver(self) -> bool:
-        """Send the notice that is due for longest; whether there was one, taken or not."""
-        channels = {channel.name: channel for channel in self.channels}
-        if not channels or not self._due(channels) or not self.presence.take("deliver"):
+        """Send each channel's notice that is due for longest; whether there was one, taken or not."""
+        if not any(self._next(channel) for channel in self.channels) or not self.presence.take("deliver"):
             return False
         try:
-            due = self._due(channels)  # another server may have sent it meanwhile
-            if not due:
-                return False
-            [notice] = due
-            try:
-                channels[notice.channel].send(notice, self.clock())
-            except Refused as error:
-                with self.database.writing() as connection:
-                    refused(connection, notice, str(error), self.clock())
-                self.events.say("notice refused", channel=notice.channel, attempts=notice.attempts + 1, why=str(error))
-            else:
-                with self.database.writing() as connection:
-                    delivered(connection, notice, self.clock())
+            sent = [self._send(channel) for channel in self.channels]
+            return any(sent)
         finally:
             self.presence.give_back("deliver")
+
+    def _send(self, channel: Channel) -> bool:
+        notice = self._next(channel)  # another server may have sent it meanwhile
+        if notice is None:
+            return False
+        why: str | None = None
+        try:
+            channel.send(notice, self.clock())
+        except Refused as error:
+            why = str(error)
+        except Exception as error:  # whatever a receiver does, the notice waits, and the other channels go on
+            self.events.defect(error)
+            why = type(error).__name__
+        with self.database.writing() as connection:
+            if why is None:
+                delivered(connection, notice, self.clock())
+            else:
+                refused(connection, notice, why, self.clock())
+        if why is not None:
+            self.events.say("notice refused", channel=channel.name, attempts=notice.attempts + 1, why=why)
         return True
 
-    def _due(self, channels: dict[str, Channel]) -> list[Notice]:
+    def _next(self, channel: Channel) -> Notice | None:
         with self.database.reading() as connection:
-            return due_notices(connection, sorted(channels), self.clock(), 1)
+            return next_notice(connection, channel.name, self.clock())

@@ -2,30 +2,56 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import uvicorn
 
 from logger.sidecar.guard import guarded
 from logger.sidecar.limits import Limits
-from verifier.errors import ReplayServerError
 from verifier.server.api.app import application
-from verifier.server.errors import ServerSettingsError, VerdictsUnusable
+from verifier.server.errors import LeaseLost, ReplayTrouble, ServerSettingsError, Unfinished, VerdictsUnusable
 from verifier.server.metrics import Metrics
 from verifier.server.opening import Opened
+from verifier.server.tasks import backlog
 
 IDLE_SECONDS = 1.0
-"""Between two looks for something to audit, when there was nothing."""
+"""Between two looks for something to do, when there was nothing."""
 RETRY_SECONDS = 5.0
-"""After a failure of the database or of a replay server."""
+"""After a failure of the database or of the replay, or a defect."""
 BEATS = 4
 """Signs of life within the time after which others take over."""
+STOP_SECONDS = 120.0
+"""For what is under way to end after a signal; what does not is cut off, and others take it over."""
+_WORDS = {
+    "audit": "nothing can be replayed",
+    "follow": "archives cannot be followed",
+    "account": "verdicts cannot be accounted for",
+    "watch": "incidents cannot be kept",
+    "deliver": "notices cannot be sent",
+    "beat": "the database cannot be used",
+}
+"""What /ready says of work that fails."""
+
+
+class DatabaseClock:
+    """The database's clock, as far as the last sign of life told it: servers may disagree on the time."""
+
+    def __init__(self) -> None:
+        self._offset = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self._offset
+
+    def set(self, now: float) -> None:
+        """The database says that it is now."""
+        self._offset = now - time.time()
 
 
 @dataclass
@@ -34,14 +60,27 @@ class Daemon:
 
     server: Opened
     stopping: threading.Event
+    clock: DatabaseClock
+    stuck: bool = False
     _troubles: dict[str, str] = field(default_factory=dict)
-    _looked: float | None = None
+    _progress: dict[str, float] = field(default_factory=dict)
 
     def start(self) -> list[threading.Thread]:
         """Begin to work; the threads end after `stopping` was set."""
         self._beat()
-        works = (self._follow, self._audit, self._watch, self._deliver, self._beats)
-        threads = [threading.Thread(target=work, daemon=True) for work in works]
+        server = self.server
+        works: dict[str, Callable[[], float]] = {
+            "follow": self._follow,
+            "audit": lambda: 0.0 if server.auditor.work() else IDLE_SECONDS,
+            "account": self._account,
+            "watch": self._watch,
+            "deliver": lambda: 0.0 if server.courier.deliver() else IDLE_SECONDS,
+            "beat": self._beat,
+        }
+        threads = [
+            threading.Thread(target=self._repeat, args=(name, work), daemon=True, name=name)
+            for name, work in works.items()
+        ]
         for thread in threads:
             thread.start()
         return threads
@@ -50,75 +89,59 @@ class Daemon:
         """Why the work cannot go on now, in fixed words; None when it does."""
         if self.stopping.is_set():
             return "stopping"
-        for kind, words in (
-            ("database", "the database cannot be used"),
-            ("replay", "nothing can be replayed"),
-            ("folders", "a folder of archives cannot be read"),
-        ):
-            if kind in self._troubles:
+        for work, words in _WORDS.items():
+            if work in self._troubles:
                 return words
-        return None if self._looked is not None else "starting"
+        return None if "follow" in self._progress else "starting"
 
-    def _follow(self) -> None:
-        def look() -> float:
-            found = self.server.follower.look()
-            self._looked = time.monotonic()
-            self._set_trouble("folders", "; ".join(found.troubles) or None)
-            return self.server.settings.poll
+    def _follow(self) -> float:
+        found = self.server.follower.look()
+        if found.troubles:
+            self._set_trouble("folders", "; ".join(found.troubles[:3]))
+        elif found.following:
+            self._set_trouble("folders", None)
+        return self.server.settings.poll
 
-        self._repeat(look)
+    def _account(self) -> float:
+        return 0.0 if self.server.bookkeeper.account() else IDLE_SECONDS
 
-    def _audit(self) -> None:
-        def work() -> float:
-            worked = self.server.auditor.work()
-            if worked:
-                self.server.bookkeeper.account()
-            return 0.0 if worked else IDLE_SECONDS
+    def _watch(self) -> float:
+        self.server.watch.look()
+        return IDLE_SECONDS
 
-        self._repeat(work)
-
-    def _watch(self) -> None:
-        def look() -> float:
-            self.server.bookkeeper.account()
-            self.server.watch.look()
-            return IDLE_SECONDS
-
-        self._repeat(look)
-
-    def _deliver(self) -> None:
-        self._repeat(lambda: 0.0 if self.server.courier.deliver() else IDLE_SECONDS)
-
-    def _beats(self) -> None:
-        def beat() -> float:
-            self._beat()
-            return self.server.settings.takeover / BEATS
-
-        self._repeat(beat)
-
-    def _beat(self) -> None:
+    def _beat(self) -> float:
+        """Give a sign of life, unless work hangs: then it is for others, and this process is to end."""
         auditor, settings = self.server.auditor, self.server.settings
-        troubles = [words for kind, words in sorted(dict(self._troubles).items()) if kind != "database"]
-        self.server.presence.beat(
+        seconds = max(auditor.activity.seconds, self.server.follower.activity.seconds)
+        if seconds > settings.stuck_after:
+            self.server.events.say("stuck", seconds=round(seconds))
+            self.stuck = True
+            self.stopping.set()
+            return RETRY_SECONDS
+        now = self.server.presence.beat(
             tokens_per_second=auditor.tokens_per_second,
             compute_share=settings.compute_share,
-            trouble="; ".join(troubles) or None,
+            trouble="; ".join(words for _, words in sorted(dict(self._troubles).items())) or None,
         )
+        self.clock.set(now)
+        return settings.takeover / BEATS
 
-    def _repeat(self, work: Callable[[], float]) -> None:
+    def _repeat(self, name: str, work: Callable[[], float]) -> None:
         """Do work again and again; a failure is said, and it is tried again after a while."""
         while not self.stopping.is_set():
             try:
                 wait = work()
-                self._set_trouble("replay", self.server.auditor.trouble)
-                self._set_trouble("database", None)
-            except VerdictsUnusable as error:
-                self._set_trouble("database", str(error))
-                wait = RETRY_SECONDS
-            except ReplayServerError as error:
-                self._set_trouble("replay", str(error))
+                self._progress[name] = time.monotonic()
+                self._set_trouble(name, None)
+            except LeaseLost as error:
+                self.server.events.say("lease lost", work=name, why=str(error))
+                wait = IDLE_SECONDS
+            except (VerdictsUnusable, ReplayTrouble) as error:
+                self._set_trouble(name, str(error))
                 wait = RETRY_SECONDS
             except Exception as error:  # a defect: said, and the other work goes on
                 self.server.events.defect(error)
+                self._set_trouble(name, f"{name}: an internal error: {type(error).__name__}")
                 wait = RETRY_SECONDS
             self.stopping.wait(wait)
 
@@ -130,14 +153,14 @@ class Daemon:
             self.server.events.say("trouble", kind=kind, why=words)
 
 
-def serve(server: Opened, stopping: threading.Event) -> None:
+def serve(server: Opened, stopping: threading.Event, clock: DatabaseClock) -> None:
     """Work and serve until SIGTERM or SIGINT; what was leased is given back.
 
     Raises:
-        ServerSettingsError: it cannot listen where it should.
+        ServerSettingsError: it cannot listen where it should. Unfinished: work hung.
     """
     _quieten()
-    daemon = Daemon(server, stopping)
+    daemon = Daemon(server, stopping, clock)
     http = _Server(_uvicorn_config(server, daemon))
     http.bind()
     threads = daemon.start()
@@ -146,39 +169,60 @@ def serve(server: Opened, stopping: threading.Event) -> None:
         asyncio.run(http.until(stopping))
     finally:
         stopping.set()
+        deadline = time.monotonic() + (0.0 if daemon.stuck else STOP_SECONDS)
         for thread in threads:
-            thread.join()
-        server.presence.leave()
-        server.events.say("stopped")
+            thread.join(max(deadline - time.monotonic(), 0.0))
+        with suppress(VerdictsUnusable):
+            server.presence.leave()
+        hanging = [thread.name for thread in threads if thread.is_alive()]
+        server.events.say("stopped", hanging=", ".join(hanging) or None)
+        if hanging:
+            os._exit(exit_code_of(daemon))  # a thread that hangs cannot be told to end
+    if daemon.stuck:
+        raise Unfinished("work hung")
 
 
-def drain(server: Opened, stopping: threading.Event) -> None:
+def exit_code_of(daemon: Daemon) -> int:
+    """2 where work hung, so that whoever watches the process starts it anew; 0 where it was told to stop."""
+    return 2 if daemon.stuck else 0
+
+
+def drain(server: Opened, stopping: threading.Event, clock: DatabaseClock) -> None:
     """Follow, audit and account until nothing is left, without serving.
 
     Raises:
-        VerdictsUnusable, ReplayServerError.
+        VerdictsUnusable, ReplayTrouble. Unfinished: something that is there was not audited.
     """
-    server.presence.beat()
     beating = threading.Event()
 
     def beats() -> None:
         while not beating.wait(server.settings.takeover / BEATS):
-            server.presence.beat(compute_share=server.settings.compute_share)
+            with suppress(VerdictsUnusable):
+                server.presence.beat(compute_share=server.settings.compute_share)
 
+    clock.set(server.presence.beat())
     thread = threading.Thread(target=beats, daemon=True)
     thread.start()
     try:
-        server.follower.look()
+        looked = server.follower.look()
         while not stopping.is_set() and server.auditor.work():
             server.bookkeeper.account()
         server.bookkeeper.account()
         server.watch.look()
         while server.courier.deliver():
             pass
+        with server.database.reading() as connection:
+            left = backlog(connection).records
     finally:
         beating.set()
         thread.join()
         server.presence.leave()
+    if looked.troubles:
+        raise Unfinished("; ".join(looked.troubles))
+    if not looked.following:
+        raise Unfinished("another server follows the archives at this moment")
+    if left:
+        raise Unfinished(f"{left} records have no verdict yet: another server works on them, or they are tried later")
 
 
 class _Server(uvicorn.Server):

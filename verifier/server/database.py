@@ -1,11 +1,12 @@
 """The verdict database: SQLite by path, PostgreSQL by URL; several servers may share one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, text
+from sqlalchemy import Connection, Select, Table, text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from logger.database import DatabaseKind
 from verifier.server.errors import VerdictsUnusable
@@ -69,3 +70,9 @@ def database_now(connection: Connection) -> float:
 def mapping(connection: Connection, query: "Select[Any, Any]") -> dict[Any, Any]:
     """A query of two columns, the second by the first."""
     return dict(iter(connection.execute(query)))
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows, but for those whose key is there already, whoever inserts it at the same time."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(insert(table).on_conflict_do_nothing(), list(rows))

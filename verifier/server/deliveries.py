@@ -47,15 +47,15 @@ def announce(connection: Connection, changed: Changed, channels: Sequence[str], 
     )
 
 
-def due_notices(connection: Connection, channels: Sequence[str], now: float, most: int) -> list[Notice]:
-    """The notices that are to be sent now, the oldest first."""
-    rows = connection.execute(
+def next_notice(connection: Connection, channel: str, now: float) -> Notice | None:
+    """The notice of a channel that is due for longest."""
+    row = connection.execute(
         select(DELIVERY.c.id, DELIVERY.c.channel, DELIVERY.c.body, DELIVERY.c.attempts)
-        .where(DELIVERY.c.done.is_(None), DELIVERY.c.due <= now, DELIVERY.c.channel.in_(channels))
+        .where(DELIVERY.c.done.is_(None), DELIVERY.c.due <= now, DELIVERY.c.channel == channel)
         .order_by(DELIVERY.c.due)
-        .limit(most)
-    )
-    return [Notice(*row) for row in rows]
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Notice(*row)
 
 
 def delivered(connection: Connection, notice: Notice, now: float) -> None:

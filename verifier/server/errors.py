@@ -18,3 +18,11 @@ class ServerSettingsError(WeightwardenError, ValueError):
 
 class LeaseLost(WeightwardenError, RuntimeError):
     """Another server took this one's work over, since it gave no sign of life in time; nothing of it was kept."""
+
+
+class ReplayTrouble(WeightwardenError, RuntimeError):
+    """Nothing can be replayed now, and no record is to blame."""
+
+
+class Unfinished(WeightwardenError, RuntimeError):
+    """Not everything that is there could be audited."""

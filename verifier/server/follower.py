@@ -1,7 +1,8 @@
 """Following archives: found, checked, and their selected records put up for replay, in the order of their logs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
@@ -9,7 +10,6 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from logger.archive.check import check_archive
 from logger.archive.errors import ArchiveRefused, ArchiveUnreadable
 from logger.archive.reader import Archive, read_archive
-from logger.archive.storage import StoredFile, list_archives
 from logger.encoding import RecordEncodingError, decode_record
 from logger.events import Events
 from logger.keys import PublicKeys
@@ -18,10 +18,12 @@ from sampler.errors import WeightwardenError, printable
 from verifier.audit import is_selected
 from verifier.errors import PolicyError
 from verifier.fitness import UnfitRecord, check_fits
+from verifier.server.activity import Activity
 from verifier.server.database import VerdictDatabase, mapping
 from verifier.server.errors import LeaseLost, VerdictsUnusable
+from verifier.server.finder import HELD, Finder
 from verifier.server.presence import Presence
-from verifier.server.quarantine import note_archive, quarantine_archive, release_archive, set_gaps
+from verifier.server.quarantine import quarantine_archive, release_archive, set_gaps
 from verifier.server.schema import ARCHIVE, QUARANTINE, SERIES, TASK, TREE_ROOT
 from verifier.server.selection import Selection
 from verifier.server.series import next_position, set_series
@@ -29,6 +31,8 @@ from verifier.verification import Verifier
 
 PAGE_RECORDS = 256
 """Selected records that are put up in one transaction."""
+MOST_TRIES = 3
+"""How often reading an archive may begin without ending, before it is left alone until its file changes."""
 
 
 class UnfitArchive(WeightwardenError, ValueError):
@@ -39,10 +43,11 @@ class UnfitArchive(WeightwardenError, ValueError):
         self.kind = kind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Look:
-    """What a look at the folders came to: archives checked, and what is wrong with the folders themselves."""
+    """What a look came to: whether it was this server's to follow, archives checked, what is wrong with the folders."""
 
+    following: bool
     checked: int
     troubles: list[str]
 
@@ -55,7 +60,9 @@ class _Checked:
     unfit: UnfitArchive | None = None
     tokens: int = 0
     cost: int = 0
+    weight: int = 0
     selected: int = 0
+    selected_cost: int = 0
     page: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -64,121 +71,128 @@ class Follower:
     """Follows folders of archives.
 
     Attributes:
-        folders: paths or fsspec URLs. keys: of the logs. audit_key: chooses records, with `selection`'s rate.
+        keys: of the logs. audit_key: chooses records, with `selection`'s rate.
+        longest: tokens of a record that counts most in rates.
         first_record: index in each log at which following begins; what is missing behind it is a gap.
     """
 
     database: VerdictDatabase
     presence: Presence
-    folders: tuple[str, ...]
+    finder: Finder
     keys: PublicKeys
     audit_key: bytes = field(repr=False)
     selection: Selection
     verifier: Verifier
     first_record: int
+    longest: int
     clock: Callable[[], float]
     events: Events
+    activity: Activity = field(default_factory=Activity, init=False)
 
     def look(self) -> Look:
         """Look for archives, and check those that are new.
 
-        1. List the folders; an archive that is written anew is looked at anew, unless it was audited before.
-        2. If no other server is at it: read what each new one says of itself, and sort them into the order of the logs.
+        1. If no other server is at it: bring the archives' rows up to the folders.
+        2. Read what each new archive says of itself, and sort them into the order of the logs.
         3. Check each; put its selected records up for replay, or the archive into quarantine.
-        4. Say which ranges are missing.
+        4. Compare archives that were checked before, and written anew since.
+        5. Say which ranges are missing.
 
         Raises:
             VerdictsUnusable: the database fails. LeaseLost: another server took over.
         """
-        # 1
-        troubles = self._find()
-        # 2
         if not self.presence.take("follow"):
-            return Look(0, troubles)
+            return Look(following=False, checked=0, troubles=[])
+        self.activity.progressed()
         try:
+            # 1
+            troubles, anew = self.finder.find()
+            # 2
             opened = self._opened()
+            rates = self._rates(opened)
             # 3
             for number, archive in opened:
-                try:
-                    self._check(number, archive)
-                except (VerdictsUnusable, LeaseLost):
-                    raise
-                except Exception as error:  # whatever an archive does to its reader, the others are followed
-                    self.events.defect(error)
-                    self._quarantine(number, "defect", f"an internal error: {type(error).__name__}")
+                self._guarded(number, partial(self._check, number, archive, rates[number]))
             # 4
+            for file in anew:
+                self._guarded(None, partial(self.finder.compare, file))
+            # 5
             self._say_gaps()
         finally:
+            self.activity.ended()
             self.presence.give_back("follow")
-        return Look(len(opened), troubles)
+        return Look(following=True, checked=len(opened), troubles=troubles)
 
-    def _find(self) -> list[str]:
-        troubles = []
-        for folder in self.folders:
-            try:
-                listed = list_archives(folder)
-            except ArchiveUnreadable as error:
-                troubles.append(str(error))
-                continue
-            with self.database.reading() as connection:
-                rows = connection.execute(select(ARCHIVE.c.url, ARCHIVE.c.fingerprint, ARCHIVE.c.state)).all()
-            known = {row.url: (row.fingerprint, row.state) for row in rows}
-            for file in listed:
-                fingerprint, state = known.get(file.url, (None, None))
-                if fingerprint == file.fingerprint:
-                    continue
-                if state in ("auditing", "audited"):
-                    self._look_again(file)
-                    continue
-                with self.database.writing() as connection:
-                    found = {"fingerprint": file.fingerprint, "state": "found", "found": self.clock()}
-                    if not connection.execute(
-                        update(ARCHIVE).where(ARCHIVE.c.url == file.url).values(**found)
-                    ).rowcount:
-                        connection.execute(insert(ARCHIVE).values(url=file.url, **found))
-        return troubles
-
-    def _look_again(self, file: StoredFile) -> None:
-        """An archive that was checked before was written anew: it must be the same archive."""
-        what = None
+    def _guarded(self, number: int | None, work: Callable[[], None]) -> None:
+        """Do some work on an archive: whatever it does to its reader, the others are followed."""
+        self.activity.progressed()
         try:
-            archive = read_archive(file.url, self.keys)
-        except ArchiveRefused as error:
-            what = error.what
-        except ArchiveUnreadable:
-            return
-        with self.database.writing() as connection:
-            row = connection.execute(select(ARCHIVE).where(ARCHIVE.c.url == file.url)).one()
-            if what is None and (archive.start, archive.checkpoint.root) != (row.start, row.root):
-                what = "it holds other records"
-            if what is None:
-                release_archive(connection, row.id, self.clock())
-            else:
-                note_archive(connection, row.id, "seal", f"written anew after it was checked: {what}", self.clock())
-            connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == row.id).values(fingerprint=file.fingerprint))
+            work()
+        except (VerdictsUnusable, LeaseLost):
+            raise
+        except Exception as error:
+            self.events.defect(error)
+            if number is not None:
+                self._quarantine(number, "defect", f"an internal error: {type(error).__name__}")
 
     def _opened(self) -> list[tuple[int, Archive]]:
-        """The new archives whose seal holds, in log order; the others are quarantined."""
-        unreadable = select(QUARANTINE.c.archive).where(
-            QUARANTINE.c.kind == "unreadable", QUARANTINE.c.resolved.is_(None)
+        """The new archives whose seal holds, in log order; the others are quarantined.
+
+        What could not be read, or made a defect, is tried again; but not what was begun `MOST_TRIES` times and never
+        ended, which takes its reader with it.
+        """
+        retried = select(QUARANTINE.c.archive).where(
+            QUARANTINE.c.kind.in_(("unreadable", "defect")), QUARANTINE.c.resolved.is_(None)
         )
-        with self.database.reading() as connection:
+        with self.database.writing() as connection:
+            self.presence.require(connection, "follow")
             new = connection.execute(
-                select(ARCHIVE.c.id, ARCHIVE.c.url)
-                .where(or_(ARCHIVE.c.state == "found", ARCHIVE.c.id.in_(unreadable)))
+                select(ARCHIVE.c.id, ARCHIVE.c.url, ARCHIVE.c.tries)
+                .where(or_(ARCHIVE.c.state == "found", ARCHIVE.c.id.in_(retried)), ARCHIVE.c.tries <= MOST_TRIES)
                 .order_by(ARCHIVE.c.url)
             ).all()
         opened: list[tuple[int, Archive]] = []
-        for number, url in new:
-            try:
-                archive = read_archive(url, self.keys)
-                self._place(number, archive)
-                opened.append((number, archive))
-            except ArchiveRefused as error:
-                self._quarantine(number, "seal", error.what)
-            except ArchiveUnreadable as error:
-                self._quarantine(number, "unreadable", str(error))
+        for number, url, tries in new:
+            if tries == MOST_TRIES:
+                self._quarantine(number, "unreadable", f"reading it was begun {tries} times and never ended", tries + 1)
+            else:
+                self._guarded(number, partial(self._open, number, url, opened))
         return sorted(opened, key=lambda one: (one[1].checkpoint.origin, one[1].start, one[1].end, one[1].url))
+
+    def _open(self, number: int, url: str, opened: list[tuple[int, Archive]]) -> None:
+        """Read what an archive says of itself, if its seal holds."""
+        with self.database.writing() as connection:
+            connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == number).values(tries=ARCHIVE.c.tries + 1))
+        try:
+            archive = read_archive(url, self.keys)
+        except ArchiveRefused as error:
+            self._quarantine(number, "seal", error.what)
+        except ArchiveUnreadable as error:
+            self._quarantine(number, "unreadable", str(error))
+        else:
+            self._place(number, archive)
+            opened.append((number, archive))
+
+    def _rates(self, opened: Sequence[tuple[int, Archive]]) -> dict[int, float]:
+        """The audit rate of each archive: the one that it got when it was first seen, or that of this look."""
+        if not opened:
+            return {}
+        with self.database.writing() as connection:
+            self.presence.require(connection, "follow")
+            numbers = [number for number, _ in opened]
+            rates = mapping(
+                connection,
+                select(ARCHIVE.c.id, ARCHIVE.c.audit_rate).where(
+                    ARCHIVE.c.id.in_(numbers), ARCHIVE.c.audit_rate.is_not(None)
+                ),
+            )
+            records = sum(archive.end - archive.start for number, archive in opened if number not in rates)
+            if records:
+                rate = self.selection.rate(connection, records, self.clock())
+                new = [number for number in numbers if number not in rates]
+                connection.execute(update(ARCHIVE).where(ARCHIVE.c.id.in_(new)).values(audit_rate=rate))
+                rates |= dict.fromkeys(new, rate)
+        return {number: float(rate) for number, rate in rates.items()}
 
     def _place(self, number: int, archive: Archive) -> None:
         """Keep which range an archive says it has: its seal holds."""
@@ -186,9 +200,9 @@ class Follower:
         with self.database.writing() as connection:
             connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == number).values(**says))
 
-    def _check(self, number: int, archive: Archive) -> None:
+    def _check(self, number: int, archive: Archive, rate: float) -> None:
         """Check an archive's records against its log, and put those that are selected up for replay."""
-        origin, records = archive.checkpoint.origin, archive.end - archive.start
+        origin = archive.checkpoint.origin
         with self.database.writing() as connection:
             self.presence.require(connection, "follow")
             base = next_position(connection)
@@ -205,7 +219,7 @@ class Follower:
                 connection.execute(
                     select(ARCHIVE.c.url).where(
                         ARCHIVE.c.origin == origin,
-                        ARCHIVE.c.state.in_(("auditing", "audited")),
+                        ARCHIVE.c.state.in_(HELD),
                         ARCHIVE.c.start < archive.end,
                         ARCHIVE.c.end > archive.start,
                     )
@@ -213,10 +227,10 @@ class Follower:
                 .scalars()
                 .first()
             )
-            rate = self.selection.rate(connection, records, self.clock(), self.presence.takeover_seconds)
         checked = _Checked()
         try:
-            findings = check_archive(archive, known, self._keeper(number, archive, base, rate, checked))
+            keep = self._keeper(number, archive, base, rate, checked)
+            findings = check_archive(archive, known, keep, lambda _: self.activity.progressed())
         except ArchiveUnreadable as error:
             self._quarantine(number, "unreadable", str(error))
             return
@@ -252,6 +266,7 @@ class Follower:
             checked.tokens += len(record.output_token_ids)
             cost = len(record.prompt_token_ids) + len(record.output_token_ids)
             checked.cost += cost
+            checked.weight += min(len(record.output_token_ids), self.longest)
             if index < self.first_record or not is_selected(self.audit_key, archive.checkpoint.root, index, rate):
                 return
             checked.page.append(
@@ -263,9 +278,11 @@ class Follower:
                     "tokens": len(record.output_token_ids),
                     "payload": entry,
                     "attempts": 0,
+                    "due": 0.0,
                 }
             )
             checked.selected += 1
+            checked.selected_cost += cost
             if len(checked.page) == PAGE_RECORDS:
                 self._write_page(checked)
 
@@ -313,9 +330,9 @@ class Follower:
             if checked.page:
                 connection.execute(insert(TASK), checked.page)
             self._add_roots(connection, archive)
-            connection.execute(
+            published = connection.execute(
                 update(ARCHIVE)
-                .where(ARCHIVE.c.id == number)
+                .where(ARCHIVE.c.id == number, ARCHIVE.c.state.not_in(HELD))
                 .values(
                     state="auditing" if checked.selected else "audited",
                     checked=now,
@@ -328,10 +345,15 @@ class Follower:
                     records=archive.end - archive.start,
                     tokens=checked.tokens,
                     cost=checked.cost,
+                    weight=checked.weight,
                     audit_rate=rate,
                     selected=checked.selected,
+                    tries=0,
                 )
-            )
+            ).rowcount
+            if not published:
+                raise LeaseLost("another server put this archive up")
+            self.selection.spend(connection, checked.selected_cost)
             release_archive(connection, number, now)
             set_series(connection, next_position=base + checked.selected, model_name=checked.model)
         self.events.say(
@@ -349,10 +371,11 @@ class Follower:
             if connection.execute(there).first() is None:
                 connection.execute(insert(TREE_ROOT).values(origin=origin, size=size, root=root))
 
-    def _quarantine(self, number: int, kind: str, what: str) -> None:
+    def _quarantine(self, number: int, kind: str, what: str, tries: int = 0) -> None:
         with self.database.writing() as connection:
             self.presence.require(connection, "follow")
             connection.execute(delete(TASK).where(TASK.c.position >= next_position(connection)))
+            connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == number).values(tries=tries))
             quarantine_archive(connection, number, kind, what, self.clock())
         self.events.say("archive quarantined", archive=number, kind=kind, why=what)
 
@@ -364,7 +387,7 @@ class Follower:
         with self.database.writing() as connection:
             rows = connection.execute(
                 select(ARCHIVE.c.origin, ARCHIVE.c.start, ARCHIVE.c.end, ARCHIVE.c.url)
-                .where(or_(ARCHIVE.c.state.in_(("auditing", "audited")), ARCHIVE.c.id.in_(unfit)))
+                .where(or_(ARCHIVE.c.state.in_(HELD), ARCHIVE.c.id.in_(unfit)))
                 .order_by(ARCHIVE.c.origin, ARCHIVE.c.start)
             ).all()
             gaps: dict[tuple[str, int, int], str] = {}

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterator
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from sqlalchemy import func, select
 
-from verifier.server.api.models import Status
+from verifier.server.api.models import ArchiveState, Status
 from verifier.server.api.status import status_of
 from verifier.server.database import mapping
 from verifier.server.errors import VerdictsUnusable
@@ -15,7 +16,7 @@ from verifier.server.incidents import LEVELS
 from verifier.server.opening import Opened
 from verifier.server.schema import ARCHIVE, DELIVERY, QUARANTINE
 
-ARCHIVE_STATES = ("found", "quarantined", "auditing", "audited")
+ARCHIVE_STATES = get_args(ArchiveState)
 
 
 class Metrics:

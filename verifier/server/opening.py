@@ -21,6 +21,7 @@ from verifier.server.bookkeeper import Bookkeeper
 from verifier.server.courier import Channel, Command, Courier, Webhook
 from verifier.server.database import VerdictDatabase
 from verifier.server.errors import ServerSettingsError
+from verifier.server.finder import Finder
 from verifier.server.follower import Follower
 from verifier.server.presence import Presence
 from verifier.server.selection import ComputeBudget, FixedRate, Selection
@@ -74,7 +75,8 @@ def open_server(
         ComputeBudget(least=settings.least_rate) if settings.audit_rate is None else FixedRate(settings.audit_rate)
     )
     keys, audit_key = PublicKeys.read(settings.public_keys), read_audit_key(settings.audit_key)
-    api_keys, channels = ApiKeys.read(settings.api_keys), _channels(settings)
+    channels = _channels(settings)
+    api_keys = ApiKeys() if settings.api_keys is None else ApiKeys.read(settings.api_keys)
     read_keys = None if settings.read_keys is None else ApiKeys.read(settings.read_keys)
     database = VerdictDatabase(settings.database)
     vocabulary = replayer.identity.vocabulary
@@ -84,7 +86,20 @@ def open_server(
     key = SeriesKey(policy_digest=policy.digest(), model_digest=replayer.identity.digest)
     bind(database, key, clock(), bookkeeper.empty())
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    presence = Presence(database=database, name=name, takeover_seconds=settings.takeover)
+    presence = Presence(
+        database=database,
+        name=name,
+        takeover_seconds=settings.takeover,
+        channels=tuple(channel.name for channel in channels),
+    )
+    finder = Finder(
+        database=database,
+        presence=presence,
+        folders=settings.archives,
+        keys=keys,
+        largest=settings.largest,
+        clock=clock,
+    )
     return Opened(
         settings=settings,
         policy=policy,
@@ -94,12 +109,13 @@ def open_server(
         follower=Follower(
             database=database,
             presence=presence,
-            folders=settings.archives,
+            finder=finder,
             keys=keys,
             audit_key=audit_key,
             selection=selection,
             verifier=verifier,
             first_record=settings.first_record,
+            longest=settings.longest_record,
             clock=clock,
             events=events,
         ),
@@ -116,12 +132,11 @@ def open_server(
         bookkeeper=bookkeeper,
         watch=Watch(
             database=database,
+            presence=presence,
             false_alarm=settings.false_alarm,
             watch_at=settings.watch_at,
             expect_every=settings.expect_every,
             most_lag=settings.most_lag,
-            takeover_seconds=settings.takeover,
-            channels=[channel.name for channel in channels],
             clock=clock,
         ),
         courier=Courier(database=database, presence=presence, channels=channels, clock=clock, events=events),
@@ -154,7 +169,9 @@ def _channels(settings: Settings) -> list[Channel]:
     if settings.webhook is not None and settings.webhook_secret is not None:
         parts = urlsplit(settings.webhook)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ServerSettingsError(f"{printable(settings.webhook)}: a webhook's URL is http://... or https://...")
+            raise ServerSettingsError(
+                "a webhook's URL is http://... or https://... (not repeated here: it may hold a token)"
+            )
         secret = read_private(settings.webhook_secret).strip()
         if len(secret) < MIN_SECRET_BYTES:
             raise KeyFileError(f"{settings.webhook_secret}: a webhook's secret has at least {MIN_SECRET_BYTES} bytes")

@@ -4,9 +4,10 @@ A server that gives no sign of life for `takeover_seconds` has lost everything t
 afterwards is refused, since each transaction that ends a piece of work first checks that the work is still its own.
 """
 
+import json
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
 
 from verifier.server.database import VerdictDatabase, database_now
 from verifier.server.errors import LeaseLost
@@ -22,20 +23,24 @@ class Presence:
 
     Attributes:
         name: of this server, never used by another process.
+        takeover_seconds: how long a sign of life counts. channels: that this server tells of incidents.
     """
 
     database: VerdictDatabase
     name: str
     takeover_seconds: float
+    channels: tuple[str, ...] = ()
 
     def beat(
         self, *, tokens_per_second: float | None = None, compute_share: float | None = None, trouble: str | None = None
-    ) -> None:
-        """Give a sign of life, with what others want to know."""
+    ) -> float:
+        """Give a sign of life, with what others want to know; the database's time."""
         with self.database.writing() as connection:
             now = database_now(connection)
             said = {
                 "seen": now,
+                "expires": now + self.takeover_seconds,
+                "channels": json.dumps(self.channels),
                 "tokens_per_second": tokens_per_second,
                 "compute_share": compute_share,
                 "trouble": trouble,
@@ -43,6 +48,7 @@ class Presence:
             if not connection.execute(update(SERVER).where(SERVER.c.name == self.name).values(**said)).rowcount:
                 connection.execute(insert(SERVER).values(name=self.name, **said))
             connection.execute(delete(SERVER).where(SERVER.c.seen < now - FORGET_SECONDS))
+        return now
 
     def leave(self) -> None:
         """Give back everything that this server holds."""
@@ -54,7 +60,12 @@ class Presence:
 
     def alive(self, connection: Connection) -> Select[str]:
         """Names of the servers that are alive."""
-        return select(SERVER.c.name).where(SERVER.c.seen > database_now(connection) - self.takeover_seconds)
+        return select(SERVER.c.name).where(is_alive(connection))
+
+    def all_channels(self, connection: Connection) -> list[str]:
+        """The channels of all living servers, and of this one."""
+        said = connection.execute(select(SERVER.c.channels).where(is_alive(connection))).scalars()
+        return sorted({*self.channels, *(str(name) for one in said for name in json.loads(one))})
 
     def take(self, work: str) -> bool:
         """Whether this server now does a piece of work that one does at a time."""
@@ -86,3 +97,8 @@ class Presence:
             select(LEASE.c.owner).where(LEASE.c.name == work).with_for_update()
         ).scalar_one()
         return owner
+
+
+def is_alive(connection: Connection) -> ColumnElement[bool]:
+    """Whether a server's last sign of life still counts."""
+    return SERVER.c.expires > database_now(connection)

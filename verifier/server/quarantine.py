@@ -44,15 +44,16 @@ def set_gaps(connection: Connection, gaps: dict[tuple[str, int, int], str], now:
         gaps: (origin, start, end) of each, and the archive behind it.
     """
     known = {
-        (row.origin, row.start, row.end): row.id
+        (row.origin, row.start, row.end): row
         for row in connection.execute(
             select(QUARANTINE).where(QUARANTINE.c.kind == "gap", QUARANTINE.c.resolved.is_(None))
         )
     }
     for key in known.keys() - gaps.keys():
-        connection.execute(update(QUARANTINE).where(QUARANTINE.c.id == known[key]).values(resolved=now))
+        connection.execute(update(QUARANTINE).where(QUARANTINE.c.id == known[key].id).values(resolved=now))
     for key in sorted(gaps.keys() - known.keys()):
         origin, start, end = key
+        before = [row.since for row in known.values() if row.origin == origin and row.start < end and row.end > start]
         connection.execute(
             insert(QUARANTINE).values(
                 kind="gap",
@@ -61,6 +62,6 @@ def set_gaps(connection: Connection, gaps: dict[tuple[str, int, int], str], now:
                 origin=origin,
                 start=start,
                 end=end,
-                since=now,
+                since=min([now, *before]),  # a gap that shrinks or moves is no new one
             )
         )

@@ -31,20 +31,25 @@ SERIES = Table(
     Column("next_position", _BIG, nullable=False),
     Column("accounted", _BIG, nullable=False),
     Column("accounts", LargeBinary, nullable=False),
+    Column("credit", _TIME, nullable=False),
+    Column("credit_at", _TIME, nullable=False),
 )
 """One row: what all verdicts were made under; the first position that no record has yet; the first one that is not in
-the accounts yet; the accounts (`verifier.server.accounts`)."""
+the accounts yet; the accounts (`verifier.server.accounts`); what a compute budget has left, tokens, and since when."""
 
 SERVER = Table(
     "server",
     METADATA,
     Column("name", String, primary_key=True),
     Column("seen", _TIME, nullable=False),
+    Column("expires", _TIME, nullable=False),
+    Column("channels", Text, nullable=False),
     Column("tokens_per_second", _TIME),
     Column("compute_share", _TIME),
     Column("trouble", Text),
 )
-"""Servers on this database, and when they last gave a sign of life by the database's clock."""
+"""Servers on this database: when they last gave a sign of life and until when it counts, by the database's clock, and
+the channels that they tell of incidents, as JSON."""
 
 LEASE = Table(
     "lease",
@@ -59,7 +64,9 @@ ARCHIVE = Table(
     METADATA,
     Column("id", _BIG, primary_key=True),
     Column("url", Text, nullable=False, unique=True),
+    Column("folder", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
     Column("state", String, nullable=False),
     Column("found", _TIME, nullable=False),
     Column("checked", _TIME),
@@ -72,13 +79,15 @@ ARCHIVE = Table(
     Column("records", _BIG),
     Column("tokens", _BIG),
     Column("cost", _BIG),
+    Column("weight", _BIG),
     Column("audit_rate", _TIME),
     Column("selected", _BIG),
     Index("archive_state", "state", "id"),
     Index("archive_range", "origin", "start"),
     Index("archive_checked", "checked"),
 )
-"""Every archive that was found. `tokens`: output tokens of its records; `cost`: those of prompts too."""
+"""Every archive that was found. `tries`: how often reading it began and did not end. `tokens`: output tokens of its
+records; `cost`: those of prompts too; `weight`: output tokens, each record's up to the longest that counts."""
 
 TREE_ROOT = Table(
     "tree_root",
@@ -118,9 +127,11 @@ TASK = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("owner", String),
     Column("attempts", Integer, nullable=False),
+    Column("due", _TIME, nullable=False),
     Index("task_archive", "archive"),
 )
-"""Records that were selected and have no verdict yet: their canonical bytes, and the server that works on them."""
+"""Records that were selected and have no verdict yet: their canonical bytes, the server that works on them, how often
+that did not end well, and from when on they may be tried."""
 
 VERDICT = Table(
     "verdict",

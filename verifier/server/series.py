@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
-from verifier.server.database import VerdictDatabase
+from verifier.server.database import VerdictDatabase, insert_new
 from verifier.server.errors import OtherSeries
 from verifier.server.schema import LEASE, SERIES
 
-WORKS = ("follow", "deliver")
+WORKS = ("follow", "watch", "deliver")
 """What one server does at a time."""
 
 
@@ -29,22 +29,21 @@ def bind(database: VerdictDatabase, key: SeriesKey, now: float, accounts: bytes)
     Raises:
         OtherSeries: it is bound to others.
     """
+    first = {
+        "id": 1,
+        "since": now,
+        "policy_digest": key.policy_digest,
+        "model_digest": key.model_digest,
+        "next_position": 0,
+        "accounted": 0,
+        "accounts": accounts,
+        "credit": 0.0,
+        "credit_at": now,
+    }
     with database.writing() as connection:
-        bound = connection.execute(select(SERIES.c.policy_digest, SERIES.c.model_digest)).one_or_none()
-        if bound is None:
-            connection.execute(
-                insert(SERIES).values(
-                    id=1,
-                    since=now,
-                    policy_digest=key.policy_digest,
-                    model_digest=key.model_digest,
-                    next_position=0,
-                    accounted=0,
-                    accounts=accounts,
-                )
-            )
-            connection.execute(insert(LEASE), [{"name": name} for name in WORKS])
-            return
+        insert_new(connection, SERIES, [first])
+        insert_new(connection, LEASE, [{"name": name} for name in WORKS])
+        bound = connection.execute(select(SERIES.c.policy_digest, SERIES.c.model_digest)).one()
     for what, ours, theirs in (
         ("policy", key.policy_digest, bound.policy_digest),
         ("model", key.model_digest, bound.model_digest),

@@ -14,9 +14,10 @@ class Settings:
         archives: folders (paths or fsspec URLs). public_keys: of the logs. database: path or URL.
         audit_key, api_keys, read_keys, webhook_secret, tls_key: files with secrets.
         audit_rate: share of the records; None where `compute_share` and `least_rate` decide it.
+        largest: bytes; what is larger is no archive.
         poll: seconds between looks at the folders. expect_every: seconds within which a new archive is expected.
         most_lag: seconds that auditing an archive may take. takeover: seconds without a sign of life after which
-            another server takes over.
+            another server takes over. stuck_after: seconds without progress after which a server ends itself.
         false_alarm, watch_at: probabilities that an honest series ever alarms, and is ever to be watched.
         longest_record: tokens of a record that weighs most in rates.
         command: what is run with each notice. show_text: whether the API shows tokens.
@@ -32,10 +33,12 @@ class Settings:
     compute_share: float = 1.0
     least_rate: float = 0.001
     first_record: int = 0
+    largest: int = 2**36
     poll: float = 30.0
     expect_every: float = 7200.0
     most_lag: float = 3600.0
     takeover: float = 30.0
+    stuck_after: float = 1800.0
     batch_records: int = 32
     batch_cost: int = 4096
     false_alarm: float = 1e-4
@@ -46,7 +49,7 @@ class Settings:
     webhook_secret: Path | None = None
     command: tuple[str, ...] = ()
     listen: Address
-    api_keys: Path
+    api_keys: Path | None
     read_keys: Path | None = None
     show_text: bool = False
     tls_certificate: Path | None = None

@@ -6,13 +6,16 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
+from verifier.server.database import database_now
 from verifier.server.errors import LeaseLost
 from verifier.server.presence import Presence
 from verifier.server.schema import ARCHIVE, EVIDENCE, TASK, VERDICT
 from verifier.server.series import next_position
 
 MOST_ATTEMPTS = 5
-"""A record on which so many servers died, each with it alone, is set aside."""
+"""A record that so often took its server with it, or could not be replayed where others could, is set aside."""
+FIRST_WAIT = 20.0
+"""Seconds until a record that could not be replayed is tried again, doubled each time."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def lease(presence: Presence, most_records: int, most_cost: int) -> list[Task]:
         free = or_(TASK.c.owner.is_(None), left, TASK.c.owner.not_in(presence.alive(connection)))
         rows = connection.execute(
             select(TASK.c.position, TASK.c.cost, TASK.c.attempts)
-            .where(TASK.c.position < next_position(connection), free)
+            .where(TASK.c.position < next_position(connection), free, TASK.c.due <= database_now(connection))
             .order_by(TASK.c.position)
             .limit(most_records)
             .with_for_update(skip_locked=True)
@@ -71,6 +74,17 @@ def give_back(presence: Presence, tasks: Sequence[Task]) -> None:
             update(TASK)
             .where(TASK.c.position.in_([task.position for task in tasks]), TASK.c.owner == presence.name)
             .values(owner=None, attempts=TASK.c.attempts - 1)
+        )
+
+
+def put_off(presence: Presence, task: Task) -> None:
+    """Have a record that could not be replayed be tried again later, and the others meanwhile."""
+    with presence.database.writing() as connection:
+        due = database_now(connection) + FIRST_WAIT * 2**task.attempts
+        connection.execute(
+            update(TASK)
+            .where(TASK.c.position == task.position, TASK.c.owner == presence.name)
+            .values(owner=None, due=due)
         )
 
 

@@ -19,7 +19,8 @@ class TrafficSeen:
 
     Attributes:
         tokens_per_day: measured over the last days; None where archives were followed for less than an hour.
-        last_archive: when the newest was checked. rate: its audit rate.
+        weight: output tokens, each record's up to the longest that counts in rates.
+        last_archive: when the newest was checked. rate: its audit rate; least_rate: the least of the last days.
     """
 
     archives: int
@@ -28,13 +29,15 @@ class TrafficSeen:
     tokens_per_day: float | None
     last_archive: float | None
     rate: float | None
+    least_rate: float | None
+    weight: int
 
 
 def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
     """What was followed until now."""
     checked = ARCHIVE.c.checked.is_not(None)
-    sums = (func.coalesce(func.sum(column), 0) for column in (ARCHIVE.c.records, ARCHIVE.c.tokens))
-    archives, records, tokens = connection.execute(select(func.count(), *sums).where(checked)).one()
+    sums = (func.coalesce(func.sum(column), 0) for column in (ARCHIVE.c.records, ARCHIVE.c.tokens, ARCHIVE.c.weight))
+    archives, records, tokens, weight = connection.execute(select(func.count(), *sums).where(checked)).one()
     first = connection.execute(select(func.min(ARCHIVE.c.checked)).where(checked)).scalar()
     newest = connection.execute(
         select(ARCHIVE.c.checked, ARCHIVE.c.audit_rate).where(checked).order_by(ARCHIVE.c.checked.desc()).limit(1)
@@ -42,8 +45,9 @@ def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
     per_day = None
     if first is not None and now - first >= LEAST_SECONDS:
         since = max(first + BACKLOG_SECONDS, now - WINDOW_SECONDS)
-        recent = select(func.coalesce(func.sum(ARCHIVE.c.tokens), 0)).where(ARCHIVE.c.checked > since)
-        per_day = float(connection.execute(recent).scalar_one()) * 86_400 / (now - since)
+        tokens_since = select(func.coalesce(func.sum(ARCHIVE.c.tokens), 0)).where(ARCHIVE.c.checked > since)
+        per_day = float(connection.execute(tokens_since).scalar_one()) * 86_400 / (now - since)
+    recent = select(func.min(ARCHIVE.c.audit_rate)).where(ARCHIVE.c.checked > now - WINDOW_SECONDS)
     return TrafficSeen(
         archives=archives,
         records=int(records),
@@ -51,4 +55,6 @@ def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
         tokens_per_day=per_day,
         last_archive=None if newest is None else newest.checked,
         rate=None if newest is None else newest.audit_rate,
+        least_rate=connection.execute(recent).scalar(),
+        weight=int(weight),
     )

@@ -1,21 +1,23 @@
 """What is wrong now: the evidence, quarantine, silence, backlog and trouble, as conditions of incidents."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, func, select
 
 from sampler.errors import printable
 from verifier.server.accounts import Accounts
-from verifier.server.database import VerdictDatabase, database_now
+from verifier.server.database import VerdictDatabase
 from verifier.server.deliveries import STUCK_ATTEMPTS, announce
-from verifier.server.incidents import Condition, Level, reconcile
+from verifier.server.incidents import LEVELS, Condition, Level, reconcile
+from verifier.server.presence import Presence, is_alive
 from verifier.server.quarantine import GRAVE
-from verifier.server.schema import ARCHIVE, DELIVERY, QUARANTINE, SERIES, SERVER
-from verifier.server.traffic import traffic_seen
+from verifier.server.schema import ARCHIVE, DELIVERY, QUARANTINE, SERIES, SERVER, VERDICT
 
 SHOWN = 20
-"""Incidents of one kind that quarantine makes, before it counts the rest."""
+"""Incidents of one kind that quarantine makes, of the newest, before it counts the rest."""
+SEVERAL = 3
+"""So many flagged records that the evidence does not have yet are an alarm by themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,38 +27,41 @@ class Watch:
     Attributes:
         false_alarm: probability that an honest series ever alarms. watch_at: that it is ever to be watched.
         expect_every: seconds within which a new archive is expected. most_lag: seconds that auditing may take.
-        channels: what is told of incidents.
     """
 
     database: VerdictDatabase
+    presence: Presence
     false_alarm: float
     watch_at: float
     expect_every: float
     most_lag: float
-    takeover_seconds: float
-    channels: Sequence[str]
     clock: Callable[[], float]
 
     def look(self) -> None:
-        """Bring the incidents up to what is so now, and have changes told."""
+        """Bring the incidents up to what is so now, and have changes told; the work of one server, until it ends."""
+        if not self.presence.take("watch"):
+            return
         now = self.clock()
         with self.database.writing() as connection:
+            self.presence.require(connection, "watch")
             changes = reconcile(connection, self.conditions(connection, now), now)
+            channels = self.presence.all_channels(connection) if changes else []
             for changed in changes:
-                announce(connection, changed, self.channels, now)
+                announce(connection, changed, channels, now)
 
     def conditions(self, connection: Connection, now: float) -> list[Condition]:
         """What is wrong now."""
         return [
-            *self._evidence(connection),
+            *self._evidence(connection, now),
             *self._quarantine(connection, now),
             *self._silence(connection, now),
             *self._lag(connection, now),
             *self._trouble(connection),
         ]
 
-    def _evidence(self, connection: Connection) -> list[Condition]:
-        accounts = Accounts.from_bytes(connection.execute(select(SERIES.c.accounts)).scalar_one())
+    def _evidence(self, connection: Connection, now: float) -> list[Condition]:
+        data, accounted = connection.execute(select(SERIES.c.accounts, SERIES.c.accounted)).one()
+        accounts = Accounts.from_bytes(data)
         found = []
         p_value = accounts.monitor.p_value
         if p_value <= self.watch_at:
@@ -66,47 +71,60 @@ class Watch:
                 f" (alarm at {self.false_alarm:g}); {int(accounts.totals['flagged'])} of"
                 f" {int(accounts.totals['records'])} records flagged"
             )
-            found.append(Condition("monitor", f"series {accounts.epoch}", level, what))
+            found.append(Condition("monitor", monitor_subject(accounts.epoch), level, what))
         if unverifiable := int(accounts.totals["unverifiable"]):
             what = f"{unverifiable} records could not be replayed and have no verdict"
-            found.append(Condition("unverifiable", str(unverifiable), "watch", what))
+            doublings = unverifiable.bit_length()  # each doubling is told anew
+            found.append(Condition("unverifiable", f"doubled {doublings} times", "watch", what))
+        waiting = (VERDICT.c.position >= accounted, VERDICT.c.at < now - self.most_lag)
+        beyond = connection.execute(select(func.count()).where(VERDICT.c.flagged, *waiting)).scalar_one()
+        if beyond:
+            what = f"{beyond} flagged records are not in the evidence yet: a record before them has no verdict"
+            found.append(Condition("unaccounted", "verdicts", "alarm" if beyond >= SEVERAL else "watch", what))
         return found
 
     def _quarantine(self, connection: Connection, now: float) -> list[Condition]:
         rows = connection.execute(
-            select(QUARANTINE).where(QUARANTINE.c.resolved.is_(None)).order_by(QUARANTINE.c.id)
+            select(QUARANTINE).where(QUARANTINE.c.resolved.is_(None)).order_by(QUARANTINE.c.id.desc())
         ).mappings()
         kinds: dict[str, list[RowMapping]] = {}
         for row in rows:
             kinds.setdefault(row["kind"], []).append(row)
         found = []
         for kind, ones in kinds.items():
+            name = "gap" if kind == "gap" else "quarantine"
             for row in ones[:SHOWN]:
-                old = now - row["since"] > self.expect_every
-                level: Level = "alarm" if kind in GRAVE or (kind == "gap" and old) else "watch"
-                found.append(
-                    Condition(
-                        "gap" if kind == "gap" else "quarantine",
-                        f"entry {row['id']}",
-                        level,
-                        f"{kind}: {printable(row['place'])}: {row['what']}",
-                    )
-                )
-            if more := len(ones) - SHOWN if len(ones) > SHOWN else 0:
-                doublings = more.bit_length()  # each doubling is told anew
-                found.append(
-                    Condition("quarantine", f"{kind}, more {doublings}", "watch", f"{kind}: {more} more in quarantine")
-                )
+                place = f"{row['origin']} from {row['start']}" if kind == "gap" else f"archive {row['archive']}"
+                what = f"{kind}: {printable(row['place'])}: {row['what']}"
+                found.append(Condition(name, place, self._level(row, now), what))
+            if rest := ones[SHOWN:]:
+                gravest = max((self._level(row, now) for row in rest), key=LEVELS.index)
+                doublings = len(ones).bit_length()  # each doubling is told anew
+                what = f"{kind}: {len(rest)} more in quarantine"
+                found.append(Condition(name, f"{kind}, doubled {doublings} times", gravest, what))
         return found
 
+    def _level(self, row: RowMapping, now: float) -> Level:
+        """What is not audited is grave when it lasts; a copy of what is audited is not."""
+        lasts = now - row["since"] > self.expect_every and row["kind"] != "duplicate"
+        return "alarm" if row["kind"] in GRAVE or lasts else "watch"
+
     def _silence(self, connection: Connection, now: float) -> list[Condition]:
+        """Of every log by itself: one that goes on does not hide another's silence."""
         since = connection.execute(select(SERIES.c.since)).scalar_one()
-        last = traffic_seen(connection, now).last_archive
-        quiet = now - max(since, last or since)
-        if quiet <= self.expect_every:
-            return []
-        what = f"no new archive for {quiet / 3600:.1f} hours, expected every {self.expect_every / 3600:.3g}"
-        return [Condition("stale", "archives", "stale", what)]
+        checked = ARCHIVE.c.checked.is_not(None)
+        rows = connection.execute(
+            select(ARCHIVE.c.origin, func.max(ARCHIVE.c.checked)).where(checked).group_by(ARCHIVE.c.origin)
+        ).all()
+        newest = {row[0]: row[1] for row in rows} or {"any log": since}
+        found = []
+        for origin, last in newest.items():
+            quiet = now - min(last, now)
+            if quiet > self.expect_every:
+                every = f"expected every {self.expect_every / 3600:.3g}"
+                what = f"no new archive of {origin} for {quiet / 3600:.1f} hours, {every}"
+                found.append(Condition("stale", origin, "stale", what))
+        return found
 
     def _lag(self, connection: Connection, now: float) -> list[Condition]:
         seconds = lag(connection, now)
@@ -116,19 +134,25 @@ class Watch:
         return [Condition("behind", "audit", "watch", what)]
 
     def _trouble(self, connection: Connection) -> list[Condition]:
-        alive = SERVER.c.seen > database_now(connection) - self.takeover_seconds
         troubled = connection.execute(
-            select(SERVER.c.trouble).where(alive, SERVER.c.trouble.is_not(None)).order_by(SERVER.c.name).limit(1)
-        ).scalar()
-        found = []
-        if troubled is not None:
-            found.append(Condition("trouble", "server", "watch", troubled))
+            select(SERVER.c.trouble).where(is_alive(connection), SERVER.c.trouble.is_not(None)).order_by(SERVER.c.name)
+        ).scalars()
+        found = [Condition("trouble", "servers", "watch", "; ".join(words)) for words in [list(troubled)] if words]
         stuck = connection.execute(
-            select(func.count()).where(DELIVERY.c.done.is_(None), DELIVERY.c.attempts >= STUCK_ATTEMPTS)
+            select(func.count()).where(
+                DELIVERY.c.done.is_(None),
+                DELIVERY.c.attempts >= STUCK_ATTEMPTS,
+                DELIVERY.c.channel.in_(self.presence.all_channels(connection)),
+            )
         ).scalar_one()
         if stuck:
             found.append(Condition("delivery", "notices", "watch", f"{stuck} notices cannot be delivered"))
         return found
+
+
+def monitor_subject(epoch: int) -> str:
+    """What the monitor's incident is about: evidence since its last restart."""
+    return f"series {epoch}"
 
 
 def lag(connection: Connection, now: float) -> float | None:

@@ -12,7 +12,7 @@ from logger.record import Record
 from tests.verifier.server.running import Clock, Log, Server, honest, server_in, stolen
 from verifier.errors import ReplayServerError
 from verifier.policy import Policy
-from verifier.server.errors import VerdictsUnusable
+from verifier.server.errors import ReplayTrouble, VerdictsUnusable
 from verifier.server.evidence import unpack
 from verifier.server.schema import ARCHIVE, EVIDENCE, SERVER, TASK, VERDICT
 from verifier.server.tasks import MOST_ATTEMPTS, lease
@@ -46,7 +46,7 @@ def sleeps(server: Server) -> None:
     """Let a server give no sign of life for longer than it may."""
     with server.opened.database.writing() as connection:
         name = server.opened.presence.name
-        connection.execute(update(SERVER).where(SERVER.c.name == name).values(seen=SERVER.c.seen - 3600))
+        connection.execute(update(SERVER).where(SERVER.c.name == name).values(expires=0.0))
 
 
 def test_two_servers_share_the_work_and_do_nothing_twice(two: tuple[Server, Server]) -> None:
@@ -132,35 +132,71 @@ def broken_at(index: int, error: Callable[[], Exception]) -> Callable[[Verifier,
     return broken
 
 
-def test_a_record_that_cannot_be_replayed_is_set_aside_with_a_reason_and_the_others_are_audited(
-    two: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+def at_once(server: Server) -> None:
+    """Let what was put off be tried now."""
+    with server.opened.database.writing() as connection:
+        connection.execute(update(TASK).values(due=0.0))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), ReplayServerError("the prompt is too long for it")])
+def test_a_record_that_alone_cannot_be_replayed_is_tried_later_and_set_aside_and_the_others_are_audited(
+    two: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     first, _ = two
     with monkeypatch.context() as patch:
-        patch.setattr(Verifier, "judge", broken_at(2, lambda: RuntimeError("out of memory")))
-        first.settle()
+        patch.setattr(Verifier, "judge", broken_at(0, lambda: error))
+        while first.opened.auditor.work():
+            pass
+        assert sorted(verdicts(first)) == list(range(1, 8))  # nobody waited for it
+        for attempt in range(MOST_ATTEMPTS - 1):
+            assert not first.opened.auditor.work(), attempt  # not yet
+            at_once(first)
+            assert first.opened.auditor.work()
     assert verdicts(first) == list(range(8))
     with first.opened.database.reading() as connection:
         row = connection.execute(select(VERDICT).where(VERDICT.c.unverifiable)).mappings().one()
-    assert row["index"] == 2
-    assert "cannot be replayed: RuntimeError" in row["reasons"]
+    assert row["index"] == 0
+    assert row["flagged"]
+    assert row["pooled_bits"] > 8 * 15  # anything could be in it
+    assert "cannot be replayed: " in row["reasons"]
 
 
-def test_when_the_replay_server_fails_no_record_is_to_blame(
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error"), ReplayServerError("it is gone")])
+def test_when_nothing_can_be_replayed_no_record_is_to_blame(
+    two: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    first, _ = two
+    assert first.opened.auditor.work()  # four records while all is well
+
+    def broken(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Verifier, "judge", broken)
+        for _ in range(MOST_ATTEMPTS + 2):
+            with pytest.raises(ReplayTrouble, match="nothing can be replayed"):
+                first.opened.auditor.work()
+    first.settle()
+    assert verdicts(first) == list(range(8))
+    with first.opened.database.reading() as connection:
+        assert connection.execute(select(func.count()).where(VERDICT.c.unverifiable)).scalar_one() == 0
+
+
+def test_a_replay_that_never_worked_blames_no_record(
     two: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = two
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no kernel image is available")
+
     with monkeypatch.context() as patch:
-        patch.setattr(Verifier, "judge", broken_at(2, lambda: ReplayServerError("it is gone")))
+        patch.setattr(Verifier, "judge", broken)
         for _ in range(MOST_ATTEMPTS + 2):
-            with pytest.raises(ReplayServerError):
+            with pytest.raises(ReplayTrouble):
                 first.opened.auditor.work()
-    assert first.opened.auditor.trouble == "it is gone"
     first.settle()
     assert verdicts(first) == list(range(8))
-    assert first.opened.auditor.trouble is None
-    with first.opened.database.reading() as connection:
-        assert connection.execute(select(func.count()).where(VERDICT.c.unverifiable)).scalar_one() == 0
 
 
 def test_a_record_that_kills_its_servers_is_tried_alone_and_then_set_aside(two: tuple[Server, Server]) -> None:
@@ -178,7 +214,7 @@ def test_a_record_that_kills_its_servers_is_tried_alone_and_then_set_aside(two: 
     with first.opened.database.reading() as connection:
         row = connection.execute(select(VERDICT).where(VERDICT.c.unverifiable)).mappings().one()
     assert row["index"] == 0
-    assert "5 servers died" in row["reasons"]
+    assert "5 servers ended while they replayed it" in row["reasons"]
 
 
 def test_evidence_is_kept_of_what_is_not_safe_and_of_nothing_else(

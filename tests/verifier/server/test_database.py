@@ -43,7 +43,7 @@ def test_queries_use_indexes(server: Server) -> None:
 
 def test_a_database_belongs_to_one_policy_and_one_model(server: Server, bundled_policy: Policy) -> None:
     key = SeriesKey(policy_digest=bundled_policy.digest(), model_digest="sha256:" + "0" * 64)
-    with pytest.raises(OtherSeries, match="under model sha256:9f66.*a database of its own"):
+    with pytest.raises(OtherSeries, match=r"under model sha256:9f66.*a database of its own"):
         bind(server.opened.database, key, 0.0, b"")
 
 

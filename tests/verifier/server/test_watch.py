@@ -42,8 +42,8 @@ def acknowledged(server: Server, number: int) -> None:
     """As the API does it."""
     with server.opened.database.writing() as connection:
         row = acknowledge(connection, number, "an operator", "a kernel was changed", server.clock())
-        if row["kind"] == "monitor":
-            server.opened.bookkeeper.restart_monitor(connection)
+        if row["kind"] == "monitor" and row["level"] == "alarm":
+            server.opened.bookkeeper.restart_monitor(connection, row["subject"])
 
 
 def test_honest_traffic_is_clear_and_stolen_bytes_are_an_alarm(server: Server, log: Log) -> None:

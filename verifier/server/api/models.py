@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Level = Literal["clear", "watch", "stale", "alarm"]
-ArchiveState = Literal["found", "quarantined", "auditing", "audited"]
+ArchiveState = Literal["found", "quarantined", "auditing", "audited", "gone"]
 
 
 class _Model(BaseModel):
@@ -22,7 +22,7 @@ class Incident(_Model):
     """Something that an operator must know.
 
     Attributes:
-        kind: monitor, quarantine, gap, unverifiable, behind, stale or replay.
+        kind: monitor, quarantine, gap, unverifiable, unaccounted, behind, stale, trouble or delivery.
         level: how grave it is. lasting: whether what caused it still holds.
     """
 
@@ -156,7 +156,7 @@ class Archive(_Model):
     """One archive: records start to end - 1 of a log.
 
     Attributes:
-        state: found (not checked yet), quarantined, auditing, audited.
+        state: found (not checked yet), quarantined, auditing, audited; gone: its file is, and it never was audited.
         root: of the log at its end, hex. selected: records chosen for the audit; remaining: those still to be replayed.
     """
 

@@ -1,6 +1,6 @@
 """The endpoints of the API, version 1."""
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query
 from sqlalchemy import select
@@ -12,6 +12,7 @@ from verifier.server.api.models import (
     Acknowledgement,
     Archive,
     Archives,
+    ArchiveState,
     Bounds,
     Incident,
     Incidents,
@@ -64,7 +65,7 @@ def status(server: Served) -> Status:
 @router.get("/archives", summary="Archives, the newest first")
 def archives(
     server: Served,
-    state: Literal["found", "quarantined", "auditing", "audited"] | None = None,
+    state: ArchiveState | None = None,
     before: Before = None,
     limit: Limit = 50,
 ) -> Archives:
@@ -164,9 +165,9 @@ def acknowledged(server: Served, incident: Number, said: Acknowledgement) -> Inc
     try:
         with server.database.writing() as connection:
             row = acknowledge(connection, incident, printable(said.by), printable(said.reason), now)
-            if row["kind"] == "monitor":
-                server.bookkeeper.restart_monitor(connection)
-            announce(connection, Changed("acknowledged", incident), server.watch.channels, now)
+            if row["kind"] == "monitor" and row["level"] == "alarm":
+                server.bookkeeper.restart_monitor(connection, row["subject"])
+            announce(connection, Changed("acknowledged", incident), server.presence.all_channels(connection), now)
     except NoSuchIncident:
         raise HTTPException(404, f"there is no incident {incident}") from None
     except AlreadyAcknowledged as error:

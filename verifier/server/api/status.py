@@ -119,13 +119,13 @@ def finite(number: float) -> float | None:
 
 
 def _servers(server: Opened, connection: Connection) -> list[ServerStatus]:
-    since = database_now(connection) - server.settings.takeover
+    now = database_now(connection)
     rows = connection.execute(select(SERVER).order_by(SERVER.c.name)).mappings()
     return [
         ServerStatus(
             name=row["name"],
             seen_at=row["seen"],
-            alive=row["seen"] > since,
+            alive=row["expires"] > now,
             tokens_per_second=row["tokens_per_second"],
         )
         for row in rows
