@@ -9,7 +9,6 @@ without a cache, until every section has its figures. The baseline of the same r
 thousandth of the verdicts. Then it prints the plans of the queries.
 """
 
-import json
 import os
 import secrets
 import statistics
@@ -35,12 +34,16 @@ from verifier.embedded_model import ensure_embedded_model
 from verifier.margin_counts import BINS, CANDIDATE_BINS
 from verifier.model_identity import identify_model
 from verifier.policy_file import read_policy
+from verifier.server.accounts import TOTALS
 from verifier.server.bookkeeper import Bookkeeper
 from verifier.server.database import VerdictDatabase
 from verifier.server.incidents import in_force
+from verifier.server.rate_points import RateFigures
 from verifier.server.schema import ARCHIVE, INCIDENT, QUARANTINE, RATE_POINT, TASK, VERDICT
 from verifier.server.series import SeriesKey, bind, set_series
 from verifier.server.verdict_rows import json_reasons, pack_margins
+from verifier.statistics.intervals import Interval
+from verifier.traffic_monitor import WATCHED
 
 POLICY = Path(__file__).parents[1] / "cli" / "bundled" / "policy.toml"
 PER_ARCHIVE = 1000
@@ -72,12 +75,15 @@ def fill(database: VerdictDatabase, verdicts: int, now: float) -> None:
                 for i in range(page, min(page + PAGE, verdicts))
             ]
             connection.execute(insert(VERDICT), rows)
-        rates = {name: [0.01, 0.009, 0.011, 0.01] for name in ("mismatches", "suspicious", "dangerous", "flagged")}
-        figures = {"records": 1, "tokens": 500, "log10_capital": -1.0, "rates": rates | {"pooled_bits": [0.07] * 4}}
+        figures = RateFigures(
+            totals=dict.fromkeys(TOTALS, 1.0),
+            limits=dict.fromkeys(WATCHED, Interval(0.01, 0.009, 0.011)),
+            log10_capital=-1.0,
+        )
         points = range(365 * 24 * 4)
         connection.execute(
             insert(RATE_POINT),
-            [{"at": now - 900 * (len(points) - point), "figures": json.dumps(figures)} for point in points],
+            [{"at": now - 900 * (len(points) - point), "figures": figures.to_json()} for point in points],
         )
         incident = {"kind": "stale", "level": "stale", "what": "no new archive", "ended": now}
         connection.execute(
@@ -94,7 +100,9 @@ def _archive(number: int, at: float) -> dict[str, object]:
     return {
         "id": number + 1,
         "url": f"s3://logs/{number:012}.parquet",
+        "folder": "s3://logs",
         "fingerprint": "f",
+        "tries": 0,
         "state": "audited",
         **dict.fromkeys(("found", "checked", "audited"), at),
         "origin": "example.org/log",
@@ -105,6 +113,7 @@ def _archive(number: int, at: float) -> dict[str, object]:
         "records": 100_000,
         "tokens": 50_000_000,
         "cost": 60_000_000,
+        "weight": 50_000_000,
         "audit_rate": 0.01,
         "selected": PER_ARCHIVE,
     }

@@ -23,12 +23,8 @@ echo "postgresql:5432:weightwarden_log:weightwarden_log:$(cat "$secrets/log-pass
 
 # The verifier's.
 openssl rand -hex 32 > "$secrets/audit.key"
-{
-    echo "# operators"
-    openssl rand -hex 32
-    echo "# Prometheus"
-    openssl rand -hex 32
-} > "$secrets/operators.keys"
+openssl rand -hex 32 > "$secrets/operators.keys"
+openssl rand -hex 32 > "$secrets/prometheus.keys" # which may look, and acknowledge nothing
 openssl rand -hex 32 > "$secrets/verdicts-password"
 echo "postgresql:5432:weightwarden_verdicts:weightwarden_verdicts:$(cat "$secrets/verdicts-password")" \
     > "$secrets/verdicts.pgpass"
@@ -44,7 +40,7 @@ chmod 0711 "$site" "$secrets"
 if [ "$(id -u)" = 0 ]; then
     cd "$secrets"
     chown 10001:10001 log.key seed.key clients.keys log.pgpass
-    chown 10002:10002 audit.key operators.keys verdicts.pgpass
+    chown 10002:10002 audit.key operators.keys prometheus.keys verdicts.pgpass
     chown 999:999 log-password verdicts-password postgres-password
 fi
 

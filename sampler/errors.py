@@ -11,8 +11,16 @@ def first_line(error: Exception) -> str:
 
 def printable(text: str) -> str:
     """Untrusted text as one short line that can neither steer a terminal nor reorder what stands around it."""
-    shown = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return escaped(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "...")
+
+
+def escaped(text: str, *, lines: bool = False) -> str:
+    """Untrusted text, whole, with everything escaped that is not printable; where `lines`, its lines are kept."""
+    return "".join(c if c.isprintable() or (lines and c == "\n") else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 class WeightwardenError(Exception):

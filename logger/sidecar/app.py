@@ -14,11 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from logger.api_keys import ApiKeys
 from logger.events import Events
-from logger.sidecar.errors import ApiError, invalid, stopping
+from logger.http_body import BodyRefused, read_body
+from logger.sidecar.errors import ApiError, stopping
 from logger.sidecar.requests import Asked, ChatRequest, CompletionRequest, Request, parse
 from logger.sidecar.service import Response, Service
 from logger.sidecar.understanding import Understanding
@@ -174,25 +175,10 @@ class _Answering:
         kind = dict(scope["headers"]).get(b"content-type", b"application/json")
         if kind.partition(b";")[0].strip().lower() != b"application/json":
             raise ApiError(415, "invalid_request_error", "the body must be application/json")
-        parts: list[bytes] = []
-        size = 0
         try:
-            async with asyncio.timeout(limits.receive):
-                while True:
-                    message: Message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise invalid("the body is incomplete")
-                    block = message.get("body", b"")
-                    size += len(block)
-                    last = not message.get("more_body", False)
-                    if size <= limits.body:
-                        parts.append(block)
-                    elif last or size > 2 * limits.body:  # some is read in vain, so that the client hears why
-                        raise ApiError(413, "invalid_request_error", f"the body is larger than {limits.body} bytes")
-                    if last:
-                        return b"".join(parts)
-        except TimeoutError:
-            raise ApiError(408, "invalid_request_error", "the body did not come in time") from None
+            return await read_body(receive, most=limits.body, seconds=limits.receive)
+        except BodyRefused as error:
+            raise ApiError(error.status, "invalid_request_error", str(error)) from None
 
 
 async def _unless_gone(work: "asyncio.Future[None]", receive: Receive) -> bool:

@@ -52,6 +52,7 @@ def test_a_server_opens_with_the_verifiers_example(
     (tmp_path / "log.key.pub").write_text(f"{KEY.verifier}\n")
     write_private(tmp_path / "audit.key", b"0" * 64 + b"\n")
     write_private(tmp_path / "api.keys", b"# operators\n" + b"0" * 64 + b"\n")
+    write_private(tmp_path / "read.keys", b"# Prometheus\n" + b"1" * 64 + b"\n")
     given = serve.make_context("serve", ["--config", str(toml_in(tmp_path, "verifier/verifier.toml"))]).params
     opened = open_server(
         settings_of(given), bundled_policy, replayer, clock=Clock(), sleep=lambda _: None, events=Events()

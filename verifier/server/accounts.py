@@ -52,7 +52,7 @@ class Accounts:
         monitor: the evidence against an honest server, since it was last restarted. epoch: how often it was.
         sequences: by name of `PER_TOKEN` and `PER_RECORD`. totals: by name of `TOTALS`.
         margins_b, candidates_b: tokens and candidates by margin (`MarginCounts`).
-        pointed: when the last point of the charts was made; pointed_totals: the totals then.
+        pointed: when the last point of the charts was made.
     """
 
     monitor: TrafficMonitor
@@ -62,7 +62,6 @@ class Accounts:
     margins_b: IntArray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     candidates_b: IntArray = field(default_factory=lambda: np.zeros(CANDIDATE_BINS, np.int64))
     pointed: float = 0.0
-    pointed_totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0.0))
 
     @classmethod
     def new(cls, policy: BasePolicy, vocabulary: int, longest: int) -> "Accounts":
@@ -131,7 +130,6 @@ class Accounts:
             "epoch": self.epoch,
             "totals": self.totals,
             "pointed": self.pointed,
-            "pointed_totals": self.pointed_totals,
         }
         arrays["header"] = np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8)
         stream = io.BytesIO()
@@ -160,5 +158,4 @@ class Accounts:
                 margins_b=arrays["margins_b"],
                 candidates_b=arrays["candidates_b"],
                 pointed=header["pointed"],
-                pointed_totals=header["pointed_totals"],
             )

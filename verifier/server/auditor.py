@@ -73,7 +73,7 @@ class Auditor:
         try:
             # 2, 3
             if tasks[0].attempts >= MOST_ATTEMPTS:
-                self._give_up(tasks[0], f"{tasks[0].attempts} servers ended while they replayed it")
+                self._give_up(tasks[0], f"cannot be replayed: {tasks[0].attempts} servers ended while they did")
                 return True
             self._audit(tasks)
         except LeaseLost as lost:
@@ -107,7 +107,7 @@ class Auditor:
             raise ReplayTrouble(f"nothing can be replayed: {failed[0][1]}")
         for task, why in failed:
             if task.attempts + 1 >= MOST_ATTEMPTS:
-                self._give_up(task, f"it cannot be replayed: {why}")
+                self._give_up(task, f"cannot be replayed: {why}")
             else:
                 put_off(self.presence, task)
 

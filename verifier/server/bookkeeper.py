@@ -1,24 +1,22 @@
 """Accounting for verdicts, in the order of their positions, each once."""
 
-import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy import Connection, RowMapping, func, select
 
 from sampler.types import FloatArray
 from verifier.policy_base import BasePolicy
 from verifier.server.accounts import Accounts
 from verifier.server.database import VerdictDatabase
-from verifier.server.schema import RATE_POINT, TASK, VERDICT
+from verifier.server.rate_points import add_point
+from verifier.server.schema import TASK, VERDICT
 from verifier.server.series import locked_series, set_series
 from verifier.server.tasks import finish_archives
 from verifier.server.verdict_rows import sum_margins
 from verifier.server.watch import monitor_subject
-from verifier.statistics.errors import StatisticsError
 
 CHUNK = 2000
 """Verdicts of one transaction."""
@@ -85,7 +83,7 @@ class Bookkeeper:
                 _add(accounts, rows)
                 # 3
                 if rows[-1]["at"] - accounts.pointed >= POINT_SECONDS:
-                    _point(connection, accounts, rows[-1]["at"])
+                    add_point(connection, accounts, rows[-1]["at"])
                 # 4
                 set_series(connection, accounted=horizon, accounts=accounts.to_bytes())
             finish_archives(connection, self.clock())
@@ -109,29 +107,3 @@ def _add(accounts: Accounts, rows: Sequence[RowMapping]) -> None:
     columns["early_stops"] = column(lambda row: row["early_stop"] and row["tokens"] > 0)
     columns["refusals"] = column(lambda row: row["tokens"] == 0 and not row["unverifiable"])
     accounts.add(columns, *sum_margins([row["margins"] for row in rows]))
-
-
-def _point(connection: Connection, accounts: Accounts, at: float) -> None:
-    """Make a point of the charts; none before the first token."""
-    totals, before = accounts.totals, accounts.pointed_totals
-    rates = {}
-    for name, sequence in accounts.sequences.items():
-        units = "tokens" if sequence.longest > 1 else "records"
-        try:
-            limits = sequence.limits()
-        except StatisticsError:
-            continue
-        recent = None
-        if totals[units] > before[units]:
-            recent = (totals[name] - before[name]) / (totals[units] - before[units])
-        rates[name] = [limits.value, limits.low, limits.high, recent]
-    if not rates:
-        return
-    figures = {
-        "records": int(totals["records"]),
-        "tokens": int(totals["tokens"]),
-        "log10_capital": accounts.monitor.log_capital / math.log(10),
-        "rates": rates,
-    }
-    connection.execute(insert(RATE_POINT).values(at=at, figures=json.dumps(figures, allow_nan=False)))
-    accounts.pointed, accounts.pointed_totals = at, dict(totals)

@@ -259,7 +259,7 @@ class _Server(uvicorn.Server):
 
 
 def _uvicorn_config(server: Opened, daemon: Daemon) -> uvicorn.Config:
-    settings, limits = server.settings, Limits(connections=256, body=65_536)
+    settings, limits = server.settings, Limits(connections=256)
     try:
         config = uvicorn.Config(
             application(server, Metrics(server), daemon.ready),

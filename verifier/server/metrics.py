@@ -89,6 +89,8 @@ def _of_status(status: Status) -> Iterator[Metric]:
     never = bounds.bits_per_day is not None and bounds.days_to_exfiltrate is None
     days = math.inf if never else bounds.days_to_exfiltrate
     yield _gauge("weightwarden_days_to_exfiltrate", "Until the weights are out, at that pace.", days)
+    yield _gauge("weightwarden_open_channels", "Channels that no limit is known of.", len(bounds.open_channels))
+    yield _gauge("weightwarden_watched_timestamp_seconds", "When incidents were brought up to date.", status.watched_at)
     yield _gauge(
         "weightwarden_last_archive_timestamp_seconds", "When the newest archive came.", status.traffic.last_archive_at
     )

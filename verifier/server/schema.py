@@ -33,9 +33,11 @@ SERIES = Table(
     Column("accounts", LargeBinary, nullable=False),
     Column("credit", _TIME, nullable=False),
     Column("credit_at", _TIME, nullable=False),
+    Column("watched", _TIME),
 )
 """One row: what all verdicts were made under; the first position that no record has yet; the first one that is not in
-the accounts yet; the accounts (`verifier.server.accounts`); what a compute budget has left, tokens, and since when."""
+the accounts yet; the accounts (`verifier.server.accounts`); what a compute budget has left, tokens, and since when;
+when incidents were last brought up to date."""
 
 SERVER = Table(
     "server",
@@ -85,6 +87,8 @@ ARCHIVE = Table(
     Index("archive_state", "state", "id"),
     Index("archive_range", "origin", "start"),
     Index("archive_checked", "checked"),
+    Index("archive_found", "found"),
+    Index("archive_silence", "origin", "checked"),
 )
 """Every archive that was found. `tries`: how often reading it began and did not end. `tokens`: output tokens of its
 records; `cost`: those of prompts too; `weight`: output tokens, each record's up to the longest that counts."""

@@ -38,14 +38,14 @@ def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
     checked = ARCHIVE.c.checked.is_not(None)
     sums = (func.coalesce(func.sum(column), 0) for column in (ARCHIVE.c.records, ARCHIVE.c.tokens, ARCHIVE.c.weight))
     archives, records, tokens, weight = connection.execute(select(func.count(), *sums).where(checked)).one()
-    first = connection.execute(select(func.min(ARCHIVE.c.checked)).where(checked)).scalar()
+    first = connection.execute(select(func.min(ARCHIVE.c.found)).where(checked)).scalar()
     newest = connection.execute(
         select(ARCHIVE.c.checked, ARCHIVE.c.audit_rate).where(checked).order_by(ARCHIVE.c.checked.desc()).limit(1)
     ).one_or_none()
     per_day = None
     if first is not None and now - first >= LEAST_SECONDS:
         since = max(first + BACKLOG_SECONDS, now - WINDOW_SECONDS)
-        tokens_since = select(func.coalesce(func.sum(ARCHIVE.c.tokens), 0)).where(ARCHIVE.c.checked > since)
+        tokens_since = select(func.coalesce(func.sum(ARCHIVE.c.tokens), 0)).where(checked, ARCHIVE.c.found > since)
         per_day = float(connection.execute(tokens_since).scalar_one()) * 86_400 / (now - since)
     recent = select(func.min(ARCHIVE.c.audit_rate)).where(ARCHIVE.c.checked > now - WINDOW_SECONDS)
     return TrafficSeen(

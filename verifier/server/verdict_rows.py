@@ -5,10 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sampler.errors import printable
 from sampler.types import IntArray
 from verifier.margin_counts import BINS, CANDIDATE_BINS
 
 _COUNT = np.dtype("<u4")
+OF_NUMBERS = ("worst tokens", "total", "mismatch")
+"""Kinds of reasons that hold counts and p-values alone; others may quote stop strings and tokens."""
 
 
 def pack_margins(tokens_b: IntArray, candidates_b: IntArray) -> bytes:
@@ -28,10 +31,16 @@ def sum_margins(rows: Sequence[bytes]) -> tuple[IntArray, IntArray]:
 
 
 def json_reasons(reasons: Sequence[str]) -> str | None:
-    """Reasons as a column holds them."""
-    return json.dumps(list(reasons)) if reasons else None
+    """Reasons as a column holds them: each a short line, whatever a record has in it."""
+    return json.dumps([printable(reason) for reason in reasons]) if reasons else None
 
 
-def reasons_of(column: str | None) -> list[str]:
-    """The reasons that a column holds."""
-    return [] if column is None else [str(reason) for reason in json.loads(column)]
+def reasons_of(column: str | None, *, with_text: bool) -> list[str]:
+    """The reasons that a column holds; without text, of those that may quote a record only what kind they are."""
+    reasons = [] if column is None else [str(reason) for reason in json.loads(column)]
+    return reasons if with_text else [_without_text(reason) for reason in reasons]
+
+
+def _without_text(reason: str) -> str:
+    kind = reason.partition(": ")[0]
+    return reason if kind in OF_NUMBERS else kind

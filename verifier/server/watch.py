@@ -3,19 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, func, select
 
 from sampler.errors import printable
 from verifier.server.accounts import Accounts
 from verifier.server.database import VerdictDatabase
 from verifier.server.deliveries import STUCK_ATTEMPTS, announce
-from verifier.server.incidents import LEVELS, Condition, Level, reconcile
+from verifier.server.incidents import Condition, Level, reconcile
 from verifier.server.presence import Presence, is_alive
 from verifier.server.quarantine import GRAVE
 from verifier.server.schema import ARCHIVE, DELIVERY, QUARANTINE, SERIES, SERVER, VERDICT
+from verifier.server.series import set_series
 
 SHOWN = 20
 """Incidents of one kind that quarantine makes, of the newest, before it counts the rest."""
+SAID_SECONDS = 10.0
+"""How often the database is told that somebody watches."""
 SEVERAL = 3
 """So many flagged records that the evidence does not have yet are an alarm by themselves."""
 
@@ -45,6 +48,9 @@ class Watch:
         with self.database.writing() as connection:
             self.presence.require(connection, "watch")
             changes = reconcile(connection, self.conditions(connection, now), now)
+            watched = connection.execute(select(SERIES.c.watched)).scalar_one()
+            if watched is None or not 0 <= now - watched < SAID_SECONDS:
+                set_series(connection, watched=now)
             channels = self.presence.all_channels(connection) if changes else []
             for changed in changes:
                 announce(connection, changed, channels, now)
@@ -84,30 +90,32 @@ class Watch:
         return found
 
     def _quarantine(self, connection: Connection, now: float) -> list[Condition]:
-        rows = connection.execute(
-            select(QUARANTINE).where(QUARANTINE.c.resolved.is_(None)).order_by(QUARANTINE.c.id.desc())
-        ).mappings()
-        kinds: dict[str, list[RowMapping]] = {}
-        for row in rows:
-            kinds.setdefault(row["kind"], []).append(row)
+        is_open = QUARANTINE.c.resolved.is_(None)
+        kinds = connection.execute(
+            select(QUARANTINE.c.kind, func.count().label("count"), func.min(QUARANTINE.c.since).label("oldest"))
+            .where(is_open)
+            .group_by(QUARANTINE.c.kind)
+            .order_by(QUARANTINE.c.kind)
+        ).all()
         found = []
-        for kind, ones in kinds.items():
+        for kind, count, oldest in kinds:
             name = "gap" if kind == "gap" else "quarantine"
-            for row in ones[:SHOWN]:
+            newest = select(QUARANTINE).where(is_open, QUARANTINE.c.kind == kind).order_by(QUARANTINE.c.id.desc())
+            for row in connection.execute(newest.limit(SHOWN)).mappings():
                 place = f"{row['origin']} from {row['start']}" if kind == "gap" else f"archive {row['archive']}"
                 what = f"{kind}: {printable(row['place'])}: {row['what']}"
-                found.append(Condition(name, place, self._level(row, now), what))
-            if rest := ones[SHOWN:]:
-                gravest = max((self._level(row, now) for row in rest), key=LEVELS.index)
-                doublings = len(ones).bit_length()  # each doubling is told anew
-                what = f"{kind}: {len(rest)} more in quarantine"
-                found.append(Condition(name, f"{kind}, doubled {doublings} times", gravest, what))
+                found.append(Condition(name, place, self._level(kind, row["since"], now), what))
+            if count > SHOWN:
+                doublings = int(count).bit_length()  # each doubling is told anew
+                what = f"{kind}: {count - SHOWN} more in quarantine"
+                subject = f"{kind}, doubled {doublings} times"
+                found.append(Condition(name, subject, self._level(kind, oldest, now), what))
         return found
 
-    def _level(self, row: RowMapping, now: float) -> Level:
+    def _level(self, kind: str, since: float, now: float) -> Level:
         """What is not audited is grave when it lasts; a copy of what is audited is not."""
-        lasts = now - row["since"] > self.expect_every and row["kind"] != "duplicate"
-        return "alarm" if row["kind"] in GRAVE or lasts else "watch"
+        lasts = now - since > self.expect_every and kind != "duplicate"
+        return "alarm" if kind in GRAVE or lasts else "watch"
 
     def _silence(self, connection: Connection, now: float) -> list[Condition]:
         """Of every log by itself: one that goes on does not hide another's silence."""

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from logger.private_file import write_private
+from logger.record import Record
 from tests.verifier.server.running import API_KEY, OPERATOR, Clock, Log, Server, honest, server_in, stolen
 from tests.verifier.server.serving import served
 from verifier.policy import Policy
@@ -50,6 +52,7 @@ def filled(folder: Path, replayer: TransformersReplayer, policy: Policy, **more:
     log = Log(folder / "archives")
     records = honest(20)
     log.seal(records[:6])
+    server.settle()
     log.seal([stolen(record) for record in records[6:12]])
     server.settle()
     log.seal(records[12:14]).write_bytes(b"nonsense")
@@ -71,8 +74,11 @@ def url(server: Server) -> Iterator[str]:
         yield url
 
 
-def get(url: str, path: str, **headers: str) -> httpx2.Response:
-    return httpx2.get(f"{url}{path}", headers=headers, trust_env=False, timeout=30)
+def get(url: str, path: str, **headers: str | bytes) -> httpx2.Response:
+    given = {name: value.encode() if isinstance(value, str) else value for name, value in headers.items()}
+    return httpx2.get(
+        f"{url}{path}", headers={name.encode(): value for name, value in given.items()}, trust_env=False, timeout=30
+    )
 
 
 def read(url: str, path: str) -> Any:
@@ -87,13 +93,15 @@ def basic(user: str, password: str) -> str:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_without_a_key_nothing_is_served_but_health(url: str, path: str) -> None:
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {},
         {"authorization": f"Bearer {API_KEY}x"},
         {"authorization": "Bearer"},
         {"authorization": basic("me", "wrong")},
         {"authorization": basic(API_KEY, "")},
         {"authorization": "Basic ????"},
+        {"authorization": b"Basic \xe9"},
+        {"authorization": b"Bearer \xe9"},
         {"authorization": f"Digest {API_KEY}"},
         {"cookie": f"authorization=Bearer {API_KEY}"},
     ]
@@ -102,6 +110,7 @@ def test_without_a_key_nothing_is_served_but_health(url: str, path: str) -> None
         assert answer.status_code == 401
         assert list(answer.json()) == ["detail"]
         assert answer.headers["www-authenticate"].startswith("Basic")
+        assert answer.headers["connection"] == "close"
     assert get(url, "/health").json() == {"status": "ok"}
 
 
@@ -126,6 +135,8 @@ def test_a_key_that_may_look_may_not_acknowledge(
     server = filled(tmp_path, replayer, bundled_policy, read_keys=tmp_path / "read.keys")
     with served(server) as url:
         headers = {"authorization": f"Bearer {reader}"}
+        assert get(url, "/api/v1/status", **headers).json()["may_acknowledge"] is False
+        assert read(url, "status")["may_acknowledge"] is True
         assert get(url, "/metrics", **headers).status_code == 200
         path, said = f"{url}/api/v1/alarms/1/acknowledge", {"by": "a", "reason": "b"}
         assert httpx2.post(path, json=said, headers=headers, trust_env=False).status_code == 403
@@ -149,6 +160,8 @@ def test_another_site_cannot_have_the_browser_acknowledge(url: str) -> None:
         path, content='{"by": "a", "reason": "b"}', headers=OPERATOR | {"content-type": "text/plain"}, trust_env=False
     )
     assert text.status_code == 422
+    bare = httpx2.post(path, content=b'{"by": "a", "reason": "b"}', headers=OPERATOR, trust_env=False)
+    assert bare.status_code == 422  # a form or a beacon needs no permission to send it
     assert [one["acknowledged_at"] for one in read(url, "alarms")["incidents"] if one["id"] == 1] == [None]
 
 
@@ -162,6 +175,8 @@ def test_the_state_at_a_glance(url: str, server: Server) -> None:
     assert status["quarantined"] == 2
     assert status["monitor"]["p_value"] < 1e-4
     assert status["bounds"]["days_to_exfiltrate"] > 0
+    assert status["bounds"]["open_channels"] == ["timing"]
+    assert status["watched_at"] == status["now"]
 
 
 def test_quarantine_archives_and_verdicts_are_named(url: str) -> None:
@@ -197,8 +212,11 @@ def test_rates_bounds_and_margins(url: str) -> None:
         "flagged",
     ]
     for series in rates["series"]:
-        [point] = series["points"]
-        assert point["low"] <= point["value"] <= point["high"]
+        assert [point["records"] for point in series["points"]] == [6, 12]  # one that was kept, and how it is now
+        for point in series["points"]:
+            assert point["low"] <= point["value"] <= point["high"]
+    flagged = rates["series"][-1]["points"]
+    assert [point["recent"] for point in flagged] == [0.0, 1.0]
     bounds = read(url, "bounds")
     assert sum(one["bits_per_day"] for one in bounds["channels"] if one["counted"]) == pytest.approx(
         bounds["bits_per_day"]
@@ -227,6 +245,73 @@ def test_no_answer_carries_token_text_or_ids_unless_the_operator_turns_it_on(
     assert all(token["text"] for token in tokens)
 
 
+STOP_STRING = "\u202ethe secret stop string of a client"
+
+
+def test_reasons_quote_nothing_of_a_record_unless_the_operator_turns_it_on(
+    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
+) -> None:
+    record = honest(1)[0]
+    stopped = Record.model_validate(
+        record.model_dump()
+        | {"finish_reason": "stop", "stop_reason": STOP_STRING * 50}
+        | {"sampling": record.sampling.model_dump() | {"stop": [STOP_STRING * 50]}}
+    )
+    for shown in (False, True):
+        folder = tmp_path / str(shown)
+        folder.mkdir()
+        server = server_in(folder, replayer, bundled_policy, show_text=shown)
+        Log(folder / "archives").seal([stopped])
+        server.settle()
+        with served(server) as url:
+            for reasons in (
+                read(url, "records/0")["verdict"]["reasons"],
+                read(url, "verdicts")["verdicts"][0]["reasons"],
+            ):
+                [reason] = reasons
+                assert ("secret stop string" in reason) == shown
+                assert reason.startswith("early stop")
+                assert len(reason) < 300
+                assert reason.isprintable()
+
+
+NONSENSE = (
+    b'{"by": NaN, "reason": "b"}',
+    b'{"by": 1e999, "reason": "b"}',
+    b'{"by": "\\ud800", "reason": "b"}',
+    b"[",
+    b"",
+)
+
+
+@pytest.mark.parametrize("body", [*NONSENSE, b'{"\\ud800": 1}', b'{"by": "a", "reason": "b", "x": NaN}'])
+def test_bodies_that_no_json_holds_are_refused(url: str, body: bytes) -> None:
+    headers = OPERATOR | {"content-type": "application/json"}
+    answer = httpx2.post(f"{url}/api/v1/alarms/1/acknowledge", content=body, headers=headers, trust_env=False)
+    assert answer.status_code == 422, answer.text
+    assert all(sorted(problem) == ["loc", "msg", "type"] for problem in answer.json()["detail"])
+
+
+def test_a_body_that_is_nested_too_deep_is_refused(url: str) -> None:
+    headers = OPERATOR | {"content-type": "application/json"}
+    answer = httpx2.post(f"{url}/api/v1/alarms/1/acknowledge", content=b"[" * 60_000, headers=headers, trust_env=False)
+    assert answer.status_code == 400
+
+
+def test_a_body_that_is_too_large_or_never_ends_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.server.api.bodies.MOST_SECONDS", 0.5)
+    headers = OPERATOR | {"content-type": "application/json"}
+    path = f"{url}/api/v1/alarms/1/acknowledge"
+    large = httpx2.post(path, content=b"x" * 100_000, headers=headers, trust_env=False)
+    assert large.status_code == 413
+    host, port = url.removeprefix("http://").split(":")
+    head = f"POST /api/v1/alarms/1/acknowledge HTTP/1.1\r\nhost: a\r\nauthorization: {OPERATOR['authorization']}\r\n"
+    with socket.create_connection((host, int(port))) as client:
+        client.settimeout(10)
+        client.sendall(f"{head}content-type: application/json\r\ncontent-length: 100\r\n\r\n{{".encode())
+        assert client.recv(1000).startswith(b"HTTP/1.1 408")
+
+
 def test_acknowledging_keeps_who_and_why_once(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
@@ -241,10 +326,11 @@ def test_acknowledging_keeps_who_and_why_once(
         assert said(by="", reason="b").status_code == 422
         assert said(by="a", reason="  ").status_code == 422
         assert said(by="a").status_code == 422
-        answer = said(by="Ada\u202e\x00", reason="a kernel was changed")
+        why = "a kernel was changed\nby the night shift: " + "they say so. " * 100
+        answer = said(by="Ada\u202e\x00", reason=f"{why}\x1b[2J")
         assert answer.status_code == 200
         assert answer.json()["acknowledged_by"].isprintable()
-        assert answer.json()["reason"] == "a kernel was changed"
+        assert answer.json()["reason"] == f"{why}\\x1b[2J"
         assert said(by="b", reason="c").status_code == 409
         assert read(url, "status")["monitor"]["p_value"] == 1.0
         assert httpx2.post(

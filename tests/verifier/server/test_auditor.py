@@ -214,7 +214,7 @@ def test_a_record_that_kills_its_servers_is_tried_alone_and_then_set_aside(two: 
     with first.opened.database.reading() as connection:
         row = connection.execute(select(VERDICT).where(VERDICT.c.unverifiable)).mappings().one()
     assert row["index"] == 0
-    assert "5 servers ended while they replayed it" in row["reasons"]
+    assert "5 servers ended while they did" in row["reasons"]
 
 
 def test_evidence_is_kept_of_what_is_not_safe_and_of_nothing_else(

@@ -1,17 +1,20 @@
 """Which archives are audited, which are kept out, and that one of these never stops the others."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from logger.archive.reader import Archive
 from logger.keys import SigningKey
 from logger.record import Record
 from sampler.schemes import SCHEMES
 from tests.verifier.server.running import KEY, ORIGIN, Log, Server, honest, server_in
 from verifier.policy import Policy
+from verifier.server.follower import MOST_TRIES, Follower
 from verifier.server.schema import ARCHIVE, QUARANTINE, TASK
 from verifier.transformers_replay import TransformersReplayer
 
@@ -255,3 +258,113 @@ def test_a_check_that_was_cut_off_leaves_nothing_behind(
     assert server.opened.auditor.work() is False
     follower.look()
     assert waiting(server) == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_only_one_server_looks_at_a_time(
+    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy, server: Server, log: Log
+) -> None:
+    other = server_in(tmp_path, replayer, bundled_policy, server.clock)
+    log.seal(RECORDS[:2])
+    assert other.opened.presence.take("follow")
+    assert not server.opened.follower.look().following
+    assert states(server) == {}
+    other.opened.presence.give_back("follow")
+    assert server.opened.follower.look().following
+    assert waiting(server) == [0, 1]
+
+
+def test_whatever_lies_in_a_folder_the_archives_are_followed(server: Server, log: Log) -> None:
+    os.mkfifo(log.folder / "0.parquet")  # whoever opens it waits for ever
+    (log.folder / "1.parquet").mkdir()
+    (log.folder / "2.parquet").symlink_to("/dev/zero")
+    (Path(os.fsdecode(os.fsencode(log.folder) + b"/\xff.parquet"))).write_bytes(b"x")
+    (log.folder / "new\nline.parquet").write_bytes(b"x")
+    for number in range(30):
+        (log.folder / f"junk{number}.parquet").write_bytes(b"junk")
+    log.seal(RECORDS[:2])
+    server.opened.follower.look()
+    assert waiting(server) == [0, 1]
+    server.opened.watch.look()
+
+
+def test_what_is_larger_than_an_archive_is_trouble(
+    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
+) -> None:
+    server = server_in(tmp_path, replayer, bundled_policy, largest=1_000_000)
+    with (tmp_path / "archives" / "0.parquet").open("wb") as large:
+        large.truncate(1_000_001)
+    Log(tmp_path / "archives").seal(RECORDS[:2])
+    looked = server.opened.follower.look()
+    assert looked.troubles == [f"{tmp_path}/archives/0.parquet: 1000001 bytes, more than an archive has"]
+    assert waiting(server) == [0, 1]
+
+
+def test_a_quarantined_file_that_is_removed_leaves_a_gap(server: Server, log: Log) -> None:
+    log.seal(RECORDS[:2])
+    bad = log.seal([changed(RECORDS[2], prompt_token_ids=[1, 60_000])])
+    log.seal(RECORDS[4:6])
+    server.opened.follower.look()
+    assert quarantined(server) == {bad.name: "model"}
+    bad.unlink()
+    server.opened.follower.look()
+    assert states(server)[bad.name] == "gone"
+    assert list(quarantined(server).values()) == ["gap"]
+
+
+def test_an_archive_whose_reader_never_came_back_is_left_alone_until_it_changes(server: Server, log: Log) -> None:
+    bad, good = log.seal(RECORDS[:2]), log.seal(RECORDS[2:4])
+    follower = server.opened.follower
+    assert follower.presence.take("follow")
+    follower.finder.find()
+    with server.opened.database.writing() as connection:  # as if every reader had been killed
+        connection.execute(update(ARCHIVE).where(ARCHIVE.c.url == str(bad)).values(tries=MOST_TRIES))
+    server.opened.follower.look()
+    server.opened.follower.look()
+    assert quarantined(server)[bad.name] == "unreadable"
+    assert states(server)[good.name] == "auditing"
+    bad.write_bytes(bad.read_bytes())
+    os.utime(bad, (1, 1))
+    server.opened.follower.look()
+    assert states(server)[bad.name] == "auditing"
+
+
+def test_a_defect_at_one_archive_does_not_stop_the_others(
+    server: Server, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.seal(RECORDS[:2])
+    bad = log.seal(RECORDS[2:4])
+    log.seal(RECORDS[4:6])
+    follower = server.opened.follower
+    check = type(follower)._check
+
+    def broken(self: Follower, number: int, archive: Archive, rate: float) -> None:
+        if archive.start == 2:
+            raise ZeroDivisionError
+        check(self, number, archive, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(follower), "_check", broken)
+        follower.look()
+    assert quarantined(server)[bad.name] == "defect"
+    assert waiting(server) == [0, 1, 4, 5]
+    follower.look()  # with a version that is mended
+    assert quarantined(server) == {}
+
+
+def test_all_archives_of_a_look_have_one_rate_which_they_keep(
+    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
+) -> None:
+    server = server_in(tmp_path, replayer, bundled_policy, audit_rate=None, least_rate=0.2)
+    log = Log(tmp_path / "archives")
+    log.seal(RECORDS[:6])
+    server.opened.follower.look()
+    log.seal(RECORDS[6:8])
+    log.seal(RECORDS[8:10])
+    server.clock.now += 100
+    server.opened.presence.beat(tokens_per_second=10.0, compute_share=1.0)
+    server.opened.follower.look()
+    with server.opened.database.reading() as connection:
+        rates = connection.execute(select(ARCHIVE.c.audit_rate).order_by(ARCHIVE.c.id)).scalars().all()
+    assert rates[0] == 0.2
+    assert rates[1] == rates[2]
+    assert rates[1] > 0.2  # the others were saved up for (test_selection.py)

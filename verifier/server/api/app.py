@@ -1,15 +1,18 @@
 """The verification server's HTTP side: the API, the dashboard that is made of it, and what monitors ask."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
+from sampler.errors import printable
 from verifier.server.api.authorization import Authorized
+from verifier.server.api.bodies import WithBody
 from verifier.server.api.pages import pages
 from verifier.server.api.routes import router
 from verifier.server.errors import VerdictsUnusable
@@ -49,6 +52,20 @@ def application(server: Opened, metrics: Metrics, ready: Callable[[], str | None
         server.events.say("database failed", why=str(error))
         return JSONResponse({"detail": "the database cannot be used now"}, 503)
 
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        """What is wrong with each field, without what was sent: it may be no text, or no number, that JSON has."""
+        wrong = cast(RequestValidationError, error).errors()
+        detail = [
+            {
+                "loc": [part if isinstance(part, int) else printable(str(part)) for part in one["loc"]],
+                "msg": printable(str(one["msg"])),
+                "type": str(one["type"]),
+            }
+            for one in wrong
+        ]
+        return JSONResponse({"detail": detail}, 422)
+
     @app.exception_handler(Exception)
     async def defect(_: Request, error: Exception) -> JSONResponse:
         server.events.defect(error)
@@ -69,4 +86,4 @@ def application(server: Opened, metrics: Metrics, ready: Callable[[], str | None
 
     for path, page in pages().items():
         app.add_route(path, page, include_in_schema=False)
-    return Authorized(app, server.api_keys, server.read_keys)
+    return Authorized(WithBody(app), server.api_keys, server.read_keys)

@@ -1,7 +1,6 @@
 """Who may ask: an API key, as a bearer token or as the password of HTTP Basic, for everything but /health."""
 
 import base64
-import binascii
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -10,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from logger.api_keys import ApiKeys
 
 OPEN_PATHS = ("/health",)
+_OPERATOR = "weightwarden.operator"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _HEADERS = {
     "cache-control": "no-store",
@@ -48,7 +48,7 @@ class Authorized:
             refused = JSONResponse(
                 {"detail": "no valid API key was given (Authorization: Bearer ..., or the password of HTTP Basic)"},
                 401,
-                {"www-authenticate": 'Basic realm="weightwarden", charset="UTF-8"'},
+                {"www-authenticate": 'Basic realm="weightwarden", charset="UTF-8"', "connection": "close"},
             )
         elif scope["method"] not in _SAFE_METHODS and headers.get("sec-fetch-site", "none") not in (
             "same-origin",
@@ -64,7 +64,13 @@ class Authorized:
                 message["headers"] = [*kept, *((k.encode(), v.encode()) for k, v in _HEADERS.items())]
             await send(message)
 
+        scope[_OPERATOR] = operator
         await (refused or self._app)(scope, receive, send_with_headers)  # type: ignore[arg-type]
+
+
+def is_operator(scope: Scope) -> bool:
+    """Whether a request came with a key that may change something."""
+    return bool(scope.get(_OPERATOR))
 
 
 def _key(authorization: str) -> str:
@@ -76,5 +82,5 @@ def _key(authorization: str) -> str:
         return ""
     try:
         return base64.b64decode(given.strip(), validate=True).decode("utf-8").partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return ""

@@ -1,7 +1,7 @@
 """Rates over time, bounds and margins."""
 
-import json
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -23,6 +23,7 @@ from verifier.server.api.models import (
 )
 from verifier.server.api.status import current_accounts, current_exposure, finite
 from verifier.server.opening import Opened
+from verifier.server.rate_points import RateFigures
 from verifier.server.schema import RATE_POINT
 from verifier.server.traffic import traffic_seen
 from verifier.token_noise import MARGIN_EDGES
@@ -30,7 +31,7 @@ from verifier.traffic_monitor import WATCHED, honest_limits
 
 
 def rates(server: Opened, connection: Connection, days: float, most_points: int) -> Rates:
-    """The watched rates over the last days, in at most so many points."""
+    """The watched rates over the last days, in at most so many points and the state now."""
     since = server.clock() - 86_400 * days
     in_time = RATE_POINT.c.at >= since
     count, last = connection.execute(select(func.count(), func.max(RATE_POINT.c.id)).where(in_time)).one()
@@ -40,23 +41,25 @@ def rates(server: Opened, connection: Connection, days: float, most_points: int)
         .where(in_time, (last - RATE_POINT.c.id) % step == 0)
         .order_by(RATE_POINT.c.at)
     ).all()
-    points = [(row.at, json.loads(row.figures)) for row in rows]
+    points = [(row.at, RateFigures.from_json(row.figures)) for row in rows]
+    now = RateFigures.of(current_accounts(connection))
+    if now.limits and (not points or points[-1][1].totals != now.totals):
+        points.append((server.clock(), now))
     limits = honest_limits(server.policy)
     return Rates(
         confidence=CONFIDENCE,
         series=[_series(name, limits[name], points) for name in WATCHED],
-        capital=[CapitalPoint(at=at, log10=figures["log10_capital"]) for at, figures in points],
+        capital=[CapitalPoint(at=at, log10=figures.log10_capital) for at, figures in points],
         alarm_log10=-math.log10(server.settings.false_alarm),
     )
 
 
-def _series(
-    name: str, honest_at_most: float, points: list[tuple[float, dict[str, dict[str, list[float]]]]]
-) -> RateSeries:
+def _series(name: str, honest_at_most: float, points: Sequence[tuple[float, RateFigures]]) -> RateSeries:
     units: dict[str, Literal["share of tokens", "share of records", "bits a token"]] = {
         "pooled_bits": "bits a token",
         "flagged": "share of records",
     }
+    before: list[RateFigures | None] = [None, *(figures for _, figures in points)]
     return RateSeries(
         name=name,
         unit=units.get(name, "share of tokens"),
@@ -64,12 +67,15 @@ def _series(
         points=[
             RatePoint(
                 at=at,
-                records=figures["records"],
-                tokens=figures["tokens"],
-                **dict(zip(("value", "low", "high", "recent"), figures["rates"][name], strict=True)),
+                records=int(figures.totals["records"]),
+                tokens=int(figures.totals["tokens"]),
+                value=figures.limits[name].value,
+                low=figures.limits[name].low,
+                high=figures.limits[name].high,
+                recent=figures.since(name, last),
             )
-            for at, figures in points
-            if name in figures["rates"]
+            for (at, figures), last in zip(points, before, strict=False)
+            if name in figures.limits
         ],
     )
 

@@ -71,7 +71,8 @@ class AuditStatus(_Model):
     Attributes:
         rate: share of the records that is selected; the newest archive's where a compute budget decides it.
         audited_share: audited share of all tokens of checked archives.
-        lag_seconds: age of the oldest archive that is not done; None when nothing waits.
+        lag_seconds: age of the oldest archive that is not done; None when nothing waits. most_lag_seconds: wanted.
+        servers: those that are alive, and the newest of the others.
     """
 
     compute_share: float | None
@@ -84,6 +85,7 @@ class AuditStatus(_Model):
     backlog_records: int
     backlog_tokens: int
     lag_seconds: float | None
+    most_lag_seconds: float
     behind: bool
     tokens_per_second: float | None
     servers: list[ServerStatus]
@@ -105,20 +107,32 @@ class BoundStatus(_Model):
     """What could leave unseen, all counted channels together; None while too little is known.
 
     Attributes:
-        bits_per_token: of tokens alone, an upper limit. days_to_exfiltrate: None is never.
+        confidence: of the limits. bits_per_token: of tokens alone, an upper limit. days_to_exfiltrate: None is never.
+        open_channels: names of those that no limit is known of, and that are not in the sum.
     """
+
+    confidence: float
 
     bits_per_token: float | None
     bits_per_day: float | None
     days_to_exfiltrate: float | None
     weights_bytes: float
+    open_channels: list[str]
 
 
 class Status(_Model):
-    """The state at a glance."""
+    """The state at a glance.
+
+    Attributes:
+        reasons: incidents in force, the gravest first, at most 100; incidents: how many there are.
+        watched_at: when incidents were last brought up to date. may_acknowledge: whether this key may.
+    """
 
     state: Level
     reasons: list[Incident]
+    incidents: int
+    watched_at: float | None
+    may_acknowledge: bool
     now: float
     since: float
     model_digest: str
@@ -255,7 +269,7 @@ class RatePoint(_Model):
 
     Attributes:
         records, tokens: audited so far. value, low, high: a token, all so far, with a confidence sequence.
-        recent: value a token since the point before; None where no token came.
+        recent: value a token since the point before, of those that are sent; None where no token came.
     """
 
     at: float
@@ -356,7 +370,7 @@ class Archives(_Model):
 
 
 class Quarantines(_Model):
-    """All that is in quarantine, or was."""
+    """What is in quarantine, and what was: the newest 1000 of each."""
 
     quarantined: list[Quarantine]
 

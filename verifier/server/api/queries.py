@@ -12,7 +12,7 @@ from verifier.server.verdict_rows import reasons_of
 
 MOST_INCIDENTS = 500
 MOST_QUARANTINED = 1000
-"""How many ended incidents and resolved entries of the quarantine are shown, the newest."""
+"""How many incidents that ended, and entries of the quarantine, open and resolved ones each, are shown: the newest."""
 
 
 def incidents(connection: Connection) -> list[Incident]:
@@ -42,7 +42,9 @@ def incident_of(row: RowMapping) -> Incident:
 def quarantined(connection: Connection) -> list[Quarantine]:
     """What is in quarantine, the newest first, and then what was."""
     resolved = QUARANTINE.c.resolved
-    now = connection.execute(select(QUARANTINE).where(resolved.is_(None)).order_by(QUARANTINE.c.id.desc())).mappings()
+    now = connection.execute(
+        select(QUARANTINE).where(resolved.is_(None)).order_by(QUARANTINE.c.id.desc()).limit(MOST_QUARANTINED)
+    ).mappings()
     before = connection.execute(
         select(QUARANTINE).where(resolved.is_not(None)).order_by(resolved.desc()).limit(MOST_QUARANTINED)
     ).mappings()
@@ -110,7 +112,7 @@ def archive_page(connection: Connection, state: str | None, before: int | None, 
 
 
 def verdict_page(
-    connection: Connection, *, flagged: bool, archive: int | None, before: int | None, limit: int
+    connection: Connection, *, flagged: bool, archive: int | None, before: int | None, limit: int, with_text: bool
 ) -> list[Verdict]:
     """Verdicts, the newest first; where `flagged`, those alone."""
     query = select(VERDICT).order_by(VERDICT.c.position.desc()).limit(limit)
@@ -120,11 +122,11 @@ def verdict_page(
         query = query.where(VERDICT.c.archive == archive)
     if before is not None:
         query = query.where(VERDICT.c.position < before)
-    return [verdict_of(row) for row in connection.execute(query).mappings()]
+    return [verdict_of(row, with_text=with_text) for row in connection.execute(query).mappings()]
 
 
-def verdict_of(row: RowMapping) -> Verdict:
-    """A verdict's row."""
+def verdict_of(row: RowMapping, *, with_text: bool) -> Verdict:
+    """A verdict's row; its reasons quote the record where `with_text`."""
     return Verdict(
         position=row["position"],
         archive=row["archive"],
@@ -137,7 +139,7 @@ def verdict_of(row: RowMapping) -> Verdict:
         flagged=row["flagged"],
         unverifiable=row["unverifiable"],
         p_value=row["p_value"],
-        reasons=reasons_of(row["reasons"]),
+        reasons=reasons_of(row["reasons"], with_text=with_text),
         counting_bits=row["counting_bits"],
         pooled_bits=row["pooled_bits"],
         end_bits=row["end_bits"],

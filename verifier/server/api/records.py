@@ -24,7 +24,7 @@ def record_view(server: Opened, connection: Connection, position: int) -> Record
     evidence = None if kept is None else unpack(kept.payload, kept.tokens)
     sampling = None if evidence is None else evidence.record.sampling
     return RecordView(
-        verdict=verdict_of(row),
+        verdict=verdict_of(row, with_text=server.settings.show_text),
         url=archive.url,
         origin=archive.origin,
         prompt_tokens=None if evidence is None else len(evidence.record.prompt_token_ids),

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query
 from sqlalchemy import select
 from starlette.requests import Request
 
-from sampler.errors import printable
+from sampler.errors import escaped
 from verifier.server.api import figures, queries
+from verifier.server.api.authorization import is_operator
 from verifier.server.api.models import (
     Acknowledgement,
     Archive,
@@ -56,10 +57,10 @@ router = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
 
 
 @router.get("/status", summary="The state at a glance")
-def status(server: Served) -> Status:
+def status(server: Served, request: Request) -> Status:
     """The state at a glance."""
     with server.database.reading() as connection:
-        return status_of(server, connection)
+        return status_of(server, connection, operator=is_operator(request.scope))
 
 
 @router.get("/archives", summary="Archives, the newest first")
@@ -102,7 +103,14 @@ def verdicts(
 ) -> Verdicts:
     """A page of verdicts."""
     with server.database.reading() as connection:
-        page = queries.verdict_page(connection, flagged=flagged, archive=archive, before=before, limit=limit)
+        page = queries.verdict_page(
+            connection,
+            flagged=flagged,
+            archive=archive,
+            before=before,
+            limit=limit,
+            with_text=server.settings.show_text,
+        )
     return Verdicts(verdicts=page, next=page[-1].position if len(page) == limit else None)
 
 
@@ -157,6 +165,9 @@ def alarms(server: Served) -> Incidents:
     summary="Acknowledge an incident, with a reason that is kept",
     responses=_problem(403, "A key that may only look, or a request of another site's page.")
     | _problem(404, "There is none of this number.")
+    | _problem(400, "The body cannot be read.")
+    | _problem(408, "The body did not come in time.")
+    | _problem(413, "The body is too large.")
     | _problem(409, "It was acknowledged before."),
 )
 def acknowledged(server: Served, incident: Number, said: Acknowledgement) -> Incident:
@@ -164,7 +175,7 @@ def acknowledged(server: Served, incident: Number, said: Acknowledgement) -> Inc
     now = server.clock()
     try:
         with server.database.writing() as connection:
-            row = acknowledge(connection, incident, printable(said.by), printable(said.reason), now)
+            row = acknowledge(connection, incident, escaped(said.by), escaped(said.reason, lines=True), now)
             if row["kind"] == "monitor" and row["level"] == "alarm":
                 server.bookkeeper.restart_monitor(connection, row["subject"])
             announce(connection, Changed("acknowledged", incident), server.presence.all_channels(connection), now)

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from sqlalchemy import Connection, func, select
 
-from verifier.server.accounts import Accounts
+from verifier.server.accounts import CONFIDENCE, Accounts
 from verifier.server.api.models import (
     AuditStatus,
     BoundStatus,
@@ -23,6 +23,10 @@ from verifier.server.schema import INCIDENT, QUARANTINE, SERIES, SERVER
 from verifier.server.tasks import backlog
 from verifier.server.traffic import TrafficSeen, traffic_seen
 from verifier.server.watch import lag
+
+MOST_REASONS = 100
+MOST_GONE = 20
+"""How many incidents in force, and servers that are not heard of, are shown."""
 
 
 @lru_cache(maxsize=4)
@@ -49,8 +53,8 @@ def current_exposure(server: Opened, accounts: Accounts, traffic: TrafficSeen) -
     )
 
 
-def status_of(server: Opened, connection: Connection) -> Status:
-    """The state of a series, all its servers together."""
+def status_of(server: Opened, connection: Connection, *, operator: bool = False) -> Status:
+    """The state of a series, all its servers together; for an operator, or for who may only look."""
     now = server.clock()
     settings = server.settings
     series = connection.execute(select(SERIES)).one()
@@ -66,7 +70,10 @@ def status_of(server: Opened, connection: Connection) -> Status:
     speeds = [one.tokens_per_second for one in servers if one.alive and one.tokens_per_second is not None]
     return Status(
         state=state_of(forced),
-        reasons=[incident_of(row) for row in reasons],
+        reasons=[incident_of(row) for row in reasons[:MOST_REASONS]],
+        incidents=len(reasons),
+        watched_at=series.watched,
+        may_acknowledge=operator,
         now=now,
         since=series.since,
         model_digest=series.model_digest,
@@ -92,6 +99,7 @@ def status_of(server: Opened, connection: Connection) -> Status:
             backlog_records=waiting.records,
             backlog_tokens=waiting.tokens,
             lag_seconds=behind_by,
+            most_lag_seconds=settings.most_lag,
             behind=behind_by is not None and behind_by > settings.most_lag,
             tokens_per_second=sum(speeds) if speeds else None,
             servers=servers,
@@ -105,6 +113,8 @@ def status_of(server: Opened, connection: Connection) -> Status:
             log10_capital=accounts.monitor.log_capital / math.log(10),
         ),
         bounds=BoundStatus(
+            confidence=CONFIDENCE,
+            open_channels=[] if found is None else [term.name for term in found.terms if not term.counted],
             bits_per_token=None if tightest is None else tightest.limit,
             bits_per_day=None if found is None else found.bits_per_day,
             days_to_exfiltrate=None if found is None else finite(found.days_to_exfiltrate),
@@ -120,7 +130,9 @@ def finite(number: float) -> float | None:
 
 def _servers(server: Opened, connection: Connection) -> list[ServerStatus]:
     now = database_now(connection)
-    rows = connection.execute(select(SERVER).order_by(SERVER.c.name)).mappings()
+    newest = connection.execute(select(SERVER).order_by(SERVER.c.seen.desc())).mappings().all()
+    living = [row for row in newest if row["expires"] > now]
+    rows = living + [row for row in newest if row["expires"] <= now][:MOST_GONE]
     return [
         ServerStatus(
             name=row["name"],

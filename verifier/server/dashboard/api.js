@@ -2,7 +2,7 @@
 
 const PATIENCE_MS = 10_000;
 
-export class ApiError extends Error {}
+class ApiError extends Error {}
 
 export function get(path) {
   return ask(path, {});

@@ -1,5 +1,5 @@
-// When the server is asked: the status every 5 s, all else every 15 s or at once when the status changes, and nothing
-// while nobody looks.
+// When the server is asked: the status every 5 s, all else every 15 s or at once when the status changes. While nobody
+// looks the status alone, for the title and the icon of the tab, every 30 s.
 
 import { get } from "./api.js";
 import { setClock } from "./clock.js";
@@ -9,6 +9,7 @@ import { refresh } from "./view.js";
 
 const STATUS_MS = 5_000;
 const REST_MS = 15_000;
+const HIDDEN_MS = 30_000;
 
 export class Heartbeat {
   // views(): those that can be seen now.
@@ -24,7 +25,7 @@ export class Heartbeat {
   // Ask now, and again later. One at a time: a slow server is not asked twice.
   async beat() {
     clearTimeout(this.timer);
-    if (document.hidden || this.beating) {
+    if (this.beating) {
       return;
     }
     this.beating = true;
@@ -32,7 +33,7 @@ export class Heartbeat {
       await this.#ask();
     } finally {
       this.beating = false;
-      this.timer = setTimeout(() => this.beat(), STATUS_MS);
+      this.timer = setTimeout(() => this.beat(), document.hidden ? HIDDEN_MS : STATUS_MS);
     }
   }
 
@@ -43,7 +44,9 @@ export class Heartbeat {
 
   async #ask() {
     const changed = await this.#status();
-    if (changed || performance.now() - this.restAt >= REST_MS) {
+    if (document.hidden) {
+      this.restAt = -Infinity;
+    } else if (changed || performance.now() - this.restAt >= REST_MS) {
       await this.refreshAll();
     }
   }

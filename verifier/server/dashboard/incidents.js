@@ -7,9 +7,11 @@ import { symbol } from "./symbol.js";
 import { Table, only } from "./table.js";
 import { refresh } from "./view.js";
 
-export function showOpenIncidents(incidents) {
+export function showOpenIncidents(incidents, mayAcknowledge) {
   // An incident whose level changes is another one to draw: its symbol is of the level.
-  reconcile(byId("incidents"), incidents, (incident) => `${incident.id} ${incident.level}`, create, update);
+  reconcile(byId("incidents"), incidents, (incident) => `${incident.id} ${incident.level}`, create, (node, incident) => {
+    update(node, incident, mayAcknowledge);
+  });
 }
 
 function create(incident) {
@@ -28,11 +30,11 @@ function create(incident) {
   );
 }
 
-function update(node, incident) {
+function update(node, incident, mayAcknowledge) {
   const [, text, action] = node.children;
   setText(text.children[1], incident.what);
   setText(text.children[2], [course(incident), ...acknowledgement(incident)].join("; "));
-  drawAction(action, incident);
+  drawAction(action, incident, mayAcknowledge);
 }
 
 function course(incident) {
@@ -50,9 +52,9 @@ function acknowledgement(incident) {
   return [`acknowledged ${time(incident.acknowledged_at)} by ${incident.acknowledged_by}: ${incident.reason}`];
 }
 
-// A button as long as nobody has acknowledged the incident.
-function drawAction(cell, incident) {
-  if (incident.acknowledged_at !== null) {
+// A button as long as nobody has acknowledged the incident, for those who may.
+function drawAction(cell, incident, mayAcknowledge) {
+  if (incident.acknowledged_at !== null || !mayAcknowledge) {
     cell.replaceChildren();
     return;
   }

@@ -69,10 +69,16 @@ function tokens({ verdict, tokens: all }) {
   if (all.length > 0) {
     return tokenText(all);
   }
-  const why = verdict.evidence
+  return [element("p", { class: "empty" }, whyNone(verdict))];
+}
+
+function whyNone({ unverifiable, evidence }) {
+  if (unverifiable) {
+    return "It could not be replayed, so nothing is known of its tokens: anything may be in them.";
+  }
+  return evidence
     ? "No tokens came with this record."
     : "No evidence is kept of this record, because nothing in it is suspicious.";
-  return [element("p", { class: "empty" }, why)];
 }
 
 // A verdict does not change: it is asked for until it is there.

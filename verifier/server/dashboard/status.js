@@ -1,7 +1,7 @@
 // The state at a glance: in the page, in its title, in its icon, and announced when it changes.
 
 import { byId, element, setAttributes, setText } from "./dom.js";
-import { bytes, count, orDash, percent, time } from "./format.js";
+import { ago, bytes, count, orDash, percent, time } from "./format.js";
 import { showFacts, showTiles } from "./facts.js";
 import { showOpenIncidents } from "./incidents.js";
 import { showServers } from "./servers.js";
@@ -26,7 +26,7 @@ export function showStatus(status) {
   setText(byId("state-because"), because(status));
   setTitle(status);
   setAttributes(byId("favicon"), { href: favicon(status.state) });
-  showOpenIncidents(status.reasons);
+  showOpenIncidents(status.reasons, status.may_acknowledge);
   showTiles(byId("tiles"), tiles(status));
   showFacts(byId("facts"), facts(status));
   showServers(status.audit.servers);
@@ -63,11 +63,15 @@ function announce(status) {
 }
 
 function because(status) {
-  const open = status.reasons.length;
+  const open = status.incidents;
   if (open === 0) {
     return "No incident is open.";
   }
-  return open === 1 ? "Because of one open incident:" : `Because of ${count(open)} open incidents:`;
+  if (open === 1) {
+    return "Because of one open incident:";
+  }
+  const shown = status.reasons.length < open ? `, of which ${count(status.reasons.length)} are shown` : "";
+  return `Because of ${count(open)} open incidents${shown}:`;
 }
 
 function setTitle(status) {
@@ -88,5 +92,6 @@ function facts(status) {
     "tokens in the log": count(traffic.tokens),
     "compute budget": orDash(status.audit.compute_share, (share) => `${percent(share)} of each server's time`),
     "watched since": time(status.since),
+    "last looked": orDash(status.watched_at, ago),
   };
 }

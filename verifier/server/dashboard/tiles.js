@@ -13,8 +13,15 @@ function bound({ bounds }) {
   return {
     name: "Can leave unseen, at most",
     figure: orUnknown(bounds.bits_per_day, bytesADay),
-    note: `tokens alone: ${orUnknown(bounds.bits_per_token, (bits) => `${number(bits)} bits each`)}`,
+    note:
+      `at ${percent(bounds.confidence)} confidence; ` +
+      `tokens alone: ${orUnknown(bounds.bits_per_token, (bits) => `${number(bits)} bits each`)}${open(bounds)}`,
+    tone: bounds.open_channels.length > 0 ? "suspicious" : null,
   };
+}
+
+function open({ open_channels: channels }) {
+  return channels.length === 0 ? "" : `. OPEN, and not in it: ${channels.join(", ").replaceAll("_", " ")}`;
 }
 
 function weights({ bounds }) {
@@ -40,7 +47,7 @@ function lag({ audit }) {
   return {
     name: "Lag of the audit",
     figure: audit.behind ? `behind: ${age}` : age,
-    note: `${backlog(audit)}; ${pace(audit)}`,
+    note: `at most ${duration(audit.most_lag_seconds)} wanted; ${backlog(audit)}; ${pace(audit)}`,
     tone: audit.behind ? "suspicious" : null,
   };
 }

@@ -37,7 +37,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("url"),
     )
     op.create_index("archive_checked", "archive", ["checked"], unique=False)
+    op.create_index("archive_found", "archive", ["found"], unique=False)
     op.create_index("archive_range", "archive", ["origin", "start"], unique=False)
+    op.create_index("archive_silence", "archive", ["origin", "checked"], unique=False)
     op.create_index("archive_state", "archive", ["state", "id"], unique=False)
     op.create_table(
         "incident",
@@ -81,6 +83,7 @@ def upgrade() -> None:
         sa.Column("accounts", sa.LargeBinary(), nullable=False),
         sa.Column("credit", sa.Double(), nullable=False),
         sa.Column("credit_at", sa.Double(), nullable=False),
+        sa.Column("watched", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
