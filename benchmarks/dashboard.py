@@ -34,7 +34,7 @@ from verifier.embedded_model import ensure_embedded_model
 from verifier.margin_counts import BINS, CANDIDATE_BINS
 from verifier.model_identity import identify_model
 from verifier.policy_file import read_policy
-from verifier.server.accounts import TOTALS
+from verifier.server.accounts import TOTALS, Accounts
 from verifier.server.bookkeeper import Bookkeeper
 from verifier.server.database import VerdictDatabase
 from verifier.server.incidents import in_force
@@ -147,8 +147,6 @@ def _verdict(position: int, archive: int, at: float, margins: bytes) -> dict[str
 
 def accounted(bookkeeper: Bookkeeper) -> bytes:
     """Accounts of a day's audit."""
-    from verifier.server.accounts import TOTALS, Accounts
-
     accounts = Accounts.from_bytes(bookkeeper.empty())
     rng, records = np.random.default_rng(0), 10_000
     columns = {name: np.zeros(records) for name in TOTALS}
