@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 import numpy as np
@@ -58,6 +58,12 @@ class Load:
     def __init__(self, url: str) -> None:
         self._client = httpx2.Client(base_url=url, timeout=300, trust_env=False)
         self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def run(self, requests: int) -> None:
         """Send so many, sixteen at a time."""
@@ -120,7 +126,7 @@ def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
 ) -> None:
     (tmp_path / "archives").mkdir()
     upstream = Upstream()
-    with tampering_proxy(server.url, upstream) as proxy:
+    with tampering_proxy(server.url, upstream) as proxy, ExitStack() as closing:
         options = {"upstream-model": server.served_model()[0], "max-model-len": CONTEXT, "seal-every": 2.0}
         config = config_file(
             tmp_path,
@@ -141,7 +147,7 @@ def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
         )
         try:
             verifier.wait_for("opened")
-            load = Load(sidecar.url)
+            load = closing.enter_context(Load(sidecar.url))
             honest_states: list[str] = []
             with watching(verifier, honest_states):
                 load.run(HONEST_REQUESTS)
