@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.encoders import BudgetedCoder, tilted
+from benchmarks.attackers.arithmetic import BudgetedCoder, tilted
 from sampler.types import FloatArray, IntArray
 from tests.verifier.positions import DELTA, Positions, like_recorded
 from tests.verifier.statistics.simulation import most_misses

@@ -1,0 +1,25 @@
+"""Budgeted admissible-set coding, tuned against the pooled test: alternatives as often as honest noise takes them."""
+
+import numpy as np
+
+from benchmarks.attackers.admissible_set import GUARD, admissible
+from benchmarks.attackers.coded_tokens import CodedTokens
+from benchmarks.attackers.serving import Step
+from sampler.types import FloatArray
+from verifier.policy import Policy
+
+
+class Budgeted(CodedTokens):
+    """Weights alternatives by their honest odds: no rate rises above an honest server's by much, and what is left is
+    the entropy of honest noise."""
+
+    @property
+    def name(self) -> str:
+        return "budgeted admissible-set coding"
+
+    def offer(self, step: Step, policy: Policy) -> FloatArray:
+        code = policy.pooled_code(step.ids_bk.max() + 1)
+        bin_bk = np.searchsorted(code.edges_b, step.margin_bk, side="left")
+        odds_bk = np.exp(np.append(code.log_odds_c, -np.inf)[np.minimum(bin_bk, len(code.log_odds_c))])
+        odds_bk = np.where(step.ids_bk == step.honest_b[:, None], 1.0, odds_bk)
+        return odds_bk * admissible(step, GUARD * policy.thresholds.margin_logits)

@@ -1,0 +1,98 @@
+"""What the verifier sees of an attacker: by message, by day, and how long until the alarm."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from logger.record import Record
+from sampler.types import FloatArray, IntArray
+from verifier.policy import Policy
+from verifier.record_test import run_p_value
+from verifier.statistics.bandwidth import best_of
+from verifier.token_noise import HONEST_RECORD_RATE
+from verifier.traffic_monitor import TrafficMonitor
+from verifier.verification import Judgement, Verifier
+
+RATES = (1e-2, 1e-4)
+"""False-positive rates at which detection is told."""
+DAYS = 2000
+"""Days that are drawn, each a tenth of the pool."""
+SERIES = 15
+"""Series of audits that are watched until the alarm."""
+FALSE_ALARM = 1e-4
+MOST_RECORDS = 1000
+"""Records of a series after which nobody waits for the alarm any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """What the verifier says.
+
+    Attributes:
+        by_message, by_day: share that is flagged at each of `RATES`; a day is a tenth of the pool.
+        tokens_to_alarm: median of audited tokens until the monitor's alarm; None where it does not come.
+        counting_bits, pooled_bits: what the records could carry unseen, ends included; bound_bits: the least of both.
+    """
+
+    records: int
+    tokens: int
+    mismatch_rate: float
+    dangerous_rate: float
+    by_message: dict[str, float]
+    by_day: dict[str, float]
+    tokens_to_alarm: float | None
+    counting_bits: float
+    pooled_bits: float
+    bound_bits: float
+
+
+def detect(verifier: Verifier, records: Sequence[Record], rng: np.random.Generator) -> Detection:
+    """Audit all records of an attacker, or of an honest server."""
+    found = verifier.judge(records)
+    p_value_r = np.array([record.p_value for record in found.records])
+    flagged_r = np.array([record.flagged for record in found.records])
+    charges = found.charges
+    tokens = int(charges.tokens_r.sum())
+    assert isinstance(verifier.policy, Policy)
+    return Detection(
+        records=len(records),
+        tokens=tokens,
+        mismatch_rate=float(charges.mismatches_r.sum() / tokens),
+        dangerous_rate=float(charges.dangerous_r.sum() / tokens),
+        by_message={f"{rate:g}": float((p_value_r <= rate).mean()) for rate in RATES},
+        by_day=_by_day(p_value_r, flagged_r, rng),
+        tokens_to_alarm=_tokens_to_alarm(found, verifier, rng),
+        counting_bits=charges.counting_bits,
+        pooled_bits=charges.pooled_bits,
+        bound_bits=best_of(np.array([charges.counting_bits, charges.pooled_bits])),
+    )
+
+
+def _by_day(p_value_r: FloatArray, flagged_r: IntArray, rng: np.random.Generator) -> dict[str, float]:
+    """Share of days on which the day's audit together is flagged; a day's records are drawn without replacement."""
+    day = max(len(p_value_r) // 10, 1)
+    days = [rng.choice(len(p_value_r), day, replace=False) for _ in range(DAYS)]
+    p_values = np.array([run_p_value(p_value_r[d], int(flagged_r[d].sum()), HONEST_RECORD_RATE) for d in days])
+    return {f"{rate:g}": float((p_values <= rate).mean()) for rate in RATES}
+
+
+def _tokens_to_alarm(found: Judgement, verifier: Verifier, rng: np.random.Generator) -> float | None:
+    """Median over series of records that are drawn with replacement."""
+    watched = found.watched
+    bits = float(np.log2(verifier.replayer.identity.vocabulary))
+    longest = float(watched["tokens"].max())
+    waited = []
+    for _ in range(SERIES):
+        monitor = TrafficMonitor.new(verifier.policy, bits, longest)
+        tokens = 0.0
+        for at in rng.integers(len(found.records), size=MOST_RECORDS):
+            monitor.add({name: column[at : at + 1] for name, column in watched.items()})
+            tokens += float(watched["tokens"][at])
+            if monitor.alarms_at(FALSE_ALARM):
+                break
+        else:
+            tokens = np.inf
+        waited.append(tokens)
+    median = float(np.median(waited))
+    return median if np.isfinite(median) else None

