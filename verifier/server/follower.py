@@ -3,44 +3,29 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from logger.archive.check import check_archive
 from logger.archive.errors import ArchiveRefused, ArchiveUnreadable
 from logger.archive.reader import Archive, read_archive
-from logger.encoding import RecordEncodingError, decode_record
 from logger.events import Events
 from logger.keys import PublicKeys
-from logger.record import Record
-from sampler.errors import WeightwardenError, printable
-from verifier.audit import is_selected
-from verifier.errors import PolicyError
-from verifier.fitness import UnfitRecord, check_fits
+from sampler.errors import printable
 from verifier.server.activity import Activity
 from verifier.server.database import VerdictDatabase, mapping
 from verifier.server.errors import LeaseLost, VerdictsUnusable
 from verifier.server.finder import HELD, Finder
+from verifier.server.intake import Intake, UnfitArchive
 from verifier.server.presence import Presence
 from verifier.server.quarantine import quarantine_archive, release_archive, set_gaps
-from verifier.server.schema import ARCHIVE, QUARANTINE, SERIES, TASK, TREE_ROOT
+from verifier.server.schema import ARCHIVE, QUARANTINE, TASK, TREE_ROOT
 from verifier.server.selection import Selection
 from verifier.server.series import next_position, set_series
 from verifier.verification import Verifier
 
-PAGE_RECORDS = 256
-"""Selected records that are put up in one transaction."""
 MOST_TRIES = 3
 """How often reading an archive may begin without ending, before it is left alone until its file changes."""
-
-
-class UnfitArchive(WeightwardenError, ValueError):
-    """An archive whose records cannot be verified here; `kind` says why in one word."""
-
-    def __init__(self, kind: str, what: str) -> None:
-        super().__init__(what)
-        self.kind = kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +35,6 @@ class Look:
     following: bool
     checked: int
     troubles: list[str]
-
-
-@dataclass
-class _Checked:
-    """What checking an archive's records comes to; `unfit` is the first reason why they cannot be verified here."""
-
-    model: str | None = None
-    unfit: UnfitArchive | None = None
-    tokens: int = 0
-    cost: int = 0
-    weight: int = 0
-    selected: int = 0
-    selected_cost: int = 0
-    page: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,10 +198,19 @@ class Follower:
                 .scalars()
                 .first()
             )
-        checked = _Checked()
+        intake = Intake(
+            presence=self.presence,
+            verifier=self.verifier,
+            audit_key=self.audit_key,
+            number=number,
+            archive=archive,
+            rate=rate,
+            base=base,
+            first_record=self.first_record,
+            longest=self.longest,
+        )
         try:
-            keep = self._keeper(number, archive, base, rate, checked)
-            findings = check_archive(archive, known, keep, lambda _: self.activity.progressed())
+            findings = check_archive(archive, known, intake.keep, lambda _: self.activity.progressed())
         except ArchiveUnreadable as error:
             self._quarantine(number, "unreadable", str(error))
             return
@@ -241,127 +221,55 @@ class Follower:
             wrong = UnfitArchive("duplicate", f"its records are in {printable(overlapped)}, too")
         elif archive.end <= self.first_record:
             wrong = UnfitArchive("duplicate", f"its records come before record {self.first_record}, the first followed")
-        elif checked.unfit is not None:
-            wrong = checked.unfit
+        elif intake.unfit is not None:
+            wrong = intake.unfit
             with self.database.writing() as connection:
                 self._add_roots(connection, archive)
         if wrong is not None:
             self._quarantine(number, wrong.kind, str(wrong))
         else:
-            self._publish(number, archive, base, rate, checked)
+            self._publish(intake)
 
-    def _keeper(
-        self, number: int, archive: Archive, base: int, rate: float, checked: _Checked
-    ) -> Callable[[Archive, int, bytes], None]:
-        """What is done with each record of an archive that is being checked."""
-
-        def keep(_: Archive, index: int, entry: bytes) -> None:
-            if checked.unfit is not None:
-                return
-            try:
-                record = self._fit(index, entry, checked)
-            except UnfitArchive as error:
-                checked.unfit = error
-                return
-            checked.tokens += len(record.output_token_ids)
-            cost = len(record.prompt_token_ids) + len(record.output_token_ids)
-            checked.cost += cost
-            checked.weight += min(len(record.output_token_ids), self.longest)
-            if index < self.first_record or not is_selected(self.audit_key, archive.checkpoint.root, index, rate):
-                return
-            checked.page.append(
-                {
-                    "position": base + checked.selected,
-                    "archive": number,
-                    "index": index,
-                    "cost": cost,
-                    "tokens": len(record.output_token_ids),
-                    "payload": entry,
-                    "attempts": 0,
-                    "due": 0.0,
-                }
-            )
-            checked.selected += 1
-            checked.selected_cost += cost
-            if len(checked.page) == PAGE_RECORDS:
-                self._write_page(checked)
-
-        return keep
-
-    def _fit(self, index: int, entry: bytes, checked: _Checked) -> Record:
-        """The record that an entry is, if it can be verified here.
-
-        Raises:
-            UnfitArchive: it cannot.
-        """
-        try:
-            record = decode_record(entry)
-        except RecordEncodingError as error:
-            raise UnfitArchive("record", f"record {index}: {error}") from None
-        try:
-            self.verifier.check_scheme(record)
-        except PolicyError as error:
-            raise UnfitArchive("scheme", f"record {index}: engine: {error}") from None
-        try:
-            check_fits(record, self.verifier.replayer.identity)
-        except UnfitRecord as error:
-            raise UnfitArchive("model", f"record {index}: {error}") from None
-        if checked.model is None:
-            checked.model = record.model
-            with self.database.reading() as connection:
-                checked.model = connection.execute(select(SERIES.c.model_name)).scalar_one() or record.model
-        if record.model != checked.model:
-            raise UnfitArchive(
-                "model", f"record {index}: model: {printable(record.model)}, not {printable(checked.model)}"
-            )
-        return record
-
-    def _write_page(self, checked: _Checked) -> None:
-        with self.database.writing() as connection:
-            self.presence.require(connection, "follow")
-            connection.execute(insert(TASK), checked.page)
-        checked.page = []
-
-    def _publish(self, number: int, archive: Archive, base: int, rate: float, checked: _Checked) -> None:
+    def _publish(self, intake: Intake) -> None:
         """Let the selected records be replayed: from here on the archive counts."""
-        now = self.clock()
+        archive, now = intake.archive, self.clock()
         with self.database.writing() as connection:
             self.presence.require(connection, "follow")
-            if checked.page:
-                connection.execute(insert(TASK), checked.page)
+            if intake.page:
+                connection.execute(insert(TASK), intake.page)
             self._add_roots(connection, archive)
             published = connection.execute(
                 update(ARCHIVE)
-                .where(ARCHIVE.c.id == number, ARCHIVE.c.state.not_in(HELD))
+                .where(ARCHIVE.c.id == intake.number, ARCHIVE.c.state.not_in(HELD))
                 .values(
-                    state="auditing" if checked.selected else "audited",
+                    state="auditing" if intake.selected else "audited",
                     checked=now,
-                    audited=None if checked.selected else now,
+                    audited=None if intake.selected else now,
                     origin=archive.checkpoint.origin,
                     start=archive.start,
                     end=archive.end,
                     root=archive.checkpoint.root,
                     note=archive.note,
                     records=archive.end - archive.start,
-                    tokens=checked.tokens,
-                    cost=checked.cost,
-                    weight=checked.weight,
-                    audit_rate=rate,
-                    selected=checked.selected,
+                    tokens=intake.tokens,
+                    cost=intake.cost,
+                    weight=intake.weight,
+                    audit_rate=intake.rate,
+                    selected=intake.selected,
                     tries=0,
                 )
             ).rowcount
             if not published:
                 raise LeaseLost("another server put this archive up")
-            self.selection.spend(connection, checked.selected_cost)
-            release_archive(connection, number, now)
-            set_series(connection, next_position=base + checked.selected, model_name=checked.model)
+            self.selection.spend(connection, intake.selected_cost)
+            release_archive(connection, intake.number, now)
+            set_series(connection, next_position=intake.base + intake.selected, model_name=intake.model)
         self.events.say(
             "archive checked",
             url=printable(archive.url),
             records=archive.end - archive.start,
-            selected=checked.selected,
-            rate=rate,
+            selected=intake.selected,
+            rate=intake.rate,
         )
 
     def _add_roots(self, connection: Connection, archive: Archive) -> None:

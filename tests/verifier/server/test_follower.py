@@ -240,7 +240,7 @@ def test_two_logs_are_followed_beside_each_other(
 def test_a_check_that_was_cut_off_leaves_nothing_behind(
     server: Server, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verifier.server.follower.PAGE_RECORDS", 2)
+    monkeypatch.setattr("verifier.server.intake.PAGE_RECORDS", 2)
     log.seal(RECORDS[:7])
     follower = server.opened.follower
 
