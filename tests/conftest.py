@@ -1,5 +1,6 @@
 """Shared by all tests: the embedded model, loaded once, and recorded traffic."""
 
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from hypothesis import settings
 
 from logger.record import Record
 from logger.traffic import read_traffic
+from tests.postgresql import postgresql_server
 from verifier.embedded_model import ensure_embedded_model
 from verifier.model_identity import identify_model
 from verifier.policy import Policy
@@ -29,6 +31,13 @@ RECORDED = (FILTERED, GREEDY, UNFILTERED, VARIED)
 def model_folder() -> Path:
     """The embedded model's folder, written on first use of this machine."""
     return ensure_embedded_model()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server; `new_database` makes databases on it."""
+    with postgresql_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """A PostgreSQL server of the tests' own: Debian's binaries, a scratch folder, a loopback port."""
 
+import itertools
 import os
 import pwd
 import shutil
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+_numbers = itertools.count()
 
 
 def binaries() -> Path | None:
@@ -55,3 +58,13 @@ def postgresql_server() -> Iterator[str]:
             run(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_database(server: str) -> str:
+    """URL of a new database on a server."""
+    import psycopg
+
+    name = f"test{next(_numbers)}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{server}/{name}"

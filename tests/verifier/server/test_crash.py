@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.conftest import FILTERED, records_of
-from tests.verifier.server.conftest import new_database
+from tests.postgresql import new_database
 from tests.verifier.server.process import Process, once, started
 from tests.verifier.server.running import Log, settings_in, shortened, stolen
 from verifier.server.accounts import Accounts

@@ -1,0 +1,146 @@
+"""Simulated attackers really carry payload out, to a decoder that has no more than it says; bounds hold for each."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.attackers.admissible_set import AdmissibleSet
+from benchmarks.attackers.arithmetic import Received
+from benchmarks.attackers.budgeted import Budgeted
+from benchmarks.attackers.coded_tokens import CodedTokens
+from benchmarks.attackers.detection import detect
+from benchmarks.attackers.early_stop import EarlyStop
+from benchmarks.attackers.error_corrected import ErrorCorrected
+from benchmarks.attackers.gambling import Gambling
+from benchmarks.attackers.interface import Attacker, Outside, Site, in_batches
+from benchmarks.attackers.other_server import FewerLayers, Quantised, WrongSystemPrompt, WrongTemperature
+from benchmarks.attackers.payload import Payload
+from benchmarks.attackers.payload_dump import PayloadDump
+from benchmarks.attackers.results import LUCK_BITS
+from benchmarks.attackers.seed_grinding import SeedGrinding
+from benchmarks.attackers.serving import ServedModel, honestly
+from benchmarks.attackers.steganography import Steganography
+from benchmarks.attackers.substitution import Substitution
+from benchmarks.run import ENGINE, PROMPTS, Setting
+from logger.record import Record
+from logger.traffic import read_traffic
+from verifier.model_identity import identify_model
+from verifier.policy import Policy
+from verifier.transformers_replay import TransformersReplayer
+from verifier.verification import Verifier
+
+SETTING = Setting(records=8, calibration=0, tokens=16, seed=5)
+KEY = b"a key of encoder and decoder"
+
+
+@pytest.fixture(scope="module")
+def requests() -> list[Record]:
+    return SETTING.requests([placed.record for placed in read_traffic(PROMPTS)], "tests", SETTING.records)
+
+
+@pytest.fixture(scope="module")
+def site(model_folder: Path, bundled_policy: Policy) -> Site:
+    identity = identify_model(model_folder)
+    engine = {"engine": ENGINE["name"], "engine_version": ENGINE["version"]}
+    policy = bundled_policy.model_copy(update={"made_for": bundled_policy.made_for.model_copy(update=engine)})
+    payload = Payload(next(model_folder.glob("*.safetensors")), KEY, 16 * SETTING.tokens + 64)
+    return Site(ServedModel.load(identity), policy, KEY, payload)
+
+
+@pytest.fixture(scope="module")
+def outside(site: Site) -> Outside:
+    return Outside(KEY, site.policy, site.server, ServedModel.load(site.server.identity, "float32"))
+
+
+@pytest.fixture(scope="module")
+def verifier(site: Site, replayer: TransformersReplayer) -> Verifier:
+    return Verifier(replayer, site.policy)
+
+
+def arrived(site: Site, received: list[Received]) -> float:
+    return sum(site.payload.arrived(answer, one) for answer, one in enumerate(received))
+
+
+def test_an_honest_server_says_what_the_replay_expects(site: Site, verifier: Verifier, requests: list[Record]) -> None:
+    seen = detect(verifier, in_batches(site.server, requests, lambda _: honestly), np.random.default_rng(0))
+    assert seen.mismatch_rate < 0.08
+    assert seen.by_message == seen.by_day == {"0.01": 0.0, "0.0001": 0.0}
+    assert seen.tokens_to_alarm is None
+
+
+@pytest.mark.parametrize(
+    ("attacker", "least"),
+    [
+        (PayloadDump(), 8 * 15 * 16),
+        (Steganography(), 60),
+        (Substitution(0.2), 100),
+        (Gambling(0.3), 240),
+        (EarlyStop(), 20),
+        (SeedGrinding(bits=1, own_seeds=False), 8),
+        (AdmissibleSet(), 0),
+        (Budgeted(), 0),
+        (ErrorCorrected(spread=2), 0),
+    ],
+    ids=lambda value: value.name if isinstance(value, Attacker) else "",
+)
+def test_what_arrives_is_weights_and_no_more_than_the_bound(
+    attacker: Attacker, least: float, site: Site, outside: Outside, verifier: Verifier, requests: list[Record]
+) -> None:
+    records = attacker.serve(site, requests)
+    bits = arrived(site, attacker.decode(outside, records))
+    charges = verifier.judge(records).charges
+    assert bits >= least
+    assert bits <= min(charges.counting_bits, charges.pooled_bits) + LUCK_BITS
+
+
+@pytest.mark.parametrize("attacker", [Steganography(), AdmissibleSet()], ids=lambda attacker: attacker.name)
+def test_who_has_the_same_weights_reads_every_bit(
+    attacker: CodedTokens, site: Site, outside: Outside, requests: list[Record]
+) -> None:
+    received = attacker.decode(outside, attacker.serve(site, requests))
+    assert any(one.bits for one in received)
+    for answer, one in enumerate(received):
+        assert one.message == site.payload.bits(answer, 0, one.bits)
+
+
+def test_without_the_key_nothing_is_read(site: Site, outside: Outside, requests: list[Record]) -> None:
+    records = Substitution(0.2).serve(site, requests)
+    stranger = Outside(b"another key", outside.policy, outside.server, outside.other)
+    read = Substitution(0.2).decode(stranger, records)
+    sent = Substitution(0.2).decode(outside, records)
+    assert arrived(site, read) < 0.3 * arrived(site, sent)
+
+
+def test_admissible_tokens_stay_inside_the_tolerance_and_payload_dumps_do_not(
+    site: Site, verifier: Verifier, requests: list[Record]
+) -> None:
+    inside = verifier.judge(AdmissibleSet().serve(site, requests)).charges
+    dumped = verifier.judge(PayloadDump().serve(site, requests)).charges
+    assert inside.dangerous_r.sum() == 0
+    assert dumped.dangerous_r.sum() > 0.9 * dumped.tokens_r.sum()
+
+
+@pytest.mark.parametrize(
+    "attacker", [WrongTemperature(1.5), Quantised(4), FewerLayers()], ids=lambda attacker: attacker.name
+)
+def test_a_server_that_is_another_differs(
+    attacker: Attacker, site: Site, verifier: Verifier, requests: list[Record]
+) -> None:
+    charges = verifier.judge(attacker.serve(site, requests)).charges
+    assert charges.mismatches_r.sum() > 0.1 * charges.tokens_r.sum()
+
+
+def test_instructions_that_nobody_asked_for_show(
+    site: Site, verifier: Verifier, requests: list[Record], replayer: TransformersReplayer
+) -> None:
+    charges = verifier.judge(WrongSystemPrompt(replayer.tokenizer).serve(site, requests)).charges
+    assert charges.mismatches_r.sum() > 0.1 * charges.tokens_r.sum()
+
+
+def test_what_is_wrong_of_what_was_received_counts_less(site: Site) -> None:
+    right = site.payload.bits(0, 0, 64)
+    assert site.payload.arrived(0, Received(right, 64)) == 64
+    assert site.payload.arrived(0, Received(right ^ 1, 64)) == pytest.approx(64 - 64 * 0.1161, abs=0.1)
+    assert site.payload.arrived(0, Received(right ^ (2**64 - 1), 64)) == 0
+    assert site.payload.arrived(0, Received(0, 0)) == 0
