@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 from click.testing import CliRunner, Result
+from scipy.stats import binom
 from tokenizers import Tokenizer
 
 from cli.main import verify
@@ -30,6 +31,8 @@ from tests.vllm.tampering_proxy import (
     tampering_proxy,
     unchanged,
 )
+from verifier.policy_file import read_policy
+from verifier.traffic_monitor import honest_limits
 from verifier.vllm.client import VllmClient
 
 pytestmark = pytest.mark.vllm
@@ -148,7 +151,9 @@ def test_the_official_client_through_the_sidecar_to_vllm_and_the_verifier(
     assert result.exit_code == 0, result.output
     assert report["records"] == len(records)
     print(f"independent replay: {report['tokens']} tokens, exact match {report['exact_match_rate']:.4f}")
-    assert report["exact_match_rate"] >= 0.975
+    mismatches = round((1 - report["exact_match_rate"]) * report["tokens"])
+    honest_at_most = honest_limits(read_policy(BUNDLED))["mismatches"]
+    assert mismatches <= binom.isf(1e-4, report["tokens"], honest_at_most)
     result, report = verified(tmp_path, *exact(server, policy))
     assert result.exit_code == 0, result.output
     assert report["flagged"] == []
