@@ -106,6 +106,8 @@ def _requests(series: Series, tokenizer: Any, engine: dict[str, str], seed: int)
                     "model": "SmolLM2-135M-Instruct",
                     "prompt_token_ids": _tokens_of(tokenizer, prompt),
                     "output_token_ids": [0],
+                    "choice_index": 0,
+                    "stop_reason": None,
                     "seed": int(rng.integers(2**31)),
                     "sampling": SAMPLING,
                     "finish_reason": "length",

@@ -1,0 +1,153 @@
+"""The trade-off curve of the paper, by score, bound and precision of the replay, on real traffic of a vLLM server.
+
+    python -m benchmarks.trade_off --out results SERIES.jsonl... [--precision float32] [--precision bfloat16]
+
+Every series is replayed once in each precision; the tables are kept in --out. One half of the records (by request)
+chooses slacks, thresholds and codes, the other half judges. "published" is the margin score of arXiv 2511.02620 (GM-LS)
+without slack at the cuts, "boundary-aware" is this project's, "pooled" its pooled bound.
+"""
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.attackers.plots import save
+from benchmarks.environment import environment
+from benchmarks.trade_off import plots
+from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slack, counting_curve, pooled_curve
+from benchmarks.trade_off.replayed import Replayed, replayed
+from benchmarks.trade_off.scored import PUBLISHED, Scored, Slack
+from cli.progress import progress_bar
+from logger.traffic import read_traffic
+from verifier.audit import file_sha256
+from verifier.calibration import split_halves
+from verifier.embedded_model import ensure_embedded_model
+from verifier.model_identity import ModelIdentity, identify_model
+from verifier.token_noise import MARGIN_EDGES
+from verifier.transformers_replay import TransformersReplayer
+
+
+@click.command(help=__doc__)
+@click.argument("series", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results; made when new.")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["float32", "bfloat16"]),
+    default=("float32", "bfloat16"),
+    show_default=True,
+)
+@click.option("--seed", default=0, show_default=True, help="Of the split into halves.")
+def main(series: tuple[Path, ...], out: Path, precisions: tuple[str, ...], seed: int) -> None:
+    identity = identify_model(ensure_embedded_model())
+    capacity = float(np.log2(identity.vocabulary))
+    results: list[dict[str, Any]] = []
+    for path in series:
+        for precision in precisions:
+            digest = file_sha256(path).hex()
+            stored = out / "series" / f"{path.stem}-{precision}-{digest[:12]}-{seed}.json"
+            if not stored.exists():
+                found = _series(path, identity, precision, out / "tables" / f"{digest[:12]}-{precision}", seed)
+                _write(stored, json.dumps(found | {"sha256": digest}, indent=1))
+            result = json.loads(stored.read_text(encoding="utf-8"))
+            results.append(result)
+            curves = {name: [Point(**point) for point in points] for name, points in result["curves"].items()}
+            title = f"{path.stem}, replayed in {precision}: {result['judged_tokens']} tokens judged"
+            save(plots.curves(title, curves, capacity, result["entropy"]), out, f"trade-off-{path.stem}-{precision}")
+            click.echo(_rows(result, capacity))
+    sizes = {r["name"]: {int(k): v for k, v in r["sizes"].items()} for r in results if r["precision"] == precisions[0]}
+    save(plots.set_sizes(sizes), out, "admissible-sets")
+    about = {"environment": environment(), "capacity_bits": capacity, "seed": seed}
+    _write(out / "trade-off.json", json.dumps(about | {"series": results}, indent=1) + "\n")
+    _write(out / "trade-off.md", _table(results, capacity))
+    click.echo(_table(results, capacity))
+
+
+def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, seed: int) -> dict[str, Any]:
+    """All curves of a series in one precision."""
+    records = [placed.record for placed in read_traffic(path)]
+    tokens = sum(len(record.output_token_ids) for record in records)
+    with progress_bar(tokens, f"Replaying {path.stem} in {precision}") as progress:
+        replayer = partial(TransformersReplayer.load, identity, dtype=precision)
+        of = replayed(records, replayer, cache, progress)
+    half_r = split_halves(records, seed)
+    make = partial(_scored, of, identity.vocabulary)
+    slack = chosen_slack(make, half_r)
+    published, aware = make(PUBLISHED), make(slack)
+    curves = {
+        "published": counting_curve(published, half_r),
+        "boundary-aware": counting_curve(aware, half_r),
+        "pooled": pooled_curve(aware, half_r),
+    }
+    at = next(point for point in curves["boundary-aware"] if point.rate == TABLE_RATE)
+    sizes = aware.admissible_sizes(at.margin)
+    edges = np.array(MARGIN_EDGES)
+    exact = np.concatenate([scores.exact_n for _, scores in aware.parts])
+    return {
+        "name": path.stem,
+        "precision": precision,
+        "records": len(records),
+        "tokens": tokens,
+        "judged_tokens": int(aware.tokens_r[~half_r].sum()),
+        "exact_match": float(exact.mean()),
+        "slack": asdict(slack),
+        "entropy": aware.entropy(aware.pooled_code(edges, at.rank_limit, half_r), ~half_r),
+        "published_pooled": [asdict(point) for point in pooled_curve(published, half_r)],
+        "curves": {name: [asdict(point) for point in points] for name, points in curves.items()},
+        "sizes": {int(size): float((sizes == size).mean()) for size in range(1, int(sizes.max()) + 1)},
+    }
+
+
+def _scored(of: Replayed, vocabulary: int, slack: Slack) -> Scored:
+    return Scored(of, slack, vocabulary)
+
+
+def _table(results: Sequence[dict[str, Any]], capacity: float) -> str:
+    """Extractable information at `TABLE_RATE`, percent of log2 V, on the judging half."""
+    head = "| series | replay | tokens | equal | score | counting | pooled | dangerous | entropy |\n"
+    lines = [head, "|---|---|--:|--:|---|--:|--:|--:|--:|\n"]
+    return "".join([*lines, *(_rows(result, capacity) for result in results)])
+
+
+def _rows(result: dict[str, Any], capacity: float) -> str:
+    def at(points: list[dict[str, Any]]) -> Point:
+        return next(Point(**point) for point in points if point["rate"] == TABLE_RATE)
+
+    def percent(bits: float) -> str:
+        return f"{100 * bits / capacity:.3f}%"
+
+    def cell(point: Point) -> str:
+        return f"{percent(point.bits_per_token)} [{percent(point.low)}, {percent(point.high)}]"
+
+    rows = []
+    for score, counting, pooled in (
+        ("published", result["curves"]["published"], result["published_pooled"]),
+        ("boundary-aware", result["curves"]["boundary-aware"], result["curves"]["pooled"]),
+    ):
+        cells = (
+            *(result["name"], result["precision"], str(result["judged_tokens"]), f"{100 * result['exact_match']:.2f}%"),
+            *(score, cell(at(counting)), cell(at(pooled))),
+            *(f"{at(counting).dangerous:.1e}, {at(pooled).dangerous:.1e}", percent(result["entropy"])),
+        )
+        rows.append("| " + " | ".join(cells) + " |\n")
+    return "".join(rows)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    main()

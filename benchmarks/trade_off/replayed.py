@@ -1,0 +1,44 @@
+"""Traffic that was replayed once, and kept as candidate tables, so that every score sees the same numbers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from logger.record import Record
+from verifier.calibration import LOGIT_SLACKS, MASS_SLACKS
+from verifier.candidate_table import CandidateTable, Window
+from verifier.replay import PlacedTable, Replay, Replayer
+from verifier.token_noise import MARGIN_EDGES
+
+WINDOW = Window(margin=MARGIN_EDGES[-1], logit_slacks=(0.0, *LOGIT_SLACKS), mass_slack=MASS_SLACKS[-1])
+"""As calibration's, and without any slack: what the published score has."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A series of records, replayed in one precision."""
+
+    records: list[Record]
+    tables: list[PlacedTable]
+
+
+def replayed(
+    records: Sequence[Record], replayer: Callable[[], Replayer], cache: Path, progress: Callable[[int], None]
+) -> Replayed:
+    """The tables of a series: from the cache, or replayed and written there, all or none."""
+    if not (cache / "complete").exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        for number, placed in enumerate(Replay(replayer(), WINDOW, progress).tables(records)):
+            columns = {field.name: getattr(placed.table, field.name) for field in fields(CandidateTable)}
+            with (cache / f"{number:06}.npz").open("wb") as stream:
+                np.savez(stream, record_n=placed.record_n, position_n=placed.position_n, **columns)
+        (cache / "complete").touch()
+    return Replayed(list(records), [_read(path) for path in sorted(cache.glob("*.npz"))])
+
+
+def _read(path: Path) -> PlacedTable:
+    with np.load(path, allow_pickle=False) as stored:
+        table = CandidateTable(**{field.name: stored[field.name] for field in fields(CandidateTable)})
+        return PlacedTable(table, stored["record_n"], stored["position_n"])
