@@ -3,8 +3,10 @@
     python -m benchmarks.trade_off --out results SERIES.jsonl... [--precision float32] [--precision bfloat16]
 
 Every series is replayed once in each precision; the tables are kept in --out. One half of the records (by request)
-chooses slacks, thresholds and codes, the other half judges. "published" is the margin score of arXiv 2511.02620 (GM-LS)
-without slack at the cuts, "boundary-aware" is this project's, "pooled" its pooled bound.
+chooses slacks, thresholds and codes, the other half judges. In the curves every token beyond the threshold is a false
+positive; the table grades them: what is likely enough is suspicious, and charged log2 of the rank limit. "published" is
+the margin score of arXiv 2511.02620 (GM-LS) without slack at the cuts, "boundary-aware" is this project's, "pooled" its
+pooled bound.
 """
 
 import json
@@ -21,7 +23,7 @@ import numpy as np
 from benchmarks.attackers.plots import save
 from benchmarks.environment import environment
 from benchmarks.trade_off import plots
-from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slack, counting_curve, pooled_curve
+from benchmarks.trade_off.curve import CURVE_RATE, TABLE_RATE, Point, chosen_slack, counting_curve, pooled_curve
 from benchmarks.trade_off.replayed import Replayed, replayed
 from benchmarks.trade_off.scored import PUBLISHED, Scored, Slack
 from cli.progress import progress_bar
@@ -80,14 +82,20 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
         of = replayed(records, replayer, cache, progress)
     half_r = split_halves(records, seed)
     make = partial(_scored, of, identity.vocabulary)
-    slack = chosen_slack(make, half_r)
-    published, aware = make(PUBLISHED), make(slack)
+    published = make(PUBLISHED)
+    strict = make(chosen_slack(make, half_r, CURVE_RATE, graded=False))
     curves = {
-        "published": counting_curve(published, half_r),
-        "boundary-aware": counting_curve(aware, half_r),
-        "pooled": pooled_curve(aware, half_r),
+        "published": counting_curve(published, half_r, graded=False),
+        "boundary-aware": counting_curve(strict, half_r, graded=False),
+        "pooled": pooled_curve(strict, half_r, graded=False),
     }
-    at = next(point for point in curves["boundary-aware"] if point.rate == TABLE_RATE)
+    slack = chosen_slack(make, half_r, TABLE_RATE, graded=True)
+    aware = make(slack)
+    graded = {
+        "published": (counting_curve(published, half_r, graded=True), pooled_curve(published, half_r, graded=True)),
+        "boundary-aware": (counting_curve(aware, half_r, graded=True), pooled_curve(aware, half_r, graded=True)),
+    }
+    at = next(point for point in graded["boundary-aware"][0] if point.rate == TABLE_RATE)
     sizes = aware.admissible_sizes(at.margin)
     edges = np.array(MARGIN_EDGES)
     exact = np.concatenate([scores.exact_n for _, scores in aware.parts])
@@ -100,7 +108,7 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
         "exact_match": float(exact.mean()),
         "slack": asdict(slack),
         "entropy": aware.entropy(aware.pooled_code(edges, at.rank_limit, half_r), ~half_r),
-        "published_pooled": [asdict(point) for point in pooled_curve(published, half_r)],
+        "graded": {score: [[asdict(p) for p in points] for points in both] for score, both in graded.items()},
         "curves": {name: [asdict(point) for point in points] for name, points in curves.items()},
         "sizes": {int(size): float((sizes == size).mean()) for size in range(1, int(sizes.max()) + 1)},
     }
@@ -128,10 +136,7 @@ def _rows(result: dict[str, Any], capacity: float) -> str:
         return f"{percent(point.bits_per_token)} [{percent(point.low)}, {percent(point.high)}]"
 
     rows = []
-    for score, counting, pooled in (
-        ("published", result["curves"]["published"], result["published_pooled"]),
-        ("boundary-aware", result["curves"]["boundary-aware"], result["curves"]["pooled"]),
-    ):
+    for score, (counting, pooled) in result["graded"].items():
         cells = (
             *(result["name"], result["precision"], str(result["judged_tokens"]), f"{100 * result['exact_match']:.2f}%"),
             *(score, cell(at(counting)), cell(at(pooled))),

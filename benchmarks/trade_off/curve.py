@@ -13,7 +13,8 @@ from verifier.token_noise import MARGIN_EDGES
 
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """False-positive rates, shares of tokens."""
-TABLE_RATE = 1e-4
+TABLE_RATE, CURVE_RATE = 1e-4, 1e-3
+"""False-positive rates at which slacks are chosen: for the table, and for the curves."""
 RESAMPLES = 400
 CONFIDENCE = 0.95
 
@@ -36,31 +37,35 @@ class Point:
     high: float
 
 
-def counting_curve(scored: Scored, half_r: BoolArray) -> list[Point]:
-    """The counting bound: log2 of the admissible set."""
-    limits = _limits(scored.vocabulary)
+def counting_curve(scored: Scored, half_r: BoolArray, *, graded: bool) -> list[Point]:
+    """The counting bound: log2 of the admissible set.
+
+    Args:
+        graded: whether tokens beyond the threshold that are likely enough are only suspicious; else all are dangerous.
+    """
+    limits = _limits(scored.vocabulary, graded=graded)
     tried: list[tuple[Choice, Sums]] = []
     for margin in MARGINS:
         ranks = scored.beyond(float(margin), half_r)
         tokens = scored.tokens_r[half_r].sum()
         for rate in RATES:
-            limit = next(limit for limit in limits if (ranks > limit).sum() <= rate * tokens)
+            limit = next((limit for limit in limits if (ranks > limit).sum() <= rate * tokens), limits[-1])
             choice = Choice(float(margin), limit)
             if all(choice != other for other, _ in tried):
                 tried.append((choice, scored.sums(choice, half_r)))
     return _curve(tried, lambda choice: scored.sums(choice, ~half_r))
 
 
-def pooled_curve(scored: Scored, half_r: BoolArray) -> list[Point]:
-    """The pooled bound; its thresholds are where the bins end."""
-    limits = _limits(scored.vocabulary)
+def pooled_curve(scored: Scored, half_r: BoolArray, *, graded: bool) -> list[Point]:
+    """The pooled bound; its thresholds are where the bins end. graded: as for `counting_curve`."""
+    limits = _limits(scored.vocabulary, graded=graded)
     tried: list[tuple[Choice, Sums]] = []
     edges = np.array(MARGIN_EDGES)
     for edge in MARGIN_EDGES[1:]:
         ranks = scored.beyond(edge, half_r)
         tokens = scored.tokens_r[half_r].sum()
         for rate in RATES:
-            limit = next(limit for limit in limits if (ranks > limit).sum() <= rate * tokens)
+            limit = next((limit for limit in limits if (ranks > limit).sum() <= rate * tokens), limits[-1])
             choice = Choice(edge, limit)
             if all(choice != other for other, _ in tried):
                 code = scored.pooled_code(edges[edges <= edge], limit, half_r)
@@ -73,24 +78,28 @@ def pooled_curve(scored: Scored, half_r: BoolArray) -> list[Point]:
     return _curve(tried, judged)
 
 
-def chosen_slack(make: Callable[[Slack], Scored], half_r: BoolArray) -> Slack:
-    """The slacks that leave least, within `TABLE_RATE` on the choosing half."""
+def chosen_slack(make: Callable[[Slack], Scored], half_r: BoolArray, rate: float, *, graded: bool) -> Slack:
+    """The slacks that leave least, within a dangerous rate on the choosing half; graded: as for `counting_curve`."""
 
     def least(slack: Slack) -> float:
         scored = make(slack)
-        limits, tokens = _limits(scored.vocabulary), scored.tokens_r[half_r].sum()
+        limits, tokens = _limits(scored.vocabulary, graded=graded), scored.tokens_r[half_r].sum()
         found = np.inf
         for margin in (m for m in MARGINS if 0.02 <= m <= max(slack.logits, 0.02)):
             ranks = scored.beyond(float(margin), half_r)
-            limit = next(limit for limit in limits if (ranks > limit).sum() <= TABLE_RATE * tokens)
-            found = min(found, scored.sums(Choice(float(margin), limit), half_r).bits_per_token)
+            limit = next((limit for limit in limits if (ranks > limit).sum() <= rate * tokens), None)
+            if limit is not None:
+                found = min(found, scored.sums(Choice(float(margin), limit), half_r).bits_per_token)
         return found
 
     slacks = [Slack(logits, mass) for logits, mass in itertools.product(LOGIT_SLACKS, MASS_SLACKS)]
     return min(slacks, key=least)
 
 
-def _limits(vocabulary: int) -> list[int]:
+def _limits(vocabulary: int, *, graded: bool) -> list[int]:
+    """Rank limits to choose from; 1 is the least, and makes hardly any token suspicious."""
+    if not graded:
+        return [1]
     return [2**k for k in range(1, int(np.ceil(np.log2(vocabulary))))] + [vocabulary]
 
 
@@ -98,6 +107,8 @@ def _curve(tried: list[tuple[Choice, Sums]], judge: Callable[[Choice], Sums]) ->
     points = []
     for rate in RATES:
         fit = [(choice, sums) for choice, sums in tried if sums.dangerous <= rate]
+        if not fit:
+            continue
         choice, _ = min(fit, key=lambda one: one[1].bits_per_token)
         sums = judge(choice)
         low, high = _band(sums)

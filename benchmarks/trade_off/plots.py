@@ -37,7 +37,7 @@ def curves(title: str, of: Mapping[str, Sequence[Point]], capacity: float, floor
         axes.axhline(100 * floor / capacity, color="#c53030", linestyle=":", label="honest conditional entropy")
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("honest tokens that may be called dangerous, share")
+    axes.set_xlabel("honest tokens that may lie beyond the threshold, share")
     axes.set_ylabel("extractable information, % of log2 V")
     axes.set_title(title)
     axes.grid(alpha=0.3)

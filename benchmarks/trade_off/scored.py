@@ -29,7 +29,7 @@ PUBLISHED = Slack(0.0, 0.0)
 
 @dataclass(frozen=True)
 class Choice:
-    """A threshold, logits, and a rank limit."""
+    """A threshold, logits, and a rank limit: what is beyond the one and within the other is suspicious."""
 
     margin: float
     rank_limit: int
