@@ -29,6 +29,8 @@ from verifier.vllm.client import VllmClient
 SAMPLING = {"temperature": 1.0, "top_p": 0.95, "top_k": 50, "max_tokens": 128}
 ENGINE = {"name": "vllm", "sampler": "vllm-cpu"}
 AT_ONCE = 48
+FASTEST = {"ONEDNN_MAX_CPU_ISA": "ALL"}
+"""Nobody replays these answers exactly: the processor's own kernels will do."""
 FORMS = (
     *("Explain {} to a child.", "Write a short story about {}.", "What is the history of {}?", "List facts about {}."),
     *("Write a poem about {}.", "Why do people care about {}?", "Describe {} in one paragraph.", "Compare {} and tea."),
@@ -82,7 +84,11 @@ def main(vllm_python: Path, out: Path, tokens: int, seed: int) -> None:
         if path.exists():
             continue
         arguments = ("--max-logprobs", "1024", "--max-num-seqs", str(AT_ONCE), *series.arguments)
-        with vllm_server(vllm_python, identity.path, out / f"{series.name}.log", arguments) as client:
+        log = out / f"{series.name}.log"
+        with (
+            vllm_server(vllm_python, identity.path, log, arguments, FASTEST) as server,
+            VllmClient(server.url, connections=AT_ONCE) as client,
+        ):
             engine = ENGINE | {"version": client.version()}
             requests = _requests(series, tokenizer, engine, seed)
             records = _answers(client, requests, round(tokens * series.share), identity.eos_ids, series.name)

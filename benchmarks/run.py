@@ -95,7 +95,7 @@ def main(out: Path, records: int, calibration: int, tokens: int, seed: int, name
     payload = Payload(next(identity.path.glob("*.safetensors")), key, 16 * tokens + 64)
     site, outside = Site(server, policy, key, payload), Outside(key, policy, server, other)
     verifier = Verifier(replayer, policy)
-    everyone: list[Attacker] = [Honest(), *attackers(replayer.tokenizer)]
+    everyone: list[Attacker] = [Honest(), *attackers(replayer.tokenizer, identity.vocabulary)]
     if unknown := set(names) - {attacker.name for attacker in everyone}:
         raise click.BadParameter(f"{unknown.pop()!r}; known: {', '.join(a.name for a in everyone)}")
     rows = []

@@ -77,19 +77,12 @@ def main(log_url: str | None, folder: Path | None, streams: str, rounds: int, op
 @contextmanager
 def servers(scratch: Path, log_url: str | None, options: Sequence[str]) -> Iterator[dict[str, str]]:
     """The upstream, the proxy and the sidecar, each a process; their URLs."""
-    key, seed = scratch / "log.key", scratch / "seed.key"
-    SigningKey.generate("benchmark/sidecar").write(key)
-    write_seed_key(seed, os.urandom)
     ports = {way: free_port() for way in WAYS}
     urls = {way: f"http://127.0.0.1:{port}" for way, port in ports.items()}
-    sidecar = ["cli.sidecar", "run", "--upstream", urls["direct"], "--model-dir", str(ensure_embedded_model())]
-    sidecar += ["--model-name", "source", "--log", log_url or str(scratch / "log.db"), "--seed-key", str(seed)]
-    sidecar += ["--signing-key", str(key), "--sampler", "vllm-cpu", "--engine-version", "0.32.0"]
-    sidecar += ["--listen", f"127.0.0.1:{ports['sidecar']}", "--sampling-defaults", "neutral", *options]
     commands = (
         ["benchmarks.token_source", str(ports["direct"])],
         ["benchmarks.pass_through", str(ports["pass-through"]), urls["direct"]],
-        sidecar,
+        sidecar_command(scratch, urls["direct"], ports["sidecar"], *options, log_url=log_url),
     )
     processes = [
         subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.DEVNULL)  # noqa: S603  (ours)
@@ -104,6 +97,17 @@ def servers(scratch: Path, log_url: str | None, options: Sequence[str]) -> Itera
             process.terminate()
         for process in processes:
             process.wait(60)
+
+
+def sidecar_command(scratch: Path, upstream: str, port: int, *options: str, log_url: str | None = None) -> list[str]:
+    """The module and arguments of a sidecar on a port, with new keys and, by default, its log in a scratch folder."""
+    key, seed = scratch / "log.key", scratch / "seed.key"
+    SigningKey.generate("benchmark/sidecar").write(key)
+    write_seed_key(seed, os.urandom)
+    command = ["cli.sidecar", "run", "--upstream", upstream, "--model-dir", str(ensure_embedded_model())]
+    command += ["--model-name", "source", "--log", log_url or str(scratch / "log.db"), "--seed-key", str(seed)]
+    command += ["--signing-key", str(key), "--sampler", "vllm-cpu", "--engine-version", "0.32.0"]
+    return [*command, "--listen", f"127.0.0.1:{port}", "--sampling-defaults", "neutral", *options]
 
 
 def measured(urls: dict[str, str], way: str, streams: int, tokens: int, pace: int) -> Run:

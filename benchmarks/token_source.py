@@ -17,11 +17,11 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nco
 FIRST_ID = 300
 
 
-def event(token: int, finish: str | None) -> bytes:
+def event(token: int, finish: str | None, text: str = " token") -> bytes:
     """An event with the fields that vLLM 0.32 sends."""
     choice = {
         "index": 0,
-        "text": " token",
+        "text": text,
         "logprobs": None,
         "finish_reason": finish,
         "stop_reason": None,

@@ -8,13 +8,14 @@ from benchmarks.attackers.gambling import Gambling
 from benchmarks.attackers.interface import Attacker
 from benchmarks.attackers.other_server import FewerLayers, FineTuned, Quantised, WrongSystemPrompt, WrongTemperature
 from benchmarks.attackers.payload_dump import PayloadDump
+from benchmarks.attackers.retokenisation import Retokenisation
 from benchmarks.attackers.seed_grinding import SeedGrinding
 from benchmarks.attackers.steganography import Steganography
 from benchmarks.attackers.substitution import Substitution
 from verifier.types import Tokenizer
 
 
-def attackers(tokenizer: Tokenizer) -> list[Attacker]:
+def attackers(tokenizer: Tokenizer, vocabulary: int) -> list[Attacker]:
     """Every attacker whose answers are served by `ServedModel`."""
     return [
         PayloadDump(),
@@ -26,6 +27,7 @@ def attackers(tokenizer: Tokenizer) -> list[Attacker]:
         ErrorCorrected(spread=2),
         Gambling(0.1),
         EarlyStop(),
+        Retokenisation(tokenizer, vocabulary),
         SeedGrinding(bits=2, own_seeds=True),
         SeedGrinding(bits=2, own_seeds=False),
         WrongTemperature(1.2),

@@ -18,6 +18,7 @@ from benchmarks.attackers.other_server import FewerLayers, Quantised, WrongSyste
 from benchmarks.attackers.payload import Payload
 from benchmarks.attackers.payload_dump import PayloadDump
 from benchmarks.attackers.results import LUCK_BITS
+from benchmarks.attackers.retokenisation import Retokenisation
 from benchmarks.attackers.seed_grinding import SeedGrinding
 from benchmarks.attackers.serving import ServedModel, honestly
 from benchmarks.attackers.steganography import Steganography
@@ -102,6 +103,21 @@ def test_who_has_the_same_weights_reads_every_bit(
     assert any(one.bits for one in received)
     for answer, one in enumerate(received):
         assert one.message == site.payload.bits(answer, 0, one.bits)
+
+
+def test_other_tokens_of_the_same_text_say_nothing_to_who_reads_the_text_and_are_seen(
+    site: Site, outside: Outside, verifier: Verifier, requests: list[Record], replayer: TransformersReplayer
+) -> None:
+    attacker = Retokenisation(replayer.tokenizer, site.server.identity.vocabulary)
+    honest, split = in_batches(site.server, requests, lambda _: honestly), attacker.serve(site, requests)
+    assert arrived(site, attacker.decode(outside, split)) > 30
+    for one, other in zip(honest, split, strict=True):
+        texts = [replayer.tokenizer.decode(r.output_token_ids, skip_special_tokens=False) for r in (one, other)]
+        assert texts[0].startswith(texts[1])
+        assert one.output_token_ids != other.output_token_ids
+    charges = verifier.judge(split).charges
+    assert charges.mismatches_r.sum() > 0.2 * charges.tokens_r.sum()
+    assert arrived(site, attacker.decode(outside, split)) <= charges.pooled_bits + LUCK_BITS
 
 
 def test_without_the_key_nothing_is_read(site: Site, outside: Outside, requests: list[Record]) -> None:
