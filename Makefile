@@ -10,7 +10,7 @@ VLLM_VENV := .venv-vllm
 VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-vllm fuzz lint bench benchmarks clean
+.PHONY: demo test test-vllm fuzz lint bench benchmarks fresh-traffic clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -48,9 +48,16 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz record -runs=250000
 	$(BIN)/python -m tests.fuzz archive -runs=20000
 
-# All simulated attackers against the verifier: an hour or so on two cores; goes on where it was interrupted.
+# What docs/results.md shows: all simulated attackers, side channels, the trade-off on the recorded traffic. An hour or so
+# on two cores; goes on where it was interrupted. The fresh traffic of a real vLLM is recorded by `make fresh-traffic`.
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.run --out benchmark-results
+	$(BIN)/python -m benchmarks.side_channels --out benchmark-results
+	$(BIN)/python -m benchmarks.trade_off --out benchmark-results tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl \
+		$(wildcard benchmark-results/fresh/*.jsonl)
+
+fresh-traffic: $(READY) $(VLLM_READY)
+	$(BIN)/python -m benchmarks.fresh_traffic --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results/fresh
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput
