@@ -49,12 +49,12 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz archive -runs=20000
 
 # What docs/results.md shows: all simulated attackers, side channels, the trade-off on the recorded traffic. An hour or so
-# on two cores; goes on where it was interrupted. The fresh traffic of a real vLLM is recorded by `make fresh-traffic`.
+# on two cores; goes on where it was interrupted. How benchmarks/traffic was recorded: `make fresh-traffic`.
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.run --out benchmark-results
 	$(BIN)/python -m benchmarks.side_channels --out benchmark-results
 	$(BIN)/python -m benchmarks.trade_off --out benchmark-results tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl \
-		$(wildcard benchmark-results/fresh/*.jsonl)
+		benchmarks/traffic/questions.jsonl benchmarks/traffic/much-entropy.jsonl benchmarks/traffic/float32-head.jsonl
 
 fresh-traffic: $(READY) $(VLLM_READY)
 	$(BIN)/python -m benchmarks.fresh_traffic --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results/fresh

@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.attackers.plots import save
 from benchmarks.environment import environment
 from benchmarks.trade_off import plots
-from benchmarks.trade_off.curve import CURVE_RATE, TABLE_RATE, Point, chosen_slack, counting_curve, pooled_curve
+from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slacks, counting_curve, pooled_curve
 from benchmarks.trade_off.replayed import Replayed, replayed
 from benchmarks.trade_off.scored import PUBLISHED, Scored, Slack
 from cli.progress import progress_bar
@@ -83,14 +83,13 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
     half_r = split_halves(records, seed)
     make = partial(_scored, of, identity.vocabulary)
     published = make(PUBLISHED)
-    strict = make(chosen_slack(make, half_r, CURVE_RATE, graded=False))
+    slack, strict_slack = chosen_slacks(make, half_r)
+    aware, strict = make(slack), make(strict_slack)
     curves = {
         "published": counting_curve(published, half_r, graded=False),
         "boundary-aware": counting_curve(strict, half_r, graded=False),
         "pooled": pooled_curve(strict, half_r, graded=False),
     }
-    slack = chosen_slack(make, half_r, TABLE_RATE, graded=True)
-    aware = make(slack)
     graded = {
         "published": (counting_curve(published, half_r, graded=True), pooled_curve(published, half_r, graded=True)),
         "boundary-aware": (counting_curve(aware, half_r, graded=True), pooled_curve(aware, half_r, graded=True)),
@@ -107,6 +106,7 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
         "judged_tokens": int(aware.tokens_r[~half_r].sum()),
         "exact_match": float(exact.mean()),
         "slack": asdict(slack),
+        "slack_of_curves": asdict(strict_slack),
         "entropy": aware.entropy(aware.pooled_code(edges, at.rank_limit, half_r), ~half_r),
         "graded": {score: [[asdict(p) for p in points] for points in both] for score, both in graded.items()},
         "curves": {name: [asdict(point) for point in points] for name, points in curves.items()},

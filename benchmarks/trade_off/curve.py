@@ -78,22 +78,24 @@ def pooled_curve(scored: Scored, half_r: BoolArray, *, graded: bool) -> list[Poi
     return _curve(tried, judged)
 
 
-def chosen_slack(make: Callable[[Slack], Scored], half_r: BoolArray, rate: float, *, graded: bool) -> Slack:
-    """The slacks that leave least, within a dangerous rate on the choosing half; graded: as for `counting_curve`."""
-
-    def least(slack: Slack) -> float:
-        scored = make(slack)
-        limits, tokens = _limits(scored.vocabulary, graded=graded), scored.tokens_r[half_r].sum()
-        found = np.inf
-        for margin in (m for m in MARGINS if 0.02 <= m <= max(slack.logits, 0.02)):
-            ranks = scored.beyond(float(margin), half_r)
-            limit = next((limit for limit in limits if (ranks > limit).sum() <= rate * tokens), None)
-            if limit is not None:
-                found = min(found, scored.sums(Choice(float(margin), limit), half_r).bits_per_token)
-        return found
-
-    slacks = [Slack(logits, mass) for logits, mass in itertools.product(LOGIT_SLACKS, MASS_SLACKS)]
-    return min(slacks, key=least)
+def chosen_slacks(make: Callable[[Slack], Scored], half_r: BoolArray) -> tuple[Slack, Slack]:
+    """The slacks that leave least on the choosing half: for the table (graded, `TABLE_RATE`), for the curves."""
+    left: list[tuple[Slack, float, float]] = []
+    for logits, mass in itertools.product(LOGIT_SLACKS, MASS_SLACKS[::2]):
+        scored = make(Slack(logits, mass))
+        margins = [float(margin) for margin in MARGINS[::2] if 0.02 <= margin <= max(logits, 0.02)]
+        tokens = scored.tokens_r[half_r].sum()
+        least = {True: np.inf, False: np.inf}
+        for margin in margins:
+            ranks = scored.beyond(margin, half_r)
+            for graded, rate in ((True, TABLE_RATE), (False, CURVE_RATE)):
+                limits = _limits(scored.vocabulary, graded=graded)
+                limit = next((limit for limit in limits if (ranks > limit).sum() <= rate * tokens), None)
+                if limit is not None:
+                    bits = scored.sums(Choice(margin, limit), half_r).bits_per_token
+                    least[graded] = min(least[graded], bits)
+        left.append((Slack(logits, mass), least[True], least[False]))
+    return min(left, key=lambda one: one[1])[0], min(left, key=lambda one: one[2])[0]
 
 
 def _limits(vocabulary: int, *, graded: bool) -> list[int]:
