@@ -83,16 +83,16 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
     half_r = split_halves(records, seed)
     make = partial(_scored, of, identity.vocabulary)
     published = make(PUBLISHED)
-    slack, strict_slack = chosen_slacks(make, half_r)
-    aware, strict = make(slack), make(strict_slack)
+    slacks = chosen_slacks(make, half_r)
+    aware, pooled, strict = make(slacks.counting), make(slacks.pooled), make(slacks.curves)
     curves = {
         "published": counting_curve(published, half_r, graded=False),
         "boundary-aware": counting_curve(strict, half_r, graded=False),
-        "pooled": pooled_curve(strict, half_r, graded=False),
+        "pooled": pooled_curve(pooled, half_r, graded=False),
     }
     graded = {
         "published": (counting_curve(published, half_r, graded=True), pooled_curve(published, half_r, graded=True)),
-        "boundary-aware": (counting_curve(aware, half_r, graded=True), pooled_curve(aware, half_r, graded=True)),
+        "boundary-aware": (counting_curve(aware, half_r, graded=True), pooled_curve(pooled, half_r, graded=True)),
     }
     at = next(point for point in graded["boundary-aware"][0] if point.rate == TABLE_RATE)
     sizes = aware.admissible_sizes(at.margin)
@@ -105,9 +105,8 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
         "tokens": tokens,
         "judged_tokens": int(aware.tokens_r[~half_r].sum()),
         "exact_match": float(exact.mean()),
-        "slack": asdict(slack),
-        "slack_of_curves": asdict(strict_slack),
-        "entropy": aware.entropy(aware.pooled_code(edges, at.rank_limit, half_r), ~half_r),
+        "slacks": asdict(slacks),
+        "entropy": pooled.entropy(pooled.pooled_code(edges, at.rank_limit, half_r), ~half_r),
         "graded": {score: [[asdict(p) for p in points] for points in both] for score, both in graded.items()},
         "curves": {name: [asdict(point) for point in points] for name, points in curves.items()},
         "sizes": {int(size): float((sizes == size).mean()) for size in range(1, int(sizes.max()) + 1)},

@@ -15,6 +15,7 @@ RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """False-positive rates, shares of tokens."""
 TABLE_RATE, CURVE_RATE = 1e-4, 1e-3
 """False-positive rates at which slacks are chosen: for the table, and for the curves."""
+TRIED_MASS_SLACKS = MASS_SLACKS[:2] + MASS_SLACKS[3::2]
 RESAMPLES = 400
 CONFIDENCE = 0.95
 
@@ -78,10 +79,20 @@ def pooled_curve(scored: Scored, half_r: BoolArray, *, graded: bool) -> list[Poi
     return _curve(tried, judged)
 
 
-def chosen_slacks(make: Callable[[Slack], Scored], half_r: BoolArray) -> tuple[Slack, Slack]:
-    """The slacks that leave least on the choosing half: for the table (graded, `TABLE_RATE`), for the curves."""
-    left: list[tuple[Slack, float, float]] = []
-    for logits, mass in itertools.product(LOGIT_SLACKS, MASS_SLACKS[::2]):
+@dataclass(frozen=True)
+class Slacks:
+    """The slacks that leave least on the choosing half: at `TABLE_RATE` with grades, under the counting and the pooled
+    bound, and at `CURVE_RATE` without grades."""
+
+    counting: Slack
+    pooled: Slack
+    curves: Slack
+
+
+def chosen_slacks(make: Callable[[Slack], Scored], half_r: BoolArray) -> Slacks:
+    """Try all slacks."""
+    left: list[tuple[Slack, float, float, float]] = []
+    for logits, mass in itertools.product(LOGIT_SLACKS, TRIED_MASS_SLACKS):
         scored = make(Slack(logits, mass))
         margins = [float(margin) for margin in MARGINS[::2] if 0.02 <= margin <= max(logits, 0.02)]
         tokens = scored.tokens_r[half_r].sum()
@@ -94,8 +105,15 @@ def chosen_slacks(make: Callable[[Slack], Scored], half_r: BoolArray) -> tuple[S
                 if limit is not None:
                     bits = scored.sums(Choice(margin, limit), half_r).bits_per_token
                     least[graded] = min(least[graded], bits)
-        left.append((Slack(logits, mass), least[True], least[False]))
-    return min(left, key=lambda one: one[1])[0], min(left, key=lambda one: one[2])[0]
+        ranks = scored.beyond(MARGIN_EDGES[-1], half_r)
+        limit = next(
+            one for one in _limits(scored.vocabulary, graded=True) if (ranks > one).sum() <= TABLE_RATE * tokens
+        )
+        code = scored.pooled_code(np.array(MARGIN_EDGES), limit, half_r)
+        pooled = scored.pooled_sums(code, half_r).bits_per_token
+        left.append((Slack(logits, mass), least[True], pooled, least[False]))
+    counting, of_pooled, curves = (min(left, key=lambda one, at=at: one[at])[0] for at in (1, 2, 3))  # type: ignore[misc]
+    return Slacks(counting, of_pooled, curves)
 
 
 def _limits(vocabulary: int, *, graded: bool) -> list[int]:
