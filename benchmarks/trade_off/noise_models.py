@@ -3,7 +3,7 @@
     python -m benchmarks.trade_off.noise_models --out results SERIES.jsonl...
 
 An honest server takes a rival of margin m instead of the replay's choice with probability Phi(-m / (sigma sqrt 2)).
-Tried: one sigma for all (the baseline), sigma by context length and by how many rivals there are, the margin of a second
+Tried: one sigma for all (the baseline), sigma by context length and by how many rivals there are, the margin of another
 replay in bfloat16 mixed in, its disagreement as a local estimate of sigma; and a replay whose logits are rounded to
 bfloat16 as the server's are. The figure is the honest likelihood of the judging half, bits a token: smaller is better,
 and a gain is at most what bounds can fall by.
