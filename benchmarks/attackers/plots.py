@@ -28,7 +28,7 @@ def bandwidth(rows: Sequence[Row]) -> Figure:
     axes.set_yticks(places, [row.name for row in rows])
     axes.set_xlabel("bits a token")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 
@@ -46,7 +46,7 @@ def detection(rows: Sequence[Row]) -> Figure:
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_xlabel("share flagged at a false-positive rate of 1e-4")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 
