@@ -48,7 +48,7 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz record -runs=250000
 	$(BIN)/python -m tests.fuzz archive -runs=20000
 
-# What docs/results.md shows: all simulated attackers, side channels, the trade-off on the recorded traffic. An hour or so
+# What docs/results.md shows: all simulated attackers, side channels, the trade-off. Half an hour or so
 # on two cores; goes on where it was interrupted. How benchmarks/traffic was recorded: `make fresh-traffic`.
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.run --out benchmark-results

@@ -18,6 +18,7 @@ import click
 import numpy as np
 
 from benchmarks.vllm_server import vllm_server
+from cli.files import write_text
 from cli.progress import progress_bar
 from logger.record import Record
 from logger.vllm_request import request_sampling
@@ -93,9 +94,7 @@ def main(vllm_python: Path, out: Path, tokens: int, seed: int) -> None:
             requests = _requests(series, tokenizer, engine, seed)
             records = _answers(client, requests, round(tokens * series.share), identity.eos_ids, series.name)
         text = "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records)
-        part = path.with_suffix(".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_text(path, text)
         click.echo(f"{path}: {len(records)} records, {sum(len(r.output_token_ids) for r in records)} tokens")
 
 

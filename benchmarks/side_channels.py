@@ -27,6 +27,7 @@ from benchmarks.environment import environment
 from benchmarks.free_port import free_port
 from benchmarks.sidecar import await_port, sidecar_command
 from benchmarks.token_source import FIRST_ID
+from cli.files import write_text
 from sampler.types import IntArray
 from verifier.statistics.bandwidth import binary_entropy
 from verifier.statistics.exfiltration import Timing
@@ -112,8 +113,8 @@ def main(out: Path | None, tokens: int, seed: int) -> None:
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         said = {"environment": environment(), "seed": seed, "rows": [asdict(row) for row in rows]}
-        (out / "side-channels.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-        (out / "side-channels.md").write_text(table, encoding="utf-8")
+        write_text(out / "side-channels.json", json.dumps(said, indent=1) + "\n")
+        write_text(out / "side-channels.md", table)
 
 
 def measured(channel: Channel, tick_ms: int | None, tokens: int, rng: np.random.Generator) -> Row:

@@ -10,7 +10,6 @@ pooled bound.
 """
 
 import json
-import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -26,6 +25,7 @@ from benchmarks.trade_off import plots
 from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slacks, counting_curve, pooled_curve
 from benchmarks.trade_off.replayed import Replayed, replayed
 from benchmarks.trade_off.scored import PUBLISHED, Scored, Slack
+from cli.files import write_text
 from cli.progress import progress_bar
 from logger.traffic import read_traffic
 from verifier.audit import file_sha256
@@ -49,6 +49,7 @@ from verifier.transformers_replay import TransformersReplayer
 )
 @click.option("--seed", default=0, show_default=True, help="Of the split into halves.")
 def main(series: tuple[Path, ...], out: Path, precisions: tuple[str, ...], seed: int) -> None:
+    (out / "series").mkdir(parents=True, exist_ok=True)
     identity = identify_model(ensure_embedded_model())
     capacity = float(np.log2(identity.vocabulary))
     results: list[dict[str, Any]] = []
@@ -58,7 +59,7 @@ def main(series: tuple[Path, ...], out: Path, precisions: tuple[str, ...], seed:
             stored = out / "series" / f"{path.stem}-{precision}-{digest[:12]}-{seed}.json"
             if not stored.exists():
                 found = _series(path, identity, precision, out / "tables" / f"{digest[:12]}-{precision}", seed)
-                _write(stored, json.dumps(found | {"sha256": digest}, indent=1))
+                write_text(stored, json.dumps(found | {"sha256": digest}, indent=1))
             result = json.loads(stored.read_text(encoding="utf-8"))
             results.append(result)
             curves = {name: [Point(**point) for point in points] for name, points in result["curves"].items()}
@@ -68,8 +69,8 @@ def main(series: tuple[Path, ...], out: Path, precisions: tuple[str, ...], seed:
     sizes = {r["name"]: {int(k): v for k, v in r["sizes"].items()} for r in results if r["precision"] == precisions[0]}
     save(plots.set_sizes(sizes), out, "admissible-sets")
     about = {"environment": environment(), "capacity_bits": capacity, "seed": seed}
-    _write(out / "trade-off.json", json.dumps(about | {"series": results}, indent=1) + "\n")
-    _write(out / "trade-off.md", _table(results, capacity))
+    write_text(out / "trade-off.json", json.dumps(about | {"series": results}, indent=1) + "\n")
+    write_text(out / "trade-off.md", _table(results, capacity))
     click.echo(_table(results, capacity))
 
 
@@ -143,14 +144,6 @@ def _rows(result: dict[str, Any], capacity: float) -> str:
         )
         rows.append("| " + " | ".join(cells) + " |\n")
     return "".join(rows)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
+from cli.files import write_text
 from cli.progress import progress_bar
 from logger.record import Record
 from logger.traffic import read_traffic
@@ -121,7 +122,7 @@ def main(series: tuple[Path, ...], out: Path) -> None:
             lines.append(_row(path.stem, name, model, start, pairs))
         lines.append(_row(path.stem, "logits rounded to bfloat16", _plain, (-3.0,), pairs_of(rounded, half, first_r)))
     table = "\n".join(lines) + "\n"
-    (out / "noise-models.md").write_text(table, encoding="utf-8")
+    write_text(out / "noise-models.md", table)
     click.echo(table)
 
 

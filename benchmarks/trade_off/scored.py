@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.trade_off.replayed import WINDOW, Replayed
 from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.score import TokenScores, Tolerance, score
+from verifier.score import Tolerance, score
 from verifier.token_code import HONEST_TILT, Escape, PooledCode, classes, taken_classes
 from verifier.token_noise import MARGIN_EDGES
 
@@ -58,6 +58,7 @@ class Scored:
     """A series under one slack.
 
     Attributes:
+        records: how many there are. vocabulary: tokens.
         parts: scores of positions, with the record that each is of.
     """
 
@@ -145,8 +146,3 @@ class Scored:
         for (record_n, _), value_n in zip(self.parts, values, strict=True):
             np.add.at(total, record_n, value_n)
         return total
-
-
-def scores_of(parts: Sequence[tuple[IntArray, TokenScores]]) -> FloatArray:
-    """All margins."""
-    return np.concatenate([scores.margin_n for _, scores in parts])
