@@ -63,11 +63,16 @@ class Series:
     arguments: tuple[str, ...] = ()
 
 
+HEADS: dict[str, tuple[str, ...]] = {
+    "bfloat16": (),
+    "float32": ("--hf-overrides", '{"head_dtype":"float32"}'),
+}
+"""How a server is started with an output head of that precision."""
 QUESTIONS = tuple(form.format(subject) for form, subject in itertools.product(FORMS, SUBJECTS))
 SERIES = (
     Series("questions", QUESTIONS, 1.0),
     Series("much-entropy", MUCH_ENTROPY, 0.2),
-    Series("float32-head", QUESTIONS, 0.25, ("--hf-overrides", '{"head_dtype":"float32"}')),
+    Series("float32-head", QUESTIONS, 0.25, HEADS["float32"]),
 )
 
 

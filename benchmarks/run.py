@@ -28,6 +28,7 @@ from benchmarks.attackers.results import SEED_BITS, Row, markdown
 from benchmarks.attackers.serving import ServedModel, honestly
 from benchmarks.environment import environment
 from cli.files import write_text
+from cli.progress import counter, progress_bar
 from logger.record import Record
 from logger.traffic import read_traffic
 from verifier.calibration import CalibrationLimits, calibrate
@@ -101,15 +102,17 @@ def main(out: Path, records: int, calibration: int, tokens: int, seed: int, name
     if unknown := set(names) - {attacker.name for attacker in everyone}:
         raise click.BadParameter(f"{unknown.pop()!r}; known: {', '.join(a.name for a in everyone)}")
     rows = []
-    for attacker in everyone:
+    for number, attacker in enumerate(everyone, 1):
         path = out / "rows" / f"{_file_name(attacker.name)}.json"
         if not path.exists() and (not names or attacker.name in names):
             requests = setting.requests(prompts[1::2], attacker.name, records)
-            write_text(path, json.dumps(_row(attacker, site, outside, verifier, requests, out).to_json(), indent=1))
+            with counter(f"{number} of {len(everyone)}, {attacker.name}: tokens served, decoded, replayed") as said:
+                server.progress = other.progress = verifier.progress = said
+                row = _row(attacker, site, outside, verifier, requests, out)
+            write_text(path, json.dumps(row.to_json(), indent=1))
         if path.exists():
-            row = Row.from_json(json.loads(path.read_text(encoding="utf-8")))
-            rows.append(row)
-            click.echo(markdown([row]).splitlines()[-1])
+            rows.append(Row.from_json(json.loads(path.read_text(encoding="utf-8"))))
+            click.echo(markdown(rows[-1:]).splitlines()[-1])
     _report(out, setting, policy, rows)
 
 
@@ -144,8 +147,12 @@ def _policy(
     path = out / "policy.toml"
     if not path.exists():
         requests = setting.requests(prompts, "calibration", setting.calibration)
-        records = in_batches(server, requests, lambda _: honestly)
-        write_text(path, calibrate(replayer, records, CalibrationLimits()).policy.to_toml())
+        with counter("Calibration: tokens served") as server.progress:
+            records = in_batches(server, requests, lambda _: honestly)
+        tokens = sum(len(record.output_token_ids) for record in records)
+        with progress_bar(tokens, "Calibration: replaying") as progress:
+            made = calibrate(replayer, records, CalibrationLimits(), progress=progress)
+        write_text(path, made.policy.to_toml())
     policy = read_policy(path)
     assert isinstance(policy, Policy)
     return policy

@@ -40,7 +40,9 @@ class WrongTemperature(OtherServer):
         return f"temperature times {self.factor:g}"
 
     def other(self, site: Site, requests: Sequence[Record]) -> ServedModel:
-        return ServedModel(site.server.model, site.server.identity, sharpness=self.factor)
+        return ServedModel(
+            site.server.model, site.server.identity, sharpness=self.factor, progress=site.server.progress
+        )
 
 
 class Quantised(OtherServer):
@@ -61,7 +63,7 @@ class Quantised(OtherServer):
                 scale = layer.weight.abs().amax(dim=1, keepdim=True).float() / most
                 rounded = (layer.weight.float() / scale).round().clamp(-most, most) * scale
                 layer.weight.copy_(rounded.to(layer.weight.dtype))
-        return ServedModel(model, site.server.identity)
+        return ServedModel(model, site.server.identity, progress=site.server.progress)
 
 
 class FineTuned(OtherServer):
@@ -82,7 +84,7 @@ class FineTuned(OtherServer):
             optimizer.step()
             optimizer.zero_grad()
         model = model.to(site.server.model.dtype).eval()
-        return ServedModel(model, site.server.identity)
+        return ServedModel(model, site.server.identity, progress=site.server.progress)
 
 
 class FewerLayers(OtherServer):
@@ -100,7 +102,7 @@ class FewerLayers(OtherServer):
         for at, layer in enumerate(model.model.layers):
             layer.self_attn.layer_idx = at
         model.config.num_hidden_layers = len(model.model.layers)
-        return ServedModel(model, site.server.identity)
+        return ServedModel(model, site.server.identity, progress=site.server.progress)
 
 
 class WrongSystemPrompt(OtherServer):
@@ -114,7 +116,7 @@ class WrongSystemPrompt(OtherServer):
         self._system = tokenizer.encode(SYSTEM, add_special_tokens=False)
 
     def other(self, site: Site, requests: Sequence[Record]) -> ServedModel:
-        return ServedModel(site.server.model, site.server.identity, system=self._system)
+        return ServedModel(site.server.model, site.server.identity, system=self._system, progress=site.server.progress)
 
 
 def _layers(model: Any) -> list[torch.nn.Linear]:

@@ -67,15 +67,23 @@ class ServedModel:
     Attributes:
         sharpness: the temperature that it really samples by is the request's times this.
         system: token ids that it puts before every prompt, unasked.
+        progress: called with the number of tokens just said.
     """
 
     def __init__(
-        self, model: torch.nn.Module, identity: ModelIdentity, *, sharpness: float = 1.0, system: Sequence[int] = ()
+        self,
+        model: torch.nn.Module,
+        identity: ModelIdentity,
+        *,
+        sharpness: float = 1.0,
+        system: Sequence[int] = (),
+        progress: Callable[[int], None] | None = None,
     ) -> None:
         self.model = cast(Any, model)
         self.identity = identity
         self.sharpness = sharpness
         self.system = list(system)
+        self.progress = progress
         self._noise = gumbel_noise("vllm-cpu", identity.vocabulary)
 
     @classmethod
@@ -118,6 +126,8 @@ class ServedModel:
             logits = self._logits(ids, mask, positions, cache)
             said_b = choose(self._step(logits, requests, keys_bt[:, position], position, np.flatnonzero(active)))
             # 3
+            if self.progress is not None:
+                self.progress(int(active.sum()))
             for row in np.flatnonzero(active):
                 outputs[row].append(int(said_b[row]))
                 active[row] = not (stops and said_b[row] in self.identity.eos_ids)

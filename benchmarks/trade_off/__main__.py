@@ -5,8 +5,7 @@
 Every series is replayed once in each precision; the tables are kept in --out. One half of the records (by request)
 chooses slacks, thresholds and codes, the other half judges. In the curves every token beyond the threshold is a false
 positive; the table grades them: what is likely enough is suspicious, and charged log2 of the rank limit. "published" is
-the margin score of arXiv 2511.02620 (GM-LS) without slack at the cuts, "boundary-aware" is this project's, "pooled" its
-pooled bound.
+the margin score of arXiv 2511.02620 (`published.py`), "boundary-aware" is this project's, "pooled" its pooled bound.
 """
 
 import json
@@ -23,8 +22,9 @@ from benchmarks.attackers.plots import save
 from benchmarks.environment import environment
 from benchmarks.trade_off import plots
 from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slacks, counting_curve, pooled_curve
+from benchmarks.trade_off.published import Published, gm_ls
 from benchmarks.trade_off.replayed import Replayed, replayed
-from benchmarks.trade_off.scored import PUBLISHED, Scored, Slack
+from benchmarks.trade_off.scored import Score, Scored
 from cli.files import write_text
 from cli.progress import progress_bar
 from logger.traffic import read_traffic
@@ -32,7 +32,7 @@ from verifier.audit import file_sha256
 from verifier.calibration import split_halves
 from verifier.embedded_model import ensure_embedded_model
 from verifier.model_identity import ModelIdentity, identify_model
-from verifier.token_noise import MARGIN_EDGES
+from verifier.token_noise import MARGIN_EDGES, fit_noise_scale
 from verifier.transformers_replay import TransformersReplayer
 
 
@@ -83,7 +83,7 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
         of = replayed(records, replayer, cache, progress)
     half_r = split_halves(records, seed)
     make = partial(_scored, of, identity.vocabulary)
-    published = make(PUBLISHED)
+    published = make(Published())
     slacks = chosen_slacks(make, half_r)
     aware, pooled, strict = make(slacks.counting), make(slacks.pooled), make(slacks.curves)
     curves = {
@@ -96,6 +96,8 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
         "boundary-aware": (counting_curve(aware, half_r, graded=True), pooled_curve(pooled, half_r, graded=True)),
     }
     at = next(point for point in graded["boundary-aware"][0] if point.rate == TABLE_RATE)
+    theirs = next(point for point in graded["published"][0] if point.rate == TABLE_RATE)
+    sigma = fit_noise_scale([scores.chosen(half_r[record_n]) for record_n, scores in published.parts])
     sizes = aware.admissible_sizes(at.margin)
     edges = np.array(MARGIN_EDGES)
     exact = np.concatenate([scores.exact_n for _, scores in aware.parts])
@@ -107,6 +109,8 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
         "judged_tokens": int(aware.tokens_r[~half_r].sum()),
         "exact_match": float(exact.mean()),
         "slacks": asdict(slacks),
+        "published_sigma": sigma,
+        "published_tau": float(gm_ls(np.array(theirs.margin), sigma)),
         "entropy": pooled.entropy(pooled.pooled_code(edges, at.rank_limit, half_r), ~half_r),
         "graded": {score: [[asdict(p) for p in points] for points in both] for score, both in graded.items()},
         "curves": {name: [asdict(point) for point in points] for name, points in curves.items()},
@@ -114,8 +118,8 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
     }
 
 
-def _scored(of: Replayed, vocabulary: int, slack: Slack) -> Scored:
-    return Scored(of, slack, vocabulary)
+def _scored(of: Replayed, vocabulary: int, by: Score) -> Scored:
+    return Scored(of, by, vocabulary)
 
 
 def _table(results: Sequence[dict[str, Any]], capacity: float) -> str:

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
 from benchmarks.trade_off.replayed import WINDOW, Replayed
 from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.score import Tolerance, score
+from verifier.candidate_table import CandidateTable
+from verifier.score import TokenScores, Tolerance, score
 from verifier.token_code import HONEST_TILT, Escape, PooledCode, classes, taken_classes
 from verifier.token_noise import MARGIN_EDGES
 
@@ -16,15 +18,23 @@ MARGINS = np.unique(np.round(np.geomspace(0.005, 1.0, 47), 4))
 """Thresholds of the curves, logits."""
 
 
+class Score(Protocol):
+    """What makes scores of candidates."""
+
+    def scores(self, table: CandidateTable) -> TokenScores: ...
+
+
 @dataclass(frozen=True)
 class Slack:
-    """How far a candidate may be from a cut (`Tolerance`). The published score has none."""
+    """This project's score, where a candidate may be that far from a cut (`Tolerance`)."""
 
     logits: float
     mass: float
 
-
-PUBLISHED = Slack(0.0, 0.0)
+    def scores(self, table: CandidateTable) -> TokenScores:
+        """See `verifier.score`; margins up to the window's."""
+        tolerance = Tolerance(margin=MARGIN_EDGES[-1], logit_slack=self.logits, mass_slack=self.mass)
+        return score(table, tolerance, WINDOW.logit_slacks.index(self.logits))
 
 
 @dataclass(frozen=True)
@@ -55,19 +65,17 @@ class Sums:
 
 
 class Scored:
-    """A series under one slack.
+    """A series under one score.
 
     Attributes:
         records: how many there are. vocabulary: tokens.
         parts: scores of positions, with the record that each is of.
     """
 
-    def __init__(self, series: Replayed, slack: Slack, vocabulary: int) -> None:
-        tolerance = Tolerance(margin=MARGIN_EDGES[-1], logit_slack=slack.logits, mass_slack=slack.mass)
-        level = WINDOW.logit_slacks.index(slack.logits)
+    def __init__(self, series: Replayed, by: Score, vocabulary: int) -> None:
         self.vocabulary = vocabulary
         self.records = len(series.records)
-        self.parts = [(placed.record_n, score(placed.table, tolerance, level)) for placed in series.tables]
+        self.parts = [(placed.record_n, by.scores(placed.table)) for placed in series.tables]
 
     @cached_property
     def tokens_r(self) -> FloatArray:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks.trade_off.curve import RATES, counting_curve, pooled_curve
+from benchmarks.trade_off.published import Published, gm_ls
 from benchmarks.trade_off.replayed import Replayed, replayed
-from benchmarks.trade_off.scored import PUBLISHED, Choice, Scored, Slack
+from benchmarks.trade_off.scored import Choice, Scored, Slack
+from sampler.noise import gumbel_noise
 from tests.conftest import FILTERED, records_of
 from verifier.calibration import split_halves
 from verifier.replay import Replayer
@@ -57,9 +59,47 @@ def test_a_threshold_makes_of_records_what_the_trade_off_of_a_policy_says(scored
 
 
 def test_without_slack_honest_tokens_fall_out_of_the_support(series: Replayed, scored: Scored) -> None:
-    published = Scored(series, PUBLISHED, VOCABULARY)
+    published = Scored(series, Published(), VOCABULARY)
     everything = np.ones(scored.records, np.bool_)
     assert len(published.beyond(1.0, everything)) > len(scored.beyond(1.0, everything))
+
+
+def test_the_published_score_is_the_likelihood_that_two_noisy_logits_swap() -> None:
+    rng = np.random.default_rng(3)
+    margins, sigma = np.array([0.0, 0.05, 0.1]), 0.06
+    noise = rng.normal(0, sigma, (2, 400_000))
+    swapped = [(noise[0] - noise[1] > margin).mean() for margin in margins]
+    np.testing.assert_allclose(np.exp(gm_ls(margins, sigma)), swapped, atol=4e-3)
+    assert gm_ls(np.array([np.inf]), sigma)[0] == -np.inf
+
+
+def test_published_margins_are_those_of_a_replay_that_filters_as_the_server_does(
+    replayer: TransformersReplayer, series: Replayed
+) -> None:
+    """Against every row of one batch, filtered and perturbed token by token from the definitions."""
+    records = series.records
+    batch = replayer.batches(records)[-1][:1]
+    record = records[batch[0]]
+    noise = gumbel_noise(record.scheme_name, VOCABULARY)
+    keys = noise.keys(record.choice_seed(), len(record.prompt_token_ids), len(record.output_token_ids))
+    logits = replayer.logits(replayer.hidden_states(batch, records)).double().numpy()
+    expected = np.full(len(logits), np.inf)
+    for position, (row, claimed) in enumerate(zip(logits, record.output_token_ids, strict=True)):
+        order = np.argsort(-row, kind="stable")[:50]
+        weights = np.exp(row[order] - row[order[0]])
+        above = (np.cumsum(weights) - weights) / weights.sum()
+        kept = order[above < 0.95]
+        score = row[kept] + noise.at(keys[position : position + 1], kept[None, :])[0]
+        if claimed in kept:
+            expected[position] = score.max() - score[kept == claimed][0]
+    found = np.full(len(logits), np.nan)
+    for placed in series.tables:
+        here = placed.record_n == batch[0]
+        found[placed.position_n[here]] = Published().scores(placed.table).margin_n[here]
+    near = expected <= 1.0
+    np.testing.assert_allclose(found[near], expected[near], atol=1e-4)
+    assert (found[~near] > 1.0).all()
+    assert near.sum() > 20
 
 
 @pytest.mark.parametrize("curve", [counting_curve, pooled_curve])

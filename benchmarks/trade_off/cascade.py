@@ -1,0 +1,147 @@
+"""Does a cascade pay: replay in bfloat16 first, and repeat in float32 only what that leaves unclear?
+
+    python -m benchmarks.trade_off.cascade --out results SERIES.jsonl...
+
+A position is *clear* when the claimed token is the bfloat16 replay's choice and no rival that may be in the support is
+within a width of it. The float32 replay then needs the records with an unclear position, each up to the last of them
+(teacher forcing computes every position before it). What the cascade misses are rivals that float32 would have admitted
+at a clear position: information that an attacker has and that is not charged. Time is that of float32 alone = 1, from
+the two precisions' forward passes, measured here in turns.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.environment import environment
+from benchmarks.throughput import timed
+from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
+from benchmarks.trade_off.scored import Scored, Slack
+from cli.files import write_text
+from cli.progress import progress_bar
+from logger.record import Record
+from logger.traffic import read_traffic
+from verifier.audit import file_sha256
+from verifier.embedded_model import ensure_embedded_model
+from verifier.model_identity import ModelIdentity, identify_model
+from verifier.replay import PlacedTable, Replay
+from verifier.transformers_replay import TransformersReplayer
+
+WIDTHS = (0.1, 0.2, 0.3, 0.5, 1.0)
+"""Logits that the nearest rival must be away for a position to be clear."""
+WIDE = Slack(0.3, 0.03)
+"""Slack at the cuts in the bfloat16 replay: a rival that may be in the support counts as one."""
+FLOAT32 = Slack(0.15, 0.006)
+DELTA = 0.15
+"""Threshold of the float32 replay, logits, about what calibration chooses."""
+TIMED_RECORDS, ROUNDS = 16, 3
+PRECISIONS = ("float32", "bfloat16")
+
+
+@click.command(help=__doc__)
+@click.argument("series", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder with tables of `benchmarks.trade_off`."
+)
+def main(series: tuple[Path, ...], out: Path) -> None:
+    identity = identify_model(ensure_embedded_model())
+    rows = []
+    for path in series:
+        records = [placed.record for placed in read_traffic(path)]
+        both = [_replayed(path, records, identity, out, precision) for precision in PRECISIONS]
+        cost = _relative_cost(records, identity)
+        rows += [
+            {"name": path.stem, "bfloat16_cost": cost} | _cascade(*both, width, cost, identity) for width in WIDTHS
+        ]
+    write_text(out / "cascade.json", json.dumps({"environment": environment(), "rows": rows}, indent=1) + "\n")
+    table = _table(rows)
+    write_text(out / "cascade.md", table)
+    click.echo(table)
+
+
+def _replayed(path: Path, records: Sequence[Record], identity: ModelIdentity, out: Path, precision: str) -> Replayed:
+    tokens = sum(len(record.output_token_ids) for record in records)
+    cache = out / "tables" / f"{file_sha256(path).hex()[:12]}-{precision}"
+    with progress_bar(tokens, f"Replaying {path.stem} in {precision}") as progress:
+        return replayed(records, partial(TransformersReplayer.load, identity, dtype=precision), cache, progress)
+
+
+def _relative_cost(records: Sequence[Record], identity: ModelIdentity) -> float:
+    """Time of a bfloat16 replay of some records, that of float32 = 1; medians of rounds in turns."""
+    replays = [Replay(TransformersReplayer.load(identity, dtype=precision), WINDOW) for precision in PRECISIONS]
+
+    def run(replay: Replay) -> None:
+        for _ in replay.tables(records[:TIMED_RECORDS]):
+            pass
+
+    times = np.array([[timed(partial(run, replay)) for replay in replays] for _ in range(ROUNDS)])
+    full, half = np.median(times, axis=0)
+    return float(half / full)
+
+
+def _cascade(full: Replayed, half: Replayed, width: float, cost: float, identity: ModelIdentity) -> dict[str, Any]:
+    """What a width makes of a series."""
+    first = Scored(half, WIDE, identity.vocabulary)
+    second = Scored(full, FLOAT32, identity.vocabulary)
+    clear = {
+        key: bool(one)
+        for placed, (_, scores) in zip(half.tables, first.parts, strict=True)
+        for key, one in zip(_keys(placed), scores.exact_n & ~(scores.rival_margin_nk <= width).any(axis=1), strict=True)
+    }
+    last: dict[int, int] = {}
+    for (record, position), one in clear.items():
+        if not one:
+            last[record] = max(last.get(record, 0), position)
+    missed = missed_bits = all_bits = beyond = 0.0
+    for placed, (_, scores) in zip(full.tables, second.parts, strict=True):
+        bits_n = np.log2(1 + (scores.rival_margin_nk <= DELTA).sum(axis=1))
+        clear_n = np.array([clear[key] for key in _keys(placed)])
+        missed += float((clear_n & (bits_n > 0)).sum())
+        missed_bits += float(bits_n[clear_n].sum())
+        all_bits += float(bits_n.sum())
+        beyond += float((clear_n & (scores.margin_n > DELTA)).sum())
+    lengths = np.array([len(r.prompt_token_ids) + len(r.output_token_ids) - 1 for r in full.records], np.float64)
+    repeated = np.array(
+        [len(r.prompt_token_ids) + last[i] if i in last else 0 for i, r in enumerate(full.records)], np.float64
+    )
+    return {
+        "width": width,
+        "unclear_positions": 1 - sum(clear.values()) / len(clear),
+        "unclear_records": len(last) / len(full.records),
+        "repeated_tokens": float(repeated.sum() / lengths.sum()),
+        "missed_positions": missed / len(clear),
+        "missed_share_of_bits": missed_bits / all_bits,
+        "clear_beyond_threshold": beyond / len(clear),
+        "time": cost + float(repeated.sum() / lengths.sum()),
+    }
+
+
+def _keys(placed: PlacedTable) -> list[tuple[int, int]]:
+    """(record, position) of each row."""
+    return list(zip(placed.record_n.tolist(), placed.position_n.tolist(), strict=True))
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        "| series | width, logits | unclear positions | records with one | tokens repeated | bits missed | time |\n",
+        "|---|--:|--:|--:|--:|--:|--:|\n",
+    ]
+    for row in rows:
+        shares = ("unclear_positions", "unclear_records", "repeated_tokens", "missed_share_of_bits")
+        cells = [
+            row["name"],
+            str(row["width"]),
+            *(f"{100 * row[share]:.1f}%" for share in shares),
+            f"{row['time']:.2f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |\n")
+    return "".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What exact replay leaves: the rows of the trade-off table for a verifier that runs the server's own engine.
+
+    python -m benchmarks.trade_off.exact --vllm-python .venv-vllm/bin/python --out results SERIES.jsonl... [--head H]
+
+A trusted vLLM server is started here, with the output head that the series was made with, and replays it. One half of
+the records, by request, makes the exact policy, which is refused if one token of it differs beyond ties; the other half
+is judged. A series must have been recorded on the same kind of processor (docs/exact-replay.md).
+"""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.environment import environment
+from benchmarks.fresh_traffic import HEADS
+from benchmarks.vllm_server import vllm_server
+from cli.files import write_text
+from cli.progress import progress_bar
+from logger.traffic import read_traffic
+from verifier.audit import file_sha256
+from verifier.calibration import split_halves
+from verifier.embedded_model import ensure_embedded_model
+from verifier.exact_calibration import calibrate_exact
+from verifier.model_identity import ModelIdentity, identify_model
+from verifier.tokenizer import load_tokenizer
+from verifier.verdict import Verdict
+from verifier.verification import Verifier
+from verifier.vllm.client import VllmClient
+from verifier.vllm.replay import VllmReplayer
+
+HEAD_LINE = "| series | head | tokens | equal | two or more admissible | counting | pooled | dangerous |\n"
+
+
+@click.command(help=__doc__)
+@click.argument("series", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--vllm-python", required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results; made when new.")
+@click.option("--head", type=click.Choice(list(HEADS)), default="bfloat16", show_default=True, help="Of the server.")
+@click.option("--seed", default=0, show_default=True, help="Of the split into halves.")
+def main(series: tuple[Path, ...], vllm_python: Path, out: Path, head: str, seed: int) -> None:
+    identity = identify_model(ensure_embedded_model())
+    (out / "series").mkdir(parents=True, exist_ok=True)
+    stored = {path: out / "series" / f"{path.stem}-exact-{file_sha256(path).hex()[:12]}-{seed}.json" for path in series}
+    missing = [path for path in series if not stored[path].exists()]
+    with ExitStack() as stack:
+        if missing:
+            arguments = ("--max-logprobs", "1024", *HEADS[head])
+            client = stack.enter_context(vllm_server(vllm_python, identity.path, out / "vllm.log", arguments))
+        for path in missing:
+            found = _replayed(path, identity, client, head, seed) | {"environment": environment()}
+            write_text(stored[path], json.dumps(found, indent=1) + "\n")
+    results = [json.loads(stored[path].read_text(encoding="utf-8")) for path in series]
+    table = HEAD_LINE + "|---|---|--:|--:|--:|--:|--:|--:|\n" + "".join(map(_row, results))
+    write_text(out / f"exact-{head}.md", table)
+    click.echo(table)
+
+
+def _replayed(path: Path, identity: ModelIdentity, client: VllmClient, head: str, seed: int) -> dict[str, Any]:
+    """Make the policy from one half, judge the other."""
+    placed = list(read_traffic(path))
+    records = [one.record for one in placed]
+    half_r = split_halves(records, seed)
+    replayer = VllmReplayer(client, identity, load_tokenizer(identity), dtype="bfloat16", redraw=True)
+    first = np.flatnonzero(half_r)
+    tokens = sum(len(record.output_token_ids) for record in records)
+    with progress_bar(tokens, f"Replaying {path.stem} exactly") as progress:
+        policy = calibrate_exact(
+            replayer,
+            [records[at] for at in first],
+            [f"{path.name}:{1 + at}" for at in first],
+            progress=progress,
+        )
+        verifier = Verifier(
+            VllmReplayer(client, identity, load_tokenizer(identity), dtype="bfloat16", redraw=True, policy=policy),
+            policy,
+        )
+        verifier.progress = progress
+        found = verifier.verify([records[at] for at in np.flatnonzero(~half_r)])
+    capacity = found.tokens * float(np.log2(identity.vocabulary))
+    return {
+        "name": path.stem,
+        "head": head,
+        "records": len(records),
+        "judged_tokens": found.tokens,
+        "exact_match": found.exact_match_rate,
+        "tied": found.tied_positions / found.tokens,
+        "counting": found.extractable_fraction,
+        "pooled": float(found.charges.pooled_bits_rk.sum(axis=0).min()) / capacity,
+        "dangerous": found.count(Verdict.DANGEROUS) / found.tokens,
+    }
+
+
+def _row(result: dict[str, Any]) -> str:
+    cells = (
+        *(result["name"], result["head"], str(result["judged_tokens"]), f"{100 * result['exact_match']:.2f}%"),
+        *(f"{100 * result[part]:.4f}%" for part in ("tied", "counting", "pooled")),
+        f"{result['dangerous']:.1e}",
+    )
+    return "| " + " | ".join(cells) + " |\n"
+
+
+if __name__ == "__main__":
+    main()
