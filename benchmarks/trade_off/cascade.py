@@ -53,10 +53,10 @@ def main(series: tuple[Path, ...], out: Path) -> None:
     rows = []
     for path in series:
         records = [placed.record for placed in read_traffic(path)]
-        both = [_replayed(path, records, identity, out, precision) for precision in PRECISIONS]
+        full, half = (_replayed(path, records, identity, out, precision) for precision in PRECISIONS)
         cost = _relative_cost(records, identity)
         rows += [
-            {"name": path.stem, "bfloat16_cost": cost} | _cascade(*both, width, cost, identity) for width in WIDTHS
+            {"name": path.stem, "bfloat16_cost": cost} | _cascade(full, half, width, cost, identity) for width in WIDTHS
         ]
     write_text(out / "cascade.json", json.dumps({"environment": environment(), "rows": rows}, indent=1) + "\n")
     table = _table(rows)

@@ -32,7 +32,7 @@ def test_a_later_run_adds_rows_and_keeps_those_that_are_there(out: Path) -> None
     assert list(rows) == [HONEST, PAYLOAD_DUMP]
     assert rows[PAYLOAD_DUMP]["decoded_bits"] > 0
     assert rows[PAYLOAD_DUMP]["bound_kept"]
-    assert rows[PAYLOAD_DUMP]["detection"]["by_message"]["0.0001"] == 1.0
+    assert rows[PAYLOAD_DUMP]["detection"]["mismatch_rate"] > 0.9
     assert results["setting"] == {"records": 10, "calibration": 16, "tokens": 4, "seed": 0}
     assert {"python", "torch"} <= set(results["environment"])
     for name in ("attackers.md", "bandwidth.png", "bandwidth.svg", "detection.png", "detection.svg"):
