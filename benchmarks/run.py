@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from verifier.embedded_model import ensure_embedded_model
 from verifier.model_identity import identify_model
 from verifier.policy import Policy
 from verifier.policy_file import read_policy
+from verifier.tokenizer import load_tokenizer
 from verifier.transformers_replay import TransformersReplayer
 from verifier.verification import Verifier
 
@@ -89,35 +90,41 @@ def main(out: Path, records: int, calibration: int, tokens: int, seed: int, name
         folder.mkdir(parents=True, exist_ok=True)
     setting = Setting(records=records, calibration=calibration, tokens=tokens, seed=seed)
     _same_setting(out, setting)
-    identity = identify_model(ensure_embedded_model())
-    server, other = ServedModel.load(identity), ServedModel.load(identity, "float32")
-    replayer = TransformersReplayer.load(identity)
     prompts = [placed.record for placed in read_traffic(PROMPTS)]
+    identity = identify_model(ensure_embedded_model())
+    everyone: list[Attacker] = [Honest(), *attackers(load_tokenizer(identity), identity.vocabulary, prompts[0::2])]
+    if unknown := set(names) - {attacker.name for attacker in everyone}:
+        raise click.BadParameter(f"{unknown.pop()!r}; known: {', '.join(a.name for a in everyone)}")
+    server, replica = ServedModel.load(identity), ServedModel.load(identity, "float32")
+    replayer = TransformersReplayer.load(identity)
     policy = _policy(out, setting, server, replayer, prompts[0::2])
     key = hashlib.sha256(b"key %d" % seed).digest()
     payload = Payload(next(identity.path.glob("*.safetensors")), key, 16 * tokens + 64)
-    site, outside = Site(server, policy, key, payload), Outside(key, policy, server, other)
+    site, outside = Site(server, replica, policy, key, payload), Outside(key, policy, server, replica)
     verifier = Verifier(replayer, policy)
-    everyone: list[Attacker] = [Honest(), *attackers(replayer.tokenizer, identity.vocabulary)]
-    if unknown := set(names) - {attacker.name for attacker in everyone}:
-        raise click.BadParameter(f"{unknown.pop()!r}; known: {', '.join(a.name for a in everyone)}")
     rows = []
     for number, attacker in enumerate(everyone, 1):
         path = out / "rows" / f"{_file_name(attacker.name)}.json"
-        if not path.exists() and (not names or attacker.name in names):
+        if not _is_of(path, policy) and (not names or attacker.name in names):
             requests = setting.requests(prompts[1::2], attacker.name, records)
             with counter(f"{number} of {len(everyone)}, {attacker.name}: tokens served, decoded, replayed") as said:
-                server.progress = other.progress = verifier.progress = said
-                row = _row(attacker, site, outside, verifier, requests, out)
+                server.progress = replica.progress = verifier.progress = said
+                row = _row(attacker, site, outside, verifier, requests, out, seed)
             write_text(path, json.dumps(row.to_json(), indent=1))
-        if path.exists():
+        if _is_of(path, policy):
             rows.append(Row.from_json(json.loads(path.read_text(encoding="utf-8"))))
             click.echo(markdown(rows[-1:]).splitlines()[-1])
     _report(out, setting, policy, rows)
 
 
 def _row(
-    attacker: Attacker, site: Site, outside: Outside, verifier: Verifier, requests: Sequence[Record], out: Path
+    attacker: Attacker,
+    site: Site,
+    outside: Outside,
+    verifier: Verifier,
+    requests: Sequence[Record],
+    out: Path,
+    seed: int,
 ) -> Row:
     """Attack, decode, and verify."""
     started = time.perf_counter()
@@ -125,19 +132,28 @@ def _row(
     traffic = "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records)
     write_text(out / "traffic" / f"{_file_name(attacker.name)}.jsonl", traffic)
     received = attacker.decode(outside, records)
-    arrived = sum(site.payload.arrived(answer, one) for answer, one in enumerate(received))
-    seen = detect(verifier, records, np.random.default_rng(0))
-    open_seeds = attacker.channel == "seeds" and seen.mismatch_rate < 0.5
+    seen = detect(verifier, records, np.random.default_rng(seed))
+    seed_bits = SEED_BITS * len(records) if attacker.seeds_are_free else 0.0
+    seen = replace(seen, limit_bits=[limit + seed_bits for limit in seen.limit_bits])
     return Row(
         name=attacker.name,
         channel=attacker.channel,
         knows=attacker.knows,
-        offered_bits=float(site.payload.length * len(records)) if attacker.channel != "nothing" else 0.0,
-        decoded_bits=arrived,
-        bound_bits=seen.bound_bits + (SEED_BITS * len(records) if open_seeds else 0.0),
+        offered_bits=attacker.offered(site.payload, len(records)),
+        decoded_bits=site.payload.arrived(received),
+        bound_bits=seen.bound_bits + seed_bits,
         detection=seen,
         seconds=time.perf_counter() - started,
+        policy=site.policy.digest(),
     )
+
+
+def _is_of(path: Path, policy: Policy) -> bool:
+    """Whether a row is there that was held against this policy."""
+    if not path.exists():
+        return False
+    said: str = json.loads(path.read_text(encoding="utf-8")).get("policy")
+    return said == policy.digest()
 
 
 def _policy(
@@ -174,7 +190,7 @@ def _same_setting(out: Path, setting: Setting) -> None:
     path = out / "setting.json"
     if not path.exists():
         write_text(path, json.dumps(asdict(setting)))
-    elif json.loads(path.read_text(encoding="utf-8")) != asdict(setting):
+    elif path.read_text(encoding="utf-8") != json.dumps(asdict(setting)):
         raise click.UsageError(f"{out} holds results of other settings: {path.read_text(encoding='utf-8')}")
 
 

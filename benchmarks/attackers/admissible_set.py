@@ -7,18 +7,20 @@ from benchmarks.attackers.serving import Step
 from sampler.types import FloatArray
 from verifier.policy import Policy
 
-GUARD = 0.6
-"""Share of the threshold that the attacker uses: the verifier's logits are not exactly its own."""
+GUARD = 0.99
+"""Share of the threshold that the attacker uses: float32 in other batches rounds otherwise."""
 
 
 def admissible(step: Step, margin: float) -> FloatArray:
-    """1 for candidates [b, k] within the margin of the honest choice, 0 for others."""
+    """1 for candidates [b, k] within the margin of the replay's choice, 0 for others."""
     inside: FloatArray = (step.margin_bk <= margin).astype(np.float64)
     return inside
 
 
 class AdmissibleSet(CodedTokens):
     """All admissible tokens alike: what the counting bound counts."""
+
+    on_replica = True
 
     @property
     def name(self) -> str:

@@ -9,17 +9,25 @@ from sampler.types import FloatArray
 from verifier.policy import Policy
 
 
+def honest_odds(step: Step, policy: Policy) -> FloatArray:
+    """Weights of candidates [b, k]: the odds with which honest noise takes them, 1 for the replay's choice."""
+    code = policy.pooled_code(step.ids_bk.max() + 1)
+    bin_bk = np.searchsorted(code.edges_b, step.margin_bk, side="left")
+    odds_bk = np.exp(np.append(code.log_odds_c, -np.inf)[np.minimum(bin_bk, len(code.log_odds_c))])
+    odds_bk = np.where(step.ids_bk == step.honest_b[:, None], 1.0, odds_bk)
+    weights: FloatArray = odds_bk * admissible(step, GUARD * float(code.edges_b[-1]))
+    return weights
+
+
 class Budgeted(CodedTokens):
     """Weights alternatives by their honest odds: no rate rises above an honest server's by much, and what is left is
     the entropy of honest noise."""
+
+    on_replica = True
 
     @property
     def name(self) -> str:
         return "budgeted admissible-set coding"
 
     def offer(self, step: Step, policy: Policy) -> FloatArray:
-        code = policy.pooled_code(step.ids_bk.max() + 1)
-        bin_bk = np.searchsorted(code.edges_b, step.margin_bk, side="left")
-        odds_bk = np.exp(np.append(code.log_odds_c, -np.inf)[np.minimum(bin_bk, len(code.log_odds_c))])
-        odds_bk = np.where(step.ids_bk == step.honest_b[:, None], 1.0, odds_bk)
-        return odds_bk * admissible(step, GUARD * policy.thresholds.margin_logits)
+        return honest_odds(step, policy)

@@ -6,43 +6,59 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.attackers.arithmetic import ArithmeticReceiver, ArithmeticSender, Received
-from benchmarks.attackers.interface import Attacker, Outside, Site, follow
-from benchmarks.attackers.serving import Choose, Step
+from benchmarks.attackers.interface import Attacker, Outside, Site, follow, in_batches
+from benchmarks.attackers.serving import Choose, ServedModel, Step
 from logger.record import Record
 from sampler.types import FloatArray, IntArray
 from verifier.policy import Policy
 
 
 class CodedTokens(Attacker):
-    """Arithmetic coding of the payload by `offer`; the decoder replays the answers on hardware like the server's."""
+    """Arithmetic coding of the payload by `offer`, one stream through all answers of a batch.
+
+    Attributes:
+        on_replica: whether the tokens are chosen by what the verifier's replay will say (`Site.replica`), rather than
+            by what the server itself computes. The decoder follows on the same.
+    """
 
     knows = "answers and weights"
+    on_replica = False
 
     @abstractmethod
     def offer(self, step: Step, policy: Policy) -> FloatArray:
         """With which probabilities candidates [b, k] are to be said."""
 
+    def serve(self, site: Site, requests: Sequence[Record]) -> list[Record]:
+        return in_batches(self._model(site), requests, lambda answers: self.choose(site, answers))
+
     def choose(self, site: Site, answers: range) -> Choose:
-        senders = [ArithmeticSender(site.payload.message(answer), site.payload.length) for answer in answers]
+        sender = ArithmeticSender(*site.payload.stream(answers))
 
         def said(step: Step) -> IntArray:
             tokens = step.honest_b
             offered_bk = self.offer(step, site.policy)
             for row in step.active_b:
-                tokens[row] = step.ids_bk[row, senders[row].choose(offered_bk[row])]
+                tokens[row] = step.ids_bk[row, sender.choose(offered_bk[row])]
             return tokens
 
         return said
 
     def decode(self, outside: Outside, records: Sequence[Record]) -> list[Received]:
-        receivers = [ArithmeticReceiver() for _ in records]
+        """The stream of each batch, as what its first answer says."""
+        receivers: dict[int, ArithmeticReceiver] = {}
 
         def watch(step: Step, answers: range, said_b: IntArray) -> None:
+            receiver = receivers.setdefault(answers.start, ArithmeticReceiver())
             offered_bk = self.offer(step, outside.policy)
             for row in step.active_b:
                 at = np.flatnonzero(step.ids_bk[row] == said_b[row])
                 if len(at):
-                    receivers[answers[int(row)]].take(offered_bk[row], int(at[0]))
+                    receiver.take(offered_bk[row], int(at[0]))
 
-        follow(outside.server, records, watch)
-        return [receiver.received() for receiver in receivers]
+        follow(self._model(outside), records, watch)
+        return [
+            receivers[answer].received() if answer in receivers else Received(0, 0) for answer in range(len(records))
+        ]
+
+    def _model(self, of: Site | Outside) -> ServedModel:
+        return of.replica if self.on_replica else of.server

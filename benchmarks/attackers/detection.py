@@ -1,12 +1,14 @@
 """What the verifier sees of an attacker: by message, by day, and how long until the alarm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from logger.record import Record
 from sampler.types import FloatArray, IntArray
+from verifier.exposure import Audited, Exposure
+from verifier.ledger import RecordCharges
 from verifier.policy import Policy
 from verifier.record_test import run_p_value
 from verifier.statistics.bandwidth import best_of
@@ -15,14 +17,16 @@ from verifier.traffic_monitor import TrafficMonitor
 from verifier.verification import Judgement, Verifier
 
 RATES = (1e-2, 1e-4)
-"""False-positive rates at which detection is told."""
+"""False-positive rates that the tests promise, at which detection is told."""
+AUDITED = 10
+"""Of so many answers one is audited, where not all are."""
 DAYS = 2000
-"""Days that are drawn, each a tenth of the pool."""
+"""Days that are drawn from the pool, which is `AUDITED` times as large."""
+DRAWS = 100
+"""Draws of the answers that are audited, each with a limit for all answers."""
 SERIES = 15
-"""Series of audits that are watched until the alarm."""
+"""Orders of the pool in which it is audited until the alarm."""
 FALSE_ALARM = 1e-4
-MOST_RECORDS = 1000
-"""Records of a series after which nobody waits for the alarm any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +34,12 @@ class Detection:
     """What the verifier says.
 
     Attributes:
-        by_message, by_day: share that is flagged at each of `RATES`; a day is a tenth of the pool.
-        tokens_to_alarm: median of audited tokens until the monitor's alarm; None where it does not come.
+        by_message, by_day: share whose p-value is at most each of `RATES`; a day is a tenth of the pool.
+        tokens_to_alarm: median of audited tokens until the monitor's alarm, no answer twice; None where it does not
+            come within the pool.
         counting_bits, pooled_bits: what the records could carry unseen, ends included; bound_bits: the least of both.
+        limit_bits: what all answers could, each of `DRAWS` times from an audit of a tenth of them, with confidence
+            `verifier.exposure.CONFIDENCE` each.
     """
 
     records: int
@@ -45,6 +52,7 @@ class Detection:
     counting_bits: float
     pooled_bits: float
     bound_bits: float
+    limit_bits: list[float]
 
 
 def detect(verifier: Verifier, records: Sequence[Record], rng: np.random.Generator) -> Detection:
@@ -66,19 +74,35 @@ def detect(verifier: Verifier, records: Sequence[Record], rng: np.random.Generat
         counting_bits=charges.counting_bits,
         pooled_bits=charges.pooled_bits,
         bound_bits=best_of(np.array([charges.counting_bits, charges.pooled_bits])),
+        limit_bits=_limits(charges, verifier, rng),
     )
+
+
+def _limits(charges: RecordCharges, verifier: Verifier, rng: np.random.Generator) -> list[float]:
+    """Limits of what all answers could carry, from audits of some."""
+    tokens = charges.tokens_r.tolist()
+    count = max(len(tokens) // AUDITED, 2)
+    vocabulary = verifier.replayer.identity.vocabulary
+    limits = []
+    for _ in range(DRAWS):
+        drawn = np.sort(rng.choice(len(tokens), count, replace=False))
+        some = RecordCharges(**{field.name: getattr(charges, field.name)[drawn] for field in fields(RecordCharges)})
+        audited = Audited.of(tokens, count, rng.permutation(count).tolist())
+        exposure = Exposure.of(some, audited, verifier.policy, vocabulary)
+        limits.append(min(exposure.counting.limit_bits, exposure.pooled.limit_bits))
+    return limits
 
 
 def _by_day(p_value_r: FloatArray, flagged_r: IntArray, rng: np.random.Generator) -> dict[str, float]:
     """Share of days on which the day's audit together is flagged; a day's records are drawn without replacement."""
-    day = max(len(p_value_r) // 10, 1)
+    day = max(len(p_value_r) // AUDITED, 1)
     days = [rng.choice(len(p_value_r), day, replace=False) for _ in range(DAYS)]
     p_values = np.array([run_p_value(p_value_r[d], int(flagged_r[d].sum()), HONEST_RECORD_RATE) for d in days])
     return {f"{rate:g}": float((p_values <= rate).mean()) for rate in RATES}
 
 
 def _tokens_to_alarm(found: Judgement, verifier: Verifier, rng: np.random.Generator) -> float | None:
-    """Median over series of records that are drawn with replacement."""
+    """Median over random orders of the records."""
     watched = found.watched
     bits = float(np.log2(verifier.replayer.identity.vocabulary))
     longest = float(watched["tokens"].max())
@@ -86,7 +110,7 @@ def _tokens_to_alarm(found: Judgement, verifier: Verifier, rng: np.random.Genera
     for _ in range(SERIES):
         monitor = TrafficMonitor.new(verifier.policy, bits, longest)
         tokens = 0.0
-        for at in rng.integers(len(found.records), size=MOST_RECORDS):
+        for at in rng.permutation(len(found.records)):
             monitor.add({name: column[at : at + 1] for name, column in watched.items()})
             tokens += float(watched["tokens"][at])
             if monitor.alarms_at(FALSE_ALARM):

@@ -7,42 +7,48 @@ import numpy as np
 
 from benchmarks.attackers.admissible_set import GUARD
 from benchmarks.attackers.arithmetic import Received
-from benchmarks.attackers.interface import Attacker, Outside, Site, follow
-from benchmarks.attackers.payload import shared_draws
+from benchmarks.attackers.interface import BATCH, Attacker, Outside, Site, follow, in_batches
+from benchmarks.attackers.payload import Payload, shared_draws
 from benchmarks.attackers.serving import Choose, Step
 from logger.record import Record
-from sampler.types import IntArray
+from sampler.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
 class ErrorCorrected(Attacker):
-    """A repetition code over keyed hash bits of tokens.
+    """A repetition code over keyed hash bits of tokens, through all answers of a batch.
 
     Every position stands for one bit of the payload, which encoder and decoder know; every token has a keyed hash bit.
     Where the admissible set has tokens of both values, the encoder says the right one. The decoder cannot know for
-    sure which positions those were: it weighs each position where its own replay offers both values.
+    sure which positions those were: where its own replay offers both values, what was said is a vote.
 
     Attributes:
-        spread: payload bits of an answer; fewer are repeated more often.
+        spread: payload bits of a batch; fewer are repeated more often.
     """
 
     spread: int
-    knows = "answers, and weights on other hardware"
+    knows = "answers, and weights in other arithmetic"
 
     @property
     def name(self) -> str:
         return "error-corrected admissible-set coding"
 
+    def offered(self, payload: Payload, answers: int) -> float:
+        return float(self.spread * -(-answers // BATCH))
+
+    def serve(self, site: Site, requests: Sequence[Record]) -> list[Record]:
+        return in_batches(site.replica, requests, lambda answers: self.choose(site, answers))
+
     def choose(self, site: Site, answers: range) -> Choose:
         margin = GUARD * site.policy.thresholds.margin_logits
-        places = [_places(site.key, answer, self.spread) for answer in answers]
+        places = {answer: _places(site.key, answer, self.spread) for answer in answers}
 
         def said(step: Step) -> IntArray:
             tokens = step.honest_b
             for row in step.active_b:
-                answer, place = answers[int(row)], int(places[row][step.position])
+                answer = answers[int(row)]
                 hash_k = _hash_bits(site.key, answer, step.position, step.ids_bk[row])
-                right_k = hash_k == site.payload.bits(answer, place, 1)
+                right_k = hash_k == site.payload.bits(answers.start, int(places[answer][step.position]), 1)
                 margin_k = np.where(right_k, step.margin_bk[row], np.inf)
                 if margin_k.min() <= margin:
                     tokens[row] = step.ids_bk[row, int(margin_k.argmin())]
@@ -52,36 +58,34 @@ class ErrorCorrected(Attacker):
 
     def decode(self, outside: Outside, records: Sequence[Record]) -> list[Received]:
         margin = GUARD * outside.policy.thresholds.margin_logits
-        votes = np.zeros((len(records), self.spread))
+        votes: dict[int, FloatArray] = {}
         places = [_places(outside.key, answer, self.spread) for answer in range(len(records))]
 
         def watch(step: Step, answers: range, said_b: IntArray) -> None:
+            vote_s = votes.setdefault(answers.start, np.zeros(self.spread))
             for row in step.active_b:
                 answer = answers[int(row)]
                 hash_k = _hash_bits(outside.key, answer, step.position, step.ids_bk[row])
                 best = [step.margin_bk[row][hash_k == value].min(initial=np.inf) for value in (0, 1)]
                 if max(best) <= margin:
                     own = _hash_bits(outside.key, answer, step.position, said_b[row : row + 1])[0]
-                    votes[answer, places[answer][step.position]] += 2 * int(own) - 1
+                    vote_s[places[answer][step.position]] += 2 * int(own) - 1
 
-        follow(outside.other, records, watch)
-        return [self._received(vote_s) for vote_s in votes]
-
-    def _received(self, vote_s: np.typing.NDArray[np.float64]) -> Received:
-        """The bits up to the first that nothing was heard of."""
-        silent = np.flatnonzero(vote_s == 0)
-        heard = int(silent[0]) if len(silent) else len(vote_s)
-        return Received(int("0" + "".join("1" if vote > 0 else "0" for vote in vote_s[:heard]), 2), heard)
+        follow(outside.server, records, watch)
+        return [_received(votes[answer]) if answer in votes else Received(0, 0) for answer in range(len(records))]
 
 
 MOST_TOKENS = 4096
 
 
+def _received(vote_s: FloatArray) -> Received:
+    """What most votes say; what nothing was heard of is a guess."""
+    return Received(int("".join("1" if vote > 0 else "0" for vote in vote_s), 2), len(vote_s))
+
+
 def _places(key: bytes, answer: int, spread: int) -> IntArray:
-    """Which payload bit each position of an answer stands for: in turn, in a keyed order."""
-    rng = shared_draws(key, "places", answer)
-    rounds = [rng.permutation(spread) for _ in range(-(-MOST_TOKENS // spread))]
-    return np.concatenate(rounds)
+    """Which payload bit each position of an answer stands for."""
+    return shared_draws(key, "places", answer).integers(spread, size=MOST_TOKENS)
 
 
 def _hash_bits(key: bytes, answer: int, position: int, ids_k: IntArray) -> IntArray:

@@ -18,14 +18,19 @@ BATCH = 48
 """Answers that a server works on at once."""
 Channel = Literal["tokens", "ends", "seeds", "nothing"]
 """Where the bits are; "nothing": the server cheats its users, and steals nothing."""
-Knowledge = Literal["answers", "answers and weights", "answers, and weights on other hardware"]
+Knowledge = Literal["answers", "answers and weights", "answers, and weights in other arithmetic"]
 
 
 @dataclass(frozen=True)
 class Site:
-    """What an encoder has: the server, the policy that is published, the key that it shares with its decoder."""
+    """What an encoder has: the server, the policy that is published, the key that it shares with its decoder.
+
+    Attributes:
+        replica: the same weights in float32, on the attacker's own: what the verifier's replay will say.
+    """
 
     server: ServedModel
+    replica: ServedModel
     policy: Policy
     key: bytes
     payload: Payload
@@ -36,13 +41,13 @@ class Outside:
     """What a decoder has: the key, a copy of the sampler, and the weights where its attacker says so.
 
     Attributes:
-        server: the weights on the server's hardware. other: on other hardware: the same numbers up to rounding.
+        server, replica: the weights, as the encoder has them (`Site`).
     """
 
     key: bytes
     policy: Policy
     server: ServedModel
-    other: ServedModel
+    replica: ServedModel
 
 
 class Attacker(ABC):
@@ -56,6 +61,11 @@ class Attacker(ABC):
     knows: Knowledge = "answers"
 
     @property
+    def seeds_are_free(self) -> bool:
+        """Whether the server issues the seeds, and the log holds what it says."""
+        return False
+
+    @property
     @abstractmethod
     def name(self) -> str:
         """What it does, in a few words."""
@@ -63,6 +73,10 @@ class Attacker(ABC):
     def serve(self, site: Site, requests: Sequence[Record]) -> list[Record]:
         """What the trusted logger writes of these requests. By default the tokens are chosen one by one (`choose`)."""
         return in_batches(site.server, requests, lambda answers: self.choose(site, answers))
+
+    def offered(self, payload: Payload, answers: int) -> float:
+        """Payload bits that it tries to send in so many answers: of each as much as goes in, unless it says less."""
+        return 0.0 if self.channel == "nothing" else float(payload.length * answers)
 
     def choose(self, site: Site, answers: range) -> Choose:
         """How the tokens of a batch of answers are chosen; honestly by default."""

@@ -12,7 +12,7 @@ from benchmarks.attackers.interface import Attacker, Site, in_batches
 from benchmarks.attackers.serving import ServedModel, honestly
 from logger.record import Record
 
-FINE_TUNING_STEPS, LEARNING_RATE = 3, 2e-5
+FINE_TUNING_STEPS, LEARNING_RATE = 40, 5e-5
 SYSTEM = "<|im_start|>system\nYou are a helpful assistant who answers in few words.<|im_end|>\n"
 
 
@@ -41,7 +41,7 @@ class WrongTemperature(OtherServer):
 
     def other(self, site: Site, requests: Sequence[Record]) -> ServedModel:
         return ServedModel(
-            site.server.model, site.server.identity, sharpness=self.factor, progress=site.server.progress
+            site.server.model, site.server.identity, temperature_factor=self.factor, progress=site.server.progress
         )
 
 
@@ -67,19 +67,22 @@ class Quantised(OtherServer):
 
 
 class FineTuned(OtherServer):
-    """A few steps of training on a few prompts."""
+    """Some steps of training on its own kind of answers."""
+
+    def __init__(self, tuning: Sequence[Record]) -> None:
+        self.tuning = tuning
 
     @property
     def name(self) -> str:
-        return "fine-tuned model"
+        return f"fine-tuned, {FINE_TUNING_STEPS} steps"
 
     def other(self, site: Site, requests: Sequence[Record]) -> ServedModel:
         model = copy.deepcopy(site.server.model).float().train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
         rng = np.random.default_rng(0)
         for _ in range(FINE_TUNING_STEPS):
-            request = requests[int(rng.integers(len(requests)))]
-            ids = torch.tensor([request.prompt_token_ids])
+            record = self.tuning[int(rng.integers(len(self.tuning)))]
+            ids = torch.tensor([[*record.prompt_token_ids, *record.output_token_ids]])
             model(input_ids=ids, labels=ids).loss.backward()
             optimizer.step()
             optimizer.zero_grad()

@@ -2,13 +2,14 @@
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.special import gammaln
 
 from benchmarks.attackers.arithmetic import Received
-from verifier.statistics.bandwidth import binary_entropy
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,40 @@ class Payload:
         stream_key = hmac.digest(self.key, b"payload %d" % answer, hashlib.sha256)
         return weights ^ int.from_bytes(hashlib.shake_256(stream_key).digest(size))
 
+    def stream(self, answers: range) -> tuple[int, int]:
+        """The pieces of several answers as one message, and its length in bits."""
+        message = 0
+        for answer in answers:
+            message = message << self.length | self.message(answer)
+        return message, self.length * len(answers)
+
     def bits(self, answer: int, start: int, count: int) -> int:
-        """Some of the bits of an answer's piece, as a number."""
-        return (self.message(answer) >> (self.length - start - count)) & ((1 << count) - 1)
+        """Some of the bits from an answer's piece on, as a number; later pieces follow on it."""
+        first, last = start // self.length, max(start, start + count - 1) // self.length
+        message, length = self.stream(range(answer + first, answer + last + 1))
+        return (message >> (length - (start - first * self.length) - count)) & ((1 << count) - 1)
 
-    def arrived(self, answer: int, received: Received) -> float:
-        """Bits of what was received that say something of the weights: all, or less where some are wrong.
+    def arrived(self, received: Sequence[Received]) -> float:
+        """Bits by which what all answers said makes the weights shorter to tell: all of them, or less where some are
+        wrong. What says nothing of the weights saves s bits with probability 2^-s at most.
 
-        With e of n bits wrong, n (1 - h2(e / n)): what error correction could make of it at most.
+        Told are how many bits are wrong, and which (`saved_bits`): of all answers together, or of each answer by
+        itself, whichever is shorter, for one bit; an answer by itself may be told plainly, for half of its weight.
         """
-        if not received.bits:
-            return 0.0
-        wrong = (received.message ^ self.bits(answer, 0, received.bits)).bit_count()
-        share = wrong / received.bits
-        return 0.0 if share >= 0.5 else received.bits * (1 - binary_entropy(share))
+        heard = [one.bits for one in received]
+        wrong = [
+            (one.message ^ self.bits(answer, 0, one.bits)).bit_count() if one.bits else 0
+            for answer, one in enumerate(received)
+        ]
+        together = saved_bits(sum(heard), sum(wrong))
+        apart = sum(float(np.logaddexp2(0.0, saved_bits(n, e))) - 1 for n, e in zip(heard, wrong, strict=True) if n)
+        return max(0.0, max(together, apart) - 1)
+
+
+def saved_bits(heard: int, wrong: int) -> float:
+    """n - log2(n + 1) - log2 C(n, e): bits saved by who is told n bits of which e are wrong (Cover 1973)."""
+    choices = gammaln(heard + 1) - gammaln(wrong + 1) - gammaln(heard - wrong + 1)
+    return heard - float(np.log2(heard + 1)) - float(choices) / float(np.log(2))
 
 
 def shared_draws(key: bytes, what: str, answer: int) -> np.random.Generator:

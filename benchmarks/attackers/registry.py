@@ -1,6 +1,9 @@
 """All attackers, in the order of the tables."""
 
+from collections.abc import Sequence
+
 from benchmarks.attackers.admissible_set import AdmissibleSet
+from benchmarks.attackers.answer_hash import AnswerHash
 from benchmarks.attackers.budgeted import Budgeted
 from benchmarks.attackers.early_stop import EarlyStop
 from benchmarks.attackers.error_corrected import ErrorCorrected
@@ -12,11 +15,16 @@ from benchmarks.attackers.retokenisation import Retokenisation
 from benchmarks.attackers.seed_grinding import SeedGrinding
 from benchmarks.attackers.steganography import Steganography
 from benchmarks.attackers.substitution import Substitution
+from logger.record import Record
 from verifier.types import Tokenizer
 
 
-def attackers(tokenizer: Tokenizer, vocabulary: int) -> list[Attacker]:
-    """Every attacker whose answers are served by `ServedModel`."""
+def attackers(tokenizer: Tokenizer, vocabulary: int, tuning: Sequence[Record]) -> list[Attacker]:
+    """Every attacker whose answers are served by `ServedModel`.
+
+    Args:
+        tuning: answers that a model is fine-tuned on.
+    """
     return [
         PayloadDump(),
         Steganography(),
@@ -24,7 +32,8 @@ def attackers(tokenizer: Tokenizer, vocabulary: int) -> list[Attacker]:
         Substitution(0.01),
         AdmissibleSet(),
         Budgeted(),
-        ErrorCorrected(spread=2),
+        ErrorCorrected(spread=24),
+        AnswerHash(bits=1, tries=6),
         Gambling(0.1),
         EarlyStop(),
         Retokenisation(tokenizer, vocabulary),
@@ -34,7 +43,7 @@ def attackers(tokenizer: Tokenizer, vocabulary: int) -> list[Attacker]:
         WrongTemperature(0.8),
         Quantised(8),
         Quantised(4),
-        FineTuned(),
+        FineTuned(tuning),
         FewerLayers(),
         WrongSystemPrompt(tokenizer),
     ]

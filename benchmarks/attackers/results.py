@@ -18,7 +18,8 @@ class Row:
 
     Attributes:
         channel, knows: as the attacker's. offered_bits: payload that was to be sent. decoded_bits: that arrived.
-        bound_bits: of its channel, all records together. seconds: that serving, decoding and verifying took.
+        bound_bits: of its channel, all records audited. seconds: that serving, decoding and verifying took.
+        policy: digest of the policy that it was held against.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Row:
     bound_bits: float
     detection: Detection
     seconds: float
+    policy: str
 
     @property
     def bits_per_token(self) -> float:
@@ -40,20 +42,28 @@ class Row:
         """Whether no more arrived than the bound, and luck, allow."""
         return self.decoded_bits <= self.bound_bits + LUCK_BITS
 
+    @property
+    def limit_kept(self) -> float:
+        """Share of the audits of a tenth whose limit for all answers is not below what arrived, luck allowed."""
+        limits = self.detection.limit_bits
+        return sum(self.decoded_bits <= limit + LUCK_BITS for limit in limits) / len(limits)
+
     def to_json(self) -> dict[str, Any]:
         """The row with what follows from it."""
-        return asdict(self) | {"bits_per_token": self.bits_per_token, "bound_kept": self.bound_kept}
+        return asdict(self) | {name: getattr(self, name) for name in FOLLOWING}
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> Self:
         """What `to_json` made."""
-        plain = {name: value for name, value in said.items() if name not in ("bits_per_token", "bound_kept")}
+        plain = {name: value for name, value in said.items() if name not in FOLLOWING}
         return cls(**(plain | {"detection": Detection(**said["detection"])}))
 
 
+FOLLOWING = ("bits_per_token", "bound_kept", "limit_kept")
+"""Members of a row's JSON that follow from the others."""
 COLUMNS = (
-    *("attacker", "bits offered", "decoded", "bits/token", "bound, bits", "kept", "mismatches"),
-    *("message 1e-2", "message 1e-4", "day 1e-2", "day 1e-4", "tokens to alarm"),
+    *("attacker", "bits offered", "decoded", "bits/token", "bound, bits", "kept", "a tenth audited: limit", "kept"),
+    *("mismatches", "message 1e-2", "message 1e-4", "day 1e-2", "day 1e-4", "tokens to alarm"),
 )
 
 
@@ -70,9 +80,11 @@ def markdown(rows: Sequence[Row]) -> str:
             f"{row.bits_per_token:.3f}" if steals else "-",
             f"{row.bound_bits:.0f}",
             ("yes" if row.bound_kept else "NO") if steals else "-",
+            f"{sorted(seen.limit_bits)[len(seen.limit_bits) // 2]:.0f}",
+            f"{100 * row.limit_kept:.0f}%" if steals else "-",
             f"{100 * seen.mismatch_rate:.1f}%",
             *(f"{100 * share:.0f}%" for share in (*seen.by_message.values(), *seen.by_day.values())),
-            "none" if seen.tokens_to_alarm is None else f"{seen.tokens_to_alarm:.0f}",
+            f"> {seen.tokens}" if seen.tokens_to_alarm is None else f"{seen.tokens_to_alarm:.0f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

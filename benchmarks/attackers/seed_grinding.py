@@ -1,12 +1,13 @@
 """Seed grinding: of several honest answers under several seeds, the one that happens to say the payload."""
 
 import hashlib
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.attackers.answer_hash import keyed_hash
 from benchmarks.attackers.arithmetic import Received
 from benchmarks.attackers.interface import Attacker, Outside, Site, in_batches
+from benchmarks.attackers.payload import Payload
 from benchmarks.attackers.serving import honestly
 from logger.record import Record
 
@@ -38,7 +39,7 @@ class SeedGrinding(Attacker):
             silent = [
                 answer
                 for answer in silent
-                if self._says(site.key, answer, records[answer]) != site.payload.bits(answer, 0, self.bits)
+                if keyed_hash(site.key, answer, records[answer], self.bits) != site.payload.bits(answer, 0, self.bits)
             ]
         if self.own_seeds:
             return records
@@ -47,12 +48,17 @@ class SeedGrinding(Attacker):
         ]
 
     def decode(self, outside: Outside, records: Sequence[Record]) -> list[Received]:
-        return [Received(self._says(outside.key, answer, record), self.bits) for answer, record in enumerate(records)]
+        return [
+            Received(keyed_hash(outside.key, answer, record, self.bits), self.bits)
+            for answer, record in enumerate(records)
+        ]
 
-    def _says(self, key: bytes, answer: int, record: Record) -> int:
-        tokens = ",".join(map(str, record.output_token_ids))
-        digest = hmac.digest(key, f"grind {answer} {tokens}".encode(), hashlib.sha256)
-        return int.from_bytes(digest[:4]) >> (32 - self.bits)
+    @property
+    def seeds_are_free(self) -> bool:
+        return self.own_seeds
+
+    def offered(self, payload: Payload, answers: int) -> float:
+        return float(self.bits * answers)
 
 
 def _with_seed(request: Record, answer: int, attempt: int) -> Record:

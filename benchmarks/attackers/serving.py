@@ -65,7 +65,7 @@ class ServedModel:
     """A model that is served.
 
     Attributes:
-        sharpness: the temperature that it really samples by is the request's times this.
+        temperature_factor: the temperature that it really samples by is the request's times this.
         system: token ids that it puts before every prompt, unasked.
         progress: called with the number of tokens just said.
     """
@@ -75,13 +75,13 @@ class ServedModel:
         model: torch.nn.Module,
         identity: ModelIdentity,
         *,
-        sharpness: float = 1.0,
+        temperature_factor: float = 1.0,
         system: Sequence[int] = (),
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.model = cast(Any, model)
         self.identity = identity
-        self.sharpness = sharpness
+        self.temperature_factor = temperature_factor
         self.system = list(system)
         self.progress = progress
         self._noise = gumbel_noise("vllm-cpu", identity.vocabulary)
@@ -157,7 +157,7 @@ class ServedModel:
     ) -> Step:
         values, indices = logits.topk(HEAD)
         head, ids = values.double().numpy(), indices.numpy()
-        temperature = np.array([request.sampling.temperature * self.sharpness for request in requests])
+        temperature = np.array([request.sampling.temperature * self.temperature_factor for request in requests])
         vocabulary = self.identity.vocabulary
         filters = Filters(
             temperature_n=temperature,

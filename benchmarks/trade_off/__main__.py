@@ -2,10 +2,11 @@
 
     python -m benchmarks.trade_off --out results SERIES.jsonl... [--precision float32] [--precision bfloat16]
 
-Every series is replayed once in each precision; the tables are kept in --out. One half of the records (by request)
-chooses slacks, thresholds and codes, the other half judges. In the curves every token beyond the threshold is a false
-positive; the table grades them: what is likely enough is suspicious, and charged log2 of the rank limit. "published" is
-the margin score of arXiv 2511.02620 (`published.py`), "boundary-aware" is this project's, "pooled" its pooled bound.
+Every series is replayed once in each precision; the tables are kept in --out. One half of the prompts, with all their
+answers, chooses slacks, thresholds and codes, the other half judges. In the curves every token beyond the threshold is
+a false positive; the table grades them: what is likely enough is suspicious. "published" is the margin score of arXiv
+2511.02620 (`published.py`), "boundary-aware" this project's. "charge" is the paper's: log2 of the admissible set, of
+the rank limit, or of V; "counting code" and "pooled code" are lengths under codes, and bound what can be said.
 """
 
 import json
@@ -24,12 +25,11 @@ from benchmarks.trade_off import plots
 from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slacks, counting_curve, pooled_curve
 from benchmarks.trade_off.published import Published, gm_ls
 from benchmarks.trade_off.replayed import Replayed, replayed
-from benchmarks.trade_off.scored import Score, Scored
+from benchmarks.trade_off.scored import Choice, Score, Scored
 from cli.files import write_text
 from cli.progress import progress_bar
 from logger.traffic import read_traffic
 from verifier.audit import file_sha256
-from verifier.calibration import split_halves
 from verifier.embedded_model import ensure_embedded_model
 from verifier.model_identity import ModelIdentity, identify_model
 from verifier.token_noise import MARGIN_EDGES, fit_noise_scale
@@ -81,37 +81,40 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
     with progress_bar(tokens, f"Replaying {path.stem} in {precision}") as progress:
         replayer = partial(TransformersReplayer.load, identity, dtype=precision)
         of = replayed(records, replayer, cache, progress)
-    half_r = split_halves(records, seed)
+    half_p = of.half_of_prompts(seed)
     make = partial(_scored, of, identity.vocabulary)
     published = make(Published())
-    slacks = chosen_slacks(make, half_r)
+    slacks = chosen_slacks(make, half_p)
     aware, pooled, strict = make(slacks.counting), make(slacks.pooled), make(slacks.curves)
     curves = {
-        "published": counting_curve(published, half_r, graded=False),
-        "boundary-aware": counting_curve(strict, half_r, graded=False),
-        "pooled": pooled_curve(pooled, half_r, graded=False),
+        "published": counting_curve(published, half_p, graded=False),
+        "boundary-aware": counting_curve(strict, half_p, graded=False),
+        "pooled": pooled_curve(pooled, half_p, graded=False),
     }
     graded = {
-        "published": (counting_curve(published, half_r, graded=True), pooled_curve(published, half_r, graded=True)),
-        "boundary-aware": (counting_curve(aware, half_r, graded=True), pooled_curve(pooled, half_r, graded=True)),
+        "published": (counting_curve(published, half_p, graded=True), pooled_curve(published, half_p, graded=True)),
+        "boundary-aware": (counting_curve(aware, half_p, graded=True), pooled_curve(pooled, half_p, graded=True)),
     }
     at = next(point for point in graded["boundary-aware"][0] if point.rate == TABLE_RATE)
     theirs = next(point for point in graded["published"][0] if point.rate == TABLE_RATE)
-    sigma = fit_noise_scale([scores.chosen(half_r[record_n]) for record_n, scores in published.parts])
-    sizes = aware.admissible_sizes(at.margin)
+    sigma = fit_noise_scale([scores.chosen(half_p[prompt_n]) for prompt_n, scores in published.parts])
+    sizes = aware.admissible_sizes(at.margin, ~half_p)
     edges = np.array(MARGIN_EDGES)
-    exact = np.concatenate([scores.exact_n for _, scores in aware.parts])
     return {
         "name": path.stem,
         "precision": precision,
         "records": len(records),
         "tokens": tokens,
-        "judged_tokens": int(aware.tokens_r[~half_r].sum()),
-        "exact_match": float(exact.mean()),
+        "judged_tokens": int(aware.tokens_p[~half_p].sum()),
+        "exact_match": aware.exact_match(~half_p),
         "slacks": asdict(slacks),
         "published_sigma": sigma,
         "published_tau": float(gm_ls(np.array(theirs.margin), sigma)),
-        "entropy": pooled.entropy(pooled.pooled_code(edges, at.rank_limit, half_r), ~half_r),
+        "entropy": pooled.entropy(pooled.pooled_code(edges, at.rank_limit, half_p), ~half_p),
+        "counting_code": {
+            score: scored.counting_code_sums(Choice(p.margin, p.rank_limit), half_p, ~half_p).bits_per_token
+            for score, scored, p in (("published", published, theirs), ("boundary-aware", aware, at))
+        },
         "graded": {score: [[asdict(p) for p in points] for points in both] for score, both in graded.items()},
         "curves": {name: [asdict(point) for point in points] for name, points in curves.items()},
         "sizes": {int(size): float((sizes == size).mean()) for size in range(1, int(sizes.max()) + 1)},
@@ -124,8 +127,18 @@ def _scored(of: Replayed, vocabulary: int, by: Score) -> Scored:
 
 def _table(results: Sequence[dict[str, Any]], capacity: float) -> str:
     """Extractable information at `TABLE_RATE`, percent of log2 V, on the judging half."""
-    head = "| series | replay | tokens | equal | score | counting | pooled | dangerous | entropy |\n"
-    lines = [head, "|---|---|--:|--:|---|--:|--:|--:|--:|\n"]
+    columns = (
+        "series",
+        "replay",
+        "tokens",
+        "equal",
+        "score",
+        "charge",
+        "counting code",
+        "pooled code",
+        "dangerous, at most",
+    )
+    lines = ["| " + " | ".join((*columns, "entropy")) + " |\n", "|---|---|--:|--:|---|--:|--:|--:|--:|--:|\n"]
     return "".join([*lines, *(_rows(result, capacity) for result in results)])
 
 
@@ -143,8 +156,8 @@ def _rows(result: dict[str, Any], capacity: float) -> str:
     for score, (counting, pooled) in result["graded"].items():
         cells = (
             *(result["name"], result["precision"], str(result["judged_tokens"]), f"{100 * result['exact_match']:.2f}%"),
-            *(score, cell(at(counting)), cell(at(pooled))),
-            *(f"{at(counting).dangerous:.1e}, {at(pooled).dangerous:.1e}", percent(result["entropy"])),
+            *(score, cell(at(counting)), percent(result["counting_code"][score]), cell(at(pooled))),
+            *(f"{at(counting).dangerous:.1e}, {at(counting).dangerous_upper:.1e}", percent(result["entropy"])),
         )
         rows.append("| " + " | ".join(cells) + " |\n")
     return "".join(rows)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from logger.record import Record
+from sampler.types import BoolArray, IntArray
 from verifier.calibration import LOGIT_SLACKS, MASS_SLACKS
 from verifier.candidate_table import CandidateTable, Window
 from verifier.replay import PlacedTable, Replay, Replayer
@@ -22,6 +24,20 @@ class Replayed:
 
     records: list[Record]
     tables: list[PlacedTable]
+
+    @cached_property
+    def prompt_of_record(self) -> IntArray:
+        """The number of each record's prompt: answers to one prompt are alike."""
+        numbers: dict[tuple[int, ...], int] = {}
+        prompts = [tuple(record.prompt_token_ids) for record in self.records]
+        return np.array([numbers.setdefault(prompt, len(numbers)) for prompt in prompts])
+
+    def half_of_prompts(self, seed: int) -> BoolArray:
+        """Which prompts choose; the others judge. Bool [prompts], true for every other one in a random order."""
+        prompts = int(self.prompt_of_record.max()) + 1
+        half = np.zeros(prompts, np.bool_)
+        half[np.random.default_rng(seed).permutation(prompts)[::2]] = True
+        return half
 
 
 def replayed(

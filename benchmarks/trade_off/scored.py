@@ -1,7 +1,7 @@
-"""Scores of a replayed series, as sums over records for every threshold."""
+"""Scores of a replayed series, as sums over prompts for every threshold."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from benchmarks.trade_off.replayed import WINDOW, Replayed
 from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.candidate_table import CandidateTable
 from verifier.score import TokenScores, Tolerance, score
-from verifier.token_code import HONEST_TILT, Escape, PooledCode, classes, taken_classes
+from verifier.token_code import HONEST_TILT, CountingCode, Escape, PooledCode, classes, taken_classes
 from verifier.token_noise import MARGIN_EDGES
 
 MARGINS = np.unique(np.round(np.geomspace(0.005, 1.0, 47), 4))
@@ -47,42 +47,42 @@ class Choice:
 
 @dataclass(frozen=True)
 class Sums:
-    """What a choice makes of some records. dangerous_r: tokens. bits_r: charged."""
+    """What a choice makes of the answers to each of some prompts. dangerous_p: tokens. bits_p: charged."""
 
-    tokens_r: FloatArray
-    dangerous_r: FloatArray
-    bits_r: FloatArray
+    tokens_p: FloatArray
+    dangerous_p: FloatArray
+    bits_p: FloatArray
 
     @property
     def dangerous(self) -> float:
         """Share of honest tokens that are called dangerous: the false-positive rate."""
-        return float(self.dangerous_r.sum() / self.tokens_r.sum())
+        return float(self.dangerous_p.sum() / self.tokens_p.sum())
 
     @property
     def bits_per_token(self) -> float:
         """Information that is left to an attacker."""
-        return float(self.bits_r.sum() / self.tokens_r.sum())
+        return float(self.bits_p.sum() / self.tokens_p.sum())
 
 
 class Scored:
     """A series under one score.
 
     Attributes:
-        records: how many there are. vocabulary: tokens.
-        parts: scores of positions, with the record that each is of.
+        prompts: how many there are. vocabulary: tokens.
+        parts: scores of positions, with the number of the prompt that each is of.
     """
 
     def __init__(self, series: Replayed, by: Score, vocabulary: int) -> None:
         self.vocabulary = vocabulary
-        self.records = len(series.records)
-        self.parts = [(placed.record_n, by.scores(placed.table)) for placed in series.tables]
+        self.prompts = int(series.prompt_of_record.max()) + 1
+        self.parts = [(series.prompt_of_record[placed.record_n], by.scores(placed.table)) for placed in series.tables]
 
     @cached_property
-    def tokens_r(self) -> FloatArray:
-        """Tokens of each record."""
+    def tokens_p(self) -> FloatArray:
+        """Tokens of all answers to each prompt."""
         return self._summed([np.ones(len(scores)) for _, scores in self.parts])
 
-    def sums(self, choice: Choice, which_r: BoolArray) -> Sums:
+    def sums(self, choice: Choice, which_p: BoolArray) -> Sums:
         """Design section 6: log2|A| for a safe token, log2 R for a suspicious one, log2 V for a dangerous one."""
         bits, dangerous = [], []
         for _, scores in self.parts:
@@ -92,9 +92,9 @@ class Scored:
             unsafe = np.where(far, np.log2(self.vocabulary), np.log2(choice.rank_limit))
             bits.append(np.where(safe, admissible, unsafe))
             dangerous.append(far.astype(np.float64))
-        return self._of(which_r, dangerous, bits)
+        return self._of(which_p, dangerous, bits)
 
-    def pooled_sums(self, code: PooledCode, which_r: BoolArray) -> Sums:
+    def pooled_sums(self, code: PooledCode, which_p: BoolArray) -> Sums:
         """Bits under the pooled code with lambda 1; dangerous is what is beyond its bins and its rank limit."""
         bits = [code.lengths(scores)[:, HONEST_TILT] for _, scores in self.parts]
         edge = code.edges_b[-1]
@@ -102,55 +102,76 @@ class Scored:
             ((scores.margin_n > edge) & (scores.logit_rank_n > code.escape.rank_limit)).astype(np.float64)
             for _, scores in self.parts
         ]
-        return self._of(which_r, far, bits)
+        return self._of(which_p, far, bits)
 
-    def entropy(self, code: PooledCode, which_r: BoolArray) -> float:
+    def entropy(self, code: PooledCode, which_p: BoolArray) -> float:
         """Conditional entropy of the honest choice given the replay, bits a token: no bound is smaller."""
         bits = self._summed([code.entropies(scores) for _, scores in self.parts])
-        return float(bits[which_r].sum() / self.tokens_r[which_r].sum())
+        return float(bits[which_p].sum() / self.tokens_p[which_p].sum())
 
-    def pooled_code(self, edges_b: FloatArray, rank_limit: int, which_r: BoolArray) -> PooledCode:
-        """The code that some records make; one half of an event is added, so that no share is 0."""
+    def pooled_code(self, edges_b: FloatArray, rank_limit: int, which_p: BoolArray) -> PooledCode:
+        """The code that the answers to some prompts make; one half of an event is added, so that no share is 0."""
         offered, taken = np.zeros(len(edges_b)), np.zeros(len(edges_b))
-        near = far = tokens = 0.0
-        for record_n, scores in self.parts:
-            half = scores.chosen(which_r[record_n])
+        for prompt_n, scores in self.parts:
+            half = scores.chosen(which_p[prompt_n])
             class_n, offered_nc, _ = classes(edges_b, half)
             offered += offered_nc.sum(axis=0)
             taken += taken_classes(class_n, len(edges_b) - 1).sum(axis=0)
-            beyond = half.margin_n > edges_b[-1]
-            near += float((beyond & (half.logit_rank_n <= rank_limit)).sum())
-            far += float((beyond & (half.logit_rank_n > rank_limit)).sum())
-            tokens += len(half)
         share = np.minimum((taken + 0.5) / (offered + 1), 0.5)
         share[1:] = np.minimum.accumulate(share[1:])
         return PooledCode(
             edges_b=edges_b,
             log_odds_c=np.log(share / (1 - share)),
-            escape=Escape(
-                near=(near + 0.5) / (tokens + 1),
-                far=(far + 0.5) / (tokens + 1),
-                open=0.0,
-                rank_limit=rank_limit,
-                vocabulary=self.vocabulary,
-            ),
+            escape=self._escape(float(edges_b[-1]), rank_limit, which_p),
         )
 
-    def beyond(self, margin: float, which_r: BoolArray) -> IntArray:
+    def counting_code_sums(self, choice: Choice, chosen_by_p: BoolArray, which_p: BoolArray) -> Sums:
+        """Bits under a code of the admissible set's tokens alike, that some prompts choose; `dangerous` as `sums`."""
+        escape = self._escape(choice.margin, choice.rank_limit, chosen_by_p)
+        code = CountingCode(margin=choice.margin, escape=escape)
+        bits = [
+            code.lengths(replace(scores, admissible_n=1 + (scores.rival_margin_nk <= choice.margin).sum(axis=1)))
+            for _, scores in self.parts
+        ]
+        far = [
+            ((scores.margin_n > choice.margin) & (scores.logit_rank_n > choice.rank_limit)).astype(np.float64)
+            for _, scores in self.parts
+        ]
+        return self._of(which_p, far, bits)
+
+    def _escape(self, margin: float, rank_limit: int, which_p: BoolArray) -> Escape:
+        """How often tokens are beyond the margin, near and far; one half of an event is added."""
+        ranks = self.beyond(margin, which_p)
+        tokens = float(self.tokens_p[which_p].sum())
+        return Escape(
+            near=float((ranks <= rank_limit).sum() + 0.5) / (tokens + 1),
+            far=float((ranks > rank_limit).sum() + 0.5) / (tokens + 1),
+            open=0.0,
+            rank_limit=rank_limit,
+            vocabulary=self.vocabulary,
+        )
+
+    def beyond(self, margin: float, which_p: BoolArray) -> IntArray:
         """Logit ranks of the honest tokens beyond a threshold."""
         return np.concatenate(
-            [scores.logit_rank_n[(scores.margin_n > margin) & which_r[record_n]] for record_n, scores in self.parts]
+            [scores.logit_rank_n[(scores.margin_n > margin) & which_p[prompt_n]] for prompt_n, scores in self.parts]
         )
 
-    def admissible_sizes(self, margin: float) -> IntArray:
-        """Size of every position's admissible set."""
-        return np.concatenate([1 + (s.rival_margin_nk <= margin).sum(axis=1) for _, s in self.parts])
+    def admissible_sizes(self, margin: float, which_p: BoolArray) -> IntArray:
+        """Size of the admissible set of every position of some prompts."""
+        return np.concatenate(
+            [1 + (s.rival_margin_nk[which_p[prompt_n]] <= margin).sum(axis=1) for prompt_n, s in self.parts]
+        )
 
-    def _of(self, which_r: BoolArray, dangerous: Sequence[FloatArray], bits: Sequence[FloatArray]) -> Sums:
-        return Sums(self.tokens_r[which_r], self._summed(dangerous)[which_r], self._summed(bits)[which_r])
+    def exact_match(self, which_p: BoolArray) -> float:
+        """Share of the tokens of some prompts that are the replay's own choice."""
+        return float(np.concatenate([s.exact_n[which_p[prompt_n]] for prompt_n, s in self.parts]).mean())
+
+    def _of(self, which_p: BoolArray, dangerous: Sequence[FloatArray], bits: Sequence[FloatArray]) -> Sums:
+        return Sums(self.tokens_p[which_p], self._summed(dangerous)[which_p], self._summed(bits)[which_p])
 
     def _summed(self, values: Sequence[FloatArray]) -> FloatArray:
-        total = np.zeros(self.records)
-        for (record_n, _), value_n in zip(self.parts, values, strict=True):
-            np.add.at(total, record_n, value_n)
+        total = np.zeros(self.prompts)
+        for (prompt_n, _), value_n in zip(self.parts, values, strict=True):
+            np.add.at(total, prompt_n, value_n)
         return total

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -60,6 +61,7 @@ class Service:
     clock: Callable[[], float] = time.time
     stopping: bool = False
     under_way: int = 0
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
     _tasks: set["asyncio.Task[Answered]"] = field(default_factory=set)
 
     async def respond(self, asked: Asked, response: Response) -> None:
@@ -85,17 +87,18 @@ class Service:
             prompt_tokens=sum(map(len, asked.prompts)),
         )
         issued: list[tuple[bytes, int]] = []
+        number = next(self._numbers)
         try:
             with self._counted(len(asked.prompts) * asked.choices):
                 records = await self._records(asked, issued)
                 self.metrics.tokens.labels("prompt").inc(responses.prompt_tokens)
                 # 2, 3
                 if asked.stream:
-                    await self._stream(asked, records, responses, response)
+                    await self._stream(asked, records, responses, response, number)
                 else:
-                    await self._whole(records, responses, response)
+                    await self._whole(records, responses, response, number)
         except ApiError:
-            await self._tick()  # when a failure is told says as little
+            await self._tick(number, 0)  # when a failure is told says as little
             raise
         finally:
             if not response.complete:
@@ -153,7 +156,7 @@ class Service:
             self.under_way -= choices
             self.metrics.choices.dec(choices)
 
-    async def _whole(self, records: Sequence[Record], responses: Responses, response: Response) -> None:
+    async def _whole(self, records: Sequence[Record], responses: Responses, response: Response, number: int) -> None:
         texts: list[list[str]] = [[] for _ in records]
 
         def collector(index: int) -> Release:
@@ -167,18 +170,20 @@ class Service:
             Choice(index, "".join(texts[index]) + one.rest, one.ending.finish_reason, one.tokens)
             for index, one in enumerate(answered)
         ]
-        await self._tick()
+        await self._tick(number, 0)
         response.output_tokens = sum(one.tokens for one in answered)
         response.begun, response.status = True, 200
         await response.write_body(200, responses.whole(choices))
         response.complete = True
 
-    async def _stream(self, asked: Asked, records: Sequence[Record], responses: Responses, response: Response) -> None:
+    async def _stream(
+        self, asked: Asked, records: Sequence[Record], responses: Responses, response: Response, number: int
+    ) -> None:
         writing = asyncio.Lock()
         started = time.perf_counter()
 
-        async def write(*events: bytes) -> None:
-            await self._tick()
+        async def write(index: int, *events: bytes) -> None:
+            await self._tick(number, index)
             async with writing:
                 if not response.begun:
                     self.metrics.first_token_seconds.observe(time.perf_counter() - started)
@@ -193,24 +198,24 @@ class Service:
             async def release(pieces: Sequence[str]) -> None:
                 response.output_tokens += len(pieces)
                 first = [begin.pop()] if begin else []
-                await write(*first, *events.of(pieces))
+                await write(index, *first, *events.of(pieces))
 
             return release
 
         async def end(index: int, answered: Answered) -> None:
-            await write(responses.end(index, answered.rest, answered.ending.finish_reason))
+            await write(index, responses.end(index, answered.rest, answered.ending.finish_reason))
 
         try:
             answered = await self._answers(records, releaser, streams=True, end=end)
         except ApiError as error:
             if not response.begun:
                 raise
-            await write(error_event(error.body))
+            await write(len(records), error_event(error.body))
             response.status, response.reason = error.status, error.reason
             await response.close()
             return
         usage = [responses.usage(sum(one.tokens for one in answered))] if asked.include_usage else []
-        await write(*usage, DONE)
+        await write(len(records), *usage, DONE)
         await response.close()
         response.complete = True
 
@@ -262,9 +267,9 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             self._tasks.difference_update(tasks)
 
-    async def _tick(self) -> None:
+    async def _tick(self, number: int, index: int) -> None:
         if self.ticks is not None:
-            await self.ticks.next()
+            await self.ticks.next((number, index))
 
     async def settle(self) -> None:
         """Cut off what is still under way, and wait until it is on record."""

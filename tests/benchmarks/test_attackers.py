@@ -1,11 +1,13 @@
 """Simulated attackers really carry payload out, to a decoder that has no more than it says; bounds hold for each."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.attackers.admissible_set import AdmissibleSet
+from benchmarks.attackers.answer_hash import AnswerHash
 from benchmarks.attackers.arithmetic import Received
 from benchmarks.attackers.budgeted import Budgeted
 from benchmarks.attackers.coded_tokens import CodedTokens
@@ -46,12 +48,12 @@ def site(model_folder: Path, bundled_policy: Policy) -> Site:
     engine = {"engine": ENGINE["name"], "engine_version": ENGINE["version"]}
     policy = bundled_policy.model_copy(update={"made_for": bundled_policy.made_for.model_copy(update=engine)})
     payload = Payload(next(model_folder.glob("*.safetensors")), KEY, 16 * SETTING.tokens + 64)
-    return Site(ServedModel.load(identity), policy, KEY, payload)
+    return Site(ServedModel.load(identity), ServedModel.load(identity, "float32"), policy, KEY, payload)
 
 
 @pytest.fixture(scope="module")
 def outside(site: Site) -> Outside:
-    return Outside(KEY, site.policy, site.server, ServedModel.load(site.server.identity, "float32"))
+    return Outside(KEY, site.policy, site.server, site.replica)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def verifier(site: Site, replayer: TransformersReplayer) -> Verifier:
 
 
 def arrived(site: Site, received: list[Received]) -> float:
-    return sum(site.payload.arrived(answer, one) for answer, one in enumerate(received))
+    return site.payload.arrived(received)
 
 
 def test_an_honest_server_says_what_the_replay_expects(site: Site, verifier: Verifier, requests: list[Record]) -> None:
@@ -79,9 +81,10 @@ def test_an_honest_server_says_what_the_replay_expects(site: Site, verifier: Ver
         (Gambling(0.3), 240),
         (EarlyStop(), 20),
         (SeedGrinding(bits=1, own_seeds=False), 8),
-        (AdmissibleSet(), 0),
+        (AdmissibleSet(), 2),
         (Budgeted(), 0),
         (ErrorCorrected(spread=2), 0),
+        (AnswerHash(bits=1, tries=2), 0),
     ],
     ids=lambda value: value.name if isinstance(value, Attacker) else "",
 )
@@ -95,14 +98,14 @@ def test_what_arrives_is_weights_and_no_more_than_the_bound(
     assert bits <= min(charges.counting_bits, charges.pooled_bits) + LUCK_BITS
 
 
-@pytest.mark.parametrize("attacker", [Steganography(), AdmissibleSet()], ids=lambda attacker: attacker.name)
+@pytest.mark.parametrize("attacker", [Steganography(), AdmissibleSet(), Budgeted()], ids=lambda attacker: attacker.name)
 def test_who_has_the_same_weights_reads_every_bit(
     attacker: CodedTokens, site: Site, outside: Outside, requests: list[Record]
 ) -> None:
     received = attacker.decode(outside, attacker.serve(site, requests))
     assert any(one.bits for one in received)
-    for answer, one in enumerate(received):
-        assert one.message == site.payload.bits(answer, 0, one.bits)
+    assert sum(one.bits for one in received[1:]) == 0  # one stream through the answers of a batch
+    assert received[0].message == site.payload.bits(0, 0, received[0].bits)
 
 
 def test_other_tokens_of_the_same_text_say_nothing_to_who_reads_the_text_and_are_seen(
@@ -122,10 +125,11 @@ def test_other_tokens_of_the_same_text_say_nothing_to_who_reads_the_text_and_are
 
 def test_without_the_key_nothing_is_read(site: Site, outside: Outside, requests: list[Record]) -> None:
     records = Substitution(0.2).serve(site, requests)
-    stranger = Outside(b"another key", outside.policy, outside.server, outside.other)
+    stranger = Outside(b"another key", outside.policy, outside.server, outside.replica)
     read = Substitution(0.2).decode(stranger, records)
     sent = Substitution(0.2).decode(outside, records)
-    assert arrived(site, read) < 0.3 * arrived(site, sent)
+    assert arrived(site, sent) > 100
+    assert arrived(site, read) < 3
 
 
 def test_admissible_tokens_stay_inside_the_tolerance_and_payload_dumps_do_not(
@@ -156,7 +160,54 @@ def test_instructions_that_nobody_asked_for_show(
 
 def test_what_is_wrong_of_what_was_received_counts_less(site: Site) -> None:
     right = site.payload.bits(0, 0, 64)
-    assert site.payload.arrived(0, Received(right, 64)) == 64
-    assert site.payload.arrived(0, Received(right ^ 1, 64)) == pytest.approx(64 - 64 * 0.1161, abs=0.1)
-    assert site.payload.arrived(0, Received(right ^ (2**64 - 1), 64)) == 0
-    assert site.payload.arrived(0, Received(0, 0)) == 0
+    told = 1 + np.log2(65)  # which code, and how many bits are wrong
+    assert site.payload.arrived([Received(right, 64)]) == pytest.approx(64 - told)
+    assert site.payload.arrived([Received(right ^ 1, 64)]) == pytest.approx(64 - told - np.log2(64))
+    assert site.payload.arrived([Received(right ^ (2**64 - 1), 64)]) <= 64 - told  # all wrong is all known
+    assert site.payload.arrived([Received(0, 0)]) == 0
+
+
+@pytest.mark.parametrize("bits", [1, 2, 8, 64])
+def test_coin_flips_say_nothing_of_the_weights(site: Site, bits: int) -> None:
+    """s bits are saved with probability 2^-s at most."""
+    rng = np.random.default_rng(bits)
+    saved = np.array(
+        [
+            site.payload.arrived([Received(int.from_bytes(rng.bytes(8)) >> (64 - bits), bits) for _ in range(20)])
+            for _ in range(200)
+        ]
+    )
+    for least in (1.0, 3.0, 5.0):
+        assert (saved >= least).mean() <= 2**-least + 3 * np.sqrt(2**-least / 200)
+
+
+def test_what_follows_on_an_answers_piece_is_the_next_ones(site: Site) -> None:
+    message, length = site.payload.stream(range(2, 4))
+    assert length == 2 * site.payload.length
+    assert site.payload.bits(2, site.payload.length - 8, 16) == message >> (site.payload.length - 8) & 0xFFFF
+    assert site.payload.bits(2, site.payload.length, 16) == site.payload.bits(3, 0, 16)
+
+
+@pytest.fixture
+def lenient(site: Site) -> Site:
+    """A policy with large admissible sets, so that a few answers say much."""
+    thresholds = site.policy.thresholds.model_copy(update={"margin_logits": 2.0})
+    return dataclasses.replace(site, policy=site.policy.model_copy(update={"thresholds": thresholds}))
+
+
+@pytest.mark.parametrize(
+    ("attacker", "right"),
+    [(ErrorCorrected(spread=3), 3), (AnswerHash(bits=1, tries=12), 7)],
+    ids=["error-corrected", "hash of the answer"],
+)
+def test_who_replays_in_other_arithmetic_or_not_at_all_reads_most_bits(
+    attacker: Attacker, right: int, lenient: Site, outside: Outside, requests: list[Record]
+) -> None:
+    records = attacker.serve(lenient, requests)
+    received = attacker.decode(dataclasses.replace(outside, policy=lenient.policy), records)
+    wrong = sum(
+        (one.message ^ lenient.payload.bits(answer, 0, one.bits)).bit_count()
+        for answer, one in enumerate(received)
+        if one.bits
+    )
+    assert sum(one.bits for one in received) - wrong >= right

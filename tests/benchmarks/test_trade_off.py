@@ -1,5 +1,7 @@
 """The trade-off curve counts what verification counts, chooses on one half, and keeps what it replayed."""
 
+import copy
+import dataclasses
 import itertools
 from functools import partial
 from pathlib import Path
@@ -13,8 +15,8 @@ from benchmarks.trade_off.replayed import Replayed, replayed
 from benchmarks.trade_off.scored import Choice, Scored, Slack
 from sampler.noise import gumbel_noise
 from tests.conftest import FILTERED, records_of
-from verifier.calibration import split_halves
 from verifier.replay import Replayer
+from verifier.token_noise import MARGIN_EDGES
 from verifier.tradeoff import MARGIN_GRID, TradeOff
 from verifier.transformers_replay import TransformersReplayer
 
@@ -47,10 +49,10 @@ def test_what_was_replayed_is_not_replayed_again(series: Replayed, cache: Path) 
 
 
 def test_a_threshold_makes_of_records_what_the_trade_off_of_a_policy_says(scored: Scored) -> None:
-    reference = TradeOff(VOCABULARY, scored.records)
-    for record_n, scores in scored.parts:
-        reference.add(record_n, scores)
-    everything = np.ones(scored.records, np.bool_)
+    reference = TradeOff(VOCABULARY, scored.prompts)
+    for prompt_n, scores in scored.parts:
+        reference.add(prompt_n, scores)
+    everything = np.ones(scored.prompts, np.bool_)
     for point in reference.points(16):
         sums = scored.sums(Choice(point.margin, 16), everything)
         assert sums.bits_per_token == pytest.approx(point.bits_per_token)
@@ -60,7 +62,7 @@ def test_a_threshold_makes_of_records_what_the_trade_off_of_a_policy_says(scored
 
 def test_without_slack_honest_tokens_fall_out_of_the_support(series: Replayed, scored: Scored) -> None:
     published = Scored(series, Published(), VOCABULARY)
-    everything = np.ones(scored.records, np.bool_)
+    everything = np.ones(scored.prompts, np.bool_)
     assert len(published.beyond(1.0, everything)) > len(scored.beyond(1.0, everything))
 
 
@@ -104,26 +106,40 @@ def test_published_margins_are_those_of_a_replay_that_filters_as_the_server_does
 
 @pytest.mark.parametrize("curve", [counting_curve, pooled_curve])
 @pytest.mark.parametrize("graded", [True, False])
-def test_curves_fall_as_more_false_positives_are_allowed(scored: Scored, curve: object, graded: bool) -> None:
-    half_r = split_halves(records_of(FILTERED)[:24], 0)
+def test_curves_fall_as_more_false_positives_are_allowed(
+    series: Replayed, scored: Scored, curve: object, graded: bool
+) -> None:
+    half_p = series.half_of_prompts(0)
     make = partial(counting_curve if curve is counting_curve else pooled_curve, graded=graded)
-    points = make(scored, half_r)
+    points = make(scored, half_p)
     assert [point.rate for point in points] == [rate for rate in RATES if rate in {p.rate for p in points}]
+    edges = np.array(MARGIN_EDGES)
     choosing = [
-        scored.sums(Choice(point.margin, point.rank_limit), half_r) for point in points if curve is counting_curve
+        scored.sums(Choice(point.margin, point.rank_limit), half_p)
+        if curve is counting_curve
+        else scored.pooled_sums(scored.pooled_code(edges[edges <= point.margin], point.rank_limit, half_p), half_p)
+        for point in points
     ]
-    for point, sums in zip(points, choosing, strict=False):
+    for point, sums in zip(points, choosing, strict=True):
         assert sums.dangerous <= point.rate
     assert all(one.bits_per_token >= other.bits_per_token for one, other in itertools.pairwise(choosing))
     for point in points:
         assert 0 < point.low <= point.bits_per_token <= point.high < np.log2(VOCABULARY)
 
 
-def test_what_chooses_a_code_does_not_judge_it(scored: Scored) -> None:
-    """With the halves swapped another code is made, from the other records alone."""
-    half_r = split_halves(records_of(FILTERED)[:24], 0)
+def test_what_chooses_does_not_judge(series: Replayed, scored: Scored) -> None:
+    """With other judging records, the choosing ones choose the same."""
+    half_p = series.half_of_prompts(0)
     edges = np.array([0.0, 0.05, 0.1, 0.2])
-    one, other = (scored.pooled_code(edges, 16, which) for which in (half_r, ~half_r))
-    assert not np.array_equal(one.log_odds_c, other.log_odds_c)
-    assert (np.diff(one.log_odds_c[1:]) <= 0).all()
-    assert scored.entropy(one, ~half_r) > 0
+    code = scored.pooled_code(edges, 16, half_p)
+    chosen = [(p.margin, p.rank_limit) for p in counting_curve(scored, half_p, graded=True)]
+    other = copy.copy(scored)
+    other.parts = []
+    for prompt_n, scores in scored.parts:
+        margin_n = np.where(half_p[prompt_n], scores.margin_n, scores.margin_n + 0.07)
+        other.parts.append((prompt_n, dataclasses.replace(scores, margin_n=margin_n)))
+    assert np.array_equal(other.pooled_code(edges, 16, half_p).log_odds_c, code.log_odds_c)
+    assert not np.array_equal(other.pooled_code(edges, 16, ~half_p).log_odds_c, code.log_odds_c)
+    assert [(p.margin, p.rank_limit) for p in counting_curve(other, half_p, graded=True)] == chosen
+    assert (np.diff(code.log_odds_c[1:]) <= 0).all()
+    assert scored.entropy(code, ~half_p) > 0

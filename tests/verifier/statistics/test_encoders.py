@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.attackers.arithmetic import BudgetedCoder, tilted
 from sampler.types import FloatArray, IntArray
 from tests.verifier.positions import DELTA, Positions, like_recorded
+from tests.verifier.statistics.budgeted_coder import BudgetedCoder, tilted
 from tests.verifier.statistics.simulation import most_misses
 from verifier.ledger import MOST_END_BITS, PLAIN_SHARE
 from verifier.policy import Policy

@@ -1,0 +1,50 @@
+"""What a server says beside its tokens, through a real sidecar: the text's spelling, when tokens come, in which order.
+
+    python -m benchmarks.side_channels [--out FOLDER] [--tokens 400]
+
+An attacker's server hides symbols in white space of the text that it sends, in pauses between tokens (short and long,
+or whole ticks), and in the order of several streams; a client behind `sidecar run` decodes what reaches it, without
+ticks and with a tick.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.environment import environment
+from benchmarks.side_channels import each_token, stream_order
+from benchmarks.side_channels.row import markdown
+from cli.files import write_text
+
+
+@click.command(help=__doc__)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for side-channels.json and .md.")
+@click.option(
+    "--tokens", type=click.IntRange(each_token.PER_ANSWER), default=400, show_default=True, help="Of each channel."
+)
+@click.option("--seed", default=0, show_default=True)
+def main(out: Path | None, tokens: int, seed: int) -> None:
+    rows = [
+        each_token.measured(channel, tick, tokens, np.random.default_rng([seed, at]))
+        for at, channel in enumerate(each_token.CHANNELS)
+        for tick in (None, each_token.TICK_MS)
+    ]
+    rows += [
+        stream_order.measured(tick, tokens // stream_order.STREAMS, np.random.default_rng([seed, len(rows)]))
+        for tick in (None, stream_order.TICK_MS)
+    ]
+    table = markdown(rows)
+    click.echo(table)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        made = [asdict(row) | {"decoded_bits": row.decoded_bits} for row in rows]
+        said = {"environment": environment(), "seed": seed, "rows": made}
+        write_text(out / "side-channels.json", json.dumps(said, indent=1) + "\n")
+        write_text(out / "side-channels.md", table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Channels in which each token of one stream says something by its spelling, or by the pause before it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import httpx2
+import numpy as np
+
+from benchmarks.attackers.hostile_source import Said, hostile_source
+from benchmarks.side_channels.behind_sidecar import running_sidecar
+from benchmarks.side_channels.row import Row
+from benchmarks.token_source import FIRST_ID
+from sampler.types import IntArray
+from verifier.statistics.exfiltration import Timing
+
+TICK_MS = 50
+SHORT, LONG = 0.005, 0.025
+"""Pauses, seconds."""
+PER_ANSWER = 50
+"""Tokens of an answer."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A token as the client gets it: when, seconds, and with which text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A way to say a symbol of `alphabet` with each token, and to hear it: symbols of an answer from its tokens."""
+
+    name: str
+    alphabet: int
+    say: Callable[[int, int], Said]
+    hear: Callable[[Sequence[Heard]], IntArray]
+
+
+def _spelled(token: int, symbol: int) -> Said:
+    return Said(token, " token" + (" " if symbol else ""))
+
+
+def _paused(token: int, symbol: int) -> Said:
+    return Said(token, " token", LONG if symbol else SHORT)
+
+
+def _ticked(token: int, symbol: int) -> Said:
+    return Said(token, " token", (1 + symbol) * TICK_MS / 1000)
+
+
+def _pauses(heard: Sequence[Heard]) -> np.typing.NDArray[np.float64]:
+    times = np.array([one.at for one in heard])
+    return np.diff(times, prepend=times[:1])
+
+
+def _whole_ticks(heard: Sequence[Heard]) -> IntArray:
+    return np.rint(1000 * _pauses(heard) / TICK_MS).astype(np.int64) - 1
+
+
+CHANNELS = (
+    Channel("white space", 2, _spelled, lambda heard: np.array([one.text.endswith("  ") for one in heard], np.int64)),
+    Channel("short and long pauses", 2, _paused, lambda heard: (_pauses(heard) > (SHORT + LONG) / 2).astype(np.int64)),
+    Channel("pauses of one and two ticks", 2, _ticked, _whole_ticks),
+    Channel("pauses of one to four ticks", 4, _ticked, _whole_ticks),
+)
+
+
+def measured(channel: Channel, tick_ms: int | None, tokens: int, rng: np.random.Generator) -> Row:
+    """Say random symbols through a channel, and hear them behind a sidecar.
+
+    The bound of pauses is the most that those with their mean can say (`verifier.statistics.exfiltration.Timing`).
+    """
+    numbers = range(1, 1 + tokens // PER_ANSWER)
+    payload = {number: rng.integers(0, channel.alphabet, PER_ANSWER) for number in numbers}
+    answers = {
+        number: [channel.say(FIRST_ID + at, int(symbol)) for at, symbol in enumerate(symbols)]
+        for number, symbols in payload.items()
+    }
+    wrong = 0
+    seconds = 0.0
+    with hostile_source(answers) as upstream, running_sidecar(upstream, tick_ms) as sidecar:
+        for number, symbols in payload.items():
+            heard = list(listened(sidecar, number))
+            # Of the first token's pause the client does not know when it began.
+            wrong += int((channel.hear(heard)[1:] != symbols[1:]).sum())
+            seconds += heard[-1].at - heard[0].at
+    sent = len(payload) * (PER_ANSWER - 1)
+    of_times = sent * Timing(tokens_per_tick=sent / (1000 * seconds / tick_ms)).bits_per_token if tick_ms else None
+    return Row(
+        name=channel.name,
+        tick_ms=tick_ms,
+        tokens=len(payload) * PER_ANSWER,
+        symbols=sent,
+        alphabet=channel.alphabet,
+        wrong=wrong,
+        bound_bits=0.0 if channel.name == "white space" else of_times,
+    )
+
+
+def listened(url: str, number: int) -> Iterator[Heard]:
+    """The tokens of an answer as they come."""
+    body = {"model": "source", "prompt": [number, 1], "max_tokens": PER_ANSWER, "stream": True, "ignore_eos": True}
+    with httpx2.stream("POST", f"{url}/v1/completions", json=body, timeout=60, trust_env=False) as answer:
+        answer.raise_for_status()
+        for line in answer.iter_lines():
+            if line.startswith("data: {"):
+                [choice] = json.loads(line.removeprefix("data: "))["choices"]
+                if choice["finish_reason"] is None or choice["text"]:
+                    yield Heard(time.perf_counter(), choice["text"])
