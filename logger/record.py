@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sampler.errors import UnknownScheme, UnreplayableRequest
 from sampler.params import SamplingParams, TokenId, refusal
-from sampler.schemes import Scheme, scheme
+from sampler.schemes import FILTERS, Scheme, scheme
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 CUT_OFF_BY_CLIENT, CUT_OFF_BY_UPSTREAM, CUT_OFF_BY_LOGGER = "client", "upstream", "logger"
@@ -80,7 +80,13 @@ class Record(_Strict):
             raise refusal("greedy", "sampling.temperature", "scheme greedy means temperature 0")
         if not self.engine.scheme.penalties and self.sampling.has_penalties:
             raise refusal("unreplayable", "sampling", f"penalties of scheme {self.engine.sampler} cannot be replayed")
+        for field, why in self.engine.scheme.refused.items():
+            if self.sampling.has(field) and not (self.sampling.is_greedy and field in FILTERS):
+                raise refusal("unreplayable", f"sampling.{field}", f"cannot be replayed: {why}")
         if not self.sampling.is_greedy:
+            if self.engine.scheme.needs_cut and not (self.sampling.has("top_k") or self.sampling.has("top_p")):
+                what = "cannot be replayed without top_k or top_p: it would rank the whole vocabulary"
+                raise refusal("unreplayable", "sampling", f"scheme {self.engine.sampler} {what}")
             if self.seed is None:
                 raise refusal("unreplayable", "seed", "an unseeded request cannot be replayed")
             try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,11 @@ MAX_BIAS = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class LogitAdjustment:
-    """The adjustments of one choice: the same numbers as vLLM's processors, applied to the token ids that they touch.
+    """The adjustments of one choice: the same numbers as the engine's, applied to the token ids that they touch.
 
-    Order (sampling-spec 6.1): bad words, min tokens and allowed tokens as -inf masks, bias, then repetition,
-    frequency and presence penalties, in float32. Everything else keeps its raw logit.
+    vLLM's order (sampling-spec 6.1): bad words, min tokens and allowed tokens as -inf masks, bias, then repetition,
+    frequency and presence penalties, in float32. SGLang's (sampling-spec 5): frequency and presence penalties, the
+    repetition penalty, which sees the output only, then bias. Everything else keeps its raw logit.
 
     Attributes:
         prompt_ids, output_ids: the whole prompt and the whole claimed output; a position sees the output before it.
@@ -31,6 +33,7 @@ class LogitAdjustment:
     output_ids: Sequence[int]
     stop_ids: Sequence[int] = ()
     bad_word_ids: Sequence[Sequence[int]] = ()
+    order: Literal["vllm", "sglang"] = "vllm"
     touched_ids: IntArray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -40,7 +43,7 @@ class LogitAdjustment:
             touched.update(self.stop_ids)
         if self.params.has_penalties:
             touched.update(self.output_ids)
-            if self.params.repetition_penalty != 1.0:
+            if self.params.repetition_penalty != 1.0 and self.order == "vllm":
                 touched.update(self.prompt_ids)
         object.__setattr__(self, "touched_ids", np.array(sorted(touched), dtype=np.int64))
 
@@ -62,27 +65,41 @@ class LogitAdjustment:
             start: first output position.
             raw_nu: raw logits of `touched_ids` at those positions, float32 [n, u].
         """
-        params, ids = self.params, self.touched_ids
         logits = raw_nu.astype(np.float32, copy=True)
-        if params.logit_bias:
-            bias = np.array([params.logit_bias.get(int(i), 0.0) for i in ids], dtype=np.float32)
-            logits += np.clip(bias, -MAX_BIAS, MAX_BIAS)
-        if params.has_penalties:
-            logits = self._penalised(start, logits)
+        if self.order == "vllm":
+            logits = self._penalised(start, self._biased(logits, MAX_BIAS))
+        else:
+            logits = self._biased(self._penalised(start, logits), np.inf)
         logits[self._masked(start, len(logits))] = -np.inf
         return logits
 
+    def _biased(self, logits_nu: NDArray[np.float32], limit: float) -> NDArray[np.float32]:
+        if not self.params.logit_bias:
+            return logits_nu
+        bias = np.array([self.params.logit_bias.get(int(i), 0.0) for i in self.touched_ids], dtype=np.float32)
+        return logits_nu + np.clip(bias, np.float32(-limit), np.float32(limit))
+
     def _penalised(self, start: int, logits_nu: NDArray[np.float32]) -> NDArray[np.float32]:
-        params, ids = self.params, self.touched_ids
+        if not self.params.has_penalties:
+            return logits_nu
         counts = self._counts_before(start, len(logits_nu))
-        seen = counts > 0
-        if params.repetition_penalty != 1.0:
-            penalty = np.float32(params.repetition_penalty)
-            repeated = seen | np.isin(ids, np.asarray(self.prompt_ids))[None, :]
-            penalised = np.where(logits_nu > 0, logits_nu / penalty, logits_nu * penalty)
-            logits_nu = np.where(repeated, penalised, logits_nu)
-        logits_nu = logits_nu - np.float32(params.frequency_penalty) * counts.astype(np.float32)
-        return logits_nu - np.float32(params.presence_penalty) * seen.astype(np.float32)
+        if self.order == "sglang":
+            return self._repetition_penalised(self._additively_penalised(logits_nu, counts), counts > 0)
+        repeated = (counts > 0) | np.isin(self.touched_ids, np.asarray(self.prompt_ids))[None, :]
+        return self._additively_penalised(self._repetition_penalised(logits_nu, repeated), counts)
+
+    def _repetition_penalised(
+        self, logits_nu: NDArray[np.float32], repeated_nu: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        penalty = np.float32(self.params.repetition_penalty)
+        penalised = np.where(logits_nu > 0, logits_nu / penalty, logits_nu * penalty)
+        return np.where(repeated_nu, penalised, logits_nu)
+
+    def _additively_penalised(
+        self, logits_nu: NDArray[np.float32], counts_nu: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        logits_nu = logits_nu - np.float32(self.params.frequency_penalty) * counts_nu.astype(np.float32)
+        return logits_nu - np.float32(self.params.presence_penalty) * (counts_nu > 0).astype(np.float32)
 
     def _counts_before(self, start: int, rows: int) -> NDArray[np.int32]:
         """Occurrences [n, u] of each touched id in the output before each position."""

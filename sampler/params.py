@@ -27,9 +27,6 @@ UNREPLAYABLE_FIELDS: Mapping[str, str] = {
 }
 """Request fields that, when set, make a request unreplayable, and why (sampling-spec 1, 4.9, 6.1, 7.2)."""
 
-MIN_TEMPERATURE = 0.01
-"""vLLM raises any temperature in (0, 0.01) to this (sampling-spec 0)."""
-
 
 def refusal(kind: str, at: str, what: str) -> PydanticCustomError:
     """A complaint about the field `at` below the validated object."""
@@ -110,10 +107,11 @@ class SamplingParams(BaseModel):
         """Whether the token is the plain argmax, so that no seed is used."""
         return self.temperature == 0.0
 
-    @property
-    def effective_temperature(self) -> float:
-        """Temperature that the engine divides by; meaningless when greedy."""
-        return max(self.temperature, MIN_TEMPERATURE)
+    def has(self, field: str) -> bool:
+        """Whether a field has another value than its neutral one."""
+        if field == "top_k":
+            return self.top_k > 0
+        return bool(getattr(self, field) != type(self).model_fields[field].default)
 
     @property
     def has_penalties(self) -> bool:

@@ -1,8 +1,23 @@
 """The names of the sampling schemes, and what each asks of a seed (light: no arrays, so that the logger can use it)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from sampler.errors import UnknownScheme, UnreplayableRequest
+
+GPU_THREADS = {
+    "t4": 40 * 1024,
+    "l4": 58 * 1536,
+    "rtx4090": 128 * 1536,
+    "a100": 108 * 2048,
+    "h100": 132 * 2048,
+    "b200": 148 * 2048,
+}
+"""Threads that a GPU holds at once: multiprocessors times threads on each (h100: the SXM card, and the H200)."""
+
+FILTERS = ("top_k", "top_p", "min_p")
+"""Sampling fields that mean nothing at temperature 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +31,12 @@ class Scheme:
         filters_before_temperature: top-k, top-p and min-p see the logits before division by the temperature
             (llama.cpp's default chain); otherwise after it (vLLM).
         penalties: whether repetition, presence and frequency penalties are replayable.
+        minus_one_is_no_seed: whether the engine takes seed -1 for none (vLLM).
+        min_temperature: the engine raises any positive temperature below it to it (SGLang takes it for 0).
+        adjustments: whose order of bias, masks and penalties (`sampler.logits`).
+        top_p_of_everything: whether top-p counts the mass of the whole vocabulary, not of what top-k keeps.
+        needs_cut: whether top-k or top-p must be on.
+        refused: sampling fields that must have their neutral value, and why.
     """
 
     name: str
@@ -24,12 +45,22 @@ class Scheme:
     child_seed_offset: int = 1
     filters_before_temperature: bool = False
     penalties: bool = True
+    minus_one_is_no_seed: bool = True
+    min_temperature: float = 0.01
+    adjustments: Literal["vllm", "sglang"] = "vllm"
+    top_p_of_everything: bool = False
+    needs_cut: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def effective_temperature(self, temperature: float) -> float:
+        """Temperature that the engine divides by; meaningless when greedy."""
+        return max(temperature, self.min_temperature)
 
     def choice_seed(self, seed: int, choice_index: int) -> int:
-        """Seed that choice `choice_index` was drawn with (sampling-spec 6.6).
+        """Seed that choice `choice_index` was drawn with (sampling-spec 5, 6.6).
 
         Raises:
-            UnreplayableRequest: outside the engine's range, or -1, which vLLM reads as "no seed".
+            UnreplayableRequest: outside the engine's range, or -1 where that means "no seed".
         """
         child = seed + choice_index * self.child_seed_offset
         if not self.seed_min <= child <= self.seed_max:
@@ -37,9 +68,30 @@ class Scheme:
                 f"seed {seed} with choice index {choice_index} is outside the range of scheme {self.name} "
                 f"([{self.seed_min}, {self.seed_max}])"
             )
-        if child == -1:
+        if child == -1 and self.minus_one_is_no_seed:
             raise UnreplayableRequest(f"seed {seed} with choice index {choice_index} is -1, which means no seed")
         return child
+
+
+_NOT_IN_SGLANG = {
+    "min_p": "SGLang refuses min_p with a seed",
+    "bad_words": "SGLang has no such parameter",
+    "allowed_token_ids": "SGLang has no such parameter",
+}
+_SORTED = "SGLang draws filtered requests from sorted probabilities: scheme sglang-ranked"
+
+
+def _sglang(name: str, *, ranked: bool, refused: Mapping[str, str]) -> Scheme:
+    return Scheme(
+        name=name,
+        child_seed_offset=0,
+        minus_one_is_no_seed=False,
+        min_temperature=1e-6,
+        adjustments="sglang",
+        top_p_of_everything=ranked,
+        needs_cut=ranked,
+        refused=refused,
+    )
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -47,7 +99,13 @@ SCHEMES: dict[str, Scheme] = {
     for scheme in (
         Scheme(name="vllm-cpu"),
         Scheme(name="vllm-v2"),
+        Scheme(name="vllm-v2-fp64"),
         Scheme(name="vllm-v1"),
+        *(Scheme(name=f"vllm-v1-{gpu}") for gpu in GPU_THREADS),
+        Scheme(name="vllm-v1-fp64"),
+        Scheme(name="vllm-v1-cpu"),
+        _sglang("sglang", ranked=False, refused={"top_k": _SORTED, "top_p": _SORTED, **_NOT_IN_SGLANG}),
+        _sglang("sglang-ranked", ranked=True, refused=_NOT_IN_SGLANG),
         # 0xFFFFFFFF asks llama.cpp for a random seed.
         Scheme(
             name="inverse-cdf",

@@ -46,6 +46,7 @@ class Draws:
         claimed_n: token ids that the log says were emitted.
         temperature_n: temperature of the draw; 1 where greedy.
         filters: the filters, at the temperature at which the engine applies them.
+        top_p_of_everything: whether top-p counts the mass of the whole vocabulary, not of what top-k keeps.
         noise, keys_n: the Gumbel noise and its keys, or None (greedy, inverse-cdf).
         uniforms_n: the uniform numbers (inverse-cdf), or None.
         raw_rank_n: rank of the claimed token in the raw logits where penalties have changed them since, else 0.
@@ -58,6 +59,12 @@ class Draws:
     keys_n: KeyArray | None
     uniforms_n: FloatArray | None
     raw_rank_n: IntArray
+    top_p_of_everything: bool = False
+
+    @property
+    def by_rank(self) -> bool:
+        """Whether the noise belongs to ranks, not to token ids."""
+        return self.noise is not None and self.noise.by_rank
 
     def perturbation(self, ids_nk: IntArray, rows: IntArray | None = None) -> FloatArray:
         """temperature * g of candidates [n, k], in logits; zero when greedy."""
@@ -68,6 +75,18 @@ class Draws:
             keys, temperature = keys[rows], temperature[rows]
         return temperature[:, None] * self.noise.at(keys, ids_nk)
 
+    def reach(
+        self, scores_nk: FloatArray, perturbation_nk: FloatArray, rows: IntArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """The least and the largest perturbed logit [n, k] that the engine may have had for each of ours."""
+        if self.noise is None:
+            return scores_nk, scores_nk
+        temperature = (self.temperature_n if rows is None else self.temperature_n[rows])[:, None]
+        error = temperature * self.noise.error(perturbation_nk / temperature)
+        with np.errstate(invalid="ignore"):  # masked, with unbounded noise
+            largest = np.where(np.isneginf(scores_nk), -np.inf, scores_nk + error)
+        return scores_nk - error, largest
+
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateTable:
@@ -75,6 +94,8 @@ class CandidateTable:
 
     Attributes:
         ids_nk: token ids. scores_nk: perturbed logits l + T g, logits; the engine emits the largest inside the support.
+        score_min_nke, score_max_nke: bounds of the engine's own perturbed logit, logits, at each logit slack of the
+            window: what its noise may differ by (`GumbelNoise.error`), and whose noise it is where ranks are unsure.
         logit_distance_nk: distance from the top-k and min-p cuts (`sampler.support.Support`), logits.
         mass_above_min_nke, mass_above_max_nke: bounds of the mass above a candidate at each logit slack of the window.
         top_p_n: the top-p cut; 1 where off. mass_scale_n: factor on the mass slack (1 / temperature of the filters).
@@ -92,6 +113,8 @@ class CandidateTable:
 
     ids_nk: IntArray
     scores_nk: FloatArray
+    score_min_nke: FloatArray
+    score_max_nke: FloatArray
     logit_distance_nk: FloatArray
     mass_above_min_nke: FloatArray
     mass_above_max_nke: FloatArray
@@ -117,6 +140,8 @@ class Entries:
     row: IntArray
     token: IntArray
     score: FloatArray
+    score_min_e: FloatArray
+    score_max_e: FloatArray
     distance: FloatArray
     mass_min_e: FloatArray
     mass_max_e: FloatArray
@@ -176,6 +201,8 @@ def lay_out(
     width = 1 + int(counts.max(initial=0))
     ids = np.full((n, width), -1, np.int64)
     scores = np.full((n, width), -np.inf)
+    score_min = np.full((n, width, levels), -np.inf)
+    score_max = np.full((n, width, levels), -np.inf)
     distance = np.full((n, width), -np.inf)
     mass_min = np.ones((n, width, levels))
     mass_max = np.ones((n, width, levels))
@@ -185,6 +212,8 @@ def lay_out(
     ):
         ids[rows_, columns_] = entries.token[pick]
         scores[rows_, columns_] = entries.score[pick]
+        score_min[rows_, columns_] = entries.score_min_e[pick]
+        score_max[rows_, columns_] = entries.score_max_e[pick]
         distance[rows_, columns_] = entries.distance[pick]
         mass_min[rows_, columns_] = entries.mass_min_e[pick]
         mass_max[rows_, columns_] = entries.mass_max_e[pick]
@@ -192,6 +221,8 @@ def lay_out(
     return CandidateTable(
         ids_nk=ids,
         scores_nk=scores,
+        score_min_nke=score_min,
+        score_max_nke=score_max,
         logit_distance_nk=distance,
         mass_above_min_nke=mass_min,
         mass_above_max_nke=mass_max,
@@ -206,6 +237,11 @@ def lay_out(
         contradicted_n=np.zeros(n, np.bool_) if contradicted_n is None else contradicted_n,
         open_n=np.zeros(n, np.bool_) if open_n is None else open_n,
     )
+
+
+def at_levels(values: FloatArray, levels: int) -> FloatArray:
+    """Values that are the same at every slack level, with that axis added last (a view)."""
+    return np.broadcast_to(values[..., None], (*values.shape, levels))
 
 
 def in_columns(row: IntArray, values: FloatArray, rows: int) -> FloatArray:

@@ -44,7 +44,7 @@ class DrawBuilder:
             return np.repeat(np.array(values, np.float64), counts)
 
         greedy = self._scheme.name == "greedy"
-        temperature = spread([1.0 if greedy else s.effective_temperature for s in sampling])
+        temperature = spread([1.0 if greedy else self._scheme.effective_temperature(s.temperature) for s in sampling])
         before = self._scheme.filters_before_temperature
         raw_rank = np.zeros(len(claimed), np.int64)
         for piece in pieces:
@@ -66,6 +66,7 @@ class DrawBuilder:
                 else None
             ),
             raw_rank_n=raw_rank,
+            top_p_of_everything=self._scheme.top_p_of_everything,
         )
 
     def _keys_of(self, piece: Piece, records: Sequence[Record]) -> KeyArray:
@@ -100,6 +101,7 @@ class DrawBuilder:
                 bad_word_ids=bad_word_ids(record.sampling.bad_words, self._tokenizer)
                 if record.sampling.bad_words
                 else (),
+                order=record.engine.scheme.adjustments,
             )
         adjustment = self._adjustments[piece.record]
         if adjustment.is_identity:

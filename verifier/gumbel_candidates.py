@@ -1,7 +1,7 @@
 """Candidates of positions whose token is the argmax of perturbed logits, or of plain ones (greedy)."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,11 +14,14 @@ from verifier.candidate_table import (
     Draws,
     Entries,
     Window,
+    at_levels,
     boundary,
     filters_of,
     lay_out,
     logit_rank,
 )
+from verifier.errors import ReplayError
+from verifier.ranked_noise import ranked_scores, reaches_beyond
 from verifier.rows import LogitRows
 from verifier.unseen_candidates import settle_by_draw, unseen_scores
 
@@ -31,12 +34,18 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
 
     1. Take the head: the largest logits of each row, past every top-k cut and its slack.
     2. Place the head against the cuts, with the probability of the whole support where top-p needs it.
-    3. Perturb it; the best surely supported candidate sets the floor that others must reach.
+    3. Perturb it; the best surely supported candidate, at the least that the engine's own noise may give it, sets the
+       floor that others must reach, at most.
     4. Where the support reaches beyond the head, hash the whole vocabulary for noise large enough to lift any token
        of the tail to that floor (exact: none is missed). Tokens whose logit is not known get their row's ceiling.
     5. Place the claimed token, wherever it stands: first, where the engine was seen to draw it. Say what contradicts
        it, what is still open, and lay the table out.
+
+    Raises:
+        ReplayError: a row with no finite maximum, or noise of ranks with rows that are not whole.
     """
+    if draws.by_rank and not rows.whole:
+        raise ReplayError("ranks need every logit of a row: replay on transformers")
     filters = draws.filters
     slack = window.logit_slacks[-1]
     mass_slack_n = window.mass_slack / filters.temperature_n
@@ -48,9 +57,10 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     support, profiles, beyond = _placed_head(rows, draws, window, head, mass_slack_n)
 
     # 3
-    scores = head + draws.perturbation(head_ids)
+    scored = _scored_head(draws, window, head, head_ids)
+    scores, score_max = scored.scores, scored.largest[:, :, -1]
     if not rows.whole:
-        settle_by_draw(rows, draws, slack, mass_slack_n, head, head_ids, scores, support)
+        settle_by_draw(rows, draws, slack, mass_slack_n, head, head_ids, (scored.least[:, :, -1], score_max), support)
     sure, possible = boundary(
         support.logit_distance_nk,
         support.mass_above_min_nke[:, :, -1],
@@ -59,7 +69,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         slack,
         mass_slack_n,
     )
-    best_sure_n = np.where(sure, scores, -np.inf).max(axis=1)
+    best_sure_n = np.where(sure, scored.least[:, :, -1], -np.inf).max(axis=1)
     nominal_scores = np.where(support.nominal_nk, scores, -np.inf)
     best_nominal_n = nominal_scores.max(axis=1)
     tied = nominal_scores == best_nominal_n[:, None]
@@ -77,30 +87,38 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         slack,
         mass_slack_n[tail.row],
     )
-    np.maximum.at(best_sure_n, tail.row, np.where(tail_sure[:, 0], tail.score, -np.inf))
+    np.maximum.at(best_sure_n, tail.row, np.where(tail_sure[:, 0], tail.score_min_e[:, -1], -np.inf))
     for r, token, score in zip(*(a[tail_nominal] for a in (tail.row, tail.token, tail.score)), strict=True):
         if score > best_nominal_n[r]:
             best_nominal_n[r], winner_n[r] = score, token
     floor_n = best_sure_n - window.margin
-    row, column = np.nonzero(possible & (scores >= floor_n[:, None]) & (head_ids != draws.claimed_n[:, None]))
-    kept = tail_possible[:, 0] & (tail.score >= floor_n[tail.row]) & (tail.token != draws.claimed_n[tail.row])
+    row, column = np.nonzero(possible & (score_max >= floor_n[:, None]) & (head_ids != draws.claimed_n[:, None]))
+    kept = (
+        tail_possible[:, 0] & (tail.score_max_e[:, -1] >= floor_n[tail.row]) & (tail.token != draws.claimed_n[tail.row])
+    )
 
     # 5
-    claimed = _claimed_entries(rows, draws, window, profiles, head, head_ids, scores, support)
+    claimed = _claimed_entries(rows, draws, window, profiles, head, head_ids, scored, support)
     # What the engine itself was seen to draw is no mismatch though scoring says otherwise; what scoring says would have
     # passed as well, and stays in the admissible set.
-    won = rows.drawn() & (claimed.score < best_sure_n)
-    claimed = replace(claimed, score=np.where(won, best_sure_n + DRAWN_LEAD, claimed.score))
+    won = rows.drawn() & (claimed.score_max_e[:, -1] < best_sure_n)
+    led = at_levels(best_sure_n + DRAWN_LEAD, len(window.logit_slacks))
+    claimed = replace(
+        claimed,
+        score=np.where(won, led[:, 0], claimed.score),
+        score_min_e=np.where(won[:, None], led, claimed.score_min_e),
+        score_max_e=np.where(won[:, None], led, claimed.score_max_e),
+    )
     outside = ~(possible & (head_ids == draws.claimed_n[:, None])).any(axis=1) & (not rows.whole)
-    contradicted_n = (outside | (claimed.score < floor_n)) & ~rows.drawn()
+    contradicted_n = (outside | (claimed.score_max_e[:, -1] < floor_n)) & ~rows.drawn()
     unseen = unseen_scores(rows, draws, np.flatnonzero(beyond), floor_n, head_ids, claimed.score)
-    matters = (scores >= floor_n[:, None]) | (head_ids == draws.claimed_n[:, None])
+    matters = (score_max >= floor_n[:, None]) | (head_ids == draws.claimed_n[:, None])
     unsettled_n = (support.unsettled_nk & possible & ~sure & matters).any(axis=1)
     gumbel_rank = 1 + (nominal_scores > claimed.score[:, None]).sum(axis=1)
     np.add.at(gumbel_rank, tail.row, tail_nominal & (tail.score > claimed.score[tail.row]))
     return lay_out(
         claimed,
-        Entries.joined([_head_entries(row, column, head_ids, scores, support), tail.chosen(kept)]),
+        Entries.joined([_head_entries(row, column, head_ids, scored, support), tail.chosen(kept)]),
         filters=filters,
         exact_n=(winner_n == draws.claimed_n) | rows.drawn(),
         logit_rank_n=logit_rank(rows, draws, head),
@@ -109,6 +127,25 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         contradicted_n=contradicted_n,
         open_n=np.isfinite(unseen).any(axis=1) | unsettled_n,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """Perturbed logits [n, k] of the head, and their least and largest values [n, k, e] (`CandidateTable`)."""
+
+    scores: FloatArray
+    least: FloatArray
+    largest: FloatArray
+
+
+def _scored_head(draws: Draws, window: Window, head: FloatArray, head_ids: IntArray) -> _Scored:
+    if draws.by_rank:
+        return _Scored(**ranked_scores(draws, window, head))
+    perturbation = draws.perturbation(head_ids)
+    scores = head + perturbation
+    least, largest = draws.reach(scores, perturbation)
+    levels = len(window.logit_slacks)
+    return _Scored(scores=scores, least=at_levels(least, levels), largest=at_levels(largest, levels))
 
 
 def _placed_head(
@@ -128,15 +165,16 @@ def _placed_head(
         beyond = support.unseen_distance_n > -slack
         beyond &= ~top_p_on | (support.unseen_mass_min_n < filters.top_p_n + mass_slack_n)
         return support, {}, beyond
-    if draws.noise is None or head.shape[1] >= rows.vocabulary:
+    if draws.noise is None or draws.by_rank or head.shape[1] >= rows.vocabulary:
         beyond = np.zeros(len(rows), np.bool_)
     else:
         beyond = logit_distance(head[:, -1:], head, filters)[:, 0] > -slack
     cut_n = head[:, 0] + filters.min_p_offset()
     log_mass_n = np.full(len(rows), np.nan)
-    wide = np.flatnonzero(beyond & top_p_on)
+    floor_n = np.full(len(rows), -np.inf) if draws.top_p_of_everything else cut_n
+    wide = np.flatnonzero((beyond | draws.top_p_of_everything) & top_p_on)
     if len(wide):
-        log_mass_n[wide] = rows.log_mass(wide, filters.temperature_n[wide], cut_n[wide], head[wide, 0])
+        log_mass_n[wide] = rows.log_mass(wide, filters.temperature_n[wide], floor_n[wide], head[wide, 0])
     support = support_of_head(head, filters, log_mass_n, levels)
     beyond &= ~top_p_on | (support.mass_above_min_nke[:, -1, -1] < filters.top_p_n + mass_slack_n)
     profiles = {
@@ -151,7 +189,10 @@ def _placed_head(
 
 
 def _head(rows: LogitRows, draws: Draws, window: Window) -> tuple[FloatArray, IntArray]:
-    """The head, grown until it reaches past every top-k cut (greedy: past the window) by more than the slack."""
+    """The head, grown until it reaches past every top-k cut (greedy: past the window) by more than the slack.
+
+    Where noise belongs to ranks it reaches past every cut, by as much again as ranks are unsure.
+    """
     filters, vocabulary = draws.filters, rows.vocabulary
     everything = np.arange(len(rows))
     cut = filters.top_k_n < vocabulary
@@ -160,7 +201,10 @@ def _head(rows: LogitRows, draws: Draws, window: Window) -> tuple[FloatArray, In
         head, ids = rows.head(everything, size)
         if size >= vocabulary or not rows.whole:
             return head, ids
-        if draws.noise is None:
+        if draws.by_rank:
+            log_mass_n = rows.log_mass(everything, filters.temperature_n, np.full(len(rows), -np.inf), head[:, 0])
+            unfinished = reaches_beyond(head, log_mass_n, draws, window)
+        elif draws.noise is None:
             unfinished = head[:, -1] >= head[:, 0] - window.margin
         else:
             distance = logit_distance(head[:, -1:], head, filters)[:, 0]
@@ -170,11 +214,13 @@ def _head(rows: LogitRows, draws: Draws, window: Window) -> tuple[FloatArray, In
         size *= 2
 
 
-def _head_entries(row: IntArray, column: IntArray, ids: IntArray, scores: FloatArray, support: Support) -> Entries:
+def _head_entries(row: IntArray, column: IntArray, ids: IntArray, scored: _Scored, support: Support) -> Entries:
     return Entries(
         row=row,
         token=ids[row, column],
-        score=scores[row, column],
+        score=scored.scores[row, column],
+        score_min_e=scored.least[row, column],
+        score_max_e=scored.largest[row, column],
         distance=support.logit_distance_nk[row, column],
         mass_min_e=support.mass_above_min_nke[row, column],
         mass_max_e=support.mass_above_max_nke[row, column],
@@ -194,18 +240,19 @@ def _tail(
     """Tokens below the head whose noise lifts them to the floor of their row, and which are nominally supported."""
     if draws.noise is None or draws.keys_n is None or not len(open_rows):
         nothing = np.empty(0, np.int64)
-        return _placed(draws, window, profiles, head, nothing, nothing, np.empty(0), np.empty(0))
+        return _placed(draws, window, profiles, head, nothing, nothing, np.empty(0))
     temperature = draws.temperature_n[open_rows]
     needed = (floor_n[open_rows] - head[open_rows, -1]) / temperature
     hit, token = draws.noise.above(draws.keys_n[open_rows], needed)
     row = open_rows[hit]
     value = rows.at(row, token)
-    score = value + draws.perturbation(token[:, None], row)[:, 0]
     in_head = np.zeros(len(row), np.bool_)
     near = np.flatnonzero(value >= head[row, -1])
     in_head[near] = (head_ids[row[near]] == token[near, None]).any(axis=1)
-    keep = ~in_head & (score >= floor_n[row]) & np.isfinite(value)
-    return _placed(draws, window, profiles, head, row[keep], token[keep], value[keep], score[keep])
+    keep = np.flatnonzero(~in_head & np.isfinite(value))
+    entries, nominal = _placed(draws, window, profiles, head, row[keep], token[keep], value[keep])
+    high = entries.score_max_e[:, -1] >= floor_n[entries.row]
+    return entries.chosen(high), nominal[high]
 
 
 def _placed(
@@ -216,7 +263,6 @@ def _placed(
     row: IntArray,
     token: IntArray,
     value: FloatArray,
-    score: FloatArray,
 ) -> tuple[Entries, BoolArray]:
     """Entries of tokens outside the head (rows ascending), placed against the cuts; and which are nominal.
 
@@ -240,7 +286,22 @@ def _placed(
             mass_min[at, level] = profile.above(limit + slack)
             mass_max[at, level] = profile.at_or_above(limit - slack) - own
     distance = logit_distance(value[:, None], head[row], filters_of(filters, row))[:, 0]
-    entries = Entries(row=row, token=token, score=score, distance=distance, mass_min_e=mass_min, mass_max_e=mass_max)
+    if draws.by_rank:  # the head holds all that is possible
+        score, least, largest = (np.full((len(row), 1), -np.inf) for _ in range(3))
+    else:
+        perturbation = draws.perturbation(token[:, None], row)
+        score = value[:, None] + perturbation
+        least, largest = draws.reach(score, perturbation, row)
+    entries = Entries(
+        row=row,
+        token=token,
+        score=score[:, 0],
+        score_min_e=at_levels(least[:, 0], shape[1]),
+        score_max_e=at_levels(largest[:, 0], shape[1]),
+        distance=distance,
+        mass_min_e=mass_min,
+        mass_max_e=mass_max,
+    )
     return entries, (distance >= 0) & (~narrow | (mass < filters.top_p_n[row]))
 
 
@@ -251,17 +312,16 @@ def _claimed_entries(
     profiles: Mapping[int, MassProfile],
     head: FloatArray,
     head_ids: IntArray,
-    scores: FloatArray,
+    scored: _Scored,
     support: Support,
 ) -> Entries:
     """One entry a row for the claimed token, in the head or below it."""
     match = head_ids == draws.claimed_n[:, None]
-    entries = _head_entries(np.arange(len(rows)), match.argmax(axis=1), head_ids, scores, support)
+    entries = _head_entries(np.arange(len(rows)), match.argmax(axis=1), head_ids, scored, support)
     outside = np.flatnonzero(~match.any(axis=1))
     if not len(outside):
         return entries
     token = draws.claimed_n[outside]
     value = rows.at(outside, token)
-    score = value + draws.perturbation(token[:, None], outside)[:, 0]
-    placed, _ = _placed(draws, window, profiles, head, outside, token, value, score)
+    placed, _ = _placed(draws, window, profiles, head, outside, token, value)
     return entries.replaced(outside, placed)

@@ -13,6 +13,7 @@ from verifier.candidate_table import (
     Draws,
     Entries,
     Window,
+    at_levels,
     boundary,
     filters_of,
     lay_out,
@@ -154,6 +155,8 @@ def _entries(row: IntArray, token: IntArray, margin: FloatArray, window: Window)
         row=row,
         token=token,
         score=-margin,
+        score_min_e=at_levels(-margin, len(window.logit_slacks)),
+        score_max_e=at_levels(-margin, len(window.logit_slacks)),
         distance=np.where(np.isfinite(margin), np.inf, -np.inf),
         mass_min_e=nothing,
         mass_max_e=nothing - 1.0,  # the margin has the cuts in it already: surely inside

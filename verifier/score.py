@@ -29,8 +29,9 @@ class TokenScores:
     """Scores of n positions, one array each.
 
     Attributes:
-        margin_n: logits by which the claimed token's perturbed logit is below the best sure candidate's; 0 when it is
-            not below, inf when the token is outside the support by more than the slack. Larger is less plausible.
+        margin_n: logits by which the claimed token's perturbed logit is below the best sure candidate's, whatever the
+            engine's own noise was within its error; 0 when it may not be below, inf when the token is outside the
+            support by more than the slack. Larger is less plausible.
         exact_n: whether the claimed token is the replay's own choice (no slack).
         logit_rank_n: its rank in the raw logits, 1 is the most likely token.
         gumbel_rank_n: its rank among the perturbed logits of the support.
@@ -73,11 +74,12 @@ def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> Toke
         tolerance.logit_slack,
         tolerance.mass_slack * table.mass_scale_n,
     )
-    best = np.where(sure, table.scores_nk, -np.inf).max(axis=1)
+    score_min_nk, score_max_nk = table.score_min_nke[:, :, slack_level], table.score_max_nke[:, :, slack_level]
+    best = np.where(sure, score_min_nk, -np.inf).max(axis=1)
     with np.errstate(invalid="ignore"):  # no sure candidate: -inf minus -inf
-        margins = np.maximum(best[:, None] - table.scores_nk, 0.0)
+        margins = np.maximum(best[:, None] - score_max_nk, 0.0)
     margins = np.where(np.isneginf(best)[:, None], 0.0, margins)
-    margins = np.where(_loses_tie(table, sure, best), TIE_MARGIN, margins)
+    margins = np.where(_loses_tie(table, score_min_nk, score_max_nk, sure, best), TIE_MARGIN, margins)
     margins = np.where(possible, margins, np.inf)
     unseen_scores = np.where(np.isfinite(table.unseen_scores_nu), table.unseen_scores_nu, np.nan)
     unseen = np.maximum(best[:, None] - unseen_scores, 0.0)
@@ -97,13 +99,16 @@ def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> Toke
     )
 
 
-def _loses_tie(table: CandidateTable, sure: BoolArray, best_n: FloatArray) -> BoolArray:
-    """Which candidates [n, k] have the best sure score, and a sure candidate of the same score and a lower id.
+def _loses_tie(
+    table: CandidateTable, score_min_nk: FloatArray, score_max_nk: FloatArray, sure: BoolArray, best_n: FloatArray
+) -> BoolArray:
+    """Which candidates [n, k] reach just the best sure score, and a sure candidate of that score has a lower id.
 
     None where the token is no argmax (inverse-cdf).
     """
-    level = (table.scores_nk == best_n[:, None]) & np.isnan(table.cdf_low_n)[:, None]
-    lowest = np.where(sure & level, table.ids_nk, np.iinfo(np.int64).max).min(axis=1)
+    argmax = np.isnan(table.cdf_low_n)[:, None]
+    lowest = np.where(sure & (score_min_nk == best_n[:, None]), table.ids_nk, np.iinfo(np.int64).max).min(axis=1)
+    level = (score_max_nk == best_n[:, None]) & argmax
     lost: BoolArray = level & (table.ids_nk > lowest[:, None]) & np.isfinite(best_n)[:, None]
     return lost
 

@@ -18,13 +18,16 @@ def settle_by_draw(
     mass_slack_n: FloatArray,
     head: FloatArray,
     head_ids: IntArray,
-    scores: FloatArray,
+    reach: tuple[FloatArray, FloatArray],
     support: Support,
 ) -> None:
     """Where the engine was seen to draw the claimed token, what that says of the cuts; changes the support in place.
 
     The claimed token is then inside every cut, and a rival that would have beaten it is outside. A token that ties
     with another on a cut is left alone: which of the two survives differs from run to run.
+
+    Args:
+        reach: the least and the largest score [n, k] that the engine may have given each of the head.
     """
     drawn = np.flatnonzero(rows.drawn())
     if not len(drawn):
@@ -32,14 +35,15 @@ def settle_by_draw(
     values, claimed = head[drawn], head_ids[drawn] == draws.claimed_n[drawn, None]
     ties = counts_above(values, values - slack, inclusive=True) - counts_above(values, values + slack)
     alone = (ties == 1) & (values > rows.ceilings()[drawn, None] + slack)
-    own_score = np.where(claimed, scores[drawn], -np.inf).max(axis=1, keepdims=True)
+    least, largest = (scores[drawn] for scores in reach)
+    own_score = np.where(claimed, largest, -np.inf).max(axis=1, keepdims=True)
     row, column = np.nonzero(claimed)  # inside, or on a cut at least
     support.logit_distance_nk[drawn[row], column] = np.maximum(support.logit_distance_nk[drawn[row], column], 0.0)
     support.mass_above_min_nke[drawn[row], column] = -1.0
     row, column = np.nonzero(alone & claimed)
     support.logit_distance_nk[drawn[row], column] = np.inf
     support.mass_above_min_nke[drawn[row], column] = support.mass_above_max_nke[drawn[row], column] = -1.0
-    row, column = np.nonzero(alone & ~claimed & (scores[drawn] > own_score))
+    row, column = np.nonzero(alone & ~claimed & (least > own_score))
     unsure = support.mass_above_max_nke[drawn[row], column, -1] >= (draws.filters.top_p_n - mass_slack_n)[drawn[row]]
     unsure |= support.logit_distance_nk[drawn[row], column] < slack
     support.logit_distance_nk[drawn[row[unsure]], column[unsure]] = -np.inf
@@ -70,7 +74,9 @@ def unseen_scores(
         block = slice(start, start + _PAIRS)
         held[block] = (head_ids[row[block]] == token[block, None]).any(axis=1)
     row, token = row[~held], token[~held]
-    score = rows.bounds(row, token) + draws.perturbation(token[:, None], row)[:, 0]
+    perturbation = draws.perturbation(token[:, None], row)
+    _, largest = draws.reach(rows.bounds(row, token)[:, None] + perturbation, perturbation, row)
+    score = largest[:, 0]
     # What the engine was seen to draw stood above everything that it could have drawn.
     score = np.where(rows.drawn()[row], np.minimum(score, claimed_score_n[row] - TIE_MARGIN), score)
     near = score >= floor_n[row]

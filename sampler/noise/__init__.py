@@ -1,25 +1,46 @@
-"""Gumbel noise of each engine, as a pure function of the seed, the position and the token id."""
+"""Gumbel noise of each engine, as a pure function of the seed, the position and the token id (or its rank)."""
+
+from functools import partial
 
 from sampler.errors import UnknownScheme
 from sampler.noise.base import GumbelNoise
+from sampler.noise.sglang import SglangNoise, SglangRankedNoise
 from sampler.noise.vllm_cpu import VllmCpuNoise
-from sampler.noise.vllm_v1 import VllmV1Noise
+from sampler.noise.vllm_v1 import VllmV1Fp64Noise, VllmV1Noise
+from sampler.noise.vllm_v1_cpu import VllmV1CpuNoise
 from sampler.noise.vllm_v2 import VllmV2Noise
+from sampler.noise.vllm_v2_fp64 import VllmV2Fp64Noise
+from sampler.schemes import GPU_THREADS
 
-__all__ = ["GumbelNoise", "gumbel_noise"]
+__all__ = ["GUMBEL_SCHEMES", "GumbelNoise", "gumbel_noise"]
+
+_NOISE = {
+    noise.name: noise
+    for noise in (
+        VllmCpuNoise,
+        VllmV2Noise,
+        VllmV2Fp64Noise,
+        VllmV1Noise,
+        VllmV1Fp64Noise,
+        VllmV1CpuNoise,
+        SglangNoise,
+        SglangRankedNoise,
+    )
+}
+_OF_GPU = {
+    f"{VllmV1Noise.name}-{gpu}": partial(VllmV1Noise, gpu_threads=threads) for gpu, threads in GPU_THREADS.items()
+}
+GUMBEL_SCHEMES = (*_NOISE, *_OF_GPU)
+"""Names of the schemes that draw the argmax of perturbed logits."""
 
 
 def gumbel_noise(scheme_name: str, vocabulary: int) -> GumbelNoise:
     """Noise of a scheme that draws the argmax of perturbed logits, for a vocabulary of that many tokens.
 
     Raises:
-        UnknownScheme: the scheme is not one of those that add Gumbel noise.
+        UnknownScheme: the scheme is not one of those that add Gumbel noise, or not for so many tokens.
     """
-    if scheme_name == VllmCpuNoise.name:
-        return VllmCpuNoise(vocabulary)
-    if scheme_name == VllmV2Noise.name:
-        return VllmV2Noise(vocabulary)
-    if scheme_name == VllmV1Noise.name:
-        return VllmV1Noise(vocabulary)
-    known = ", ".join((VllmCpuNoise.name, VllmV2Noise.name, VllmV1Noise.name))
-    raise UnknownScheme(f"scheme {scheme_name!r} draws no Gumbel noise; those that do: {known}")
+    make = (_NOISE | _OF_GPU).get(scheme_name)
+    if make is None:
+        raise UnknownScheme(f"scheme {scheme_name!r} draws no Gumbel noise; those that do: {', '.join(GUMBEL_SCHEMES)}")
+    return make(vocabulary)

@@ -20,6 +20,10 @@ class GumbelNoise(ABC):
     """
 
     name: ClassVar[str]
+    tolerance: ClassVar[float]
+    """Nats by which the engine's own scores may be off for its arithmetic, where that is the same for every token."""
+    by_rank: ClassVar[bool] = False
+    """Whether the noise belongs to ranks (0 is the likeliest token) and not to token ids: then `at` takes ranks."""
 
     def __init__(self, vocabulary: int) -> None:
         self.vocabulary = vocabulary
@@ -38,11 +42,18 @@ class GumbelNoise(ABC):
     def at(self, keys_n: KeyArray, ids_nk: IntArray) -> FloatArray:
         """Noise g [n, k] of candidate token ids [n, k] at the positions with these keys."""
 
+    def error(self, g_nk: FloatArray) -> FloatArray:
+        """How far the engine's own logit / temperature + g may be from ours [n, k], nats; larger is less certain.
+
+        What its generator, logarithm and rounding may change for a token with noise g; not what its logits may.
+        """
+        return np.full(g_nk.shape, self.tolerance)
+
     @abstractmethod
     def above(self, keys_n: KeyArray, floor_n: FloatArray) -> tuple[IntArray, IntArray]:
         """All (row, token id) of the vocabulary whose noise may reach floor_n[row]; two int64 arrays [m], row-major.
 
-        A superset that misses none: every token whose g >= floor is in it, and a few just below the floor may be.
+        A superset that misses none: every token whose g + error(g) >= floor is in it, and a few just below may be.
         """
 
     @property

@@ -30,10 +30,11 @@ def _mix(z: NDArray[np.uint64], shifted: NDArray[np.uint64] | None = None) -> ND
 class VllmCpuNoise(GumbelNoise):
     """Scheme `vllm-cpu` (vLLM 0.32 `fused_gumbel_argmax`, sampling-spec 3), all in float64.
 
-    Key: the SplitMix64 key of the step seed, uint64. Tolerance against the engine's kernel: 1e-12 nats.
+    Key: the SplitMix64 key of the step seed, uint64.
     """
 
     name = "vllm-cpu"
+    tolerance = 1e-12
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__(vocabulary)

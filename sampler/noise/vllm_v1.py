@@ -1,63 +1,157 @@
-"""vLLM's older runner with torch's CPU generator: one exponential for every token of the vocabulary at every step."""
+"""vLLM's older GPU runner: an exponential race on torch's CUDA generator, which is Philox and counter-based."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
 
-from sampler.mersenne import MersenneStream
-from sampler.noise.base import GumbelNoise, concatenate_hits
+from sampler.errors import UnknownScheme
+from sampler.noise.base import GumbelNoise, concatenate_hits, hits_of
+from sampler.philox import Words, philox4x32, words_of
+from sampler.schemes import GPU_THREADS
 from sampler.types import FloatArray, IntArray, KeyArray
 
-_KEY = np.dtype([("seed", np.uint32), ("step", np.int64)])
+_KEY = np.dtype([("seed", np.uint64), ("counter", np.uint64)])
+_BLOCK_THREADS = 256
+_BLOCK_ELEMENTS = 1 << 14
+"""Counters run at a time: Philox takes several arrays of 64 bits, which should stay in a core's cache."""
+_LOG_ERROR = 3.6e-7
+"""Bound of the absolute error of CUDA's `__logf` for arguments in [0.5, 2] (CUDA C++ Programming Guide: 2^-21.41)."""
+_RACE_ERROR = 1e-6
+"""Nats: the float32 rounding of the softmax and of the division p / E, and `__logf` outside [0.5, 2] (3 ulp)."""
 
 
 class VllmV1Noise(GumbelNoise):
-    """Scheme `vllm-v1`, torch CPU generator (vLLM `random_sample` on RISC-V and POWER, sampling-spec 2.3 and 2.6).
+    """Scheme `vllm-v1` (vLLM's `random_sample` on CUDA, sampling-spec 2): argmax of p / E, so g = -ln E.
 
-    The engine takes argmax of p / E with E exponential, which is the Gumbel race with g = -ln E; E is rounded to
-    float32 as torch does. The stream is sequential: step j costs 2 V (j + 1) generator outputs from a cold start, so
-    positions should come in order. Key: (seed, step). Tolerance: one float32 rounding of E.
+    The fill runs on a grid of threads, each with a Philox subsequence of its own and four draws a counter. Up to
+    `gpu_threads` tokens each token has a thread of its own, and the GPU's model does not matter; with more, thread t
+    draws tokens t, t + threads, ..., and `vllm-v1-h100` and the like say how many threads there are.
+
+    One fill a step, from the first: where the engine drops a token that it has sampled (preemption with
+    `drop_stale_output`), it draws one more than the record shows, and the rest of the answer does not replay.
+
+    Key: the seed modulo 2^64, and the first counter of the step.
     """
 
     name: ClassVar[str] = "vllm-v1"
+    _draws_per_counter: ClassVar[int] = 4
 
-    def __init__(self, vocabulary: int) -> None:
+    def __init__(self, vocabulary: int, gpu_threads: int | None = None) -> None:
+        """Noise of that many tokens.
+
+        Args:
+            gpu_threads: threads that the engine's GPU holds at once; None for at least one a token.
+
+        Raises:
+            UnknownScheme: None, with more tokens than any GPU here has threads.
+        """
         super().__init__(vocabulary)
-        self._cursor: tuple[int, int, MersenneStream] | None = None  # seed, next step, its stream
-        self._row: tuple[int, int, FloatArray] | None = None  # the last row made
+        if gpu_threads is None and vocabulary > max(GPU_THREADS.values()):
+            raise UnknownScheme(
+                f"scheme {self.name} has no thread for every one of {vocabulary} tokens, so that the noise depends on"
+                f" the GPU: name it ({', '.join(f'{VllmV1Noise.name}-{gpu}' for gpu in GPU_THREADS)})"
+            )
+        whole = -(-vocabulary // _BLOCK_THREADS) * _BLOCK_THREADS
+        self._threads = whole if gpu_threads is None else min(whole, gpu_threads // _BLOCK_THREADS * _BLOCK_THREADS)
+        self._tokens_per_round = self._threads * self._draws_per_counter
+        self._rounds = -(-vocabulary // self._tokens_per_round)
 
     def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
-        del prompt_length  # one draw event a step, wherever the step stands
+        del prompt_length  # one fill a step, wherever the step stands
         keys = np.empty(output_length, _KEY)
-        keys["seed"] = seed & 0xFFFFFFFF
-        keys["step"] = np.arange(output_length)
+        keys["seed"] = seed & 0xFFFFFFFFFFFFFFFF
+        keys["counter"] = np.arange(output_length, dtype=np.uint64) * np.uint64(self._rounds)
         return keys
 
     def at(self, keys_n: KeyArray, ids_nk: IntArray) -> FloatArray:
-        g = np.empty(ids_nk.shape, np.float64)
-        for row, key in enumerate(keys_n):
-            g[row] = self._step(int(key["seed"]), int(key["step"]))[ids_nk[row]]
-        return g
+        return self._gumbel(self.uniform_bits(keys_n, ids_nk))
 
     def above(self, keys_n: KeyArray, floor_n: FloatArray) -> tuple[IntArray, IntArray]:
+        threshold_n = self._threshold(np.clip(floor_n, -700.0, 700.0))
+        rows_at_once = max(1, _BLOCK_ELEMENTS // self._threads)
         hits = []
-        for row, key in enumerate(keys_n):
-            ids = np.flatnonzero(self._step(int(key["seed"]), int(key["step"])) >= floor_n[row])
-            hits.append((np.full(len(ids), row), ids))
-        return concatenate_hits(hits)
+        for first in range(0, len(keys_n), rows_at_once):
+            block = slice(first, first + rows_at_once)
+            for start, bits in self._blocks_of_vocabulary(keys_n[block]):
+                row, column = hits_of(bits >= threshold_n[block, None], first)
+                hits.append((row, start + column))
+        rows, ids = concatenate_hits(hits)
+        order = np.lexsort((ids, rows))
+        return rows[order], ids[order]
 
-    def _step(self, seed: int, step: int) -> FloatArray:
-        """Noise [V] of one step."""
-        if self._row is not None and self._row[:2] == (seed, step):
-            return self._row[2]
-        if self._cursor is None or self._cursor[0] != seed or self._cursor[1] > step:
-            self._cursor = (seed, 0, MersenneStream(seed))
-        _, at, stream = self._cursor
-        for _ in range(at, step):
-            stream.take(2 * self.vocabulary)
-        uniform = (stream.take_pairs(self.vocabulary) & np.uint64(2**53 - 1)).astype(np.float64) * 2.0**-53
-        with np.errstate(divide="ignore"):  # u = 0 gives E = 0 and g = +inf, as p / 0 does in the engine
-            g: FloatArray = -np.log(-np.log1p(-uniform).astype(np.float32)).astype(np.float64)
-        self._cursor = (seed, step + 1, stream)
-        self._row = (seed, step, g)
-        return g
+    def error(self, g_nk: FloatArray) -> FloatArray:
+        """`__logf` is off by an absolute amount, which matters where E is small; unbounded where E may be zero.
+
+        The largest noise is the engine's constant for u near 1, not a logarithm.
+        """
+        share = _LOG_ERROR * np.exp(g_nk)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            error: FloatArray = np.where(share < 1, -np.log1p(-np.minimum(share, 1.0)), np.inf)
+        return np.where(g_nk >= _LARGEST, 0.0, error) + _RACE_ERROR
+
+    def uniform_bits(self, keys_n: KeyArray, ids_nk: IntArray) -> Words:
+        """The generator's integers [n, k] that `at` makes noise of: 32 bits (53 with float64), before any rounding."""
+        rounds, within = np.divmod(ids_nk.astype(np.uint64), np.uint64(self._tokens_per_round))
+        component, thread = np.divmod(within, np.uint64(self._threads))
+        bits: Words = np.choose(component.astype(np.intp), self._draws(keys_n, rounds, thread))
+        return bits
+
+    def _blocks_of_vocabulary(self, keys_n: KeyArray) -> Iterator[tuple[int, Words]]:
+        """The generator's integers [n, block] of blocks of successive token ids, each with its first id."""
+        for number in range(self._rounds):
+            for start in range(0, self._threads, _BLOCK_ELEMENTS):
+                threads = np.arange(start, min(start + _BLOCK_ELEMENTS, self._threads), dtype=np.uint64)[None, :]
+                draws = self._draws(keys_n, np.array([[number]], np.uint64), threads)
+                for component, bits in enumerate(draws):
+                    first = number * self._tokens_per_round + component * self._threads + start
+                    if first < self.vocabulary:
+                        yield first, bits[:, : self.vocabulary - first]
+
+    def _draws(self, keys_n: KeyArray, rounds: Words, threads: Words) -> tuple[Words, ...]:
+        """What each counter gives, one array a component."""
+        counter = words_of(keys_n["counter"][:, None] + rounds)
+        return philox4x32((*counter, *words_of(threads)), words_of(keys_n["seed"][:, None]))
+
+    def _gumbel(self, bits: Words) -> FloatArray:
+        uniform = bits.astype(np.float32) * np.float32(2.0**-32) + np.float32(2.0**-33)
+        exponential = np.where(uniform >= np.float32(1 - 2.0**-24), 2.0**-24, -np.log(uniform.astype(np.float64)))
+        return -np.log(exponential)
+
+    def _threshold(self, floor_n: FloatArray) -> Words:
+        # g + error >= floor  <=>  E <= exp(-floor) + the logarithm's error; u falls as E grows. float32 moves the
+        # integer by at most 2^7.
+        limit = np.exp(-floor_n) * (1 + 4 * _RACE_ERROR) + _LOG_ERROR
+        share = np.ceil(-np.expm1(-limit) * 2.0**32)
+        return np.maximum(2.0**32 - share - 2**8, 0.0).astype(np.uint64)
+
+
+_LARGEST = 24 * np.log(2.0) - 1e-9
+
+
+class VllmV1Fp64Noise(VllmV1Noise):
+    """Scheme `vllm-v1-fp64` (`--use-fp64-gumbel` on CUDA, sampling-spec 2.6): E in float64, two draws a counter.
+
+    The race is p / E in float64 with p a float32 softmax, whose rounding is the tolerance.
+    """
+
+    name = "vllm-v1-fp64"
+    tolerance = _RACE_ERROR
+    _draws_per_counter = 2
+
+    def error(self, g_nk: FloatArray) -> FloatArray:
+        """The same for every token."""
+        return np.full(g_nk.shape, self.tolerance)
+
+    def _draws(self, keys_n: KeyArray, rounds: Words, threads: Words) -> tuple[Words, ...]:
+        x, y, z, w = super()._draws(keys_n, rounds, threads)
+        return x ^ (y << np.uint64(21)), z ^ (w << np.uint64(21))
+
+    def _gumbel(self, bits: Words) -> FloatArray:
+        uniform = bits.astype(np.float64) * 2.0**-53 + 2.0**-54
+        exponential = np.where(uniform >= 1 - 2.0**-53, 2.0**-53, -np.log(uniform))
+        return -np.log(exponential)
+
+    def _threshold(self, floor_n: FloatArray) -> Words:
+        share = np.ceil(-np.expm1(-np.exp(-floor_n) * (1 + 4 * _RACE_ERROR)) * 2.0**53)
+        return np.maximum(2.0**53 - share - 4, 0.0).astype(np.uint64)

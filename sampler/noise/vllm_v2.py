@@ -1,61 +1,34 @@
 """vLLM's current GPU model runner: murmur3 of (seed, position, token id), counter-based."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sampler.murmur import finish, mix_word, position_states
 from sampler.noise.base import GumbelNoise, concatenate_hits, hits_of
 from sampler.types import FloatArray, IntArray, KeyArray
 
-_UINT32 = 0xFFFFFFFF
 _LOG1P_COEFFICIENTS = [np.float32(1 / n) for n in range(8, 0, -1)]
 """-ln(1 - u) = u * (1 + u * (1/2 + u * (1/3 + ...))) to the eighth order, highest first (Horner)."""
 _MIN_COMPLEMENT = np.float32(2.0**-24)
 
 
-def _rotl(x: NDArray[np.uint32], bits: int) -> NDArray[np.uint32]:
-    return (x << np.uint32(bits)) | (x >> np.uint32(32 - bits))
-
-
-def _mix_word(h: NDArray[np.uint32], word: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """One body round of murmur3_x86_32; wraps modulo 2^32."""
-    k = word * np.uint32(0xCC9E2D51)
-    k = _rotl(k, 15) * np.uint32(0x1B873593)
-    return _rotl(h ^ k, 13) * np.uint32(5) + np.uint32(0xE6546B64)
-
-
-def _finish(h: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """murmur3's finaliser for 16 bytes, in place on an array of its own."""
-    h ^= np.uint32(16)
-    h ^= h >> np.uint32(16)
-    h *= np.uint32(0x85EBCA6B)
-    h ^= h >> np.uint32(13)
-    h *= np.uint32(0xC2B2AE35)
-    h ^= h >> np.uint32(16)
-    return h
-
-
 class VllmV2Noise(GumbelNoise):
     """Scheme `vllm-v2` (vLLM 0.32 `gumbel.py`, sampling-spec 4), uniforms and logarithms in float32 as in the kernel.
 
-    Key: the hash state after seed and position, uint32. Tolerance against the engine: 1e-5 nats.
+    Key: the hash state after seed and position, uint32.
     """
 
     name = "vllm-v2"
+    tolerance = 1e-5
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__(vocabulary)
         self._ids = np.arange(vocabulary, dtype=np.uint32)
 
     def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
-        # Position of the last input token whose logits are sampled.
-        positions = np.arange(prompt_length - 1, prompt_length - 1 + output_length, dtype=np.int64)
-        state = np.zeros(output_length, np.uint32)
-        for word in (seed & _UINT32, (seed >> 32) & _UINT32):
-            state = _mix_word(state, np.full(output_length, word, np.uint32))
-        return _mix_word(state, (positions & _UINT32).astype(np.uint32))
+        return position_states(seed, prompt_length, output_length)
 
     def at(self, keys_n: KeyArray, ids_nk: IntArray) -> FloatArray:
-        r = _finish(_mix_word(keys_n[:, None], ids_nk.astype(np.uint32)))
+        r = finish(mix_word(keys_n[:, None], ids_nk.astype(np.uint32)))
         high = (r >> np.uint32(16)).astype(np.float32) * np.float32(2.0**-16)
         low = ((r & np.uint32(0xFFFF)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-32)
         u = high + low
@@ -74,6 +47,6 @@ class VllmV2Noise(GumbelNoise):
         threshold_n = np.minimum(np.ceil(share * (1 + 1e-4) * 2.0**32) + 2**8, 2.0**32 - 1).astype(np.uint32)
         hits = []
         for block in self._blocks(len(keys_n)):
-            hashed = _finish(_mix_word(keys_n[block, None], self._ids[None, :]))
+            hashed = finish(mix_word(keys_n[block, None], self._ids[None, :]))
             hits.append(hits_of(hashed <= threshold_n[block, None], block.start))
         return concatenate_hits(hits)

@@ -14,7 +14,7 @@ from scipy import stats
 from sampler.errors import UnknownScheme
 from sampler.noise import GumbelNoise, gumbel_noise
 from sampler.noise.vllm_cpu import VllmCpuNoise
-from sampler.noise.vllm_v1 import VllmV1Noise
+from sampler.noise.vllm_v1_cpu import VllmV1CpuNoise
 from sampler.types import FloatArray, IntArray
 from tests.sampler.genrand import genrand_words
 
@@ -22,7 +22,9 @@ VECTORS: dict[str, list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent.parent / "data" / "noise-vectors.json").read_text()
 )["vectors"]
 V1_VECTORS = "vllm-v1 (CPU generator)"
-SCHEMES = ["vllm-cpu", "vllm-v2", "vllm-v1"]
+SCHEMES = ["vllm-cpu", "vllm-v2", "vllm-v2-fp64", "vllm-v1", "vllm-v1-fp64", "vllm-v1-cpu", "sglang", "sglang-ranked"]
+BY_POSITION = ["vllm-v2", "vllm-v2-fp64", "sglang", "sglang-ranked"]
+ON_CPU_GENERATOR = ["vllm-cpu", "vllm-v1-cpu"]
 SEEDS = [0, 42, -3, 2**32 + 42, 2**63 - 1, -(2**63)]
 EULER_GAMMA = 0.5772156649015329
 LARGE_VOCABULARY = 300_000
@@ -59,8 +61,13 @@ def test_vllm_cpu_noise_is_the_engines(vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("vector", VECTORS[V1_VECTORS])
-def test_vllm_v1_noise_is_that_of_torchs_cpu_generator(vector: dict[str, Any]) -> None:
-    np.testing.assert_allclose(vector_noise("vllm-v1", vector), vector["g"], rtol=2e-6, atol=1e-9)
+def test_vllm_v1_cpu_noise_is_that_of_torchs_cpu_generator(vector: dict[str, Any]) -> None:
+    np.testing.assert_allclose(vector_noise("vllm-v1-cpu", vector), vector["g"], rtol=2e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("vector", VECTORS["sglang"])
+def test_sglang_noise_is_the_engines(vector: dict[str, Any]) -> None:
+    np.testing.assert_allclose(vector_noise("sglang", vector), vector["g"], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("vector", VECTORS["vllm-cpu"])
@@ -88,12 +95,12 @@ def test_vllm_cpu_step_seeds_are_torchs_randint(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_vllm_v1_noise_is_torchs_own_exponential_to_the_last_bit(seed: int) -> None:
+def test_vllm_v1_cpu_noise_is_torchs_own_exponential_to_the_last_bit(seed: int) -> None:
     vocabulary, steps = 4_099, 5
     generator = torch.Generator().manual_seed(seed)
     exponentials = np.stack([torch.empty(vocabulary).exponential_(generator=generator).numpy() for _ in range(steps)])
     assert exponentials.dtype == np.float32
-    noise = VllmV1Noise(vocabulary)
+    noise = VllmV1CpuNoise(vocabulary)
     g = noise.at(noise.keys(seed, 3, steps), np.tile(np.arange(vocabulary), (steps, 1)))
     np.testing.assert_allclose(g, -np.log(exponentials.astype(np.float64)), rtol=2e-7, atol=1e-6)
     # Near g = 0 the logarithm is steep enough to show one unit in the last place of E.
@@ -171,24 +178,26 @@ def test_vllm_v2_noise_is_minus_log_of_minus_log_of_the_murmur_hash(seed: int, p
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_only_vllm_v2_noise_depends_on_the_prompt_length(name: str) -> None:
+def test_only_noise_keyed_by_position_depends_on_the_prompt_length(name: str) -> None:
     noise = gumbel_noise(name, 100)
     ids = np.tile(np.arange(100), (5, 1))
     short, longer = (noise.at(noise.keys(8, prompt, 5), ids) for prompt in (10, 11))
-    if name == "vllm-v2":
+    if name in BY_POSITION:
         np.testing.assert_array_equal(short[1:], longer[:-1])
         assert not (short == longer).any(axis=1).all()
     else:
         np.testing.assert_array_equal(short, longer)
 
 
-@pytest.mark.parametrize("name", ["vllm-cpu", "vllm-v1"])
+@pytest.mark.parametrize("name", ON_CPU_GENERATOR)
 def test_schemes_on_torchs_cpu_generator_ignore_the_upper_half_of_the_seed(name: str) -> None:
     np.testing.assert_array_equal(whole_rows(name, seed=9), whole_rows(name, seed=9 + 2**32))
 
 
-def test_vllm_v2_uses_all_64_bits_of_the_seed() -> None:
-    assert (whole_rows("vllm-v2", seed=9) != whole_rows("vllm-v2", seed=9 + 2**32)).mean() > 0.99
+@pytest.mark.parametrize("name", sorted({*SCHEMES} - {*ON_CPU_GENERATOR}))
+def test_other_schemes_use_all_64_bits_of_the_seed(name: str) -> None:
+    assert (whole_rows(name, seed=9) != whole_rows(name, seed=9 + 2**32)).mean() > 0.99
+    assert (whole_rows(name, seed=9) != whole_rows(name, seed=9 - 2**63)).mean() > 0.99
 
 
 # Any part of the noise is the same as that part of the whole
@@ -248,7 +257,7 @@ def test_above_misses_no_token_and_returns_few_others(name: str, floor: float) -
     rows, ids = noise.above(noise.keys(9, 17, n), np.full(n, floor))
     found = np.zeros(g.shape, np.bool_)
     found[rows, ids] = True
-    wanted = g >= floor
+    wanted = g + noise.error(g) >= floor
     assert not (wanted & ~found).any()
     assert (found & ~wanted).sum() <= 2 + 1e-3 * share_above(floor) * g.size
 
@@ -359,6 +368,19 @@ def test_argmax_is_drawn_from_the_softmax(
     assert stats.chisquare(counts, probability * DRAWS).pvalue > 1e-3
 
 
+# What it may be off by
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_error_is_positive_small_at_most_tokens_and_never_falls_as_noise_grows_but_at_the_largest(name: str) -> None:
+    g = np.unique(whole_rows(name))[:-1]
+    error = gumbel_noise(name, 10).error(g)
+    assert error.shape == g.shape
+    assert (error > 0).all()
+    assert np.median(error) <= 1e-5
+    assert (np.diff(error) >= 0).all()
+
+
 # Which schemes there are
 
 
@@ -370,5 +392,7 @@ def test_noise_of_a_scheme_has_its_name_and_vocabulary(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["greedy", "inverse-cdf", "vllm", ""])
 def test_scheme_without_gumbel_noise_is_refused(name: str) -> None:
-    with pytest.raises(UnknownScheme, match="draws no Gumbel noise; those that do: vllm-cpu, vllm-v2, vllm-v1"):
+    with pytest.raises(
+        UnknownScheme, match="draws no Gumbel noise; those that do: vllm-cpu, vllm-v2, vllm-v2-fp64, vllm-v1,"
+    ):
         gumbel_noise(name, 10)

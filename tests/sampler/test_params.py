@@ -159,17 +159,22 @@ def test_parameters_are_immutable() -> None:
         parsed().temperature = 0.0  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(("temperature", "greedy"), [(0, True), (1e-6, False), (0.7, False)])
+def test_only_temperature_zero_is_greedy(temperature: float, greedy: bool) -> None:
+    assert parsed(temperature=temperature).is_greedy is greedy
+
+
 @pytest.mark.parametrize(
-    ("temperature", "greedy", "effective"),
-    [(0, True, 0.01), (1e-6, False, 0.01), (0.005, False, 0.01), (0.01, False, 0.01), (0.7, False, 0.7), (2, False, 2)],
+    ("fields", "there"),
+    [
+        ({}, False),
+        ({"top_k": -1, "top_p": 1, "min_p": 0, "bad_words": []}, False),
+        ({"top_k": 5, "top_p": 0.9, "min_p": 0.1, "bad_words": ["x"]}, True),
+    ],
 )
-def test_temperature_below_a_hundredth_is_raised_and_zero_is_greedy(
-    temperature: float, greedy: bool, effective: float
-) -> None:
-    params = parsed(temperature=temperature)
-    assert params.is_greedy is greedy
-    if not greedy:
-        assert params.effective_temperature == effective
+def test_a_field_is_there_unless_it_has_its_neutral_value(fields: dict[str, object], there: bool) -> None:
+    params = parsed(**fields)
+    assert all(params.has(field) is there for field in ("top_k", "top_p", "min_p", "bad_words"))
 
 
 @pytest.mark.parametrize(

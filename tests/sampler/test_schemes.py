@@ -3,9 +3,11 @@ import re
 import pytest
 
 from sampler.errors import UnknownScheme, UnreplayableRequest, WeightwardenError
+from sampler.noise import GUMBEL_SCHEMES
 from sampler.schemes import SCHEMES, scheme
 
-VLLM = ["vllm-cpu", "vllm-v2", "vllm-v1"]
+VLLM = [name for name in SCHEMES if name.startswith("vllm-")]
+SGLANG = ["sglang", "sglang-ranked"]
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -54,6 +56,33 @@ def test_child_seed_of_minus_one_means_no_seed(name: str, seed: int, choice_inde
 def test_child_seed_beyond_64_bits_is_refused(name: str, seed: int, choice_index: int) -> None:
     with pytest.raises(UnreplayableRequest, match="outside the range"):
         scheme(name).choice_seed(seed, choice_index)
+
+
+@pytest.mark.parametrize("name", SGLANG)
+@pytest.mark.parametrize(("seed", "choice_index"), [(0, 0), (42, 3), (-1, 0), (-1, 2), (2**63 - 1, 5), (-(2**63), 1)])
+def test_choices_of_an_sglang_request_share_its_seed_whatever_it_is(name: str, seed: int, choice_index: int) -> None:
+    assert scheme(name).choice_seed(seed, choice_index) == seed
+
+
+@pytest.mark.parametrize(
+    ("name", "temperature", "effective"),
+    [
+        ("vllm-v2", 1e-6, 0.01),
+        ("vllm-v2", 0.005, 0.01),
+        ("vllm-v2", 0.01, 0.01),
+        ("vllm-v2", 0.7, 0.7),
+        ("vllm-v2", 2.0, 2.0),
+        ("sglang", 0.005, 0.005),
+        ("sglang", 1e-9, 1e-6),
+    ],
+)
+def test_temperature_is_raised_to_the_engines_least(name: str, temperature: float, effective: float) -> None:
+    assert scheme(name).effective_temperature(temperature) == effective
+
+
+def test_schemes_that_draw_an_argmax_of_noise_are_all_but_two() -> None:
+    assert set(SCHEMES) - set(GUMBEL_SCHEMES) == {"inverse-cdf", "greedy"}
+    assert set(GUMBEL_SCHEMES) <= set(SCHEMES)
 
 
 def test_inverse_cdf_seeds_are_32_bit_and_below_the_value_that_asks_for_a_random_seed() -> None:

@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from sampler.types import FloatArray
-from verifier.candidate_table import CandidateTable
+from verifier.candidate_table import CandidateTable, at_levels
 from verifier.score import (
     TokenScores,
     Tolerance,
@@ -24,15 +24,20 @@ def table_of(
     distance: list[list[float]],
     mass: list[list[float]] | None = None,
     *,
+    error: list[list[float]] | None = None,
     top_p: float = 1.0,
     filter_temperature: float = 1.0,
 ) -> CandidateTable:
-    """A table of one slack level; `mass` is the mass above each candidate, at best and at worst."""
+    """A table of one slack level; `mass` is the mass above each candidate, at best and at worst,
+    and `error` what the engine's score may be off by."""
     n, k = len(scores), len(scores[0])
+    errors = np.zeros((n, k)) if error is None else np.array(error)
     masses = np.zeros((n, k)) if mass is None else np.array(mass)
     return CandidateTable(
         ids_nk=np.tile(np.arange(k), (n, 1)),
         scores_nk=np.array(scores),
+        score_min_nke=at_levels(np.array(scores) - errors, 1),
+        score_max_nke=at_levels(np.array(scores) + errors, 1),
         logit_distance_nk=np.array(distance),
         mass_above_min_nke=masses[:, :, None],
         mass_above_max_nke=masses[:, :, None],

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sampler.types import BoolArray, IntArray
-from verifier.candidate_table import CandidateTable
+from verifier.candidate_table import CandidateTable, at_levels
 from verifier.score import TokenScores, Tolerance, score
 from verifier.token_noise import MARGIN_EDGES
 from verifier.tradeoff import MARGIN_GRID, TradeOff, TradeOffPoint, fits
@@ -22,10 +22,13 @@ def table_of(rng: np.random.Generator, n: int = 1500, k: int = 9) -> CandidateTa
     scores[:, 0] += rng.choice([0.0, 0.0, 2.0], n)
     empty = rng.random((n, k)) < 0.3
     empty[:, 0] = False
+    scores = np.where(empty, -np.inf, scores)
     mass = np.sort(rng.uniform(0.5, 1.0, (n, k, 2)), axis=2)
     return CandidateTable(
         ids_nk=np.where(empty, -1, np.arange(k)),
-        scores_nk=np.where(empty, -np.inf, scores),
+        scores_nk=scores,
+        score_min_nke=at_levels(scores, 1),
+        score_max_nke=at_levels(scores, 1),
         logit_distance_nk=np.where(
             empty, -np.inf, rng.choice([-1.0, -0.05, 0.05, 2.0], (n, k), p=[0.1, 0.1, 0.2, 0.6])
         ),
