@@ -143,7 +143,7 @@ def near_one(seed: int, device: torch.device) -> dict[str, Any]:
     found = uniform[torch.from_numpy(ids[0]).to(device)].double().cpu().numpy()
     table, worst = {}, {}
     for k in range(1, NEAR + 1):
-        seen = exponential[uniform == 1 - k * 2.0**-24].double().unique().cpu().numpy()
+        seen = np.unique(exponential[uniform == 1 - k * 2.0**-24].double().cpu().numpy())
         table[k] = [float(value) for value in seen * 2.0**24]
     for binade in range(1, 24):  # 1 - u in [2^-(b + 1), 2^-b)
         at = (uniform <= 1 - 2.0 ** -(binade + 1)) & (uniform > 1 - 2.0**-binade) & (uniform > 0)

@@ -122,7 +122,7 @@ def test_race_error_is_what_an_error_of_the_logarithm_moves_the_score_by() -> No
 
 
 def test_race_error_is_unbounded_where_the_logarithm_may_be_zero_and_none_at_the_engines_constant() -> None:
-    error = VllmV1Noise(10).error(-np.log(np.array([3.6e-7, 2.0**-23, 2.0**-24])))
+    error = VllmV1Noise(10).error(-np.log(np.array([3.5e-7, 2.0**-23, 2.0**-24])))
     assert error[:2].tolist() == [np.inf, np.inf]
     assert error[2] == 1e-6
 

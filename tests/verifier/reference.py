@@ -29,11 +29,17 @@ def score_position(
     delta: float,
     logit_slack: float,
     mass_slack: float,
+    noise_error: FloatArray | None = None,
 ) -> Reference:
-    """Score one claimed token by enumerating every token; top_k = V, top_p = 1 and min_p = 0 are off."""
+    """Score one claimed token by enumerating every token; top_k = V, top_p = 1 and min_p = 0 are off.
+
+    Args:
+        noise_error: nats by which the engine's noise may differ from `noise`, for every token.
+    """
     v = len(logits)
     order = np.sort(logits)[::-1]
     perturbed = logits + temperature * noise
+    error = temperature * noise_error if noise_error is not None else np.zeros(v)
     threshold = order[top_k - 1] if top_k < v else -np.inf
     min_p_cut = order[0] + temperature * np.log(min_p) if min_p > 0 else -np.inf
     kept = (logits >= threshold) & (logits >= min_p_cut)
@@ -52,8 +58,8 @@ def score_position(
         sure.append(distance >= logit_slack and (top_p >= 1 or worst_case < top_p - slack))
         possible.append(distance > -logit_slack and (top_p >= 1 or best_case < top_p + slack))
         nominal.append(kept[i] and mass[logits > logits[i]].sum() < top_p)
-    best = perturbed[sure].max() if any(sure) else -np.inf
-    margins = np.array([max(best - s, 0.0) if p else np.inf for s, p in zip(perturbed, possible, strict=True)])
+    best = (perturbed - error)[sure].max() if any(sure) else -np.inf
+    margins = np.array([max(best - s, 0.0) if p else np.inf for s, p in zip(perturbed + error, possible, strict=True)])
     winner = int(np.where(nominal, perturbed, -np.inf).argmax())
     return Reference(
         margin=float(margins[claimed]),

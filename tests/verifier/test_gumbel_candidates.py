@@ -57,7 +57,7 @@ def draws(
     )
 
 
-@pytest.mark.parametrize("scheme", ["vllm-cpu", "vllm-v2", "vllm-v1"])
+@pytest.mark.parametrize("scheme", ["vllm-cpu", "vllm-v2", "vllm-v1", "sglang"])
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS.keys())
 def test_scores_from_candidates_equal_enumeration_of_the_whole_vocabulary(
     scheme: str, setting: tuple[float, int, float, float]
@@ -89,6 +89,7 @@ def test_scores_from_candidates_equal_enumeration_of_the_whole_vocabulary(
                     delta=delta,
                     logit_slack=slack,
                     mass_slack=mass_slack,
+                    noise_error=gumbel_noise(scheme, V).error(noise[t]),
                 )
                 place = (level, delta, t)
                 assert found.margin_n[t] == pytest.approx(expected.margin, abs=1e-5), place
