@@ -149,7 +149,13 @@ def test_start_prints_the_command_of_the_policy(tmp_path: Path, honest: list[Rec
     path.write_text(policy.model_copy(update={"made_for": made_for}).to_toml())
     printed = invoke("vllm", "start", "--policy", path, "--model", model_folder)
     assert '--hf-overrides \'{"head_dtype": "float32"}\'' in printed.output
-    assert "VLLM_BATCH_INVARIANT=1" in printed.output
+    assert "VLLM_BATCH_INVARIANT=1 VLLM_USE_V2_MODEL_RUNNER=1" in printed.output
+    assert "--use-fp64-gumbel" not in printed.output
+    made_for = made_for.model_copy(update={"scheme": "vllm-v1-fp64"})
+    path.write_text(policy.model_copy(update={"made_for": made_for}).to_toml())
+    printed = invoke("vllm", "start", "--policy", path, "--model", model_folder)
+    assert "VLLM_USE_V2_MODEL_RUNNER=0" in printed.output
+    assert "--use-fp64-gumbel" in printed.output
     assert invoke("vllm", "start", "--policy", BUNDLED, "--model", model_folder).exit_code == 2
 
 

