@@ -15,8 +15,9 @@ from verifier.token_code import OPEN_SHARE, CountingCode, Escape, PooledCode
 EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
 EXACT_TOLERANCE = Tolerance(margin=5e-5, logit_slack=1e-5, mass_slack=1e-5)
 """Zero, up to the float32 rounding of the engine's own sampler, which is never seen: the division by the temperature
-(3e-6 logits at a logit of 50), GPU noise in float32 (1e-5 nats, sampling-spec 4.7), and the cumulative sum that top-p
-cuts. Below any step between two bfloat16 logits beyond 0.01, and below the margin of a lost tie."""
+(3e-6 logits at a logit of 50), and the cumulative sum that top-p cuts. What its noise may differ by, the noise itself
+says (`GumbelNoise.error`). Below any step between two bfloat16 logits beyond 0.01, and below the margin of a lost
+tie."""
 RANK_LIMIT = 64
 """R of the exact tier: no choice of calibration, since any mismatch flags its record."""
 

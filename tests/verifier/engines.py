@@ -86,7 +86,8 @@ class KnownReplayer:
 def softmax(x: Logits) -> Logits:
     """In float32."""
     weights = np.exp(x - x.max(), dtype=np.float32)
-    return (weights / weights.sum(dtype=np.float32)).astype(np.float32)
+    p: Logits = (weights / weights.sum(dtype=np.float32)).astype(np.float32)
+    return p
 
 
 def vllm_filtered(x: Logits, sampling: dict[str, Any]) -> Logits:
