@@ -25,7 +25,7 @@ LARGE = 1 << 28
 """Elements of the fill that looks for uniform numbers next to 1: about eight at each of the nearest."""
 SAMPLED = 100_000
 NEAR = 64
-RACES = 2_000
+RACES = 500
 SPREADS = (0.5, 2.0, 4.0)
 """Standard deviations of the logits of races: nearly flat, whose winners are improbable, to peaked."""
 

@@ -75,12 +75,12 @@ def test_an_honest_server_says_what_the_replay_expects(site: Site, verifier: Ver
 @pytest.mark.parametrize(
     ("attacker", "least"),
     [
-        (PayloadDump(), 8 * 15 * 16),
+        (PayloadDump(), 1900),
         (Steganography(), 60),
         (Substitution(0.2), 100),
-        (Gambling(0.3), 240),
-        (EarlyStop(), 20),
-        (SeedGrinding(bits=1, own_seeds=False), 8),
+        (Gambling(0.3), 220),
+        (EarlyStop(), 12),
+        (SeedGrinding(bits=1, own_seeds=False), 3),
         (AdmissibleSet(), 2),
         (Budgeted(), 0),
         (ErrorCorrected(spread=2), 0),
