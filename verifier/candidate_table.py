@@ -83,9 +83,7 @@ class Draws:
             return scores_nk, scores_nk
         temperature = (self.temperature_n if rows is None else self.temperature_n[rows])[:, None]
         error = temperature * self.noise.error(perturbation_nk / temperature)
-        with np.errstate(invalid="ignore"):  # masked, with unbounded noise
-            largest = np.where(np.isneginf(scores_nk), -np.inf, scores_nk + error)
-        return scores_nk - error, largest
+        return scores_nk - error, scores_nk + error
 
 
 @dataclass(frozen=True, kw_only=True)

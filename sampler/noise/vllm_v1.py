@@ -17,6 +17,9 @@ _BLOCK_ELEMENTS = 1 << 14
 """Counters run at a time: Philox takes several arrays of 64 bits, which should stay in a core's cache."""
 _LOG_ERROR = 3.6e-7
 """Bound of the absolute error of CUDA's `__logf` for arguments in [0.5, 2] (CUDA C++ Programming Guide: 2^-21.41)."""
+_NEAR, _LOG_ERROR_NEAR = 2.0**-7, 1e-7
+"""The same for arguments above 1 - 2^-7: twice the most that an H100 shows at any float32 there (5.2e-8, by
+`benchmarks.cuda_noise`; tests/data/cuda-noise-h100.json). The documented bound would let E be zero."""
 _RACE_ERROR = 1e-6
 """Nats: the float32 rounding of the softmax and of the division p / E, and `__logf` outside [0.5, 2] (3 ulp)."""
 
@@ -81,14 +84,14 @@ class VllmV1Noise(GumbelNoise):
         return rows[order], ids[order]
 
     def error(self, g_nk: FloatArray) -> FloatArray:
-        """`__logf` is off by an absolute amount, which matters where E is small; unbounded where E may be zero.
+        """`__logf` is off by an absolute amount, which matters where E is small: at most by 2 nats, at the smallest E.
 
         The largest noise is the engine's constant for u near 1, not a logarithm.
         """
-        share = _LOG_ERROR * np.exp(g_nk)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            error: FloatArray = np.where(share < 1, -np.log1p(-np.minimum(share, 1.0)), np.inf)
-        return np.where(g_nk >= _LARGEST, 0.0, error) + _RACE_ERROR
+        exponential = np.exp(-g_nk)
+        share = np.where(exponential <= _NEAR, _LOG_ERROR_NEAR, _LOG_ERROR) / exponential
+        error: FloatArray = np.where(g_nk >= _LARGEST, 0.0, -np.log1p(-np.minimum(share, _MOST_SHARE)))
+        return error + _RACE_ERROR
 
     def uniform_bits(self, keys_n: KeyArray, ids_nk: IntArray) -> Words:
         """The generator's integers [n, k] that `at` makes noise of: 32 bits (53 with float64), before any rounding."""
@@ -127,6 +130,9 @@ class VllmV1Noise(GumbelNoise):
 
 
 _LARGEST = 24 * np.log(2.0) - 1e-9
+"""The noise of the engine's constant, 2^-24."""
+_MOST_SHARE = _LOG_ERROR_NEAR * 2.0**23
+"""Of the smallest E that is a logarithm: u is at least two units of float32 below 1."""
 
 
 class VllmV1Fp64Noise(VllmV1Noise):
