@@ -111,12 +111,12 @@ def run(
 
     replayer = load_replayer(ReplayOptions(**replay), policy, exact=policy.exact)
     ctx.call_on_close(replayer.close)
-    check_against_model(given.placed, replayer.identity)
+    check_against_model(given.deciding, replayer.identity)
     verifier = Verifier(replayer, policy, max_model_len)
-    check_against_policy(given.placed, verifier)
+    check_against_policy(given.deciding, verifier.policy)
     if given.warning is not None:
         click.echo(f"Warning: {given.warning}", err=True)
-    context = verify_with_progress(verifier, replayer, given)
+    context = verify_with_progress(verifier, given)
     write_reports(context, None if to_stdout else json_path, html_path)
     click.echo(json_report(context) if to_stdout else text_summary(context), nl=not to_stdout)
     ctx.exit(exit_codes.ALARM if context.verification.alarm else exit_codes.CLEAR)

@@ -12,6 +12,7 @@ from logger.events import Events
 from logger.record import Record
 from sampler.errors import WeightwardenError
 from sampler.types import FloatArray
+from verifier.judgement import Judgement
 from verifier.margin_counts import BINS, CANDIDATE_BINS
 from verifier.server.activity import Activity
 from verifier.server.errors import LeaseLost, ReplayTrouble
@@ -19,7 +20,7 @@ from verifier.server.evidence import is_kept, pack_payload, pack_scores
 from verifier.server.presence import Presence
 from verifier.server.tasks import MOST_ATTEMPTS, Task, complete, give_back, lease, put_off
 from verifier.server.verdict_rows import json_reasons, pack_margins
-from verifier.verification import Judgement, Verifier
+from verifier.verification import Verifier
 
 SMOOTHING = 0.2
 """Weight of the last batch in the speed that is measured."""

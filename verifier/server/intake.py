@@ -102,7 +102,7 @@ class Intake:
         except RecordEncodingError as error:
             raise UnfitArchive("record", f"record {index}: {error}") from None
         try:
-            self.verifier.check_scheme(record)
+            self.verifier.policy.check_scheme(record)
         except PolicyError as error:
             raise UnfitArchive("scheme", f"record {index}: engine: {error}") from None
         try:
