@@ -63,7 +63,7 @@ def main(
 ) -> None:
     exact_policy, policy = read_policy(exact_path), read_policy(policy_path)
     independent = load_replayer(ReplayOptions(model_name=model_name, dtype=policy.made_for.dtype))
-    options = ReplayOptions(model_name=model_name, implementation="vllm", replay_url=replay_url)
+    options = ReplayOptions(model_name=model_name, implementation="vllm", replay_urls=(replay_url,))
     exact = load_replayer(options, exact_policy, exact=True)
     print(f"seed {seed}; {platform.processor() or platform.machine()}, {trials} trials a file, vLLM at {replay_url}")
     print(f"{'altered records flagged':<40} {'exact':>12} {'independent':>12}")

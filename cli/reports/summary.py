@@ -80,9 +80,7 @@ def _set_aside_lines(context: RunContext) -> list[str]:
     records = context.verification.set_aside
     if not records:
         return []
-    lines = [
-        f"NOT VERIFIED: {len(records)} records, which ended every worker that replayed them. Anything could be in:"
-    ]
+    lines = [f"NOT VERIFIED: {len(records)} records that ended every worker that replayed them; anything could be in:"]
     lines += [
         f"  record {context.given.indices[record.place]} ({context.given.place(record.place).short}):"
         f" {record.tokens} tokens"
