@@ -2,6 +2,8 @@
 
 import logging
 import os
+import secrets
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,12 @@ CORES_A_WORKER = 8
 """Cores that a worker without a GPU gets where nobody says how many workers there are."""
 OBJECT_STORE_BYTES = 512 * 2**20
 """Shared memory of a Ray on this machine: units and summaries are small."""
+
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told of runs
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # what Ray says of dead workers would go to standard output, to the report
+}
 
 
 class ClusterError(WeightwardenError, ConnectionError):
@@ -35,13 +43,15 @@ class Layout:
     gpus: float
 
 
-def imported() -> Any:
-    """The `ray` module.
+def imported(*, own: bool) -> Any:
+    """The `ray` module, which reads its environment when it is imported. `own`: for a Ray that is started here.
 
     Raises:
         MissingExtra: not installed.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody; read when ray is imported
+    os.environ.update(_ENVIRONMENT)
+    if own and "ray" not in sys.modules:
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     try:
         import ray
     except ImportError as error:
@@ -58,14 +68,15 @@ class Cluster:
 
     @classmethod
     def connect(cls, address: str | None) -> "Cluster":
-        """Connect to the Ray at an address, or start one here, that listens on this machine alone.
+        """Connect to the Ray at an address, or start one here.
 
-        A Ray that this process is connected to already is used as it is.
+        A Ray that was started here listens on all addresses of this machine; a token of its own, which only this
+        user's processes know, keeps others out. A Ray that this process is connected to already is used as it is.
 
         Raises:
             MissingExtra: ray is not installed. ClusterError: none there.
         """
-        ray = imported()
+        ray = imported(own=address is None)
         if ray.is_initialized():
             return cls(ray, owned=False)
         logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -76,7 +87,6 @@ class Cluster:
                 "num_cpus": len(os.sched_getaffinity(0)),
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE_BYTES,
-                "_node_ip_address": "127.0.0.1",
             }
         else:
             options["address"] = address
