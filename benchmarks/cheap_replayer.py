@@ -1,7 +1,7 @@
 """A replayer that computes next to nothing: for measuring, and testing, what happens around a replay.
 
-Of each position two tokens are known, the claimed one and another whose logit is drawn from the record: it loses mostly,
-and wins now and then, so that verdicts differ between records. What comes out depends on the record alone.
+Of each position two tokens are known, the claimed one and another whose logit is drawn from the record; it mostly
+loses and now and then wins, so that verdicts differ between records. What comes out depends on the record alone.
 """
 
 from collections.abc import Iterator, Sequence
