@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from logger.record import Record
+from sampler.types import FloatArray
 from verifier.candidate_rows import CandidateRows, KnownLogits
 from verifier.model_identity import ModelIdentity
 from verifier.policy_base import BasePolicy
@@ -59,11 +60,13 @@ class CheapReplayer:
         return [list(range(len(records)))]
 
     def replay(self, batch: Sequence[int], records: Sequence[Record]) -> Iterator[ReplayChunk]:
-        for index in batch:
-            yield ReplayChunk(
-                CandidateRows(_known(records[index]), VOCABULARY),
-                [Piece(record=index, start=0, row=0, count=len(records[index].output_token_ids))],
-            )
+        counts = [len(records[index].output_token_ids) for index in batch]
+        starts = np.cumsum([0, *counts]).tolist()
+        pieces = [
+            Piece(record=index, start=0, row=row, count=count)
+            for index, row, count in zip(batch, starts[:-1], counts, strict=True)
+        ]
+        yield ReplayChunk(CandidateRows(_known([records[index] for index in batch]), VOCABULARY), pieces)
 
     def known_answer(self) -> None:
         """None: there is no model."""
@@ -72,10 +75,9 @@ class CheapReplayer:
         """Nothing is held."""
 
 
-def _known(record: Record) -> KnownLogits:
-    claimed = np.array(record.output_token_ids, np.int64)
-    rng = np.random.default_rng([*record.prompt_token_ids[-8:], *record.output_token_ids])
-    other = rng.normal(OTHER_LOGIT, OTHER_SPREAD, len(claimed))
+def _known(records: Sequence[Record]) -> KnownLogits:
+    claimed = np.concatenate([np.array(record.output_token_ids, np.int64) for record in records])
+    other = np.concatenate([_other_logits(record) for record in records])
     return KnownLogits(
         ids_mk=np.stack([claimed, (claimed + 1) % VOCABULARY], axis=1),
         logits_mk=np.stack([np.zeros(len(claimed)), other], axis=1),
@@ -83,3 +85,8 @@ def _known(record: Record) -> KnownLogits:
         claimed_rank_m=1 + (other >= 0).astype(np.int64),
         drawn_m=np.zeros(len(claimed), np.bool_),
     )
+
+
+def _other_logits(record: Record) -> FloatArray:
+    rng = np.random.default_rng([*record.prompt_token_ids[-8:], *record.output_token_ids])
+    return rng.normal(OTHER_LOGIT, OTHER_SPREAD, len(record.output_token_ids))

@@ -33,7 +33,16 @@ def test_the_report_on_a_sample_of_archives_is_the_same(tmp_path: Path, model_fo
     archives = [log.seal([*records[at : at + 2], stolen(records[at + 2])]) for at in (0, 3, 6)]
     (tmp_path / "log.pub").write_text(f"{KEY.verifier}\n")
     write_private(tmp_path / "audit.key", b"0123456789abcdef")
-    command = ["run", *archives, "--public-key", tmp_path / "log.pub", "--model", model_folder, "--policy", BUNDLED]
+    command: list[str | Path] = [
+        "run",
+        *archives,
+        "--public-key",
+        tmp_path / "log.pub",
+        "--model",
+        model_folder,
+        "--policy",
+        BUNDLED,
+    ]
     command += ["--sample", "0.7", "--audit-key", tmp_path / "audit.key", "--json"]
     alone = invoke(*command, tmp_path / "alone.json", "--html", tmp_path / "alone.html", "--token-budget", "128")
     ray = invoke(

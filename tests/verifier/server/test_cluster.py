@@ -35,9 +35,9 @@ def test_a_record_that_ends_its_workers_is_set_aside_and_the_others_get_their_ve
     finally:
         engine.close()
     with opened.database.reading() as connection:
-        rows = connection.execute(select(VERDICT).order_by(VERDICT.c["index"])).all()
-    assert [row.index for row in rows] == list(range(len(RECORDS)))
-    assert [row.index for row in rows if row.unverifiable] == [3]
-    assert rows[3].flagged
+        rows = connection.execute(select(VERDICT).order_by(VERDICT.c["index"])).mappings().all()
+    assert [row["index"] for row in rows] == list(range(len(RECORDS)))
+    assert [row["index"] for row in rows if row["unverifiable"]] == [3]
+    assert rows[3]["flagged"]
     assert server.events("record set aside")
     assert server.events("audited")[0]["records"] == 8  # a batch for each worker
