@@ -235,8 +235,8 @@ def driver_table(found: dict[str, list[Look] | float], each: int) -> list[str]:
     assert isinstance(looks, list)
     first, every = (_number(found, f"check_processor_seconds_per_archive_of_{which}") for which in ("first", "all"))
     lines = [
-        f"Driver, {each} records an archive. The check of the log before: {1e3 * first:.2f} processor ms an archive of the"
-        f" first {STEP}, {1e3 * every:.2f} of all. After the report of {_number(found, 'report_mib'):.1f} MiB:"
+        f"Driver, {each} records an archive. The check of the log before: {1e3 * first:.2f} processor ms an archive"
+        f" of the first {STEP}, {1e3 * every:.2f} of all. After the report of {_number(found, 'report_mib'):.1f} MiB:"
         f" {_number(found, 'memory_after_report'):.0f} MiB resident.",
         "",
         "| archives read | resident, MiB | seconds an archive | processor ms an archive |",
