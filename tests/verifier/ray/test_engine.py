@@ -1,5 +1,6 @@
 """Workers come and go, and what is said of the records stays the same."""
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -30,8 +31,8 @@ def told(found: Verification) -> dict[str, Any]:
     """All that a verification says, but how long it took."""
     summary = found.summary
     return {
-        "columns": {name: column.tolist() for name, column in vars(summary.columns).items()},
-        "charges": {name: column.tolist() for name, column in vars(summary.charges).items()},
+        "columns": {name: json.dumps(column.tolist()) for name, column in vars(summary.columns).items()},
+        "charges": {name: json.dumps(column.tolist()) for name, column in vars(summary.charges).items()},
         "margins": summary.margins_b.tolist(),
         "flagged": summary.flagged,
         "set aside": summary.set_aside,
@@ -126,7 +127,8 @@ def test_a_record_that_ends_its_workers_is_set_aside_and_all_others_are_verified
     log2_vocabulary = np.log2(found.vocabulary)
     assert found.charges.counting_bits_r[7] >= found.set_aside[0].tokens * log2_vocabulary
     others = np.arange(len(RECORDS)) != 7
-    assert np.array_equal(found.charges.counting_bits_r[others], np.array(single["charges"]["counting_bits_r"])[others])
+    counting_bits_r = np.array(json.loads(single["charges"]["counting_bits_r"]))
+    assert np.array_equal(found.charges.counting_bits_r[others], counting_bits_r[others])
     with pytest.raises(KillsWorkers) as caught:
         engine.judge(RECORDS[6:9])
     assert caught.value.places == [1]
