@@ -18,6 +18,7 @@ OBJECT_STORE_BYTES = 512 * 2**20
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told of runs
+    "RAY_worker_niceness": "0",  # workers are all that is wanted of a Ray of a run; Ray makes them yield to everything
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # what Ray says of dead workers would go to standard output, to the report
 }
 
