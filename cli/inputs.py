@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cli.deciding_records import Deciding
 from cli.files import read_all_traffic
 from cli.progress import counter
-from cli.selected_records import Deciding, SelectedRecords
+from cli.selected_records import SelectedRecords
 from logger.archive.check import LogCheck, check_archives
 from logger.archive.reader import Archive
 from logger.checkpoint import Checkpoint

@@ -40,10 +40,11 @@ class WorkerDefect(RuntimeError):
 
 @dataclass
 class Job:
-    """A unit, and how many workers it has ended."""
+    """A unit, how many workers it has ended, and whether anybody still waits for what comes of it."""
 
     unit: WorkUnit
     deaths: int = 0
+    abandoned: bool = False
 
 
 @dataclass
@@ -98,7 +99,14 @@ class WorkerPool:
         Raises:
             WorkerFailed: a worker failed, and lives. WorkerDefect: unexpectedly.
         """
-        left = iter(units)
+        try:
+            yield from self._run(iter(units), method)
+        finally:  # workers go on with what they were given
+            for _, job in self._running.values():
+                if job is not None:
+                    job.abandoned = True
+
+    def _run(self, left: Iterator[WorkUnit], method: str) -> Iterator[tuple[WorkUnit, Any] | SetAside]:
         at_hand: deque[Job] = deque()
         again: deque[Job] = deque()
         exhausted = False
@@ -113,12 +121,15 @@ class WorkerPool:
                     self._give(worker, again.popleft() if again else at_hand.popleft(), method)
             while not exhausted and len(at_hand) < len(self._workers):
                 exhausted = not self._take(left, at_hand)
-            if not any(job for _, job in self._running.values()) and not (again or at_hand):
+            waited_for = any(job is not None and not job.abandoned for _, job in self._running.values())
+            if not (waited_for or again or at_hand):
                 return
             # 2
             for worker, job, answer in self._answers():
                 if job is None:
                     self._started(worker, answer)
+                elif job.abandoned:
+                    continue
                 elif answer is not None:
                     yield job.unit, _checked(answer)
                 else:
@@ -163,13 +174,14 @@ class WorkerPool:
             self.say(f"no worker has started for {SILENCE_SECONDS:.0f} s: is there room on the cluster?")
         for reference in done:
             worker, job = self._running.pop(reference)
+            answer = None
             try:
-                yield worker, job, ray.get(reference)
+                answer = ray.get(reference)
             except ray.exceptions.RayTaskError as error:
                 raise WorkerDefect(str(error)) from None
             except ray.exceptions.RayError as error:
                 self._died(worker, job, type(error).__name__)
-                yield worker, job, None
+            yield worker, job, answer
 
     def _died(self, worker: Worker, job: Job | None, how: str) -> None:
         """A worker died: say so, and put another in its place."""

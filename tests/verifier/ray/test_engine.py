@@ -134,6 +134,18 @@ def test_a_record_that_ends_its_workers_is_set_aside_and_all_others_are_verified
     assert caught.value.places == [1]
 
 
+def test_a_failure_ends_the_run_and_what_was_under_way_is_not_taken_for_what_is_asked_next(
+    opened: Callable[..., RayEngine], bundled_policy: Policy, model_folder: Path, single: dict[str, Any]
+) -> None:
+    refused = RECORDS[-1].prompt_token_ids
+    engine = opened(partial(loads.refusing, policy=bundled_policy, folder=model_folder, refused=refused))
+    with pytest.raises(WorkerFailed, match="this one cannot be replayed"):
+        engine.judge(RECORDS[-4:])
+    found = engine.judge(RECORDS[:8])
+    assert [len(record.tokens.margin) for record in found.records] == [len(r.output_token_ids) for r in RECORDS[:8]]
+    assert found.charges.counting_bits_r.tolist() == json.loads(single["charges"]["counting_bits_r"])[:8]
+
+
 def test_workers_that_cannot_replay_say_why(
     opened: Callable[..., RayEngine], bundled_policy: Policy, model_folder: Path, said: list[str]
 ) -> None:
