@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum
 
 import numpy as np
 
-from sampler.types import BoolArray, FloatArray, IntArray
+from sampler.types import BoolArray, IntArray
 from verifier.score import TokenScores
 from verifier.token_noise import MARGIN_EDGES
 
 MARGIN_GRID = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 """Thresholds tried, logits."""
+BITS = 2**24
+"""Sums of bits are kept in units of 1 / `BITS`, so that no order or grouping of their parts changes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +40,15 @@ class TradeOffSums:
 
     Attributes:
         tokens, outliers: counts. suspicious_m, dangerous_m: tokens with that verdict, int64 [thresholds].
-        bits_gm: information charged for safe tokens, bits, float64 [groups of records, thresholds]; added up exactly,
-            so that the order of the groups does not matter.
+        bits_m: information charged for safe tokens, each record's rounded to 1 / `BITS` bits, in that unit, int64
+            [thresholds].
     """
 
     tokens: int
     outliers: int
     suspicious_m: IntArray
     dangerous_m: IntArray
-    bits_gm: FloatArray
+    bits_m: IntArray
 
     @classmethod
     def none(cls) -> "TradeOffSums":
@@ -58,7 +59,7 @@ class TradeOffSums:
             outliers=0,
             suspicious_m=np.zeros(size, np.int64),
             dangerous_m=np.zeros(size, np.int64),
-            bits_gm=np.empty((0, size)),
+            bits_m=np.zeros(size, np.int64),
         )
 
     @classmethod
@@ -69,7 +70,7 @@ class TradeOffSums:
             outliers=sum(part.outliers for part in parts),
             suspicious_m=np.sum([part.suspicious_m for part in parts], axis=0),
             dangerous_m=np.sum([part.dangerous_m for part in parts], axis=0),
-            bits_gm=np.concatenate([part.bits_gm for part in parts]),
+            bits_m=np.sum([part.bits_m for part in parts], axis=0),
         )
 
     def points(self, rank_limit: int, vocabulary: int) -> list[TradeOffPoint]:
@@ -78,7 +79,7 @@ class TradeOffSums:
         points = []
         for i, margin in enumerate(MARGIN_GRID):
             suspicious, dangerous = int(self.suspicious_m[i]), int(self.dangerous_m[i])
-            bits = fsum(self.bits_gm[:, i]) + suspicious * np.log2(rank_limit) + dangerous * np.log2(vocabulary)
+            bits = int(self.bits_m[i]) / BITS + suspicious * np.log2(rank_limit) + dangerous * np.log2(vocabulary)
             points.append(
                 TradeOffPoint(
                     margin=margin,
@@ -131,7 +132,7 @@ class TradeOff:
             outliers=int(self._outliers_r[which_r].sum()),
             suspicious_m=suspicious_m,
             dangerous_m=dangerous_m,
-            bits_gm=self._bits_rm[which_r].sum(axis=0)[None, :],
+            bits_m=np.rint(self._bits_rm[which_r] * BITS).astype(np.int64).sum(axis=0),
         )
 
     def best_points(self, max_dangerous_rate: float) -> list[TradeOffPoint]:
