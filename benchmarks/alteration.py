@@ -22,9 +22,10 @@ from logger.record import Record
 from logger.traffic import read_traffic
 from verifier.candidate_table import Draws
 from verifier.draws import DrawBuilder
+from verifier.judgement import Judgement
 from verifier.policy_file import read_policy
 from verifier.replay import Replayer
-from verifier.verification import Verification, Verifier
+from verifier.verification import Verifier
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def main(
 ) -> None:
     exact_policy, policy = read_policy(exact_path), read_policy(policy_path)
     independent = load_replayer(ReplayOptions(model_name=model_name, dtype=policy.made_for.dtype))
-    options = ReplayOptions(model_name=model_name, implementation="vllm", replay_url=replay_url)
+    options = ReplayOptions(model_name=model_name, implementation="vllm", replay_urls=(replay_url,))
     exact = load_replayer(options, exact_policy, exact=True)
     print(f"seed {seed}; {platform.processor() or platform.machine()}, {trials} trials a file, vLLM at {replay_url}")
     print(f"{'altered records flagged':<40} {'exact':>12} {'independent':>12}")
@@ -70,8 +71,8 @@ def main(
         records = [placed.record for placed in read_traffic(path)]
         alterations = choose(independent, records, trials, np.random.default_rng(seed))
         altered = [apply(records[a.record], a) for a in alterations]
-        found = [Verifier(r, p).verify(altered) for r, p in ((exact, exact_policy), (independent, policy))]
-        counts = "".join(f" {len(f.flagged):5d} / {len(altered):4d}" for f in found)
+        found = [Verifier(r, p).judge(altered) for r, p in ((exact, exact_policy), (independent, policy))]
+        counts = "".join(f" {sum(verdict.flagged for verdict in f.records):5d} / {len(altered):4d}" for f in found)
         print(f"{path.name:<40}{counts}", flush=True)
         for a, verdict in zip(alterations, found[0].records, strict=True):
             if not verdict.flagged:
@@ -135,7 +136,7 @@ def apply(record: Record, alteration: Alteration) -> Record:
     return record.model_copy(update={"output_token_ids": output})
 
 
-def missed(alteration: Alteration, found: Verification, index: int) -> str:
+def missed(alteration: Alteration, found: Judgement, index: int) -> str:
     """Where a trial passed, and what stood open there."""
     tokens, at = found.records[index].tokens, alteration.position
     return (

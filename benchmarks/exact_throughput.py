@@ -48,10 +48,10 @@ def main(
     rounds: int,
 ) -> None:
     exact_policy, policy = read_policy(exact_path), read_policy(policy_path)
-    options = ReplayOptions(model_name=model_name, implementation="vllm", replay_url=replay_url)
+    options = ReplayOptions(model_name=model_name, implementation="vllm", replay_urls=(replay_url,))
     exact = Verifier(load_replayer(options, exact_policy, exact=True), exact_policy)
     independent = Verifier(load_replayer(ReplayOptions(model_name=model_name, dtype=policy.made_for.dtype)), policy)
-    client = vllm_client(ServerOptions(replay_url=replay_url))
+    client = vllm_client(ServerOptions(replay_urls=(replay_url,)))
     client.served_model()
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads here; vLLM at {replay_url}")
     print(

@@ -33,18 +33,18 @@ def demo(ctx: click.Context, html_path: Path | None, json_path: Path | None) -> 
         policy = read_policy(bundled / "policy.toml")
         given = from_traffic([bundled / "honest.jsonl", bundled / "tampered.jsonl"])
         attacks: list[str] = json.loads((bundled / "attacks.json").read_text(encoding="utf-8"))
-    honest = len(given.placed) - len(attacks)
+    honest = len(given.indices) - len(attacks)
 
     replayer = load_replayer(ReplayOptions(dtype=policy.made_for.dtype))
-    check_against_model(given.placed, replayer.identity)
+    check_against_model(given.deciding, replayer.identity)
     click.echo(f"Replaying {honest} honest and {len(attacks)} tampered answers of a vLLM server ...", err=True)
-    context = verify_with_progress(Verifier(replayer, policy), replayer, given)
+    context = verify_with_progress(Verifier(replayer, policy), given)
     write_reports(context, json_path, html_path)
     click.echo(text_summary(context))
 
-    verification = context.verification
-    named = [verification.records[honest + i].flagged for i in range(len(attacks))]
-    wronged = [record.index for record in verification.records[:honest] if record.flagged]
+    flagged_places = {record.place for record in context.verification.flagged}
+    named = [honest + i in flagged_places for i in range(len(attacks))]
+    wronged = [place for place in flagged_places if place < honest]
     click.echo("\nWhat was done to the tampered records, and whether they were named:\n")
     for i, (attack, flagged) in enumerate(zip(attacks, named, strict=True)):
         click.echo(f"  record {honest + i}  {attack:<30} {'named' if flagged else 'MISSED'}")

@@ -11,7 +11,7 @@ from sampler.errors import WeightwardenError
 from verifier.errors import PolicyError
 from verifier.fitness import UnfitRecord, check_fits
 from verifier.model_identity import ModelIdentity
-from verifier.verification import Verifier
+from verifier.policy_base import BasePolicy
 
 
 class OutputError(WeightwardenError, OSError):
@@ -63,7 +63,7 @@ def check_against_model(traffic: Sequence[PlacedRecord], identity: ModelIdentity
             raise UnfitRecord(f"{placed.place}: {error}") from None
 
 
-def check_against_policy(traffic: Sequence[PlacedRecord], verifier: Verifier) -> None:
+def check_against_policy(traffic: Sequence[PlacedRecord], policy: BasePolicy) -> None:
     """Check that the policy holds for every record.
 
     Raises:
@@ -71,6 +71,6 @@ def check_against_policy(traffic: Sequence[PlacedRecord], verifier: Verifier) ->
     """
     for placed in traffic:
         try:
-            verifier.check_scheme(placed.record)
+            policy.check_scheme(placed.record)
         except PolicyError as error:
             raise PolicyError(f"{placed.place}: engine.sampler: {error}") from None

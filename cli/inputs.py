@@ -2,21 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cli.deciding_records import Deciding
 from cli.files import read_all_traffic
 from cli.progress import counter
+from cli.selected_records import SelectedRecords
 from logger.archive.check import LogCheck, check_archives
 from logger.archive.reader import Archive
 from logger.checkpoint import Checkpoint
 from logger.encoding import decode_record
 from logger.keys import PublicKeys
-from logger.placed import PlacedRecord
+from logger.placed import Place, PlacedRecord
+from logger.record import Record
 from sampler.errors import WeightwardenError, printable
-from verifier.audit import check_rate, draw, is_selected, nothing_selected, read_audit_key, select_records, traffic_root
+from verifier.audit import check_rate, draw, is_drawn, nothing_selected, read_audit_key, select_records, traffic_root
 from verifier.exposure import Audited
 
 METHOD = (
@@ -54,14 +58,20 @@ class Input:
     """The records to verify, and where they are from.
 
     Attributes:
-        placed: the records. indices: their indices in the log, or places among all records of the traffic files.
+        records: reads them, from the start each time it is called; only a few are held at once.
+        tokens: their output tokens. deciding: some of them; where these fit a model and a policy, all do.
+        place: where the record at a place among them stands. indices: their indices in the log, or places among all
+            records of the traffic files.
         audited: what they were chosen from, and in which random order. audit_rate: None when they are all.
         digest: names the input: the same records, audited in the same way, have the same.
         signed: whether a log vouches for them. provenance: for the report: enough to find the records again and,
             with the audit key, to check that it chose them. warning: what is taken on trust.
     """
 
-    placed: Sequence[PlacedRecord]
+    records: Callable[[], Iterator[Record]]
+    tokens: int
+    deciding: Sequence[PlacedRecord]
+    place: Callable[[int], Place]
     indices: Sequence[int]
     audited: Audited
     digest: str
@@ -72,29 +82,33 @@ class Input:
 
 
 def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
-    """Records of traffic files.
+    """Records of traffic files, which are held.
 
     Raises:
         TrafficError, AuditError.
     """
-    placed = read_all_traffic(paths)
+    everything = read_all_traffic(paths)
     root = traffic_root(paths)
-    indices: Sequence[int] = range(len(placed))
+    indices: Sequence[int] = range(len(everything))
     draws: list[int] = []
     if audit is not None:
-        indices = select_records(audit.key, root, len(placed), audit.rate)
+        indices = select_records(audit.key, root, len(everything), audit.rate)
         draws = [draw(audit.key, root, index) for index in indices]
+    placed = [everything[index] for index in indices]
     return Input(
-        placed=[placed[i] for i in indices],
+        records=lambda: (item.record for item in placed),
+        tokens=sum(len(item.record.output_token_ids) for item in placed),
+        deciding=placed,
+        place=lambda place: placed[place].at,
         indices=indices,
-        audited=Audited.of([len(item.record.output_token_ids) for item in placed], len(indices), draws),
+        audited=Audited.of([len(item.record.output_token_ids) for item in everything], len(indices), draws),
         digest=_digest(root, audit, indices),
         audit_rate=audit.rate if audit else None,
         warning="the traffic is unsigned; its seeds and token ids are taken on trust.",
         provenance={
             "traffic": [str(path) for path in paths],
             "selection": _selection(
-                audit, [{"root": root.hex(), "start": 0, "end": len(placed), "selected": list(indices)}]
+                audit, [{"root": root.hex(), "start": 0, "end": len(everything), "selected": list(indices)}]
             ),
         },
     )
@@ -103,59 +117,76 @@ def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
 def from_archives(
     urls: Sequence[str], keys: PublicKeys, witness: Checkpoint | None, audit: Audit | None = None
 ) -> Input:
-    """Records of archives of one log, which are checked in the same pass.
+    """Records of archives of one log, which are checked first, in a pass of its own.
 
     Raises:
         LogDoesNotHold: the check found something. ArchiveUnreadable, OtherLog, AuditError.
     """
-    placed: list[PlacedRecord] = []
-    chosen: dict[str, list[int]] = {url: [] for url in urls}
-    tokens: list[int] = []
-    draws: list[int] = []
-
-    def keep(archive: Archive, index: int, entry: bytes) -> None:
-        record = decode_record(entry)
-        tokens.append(len(record.output_token_ids))
-        if audit is not None:
-            if not is_selected(audit.key, archive.checkpoint.root, index, audit.rate):
-                return
-            draws.append(draw(audit.key, archive.checkpoint.root, index))
-        placed.append(PlacedRecord(record, archive.url, index, "index"))
-        chosen[archive.url].append(index)
-
+    looked = _Looked(audit)
     with counter("Records of the log checked") as progress:
-        found = check_archives(urls, keys, witness, keep, progress, partial=True)
+        found = check_archives(urls, keys, witness, looked.look, progress, partial=True)
     if not found.holds:
         raise _does_not_hold(found)
-    if not placed and audit is not None:
+    if not looked.selected and audit is not None:
         raise nothing_selected(found.records, audit.rate)
-    ranges = [
-        {
-            "archive": archive.url,
-            "root": archive.checkpoint.root.hex(),
-            "start": archive.start,
-            "end": archive.end,
-            "selected": chosen[archive.url],
-        }
-        for archive in found.archives
-    ]
+    selected = SelectedRecords(found.archives, looked.selected)
     newest = found.archives[-1]
     return Input(
-        placed=placed,
-        indices=[item.number for item in placed],
-        audited=Audited.of(tokens, len(placed), draws),
-        digest=_digest(
-            b"".join(archive.checkpoint.root for archive in found.archives), audit, [item.number for item in placed]
+        records=selected.records,
+        tokens=looked.selected_tokens,
+        deciding=looked.deciding,
+        place=selected.place,
+        indices=selected.indices,
+        audited=Audited(
+            records=looked.records,
+            answered=looked.answered,
+            tokens=looked.tokens,
+            longest=looked.longest,
+            order_r=Audited.order(looked.draws, len(looked.selected)),
         ),
+        digest=_digest(b"".join(archive.checkpoint.root for archive in found.archives), audit, selected.indices),
         audit_rate=audit.rate if audit else None,
         signed=True,
         warning="; ".join(f"the log was {note}" for note in newest.checkpoint.extensions) or None,
         provenance={
             "log": newest.checkpoint.origin,
             "checkpoint": newest.note.decode("utf-8"),
-            "selection": _selection(audit, ranges),
+            "selection": None if audit is None else _selection(audit, selected.ranges()),
         },
     )
+
+
+class _Looked:
+    """What a look at all records of a log leaves: counts, which were selected, and the records that decide whether
+    all of them fit a model and a policy.
+    """
+
+    def __init__(self, audit: Audit | None) -> None:
+        self._audit = audit
+        self.records = self.answered = self.tokens = self.longest = self.selected_tokens = 0
+        self.selected, self.draws = array("q"), array("Q")
+        self._deciding = Deciding()
+
+    @property
+    def deciding(self) -> list[PlacedRecord]:
+        return self._deciding.records
+
+    def look(self, archive: Archive, index: int, entry: bytes) -> None:
+        """Look at a record."""
+        record = decode_record(entry)
+        tokens = len(record.output_token_ids)
+        self.records += 1
+        self.answered += tokens > 0
+        self.tokens += tokens
+        self.longest = max(self.longest, tokens)
+        if self._audit is not None:
+            drawn = draw(self._audit.key, archive.checkpoint.root, index)
+            if not is_drawn(drawn, self._audit.rate):
+                return
+            self.draws.append(drawn)
+        self.selected.append(index)
+        self.selected_tokens += tokens
+        self._deciding.look(PlacedRecord(record, archive.url, index, "index"))
 
 
 def check_whole(urls: Sequence[str], keys: PublicKeys) -> None:
@@ -179,9 +210,16 @@ def _does_not_hold(found: LogCheck) -> LogDoesNotHold:
 
 
 def _digest(root: bytes, audit: Audit | None, indices: Sequence[int]) -> str:
-    """Names an audit: what was audited, at which rate, and which records that selected."""
-    said = [root.hex(), None if audit is None else audit.rate, list(indices)]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    """Names an audit: what was audited, at which rate, and which records that selected.
+
+    SHA-256 of the JSON text [root, rate, [indices]], written in parts.
+    """
+    said = hashlib.sha256(json.dumps([root.hex(), None if audit is None else audit.rate, []])[:-2].encode())
+    for start in range(0, len(indices), 4096):
+        part = ", ".join(str(int(index)) for index in indices[start : start + 4096])
+        said.update((", " if start else "").encode() + part.encode())
+    said.update(b"]]")
+    return said.hexdigest()
 
 
 def _selection(audit: Audit | None, ranges: list[dict[str, Any]]) -> dict[str, Any] | None:

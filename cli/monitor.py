@@ -24,11 +24,12 @@ from logger.keys import PublicKeys
 from sampler.errors import WeightwardenError
 from sampler.types import FloatArray
 from verifier.audit import NothingSelected
+from verifier.outcome import NothingToVerify
 from verifier.policy_base import BasePolicy
 from verifier.policy_file import read_policy
 from verifier.statistics.errors import StatisticsError
 from verifier.traffic_monitor import WATCHED, TrafficMonitor
-from verifier.verification import NothingToVerify, Verifier
+from verifier.verification import Verifier
 
 
 class MonitorError(WeightwardenError, ValueError):
@@ -158,7 +159,7 @@ def _reports(paths: tuple[str, ...], policy: BasePolicy, seen: Sequence[str]) ->
         statistics = report.statistics
         columns = {name: statistics.records.column(name) for name in ("tokens", *WATCHED)}
         notes = [
-            *(["its own verdict: ALARM"] if report.verdict == "alarm" else []),
+            *([f"its own verdict: {report.verdict.upper()}"] if report.verdict != "clear" else []),
             *(["unsigned"] if report.unsafe_unsigned else []),
         ]
         audits.append(AuditOutcome(path, report.audit_digest, statistics.log2_vocabulary, columns, notes))
@@ -183,9 +184,9 @@ def _archives(
     for url in urls:
         try:
             given = from_archives([url], keys, None, audit)
-            check_against_model(given.placed, replayer.identity)
-            check_against_policy(given.placed, verifier)
-            found = verify_with_progress(verifier, replayer, given).verification
+            check_against_model(given.deciding, replayer.identity)
+            check_against_policy(given.deciding, verifier.policy)
+            found = verify_with_progress(verifier, given).verification
         except (NothingSelected, NothingToVerify) as nothing:
             click.echo(f"{url}: {nothing}; the series goes on without it", err=True)
             continue
@@ -193,7 +194,7 @@ def _archives(
             name=url,
             digest=given.digest,
             log2_vocabulary=float(np.log2(replayer.identity.vocabulary)),
-            columns=found.judgement.watched,
+            columns=found.watched,
         )
 
 

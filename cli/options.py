@@ -18,9 +18,9 @@ class KeyFileError(WeightwardenError, OSError):
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """Where a replay server is, and how it is spoken to."""
+    """Where a replay server is, or several for several workers, and how they are spoken to."""
 
-    replay_url: str | None = None
+    replay_urls: tuple[str, ...] = ()
     replay_model: str | None = None
     replay_key_path: Path | None = None
     replay_timeout: float = 600.0
@@ -55,7 +55,13 @@ class ReplayOptions(ServerOptions):
 
 
 SERVER_OPTIONS = (
-    click.option("--replay-url", metavar="URL", help="The trusted vLLM server, such as http://127.0.0.1:8000."),
+    click.option(
+        "--replay-url",
+        "replay_urls",
+        multiple=True,
+        metavar="URL",
+        help="The trusted vLLM server, such as http://127.0.0.1:8000; with --engine ray several, one a worker in turn.",
+    ),
     click.option("--replay-model", metavar="NAME", help="The model's name there. Default: the one it serves."),
     click.option(
         "--replay-api-key",

@@ -28,7 +28,7 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
     """
     if options.implementation == "vllm":
         return _vllm_replayer(options, policy, exact)
-    if options.replay_url is not None:
+    if options.replay_urls:
         raise click.UsageError("--replay-url goes with --replay vllm")
     try:
         from verifier.transformers_replay import TransformersReplayer
@@ -80,10 +80,12 @@ def vllm_client(server: ServerOptions) -> "VllmClient":
         from verifier.vllm.client import VllmClient
     except ImportError as error:
         raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
-    if server.replay_url is None:
-        raise click.UsageError("--replay-url says where the trusted vLLM server is; it is missing")
+    if len(server.replay_urls) != 1:
+        missing = "--replay-url says where the trusted vLLM server is; it is missing"
+        several = "several --replay-url are for several workers: --engine ray"
+        raise click.UsageError(several if server.replay_urls else missing)
     return VllmClient(
-        server.replay_url,
+        server.replay_urls[0],
         api_key=server.api_key(),
         timeout=server.replay_timeout,
         connections=server.replay_concurrency,

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from cli import exit_codes
+from cli.engines import EngineOptions, engine_options, open_engine
 from cli.files import check_against_model, check_against_policy, check_writable
 from cli.inputs import Audit, Input, from_archives, from_traffic
 from cli.options import WITNESS_OPTION, ReplayOptions, public_key_option, replay_options
-from cli.replayers import load_replayer
 from cli.reports.json import json_report
 from cli.reports.summary import text_summary
 from cli.verifying import verify_with_progress, write_reports
@@ -19,7 +19,8 @@ from logger.archive.storage import archive_urls
 from logger.keys import PublicKeys
 from sampler.errors import WeightwardenError
 from verifier.policy_file import read_policy
-from verifier.verification import Verifier
+
+_EXIT_CODES = {"alarm": exit_codes.ALARM, "incomplete": exit_codes.ERROR, "clear": exit_codes.CLEAR}
 
 
 class UnsignedTraffic(WeightwardenError):
@@ -74,6 +75,7 @@ class UnsignedTraffic(WeightwardenError):
     metavar="N",
     help="The server's context length, where lower than the model's: answers may end there.",
 )
+@engine_options
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -88,7 +90,7 @@ def run(
     rate: float | None,
     key_path: Path | None,
     max_model_len: int | None,
-    **replay: Any,
+    **more: Any,
 ) -> None:
     """Replay the records of a log on a trusted model and judge their tokens, their ends, and the run.
 
@@ -99,7 +101,10 @@ def run(
     With --replay vllm the replayer is a trusted vLLM server (`verify vllm start`); with an exact policy one token that
     it would not have drawn flags its record.
 
-    Exit code 0: clear. 1: alarm, more than an honest run would show with probability 1e-4. 2: error, nothing verified.
+    With --engine ray the records are replayed by workers on a cluster, or on this machine; the report is the same.
+
+    Exit code 0: clear. 1: alarm, more than an honest run would show with probability 1e-4. 2: error, nothing verified;
+    or no alarm, and records without a verdict, since they ended the workers that replayed them.
     """
     if (rate is None) != (key_path is None):
         raise click.UsageError("--sample and --audit-key go together")
@@ -109,17 +114,17 @@ def run(
     audit = Audit.of(rate, key_path)
     given = _input(traffic, public_key_path, witness_path, unsafe_unsigned, audit)
 
-    replayer = load_replayer(ReplayOptions(**replay), policy, exact=policy.exact)
-    ctx.call_on_close(replayer.close)
-    check_against_model(given.placed, replayer.identity)
-    verifier = Verifier(replayer, policy, max_model_len)
-    check_against_policy(given.placed, verifier)
+    options, replay = EngineOptions.taken(more)
+    engine = open_engine(options, ReplayOptions(**replay), policy, max_model_len)
+    ctx.call_on_close(engine.close)
+    check_against_model(given.deciding, engine.replayer.identity)
+    check_against_policy(given.deciding, policy)
     if given.warning is not None:
         click.echo(f"Warning: {given.warning}", err=True)
-    context = verify_with_progress(verifier, replayer, given)
+    context = verify_with_progress(engine, given)
     write_reports(context, None if to_stdout else json_path, html_path)
     click.echo(json_report(context) if to_stdout else text_summary(context), nl=not to_stdout)
-    ctx.exit(exit_codes.ALARM if context.verification.alarm else exit_codes.CLEAR)
+    ctx.exit(_EXIT_CODES[context.verdict])
 
 
 def _input(

@@ -1,4 +1,4 @@
-"""What `verify run` and `verify demo` share: verify placed records with progress, and write the reports."""
+"""What `verify run` and `verify demo` share: verify the records of an input with progress, and write the reports."""
 
 from pathlib import Path
 
@@ -8,30 +8,28 @@ from cli.progress import progress_bar
 from cli.reports.context import RunContext
 from cli.reports.html import html_report
 from cli.reports.json import json_report
+from verifier.engine import Engine
 from verifier.exposure import Exposure
-from verifier.replay import Replayer
-from verifier.verification import Verifier
+from verifier.outcome import verify
 
 
-def verify_with_progress(
-    verifier: Verifier,
-    replayer: Replayer,
-    given: Input,
-) -> RunContext:
+def verify_with_progress(engine: Engine, given: Input) -> RunContext:
     """Verify the records of an input."""
-    tokens = sum(len(item.record.output_token_ids) for item in given.placed)
-    with progress_bar(tokens, "Replaying tokens") as verifier.progress:
-        verification = verifier.verify([item.record for item in given.placed])
+    with progress_bar(given.tokens, "Replaying tokens") as engine.progress:
+        verification = verify(engine, given.records())
+    replayer = engine.replayer
     return RunContext(
         verification=verification,
-        exposure=Exposure.of(verification.charges, given.audited, verifier.policy, verification.vocabulary),
-        policy=verifier.policy,
+        exposure=Exposure.of(verification.charges, given.audited, engine.policy, verification.vocabulary),
+        policy=engine.policy,
         given=given,
         model_path=str(replayer.identity.path),
         model_digest=replayer.identity.digest,
         dtype=replayer.dtype,
         device=replayer.device,
         tokenizer=replayer.tokenizer,
+        workers=engine.workers,
+        deaths=engine.deaths,
     )
 
 

@@ -5,28 +5,52 @@ from typing import Literal
 
 from logger.record import Record
 
+Unit = Literal["line", "index"]
+
 
 @dataclass(frozen=True)
-class PlacedRecord:
-    """A record and where it stands.
+class Place:
+    """Where a record stands.
 
     Attributes:
         source: the traffic file's path or the archive's URL.
         number: its line there, from 1, or its index in the log, from 0. unit: which of the two.
     """
 
-    record: Record
     source: str
     number: int
-    unit: Literal["line", "index"] = "line"
+    unit: Unit = "line"
 
-    @property
-    def place(self) -> str:
+    def __str__(self) -> str:
         """Source and number, as messages begin with them."""
         return f"{self.source}:{self.number}" if self.unit == "line" else f"{self.source}: record {self.number}"
 
     @property
-    def short_place(self) -> str:
+    def short(self) -> str:
         """The same with the source's last part only."""
         name = self.source.rstrip("/").rsplit("/", 1)[-1]
         return f"{name}:{self.number}"
+
+
+@dataclass(frozen=True)
+class PlacedRecord:
+    """A record and where it stands (`Place`)."""
+
+    record: Record
+    source: str
+    number: int
+    unit: Unit = "line"
+
+    @property
+    def at(self) -> Place:
+        return Place(self.source, self.number, self.unit)
+
+    @property
+    def place(self) -> str:
+        """Source and number, as messages begin with them."""
+        return str(self.at)
+
+    @property
+    def short_place(self) -> str:
+        """The same with the source's last part only."""
+        return self.at.short

@@ -10,6 +10,7 @@ from hypothesis import settings
 from logger.record import Record
 from logger.traffic import read_traffic
 from tests.postgresql import postgresql_server
+from tests.ray_cluster import ray_here
 from verifier.embedded_model import ensure_embedded_model
 from verifier.model_identity import identify_model
 from verifier.policy import Policy
@@ -38,6 +39,13 @@ def postgresql() -> Iterator[str]:
     """A PostgreSQL server; `new_database` makes databases on it."""
     with postgresql_server() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """A Ray on this machine, which engines use that are opened meanwhile."""
+    with ray_here():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,12 @@ def is_selected(key: bytes, root: bytes, index: int, rate: float) -> bool:
         AuditError: rate outside (0, 1].
     """
     check_rate(rate)
-    return draw(key, root, index) < int(rate * 2**64)
+    return is_drawn(draw(key, root, index), rate)
+
+
+def is_drawn(number: int, rate: float) -> bool:
+    """Whether a record with that number (`draw`) is audited."""
+    return number < int(rate * 2**64)
 
 
 def draw(key: bytes, root: bytes, index: int) -> int:

@@ -40,8 +40,13 @@ class Audited:
             answered=sum(count > 0 for count in tokens),
             tokens=sum(tokens),
             longest=max(tokens, default=0),
-            order_r=np.argsort(np.array(draws, np.uint64)) if draws else np.arange(audited),
+            order_r=cls.order(draws, audited),
         )
+
+    @staticmethod
+    def order(draws: Sequence[int], audited: int) -> IntArray:
+        """A random order of the audited records, by their numbers in the draw; as they stand when there are none."""
+        return np.argsort(np.array(draws, np.uint64)) if draws else np.arange(audited)
 
     @property
     def complete(self) -> bool:

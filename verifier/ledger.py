@@ -1,6 +1,7 @@
 """The bandwidth ledger of a run: what each record is charged, under every code, and what happened in it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,32 @@ class RecordCharges:
     pooled_bits_rk: FloatArray
     entropy_bits_r: FloatArray
     end_bits_r: FloatArray
+
+    @classmethod
+    def joined(cls, parts: "Sequence[RecordCharges]") -> "RecordCharges":
+        """Of the records of some parts, one part after another."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def chosen(self, order_r: IntArray) -> "RecordCharges":
+        """Of some of the records, in an order."""
+        return RecordCharges(**{f.name: getattr(self, f.name)[order_r] for f in fields(self)})
+
+    @classmethod
+    def of_anything(cls, tokens: int, vocabulary: int) -> "RecordCharges":
+        """Of one record that could not be replayed: every token may be any, and counts as none that an honest server
+        says; its end is charged the most that one can be.
+        """
+        plain = tokens * float(np.log2(vocabulary)) - float(np.log2(PLAIN_SHARE))
+        return cls(
+            tokens_r=np.array([tokens]),
+            mismatches_r=np.array([tokens]),
+            suspicious_r=np.array([0]),
+            dangerous_r=np.array([tokens]),
+            counting_bits_r=np.array([plain]),
+            pooled_bits_rk=np.full((1, len(TILTS)), plain),
+            entropy_bits_r=np.array([0.0]),
+            end_bits_r=np.array([MOST_END_BITS + float(np.log2(PLAIN_SHARE))]),
+        )
 
     @property
     def honest_tilt_bits_r(self) -> FloatArray:

@@ -1,5 +1,7 @@
 """How many tokens have which margin, beside how many could have had it: what a margin chart is made of."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sampler.types import FloatArray, IntArray
@@ -23,6 +25,20 @@ class MarginCounts:
     def __init__(self, records: int) -> None:
         self.tokens_rb = np.zeros((records, BINS), np.int64)
         self.candidates_rb = np.zeros((records, CANDIDATE_BINS), np.int64)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[MarginCounts]") -> "MarginCounts":
+        """Of the records of some parts, one part after another."""
+        counts = cls(0)
+        counts.tokens_rb = np.concatenate([part.tokens_rb for part in parts])
+        counts.candidates_rb = np.concatenate([part.candidates_rb for part in parts])
+        return counts
+
+    def chosen(self, order_r: IntArray) -> "MarginCounts":
+        """Of some of the records, in an order."""
+        counts = MarginCounts(0)
+        counts.tokens_rb, counts.candidates_rb = self.tokens_rb[order_r], self.candidates_rb[order_r]
+        return counts
 
     def add(self, record_n: IntArray, scores: TokenScores) -> None:
         """Add positions; record_n says whose they are."""

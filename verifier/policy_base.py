@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Protocol, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from logger.record import Record
 from sampler.params import TokenId, refusal
 from sampler.schemes import SCHEMES
 from sampler.types import FloatArray, IntArray
@@ -156,6 +157,20 @@ class BasePolicy(Section, ABC):
     @abstractmethod
     def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
         """The claimed tokens' likelihood scores, nats; nan where the policy has no noise model."""
+
+    def check_scheme(self, record: Record) -> None:
+        """Check that the policy holds for a record.
+
+        Raises:
+            PolicyError: it was made for another scheme or engine.
+        """
+        made_for, engine = self.made_for, record.engine
+        for what, ours, theirs in (
+            ("scheme", made_for.scheme, engine.sampler),
+            ("engine", f"{made_for.engine} {made_for.engine_version}", f"{engine.name} {engine.version}"),
+        ):
+            if ours != theirs:
+                raise PolicyError(f"the policy was made for {what} {ours}, not {theirs}; calibrate one that fits")
 
     def to_toml(self) -> str:
         """The policy as its file's text."""

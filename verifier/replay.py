@@ -32,14 +32,35 @@ class ReplayChunk:
     pieces: list[Piece]
 
 
-class Replayer(Protocol):
+class ReplayFacts(Protocol):
+    """What replays: `implementation` and `dtype` name what computes, and stand in policies: a tolerance holds for one
+    pair of server and replayer. `device` is where, for reports.
+    """
+
+    @property
+    def implementation(self) -> str: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+
+class Replayer(ReplayFacts, Protocol):
     """A trusted copy of the model that says which logits an honest server would have had.
 
     `batches` says which records are replayed together, and every record is in exactly one batch. `replay` yields every
     output position of a batch's records exactly once, each row computed from the record's prompt and the claimed output
     before it (teacher forcing); chunks come in any order. A failure raises; it never yields rows that were not
-    computed. `replay` may be called for `concurrency` batches at once, on threads of their own. `implementation` and
-    `dtype` name what computes, and stand in policies: a tolerance holds for one pair of server and replayer.
+    computed. `replay` may be called for `concurrency` batches at once, on threads of their own. `unit_tokens` is
+    how many tokens, prompts included, records have together that keep it busy (`work_units`).
     `known_answer` is what tells this replayer's model and build from another's where its name cannot, else None.
     `close` ends what is under way and frees what is held.
     """
@@ -50,10 +71,7 @@ class Replayer(Protocol):
     concurrency: int
 
     @property
-    def tokenizer(self) -> Tokenizer: ...
-
-    @property
-    def device(self) -> str: ...
+    def unit_tokens(self) -> int: ...
 
     def batches(self, records: Sequence[Record]) -> list[list[int]]: ...
 
@@ -70,6 +88,11 @@ class Timing:
 
     forward: float = 0.0
     score: float = 0.0
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Timing]") -> "Timing":
+        """All of them together."""
+        return cls(sum(part.forward for part in parts), sum(part.score for part in parts))
 
 
 @dataclass(frozen=True)

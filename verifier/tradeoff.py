@@ -1,5 +1,6 @@
 """What each margin threshold would cost: honest tokens beyond it against information left to an attacker."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from verifier.token_noise import MARGIN_EDGES
 
 MARGIN_GRID = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 """Thresholds tried, logits."""
+BITS = 2**24
+"""Sums of bits are kept in units of 1 / `BITS`, so that no order or grouping of their parts changes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,65 @@ class TradeOffPoint:
     dangerous: float
     outliers: float
     bits_per_token: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeOffSums:
+    """What every threshold of the grid makes of some records at one rank limit, in sums that can be put together.
+
+    Attributes:
+        tokens, outliers: counts. suspicious_m, dangerous_m: tokens with that verdict, int64 [thresholds].
+        bits_m: information charged for safe tokens, each record's rounded to 1 / `BITS` bits, in that unit, int64
+            [thresholds].
+    """
+
+    tokens: int
+    outliers: int
+    suspicious_m: IntArray
+    dangerous_m: IntArray
+    bits_m: IntArray
+
+    @classmethod
+    def none(cls) -> "TradeOffSums":
+        """Of no records."""
+        size = len(MARGIN_GRID)
+        return cls(
+            tokens=0,
+            outliers=0,
+            suspicious_m=np.zeros(size, np.int64),
+            dangerous_m=np.zeros(size, np.int64),
+            bits_m=np.zeros(size, np.int64),
+        )
+
+    @classmethod
+    def joined(cls, parts: "Sequence[TradeOffSums]") -> "TradeOffSums":
+        """Of all records of some parts, none of which is in two."""
+        return cls(
+            tokens=sum(part.tokens for part in parts),
+            outliers=sum(part.outliers for part in parts),
+            suspicious_m=np.sum([part.suspicious_m for part in parts], axis=0),
+            dangerous_m=np.sum([part.dangerous_m for part in parts], axis=0),
+            bits_m=np.sum([part.bits_m for part in parts], axis=0),
+        )
+
+    def points(self, rank_limit: int, vocabulary: int) -> list[TradeOffPoint]:
+        """The trade-off, one point a threshold, at the rank limit of these sums."""
+        tokens = max(self.tokens, 1)
+        points = []
+        for i, margin in enumerate(MARGIN_GRID):
+            suspicious, dangerous = int(self.suspicious_m[i]), int(self.dangerous_m[i])
+            bits = int(self.bits_m[i]) / BITS + suspicious * np.log2(rank_limit) + dangerous * np.log2(vocabulary)
+            points.append(
+                TradeOffPoint(
+                    margin=margin,
+                    rank_limit=rank_limit,
+                    suspicious=suspicious / tokens,
+                    dangerous=dangerous / tokens,
+                    outliers=self.outliers / tokens,
+                    bits_per_token=float(bits) / tokens,
+                )
+            )
+        return points
 
 
 class TradeOff:
@@ -54,34 +116,35 @@ class TradeOff:
 
     def points(self, rank_limit: int, which_r: BoolArray | None = None) -> list[TradeOffPoint]:
         """The trade-off at one rank limit, on all records or on some of them."""
-        return [self._point(i, rank_limit, which_r) for i in range(len(MARGIN_GRID))]
+        which = np.ones(len(self._tokens_r), np.bool_) if which_r is None else which_r
+        return self.sums(rank_limit, which).points(rank_limit, self._vocabulary)
+
+    def sums(self, rank_limit: int, which_r: BoolArray) -> TradeOffSums:
+        """The sums at one rank limit over some of the records."""
+        dangerous_m = np.zeros(len(MARGIN_GRID), np.int64)
+        suspicious_m = np.zeros(len(MARGIN_GRID), np.int64)
+        for i, parts in enumerate(self._beyond):
+            ranks = np.concatenate([np.empty(0, np.int64), *(rank[which_r[record]] for record, rank in parts)])
+            dangerous_m[i] = (ranks > rank_limit).sum()
+            suspicious_m[i] = len(ranks) - dangerous_m[i]
+        return TradeOffSums(
+            tokens=int(self._tokens_r[which_r].sum()),
+            outliers=int(self._outliers_r[which_r].sum()),
+            suspicious_m=suspicious_m,
+            dangerous_m=dangerous_m,
+            bits_m=np.rint(self._bits_rm[which_r] * BITS).astype(np.int64).sum(axis=0),
+        )
 
     def best_points(self, max_dangerous_rate: float) -> list[TradeOffPoint]:
         """For every threshold, the point whose rank limit (a power of two) is the smallest with few enough
         dangerous tokens; the vocabulary's size where none is.
         """
         limits = [2**k for k in range(1, int(np.ceil(np.log2(self._vocabulary))))] + [self._vocabulary]
-        points = []
-        for i in range(len(MARGIN_GRID)):
-            tried = (self._point(i, limit) for limit in limits)
-            points.append(next(point for point in tried if point.dangerous <= max_dangerous_rate))
-        return points
-
-    def _point(self, i: int, rank_limit: int, which_r: BoolArray | None = None) -> TradeOffPoint:
-        which = np.ones(len(self._tokens_r), np.bool_) if which_r is None else which_r
-        parts = self._beyond[i] or [(np.empty(0, np.int64), np.empty(0, np.int64))]
-        ranks = np.concatenate([rank[which[record]] for record, rank in parts])
-        dangerous, tokens = int((ranks > rank_limit).sum()), max(float(self._tokens_r[which].sum()), 1.0)
-        suspicious = len(ranks) - dangerous
-        bits = self._bits_rm[which, i].sum() + suspicious * np.log2(rank_limit) + dangerous * np.log2(self._vocabulary)
-        return TradeOffPoint(
-            margin=MARGIN_GRID[i],
-            rank_limit=rank_limit,
-            suspicious=suspicious / tokens,
-            dangerous=dangerous / tokens,
-            outliers=float(self._outliers_r[which].sum()) / tokens,
-            bits_per_token=float(bits) / tokens,
-        )
+        tables = [self.points(limit) for limit in limits]
+        return [
+            next(points[i] for points in tables if points[i].dangerous <= max_dangerous_rate)
+            for i in range(len(MARGIN_GRID))
+        ]
 
 
 def fits(point: TradeOffPoint, max_dangerous_rate: float, max_unsafe_rate: float) -> bool:

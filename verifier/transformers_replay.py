@@ -20,6 +20,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 DEFAULT_TOKEN_BUDGET = {"cpu": 2048, "cuda": 16384}
 CHUNK_BYTES = 64 * 2**20
 """Size of a block of float32 logits: what bounds memory, whatever the vocabulary."""
+UNIT_BATCHES = 2
+"""Full batches of a work unit."""
 _PROBE_LENGTH = 8
 _PROBE_TOLERANCE = 1e-3
 
@@ -90,6 +92,10 @@ class TransformersReplayer:
     @property
     def device(self) -> str:
         return str(self._device)
+
+    @property
+    def unit_tokens(self) -> int:
+        return UNIT_BATCHES * self.token_budget
 
     def known_answer(self) -> None:
         """None: the model's digest says which it is."""

@@ -8,13 +8,14 @@ import numpy as np
 from logger.record import Record
 from sampler.types import FloatArray, IntArray
 from verifier.exposure import Audited, Exposure
+from verifier.judgement import Judgement
 from verifier.ledger import RecordCharges
 from verifier.policy import Policy
 from verifier.record_test import run_p_value
 from verifier.statistics.bandwidth import best_of
 from verifier.token_noise import HONEST_RECORD_RATE
 from verifier.traffic_monitor import TrafficMonitor
-from verifier.verification import Judgement, Verifier
+from verifier.verification import Verifier
 
 RATES = (1e-2, 1e-4)
 """False-positive rates that the tests promise, at which detection is told."""

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from cli.inputs import Input
 from sampler.errors import printable
 from verifier.exposure import Exposure
+from verifier.outcome import Verification
 from verifier.policy_base import BasePolicy
 from verifier.record_test import bound_text
-from verifier.record_verdict import RecordVerdict
 from verifier.types import Tokenizer
-from verifier.verification import Verification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,17 +24,15 @@ class RunContext:
     dtype: str
     device: str
     tokenizer: Tokenizer
+    workers: int
+    deaths: int
 
     @property
     def verdict(self) -> str:
-        return "alarm" if self.verification.alarm else "clear"
-
-    @property
-    def worst_records(self) -> list[RecordVerdict]:
-        """All records, the least plausible first."""
-        return sorted(
-            self.verification.records, key=lambda r: (not r.flagged, r.p_value, -r.evidence.outliers, r.index)
-        )
+        """ "alarm"; "incomplete" where a record has no verdict; or "clear"."""
+        if self.verification.alarm:
+            return "alarm"
+        return "incomplete" if self.verification.set_aside else "clear"
 
     @property
     def run_p_value(self) -> str:

@@ -72,6 +72,11 @@ def assumptions(context: RunContext) -> list[str]:
             " altered record is flagged when it is audited and nobody foresees which are."
         )
         said.append("Limits for all records hold over the draw of the audited ones; a few audited records say little.")
+    if context.verification.set_aside:
+        said.append(
+            f"{len(context.verification.set_aside)} records have no verdict: they are charged in full, and count as"
+            " dangerous in the shares."
+        )
     if not context.given.signed:
         said.append("The traffic is unsigned: nothing says that these are all the records, or their true seeds.")
     said.append("Timing, refusals and whatever bypassed the log are not in them (docs/statistics.md).")
@@ -80,7 +85,7 @@ def assumptions(context: RunContext) -> list[str]:
 
 def statistics(context: RunContext) -> dict[str, Any]:
     """The figures of a run, as JSON; per-record columns in the order of the records verified."""
-    exposure, watched = context.exposure, context.verification.judgement.watched
+    exposure, watched = context.exposure, context.verification.watched
     return {
         "confidence": CONFIDENCE,
         "tokens_in_all": exposure.tokens_in_all,

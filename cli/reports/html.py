@@ -5,17 +5,15 @@ from itertools import pairwise
 from math import isnan, log2, log10
 from typing import Any
 
-import numpy as np
-
 from cli.reports.context import RunContext
 from cli.reports.figures import figures
 from verifier.errors import MissingExtra
 from verifier.record_test import bound_text
-from verifier.record_verdict import RecordVerdict
+from verifier.summary import MARGIN_ENDS, ShownRecord
 from verifier.token_noise import MARGIN_EDGES
 from verifier.verdict import Verdict
 
-SHOWN_RECORDS = 50
+SHOWN_SET_ASIDE = 1000
 SHOWN_TOKENS = 2000
 PLOT_WIDTH, PLOT_HEIGHT = 560, 240
 
@@ -56,7 +54,7 @@ def html_report(context: RunContext) -> str:
         loader=jinja2.PackageLoader("cli", "reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     found, policy = context.verification, context.policy
-    flagged = context.worst_records[: min(SHOWN_RECORDS, len(found.flagged))]
+    flagged = [record for record in found.summary.shown if record.verdict.flagged]
     return environment.get_template("page.html.jinja").render(
         context=context,
         found=found,
@@ -68,20 +66,22 @@ def html_report(context: RunContext) -> str:
         plot={"width": PLOT_WIDTH, "height": PLOT_HEIGHT},
         shown=[_record(context, record) for record in flagged],
         hidden=len(found.flagged) - len(flagged),
+        set_aside=[
+            (context.given.indices[record.place], context.given.place(record.place).short, record.tokens)
+            for record in found.set_aside[:SHOWN_SET_ASIDE]
+        ],
     )
 
 
 def histogram(context: RunContext) -> list[Bar]:
     """Tokens by margin: exact ones, one bar a bin, and those outside the support; heights on a log scale."""
-    margins = np.concatenate([record.tokens.margin for record in context.verification.records])
-    edges = [-np.inf, *MARGIN_EDGES, np.finfo(float).max, np.inf]
     labels = [
         "0",
         *(f"{a:g}-{b:g}" for a, b in pairwise(MARGIN_EDGES)),
         f">{MARGIN_EDGES[-1]:g}",
         "out",
     ]
-    counts = [int(((margins > low) & (margins <= high)).sum()) for low, high in pairwise(edges)]
+    counts = context.verification.summary.margins_b.tolist()
     top = log10(1 + max(counts))
     width = PLOT_WIDTH / len(counts)
     threshold = context.policy.tolerance.margin
@@ -92,7 +92,7 @@ def histogram(context: RunContext) -> list[Bar]:
             height=PLOT_HEIGHT * log10(1 + count) / top,
             label=label,
             count=count,
-            kind="safe" if edges[i + 1] <= threshold else "beyond",
+            kind="safe" if MARGIN_ENDS[i + 1] <= threshold else "beyond",
         )
         for i, (label, count) in enumerate(zip(labels, counts, strict=True))
     ]
@@ -129,15 +129,14 @@ def _likelihood(score: float) -> str:
     return "" if isnan(score) else f" likelihood score {score:.2f} nats,"
 
 
-def _record(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
-    placed = context.given.placed[record.index]
-    tokens = record.tokens
-    shown = placed.record.output_token_ids[:SHOWN_TOKENS]
+def _record(context: RunContext, record: ShownRecord) -> dict[str, Any]:
+    verdict, tokens = record.verdict, record.verdict.tokens
+    shown = record.output_token_ids[:SHOWN_TOKENS]
     return {
-        "number": context.given.indices[record.index],
-        "place": placed.short_place,
-        "verdict": record,
-        "probability": bound_text(record.p_value),
+        "number": context.given.indices[verdict.index],
+        "place": context.given.place(verdict.index).short,
+        "verdict": verdict,
+        "probability": bound_text(verdict.p_value),
         "tokens": [
             {
                 "text": context.token_text(token),
@@ -151,5 +150,5 @@ def _record(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
             }
             for at, token in enumerate(shown)
         ],
-        "hidden": len(placed.record.output_token_ids) - len(shown),
+        "hidden": len(record.output_token_ids) - len(shown),
     }

@@ -6,7 +6,7 @@ from typing import Any
 from cli.reports.context import RunContext
 from cli.reports.figures import statistics
 from cli.reports.reading import REPORT_FORMAT
-from verifier.record_verdict import RecordVerdict
+from verifier.summary import FlaggedRecord, SetAside
 from verifier.verdict import Verdict
 
 
@@ -16,7 +16,7 @@ def json_report(context: RunContext) -> str:
     report = {
         "format": REPORT_FORMAT,
         "verdict": context.verdict,
-        "records": len(found.records),
+        "records": found.records,
         "records_in_all": context.given.audited.records,
         "audit_rate": context.given.audit_rate,
         "audit_digest": context.given.digest,
@@ -35,8 +35,10 @@ def json_report(context: RunContext) -> str:
         "run_p_value": found.run_p_value,
         "statistics": statistics(context),
         "flagged": [_flagged(context, record) for record in found.flagged],
+        "set_aside": [_set_aside(context, record) for record in found.set_aside],
         "seconds": {"forward": found.timing.forward, "score": found.timing.score, "total": found.total_seconds},
         "tokens_per_second": found.tokens / found.total_seconds,
+        "engine": {"workers": context.workers, "worker_deaths": context.deaths},
         "model": context.model_path,
         "model_digest": context.model_digest,
         "policy_digest": context.policy.digest(),
@@ -49,14 +51,20 @@ def json_report(context: RunContext) -> str:
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
-def _flagged(context: RunContext, record: RecordVerdict) -> dict[str, Any]:
-    placed = context.given.placed[record.index]
+def _flagged(context: RunContext, record: FlaggedRecord) -> dict[str, Any]:
     return {
-        "record": context.given.indices[record.index],
-        "file": placed.source,
-        placed.unit: placed.number,
+        **_place(context, record.place),
         "reasons": record.reasons,
         "p_value": record.p_value,
-        "tokens": record.evidence.tokens,
-        "outliers": record.evidence.outliers,
+        "tokens": record.tokens,
+        "outliers": record.outliers,
     }
+
+
+def _set_aside(context: RunContext, record: SetAside) -> dict[str, Any]:
+    return {**_place(context, record.place), "tokens": record.tokens, "worker_deaths": record.deaths}
+
+
+def _place(context: RunContext, place: int) -> dict[str, Any]:
+    at = context.given.place(place)
+    return {"record": context.given.indices[place], "file": at.source, at.unit: at.number}

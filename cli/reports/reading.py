@@ -81,7 +81,7 @@ class Report(_Part):
     """A report of `verify run`."""
 
     format: Literal["weightwarden-report/1"]
-    verdict: Literal["clear", "alarm"]
+    verdict: Literal["clear", "incomplete", "alarm"]
     records_in_all: Count
     audit_rate: float | None
     policy_digest: str

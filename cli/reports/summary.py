@@ -6,6 +6,7 @@ from cli.reports.context import RunContext
 from cli.reports.figures import figures
 from verifier.record_test import bound_text
 from verifier.record_verdict import RecordVerdict
+from verifier.summary import ShownRecord
 from verifier.verdict import Verdict
 
 SHOWN_RECORDS = 10
@@ -16,12 +17,13 @@ CONTEXT_BEFORE, CONTEXT_AFTER = 8, 4
 def text_summary(context: RunContext) -> str:
     """A readable account: the verdict, the counts, and the worst records with their tokens in context."""
     found = context.verification
-    records = str(len(found.records))
+    records = str(found.records)
     if context.given.audit_rate is not None:
         records += f" of {context.given.audited.records} (audit rate {context.given.audit_rate:g})"
     lines = [
         f"Verdict: {context.verdict.upper()}"
         f" ({len(found.flagged)} flagged; an honest run shows as much with {context.run_p_value})",
+        *_set_aside_lines(context),
         "",
         f"  records        {records}",
         f"  tokens         {found.tokens}",
@@ -36,15 +38,16 @@ def text_summary(context: RunContext) -> str:
         *_exact_lines(context),
         f"  speed          {found.tokens / found.total_seconds:.0f} tokens/s on {context.device} in {context.dtype}"
         f" ({found.timing.forward:.1f} s forward, {found.timing.score:.1f} s scoring)",
+        *_worker_lines(context),
     ]
     lines += ["", *exposure_lines(context)]
     flagged = len(found.flagged)
-    shown = context.worst_records[: min(SHOWN_RECORDS, max(flagged, 1))]
+    shown = found.summary.shown[: min(SHOWN_RECORDS, max(flagged, 1))]
     lines += ["", "Flagged records, worst first:" if flagged else "Nothing is flagged. The least plausible record:"]
     for record in shown:
         lines += _record_lines(context, record)
     if flagged > len(shown):
-        lines.append(f"\n  ... and {flagged - len(shown)} more flagged (all are in --json and --html)")
+        lines.append(f"\n  ... and {flagged - len(shown)} more flagged (--json names all)")
     return "\n".join(lines)
 
 
@@ -72,20 +75,42 @@ def _exact_lines(context: RunContext) -> list[str]:
     ]
 
 
-def _record_lines(context: RunContext, record: RecordVerdict) -> list[str]:
-    placed = context.given.placed[record.index]
+def _set_aside_lines(context: RunContext) -> list[str]:
+    """The records without a verdict, named before anything else."""
+    records = context.verification.set_aside
+    if not records:
+        return []
+    lines = [f"NOT VERIFIED: {len(records)} records that ended every worker that replayed them; anything could be in:"]
+    lines += [
+        f"  record {context.given.indices[record.place]} ({context.given.place(record.place).short}):"
+        f" {record.tokens} tokens"
+        for record in records[:SHOWN_RECORDS]
+    ]
+    if len(records) > SHOWN_RECORDS:
+        lines.append(f"  ... and {len(records) - SHOWN_RECORDS} more (--json names all)")
+    return lines
+
+
+def _worker_lines(context: RunContext) -> list[str]:
+    if context.workers == 1 and not context.deaths:
+        return []
+    died = f"; {context.deaths} died, their records were replayed again" if context.deaths else ""
+    return [f"  workers        {context.workers}{died}"]
+
+
+def _record_lines(context: RunContext, shown: ShownRecord) -> list[str]:
+    record = shown.verdict
     lines = [
         "",
-        f"  record {context.given.indices[record.index]} ({placed.short_place}): {record.evidence.tokens} tokens,"
+        f"  record {context.given.indices[record.index]} ({context.given.place(record.index).short}):"
+        f" {record.evidence.tokens} tokens,"
         f" {record.evidence.outliers} outliers, {bound_text(record.p_value)}",
     ]
     lines += [f"    {reason}" for reason in record.reasons]
     margins = record.tokens.margin
     for at in np.argsort(-margins, kind="stable")[:SHOWN_TOKENS]:
         if record.tokens.verdict[at] != Verdict.SAFE:
-            lines.append(
-                f"    {_in_context(context, placed.record.output_token_ids, int(at))}  {_scores(record, int(at))}"
-            )
+            lines.append(f"    {_in_context(context, shown.output_token_ids, int(at))}  {_scores(record, int(at))}")
     return lines
 
 

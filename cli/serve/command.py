@@ -11,9 +11,9 @@ from sqlalchemy import select
 
 from cli import exit_codes
 from cli.config_file import config_option
+from cli.engines import EngineOptions, engine_options, open_engine
 from cli.extras import serve_extra
 from cli.options import ReplayOptions, replay_options, with_options
-from cli.replayers import load_replayer
 from cli.serve.options import SERVE_OPTIONS, settings_of, weights_of
 from logger.events import Events
 from verifier.policy_file import read_policy
@@ -26,6 +26,7 @@ _REPLAY = tuple(ReplayOptions.__dataclass_fields__)
 @with_options(*SERVE_OPTIONS)
 @click.option("--once", is_flag=True, help="Audit what is there, tell of incidents, and end, without serving.")
 @replay_options
+@engine_options
 @click.pass_context
 def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any) -> None:
     """Run the verification server: it follows sealed archives, audits a random sample, keeps verdicts, and watches.
@@ -45,19 +46,19 @@ def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any)
         from verifier.server.incidents import in_force, state_of
         from verifier.server.opening import open_server
         from verifier.server.schema import INCIDENT
+    options, given = EngineOptions.taken(given)
     replay = ReplayOptions(**{name: given.pop(name) for name in _REPLAY})
     settings = settings_of(given | {"once": once})
     policy = read_policy(policy_path)
-    replayer = load_replayer(replay, policy, exact=policy.exact)
-    ctx.call_on_close(replayer.close)
+    engine = open_engine(options, replay, policy, settings.max_model_len)
+    ctx.call_on_close(engine.close)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     clock = DatabaseClock()
     server = open_server(
-        settings if settings.weights_bytes else replace(settings, weights_bytes=weights_of(replayer.identity)),
-        policy,
-        replayer,
+        settings if settings.weights_bytes else replace(settings, weights_bytes=weights_of(engine.replayer.identity)),
+        engine,
         clock=clock,
         sleep=stopping.wait,
         events=Events(),

@@ -7,7 +7,7 @@ two archives, with the records themselves as its path.
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -151,6 +151,23 @@ def check_archive(
     """
     roots = _Roots({size: (root, "an archive that was checked before") for size, root in known.items()})
     return _replayed(archive, sorted({archive.start, archive.end, *known}), roots, keep, progress)
+
+
+def certified_entries(archive: Archive) -> Iterator[tuple[int, bytes]]:
+    """Index and canonical bytes of the records of an archive that was checked before, in order, in bounded memory.
+
+    The root that they come to is compared again when all have been read: a file may change between two looks.
+
+    Raises:
+        ArchiveUnreadable: it can no longer be read.
+        ArchiveRefused: it is no longer what was checked; what came of its records does not count.
+    """
+    tree = archive.frontier.copy()
+    for entries in archive.entries():
+        yield from enumerate(entries, tree.size)
+        tree.extend(map(leaf_hash, entries))
+    if tree.root() != archive.checkpoint.root:
+        raise ArchiveRefused(archive.url, "its records are no longer those that were checked")
 
 
 def _same_origin(archives: Sequence[Archive], witness: Checkpoint | None) -> None:

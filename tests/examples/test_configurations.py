@@ -18,6 +18,7 @@ from tests.verifier.server.running import KEY, Clock
 from verifier.policy import Policy
 from verifier.server.opening import open_server
 from verifier.transformers_replay import TransformersReplayer
+from verifier.verification import Verifier
 
 
 def test_every_option_of_the_sidecars_example_exists_and_can_be(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_a_server_opens_with_the_verifiers_example(
     write_private(tmp_path / "read.keys", b"# Prometheus\n" + b"1" * 64 + b"\n")
     given = serve.make_context("serve", ["--config", str(toml_in(tmp_path, "verifier/verifier.toml"))]).params
     opened = open_server(
-        settings_of(given), bundled_policy, replayer, clock=Clock(), sleep=lambda _: None, events=Events()
+        settings_of(given), Verifier(replayer, bundled_policy), clock=Clock(), sleep=lambda _: None, events=Events()
     )
     assert opened.settings.archives == (str(tmp_path),)
     assert (tmp_path / "verdicts.db").exists()

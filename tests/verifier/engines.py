@@ -46,6 +46,7 @@ class KnownReplayer:
     dtype = "float32"
     device = "cpu"
     concurrency = 1
+    unit_tokens = 4096
 
     def __init__(self, logits_rnv: FloatArray | Logits) -> None:
         self.logits = logits_rnv

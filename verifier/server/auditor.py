@@ -12,6 +12,8 @@ from logger.events import Events
 from logger.record import Record
 from sampler.errors import WeightwardenError
 from sampler.types import FloatArray
+from verifier.engine import Engine, KillsWorkers
+from verifier.judgement import Judgement
 from verifier.margin_counts import BINS, CANDIDATE_BINS
 from verifier.server.activity import Activity
 from verifier.server.errors import LeaseLost, ReplayTrouble
@@ -19,7 +21,6 @@ from verifier.server.evidence import is_kept, pack_payload, pack_scores
 from verifier.server.presence import Presence
 from verifier.server.tasks import MOST_ATTEMPTS, Task, complete, give_back, lease, put_off
 from verifier.server.verdict_rows import json_reasons, pack_margins
-from verifier.verification import Judgement, Verifier
 
 SMOOTHING = 0.2
 """Weight of the last batch in the speed that is measured."""
@@ -30,7 +31,7 @@ class Auditor:
     """Replays what was selected.
 
     Attributes:
-        batch_records, batch_cost: how much is taken at once: records, and their tokens with prompts.
+        batch_records, batch_cost: how much is taken at once for each worker: records, and their tokens with prompts.
         compute_share: of this machine's time that replaying may take; 1 for all of it.
         sleep: waits so many seconds, or less where the server is told to stop.
         tokens_per_second: measured speed of the replay, prompts included; None before the first batch.
@@ -38,7 +39,7 @@ class Auditor:
     """
 
     presence: Presence
-    verifier: Verifier
+    verifier: Engine
     batch_records: int
     batch_cost: int
     compute_share: float
@@ -56,7 +57,8 @@ class Auditor:
 
         1. Lease some that no other living server works on.
         2. Replay and judge them. Where that fails, each alone: one that fails where a record that was replayed before
-           can be replayed again is put off, and set aside when it was tried often.
+           can be replayed again is put off, and set aside when it was tried often. One that ended several workers of
+           a cluster is set aside at once.
         3. Keep their verdicts, if they are still this server's.
         4. Rest, if the machine is not this work's alone.
 
@@ -65,7 +67,8 @@ class Auditor:
             ReplayTrouble: nothing can be replayed; what was leased is given back.
         """
         # 1
-        tasks = lease(self.presence, self.batch_records, self.batch_cost)
+        workers = self.verifier.workers
+        tasks = lease(self.presence, workers * self.batch_records, workers * self.batch_cost)
         if not tasks:
             return False
         started = time.perf_counter()
@@ -117,6 +120,11 @@ class Auditor:
         try:
             records = [decode_record(task.payload) for task in tasks]
             found = self.verifier.judge(records)
+        except KillsWorkers as killed:
+            for at in killed.places:
+                self._give_up(tasks[at], "cannot be replayed: the workers that replayed it ended")
+            left = [task for at, task in enumerate(tasks) if at not in killed.places]
+            return self._judged(left) if left else None
         except Exception as error:
             if isinstance(error, WeightwardenError):
                 return str(error)

@@ -12,6 +12,7 @@ from logger.archive.reader import Archive, read_archive
 from logger.events import Events
 from logger.keys import PublicKeys
 from sampler.errors import printable
+from verifier.engine import Engine
 from verifier.server.activity import Activity
 from verifier.server.database import VerdictDatabase, mapping
 from verifier.server.errors import LeaseLost, VerdictsUnusable
@@ -22,7 +23,6 @@ from verifier.server.quarantine import quarantine_archive, release_archive, set_
 from verifier.server.schema import ARCHIVE, QUARANTINE, TASK, TREE_ROOT
 from verifier.server.selection import Selection
 from verifier.server.series import next_position, set_series
-from verifier.verification import Verifier
 
 MOST_TRIES = 3
 """How often reading an archive may begin without ending, before it is left alone until its file changes."""
@@ -53,7 +53,7 @@ class Follower:
     keys: PublicKeys
     audit_key: bytes = field(repr=False)
     selection: Selection
-    verifier: Verifier
+    verifier: Engine
     first_record: int
     longest: int
     clock: Callable[[], float]

@@ -10,11 +10,11 @@ from logger.encoding import RecordEncodingError, decode_record
 from logger.record import Record
 from sampler.errors import WeightwardenError, printable
 from verifier.audit import is_selected
+from verifier.engine import Engine
 from verifier.errors import PolicyError
 from verifier.fitness import UnfitRecord, check_fits
 from verifier.server.presence import Presence
 from verifier.server.schema import SERIES, TASK
-from verifier.verification import Verifier
 
 PAGE_RECORDS = 256
 """Selected records that are put up in one transaction."""
@@ -42,7 +42,7 @@ class Intake:
     """
 
     presence: Presence
-    verifier: Verifier
+    verifier: Engine
     audit_key: bytes = field(repr=False)
     number: int
     archive: Archive
@@ -102,7 +102,7 @@ class Intake:
         except RecordEncodingError as error:
             raise UnfitArchive("record", f"record {index}: {error}") from None
         try:
-            self.verifier.check_scheme(record)
+            self.verifier.policy.check_scheme(record)
         except PolicyError as error:
             raise UnfitArchive("scheme", f"record {index}: engine: {error}") from None
         try:

@@ -14,8 +14,8 @@ from logger.keys import PublicKeys
 from logger.private_file import KeyFileError, read_private
 from sampler.errors import printable
 from verifier.audit import read_audit_key
+from verifier.engine import Engine
 from verifier.policy_base import BasePolicy
-from verifier.replay import Replayer
 from verifier.server.auditor import Auditor
 from verifier.server.bookkeeper import Bookkeeper
 from verifier.server.courier import Channel, Command, Courier, Webhook
@@ -28,7 +28,6 @@ from verifier.server.selection import ComputeBudget, FixedRate, Selection
 from verifier.server.series import SeriesKey, bind
 from verifier.server.settings import Settings
 from verifier.server.watch import Watch
-from verifier.verification import Verifier
 
 MIN_SECRET_BYTES = 24
 
@@ -39,7 +38,7 @@ class Opened:
 
     settings: Settings
     policy: BasePolicy
-    verifier: Verifier
+    verifier: Engine
     database: VerdictDatabase
     presence: Presence
     follower: Follower
@@ -55,8 +54,7 @@ class Opened:
 
 def open_server(
     settings: Settings,
-    policy: BasePolicy,
-    replayer: Replayer,
+    engine: Engine,
     *,
     clock: Callable[[], float],
     sleep: Callable[[float], object],
@@ -66,11 +64,10 @@ def open_server(
 
     Raises:
         KeyFileError, AuditError: a key that is none. ServerSettingsError: a setting that cannot be.
-        PolicyError: the policy was made for another replayer.
         VerdictsUnusable: the database cannot be opened. OtherSeries: it holds verdicts under another policy.
     """
     _check(settings)
-    verifier = Verifier(replayer, policy, settings.max_model_len)
+    policy = engine.policy
     selection: Selection = (
         ComputeBudget(least=settings.least_rate) if settings.audit_rate is None else FixedRate(settings.audit_rate)
     )
@@ -79,11 +76,11 @@ def open_server(
     api_keys = ApiKeys() if settings.api_keys is None else ApiKeys.read(settings.api_keys)
     read_keys = None if settings.read_keys is None else ApiKeys.read(settings.read_keys)
     database = VerdictDatabase(settings.database)
-    vocabulary = replayer.identity.vocabulary
+    vocabulary = engine.replayer.identity.vocabulary
     bookkeeper = Bookkeeper(
         database=database, policy=policy, vocabulary=vocabulary, longest=settings.longest_record, clock=clock
     )
-    key = SeriesKey(policy_digest=policy.digest(), model_digest=replayer.identity.digest)
+    key = SeriesKey(policy_digest=policy.digest(), model_digest=engine.replayer.identity.digest)
     bind(database, key, clock(), bookkeeper.empty())
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     presence = Presence(
@@ -103,7 +100,7 @@ def open_server(
     return Opened(
         settings=settings,
         policy=policy,
-        verifier=verifier,
+        verifier=engine,
         database=database,
         presence=presence,
         follower=Follower(
@@ -113,7 +110,7 @@ def open_server(
             keys=keys,
             audit_key=audit_key,
             selection=selection,
-            verifier=verifier,
+            verifier=engine,
             first_record=settings.first_record,
             longest=settings.longest_record,
             clock=clock,
@@ -121,7 +118,7 @@ def open_server(
         ),
         auditor=Auditor(
             presence=presence,
-            verifier=verifier,
+            verifier=engine,
             batch_records=settings.batch_records,
             batch_cost=settings.batch_cost,
             compute_share=settings.compute_share,

@@ -25,6 +25,8 @@ DEEPER = 16
 MOST_CANDIDATES = 1024
 """Candidates asked for at most: from here on they cost the server more than its forward pass does."""
 CHUNK_ROWS = 256
+UNIT_TOKENS = 8192
+"""Tokens of a work unit for each request that is under way at once: at its end the server runs idle."""
 
 
 class VllmReplayer:
@@ -80,6 +82,10 @@ class VllmReplayer:
     @property
     def device(self) -> str:
         return self.client.url
+
+    @property
+    def unit_tokens(self) -> int:
+        return UNIT_TOKENS * self.concurrency
 
     def known_answer(self) -> KnownAnswer:
         """The server's answer to the probe."""

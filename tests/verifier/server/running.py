@@ -24,6 +24,7 @@ from verifier.policy_base import BasePolicy
 from verifier.replay import Replayer
 from verifier.server.opening import Opened, open_server
 from verifier.server.settings import Settings
+from verifier.verification import Verifier
 
 ORIGIN = "example.org/log"
 KEY = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"k" * 32))
@@ -137,8 +138,13 @@ def server_in(
 ) -> Server:
     clock = clock or Clock()
     said = io.StringIO()
+    settings = settings_in(folder, **more)
     opened = open_server(
-        settings_in(folder, **more), policy, replayer, clock=clock, sleep=lambda _: None, events=Events(said)
+        settings,
+        Verifier(replayer, policy, settings.max_model_len),
+        clock=clock,
+        sleep=lambda _: None,
+        events=Events(said),
     )
     opened.presence.beat()
     return Server(opened, clock, said)

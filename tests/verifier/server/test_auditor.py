@@ -11,13 +11,14 @@ from sqlalchemy.exc import IntegrityError
 from logger.record import Record
 from tests.verifier.server.running import Clock, Log, Server, honest, server_in, stolen
 from verifier.errors import ReplayServerError
+from verifier.judgement import Judgement
 from verifier.policy import Policy
 from verifier.server.errors import ReplayTrouble, VerdictsUnusable
 from verifier.server.evidence import unpack
 from verifier.server.schema import ARCHIVE, EVIDENCE, SERVER, TASK, VERDICT
 from verifier.server.tasks import MOST_ATTEMPTS, lease
 from verifier.transformers_replay import TransformersReplayer
-from verifier.verification import Judgement, Verifier
+from verifier.verification import Verifier
 
 RECORDS = honest(8)
 

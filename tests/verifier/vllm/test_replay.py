@@ -14,7 +14,9 @@ from tests.verifier.vllm.small_server import EOS, IDENTITY, Behaviour, V, logits
 from verifier.errors import CalibrationError, PolicyError, ReplayServerError
 from verifier.exact_calibration import NotExact, calibrate_exact
 from verifier.exact_policy import EXACT_TOLERANCE, ExactPolicy
-from verifier.verification import Verification, Verifier
+from verifier.judgement import Judgement
+from verifier.outcome import Verification
+from verifier.verification import Verifier
 from verifier.vllm import client as client_module
 from verifier.vllm.client import VllmClient
 from verifier.vllm.replay import VllmReplayer
@@ -77,6 +79,12 @@ def verified(records: list[Record], behaviour: Behaviour | None = None, **option
         return Verifier(some, policy).verify(records)
 
 
+def judged(records: list[Record], behaviour: Behaviour, **options: Any) -> Judgement:
+    policy = greedy_policy()
+    with replayer(behaviour, policy, **options) as some:
+        return Verifier(some, policy).judge(records)
+
+
 def altered(one: Record, position: int, token: int) -> Record:
     output = list(one.output_token_ids)
     output[position] = token
@@ -121,14 +129,14 @@ def test_without_drawing_again_a_token_that_an_unseen_one_beats_would_pass() -> 
                 break
     assert len(hidden) > 10
     few = Behaviour(most=64)
-    blind = verified(tampered, few, redraw=False)
+    blind = judged(tampered, few, redraw=False)
     at_position = [blind.records[i].tokens for i in range(len(tampered))]
     charged = [t.unseen[at] > 0 for t, (_, at) in zip(at_position, hidden, strict=True)]
     assert np.mean(charged) > 0.9  # not flagged there, and charged for it
-    assert blind.unresolved_positions > 0
+    assert verified(tampered, few, redraw=False).unresolved_positions > 0
     for behaviour in (few, Behaviour(most=200)):
-        found = verified(tampered, behaviour)
-        assert len(found.flagged) == len(tampered)
+        found = judged(tampered, behaviour)
+        assert all(verdict.flagged for verdict in found.records)
         for verdict, (_, at) in zip(found.records, hidden, strict=True):
             assert verdict.tokens.margin[at] > EXACT_TOLERANCE.margin
 

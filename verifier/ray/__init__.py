@@ -1,0 +1,1 @@
+"""Verification on a cluster with Ray."""

@@ -1,0 +1,133 @@
+"""The Ray cluster: the one at an address, or one on this machine that begins and ends with the run."""
+
+import logging
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from sampler.errors import WeightwardenError, first_line
+from verifier.errors import MissingExtra
+
+CORES_A_WORKER = 8
+"""Cores that a worker without a GPU gets where nobody says how many workers there are."""
+OBJECT_STORE_BYTES = 512 * 2**20
+"""Shared memory of a Ray on this machine: units and summaries are small."""
+
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told of runs
+    "RAY_worker_niceness": "0",  # workers are all that is wanted of a Ray of a run; Ray makes them yield to everything
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # what Ray says of dead workers would go to standard output, to the report
+}
+
+
+class ClusterError(WeightwardenError, ConnectionError):
+    """There is no Ray at the address, or it has not what the workers need."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a node of a cluster has."""
+
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the workers are laid out. `gpus`: of each worker; 0.5 lets two share one. `threads`: of each worker."""
+
+    workers: int
+    threads: int
+    gpus: float
+
+
+def imported(*, own: bool) -> Any:
+    """The `ray` module, which reads its environment when it is imported. `own`: for a Ray that is started here.
+
+    Raises:
+        MissingExtra: not installed.
+    """
+    os.environ.update(_ENVIRONMENT)
+    if own and "ray" not in sys.modules:
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[ray]'") from error
+    return ray
+
+
+@dataclass
+class Cluster:
+    """A connection to a Ray. `owned`: whether it was made here, and ends here."""
+
+    ray: Any
+    owned: bool
+
+    @classmethod
+    def connect(cls, address: str | None) -> "Cluster":
+        """Connect to the Ray at an address, or start one here.
+
+        A Ray that was started here listens on all addresses of this machine; a token of its own, which only this
+        user's processes know, keeps others out. A Ray that this process is connected to already is used as it is.
+
+        Raises:
+            MissingExtra: ray is not installed. ClusterError: none there.
+        """
+        ray = imported(own=address is None)
+        if ray.is_initialized():
+            return cls(ray, owned=False)
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        if address is None:
+            options |= {
+                "address": "local",  # not the one that RAY_ADDRESS names
+                "num_cpus": len(os.sched_getaffinity(0)),
+                "include_dashboard": False,
+                "object_store_memory": OBJECT_STORE_BYTES,
+            }
+        else:
+            options["address"] = address
+        try:
+            ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise ClusterError(f"no Ray at {address or 'this machine'}: {first_line(error)}") from error
+        return cls(ray, owned=True)
+
+    def nodes(self) -> list[Node]:
+        """The living nodes."""
+        return [
+            Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+            for node in self.ray.nodes()
+            if node["Alive"]
+        ]
+
+    def close(self) -> None:
+        """End the connection, and a Ray that was started here."""
+        if self.owned:
+            self.ray.shutdown()
+
+
+def layout_of(nodes: list[Node], workers: int | None, gpus: float | None) -> Layout:
+    """The layout of workers on nodes, filled in where nobody said: one a GPU, or one to `CORES_A_WORKER` cores, and the
+    cores divided among them.
+
+    Raises:
+        ClusterError: the nodes do not hold so many.
+    """
+    if gpus is None:
+        gpus = 1.0 if any(node.gpus >= 1 for node in nodes) else 0.0
+    if workers is None:
+        room = sum(int(node.gpus / gpus) if gpus else max(1, int(node.cpus) // CORES_A_WORKER) for node in nodes)
+        workers = max(1, room)
+    for threads in range(max(1, int(sum(node.cpus for node in nodes)) // workers), 0, -1):
+        held = sum(int(min(node.cpus // threads, node.gpus / gpus if gpus else node.cpus)) for node in nodes)
+        if held >= workers:
+            return Layout(workers=workers, threads=threads, gpus=gpus)
+    raise ClusterError(
+        f"{workers} workers with a core and {gpus:g} GPUs each do not fit on"
+        f" {', '.join(f'{node.cpus:g} cores and {node.gpus:g} GPUs' for node in nodes) or 'no node'}"
+    )

@@ -1,0 +1,109 @@
+"""Work units: records that are replayed together, the same ones whoever replays them and however many do."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from logger.record import Record
+
+WINDOW_UNITS = 64
+"""Units' worth of records that are looked at together: what bounds memory, and how far alike prompts may be apart."""
+WINDOW_RECORDS = 8192
+FIRST_PREFIX = 64
+"""Prompts are alike when so many of their first tokens are the same; shorter ones, when they are the same."""
+
+
+@dataclass(frozen=True)
+class WorkUnit:
+    """Records that are replayed together, and their places among all records of the run."""
+
+    places: Sequence[int]
+    records: Sequence[Record]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def tokens(self) -> int:
+        """Output tokens."""
+        return sum(len(record.output_token_ids) for record in self.records)
+
+    def halves(self) -> "tuple[WorkUnit, WorkUnit]":
+        """The two halves of a unit of more than one record."""
+        at = len(self) // 2
+        return WorkUnit(self.places[:at], self.records[:at]), WorkUnit(self.places[at:], self.records[at:])
+
+
+def work_units(records: Iterable[Record], unit_tokens: int) -> Iterator[WorkUnit]:
+    """Units of about `unit_tokens` tokens, prompts included; every record is in one of them.
+
+    They depend on the records and on `unit_tokens` alone. Within a window of records those whose prompts begin alike
+    are put together, so that what they share need be computed once, and among them those of similar length, so that
+    batches hold little padding. Lazy: no more than a window is held.
+    """
+    window: list[tuple[int, Record]] = []
+    tokens = 0
+    for item in enumerate(records):
+        window.append(item)
+        tokens += _cost(item[1])
+        if tokens >= WINDOW_UNITS * unit_tokens or len(window) == WINDOW_RECORDS:
+            yield from _units(window, unit_tokens)
+            window, tokens = [], 0
+    yield from _units(window, unit_tokens)
+
+
+def _units(window: Sequence[tuple[int, Record]], most: int) -> Iterator[WorkUnit]:
+    """Runs of alike records one after another, cut where a unit is full, between two runs where that leaves it half
+    full at least.
+    """
+    unit: list[tuple[int, Record]] = []
+    tokens = 0
+    for name in sorted({record.scheme_name for _, record in window}):
+        for run in _runs([item for item in window if item[1].scheme_name == name], FIRST_PREFIX, most):
+            run_tokens = sum(_cost(record) for _, record in run)
+            if 2 * tokens >= most and tokens + run_tokens > most:
+                yield _unit(unit)
+                unit, tokens = [], 0
+            for item in run:
+                if unit and tokens + _cost(item[1]) > most:
+                    yield _unit(unit)
+                    unit, tokens = [], 0
+                unit.append(item)
+                tokens += _cost(item[1])
+        if unit:  # records of two schemes are not replayed together
+            yield _unit(unit)
+            unit, tokens = [], 0
+
+
+def _runs(items: Sequence[tuple[int, Record]], prefix: int, most: int) -> list[list[tuple[int, Record]]]:
+    """Records in an order in which alike prompts follow each other, as runs that are better not cut.
+
+    Records whose first `prefix` prompt tokens are the same are one run; where that is more than a unit, they are
+    divided by longer prefixes.
+    """
+    groups: dict[tuple[int, ...], list[tuple[int, Record]]] = {}
+    for item in items:
+        groups.setdefault(tuple(item[1].prompt_token_ids[:prefix]), []).append(item)
+    runs: list[list[tuple[int, Record]]] = []
+    alone: list[tuple[int, Record]] = []
+    for group in groups.values():
+        longest = max(len(record.prompt_token_ids) for _, record in group)
+        if len(group) == 1:
+            alone += group
+        elif longest > prefix and sum(_cost(record) for _, record in group) > most:
+            runs += _runs(group, 4 * prefix, most)
+        else:
+            runs.append(_longest_first(group))
+    return runs + [[item] for item in _longest_first(alone)]
+
+
+def _longest_first(items: Sequence[tuple[int, Record]]) -> list[tuple[int, Record]]:
+    return sorted(items, key=lambda item: (-_cost(item[1]), item[0]))
+
+
+def _unit(items: Sequence[tuple[int, Record]]) -> WorkUnit:
+    return WorkUnit([place for place, _ in items], [record for _, record in items])
+
+
+def _cost(record: Record) -> int:
+    """Tokens that replaying a record takes; one without output takes none."""
+    return len(record.prompt_token_ids) + len(record.output_token_ids) if record.output_token_ids else 0
