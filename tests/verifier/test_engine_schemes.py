@@ -246,7 +246,7 @@ def test_no_error_of_the_engines_logarithm_flags_an_honest_token(sign: int) -> N
     erring[own] += 2 * sign * off[own]
     erring = np.where(exponential < 1.5 * 2.0**-24, exponential, erring)  # the engine's constant
     claimed = (logits - np.log(np.maximum(erring, 1e-30))).argmax(axis=1)
-    assert sign < 0 or (claimed != emulated).sum() > 2
+    assert sign < 0 or (claimed != emulated).any()
     table = gumbel_candidates(TorchRows(torch.from_numpy(logits)), replace(draws, claimed_n=claimed), EXACT_WINDOW)
     scores = score(table, EXACT_TOLERANCE, 0)
     assert (scores.margin_n <= EXACT_TOLERANCE.margin).all()
@@ -265,7 +265,7 @@ def test_masked_token_stays_outside_whatever_its_noise_may_differ_by() -> None:
 
 
 def test_admissible_set_counts_the_tokens_that_the_logarithms_error_could_let_win() -> None:
-    positions, vocabulary = 150, 20_000
+    positions, vocabulary = 250, 60_000
     logits, draws, g = flat_race(positions, vocabulary)
     exponential = np.exp(-g)
     off = log_error(exponential)
