@@ -23,12 +23,14 @@ class Head:
         log_mass_n: ln of the sum of exp(logit / temperature) over the logits >= the min-p cut, float64; nan where it was
             not asked for.
         rank_n: how many logits of the row are not smaller than the claimed token's, int64.
+        cut_short_n: whether some of the largest are missing, so that the row must be looked at again; bool.
     """
 
     values_nk: torch.Tensor
     ids_nk: torch.Tensor
     log_mass_n: torch.Tensor
     rank_n: torch.Tensor
+    cut_short_n: torch.Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ def head_of(logits_nv: torch.Tensor, wanted: Pass, selection: Selection) -> Head
         ids_nk=ids,
         log_mass_n=log_mass(logits_nv, values[:, 0], wanted) if wanted.mass else torch.full_like(values[:, 0], torch.nan),
         rank_n=(logits_nv >= limit).sum(dim=1),
+        cut_short_n=torch.zeros_like(ids[:, 0], dtype=torch.bool),
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from verifier.candidate_table import Window
 from verifier.device.draws import DeviceDraws
 from verifier.device.head import Head, Pass, Selection, head_of
+from verifier.device.kernels import can_scan, can_select, select
 from verifier.device.support import DeviceSupport, boundary, counts_above, logit_distance, support_of_head
 from verifier.device.tail import Tail, no_tail, tail_of
 
@@ -87,7 +88,7 @@ def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: P
     tail = no_tail(scores)
     if plan.tail and not whole:
         open_n = beyond & ~nucleus & ~unfinished
-        places = plan.places_per_row * len(scores) if plan.selection == "kernel" else None
+        places = plan.places_per_row * len(scores) if plan.selection == "kernel" and can_scan(draws) else None
         tail = tail_of(logits_nv, draws, head, open_n, best_sure_n - window.margin, places)
         tail_sure = tail.valid_h & (tail.distance_h >= slack)
         best_sure_n = _raised(best_sure_n, tail.row_h, torch.where(tail_sure, tail.score_h, -torch.inf))
@@ -137,8 +138,6 @@ def _head(logits_nv: torch.Tensor, draws: DeviceDraws, plan: Plan) -> Head:
         mass=plan.mass,
     )
     if plan.selection == "kernel":
-        from verifier.device.kernels import can_select, select
-
         if can_select(logits_nv, plan.size):
             return select(logits_nv, wanted)
     return head_of(logits_nv, wanted, "topk" if plan.selection == "topk" else "blocked")
@@ -164,9 +163,9 @@ def _unfinished(
     if head.values_nk.shape[1] >= vocabulary:
         return torch.zeros_like(wide_n)
     if draws.noise is None:
-        return head.values_nk[:, -1] >= head.values_nk[:, 0] - window.margin
+        return head.cut_short_n | (head.values_nk[:, -1] >= head.values_nk[:, 0] - window.margin)
     distance = logit_distance(head.values_nk[:, -1:], head.values_nk, draws.filters)[:, 0]
-    return wide_n | ((draws.filters.top_k_n < vocabulary) & (distance > -window.logit_slacks[-1]))
+    return head.cut_short_n | wide_n | ((draws.filters.top_k_n < vocabulary) & (distance > -window.logit_slacks[-1]))
 
 
 def _raised(best_n: torch.Tensor, row_h: torch.Tensor, score_h: torch.Tensor) -> torch.Tensor:

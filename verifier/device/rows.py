@@ -18,6 +18,11 @@ class DeviceRows(TorchRows):
         super().__init__(logits_mv)
         self._selection: Selection = selection
 
+    @property
+    def logits(self) -> torch.Tensor:
+        """As they are now, [m, V]."""
+        return self._logits
+
     def begin(self, draws: Draws, window: Window) -> PendingTables | None:
         if draws.uniforms_n is not None:
             return None

@@ -6,6 +6,7 @@ import torch
 
 from verifier.device.draws import DeviceDraws
 from verifier.device.head import Head
+from verifier.device.kernels import scan
 from verifier.device.support import logit_distance
 
 
@@ -59,8 +60,6 @@ def tail_of(
         valid = torch.ones_like(row, dtype=torch.bool)
         lost = row.new_zeros(())
     else:
-        from verifier.device.kernels import scan
-
         row, token, found = scan(logits_nv, draws, least_n, floor_n, last_n, places)
         valid = torch.arange(places, device=row.device) < found
         lost = (found - places).clamp(min=0)
