@@ -4,7 +4,7 @@ The bare prefill is the transformer over the same batches and the output head ov
 model's precision, thrown away. Three things run in turns: it, the replay to candidate tables, and the verdicts (the
 whole of `Verifier.judge`); medians of the rounds are compared. Models have random weights and draw their own traffic
 (`benchmarks.device.random_model`). Before anything is timed, the device's scores of a sample of positions are held
-against the host's; where they differ nothing is timed. Floors: arithmetic and bytes at the card's own measured ceilings.
+against the host's; where they differ nothing is timed. Floors: arithmetic and bytes at the card's measured ceilings.
 
     python -m benchmarks.device_throughput [--out FOLDER] [--shape NAME]... [--device cuda|cpu]
 
@@ -55,6 +55,7 @@ class Load:
 LOADS = {
     "tiny": Load(records=24, prompt=8, output=24, token_budget=256, decoded=24, rounds=2),
     "135M": Load(records=1536, prompt=32, output=224, token_budget=65536, decoded=1536, rounds=7),
+    "1.7B": Load(records=512, prompt=32, output=224, token_budget=32768, decoded=512, rounds=5),
     "1.5B": Load(records=512, prompt=32, output=224, token_budget=32768, decoded=512, rounds=5),
     "7B": Load(records=128, prompt=32, output=224, token_budget=32768, decoded=128, rounds=3),
 }
@@ -98,7 +99,7 @@ def main(
         "ceilings": ceilings() if device == "cuda" else {},
     }
     print(json.dumps(facts), flush=True)
-    names = shape_names or (("135M", "7B", "1.5B") if device == "cuda" else ("tiny",))
+    names = shape_names or (("135M", "7B", "1.7B", "1.5B") if device == "cuda" else ("tiny",))
     drawn = [f for f in FILTERS if not filter_names or f.name in filter_names]
     results: list[Result] = []
     for name in names:
@@ -144,7 +145,9 @@ def measured(
 
     # 2
     chunk = Chunk(replayer, records[: max(4, load.token_budget // (load.prompt + load.output))], policy.window)
-    ways: tuple[Selection, ...] = ("kernel", "blocked", "topk") if replayer.selection == "kernel" else ("blocked", "topk")
+    ways: tuple[Selection, ...] = (
+        ("kernel", "blocked", "topk") if replayer.selection == "kernel" else ("blocked", "topk")
+    )
     disagreements = {way: chunk.disagreements(way, policy.tolerance, 256) for way in ways}
     check(disagreements)
     stages = chunk.stages(ways) if replayer.device.startswith("cuda") else {}
@@ -287,7 +290,10 @@ def table(facts: dict[str, Any], results: Sequence[Result]) -> str:
         )
     for r in results:
         if r.stages:
-            lines += ["", f"{r.shape}, {r.filter}, one chunk, ms: " + ", ".join(f"{k} {v:.2f}" for k, v in r.stages.items())]
+            lines += [
+                "",
+                f"{r.shape}, {r.filter}, one chunk, ms: " + ", ".join(f"{k} {v:.2f}" for k, v in r.stages.items()),
+            ]
             lines += [f"    {ms:9.2f} ms {calls:6d} x {name[:90]}" for name, ms, calls in r.kernels[:9]]
     return "\n".join(lines)
 

@@ -51,21 +51,14 @@ class Shape:
 SHAPES = {
     shape.name: shape
     for shape in (
-        Shape(
-            name="tiny", vocabulary=5003, hidden=64, intermediate=128, layers=2, heads=4, key_value_heads=2
-        ),
-        Shape(
-            name="135M", vocabulary=49152, hidden=576, intermediate=1536, layers=30, heads=9, key_value_heads=3
-        ),
-        Shape(
-            name="1.5B", vocabulary=151936, hidden=1536, intermediate=8960, layers=28, heads=12, key_value_heads=2
-        ),
-        Shape(
-            name="7B", vocabulary=151936, hidden=3584, intermediate=18944, layers=28, heads=28, key_value_heads=4
-        ),
+        Shape(name="tiny", vocabulary=5003, hidden=64, intermediate=128, layers=2, heads=4, key_value_heads=2),
+        Shape(name="135M", vocabulary=49152, hidden=576, intermediate=1536, layers=30, heads=9, key_value_heads=3),
+        Shape(name="1.7B", vocabulary=49152, hidden=2048, intermediate=8192, layers=24, heads=32, key_value_heads=32),
+        Shape(name="1.5B", vocabulary=151936, hidden=1536, intermediate=8960, layers=28, heads=12, key_value_heads=2),
+        Shape(name="7B", vocabulary=151936, hidden=3584, intermediate=18944, layers=28, heads=28, key_value_heads=4),
     )
 }
-"""SmolLM2-135M's, Qwen2.5-1.5B's and Qwen2.5-7B's shapes (without biases)."""
+"""The shapes of SmolLM2-135M and -1.7B, Qwen2.5-1.5B and -7B (without biases)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,8 +100,9 @@ class Chunk:
         for selection in selections:
             if selection == "kernel" and can_select(self.logits, 74):
                 found["select, kernel"] = milliseconds(lambda: select(self.logits, wanted))
-                massive = replace(wanted, mass=True)
-                found["select, kernel, with mass"] = milliseconds(lambda: select(self.logits, massive))
+                found["select, kernel, with mass"] = milliseconds(
+                    lambda: select(self.logits, replace(wanted, mass=True))
+                )
             elif selection != "kernel":
                 found[f"select, {selection}"] = milliseconds(
                     lambda selection=selection: head_of(self.logits, wanted, selection), 3

@@ -20,8 +20,8 @@ class Head:
 
     Attributes:
         values_nk: the largest logits, descending, float64. ids_nk: their token ids, int64.
-        log_mass_n: ln of the sum of exp(logit / temperature) over the logits >= the min-p cut, float64; nan where it was
-            not asked for.
+        log_mass_n: ln of the sum of exp(logit / temperature) over the logits >= the min-p cut, float64; nan where it
+            was not asked for.
         rank_n: how many logits of the row are not smaller than the claimed token's, int64.
         cut_short_n: whether some of the largest are missing, so that the row must be looked at again; bool.
     """
@@ -77,7 +77,9 @@ def head_of(logits_nv: torch.Tensor, wanted: Pass, selection: Selection) -> Head
     return Head(
         values_nk=values,
         ids_nk=ids,
-        log_mass_n=log_mass(logits_nv, values[:, 0], wanted) if wanted.mass else torch.full_like(values[:, 0], torch.nan),
+        log_mass_n=log_mass(logits_nv, values[:, 0], wanted)
+        if wanted.mass
+        else torch.full_like(values[:, 0], torch.nan),
         rank_n=(logits_nv >= limit).sum(dim=1),
         cut_short_n=torch.zeros_like(ids[:, 0], dtype=torch.bool),
     )

@@ -43,7 +43,7 @@ def select(logits_nv: torch.Tensor, wanted: Pass) -> Head:
     n, vocabulary = logits_nv.shape
     places, device = _places(wanted.size), logits_nv.device
     keys = torch.empty((n, places), dtype=torch.int64, device=device)
-    counts = torch.empty(n, dtype=torch.int32, device=device)
+    counts = torch.zeros(n, dtype=torch.int32, device=device)
     ranks = torch.empty(n, dtype=torch.int32, device=device)
     top, sums = torch.empty((2, n), dtype=torch.float32, device=device)
     find_largest[(n,)](

@@ -19,8 +19,9 @@ _GROWTH = 16
 _BLOCK_ELEMENTS = 1 << 24
 """Head entries reduced at a time, which bounds memory: about 30 float64 arrays of this size."""
 _PLACES_PER_ROW = 4
-_NARROW = 2
-"""Other candidates of a position up to which it is laid out apart from those that have more."""
+_FEW = 4
+"""Other candidates of a position that has few; those with none, few and more are laid out apart, so that few places are
+empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,16 +130,14 @@ def _launched(job: _Job, rows: IntArray, size: int, places_per_row: int) -> _Cop
     found = reduced(logits, draws, job.window, plan)
     if logits.device.type != "cuda":
         return _Copied(reduced=found, ready=None)
-    copies = [
-        torch.empty(t.shape, dtype=t.dtype, pin_memory=True).copy_(t, non_blocking=True) for t in found.tensors
-    ]
+    copies = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True).copy_(t, non_blocking=True) for t in found.tensors]
     ready = torch.cuda.Event()
     ready.record(torch.cuda.current_stream(logits.device))
     return _Copied(reduced=Reduced(*copies, head_places=found.head_places), ready=ready)
 
 
 def _tables(found: Reduced, rows: IntArray, finished: BoolArray, job: _Job) -> list[PartTable]:
-    """Tables of the finished positions: those with few other candidates, and those with more, so that few are padded."""
+    """Tables of the finished positions: those with no other candidate, with few, and with more."""
     in_head, in_tail = int(found.counts[0]), int(found.counts[1])
     first = found.head_places
     numbers, words = found.other_numbers.numpy(), found.other_words.numpy()
@@ -149,7 +148,8 @@ def _tables(found: Reduced, rows: IntArray, finished: BoolArray, job: _Job) -> l
     claimed_numbers = found.claimed_numbers.numpy()
     claimed_words = found.claimed_words.numpy()
     parts = []
-    for which in (finished & (counts <= _NARROW), finished & (counts > _NARROW)):
+    for low, high in ((0, 0), (1, _FEW), (_FEW + 1, len(words))):
+        which = finished & (counts >= low) & (counts <= high)
         here = np.flatnonzero(which)
         if not len(here):
             continue

@@ -8,7 +8,7 @@ from verifier.candidate_table import Window
 from verifier.device.draws import DeviceDraws
 from verifier.device.head import Head, Pass, Selection, head_of
 from verifier.device.kernels import can_scan, can_select, select
-from verifier.device.support import DeviceSupport, boundary, counts_above, logit_distance, support_of_head
+from verifier.device.support import DeviceSupport, boundary, logit_distance, support_of_head
 from verifier.device.tail import Tail, no_tail, tail_of
 
 EXACT, UNFINISHED, CONTRADICTED, NOT_FINITE = 1, 2, 4, 8
@@ -61,8 +61,8 @@ class Reduced:
 def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: Plan) -> Reduced:
     """Candidates of positions; the steps are those of `gumbel_candidates`, and so are the results.
 
-    Where a head does not reach past its row's cuts, or past a nucleus, the position is flagged UNFINISHED, to be reduced
-    again with a wider one; no probability beyond a head is ever placed.
+    Where a head does not reach past its row's cuts, or past a nucleus, the position is flagged UNFINISHED, to be
+    reduced again with a wider one; no probability beyond a head is ever placed.
     """
     filters, slack = draws.filters, window.logit_slacks[-1]
     mass_slack_n = window.mass_slack / filters.temperature_n
@@ -118,7 +118,9 @@ def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: P
     )
     rank_n = torch.where(draws.raw_rank_n > 0, draws.raw_rank_n, head.rank_n)
     kept = possible & (scores >= floor_n[:, None]) & (head.ids_nk != draws.claimed_n[:, None])
-    numbers, words, counts = _others(draws, head, scores, support, kept & ~unfinished[:, None], tail, floor_n, slack, plan)
+    numbers, words, counts = _others(
+        draws, head, scores, support, kept & ~unfinished[:, None], tail, floor_n, slack, plan
+    )
     return Reduced(
         claimed_numbers=claimed_numbers,
         claimed_words=torch.stack([flags, rank_n.int(), gumbel_rank_n.int()], dim=1),
@@ -137,9 +139,8 @@ def _head(logits_nv: torch.Tensor, draws: DeviceDraws, plan: Plan) -> Head:
         min_p_offset_n=draws.filters.min_p_offset_n,
         mass=plan.mass,
     )
-    if plan.selection == "kernel":
-        if can_select(logits_nv, plan.size):
-            return select(logits_nv, wanted)
+    if plan.selection == "kernel" and can_select(logits_nv, plan.size):
+        return select(logits_nv, wanted)
     return head_of(logits_nv, wanted, "topk" if plan.selection == "topk" else "blocked")
 
 
@@ -156,9 +157,7 @@ def _reach(
     return torch.where(beyond & nucleus, head.log_mass_n, torch.nan), beyond, nucleus
 
 
-def _unfinished(
-    head: Head, draws: DeviceDraws, window: Window, wide_n: torch.Tensor, vocabulary: int
-) -> torch.Tensor:
+def _unfinished(head: Head, draws: DeviceDraws, window: Window, wide_n: torch.Tensor, vocabulary: int) -> torch.Tensor:
     """Rows whose head must be wider; none where it is the whole row."""
     if head.values_nk.shape[1] >= vocabulary:
         return torch.zeros_like(wide_n)
@@ -225,7 +224,9 @@ def _others(
     tail_places = min(plan.places_per_row * n, len(tail.row_h))
     at, in_tail = _places(kept_h, tail_places)
     pair = torch.stack([tail.score_h[at], tail.distance_h[at]], dim=1)
-    numbers = torch.cat([numbers, torch.nn.functional.pad(pair, (0, numbers.shape[1] - 2))])  # no nucleus: no mass counts
+    numbers = torch.cat(
+        [numbers, torch.nn.functional.pad(pair, (0, numbers.shape[1] - 2))]
+    )  # no nucleus: no mass counts
     words = torch.cat([words, torch.stack([tail.row_h[at].int(), tail.token_h[at].int()], dim=1)])
     lost = (in_head - places).clamp(min=0) + (in_tail - tail_places).clamp(min=0)
     return numbers, words, torch.stack([in_head, in_tail, lost, tail.lost])

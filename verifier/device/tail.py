@@ -32,7 +32,12 @@ def no_tail(like: torch.Tensor) -> Tail:
     ids = torch.empty(0, dtype=torch.int64, device=like.device)
     real = torch.empty(0, dtype=torch.float64, device=like.device)
     return Tail(
-        row_h=ids, token_h=ids, score_h=real, distance_h=real, valid_h=ids.bool(), lost=ids.new_zeros(()),
+        row_h=ids,
+        token_h=ids,
+        score_h=real,
+        distance_h=real,
+        valid_h=ids.bool(),
+        lost=ids.new_zeros(()),
     )
 
 

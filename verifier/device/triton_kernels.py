@@ -6,15 +6,28 @@ import triton.language as tl
 
 @triton.jit
 def _ordered(x):
-    """Int32 that stand in the order of float32 numbers."""
-    bits = x.to(tl.int32, bitcast=True)
-    return tl.where(bits >= 0, bits, bits ^ 0x7FFFFFFF)
+    """Uint32 that stand in the order of float32 numbers; that of -inf is 0x007FFFFF."""
+    bits = x.to(tl.uint32, bitcast=True)
+    return tl.where(bits < 0x80000000, bits + 0x80000000, bits ^ 0xFFFFFFFF)
 
 
 @triton.jit
 def find_largest(
-    logits, stride, vocabulary, size, claimed, scale, offset, found_keys, counts, largest, sums, ranks,
-    GROUPS: tl.constexpr, PLACES: tl.constexpr, MASS: tl.constexpr,
+    logits,
+    stride,
+    vocabulary,
+    size,
+    claimed,
+    scale,
+    offset,
+    found_keys,
+    counts,
+    largest,
+    sums,
+    ranks,
+    GROUPS: tl.constexpr,
+    PLACES: tl.constexpr,
+    MASS: tl.constexpr,
 ):
     """One program a row: what stands at or above the `size`-th largest of the maxima of GROUPS groups of its tokens.
 
@@ -30,22 +43,21 @@ def find_largest(
     # 1
     maxima = tl.full([GROUPS], float("-inf"), tl.float32)
     strange = tl.zeros([GROUPS], tl.int32)
-    for start in range(0, vocabulary, GROUPS):
+    for start in tl.range(0, vocabulary, GROUPS, loop_unroll_factor=4):
         at = start + lane
         x = tl.load(base + at, mask=at < vocabulary, other=float("-inf")).to(tl.float32)
         strange |= (x != x).to(tl.int32)
         maxima = tl.maximum(maxima, x)
     top = tl.max(maxima, axis=0)
     nan = tl.max(strange, axis=0)
-    order = _ordered(maxima).to(tl.int64)
-    low = tl.min(order, axis=0)
-    high = tl.max(order, axis=0)
+    order = _ordered(maxima)
+    low, high = tl.min(order, axis=0), tl.max(order, axis=0)
     while low < high:
-        middle = low + (high - low + 1) // 2
+        middle = high - (high - low) // 2
         reached = tl.sum((order >= middle).to(tl.int32), axis=0)
         low = tl.where(reached >= size, middle, low)
         high = tl.where(reached >= size, high, middle - 1)
-    least = tl.maximum(low, -2139095040).to(tl.int32)  # above -inf
+    least = tl.maximum(low, 0x00800000)  # above -inf
 
     # 2
     limit = tl.load(base + tl.load(claimed + row)).to(tl.float32)
@@ -53,8 +65,7 @@ def find_largest(
     cut = top + tl.load(offset + row)
     rank = tl.zeros([GROUPS], tl.int32)
     mass = tl.zeros([GROUPS], tl.float32)
-    found = 0
-    for start in range(0, vocabulary, GROUPS):
+    for start in tl.range(0, vocabulary, GROUPS, loop_unroll_factor=4):
         at = start + lane
         inside = at < vocabulary
         x = tl.load(base + at, mask=inside, other=float("-inf")).to(tl.float32)
@@ -63,13 +74,9 @@ def find_largest(
             mass += tl.where(x >= cut, tl.exp((x - top) * factor), 0.0)
         key = _ordered(x)
         hit = inside & (key >= least)
-        more = tl.sum(hit.to(tl.int32), axis=0)
-        if more > 0:
-            place = found + tl.cumsum(hit.to(tl.int32), axis=0) - 1
-            packed = (key.to(tl.int64) << 32) + (0x7FFFFFFF - at).to(tl.int64)
-            tl.store(found_keys + row * PLACES + place, packed, mask=hit & (place < PLACES))
-            found += more
-    tl.store(counts + row, found)
+        place = tl.atomic_add(counts + row + lane * 0, 1, mask=hit, sem="relaxed")
+        packed = (key.to(tl.uint64) << 32) + (0x7FFFFFFF - at).to(tl.uint64)
+        tl.store(found_keys + row * PLACES + place, packed.to(tl.int64, bitcast=True), mask=hit & (place < PLACES))
     tl.store(largest + row, tl.where(nan > 0, float("nan"), top))
     tl.store(ranks + row, tl.sum(rank, axis=0))
     if MASS:
@@ -81,13 +88,13 @@ def sort_largest(found_keys, counts, size, values, ids, PLACES: tl.constexpr):
     """One program a row: its keys in descending order, as logits and token ids; -inf and -1 where there are fewer."""
     row = tl.program_id(0).to(tl.int64)
     lane = tl.arange(0, PLACES)
-    nothing = -(2139095041 << 32)  # the key of -inf
     there = lane < tl.load(counts + row)
-    keys = tl.sort(tl.load(found_keys + row * PLACES + lane, mask=there, other=nothing), descending=True)
-    key = (keys >> 32).to(tl.int32)
-    bits = tl.where(key >= 0, key, key ^ 0x7FFFFFFF)
-    value = bits.to(tl.float32, bitcast=True)
-    token = tl.where(keys == nothing, -1, 0x7FFFFFFF - (keys & 0xFFFFFFFF))
+    keys = tl.load(found_keys + row * PLACES + lane, mask=there, other=0).to(tl.uint64, bitcast=True)
+    keys = tl.sort(keys, descending=True)
+    key = (keys >> 32).to(tl.uint32)
+    key = tl.where(keys == 0, 0x007FFFFF, key)
+    value = tl.where(key >= 0x80000000, key - 0x80000000, key ^ 0xFFFFFFFF).to(tl.float32, bitcast=True)
+    token = tl.where(keys == 0, -1, 0x7FFFFFFF - (keys & 0xFFFFFFFF).to(tl.int64))
     tl.store(values + row * size + lane, value.to(tl.float64), mask=lane < size)
     tl.store(ids + row * size + lane, token, mask=lane < size)
 
@@ -118,8 +125,21 @@ def _splitmix64(key, ids):
 
 @triton.jit
 def scan_tail(
-    logits, stride, vocabulary, keys, least, floor, last, temperature, rows, tokens, counter, places,
-    SCHEME: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
+    logits,
+    stride,
+    vocabulary,
+    keys,
+    least,
+    floor,
+    last,
+    temperature,
+    rows,
+    tokens,
+    counter,
+    places,
+    SCHEME: tl.constexpr,
+    BLOCK: tl.constexpr,
+    STEPS: tl.constexpr,
 ):
     """Tokens of a part of a row whose word reaches `least` and whose logit, not above `last`, may reach the floor.
 
@@ -151,9 +171,7 @@ def scan_tail(
                 factor = tl.load(temperature + row).to(tl.float32)
                 bound = x + factor * (1e-3 - tl.log(exponential)) + slack
                 keep = hit & (bound >= wanted) & (x <= tl.load(last + row).to(tl.float32))
-                kept = tl.sum(keep.to(tl.int32), axis=0)
-                if kept > 0:
-                    place = tl.atomic_add(counter, kept) + tl.cumsum(keep.to(tl.int32), axis=0) - 1
-                    there = keep & (place < places)
-                    tl.store(rows + place, tl.zeros([BLOCK], tl.int64) + row, mask=there)
-                    tl.store(tokens + place, at.to(tl.int64), mask=there)
+                place = tl.atomic_add(counter + at * 0, 1, mask=keep, sem="relaxed")
+                there = keep & (place < places)
+                tl.store(rows + place, tl.zeros([BLOCK], tl.int64) + row, mask=there)
+                tl.store(tokens + place, at.to(tl.int64), mask=there)
