@@ -42,7 +42,8 @@ MARGIN_TOLERANCE = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """How much one shape is measured with: records, tokens each, tokens a pass, sequences decoded at once, rounds."""
+    """How much one shape is measured with: records, tokens each, tokens a pass, sequences decoded at once, rounds; and
+    how many of `FILTERS`."""
 
     records: int
     prompt: int
@@ -50,14 +51,15 @@ class Load:
     token_budget: int
     decoded: int
     rounds: int
+    filters: int
 
 
 LOADS = {
-    "tiny": Load(records=24, prompt=8, output=24, token_budget=256, decoded=24, rounds=2),
-    "135M": Load(records=1536, prompt=32, output=224, token_budget=65536, decoded=1536, rounds=7),
-    "1.7B": Load(records=512, prompt=32, output=224, token_budget=32768, decoded=512, rounds=5),
-    "1.5B": Load(records=512, prompt=32, output=224, token_budget=32768, decoded=512, rounds=5),
-    "7B": Load(records=128, prompt=32, output=224, token_budget=32768, decoded=128, rounds=3),
+    "tiny": Load(records=24, prompt=8, output=24, token_budget=256, decoded=24, rounds=2, filters=3),
+    "135M": Load(records=1536, prompt=32, output=224, token_budget=65536, decoded=1536, rounds=5, filters=2),
+    "1.7B": Load(records=512, prompt=32, output=224, token_budget=32768, decoded=512, rounds=4, filters=2),
+    "1.5B": Load(records=512, prompt=32, output=224, token_budget=32768, decoded=512, rounds=4, filters=2),
+    "7B": Load(records=256, prompt=32, output=224, token_budget=16384, decoded=256, rounds=3, filters=3),
 }
 
 
@@ -100,7 +102,6 @@ def main(
     }
     print(json.dumps(facts), flush=True)
     names = shape_names or (("135M", "7B", "1.7B", "1.5B") if device == "cuda" else ("tiny",))
-    drawn = [f for f in FILTERS if not filter_names or f.name in filter_names]
     results: list[Result] = []
     for name in names:
         shape, load = SHAPES[name], LOADS[name]
@@ -108,7 +109,7 @@ def main(
         if device == "cpu":
             replayer.selection = "blocked"
         print(f"{name}: entropy {entropy:.2f} bits, {time.perf_counter() - started:.0f} s", flush=True)
-        for one in drawn:
+        for one in [f for f in FILTERS[: load.filters] if not filter_names or f.name in filter_names]:
             if time.perf_counter() - started > budget:
                 print(f"{name}, {one.name}: not measured, the time is up")
                 continue

@@ -25,7 +25,7 @@ from verifier.types import Piece, Tokenizer
 Reduce = Callable[[LogitRows, Draws, Window], CandidateTable]
 Reduced = tuple[list[Piece], CandidateTable, float, float]
 
-AHEAD = 4
+AHEAD = 3
 """Chunks whose reduction may be under way on a device while an earlier one is scored; their logits stay there."""
 
 

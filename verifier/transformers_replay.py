@@ -21,7 +21,7 @@ from verifier.types import Piece, Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEFAULT_TOKEN_BUDGET = {"cpu": 2048, "cuda": 16384}
-CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 2 * 2**30}
+CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
 """Size of a block of logits: what bounds memory, whatever the vocabulary; a few are held at once on a GPU."""
 _PROBE_LENGTH = 8
 _PROBE_TOLERANCE = 1e-3
