@@ -83,8 +83,10 @@ def check_equal(ours: CandidateTable, theirs: CandidateTable, atol: float) -> No
 
 
 def comparable(table: CandidateTable, window: Window) -> CandidateTable:
-    """The same table for scoring: the other candidates by token id, for equal logits have no order of their own; no mass
-    above a token beyond what no slack lets pass (outside the head the host says 1), and none where there is no top-p."""
+    """The same table for scoring: the other candidates by token id, for equal logits have no order of their own.
+
+    No mass above a token is beyond what no slack lets pass (outside the head the host says 1); none without top-p.
+    """
     most = np.where(table.top_p_n < 1, table.top_p_n + window.mass_slack * table.mass_scale_n, 0.0)[:, None, None]
     ids = np.where(table.ids_nk < 0, np.iinfo(np.int64).max, table.ids_nk)
     ids[:, 0] = -1
