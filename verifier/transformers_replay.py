@@ -171,7 +171,8 @@ class TransformersReplayer:
             )
         if not torch.isfinite(whole).all():
             raise ModelError(f"{self.identity.path}: the model's logits are not finite in {self.dtype}")
-        if (whole - ours).abs().max() > _PROBE_TOLERANCE * (1 + whole.abs().max()):
+        tolerance = max(_PROBE_TOLERANCE, 2 * torch.finfo(next(self.model.parameters()).dtype).eps)
+        if (whole - ours).abs().max() > tolerance * (1 + whole.abs().max()):
             raise ModelError(
                 f"{self.identity.path}: {type(self.model).__name__} does more to its logits than the output head"
                 " (a soft cap or a scale that the configuration does not name); not supported"
