@@ -1,5 +1,7 @@
 """Sums over records of what their positions hold, quickly: positions of a record mostly stand together."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ def add_by_record(
     Args:
         times_n: how often each value counts; once without.
     """
-    values = np.broadcast_to(np.asarray(values_n, total_r.dtype), (len(record_n), *total_r.shape[1:]))
+    values: NDArray[Any] = np.broadcast_to(np.asarray(values_n, total_r.dtype), (len(record_n), *total_r.shape[1:]))
     if not len(values):
         return
     if times_n is not None:

@@ -59,7 +59,7 @@ def largest(logits_nv: torch.Tensor, size: int, selection: Selection) -> tuple[t
         values, ids = logits_nv.topk(size)
         return values, ids
     # The largest tokens stand in the groups with the largest maxima; group j is j, j + groups, j + 2 groups, ...
-    body = logits_nv[:, : groups * _STRIDE_GROUP].unflatten(1, (_STRIDE_GROUP, groups))
+    body = logits_nv[:, : groups * _STRIDE_GROUP].view(-1, _STRIDE_GROUP, groups)
     chosen = body.amax(dim=1).topk(size, sorted=False).indices
     offsets = torch.arange(_STRIDE_GROUP, device=logits_nv.device) * groups
     ids = (chosen[:, :, None] + offsets).flatten(1)
