@@ -16,7 +16,7 @@ import platform
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class Result:
     seconds: dict[str, float]
     floor_seconds: dict[str, float]
     facts: dict[str, Any]
-    disagreements: dict[str, dict[str, float]]
+    disagreements: Mapping[Selection, dict[str, float]]
     stages: dict[str, float] = field(default_factory=dict)
     kernels: list[tuple[str, float, int]] = field(default_factory=list)
 
@@ -222,7 +222,7 @@ def measured(
             "device_busy_seconds": busy / 1e3,
             "device_busy_seconds_bare": bare_busy / 1e3,
         },
-        disagreements=disagreements,
+        disagreements=dict(disagreements),
         stages=stages,
         kernels=kernels,
     )

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,12 +31,12 @@ def milliseconds(work: Callable[[], object], repeats: int = 7) -> float:
     work()
     times = []
     for _ in range(repeats):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         start.record()
         work()
         end.record()
         torch.cuda.synchronize()
-        times.append(start.elapsed_time(end))
+        times.append(float(start.elapsed_time(end)))
     return statistics.median(times)
 
 
@@ -99,17 +100,14 @@ class Chunk:
         )
         for selection in selections:
             if selection == "kernel" and can_select(self.logits, 74):
-                found["select, kernel"] = milliseconds(lambda: select(self.logits, wanted))
+                found["select, kernel"] = milliseconds(partial(select, self.logits, wanted))
                 found["select, kernel, with mass"] = milliseconds(
-                    lambda: select(self.logits, replace(wanted, mass=True))
+                    partial(select, self.logits, replace(wanted, mass=True))
                 )
             elif selection != "kernel":
-                found[f"select, {selection}"] = milliseconds(
-                    lambda selection=selection: head_of(self.logits, wanted, selection), 3
-                )
-            found[f"reduction, {selection}"] = milliseconds(
-                lambda selection=selection: begun(self.logits, self.draws, self.noise, self.window, selection), 3
-            )
+                found[f"select, {selection}"] = milliseconds(partial(head_of, self.logits, wanted, selection), 3)
+            whole = partial(begun, self.logits, self.draws, self.noise, self.window, selection)
+            found[f"reduction, {selection}"] = milliseconds(whole, 3)
         return found
 
     @property

@@ -128,12 +128,13 @@ def _launched(job: _Job, rows: IntArray, size: int, places_per_row: int) -> _Cop
         places_per_row=places_per_row,
     )
     found = reduced(logits, draws, job.window, plan)
-    if logits.device.type != "cuda":
-        return _Copied(reduced=found, ready=None)
-    copies = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True).copy_(t, non_blocking=True) for t in found.tensors]
-    ready = torch.cuda.Event()
-    ready.record(torch.cuda.current_stream(logits.device))
-    return _Copied(reduced=Reduced(*copies, head_places=found.head_places), ready=ready)
+    on_gpu = logits.device.type == "cuda"
+    copies = {
+        name: torch.empty(t.shape, dtype=t.dtype, pin_memory=on_gpu).copy_(t, non_blocking=on_gpu)
+        for name, t in found.tensors.items()
+    }
+    ready = torch.cuda.current_stream(logits.device).record_event() if on_gpu else None
+    return _Copied(Reduced(**copies, head_places=found.head_places), ready)
 
 
 def _tables(found: Reduced, rows: IntArray, finished: BoolArray, job: _Job) -> list[PartTable]:

@@ -54,8 +54,9 @@ class Reduced:
     head_places: int
 
     @property
-    def tensors(self) -> tuple[torch.Tensor, ...]:
-        return self.claimed_numbers, self.claimed_words, self.other_numbers, self.other_words, self.counts
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What must be copied to the host, by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
 
 
 def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: Plan) -> Reduced:

@@ -42,7 +42,7 @@ SETTINGS = {
 
 def logits_of(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
     """Flat and peaked rows, with exact ties, and some masked tokens."""
-    logits = (rng.normal(size=(n, V)) * rng.choice([1.0, 3.0, 6.0], (n, 1))).astype(np.float32)
+    logits: NDArray[np.float32] = (rng.normal(size=(n, V)) * rng.choice([1.0, 3.0, 6.0], (n, 1))).astype(np.float32)
     logits[:, :50] = np.round(logits[:, :50])
     logits[n // 2 :, rng.integers(0, V, 40)] = -np.inf
     return logits
