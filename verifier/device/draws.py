@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sampler.types import FloatArray
 from verifier.candidate_table import Draws
 from verifier.device.noise import DeviceNoise
 from verifier.device.support import DeviceFilters, min_p_offset
@@ -12,7 +13,11 @@ from verifier.device.support import DeviceFilters, min_p_offset
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceDraws:
-    """`Draws` of n positions on the device; float64 and int64."""
+    """`Draws` of n positions on the device; float64 and int64.
+
+    Attributes:
+        error_n: how far the engine's own perturbed logits may be from ours for its arithmetic, logits.
+    """
 
     claimed_n: torch.Tensor
     temperature_n: torch.Tensor
@@ -20,6 +25,7 @@ class DeviceDraws:
     noise: DeviceNoise | None
     keys_n: torch.Tensor
     raw_rank_n: torch.Tensor
+    error_n: torch.Tensor
 
     def perturbation(self, ids_nk: torch.Tensor) -> torch.Tensor:
         """temperature * g of candidates [n, k], in logits; zero when greedy."""
@@ -36,6 +42,7 @@ class DeviceDraws:
             noise=self.noise,
             keys_n=self.keys_n[rows],
             raw_rank_n=self.raw_rank_n[rows],
+            error_n=self.error_n[rows],
         )
 
 
@@ -58,6 +65,7 @@ def on_device(draws: Draws, noise: DeviceNoise | None, device: torch.device) -> 
             torch.from_numpy(filters.temperature_n),
             torch.from_numpy(filters.top_p_n),
             min_p_offset(filters),
+            torch.from_numpy(errors(draws)),
         ]
     )
     whole, real = sent(whole, device), sent(real, device)
@@ -68,7 +76,13 @@ def on_device(draws: Draws, noise: DeviceNoise | None, device: torch.device) -> 
         noise=noise,
         keys_n=whole[2],
         raw_rank_n=whole[3],
+        error_n=real[4],
     )
+
+
+def errors(draws: Draws) -> FloatArray:
+    """See `DeviceDraws.error_n`: the same for all tokens of a position, in the schemes that have a twin."""
+    return np.zeros_like(draws.temperature_n) if draws.noise is None else draws.temperature_n * draws.noise.tolerance
 
 
 def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:

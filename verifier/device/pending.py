@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidate_table import HEAD_RESERVE, HEAD_SIZE, Draws, Entries, Window, filters_of, lay_out
-from verifier.device.draws import DeviceDraws, on_device, sent
+from verifier.candidate_table import HEAD_RESERVE, HEAD_SIZE, Draws, Entries, Window, at_levels, filters_of, lay_out
+from verifier.device.draws import DeviceDraws, errors, on_device, sent
 from verifier.device.head import Selection
 from verifier.device.noise import DeviceNoise
 from verifier.device.reduction import CONTRADICTED, EXACT, NOT_FINITE, UNFINISHED, Plan, Reduced, reduced
@@ -148,6 +148,7 @@ def _tables(found: Reduced, rows: IntArray, finished: BoolArray, job: _Job) -> l
     counts = np.bincount(words[:, 0], minlength=len(rows))
     claimed_numbers = found.claimed_numbers.numpy()
     claimed_words = found.claimed_words.numpy()
+    error_n = errors(job.draws)[rows]
     parts = []
     for low, high in ((0, 0), (1, _FEW), (_FEW + 1, len(words))):
         which = finished & (counts >= low) & (counts <= high)
@@ -158,8 +159,8 @@ def _tables(found: Reduced, rows: IntArray, finished: BoolArray, job: _Job) -> l
         mine = which[words[:, 0]]
         flags, logit_rank, gumbel_rank = claimed_words[here].astype(np.int64).T
         table = lay_out(
-            _entries(np.arange(len(here)), job.draws.claimed_n[rows[here]], claimed_numbers[here]),
-            _entries(place[words[mine, 0]], words[mine, 1], numbers[mine]),
+            _entries(np.arange(len(here)), job.draws.claimed_n[rows[here]], claimed_numbers[here], error_n[here]),
+            _entries(place[words[mine, 0]], words[mine, 1], numbers[mine], error_n[words[mine, 0]]),
             filters=filters_of(job.draws.filters, rows[here]),
             exact_n=(flags & EXACT) > 0,
             logit_rank_n=logit_rank,
@@ -170,12 +171,14 @@ def _tables(found: Reduced, rows: IntArray, finished: BoolArray, job: _Job) -> l
     return parts
 
 
-def _entries(row: IntArray, token: IntArray, numbers: FloatArray) -> Entries:
+def _entries(row: IntArray, token: IntArray, numbers: FloatArray, error: FloatArray) -> Entries:
     levels = (numbers.shape[1] - 2) // 2
     return Entries(
         row=row,
         token=token,
         score=numbers[:, 0],
+        score_min_e=at_levels(numbers[:, 0] - error, levels),
+        score_max_e=at_levels(numbers[:, 0] + error, levels),
         distance=numbers[:, 1],
         mass_min_e=numbers[:, 2 : 2 + levels],
         mass_max_e=numbers[:, 2 + levels :],

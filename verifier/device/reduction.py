@@ -80,7 +80,8 @@ def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: P
     scores = head.values_nk + draws.perturbation(head.ids_nk)
     masses = support.mass_above_min_nke[:, :, -1], support.mass_above_max_nke[:, :, -1]
     sure, possible = boundary(support.logit_distance_nk, *masses, filters.top_p_n, slack, mass_slack_n)
-    best_sure_n = torch.where(sure, scores, -torch.inf).amax(dim=1)
+    error_n = draws.error_n
+    best_sure_n = torch.where(sure, scores, -torch.inf).amax(dim=1) - error_n
     nominal_scores = torch.where(support.nominal_nk, scores, -torch.inf)
     best_nominal_n = nominal_scores.amax(dim=1)
     winner_n = torch.where(nominal_scores == best_nominal_n[:, None], head.ids_nk, logits_nv.shape[1]).amin(dim=1)
@@ -92,7 +93,9 @@ def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: P
         places = plan.places_per_row * len(scores) if plan.selection == "kernel" and can_scan(draws) else None
         tail = tail_of(logits_nv, draws, head, open_n, best_sure_n - window.margin, places)
         tail_sure = tail.valid_h & (tail.distance_h >= slack)
-        best_sure_n = _raised(best_sure_n, tail.row_h, torch.where(tail_sure, tail.score_h, -torch.inf))
+        best_sure_n = _raised(
+            best_sure_n, tail.row_h, torch.where(tail_sure, tail.score_h - error_n[tail.row_h], -torch.inf)
+        )
         tail_nominal = tail.valid_h & (tail.distance_h >= 0)
         tail_scores = torch.where(tail_nominal, tail.score_h, -torch.inf)
         best_n = _raised(best_nominal_n, tail.row_h, tail_scores)
@@ -114,11 +117,11 @@ def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: P
     flags = (
         EXACT * (winner_n == draws.claimed_n).int()
         + UNFINISHED * unfinished.int()
-        + CONTRADICTED * (claimed_score_n < floor_n).int()
+        + CONTRADICTED * (claimed_score_n + error_n < floor_n).int()
         + NOT_FINITE * (~head.values_nk[:, 0].isfinite()).int()
     )
     rank_n = torch.where(draws.raw_rank_n > 0, draws.raw_rank_n, head.rank_n)
-    kept = possible & (scores >= floor_n[:, None]) & (head.ids_nk != draws.claimed_n[:, None])
+    kept = possible & (scores + error_n[:, None] >= floor_n[:, None]) & (head.ids_nk != draws.claimed_n[:, None])
     numbers, words, counts = _others(
         draws, head, scores, support, kept & ~unfinished[:, None], tail, floor_n, slack, plan
     )
@@ -221,7 +224,9 @@ def _others(
         counts = torch.stack([in_head, in_head.new_zeros(()), (in_head - places).clamp(min=0), tail.lost])
         return numbers, words, counts
     kept_h = tail.valid_h & (tail.distance_h > -slack)
-    kept_h &= (tail.score_h >= floor_n[tail.row_h]) & (tail.token_h != draws.claimed_n[tail.row_h])
+    kept_h &= (tail.score_h + draws.error_n[tail.row_h] >= floor_n[tail.row_h]) & (
+        tail.token_h != draws.claimed_n[tail.row_h]
+    )
     tail_places = min(plan.places_per_row * n, len(tail.row_h))
     at, in_tail = _places(kept_h, tail_places)
     pair = torch.stack([tail.score_h[at], tail.distance_h[at]], dim=1)

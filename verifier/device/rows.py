@@ -24,7 +24,7 @@ class DeviceRows(TorchRows):
         return self._logits
 
     def begin(self, draws: Draws, window: Window) -> PendingTables | None:
-        if draws.uniforms_n is not None:
+        if draws.uniforms_n is not None or draws.by_rank or draws.top_p_of_everything:
             return None
         noise = None if draws.noise is None else device_noise(draws.noise)
         if draws.noise is not None and noise is None:

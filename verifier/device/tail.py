@@ -72,6 +72,6 @@ def tail_of(
     score = value + draws.temperature_n[row] * draws.noise.at(draws.keys_n[row], token[:, None])[:, 0]
     near = value >= last_n[row]
     in_head = near & (head.ids_nk[row] == token[:, None]).any(dim=1)
-    valid &= ~in_head & (score >= floor_n[row]) & value.isfinite()
+    valid &= ~in_head & (score + draws.error_n[row] >= floor_n[row]) & value.isfinite()
     distance = logit_distance(value[:, None], head.values_nk[row], draws.filters.chosen(row))[:, 0]
     return Tail(row_h=row, token_h=token, score_h=score, distance_h=distance, valid_h=valid, lost=lost)

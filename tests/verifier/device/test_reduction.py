@@ -96,6 +96,8 @@ def comparable(table: CandidateTable, window: Window) -> CandidateTable:
         table,
         ids_nk=np.take_along_axis(table.ids_nk, order, 1),
         scores_nk=np.take_along_axis(table.scores_nk, order, 1),
+        score_min_nke=np.take_along_axis(table.score_min_nke, deep, 1),
+        score_max_nke=np.take_along_axis(table.score_max_nke, deep, 1),
         logit_distance_nk=np.take_along_axis(table.logit_distance_nk, order, 1),
         mass_above_min_nke=np.minimum(np.take_along_axis(table.mass_above_min_nke, deep, 1), most),
         mass_above_max_nke=np.minimum(np.take_along_axis(table.mass_above_max_nke, deep, 1), most),
@@ -180,6 +182,6 @@ def test_what_has_no_twin_on_the_device_is_left_to_the_host() -> None:
     rng = np.random.default_rng(13)
     rows = DeviceRows(torch.from_numpy(logits_of(rng, 2)), "blocked")
     claimed = rng.integers(0, V, 2)
-    assert rows.begin(draws_of("vllm-v1", [SETTINGS["top-k"]], claimed), WINDOWS["none"]) is None
+    assert rows.begin(draws_of("vllm-v1-cpu", [SETTINGS["top-k"]], claimed), WINDOWS["none"]) is None
     uniforms = replace(draws_of("greedy", [SETTINGS["top-k"]], claimed), uniforms_n=np.full(2, 0.5))
     assert rows.begin(uniforms, WINDOWS["none"]) is None
