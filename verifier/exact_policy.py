@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from sampler.types import FloatArray, IntArray
+from verifier.by_record import add_by_record
 from verifier.candidate_table import CandidateTable, Window
 from verifier.policy_base import BasePolicy, Count, Counted, Digest, Probability, Rate
 from verifier.score import TokenScores, Tolerance
@@ -117,10 +118,10 @@ class MismatchCounter:
         self._tokens = np.zeros(records, np.int64)
         self._mismatches = np.zeros(records, np.int64)
 
-    def add(self, record_n: IntArray, scores: TokenScores) -> None:
-        """Add positions; record_n says whose they are."""
-        np.add.at(self._tokens, record_n, 1)
-        np.add.at(self._mismatches, record_n, scores.margin_n > EXACT_TOLERANCE.margin)
+    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
+        """Add positions; record_n says whose they are, times_n how often each counts."""
+        add_by_record(self._tokens, record_n, 1, times_n)
+        add_by_record(self._mismatches, record_n, scores.margin_n > EXACT_TOLERANCE.margin, times_n)
 
     def evidence(self, record: int) -> ExactEvidence:
         """Evidence about one record, all of whose positions have been added.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampler.types import FloatArray, IntArray
+from verifier.by_record import add_by_record
 from verifier.score import TokenScores
 from verifier.statistics.bandwidth import best_of
 from verifier.token_code import HONEST_TILT, TILTS, CountingCode, PooledCode
@@ -104,15 +105,17 @@ class Ledger:
         self._pooled_bits = np.zeros((records, len(TILTS)))
         self._entropy_bits = np.zeros(records) if has_noise_model else np.full(records, np.nan)
 
-    def add(self, record_n: IntArray, scores: TokenScores, verdict_n: NDArray[np.int8]) -> None:
-        """Add positions; record_n says whose they are."""
+    def add(
+        self, record_n: IntArray, scores: TokenScores, verdict_n: NDArray[np.int8], times_n: IntArray | None = None
+    ) -> None:
+        """Add positions; record_n says whose they are, times_n how often each counts."""
         verdicts = [verdict_n == verdict for verdict in (Verdict.SUSPICIOUS, Verdict.DANGEROUS)]
         happened_nc = np.stack([np.ones(len(scores), np.bool_), ~scores.exact_n, *verdicts], axis=1)
-        np.add.at(self._counts, record_n, happened_nc)
-        np.add.at(self._counting_bits, record_n, self._counting.lengths(scores))
-        np.add.at(self._pooled_bits, record_n, self._pooled.lengths(scores))
+        add_by_record(self._counts, record_n, happened_nc, times_n)
+        add_by_record(self._counting_bits, record_n, self._counting.lengths(scores), times_n)
+        add_by_record(self._pooled_bits, record_n, self._pooled.lengths(scores), times_n)
         if self._has_noise_model:
-            np.add.at(self._entropy_bits, record_n, self._pooled.entropies(scores))
+            add_by_record(self._entropy_bits, record_n, self._pooled.entropies(scores), times_n)
 
     def charges(self, end_code_r: FloatArray) -> RecordCharges:
         """What every record is charged.

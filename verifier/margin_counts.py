@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sampler.types import FloatArray, IntArray
+from verifier.by_record import add_by_record
 from verifier.score import TokenScores
 from verifier.token_noise import MARGIN_EDGES, margin_bins, noise_counts, one_hot
 
@@ -40,11 +41,11 @@ class MarginCounts:
         counts.tokens_rb, counts.candidates_rb = self.tokens_rb[order_r], self.candidates_rb[order_r]
         return counts
 
-    def add(self, record_n: IntArray, scores: TokenScores) -> None:
-        """Add positions; record_n says whose they are."""
+    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
+        """Add positions; record_n says whose they are, times_n how often each counts."""
         bins = margin_bins(scores.margin_n, np.array(MARGIN_EDGES)) + 1
-        np.add.at(self.tokens_rb, record_n, one_hot(bins, BINS).astype(np.int64))
-        np.add.at(self.candidates_rb, record_n, noise_counts(scores)[0].astype(np.int64))
+        add_by_record(self.tokens_rb, record_n, one_hot(bins, BINS), times_n)
+        add_by_record(self.candidates_rb, record_n, noise_counts(scores)[0], times_n)
 
 
 def expected_at_most(candidates_b: IntArray, tokens: int, upper_b: FloatArray, outlier_upper: float) -> FloatArray:

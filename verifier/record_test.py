@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import binom
 
 from sampler.types import FloatArray, IntArray
+from verifier.by_record import add_by_record
 from verifier.score import TokenScores
 from verifier.token_noise import HONEST_RECORD_RATE, TokenNoise, one_hot, rival_counts
 
@@ -83,18 +84,18 @@ class RecordTest:
         probabilities, costs = noise.probabilities, noise.costs
         self._lift = probabilities[:, None] * np.expm1(costs[:, None] * TILTS[None, :])  # [B + 1, tilts]
 
-    def add(self, record_n: IntArray, scores: TokenScores) -> None:
-        """Add positions; record_n says whose they are."""
+    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
+        """Add positions; record_n says whose they are, times_n how often each counts."""
         noise, bins = self._noise, self._noise.bins(scores.margin_n)
         costs = np.where(bins >= 0, np.append(noise.costs, 0.0)[bins], 0.0)
         rivals = np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu])
         offered = one_hot(bins, len(noise.edges_b)) + rival_counts(rivals, noise.edges_b)
         offered[:, -1] = 1.0
-        np.add.at(self._tokens, record_n, 1)
-        np.add.at(self._outliers, record_n, scores.margin_n > noise.outlier_margin)
-        np.add.at(self._total, record_n, costs)
+        add_by_record(self._tokens, record_n, 1, times_n)
+        add_by_record(self._outliers, record_n, scores.margin_n > noise.outlier_margin, times_n)
+        add_by_record(self._total, record_n, costs, times_n)
         np.maximum.at(self._dearest, record_n, costs)
-        np.add.at(self._log_moment, record_n, np.log1p(offered @ self._lift))
+        add_by_record(self._log_moment, record_n, np.log1p(offered @ self._lift), times_n)
 
     def evidence(self, record: int) -> RecordEvidence:
         """Evidence about one record, all of whose positions have been added.

@@ -50,29 +50,32 @@ class TokenDetail:
     likelihood_score: FloatArray
 
     @staticmethod
-    def joined(parts: "list[tuple[IntArray, TokenDetail]]") -> "TokenDetail":
-        """One record's details from pieces, each with the output positions that it covers.
+    def by_record(parts: "list[tuple[IntArray, IntArray, TokenDetail]]", records: int) -> "list[TokenDetail]":
+        """Every record's details from pieces of any, each with the record and the output position of its entries.
 
         Raises:
             ValueError: a position is missing or there twice: a replay that skips tokens is not a verification.
         """
-        positions = np.concatenate([at for at, _ in parts])
-        order = np.argsort(positions)
-        if not np.array_equal(positions[order], np.arange(len(order))):
+        if not parts:
+            return []
+        record_n, position_n = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+        order = np.lexsort((position_n, record_n))
+        ends = np.cumsum(np.bincount(record_n, minlength=records))
+        starts = np.append(0, ends[:-1])
+        if not np.array_equal(position_n[order], np.arange(len(order)) - starts[record_n[order]]):
             raise ValueError("the replay did not cover every output position once")
-        return TokenDetail(
-            **{f.name: np.concatenate([getattr(part, f.name) for _, part in parts])[order] for f in fields(TokenDetail)}
-        )
+        names = [f.name for f in fields(TokenDetail)]
+        whole = {name: np.concatenate([getattr(part[2], name) for part in parts])[order] for name in names}
+        return [
+            TokenDetail(**{name: whole[name][start:end] for name in names})
+            for start, end in zip(starts, ends, strict=True)
+        ]
 
     @staticmethod
     def of_none() -> "TokenDetail":
         """The details of a record without tokens."""
         types = {"exact": np.bool_, "margin": np.float64, "charged_bits": np.float64, "likelihood_score": np.float64}
         return TokenDetail(**{f.name: np.empty(0, types.get(f.name, np.int64)) for f in fields(TokenDetail)})
-
-    def chosen(self, which: NDArray[np.bool_]) -> "TokenDetail":
-        """The details of some of the positions."""
-        return TokenDetail(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)

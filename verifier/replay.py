@@ -1,6 +1,7 @@
 """What a replayer promises, and the candidate tables that come out of a replay."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ from verifier.draws import DrawBuilder
 from verifier.gumbel_candidates import gumbel_candidates
 from verifier.inverse_candidates import inverse_cdf_candidates
 from verifier.model_identity import ModelIdentity
+from verifier.pending_tables import PendingTables, SelfReducing
 from verifier.policy_base import KnownAnswer
 from verifier.rows import LogitRows
 from verifier.threads import in_threads
@@ -22,6 +24,9 @@ from verifier.types import Piece, Tokenizer
 
 Reduce = Callable[[LogitRows, Draws, Window], CandidateTable]
 Reduced = tuple[list[Piece], CandidateTable, float, float]
+
+AHEAD = 3
+"""Chunks whose reduction may be under way on a device while an earlier one is scored; their logits stay there."""
 
 
 @dataclass(frozen=True)
@@ -127,47 +132,106 @@ class Replay:
             group = [records[i] for i in indices]
             builder = DrawBuilder(name, self.replayer.identity, self.replayer.tokenizer)
             reduce = inverse_cdf_candidates if name == "inverse-cdf" else gumbel_candidates
-            work = partial(self._reduced, group=group, builder=builder, reduce=reduce)
-            for reduced in in_threads(work, self.replayer.batches(group), self.replayer.concurrency):
-                for chunk, table, forward, score in reduced:
-                    self.timing.forward += forward
-                    self.timing.score += score
-                    if self.progress is not None:
-                        self.progress(len(table))
-                    yield PlacedTable(
-                        table,
-                        np.concatenate([np.full(piece.count, indices[piece.record]) for piece in chunk]),
-                        np.concatenate([np.arange(piece.start, piece.start + piece.count) for piece in chunk]),
-                    )
+            if self.replayer.concurrency > 1:
+                tables = self._in_threads(group, builder, reduce)
+            else:
+                tables = self._ahead(group, builder, reduce)
+            for placed in tables:
+                if self.progress is not None:
+                    self.progress(len(placed.table))
+                yield PlacedTable(placed.table, indices[placed.record_n], placed.position_n)
+
+    def _in_threads(self, group: Sequence[Record], builder: DrawBuilder, reduce: Reduce) -> Iterator[PlacedTable]:
+        """Tables of batches that are replayed and reduced at once."""
+        work = partial(self._reduced, group=group, builder=builder, reduce=reduce)
+        for reduced in in_threads(work, self.replayer.batches(group), self.replayer.concurrency):
+            for pieces, table, forward, score in reduced:
+                self.timing.forward += forward
+                self.timing.score += score
+                yield PlacedTable(table, *_places(pieces))
+
+    def _ahead(self, group: Sequence[Record], builder: DrawBuilder, reduce: Reduce) -> Iterator[PlacedTable]:
+        """Tables of batch after batch.
+
+        1. Begin the reduction of a chunk where its rows are; what cannot be begun is reduced here and now.
+        2. While the device has later chunks to work on, take what has come out of the earliest.
+        """
+        under_way: deque[tuple[IntArray, IntArray, PendingTables]] = deque()
+        for batch in self.replayer.batches(group):
+            chunks = self.replayer.replay(batch, group)
+            while True:
+                started = time.perf_counter()
+                chunk = next(chunks, None)
+                if chunk is None:
+                    self.timing.forward += time.perf_counter() - started
+                    break
+                received = time.perf_counter()
+                draws = builder.draws(chunk.rows, chunk.pieces, group)
+                pending = chunk.rows.begin(draws, self.window) if isinstance(chunk.rows, SelfReducing) else None  # 1
+                self.timing.forward += received - started
+                if pending is not None:
+                    self.timing.score += time.perf_counter() - received
+                    under_way.append((*_places(chunk.pieces), pending))
+                    while len(under_way) > AHEAD:  # 2
+                        yield from self._taken(under_way)
+                    continue
+                table, waited = self._settled(chunk, draws, reduce)
+                self.timing.forward += waited
+                self.timing.score += time.perf_counter() - received - waited
+                yield PlacedTable(table, *_places(chunk.pieces))
+        while under_way:
+            yield from self._taken(under_way)
+
+    def _taken(self, under_way: deque[tuple[IntArray, IntArray, PendingTables]]) -> list[PlacedTable]:
+        """What the earliest reduction gives; what had to be begun anew goes to the end."""
+        started = time.perf_counter()
+        record_n, position_n, pending = under_way.popleft()
+        parts, left = pending.take()
+        if left is not None:
+            under_way.append((record_n, position_n, left))
+        placed = [PlacedTable(part.table, record_n[part.rows], position_n[part.rows]) for part in parts]
+        self.timing.score += time.perf_counter() - started
+        return placed
 
     def _reduced(
         self, batch: list[int], group: Sequence[Record], builder: DrawBuilder, reduce: Reduce
     ) -> list[Reduced]:
-        """A batch's tables, each with its pieces and the seconds of waiting and of reducing.
-
-        1. Draw: noise, filters and adjustments of the chunk's positions.
-        2. Reduce the rows to candidates.
-        3. While the rows contradict the claim, or something unseen could matter, and more can be learnt: ask, and
-           reduce again.
-        """
+        """A batch's tables, each with its pieces and the seconds of waiting and of reducing."""
         reduced: list[Reduced] = []
         started = time.perf_counter()
         for chunk in self.replayer.replay(batch, group):
             received = time.perf_counter()
-            waited = received - started
-            draws = builder.draws(chunk.rows, chunk.pieces, group)  # 1
-            table = reduce(chunk.rows, draws, self.window)  # 2
-            while True:  # 3
-                asked = time.perf_counter()
-                learnt = _learnt(chunk.rows, table)
-                waited += time.perf_counter() - asked
-                if not learnt:
-                    break
-                table = reduce(chunk.rows, draws, self.window)
+            table, waited = self._settled(chunk, builder.draws(chunk.rows, chunk.pieces, group), reduce)
+            waited += received - started
             ended = time.perf_counter()
             reduced.append((chunk.pieces, table, waited, ended - started - waited))
             started = time.perf_counter()
         return reduced
+
+    def _settled(self, chunk: ReplayChunk, draws: Draws, reduce: Reduce) -> tuple[CandidateTable, float]:
+        """A chunk's table, and the seconds of waiting for the replayer.
+
+        1. Reduce the rows to candidates.
+        2. While the rows contradict the claim, or something unseen could matter, and more can be learnt: ask, and
+           reduce again.
+        """
+        waited = 0.0
+        table = reduce(chunk.rows, draws, self.window)  # 1
+        while True:  # 2
+            asked = time.perf_counter()
+            learnt = _learnt(chunk.rows, table)
+            waited += time.perf_counter() - asked
+            if not learnt:
+                return table, waited
+            table = reduce(chunk.rows, draws, self.window)
+
+
+def _places(pieces: Sequence[Piece]) -> tuple[IntArray, IntArray]:
+    """The record and the output position of each row of a chunk."""
+    return (
+        np.concatenate([np.full(piece.count, piece.record) for piece in pieces]),
+        np.concatenate([np.arange(piece.start, piece.start + piece.count) for piece in pieces]),
+    )
 
 
 def _learnt(rows: LogitRows, table: CandidateTable) -> bool:

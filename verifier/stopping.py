@@ -133,10 +133,9 @@ class StoppingRule:
 
     def _late(self, record: Record) -> StopFinding | None:
         ends = self._ending_ids(record)
-        inner = np.flatnonzero(np.isin(record.output_token_ids[:-1], sorted(ends)))
-        inner = inner[inner >= record.sampling.min_tokens]
-        if len(inner):
-            at = int(inner[0])
+        before = enumerate(record.output_token_ids[:-1])
+        at = next((i for i, token in before if token in ends and i >= record.sampling.min_tokens), None)
+        if at is not None:
             return StopFinding("late", f"went on after token {record.output_token_ids[at]} at position {at}", 0.0)
         if record.sampling.stop and len(record.output_token_ids) > 1:
             passed = self._completed_stop(record, len(record.output_token_ids) - 1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sampler.types import BoolArray, IntArray
+from verifier.by_record import add_by_record
 from verifier.score import TokenScores
 from verifier.token_noise import MARGIN_EDGES
 
@@ -103,16 +104,18 @@ class TradeOff:
         self._bits_rm = np.zeros((records, len(MARGIN_GRID)))
         self._beyond: list[list[tuple[IntArray, IntArray]]] = [[] for _ in MARGIN_GRID]
 
-    def add(self, record_n: IntArray, scores: TokenScores) -> None:
-        """Add positions; record_n says whose they are."""
-        np.add.at(self._tokens_r, record_n, 1.0)
-        np.add.at(self._outliers_r, record_n, scores.margin_n > MARGIN_EDGES[-1])
+    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
+        """Add positions; record_n says whose they are, times_n how often each counts where it is safe throughout."""
+        add_by_record(self._tokens_r, record_n, 1.0, times_n)
+        add_by_record(self._outliers_r, record_n, scores.margin_n > MARGIN_EDGES[-1], times_n)
         rivals = np.nan_to_num(np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu]), nan=np.inf)
+        bits_nm = np.empty((len(scores), len(MARGIN_GRID)))
         for i, margin in enumerate(MARGIN_GRID):
             safe = scores.margin_n <= margin
-            bits = np.log2(1 + (rivals <= margin).sum(axis=1))
-            np.add.at(self._bits_rm[:, i], record_n, np.where(safe, bits, 0.0))
-            self._beyond[i].append((record_n[~safe], scores.logit_rank_n[~safe]))
+            bits_nm[:, i] = np.where(safe, np.log2(1 + (rivals <= margin).sum(axis=1)), 0.0)
+            if not safe.all():
+                self._beyond[i].append((record_n[~safe], scores.logit_rank_n[~safe]))
+        add_by_record(self._bits_rm, record_n, bits_nm, times_n)
 
     def points(self, rank_limit: int, which_r: BoolArray | None = None) -> list[TradeOffPoint]:
         """The trade-off at one rank limit, on all records or on some of them."""

@@ -10,6 +10,9 @@ import transformers
 from logger.errors import ModelError
 from logger.record import Record
 from sampler.errors import first_line
+from verifier.device.head import Selection
+from verifier.device.kernels import has_kernels
+from verifier.device.rows import DeviceRows
 from verifier.model_identity import ModelIdentity
 from verifier.replay import ReplayChunk
 from verifier.tokenizer import load_tokenizer
@@ -18,8 +21,8 @@ from verifier.types import Piece, Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEFAULT_TOKEN_BUDGET = {"cpu": 2048, "cuda": 16384}
-CHUNK_BYTES = 64 * 2**20
-"""Size of a block of float32 logits: what bounds memory, whatever the vocabulary."""
+CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
+"""Size of a block of logits: what bounds memory, whatever the vocabulary; a few are held at once on a GPU."""
 UNIT_BATCHES = 2
 """Full batches of a work unit."""
 _PROBE_LENGTH = 8
@@ -32,6 +35,10 @@ class TransformersReplayer:
     A batch holds sequences of similar length, at most `token_budget` tokens with padding; the transformer runs once
     over it, and the output head only over output positions, `CHUNK_BYTES` of logits at a time, so that memory does not
     grow with positions times vocabulary. Padding stands on the right, where causal attention never sees it.
+
+    Attributes:
+        selection: how rows are reduced on the device that holds them; None to reduce them on the host, which is the
+            quicker on a CPU.
     """
 
     implementation = "transformers"
@@ -46,6 +53,7 @@ class TransformersReplayer:
         self.dtype = str(parameter.dtype).removeprefix("torch.")
         self.identity = identity
         self.token_budget = token_budget
+        self.selection = default_selection(parameter.device)
         self._check_head()
 
     @classmethod
@@ -132,9 +140,18 @@ class TransformersReplayer:
         """Raw logits of hidden states, float32 [positions, V]."""
         return cast(torch.Tensor, self._head(hidden)).float()
 
+    @torch.no_grad()
+    def rows(self, hidden: torch.Tensor) -> TorchRows:
+        """Rows of the logits of hidden states; in the model's own precision where the device reduces them."""
+        if self.selection is None:
+            return TorchRows(self.logits(hidden))
+        return DeviceRows(cast(torch.Tensor, self._head(hidden)), self.selection)
+
     @property
     def chunk_rows(self) -> int:
-        return max(1, CHUNK_BYTES // (4 * self.identity.vocabulary))
+        bytes_per_logit = 4 if self.selection is None else next(self.model.parameters()).element_size()
+        limit = CHUNK_BYTES.get(self._device.type, CHUNK_BYTES["cpu"])
+        return max(1, limit // (bytes_per_logit * self.identity.vocabulary))
 
     def replay(self, batch: Sequence[int], records: Sequence[Record]) -> Iterator[ReplayChunk]:
         hidden = self.hidden_states(batch, records)
@@ -146,7 +163,7 @@ class TransformersReplayer:
                 low, high = max(first, int(start)), min(last, int(end))
                 if low < high:
                     pieces.append(Piece(record=index, start=low - int(start), row=low - first, count=high - low))
-            yield ReplayChunk(TorchRows(self.logits(hidden[first:last])), pieces)
+            yield ReplayChunk(self.rows(hidden[first:last]), pieces)
 
     @torch.no_grad()
     def _check_head(self) -> None:
@@ -160,11 +177,19 @@ class TransformersReplayer:
             )
         if not torch.isfinite(whole).all():
             raise ModelError(f"{self.identity.path}: the model's logits are not finite in {self.dtype}")
-        if (whole - ours).abs().max() > _PROBE_TOLERANCE * (1 + whole.abs().max()):
+        tolerance = max(_PROBE_TOLERANCE, 2 * torch.finfo(next(self.model.parameters()).dtype).eps)
+        if (whole - ours).abs().max() > tolerance * (1 + whole.abs().max()):
             raise ModelError(
                 f"{self.identity.path}: {type(self.model).__name__} does more to its logits than the output head"
                 " (a soft cap or a scale that the configuration does not name); not supported"
             )
+
+
+def default_selection(device: torch.device) -> Selection | None:
+    """How rows on a device are reduced: there on a GPU, by kernels where Triton is; on the host otherwise."""
+    if device.type != "cuda":
+        return None
+    return "kernel" if has_kernels() else "blocked"
 
 
 def _trunk_and_head(model: torch.nn.Module) -> tuple[Any, Any]:

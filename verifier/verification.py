@@ -8,6 +8,7 @@ import numpy as np
 
 from logger.record import Record
 from sampler.types import IntArray
+from verifier.by_record import representatives
 from verifier.judgement import Judgement
 from verifier.ledger import Ledger
 from verifier.margin_counts import MarginCounts
@@ -90,17 +91,19 @@ class Verifier:
             policy.pooled_code(vocabulary),
             has_noise_model=not policy.exact,
         )
-        parts: list[list[tuple[IntArray, TokenDetail]]] = [[] for _ in answered]
+        parts: list[tuple[IntArray, IntArray, TokenDetail]] = []
         alternatives: list[dict[int, list[Alternative]]] = [{} for _ in records]
         for placed in replay.tables([records[index] for index in answered]):
             at = time.perf_counter()
             scores = score(placed.table, policy.tolerance, 0)
             verdicts = judge_tokens(scores, policy.tolerance.margin, policy.rank_limit, vocabulary)
             record_n = np.array(answered)[placed.record_n]
-            test.add(placed.record_n, scores)
-            trade_off.add(placed.record_n, scores)
-            ledger.add(record_n, scores, verdicts.verdict_n)
-            margins.add(record_n, scores)
+            which_n, times_n = representatives(placed.record_n, scores)
+            some = scores.chosen(which_n)
+            test.add(placed.record_n[which_n], some, times_n)
+            trade_off.add(placed.record_n[which_n], some, times_n)
+            ledger.add(record_n[which_n], some, verdicts.verdict_n[which_n], times_n)
+            margins.add(record_n[which_n], some, times_n)
             for row in np.flatnonzero(verdicts.verdict_n != Verdict.SAFE):
                 found = alternatives_at(placed.table, scores, int(row), policy.tolerance.margin)
                 alternatives[record_n[row]][int(placed.position_n[row])] = found
@@ -115,9 +118,7 @@ class Verifier:
                 charged_bits=verdicts.charged_bits_n,
                 likelihood_score=policy.likelihood(placed.table, scores),
             )
-            for index in np.unique(placed.record_n):
-                which = placed.record_n == index
-                parts[index].append((placed.position_n[which], detail.chosen(which)))
+            parts.append((placed.record_n, placed.position_n, detail))
             replay.timing.score += time.perf_counter() - at
 
         # 4
@@ -128,8 +129,9 @@ class Verifier:
             forced_margin=policy.forced_end[0],
             forced_rate=policy.forced_end[1],
         )
+        by_record = TokenDetail.by_record(parts, len(answered))
         details: dict[int, tuple[TokenDetail, Evidence]] = {
-            index: (TokenDetail.joined(parts[at]), test.evidence(at)) for at, index in enumerate(answered)
+            index: (by_record[at], test.evidence(at)) for at, index in enumerate(answered)
         }
         nothing = (TokenDetail.of_none(), Unanswered())
         judged = [

@@ -77,7 +77,7 @@ def test_every_output_position_has_the_row_of_its_own_context(
     tmp_path: Path, model_folder: Path, token_budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = save_tiny(tmp_path / "tiny", model_folder, transformers.LlamaConfig(**TINY))
-    monkeypatch.setattr("verifier.transformers_replay.CHUNK_BYTES", 4 * 211 * 7)  # chunks end within records
+    monkeypatch.setattr("verifier.transformers_replay.CHUNK_BYTES", {"cpu": 4 * 211 * 7})  # chunks end within records
     replayer = TransformersReplayer.load(identify_model(folder), device="cpu", token_budget=token_budget)
     records = tiny_records(12, seed=1)
     rows = rows_by_position(replayer, records)
