@@ -10,10 +10,12 @@ import transformers
 from logger.errors import ModelError
 from logger.record import Record
 from sampler.errors import first_line
+from verifier.batching import batches_of, shared_prefix
 from verifier.device.head import Selection
 from verifier.device.kernels import has_kernels
 from verifier.device.rows import DeviceRows
 from verifier.model_identity import ModelIdentity
+from verifier.prefix_cache import can_share, prefix_cache
 from verifier.replay import ReplayChunk
 from verifier.tokenizer import load_tokenizer
 from verifier.torch_rows import TorchRows
@@ -27,16 +29,20 @@ UNIT_BATCHES = 2
 """Full batches of a work unit."""
 _PROBE_LENGTH = 8
 _PROBE_TOLERANCE = 1e-3
+_SHARING_TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1, "float16": 0.02}
+"""Largest difference of hidden states that rounding explains, as a share of the largest."""
 
 
 class TransformersReplayer:
     """The replay protocol over a `transformers` causal language model.
 
-    A batch holds sequences of similar length, at most `token_budget` tokens with padding; the transformer runs once
-    over it, and the output head only over output positions, `CHUNK_BYTES` of logits at a time, so that memory does not
-    grow with positions times vocabulary. Padding stands on the right, where causal attention never sees it.
+    A batch holds sequences of similar length, at most `token_budget` tokens with padding (`batches_of`); the
+    transformer runs once over it, a prefix that all share once for all, and the output head only over output positions,
+    `CHUNK_BYTES` of logits at a time, so that memory does not grow with positions times vocabulary. Padding stands on
+    the right, where causal attention never sees it.
 
     Attributes:
+        shares_prefixes: whether the model's keys and values of a prefix are the same whatever follows.
         selection: how rows are reduced on the device that holds them; None to reduce them on the host, which is the
             quicker on a CPU.
     """
@@ -55,6 +61,7 @@ class TransformersReplayer:
         self.token_budget = token_budget
         self.selection = default_selection(parameter.device)
         self._check_head()
+        self.shares_prefixes = self._sharing_is_exact()
 
     @classmethod
     def load(
@@ -112,22 +119,35 @@ class TransformersReplayer:
         """Nothing is under way between calls."""
 
     def batches(self, records: Sequence[Record]) -> list[list[int]]:
-        """Record indices, batched by length under the token budget; longest first, so that memory peaks at once."""
+        """Record indices, batched by length and shared prefix under the token budget."""
+        prompts = [r.prompt_token_ids if self.shares_prefixes else r.prompt_token_ids[:1] for r in records]
         lengths = [len(r.prompt_token_ids) + len(r.output_token_ids) - 1 for r in records]
-        batches: list[list[int]] = []
-        for index in sorted(range(len(records)), key=lambda i: -lengths[i]):
-            if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= self.token_budget:
-                batches[-1].append(index)
-            else:
-                batches.append([index])
-        return batches
+        return batches_of(prompts, lengths, self.token_budget)
 
     @torch.no_grad()
     def hidden_states(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
         """The trunk's last hidden states at the batch's output positions, [positions, hidden], record after record."""
-        hidden = self._trunk(input_ids=self.padded_ids(batch, records), use_cache=False).last_hidden_state
-        spans = [(len(records[i].prompt_token_ids) - 1, len(records[i].output_token_ids)) for i in batch]
+        ids, shared = self.padded_ids(batch, records), 0
+        if self.shares_prefixes:
+            shared = shared_prefix([np.asarray(records[i].prompt_token_ids) for i in batch])
+        hidden = self._trunk_states(ids, shared)
+        spans = [(len(records[i].prompt_token_ids) - 1 - shared, len(records[i].output_token_ids)) for i in batch]
         return torch.cat([hidden[row, start : start + count] for row, (start, count) in enumerate(spans)])
+
+    def _trunk_states(self, ids: torch.Tensor, shared: int) -> torch.Tensor:
+        """The trunk's last hidden states [batch, width - shared, hidden] after the first `shared` ids, which are one
+        and the same prefix."""
+        if not shared:
+            return cast(torch.Tensor, self._trunk(input_ids=ids, use_cache=False).last_hidden_state)
+        cache = prefix_cache(self._computed(ids[:1, :shared]))
+        found = self._trunk(input_ids=ids[:, shared:], past_key_values=cache, use_cache=True)
+        return cast(torch.Tensor, found.last_hidden_state)
+
+    def _computed(self, ids: torch.Tensor) -> transformers.Cache:
+        """Keys and values of one sequence."""
+        cache = transformers.DynamicCache(config=self._trunk.config)
+        self._trunk(input_ids=ids, past_key_values=cache, use_cache=True)
+        return cache
 
     def padded_ids(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
         """Prompt and output ids of a batch but each last one, padded on the right, int64 [batch, width]."""
@@ -164,6 +184,18 @@ class TransformersReplayer:
                 if low < high:
                     pieces.append(Piece(record=index, start=low - int(start), row=low - first, count=high - low))
             yield ReplayChunk(self.rows(hidden[first:last]), pieces)
+
+    @torch.no_grad()
+    def _sharing_is_exact(self) -> bool:
+        """Whether a shared prefix changes nothing, by the model's kind and by trying."""
+        ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
+        if not can_share(self._trunk.config.get_text_config(), self._computed(ids[:, :1])):
+            return False
+        both = torch.cat([ids, ids.flip(1)])
+        both[:, : _PROBE_LENGTH // 2] = ids[:, : _PROBE_LENGTH // 2]
+        alone = self._trunk_states(both, 0)[:, _PROBE_LENGTH // 2 :]
+        shared = self._trunk_states(both, _PROBE_LENGTH // 2)
+        return bool((alone - shared).abs().max() <= _SHARING_TOLERANCE[self.dtype] * (1 + alone.abs().max()))
 
     @torch.no_grad()
     def _check_head(self) -> None:

@@ -56,19 +56,19 @@ def _units(window: Sequence[tuple[int, Record]], most: int) -> Iterator[WorkUnit
     full at least.
     """
     unit: list[tuple[int, Record]] = []
-    tokens = 0
+    tokens = 0  # that the unit takes, what neighbours share counted once
     for name in sorted({record.scheme_name for _, record in window}):
         for run in _runs([item for item in window if item[1].scheme_name == name], FIRST_PREFIX, most):
-            run_tokens = sum(_cost(record) for _, record in run)
+            run_tokens = sum(_added(item, before) for before, item in zip([None, *run], run, strict=False))
             if 2 * tokens >= most and tokens + run_tokens > most:
                 yield _unit(unit)
                 unit, tokens = [], 0
             for item in run:
-                if unit and tokens + _cost(item[1]) > most:
+                if unit and tokens + _added(item, unit[-1]) > most:
                     yield _unit(unit)
                     unit, tokens = [], 0
+                tokens += _added(item, unit[-1] if unit else None)
                 unit.append(item)
-                tokens += _cost(item[1])
         if unit:  # records of two schemes are not replayed together
             yield _unit(unit)
             unit, tokens = [], 0
@@ -102,6 +102,16 @@ def _longest_first(items: Sequence[tuple[int, Record]]) -> list[tuple[int, Recor
 
 def _unit(items: Sequence[tuple[int, Record]]) -> WorkUnit:
     return WorkUnit([place for place, _ in items], [record for _, record in items])
+
+
+def _added(item: tuple[int, Record], before: tuple[int, Record] | None) -> int:
+    """Tokens that replaying a record takes after one that may begin alike."""
+    cost = _cost(item[1])
+    if before is None or not cost:
+        return cost
+    pairs = zip(item[1].prompt_token_ids, before[1].prompt_token_ids, strict=False)
+    shared = next((at for at, (one, other) in enumerate(pairs) if one != other), len(before[1].prompt_token_ids))
+    return cost - min(shared, len(item[1].prompt_token_ids) - 1) if shared >= FIRST_PREFIX else cost
 
 
 def _cost(record: Record) -> int:

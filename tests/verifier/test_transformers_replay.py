@@ -85,6 +85,50 @@ def test_every_output_position_has_the_row_of_its_own_context(
     assert_rows_of_the_model(folder, records, rows)
 
 
+@pytest.mark.parametrize("seed", [4, 5])
+def test_a_shared_prefix_is_computed_once_and_changes_no_row(tmp_path: Path, model_folder: Path, seed: int) -> None:
+    folder = save_tiny(tmp_path / "tiny", model_folder, transformers.LlamaConfig(**TINY))
+    replayer = TransformersReplayer.load(identify_model(folder), device="cpu", token_budget=512)
+    assert replayer.shares_prefixes
+    rng = np.random.default_rng(seed)
+    systems = [rng.integers(3, 211, 200).tolist() for _ in range(2)]
+    records = [
+        record.model_copy(update={"prompt_token_ids": [*systems[at % 2], *record.prompt_token_ids]})
+        for at, record in enumerate(tiny_records(12, seed))
+    ]
+    seen: list[int] = []
+    replayer.model.base_model.register_forward_pre_hook(  # type: ignore[operator,union-attr]
+        lambda _module, _args, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    rows = rows_by_position(replayer, records)
+    assert_rows_of_the_model(folder, records, rows)
+    assert sum(seen) < 0.6 * sum(len(r.prompt_token_ids) + len(r.output_token_ids) for r in records)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        transformers.MistralConfig(**{**TINY, "sliding_window": 64}),
+        transformers.LlamaConfig(
+            **{**TINY, "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}}
+        ),
+    ],
+    ids=["sliding window", "rotation that depends on the length"],
+)
+def test_a_model_whose_keys_depend_on_what_follows_shares_nothing(
+    tmp_path: Path, model_folder: Path, config: Any
+) -> None:
+    folder = save_tiny(tmp_path / "other", model_folder, config)
+    replayer = TransformersReplayer.load(identify_model(folder), device="cpu", token_budget=512)
+    assert not replayer.shares_prefixes
+    prefix = np.random.default_rng(6).integers(3, 211, 200).tolist()
+    records = [
+        record.model_copy(update={"prompt_token_ids": [*prefix, *record.prompt_token_ids]})
+        for record in tiny_records(3, seed=7)
+    ]
+    assert_rows_of_the_model(folder, records, rows_by_position(replayer, records))
+
+
 def test_soft_capped_logits_are_replayed_as_the_model_computes_them(tmp_path: Path, model_folder: Path) -> None:
     config = transformers.Gemma2Config(**{**TINY, "head_dim": 8, "final_logit_softcapping": 0.05})
     folder = save_tiny(tmp_path / "capped", model_folder, config)
