@@ -9,7 +9,7 @@ LENGTH_DEPENDENT_ROTATIONS = frozenset({"dynamic", "longrope"})
 """Rotary embeddings whose frequencies change with the length of the sequence: a prefix alone has other keys."""
 
 
-class _PrefixLayer(DynamicLayer):
+class _PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
     """One layer's keys and values [1, heads, prefix, size], put before those of every sequence, and never grown.
 
     Nothing is kept of what is computed, so that memory holds one layer of the batch at a time.

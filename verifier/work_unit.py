@@ -59,8 +59,7 @@ def _units(window: Sequence[tuple[int, Record]], most: int) -> Iterator[WorkUnit
     tokens = 0  # that the unit takes, what neighbours share counted once
     for name in sorted({record.scheme_name for _, record in window}):
         for run in _runs([item for item in window if item[1].scheme_name == name], FIRST_PREFIX, most):
-            run_tokens = sum(_added(item, before) for before, item in zip([None, *run], run, strict=False))
-            if 2 * tokens >= most and tokens + run_tokens > most:
+            if 2 * tokens >= most and tokens + _tokens_of(run) > most:
                 yield _unit(unit)
                 unit, tokens = [], 0
             for item in run:
@@ -89,7 +88,7 @@ def _runs(items: Sequence[tuple[int, Record]], prefix: int, most: int) -> list[l
         longest = max(len(record.prompt_token_ids) for _, record in group)
         if len(group) == 1:
             alone += group
-        elif longest > prefix and sum(_cost(record) for _, record in group) > most:
+        elif longest > prefix and _tokens_of(_longest_first(group)) > most:
             runs += _runs(group, 4 * prefix, most)
         else:
             runs.append(_longest_first(group))
@@ -104,14 +103,20 @@ def _unit(items: Sequence[tuple[int, Record]]) -> WorkUnit:
     return WorkUnit([place for place, _ in items], [record for _, record in items])
 
 
+def _tokens_of(run: Sequence[tuple[int, Record]]) -> int:
+    """Tokens that replaying a run takes."""
+    return sum(_added(item, before) for before, item in zip([None, *run], run, strict=False))
+
+
 def _added(item: tuple[int, Record], before: tuple[int, Record] | None) -> int:
     """Tokens that replaying a record takes after one that may begin alike."""
     cost = _cost(item[1])
-    if before is None or not cost:
+    if before is None or not cost or not before[1].output_token_ids:
         return cost
-    pairs = zip(item[1].prompt_token_ids, before[1].prompt_token_ids, strict=False)
-    shared = next((at for at, (one, other) in enumerate(pairs) if one != other), len(before[1].prompt_token_ids))
-    return cost - min(shared, len(item[1].prompt_token_ids) - 1) if shared >= FIRST_PREFIX else cost
+    prompts = item[1].prompt_token_ids, before[1].prompt_token_ids
+    most = min(map(len, prompts))
+    shared = next((at for at, (one, other) in enumerate(zip(*prompts, strict=False)) if one != other), most)
+    return cost - min(shared, len(prompts[0]) - 1) if shared >= FIRST_PREFIX else cost
 
 
 def _cost(record: Record) -> int:

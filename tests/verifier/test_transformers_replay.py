@@ -97,7 +97,7 @@ def test_a_shared_prefix_is_computed_once_and_changes_no_row(tmp_path: Path, mod
         for at, record in enumerate(tiny_records(12, seed))
     ]
     seen: list[int] = []
-    replayer.model.base_model.register_forward_pre_hook(  # type: ignore[operator,union-attr]
+    replayer.model.base_model.register_forward_pre_hook(  # type: ignore[union-attr]
         lambda _module, _args, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
     rows = rows_by_position(replayer, records)

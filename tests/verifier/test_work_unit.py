@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from itertools import takewhile
 
 import pytest
 from hypothesis import given
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from logger.record import Record
 from tests.conftest import RECORDED, records_of
-from verifier.work_unit import WINDOW_RECORDS, WorkUnit, work_units
+from verifier.work_unit import FIRST_PREFIX, WINDOW_RECORDS, WorkUnit, work_units
 
 TEMPLATE = records_of(RECORDED[0])[0]
 
@@ -16,7 +17,18 @@ def asked(prompt: Sequence[int], output: int) -> Record:
 
 
 def cost(unit: WorkUnit) -> int:
-    return sum(len(r.prompt_token_ids) + len(r.output_token_ids) for r in unit.records if r.output_token_ids)
+    """Tokens that the unit takes when each record shares what its prompt has in common with the one before."""
+    total = 0
+    for before, record in zip([None, *unit.records], unit.records, strict=False):
+        if not record.output_token_ids:
+            continue
+        total += len(record.prompt_token_ids) + len(record.output_token_ids)
+        if before is not None and before.output_token_ids:
+            pairs = zip(record.prompt_token_ids, before.prompt_token_ids, strict=False)
+            common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            if common >= FIRST_PREFIX:
+                total -= min(common, len(record.prompt_token_ids) - 1)
+    return total
 
 
 @given(
@@ -55,8 +67,15 @@ def test_records_whose_prompts_begin_alike_are_in_one_unit_wherever_they_stand()
 
 def test_what_is_more_than_a_unit_is_divided_by_longer_prefixes() -> None:
     records = [asked([*[5] * 100, *[i % 3] * 300, i], 5) for i in range(12)]
-    for unit in work_units(records, 1700):
+    units = list(work_units(records, 450))
+    assert [len(unit) for unit in units] == [4, 4, 4]
+    for unit in units:
         assert len({record.prompt_token_ids[100] for record in unit.records}) == 1
+
+
+def test_a_long_prefix_that_many_share_fills_a_unit_once() -> None:
+    records = [asked([*range(1000), 2000 + i], 20) for i in range(40)]
+    assert [len(unit) for unit in work_units(records, 2000)] == [40]
 
 
 def test_records_of_two_schemes_are_in_units_of_their_own() -> None:
