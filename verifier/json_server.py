@@ -39,9 +39,11 @@ class JsonServer:
 
     Attributes:
         kind: what it is said to be in messages.
+        behind_proxies: whether the environment's proxies are used; none stands between a verifier and its own server.
     """
 
     kind = "a server"
+    behind_proxies = False
 
     def __init__(
         self, url: str, *, api_key: str | None = None, timeout: float = 600.0, connections: int = 16, model: str = ""
@@ -56,7 +58,7 @@ class JsonServer:
             headers=headers,
             timeout=httpx2.Timeout(timeout, connect=10.0),
             limits=httpx2.Limits(max_connections=connections),
-            trust_env=False,  # no proxy between the verifier and its own server
+            trust_env=self.behind_proxies,
         )
 
     def __enter__(self) -> Self:
