@@ -59,20 +59,21 @@ def answer(url: str, prompt: list[int], seed: int, sampling: dict[str, Any], ver
     """One answer as a record."""
     fields = {name: value for name, value in sampling.items() if name != "max_tokens"}
     body = {**NEUTRAL, **fields, "prompt": prompt, "seed": seed, "n_predict": sampling["max_tokens"]}
-    body |= {"return_tokens": True, "cache_prompt": False, "n_probs": 1}
+    body |= {"return_tokens": True, "cache_prompt": False}
     request = urllib.request.Request(  # noqa: S310  (a server that was started here)
         f"{url}/completion", json.dumps(body).encode(), {"content-type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=600) as response:  # noqa: S310
         said = json.load(response)
-    if said["generation_settings"]["seed"] != seed or said["tokens_evaluated"] != len(prompt):
-        raise click.ClickException(f"the server did not answer as asked: {said['generation_settings']}")
+    counts = (said["tokens_evaluated"], said["tokens_predicted"])
+    if said["generation_settings"]["seed"] != seed or counts != (len(prompt), len(said["tokens"])):
+        raise click.ClickException(f"the server did not answer as asked: {counts}, {said['generation_settings']}")
     return Record.model_validate(
         {
             "engine": {"name": "llama.cpp", "version": version, "sampler": "inverse-cdf"},
             "model": "SmolLM2-135M-Instruct",
             "prompt_token_ids": prompt,
-            "output_token_ids": [item["id"] for item in said["completion_probabilities"]],
+            "output_token_ids": said["tokens"],
             "seed": seed,
             "choice_index": 0,
             "sampling": sampling,
@@ -85,7 +86,7 @@ def answer(url: str, prompt: list[int], seed: int, sampling: dict[str, Any], ver
 @click.command()
 @click.argument("prompts", type=click.Path(path_type=Path))
 @click.option("--llama-python", required=True, type=click.Path(path_type=Path), help="Has xllamacpp.")
-@click.option("--each", default=10, show_default=True, help="Requests for each setting.")
+@click.option("--each", default=8, show_default=True, help="Requests for each setting.")
 @click.option("--tokens", default=48, show_default=True, help="Longest answer.")
 @click.option("--threads", default=os.cpu_count() or 1, show_default=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
