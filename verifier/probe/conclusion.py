@@ -17,9 +17,11 @@ from verifier.replay import Replayer
 
 ERROR = 1e-6
 """Probability of naming any scheme by chance, over everything that is tried."""
-MATCH_RATE = 0.85
-"""A scheme is named when it gives at least this share of the tokens; an independent replay of an honest server gives
-some 98%, of one that quantises its activations some 95%."""
+MATCH_RATE = 0.6
+"""A scheme is named when it gives at least this share of the tokens. An independent replay gives some 98% of an honest
+server's; of llama.cpp's, which quantises its activations, 85 to 90% with filters and 72% in vocabulary order."""
+GREEDY_RATE = 0.85
+"""At least this share of greedy tokens have the largest logit of the model here (95% for the same llama.cpp server)."""
 FEWEST_TOKENS = 24
 """Fewer tokens say nothing."""
 
@@ -117,7 +119,7 @@ def conclude(replayer: Replayer, interview: Interview) -> Conclusion:
     greedy = None
     if interview.greedy:
         (greedy,), _ = gather(replayer, interview.greedy, [Hypothesis("greedy", UNFILTERED)])
-        if greedy.rate < MATCH_RATE:
+        if greedy.rate < GREEDY_RATE:
             findings.append(
                 f"not the model here: at temperature 0 only {greedy.matches} of {greedy.tokens} tokens have its largest"
                 " logit (another model, another prompt, or a temperature of the server's own)"
@@ -144,7 +146,8 @@ def conclude(replayer: Replayer, interview: Interview) -> Conclusion:
 
 def is_shown(evidence: Evidence) -> bool:
     """Whether a hypothesis explains the tokens: most of them, and more than chance with probability `ERROR`."""
-    return evidence.rate >= MATCH_RATE and evidence.log10_p <= LOG10_LIMIT
+    least = GREEDY_RATE if evidence.scheme == "greedy" else MATCH_RATE
+    return evidence.rate >= least and evidence.log10_p <= LOG10_LIMIT
 
 
 def _found(replayer: Replayer, said: Sequence[Said], asked: Mapping[str, Any]) -> Found:

@@ -132,13 +132,9 @@ def output_tokens(answer: Answer, tokenizer: Tokenizer, end_id: int | None) -> O
         UnusableAnswer: the text is not what the ids say, or not as many tokens as the server counts.
     """
     if answer.token_ids is not None:
-        if answer.output_tokens not in (
-            None,
-            len(answer.token_ids),
-        ):  # llama.cpp's logprobs leave out partial characters
-            raise UnusableAnswer(
-                f"the server counts {answer.output_tokens} tokens and tells {len(answer.token_ids)} ids"
-            )
+        told = len(answer.token_ids)
+        if answer.output_tokens not in (None, told):  # llama.cpp's logprobs leave out parts of characters
+            raise UnusableAnswer(f"the server counts {answer.output_tokens} tokens and tells the ids of {told}")
         return OutputTokens(answer.token_ids, retokenised=False)
     if not is_unicode(answer.text):
         raise UnusableAnswer("the text is not Unicode")
