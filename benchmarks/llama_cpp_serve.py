@@ -7,7 +7,7 @@ Runs in an environment of its own and needs nothing of this project; prints the 
 
 import sys
 
-import xllamacpp
+import xllamacpp  # type: ignore[import-not-found, unused-ignore]
 
 
 def main(model: str, threads: int) -> None:

@@ -83,7 +83,7 @@ def test_text_alone_is_retokenised_and_every_report_says_so(
     tmp_path: Path, model_folder: Path, serving: Callable[..., Serving], replayer: TransformersReplayer
 ) -> None:
     out = tmp_path / "t.jsonl"
-    known = frozenset({"model", "messages", "temperature", "max_tokens"})
+    known = frozenset({"model", "messages", "temperature", "max_tokens", "top_p"})
     server = serving(tells_ids=False, known=known)
     with provider_server(server) as url:
         made = invoke(

@@ -196,7 +196,8 @@ def _clearly_better(one: Evidence, other: Evidence) -> bool:
 
 
 def _alike(best: Evidence, others: Iterable[Evidence]) -> list[str]:
-    return [other.scheme for other in others if np.array_equal(other.matched_n, best.matched_n)]
+    same = (other.scheme for other in others if np.array_equal(other.matched_n, best.matched_n))
+    return [name for name in dict.fromkeys(same) if name != best.scheme]
 
 
 def _settings(evidence: Evidence) -> str:

@@ -24,11 +24,11 @@ def probed(draw: Draw, questions: int = 4, tokens: int = 12, **how: Any) -> Conc
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_server_that_samples_by_a_scheme_is_named(name: str) -> None:
     found = probed(drawing(name))
-    unfiltered_too = not getattr(SCHEMES[name], "needs_cut", False)
-    best = found.unfiltered.best if unfiltered_too else (found.filtered and found.filtered.best)
+    kind = found.filtered if SCHEMES[name].needs_cut else found.unfiltered
+    assert kind is not None
+    best = kind.best
     assert best is not None
-    alike = found.unfiltered.alike if unfiltered_too else ()
-    assert name == best.scheme or name in alike
+    assert name == best.scheme or name in kind.alike
     assert best.matches == best.tokens
     assert best.log10_p < -9
     assert not found.findings

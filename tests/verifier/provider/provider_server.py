@@ -71,7 +71,7 @@ def drawing(scheme_name: str) -> Draw:
                 keys = noise.keys(seed, len(prompt), count)
             assert keys is not None
             columns = np.arange(len(values))
-            if getattr(noise, "by_rank", False):
+            if noise.by_rank:
                 columns = np.argsort(order)
             g = noise.at(keys[position : position + 1], columns[None])[0]
             output.append(int(np.where(kept, values / temperature + g, -np.inf).argmax()))
