@@ -34,13 +34,10 @@ class Dialect:
 
 _TOKEN_IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
 _LOGPROBS = {"logprobs": True}  # llama.cpp tells token ids there; for completions the number 1
+_NO_FILTER = {"top_p": 1.0, "min_p": 0.0}
 DIALECTS = (
-    Dialect(
-        "vLLM, SGLang, llama.cpp",
-        -1,
-        {"top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, **_TOKEN_IDS, **_LOGPROBS},
-    ),
-    Dialect("llama-cpp-python", 0, {"top_p": 1.0, "min_p": 0.0, "repeat_penalty": 1.0}),
+    Dialect("vLLM, SGLang, llama.cpp", -1, {**_NO_FILTER, "repetition_penalty": 1.0, **_TOKEN_IDS, **_LOGPROBS}),
+    Dialect("llama-cpp-python", 0, {**_NO_FILTER, "repeat_penalty": 1.0}),
     Dialect("plain OpenAI", None, {"top_p": 1.0}),
 )
 
