@@ -50,6 +50,11 @@ def drawing(scheme_name: str) -> Draw:
 
     def draw(logits: Logits, prompt: Sequence[int], sampling: dict[str, Any], count: int) -> list[int]:
         temperature, seed = sampling["temperature"], sampling["seed"]
+        of_everything = False
+        name = scheme_name
+        if name in ("sglang", "sglang-ranked"):  # one engine: it ranks where requests are filtered
+            of_everything = sampling.get("top_k", 0) > 0 or sampling.get("top_p", 1.0) < 1
+            name = "sglang-ranked" if of_everything else "sglang"
         output: list[int] = []
         keys = noise = None
         uniforms = inverse_cdf_uniforms(seed, count)
@@ -59,7 +64,7 @@ def drawing(scheme_name: str) -> Draw:
                 output.append(int(values.argmax()))
                 continue
             before = scheme(scheme_name).filters_before_temperature
-            order, kept = filtered(values / (1.0 if before else temperature), sampling)
+            order, kept = filtered(values / (1.0 if before else temperature), sampling, of_everything=of_everything)
             if scheme_name == "inverse-cdf":
                 order = order if sampling.get("top_k", 0) > 0 or sampling.get("top_p", 1.0) < 1 else np.sort(order)
                 order = order[kept[order]]
@@ -67,7 +72,7 @@ def drawing(scheme_name: str) -> Draw:
                 output.append(int(order[(running >= running[-1] * uniforms[position]).argmax()]))
                 continue
             if noise is None:
-                noise = gumbel_noise(scheme_name, len(values))
+                noise = gumbel_noise(name, len(values))
                 keys = noise.keys(seed, len(prompt), count)
             assert keys is not None
             columns = np.arange(len(values))
@@ -95,14 +100,21 @@ def numpy_drawing(logits: Logits, prompt: Sequence[int], sampling: dict[str, Any
     return output
 
 
-def filtered(values: FloatArray, sampling: dict[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Token ids by falling logit, and which of all tokens top-k and then top-p keep."""
+def filtered(
+    values: FloatArray, sampling: dict[str, Any], *, of_everything: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Token ids by falling logit, and which of all tokens top-k and then top-p keep.
+
+    Args:
+        of_everything: top-p counts the mass of all tokens, not of what top-k keeps.
+    """
     order = np.argsort(-values, kind="stable")
     kept = np.zeros(len(values), np.bool_)
     top_k = sampling.get("top_k", 0)
     count = top_k if top_k > 0 else len(values)
     weights = np.exp(values[order[:count]] - values.max())
-    above = (np.cumsum(weights) - weights) / weights.sum()
+    total = np.exp(values - values.max()).sum() if of_everything else weights.sum()
+    above = (np.cumsum(weights) - weights) / total
     kept[order[:count][above < sampling.get("top_p", 1.0)]] = True
     return order, kept
 
