@@ -31,7 +31,7 @@ class ByteTokenizer:
 class FormulaReplayer:
     """A replayer of the formula."""
 
-    implementation, dtype, identity, concurrency = "formula", "float32", IDENTITY, 1
+    implementation, dtype, identity, concurrency, unit_tokens = "formula", "float32", IDENTITY, 1, 1024
     tokenizer, device = ByteTokenizer(), "cpu"
 
     def batches(self, records: Sequence[Record]) -> list[list[int]]:
