@@ -10,7 +10,10 @@ VLLM_VENV := .venv-vllm
 VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-vllm fuzz lint bench benchmarks fresh-traffic clean
+LLAMA_VENV := .venv-llama
+LLAMA_READY := $(LLAMA_VENV)/.ready
+
+.PHONY: demo test test-vllm fuzz lint bench benchmarks fresh-traffic llama-traffic clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -59,8 +62,18 @@ benchmarks: $(READY)
 fresh-traffic: $(READY) $(VLLM_READY)
 	$(BIN)/python -m benchmarks.fresh_traffic --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results/fresh
 
+# llama.cpp's own server, prebuilt, in an environment of its own.
+$(LLAMA_READY): constraints.txt
+	$(PYTHON) -m venv $(LLAMA_VENV)
+	$(LLAMA_VENV)/bin/python -m pip --disable-pip-version-check --quiet install "$$(grep '^xllamacpp==' constraints.txt)"
+	touch $@
+
+llama-traffic: $(READY) $(LLAMA_READY)
+	$(BIN)/python -m benchmarks.record_llama_cpp --llama-python $(LLAMA_VENV)/bin/python --out tests/data \
+		tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV)
+	rm -rf $(VENV) $(VLLM_VENV) $(LLAMA_VENV)

@@ -66,6 +66,7 @@ class Input:
         digest: names the input: the same records, audited in the same way, have the same.
         signed: whether a log vouches for them. provenance: for the report: enough to find the records again and,
             with the audit key, to check that it chose them. warning: what is taken on trust.
+        retokenised: how many of them have output token ids made from text.
     """
 
     records: Callable[[], Iterator[Record]]
@@ -79,6 +80,7 @@ class Input:
     signed: bool = False
     provenance: dict[str, Any]
     warning: str | None = None
+    retokenised: int = 0
 
 
 def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
@@ -105,6 +107,7 @@ def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
         digest=_digest(root, audit, indices),
         audit_rate=audit.rate if audit else None,
         warning="the traffic is unsigned; its seeds and token ids are taken on trust.",
+        retokenised=sum(item.retokenised for item in placed),
         provenance={
             "traffic": [str(path) for path in paths],
             "selection": _selection(

@@ -10,6 +10,8 @@ from cli.log import log
 from cli.model import model
 from cli.monitor import monitor
 from cli.plan import plan_command
+from cli.probe import probe
+from cli.record import record
 from cli.run import run
 from cli.serve import serve
 from cli.vllm import vllm
@@ -27,6 +29,8 @@ verify.add_command(calibrate)
 verify.add_command(model)
 verify.add_command(demo)
 verify.add_command(vllm)
+verify.add_command(record)
+verify.add_command(probe)
 verify.add_command(log)
 verify.add_command(monitor)
 verify.add_command(estimate_command)

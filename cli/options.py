@@ -32,15 +32,40 @@ class ServerOptions:
         Raises:
             KeyFileError: unreadable or empty.
         """
-        if self.replay_key_path is None:
-            return None
-        try:
-            key = self.replay_key_path.read_text(encoding="ascii").strip()
-        except (OSError, ValueError) as error:
-            raise KeyFileError(f"{self.replay_key_path}: cannot be read as a key: {type(error).__name__}") from None
-        if not key:
-            raise KeyFileError(f"{self.replay_key_path}: holds no key")
-        return key
+        return None if self.replay_key_path is None else read_api_key(self.replay_key_path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderOptions:
+    """A server whose answers are to be verified, and how it is spoken to."""
+
+    url: str | None = None
+    served_model: str | None = None
+    key_path: Path | None = None
+    timeout: float = 600.0
+
+    def api_key(self) -> str | None:
+        """The key in the key file.
+
+        Raises:
+            KeyFileError: unreadable or empty.
+        """
+        return None if self.key_path is None else read_api_key(self.key_path)
+
+
+def read_api_key(path: Path) -> str:
+    """The key in a file.
+
+    Raises:
+        KeyFileError: unreadable or empty.
+    """
+    try:
+        key = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"{path}: cannot be read as a key: {type(error).__name__}") from None
+    if not key:
+        raise KeyFileError(f"{path}: holds no key")
+    return key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +163,34 @@ def server_options(command: Command) -> Command:
 def replay_options(command: Command) -> Command:
     """Add --replay, --model, --dtype, the server's options and the rest (`ReplayOptions`)."""
     return with_options(*REPLAY_OPTIONS)(command)
+
+
+def provider_options(*, required: bool) -> Callable[[Command], Command]:
+    """Add --url and what goes with it (`ProviderOptions`)."""
+    return with_options(
+        click.option(
+            "--url",
+            required=required,
+            metavar="URL",
+            help="The OpenAI-compatible server, such as http://127.0.0.1:8000.",
+        ),
+        click.option("--served-model", metavar="NAME", help="The model's name there. Default: the server's first."),
+        click.option(
+            "--api-key",
+            "key_path",
+            type=click.Path(path_type=Path),
+            metavar="F",
+            help="File with the server's API key.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(1),
+            default=600.0,
+            show_default=True,
+            metavar="S",
+            help="Seconds to wait for one answer.",
+        ),
+    )
 
 
 WITNESS_OPTION = click.option(

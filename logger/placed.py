@@ -34,12 +34,17 @@ class Place:
 
 @dataclass(frozen=True)
 class PlacedRecord:
-    """A record and where it stands (`Place`)."""
+    """A record and where it stands (`Place`).
+
+    Attributes:
+        retokenised: whether its output token ids were made from text by whoever recorded it, not told by the engine.
+    """
 
     record: Record
     source: str
     number: int
     unit: Unit = "line"
+    retokenised: bool = False
 
     @property
     def at(self) -> Place:

@@ -15,6 +15,11 @@ from logger.strict_json import strict_object
 
 MAX_LINE_BYTES = 16 * 2**20
 """A record of a million tokens fits; a line beyond this is refused unread."""
+RETOKENISED = "retokenised"
+"""Field of a line, besides the record's own: true where its output token ids were made from text. No log holds such."""
+RETOKENISED_MEANS = (
+    "special tokens and how the answer ended are not seen, and a mismatch may be another tokenisation of the same text"
+)
 
 
 def read_traffic(path: Path | str) -> list[PlacedRecord]:
@@ -40,11 +45,22 @@ def _records(path: Path, stream: BinaryIO) -> Iterator[PlacedRecord]:
         number += 1
         if len(line) > MAX_LINE_BYTES:
             raise TrafficError(f"line is longer than {MAX_LINE_BYTES} bytes", path=path, line=number)
-        yield PlacedRecord(parse_record(line, path=path, line=number), str(path), number)
+        yield parse_line(line, path=path, line=number)
+
+
+def traffic_line(record: Record, *, retokenised: bool = False) -> str:
+    """A record as a line of a traffic file, its end included."""
+    text = record.model_dump_json(exclude_defaults=True)
+    return (text[:-1] + f',"{RETOKENISED}":true}}' if retokenised else text) + "\n"
 
 
 def parse_record(text: bytes, *, path: Path, line: int) -> Record:
-    """The record that one line holds.
+    """The record that one line holds (`parse_line`)."""
+    return parse_line(text, path=path, line=line).record
+
+
+def parse_line(text: bytes, *, path: Path, line: int) -> PlacedRecord:
+    """The record that one line holds, and what the line says of it.
 
     Raises:
         TrafficError: not UTF-8, not JSON, cut off, or not a strict record.
@@ -61,8 +77,11 @@ def parse_record(text: bytes, *, path: Path, line: int) -> Record:
         raise TrafficError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=line) from None
     except ValueError as error:
         raise TrafficError(f"not strict JSON: {error}", path=path, line=line) from None
+    retokenised = fields.pop(RETOKENISED, False)
+    if not isinstance(retokenised, bool):
+        raise TrafficError("neither true nor false", path=path, line=line, field=RETOKENISED)
     try:
-        return Record.model_validate(fields)
+        return PlacedRecord(Record.model_validate(fields), str(path), line, retokenised=retokenised)
     except ValidationError as error:
         field, what = first_complaint(error)
         raise TrafficError(what, path=path, line=line, field=field) from None

@@ -21,3 +21,7 @@ class ReplayError(WeightwardenError, ArithmeticError):
 
 class ReplayServerError(WeightwardenError, ConnectionError):
     """A replay server cannot be reached, fails, or is not fit to replay; nothing was judged by what it said."""
+
+
+class UnusableAnswer(WeightwardenError, ValueError):
+    """An answer of a server from which no record can be made; the message says why."""

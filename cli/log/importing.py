@@ -14,7 +14,12 @@ from logger.encoding import encode_record
 from logger.keys import SigningKey
 from logger.merkle import Frontier
 from logger.private_file import KeyFileError
+from sampler.errors import WeightwardenError
 from verifier.audit import file_sha256
+
+
+class RetokenisedRecord(WeightwardenError, ValueError):
+    """A record whose token ids are not the engine's, where only the engine's will do."""
 
 
 @click.command("import")
@@ -38,7 +43,11 @@ def import_traffic(traffic: tuple[Path, ...], signing_key_paths: tuple[Path, ...
         raise OutputError(f"{url}: is there already; an archive is never overwritten")
     if "://" not in url:
         check_writable(Path(url))
-    records = [placed.record for placed in read_all_traffic(traffic)]
+    everything = read_all_traffic(traffic)
+    for placed in everything:
+        if placed.retokenised:
+            raise RetokenisedRecord(f"{placed.place}: re-tokenised from text; a log holds the token ids of the engine")
+    records = [placed.record for placed in everything]
     mark = f"imported from {hashlib.sha256(b''.join(map(file_sha256, traffic))).hexdigest()}"
     origin = signers[0].name
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cli.inputs import Input
+from logger.traffic import RETOKENISED_MEANS
 from sampler.errors import printable
 from verifier.exposure import Exposure
 from verifier.outcome import Verification
@@ -33,6 +34,14 @@ class RunContext:
         if self.verification.alarm:
             return "alarm"
         return "incomplete" if self.verification.set_aside else "clear"
+
+    @property
+    def retokenised(self) -> str | None:
+        """What it means that records were re-tokenised, or None where none was."""
+        count = self.given.retokenised
+        if not count:
+            return None
+        return f"{count} of {self.verification.records} records were re-tokenised from text: {RETOKENISED_MEANS}"
 
     @property
     def run_p_value(self) -> str:

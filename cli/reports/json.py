@@ -17,6 +17,7 @@ def json_report(context: RunContext) -> str:
         "format": REPORT_FORMAT,
         "verdict": context.verdict,
         "records": found.records,
+        "retokenised_records": context.given.retokenised,
         "records_in_all": context.given.audited.records,
         "audit_rate": context.given.audit_rate,
         "audit_digest": context.given.digest,

@@ -24,6 +24,7 @@ def text_summary(context: RunContext) -> str:
         f"Verdict: {context.verdict.upper()}"
         f" ({len(found.flagged)} flagged; an honest run shows as much with {context.run_p_value})",
         *_set_aside_lines(context),
+        *([f"Note: {context.retokenised}."] if context.retokenised else []),
         "",
         f"  records        {records}",
         f"  tokens         {found.tokens}",

@@ -11,17 +11,17 @@ from cli.main import verify
 from logger.record import Record
 from tests.conftest import GREEDY
 from tests.verifier.vllm.small_server import EOS, Behaviour, record, small_server
+from verifier import json_server
 from verifier.exact_policy import ExactPolicy
 from verifier.policy_file import read_policy
-from verifier.vllm import client as client_module
 
 BUNDLED = Path(__file__).parents[2] / "cli" / "bundled" / "policy.toml"
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(client_module, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(json_server, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(json_server, "LONGEST_WAIT", 0.0)
 
 
 @pytest.fixture(scope="module")

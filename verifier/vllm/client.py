@@ -1,29 +1,22 @@
 """HTTP to a vLLM server: what it is, the logits of a transcript, and an answer drawn again (sampling-spec 7)."""
 
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any
 
 import httpx2
 import ijson
-import tenacity
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from sampler.errors import printable
 from verifier.errors import ReplayServerError
+from verifier.json_server import JsonServer, Lenient
 
-ATTEMPTS = 4
-FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
-"""Seconds between attempts; doubled each time."""
 ENTRY_BYTES = 512
 """More than one candidate takes in a response, its text included; what bounds a response's length."""
 _OVERHEAD_BYTES = 1 << 16
 _LIMIT_IN_WORDS = re.compile(r"max(?:imum)? allowed: (\d+)")
-
-Answer = TypeVar("Answer")
-Part = TypeVar("Part", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -38,71 +31,33 @@ class LogitsRow:
     claimed_rank: int | None
 
 
-class _Lenient(BaseModel):
-    """A part of a server's answer of which only some fields matter."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _Version(_Lenient):
+class _Version(Lenient):
     version: str
 
 
-class _ServedModel(_Lenient):
+class _ServedModel(Lenient):
     id: str
     max_model_len: int
     parent: str | None = None
 
 
-class _Models(_Lenient):
+class _Models(Lenient):
     data: list[_ServedModel] = Field(min_length=1)
 
 
-class _Choice(_Lenient):
+class _Choice(Lenient):
     token_ids: list[int] | None = None
     logprobs: dict[str, Any] | None = None
 
 
-class _Completion(_Lenient):
+class _Completion(Lenient):
     choices: list[_Choice] = Field(min_length=1)
 
 
-class _Retryable(Exception):
-    """A failure that may pass: the server is busy, restarting, or the connection broke."""
+class VllmClient(JsonServer):
+    """A vLLM server at a URL."""
 
-
-class VllmClient:
-    """A vLLM server at a URL. Safe for concurrent use; every method raises `ReplayServerError` when it fails for good.
-
-    A failed request is tried again `ATTEMPTS` times in all where trying again can help; it never becomes an empty or
-    partial answer.
-    """
-
-    def __init__(
-        self, url: str, *, api_key: str | None = None, timeout: float = 600.0, connections: int = 16, model: str = ""
-    ) -> None:
-        if not re.match(r"https?://", url):
-            raise ReplayServerError(f"{printable(url)}: not an http:// or https:// URL")
-        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        self.url = url.rstrip("/").removesuffix("/v1")
-        self._model = model
-        self._http = httpx2.Client(
-            base_url=self.url,
-            headers=headers,
-            timeout=httpx2.Timeout(timeout, connect=10.0),
-            limits=httpx2.Limits(max_connections=connections),
-            trust_env=False,  # no proxy between the verifier and its own server
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Drop all connections; requests under way fail."""
-        self._http.close()
+    kind = "a vLLM server"
 
     def version(self) -> str:
         """The server's vLLM version."""
@@ -214,64 +169,6 @@ class VllmClient:
         except (TypeError, KeyError, ValueError, AttributeError, IndexError):
             raise ReplayServerError(f"{self.url}: gave logprobs that cannot be read") from None
 
-    def _parsed(self, kind: type[Part], content: Any) -> Part:
-        try:
-            return kind.model_validate(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(map(str, first["loc"]))
-            raise ReplayServerError(
-                f"{self.url}: not a vLLM server's answer: {printable(field)}: {first['msg']}"
-            ) from None
-
-    def _json(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        def attempt() -> Any:
-            response = self._http.request(method, path, json=body)
-            self._check_status(response)
-            return response.json()
-
-        return self._tried(attempt)
-
-    def _sent(self, method: str, path: str, body: dict[str, Any]) -> httpx2.Response:
-        """A response of any status that is not worth another try."""
-
-        def attempt() -> httpx2.Response:
-            response = self._http.request(method, path, json=body)
-            if response.status_code != httpx2.codes.BAD_REQUEST:
-                self._check_status(response)
-            return response
-
-        return self._tried(attempt)
-
-    def _check_status(self, response: httpx2.Response) -> None:
-        status = response.status_code
-        if status == httpx2.codes.OK:
-            return
-        what = printable(_message(response))
-        if status in (httpx2.codes.REQUEST_TIMEOUT, httpx2.codes.TOO_MANY_REQUESTS) or status >= 500:
-            raise _Retryable(f"HTTP {status}: {what}")
-        raise ReplayServerError(f"{self.url}: HTTP {status}: {what}")
-
-    def _tried(self, attempt: Callable[[], Answer]) -> Answer:
-        """The attempt's result, tried again while it fails in a way that may pass."""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(
-                (_Retryable, httpx2.TransportError, ijson.JSONError, json.JSONDecodeError)
-            ),
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT),
-            reraise=True,
-        )
-        try:
-            return retrying(attempt)
-        except httpx2.ConnectError as error:
-            raise ReplayServerError(f"{self.url}: cannot be reached: {printable(str(error))}") from error
-        except httpx2.TimeoutException as error:
-            raise ReplayServerError(f"{self.url}: gave no answer in time ({type(error).__name__})") from error
-        except (_Retryable, httpx2.TransportError, ijson.JSONError, json.JSONDecodeError) as error:
-            why = printable(str(error)) or type(error).__name__
-            raise ReplayServerError(f"{self.url}: failed {ATTEMPTS} times, last: {why}") from error
-
 
 _ROWS = "choices.item.prompt_logprobs.item"
 
@@ -294,12 +191,3 @@ class _Reader:
                 raise ReplayServerError("the replay server's answer is longer than what was asked for can be")
         part, self._rest = self._rest[:size], self._rest[size:]
         return part
-
-
-def _message(response: httpx2.Response) -> str:
-    """What an error response says, at most 300 characters."""
-    try:
-        error = response.json()["error"]
-        return str(error["message"] if isinstance(error, dict) else error)[:300]
-    except (ValueError, KeyError, TypeError):
-        return response.text[:300]

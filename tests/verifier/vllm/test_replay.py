@@ -11,13 +11,13 @@ import pytest
 
 from logger.record import Record
 from tests.verifier.vllm.small_server import EOS, IDENTITY, Behaviour, V, logits_after, record, small_server
+from verifier import json_server
 from verifier.errors import CalibrationError, PolicyError, ReplayServerError
 from verifier.exact_calibration import NotExact, calibrate_exact
 from verifier.exact_policy import EXACT_TOLERANCE, ExactPolicy
 from verifier.judgement import Judgement
 from verifier.outcome import Verification
 from verifier.verification import Verifier
-from verifier.vllm import client as client_module
 from verifier.vllm.client import VllmClient
 from verifier.vllm.replay import VllmReplayer
 
@@ -43,8 +43,8 @@ class Words:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(client_module, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(json_server, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(json_server, "LONGEST_WAIT", 0.0)
 
 
 @contextmanager

@@ -1,0 +1,139 @@
+"""HTTP to a server that answers in JSON: retried where that can help, and never a partial answer."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+import httpx2
+import ijson
+import tenacity
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sampler.errors import printable
+from verifier.errors import ReplayServerError
+
+ATTEMPTS = 4
+FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+"""Seconds between attempts; doubled each time."""
+
+Answer = TypeVar("Answer")
+Part = TypeVar("Part", bound="Lenient")
+
+
+class Lenient(BaseModel):
+    """A part of a server's answer of which only some fields matter."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Retryable(Exception):
+    """A failure that may pass: the server is busy, restarting, or the connection broke."""
+
+
+class JsonServer:
+    """A server at a URL. Safe for concurrent use; every method raises `ReplayServerError` when it fails for good.
+
+    A failed request is tried again `ATTEMPTS` times in all where trying again can help; it never becomes an empty or
+    partial answer.
+
+    Attributes:
+        kind: what it is said to be in messages.
+        behind_proxies: whether the environment's proxies are used; none stands between a verifier and its own server.
+    """
+
+    kind = "a server"
+    behind_proxies = False
+
+    def __init__(
+        self, url: str, *, api_key: str | None = None, timeout: float = 600.0, connections: int = 16, model: str = ""
+    ) -> None:
+        if not re.match(r"https?://", url):
+            raise ReplayServerError(f"{printable(url)}: not an http:// or https:// URL")
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self.url = url.rstrip("/").removesuffix("/v1")
+        self._model = model
+        self._http = httpx2.Client(
+            base_url=self.url,
+            headers=headers,
+            timeout=httpx2.Timeout(timeout, connect=10.0),
+            limits=httpx2.Limits(max_connections=connections),
+            trust_env=self.behind_proxies,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop all connections; requests under way fail."""
+        self._http.close()
+
+    def _parsed(self, kind: type[Part], content: Any) -> Part:
+        try:
+            return kind.model_validate(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(map(str, first["loc"]))
+            raise ReplayServerError(
+                f"{self.url}: not the answer of {self.kind}: {printable(field)}: {first['msg']}"
+            ) from None
+
+    def _json(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        def attempt() -> Any:
+            response = self._http.request(method, path, json=body)
+            self._check_status(response)
+            return response.json()
+
+        return self._tried(attempt)
+
+    def _sent(self, method: str, path: str, body: dict[str, Any]) -> httpx2.Response:
+        """A response of any status that is not worth another try."""
+
+        def attempt() -> httpx2.Response:
+            response = self._http.request(method, path, json=body)
+            if response.status_code != httpx2.codes.BAD_REQUEST:
+                self._check_status(response)
+            return response
+
+        return self._tried(attempt)
+
+    def _check_status(self, response: httpx2.Response) -> None:
+        status = response.status_code
+        if status == httpx2.codes.OK:
+            return
+        what = printable(_message(response))
+        if status in (httpx2.codes.REQUEST_TIMEOUT, httpx2.codes.TOO_MANY_REQUESTS) or status >= 500:
+            raise _Retryable(f"HTTP {status}: {what}")
+        raise ReplayServerError(f"{self.url}: HTTP {status}: {what}")
+
+    def _tried(self, attempt: Callable[[], Answer]) -> Answer:
+        """The attempt's result, tried again while it fails in a way that may pass."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(
+                (_Retryable, httpx2.TransportError, ijson.JSONError, json.JSONDecodeError)
+            ),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT),
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except httpx2.ConnectError as error:
+            raise ReplayServerError(f"{self.url}: cannot be reached: {printable(str(error))}") from error
+        except httpx2.TimeoutException as error:
+            raise ReplayServerError(f"{self.url}: gave no answer in time ({type(error).__name__})") from error
+        except (_Retryable, httpx2.TransportError, ijson.JSONError, json.JSONDecodeError) as error:
+            why = printable(str(error)) or type(error).__name__
+            raise ReplayServerError(f"{self.url}: failed {ATTEMPTS} times, last: {why}") from error
+
+
+def _message(response: httpx2.Response) -> str:
+    """What an error response says, at most 300 characters."""
+    try:
+        error = response.json()["error"]
+        return str(error["message"] if isinstance(error, dict) else error)[:300]
+    except (ValueError, KeyError, TypeError):
+        return response.text[:300]

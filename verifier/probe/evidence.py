@@ -1,0 +1,150 @@
+"""How well each scheme explains what a server said."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from logger.record import Record
+from sampler.params import SamplingParams, first_complaint
+from sampler.support import support_of_head
+from sampler.types import BoolArray, FloatArray
+from verifier.candidate_table import HEAD_RESERVE, Draws, Window
+from verifier.draws import DrawBuilder
+from verifier.gumbel_candidates import gumbel_candidates
+from verifier.inverse_candidates import inverse_cdf_candidates
+from verifier.probe.chance import log10_tail
+from verifier.probe.interview import Said
+from verifier.replay import Replayer
+from verifier.rows import LogitRows
+
+WINDOW = Window(margin=0.0, logit_slacks=(0.0,), mass_slack=0.0)
+"""Only the scheme's own choice counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """How many tokens one hypothesis explains.
+
+    Attributes:
+        scheme: its name, or "greedy". sampling: parameters that it supposes. seed: the seed that it supposes, or None
+            for each request's own. matched_n: whether it gives each token. chance_n: the probability that it would if
+            it had nothing to do with the server: for a scheme with its own fresh noise that of the token itself.
+    """
+
+    scheme: str
+    sampling: Mapping[str, Any]
+    seed: int | None
+    matched_n: BoolArray
+    chance_n: FloatArray
+
+    @property
+    def matches(self) -> int:
+        return int(self.matched_n.sum())
+
+    @property
+    def tokens(self) -> int:
+        return len(self.matched_n)
+
+    @property
+    def rate(self) -> float:
+        """Share of the tokens that it gives."""
+        return self.matches / self.tokens
+
+    @property
+    def chance_rate(self) -> float:
+        """Share that it would give by chance, on average."""
+        return float(self.chance_n.mean())
+
+    @property
+    def log10_p(self) -> float:
+        """log10 of the probability of as many matches by chance."""
+        return log10_tail(self.chance_n, self.matches)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A scheme that cannot have drawn such requests, and why."""
+
+    scheme: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What the answers may have been drawn with."""
+
+    scheme: str
+    sampling: Mapping[str, Any]
+    seed: int | None = None
+
+
+def gather(
+    replayer: Replayer, said: Sequence[Said], hypotheses: Sequence[Hypothesis]
+) -> tuple[list[Evidence], list[Refusal]]:
+    """Evidence for each hypothesis, from one replay of the answers; and which hypotheses the schemes refuse.
+
+    For scheme "greedy" the match is with the largest logit, and chance is that of sampling with the parameters.
+    """
+    records: dict[int, list[Record]] = {}
+    refusals = []
+    for at, hypothesis in enumerate(hypotheses):
+        name = "vllm-v2" if hypothesis.scheme == "greedy" else hypothesis.scheme  # any that takes every parameter
+        try:
+            sampling = SamplingParams.model_validate(hypothesis.sampling)
+            records[at] = [answer.record(name, sampling, hypothesis.seed) for answer in said]
+        except ValidationError as error:
+            refusals.append(Refusal(hypothesis.scheme, first_complaint(error)))
+    if not records:
+        return [], refusals
+    any_records = next(iter(records.values()))
+    builders = {
+        at: DrawBuilder(group[0].engine.sampler, replayer.identity, replayer.tokenizer) for at, group in records.items()
+    }
+    matched: dict[int, list[BoolArray]] = {at: [] for at in records}
+    chance: dict[int, list[FloatArray]] = {at: [] for at in records}
+    for batch in replayer.batches(any_records):
+        for chunk in replayer.replay(batch, any_records):
+            for at, group in records.items():
+                draws = builders[at].draws(chunk.rows, chunk.pieces, group)
+                own, largest = _probabilities(chunk.rows, draws)
+                if hypotheses[at].scheme == "greedy":
+                    _, ids = chunk.rows.head(np.arange(len(chunk.rows)), 1)
+                    matched[at].append(ids[:, 0] == draws.claimed_n)
+                    chance[at].append(largest)
+                else:
+                    reduce = inverse_cdf_candidates if draws.uniforms_n is not None else gumbel_candidates
+                    matched[at].append(reduce(chunk.rows, draws, WINDOW).exact_n)
+                    chance[at].append(own)
+    found = [
+        Evidence(
+            scheme=hypotheses[at].scheme,
+            sampling=hypotheses[at].sampling,
+            seed=hypotheses[at].seed,
+            matched_n=np.concatenate(matched[at]),
+            chance_n=np.concatenate(chance[at]),
+        )
+        for at in records
+    ]
+    return found, refusals
+
+
+def _probabilities(rows: LogitRows, draws: Draws) -> tuple[FloatArray, FloatArray]:
+    """Probabilities [n] of the claimed token, and of the likeliest, after temperature and filters."""
+    everything = np.arange(len(rows))
+    filters, temperature = draws.filters, draws.temperature_n
+    claimed = rows.at(everything, draws.claimed_n)
+    cut = filters.top_k_n < rows.vocabulary
+    if cut.all():
+        head, ids = rows.head(everything, int(filters.top_k_n.max()) + HEAD_RESERVE)
+        kept = support_of_head(head, filters, None, np.zeros(1)).nominal_nk
+        weights = np.where(kept, np.exp((head - head[:, :1]) / temperature[:, None]), 0.0)
+        total = weights.sum(axis=1)
+        return np.where(ids == draws.claimed_n[:, None], weights, 0.0).sum(axis=1) / total, 1.0 / total
+    if cut.any() or (filters.top_p_n < 1).any() or (filters.min_p_n > 0).any():
+        raise ValueError("chances are known for requests without filters, or with top-k")
+    largest = rows.head(everything, 1)[0][:, 0]
+    log_mass = rows.log_mass(everything, temperature, np.full(len(rows), -np.inf), largest)
+    return np.exp(claimed / temperature - log_mass), np.exp(largest / temperature - log_mass)

@@ -1,0 +1,41 @@
+"""Whether a scheme's noise is in the answers at all, whatever temperature and filters they were drawn with."""
+
+from collections.abc import Sequence
+from math import log
+
+import numpy as np
+from scipy.stats import gamma
+
+from sampler.errors import UnknownScheme
+from sampler.noise import gumbel_noise
+from verifier.probe.interview import Said
+
+_MOST = 40.0
+"""No token counts for more, nats."""
+
+
+def log10_trace(scheme_name: str, said: Sequence[Said], vocabulary: int, seed: int | None = None) -> float | None:
+    """log10 of the probability, by chance, of noise as large as the scheme has for the tokens that were said.
+
+    A token that wins by its noise has large noise. If the answers have nothing to do with the scheme, exp(-exp(-g)) of
+    their tokens is uniform, so that the sum of -ln(1 - exp(-exp(-g))) has the Gamma law of as many tokens.
+
+    Args:
+        seed: the seed that all requests are supposed to have been drawn with; None for each one's own.
+
+    Returns:
+        None where the scheme has no noise of token ids.
+    """
+    try:
+        noise = gumbel_noise(scheme_name, vocabulary)
+    except UnknownScheme:
+        return None
+    total, tokens = 0.0, 0
+    for answer in said:
+        ids = np.array(answer.token_ids, np.int64)
+        keys = noise.keys(answer.seed if seed is None else seed, len(answer.question.token_ids), len(ids))
+        with np.errstate(divide="ignore", over="ignore"):
+            surprise = -np.log(-np.expm1(-np.exp(-noise.at(keys, ids[:, None])[:, 0])))
+        total += float(np.minimum(surprise, _MOST).sum())
+        tokens += len(ids)
+    return float(gamma.logsf(total, tokens)) / log(10)

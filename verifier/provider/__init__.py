@@ -1,0 +1,1 @@
+"""OpenAI-compatible servers of others: asked, and their answers made records."""

@@ -1,0 +1,135 @@
+"""HTTP to an OpenAI-compatible server whose answers are to be verified: any engine's, trusted in nothing."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+from pydantic import Field
+
+from sampler.errors import printable
+from verifier.errors import ReplayServerError, UnusableAnswer
+from verifier.json_server import JsonServer, Lenient
+from verifier.provider.answer import Answer
+from verifier.provider.question import Question
+
+MAX_ANSWER_BYTES = 64 * 2**20
+_BAD_REQUEST = (httpx2.codes.BAD_REQUEST, httpx2.codes.UNPROCESSABLE_CONTENT)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How an engine is asked for what OpenAI's API has no name for.
+
+    Attributes:
+        top_k_off: what turns top-k off, or None where the field must not be sent.
+        neutral: fields that turn off what a server may have on by default, and ask for token ids.
+    """
+
+    name: str
+    top_k_off: int | None
+    neutral: Mapping[str, Any]
+
+
+_TOKEN_IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
+_LOGPROBS = {"logprobs": True}  # llama.cpp tells token ids there; for completions the number 1
+_NO_FILTER = {"top_p": 1.0, "min_p": 0.0}
+DIALECTS = (
+    Dialect("vLLM, SGLang, llama.cpp", -1, {**_NO_FILTER, "repetition_penalty": 1.0, **_TOKEN_IDS, **_LOGPROBS}),
+    Dialect("llama-cpp-python", 0, {**_NO_FILTER, "repeat_penalty": 1.0}),
+    Dialect("plain OpenAI", None, {"top_p": 1.0}),
+)
+
+
+class _Model(Lenient):
+    id: str
+
+
+class _Models(Lenient):
+    data: list[_Model] = Field(min_length=1)
+
+
+class ProviderClient(JsonServer):
+    """An OpenAI-compatible server at a URL.
+
+    The first question finds out how it wants to be asked: the first of `DIALECTS`, prompts as token ids or as text,
+    that it does not refuse. All later ones are asked so.
+
+    Attributes:
+        manner: the dialect, and whether prompts go as token ids; None before the first answer.
+    """
+
+    kind = "an OpenAI-compatible server"
+    behind_proxies = True
+
+    def __init__(self, url: str, **how: Any) -> None:
+        super().__init__(url, **how)
+        self.manner: tuple[Dialect, bool] | None = None
+
+    def served_model(self) -> str:
+        """Name of the model that requests go to: the one asked for, else the server's first."""
+        if not self._model:
+            self._model = self._parsed(_Models, self._json("GET", "/v1/models")).data[0].id
+        return self._model
+
+    def ask(self, question: Question, sampling: Mapping[str, Any]) -> Answer:
+        """One answer; filters and penalties that are not asked for are off.
+
+        Args:
+            sampling: vLLM's names; `top_k` 0 or absent is off.
+
+        Raises:
+            UnusableAnswer: it is no completion. ReplayServerError: the server fails, or refuses to be asked so.
+        """
+        manners = [self.manner] if self.manner is not None else _manners(question)
+        for manner in manners:
+            content, refusal = self._posted(*self._request(question, sampling, manner))
+            if refusal is None:
+                self.manner = manner
+                return Answer.parse(content)
+        raise ReplayServerError(f"{self.url}: {refusal}")
+
+    def _request(
+        self, question: Question, sampling: Mapping[str, Any], manner: tuple[Dialect, bool]
+    ) -> tuple[str, dict[str, Any]]:
+        """Path and body."""
+        dialect, by_id = manner
+        body = {"model": self.served_model(), **dialect.neutral, **sampling}
+        top_k = sampling.get("top_k", 0) or dialect.top_k_off
+        body = {name: value for name, value in body.items() if name != "top_k"}
+        body |= {} if top_k is None else {"top_k": top_k}
+        if question.messages is not None:
+            return "/v1/chat/completions", {**body, "messages": list(question.messages)}
+        if body.get("logprobs") is True:
+            body["logprobs"] = 1
+        return "/v1/completions", {**body, "prompt": question.token_ids if by_id else question.text}
+
+    def _posted(self, path: str, body: dict[str, Any]) -> tuple[Any, str | None]:
+        """The answer's JSON and None; or None and why the request was refused."""
+
+        def attempt() -> tuple[Any, str | None]:
+            with self._http.stream("POST", path, json=body) as response:
+                said = bytearray()
+                for block in response.iter_bytes():
+                    said += block
+                    if len(said) > MAX_ANSWER_BYTES:
+                        raise ReplayServerError(f"{self.url}: answers with more than {MAX_ANSWER_BYTES} bytes")
+            if response.status_code in _BAD_REQUEST:
+                return None, f"HTTP {response.status_code}: {printable(said.decode(errors='replace')[:300])}"
+            if response.status_code != httpx2.codes.OK:
+                self._check_status(httpx2.Response(response.status_code, content=bytes(said)))
+            return json.loads(said), None
+
+        try:
+            return self._tried(attempt)
+        except (UnicodeDecodeError, RecursionError):
+            raise UnusableAnswer("not a completion: no JSON") from None
+
+
+def _manners(question: Question) -> list[tuple[Dialect, bool]]:
+    """The ways to ask a question, the most exact first."""
+    if question.messages is not None:
+        return [(dialect, False) for dialect in DIALECTS]
+    forms = (True,) if question.text is None else (True, False)
+    return [(dialect, by_id) for dialect in DIALECTS for by_id in forms]

@@ -1,0 +1,125 @@
+"""A question and its answer as a record, so that a provider's greedy traffic can be verified."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from logger.record import Record
+from sampler.errors import printable
+from sampler.params import SamplingParams, first_complaint
+from verifier.errors import UnusableAnswer
+from verifier.provider.answer import Answer, check_prompt, output_tokens
+from verifier.provider.client import ProviderClient
+from verifier.provider.question import Question, QuestionError
+
+_EXCHANGE = ("request", "response")
+_NOT_SAMPLING = frozenset(
+    (
+        *("model", "prompt", "messages", "stream", "stream_options", "user", "metadata", "store", "seed"),
+        *("logprobs", "top_logprobs", "return_token_ids", "return_tokens_as_token_ids", "max_completion_tokens"),
+    )
+)
+"""Fields of a request that do not say how it is sampled, or that are looked at apart."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A record, and whether its output was re-tokenised from text."""
+
+    record: Record
+    retokenised: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorder:
+    """Makes records of what one provider was asked and said.
+
+    Attributes:
+        engine: name, version and sampler of the records' engine.
+        tokenizer: of the trusted copy of the model. end_id: the model's end-of-sequence token.
+    """
+
+    engine: Mapping[str, str]
+    tokenizer: Any
+    end_id: int | None
+
+    def asked(self, fields: Any, client: ProviderClient, sampling: Mapping[str, Any]) -> Recorded:
+        """The record of a question (`Question.parse`) that is asked now, with sampling parameters that OpenAI names.
+
+        Raises:
+            QuestionError, UnusableAnswer, ReplayServerError.
+        """
+        question = Question.parse(fields, self.tokenizer)
+        return self.record(question, sampling_of(sampling), client.ask(question, sampling), client.served_model())
+
+    def exchange(self, fields: Any) -> Recorded:
+        """The record of an exchange that was saved: an object of `request` and `response`, as the API has them.
+
+        Raises:
+            QuestionError, UnusableAnswer.
+        """
+        if not isinstance(fields, dict) or not all(isinstance(fields.get(part), dict) for part in _EXCHANGE):
+            raise QuestionError("not an exchange: an object of request and response, two objects")
+        request, response = (fields[part] for part in _EXCHANGE)
+        named = request.get("model")
+        return self.record(
+            Question.parse(request, self.tokenizer),
+            sampling_of(request),
+            Answer.parse(response),
+            named if isinstance(named, str) and named else "unknown",
+        )
+
+    def record(self, question: Question, sampling: SamplingParams, answer: Answer, model: str) -> Recorded:
+        """The record of an answer without a seed; `model` is the name in it.
+
+        1. The server's prompt must be ours, as far as it tells it: its ids, or their number.
+        2. Token ids: its own, else its text's. What ended the answer cannot be seen in a text that ends before a stop
+           string.
+        3. A record that cannot be replayed is none.
+
+        Raises:
+            UnusableAnswer: naming which of these failed.
+        """
+        # 1
+        check_prompt(answer, question)
+        # 2
+        output = output_tokens(answer, self.tokenizer, self.end_id)
+        if output.retokenised and (sampling.stop or sampling.stop_token_ids):
+            raise UnusableAnswer("stop strings end answers where their text does not show it")
+        # 3
+        try:
+            record = Record.model_validate(
+                {
+                    "engine": dict(self.engine),
+                    "model": printable(model),
+                    "prompt_token_ids": question.token_ids,
+                    "output_token_ids": output.token_ids,
+                    "seed": None,
+                    "choice_index": 0,
+                    "sampling": sampling,
+                    "finish_reason": answer.finish_reason,
+                    "stop_reason": answer.stop_reason,
+                }
+            )
+        except ValidationError as error:
+            raise UnusableAnswer(first_complaint(error)) from None
+        return Recorded(record, output.retokenised)
+
+
+def sampling_of(request: Mapping[str, Any]) -> SamplingParams:
+    """How a request in OpenAI's form asked to be sampled.
+
+    Raises:
+        UnusableAnswer: a field that is unknown or cannot be replayed.
+    """
+    fields = {name: value for name, value in request.items() if name not in _NOT_SAMPLING}
+    if request.get("max_completion_tokens") is not None:
+        fields["max_tokens"] = request["max_completion_tokens"]
+    if "temperature" not in fields:
+        raise UnusableAnswer("temperature: the request leaves it to the server")
+    try:
+        return SamplingParams.model_validate(fields)
+    except ValidationError as error:
+        raise UnusableAnswer(f"the request's {first_complaint(error)}") from None
