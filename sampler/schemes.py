@@ -106,11 +106,12 @@ SCHEMES: dict[str, Scheme] = {
         Scheme(name="vllm-v1-cpu"),
         _sglang("sglang", ranked=False, refused={"top_k": _SORTED, "top_p": _SORTED, **_NOT_IN_SGLANG}),
         _sglang("sglang-ranked", ranked=True, refused=_NOT_IN_SGLANG),
-        # 0xFFFFFFFF asks llama.cpp for a random seed.
+        # 0xFFFFFFFF asks llama.cpp for a random seed; it divides by any positive temperature.
         Scheme(
             name="inverse-cdf",
             seed_min=0,
             seed_max=2**32 - 2,
+            min_temperature=0.0,
             filters_before_temperature=True,
             penalties=False,
         ),

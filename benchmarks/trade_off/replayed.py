@@ -1,5 +1,6 @@
 """Traffic that was replayed once, and kept as candidate tables, so that every score sees the same numbers."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -16,6 +17,10 @@ from verifier.token_noise import MARGIN_EDGES
 
 WINDOW = Window(margin=MARGIN_EDGES[-1], logit_slacks=(0.0, *LOGIT_SLACKS), mass_slack=MASS_SLACKS[-1])
 """As calibration's, and without any slack: what the published score has."""
+
+
+KIND = ", ".join(field.name for field in fields(CandidateTable)) + f"; {WINDOW}"
+"""What tells tables from those of another version."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +48,19 @@ class Replayed:
 def replayed(
     records: Sequence[Record], replayer: Callable[[], Replayer], cache: Path, progress: Callable[[int], None]
 ) -> Replayed:
-    """The tables of a series: from the cache, or replayed and written there, all or none."""
-    if not (cache / "complete").exists():
-        cache.mkdir(parents=True, exist_ok=True)
+    """The tables of a series: from the cache, or replayed and written there, all or none.
+
+    A cache of tables of another kind, of an earlier version, is made anew.
+    """
+    complete = cache / "complete"
+    if not complete.exists() or complete.read_text(encoding="utf-8") != KIND:
+        shutil.rmtree(cache, ignore_errors=True)
+        cache.mkdir(parents=True)
         for number, placed in enumerate(Replay(replayer(), WINDOW, progress).tables(records)):
             columns = {field.name: getattr(placed.table, field.name) for field in fields(CandidateTable)}
             with (cache / f"{number:06}.npz").open("wb") as stream:
                 np.savez(stream, record_n=placed.record_n, position_n=placed.position_n, **columns)
-        (cache / "complete").touch()
+        complete.write_text(KIND, encoding="utf-8")
     return Replayed(list(records), [_read(path) for path in sorted(cache.glob("*.npz"))])
 
 

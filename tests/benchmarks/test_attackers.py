@@ -81,7 +81,7 @@ def test_an_honest_server_says_what_the_replay_expects(site: Site, verifier: Ver
         (Gambling(0.3), 220),
         (EarlyStop(), 12),
         (SeedGrinding(bits=1, own_seeds=False), 3),
-        (AdmissibleSet(), 2),
+        (AdmissibleSet(), 0),
         (Budgeted(), 0),
         (ErrorCorrected(spread=2), 0),
         (AnswerHash(bits=1, tries=2), 0),
@@ -113,7 +113,7 @@ def test_other_tokens_of_the_same_text_say_nothing_to_who_reads_the_text_and_are
 ) -> None:
     attacker = Retokenisation(replayer.tokenizer, site.server.identity.vocabulary)
     honest, split = in_batches(site.server, requests, lambda _: honestly), attacker.serve(site, requests)
-    assert arrived(site, attacker.decode(outside, split)) > 30
+    assert arrived(site, attacker.decode(outside, split)) > 10
     for one, other in zip(honest, split, strict=True):
         texts = [replayer.tokenizer.decode(r.output_token_ids, skip_special_tokens=False) for r in (one, other)]
         assert texts[0].startswith(texts[1])
