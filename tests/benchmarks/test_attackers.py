@@ -190,9 +190,11 @@ def test_what_follows_on_an_answers_piece_is_the_next_ones(site: Site) -> None:
 
 @pytest.fixture
 def lenient(site: Site) -> Site:
-    """A policy with large admissible sets, so that a few answers say much."""
-    thresholds = site.policy.thresholds.model_copy(update={"margin_logits": 2.0})
-    return dataclasses.replace(site, policy=site.policy.model_copy(update={"thresholds": thresholds}))
+    """A policy with large admissible sets, of which honest servers take much, so that a few answers say much."""
+    policy = site.policy
+    thresholds = policy.thresholds.model_copy(update={"margin_logits": 2.0})
+    code = policy.code.model_copy(update={"alternative": [0.4] * len(policy.code.alternative)})
+    return dataclasses.replace(site, policy=policy.model_copy(update={"thresholds": thresholds, "code": code}))
 
 
 @pytest.mark.parametrize(
