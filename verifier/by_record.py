@@ -9,6 +9,9 @@ from sampler.types import FloatArray, IntArray
 from verifier.score import TokenScores
 
 
+GRID = 2.0**32
+
+
 def add_by_record(
     total_r: "FloatArray | IntArray",
     record_n: IntArray,
@@ -17,12 +20,17 @@ def add_by_record(
 ) -> None:
     """Add values [n, ...] to the totals [records, ...] of the records they belong to, in place.
 
+    Values that are no integers are rounded to 1 / `GRID`: sums up to 2^20 are then exact, and so the same in whatever
+    portions a record's positions come.
+
     Args:
         times_n: how often each value counts; once without.
     """
     values: NDArray[Any] = np.broadcast_to(np.asarray(values_n, total_r.dtype), (len(record_n), *total_r.shape[1:]))
     if not len(values):
         return
+    if total_r.dtype.kind == "f":
+        values = np.rint(values * GRID) / GRID
     if times_n is not None:
         values = values * times_n.astype(total_r.dtype).reshape(-1, *[1] * (values.ndim - 1))
     starts = _starts(record_n)

@@ -89,7 +89,8 @@ class VllmV1Noise(GumbelNoise):
         The largest noise is the engine's constant for u near 1, not a logarithm.
         """
         exponential = np.exp(-g_nk)
-        share = np.where(exponential <= _NEAR, _LOG_ERROR_NEAR, _LOG_ERROR) / exponential
+        near = np.maximum(_LOG_ERROR_NEAR / exponential, _LOG_ERROR / _NEAR)  # never falls as the noise grows
+        share = np.where(exponential <= _NEAR, near, _LOG_ERROR / exponential)
         error: FloatArray = np.where(g_nk >= _LARGEST, 0.0, -np.log1p(-np.minimum(share, _MOST_SHARE)))
         return error + _RACE_ERROR
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.verifier.positions import like_recorded
-from verifier.by_record import add_by_record, representatives
+from verifier.by_record import GRID, add_by_record, representatives
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -15,7 +15,20 @@ def test_sums_by_record_equal_those_added_one_by_one(ordered: bool) -> None:
     add_by_record(total, record_n, values, times)
     for record, value, count in zip(record_n, values, times, strict=True):
         expected[record] += count * value
-    np.testing.assert_allclose(total, expected, rtol=1e-12)
+    np.testing.assert_allclose(total, expected, atol=500 * 5 / GRID)
+
+
+def test_sums_are_the_same_in_whatever_portions_positions_come() -> None:
+    rng = np.random.default_rng(3)
+    record_n, values = np.sort(rng.integers(0, 5, 1000)), rng.exponential(size=1000) * 15
+    whole, portions, often = np.zeros(5), np.zeros(5), np.zeros(5)
+    add_by_record(whole, record_n, values)
+    for some in np.array_split(rng.permutation(1000), 37):
+        add_by_record(portions, record_n[some], values[some])
+    assert whole.tolist() == portions.tolist()
+    add_by_record(often, np.array([0]), np.array([values[0]]), np.array([128]))
+    add_by_record(often, np.array([1, 1]), np.array([values[0], values[0]]), np.array([100, 28]))
+    assert often[0] == often[1]
 
 
 def test_truth_values_are_counted() -> None:
