@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from sampler.types import FloatArray, IntArray
 from verifier.score import TokenScores
 
-
 GRID = 2.0**32
 
 
