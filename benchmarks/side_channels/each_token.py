@@ -1,15 +1,13 @@
 """Channels in which each token of one stream says something by its spelling, or by the pause before it."""
 
-import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import httpx2
 import numpy as np
 
 from benchmarks.attackers.hostile_source import Said, hostile_source
 from benchmarks.side_channels.behind_sidecar import running_sidecar
+from benchmarks.side_channels.client import Heard, listened
 from benchmarks.side_channels.row import Row
 from benchmarks.token_source import FIRST_ID
 from sampler.types import IntArray
@@ -20,14 +18,6 @@ SHORT, LONG = 0.005, 0.025
 """Pauses, seconds."""
 PER_ANSWER = 50
 """Tokens of an answer."""
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A token as the client gets it: when, seconds, and with which text."""
-
-    at: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,7 @@ def measured(channel: Channel, tick_ms: int | None, tokens: int, rng: np.random.
     seconds = 0.0
     with hostile_source(answers) as upstream, running_sidecar(upstream, tick_ms) as sidecar:
         for number, symbols in payload.items():
-            heard = list(listened(sidecar, number))
+            heard = list(listened(sidecar, [number], PER_ANSWER))
             # Of the first token's pause the client does not know when it began.
             wrong += int((channel.hear(heard)[1:] != symbols[1:]).sum())
             seconds += heard[-1].at - heard[0].at
@@ -99,15 +89,3 @@ def measured(channel: Channel, tick_ms: int | None, tokens: int, rng: np.random.
         wrong=wrong,
         bound_bits=0.0 if channel.name == "white space" else of_times,
     )
-
-
-def listened(url: str, number: int) -> Iterator[Heard]:
-    """The tokens of an answer as they come."""
-    body = {"model": "source", "prompt": [number, 1], "max_tokens": PER_ANSWER, "stream": True, "ignore_eos": True}
-    with httpx2.stream("POST", f"{url}/v1/completions", json=body, timeout=60, trust_env=False) as answer:
-        answer.raise_for_status()
-        for line in answer.iter_lines():
-            if line.startswith("data: {"):
-                [choice] = json.loads(line.removeprefix("data: "))["choices"]
-                if choice["finish_reason"] is None or choice["text"]:
-                    yield Heard(time.perf_counter(), choice["text"])

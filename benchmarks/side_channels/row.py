@@ -33,6 +33,8 @@ class Row:
     @property
     def decoded_bits(self) -> float:
         """n (log2 M - h2(e / n) - e / n log2(M - 1)): what is left of n symbols of M when e are wrong."""
+        if not self.symbols:
+            return 0.0
         share = self.wrong / self.symbols
         if share >= 1 - 1 / self.alphabet:
             return 0.0

@@ -1,15 +1,13 @@
 """The order in which several streams of one request get their tokens: log2(n!) bits a round, were it the server's."""
 
 import itertools
-import json
-import time
-from collections.abc import Sequence
+import math
 
-import httpx2
 import numpy as np
 
 from benchmarks.attackers.hostile_source import Said, hostile_source
 from benchmarks.side_channels.behind_sidecar import running_sidecar
+from benchmarks.side_channels.client import Heard, listened
 from benchmarks.side_channels.row import Row
 from benchmarks.token_source import FIRST_ID
 
@@ -35,40 +33,28 @@ def measured(tick_ms: int | None, rounds: int, rng: np.random.Generator) -> Row:
         waits = np.diff(times, prepend=0.0)
         answers[1 + stream] = [Said(FIRST_ID + at, " token", float(wait)) for at, wait in enumerate(waits)]
     with hostile_source(answers) as upstream, running_sidecar(upstream, tick_ms) as sidecar:
-        heard = _heard(sidecar, rounds)
+        heard = _rounds(sidecar, rounds)
     pairs = [
-        ([stream for _, stream in one], order.tolist())
+        ([token.stream for token in one], order.tolist())
         for one, order in itertools.islice(zip(heard, orders, strict=True), 1, None)  # in the first, streams begin
-        if tick_ms is None or one[-1][0] - one[0][0] < tick_ms / 3000
+        if tick_ms is None or one[-1].at - one[0].at < tick_ms / 3000
     ]
     return Row(
         name=f"order of {STREAMS} streams",
         tick_ms=tick_ms,
         tokens=rounds * STREAMS,
         symbols=len(pairs),
-        alphabet=len(list(itertools.permutations(range(STREAMS)))),
+        alphabet=math.factorial(STREAMS),
         wrong=sum(one != order for one, order in pairs),
         bound_bits=None if tick_ms is None else 0.0,
     )
 
 
-def _heard(url: str, rounds: int) -> Sequence[list[tuple[float, int]]]:
-    """When the streams' tokens come, seconds, and of which stream, in order, round by round."""
-    body = {
-        "model": "source",
-        "prompt": [[1 + stream, 1] for stream in range(STREAMS)],
-        "max_tokens": rounds,
-        "stream": True,
-        "ignore_eos": True,
-    }
-    orders: list[list[tuple[float, int]]] = [[] for _ in range(rounds)]
+def _rounds(sidecar: str, rounds: int) -> list[list[Heard]]:
+    """The streams' tokens in the order in which they come, round by round."""
+    orders: list[list[Heard]] = [[] for _ in range(rounds)]
     counts = [0] * STREAMS
-    with httpx2.stream("POST", f"{url}/v1/completions", json=body, timeout=60, trust_env=False) as answer:
-        answer.raise_for_status()
-        for line in answer.iter_lines():
-            if line.startswith("data: {"):
-                [choice] = json.loads(line.removeprefix("data: "))["choices"]
-                if choice["finish_reason"] is None or choice["text"]:
-                    orders[counts[choice["index"]]].append((time.perf_counter(), choice["index"]))
-                    counts[choice["index"]] += 1
+    for heard in listened(sidecar, range(1, 1 + STREAMS), rounds):
+        orders[counts[heard.stream]].append(heard)
+        counts[heard.stream] += 1
     return orders

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from sampler.murmur import finish, mix_word, position_states
-from sampler.noise.base import GumbelNoise, concatenate_hits, hits_of
+from sampler.noise.base import concatenate_hits, hits_of
+from sampler.noise.murmur import MurmurNoise
 from sampler.types import FloatArray, IntArray, KeyArray
 
 
-class SglangNoise(GumbelNoise):
+class SglangNoise(MurmurNoise):
     """Scheme `sglang` (SGLang 0.5.23 `multinomial_with_seed`, sampling-spec 5): g = -ln(-ln u) in float64.
 
     u = hash / (2^32 - 1) may be 0 or 1; ln u is kept within [-DBL_MAX, -2^-32]. SGLang before its PR 33423 lacked the
@@ -18,15 +18,8 @@ class SglangNoise(GumbelNoise):
     name = "sglang"
     tolerance = 1e-5
 
-    def __init__(self, vocabulary: int) -> None:
-        super().__init__(vocabulary)
-        self._ids = np.arange(vocabulary, dtype=np.uint32)
-
-    def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
-        return position_states(seed, prompt_length, output_length)
-
     def at(self, keys_n: KeyArray, ids_nk: IntArray) -> FloatArray:
-        uniform = finish(mix_word(keys_n[:, None], ids_nk.astype(np.uint32))) / np.float64(2**32 - 1)
+        uniform = self._hashed(keys_n, ids_nk) / np.float64(2**32 - 1)
         with np.errstate(divide="ignore"):
             log_uniform = np.clip(np.log(uniform), -np.finfo(np.float64).max, -(2.0**-32))
         g: FloatArray = -np.log(-log_uniform)
@@ -37,8 +30,7 @@ class SglangNoise(GumbelNoise):
         share = -np.expm1(-np.exp(-np.clip(floor_n, -700.0, 700.0))) * (1 + 1e-4)
         threshold_n = np.clip(2.0**32 - np.ceil(share * 2.0**32) - 2, 0, 2.0**32 - 1).astype(np.uint32)
         hits = []
-        for block in self._blocks(len(keys_n)):
-            hashed = finish(mix_word(keys_n[block, None], self._ids[None, :]))
+        for block, hashed in self._vocabulary_hashed(keys_n):
             hits.append(hits_of(hashed >= threshold_n[block, None], block.start))
         return concatenate_hits(hits)
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sampler.murmur import finish, mix_word, position_states
-from sampler.noise.base import GumbelNoise, concatenate_hits, hits_of
+from sampler.noise.base import concatenate_hits, hits_of
+from sampler.noise.murmur import MurmurNoise
 from sampler.types import FloatArray, IntArray, KeyArray
 
 _LOG1P_COEFFICIENTS = [np.float32(1 / n) for n in range(8, 0, -1)]
@@ -11,7 +11,7 @@ _LOG1P_COEFFICIENTS = [np.float32(1 / n) for n in range(8, 0, -1)]
 _MIN_COMPLEMENT = np.float32(2.0**-24)
 
 
-class VllmV2Noise(GumbelNoise):
+class VllmV2Noise(MurmurNoise):
     """Scheme `vllm-v2` (vLLM 0.32 `gumbel.py`, sampling-spec 4), uniforms and logarithms in float32 as in the kernel.
 
     Key: the hash state after seed and position, uint32.
@@ -20,15 +20,8 @@ class VllmV2Noise(GumbelNoise):
     name = "vllm-v2"
     tolerance = 1e-5
 
-    def __init__(self, vocabulary: int) -> None:
-        super().__init__(vocabulary)
-        self._ids = np.arange(vocabulary, dtype=np.uint32)
-
-    def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
-        return position_states(seed, prompt_length, output_length)
-
     def at(self, keys_n: KeyArray, ids_nk: IntArray) -> FloatArray:
-        r = finish(mix_word(keys_n[:, None], ids_nk.astype(np.uint32)))
+        r = self._hashed(keys_n, ids_nk)
         high = (r >> np.uint32(16)).astype(np.float32) * np.float32(2.0**-16)
         low = ((r & np.uint32(0xFFFF)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-32)
         u = high + low
@@ -46,7 +39,6 @@ class VllmV2Noise(GumbelNoise):
         share = -np.expm1(-np.exp(-np.clip(floor_n, -80.0, 80.0)))
         threshold_n = np.minimum(np.ceil(share * (1 + 1e-4) * 2.0**32) + 2**8, 2.0**32 - 1).astype(np.uint32)
         hits = []
-        for block in self._blocks(len(keys_n)):
-            hashed = finish(mix_word(keys_n[block, None], self._ids[None, :]))
+        for block, hashed in self._vocabulary_hashed(keys_n):
             hits.append(hits_of(hashed <= threshold_n[block, None], block.start))
         return concatenate_hits(hits)

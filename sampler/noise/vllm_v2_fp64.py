@@ -2,15 +2,16 @@
 
 import numpy as np
 
-from sampler.murmur import finish, mix_word, position_states
-from sampler.noise.base import GumbelNoise, concatenate_hits, hits_of
+from sampler.murmur import position_states
+from sampler.noise.base import concatenate_hits, hits_of
+from sampler.noise.murmur import MurmurNoise
 from sampler.types import FloatArray, IntArray, KeyArray
 
 _KEY = np.dtype([("low", np.uint32), ("high", np.uint32)])
 _HIGH_DOMAIN = 0x9E3779B9
 
 
-class VllmV2Fp64Noise(GumbelNoise):
+class VllmV2Fp64Noise(MurmurNoise):
     """Scheme `vllm-v2-fp64` (sampling-spec 4.5): u of 53 bits, g = -ln(-ln u), all in float64.
 
     Other uniforms than those of `vllm-v2`, and large noise comes from large u. Key: the two hash states after seed and
@@ -20,10 +21,6 @@ class VllmV2Fp64Noise(GumbelNoise):
     name = "vllm-v2-fp64"
     tolerance = 1e-5
 
-    def __init__(self, vocabulary: int) -> None:
-        super().__init__(vocabulary)
-        self._ids = np.arange(vocabulary, dtype=np.uint32)
-
     def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
         keys = np.empty(output_length, _KEY)
         keys["low"] = position_states(seed, prompt_length, output_length)
@@ -31,8 +28,7 @@ class VllmV2Fp64Noise(GumbelNoise):
         return keys
 
     def at(self, keys_n: KeyArray, ids_nk: IntArray) -> FloatArray:
-        ids = ids_nk.astype(np.uint32)
-        low, high = (finish(mix_word(keys_n[half][:, None], ids)).astype(np.uint64) for half in ("low", "high"))
+        low, high = (self._hashed(keys_n[half], ids_nk).astype(np.uint64) for half in ("low", "high"))
         bits = ((high << np.uint64(32)) | low) >> np.uint64(11)
         uniform = np.minimum((bits.astype(np.float64) + 0.5) * 2.0**-53, 1 - 2.0**-53)
         g: FloatArray = -np.log(-np.log(uniform))
@@ -43,7 +39,6 @@ class VllmV2Fp64Noise(GumbelNoise):
         share = -np.expm1(-np.exp(-np.clip(floor_n, -700.0, 700.0))) * (1 + 1e-4)
         threshold_n = np.clip(2.0**32 - np.ceil(share * 2.0**32) - 1, 0, 2.0**32 - 1).astype(np.uint32)
         hits = []
-        for block in self._blocks(len(keys_n)):
-            hashed = finish(mix_word(keys_n["high"][block, None], self._ids[None, :]))
+        for block, hashed in self._vocabulary_hashed(keys_n["high"]):
             hits.append(hits_of(hashed >= threshold_n[block, None], block.start))
         return concatenate_hits(hits)
