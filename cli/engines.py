@@ -1,12 +1,14 @@
 """Where records are replayed: in this process, or on workers of a Ray cluster."""
 
+import shlex
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
-from cli.options import Command, ReplayOptions, with_options
+from cli.options import Command, ReplayOptions, ServerToStart, with_options
 from cli.replayers import load_replayer
 from verifier.engine import Engine
 from verifier.policy_base import BasePolicy
@@ -22,6 +24,8 @@ class EngineOptions:
     address: str | None = None
     workers: int | None = None
     gpus_per_worker: float | None = None
+    replay_python: Path | None = None
+    replay_arguments: str = ""
 
     @classmethod
     def taken(cls, given: dict[str, Any]) -> "tuple[EngineOptions, dict[str, Any]]":
@@ -54,7 +58,19 @@ ENGINE_OPTIONS = (
         "--gpus-per-worker",
         type=click.FloatRange(0),
         metavar="G",
-        help="GPUs of a Ray worker; 0.5: two share one. Default: 1 where there are GPUs and the replay is here.",
+        help="GPUs of a Ray worker; 0.5: two share one. Default: 1 where there are GPUs and the worker replays there.",
+    ),
+    click.option(
+        "--replay-python",
+        type=click.Path(path_type=Path),
+        metavar="F",
+        help="Instead of --replay-url: start a vLLM server, or one a worker, with this interpreter, and end it after.",
+    ),
+    click.option(
+        "--replay-arguments",
+        default="",
+        metavar="ARGS",
+        help="More arguments of that server, as the serving side has them: '--quantization fp8'.",
     ),
 )
 
@@ -73,13 +89,14 @@ def open_engine(
         MissingExtra, ModelError, ReplayServerError: the replayer cannot be had. PolicyError: the policy was made for
             another. ClusterError, WorkerFailed, WorkersDiffer: there is no such cluster, or its workers cannot replay.
     """
+    replay = replace(replay, own_server=_own_server(options, replay, max_model_len))
     if options.engine == "local":
         if any(value is not None for value in (options.address, options.workers, options.gpus_per_worker)):
             raise click.UsageError("--address, --workers and --gpus-per-worker go with --engine ray")
         return Verifier(load_replayer(replay, policy, exact=policy.exact), policy, max_model_len)
     from verifier.ray.engine import RayEngine
 
-    served = replay.implementation == "vllm"
+    served = replay.implementation == "vllm" and replay.own_server is None
     return RayEngine(
         partial(load_on_worker, replay=replay, policy=policy),
         policy,
@@ -89,6 +106,25 @@ def open_engine(
         gpus_per_worker=0.0 if served and options.gpus_per_worker is None else options.gpus_per_worker,
         say=lambda what: click.echo(f"Warning: {what}.", err=True),
     )
+
+
+def _own_server(options: EngineOptions, replay: ReplayOptions, max_model_len: int | None) -> ServerToStart | None:
+    """The server that the options say to start."""
+    if options.replay_python is None:
+        if options.replay_arguments:
+            raise click.UsageError("--replay-arguments goes with --replay-python")
+        return None
+    if replay.implementation != "vllm":
+        raise click.UsageError("--replay-python goes with --replay vllm")
+    if replay.replay_urls or replay.replay_key_path is not None or replay.replay_model is not None:
+        raise click.UsageError(
+            "--replay-python starts a server; --replay-url, --replay-api-key and --replay-model are for one that runs"
+        )
+    try:
+        arguments = tuple(shlex.split(options.replay_arguments))
+    except ValueError as error:
+        raise click.UsageError(f"--replay-arguments: {error}") from None
+    return ServerToStart(python=options.replay_python, arguments=arguments, max_model_len=max_model_len)
 
 
 def load_on_worker(number: int, replay: ReplayOptions, policy: BasePolicy) -> Replayer:

@@ -69,14 +69,24 @@ def read_api_key(path: Path) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServerToStart:
+    """A replay server to start: the interpreter of vLLM's environment, and more arguments of the server."""
+
+    python: Path
+    arguments: tuple[str, ...] = ()
+    max_model_len: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplayOptions(ServerOptions):
-    """What to replay with, and on which copy of the model."""
+    """What to replay with, and on which copy of the model. `own_server`: instead of one that runs already."""
 
     model_name: str | None = None
     implementation: str = "transformers"
     dtype: str | None = None
     device: str | None = None
     token_budget: int | None = None
+    own_server: ServerToStart | None = None
 
 
 SERVER_OPTIONS = (

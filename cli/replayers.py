@@ -1,10 +1,11 @@
 """The replayer that a command's options describe."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import ReplayOptions, ServerOptions
+from cli.options import ReplayOptions, ServerOptions, ServerToStart
 from cli.progress import progress_bar
 from verifier.errors import MissingExtra
 from verifier.model_identity import ModelIdentity
@@ -45,12 +46,16 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
 def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: bool) -> Replayer:
     if options.device is not None or options.token_budget is not None:
         raise click.UsageError("--device and --token-budget are the server's own affair with --replay vllm")
-    client = vllm_client(options)
+    if options.own_server is not None and policy is not None:
+        identity = identity_of(options.model_name)
+        client = _started(options, options.own_server, policy, identity)
+    else:
+        client = vllm_client(options)
+        identity = identity_of(options.model_name)
     try:
         from verifier.tokenizer import load_tokenizer
         from verifier.vllm.replay import VllmReplayer
 
-        identity = identity_of(options.model_name)
         dtype = options.dtype or identity.dtype
         if dtype is None:
             raise click.UsageError(
@@ -70,6 +75,25 @@ def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: boo
         raise
 
 
+def _started(
+    options: ReplayOptions, server: ServerToStart, policy: BasePolicy, identity: ModelIdentity
+) -> "VllmClient":
+    """A client of a server that is started for the policy, and ends with this process."""
+    try:
+        from verifier.vllm.command import server_command
+        from verifier.vllm.own_server import OwnVllmClient
+    except ImportError as error:
+        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
+    command = server_command(policy, identity.path, max_model_len=server.max_model_len)
+    click.echo(f"Starting a vLLM server with {server.python} (minutes) ...", err=True)
+    return OwnVllmClient(
+        server.python,
+        replace(command, arguments=[*command.arguments, *server.arguments]),
+        timeout=options.replay_timeout,
+        connections=options.replay_concurrency,
+    )
+
+
 def vllm_client(server: ServerOptions) -> "VllmClient":
     """A client of the server that the options name.
 
@@ -81,7 +105,7 @@ def vllm_client(server: ServerOptions) -> "VllmClient":
     except ImportError as error:
         raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
     if len(server.replay_urls) != 1:
-        missing = "--replay-url says where the trusted vLLM server is; it is missing"
+        missing = "--replay-url, which says where the trusted vLLM server is, is missing"
         several = "several --replay-url are for several workers: --engine ray"
         raise click.UsageError(several if server.replay_urls else missing)
     return VllmClient(

@@ -37,13 +37,13 @@ def start(model_name: str | None, policy_path: Path, port: int, max_model_len: i
     they are there: `verify vllm check --policy P` tells whether all is as it was at calibration.
     """
     try:
-        from verifier.vllm.command import start_command
+        from verifier.vllm.command import server_command
     except ImportError as error:
         raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
     identity = identity_of(model_name)
     policy = read_policy(policy_path)
     policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=policy.made_for.dtype)
-    click.echo(start_command(policy, identity.path, port=port, max_model_len=max_model_len), nl=False)
+    click.echo(server_command(policy, identity.path, max_model_len=max_model_len).shell(port), nl=False)
 
 
 @vllm.command()

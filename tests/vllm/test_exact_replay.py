@@ -96,6 +96,23 @@ def test_a_server_with_other_settings_is_refused(
     assert not (tmp_path / "r.json").exists()
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_a_worker_replays_on_a_server_that_it_starts_itself(
+    server: VllmClient, traffic: dict[str, list[Record]], policy: Path, tmp_path: Path
+) -> None:
+    del server  # both fit in memory
+    sample = written(tmp_path / "t.jsonl", [*traffic["greedy"], *traffic["filtered"]])
+    options = ["--policy", policy, "--unsafe-unsigned", "--replay", "vllm", "--max-model-len", CONTEXT]
+    options += ["--replay-python", os.environ["WEIGHTWARDEN_VLLM_PYTHON"], "--engine", "ray", "--workers", 1]
+    result = CliRunner().invoke(
+        verify, [str(part) for part in ("run", sample, *options, "--json", tmp_path / "r.json")], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["flagged"] == []
+    assert report["device"] == "its own vLLM server"
+
+
 def test_the_printed_command_names_what_exact_replay_needs(policy: Path) -> None:
     result = CliRunner().invoke(verify, ["vllm", "start", "--policy", str(policy)])
     assert result.exit_code == 0, result.output

@@ -171,7 +171,10 @@ class WorkerPool:
         ray = self.cluster.ray
         done, _ = ray.wait(list(self._running), num_returns=1, timeout=SILENCE_SECONDS)
         if not done and all(job is None for _, job in self._running.values()):
-            self.say(f"no worker has started for {SILENCE_SECONDS:.0f} s: is there room on the cluster?")
+            self.say(
+                f"no worker has started for {SILENCE_SECONDS:.0f} s: is there room on the cluster, or does a server"
+                " of a worker take so long?"
+            )
         for reference in done:
             worker, job = self._running.pop(reference)
             answer = None

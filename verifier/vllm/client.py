@@ -59,6 +59,11 @@ class VllmClient(JsonServer):
 
     kind = "a vLLM server"
 
+    @property
+    def place(self) -> str:
+        """Where it is, for reports."""
+        return self.url
+
     def version(self) -> str:
         """The server's vLLM version."""
         return self._parsed(_Version, self._json("GET", "/version")).version

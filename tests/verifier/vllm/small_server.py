@@ -9,8 +9,8 @@ import functools
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -93,6 +93,7 @@ class Behaviour:
         change: alters the content of an answer before it is sent.
         fail: status and body instead of an answer, for the request of that number (from 0), or None.
         cut: sends only this share of each completion's body.
+        key: the API key without which it answers nobody.
     """
 
     version: str = "0.32.0"
@@ -103,6 +104,7 @@ class Behaviour:
     change: Callable[[Any], Any] = lambda content: content
     fail: Callable[[int], tuple[int, str] | None] = lambda number: None
     cut: Callable[[int], float] = lambda number: 1.0
+    key: str | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -114,6 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Silent."""
 
     def do_GET(self) -> None:
+        if not self._allowed():
+            return
         if self.path == "/version":
             self._send(200, json.dumps({"version": self.behaviour.version}))
         else:
@@ -122,6 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if not self._allowed():
+            return
         with self.lock:
             number = len(self.behaviour.asked)
             self.behaviour.asked.append(body)
@@ -131,6 +137,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         status, content = self._completion(body)
         self._send(status, json.dumps(content), self.behaviour.cut(number))
+
+    def _allowed(self) -> bool:
+        """Whether the request has the key; otherwise it is refused."""
+        key = self.behaviour.key
+        if key is None or self.headers["authorization"] == f"Bearer {key}":
+            return True
+        self._send(401, json.dumps({"error": "Unauthorized"}))
+        return False
 
     def _completion(self, body: dict[str, Any]) -> tuple[int, Any]:
         tokens, most = body["prompt"], self.behaviour.most
@@ -185,9 +199,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-@contextmanager
-def small_server(behaviour: Behaviour) -> Iterator[str]:
+def small_server(behaviour: Behaviour) -> AbstractContextManager[str]:
     """The URL of a running small server."""
-    handler = type("Handler", (_Handler,), {"behaviour": behaviour, "lock": threading.Lock()})
-    with serving(handler) as url:
-        yield url
+    return serving(handler_of(behaviour))
+
+
+def handler_of(behaviour: Behaviour) -> type[BaseHTTPRequestHandler]:
+    """What serves."""
+    return type("Handler", (_Handler,), {"behaviour": behaviour, "lock": threading.Lock()})
