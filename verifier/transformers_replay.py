@@ -14,6 +14,7 @@ from verifier.batching import batches_of, shared_prefix
 from verifier.device.head import Selection
 from verifier.device.kernels import has_kernels
 from verifier.device.rows import DeviceRows
+from verifier.float32_products import with_float32_products
 from verifier.model_identity import ModelIdentity
 from verifier.prefix_cache import can_share, prefix_cache
 from verifier.replay import ReplayChunk
@@ -94,6 +95,7 @@ class TransformersReplayer:
                 identity.path, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False, local_files_only=True
             )
             model = model.to(where).eval()
+            with_float32_products(model)
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
             raise ModelError(f"{identity.path}: cannot be loaded on {name} in {dtype}: {first_line(error)}") from error
         tokenizer = load_tokenizer(identity)

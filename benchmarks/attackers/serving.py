@@ -15,6 +15,7 @@ from logger.record import Record
 from sampler.noise import gumbel_noise
 from sampler.support import Filters, support_of_head
 from sampler.types import FloatArray, IntArray
+from verifier.float32_products import with_float32_products
 from verifier.model_identity import ModelIdentity
 from verifier.transformers_replay import DTYPES
 
@@ -93,6 +94,7 @@ class ServedModel:
         model = transformers.AutoModelForCausalLM.from_pretrained(
             identity.path, dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True
         )
+        with_float32_products(model)
         return cls(model.eval(), identity, **how)
 
     @torch.no_grad()
