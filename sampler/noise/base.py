@@ -20,8 +20,8 @@ class GumbelNoise(ABC):
     """
 
     name: ClassVar[str]
-    tolerance: ClassVar[float]
-    """Nats by which the engine's own scores may be off for its arithmetic, where that is the same for every token."""
+    tolerance: ClassVar[float | None]
+    """Nats by which the engine's own scores may be off for its arithmetic; None where that depends on the noise."""
     by_rank: ClassVar[bool] = False
     """Whether the noise belongs to ranks (0 is the likeliest token) and not to token ids: then `at` takes ranks."""
 
@@ -47,6 +47,7 @@ class GumbelNoise(ABC):
 
         What its generator, logarithm and rounding may change for a token with noise g; not what its logits may.
         """
+        assert self.tolerance is not None
         return np.full(g_nk.shape, self.tolerance)
 
     @abstractmethod

@@ -15,13 +15,17 @@ _KEY = np.dtype([("seed", np.uint64), ("counter", np.uint64)])
 _BLOCK_THREADS = 256
 _BLOCK_ELEMENTS = 1 << 14
 """Counters run at a time: Philox takes several arrays of 64 bits, which should stay in a core's cache."""
-_LOG_ERROR = 3.6e-7
+LOG_ERROR = 3.6e-7
 """Bound of the absolute error of CUDA's `__logf` for arguments in [0.5, 2] (CUDA C++ Programming Guide: 2^-21.41)."""
-_NEAR, _LOG_ERROR_NEAR = 2.0**-7, 1e-7
+NEAR, LOG_ERROR_NEAR = 2.0**-7, 1e-7
 """The same for arguments above 1 - 2^-7: twice the most that an H100 shows at any float32 there (5.2e-8, by
 `benchmarks.cuda_noise`; tests/data/cuda-noise-h100.json). The documented bound would let E be zero."""
-_RACE_ERROR = 1e-6
+RACE_ERROR = 1e-6
 """Nats: the float32 rounding of the softmax and of the division p / E, and `__logf` outside [0.5, 2] (3 ulp)."""
+LARGEST = 24 * np.log(2.0) - 1e-9
+"""The noise of the engine's constant, 2^-24."""
+MOST_SHARE = LOG_ERROR_NEAR * 2.0**23
+"""Of the smallest E that is a logarithm: u is at least two units of float32 below 1."""
 
 
 class VllmV1Noise(GumbelNoise):
@@ -35,9 +39,13 @@ class VllmV1Noise(GumbelNoise):
     `drop_stale_output`), it draws one more than the record shows, and the rest of the answer does not replay.
 
     Key: the seed modulo 2^64, and the first counter of the step.
+
+    Attributes:
+        threads: of the grid. tokens_per_round: tokens that each counter of all threads fills.
     """
 
     name: ClassVar[str] = "vllm-v1"
+    tolerance: ClassVar[float | None] = None
     _draws_per_counter: ClassVar[int] = 4
 
     def __init__(self, vocabulary: int, gpu_threads: int | None = None) -> None:
@@ -56,9 +64,9 @@ class VllmV1Noise(GumbelNoise):
                 f" the GPU: name it ({', '.join(f'{VllmV1Noise.name}-{gpu}' for gpu in GPU_THREADS)})"
             )
         whole = -(-vocabulary // _BLOCK_THREADS) * _BLOCK_THREADS
-        self._threads = whole if gpu_threads is None else min(whole, gpu_threads // _BLOCK_THREADS * _BLOCK_THREADS)
-        self._tokens_per_round = self._threads * self._draws_per_counter
-        self._rounds = -(-vocabulary // self._tokens_per_round)
+        self.threads = whole if gpu_threads is None else min(whole, gpu_threads // _BLOCK_THREADS * _BLOCK_THREADS)
+        self.tokens_per_round = self.threads * self._draws_per_counter
+        self._rounds = -(-vocabulary // self.tokens_per_round)
 
     def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
         del prompt_length  # one fill a step, wherever the step stands
@@ -72,7 +80,7 @@ class VllmV1Noise(GumbelNoise):
 
     def above(self, keys_n: KeyArray, floor_n: FloatArray) -> tuple[IntArray, IntArray]:
         threshold_n = self._threshold(np.clip(floor_n, -700.0, 700.0))
-        rows_at_once = max(1, _BLOCK_ELEMENTS // self._threads)
+        rows_at_once = max(1, _BLOCK_ELEMENTS // self.threads)
         hits = []
         for first in range(0, len(keys_n), rows_at_once):
             block = slice(first, first + rows_at_once)
@@ -89,26 +97,26 @@ class VllmV1Noise(GumbelNoise):
         The largest noise is the engine's constant for u near 1, not a logarithm.
         """
         exponential = np.exp(-g_nk)
-        near = np.maximum(_LOG_ERROR_NEAR / exponential, _LOG_ERROR / _NEAR)  # never falls as the noise grows
-        share = np.where(exponential <= _NEAR, near, _LOG_ERROR / exponential)
-        error: FloatArray = np.where(g_nk >= _LARGEST, 0.0, -np.log1p(-np.minimum(share, _MOST_SHARE)))
-        return error + _RACE_ERROR
+        near = np.maximum(LOG_ERROR_NEAR / exponential, LOG_ERROR / NEAR)  # never falls as the noise grows
+        share = np.where(exponential <= NEAR, near, LOG_ERROR / exponential)
+        error: FloatArray = np.where(g_nk >= LARGEST, 0.0, -np.log1p(-np.minimum(share, MOST_SHARE)))
+        return error + RACE_ERROR
 
     def uniform_bits(self, keys_n: KeyArray, ids_nk: IntArray) -> Words:
         """The generator's integers [n, k] that `at` makes noise of: 32 bits (53 with float64), before any rounding."""
-        rounds, within = np.divmod(ids_nk.astype(np.uint64), np.uint64(self._tokens_per_round))
-        component, thread = np.divmod(within, np.uint64(self._threads))
+        rounds, within = np.divmod(ids_nk.astype(np.uint64), np.uint64(self.tokens_per_round))
+        component, thread = np.divmod(within, np.uint64(self.threads))
         bits: Words = np.choose(component.astype(np.intp), self._draws(keys_n, rounds, thread))
         return bits
 
     def _blocks_of_vocabulary(self, keys_n: KeyArray) -> Iterator[tuple[int, Words]]:
         """The generator's integers [n, block] of blocks of successive token ids, each with its first id."""
         for number in range(self._rounds):
-            for start in range(0, self._threads, _BLOCK_ELEMENTS):
-                threads = np.arange(start, min(start + _BLOCK_ELEMENTS, self._threads), dtype=np.uint64)[None, :]
+            for start in range(0, self.threads, _BLOCK_ELEMENTS):
+                threads = np.arange(start, min(start + _BLOCK_ELEMENTS, self.threads), dtype=np.uint64)[None, :]
                 draws = self._draws(keys_n, np.array([[number]], np.uint64), threads)
                 for component, bits in enumerate(draws):
-                    first = number * self._tokens_per_round + component * self._threads + start
+                    first = number * self.tokens_per_round + component * self.threads + start
                     if first < self.vocabulary:
                         yield first, bits[:, : self.vocabulary - first]
 
@@ -125,15 +133,9 @@ class VllmV1Noise(GumbelNoise):
     def _threshold(self, floor_n: FloatArray) -> Words:
         # g + error >= floor  <=>  E <= exp(-floor) + the logarithm's error; u falls as E grows. float32 moves the
         # integer by at most 2^7.
-        limit = np.exp(-floor_n) * (1 + 4 * _RACE_ERROR) + _LOG_ERROR
+        limit = np.exp(-floor_n) * (1 + 4 * RACE_ERROR) + LOG_ERROR
         share = np.ceil(-np.expm1(-limit) * 2.0**32)
         return np.maximum(2.0**32 - share - 2**8, 0.0).astype(np.uint64)
-
-
-_LARGEST = 24 * np.log(2.0) - 1e-9
-"""The noise of the engine's constant, 2^-24."""
-_MOST_SHARE = _LOG_ERROR_NEAR * 2.0**23
-"""Of the smallest E that is a logarithm: u is at least two units of float32 below 1."""
 
 
 class VllmV1Fp64Noise(VllmV1Noise):
@@ -143,7 +145,7 @@ class VllmV1Fp64Noise(VllmV1Noise):
     """
 
     name = "vllm-v1-fp64"
-    tolerance = _RACE_ERROR
+    tolerance = RACE_ERROR
     _draws_per_counter = 2
 
     def error(self, g_nk: FloatArray) -> FloatArray:
@@ -160,5 +162,5 @@ class VllmV1Fp64Noise(VllmV1Noise):
         return -np.log(exponential)
 
     def _threshold(self, floor_n: FloatArray) -> Words:
-        share = np.ceil(-np.expm1(-np.exp(-floor_n) * (1 + 4 * _RACE_ERROR)) * 2.0**53)
+        share = np.ceil(-np.expm1(-np.exp(-floor_n) * (1 + 4 * RACE_ERROR)) * 2.0**53)
         return np.maximum(2.0**53 - share - 4, 0.0).astype(np.uint64)

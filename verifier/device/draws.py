@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sampler.types import FloatArray
 from verifier.candidate_table import Draws
 from verifier.device.noise import DeviceNoise
 from verifier.device.support import DeviceFilters, min_p_offset
@@ -16,7 +15,7 @@ class DeviceDraws:
     """`Draws` of n positions on the device; float64 and int64.
 
     Attributes:
-        error_n: how far the engine's own perturbed logits may be from ours for its arithmetic, logits.
+        keys_n: of the noise, int64, [n] or [n, words].
     """
 
     claimed_n: torch.Tensor
@@ -25,13 +24,14 @@ class DeviceDraws:
     noise: DeviceNoise | None
     keys_n: torch.Tensor
     raw_rank_n: torch.Tensor
-    error_n: torch.Tensor
 
-    def perturbation(self, ids_nk: torch.Tensor) -> torch.Tensor:
-        """temperature * g of candidates [n, k], in logits; zero when greedy."""
+    def perturbation(self, ids_nk: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """temperature * g of candidates [n, k], and how far the engine's own may be from it; logits, 0 when greedy."""
         if self.noise is None:
-            return torch.zeros(ids_nk.shape, dtype=torch.float64, device=ids_nk.device)
-        return self.temperature_n[:, None] * self.noise.at(self.keys_n, ids_nk)
+            zeros = torch.zeros(ids_nk.shape, dtype=torch.float64, device=ids_nk.device)
+            return zeros, zeros
+        g = self.noise.at(self.keys_n, ids_nk)
+        return self.temperature_n[:, None] * g, self.temperature_n[:, None] * self.noise.error(g)
 
     def chosen(self, rows: torch.Tensor) -> "DeviceDraws":
         """The draws of some of the positions."""
@@ -42,21 +42,20 @@ class DeviceDraws:
             noise=self.noise,
             keys_n=self.keys_n[rows],
             raw_rank_n=self.raw_rank_n[rows],
-            error_n=self.error_n[rows],
         )
 
 
 def on_device(draws: Draws, noise: DeviceNoise | None, device: torch.device) -> DeviceDraws:
     """Two small copies to the device, which do not wait for it."""
     filters = draws.filters
-    keys = noise.keys(draws.keys_n) if noise is not None and draws.keys_n is not None else None
     claimed = torch.from_numpy(draws.claimed_n)
-    whole = torch.stack(
+    keys = noise.keys(draws.keys_n) if noise is not None and draws.keys_n is not None else torch.zeros_like(claimed)
+    whole = torch.cat(
         [
-            claimed,
-            torch.from_numpy(filters.top_k_n.astype(np.int64)),
-            torch.zeros_like(claimed) if keys is None else keys,
-            torch.from_numpy(draws.raw_rank_n),
+            torch.stack(
+                [claimed, torch.from_numpy(filters.top_k_n.astype(np.int64)), torch.from_numpy(draws.raw_rank_n)]
+            ),
+            keys.reshape(len(claimed), -1).T,
         ]
     )
     real = torch.stack(
@@ -65,7 +64,6 @@ def on_device(draws: Draws, noise: DeviceNoise | None, device: torch.device) -> 
             torch.from_numpy(filters.temperature_n),
             torch.from_numpy(filters.top_p_n),
             min_p_offset(filters),
-            torch.from_numpy(errors(draws)),
         ]
     )
     whole, real = sent(whole, device), sent(real, device)
@@ -74,15 +72,9 @@ def on_device(draws: Draws, noise: DeviceNoise | None, device: torch.device) -> 
         temperature_n=real[0],
         filters=DeviceFilters(temperature_n=real[1], top_k_n=whole[1], top_p_n=real[2], min_p_offset_n=real[3]),
         noise=noise,
-        keys_n=whole[2],
-        raw_rank_n=whole[3],
-        error_n=real[4],
+        keys_n=whole[3] if keys.ndim == 1 else whole[3:].T,
+        raw_rank_n=whole[2],
     )
-
-
-def errors(draws: Draws) -> FloatArray:
-    """See `DeviceDraws.error_n`: the same for all tokens of a position, in the schemes that have a twin."""
-    return np.zeros_like(draws.temperature_n) if draws.noise is None else draws.temperature_n * draws.noise.tolerance
 
 
 def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:

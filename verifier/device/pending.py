@@ -8,7 +8,7 @@ import torch
 
 from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.candidate_table import HEAD_RESERVE, HEAD_SIZE, Draws, Entries, Window, at_levels, filters_of, lay_out
-from verifier.device.draws import DeviceDraws, errors, on_device, sent
+from verifier.device.draws import DeviceDraws, on_device, sent
 from verifier.device.head import Selection
 from verifier.device.noise import DeviceNoise
 from verifier.device.reduction import CONTRADICTED, EXACT, NOT_FINITE, UNFINISHED, Plan, Reduced, reduced
@@ -148,7 +148,6 @@ def _tables(found: Reduced, rows: IntArray, finished: BoolArray, job: _Job) -> l
     counts = np.bincount(words[:, 0], minlength=len(rows))
     claimed_numbers = found.claimed_numbers.numpy()
     claimed_words = found.claimed_words.numpy()
-    error_n = errors(job.draws)[rows]
     parts = []
     for low, high in ((0, 0), (1, _FEW), (_FEW + 1, len(words))):
         which = finished & (counts >= low) & (counts <= high)
@@ -159,8 +158,10 @@ def _tables(found: Reduced, rows: IntArray, finished: BoolArray, job: _Job) -> l
         mine = which[words[:, 0]]
         flags, logit_rank, gumbel_rank = claimed_words[here].astype(np.int64).T
         table = lay_out(
-            _entries(np.arange(len(here)), job.draws.claimed_n[rows[here]], claimed_numbers[here], error_n[here]),
-            _entries(place[words[mine, 0]], words[mine, 1], numbers[mine], error_n[words[mine, 0]]),
+            _entries(
+                job.draws, rows[here], np.arange(len(here)), job.draws.claimed_n[rows[here]], claimed_numbers[here]
+            ),
+            _entries(job.draws, rows[words[mine, 0]], place[words[mine, 0]], words[mine, 1], numbers[mine]),
             filters=filters_of(job.draws.filters, rows[here]),
             exact_n=(flags & EXACT) > 0,
             logit_rank_n=logit_rank,
@@ -171,8 +172,10 @@ def _tables(found: Reduced, rows: IntArray, finished: BoolArray, job: _Job) -> l
     return parts
 
 
-def _entries(row: IntArray, token: IntArray, numbers: FloatArray, error: FloatArray) -> Entries:
+def _entries(draws: Draws, position: IntArray, row: IntArray, token: IntArray, numbers: FloatArray) -> Entries:
+    """Entries in rows of a table. position: theirs among the draws."""
     levels = (numbers.shape[1] - 2) // 2
+    error = _errors(draws, position, token)
     return Entries(
         row=row,
         token=token,
@@ -183,3 +186,13 @@ def _entries(row: IntArray, token: IntArray, numbers: FloatArray, error: FloatAr
         mass_min_e=numbers[:, 2 : 2 + levels],
         mass_max_e=numbers[:, 2 + levels :],
     )
+
+
+def _errors(draws: Draws, position: IntArray, token: IntArray) -> FloatArray:
+    """How far the engine's own perturbed logits may be from ours, logits."""
+    noise, temperature = draws.noise, draws.temperature_n[position]
+    if noise is None or draws.keys_n is None:
+        return np.zeros_like(temperature)
+    if noise.tolerance is not None:
+        return temperature * noise.tolerance
+    return temperature * noise.error(noise.at(draws.keys_n[position], token[:, None]))[:, 0]

@@ -77,11 +77,11 @@ def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: P
     unfinished = _unfinished(head, draws, window, beyond & nucleus, logits_nv.shape[1])
 
     # 3
-    scores = head.values_nk + draws.perturbation(head.ids_nk)
+    perturbation_nk, error_nk = draws.perturbation(head.ids_nk)
+    scores = head.values_nk + perturbation_nk
     masses = support.mass_above_min_nke[:, :, -1], support.mass_above_max_nke[:, :, -1]
     sure, possible = boundary(support.logit_distance_nk, *masses, filters.top_p_n, slack, mass_slack_n)
-    error_n = draws.error_n
-    best_sure_n = torch.where(sure, scores, -torch.inf).amax(dim=1) - error_n
+    best_sure_n = torch.where(sure, scores - error_nk, -torch.inf).amax(dim=1)
     nominal_scores = torch.where(support.nominal_nk, scores, -torch.inf)
     best_nominal_n = nominal_scores.amax(dim=1)
     winner_n = torch.where(nominal_scores == best_nominal_n[:, None], head.ids_nk, logits_nv.shape[1]).amin(dim=1)
@@ -93,9 +93,7 @@ def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: P
         places = plan.places_per_row * len(scores) if plan.selection == "kernel" and can_scan(draws) else None
         tail = tail_of(logits_nv, draws, head, open_n, best_sure_n - window.margin, places)
         tail_sure = tail.valid_h & (tail.distance_h >= slack)
-        best_sure_n = _raised(
-            best_sure_n, tail.row_h, torch.where(tail_sure, tail.score_h - error_n[tail.row_h], -torch.inf)
-        )
+        best_sure_n = _raised(best_sure_n, tail.row_h, torch.where(tail_sure, tail.score_h - tail.error_h, -torch.inf))
         tail_nominal = tail.valid_h & (tail.distance_h >= 0)
         tail_scores = torch.where(tail_nominal, tail.score_h, -torch.inf)
         best_n = _raised(best_nominal_n, tail.row_h, tail_scores)
@@ -109,7 +107,7 @@ def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: P
     floor_n = best_sure_n - window.margin
 
     # 5
-    claimed_numbers = _claimed(logits_nv, draws, head, scores, support, window)
+    claimed_numbers, claimed_error_n = _claimed(logits_nv, draws, head, support, window)
     claimed_score_n = claimed_numbers[:, 0]
     gumbel_rank_n = 1 + (nominal_scores > claimed_score_n[:, None]).sum(dim=1)
     if len(tail.row_h):
@@ -117,11 +115,11 @@ def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: P
     flags = (
         EXACT * (winner_n == draws.claimed_n).int()
         + UNFINISHED * unfinished.int()
-        + CONTRADICTED * (claimed_score_n + error_n < floor_n).int()
+        + CONTRADICTED * (claimed_score_n + claimed_error_n < floor_n).int()
         + NOT_FINITE * (~head.values_nk[:, 0].isfinite()).int()
     )
     rank_n = torch.where(draws.raw_rank_n > 0, draws.raw_rank_n, head.rank_n)
-    kept = possible & (scores + error_n[:, None] >= floor_n[:, None]) & (head.ids_nk != draws.claimed_n[:, None])
+    kept = possible & (scores + error_nk >= floor_n[:, None]) & (head.ids_nk != draws.claimed_n[:, None])
     numbers, words, counts = _others(
         draws, head, scores, support, kept & ~unfinished[:, None], tail, floor_n, slack, plan
     )
@@ -179,17 +177,16 @@ def _claimed(
     logits_nv: torch.Tensor,
     draws: DeviceDraws,
     head: Head,
-    scores_nk: torch.Tensor,
     support: DeviceSupport,
     window: Window,
-) -> torch.Tensor:
-    """Numbers [n, 2 + 2 e] of the claimed tokens, in the head or below it.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Numbers [n, 2 + 2 e] of the claimed tokens, in the head or below it, and the errors [n] of their scores.
 
     Below the head of a row with a nucleus, the whole of it is above the token: else the row is unfinished.
     """
     token = draws.claimed_n[:, None]
     value = logits_nv.gather(1, token).double()
-    score = value + draws.perturbation(token)
+    perturbation, error = draws.perturbation(token)
     distance = logit_distance(value, head.values_nk, draws.filters)
     match = head.ids_nk == token
     at = match.int().argmax(dim=1)[:, None, None].expand(-1, 1, len(window.logit_slacks))
@@ -197,7 +194,7 @@ def _claimed(
     outside = (draws.filters.top_p_n < 1).double()[:, None]
     least = torch.where(inside, support.mass_above_min_nke.gather(1, at)[:, 0], outside)
     most = torch.where(inside, support.mass_above_max_nke.gather(1, at)[:, 0], outside)
-    return torch.cat([score, distance, least, most], dim=1)
+    return torch.cat([value + perturbation, distance, least, most], dim=1), error[:, 0]
 
 
 def _others(
@@ -224,9 +221,7 @@ def _others(
         counts = torch.stack([in_head, in_head.new_zeros(()), (in_head - places).clamp(min=0), tail.lost])
         return numbers, words, counts
     kept_h = tail.valid_h & (tail.distance_h > -slack)
-    kept_h &= (tail.score_h + draws.error_n[tail.row_h] >= floor_n[tail.row_h]) & (
-        tail.token_h != draws.claimed_n[tail.row_h]
-    )
+    kept_h &= (tail.score_h + tail.error_h >= floor_n[tail.row_h]) & (tail.token_h != draws.claimed_n[tail.row_h])
     tail_places = min(plan.places_per_row * n, len(tail.row_h))
     at, in_tail = _places(kept_h, tail_places)
     pair = torch.stack([tail.score_h[at], tail.distance_h[at]], dim=1)

@@ -16,12 +16,14 @@ class Tail:
 
     Attributes:
         score_h, distance_h: perturbed logit, and logit distance from the cuts, float64.
+        error_h: how far the engine's own perturbed logit may be from that, logits, float64.
         lost: how many tokens found no place, int64 scalar; where it is not 0 the reduction must be repeated.
     """
 
     row_h: torch.Tensor
     token_h: torch.Tensor
     score_h: torch.Tensor
+    error_h: torch.Tensor
     distance_h: torch.Tensor
     valid_h: torch.Tensor
     lost: torch.Tensor
@@ -35,6 +37,7 @@ def no_tail(like: torch.Tensor) -> Tail:
         row_h=ids,
         token_h=ids,
         score_h=real,
+        error_h=real,
         distance_h=real,
         valid_h=ids.bool(),
         lost=ids.new_zeros(()),
@@ -69,9 +72,19 @@ def tail_of(
         valid = torch.arange(places, device=row.device) < found
         lost = (found - places).clamp(min=0)
     value = logits_nv[row, token].double()
-    score = value + draws.temperature_n[row] * draws.noise.at(draws.keys_n[row], token[:, None])[:, 0]
+    at_hits = draws.chosen(row)
+    perturbation, error = (part[:, 0] for part in at_hits.perturbation(token[:, None]))
+    score = value + perturbation
     near = value >= last_n[row]
     in_head = near & (head.ids_nk[row] == token[:, None]).any(dim=1)
-    valid &= ~in_head & (score + draws.error_n[row] >= floor_n[row]) & value.isfinite()
-    distance = logit_distance(value[:, None], head.values_nk[row], draws.filters.chosen(row))[:, 0]
-    return Tail(row_h=row, token_h=token, score_h=score, distance_h=distance, valid_h=valid, lost=lost)
+    valid &= ~in_head & (score + error >= floor_n[row]) & value.isfinite()
+    distance = logit_distance(value[:, None], head.values_nk[row], at_hits.filters)[:, 0]
+    return Tail(
+        row_h=row,
+        token_h=token,
+        score_h=score,
+        error_h=error,
+        distance_h=distance,
+        valid_h=valid,
+        lost=lost,
+    )

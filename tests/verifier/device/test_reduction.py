@@ -115,7 +115,9 @@ def both(
 
 @pytest.mark.parametrize("selection", ["blocked", "topk"])
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS.keys())
-@pytest.mark.parametrize("scheme", ["vllm-cpu", "vllm-v2", "greedy"])
+@pytest.mark.parametrize(
+    "scheme", ["vllm-cpu", "vllm-v2", "vllm-v2-fp64", "vllm-v1", "vllm-v1-fp64", "sglang", "greedy"]
+)
 @pytest.mark.parametrize("setting", [[s] for s in SETTINGS.values()], ids=SETTINGS.keys())
 def test_the_device_finds_the_candidates_of_the_host(
     scheme: str, setting: list[tuple[float, int, float, float]], window: Window, selection: Selection
