@@ -17,11 +17,11 @@ from typing import Any
 import click
 import numpy as np
 
+from benchmarks.vllm_answers import answered
 from benchmarks.vllm_server import vllm_server
 from cli.files import write_text
 from cli.progress import progress_bar
 from logger.record import Record
-from logger.vllm_request import request_sampling
 from verifier.embedded_model import ensure_embedded_model
 from verifier.model_identity import identify_model
 from verifier.tokenizer import load_tokenizer
@@ -141,18 +141,13 @@ def _answers(
     client: VllmClient, requests: "itertools.chain[Record]", tokens: int, eos_ids: Sequence[int], name: str
 ) -> list[Record]:
     """Answers to as many requests as it takes."""
-    limit = SAMPLING["max_tokens"]
-
-    def answer(request: Record) -> Record:
-        output = client.draw(request.prompt_token_ids, int(limit), request_sampling(request))
-        reason = "stop" if output[-1] in eos_ids else "length"
-        return request.model_copy(update={"output_token_ids": output, "finish_reason": reason})
-
     records: list[Record] = []
     said = 0
     with ThreadPoolExecutor(AT_ONCE) as pool, progress_bar(tokens, f"Recording {name}") as progress:
         while said < tokens:
-            for record in pool.map(answer, itertools.islice(requests, 4 * AT_ONCE)):
+            for record in pool.map(
+                lambda request: answered(client, request, eos_ids), itertools.islice(requests, 4 * AT_ONCE)
+            ):
                 records.append(record)
                 said += len(record.output_token_ids)
                 progress(len(record.output_token_ids))

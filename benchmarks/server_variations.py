@@ -19,11 +19,11 @@ from pathlib import Path
 import click
 import numpy as np
 
+from benchmarks.vllm_answers import AT_ONCE, answered
 from benchmarks.vllm_server import vllm_server
 from cli.replayers import identity_of
 from logger.record import Record
 from logger.traffic import read_traffic
-from logger.vllm_request import request_sampling
 from verifier.exact_policy import EXACT_TOLERANCE, EXACT_WINDOW, RANK_LIMIT
 from verifier.model_identity import ModelIdentity
 from verifier.replay import Replay
@@ -102,7 +102,7 @@ def main(
         if not all(_path(cache, side, long).exists() for long in (False, True)):
             with _server(vllm_python, identity, cache, side) as client:
                 for long in (False, True):
-                    answers = _answered(client, _prolonged(requests) if long else requests)
+                    answers = _answered(client, _prolonged(requests) if long else requests, identity)
                     text = "".join(r.model_dump_json(exclude_defaults=True) + "\n" for r in answers)
                     _path(cache, side, long).write_text(text, encoding="utf-8")
     print(f"{platform.processor() or platform.machine()}")
@@ -135,17 +135,10 @@ def _prolonged(requests: Sequence[Record]) -> list[Record]:
     ]
 
 
-def _answered(client: VllmClient, requests: Sequence[Record]) -> list[Record]:
-    """The requests with the server's own answers, drawn sixteen at a time."""
-
-    def answer(record: Record) -> Record:
-        limit = record.sampling.max_tokens or 100
-        output = client.draw(record.prompt_token_ids, limit, request_sampling(record))
-        reason = "length" if len(output) == limit else "stop"
-        return record.model_copy(update={"output_token_ids": output, "finish_reason": reason})
-
-    with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(answer, requests))
+def _answered(client: VllmClient, requests: Sequence[Record], identity: ModelIdentity) -> list[Record]:
+    """The requests with the server's own answers, drawn several at a time."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda request: answered(client, request, identity.eos_ids), requests))
 
 
 def _row(variation: Variation, client: VllmClient, identity: ModelIdentity, records: Sequence[Record]) -> str:

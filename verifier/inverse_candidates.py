@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import logit
 
-from sampler.support import Filters, Support, logit_distance, support_of_head
+from sampler.support import Filters, logit_distance, support_of_head
 from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.candidate_table import (
     HEAD_RESERVE,
@@ -48,18 +48,18 @@ def inverse_cdf_candidates(rows: LogitRows, draws: Draws, window: Window) -> Can
     low, high = np.full(n, np.nan), np.full(n, np.nan)
     claimed: list[Entries] = []
     others: list[Entries] = []
-    for which, by_rank in ((np.flatnonzero(ordered), True), (np.flatnonzero(~ordered), False)):
+    for which, in_order in ((np.flatnonzero(ordered), _by_rank), (np.flatnonzero(~ordered), _by_id)):
         if not len(which):
             continue
         here = np.arange(len(which))
         temperature, uniform, y = draws.temperature_n[which], draws.uniforms_n[which], draws.claimed_n[which]
-        values, ids, support = _in_candidate_order(rows, which, filters_of(filters, which), window, by_rank)
+        values, ids, supports = in_order(rows, which, filters_of(filters, which), window)
         weights = np.exp((values - values.max(axis=1, keepdims=True)) / temperature[:, None])
         margins = np.full(values.shape, np.inf)
-        for kept in _supports(support, filters_of(filters, which), window):
+        for kept in supports:
             margins = np.minimum(margins, _margins(*_intervals(weights, kept), kept, uniform, temperature))
 
-        lower, upper = _intervals(weights, support.nominal_nk)
+        lower, upper = _intervals(weights, supports[0])
         drawn = (upper > uniform[:, None]).argmax(axis=1)
         match = ids == y[:, None]
         present, at = match.any(axis=1), match.argmax(axis=1)
@@ -83,51 +83,49 @@ def inverse_cdf_candidates(rows: LogitRows, draws: Draws, window: Window) -> Can
     )
 
 
-def _in_candidate_order(
-    rows: LogitRows, which: IntArray, filters: Filters, window: Window, by_rank: bool
-) -> tuple[FloatArray, IntArray, Support]:
-    """Logits, ids and support of the rows, in the order in which the engine adds probabilities up."""
-    vocabulary = rows.vocabulary
-    cut = filters.top_k_n < vocabulary
-    size = int(filters.top_k_n.max()) + HEAD_RESERVE if cut.all() else vocabulary
+def _by_rank(
+    rows: LogitRows, which: IntArray, filters: Filters, window: Window
+) -> tuple[FloatArray, IntArray, list[BoolArray]]:
+    """Logits, ids and supports (`_supports`) of rows whose candidates a filter left in descending order."""
+    cut = filters.top_k_n < rows.vocabulary
+    size = int(filters.top_k_n.max()) + HEAD_RESERVE if cut.all() else rows.vocabulary
     values, ids = rows.head(which, size)
     # llama.cpp cuts by min-p last: top-p sees what top-k keeps.
     earlier = replace(filters, min_p_n=np.zeros_like(filters.min_p_n))
     support = support_of_head(values, earlier, None, np.asarray(window.logit_slacks))
-    support = replace(
-        support,
-        nominal_nk=support.nominal_nk & (values >= values[:, :1] + filters.min_p_offset()[:, None]),
-        logit_distance_nk=logit_distance(values, values, filters),
-    )
-    if by_rank:
-        return values, ids, support
-    order = np.argsort(ids, axis=1)
-    deep = order[:, :, None]
-    in_order = replace(
-        support,
-        nominal_nk=np.take_along_axis(support.nominal_nk, order, 1),
-        logit_distance_nk=np.take_along_axis(support.logit_distance_nk, order, 1),
-        mass_above_nk=np.take_along_axis(support.mass_above_nk, order, 1),
-        mass_above_min_nke=np.take_along_axis(support.mass_above_min_nke, deep, 1),
-        mass_above_max_nke=np.take_along_axis(support.mass_above_max_nke, deep, 1),
-    )
-    return np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1), in_order
-
-
-def _supports(support: Support, filters: Filters, window: Window) -> list[BoolArray]:
-    """The nominal, the sure and the possible support; a row with no sure token falls back on the nominal one."""
     sure, possible = boundary(
-        support.logit_distance_nk,
+        logit_distance(values, values, filters),
         support.mass_above_min_nke[:, :, -1],
         support.mass_above_max_nke[:, :, -1],
         filters.top_p_n,
         window.logit_slacks[-1],
         window.mass_slack / filters.temperature_n,
     )
-    nominal = support.nominal_nk
-    sure &= nominal
+    nominal = support.nominal_nk & (values >= values[:, :1] + filters.min_p_offset()[:, None])
+    return values, ids, _supports(nominal, sure, possible)
+
+
+def _by_id(
+    rows: LogitRows, which: IntArray, filters: Filters, window: Window
+) -> tuple[FloatArray, IntArray, list[BoolArray]]:
+    """The same of rows in vocabulary order, which only min-p may have cut."""
+    largest_n = rows.head(which, 1)[0][:, 0]
+    values = np.stack([rows.row(int(row)) for row in which]).astype(np.float64)
+    distance = values - (largest_n + filters.min_p_offset())[:, None]
+    distance = np.where(np.isneginf(values), -np.inf, distance)
+    slack = window.logit_slacks[-1]
+    ids = np.broadcast_to(np.arange(rows.vocabulary), values.shape)
+    return values, ids, _supports(distance >= 0, distance >= slack, distance > -slack)
+
+
+def _supports(nominal: BoolArray, sure: BoolArray, possible: BoolArray) -> list[BoolArray]:
+    """The nominal support, and the sure and the possible one where they are others.
+
+    A row with no sure token falls back on the nominal support.
+    """
+    sure = sure & nominal
     sure[~sure.any(axis=1)] = nominal[~sure.any(axis=1)]
-    return [nominal, sure, possible | nominal]
+    return [nominal, *(other for other in (sure, possible | nominal) if not np.array_equal(other, nominal))]
 
 
 def _intervals(weights_nk: FloatArray, kept_nk: BoolArray) -> tuple[FloatArray, FloatArray]:

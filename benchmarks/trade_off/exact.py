@@ -2,13 +2,14 @@
 
     python -m benchmarks.trade_off.exact --vllm-python .venv-vllm/bin/python --out results SERIES.jsonl... [--head H]
 
-A trusted vLLM server is started here, with the output head that the series was made with, and replays it. One half of
-the records, by request, makes the exact policy, which is refused if one token of it differs beyond ties; the other half
-is judged. A series must have been recorded on the same kind of processor (docs/exact-replay.md).
+A vLLM server is started here and answers the requests of a series anew, several at a time: exact replay needs the same
+kind of processor (docs/exact-replay.md), and who knows where the series was recorded. The server is started again, and
+replays them. One half of the records, by request, makes the exact policy, which is refused if one token of it differs
+beyond ties; the other half is judged.
 """
 
 import json
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from benchmarks.environment import environment
 from benchmarks.fresh_traffic import HEADS
+from benchmarks.vllm_answers import AT_ONCE, answered
 from benchmarks.vllm_server import vllm_server
 from cli.files import write_text
 from cli.progress import progress_bar
@@ -32,7 +34,7 @@ from verifier.verification import Verifier
 from verifier.vllm.client import VllmClient
 from verifier.vllm.replay import VllmReplayer
 
-HEAD_LINE = "| series | head | tokens | equal | two or more admissible | counting | pooled | dangerous |\n"
+HEAD_LINE = "| series | head | tokens | equal | ties | charge | counting code | pooled code | dangerous |\n"
 
 
 @click.command(help=__doc__)
@@ -40,23 +42,48 @@ HEAD_LINE = "| series | head | tokens | equal | two or more admissible | countin
 @click.option("--vllm-python", required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results; made when new.")
 @click.option("--head", type=click.Choice(list(HEADS)), default="bfloat16", show_default=True, help="Of the server.")
+@click.option("--records", type=click.IntRange(16), default=150, show_default=True, help="Of a series, at most.")
 @click.option("--seed", default=0, show_default=True, help="Of the split into halves.")
-def main(series: tuple[Path, ...], vllm_python: Path, out: Path, head: str, seed: int) -> None:
+def main(series: tuple[Path, ...], vllm_python: Path, out: Path, head: str, records: int, seed: int) -> None:
     identity = identify_model(ensure_embedded_model())
-    (out / "series").mkdir(parents=True, exist_ok=True)
-    stored = {path: out / "series" / f"{path.stem}-exact-{file_sha256(path).hex()[:12]}-{seed}.json" for path in series}
-    missing = [path for path in series if not stored[path].exists()]
-    with ExitStack() as stack:
-        if missing:
-            arguments = ("--max-logprobs", "1024", *HEADS[head])
-            client = stack.enter_context(vllm_server(vllm_python, identity.path, out / "vllm.log", arguments))
-        for path in missing:
-            found = _replayed(path, identity, client, head, seed) | {"environment": environment()}
-            write_text(stored[path], json.dumps(found, indent=1) + "\n")
+    for folder in ("series", "exact"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    names = {path: f"{path.stem}-{head}-{records}-{seed}-{file_sha256(path).hex()[:12]}" for path in series}
+    answers = {path: out / "exact" / f"{name}.jsonl" for path, name in names.items()}
+    stored = {path: out / "series" / f"{name}-exact.json" for path, name in names.items()}
+    arguments = ("--max-logprobs", "1024", *HEADS[head])
+    if missing := [path for path in series if not answers[path].exists()]:
+        with vllm_server(vllm_python, identity.path, out / "vllm.log", arguments) as client:
+            for path in missing:
+                _answer(path, answers[path], records, client, identity)
+    if missing := [path for path in series if not stored[path].exists()]:
+        with vllm_server(vllm_python, identity.path, out / "vllm.log", arguments) as client:
+            for path in missing:
+                found = _replayed(answers[path], identity, client, head, seed) | {"environment": environment()}
+                write_text(stored[path], json.dumps(found | {"name": path.stem}, indent=1) + "\n")
     results = [json.loads(stored[path].read_text(encoding="utf-8")) for path in series]
-    table = HEAD_LINE + "|---|---|--:|--:|--:|--:|--:|--:|\n" + "".join(map(_row, results))
+    table = HEAD_LINE + "|---|---|--:|--:|--:|--:|--:|--:|--:|\n" + "".join(map(_row, results))
     write_text(out / f"exact-{head}.md", table)
     click.echo(table)
+
+
+def _answer(path: Path, answers: Path, most: int, client: VllmClient, identity: ModelIdentity) -> None:
+    """Write the server's own answers to requests of a series, evenly chosen."""
+    recorded = [placed.record for placed in read_traffic(path)]
+    step = max(1, -(-len(recorded) // most))
+    requests = [
+        request.model_copy(update={"engine": request.engine.model_copy(update={"version": client.version()})})
+        for request in recorded[::step]
+    ]
+    with (
+        ThreadPoolExecutor(AT_ONCE) as pool,
+        progress_bar(len(requests), f"Answering {path.stem} anew (answers)") as progress,
+    ):
+        records = []
+        for record in pool.map(lambda request: answered(client, request, identity.eos_ids), requests):
+            records.append(record)
+            progress(1)
+    write_text(answers, "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records))
 
 
 def _replayed(path: Path, identity: ModelIdentity, client: VllmClient, head: str, seed: int) -> dict[str, Any]:
@@ -82,13 +109,13 @@ def _replayed(path: Path, identity: ModelIdentity, client: VllmClient, head: str
         found = verifier.verify([records[at] for at in np.flatnonzero(~half_r)])
     capacity = found.tokens * float(np.log2(identity.vocabulary))
     return {
-        "name": path.stem,
         "head": head,
         "records": len(records),
         "judged_tokens": found.tokens,
         "exact_match": found.exact_match_rate,
         "tied": found.tied_positions / found.tokens,
-        "counting": found.extractable_fraction,
+        "charge": found.extractable_fraction,
+        "counting": float(found.charges.counting_bits_r.sum()) / capacity,
         "pooled": float(found.charges.pooled_bits_rk.sum(axis=0).min()) / capacity,
         "dangerous": found.count(Verdict.DANGEROUS) / found.tokens,
     }
@@ -97,7 +124,7 @@ def _replayed(path: Path, identity: ModelIdentity, client: VllmClient, head: str
 def _row(result: dict[str, Any]) -> str:
     cells = (
         *(result["name"], result["head"], str(result["judged_tokens"]), f"{100 * result['exact_match']:.2f}%"),
-        *(f"{100 * result[part]:.4f}%" for part in ("tied", "counting", "pooled")),
+        *(f"{100 * result[part]:.4f}%" for part in ("tied", "charge", "counting", "pooled")),
         f"{result['dangerous']:.1e}",
     )
     return "| " + " | ".join(cells) + " |\n"
