@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Connection, Select, insert, select, text
 
+from benchmarks.free_port import free_port
 from logger.keys import SigningKey
 from logger.private_file import write_private
 from verifier.embedded_model import ensure_embedded_model
-from verifier.free_port import free_port
 from verifier.margin_counts import BINS, CANDIDATE_BINS
 from verifier.model_identity import identify_model
 from verifier.policy_file import read_policy

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.free_port import free_port
 from verifier.vllm.client import VllmClient
 from verifier.vllm.own_server import OwnServer
 
@@ -36,14 +37,12 @@ def vllm_server(
     Raises:
         ReplayServerError: it does not come up; with the last line that it wrote.
     """
-    module = ("-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--model", str(model))
-    server = OwnServer(
-        lambda port: [str(python), *module, *ARGUMENTS, *arguments, "--port", str(port)],
-        {**ENVIRONMENT, **(environment or {})},
-        log,
-    )
+    port = free_port()
+    command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), *ARGUMENTS, *arguments]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    server = OwnServer(command, {**ENVIRONMENT, **(environment or {})}, log)
     try:
-        with VllmClient(server.url) as client:
+        with VllmClient(f"http://127.0.0.1:{port}") as client:
             server.wait_for(client)
             yield client
     finally:

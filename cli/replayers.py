@@ -48,15 +48,17 @@ def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: boo
         raise click.UsageError("--device and --token-budget are the server's own affair with --replay vllm")
     if options.own_server is not None and policy is not None:
         identity = identity_of(options.model_name)
+        dtype: str | None = options.dtype or policy.made_for.dtype
+        policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=dtype or "")
         client = _started(options, options.own_server, policy, identity)
     else:
         client = vllm_client(options)
         identity = identity_of(options.model_name)
+        dtype = options.dtype or identity.dtype
     try:
         from verifier.tokenizer import load_tokenizer
         from verifier.vllm.replay import VllmReplayer
 
-        dtype = options.dtype or identity.dtype
         if dtype is None:
             raise click.UsageError(
                 "the model's configuration names no dtype: say with --dtype what the server computes in"

@@ -23,5 +23,13 @@ class ReplayServerError(WeightwardenError, ConnectionError):
     """A replay server cannot be reached, fails, or is not fit to replay; nothing was judged by what it said."""
 
 
+class RequestRefused(ReplayServerError):
+    """A replay server answered that it will not do what it was asked to; asking again does not help."""
+
+
+class ReplayServerEnded(ReplayServerError):
+    """A replay server that was started here has ended while it was asked."""
+
+
 class UnusableAnswer(WeightwardenError, ValueError):
     """An answer of a server from which no record can be made; the message says why."""

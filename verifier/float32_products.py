@@ -6,8 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-WITHOUT_HALF_PRECISION = ("NO AVX", "DEFAULT", "AVX2")
-"""Instruction sets, as torch names them, with which it works through half-precision products number by number."""
+WITHOUT_HALF_PRECISION = "AVX2"
+"""The instruction set, as torch names it, with which it works through half-precision products number by number."""
+FEWEST_ROWS = 24
+"""With fewer rows, torch's own products take less time than to turn the weights into float32."""
+_SLICE_ELEMENTS = 1 << 24
+"""Weights that are turned into float32 at a time."""
 
 
 class Float32Products(nn.Linear):
@@ -25,14 +29,22 @@ class Float32Products(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # named as in the base class
         """Outputs [..., out_features] in the dtype of the inputs [..., in_features]."""
-        bias = None if self.bias is None else self.bias.float()
-        return functional.linear(input.float(), self.weight.float(), bias).to(input.dtype)
+        if input.numel() < FEWEST_ROWS * self.in_features:
+            return super().forward(input)
+        values = input.float()
+        step = max(1, _SLICE_ELEMENTS // self.in_features)
+        parts = []
+        for start in range(0, self.out_features, step):
+            bias = None if self.bias is None else self.bias[start : start + step].float()
+            part = functional.linear(values, self.weight[start : start + step].float(), bias)
+            parts.append(part.to(input.dtype))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 def with_float32_products(model: nn.Module) -> None:
-    """Have the linear layers of a half-precision model on the CPU compute in float32 where that is all the CPU has."""
-    if torch.backends.cpu.get_cpu_capability() not in WITHOUT_HALF_PRECISION:
+    """Have the linear layers of a half-precision model on the CPU compute in float32 where that is faster there."""
+    if torch.backends.cpu.get_cpu_capability() != WITHOUT_HALF_PRECISION:
         return
-    for name, layer in list(model.named_modules()):
+    for name, layer in list(model.named_modules(remove_duplicate=False)):
         if type(layer) is nn.Linear and layer.weight.dtype != torch.float32 and layer.weight.device.type == "cpu":
             model.set_submodule(name, Float32Products.of(layer))

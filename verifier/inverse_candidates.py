@@ -111,7 +111,8 @@ def _by_id(
     """The same of rows in vocabulary order, which only min-p may have cut."""
     largest_n = rows.head(which, 1)[0][:, 0]
     values = np.stack([rows.row(int(row)) for row in which]).astype(np.float64)
-    distance = values - (largest_n + filters.min_p_offset())[:, None]
+    with np.errstate(invalid="ignore"):  # -inf minus -inf: masked tokens, outside everything
+        distance = values - (largest_n + filters.min_p_offset())[:, None]
     distance = np.where(np.isneginf(values), -np.inf, distance)
     slack = window.logit_slacks[-1]
     ids = np.broadcast_to(np.arange(rows.vocabulary), values.shape)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx2
@@ -11,7 +12,7 @@ import tenacity
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sampler.errors import printable
-from verifier.errors import ReplayServerError
+from verifier.errors import ReplayServerError, RequestRefused
 
 ATTEMPTS = 4
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
@@ -46,19 +47,34 @@ class JsonServer:
     behind_proxies = False
 
     def __init__(
-        self, url: str, *, api_key: str | None = None, timeout: float = 600.0, connections: int = 16, model: str = ""
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout: float = 600.0,
+        connections: int = 16,
+        model: str = "",
+        socket: Path | None = None,
     ) -> None:
+        """A client.
+
+        Args:
+            url: of the server. api_key: what it asks for. timeout: seconds for one answer. connections: at most.
+            model: which of its models is meant. socket: the Unix socket it listens on, whatever host the URL names.
+        """
         if not re.match(r"https?://", url):
             raise ReplayServerError(f"{printable(url)}: not an http:// or https:// URL")
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self.url = url.rstrip("/").removesuffix("/v1")
         self._model = model
+        limits = httpx2.Limits(max_connections=connections)
         self._http = httpx2.Client(
             base_url=self.url,
             headers=headers,
             timeout=httpx2.Timeout(timeout, connect=10.0),
-            limits=httpx2.Limits(max_connections=connections),
+            limits=limits,
             trust_env=self.behind_proxies,
+            transport=None if socket is None else httpx2.HTTPTransport(uds=str(socket), limits=limits),
         )
 
     def __enter__(self) -> Self:
@@ -107,7 +123,7 @@ class JsonServer:
         what = printable(_message(response))
         if status in (httpx2.codes.REQUEST_TIMEOUT, httpx2.codes.TOO_MANY_REQUESTS) or status >= 500:
             raise _Retryable(f"HTTP {status}: {what}")
-        raise ReplayServerError(f"{self.url}: HTTP {status}: {what}")
+        raise RequestRefused(f"{self.url}: HTTP {status}: {what}")
 
     def _tried(self, attempt: Callable[[], Answer]) -> Answer:
         """The attempt's result, tried again while it fails in a way that may pass."""

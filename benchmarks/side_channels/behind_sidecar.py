@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.free_port import free_port
 from benchmarks.sidecar import await_port, sidecar_command
-from verifier.free_port import free_port
 
 
 @contextmanager

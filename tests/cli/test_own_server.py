@@ -1,10 +1,13 @@
 """`--replay-python`: a vLLM server for a run, or one for each of its workers, which outlives neither."""
 
+import gc
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +17,23 @@ import pytest
 from click.testing import Result
 
 from logger.record import Record
-from tests.cli.test_vllm import calibrated, invoke, written
+from tests.cli.test_vllm import BUNDLED, calibrated, invoke, written
 from tests.verifier.vllm.small_server import EOS, Behaviour, record, small_server
 from tests.verifier.vllm.stand_in import stand_in
+from verifier.errors import ReplayServerEnded
+from verifier.vllm.command import ServerCommand
+from verifier.vllm.own_server import OwnVllmClient
 
 START = """
 import sys, time
 from pathlib import Path
 from verifier.vllm.own_server import OwnServer
-server = OwnServer(lambda port: [sys.argv[1], "--port", str(port)], {"VLLM_API_KEY": "k"}, Path(sys.argv[2]))
+folder = Path(sys.argv[2])
+folder.mkdir()
+server = OwnServer([sys.argv[1], "--uds", str(folder / "socket")], {}, folder / "log", folder)
 time.sleep(600)
 """
+GUARD = Path(__file__).parents[2] / "verifier" / "vllm" / "ended_with_parent.py"
 
 
 def records() -> list[Record]:
@@ -75,15 +84,48 @@ def all_ended(processes: list[int], within: float) -> bool:
     return not any(map(alive, processes))
 
 
-def test_a_run_starts_a_server_of_its_policy_which_ends_with_it(tmp_path: Path, run: Callable[..., Result]) -> None:
+def folders() -> set[Path]:
+    """Folders of servers that were started, which are there."""
+    return set(Path(tempfile.gettempdir()).glob("weightwarden-vllm-*"))
+
+
+@pytest.fixture(autouse=True)
+def _own_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "t").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
+
+
+def test_a_run_starts_a_server_of_its_policy_which_ends_with_it(
+    tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
     python, seen = stand_in(tmp_path)
+    secrets = {"WEIGHTWARDEN_SERVE_DATABASE": "postgresql://u:pass-1", "PGPASSWORD": "pass-2", "HF_TOKEN": "pass-3"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")
     result = run("--replay-python", python, "--replay-arguments", "--quantization 'of a kind'")
     assert result.exit_code == 1, result.output
     assert [flagged["record"] for flagged in json.loads((tmp_path / "r.json").read_text())["flagged"]] == [3]
-    arguments = seen.read_text().splitlines()[0]
-    for part in ("-m vllm.entrypoints", "--logprobs-mode raw_logits", "--quantization of a kind --host 127.0.0.1"):
-        assert part in arguments
+    started_as = seen.read_text().splitlines()[0]
+    for part in ("-m vllm.entrypoints", "--logprobs-mode raw_logits", "--quantization of a kind --uds "):
+        assert part in started_as
+    assert "pass-" not in started_as
+    assert '"VLLM_CPU_KVCACHE_SPACE": "7"' in started_as
+    assert '"ONEDNN_MAX_CPU_ISA": "AVX2"' in started_as
     assert len(started(seen)) == 2
+    assert all_ended(started(seen), within=0)
+    assert not folders()
+
+
+def test_nobody_else_may_open_the_servers_socket(tmp_path: Path) -> None:
+    python, seen = stand_in(tmp_path)
+    command = ServerCommand("vllm", {}, [])
+    with OwnVllmClient(python, command, timeout=20, connections=2) as client:
+        assert client.served_model()[0] == "small"
+        (folder,) = folders()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_ISSOCK((folder / "socket").stat().st_mode)
     assert all_ended(started(seen), within=0)
 
 
@@ -106,32 +148,68 @@ def test_each_worker_has_a_server_of_its_own_and_the_report_is_the_same(
     assert report["device"] == "its own vLLM server"
     assert len(started(seen)) == 4
     assert all_ended(started(seen), within=30)
+    assert not folders()
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_worker_whose_server_ended_is_replaced_and_what_ends_servers_is_set_aside(
+    tmp_path: Path, run: Callable[..., Result]
+) -> None:
+    poison = records()[5].output_token_ids
+    python, seen = stand_in(tmp_path, behaviour=f"ends_on={poison!r}")
+    result = run("--replay-python", python, "--engine", "ray", "--workers", 1)
+    assert result.exit_code == 1, result.output
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [aside["record"] for aside in report["set_aside"]] == [5]
+    assert [flagged["record"] for flagged in report["flagged"]] == [3]
+    assert all_ended(started(seen), within=30)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the HTTP client's, of a socket that did not connect
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_server_that_ended_is_said_and_started_again_before_more_is_replayed(tmp_path: Path) -> None:
+    python, seen = stand_in(tmp_path, behaviour="ends_on=[7, 7, 7]")
+    with OwnVllmClient(python, ServerCommand("vllm", {}, []), timeout=20, connections=2) as client:
+        with pytest.raises(ReplayServerEnded, match="the vLLM server ended: it wrote nothing"):
+            client.score([5, 6, 7, 7, 7], 4, 1)
+        with pytest.raises(ReplayServerEnded):
+            client.score([5, 6, 7, 8, 7], 4, 1)
+        client.ready()
+        assert len(client.score([5, 6, 7, 8, 7], 4, 1)) == 4
+    gc.collect()
+    assert len(started(seen)) == 4
+    assert all_ended(started(seen), within=0)
 
 
 def test_a_server_ends_even_when_its_starter_is_killed(tmp_path: Path) -> None:
     python, seen = stand_in(tmp_path)
-    starter = subprocess.Popen([sys.executable, "-c", START, python, tmp_path / "log"], cwd=Path(__file__).parents[2])
+    folder = tmp_path / "server"
+    starter = subprocess.Popen([sys.executable, "-c", START, python, folder], cwd=Path(__file__).parents[2])
     await_engine(seen)
     assert all(map(alive, started(seen)))
     os.kill(starter.pid, signal.SIGKILL)
     starter.wait()
     assert all_ended(started(seen), within=30)
+    deadline = time.monotonic() + 10
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not folder.exists()
 
 
-def test_a_server_that_will_not_end_in_order_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["end of input", "SIGTERM"])
+def test_a_server_that_will_not_end_in_order_is_killed(tmp_path: Path, how: str) -> None:
     python, seen = stand_in(tmp_path, first="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)")
-    guarded = Path(__file__).parents[2] / "verifier" / "vllm" / "ended_with_parent.py"
-    shortened = guarded.read_text().replace("ORDERLY_SECONDS = 20.0", "ORDERLY_SECONDS = 0.5")
+    shortened = GUARD.read_text().replace("ORDERLY_SECONDS = 20.0", "ORDERLY_SECONDS = 0.5")
     (tmp_path / "guard.py").write_text(shortened)
-    guard = subprocess.Popen(
-        [sys.executable, tmp_path / "guard.py", python, "--port", "0"],
-        stdin=subprocess.PIPE,
-        env=os.environ | {"VLLM_API_KEY": "k"},
-    )
-    await_engine(seen)
-    assert guard.stdin is not None
-    guard.stdin.close()
-    guard.wait(30)
+    command = [sys.executable, str(tmp_path / "guard.py"), "-", str(python), "--uds", str(tmp_path / "socket")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as guard:
+        await_engine(seen)
+        if how == "SIGTERM":
+            guard.terminate()
+        else:
+            assert guard.stdin is not None
+            guard.stdin.close()
+        assert guard.wait(30) != 0
     assert all_ended(started(seen), within=5)
 
 
@@ -142,10 +220,30 @@ def test_a_server_that_does_not_come_up_is_an_error_with_its_last_word(
     result = run("--replay-python", python)
     assert result.exit_code == 2
     assert "did not come up: ValueError: no such quantization (log: " in result.output
+    (folder,) = folders()
+    assert "no such quantization" in (folder / "server.log").read_text()
     assert not (tmp_path / "r.json").exists()
     result = run("--replay-python", tmp_path / "nowhere")
     assert result.exit_code == 2
     assert "nowhere: not an interpreter that can be run here" in result.output
+
+
+def test_a_server_that_refuses_is_not_waited_for(tmp_path: Path, run: Callable[..., Result]) -> None:
+    python, seen = stand_in(tmp_path, behaviour="key='of its own'")
+    result = run("--replay-python", python)
+    assert result.exit_code == 2
+    assert "HTTP 401: Unauthorized" in result.output
+    assert all_ended(started(seen), within=0)
+
+
+def test_a_policy_for_another_replay_is_refused_before_a_server_is_started(
+    tmp_path: Path, run: Callable[..., Result]
+) -> None:
+    python, seen = stand_in(tmp_path)
+    result = run("--replay-python", python, "--policy", BUNDLED)
+    assert result.exit_code == 2
+    assert "the policy was made for replay transformers, not vllm" in result.output
+    assert not seen.exists()
 
 
 @pytest.mark.parametrize(

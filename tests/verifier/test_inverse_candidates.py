@@ -201,6 +201,23 @@ def test_token_that_top_k_leaves_out_far_below_the_cut_has_no_finite_margin() ->
     assert np.isinf(table.cdf_low_n[0])
 
 
+@pytest.mark.parametrize("name", ["unfiltered", "min-p in vocabulary order", "top-k"])
+def test_masked_tokens_are_outside_and_move_nothing(name: str) -> None:
+    rng = np.random.default_rng(8)
+    logits = rng.normal(size=(6, V)).astype(np.float32) * 2
+    masked = logits.copy()
+    masked[:, 5] = -np.inf
+    logits[:, 5] = -200.0  # no weight either
+    uniform = rng.random(6)
+    for claimed in (np.full(6, 5), np.full(6, 6)):
+        ours, theirs = (table_of(some, uniform, claimed, SETTINGS[name], WITH_SLACK) for some in (masked, logits))
+        np.testing.assert_array_equal(ours.exact_n, theirs.exact_n)
+        if claimed[0] == 5:
+            assert np.isinf(margins_of(ours, WITH_SLACK)).all()
+        else:
+            np.testing.assert_allclose(margins_of(ours, WITH_SLACK), margins_of(theirs, WITH_SLACK), rtol=1e-9)
+
+
 def test_token_just_below_the_top_k_cut_is_within_reach_of_the_slack_alone() -> None:
     logits = np.full((1, V), -5.0, np.float32)
     logits[0, :3] = [2.0, 1.0, 0.9]

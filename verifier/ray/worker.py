@@ -15,6 +15,7 @@ from typing import TypeVar
 from logger.encoding import decode_record
 from logger.record import Record
 from sampler.errors import WeightwardenError, first_line
+from verifier.errors import ReplayServerEnded
 from verifier.judgement import Judgement
 from verifier.model_identity import ModelIdentity
 from verifier.policy_base import BasePolicy
@@ -83,17 +84,17 @@ class ReplayWorker:
         return _told(lambda: self._start(number))
 
     def summary(self, unit: SentUnit) -> Summary | Failed:
-        """Judge a unit, and say what is kept of it."""
+        """Judge a unit, and say what is kept of it. The process ends with a server of its own that ended."""
 
         def work() -> Summary:
             records = unit.records
             return Summary.of(WorkUnit(unit.places, records), self._judged(records))
 
-        return _told(work)
+        return _told(_or_die(work))
 
     def judgement(self, unit: SentUnit) -> Judgement | Failed:
-        """Judge a unit, and say all."""
-        return _told(lambda: self._judged(unit.records))
+        """Judge a unit, and say all; otherwise as `summary`."""
+        return _told(_or_die(lambda: self._judged(unit.records)))
 
     def _start(self, number: int) -> Ready:
         os.environ["OMP_NUM_THREADS"] = str(self._threads)
@@ -114,6 +115,20 @@ class ReplayWorker:
     def _judged(self, records: Sequence[Record]) -> Judgement:
         assert self._verifier is not None
         return self._verifier.judge(records)
+
+
+def _or_die(work: Callable[[], Result]) -> Callable[[], Result]:
+    """Work that ends this process where the server that it started has ended: for the pool, records that end servers
+    and records that end workers are the same."""
+
+    def tried() -> Result:
+        try:
+            return work()
+        except ReplayServerEnded as error:
+            print(error, file=sys.stderr, flush=True)
+            os._exit(1)
+
+    return tried
 
 
 def _told(work: Callable[[], Result]) -> Result | Failed:

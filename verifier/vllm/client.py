@@ -64,6 +64,9 @@ class VllmClient(JsonServer):
         """Where it is, for reports."""
         return self.url
 
+    def ready(self) -> None:
+        """Called before records are replayed, while no request is under way."""
+
     def version(self) -> str:
         """The server's vLLM version."""
         return self._parsed(_Version, self._json("GET", "/version")).version

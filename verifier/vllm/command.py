@@ -33,8 +33,15 @@ class ServerCommand:
 
     def on_port(self, port: int) -> list[str]:
         """The interpreter's arguments, for a server on 127.0.0.1."""
-        server = ("-m", "vllm.entrypoints.openai.api_server", *self.arguments)
-        return [*server, "--host", "127.0.0.1", "--port", str(port)]
+        return [*self._server, "--host", "127.0.0.1", "--port", str(port)]
+
+    def on_socket(self, socket: Path) -> list[str]:
+        """The interpreter's arguments, for a server on a Unix socket."""
+        return [*self._server, "--uds", str(socket)]
+
+    @property
+    def _server(self) -> tuple[str, ...]:
+        return ("-m", "vllm.entrypoints.openai.api_server", *self.arguments)
 
 
 def server_command(

@@ -1,13 +1,15 @@
 """Run a command that ends with the process that started this one, however that ends.
 
-    python ended_with_parent.py COMMAND...
+    python ended_with_parent.py FOLDER COMMAND...
 
-Standard input is the parent's promise: at its end, which SIGKILL of the parent brings about, too, the command and all
-that it started is ended. Needs nothing but Python. Exits with the command's own code.
+Standard input is the parent's promise: at its end, which SIGKILL of the parent brings about, too, the command and its
+process group are ended, and FOLDER is removed (-: none). Where the command ends by itself the folder stays, for its log
+says why. SIGTERM does as the end of input does. Needs nothing but Python. Exits with the command's own code.
 """
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,31 +20,42 @@ ORDERLY_SECONDS = 20.0
 """After which what does not end is killed."""
 
 
-def main(command: list[str]) -> int:
+def main(folder: str, command: list[str]) -> int:
     """Run the command; its exit code. What watches is no child of the parent: Ray kills the children of a worker."""
     watching = os.fork()
     if watching:
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(watching, signal.SIGTERM))
         return os.waitstatus_to_exitcode(os.waitpid(watching, 0)[1])
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
-    threading.Thread(target=_end_with_input, args=(child,), daemon=True).start()
+    threading.Thread(target=_ask_at_end_of_input, args=(asked,), daemon=True).start()
+    threading.Thread(target=_end_when_asked, args=(child, asked), daemon=True).start()
     code = child.wait()
     _signal(child, signal.SIGKILL)  # what it left running
+    if asked.is_set() and folder != "-":
+        shutil.rmtree(folder, ignore_errors=True)
     return code
 
 
-def _end_with_input(child: "subprocess.Popen[bytes]") -> None:
+def _ask_at_end_of_input(asked: threading.Event) -> None:
     while os.read(sys.stdin.fileno(), 1):  # not the buffered file, whose lock a waiting thread holds at the end
         pass
+    asked.set()
+
+
+def _end_when_asked(child: "subprocess.Popen[bytes]", asked: threading.Event) -> None:
+    asked.wait()
     _signal(child, signal.SIGTERM)
     time.sleep(ORDERLY_SECONDS)
     _signal(child, signal.SIGKILL)
 
 
 def _signal(child: "subprocess.Popen[bytes]", number: int) -> None:
-    """Send a signal to the command's whole session."""
+    """Send a signal to the command's process group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, number)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

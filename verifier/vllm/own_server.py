@@ -1,18 +1,20 @@
 """A vLLM server on this machine that ends with the process that started it."""
 
 import os
-import secrets
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sampler.errors import printable
-from verifier.errors import ReplayServerError
-from verifier.free_port import free_port
+from verifier.errors import ReplayServerEnded, ReplayServerError, RequestRefused
 from verifier.vllm import ended_with_parent
 from verifier.vllm.client import VllmClient
 from verifier.vllm.command import ServerCommand
@@ -20,30 +22,34 @@ from verifier.vllm.command import ServerCommand
 START_SECONDS = 1500.0
 """A server that compiles needs some 150 seconds on two cores, more where another works beside it."""
 _POLL_SECONDS = 1.0
-_NOT_PASSED_ON = ("RAY_", "PYTHONPATH", "PYTHONHOME")
-"""Beginnings of variables that are this process's affair: Ray's token, and another interpreter's modules."""
+_STOP_SECONDS = ended_with_parent.ORDERLY_SECONDS + 10.0
+_END_SECONDS = 3.0
+_NOT_PASSED_ON = re.compile(
+    "^RAY_|^PYTHON(PATH|HOME)$|^WEIGHTWARDEN_|^PG|^AWS_|^AZURE_|^GOOGLE_|PASSWORD|SECRET|TOKEN|CREDENTIAL|_KEY$"
+)
+"""Variables that are this process's affair: its secrets, and another interpreter's modules."""
+_OPERATORS = ("VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND")
+"""Variables that change no logit: where the operator has set them, they stay."""
+
+Answer = TypeVar("Answer")
 
 
 class OwnServer:
-    """A running server process.
+    """A running server process. `log`: of its output."""
 
-    Attributes:
-        url: where it listens, on the loopback address.
-    """
-
-    def __init__(self, command: Callable[[int], Sequence[str]], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path | None = None
+    ) -> None:
         """Start it; it does not answer yet.
 
         Args:
-            command: the whole command for a port. environment: besides this process's own. log: of its output.
+            environment: besides this process's own. folder: to be removed when it is ended, not when it ends by itself.
         """
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
         self.log = log
-        passed = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
+        passed = {name: value for name, value in os.environ.items() if not _NOT_PASSED_ON.search(name)}
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603  (the operator names the interpreter)
-                [sys.executable, ended_with_parent.__file__, *command(port)],
+                [sys.executable, ended_with_parent.__file__, str(folder or "-"), *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -51,39 +57,79 @@ class OwnServer:
                 start_new_session=True,  # an interrupt at the terminal goes through this process
             )
 
-    def wait_for(self, client: VllmClient) -> None:
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it has ended, or does so soon: those who watch it take a moment."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    @property
+    def last_word(self) -> str:
+        """The last line that it wrote, and where the others are."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "it wrote nothing")
+        return f"{printable(last[-300:].strip())} (log: {self.log})"
+
+    def wait_for(self, client: VllmClient, path: Path | None = None) -> None:
         """Return when it answers.
 
+        Args:
+            path: of the Unix socket that it will listen on; nothing is asked before it does.
+
         Raises:
-            ReplayServerError: it ended, or does not answer in `START_SECONDS`; with the last line that it wrote.
+            ReplayServerError: it ended, or does not answer in `START_SECONDS`; with its last word.
+            RequestRefused: it answers, and refuses.
         """
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
+                if path is not None:
+                    _connect(path)
                 client.served_model()
-                return
-            except ReplayServerError as error:
-                if self._process.poll() is None and time.monotonic() < deadline:
-                    time.sleep(_POLL_SECONDS)
-                    continue
-                lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
-                last = next((line for line in reversed(lines) if line.strip()), "it wrote nothing")
-                raise ReplayServerError(
-                    f"the vLLM server did not come up: {printable(last[-300:].strip())} (log: {self.log})"
-                ) from error
+            except RequestRefused:
+                raise
+            except (ReplayServerError, OSError) as error:
+                if self.ended or time.monotonic() > deadline:
+                    raise ReplayServerError(f"the vLLM server did not come up: {self.last_word}") from error
+                time.sleep(_POLL_SECONDS)
+                continue
+            if self.ended:
+                raise ReplayServerError(f"another server answers; this one ended: {self.last_word}")
+            return
 
     def stop(self) -> None:
-        """End it, and wait until it has ended."""
+        """End it; return when it has ended, for all that can be seen from here."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:  # a fork of this process may hold the other end of its input
+            self._process.terminate()
+            self._process.wait()
+
+
+def _connect(path: Path) -> None:
+    """Connect to a Unix socket, and no more; the HTTP client leaves a socket open that does not connect."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))
 
 
 class OwnVllmClient(VllmClient):
-    """A client of a server of its own, which is started for it and ended when it is closed."""
+    """A client of a server of its own, started for it and ended when it is closed.
+
+    It listens on a socket in a folder that only this user may open: nobody else can ask it, nor answer in its place.
+    Where it ends, requests under way fail with `ReplayServerEnded`; `ready` starts it again.
+    """
 
     def __init__(self, python: Path, command: ServerCommand, *, timeout: float, connections: int) -> None:
-        """Start the server and wait for it; it answers none but this client.
+        """Start the server and wait for it.
 
         Args:
             python: the interpreter of an environment that has vLLM.
@@ -93,29 +139,56 @@ class OwnVllmClient(VllmClient):
         """
         if not os.access(python, os.X_OK):
             raise ReplayServerError(f"{python}: not an interpreter that can be run here")
-        folder = Path(tempfile.mkdtemp(prefix="weightwarden-vllm-"))
-        key = secrets.token_hex(32)
-        environment = {**command.environment, "VLLM_API_KEY": key}
+        self._folder = Path(tempfile.mkdtemp(prefix="weightwarden-vllm-"))
+        self._socket = self._folder / "socket"
+        self._command = [str(python), *command.on_socket(self._socket)]
+        self._environment = dict(command.environment)
         if "OMP_NUM_THREADS" in os.environ:  # one of several workers, each with so many threads: none has cores alone
-            environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        self._server = OwnServer(lambda port: [str(python), *command.on_port(port)], environment, folder / "server.log")
-        super().__init__(self._server.url, api_key=key, timeout=timeout, connections=connections)
-        try:
-            self._server.wait_for(self)
-        except BaseException:
-            self._stop()
-            raise
-        self._folder = folder
+            self._environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        self._environment |= {name: os.environ[name] for name in _OPERATORS if name in os.environ}
+        self._lock = threading.Lock()
+        self._closed = False
+        super().__init__("http://localhost", timeout=timeout, connections=connections, socket=self._socket)
+        self._server = self._started()
 
     @property
     def place(self) -> str:
         return "its own vLLM server"
 
+    def ready(self) -> None:
+        """Start the server again if it has ended."""
+        with self._lock:
+            if self._server.ended and not self._closed:
+                self._server.stop()
+                self._server = self._started()
+
     def close(self) -> None:
         """Drop all connections, and end the server."""
-        self._stop()
+        super().close()
+        with self._lock:
+            self._closed = True
+            self._server.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _stop(self) -> None:
-        super().close()
-        self._server.stop()
+    def _started(self) -> OwnServer:
+        """A server that answers."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._socket.unlink(missing_ok=True)
+        server = OwnServer(self._command, self._environment, self._folder / "server.log", self._folder)
+        try:
+            with VllmClient("http://localhost", timeout=60.0, socket=self._socket) as client:
+                server.wait_for(client, self._socket)
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    def _tried(self, attempt: Callable[[], Answer]) -> Answer:
+        try:
+            return super()._tried(attempt)
+        except RequestRefused:
+            raise
+        except ReplayServerError as error:
+            if not self._closed and self._server.ends_within(_END_SECONDS):
+                raise ReplayServerEnded(f"the vLLM server ended: {self._server.last_word}") from error
+            raise

@@ -97,6 +97,7 @@ class VllmReplayer:
 
     def batches(self, records: Sequence[Record]) -> list[list[int]]:
         """Each record by itself, the longest first: the server makes its own batches."""
+        self.client.ready()
         return [[i] for i in sorted(range(len(records)), key=lambda i: -_length(records[i]))]
 
     def replay(self, batch: Sequence[int], records: Sequence[Record]) -> Iterator[ReplayChunk]:

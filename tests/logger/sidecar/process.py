@@ -12,8 +12,8 @@ from typing import Any
 import httpx2
 import tomli_w
 
+from benchmarks.free_port import free_port
 from tests.logger.sidecar.running import MODEL, settings_in
-from verifier.free_port import free_port
 
 START_SECONDS = 60.0
 

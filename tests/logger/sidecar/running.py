@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 
+from benchmarks.free_port import free_port
 from logger.address import Address
 from logger.encoding import decode_record
 from logger.events import Events
@@ -25,7 +26,6 @@ from logger.sidecar.opening import opened
 from logger.sidecar.seeds import write_seed_key
 from logger.sidecar.settings import Settings
 from logger.store.reader import LogReader
-from verifier.free_port import free_port
 
 ORIGIN = "example.org/sidecar"
 MODEL = "small"

@@ -49,7 +49,9 @@ def test_rows_with_more_ties_than_places_are_said_to_be_cut_short() -> None:
     assert select(logits, wanted).cut_short_n.tolist() == [True, False]
 
 
-@pytest.mark.parametrize("scheme", ["vllm-cpu", "vllm-v2", "greedy"])
+@pytest.mark.parametrize(
+    "scheme", ["vllm-cpu", "vllm-v2", "vllm-v2-fp64", "vllm-v1", "vllm-v1-fp64", "sglang", "greedy"]
+)
 @pytest.mark.parametrize("name", ["unfiltered", "top-k and top-p", "a wide nucleus", "min-p beyond the head"])
 def test_reduction_by_kernels_finds_the_candidates_of_the_host(scheme: str, name: str) -> None:
     rng = np.random.default_rng(3)

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx2
 
+from benchmarks.free_port import free_port
 from tests.verifier.server.running import OPERATOR, settings_in
-from verifier.free_port import free_port
 
 START_SECONDS = 180.0
 POLICY = Path(__file__).parents[3] / "cli" / "bundled" / "policy.toml"

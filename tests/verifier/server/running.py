@@ -9,6 +9,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from benchmarks.free_port import free_port
 from logger.address import Address
 from logger.archive.writer import write_archive
 from logger.checkpoint import Checkpoint, sign_checkpoint
@@ -19,7 +20,6 @@ from logger.merkle import Frontier, leaf_hash
 from logger.private_file import write_private
 from logger.record import Record
 from tests.conftest import FILTERED, records_of
-from verifier.free_port import free_port
 from verifier.policy_base import BasePolicy
 from verifier.replay import Replayer
 from verifier.server.opening import Opened, open_server

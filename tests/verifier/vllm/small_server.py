@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -94,6 +95,7 @@ class Behaviour:
         fail: status and body instead of an answer, for the request of that number (from 0), or None.
         cut: sends only this share of each completion's body.
         key: the API key without which it answers nobody.
+        ends_on: its process ends when it is asked about a transcript that ends so.
     """
 
     version: str = "0.32.0"
@@ -105,6 +107,7 @@ class Behaviour:
     fail: Callable[[int], tuple[int, str] | None] = lambda number: None
     cut: Callable[[int], float] = lambda number: 1.0
     key: str | None = None
+    ends_on: Sequence[int] | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -131,6 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
         with self.lock:
             number = len(self.behaviour.asked)
             self.behaviour.asked.append(body)
+        ends_on = self.behaviour.ends_on
+        if ends_on is not None and body["prompt"][-len(ends_on) :] == ends_on:
+            os._exit(1)
         failure = self.behaviour.fail(number)
         if failure is not None:
             self._send(*failure)
