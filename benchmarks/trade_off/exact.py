@@ -69,11 +69,12 @@ def main(series: tuple[Path, ...], vllm_python: Path, out: Path, head: str, reco
 
 def _answer(path: Path, answers: Path, most: int, client: VllmClient, identity: ModelIdentity) -> None:
     """Write the server's own answers to requests of a series, evenly chosen."""
+    version = client.version()
     recorded = [placed.record for placed in read_traffic(path)]
-    step = max(1, -(-len(recorded) // most))
+    chosen = np.linspace(0, len(recorded) - 1, min(len(recorded), most)).round().astype(int)
     requests = [
-        request.model_copy(update={"engine": request.engine.model_copy(update={"version": client.version()})})
-        for request in recorded[::step]
+        recorded[at].model_copy(update={"engine": recorded[at].engine.model_copy(update={"version": version})})
+        for at in chosen
     ]
     with (
         ThreadPoolExecutor(AT_ONCE) as pool,
