@@ -13,7 +13,7 @@ VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 LLAMA_VENV := .venv-llama
 LLAMA_READY := $(LLAMA_VENV)/.ready
 
-.PHONY: demo test test-vllm fuzz lint bench benchmarks fresh-traffic llama-traffic clean
+.PHONY: demo test test-vllm fuzz lint bench benchmarks benchmarks-vllm fresh-traffic llama-traffic clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -51,13 +51,23 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz record -runs=250000
 	$(BIN)/python -m tests.fuzz archive -runs=20000
 
-# What docs/results.md shows: all simulated attackers, side channels, the trade-off. Half an hour or so
+# What docs/results.md shows: all simulated attackers, side channels, the trade-off. Two hours or so
 # on two cores; goes on where it was interrupted. How benchmarks/traffic was recorded: `make fresh-traffic`.
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.run --out benchmark-results
 	$(BIN)/python -m benchmarks.side_channels --out benchmark-results
 	$(BIN)/python -m benchmarks.trade_off --out benchmark-results tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl \
 		benchmarks/traffic/questions.jsonl benchmarks/traffic/much-entropy.jsonl benchmarks/traffic/float32-head.jsonl
+	$(BIN)/python -m benchmarks.trade_off.noise_models --out benchmark-results \
+		tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl
+	$(BIN)/python -m benchmarks.trade_off.cascade --out benchmark-results tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl
+
+# The rows of exact replay in docs/results.md, on a vLLM that is started here.
+benchmarks-vllm: $(READY) $(VLLM_READY)
+	$(BIN)/python -m benchmarks.trade_off.exact --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results \
+		tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl
+	$(BIN)/python -m benchmarks.trade_off.exact --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results \
+		--head float32 benchmarks/traffic/float32-head.jsonl
 
 fresh-traffic: $(READY) $(VLLM_READY)
 	$(BIN)/python -m benchmarks.fresh_traffic --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results/fresh
