@@ -51,7 +51,7 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz record -runs=250000
 	$(BIN)/python -m tests.fuzz archive -runs=20000
 
-# What docs/results.md shows: all simulated attackers, side channels, the trade-off. Two hours or so
+# What docs/results.md shows: all simulated attackers, side channels, the trade-off. More than an hour
 # on two cores; goes on where it was interrupted. How benchmarks/traffic was recorded: `make fresh-traffic`.
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.run --out benchmark-results

@@ -70,7 +70,8 @@ def read_api_key(path: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerToStart:
-    """A replay server to start: the interpreter of vLLM's environment, and more arguments of the server."""
+    """A replay server to start: the interpreter of vLLM's environment, more arguments of the server, and the context
+    length, tokens, of the serving side where that is not the model's."""
 
     python: Path
     arguments: tuple[str, ...] = ()

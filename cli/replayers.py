@@ -48,9 +48,10 @@ def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: boo
         raise click.UsageError("--device and --token-budget are the server's own affair with --replay vllm")
     if options.own_server is not None and policy is not None:
         identity = identity_of(options.model_name)
-        dtype: str | None = options.dtype or policy.made_for.dtype
-        policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=dtype or "")
+        computed_in = options.dtype or policy.made_for.dtype
+        policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=computed_in)
         client = _started(options, options.own_server, policy, identity)
+        dtype: str | None = computed_in
     else:
         client = vllm_client(options)
         identity = identity_of(options.model_name)

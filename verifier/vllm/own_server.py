@@ -24,6 +24,7 @@ START_SECONDS = 1500.0
 _POLL_SECONDS = 1.0
 _STOP_SECONDS = ended_with_parent.ORDERLY_SECONDS + 10.0
 _END_SECONDS = 3.0
+"""In which the end of a server is seen here after its requests have failed."""
 _NOT_PASSED_ON = re.compile(
     "^RAY_|^PYTHON(PATH|HOME)$|^WEIGHTWARDEN_|^PG|^AWS_|^AZURE_|^GOOGLE_|PASSWORD|SECRET|TOKEN|CREDENTIAL|_KEY$"
 )
