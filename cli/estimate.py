@@ -10,13 +10,14 @@ import click
 
 from cli.estimating import (
     AUDIT_OPTIONS,
+    LENGTH_OPTION,
     TRAFFIC_OPTIONS,
     TrafficOptions,
     as_json_text,
     traffic_assumptions,
 )
 from cli.options import with_options
-from cli.quantities import FiniteRange, Positive, Size, days_text, size_text
+from cli.quantities import FiniteRange, Positive, Size, count_text, days_text, power_of_ten_text, size_text
 from cli.reports.reading import read_report
 from verifier.policy import Policy
 from verifier.policy_file import read_policy
@@ -27,11 +28,19 @@ from verifier.traffic_monitor import honest_limits
 
 @dataclass(frozen=True)
 class TokenBound:
-    """Bits a token that could be hidden unseen, log2 of the vocabulary, and where that is from."""
+    """A bound of the bits that a token can carry unseen.
+
+    Attributes:
+        bits_per_token: the bound.
+        log2_vocabulary: bits of a token that is chosen freely.
+        source: where the bound is from.
+        contains_gamble: whether it covers messages that were not audited, and so what they gambled.
+    """
 
     bits_per_token: float
     log2_vocabulary: float
     source: str
+    contains_gamble: bool = False
 
 
 @click.command("estimate")
@@ -102,13 +111,6 @@ class TokenBound:
         help="Share of requests that may be refused or fail without an alarm.",
     ),
     click.option(
-        "--length-limit",
-        type=click.IntRange(1, 2**31),
-        default=4096,
-        show_default=True,
-        help="Most tokens of an answer.",
-    ),
-    click.option(
         "--tokens-per-tick",
         type=Positive(),
         metavar="N",
@@ -130,6 +132,7 @@ class TokenBound:
         metavar="MS",
         help="Without ticks: how finely the receiver tells when a token came.",
     ),
+    LENGTH_OPTION,
     *AUDIT_OPTIONS,
 )
 def estimate_command(
@@ -163,6 +166,7 @@ def estimate_command(
     bound = _bound(policy_path, report_path, bits_per_token, vocabulary)
     leak = Leak(
         bits_per_token=bound.bits_per_token,
+        contains_gamble=bound.contains_gamble,
         early_stop_share=early_stop_share,
         length_limit=length_limit,
         refusal_share=refusal_share,
@@ -176,7 +180,7 @@ def estimate_command(
     if as_json:
         click.echo(as_json_text(_result(found, traffic, bound, weights) | {"assumptions": assumptions}))
     else:
-        click.echo(_table(found, traffic, audit, weights, assumptions))
+        click.echo(_table(found, traffic, leak, audit, weights, assumptions))
 
 
 def _bound(
@@ -197,13 +201,15 @@ def _bound(
             ),
             key=lambda item: item[1].limit,
         )
+        sampled = len(statistics.records.tokens) < report.records_in_all
+        whose = "all records, what unaudited ones gambled included" if sampled else "all records, every one audited"
         # The smaller of two limits: either may miss.
-        limit = f"{name} for all records, {100 * (2 * statistics.confidence - 1):g}% confidence"
+        limit = f"{name} for {whose}, {100 * (2 * statistics.confidence - 1):g}% confidence"
         doubts = ("; ITS VERDICT IS ALARM" if report.verdict == "alarm" else "") + (
             "; unsigned" if report.unsafe_unsigned else ""
         )
         capped = min(bits.limit, statistics.log2_vocabulary)
-        return TokenBound(capped, statistics.log2_vocabulary, f"{report_path}: {limit}{doubts}")
+        return TokenBound(capped, statistics.log2_vocabulary, f"{report_path}: {limit}{doubts}", sampled)
     vocabulary = vocabulary or 65_536
     if bits_per_token is not None:
         return TokenBound(bits_per_token, log2(vocabulary), "as given")
@@ -227,6 +233,7 @@ def _result(found: Estimate, traffic: Traffic, bound: TokenBound, weights: Weigh
         "terms": [asdict(term) for term in found.terms],
         "gambled_bits_once": found.gamble.gambled_bits,
         "gambled_messages_once": found.gamble.gambled,
+        "gamble_in_bits_per_token": bound.contains_gamble,
         "paces": [asdict(pace) for pace in found.paces],
         "bits_per_token": bound.bits_per_token,
         "weights_bits": weights.bits,
@@ -234,7 +241,9 @@ def _result(found: Estimate, traffic: Traffic, bound: TokenBound, weights: Weigh
     }
 
 
-def _table(found: Estimate, traffic: Traffic, audit: Audit, weights: Weights, assumptions: list[str]) -> str:
+def _table(
+    found: Estimate, traffic: Traffic, leak: Leak, audit: Audit, weights: Weights, assumptions: list[str]
+) -> str:
     confidence = f"{100 * audit.confidence:g}%"
     lines = ["Staying under every threshold:", "", f"  {'channel':<30} {'bits a day':>12} {'bytes a day':>12}"]
     for term in found.terms:
@@ -244,12 +253,15 @@ def _table(found: Estimate, traffic: Traffic, audit: Audit, weights: Weights, as
         f"  {'all that are counted':<30} {found.bits_per_day:>12.3g} {size_text(found.bits_per_day / 8):>12}"
         f"  ({size_text(found.bits_per_day / 8 / traffic.sites)} a site)",
         "",
-        f"  {size_text(weights.size_bytes)} of weights, {size_text(weights.bits / 8)} after compression, leave in"
-        f" {days_text(found.days_to_exfiltrate)}; the largest part: {found.dominant}",
+        f"  {size_text(weights.size_bytes)} of weights, {size_text(weights.bits / 8)} after compression:"
+        f" {_leaving(found)}",
         "",
-        f"Gambling on not being sampled, before the alarm comes with {confidence} confidence:",
+        f"Gambling on not being sampled: altered messages that raise no alarm with probability {1 - audit.confidence:.2g}"
+        " or more:",
         "",
-        f"  {found.gamble.gambled:.4g} whole messages, {size_text(found.gamble.gambled_bits / 8)}, once",
+        f"  at most {count_text(found.gamble.gambled)} of up to {leak.length_limit:,} tokens,"
+        f" {size_text(found.gamble.gambled_bits / 8)}, once"
+        + ("; the tokens' term contains it, and it is not added again" if leak.contains_gamble else ""),
         "",
         f"  {'share altered':>13} {'bytes a day':>12} {'weights out':>14} {'caught, mean':>14}"
         f" {f'caught, {confidence}':>14} {'never caught':>13}",
@@ -258,9 +270,18 @@ def _table(found: Estimate, traffic: Traffic, audit: Audit, weights: Weights, as
         lines.append(
             f"  {pace.share:>13g} {size_text(pace.bits_per_day / 8):>12} {days_text(pace.days_to_exfiltrate):>14}"
             f" {days_text(pace.mean_days_to_alarm):>14} {days_text(pace.days_to_alarm):>14}"
-            f" {pace.escape_probability:>13.2g}"
+            f" {power_of_ten_text(pace.log10_escape_probability):>13}"
         )
     return "\n".join([*lines, "", "Assumes:", "", *(f"  - {said}" for said in assumptions)])
+
+
+def _leaving(found: Estimate) -> str:
+    """How soon the weights are out, in words."""
+    if found.enough_to_gamble:
+        return f"what gambling carries (below) is enough, in no less than {days_text(found.days_to_exfiltrate)}"
+    if found.bits_per_day == 0:
+        return "the counted channels carry nothing"
+    return f"out in {days_text(found.days_to_exfiltrate)}; the largest part: {found.dominant}"
 
 
 def _assumptions(traffic: Traffic, leak: Leak, audit: Audit, bound: TokenBound) -> list[str]:
@@ -276,7 +297,10 @@ def _assumptions(traffic: Traffic, leak: Leak, audit: Audit, bound: TokenBound) 
         f"Tokens: {bound.bits_per_token:.4g} bits each unseen ({bound.source}); {bound.log2_vocabulary:.4g} bits where"
         " they are chosen freely.",
         f"Audit: {100 * audit.rate:g}% of the messages, unforeseeable; an altered one is flagged with probability"
-        f" {audit.power:g}; alarm at {audit.alarm_at}, after which nothing leaves.",
+        f" {audit.power:g}; alarm at {audit.alarm_at}, after which nothing leaves. Times to the alarm count sent"
+        " messages: sealing and replaying them come on top.",
+        f"Altered messages have {leak.length_limit} tokens, or what the traffic has for them: the attacker writes the"
+        " prompts.",
         f"Unnoticed: {100 * leak.early_stop_share:g}% early stops in one of {leak.length_limit} places,"
         f" {100 * leak.refusal_share:g}% refusals.",
         timing,

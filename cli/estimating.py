@@ -34,6 +34,14 @@ TRAFFIC_OPTIONS = (
         "--doubling-months", type=Positive(), metavar="N", help="Months in which traffic doubles. Default: it does not."
     ),
 )
+LENGTH_OPTION = click.option(
+    "--length-limit",
+    type=click.IntRange(1, 2**31),
+    default=4096,
+    show_default=True,
+    metavar="N",
+    help="Most tokens of an answer: as long an attacker makes those that are altered.",
+)
 AUDIT_OPTIONS = (
     click.option(
         "--power",
@@ -87,14 +95,14 @@ class TrafficOptions:
 
 
 def as_json_text(result: dict[str, Any]) -> str:
-    """JSON of a result; what is infinite ("never") is null."""
+    """JSON of a result; what is infinite ("never", the logarithm of 0) is null."""
 
     def finite(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: finite(item) for key, item in value.items()}
         if isinstance(value, list):
             return [finite(item) for item in value]
-        return None if isinstance(value, float) and value == float("inf") else value
+        return None if isinstance(value, float) and abs(value) == float("inf") else value
 
     return json.dumps(finite(result), indent=2, allow_nan=False)
 

@@ -8,6 +8,7 @@ import click
 
 from cli.estimating import (
     AUDIT_OPTIONS,
+    LENGTH_OPTION,
     TRAFFIC_OPTIONS,
     TrafficOptions,
     as_json_text,
@@ -79,6 +80,7 @@ class Cost:
         metavar="N",
         help="Tokens that one verifier reads a second (prompts and answers), to say how many are needed.",
     ),
+    LENGTH_OPTION,
     *AUDIT_OPTIONS,
 )
 def plan_command(
@@ -86,6 +88,7 @@ def plan_command(
     altered_messages: int | None,
     stolen: float | None,
     vocabulary: int,
+    length_limit: int,
     false_positive_rate: float,
     false_alarm: float,
     verifier_throughput: float | None,
@@ -103,9 +106,19 @@ def plan_command(
     traffic = TrafficOptions(**traffic_options).traffic()
     if (altered_messages is None) == (stolen is None):
         raise click.UsageError("a budget: --altered-messages M or --stolen SIZE")
-    bits_per_message = log2(vocabulary) * traffic.tokens_per_message
-    altered = altered_messages if stolen is None else max(int(8 * stolen / bits_per_message), 1)
-    assert altered is not None  # one of the two is given
+    if traffic.tokens_per_message > length_limit:
+        raise click.UsageError(f"{traffic.tokens_per_message:g} tokens a message are more than --length-limit")
+    bits_per_message = log2(vocabulary) * length_limit
+    if altered_messages is None:
+        assert stolen is not None  # one of the two is given
+        altered = ceil(8 * stolen / bits_per_message)
+        per_day = log2(vocabulary) * traffic.output_tokens_per_day / 8
+        if stolen > per_day:
+            raise click.UsageError(
+                f"{size_text(stolen)} are {stolen / per_day:.3g} days of traffic, all of it altered; a plan is for a day"
+            )
+    else:
+        altered = altered_messages
     found = plan(
         altered,
         messages_per_day=traffic.messages_per_day,
@@ -117,8 +130,9 @@ def plan_command(
     cost = _cost(found, traffic, verifier_throughput)
     assumptions = [
         *traffic_assumptions(traffic),
-        f"The {altered} altered messages come within a day; the audit is unforeseeable, and flags an audited one with"
-        f" probability {power:g}, an honest one with {false_positive_rate:g}.",
+        f"The {altered} altered messages come within a day, of {length_limit} tokens or less: the attacker writes the"
+        f" prompts. The audit is unforeseeable, and flags an audited one with probability {power:g}, an honest one with"
+        f" {false_positive_rate:g}.",
         "An audited message is read once, prompt and answer, in one forward pass (prefill); generating it took one"
         " pass a token. A token read costs about the arithmetic of a token generated, and far less memory traffic.",
         "Exact replay asks again where the first reading differs; what it costs is measured in docs/exact-replay.md.",
@@ -147,7 +161,7 @@ def _table(found: Plan, cost: Cost, stolen: float, confidence: float, assumption
         (
             "altered messages",
             f"{found.altered:,}",
-            f"{size_text(stolen)}, caught with {100 * confidence:g}% confidence",
+            f"up to {size_text(stolen)}, caught with {100 * confidence:g}% confidence",
         ),
         ("audit rate", f"{100 * found.audit_rate:.4g}%", "of all messages"),
         ("alarm at", f"{found.alarm_at:,}", "flagged messages a day"),

@@ -1,7 +1,7 @@
 """Quantities as the command line takes and shows them: sizes in bytes, days, bits."""
 
 import re
-from math import isfinite, isinf
+from math import floor, inf, isfinite, isinf
 from typing import Any
 
 import click
@@ -65,10 +65,29 @@ def size_text(size_bytes: float) -> str:
     return f"{size_bytes:.3g} EB"
 
 
+def count_text(count: float) -> str:
+    """A number of messages; few digits where there are more than can be counted exactly."""
+    return f"{count:,.0f}" if count < 1e15 else f"{count:.3g}"
+
+
+def power_of_ten_text(log10: float) -> str:
+    """A probability by its logarithm to base 10, also where it is too small for a float."""
+    if log10 == -inf:
+        return "0"
+    if log10 > -300:
+        return f"{10**log10:.2g}"
+    return f"1e{floor(log10):,}".replace(",", "")
+
+
 def days_text(days: float) -> str:
-    """Days, or years where there are many."""
+    """Days; years where there are many, and hours, minutes or seconds where there are few."""
     if isinf(days):
         return "never"
+    if 0 < days < 1:
+        for unit, count in (("hours", 24), ("min", 1440), ("s", 86_400)):
+            if days * count >= 1:
+                return f"{days * count:.3g} {unit}"
+        return f"{days * 86_400:.2g} s"
     if days > 2 * 365.25:
         return f"{days / 365.25:,.3g} years" if days < 365.25e6 else f"{days / 365.25:.2g} years"
     return f"{days:.3g} days"

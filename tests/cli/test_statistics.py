@@ -67,6 +67,10 @@ def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_fol
             assert shown in text
         assert f"{pooled['audited']:.4f}" in text
         assert all(said in text.replace("&#39;", "'") for said in found["assumptions"])
+    estimated = ("estimate", "--output-tokens-per-day", 1e9, "--report", tmp_path / "r.json")
+    assert loaded(*estimated)["gamble_in_bits_per_token"]
+    assert "it is not added again" in invoke(*estimated).output
+    assert "what unaudited ones gambled included" in invoke(*estimated).output
 
 
 # estimate
@@ -76,7 +80,8 @@ def test_estimate_reproduces_the_figures_of_the_design() -> None:
     found = loaded("estimate", "--preset", "provider-2025-07", "--bits-per-token", 0.08)
     assert found["channel_bytes_per_day"] * MONTH_DAYS == pytest.approx(200e12)
     assert found["channel_bytes_per_day"] == pytest.approx(7e12, rel=0.1)
-    assert found["gambled_messages_once"] == pytest.approx(459, rel=0.01)
+    assert found["gambled_messages_once"] == 458
+    assert found["gambled_bits_once"] == 458 * 4096 * 16
     quiet = ("--early-stop-share", 0, "--refusal-share", 0)
     day = loaded("estimate", "--output-tokens-per-day", 5e11, "--bits-per-token", 16, *quiet)
     assert day["days_to_exfiltrate"] == pytest.approx(1, rel=1e-3)
@@ -90,7 +95,24 @@ def test_estimate_takes_its_bits_from_a_policy_or_a_report(reports: dict[str, Pa
     assert bundled["bits_per_token"] == policy["bits_per_token"] == pytest.approx(0.079, abs=0.005)
     report = json.loads(reports["monday"].read_text())
     limits = [report["statistics"]["bits_per_token"][name]["limit"] for name in ("counting", "pooled")]
-    assert loaded(*tokens, "--report", reports["monday"])["bits_per_token"] == min(limits)
+    audited_whole = loaded(*tokens, "--report", reports["monday"])
+    assert audited_whole["bits_per_token"] == min(limits)
+    assert not audited_whole["gamble_in_bits_per_token"]
+
+
+def test_estimates_are_true_at_the_ends_of_their_ranges() -> None:
+    tokens = ("estimate", "--output-tokens-per-day", 1e6, "--bits-per-token", 0)
+    whole = invoke(*tokens, "--audit-rate", 1).output
+    assert "at most 0 of up to 4,096 tokens, 0 B, once" in whole
+    small = invoke(*tokens, "--weights", "1MB").output
+    assert "what gambling carries (below) is enough, in no less than 12 hours" in small
+    silent = invoke(*tokens, "--early-stop-share", 0, "--refusal-share", 0).output
+    assert "the counted channels carry nothing" in silent
+    sure = loaded(*tokens)["paces"][0]["log10_escape_probability"]
+    assert -1e9 < sure < -1e5  # 122 million messages of 4,096 tokens: (1 - 0.01)^m, and not 0
+    assert f"1e{np.floor(sure):.0f}" in invoke(*tokens).output
+    rare = loaded(*tokens, "--audit-rate", 1e-300, "--power", 1e-3)
+    assert rare["paces"][0]["mean_days_to_alarm"] > 1e290
 
 
 def test_estimate_says_what_it_assumes_and_which_channel_is_open() -> None:
@@ -139,6 +161,16 @@ def test_plan_finds_the_audit_rate_of_the_design_and_counts_what_is_read() -> No
     assert "Assumes:" in shown
 
 
+def test_a_plan_catches_the_fewest_messages_that_carry_what_is_stolen() -> None:
+    found = loaded("plan", "--preset", "provider-2025-07", "--stolen", "1GB")
+    fewest = int(np.ceil(8e9 / (16 * 4096)))
+    assert found["altered"] == fewest
+    caught = np.random.default_rng(4).binomial(fewest, found["audit_rate"], 100_000) > 0
+    assert abs(caught.mean() - 0.99) < 4 * (0.01 / 100_000) ** 0.5 + 1e-5
+    short = loaded("plan", "--preset", "provider-2025-07", "--stolen", "1GB", "--length-limit", 500)
+    assert short["altered"] == 1_000_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -156,6 +188,7 @@ def test_plan_finds_the_audit_rate_of_the_design_and_counts_what_is_read() -> No
         (["estimate", "--preset", "provider-2025-05", "--bits-per-token", "17"], "more than log2"),
         (["estimate", "--preset", "provider-2025-05", "--sites", "1" + 400 * "0"], "not in the range"),
         (["plan", "--output-tokens-per-day", "1e6", "--stolen", "1TB"], "days of traffic"),
+        (["plan", "--output-tokens-per-day", "1e6", "--stolen", "1MB", "--length-limit", "9"], "more than --length"),
         (["monitor", "r.json", "--policy", str(BUNDLED), "--false-alarm", "nan"], "not in the range"),
         (["monitor", "missing.json", "--policy", str(BUNDLED)], "missing.json: cannot be read"),
         (["monitor", "a.json", "--policy", str(BUNDLED), "--sample", "0.1"], "go together"),

@@ -6,7 +6,7 @@ messages are audited must be unpredictable to the attacker, and messages must be
 Probabilities are exact sums of binomial and hypergeometric laws.
 """
 
-from math import ceil, inf
+from math import ceil, inf, log, log1p
 
 import numpy as np
 from scipy.stats import beta, binom, hypergeom
@@ -17,6 +17,8 @@ LARGEST_POPULATION = 1_000_000_000
 """Largest number of messages for which the hypergeometric law is computed."""
 MOST_MESSAGES = 2**53
 """Numbers of messages beyond this are not told apart."""
+ROUNDING = 1e-12
+"""Relative error that is allowed for where a probability is compared with the one that is asked for."""
 
 
 def alarm_probability(altered: int, *, audit_rate: float, power: float = 1.0, alarm_at: int = 1) -> float:
@@ -31,6 +33,60 @@ def alarm_probability(altered: int, *, audit_rate: float, power: float = 1.0, al
     _check(audit_rate=audit_rate, power=power)
     _check_counts(altered, alarm_at)
     return float(binom.sf(alarm_at - 1, altered, audit_rate * power))
+
+
+def log_escape_probability(altered: int, *, audit_rate: float, power: float = 1.0, alarm_at: int = 1) -> float:
+    """Natural logarithm of the probability that no alarm comes: ln(1 - `alarm_probability`), without cancellation.
+
+    Larger means that the attacker escapes more often; -inf where the alarm is certain.
+
+    Args:
+        altered: altered messages.
+        audit_rate: probability that a message is audited, in (0, 1].
+        power: probability that an audited altered message is flagged, in (0, 1].
+        alarm_at: flagged messages that raise the alarm, at least 1.
+
+    Raises:
+        StatisticsError: an argument out of its domain.
+    """
+    _check(audit_rate=audit_rate, power=power)
+    _check_counts(altered, alarm_at)
+    if altered < alarm_at:
+        return 0.0
+    if audit_rate * power == 1:
+        return -inf
+    if alarm_at == 1:
+        return altered * log1p(-audit_rate * power)
+    return float(binom.logcdf(alarm_at - 1, altered, audit_rate * power))
+
+
+def most_altered(escape_probability: float, *, audit_rate: float, power: float = 1.0, alarm_at: int = 1) -> int:
+    """Largest number of altered messages that raise no alarm with at least this probability.
+
+    458 at an escape probability of 1% and an audit rate of 1%; none where every altered message raises the alarm.
+
+    Args:
+        escape_probability: in (0, 1).
+        audit_rate, power, alarm_at: as in `log_escape_probability`.
+
+    Raises:
+        StatisticsError: an argument out of its domain, or more messages than can be counted.
+    """
+    _check_confidence(escape_probability)
+    wanted = log(escape_probability) - ROUNDING
+
+    def escapes(m: int) -> bool:
+        return log_escape_probability(m, audit_rate=audit_rate, power=power, alarm_at=alarm_at) >= wanted
+
+    low, high = alarm_at - 1, alarm_at
+    while escapes(high):
+        low, high = high, high * 2
+        if high > MOST_MESSAGES:
+            raise StatisticsError("more messages may be altered than can be counted")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if escapes(middle) else (low, middle)
+    return low
 
 
 def alarm_probability_of_sample(

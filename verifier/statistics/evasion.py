@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import log, log1p
 
 from scipy.special import gammainccinv
 
+from verifier.statistics.detection import MOST_MESSAGES, most_altered
 from verifier.statistics.errors import StatisticsError
 
 LARGEST_ESCAPE = 0.25
@@ -45,17 +46,25 @@ class Split:
 def best_split(
     tactics: Sequence[Tactic], *, messages: float, audit_rate: float, escape_probability: float, alarm_at: int = 1
 ) -> Split:
-    """The most bits that go out before the alarm, for an attacker who gets away with at least some probability.
+    """The most bits that leave before the alarm, for an attacker who escapes it with at least some probability.
 
-    Any attacker whose split of the messages over the tactics escapes the alarm with probability `escape_probability` or
-    more has at most `bits`. Caught messages are then a sum of independent trials; that fewer than `alarm_at` of them
-    are caught is no likelier than for a Poisson number of the same mean (Hoeffding 1956), so the mean is at most that
-    at which a Poisson number escapes so often; every tactic pays its bits for its part of the mean, and the best payer
-    takes it all.
+    Any attacker who splits the messages over the tactics, and escapes the alarm with probability `escape_probability`
+    or more, has at most `bits`. The flagged messages are a sum of independent trials.
+
+    - One gambling tactic: its messages are counted exactly (`detection.most_altered`).
+    - An alarm at the first flagged message: the escape probability is the product of 1 - rate * power over the
+      messages. Each tactic spends -ln of its factor out of -ln of the escape probability.
+    - Otherwise: fewer than `alarm_at` trials succeed no likelier than for a Poisson number of the same mean
+      (Hoeffding 1956). Each tactic spends its part of the mean at which a Poisson number escapes so often.
+
+    In the last two cases the tactic that pays most bits for what it spends takes it all.
 
     Args:
-        messages: how many there are; inf when there is always another day.
+        tactics: what a message may be used for.
+        messages: number of messages; inf when there is always another day.
+        audit_rate: probability that a message is audited, in (0, 1].
         escape_probability: 0.01 for "with 99% confidence less than this".
+        alarm_at: flagged messages that raise the alarm.
 
     Raises:
         StatisticsError: no tactic that is never flagged (hiding nothing is one), or an argument out of its domain.
@@ -69,27 +78,39 @@ def best_split(
     if not safe:
         raise StatisticsError("no tactic that is never flagged: what does an attacker do who does not gamble?")
     hiding = max(safe, key=lambda tactic: tactic.bits)
-    risk = float(gammainccinv(alarm_at, escape_probability))  # messages caught, on average
-
-    def paid(tactic: Tactic) -> float:
-        most = min(risk / (audit_rate * tactic.flag_probability), messages)
-        return most * max(tactic.bits - hiding.bits, 0.0)
-
     hidden = hiding.bits * messages if hiding.bits > 0 else 0.0
     gambles = [tactic for tactic in tactics if tactic.flag_probability > 0 and tactic.bits > hiding.bits]
     if not gambles:
         return Split(hiding=hiding, gambling=None, gambled=0.0, hidden_bits=hidden, gambled_bits=0.0)
-    if messages < inf:  # where messages run out, a mixture may pay more than any one: bound the two apart
-        pay = max((t.bits - hiding.bits) / (audit_rate * t.flag_probability) for t in gambles) * risk
-        most = max(t.bits - hiding.bits for t in gambles) * messages
-        gambled_bits = min(pay, most)
-    else:
-        gambled_bits = max(paid(tactic) for tactic in gambles)
+
+    def allowed(tactic: Tactic) -> float:
+        return _messages_allowed(
+            audit_rate * tactic.flag_probability, escape_probability, alarm_at, alone=len(gambles) == 1
+        )
+
+    def paid(tactic: Tactic) -> float:
+        return allowed(tactic) * (tactic.bits - hiding.bits)
+
     best = max(gambles, key=paid)
+    # Where messages run out, a mixture may pay more than any one tactic: both limits hold for it.
+    most = max(tactic.bits - hiding.bits for tactic in gambles) * messages
     return Split(
         hiding=hiding,
         gambling=best,
-        gambled=min(risk / (audit_rate * best.flag_probability), messages),
+        gambled=min(allowed(best), messages),
         hidden_bits=hidden,
-        gambled_bits=gambled_bits,
+        gambled_bits=min(paid(best), most),
     )
+
+
+def _messages_allowed(caught: float, escape_probability: float, alarm_at: int, *, alone: bool) -> float:
+    """Messages of one tactic that escape so often, when each is flagged with probability `caught`.
+
+    A whole number when no other tactic is used; otherwise a limit that may be shared between tactics.
+    """
+    poisson = float(gammainccinv(alarm_at, escape_probability)) / caught
+    if alone and poisson < MOST_MESSAGES / 100:
+        return most_altered(escape_probability, audit_rate=caught, alarm_at=alarm_at)
+    if alarm_at == 1:
+        return log(escape_probability) / log1p(-caught) if caught < 1 else 0.0
+    return poisson

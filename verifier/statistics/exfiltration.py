@@ -8,8 +8,8 @@ from typing import Any
 from verifier.statistics.bandwidth import binary_entropy, geometric_entropy
 from verifier.statistics.detection import (
     MOST_MESSAGES,
-    alarm_probability,
     altered_before_alarm,
+    log_escape_probability,
     mean_messages_to_alarm,
     whole,
 )
@@ -67,12 +67,15 @@ class Leak:
 
     Attributes:
         bits_per_token: bound of what tokens carry unseen (`verifier.statistics.bandwidth`).
-        early_stop_share: share of answers that may end early without an alarm. length_limit: tokens, where they end.
+        contains_gamble: whether that bound covers unaudited messages, so that what they gamble is in it.
+        early_stop_share: share of answers that may end early without an alarm.
+        length_limit: most tokens of an answer.
         refusal_share: share of requests that may be refused or fail without an alarm.
         log2_vocabulary: bits of a token that is chosen freely.
     """
 
     bits_per_token: float
+    contains_gamble: bool = False
     early_stop_share: float
     length_limit: int
     refusal_share: float
@@ -101,10 +104,18 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """What altering a share of all messages would bring, and how soon it is seen; days, inf for never.
+    """What altering a share of all messages would bring, and how soon it is seen.
 
-    `days_to_alarm`: by then the alarm has come with the audit's confidence. `escape_probability`: that it has not come
-    when the weights are out, which does not depend on the pace.
+    Altered answers are as long as the length limit, as far as the traffic has tokens for it: the attacker chooses the
+    prompts. Days are inf for never.
+
+    Attributes:
+        share: share of all messages that is altered.
+        bits_per_day: what they carry.
+        days_to_exfiltrate: days until they have carried the weights.
+        mean_days_to_alarm: expected days until the alarm, not counting the delay of the audit.
+        days_to_alarm: days by which the alarm has come with the audit's confidence, not counting that delay.
+        log10_escape_probability: log10 of the probability that no alarm has come when the weights are out.
     """
 
     share: float
@@ -112,7 +123,7 @@ class Pace:
     days_to_exfiltrate: float
     mean_days_to_alarm: float
     days_to_alarm: float
-    escape_probability: float
+    log10_escape_probability: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,16 +131,21 @@ class Estimate:
     """The result.
 
     Attributes:
-        terms: every channel. bits_per_day: the sum of those that are counted, of all sites, now.
+        terms: every channel.
+        bits_per_day: the sum of the channels that are counted, of all sites, now.
         gamble: what can be had once, by gambling on not being sampled.
-        days_to_exfiltrate: until the counted channels have carried all that gambling does not, with growth.
-        dominant: the largest counted term. paces: gambling at several shares of the traffic.
+        days_to_exfiltrate: days until the counted channels have carried what gambling does not, with growth; all of
+            the weights where the bound of tokens contains the gamble. Never fewer than all tokens need.
+        enough_to_gamble: whether gambling alone carries the weights.
+        dominant: the largest counted channel.
+        paces: gambling at several shares of the traffic.
     """
 
     terms: list[Term]
     bits_per_day: float
     gamble: Split
     days_to_exfiltrate: float
+    enough_to_gamble: bool
     dominant: str
     paces: list[Pace]
 
@@ -167,7 +183,7 @@ def estimate(
     bits_per_day = sum(term.bits_per_day for term in counted)
 
     # 2
-    whole_message = leak.log2_vocabulary * traffic.tokens_per_message
+    whole_message = leak.log2_vocabulary * leak.length_limit
     gamble = best_split(
         [Tactic("nothing more", 0.0, 0.0), Tactic("whole messages", whole_message, audit.power)],
         messages=inf,
@@ -177,14 +193,18 @@ def estimate(
     )
 
     # 3, 4
-    left = max(weights.bits - gamble.gambled_bits, 0.0)
+    left = max(weights.bits - (0.0 if leak.contains_gamble else gamble.gambled_bits), 0.0)
     return Estimate(
         terms=terms,
         bits_per_day=bits_per_day,
         gamble=gamble,
-        days_to_exfiltrate=days_until(left, bits_per_day, traffic.doubling_days),
+        days_to_exfiltrate=max(
+            days_until(left, bits_per_day, traffic.doubling_days),
+            days_until(weights.bits, leak.log2_vocabulary * tokens, traffic.doubling_days),  # every token chosen freely
+        ),
+        enough_to_gamble=left == 0,
         dominant=max(counted, key=lambda term: term.bits_per_day).name,
-        paces=[_pace(share, whole_message, traffic, audit, weights) for share in shares],
+        paces=[_pace(share, traffic, leak, audit, weights) for share in shares],
     )
 
 
@@ -209,8 +229,9 @@ def _event_bits(share: float, places: int) -> float:
     return binary_entropy(min(share, 0.5)) + share * log2(places)
 
 
-def _pace(share: float, bits: float, traffic: Traffic, audit: Audit, weights: Weights) -> Pace:
+def _pace(share: float, traffic: Traffic, leak: Leak, audit: Audit, weights: Weights) -> Pace:
     altered_per_day = share * traffic.messages_per_day
+    bits = leak.log2_vocabulary * min(leak.length_limit, traffic.tokens_per_message / share)  # of an altered message
     needed = weights.bits / bits  # messages
     options: dict[str, Any] = {"audit_rate": audit.rate, "power": audit.power, "alarm_at": audit.alarm_at}
     mean = mean_messages_to_alarm(**options)
@@ -226,5 +247,5 @@ def _pace(share: float, bits: float, traffic: Traffic, audit: Audit, weights: We
             altered_per_day,
             traffic.doubling_days,
         ),
-        escape_probability=1 - alarm_probability(whole(min(needed, MOST_MESSAGES)), **options),
+        log10_escape_probability=log_escape_probability(whole(min(needed, MOST_MESSAGES)), **options) / log(10),
     )

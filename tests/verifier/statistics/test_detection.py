@@ -1,5 +1,8 @@
+from math import inf, lgamma
+
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 from scipy.stats import binom, hypergeom, nbinom
 
 from verifier.statistics.detection import (
@@ -9,7 +12,9 @@ from verifier.statistics.detection import (
     alarm_threshold,
     altered_before_alarm,
     audit_rate_needed,
+    log_escape_probability,
     mean_messages_to_alarm,
+    most_altered,
     sample_needed,
 )
 from verifier.statistics.errors import StatisticsError
@@ -29,6 +34,26 @@ def test_one_message_less_is_not_caught_with_that_confidence(audit_rate: float, 
     m = altered_before_alarm(0.99, audit_rate=audit_rate, power=power, alarm_at=alarm_at)
     assert alarm_probability(m, audit_rate=audit_rate, power=power, alarm_at=alarm_at) >= 0.99
     assert alarm_probability(m - 1, audit_rate=audit_rate, power=power, alarm_at=alarm_at) < 0.99
+
+
+@pytest.mark.parametrize("alarm_at", [1, 3, 100])
+@pytest.mark.parametrize("caught", [1.0, 0.3, 0.01, 1e-6])
+def test_one_message_more_does_not_escape_so_often(caught: float, alarm_at: int) -> None:
+    m = most_altered(0.01, audit_rate=caught, alarm_at=alarm_at)
+    assert m == altered_before_alarm(0.99, audit_rate=caught, alarm_at=alarm_at) - 1
+    assert log_escape_probability(m, audit_rate=caught, alarm_at=alarm_at) >= np.log(0.01)
+    assert log_escape_probability(m + 1, audit_rate=caught, alarm_at=alarm_at) < np.log(0.01)
+
+
+def test_an_escape_probability_has_digits_where_one_minus_the_alarm_has_none() -> None:
+    for m, alarm_at in ((10_000, 1), (30_000, 3)):
+        assert alarm_probability(m, audit_rate=0.01, alarm_at=alarm_at) == 1
+        found = log_escape_probability(m, audit_rate=0.01, alarm_at=alarm_at)
+        chances = [lgamma(m + 1) - lgamma(k + 1) - lgamma(m - k + 1) + k * np.log(0.01) + (m - k) * np.log1p(-0.01)
+                   for k in range(alarm_at)]  # fmt: skip
+        assert found == pytest.approx(logsumexp(chances), rel=1e-9)
+    assert log_escape_probability(1, audit_rate=1.0) == -inf
+    assert log_escape_probability(0, audit_rate=1.0) == 0
 
 
 def test_one_alarm_is_the_closed_form() -> None:

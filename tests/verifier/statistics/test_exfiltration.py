@@ -109,14 +109,57 @@ def test_gambling_is_had_once_and_is_what_detection_says() -> None:
     traffic = Traffic(output_tokens_per_day=1e9, tokens_per_message=100)
     found = estimate(traffic, QUIET, Audit(rate=0.01), TERABYTE)
     messages = altered_before_alarm(0.99, audit_rate=0.01) - 1
-    assert found.gamble.gambled_bits == pytest.approx(messages * 1600, rel=0.01)
+    assert found.gamble.gambled_bits == messages * 4096 * 16
+
+
+def test_the_longest_answers_carry_what_is_gambled_as_often_as_is_said() -> None:
+    """The attacker outside writes the prompts, and has the longest answers altered, not the mean ones."""
+    traffic = Traffic(output_tokens_per_day=1e9, tokens_per_message=500)
+    found = estimate(traffic, QUIET, Audit(rate=0.01), TERABYTE)
+    rng = np.random.default_rng(5)
+    uncaught = rng.binomial(int(found.gamble.gambled), 0.01, 200_000) == 0
+    assert abs(uncaught.mean() - 0.01) < 4 * (0.01 / 200_000) ** 0.5 + 1e-4  # one message less or more: 1e-4
+    of_mean_length = found.gamble.gambled_bits * 500 / 4096  # what was promised when messages had the mean length
+    few = of_mean_length / (4096 * 16)
+    assert (rng.binomial(int(few), 0.01, 20_000) == 0).mean() > 0.5
+
+
+def test_with_every_message_audited_nothing_is_gambled() -> None:
+    found = estimate(Traffic(output_tokens_per_day=1e9), QUIET, Audit(rate=1.0), TERABYTE)
+    assert (found.gamble.gambled, found.gamble.gambled_bits) == (0, 0)
+    assert all(pace.log10_escape_probability == -inf for pace in found.paces)
+    free = estimate(Traffic(output_tokens_per_day=1e9), QUIET, Audit(rate=1.0, alarm_at=3), TERABYTE)
+    assert free.gamble.gambled == 2
+
+
+def test_a_bound_that_contains_the_gamble_is_charged_once() -> None:
+    traffic, leak = Traffic(output_tokens_per_day=1e6), replace(QUIET, bits_per_token=0.1)
+    weights = Weights(size_bytes=1e7)
+    apart = estimate(traffic, leak, Audit(rate=0.01), weights)
+    within = estimate(traffic, replace(leak, contains_gamble=True), Audit(rate=0.01), weights)
+    assert within.gamble == apart.gamble
+    assert within.days_to_exfiltrate == pytest.approx(8e7 / 1e5)
+    assert apart.days_to_exfiltrate == pytest.approx((8e7 - apart.gamble.gambled_bits) / 1e5)
+
+
+def test_what_is_gambled_takes_the_time_that_its_tokens_take() -> None:
+    found = estimate(Traffic(output_tokens_per_day=1e6), QUIET, Audit(rate=1e-6), Weights(size_bytes=4e6))
+    assert found.enough_to_gamble
+    assert found.days_to_exfiltrate == 2  # 16 million bits a day
+
+
+def test_no_pace_carries_more_than_all_tokens() -> None:
+    traffic = Traffic(output_tokens_per_day=1e6, tokens_per_message=100)
+    for pace in estimate(traffic, QUIET, Audit(rate=0.01), TERABYTE, shares=(1e-6, 1e-3, 100 / 4096, 0.3, 1.0)).paces:
+        assert pace.bits_per_day == pytest.approx(min(pace.share * 10_000 * 4096, 1e6) * 16)
 
 
 def test_paces_agree_with_a_simulated_attacker() -> None:
     traffic = Traffic(output_tokens_per_day=1e6, tokens_per_message=100)
     audit = Audit(rate=0.02, power=0.8, alarm_at=3)
     weights = Weights(size_bytes=200 * 250)  # 250 messages of 1,600 bits
-    found = estimate(traffic, QUIET, audit, weights, shares=(0.01,)).paces[0]
+    short = replace(QUIET, length_limit=100)
+    found = estimate(traffic, short, audit, weights, shares=(0.01,)).paces[0]
     assert found.bits_per_day == 100 * 1600
     assert found.days_to_exfiltrate == pytest.approx(2.5)
     rng = np.random.default_rng(2)
@@ -124,7 +167,7 @@ def test_paces_agree_with_a_simulated_attacker() -> None:
     third = (np.cumsum(caught, axis=1) >= 3).argmax(axis=1) + 1
     assert found.mean_days_to_alarm == pytest.approx(third.mean() / 100, rel=0.05)
     assert found.days_to_alarm == pytest.approx(np.quantile(third, 0.99) / 100, rel=0.05)
-    assert found.escape_probability == pytest.approx((third > 250).mean(), abs=0.02)
+    assert 10**found.log10_escape_probability == pytest.approx((third > 250).mean(), abs=0.02)
 
 
 def test_more_sites_carry_as_much_in_all() -> None:
@@ -160,6 +203,6 @@ def test_what_no_message_can_be_is_an_error_and_what_cannot_be_counted_is_not() 
         estimate(traffic, replace(QUIET, length_limit=100), Audit(rate=0.1), TERABYTE)
     never = estimate(traffic, QUIET, Audit(rate=1e-12, power=1e-6), TERABYTE).paces[0]
     assert never.days_to_alarm == inf
-    assert never.escape_probability == pytest.approx(1)
+    assert never.log10_escape_probability == pytest.approx(0, abs=1e-6)
     huge = estimate(traffic, QUIET, Audit(rate=0.01), Weights(size_bytes=1e29)).paces[0]
-    assert huge.escape_probability == 0
+    assert -inf < huge.log10_escape_probability < -1e6  # tiny, and no certainty: 1 - p would be 0
