@@ -256,8 +256,8 @@ def _table(
         f"  {size_text(weights.size_bytes)} of weights, {size_text(weights.bits / 8)} after compression:"
         f" {_leaving(found)}",
         "",
-        f"Gambling on not being sampled: altered messages that raise no alarm with probability {1 - audit.confidence:.2g}"
-        " or more:",
+        "Gambling on not being sampled: altered messages that raise no alarm with probability"
+        f" {1 - audit.confidence:.2g} or more:",
         "",
         f"  at most {count_text(found.gamble.gambled)} of up to {leak.length_limit:,} tokens,"
         f" {size_text(found.gamble.gambled_bits / 8)}, once"

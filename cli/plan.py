@@ -115,7 +115,8 @@ def plan_command(
         per_day = log2(vocabulary) * traffic.output_tokens_per_day / 8
         if stolen > per_day:
             raise click.UsageError(
-                f"{size_text(stolen)} are {stolen / per_day:.3g} days of traffic, all of it altered; a plan is for a day"
+                f"{size_text(stolen)} are {stolen / per_day:.3g} days of traffic, all of it altered;"
+                " a plan is for a day"
             )
     else:
         altered = altered_messages

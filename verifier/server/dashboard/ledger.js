@@ -59,8 +59,13 @@ function sentence(ledger) {
   return [
     `At ${percent(ledger.confidence)} confidence, all counted channels together carry at most ${bytesADay(bits)}: ` +
       `${bytes(ledger.weights_bytes)} of weights would be gone ${time === "never" ? time : `after ${time}`}.`,
-    gambled === null ? "" : `Whole altered answers bring ${bytes(gambled / 8)} once before they are caught.`,
-    entropy === null ? "" : `Without a verifier, tokens could carry ${number(entropy)} bits each (their entropy).`,
+    gambled === null
+      ? ""
+      : `Whole altered answers bring at most ${bytes(gambled / 8)}, once, before they are caught; ` +
+        "the tokens' limit contains it.",
+    entropy === null
+      ? ""
+      : `An attacker who imitates honest choices has ${number(entropy)} bits a token, whatever the thresholds (honest entropy).`,
   ].join(" ");
 }
 
