@@ -27,7 +27,9 @@ from verifier.audit import NothingSelected
 from verifier.outcome import NothingToVerify
 from verifier.policy_base import BasePolicy
 from verifier.policy_file import read_policy
+from verifier.record_test import bound_text
 from verifier.statistics.errors import StatisticsError
+from verifier.statistics.rounding import upper_fixed
 from verifier.traffic_monitor import WATCHED, TrafficMonitor
 from verifier.verification import Verifier
 
@@ -250,11 +252,11 @@ def _result(series: AuditSeries, rows: list[dict[str, Any]], false_alarm: float,
         return json.dumps(result, indent=2, allow_nan=False)
     lines = [
         "",
-        f"Verdict: {'ALARM' if alarm else 'CLEAR'} (an honest series ever looks so with p <= {watch.p_value:.2g})",
+        f"Verdict: {'ALARM' if alarm else 'CLEAR'} (an honest series ever looks so with {bound_text(watch.p_value)})",
         "",
     ]
     lines += [f"  {'a token (flagged: a record)':<32} {'seen':>10} {'honest at most':>16}"]
     for name, rate in rates.items():
         seen = "-" if rate["seen"] is None else f"{rate['seen']:.5f}"
-        lines.append(f"  {name.replace('_', ' '):<32} {seen:>10} {rate['honest_at_most']:>16.5f}")
+        lines.append(f"  {name.replace('_', ' '):<32} {seen:>10} {upper_fixed(rate['honest_at_most'], 5):>16}")
     return "\n".join([*lines, "", *(f"  {said}" for said in assumes)])

@@ -8,6 +8,7 @@ from scipy.stats import binom
 from sampler.types import FloatArray, IntArray
 from verifier.by_record import add_by_record
 from verifier.score import TokenScores
+from verifier.statistics.rounding import upper
 from verifier.token_noise import HONEST_RECORD_RATE, TokenNoise, one_hot, rival_counts
 
 TILTS = np.linspace(0.0, 1.0, 26)
@@ -19,8 +20,8 @@ SMALLEST_BOUND = 1e-300
 
 
 def bound_text(bound: float) -> str:
-    """An upper bound of a probability as reports write it."""
-    return f"p <= {max(bound, SMALLEST_BOUND):.2g}"
+    """An upper bound of a probability as reports write it, rounded up."""
+    return f"p <= {upper(max(bound, SMALLEST_BOUND))}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,9 @@ import numpy as np
 
 from cli.reports.context import RunContext
 from verifier.exposure import CONFIDENCE, Bound
-from verifier.statistics.detection import altered_before_alarm
+from verifier.statistics.detection import alarm_probability, altered_before_alarm
 from verifier.statistics.intervals import Interval
+from verifier.statistics.rounding import lower_fixed, upper, upper_fixed
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,11 @@ def figures(context: RunContext) -> Figures:
         confidence=f"{100 * CONFIDENCE:g}%",
         bounds=bounds,
         rates=[
-            RateRow(name, _percent(rate.value), f"{_percent(rate.low)} to {_percent(rate.high)}")
+            RateRow(
+                name,
+                f"{100 * rate.value:.3f}%",
+                f"{lower_fixed(100 * rate.low, 3)}% to {upper_fixed(100 * rate.high, 3)}%",
+            )
             for name, rate in _rates(context).items()
         ],
         assumptions=assumptions(context),
@@ -66,11 +71,7 @@ def assumptions(context: RunContext) -> list[str]:
     said = ["Bounds count every message that these prompts and seeds allow, along the tokens that were sent."]
     audit_rate = context.given.audit_rate
     if audit_rate is not None:
-        m = altered_before_alarm(CONFIDENCE, audit_rate=audit_rate)
-        said.append(
-            f"At audit rate {audit_rate:g}, {m} altered records are caught with {100 * CONFIDENCE:g}% confidence, if an"
-            " altered record is flagged when it is audited and nobody foresees which are."
-        )
+        said.append(catching(audit_rate, context.given.audited.records))
         said.append("Limits for all records hold over the draw of the audited ones; a few audited records say little.")
     if context.verification.set_aside:
         said.append(
@@ -81,6 +82,20 @@ def assumptions(context: RunContext) -> list[str]:
         said.append("The traffic is unsigned: nothing says that these are all the records, or their true seeds.")
     said.append("Timing, refusals and whatever bypassed the log are not in them (docs/statistics.md).")
     return said
+
+
+def catching(audit_rate: float, records: int) -> str:
+    """How many altered records an audit at that rate sees one of, in words."""
+    needed = altered_before_alarm(CONFIDENCE, audit_rate=audit_rate)
+    unless = "if nobody can foresee which records are audited"
+    if needed > records:
+        seen = alarm_probability(records, audit_rate=audit_rate)
+        return (
+            f"At audit rate {audit_rate:g}, {records} altered records, all of them, would have one audited with"
+            f" probability {seen:.3f} only, {unless}."
+        )
+    what = "an altered record is" if needed == 1 else f"one of {needed} altered records is"
+    return f"At audit rate {audit_rate:g}, {what} audited with probability {CONFIDENCE:g} or more, {unless}."
 
 
 def statistics(context: RunContext) -> dict[str, Any]:
@@ -112,7 +127,7 @@ def _rates(context: RunContext) -> dict[str, Interval]:
 
 def _limit(context: RunContext, bound: Bound) -> str:
     tokens, megabytes = context.exposure.tokens_in_all, bound.limit_bits / 8e6
-    return f"at most {bound.limit_bits / tokens:.4f} ({megabytes:.3g} MB in {tokens} tokens)"
+    return f"at most {upper_fixed(bound.limit_bits / tokens, 4)} ({upper(megabytes, 3)} MB in {tokens} tokens)"
 
 
 def _bits(context: RunContext, bound: Bound) -> dict[str, float]:
@@ -126,7 +141,3 @@ def _bits(context: RunContext, bound: Bound) -> dict[str, float]:
 
 def _interval(rate: Interval) -> dict[str, float]:
     return {"value": rate.value, "low": rate.low, "high": rate.high}
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.3f}%"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.attacks import ATTACKS
+from cli.reports.figures import catching
 from logger.private_file import write_private
 from tests.cli.test_log import Logs
 from tests.cli.test_verify import BUNDLED, invoke, run, write
@@ -320,3 +321,19 @@ def test_archives_are_replayed_one_after_the_other(tmp_path: Path, model_folder:
     again = invoke(*monitor, *state, logs.archives)
     assert again.exit_code == 2
     assert "is in the series already" in again.output
+
+
+# reports
+
+
+@pytest.mark.parametrize(
+    ("rate", "records", "said"),
+    [
+        (1.0, 5, "an altered record is audited with probability 0.99 or more"),
+        (0.01, 459, "one of 459 altered records is audited with probability 0.99 or more"),
+        (0.01, 458, "458 altered records, all of them, would have one audited with probability 0.990 only"),
+        (0.01, 1, "1 altered records, all of them, would have one audited with probability 0.010 only"),
+    ],
+)
+def test_a_report_says_of_its_audit_what_is_true_of_so_many_records(rate: float, records: int, said: str) -> None:
+    assert said in catching(rate, records)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from sampler.errors import printable
+from verifier.record_test import bound_text
 from verifier.server.accounts import Accounts
 from verifier.server.database import VerdictDatabase
 from verifier.server.deliveries import STUCK_ATTEMPTS, announce
@@ -73,7 +74,7 @@ class Watch:
         if p_value <= self.watch_at:
             level: Level = "alarm" if p_value <= self.false_alarm else "watch"
             what = (
-                f"the audited answers are not what an honest server says: p <= {p_value:.2g}"
+                f"the audited answers are not what an honest server says: {bound_text(p_value)}"
                 f" (alarm at {self.false_alarm:g}); {int(accounts.totals['flagged'])} of"
                 f" {int(accounts.totals['records'])} records flagged"
             )
