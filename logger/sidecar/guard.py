@@ -63,6 +63,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Whether the connection stays open: while a request is being answered, except in TLS, which knows no half."""
         if self._refused or not self._is_answering or self.scheme == "https":
+            self.transport.close()  # once what was written in this round of the event loop has left
             return False
         self.cycle.keep_alive = False
         self._probe = self.loop.call_later(PROBE_SECONDS, self._ask_whether_gone)
