@@ -80,7 +80,7 @@ def calibrate(
             result = calibrate_policy(replayer, records, limits, traffic_digests=digests, progress=progress)
             policy, warnings = result.policy, result.warnings
             summary = trade_off_table(result, replayer.identity.vocabulary)
-    write_text(out, policy.to_toml())
+    write_text(out, policy.to_toml(), public=True)
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
     click.echo(summary)

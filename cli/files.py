@@ -6,7 +6,7 @@ from pathlib import Path
 
 from logger.placed import PlacedRecord
 from logger.traffic import read_traffic
-from logger.whole_file import write_whole
+from logger.whole_file import PRIVATE, PUBLIC, write_whole
 from sampler.errors import WeightwardenError
 from verifier.errors import PolicyError
 from verifier.fitness import UnfitRecord, check_fits
@@ -33,14 +33,14 @@ def check_writable(*paths: Path | None) -> None:
             raise OutputError(f"{path}: its folder does not exist or is not writable")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
+def write_text(path: Path, text: str, *, public: bool = False) -> None:
+    """Write a text file whole or not at all; its owner alone can read it unless it is public.
 
     Raises:
         OutputError: it cannot be written.
     """
     try:
-        write_whole(path, lambda stream: stream.write(text.encode("utf-8")))
+        write_whole(path, lambda stream: stream.write(text.encode("utf-8")), PUBLIC if public else PRIVATE)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 

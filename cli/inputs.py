@@ -45,7 +45,7 @@ class Audit:
         """The audit that --sample and --audit-key ask for; None for all records.
 
         Raises:
-            AuditError: an impossible rate, or a key that is none.
+            AuditError: an impossible rate. KeyFileError: a key that is none.
         """
         if rate is None or key_path is None:
             return None

@@ -7,13 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from sampler.errors import WeightwardenError
+from logger.private_file import read_secret
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class KeyFileError(WeightwardenError, OSError):
-    """The file with a server's API key cannot be read, or holds none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +26,9 @@ class ServerOptions:
         """The key in the key file.
 
         Raises:
-            KeyFileError: unreadable or empty.
+            KeyFileError: unreadable, readable by others than its owner, or not one key.
         """
-        return None if self.replay_key_path is None else read_api_key(self.replay_key_path)
+        return None if self.replay_key_path is None else read_secret(self.replay_key_path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,24 +44,9 @@ class ProviderOptions:
         """The key in the key file.
 
         Raises:
-            KeyFileError: unreadable or empty.
+            KeyFileError: unreadable, readable by others than its owner, or not one key.
         """
-        return None if self.key_path is None else read_api_key(self.key_path)
-
-
-def read_api_key(path: Path) -> str:
-    """The key in a file.
-
-    Raises:
-        KeyFileError: unreadable or empty.
-    """
-    try:
-        key = path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError) as error:
-        raise KeyFileError(f"{path}: cannot be read as a key: {type(error).__name__}") from None
-    if not key:
-        raise KeyFileError(f"{path}: holds no key")
-    return key
+        return None if self.key_path is None else read_secret(self.key_path)
 
 
 @dataclass(frozen=True, kw_only=True)

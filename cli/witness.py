@@ -38,4 +38,4 @@ def advance_witness(path: Path, newest: Archive, keys: PublicKeys) -> None:
         OutputError: it cannot be written. WitnessError: what is there now is no checkpoint.
     """
     if not path.exists() or read_witness(path, keys).size < newest.end:
-        write_text(path, newest.note.decode("utf-8"))
+        write_text(path, newest.note.decode("utf-8"), public=True)

@@ -33,6 +33,21 @@ def read_private(path: Path) -> bytes:
     return data
 
 
+def read_secret(path: Path) -> str:
+    """The one secret in a file, such as the API key that a server wants: printable ASCII without spaces.
+
+    Raises:
+        KeyFileError: unreadable, readable by others than its owner, or not one secret.
+    """
+    try:
+        key = read_private(path).decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise KeyFileError(f"{path}: an API key has ASCII characters only") from None
+    if not key or not key.isprintable() or " " in key:
+        raise KeyFileError(f"{path}: holds no API key, or more than one")
+    return key
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Write a new file that its owner alone can read; once this returns, it outlasts a power cut.
 

@@ -10,8 +10,10 @@ from sampler.schemes import FILTERS, Scheme, scheme
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 CUT_OFF_BY_CLIENT, CUT_OFF_BY_UPSTREAM, CUT_OFF_BY_LOGGER = "client", "upstream", "logger"
+REFUSED_BY_UPSTREAM = "refused"
 """What a trusted logger gives as stop reason of an answer that was cut off (`abort`): the client went away, the server
-failed or was lost, the logger itself stopped."""
+failed or was lost, the logger itself stopped; the server refused the request (HTTP status 4xx), or another choice of
+it."""
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 

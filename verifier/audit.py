@@ -13,7 +13,7 @@ MAX_KEY_BYTES = 4096
 
 
 class AuditError(WeightwardenError, ValueError):
-    """The audit cannot be drawn: no fit key, an impossible rate, or a sample of nothing."""
+    """The audit cannot be drawn: an impossible rate, or a sample of nothing."""
 
 
 class NothingSelected(AuditError):
@@ -38,14 +38,12 @@ def read_audit_key(path: Path) -> bytes:
     """The auditor's key: the file's bytes as they are.
 
     Raises:
-        AuditError: unreadable, readable by others, or too short to be secret; the message never holds the key.
+        KeyFileError: unreadable, readable by others, or too short to be secret; the message never holds the key.
     """
-    try:
-        key = read_private(path)
-    except KeyFileError as error:
-        raise AuditError(str(error)) from None
+    key = read_private(path)
     if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
-        raise AuditError(f"{path}: an audit key has {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, this file has {len(key)}")
+        sizes = f"{MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes"
+        raise KeyFileError(f"{path}: an audit key has {sizes}, this file has {len(key)}")
     return key
 
 

@@ -5,7 +5,13 @@ from typing import Literal
 
 import numpy as np
 
-from logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, Record
+from logger.record import (
+    CUT_OFF_BY_CLIENT,
+    CUT_OFF_BY_LOGGER,
+    CUT_OFF_BY_UPSTREAM,
+    REFUSED_BY_UPSTREAM,
+    Record,
+)
 from verifier.model_identity import ModelIdentity
 from verifier.token_noise import HONEST_RECORD_RATE
 from verifier.types import Tokenizer
@@ -36,8 +42,17 @@ _CUT_OFF = {
     CUT_OFF_BY_CLIENT: ("the client went away", 1.0),
     CUT_OFF_BY_LOGGER: ("the trusted logger stopped", 1.0),
     CUT_OFF_BY_UPSTREAM: ("the server failed or was lost", HONEST_RECORD_RATE),
+    REFUSED_BY_UPSTREAM: ("the server refused the request, or another choice of it", 1.0),
 }
-"""Stop reasons of a trusted logger for answers cut off: in words, and the share of honest answers that end so."""
+"""Stop reasons of a trusted logger for answers cut off: in words, and the share of honest answers that end so.
+
+A refusal is charged and never flags: how many requests an honest server refuses depends on its settings and its
+clients. Each may carry what the code of ends charges for it.
+"""
+_CAPS = (
+    "a cap of the server's own? --override-generation-config or generation_config.json with max_new_tokens,"
+    " --max-model-len"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +128,7 @@ class StoppingRule:
         if limit is None:
             return "says that it reached a length limit, and none is known"
         if tokens < limit:
-            return f"says that it reached the length limit of {limit} tokens, at {tokens}"
+            return f"says that it reached the length limit of {limit} tokens, at {tokens} ({_CAPS})"
         return None
 
     def _unfounded_stop(self, record: Record) -> str | None:

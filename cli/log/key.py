@@ -33,7 +33,7 @@ def new(origin: str, path: Path) -> None:
     check_writable(path, public)
     made = SigningKey.generate(origin)
     made.write(path)
-    write_text(public, f"{made.verifier}\n")
+    write_text(public, f"{made.verifier}\n", public=True)
     click.echo(f"{path}: the signing key of {origin}, secret\n{public}: {made.verifier}")
 
 

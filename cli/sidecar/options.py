@@ -86,8 +86,15 @@ _OPTIONS = (
     _limit("--seal-every", _SECONDS, 3600.0, "S", "Seconds between archives."),
     _limit("--max-concurrent", click.IntRange(1), 256, "N", "Choices under way at once."),
     _limit("--max-connections", click.IntRange(1), 1024, "N", "Connections at once."),
+    _limit("--max-waiting", click.IntRange(1), 256, "N", "Connections of one address that wait for their client."),
     _limit("--max-choices", click.IntRange(1, 65_535), 16, "N", "Choices of one request."),
-    _limit("--max-body", click.IntRange(1), 4 * 2**20, "BYTES", "Size of a request's body."),
+    _limit(
+        "--max-body",
+        click.IntRange(1),
+        None,
+        "BYTES",
+        "Size of a request's body. Default: 64 KiB, and 32 bytes a token of context.",
+    ),
     _limit("--max-prompt", click.IntRange(1), None, "TOKENS", "Length of a prompt. Default: what the context holds."),
     _limit("--header-timeout", _SECONDS, 10.0, "S", "For a request's headers to come."),
     _limit("--body-timeout", _SECONDS, 60.0, "S", "For its body to come."),
@@ -95,6 +102,7 @@ _OPTIONS = (
     _limit("--send-timeout", _SECONDS, 60.0, "S", "That a client may leave unread what it is sent."),
     _limit("--first-token-timeout", _SECONDS, 600.0, "S", "For the server's first token."),
     _limit("--stall-timeout", _SECONDS, 120.0, "S", "Between two tokens of the server."),
+    _limit("--ready-every", _SECONDS, 10.0, "S", "Between two looks at whether the server is ready."),
     _limit("--drain", click.IntRange(1), 30, "S", "For answers to end after SIGTERM."),
 )
 
@@ -153,6 +161,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         limits=Limits(
             concurrent=given["max_concurrent"],
             connections=given["max_connections"],
+            waiting=given["max_waiting"],
             choices=given["max_choices"],
             body=given["max_body"],
             prompt=given["max_prompt"],
@@ -163,5 +172,6 @@ def settings_of(given: dict[str, Any]) -> "Settings":
             first_token=given["first_token_timeout"],
             stall=given["stall_timeout"],
             drain=given["drain"],
+            ready=given["ready_every"],
         ),
     )

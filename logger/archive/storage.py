@@ -12,7 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from logger.archive.errors import ArchiveUnreadable
-from logger.whole_file import write_whole
+from logger.whole_file import SHARED, write_whole
 from sampler.errors import WeightwardenError, first_line, printable
 
 
@@ -49,7 +49,7 @@ def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
     try:
         files, path = fsspec.core.url_to_fs(url)
         if isinstance(files, LocalFileSystem):
-            write_whole(Path(path), write)
+            write_whole(Path(path), write, SHARED)
             return
         with tempfile.TemporaryFile() as scratch:
             write(cast(BinaryIO, scratch))

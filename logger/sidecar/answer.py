@@ -6,9 +6,11 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from logger.encoding import token_bytes
-from logger.record import CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, Record
+from logger.events import Events
+from logger.record import CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, REFUSED_BY_UPSTREAM, Record
+from logger.sidecar.causes import SHORT_ANSWER, cause_of_refusal
 from logger.sidecar.ending import Ending, Text
-from logger.sidecar.errors import UpstreamError
+from logger.sidecar.errors import UpstreamError, UpstreamRefusal
 from logger.sidecar.metrics import Metrics
 from logger.sidecar.recorder import LOG_FAILURES, Recorder
 from logger.sidecar.served_model import ServedModel
@@ -35,6 +37,7 @@ class Answerer:
     upstream: Upstream
     recorder: Recorder
     metrics: Metrics
+    events: Events
 
     async def answer(
         self, asked: Record, release: Release, cancelled_by: Callable[[], str], *, streams: bool
@@ -79,12 +82,16 @@ class Answerer:
                         await release(pieces)
                     if ending is None and drawn.stopped is not None:
                         ending = Ending(drawn.stopped)  # as claimed, for the verifier to judge
+                        if drawn.stopped == "length":
+                            self._say_short(asked, len(drawn_ids))
                     if ending is not None:
                         break
             if ending is None or not drawn_ids:
                 raise UpstreamError("ended early")
         except BaseException as error:
-            by = cancelled_by() if isinstance(error, asyncio.CancelledError) else _blamed(error)
+            if isinstance(error, UpstreamRefusal):
+                self._say_refused(asked, error.status)
+            by = cancelled_by() if isinstance(error, asyncio.CancelledError) else blamed(error)
             if draft.confirmed or not isinstance(error, LOG_FAILURES):
                 with suppress(*LOG_FAILURES):
                     await self.recorder.end(draft, asked, drawn_ids[:released], Ending("abort", by))
@@ -93,6 +100,24 @@ class Answerer:
         await self.recorder.end(draft, asked, drawn_ids, ending)
         return Answered(ending=ending, rest=text.rest(), tokens=len(drawn_ids))
 
+    def _say_refused(self, asked: Record, status: int) -> None:
+        self.events.say(
+            "upstream refused",
+            status=status,
+            cause=cause_of_refusal(status),
+            prompt_tokens=len(asked.prompt_token_ids),
+            max_tokens=asked.sampling.max_tokens,
+            context_length=self.model.context_length,
+        )
 
-def _blamed(error: BaseException) -> str:
+    def _say_short(self, asked: Record, tokens: int) -> None:
+        self.events.say(
+            "upstream ended early", claimed="length", tokens=tokens, limit=asked.sampling.max_tokens, cause=SHORT_ANSWER
+        )
+
+
+def blamed(error: BaseException) -> str:
+    """Who an exception cut an answer off for (`CUT_OFF_BY_...`, `REFUSED_BY_UPSTREAM`)."""
+    if isinstance(error, UpstreamRefusal):
+        return REFUSED_BY_UPSTREAM
     return CUT_OFF_BY_UPSTREAM if isinstance(error, UpstreamError) else CUT_OFF_BY_LOGGER

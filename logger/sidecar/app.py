@@ -38,7 +38,7 @@ class Front:
     understanding: Understanding
     keys: ApiKeys | None
     events: Events
-    ready: Callable[[], Awaitable[str | None]]
+    ready: Callable[[], str | None]
     created: int
 
 
@@ -72,7 +72,7 @@ def application(front: Front) -> ASGIApp:
         return JSONResponse({"status": "ok"})
 
     async def ready(_: HttpRequest) -> JSONResponse:
-        why = await front.ready()
+        why = front.ready()
         return JSONResponse({"status": "ok" if why is None else why}, status_code=200 if why is None else 503)
 
     answering = {
@@ -95,6 +95,7 @@ def application(front: Front) -> ASGIApp:
         if endpoint is not None:  # past Starlette's middleware, which would wrap the sending of every token
             await endpoint(scope, receive, send)
         else:
+            await front.service.next_tick()  # how long it takes says how busy the server keeps the sidecar
             await others(scope, receive, send)
 
     return app
@@ -176,7 +177,7 @@ class _Answering:
         if kind.partition(b";")[0].strip().lower() != b"application/json":
             raise ApiError(415, "invalid_request_error", "the body must be application/json")
         try:
-            return await read_body(receive, most=limits.body, seconds=limits.receive)
+            return await read_body(receive, most=limits.body_bytes, seconds=limits.receive)
         except BodyRefused as error:
             raise ApiError(error.status, "invalid_request_error", str(error)) from None
 

@@ -65,6 +65,7 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
                 settings.upstream,
                 settings.upstream_model,
                 vocabulary=sidecar.model.vocabulary,
+                context_length=sidecar.model.context_length,
                 api_key=sidecar.upstream_key,
                 first_token=limits.first_token,
                 stall=limits.stall,
@@ -74,7 +75,9 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
         stack.callback(workers.close)
         recorder = Recorder(sidecar.log, metrics)
         service = Service(
-            answerer=Answerer(model=sidecar.model, upstream=upstream, recorder=recorder, metrics=metrics),
+            answerer=Answerer(
+                model=sidecar.model, upstream=upstream, recorder=recorder, metrics=metrics, events=events
+            ),
             recorder=recorder,
             engine=settings.engine,
             issuer=SeedIssuer(sidecar.seed_key, sidecar.signers[0].name, recorder.reserve_seeds),
@@ -85,12 +88,13 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
         understanding = Understanding(
             model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
         )
+        readiness = Readiness(service, recorder, upstream, events, period=limits.ready, clock=loop.time)
         front = Front(
             service=service,
             understanding=understanding,
             keys=sidecar.api_keys,
             events=events,
-            ready=Readiness(service, recorder, upstream, events),
+            ready=readiness,
             created=int(time.time()),
         )
         if settings.metrics is not None:
@@ -99,6 +103,7 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
         server = _Server(_uvicorn_config(settings, front), service, events)
         stopped_by(server.stop)
         await stack.enter_async_context(_background(recorder.retry(), events))
+        await stack.enter_async_context(_background(readiness.watch(), events))
         await stack.enter_async_context(_background(_notarize(sidecar.notary, settings, events), events))
         events.say(
             "opened",

@@ -56,5 +56,13 @@ class UpstreamError(WeightwardenError):
         self.reason = reason
 
 
+class UpstreamRefusal(UpstreamError):
+    """The inference server refused the request before its first token; `status` is an HTTP status, 400 to 499."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
 class SettingsError(WeightwardenError, ValueError):
     """A setting that cannot be; the message names it."""

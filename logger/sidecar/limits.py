@@ -1,6 +1,12 @@
 """What an operator allows one client, and all of them together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+BODY_BYTES, BODY_BYTES_A_TOKEN = 65_536, 32
+"""A request's body has so many bytes, and so many for each token of the context, unless the operator says otherwise.
+
+A token of a text takes 3 to 12 bytes of JSON, a token id up to 8.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -9,17 +15,20 @@ class Limits:
 
     Attributes:
         concurrent: choices under way at once. connections: open at once, idle ones included.
-        choices: of one request, over all its prompts. body: bytes of a request's body. prompt: tokens of a prompt.
+        waiting: connections of one client address that wait for their client: silent, sending, or idle.
+        choices: of one request, over all its prompts. body: bytes of a request's body, or None for what
+            the context length says (`for_context`). prompt: tokens of a prompt.
         headers, header_bytes: within which a request's headers must be complete. receive: for the body.
         idle: between two requests of one connection. send: that a client may leave what it is sent unread.
         first_token, stall: that the upstream server may take to its first token, and between two.
-        drain: that answers may go on after SIGTERM.
+        drain: that answers may go on after SIGTERM. ready: between two looks at whether the upstream server is ready.
     """
 
     concurrent: int = 256
     connections: int = 1024
+    waiting: int = 256
     choices: int = 16
-    body: int = 4 * 2**20
+    body: int | None = None
     prompt: int | None = None
     headers: float = 10.0
     header_bytes: int = 32_768
@@ -29,3 +38,13 @@ class Limits:
     first_token: float = 600.0
     stall: float = 120.0
     drain: float = 30.0
+    ready: float = 10.0
+
+    def for_context(self, tokens: int) -> "Limits":
+        """These limits, with those of a body that a context of so many tokens allows where none were said."""
+        return self if self.body is not None else replace(self, body=BODY_BYTES + BODY_BYTES_A_TOKEN * tokens)
+
+    @property
+    def body_bytes(self) -> int:
+        """Most bytes of a request's body."""
+        return BODY_BYTES if self.body is None else self.body

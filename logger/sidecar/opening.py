@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from logger.api_keys import ApiKeys
 from logger.keys import SigningKey
-from logger.private_file import KeyFileError, read_private
+from logger.private_file import read_private, read_secret
 from logger.sidecar.errors import SettingsError
 from logger.sidecar.notary import Notary
 from logger.sidecar.recorder import recover
@@ -47,7 +47,7 @@ def opened(settings: Settings) -> Iterator[Opened]:
         raise SettingsError("one or more signing keys of one log are needed")
     seed_key = read_seed_key(settings.seed_key)
     api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
-    upstream_key = None if settings.upstream_key is None else _read_token(settings.upstream_key)
+    upstream_key = None if settings.upstream_key is None else read_secret(settings.upstream_key)
     model = ServedModel.load(
         settings.model_dir,
         name=settings.model_name,
@@ -59,7 +59,7 @@ def opened(settings: Settings) -> Iterator[Opened]:
         notary = Notary(settings.log, log, signers, settings.archives)
         notary.check()
         yield Opened(
-            settings=settings,
+            settings=replace(settings, limits=settings.limits.for_context(model.context_length)),
             model=model,
             signers=signers,
             seed_key=seed_key,
@@ -78,16 +78,7 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
+    if settings.tls_key is not None:
+        read_private(settings.tls_key)
     if settings.archives is not None and "://" not in settings.archives and not Path(settings.archives).is_dir():
         raise SettingsError(f"{settings.archives}: there is no such folder for archives")
-
-
-def _read_token(path: Path) -> str:
-    """The API key that the upstream server wants: one line."""
-    try:
-        key = read_private(path).decode("ascii").strip()
-    except UnicodeDecodeError:
-        raise KeyFileError(f"{path}: an API key has ASCII characters only") from None
-    if not key or not key.isprintable() or " " in key:
-        raise KeyFileError(f"{path}: holds no API key, or more than one")
-    return key

@@ -1,38 +1,69 @@
 """Whether the sidecar can serve now."""
 
 import asyncio
-import time
+from collections.abc import Awaitable, Callable
+from math import floor
 
 from logger.events import Events
 from logger.sidecar.recorder import Recorder
 from logger.sidecar.service import Service
 from logger.sidecar.upstream import Upstream
 
-READY_SECONDS = 5.0
-"""What /ready says of the upstream server may be so old."""
+FIRST_SECONDS = 1.0
+"""Most seconds until what the first look at the server found is said."""
+SILENT = "does not say in time what it serves"
 
 
 class Readiness:
-    """Why nothing can be served now, in fixed words; the upstream server is asked every few seconds at most.
+    """Why nothing can be served now, in fixed words, answered from memory.
 
-    What is wrong with that server is said to the operator alone.
+    A timer looks at the inference server. What a look finds is published on the timer's next tick, whenever the server
+    answered, and stands until the tick after: no client makes the server be asked, and the server chooses one of two
+    states a tick and not when the state changes. What is wrong with the server is said to the operator alone.
     """
 
-    def __init__(self, service: Service, recorder: Recorder, upstream: Upstream, events: Events) -> None:
+    def __init__(
+        self,
+        service: Service,
+        recorder: Recorder,
+        upstream: Upstream,
+        events: Events,
+        *,
+        period: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Args: period: seconds between two ticks. clock: of the event loop, seconds."""
         self._service, self._recorder, self._upstream, self._events = service, recorder, upstream, events
-        self._asked = float("-inf")
-        self._asking = asyncio.Lock()
-        self._unfit: str | None = None
+        self._period, self._clock, self._sleep = period, clock, sleep
+        self._unfit: str | None = "was not asked yet"
 
-    async def __call__(self) -> str | None:
+    def __call__(self) -> str | None:
         if self._service.stopping:
             return "stopping"
         if self._recorder.failing:
             return "the log cannot be written"
-        async with self._asking:
-            if time.monotonic() - self._asked > READY_SECONDS:
-                unfit = await self._upstream.check()
-                if unfit != self._unfit:
-                    self._events.say("upstream", unfit=unfit)
-                self._unfit, self._asked = unfit, time.monotonic()
         return None if self._unfit is None else "the inference server is not ready"
+
+    async def watch(self) -> None:
+        """Look at the server at every tick; never returns."""
+        started = self._clock()
+        await self._look(min(self._period, FIRST_SECONDS))
+        while True:
+            ticks = floor((self._clock() - started) / self._period) + 1
+            await self._look(started + ticks * self._period - self._clock())
+
+    async def _look(self, seconds: float) -> None:
+        """Ask the server now, and publish in so many seconds what it said until then."""
+        asking = asyncio.ensure_future(self._upstream.check())
+        try:
+            await self._sleep(seconds)
+            unfit = asking.result() if asking.done() else SILENT
+        except Exception as error:
+            self._events.defect(error)
+            unfit = SILENT
+        finally:
+            asking.cancel()
+        if unfit != self._unfit:
+            self._events.say("upstream", unfit=unfit)
+        self._unfit = unfit

@@ -4,9 +4,9 @@ A field is either honoured, known to have no effect on the answer, or refused: w
 tokens are drawn, and could then not be replayed.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import (
@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from logger.complaint import first_complaint
 from logger.sidecar.errors import invalid
+from logger.sidecar.lean_json import read_object
 from sampler.errors import printable
 from sampler.params import NonEmptyString, SamplingParams, TokenId
 
@@ -250,7 +251,7 @@ def parse(kind: type[Request], body: bytes) -> Any:
         ApiError: not JSON, or not such a request; the message names the field.
     """
     try:
-        value = json.loads(body)
+        value = read_object(body, _without_effect(kind))
     except (ValueError, RecursionError):
         raise invalid("the body is not JSON") from None
     try:
@@ -260,6 +261,13 @@ def parse(kind: type[Request], body: bytes) -> Any:
         if what == "unknown field":
             what = "not served: what is not known here could change how tokens are drawn"
         raise invalid(f"{printable(field)}: {what}" if field else what, field and printable(field)) from None
+
+
+@cache
+def _without_effect(kind: type[Request]) -> frozenset[str]:
+    """The fields that are accepted unread."""
+    fields = kind.model_fields.items()
+    return frozenset(name for name, field in fields if field.json_schema_extra == _NO_EFFECT_SCHEMA)
 
 
 def _is_one_of(value: object, neutral: tuple[object, ...]) -> bool:

@@ -5,16 +5,16 @@ import hashlib
 import itertools
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
 from logger.complaint import first_complaint
 from logger.encoding import RecordEncodingError, encode_record
-from logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, Engine, Record
-from logger.sidecar.answer import Answered, Answerer, Release
+from logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, Engine, Record
+from logger.sidecar.answer import Answered, Answerer, Release, blamed
 from logger.sidecar.errors import ApiError, UpstreamError, busy, invalid, log_unavailable, stopping, upstream_failed
 from logger.sidecar.limits import Limits
 from logger.sidecar.metrics import Metrics
@@ -89,7 +89,7 @@ class Service:
         issued: list[tuple[bytes, int]] = []
         number = next(self._numbers)
         try:
-            with self._counted(len(asked.prompts) * asked.choices):
+            async with self._counted(len(asked.prompts) * asked.choices, number):
                 records = await self._records(asked, issued)
                 self.metrics.tokens.labels("prompt").inc(responses.prompt_tokens)
                 # 2, 3
@@ -97,9 +97,6 @@ class Service:
                     await self._stream(asked, records, responses, response, number)
                 else:
                     await self._whole(records, responses, response, number)
-        except ApiError:
-            await self._tick(number, 0)  # when a failure is told says as little
-            raise
         finally:
             if not response.complete:
                 for digest, counter in issued:
@@ -143,15 +140,22 @@ class Service:
             stop_reason=CUT_OFF_BY_LOGGER,
         )
 
-    @contextmanager
-    def _counted(self, choices: int) -> Iterator[None]:
-        """Room for so many choices, as long as they are under way."""
+    @asynccontextmanager
+    async def _counted(self, choices: int, number: int) -> AsyncIterator[None]:
+        """Room for so many choices, as long as they are under way.
+
+        A failure is told, and its room is free again, on a tick: another client could see when there is room.
+        """
         if self.under_way + choices > self.limits.concurrent:
+            await self._tick(number, 0)
             raise busy()
         self.under_way += choices
         self.metrics.choices.inc(choices)
         try:
             yield
+        except ApiError:
+            await self._tick(number, 0)
+            raise
         finally:
             self.under_way -= choices
             self.metrics.choices.dec(choices)
@@ -242,7 +246,7 @@ class Service:
             try:
                 answered = await self.answerer.answer(record, releaser(index), cancelled_by, streams=streams)
             except UpstreamError as error:
-                failed_by = failed_by or CUT_OFF_BY_UPSTREAM
+                failed_by = failed_by or blamed(error)
                 self.metrics.upstream_failures.labels(error.reason).inc()
                 raise
             except Exception:
@@ -266,6 +270,10 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._tasks.difference_update(tasks)
+
+    async def next_tick(self) -> None:
+        """Wait for the next tick, as a request of its own, if there are ticks."""
+        await self._tick(next(self._numbers), 0)
 
     async def _tick(self, number: int, index: int) -> None:
         if self.ticks is not None:

@@ -49,8 +49,8 @@ class Understanding:
             text = render() if len(request.messages) <= INLINE_MESSAGES else await self.workers.run(render)
         except TemplateRefusal as error:
             raise invalid(str(error), "messages") from None
-        prompt = await self._tokenized(text, special=False, field="messages")
-        return self._asked(request, [prompt], request.max_tokens or request.max_completion_tokens, chat=True)
+        prompts = await self._tokenized([text], special=False, field="messages")
+        return self._asked(request, prompts, request.max_tokens or request.max_completion_tokens, chat=True)
 
     async def of_completion(self, request: CompletionRequest) -> Asked:
         """What a completion request asks for.
@@ -61,22 +61,38 @@ class Understanding:
         given = request.prompts()
         self._check_choices(len(given) * (request.n or 1))
         special = request.add_special_tokens is not False
-        prompts = [
-            await self._tokenized(one, special=special, field="prompt") if isinstance(one, str) else one
-            for one in given
-        ]
+        texts = [one for one in given if isinstance(one, str)]
+        prompts: list[Sequence[int]] = [one for one in given if not isinstance(one, str)]
+        if texts:
+            prompts = await self._tokenized(texts, special=special, field="prompt")
         return self._asked(request, prompts, request.max_tokens or COMPLETION_TOKENS, chat=False)
 
-    async def _tokenized(self, text: str, *, special: bool, field: str) -> Sequence[int]:
+    async def _tokenized(self, texts: Sequence[str], *, special: bool, field: str) -> list[Sequence[int]]:
+        """The token ids of a request's prompts; what is too long by its characters is refused before any is tokenized.
+
+        The first that has too many tokens is the last that is tokenized.
+        """
         limit = self._prompt_limit
-        if len(text) > limit * self.model.longest_token:
+        if max(map(len, texts)) > limit * self.model.longest_token:
             raise invalid(f"longer than {limit} tokens can be", field)
+
+        def tokenized() -> list[Sequence[int]]:
+            prompts = []
+            for text in texts:
+                prompts.append(self.model.tokenize(text, add_special_tokens=special))
+                self._check_length(prompts[-1], field)
+            return prompts
+
         try:
-            if len(text) <= INLINE_CHARACTERS:
-                return self.model.tokenize(text, add_special_tokens=special)
-            return await self.workers.run(partial(self.model.tokenize, text, add_special_tokens=special))
+            if sum(map(len, texts)) <= INLINE_CHARACTERS:
+                return tokenized()
+            return await self.workers.run(tokenized)
         except UnicodeEncodeError:
             raise invalid("text that is not Unicode", field) from None
+
+    def _check_length(self, prompt: Sequence[int], field: str) -> None:
+        if len(prompt) > self._prompt_limit:
+            raise invalid(f"{len(prompt)} tokens, more than {self._prompt_limit}", field)
 
     @property
     def _prompt_limit(self) -> int:
@@ -99,8 +115,7 @@ class Understanding:
             longest = max(longest, len(prompt))
             if not prompt:
                 raise invalid("a prompt without tokens", field)
-            if len(prompt) > self._prompt_limit:
-                raise invalid(f"{len(prompt)} tokens, more than {self._prompt_limit}", field)
+            self._check_length(prompt, field)
             self._check_ids(prompt, field)
         room = self.model.context_length - longest
         if max_tokens is None:

@@ -12,7 +12,8 @@ import aiohttp
 import msgspec
 
 from logger.record import Record
-from logger.sidecar.errors import UpstreamError
+from logger.sidecar.causes import is_refusal
+from logger.sidecar.errors import UpstreamError, UpstreamRefusal
 from logger.sidecar.event_stream import EventStream
 from logger.sidecar.patience import Patience
 from logger.vllm_request import request_sampling
@@ -42,6 +43,7 @@ class _Event(msgspec.Struct):
 
 class _Model(msgspec.Struct):
     id: str
+    max_model_len: int | None = None
 
 
 class _Models(msgspec.Struct):
@@ -69,6 +71,7 @@ class Upstream:
         model: str,
         *,
         vocabulary: int,
+        context_length: int,
         api_key: str | None = None,
         first_token: float,
         stall: float,
@@ -77,13 +80,14 @@ class Upstream:
 
         Args:
             model: its name there. vocabulary: token ids are below it.
+            context_length: tokens of prompt and answer together that it must take.
             first_token, stall: seconds that it may take to its first token, and between two.
         """
         headers = {"accept": "text/event-stream", "content-type": "application/json", "accept-encoding": "identity"}
         if api_key is not None:
             headers["authorization"] = f"Bearer {api_key}"
         self._url, self._model = url.rstrip("/").removesuffix("/v1"), model
-        self._vocabulary = vocabulary
+        self._vocabulary, self._context_length = vocabulary, context_length
         self._first_token, self._stall = first_token, stall
         self._http = aiohttp.ClientSession(
             headers=headers,
@@ -126,7 +130,7 @@ class Upstream:
                 return
             except _Busy as error:
                 if begun or attempt == ATTEMPTS:
-                    raise UpstreamError(error.reason) from None
+                    raise error.lasting from None
                 await asyncio.sleep(RETRY_SECONDS * attempt)
 
     async def _attempt(self, body: bytes, longest: int) -> AsyncGenerator[Drawn]:
@@ -197,16 +201,29 @@ class Upstream:
                     content = b""
                     while len(content) < IDLE_BYTES and (block := await response.content.readany()):
                         content += block
-            served = {model.id for model in _MODELS.decode(content).data}
+            served = {model.id: model.max_model_len for model in _MODELS.decode(content).data}
         except (aiohttp.ClientError, TimeoutError, OSError):
             return "cannot be reached"
         except (msgspec.MsgspecError, RecursionError, ValueError):
             return "answers /v1/models with something else"
-        return None if self._model in served else "serves another model (--upstream-model)"
+        if self._model not in served:
+            return "serves another model (--upstream-model)"
+        longest = served[self._model]
+        if longest is not None and longest < self._context_length:
+            return (
+                f"has a shorter context than the {self._context_length} tokens of this sidecar: give both the same"
+                " --max-model-len"
+            )
+        return None
 
 
 class _Busy(UpstreamError):
-    """A failure that may pass."""
+    """A failure that may pass; `lasting` is what it is if it does not."""
+
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        refused = status is not None and is_refusal(status)
+        self.lasting = UpstreamRefusal(status) if refused and status is not None else UpstreamError(reason)
 
 
 def request_body(record: Record, model: str) -> bytes:
@@ -233,7 +250,9 @@ def request_body(record: Record, model: str) -> bytes:
 def _require_event_stream(response: aiohttp.ClientResponse) -> None:
     """Refuse a response that is not a plain event stream."""
     if response.status in _RETRYABLE:
-        raise _Busy(f"status {response.status}")
+        raise _Busy(f"status {response.status}", response.status)
+    if is_refusal(response.status):
+        raise UpstreamRefusal(response.status)
     if response.status != 200:
         raise UpstreamError(f"status {response.status}" if response.status in range(300, 600) else "malformed")
     if response.content_type != "text/event-stream":

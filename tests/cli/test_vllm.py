@@ -171,7 +171,7 @@ CALIBRATE = ["calibrate", str(GREEDY), "--out", "p.toml"]
         ([*RUN, "--replay", "vllm", "--replay-url", "http://127.0.0.1:9", "--device", "cpu"], "server's own affair"),
         ([*CALIBRATE, "--exact"], "--replay vllm"),
         (["vllm", "check", "--replay-url", "nonsense"], "not an http"),
-        (["vllm", "check", "--replay-url", "http://127.0.0.1:9", "--replay-api-key", "missing"], "as a key"),
+        (["vllm", "check", "--replay-url", "http://127.0.0.1:9", "--replay-api-key", "no-key"], "no-key: cannot be"),
         (["vllm", "start", "--policy", "missing.toml"], "cannot be read"),
     ],
 )

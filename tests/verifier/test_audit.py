@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
-from logger.private_file import write_private
+from logger.private_file import KeyFileError, write_private
 from sampler.errors import WeightwardenError
 from verifier.audit import (
     MAX_KEY_BYTES,
@@ -101,7 +101,7 @@ def test_key_of_wrong_length_is_refused_without_showing_it(tmp_path: Path, lengt
     secret = ("Zq7#" * length)[:length]
     path = tmp_path / "audit.bin"
     write_private(path, secret.encode())
-    with pytest.raises(AuditError, match="an audit key has 16 to 4096 bytes") as caught:
+    with pytest.raises(KeyFileError, match="an audit key has 16 to 4096 bytes") as caught:
         read_audit_key(path)
     said = f"{caught.value} {caught.value!r}"
     assert "audit.bin" in said
@@ -111,19 +111,19 @@ def test_key_of_wrong_length_is_refused_without_showing_it(tmp_path: Path, lengt
 
 
 def test_missing_key_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AuditError, match="absent: cannot be read"):
+    with pytest.raises(KeyFileError, match="absent: cannot be read"):
         read_audit_key(tmp_path / "absent")
 
 
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
     write_private(tmp_path / "key", KEY)
     (tmp_path / "key").chmod(0o640)
-    with pytest.raises(AuditError, match="others than its owner may read it"):
+    with pytest.raises(KeyFileError, match="others than its owner may read it"):
         read_audit_key(tmp_path / "key")
 
 
 def test_folder_as_key_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AuditError, match="cannot be read"):
+    with pytest.raises(KeyFileError, match="cannot be read"):
         read_audit_key(tmp_path)
 
 

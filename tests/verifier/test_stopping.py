@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 
 from logger.record import Record
@@ -138,3 +139,22 @@ def test_half_a_character_is_no_text_yet(rule: StoppingRule) -> None:
     sampling = {"stop": ["日"], "min_tokens": split}
     stopped = record(ids[:ended], rule, sampling=sampling, finish_reason="stop", stop_reason="日")
     assert kinds(rule, stopped) == []
+
+
+def test_a_length_below_the_limit_flags_and_names_the_servers_own_caps(rule: StoppingRule) -> None:
+    some = record([5] * 8, rule, sampling={"max_tokens": 64}, finish_reason="length", stop_reason=None)
+    [finding] = rule.findings(some, 0.0)
+    assert finding.flags
+    assert "limit of 64 tokens, at 8" in finding.why
+    for option in ("--override-generation-config", "max_new_tokens", "--max-model-len"):
+        assert option in finding.why
+
+
+@pytest.mark.parametrize(
+    ("by", "flags"), [("refused", False), ("upstream", True), ("Refused", True), ("refused ", True)]
+)
+def test_only_a_refusal_on_record_is_charged_without_a_flag(rule: StoppingRule, by: str, flags: bool) -> None:
+    some = record([], rule, sampling={"max_tokens": 64}, finish_reason="abort", stop_reason=by)
+    [finding] = rule.findings(some, 0.0)
+    assert (finding.kind, finding.flags) == ("early", flags)
+    assert rule.end_code_bits(some) > np.log2(64)

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.attacks import ATTACKS
 from logger.record import Record
 from tests.conftest import FILTERED, RECORDED, records_of
+from verifier.ledger import UNASKED_END_SHARE
 from verifier.outcome import NothingToVerify, Verification
 from verifier.policy import Policy
 from verifier.transformers_replay import TransformersReplayer
@@ -75,3 +76,18 @@ def test_answers_cut_off_are_charged_and_flagged_only_where_the_server_is_to_bla
     assert found.unanswered == 2
     assert all(record.stop_bits > 1 for record in verifier.judge(records).records)
     assert found.tokens == 12
+
+
+@pytest.mark.parametrize("tokens", [0, 3])
+def test_refusals_of_the_server_are_charged_and_counted_and_never_alarm(verifier: Verifier, tokens: int) -> None:
+    honest = records_of(FILTERED)[:6]
+    refused = [cut_off(honest[at % 6], tokens, "refused") for at in range(18)]
+    good, found = verifier.verify(honest), verifier.verify([*honest, *refused])
+    assert found.flagged == good.flagged == []
+    assert (found.alarm, found.run_p_value) == (False, good.run_p_value)
+    assert found.early_stops == 18
+    assert found.unanswered == (18 if tokens == 0 else 0)
+    said = -np.log2(UNASKED_END_SHARE)  # that a record ends as nobody asked says at least so many bits
+    assert (found.charges.end_bits_r[6:] > said).all()
+    assert found.charges.counting_bits > good.charges.counting_bits + 18 * said
+    assert verifier.verify([*honest, *[cut_off(one, tokens, "upstream") for one in honest]]).alarm  # failures are not

@@ -63,7 +63,7 @@ def open_server(
     """Open a verification server.
 
     Raises:
-        KeyFileError, AuditError: a key that is none. ServerSettingsError: a setting that cannot be.
+        KeyFileError: a key that is none. ServerSettingsError: a setting that cannot be.
         VerdictsUnusable: the database cannot be opened. OtherSeries: it holds verdicts under another policy.
     """
     _check(settings)
@@ -157,6 +157,8 @@ def _check(settings: Settings) -> None:
         raise ServerSettingsError("the false-alarm probability lies below the one to watch at, both in (0, 1)")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise ServerSettingsError("TLS needs a certificate and its key")
+    if settings.tls_key is not None:
+        read_private(settings.tls_key)
     if (settings.webhook is None) != (settings.webhook_secret is None):
         raise ServerSettingsError("a webhook needs a secret to sign with, and the other way round")
 

@@ -49,6 +49,27 @@ class Sidecar:
         messages = [{"role": "user", "content": text}]
         return self.client.post("/v1/chat/completions", json={"model": MODEL, "messages": messages, **more})
 
+    def await_ready(self, status: int = 200) -> str:
+        """The body of /ready, once its status is that."""
+        for _ in range(500):
+            got = self.client.get("/ready")
+            if got.status_code == status:
+                return got.text
+            time.sleep(0.01)
+        raise AssertionError(f"/ready is not {status}")
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The events of a name in the sidecar's own log."""
+        return [one for one in map(json.loads, self.said.getvalue().splitlines()) if one["event"] == name]
+
+    def await_event(self, name: str, count: int = 1) -> dict[str, Any]:
+        """The newest event of a name, once there are so many."""
+        for _ in range(1000):
+            if len(self.events(name)) >= count:
+                return self.events(name)[-1]
+            time.sleep(0.01)
+        raise AssertionError(f"{name} was said {len(self.events(name))} times")
+
     def records(self) -> list[Record]:
         """All records of the log."""
         reader = LogReader(self.log)

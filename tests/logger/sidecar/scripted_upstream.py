@@ -74,12 +74,19 @@ FIRST = HEAD + event([100])
 
 @dataclass
 class Upstream:
-    """What the server does, and what it was asked. `answer` may be changed at any time."""
+    """What the server does, and what it was asked. `answer` may be changed at any time.
+
+    `max_model_len` stands in its model cards (JSON); `models_gate` holds them back until it is set; `looked`: how often
+    they were asked for.
+    """
 
     answer: Answer = honest
     models: tuple[str, ...] = ("upstream-model",)
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    max_model_len: int | str | None = None
+    models_gate: threading.Event | None = None
+    looked: int = 0
     open_now: int = 0
     url: str = ""
 
@@ -92,7 +99,12 @@ class Upstream:
                     headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
                     content = await reader.readexactly(int(headers.get("content-length", 0)))
                     if head[0].startswith("GET"):
-                        body = json.dumps({"data": [{"id": name} for name in self.models]}).encode()
+                        self.looked += 1
+                        while self.models_gate is not None and not self.models_gate.is_set():
+                            await asyncio.sleep(0.01)
+                        length = "" if self.max_model_len is None else f', "max_model_len": {self.max_model_len}'
+                        cards = ", ".join(f'{{"id": {json.dumps(name)}{length}}}' for name in self.models)
+                        body = f'{{"data": [{cards}]}}'.encode()
                         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
                         await writer.drain()
                         continue

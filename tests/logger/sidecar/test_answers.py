@@ -1,5 +1,6 @@
 """Answers of an honest upstream server: what clients get, and what is on record."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -151,5 +152,5 @@ def test_a_greedy_request_has_no_seed(sidecar: Sidecar, upstream: Upstream) -> N
 
 def test_models_health_and_readiness(sidecar: Sidecar, upstream: Upstream) -> None:
     assert sidecar.client.get("/health").json() == {"status": "ok"}
-    assert sidecar.client.get("/ready").json() == {"status": "ok"}
+    assert json.loads(sidecar.await_ready()) == {"status": "ok"}
     assert [card["id"] for card in sidecar.client.get("/v1/models").json()["data"]] == ["small"]

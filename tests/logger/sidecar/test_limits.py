@@ -36,6 +36,7 @@ def strict(
         "header_bytes": 4096,
         "concurrent": 4,
         "prompt": 50,
+        "body": 4 * 2**20,
     }
     folder = tmp_path_factory.mktemp("strict")
     (folder / "keys").write_text(f"# clients\n{KEY}\n\nsk-another-key-of-a-client\n")

@@ -89,6 +89,7 @@ def test_whether_it_is_ready_is_all_that_the_server_can_say_through_it(
 ) -> None:
     def get_ready() -> tuple[int, str]:
         with running(settings_in(tmp_path, model_folder, upstream.url)) as sidecar:
+            assert sidecar.await_event("upstream")["unfit"] is not None
             got = sidecar.client.get("/ready")
             return got.status_code, got.text
 

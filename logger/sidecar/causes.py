@@ -1,0 +1,28 @@
+"""Likely causes of what an inference server does, in fixed words for the operator's log."""
+
+_BY_STATUS = {
+    401: "it wants another API key (--upstream-key)",
+    403: "it wants another API key (--upstream-key)",
+    404: "it has no such model or path (--upstream-model, --upstream)",
+    413: "a proxy in front of it takes smaller requests",
+    429: "it, or a proxy in front of it, is overloaded",
+}
+_OTHER = (
+    "it takes less than this sidecar: a shorter context (compare --max-model-len on both sides),"
+    " or another model, version or limit (compare --model-dir and --engine-version)"
+)
+SHORT_ANSWER = (
+    "a cap of the server's own: --override-generation-config with max_new_tokens, max_new_tokens in its"
+    " generation_config.json (--generation-config vllm leaves that out), or a shorter --max-model-len"
+)
+"""Why an honest server says `length` before the length that it was asked for."""
+
+
+def is_refusal(status: int) -> bool:
+    """Whether an HTTP status refuses the request (4xx), and does not say that the server failed."""
+    return 400 <= status < 500
+
+
+def cause_of_refusal(status: int) -> str:
+    """What most often makes an inference server refuse what a sidecar asks."""
+    return _BY_STATUS.get(status, _OTHER)
