@@ -1,4 +1,7 @@
-"""Chats that try what templates and engines treat in their own ways, as bodies of requests without the model."""
+"""Chats and templates that try what templates and engines treat in their own ways.
+
+A conversation is the body of a request without the model.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -154,3 +157,50 @@ CONVERSATIONS: Mapping[str, dict[str, Any]] = {
         "continue_final_message": True,
     },
 }
+
+LONG = "long"
+"""The conversation whose texts are not kept: they would be most of the file."""
+EXCEPTIONS = frozenset({"variables of transformers'"})
+"""Where the sidecar refuses what vLLM ignores: a template variable named like an argument of transformers'."""
+
+CHATML = (
+    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_ROLES = "{% for m in messages %}[{{ m.role }}{% if m.name is defined %} {{ m.name }}{% endif %}]"
+_END = "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+_TEXT = (
+    "{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}<{{ c.text }}>{% endfor %}{% endif %}"
+)
+OWN_TEMPLATES: Mapping[str, str] = {
+    "text": _ROLES + "{{ m.content | trim }}" + _END,
+    "whole message": "{% for m in messages %}{{ m | tojson(separators=(',', ':'), sort_keys=true) }}\n" + _END,
+    "parts": _ROLES + _TEXT + _END,
+    "whole message of parts": "{% for m in messages %}{% for c in m['content'] %}{{ c | tojson(false) }}{% endfor %}"
+    "{{ m | tojson(indent=2, ensure_ascii=true) }}\n" + _END,
+    "knows developer": "{% for m in messages %}{% if m.role == 'developer' %}D{{ m.tools is none }}{% endif %}"
+    "{{ m.role }}: {{ m.content }}\n" + _END,
+    "parts by a macro": "{% macro show(c) %}{% if c is string %}{{ c }}{% else %}{% for p in c %}({{ p.text }})"
+    "{% endfor %}{% endif %}{% endmacro %}" + _ROLES + "{{ show(m.content) }}" + _END,
+    "parts by a macro's keyword": "{% macro show(role, parts) %}{{ role }}{% for p in parts %}({{ p.text }})"
+    "{% endfor %}{% endmacro %}{% for m in messages %}{{ show(m.role, parts=m['content']) }}" + _END,
+    "a macro that is not called": "{% macro show(content) %}{% for p in content %}({{ p.text }}){% endfor %}"
+    "{% endmacro %}" + _ROLES + "{{ m.content }}" + _END,
+    "a variable named content": "{% for m in messages %}{% set content = m.content %}{% if content is not string %}"
+    "{% for c in content %}({{ c.text }}){% endfor %}{% else %}{{ content }}{% endif %}" + _END,
+    "messages by another name": "{% set rest = messages[1:] if false else messages %}"
+    "{% set turns = messages | list %}{% for m in turns %}{% for c in m.content %}({{ c.text }}){% endfor %}" + _END,
+    "messages in a namespace": "{% set ns = namespace(all=messages) %}{% set ns.all = messages %}"
+    "{% for m in messages %}{% for c in m.content %}({{ c.text or c }}){% endfor %}" + _END,
+    "unpacked loops": "{% for m in messages %}{% for k, v in m | items %}{{ k }}={{ v }};{% endfor %}" + _END,
+    "names that go in a circle": "{% set a = messages %}{% for m in a %}{{ m.role }}{{ m.content }}" + _END,
+    "roles alternate": "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}{{ bos_token }}{{ m.content }}" + _END,
+    "generation blocks": "{% for m in messages %}{% generation %}{% set x = m.role %}{{ x }}{{ m.content }}"
+    "{% endgeneration %}{{ x is defined }}{% if loop.index > 3 %}{% break %}{% endif %}" + _END,
+    "reasoning": "{% for m in messages %}{{ m.role }}{% if m.reasoning_content is defined %}<{{ m.reasoning_content }}>"
+    "{% endif %}{% if m.tool_calls %}calls{% endif %}{{ m.content }}" + _END,
+    "variables": "{{ enable_thinking | default('unset') }} {{ thinking | default('unset') }} {{ tools is none }}"
+    " {{ documents is none }} {{ date_string is defined }} {{ bos_token }} {{ pad_token }}" + _ROLES + _END,
+}
+"""Of the project; every kind of loop that decides what form content has, among others."""

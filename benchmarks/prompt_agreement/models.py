@@ -46,3 +46,8 @@ def model_of(tokenizer: str, folder: Path) -> Path:
     }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+def has_template(folder: Path) -> bool:
+    """Whether a folder of `model_of` has a chat template."""
+    return "chat_template" in json.loads((folder / "tokenizer_config.json").read_text())

