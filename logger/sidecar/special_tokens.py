@@ -54,11 +54,12 @@ class SpecialTokens:
         """
         tokens = list(self._of_decoder() if self._decoder is not None else self._of_ids(tokenizer))
         known = {token.content for token in (*tokenizer.get_added_tokens_decoder().values(), *tokens)}
+        seen: list[Any] = []
         for name, token in [*self._raw.items(), *(("extra_special_tokens", token) for token in self._listed)]:
             added = self._token(name, token, special=True)
-            if added.content and added.content not in known:
-                tokens.append(added)
-                known.add(added.content)
+            if added.content and added.content not in known and token not in seen:
+                tokens.append(added)  # one that comes twice has the flags of its last entry
+                seen.append(token)
         tokenizer.add_tokens(tokens)
 
     def _of_decoder(self) -> Iterable[AddedToken]:
