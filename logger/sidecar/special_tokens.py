@@ -30,7 +30,8 @@ class SpecialTokens:
         """Raises: ModelError, for a file that cannot be read, or a token that is no text."""
         self._path = folder / "tokenizer_config.json"
         config = read_json(self._path) if self._path.exists() else {}
-        self._decoder, self._listed = config.get("added_tokens_decoder"), _extra(config)
+        self._decoder: Any = config.get("added_tokens_decoder")
+        self._listed = _extra(config)
         raw = _named(config)
         older = folder / "special_tokens_map.json"
         if self._decoder is None and older.exists():
