@@ -111,6 +111,8 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
             log_size=sidecar.log.size,
             recovered=sidecar.recovered,
         )
+        for notice in sidecar.model.notices:
+            events.say("model", why=notice)
         await server.serve()
         await service.settle()
         await recorder.settle()

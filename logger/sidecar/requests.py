@@ -7,79 +7,33 @@ tokens are drawn, and could then not be replayed.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    FailFast,
-    Field,
-    JsonValue,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from logger.complaint import first_complaint
 from logger.sidecar.errors import invalid
 from logger.sidecar.lean_json import read_object
+from logger.sidecar.messages import Message
+from logger.sidecar.neutral_fields import NEUTRAL, asks_for_nothing
+from logger.sidecar.strict_fields import Few, Strict, one_of
 from sampler.errors import printable
 from sampler.params import NonEmptyString, SamplingParams, TokenId
 
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 512
 MAX_TEMPERATURE = 2.0
-MAX_FIELDS = 128
 MAX_MESSAGES = 10_000
 MAX_STOP_IDS, MAX_IDS = 128, 1024
 """As many stop ids (those that end a sequence included) and other ids as vLLM takes (sampling-spec 6.1)."""
-
-_NEUTRAL: Mapping[str, tuple[object, ...]] = {
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "prompt_logprobs": (),
-    "echo": (False,),
-    "best_of": (1,),
-    "suffix": ("",),
-    "bad_words": ([],),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "functions": ([],),
-    "function_call": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
-    "response_format": ({"type": "text"},),
-    "structured_outputs": (),
-    "modalities": (["text"],),
-    "audio": (),
-    "prediction": (),
-    "store": (False,),
-    "use_beam_search": (False,),
-    "length_penalty": (1, 1.0),
-    "truncate_prompt_tokens": (),
-}
-"""Fields that may be there as long as they ask for nothing; null always does."""
 
 _NO_EFFECT_SCHEMA: JsonDict = {"description": "Accepted, and without effect."}
 
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
-
-
-def _one_of(what: str) -> WrapValidator:
-    """Says what a union wants in one sentence, not what each of its members misses."""
-
-    def validate(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return inner(value)
-        except ValidationError:
-            raise PydanticCustomError("one_of", "{what} is wanted", {"what": what}) from None
-
-    return WrapValidator(validate)
 
 
 def _not_too_many(value: Any) -> Any:
@@ -89,41 +43,18 @@ def _not_too_many(value: Any) -> Any:
 
 
 StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS, pattern="^[^\ufffd]*$")]
-
-
-class _FirstErrorOnly(FailFast):
-    """A list's validation ends at its first error: with millions of items, millions of errors would be made."""
-
-    __hash__ = object.__hash__  # members of a union are hashed
-
-
-Item = TypeVar("Item")
-_Few = Annotated[list[Item], _FirstErrorOnly()]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _few_fields(cls, value: Any) -> Any:
-        """Refuse what would make an error of each of very many fields; unknown ones that are null ask for nothing."""
-        if not isinstance(value, dict):
-            return value
-        if len(value) > MAX_FIELDS:
-            raise invalid(f"an object with more than {MAX_FIELDS} fields")
-        return {key: item for key, item in value.items() if item is not None or key in cls.model_fields}
-
-
-class StreamOptions(_Strict):
+class StreamOptions(Strict):
     """What a stream ends with."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = Field(default=None, description="Accepted, and without effect.")
+    continuous_usage_stats: Literal[False] | None = None
 
 
-class Request(_Strict):
+class Request(Strict):
     """What both endpoints have in common. A sampling parameter that is null has the sidecar's default."""
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
@@ -140,11 +71,11 @@ class Request(_Strict):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     min_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
-    stop: Annotated[_Few[StopString], Field(max_length=MAX_STOPS), BeforeValidator(_as_list)] | None = None
-    stop_token_ids: Annotated[_Few[TokenId], Field(max_length=MAX_STOP_IDS)] | None = None
+    stop: Annotated[Few[StopString], Field(max_length=MAX_STOPS), BeforeValidator(_as_list)] | None = None
+    stop_token_ids: Annotated[Few[TokenId], Field(max_length=MAX_STOP_IDS)] | None = None
     ignore_eos: bool | None = None
     logit_bias: Annotated[dict[str, Bias], Field(max_length=MAX_IDS), BeforeValidator(_not_too_many)] | None = None
-    allowed_token_ids: Annotated[_Few[TokenId], Field(min_length=1, max_length=MAX_IDS)] | None = None
+    allowed_token_ids: Annotated[Few[TokenId], Field(min_length=1, max_length=MAX_IDS)] | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
     user: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
@@ -152,16 +83,18 @@ class Request(_Strict):
     service_tier: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
     safety_identifier: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
     prompt_cache_key: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    prompt_cache_options: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    prompt_cache_retention: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
 
     @model_validator(mode="before")
     @classmethod
     def _drop_neutral(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        for field, neutral in _NEUTRAL.items():
-            if field in value and value[field] is not None and not _is_one_of(value[field], neutral):
+        for field in NEUTRAL:
+            if field in value and not asks_for_nothing(field, value[field]):
                 raise invalid(f"{field} is not served: what it asks for could not be replayed", field)
-        return {key: item for key, item in value.items() if key not in _NEUTRAL}
+        return {key: item for key, item in value.items() if key not in NEUTRAL}
 
     def sampling(self, defaults: Mapping[str, Any], max_tokens: int) -> SamplingParams:
         """The effective sampling parameters: what the request says, else the sidecar's defaults, else neutral.
@@ -180,31 +113,14 @@ class Request(_Strict):
 _SAMPLING_FIELDS = tuple(name for name in SamplingParams.model_fields if name in Request.model_fields)
 
 
-class TextPart(_Strict):
-    """A part of a message's content; no other kind than text is served."""
-
-    type: Annotated[str, Field(pattern="^text$")]
-    text: str
-
-
-class Message(_Strict):
-    """A message of a chat."""
-
-    role: Annotated[str, Field(min_length=1, max_length=64)]
-    content: Annotated[str | _Few[TextPart], _one_of("a text, or a list of text parts (nothing else is served)")]
-    name: Annotated[str, Field(max_length=256)] | None = None
-
-    def plain(self) -> dict[str, str]:
-        """The message as chat templates take it: content as one text."""
-        text = self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
-        return {"role": self.role, "content": text} | ({"name": self.name} if self.name is not None else {})
-
-
 class ChatRequest(Request):
     """The body of /v1/chat/completions."""
 
-    messages: Annotated[_Few[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+    messages: Annotated[Few[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    add_special_tokens: bool | None = None
     chat_template_kwargs: dict[str, JsonValue] | None = None
 
 
@@ -212,8 +128,8 @@ class CompletionRequest(Request):
     """The body of /v1/completions."""
 
     prompt: Annotated[
-        str | _Few[str] | _Few[TokenId] | _Few[_Few[TokenId]],
-        _one_of("a text, a list of texts, a list of token ids, or a list of such lists"),
+        str | Few[str] | Few[TokenId] | Few[Few[TokenId]],
+        one_of("a text, a list of texts, a list of token ids, or a list of such lists"),
     ]
     add_special_tokens: bool | None = None
 
@@ -268,8 +184,3 @@ def _without_effect(kind: type[Request]) -> frozenset[str]:
     """The fields that are accepted unread."""
     fields = kind.model_fields.items()
     return frozenset(name for name, field in fields if field.json_schema_extra == _NO_EFFECT_SCHEMA)
-
-
-def _is_one_of(value: object, neutral: tuple[object, ...]) -> bool:
-    """Equality that tells true from 1."""
-    return any(type(value) is type(one) and value == one for one in neutral)

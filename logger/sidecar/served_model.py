@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
 from logger.errors import ModelError
 from logger.model_config import read_model_config
 from logger.sidecar.chat_template import ChatTemplate
+from logger.sidecar.generation_defaults import GenerationDefaults, generation_defaults
+from logger.sidecar.model_notices import notices_of
+from logger.sidecar.special_tokens import SpecialTokens
+from logger.sidecar.template_files import find_template
 from logger.sidecar.token_bytes import TokenBytes, load_tokenizer, token_bytes_of
-
-_DEFAULTED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,8 @@ class ServedModel:
         name: what clients and records call it. vocabulary: width of the logits, tokens.
         context_length: tokens of prompt and answer together. eos_ids: tokens that end an answer.
         chat: None when the model has no chat template.
-        defaults: sampling parameters for requests that do not say them.
+        defaults: what holds for requests that do not say it.
+        notices: sentences that its operator should read: what cannot be served, and why.
     """
 
     name: str
@@ -33,7 +35,8 @@ class ServedModel:
     tokenizer: Tokenizer
     token_bytes: TokenBytes
     chat: ChatTemplate | None
-    defaults: dict[str, Any]
+    defaults: GenerationDefaults
+    notices: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -60,9 +63,12 @@ class ServedModel:
         if limit is None:
             raise ModelError(f"{folder}: config.json names no context length: give the server's (--max-model-len)")
         tokenizer = load_tokenizer(folder)
+        special = SpecialTokens(folder)
+        special.add_to(tokenizer)
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        said = {key: value for key in _DEFAULTED if _is_number(value := config.generation.get(key))}
+        template = find_template(folder, chat_template)
+        chat = None if template.text is None else ChatTemplate(template.text, special.named, path=template.path)
         return cls(
             name=name,
             vocabulary=config.vocabulary,
@@ -70,8 +76,9 @@ class ServedModel:
             eos_ids=frozenset(config.eos_ids),
             tokenizer=tokenizer,
             token_bytes=token_bytes_of(tokenizer, config.vocabulary),
-            chat=ChatTemplate.of_folder(folder, chat_template),
-            defaults={} if neutral_defaults else said,
+            chat=chat,
+            defaults=GenerationDefaults() if neutral_defaults else generation_defaults(folder, config.generation),
+            notices=tuple(notices_of(folder, config, template, chat, special, tokenizer)),
         )
 
     def tokenize(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
@@ -88,7 +95,3 @@ class ServedModel:
     def longest_token(self) -> int:
         """Most characters that one token can stand for."""
         return self.token_bytes.longest
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -19,7 +19,16 @@ INLINE_MESSAGES = 64
 """Longer chats are rendered on another thread."""
 COMPLETION_TOKENS = 16
 """OpenAI's default for max_tokens of a completion."""
-_TAKEN = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
+_TAKEN = frozenset(
+    {
+        *("messages", "conversation", "tools", "documents", "add_generation_prompt", "continue_final_message"),
+        *("chat_template", "tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict"),
+        *("return_assistant_tokens_mask", "tokenizer_kwargs"),
+    }
+)
+"""What a template gets otherwise, and what transformers takes for arguments of its own rather than for variables."""
+_UNSET = (None, "auto")
+"""Values of template variables that vLLM takes for no value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +53,23 @@ class Understanding:
             raise invalid("a template variable that cannot be set", "chat_template_kwargs")
         if None not in (request.max_tokens, request.max_completion_tokens):
             raise invalid("max_tokens or max_completion_tokens, not both", "max_tokens")
-        render = partial(self.model.chat.render, [message.plain() for message in request.messages], variables=extra)
+        prompts, continues = request.add_generation_prompt is not False, bool(request.continue_final_message)
+        if prompts and continues:
+            raise invalid("needs add_generation_prompt to be false", "continue_final_message")
+        render = partial(
+            self.model.chat.render,
+            [message.given() for message in request.messages],
+            variables={name: value for name, value in extra.items() if value not in _UNSET},
+            prompts=prompts,
+            continues=continues,
+        )
         try:
             text = render() if len(request.messages) <= INLINE_MESSAGES else await self.workers.run(render)
         except TemplateRefusal as error:
             raise invalid(str(error), "messages") from None
-        prompts = await self._tokenized([text], special=False, field="messages")
-        return self._asked(request, prompts, request.max_tokens or request.max_completion_tokens, chat=True)
+        prompts = await self._tokenized([text], special=bool(request.add_special_tokens), field="messages")
+        max_tokens = request.max_tokens or request.max_completion_tokens
+        return self._asked(request, prompts, max_tokens, chat=True)
 
     async def of_completion(self, request: CompletionRequest) -> Asked:
         """What a completion request asks for.
@@ -119,14 +138,14 @@ class Understanding:
             self._check_ids(prompt, field)
         room = self.model.context_length - longest
         if max_tokens is None:
-            max_tokens = room
+            max_tokens = min(room, self.model.defaults.answer_length or room)
         if max_tokens > room:
             raise invalid(
                 f"{longest} tokens of prompt and max_tokens = {max_tokens} are more than the context of"
                 f" {self.model.context_length} tokens",
                 "max_tokens",
             )
-        sampling = request.sampling(self.model.defaults, max_tokens)
+        sampling = request.sampling(self.model.defaults.sampling, max_tokens)
         self._check_sampling(sampling)
         seed = request.seed if self.client_seeds else None
         if seed is not None and seed < 0:

@@ -6,6 +6,7 @@ import pytest
 
 from logger.errors import ModelError
 from logger.sidecar.chat_template import ChatTemplate, TemplateRefusal
+from logger.sidecar.template_files import find_template
 
 MESSAGES = [
     {"role": "system", "content": "Be <brief> & kind."},
@@ -65,30 +66,43 @@ def test_a_template_reaches_nothing_beyond_its_messages(attack: str) -> None:
         ChatTemplate(attack, {}).render(MESSAGES)
 
 
-def test_a_folders_template_is_found_in_any_of_its_places(tmp_path: Path) -> None:
-    assert ChatTemplate.of_folder(tmp_path) is None
-    config = tmp_path / "tokenizer_config.json"
-    config.write_text(json.dumps({"bos_token": {"content": "<s>"}, "chat_template": "{{ bos_token }}1"}))
-    found = ChatTemplate.of_folder(tmp_path)
-    assert found is not None
-    assert found.render(MESSAGES) == "<s>1"
-    named = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "2"}]
-    config.write_text(json.dumps({"chat_template": named}))
-    found = ChatTemplate.of_folder(tmp_path)
-    assert found is not None
-    assert found.render(MESSAGES) == "2"
-    (tmp_path / "chat_template.jinja").write_text("3")
-    found = ChatTemplate.of_folder(tmp_path)
-    assert found is not None
-    assert found.render(MESSAGES) == "3"
-    (tmp_path / "other").write_text("4")
-    found = ChatTemplate.of_folder(tmp_path, tmp_path / "other")
-    assert found is not None
-    assert found.render(MESSAGES) == "4"
+def test_what_a_generation_block_sets_ends_with_it() -> None:
+    template = "{% generation %}{% set x = 1 %}{{ x }}{% endgeneration %}{{ x is defined }}"
+    assert ChatTemplate(template, {}).render(MESSAGES) == "1False"
+
+
+def test_json_takes_every_argument_of_transformers_filter() -> None:
+    content = [{"role": "user", "content": "é"}]
+    for call, wanted in {
+        "tojson": '{"role": "user", "content": "é"}',
+        "tojson(true)": '{"role": "user", "content": "\\u00e9"}',
+        "tojson(false)": '{"role": "user", "content": "é"}',
+        "tojson(separators=(',', ':'))": '{"role":"user","content":"é"}',
+        "tojson(ensure_ascii=false, indent=1, sort_keys=true)": '{\n "content": "é",\n "role": "user"\n}',
+        "tojson(false, none, (';', '='))": '{"role"="user";"content"="é"}',
+    }.items():
+        assert ChatTemplate("{{ messages[0] | " + call + " }}", {}).render(content) == wanted, call
+
+
+def test_an_answer_goes_on_from_the_last_message() -> None:
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Once upon "}]
+    plain = "{% for m in messages %}[{{ m.role }}]{{ m.content }}</s>{% endfor %}"
+    assert ChatTemplate(plain, {}).render(messages, continues=True) == "[user]Hi</s>[assistant]Once upon "
+    trims = plain.replace("m.content", "m.content | trim")
+    assert ChatTemplate(trims, {}).render(messages, continues=True) == "[user]Hi</s>[assistant]Once upon"
+    with pytest.raises(TemplateRefusal, match="to be continued"):
+        ChatTemplate("{% for m in messages[:1] %}{{ m.content }}{% endfor %}", {}).render(messages, continues=True)
+    assert messages[1]["content"] == "Once upon "
+
+
+def test_whatever_a_template_raises_refuses_the_messages() -> None:
+    for template in ("{{ '{}'.format() }}", "{{ 1 / 0 }}", "{{ messages | tojson(separators=5) }}", "{{ [][0].x.y }}"):
+        with pytest.raises(TemplateRefusal):
+            ChatTemplate(template, {}).render(MESSAGES)
 
 
 def test_a_malformed_template_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="malformed"):
-        ChatTemplate("{% for %}", {})
+    with pytest.raises(ModelError, match=r"a\.jinja: the chat template is malformed"):
+        ChatTemplate("{% for %}", {}, path=Path("a.jinja"))
     with pytest.raises(ModelError, match="cannot be read"):
-        ChatTemplate.of_folder(tmp_path, tmp_path / "missing")
+        find_template(tmp_path, tmp_path / "missing")

@@ -136,13 +136,18 @@ def test_only_text_is_served(refusing: Sidecar, content: Any, field: str) -> Non
     assert response.json()["error"]["param"] == field
 
 
-def test_tool_calls_in_messages_are_refused(refusing: Sidecar) -> None:
-    body = {"model": "small", "messages": [{"role": "assistant", "content": "", "tool_calls": []}]}
-    assert refusing.client.post("/v1/chat/completions", json=body).status_code == 400
+@pytest.mark.parametrize("field", ["tool_calls", "tools"])
+def test_tool_calls_in_messages_are_refused(refusing: Sidecar, field: str) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    body = {"model": "small", "messages": [{"role": "assistant", "content": "", field: [call]}]}
+    response = refusing.client.post("/v1/chat/completions", json=body)
+    assert response.status_code == 400
+    assert f"{field} is not served" in response.json()["error"]["message"]
 
 
-def test_template_variables_cannot_take_the_place_of_messages(refusing: Sidecar) -> None:
-    response = refusing.chat(chat_template_kwargs={"messages": []})
+@pytest.mark.parametrize("name", ["messages", "tools", "documents", "chat_template", "tokenize", "return_tensors"])
+def test_template_variables_cannot_take_the_place_of_messages(refusing: Sidecar, name: str) -> None:
+    response = refusing.chat(chat_template_kwargs={name: []})
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "chat_template_kwargs"
 
