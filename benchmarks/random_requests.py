@@ -10,6 +10,8 @@ The verifier replays in float32. Flagged records are compared with what honest r
 """
 
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +51,7 @@ from verifier.policy import Policy
 from verifier.token_noise import HONEST_RECORD_RATE
 from verifier.transformers_replay import TransformersReplayer
 from verifier.verification import Verifier
+from verifier.vllm.client import VllmClient
 
 PROMPTS = Path(__file__).parents[1] / "tests" / "data" / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
 MODEL = "source"
@@ -102,6 +105,8 @@ def random_request(rng: np.random.Generator, prompts: Sequence[Sequence[int]], v
 class AnyServer(ServedModel):
     """A simulated server that draws from the whole vocabulary, with every adjustment and filter, as vLLM does."""
 
+    _said: list[list[int]]
+
     def answers(self, requests: Sequence[Record]) -> list[Record]:
         """Honest answers to requests, in batches of answers of the same limit."""
         found: dict[int, Record] = {}
@@ -111,7 +116,7 @@ class AnyServer(ServedModel):
                 alike = [at for at in order if (requests[at].sampling.max_tokens or 1) == limit]
                 for start in range(0, len(alike), BATCH):
                     batch = alike[start : start + BATCH]
-                    self._said: list[list[int]] = [[] for _ in batch]
+                    self._said = [[] for _ in batch]
                     outputs = self.serve([requests[at] for at in batch], self._say, stops=False)
                     for at, output in zip(batch, outputs, strict=True):
                         found[at] = self._ended(requests[at], output)
@@ -189,7 +194,7 @@ def request_record(body: dict[str, Any], seed: int, version: str, identity: Mode
         return None
     if undefined_field(sampling, identity.eos_ids, identity.vocabulary) or sampling.min_tokens > asked["max_tokens"]:
         return None
-    said = {name: value for name, value in sampling.model_dump(exclude_defaults=True).items()}
+    said = sampling.model_dump(exclude_defaults=True)
     if "logit_bias" in said:
         said["logit_bias"] = {str(token): bias for token, bias in said["logit_bias"].items()}
     return Record.model_validate(
@@ -223,31 +228,29 @@ def real_answers(
     identity = identify_model(ensure_embedded_model())
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scratch = Path(folder)
-        from verifier.vllm.client import VllmClient
-
         arguments = ("--max-logprobs", "1024")
         client = stack.enter_context(
             VllmClient(url) if url else vllm_server(python, identity.path, scratch / "log", arguments, FASTEST)
         )
         requests = plain_requests(prompts, plain, client.version(), identity)
+        name, _ = client.served_model()
         with ThreadPoolExecutor(16) as pool, progress_bar(plain, "Plain answers") as progress:
             honest = []
             for record in pool.map(lambda request: answered(client, request, identity.eos_ids), requests):
                 honest.append(record)
                 progress(1)
         log = scratch / "log.db"
-        refused = sum(1 for status in _sent(scratch, client.url, bodies) if status == httpx2.codes.BAD_REQUEST)
+        refused = sum(1 for status in _sent(scratch, client.url, name, bodies) if status == httpx2.codes.BAD_REQUEST)
         reader = LogReader(str(log))
         return honest, [decode_record(entry) for entry in reader.entries(0, reader.size())], refused
 
 
-def _sent(scratch: Path, upstream: str, bodies: Sequence[dict[str, Any]]) -> Iterator[int]:
+def _sent(scratch: Path, upstream: str, name: str, bodies: Sequence[dict[str, Any]]) -> Iterator[int]:
     """What the sidecar says to each request."""
-    import subprocess
-    import sys
-
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", *sidecar_command(scratch, upstream, port)])  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", *sidecar_command(scratch, upstream, port, "--upstream-model", name)]
+    )
     try:
         await_port(port)
         limits = httpx2.Timeout(600.0)
@@ -290,16 +293,22 @@ def report(found: Verification, policy: Policy, refused: int, asked: int) -> dic
 @click.option("--seed", default=0, show_default=True)
 @click.option("--vllm-python", type=click.Path(path_type=Path, exists=True))
 @click.option("--url", help="A vLLM server that runs already, instead of --vllm-python.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the records.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the records; plain ones there are not asked for again."
+)
 def main(count: int, plain: int, seed: int, vllm_python: Path | None, url: str | None, out: Path | None) -> None:
     identity = identify_model(ensure_embedded_model())
     prompts = [placed.record.prompt_token_ids for placed in read_traffic(PROMPTS)]
     rng = np.random.default_rng(seed)
     bodies = [random_request(rng, prompts, identity.vocabulary) for _ in range(count)]
+    kept = None if out is None else out / "plain.jsonl"  # made already, with the same server
+    again = kept is not None and kept.exists()
     if vllm_python is not None or url is not None:
-        honest, records, refused = real_answers(vllm_python or Path(), bodies, plain, prompts, url)
+        honest, records, refused = real_answers(vllm_python or Path(), bodies, 0 if again else plain, prompts, url)
     else:
-        honest, records, refused = simulated_answers(bodies, plain, prompts, identity)
+        honest, records, refused = simulated_answers(bodies, 0 if again else plain, prompts, identity)
+    if kept is not None and again:
+        honest = [placed.record for placed in read_traffic(kept)]
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         for name, group in (("plain", honest), ("random", records)):

@@ -74,7 +74,8 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     )
     sure_scores = np.where(sure, scored.least[:, :, -1], -np.inf)
     best_sure_n = sure_scores.max(axis=1)
-    reach_nk = window.margin * np.maximum(slope_nk, slope_nk[np.arange(len(rows)), sure_scores.argmax(axis=1)][:, None])
+    best_slope_n = slope_nk[np.arange(len(rows)), sure_scores.argmax(axis=1)]
+    best_n = best_sure_n.copy()
     nominal_scores = np.where(support.nominal_nk, scores, -np.inf)
     best_nominal_n = nominal_scores.max(axis=1)
     tied = nominal_scores == best_nominal_n[:, None]
@@ -83,7 +84,17 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     # 4
     open_rows = np.flatnonzero(beyond & rows.whole)
     tail, tail_nominal = _tail(
-        rows, draws, window, profiles, open_rows, best_sure_n - window.margin * steepest_n, head, head_ids, support
+        rows,
+        draws,
+        window,
+        profiles,
+        open_rows,
+        best_sure_n - window.margin * steepest_n,
+        head,
+        head_ids,
+        slope_nk,
+        np.stack([best_n, best_slope_n], axis=1),
+        support,
     )
     tail_sure, tail_possible = boundary(
         tail.distance[:, None],
@@ -98,7 +109,8 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         if score > best_nominal_n[r]:
             best_nominal_n[r], winner_n[r] = score, token
     floor_n = best_sure_n - window.margin * steepest_n
-    near = score_max >= np.maximum(floor_n[:, None], sure_scores.max(axis=1, keepdims=True) - reach_nk)
+    reach_nk = window.margin * np.maximum(slope_nk, best_slope_n[:, None])
+    near = score_max >= np.maximum(floor_n[:, None], best_n[:, None] - reach_nk)
     row, column = np.nonzero(possible & near & (head_ids != draws.claimed_n[:, None]))
     kept = (
         tail_possible[:, 0] & (tail.score_max_e[:, -1] >= floor_n[tail.row]) & (tail.token != draws.claimed_n[tail.row])
@@ -255,12 +267,14 @@ def _tail(
     floor_n: FloatArray,
     head: FloatArray,
     head_ids: IntArray,
+    slope_nk: FloatArray,
+    near_floor: FloatArray,
     support: Support,
 ) -> tuple[Entries, BoolArray]:
     """Tokens below the head whose noise lifts them to the floor of their row, and which are nominally supported."""
     if draws.noise is None or draws.keys_n is None or not len(open_rows):
         nothing = np.empty(0, np.int64)
-        return _placed(rows, draws, window, profiles, head, head_ids, support, nothing, nothing, np.empty(0))
+        return _placed(rows, draws, window, profiles, head, slope_nk, support, nothing, nothing, np.empty(0))
     temperature = draws.temperature_n[open_rows]
     needed = (floor_n[open_rows] - head[open_rows, -1]) / temperature
     hit, token = draws.noise.above(draws.keys_n[open_rows], needed)
@@ -270,8 +284,14 @@ def _tail(
     near = np.flatnonzero(value >= head[row, -1])
     in_head[near] = (head_ids[row[near]] == token[near, None]).any(axis=1)
     keep = np.flatnonzero(~in_head & np.isfinite(value))
+    if (slope_nk != 1).any():  # the floor is the steepest token's; most are not so steep
+        slope = window.slopes(rows, row[keep], token[keep])
+        perturbation = draws.perturbation(token[keep, None], row[keep])
+        _, largest = draws.reach(value[keep, None] + perturbation, perturbation, row[keep])
+        best_n, slope_n = near_floor[row[keep]].T
+        keep = keep[largest[:, 0] >= best_n - window.margin * np.maximum(slope, slope_n)]
     entries, nominal = _placed(
-        rows, draws, window, profiles, head, head_ids, support, row[keep], token[keep], value[keep]
+        rows, draws, window, profiles, head, slope_nk, support, row[keep], token[keep], value[keep]
     )
     high = entries.score_max_e[:, -1] >= floor_n[entries.row]
     return entries.chosen(high), nominal[high]
@@ -283,7 +303,7 @@ def _placed(
     window: Window,
     profiles: Mapping[int, MassProfile],
     head: FloatArray,
-    head_ids: IntArray,
+    slope_nk: FloatArray,
     support: Support,
     row: IntArray,
     token: IntArray,
@@ -312,9 +332,8 @@ def _placed(
             reach = slack * np.maximum(slope[at], support.slope_n[r])
             mass_min[at, level] = profile.above(limit + reach)
             mass_max[at, level] = profile.at_or_above(limit - reach) - own
-    head_slopes = window.slopes(rows, row[:, None], head_ids[row])
-    plain = (slope == 1).all() and (head_slopes == 1).all()
-    slopes = None if plain else Slopes(values_nq=slope[:, None], head_nk=head_slopes)
+    plain = (slope == 1).all() and (slope_nk == 1).all()
+    slopes = None if plain else Slopes(values_nq=slope[:, None], head_nk=slope_nk[row])
     distance = logit_distance(value[:, None], head[row], filters_of(filters, row), slopes=slopes)[:, 0]
     if draws.by_rank:  # the head holds all that is possible
         score, least, largest = (np.full((len(row), 1), -np.inf) for _ in range(3))
@@ -354,5 +373,5 @@ def _claimed_entries(
         return entries
     token = draws.claimed_n[outside]
     value = rows.at(outside, token)
-    placed, _ = _placed(rows, draws, window, profiles, head, head_ids, support, outside, token, value)
+    placed, _ = _placed(rows, draws, window, profiles, head, scored.slope_nk, support, outside, token, value)
     return entries.replaced(outside, placed)

@@ -33,7 +33,8 @@ class TokenScores:
         margin_n: by what difference of errors, in raw logits, the claimed token would have won: its perturbed logit is
             so far below a sure candidate's, divided by the larger of the two slopes (`sampler.support.Slopes`), at most
             over all sure candidates and whatever the engine's own noise was within its error. Beyond the window, where
-            slopes differ, it may be larger than this. 0 when it may not be below, inf when the token is outside the support by more than the slack. Larger is less plausible.
+            slopes differ, it may be larger than this. 0 when it may not be below, inf when the token is outside the
+            support by more than the slack. Larger is less plausible.
         exact_n: whether the claimed token is the replay's own choice (no slack).
         logit_rank_n: its rank in the raw logits, 1 is the most likely token.
         gumbel_rank_n: its rank among the perturbed logits of the support.
