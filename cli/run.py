@@ -104,7 +104,8 @@ def run(
     With --engine ray the records are replayed by workers on a cluster, or on this machine; the report is the same.
 
     Exit code 0: clear. 1: alarm, more than an honest run would show with probability 1e-4. 2: error, nothing verified;
-    or no alarm, and records without a verdict, since they ended the workers that replayed them.
+    or no alarm, and records without a verdict: they ended the workers that replayed them, or their requests leave no
+    definite token. They are listed, and charged in full; the figures of all others stand.
     """
     if (rate is None) != (key_path is None):
         raise click.UsageError("--sample and --audit-key go together")

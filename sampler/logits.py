@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampler.params import SamplingParams
-from sampler.types import IntArray
+from sampler.types import FloatArray, IntArray
 
 MAX_BIAS = 100.0
 """vLLM clamps every logit bias to [-100, 100] (sampling-spec 6.1)."""
+SIGN_UNSURE = 0.5
+"""Logits: a repetition penalty depends on the sign of a logit, and an error may change the sign of one this small."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,30 @@ class LogitAdjustment:
         logits[self._masked(start, len(logits))] = -np.inf
         return logits
 
+    def slopes(self, start: int, raw_nu: NDArray[np.float32]) -> FloatArray:
+        """By what factor an error of each raw logit is an error of its adjusted one, float64 [n, u].
+
+        Bias and the penalties that subtract shift a logit: 1. A repetition penalty r divides a positive logit, 1 / r,
+        and multiplies another, r; of one so small that its sign is unsure, the larger of the two. Arguments as
+        `adjusted` has them.
+        """
+        penalty = self.params.repetition_penalty
+        if penalty == 1.0:
+            return np.ones(raw_nu.shape)
+        counts = self._counts_before(start, len(raw_nu))
+        if self.order == "vllm":
+            penalised = self._biased(raw_nu, MAX_BIAS)
+        else:
+            penalised = self._additively_penalised(raw_nu, counts)
+        slopes = np.where(penalised > 0, 1 / penalty, penalty)
+        slopes[np.abs(penalised) <= SIGN_UNSURE] = self.steepest
+        return np.where(self._repeated(counts), slopes, 1.0)
+
+    @property
+    def steepest(self) -> float:
+        """No slope exceeds it."""
+        return max(self.params.repetition_penalty, 1 / self.params.repetition_penalty)
+
     def _biased(self, logits_nu: NDArray[np.float32], limit: float) -> NDArray[np.float32]:
         if not self.params.logit_bias:
             return logits_nu
@@ -84,9 +110,14 @@ class LogitAdjustment:
             return logits_nu
         counts = self._counts_before(start, len(logits_nu))
         if self.order == "sglang":
-            return self._repetition_penalised(self._additively_penalised(logits_nu, counts), counts > 0)
-        repeated = (counts > 0) | np.isin(self.touched_ids, np.asarray(self.prompt_ids))[None, :]
-        return self._additively_penalised(self._repetition_penalised(logits_nu, repeated), counts)
+            return self._repetition_penalised(self._additively_penalised(logits_nu, counts), self._repeated(counts))
+        return self._additively_penalised(self._repetition_penalised(logits_nu, self._repeated(counts)), counts)
+
+    def _repeated(self, counts_nu: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of the touched ids [n, u] the repetition penalty takes for repeated."""
+        if self.order == "sglang":
+            return counts_nu > 0
+        return (counts_nu > 0) | np.isin(self.touched_ids, np.asarray(self.prompt_ids))[None, :]
 
     def _repetition_penalised(
         self, logits_nu: NDArray[np.float32], repeated_nu: NDArray[np.bool_]

@@ -68,9 +68,11 @@ class Support:
         unsettled_nk: whether unseen tokens could move a cut past the candidate, or move the candidate past top-p.
         unseen_distance_n, unseen_mass_min_n: distance and least mass above (at the largest slack) of an unseen token
             with its row's ceiling; -inf and 1 where there is none.
+        slope_n: largest slope of a token that is nominally inside: errors of the mass above a cut are this much larger.
     """
 
     nominal_nk: BoolArray
+    slope_n: FloatArray
     logit_distance_nk: FloatArray
     mass_above_nk: FloatArray
     mass_above_min_nke: FloatArray
@@ -94,8 +96,37 @@ def kept_before_top_p(logits_nk: FloatArray, filters: Filters) -> BoolArray:
     return kept
 
 
+@dataclass(frozen=True, kw_only=True)
+class Slopes:
+    """By what factor errors of raw logits are errors of adjusted ones (`sampler.logits.LogitAdjustment.slopes`).
+
+    Two tokens of slopes a and b are as unsure of their order as two unadjusted ones at max(a, b) times the difference:
+    that covers independent errors, and what errors have in common up to as much variance as they have not.
+
+    Attributes:
+        values_nq: of the logits that are placed. head_nk: of the head.
+    """
+
+    values_nq: FloatArray
+    head_nk: FloatArray
+
+    def classes(self) -> list[tuple[BoolArray, FloatArray]]:
+        """The head's tokens by their slope: below 1, 1, above 1, all of a row's the same; which [n, k], and it [n]."""
+        return slope_classes(self.head_nk)
+
+
+def slope_classes(slope_nk: FloatArray) -> list[tuple[BoolArray, FloatArray]]:
+    """See `Slopes.classes`; classes without a token are left out."""
+    masks = (slope_nk == 1, slope_nk > 1, slope_nk < 1)
+    return [(mask, np.where(mask, slope_nk, 0.0).max(axis=1)) for mask in masks if mask.any()]
+
+
 def logit_distance(
-    values_nk: FloatArray, head_nk: FloatArray, filters: Filters, unseen: Unseen | None = None
+    values_nk: FloatArray,
+    head_nk: FloatArray,
+    filters: Filters,
+    unseen: Unseen | None = None,
+    slopes: Slopes | None = None,
 ) -> FloatArray:
     """Distance [n, k] of logits from the nearer of the top-k and min-p cuts of their row (see `Support`).
 
@@ -105,8 +136,12 @@ def logit_distance(
         values_nk: logits to place, any order.
         head_nk: the largest logits of the row, descending; must reach past the top-k cut where top-k is on, but for
             what `unseen` says.
+        slopes: where some are not 1; distances are then in raw logits.
     """
-    distance = _logit_distance(values_nk, head_nk, filters)
+    if slopes is None:
+        distance = _logit_distance(values_nk, head_nk, filters)
+    else:
+        distance = _sloped_distance(values_nk, head_nk, filters, slopes)
     if unseen is None:
         return distance
     ceiling = unseen.ceiling_n[:, None]
@@ -132,12 +167,36 @@ def _logit_distance(values_nk: FloatArray, head_nk: FloatArray, filters: Filters
     return np.where(np.isneginf(values_nk), -np.inf, distance)
 
 
+def _sloped_distance(values_nq: FloatArray, head_nk: FloatArray, filters: Filters, slopes: Slopes) -> FloatArray:
+    """The same in raw logits: from that token beyond, or short of, the cut which an error brings nearest."""
+    shape = values_nq.shape
+    with np.errstate(invalid="ignore"):
+        excess = values_nq - filters.min_p_offset()[:, None]
+    distance, inside, outside = (np.full(shape, np.inf) for _ in range(3))
+    first_out = np.arange(head_nk.shape[1])[None, :] >= filters.top_k_n[:, None]
+    for mask, slope_n in slopes.classes():
+        scale = np.maximum(slopes.values_nq, slope_n[:, None])
+        largest = np.where(mask, head_nk, -np.inf).max(axis=1, keepdims=True)
+        beyond = np.where(mask & first_out, head_nk, -np.inf).max(axis=1, keepdims=True)
+        last = np.where(mask & ~first_out & np.isfinite(head_nk), head_nk, np.inf).min(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            distance = np.fmin(distance, (excess - largest) / scale)
+            inside = np.fmin(inside, (values_nq - beyond) / scale)
+            outside = np.fmin(outside, (last - values_nq) / scale)
+    width = head_nk.shape[1]
+    kept_down_to = np.take_along_axis(head_nk, np.minimum(filters.top_k_n, width)[:, None] - 1, 1)
+    from_top_k = np.where(values_nq >= kept_down_to, inside, -outside)
+    distance = np.where((filters.top_k_n < width)[:, None], np.minimum(distance, from_top_k), distance)
+    return np.where(np.isneginf(values_nq), -np.inf, distance)
+
+
 def support_of_head(
     logits_nk: FloatArray,
     filters: Filters,
     log_mass_n: FloatArray | None,
     slack_levels_e: FloatArray,
     unseen: Unseen | None = None,
+    slope_nk: FloatArray | None = None,
 ) -> Support:
     """The support of n positions, from their largest logits.
 
@@ -150,6 +209,7 @@ def support_of_head(
             beyond the head; None, or nan in a row, to take it from the head itself.
         slack_levels_e: logit slacks at which to bound the mass above each candidate, ascending.
         unseen: what is not known of the rows; without log_mass_n only.
+        slope_nk: of the logits (`Slopes`), where some are not 1. Slacks and distances are then in raw logits.
     """
     kept = kept_before_top_p(logits_nk, filters)
     exponents = np.where(kept, (logits_nk - logits_nk[:, :1]) / filters.temperature_n[:, None], -np.inf)
@@ -169,27 +229,35 @@ def support_of_head(
         return np.take_along_axis(cumulative, counts_nk, 1) / total[:, None]
 
     above = share(counts_above(logits_nk, logits_nk), total_n)
+    nominal = kept & ((above < filters.top_p_n[:, None]) | (filters.top_p_n >= 1)[:, None])
+    scale_nk: FloatArray | float = 1.0
+    slope_n, slopes = np.ones(len(kept)), None
+    if slope_nk is not None:
+        slope_n = np.where(nominal, slope_nk, 0.0).max(axis=1)
+        scale_nk, slopes = np.maximum(slope_nk, slope_n[:, None]), Slopes(values_nq=slope_nk, head_nk=slope_nk)
     least, most = [], []
     for slack in slack_levels_e:
-        least.append(share(counts_above(logits_nk, logits_nk + slack), total_n + hidden_n))
-        not_below = counts_above(logits_nk, logits_nk - slack, inclusive=True)
+        reach = slack * scale_nk
+        least.append(share(counts_above(logits_nk, logits_nk + reach), total_n + hidden_n))
+        not_below = counts_above(logits_nk, logits_nk - reach, inclusive=True)
         worst = share(not_below, total_n) - weights / total_n[:, None]
         if unseen is not None:
-            joined = (logits_nk - slack <= unseen.ceiling_n[:, None]) & (hidden_n > 0)[:, None]
+            joined = (logits_nk - reach <= unseen.ceiling_n[:, None]) & (hidden_n > 0)[:, None]
             worst = np.where(joined, 1.0, worst)
         most.append(worst)
-    distance_nk = logit_distance(logits_nk, logits_nk, filters, unseen)
+    distance_nk = logit_distance(logits_nk, logits_nk, filters, unseen, slopes)
     unsettled = np.zeros(kept.shape, np.bool_)
     distance_n, mass_min_n = np.full(len(kept), -np.inf), np.ones(len(kept))
     if unseen is not None:
         distance_n = _logit_distance(unseen.ceiling_n[:, None], logits_nk, filters)[:, 0]
         distance_n = np.where(unseen.count_n > 0, distance_n, -np.inf)
-        unsettled = distance_nk != _logit_distance(logits_nk, logits_nk, filters)
+        unsettled = distance_nk != logit_distance(logits_nk, logits_nk, filters, slopes=slopes)
         unsettled |= ((hidden_n > 0) & (filters.top_p_n < 1))[:, None]
         above_ceiling = counts_above(logits_nk, (unseen.ceiling_n + slack_levels_e[-1])[:, None])
         mass_min_n = share(above_ceiling, total_n + hidden_n)[:, 0]
     return Support(
-        nominal_nk=kept & ((above < filters.top_p_n[:, None]) | (filters.top_p_n >= 1)[:, None]),
+        nominal_nk=nominal,
+        slope_n=slope_n,
         logit_distance_nk=distance_nk,
         mass_above_nk=above,
         mass_above_min_nke=np.stack(least, axis=2),

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from logger.record import Record
+from sampler.defined import undefined_field
 from sampler.types import BoolArray, FloatArray
 from verifier.candidate_table import Window
 from verifier.errors import CalibrationError
@@ -152,8 +153,12 @@ def made_for_traffic(replayer: Replayer, records: Sequence[Record]) -> MadeFor:
     """What a policy made from this traffic on this replayer holds for.
 
     Raises:
-        CalibrationError: the records are not all of one engine, version and scheme.
+        CalibrationError: the records are not all of one engine, version and scheme, or one has no definite answer.
     """
+    for index, record in enumerate(records):
+        undefined = undefined_field(record.sampling, replayer.identity.eos_ids, replayer.identity.vocabulary)
+        if undefined is not None:
+            raise CalibrationError(f"record {index}: sampling.{undefined[0]}: {undefined[1]}; leave it out")
     engines = {(r.engine.name, r.engine.version, r.engine.sampler) for r in records}
     if len(engines) != 1:
         listed = "; ".join(" ".join(engine) for engine in sorted(engines)) or "none"

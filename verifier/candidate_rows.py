@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from sampler.logits import LogitAdjustment
 from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.errors import ReplayError
+from verifier.errors import UndefinedRow
+from verifier.row_slopes import RowSlopes
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class CandidateRows:
     def __init__(self, known: KnownLogits, vocabulary: int) -> None:
         self._vocabulary = vocabulary
         self._adjusted: list[_Adjusted] = []
+        self._slopes = RowSlopes(len(known))
         self.replace(known)
 
     def replace(self, known: KnownLogits) -> None:
@@ -84,7 +86,7 @@ class CandidateRows:
             ReplayError: a logit is nan or +inf, or a row holds nothing finite.
         """
         if np.isnan(known.logits_mk).any() or not np.isfinite(known.logits_mk.max(axis=1)).all():
-            raise ReplayError("the replay gave a row of logits with no finite maximum")
+            raise UndefinedRow("the replay gave a row of logits with no finite maximum")
         self._known = known
         spare = ((0, 0), (0, 1))  # for what stands where masks leave nothing known
         self._ids = np.pad(known.ids_mk, spare, constant_values=-1)
@@ -92,6 +94,7 @@ class CandidateRows:
         self._ceiling = known.ceiling_m.copy()
         self._base = known.ceiling_m.copy()
         self._bounds: list[tuple[_Adjusted, FloatArray]] = []
+        self._slopes.clear()
         for item in self._adjusted:
             self._apply(item)
 
@@ -160,6 +163,12 @@ class CandidateRows:
     def log_mass(self, rows: IntArray, temperature: FloatArray, floor: FloatArray, largest: FloatArray) -> FloatArray:
         raise NotImplementedError("rows that are not whole have no mass")
 
+    def slopes(self, rows: IntArray, ids: IntArray) -> FloatArray:
+        return self._slopes.at(rows, ids)
+
+    def steepest(self) -> FloatArray:
+        return self._slopes.steepest()
+
     def row(self, row: int) -> NDArray[np.float32]:
         raise NotImplementedError("rows that are not whole")
 
@@ -179,6 +188,7 @@ class CandidateRows:
             held[held] = touched[column[held]] == ids[held]
             row, place = np.nonzero(held)
             raw[row, column[row, place]] = self._known.logits_mk[rows][row, place]
+            self._slopes.add(item.first, item.start, item.adjustment, raw)
             adjusted = item.adjustment.adjusted(item.start, raw).astype(np.float64)
             self._logits[rows][row, place] = adjusted[row, column[row, place]]
             unheld = np.ones(adjusted.shape, np.bool_)

@@ -31,11 +31,18 @@ class Window:
         margin: logits below the best sure candidate.
         logit_slacks: slacks at the top-k and min-p cuts and for rank swaps at the top-p cut, logits, ascending.
         mass_slack: slack at the top-p cut, probability mass at temperature 1 (scaled by 1 / temperature).
+        least_slope: no slope is taken to be less: 1 where what differs is the sampler's own rounding, which a penalty
+            that shrinks logits does not shrink.
     """
 
     margin: float
     logit_slacks: tuple[float, ...]
     mass_slack: float
+    least_slope: float = 0.0
+
+    def slopes(self, rows: LogitRows, row: IntArray, ids: IntArray) -> FloatArray:
+        """Slopes of (row, token id) pairs (`LogitRows.slopes`)."""
+        return np.maximum(rows.slopes(row, ids), self.least_slope)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +98,14 @@ class CandidateTable:
     """Candidates of n positions; column 0 is the claimed token, unused columns have id -1 and score -inf.
 
     Attributes:
-        ids_nk: token ids. scores_nk: perturbed logits l + T g, logits; the engine emits the largest inside the support.
+        ids_nk: token ids. slope_nk: by what factor errors of their raw logits are errors of the scores; 1 where unused.
+        scores_nk: perturbed logits l + T g, logits; the engine emits the largest inside the support.
         score_min_nke, score_max_nke: bounds of the engine's own perturbed logit, logits, at each logit slack of the
             window: what its noise may differ by (`GumbelNoise.error`), and whose noise it is where ranks are unsure.
         logit_distance_nk: distance from the top-k and min-p cuts (`sampler.support.Support`), logits.
         mass_above_min_nke, mass_above_max_nke: bounds of the mass above a candidate at each logit slack of the window.
-        top_p_n: the top-p cut; 1 where off. mass_scale_n: factor on the mass slack (1 / temperature of the filters).
+        top_p_n: the top-p cut; 1 where off. mass_scale_n: factor on the mass slack: the largest slope of a token that
+            is nominally inside, by the temperature of the filters. steepest_n: no slope of the position exceeds it.
         exact_n: whether the claimed token is the argmax over the nominal support, or the engine was seen to draw it.
         logit_rank_n: rank of the claimed token in the raw logits, 1 is the largest; ties count as larger.
         gumbel_rank_n: rank of the claimed token among the perturbed logits of the nominal support; exact within the
@@ -110,6 +119,7 @@ class CandidateTable:
     """
 
     ids_nk: IntArray
+    slope_nk: FloatArray
     scores_nk: FloatArray
     score_min_nke: FloatArray
     score_max_nke: FloatArray
@@ -118,6 +128,7 @@ class CandidateTable:
     mass_above_max_nke: FloatArray
     top_p_n: FloatArray
     mass_scale_n: FloatArray
+    steepest_n: FloatArray
     exact_n: BoolArray
     logit_rank_n: IntArray
     gumbel_rank_n: IntArray
@@ -143,6 +154,7 @@ class Entries:
     distance: FloatArray
     mass_min_e: FloatArray
     mass_max_e: FloatArray
+    slope: FloatArray
 
     @classmethod
     def joined(cls, parts: "list[Entries]") -> "Entries":
@@ -181,6 +193,8 @@ def lay_out(
     others: Entries,
     *,
     filters: Filters,
+    slope_n: FloatArray | None = None,
+    steepest_n: FloatArray | None = None,
     exact_n: BoolArray,
     logit_rank_n: IntArray,
     gumbel_rank_n: IntArray,
@@ -190,7 +204,11 @@ def lay_out(
     contradicted_n: BoolArray | None = None,
     open_n: BoolArray | None = None,
 ) -> CandidateTable:
-    """The table of the claimed tokens (one a row, in order) and the other candidates (any order)."""
+    """The table of the claimed tokens (one a row, in order) and the other candidates (any order).
+
+    Args:
+        slope_n, steepest_n: of `Support`, and of `LogitRows`; None where every slope is 1.
+    """
     n, levels = len(claimed.row), claimed.mass_min_e.shape[1]
     order = np.argsort(others.row, kind="stable")
     row = others.row[order]
@@ -198,6 +216,7 @@ def lay_out(
     column = 1 + np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
     width = 1 + int(counts.max(initial=0))
     ids = np.full((n, width), -1, np.int64)
+    slope = np.ones((n, width))
     scores = np.full((n, width), -np.inf)
     score_min = np.full((n, width, levels), -np.inf)
     score_max = np.full((n, width, levels), -np.inf)
@@ -209,15 +228,17 @@ def lay_out(
         (row, column, others, order),
     ):
         ids[rows_, columns_] = entries.token[pick]
+        slope[rows_, columns_] = entries.slope[pick]
         scores[rows_, columns_] = entries.score[pick]
         score_min[rows_, columns_] = entries.score_min_e[pick]
         score_max[rows_, columns_] = entries.score_max_e[pick]
         distance[rows_, columns_] = entries.distance[pick]
         mass_min[rows_, columns_] = entries.mass_min_e[pick]
         mass_max[rows_, columns_] = entries.mass_max_e[pick]
-    nothing = np.full(n, np.nan)
+    nothing, ones = np.full(n, np.nan), np.ones(n)
     return CandidateTable(
         ids_nk=ids,
+        slope_nk=slope,
         scores_nk=scores,
         score_min_nke=score_min,
         score_max_nke=score_max,
@@ -225,7 +246,8 @@ def lay_out(
         mass_above_min_nke=mass_min,
         mass_above_max_nke=mass_max,
         top_p_n=filters.top_p_n,
-        mass_scale_n=1.0 / filters.temperature_n,
+        mass_scale_n=(ones if slope_n is None else slope_n) / filters.temperature_n,
+        steepest_n=ones if steepest_n is None else steepest_n,
         exact_n=exact_n,
         logit_rank_n=logit_rank_n,
         gumbel_rank_n=gumbel_rank_n,

@@ -19,6 +19,10 @@ class ReplayError(WeightwardenError, ArithmeticError):
     """The replay did not come to numbers (overflow in a narrow dtype, a broken model); nothing can be judged by it."""
 
 
+class UndefinedRow(ReplayError):
+    """A row of logits that no token can be drawn from: none is left, or one is no number."""
+
+
 class ReplayServerError(WeightwardenError, ConnectionError):
     """A replay server cannot be reached, fails, or is not fit to replay; nothing was judged by what it said."""
 

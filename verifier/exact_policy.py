@@ -89,6 +89,7 @@ EXACT_WINDOW = Window(
     margin=EXACT_TOLERANCE.margin,
     logit_slacks=(EXACT_TOLERANCE.logit_slack,),
     mass_slack=EXACT_TOLERANCE.mass_slack,
+    least_slope=1.0,
 )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sampler.support import MassProfile, Support, Unseen, logit_distance, support_of_head
+from sampler.support import MassProfile, Slopes, Support, Unseen, logit_distance, support_of_head
 from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.candidate_table import (
     HEAD_RESERVE,
@@ -36,6 +36,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     2. Place the head against the cuts, with the probability of the whole support where top-p needs it.
     3. Perturb it; the best surely supported candidate, at the least that the engine's own noise may give it, sets the
        floor that others must reach, at most.
+       Where a penalty scales logits, and their errors with them, every tolerance is scaled alike (`Slopes`).
     4. Where the support reaches beyond the head, hash the whole vocabulary for noise large enough to lift any token
        of the tail to that floor (exact: none is missed). Tokens whose logit is not known get their row's ceiling.
     5. Place the claimed token, wherever it stands: first, where the engine was seen to draw it. Say what contradicts
@@ -48,16 +49,18 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         raise ReplayError("ranks need every logit of a row: replay on transformers")
     filters = draws.filters
     slack = window.logit_slacks[-1]
-    mass_slack_n = window.mass_slack / filters.temperature_n
+    steepest_n = rows.steepest()
 
     # 1
-    head, head_ids = _head(rows, draws, window)
+    head, head_ids = _head(rows, draws, window, steepest_n)
+    slope_nk = window.slopes(rows, np.arange(len(rows))[:, None], head_ids)
 
     # 2
-    support, profiles, beyond = _placed_head(rows, draws, window, head, mass_slack_n)
+    support, profiles, beyond = _placed_head(rows, draws, window, head, slope_nk)
+    mass_slack_n = window.mass_slack * support.slope_n / filters.temperature_n
 
     # 3
-    scored = _scored_head(draws, window, head, head_ids)
+    scored = _scored_head(draws, window, head, head_ids, slope_nk, support)
     scores, score_max = scored.scores, scored.largest[:, :, -1]
     if not rows.whole:
         settle_by_draw(rows, draws, slack, mass_slack_n, head, head_ids, (scored.least[:, :, -1], score_max), support)
@@ -69,15 +72,29 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         slack,
         mass_slack_n,
     )
-    best_sure_n = np.where(sure, scored.least[:, :, -1], -np.inf).max(axis=1)
+    sure_scores = np.where(sure, scored.least[:, :, -1], -np.inf)
+    best_sure_n = sure_scores.max(axis=1)
+    best_slope_n = slope_nk[np.arange(len(rows)), sure_scores.argmax(axis=1)]
+    best_n = best_sure_n.copy()
     nominal_scores = np.where(support.nominal_nk, scores, -np.inf)
     best_nominal_n = nominal_scores.max(axis=1)
     tied = nominal_scores == best_nominal_n[:, None]
     winner_n = np.where(tied, head_ids, rows.vocabulary).min(axis=1)  # the lowest id wins a tie
 
     # 4
+    open_rows = np.flatnonzero(beyond & rows.whole)
     tail, tail_nominal = _tail(
-        rows, draws, window, profiles, np.flatnonzero(beyond & rows.whole), best_sure_n - window.margin, head, head_ids
+        rows,
+        draws,
+        window,
+        profiles,
+        open_rows,
+        best_sure_n - window.margin * steepest_n,
+        head,
+        head_ids,
+        slope_nk,
+        np.stack([best_n, best_slope_n], axis=1),
+        support,
     )
     tail_sure, tail_possible = boundary(
         tail.distance[:, None],
@@ -91,8 +108,10 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     for r, token, score in zip(*(a[tail_nominal] for a in (tail.row, tail.token, tail.score)), strict=True):
         if score > best_nominal_n[r]:
             best_nominal_n[r], winner_n[r] = score, token
-    floor_n = best_sure_n - window.margin
-    row, column = np.nonzero(possible & (score_max >= floor_n[:, None]) & (head_ids != draws.claimed_n[:, None]))
+    floor_n = best_sure_n - window.margin * steepest_n
+    reach_nk = window.margin * np.maximum(slope_nk, best_slope_n[:, None])
+    near = score_max >= np.maximum(floor_n[:, None], best_n[:, None] - reach_nk)
+    row, column = np.nonzero(possible & near & (head_ids != draws.claimed_n[:, None]))
     kept = (
         tail_possible[:, 0] & (tail.score_max_e[:, -1] >= floor_n[tail.row]) & (tail.token != draws.claimed_n[tail.row])
     )
@@ -112,7 +131,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     outside = ~(possible & (head_ids == draws.claimed_n[:, None])).any(axis=1) & (not rows.whole)
     contradicted_n = (outside | (claimed.score_max_e[:, -1] < floor_n)) & ~rows.drawn()
     unseen = unseen_scores(rows, draws, np.flatnonzero(beyond), floor_n, head_ids, claimed.score)
-    matters = (score_max >= floor_n[:, None]) | (head_ids == draws.claimed_n[:, None])
+    matters = near | (head_ids == draws.claimed_n[:, None])
     unsettled_n = (support.unsettled_nk & possible & ~sure & matters).any(axis=1)
     gumbel_rank = 1 + (nominal_scores > claimed.score[:, None]).sum(axis=1)
     np.add.at(gumbel_rank, tail.row, tail_nominal & (tail.score > claimed.score[tail.row]))
@@ -120,6 +139,8 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         claimed,
         Entries.joined([_head_entries(row, column, head_ids, scored, support), tail.chosen(kept)]),
         filters=filters,
+        slope_n=support.slope_n,
+        steepest_n=np.maximum(steepest_n, window.least_slope),
         exact_n=(winner_n == draws.claimed_n) | rows.drawn(),
         logit_rank_n=logit_rank(rows, draws, head),
         gumbel_rank_n=gumbel_rank,
@@ -131,29 +152,35 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
 
 @dataclass(frozen=True, kw_only=True)
 class _Scored:
-    """Perturbed logits [n, k] of the head, and their least and largest values [n, k, e] (`CandidateTable`)."""
+    """Perturbed logits [n, k] of the head, and their least and largest values [n, k, e] (`CandidateTable`); slopes."""
 
+    slope_nk: FloatArray
     scores: FloatArray
     least: FloatArray
     largest: FloatArray
 
 
-def _scored_head(draws: Draws, window: Window, head: FloatArray, head_ids: IntArray) -> _Scored:
+def _scored_head(
+    draws: Draws, window: Window, head: FloatArray, head_ids: IntArray, slope_nk: FloatArray, support: Support
+) -> _Scored:
     if draws.by_rank:
-        return _Scored(**ranked_scores(draws, window, head))
+        scale_nk = np.maximum(slope_nk, support.slope_n[:, None])
+        return _Scored(slope_nk=slope_nk, **ranked_scores(draws, window, head, scale_nk))
     perturbation = draws.perturbation(head_ids)
     scores = head + perturbation
     least, largest = draws.reach(scores, perturbation)
     levels = len(window.logit_slacks)
-    return _Scored(scores=scores, least=at_levels(least, levels), largest=at_levels(largest, levels))
+    return _Scored(slope_nk=slope_nk, scores=scores, least=at_levels(least, levels), largest=at_levels(largest, levels))
 
 
 def _placed_head(
-    rows: LogitRows, draws: Draws, window: Window, head: FloatArray, mass_slack_n: FloatArray
+    rows: LogitRows, draws: Draws, window: Window, head: FloatArray, slope_nk: FloatArray
 ) -> tuple[Support, Mapping[int, MassProfile], BoolArray]:
     """The head against the cuts; mass profiles of rows whose nucleus is wide; which supports may reach beyond it."""
     filters, slack = draws.filters, window.logit_slacks[-1]
     levels = np.asarray(window.logit_slacks)
+    sloped = None if (slope_nk == 1).all() else slope_nk
+    steepest_n = rows.steepest()
     top_p_on = filters.top_p_n < 1
     if not rows.whole:
         unseen = Unseen(
@@ -161,21 +188,23 @@ def _placed_head(
             count_n=rows.vocabulary - (head > -np.inf).sum(axis=1),
             on_top_k_n=filters.top_k_n < rows.vocabulary,
         )
-        support = support_of_head(head, filters, None, levels, unseen)
+        support = support_of_head(head, filters, None, levels, unseen, sloped)
+        mass_slack_n = window.mass_slack * support.slope_n / filters.temperature_n
         beyond = support.unseen_distance_n > -slack
         beyond &= ~top_p_on | (support.unseen_mass_min_n < filters.top_p_n + mass_slack_n)
         return support, {}, beyond
     if draws.noise is None or draws.by_rank or head.shape[1] >= rows.vocabulary:
         beyond = np.zeros(len(rows), np.bool_)
     else:
-        beyond = logit_distance(head[:, -1:], head, filters)[:, 0] > -slack
+        beyond = logit_distance(head[:, -1:], head, filters)[:, 0] > -slack * steepest_n
     cut_n = head[:, 0] + filters.min_p_offset()
     log_mass_n = np.full(len(rows), np.nan)
     floor_n = np.full(len(rows), -np.inf) if draws.top_p_of_everything else cut_n
     wide = np.flatnonzero((beyond | draws.top_p_of_everything) & top_p_on)
     if len(wide):
         log_mass_n[wide] = rows.log_mass(wide, filters.temperature_n[wide], floor_n[wide], head[wide, 0])
-    support = support_of_head(head, filters, log_mass_n, levels)
+    support = support_of_head(head, filters, log_mass_n, levels, slope_nk=sloped)
+    mass_slack_n = window.mass_slack * support.slope_n / filters.temperature_n
     beyond &= ~top_p_on | (support.mass_above_min_nke[:, -1, -1] < filters.top_p_n + mass_slack_n)
     profiles = {
         int(row): MassProfile(rows.row(int(row)), cut_n[row], filters.temperature_n[row])
@@ -184,11 +213,12 @@ def _placed_head(
     for at, profile in profiles.items():  # what is within the slack of these may lie below the head
         own = profile.own(head[at])
         for level, some_slack in enumerate(window.logit_slacks):
-            support.mass_above_max_nke[at, :, level] = profile.at_or_above(head[at] - some_slack) - own
+            reach = some_slack * np.maximum(slope_nk[at], support.slope_n[at])
+            support.mass_above_max_nke[at, :, level] = profile.at_or_above(head[at] - reach) - own
     return support, profiles, beyond
 
 
-def _head(rows: LogitRows, draws: Draws, window: Window) -> tuple[FloatArray, IntArray]:
+def _head(rows: LogitRows, draws: Draws, window: Window, steepest_n: FloatArray) -> tuple[FloatArray, IntArray]:
     """The head, grown until it reaches past every top-k cut (greedy: past the window) by more than the slack.
 
     Where noise belongs to ranks it reaches past every cut, by as much again as ranks are unsure.
@@ -203,12 +233,12 @@ def _head(rows: LogitRows, draws: Draws, window: Window) -> tuple[FloatArray, In
             return head, ids
         if draws.by_rank:
             log_mass_n = rows.log_mass(everything, filters.temperature_n, np.full(len(rows), -np.inf), head[:, 0])
-            unfinished = reaches_beyond(head, log_mass_n, draws, window)
+            unfinished = reaches_beyond(head, log_mass_n, draws, window, steepest_n)
         elif draws.noise is None:
-            unfinished = head[:, -1] >= head[:, 0] - window.margin
+            unfinished = head[:, -1] >= head[:, 0] - window.margin * steepest_n
         else:
             distance = logit_distance(head[:, -1:], head, filters)[:, 0]
-            unfinished = cut & (distance > -window.logit_slacks[-1])
+            unfinished = cut & (distance > -window.logit_slacks[-1] * steepest_n)
         if not unfinished.any():
             return head, ids
         size *= 2
@@ -224,6 +254,7 @@ def _head_entries(row: IntArray, column: IntArray, ids: IntArray, scored: _Score
         distance=support.logit_distance_nk[row, column],
         mass_min_e=support.mass_above_min_nke[row, column],
         mass_max_e=support.mass_above_max_nke[row, column],
+        slope=scored.slope_nk[row, column],
     )
 
 
@@ -236,11 +267,14 @@ def _tail(
     floor_n: FloatArray,
     head: FloatArray,
     head_ids: IntArray,
+    slope_nk: FloatArray,
+    near_floor: FloatArray,
+    support: Support,
 ) -> tuple[Entries, BoolArray]:
     """Tokens below the head whose noise lifts them to the floor of their row, and which are nominally supported."""
     if draws.noise is None or draws.keys_n is None or not len(open_rows):
         nothing = np.empty(0, np.int64)
-        return _placed(draws, window, profiles, head, nothing, nothing, np.empty(0))
+        return _placed(rows, draws, window, profiles, head, slope_nk, support, nothing, nothing, np.empty(0))
     temperature = draws.temperature_n[open_rows]
     needed = (floor_n[open_rows] - head[open_rows, -1]) / temperature
     hit, token = draws.noise.above(draws.keys_n[open_rows], needed)
@@ -250,16 +284,27 @@ def _tail(
     near = np.flatnonzero(value >= head[row, -1])
     in_head[near] = (head_ids[row[near]] == token[near, None]).any(axis=1)
     keep = np.flatnonzero(~in_head & np.isfinite(value))
-    entries, nominal = _placed(draws, window, profiles, head, row[keep], token[keep], value[keep])
+    if (slope_nk != 1).any():  # the floor is the steepest token's; most are not so steep
+        slope = window.slopes(rows, row[keep], token[keep])
+        perturbation = draws.perturbation(token[keep, None], row[keep])
+        _, largest = draws.reach(value[keep, None] + perturbation, perturbation, row[keep])
+        best_n, slope_n = near_floor[row[keep]].T
+        keep = keep[largest[:, 0] >= best_n - window.margin * np.maximum(slope, slope_n)]
+    entries, nominal = _placed(
+        rows, draws, window, profiles, head, slope_nk, support, row[keep], token[keep], value[keep]
+    )
     high = entries.score_max_e[:, -1] >= floor_n[entries.row]
     return entries.chosen(high), nominal[high]
 
 
 def _placed(
+    rows: LogitRows,
     draws: Draws,
     window: Window,
     profiles: Mapping[int, MassProfile],
     head: FloatArray,
+    slope_nk: FloatArray,
+    support: Support,
     row: IntArray,
     token: IntArray,
     value: FloatArray,
@@ -275,6 +320,7 @@ def _placed(
     for level in range(shape[1]):
         mass_min[narrow, level] = mass_max[narrow, level] = 1.0
     mass[narrow] = 1.0
+    slope = window.slopes(rows, row, token)
     for r in np.unique(row[narrow]):
         profile = profiles.get(int(r))
         if profile is None:
@@ -283,9 +329,12 @@ def _placed(
         limit = value[at]
         mass[at], own = profile.above(limit), profile.own(limit)
         for level, slack in enumerate(window.logit_slacks):
-            mass_min[at, level] = profile.above(limit + slack)
-            mass_max[at, level] = profile.at_or_above(limit - slack) - own
-    distance = logit_distance(value[:, None], head[row], filters_of(filters, row))[:, 0]
+            reach = slack * np.maximum(slope[at], support.slope_n[r])
+            mass_min[at, level] = profile.above(limit + reach)
+            mass_max[at, level] = profile.at_or_above(limit - reach) - own
+    plain = (slope == 1).all() and (slope_nk == 1).all()
+    slopes = None if plain else Slopes(values_nq=slope[:, None], head_nk=slope_nk[row])
+    distance = logit_distance(value[:, None], head[row], filters_of(filters, row), slopes=slopes)[:, 0]
     if draws.by_rank:  # the head holds all that is possible
         score, least, largest = (np.full((len(row), 1), -np.inf) for _ in range(3))
     else:
@@ -301,6 +350,7 @@ def _placed(
         distance=distance,
         mass_min_e=mass_min,
         mass_max_e=mass_max,
+        slope=slope,
     )
     return entries, (distance >= 0) & (~narrow | (mass < filters.top_p_n[row]))
 
@@ -323,5 +373,5 @@ def _claimed_entries(
         return entries
     token = draws.claimed_n[outside]
     value = rows.at(outside, token)
-    placed, _ = _placed(draws, window, profiles, head, outside, token, value)
+    placed, _ = _placed(rows, draws, window, profiles, head, scored.slope_nk, support, outside, token, value)
     return entries.replaced(outside, placed)

@@ -159,4 +159,5 @@ def _entries(row: IntArray, token: IntArray, margin: FloatArray, window: Window)
         distance=np.where(np.isfinite(margin), np.inf, -np.inf),
         mass_min_e=nothing,
         mass_max_e=nothing - 1.0,  # the margin has the cuts in it already: surely inside
+        slope=np.ones(len(row)),  # the scheme has no penalties
     )

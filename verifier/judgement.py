@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from logger.record import Record
 from sampler.types import FloatArray, IntArray
 from verifier.ledger import RecordCharges
 from verifier.margin_counts import MarginCounts
-from verifier.record_verdict import RecordVerdict
+from verifier.record_verdict import RecordVerdict, TokenDetail, Undefined
 from verifier.replay import Timing
 from verifier.tradeoff import TradeOffSums
 
@@ -41,6 +42,28 @@ class Judgement:
             margins=MarginCounts.joined([part.margins for _, part in parts]).chosen(order_r),
             trade_off=TradeOffSums.joined([part.trade_off for _, part in parts]),
             timing=Timing.joined([part.timing for _, part in parts]),
+        )
+
+    @classmethod
+    def of_undefined(cls, record: Record, why: str, vocabulary: int) -> "Judgement":
+        """Of one record whose tokens cannot be judged (`Undefined`)."""
+        tokens = len(record.output_token_ids)
+        verdict = RecordVerdict(
+            index=0,
+            evidence=Undefined(tokens=tokens, why=why),
+            stop_findings=[],
+            stop_bits=0.0,
+            end_code_bits=0.0,
+            reasons=[],
+            tokens=TokenDetail.of_none(),
+            alternatives={},
+        )
+        return cls(
+            records=[verdict],
+            charges=RecordCharges.of_anything(tokens, vocabulary),
+            margins=MarginCounts(1),
+            trade_off=TradeOffSums.none(),
+            timing=Timing(),
         )
 
     @property

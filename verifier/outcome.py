@@ -99,7 +99,7 @@ class Verification:
 
     @property
     def set_aside(self) -> list[SetAside]:
-        """Records that have no verdict, since the workers that replayed them ended."""
+        """Records that have no verdict: they ended the workers that replayed them, or have no definite answer."""
         return self.summary.set_aside
 
     @property
@@ -129,11 +129,17 @@ class Verification:
 
     @property
     def watched(self) -> dict[str, FloatArray]:
-        """What `TrafficMonitor` watches of every record, and its tokens; float64 [records]. A record that was set
-        aside counts as flagged.
+        """What `TrafficMonitor` watches of every record, and its tokens; float64 [records].
+
+        A record that ended workers counts as flagged. One that has no definite answer is no evidence: its request is
+        why, and a client could have an honest server accused.
         """
         columns = self.summary.columns
-        return watched(self.charges, (columns.flagged_r | ~columns.verified_r).astype(np.float64))
+        undefined = [record.place for record in self.set_aside if not record.deaths]
+        found = watched(self.charges, (columns.flagged_r | ~columns.verified_r).astype(np.float64))
+        for column in found.values():
+            column[undefined] = 0.0
+        return found
 
     @property
     def alarm(self) -> bool:
@@ -163,7 +169,8 @@ def verify(engine: Engine, records: Iterable[Record]) -> Verification:
     summary = merged.ordered()
     verified_r = summary.columns.verified_r
     if not summary.charges.tokens_r[verified_r].sum():
-        raise NothingToVerify(f"none of {len(summary)} records has a token to verify")
+        why = f"; the first that has no verdict: {summary.set_aside[0].why}" if summary.set_aside else ""
+        raise NothingToVerify(f"none of {len(summary)} records has a token to verify{why}")
     # 3
     vocabulary = engine.replayer.identity.vocabulary
     return Verification(

@@ -50,7 +50,7 @@ def finished(pending: PendingTables) -> CandidateTable:
         parts.extend(ready)
     order = np.argsort(np.concatenate([part.rows for part in parts]))
     width = max(part.table.ids_nk.shape[1] for part in parts)
-    mass = ("mass_above_min_nke", "mass_above_max_nke")
+    ones = ("slope_nk", "mass_above_min_nke", "mass_above_max_nke")
     arrays = {}
     for field in fields(CandidateTable):
         columns = field.name.endswith(("_nk", "_nke"))
@@ -58,7 +58,7 @@ def finished(pending: PendingTables) -> CandidateTable:
         for part in parts:
             values = getattr(part.table, field.name)
             if columns:
-                unused = -1 if field.name == "ids_nk" else 1.0 if field.name in mass else -np.inf
+                unused = -1 if field.name == "ids_nk" else 1.0 if field.name in ones else -np.inf
                 spare = [(0, 0), (0, width - values.shape[1]), (0, 0)][: values.ndim]
                 values = np.pad(values, spare, constant_values=unused)
             padded.append(values)

@@ -22,24 +22,28 @@ class RankedScores(TypedDict):
     largest: FloatArray
 
 
-def ranked_scores(draws: Draws, window: Window, head: FloatArray) -> RankedScores:
+def ranked_scores(draws: Draws, window: Window, head: FloatArray, scale_nk: FloatArray) -> RankedScores:
     """Scores of a head that holds every token that is possible, and every token that may have such a token's rank.
 
     Args:
         head: the largest logits of each row, descending.
+        scale_nk: by what factor errors of raw logits may be errors of the difference to a neighbour.
     """
     perturbation = draws.perturbation(np.broadcast_to(np.arange(head.shape[1]), head.shape))
     low, high = draws.reach(perturbation, perturbation)
     least, largest = [], []
     for slack in window.logit_slacks:
-        first = counts_above(head, head + slack)
-        last = np.maximum(counts_above(head, head - slack, inclusive=True) - 1, first)
+        reach = slack * scale_nk
+        first = counts_above(head, head + reach)
+        last = np.maximum(counts_above(head, head - reach, inclusive=True) - 1, first)
         least.append(head - range_maximum(-low, first, last))
         largest.append(head + range_maximum(high, first, last))
     return RankedScores(scores=head + perturbation, least=np.stack(least, axis=2), largest=np.stack(largest, axis=2))
 
 
-def reaches_beyond(head: FloatArray, log_mass_n: FloatArray, draws: Draws, window: Window) -> BoolArray:
+def reaches_beyond(
+    head: FloatArray, log_mass_n: FloatArray, draws: Draws, window: Window, steepest_n: FloatArray
+) -> BoolArray:
     """In which rows [n] a token below the head may be possible, or may have a possible token's rank.
 
     A possible token that is above the last of the head by no more than the slack would be within twice the slack of the
@@ -48,14 +52,14 @@ def reaches_beyond(head: FloatArray, log_mass_n: FloatArray, draws: Draws, windo
     Args:
         log_mass_n: ln of the sum of exp(logit / temperature) over the whole vocabulary.
     """
-    filters, reach = draws.filters, 2 * window.logit_slacks[-1]
+    filters, reach = draws.filters, 2 * window.logit_slacks[-1] * steepest_n
     largest_n, last = head[:, 0], head[:, -1:]
     mass_n = np.exp(log_mass_n - largest_n / filters.temperature_n)
     cumulative = np.cumsum(np.exp((head - largest_n[:, None]) / filters.temperature_n[:, None]), axis=1)
-    above = counts_above(head, last + reach)
+    above = counts_above(head, last + reach[:, None])
     share_n = np.where(above > 0, np.take_along_axis(cumulative, np.maximum(above - 1, 0), 1), 0.0)[:, 0] / mass_n
     inside = logit_distance(last, head, filters)[:, 0] > -reach
-    in_nucleus = share_n < filters.top_p_n + window.mass_slack / filters.temperature_n
+    in_nucleus = share_n < filters.top_p_n + window.mass_slack * steepest_n / filters.temperature_n
     open_n: BoolArray = inside & ((filters.top_p_n >= 1) | in_nucleus)
     return open_n
 

@@ -92,6 +92,24 @@ class Unanswered:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Undefined:
+    """The evidence of a record whose tokens cannot be judged, since a row of its logits has no definite token: none.
+
+    Its request is why, which the server did not choose, so that it flags nothing; it is charged as if its tokens could
+    have been any.
+    """
+
+    tokens: int
+    why: str
+    outliers: int = 0
+    p_value: float = 1.0
+
+    @property
+    def reasons(self) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecordVerdict:
     """The verdict of one record.
 
@@ -116,6 +134,11 @@ class RecordVerdict:
     @property
     def flagged(self) -> bool:
         return bool(self.reasons)
+
+    @property
+    def undefined(self) -> str | None:
+        """Why its tokens have no verdict, or None where they have one."""
+        return self.evidence.why if isinstance(self.evidence, Undefined) else None
 
     @property
     def p_value(self) -> float:

@@ -101,6 +101,17 @@ class LogitRows(Protocol):
         """
         ...
 
+    def slopes(self, rows: IntArray, ids: IntArray) -> FloatArray:
+        """By what factor errors of raw logits are errors of these (row, token id) pairs, float64 of their common shape.
+
+        1 unless `adjust` applied a repetition penalty.
+        """
+        ...
+
+    def steepest(self) -> FloatArray:
+        """No slope of a row exceeds this, float64 [m]; at least 1."""
+        ...
+
     def row(self, row: int) -> NDArray[np.float32]:
         """One whole row [V]."""
         ...

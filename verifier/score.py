@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy.special import log_ndtr, ndtr
 
+from sampler.support import slope_classes
 from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.candidate_table import TIE_MARGIN, CandidateTable, boundary
 
@@ -29,8 +30,10 @@ class TokenScores:
     """Scores of n positions, one array each.
 
     Attributes:
-        margin_n: logits by which the claimed token's perturbed logit is below the best sure candidate's, whatever the
-            engine's own noise was within its error; 0 when it may not be below, inf when the token is outside the
+        margin_n: by what difference of errors, in raw logits, the claimed token would have won: its perturbed logit is
+            so far below a sure candidate's, divided by the larger of the two slopes (`sampler.support.Slopes`), at most
+            over all sure candidates and whatever the engine's own noise was within its error. Beyond the window, where
+            slopes differ, it may be larger than this. 0 when it may not be below, inf when the token is outside the
             support by more than the slack. Larger is less plausible.
         exact_n: whether the claimed token is the replay's own choice (no slack).
         logit_rank_n: its rank in the raw logits, 1 is the most likely token.
@@ -76,13 +79,17 @@ def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> Toke
     )
     score_min_nk, score_max_nk = table.score_min_nke[:, :, slack_level], table.score_max_nke[:, :, slack_level]
     best = np.where(sure, score_min_nk, -np.inf).max(axis=1)
-    with np.errstate(invalid="ignore"):  # no sure candidate: -inf minus -inf
-        margins = np.maximum(best[:, None] - score_max_nk, 0.0)
+    margins = np.zeros(score_max_nk.shape)
+    for mask, slope_n in slope_classes(table.slope_nk):
+        best_of_class = np.where(sure & mask, score_min_nk, -np.inf).max(axis=1)
+        with np.errstate(invalid="ignore"):  # no sure candidate: -inf minus -inf
+            behind = (best_of_class[:, None] - score_max_nk) / np.maximum(slope_n[:, None], table.slope_nk)
+        margins = np.fmax(margins, behind)
     margins = np.where(np.isneginf(best)[:, None], 0.0, margins)
     margins = np.where(_loses_tie(table, score_min_nk, score_max_nk, sure, best), TIE_MARGIN, margins)
     margins = np.where(possible, margins, np.inf)
     unseen_scores = np.where(np.isfinite(table.unseen_scores_nu), table.unseen_scores_nu, np.nan)
-    unseen = np.maximum(best[:, None] - unseen_scores, 0.0)
+    unseen = np.maximum(best[:, None] - unseen_scores, 0.0) / table.steepest_n[:, None]
     unseen_n = (unseen <= tolerance.margin).sum(axis=1)
     admissible = np.maximum((margins <= tolerance.margin).sum(axis=1), 1) + unseen_n
     rivals = np.where(np.isfinite(margins[:, 1:]), margins[:, 1:], np.nan)

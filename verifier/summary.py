@@ -52,11 +52,12 @@ class ShownRecord:
 
 @dataclass(frozen=True)
 class SetAside:
-    """A record that could not be replayed, and has no verdict: anything could be in it. `deaths`: workers it ended."""
+    """A record that could not be replayed, and has no verdict: anything could be in it. `why`: in words."""
 
     place: int
     tokens: int
     deaths: int
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +85,15 @@ class RecordColumns:
     early_stop_r: BoolArray
 
     @classmethod
-    def of(cls, places: Sequence[int], records: Sequence[RecordVerdict]) -> "RecordColumns":
+    def of(cls, places: Sequence[int], records: Sequence[RecordVerdict], charges: RecordCharges) -> "RecordColumns":
         """Of judged records."""
+        verified_r = np.array([record.undefined is None for record in records])
+        charged_r = np.array([record.tokens.charged_bits.sum() for record in records])
         return cls(
             place_r=np.array(places, np.int64),
-            verified_r=np.ones(len(records), np.bool_),
+            verified_r=verified_r,
             p_value_r=np.array([record.p_value for record in records]),
-            charged_bits_r=np.array([record.tokens.charged_bits.sum() for record in records]),
+            charged_bits_r=np.where(verified_r, charged_r, charges.counting_bits_r),
             stop_bits_r=np.array([record.stop_bits for record in records]),
             tied_r=np.array([_tied(record) for record in records]),
             unresolved_r=np.array([(record.tokens.unseen > 0).sum() for record in records]),
@@ -155,7 +158,7 @@ class Summary:
         shown = [ShownRecord(verdict, r.output_token_ids) for verdict, r in zip(placed, unit.records, strict=True)]
         margins = np.concatenate([record.tokens.margin for record in placed])
         return cls(
-            columns=RecordColumns.of(unit.places, placed),
+            columns=RecordColumns.of(unit.places, placed, found.charges),
             charges=found.charges,
             margins_b=np.bincount(np.searchsorted(MARGIN_ENDS[1:], margins), minlength=len(MARGIN_ENDS) - 1).astype(
                 np.int64
@@ -163,8 +166,12 @@ class Summary:
             trade_off=found.trade_off,
             timing=found.timing,
             flagged=[_in_short(record) for record in placed if record.flagged],
-            shown=_worst(shown),
-            set_aside=[],
+            shown=_worst(record for record in shown if record.verdict.undefined is None),
+            set_aside=[
+                SetAside(record.index, record.evidence.tokens, 0, record.undefined)
+                for record in placed
+                if record.undefined is not None
+            ],
         )
 
     @classmethod

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from sampler.logits import LogitAdjustment
 from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.errors import ReplayError
+from verifier.errors import UndefinedRow
+from verifier.row_slopes import RowSlopes
 
 _CACHE_ROWS = 8
 """Rows reduced at a time where temporaries are made: they stay in cache."""
@@ -17,6 +18,7 @@ class TorchRows:
 
     def __init__(self, logits_mv: torch.Tensor) -> None:
         self._logits = logits_mv
+        self._slopes = RowSlopes(len(logits_mv))
 
     @property
     def vocabulary(self) -> int:
@@ -32,7 +34,7 @@ class TorchRows:
     def head(self, rows: IntArray, size: int) -> tuple[FloatArray, IntArray]:
         values, ids = self._select(rows).topk(min(size, self.vocabulary))
         if not torch.isfinite(values[:, 0]).all():  # nan sorts above everything
-            raise ReplayError("the replay gave a row of logits with no finite maximum; try --dtype float32")
+            raise UndefinedRow("the replay gave a row of logits with no finite maximum; try --dtype float32")
         return values.double().cpu().numpy(), ids.cpu().numpy()
 
     def at(self, rows: IntArray, ids: IntArray) -> FloatArray:
@@ -81,12 +83,19 @@ class TorchRows:
         ids = self._index(adjustment.touched_ids)
         if len(ids):
             raw = rows[:, ids].cpu().numpy()
+            self._slopes.add(first_row, start, adjustment, raw)
             rows[:, ids] = torch.from_numpy(adjustment.adjusted(start, raw)).to(rows.device)
         if adjustment.allowed_ids is not None:
             allowed = self._index(adjustment.allowed_ids)
             kept = rows[:, allowed]
             rows.fill_(-torch.inf)
             rows[:, allowed] = kept
+
+    def slopes(self, rows: IntArray, ids: IntArray) -> FloatArray:
+        return self._slopes.at(rows, ids)
+
+    def steepest(self) -> FloatArray:
+        return self._slopes.steepest()
 
     def row(self, row: int) -> NDArray[np.float32]:
         values: NDArray[np.float32] = self._logits[row].cpu().numpy()

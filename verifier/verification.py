@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from logger.record import Record
+from sampler.defined import undefined_field
 from sampler.types import IntArray
 from verifier.by_record import representatives
+from verifier.errors import UndefinedRow
 from verifier.judgement import Judgement
 from verifier.ledger import Ledger
 from verifier.margin_counts import MarginCounts
@@ -67,9 +69,8 @@ class Verifier:
         """Judge records one by one; those without tokens by where they end.
 
         1. Check that the policy holds for every record.
-        2. Replay those that have tokens, and score every claimed token against its candidates.
-        3. Judge tokens; gather the evidence about each record.
-        4. Judge records: by the evidence, and by where they end.
+        2. Leave out those whose requests have no definite answer: they get no verdict (`Undefined`).
+        3. Judge the others together. Where one of them comes to a row without a definite token, judge halves of them.
 
         Raises:
             PolicyError: the policy holds for another scheme or engine.
@@ -77,8 +78,42 @@ class Verifier:
         # 1
         for record in records:
             self.policy.check_scheme(record)
+        # 2
+        identity = self.replayer.identity
+        parts: list[tuple[Sequence[int], Judgement]] = []
+        defined = []
+        for index, record in enumerate(records):
+            found = undefined_field(record.sampling, identity.eos_ids, identity.vocabulary)
+            if found is None or not record.output_token_ids:
+                defined.append(index)
+            else:
+                why = f"sampling.{found[0]}: {found[1]}"
+                parts.append(([index], Judgement.of_undefined(record, why, identity.vocabulary)))
+        # 3
+        halves = [defined] if defined or not records else []
+        while halves:
+            places = halves.pop()
+            try:
+                parts.append((places, self._judged([records[index] for index in places])))
+            except UndefinedRow as error:
+                if len(places) > 1:
+                    halves += [places[: len(places) // 2], places[len(places) // 2 :]]
+                else:
+                    record = records[places[0]]
+                    parts.append((places, Judgement.of_undefined(record, str(error), identity.vocabulary)))
+        return parts[0][1] if len(parts) == 1 else Judgement.joined(parts)
 
-        # 2, 3
+    def _judged(self, records: Sequence[Record]) -> Judgement:
+        """The verdicts of records that all have definite tokens.
+
+        1. Replay those that have tokens, and score every claimed token against its candidates.
+        2. Judge tokens; gather the evidence about each record.
+        3. Judge records: by the evidence, and by where they end.
+
+        Raises:
+            UndefinedRow: one has not.
+        """
+        # 1, 2
         answered = [index for index, record in enumerate(records) if record.output_token_ids]
         policy, vocabulary = self.policy, self.replayer.identity.vocabulary
         replay = Replay(self.replayer, policy.window, self.progress)
@@ -121,7 +156,7 @@ class Verifier:
             parts.append((placed.record_n, placed.position_n, detail))
             replay.timing.score += time.perf_counter() - at
 
-        # 4
+        # 3
         rule = StoppingRule(
             identity=self.replayer.identity,
             tokenizer=self.replayer.tokenizer,

@@ -67,7 +67,7 @@ def html_report(context: RunContext) -> str:
         shown=[_record(context, record) for record in flagged],
         hidden=len(found.flagged) - len(flagged),
         set_aside=[
-            (context.given.indices[record.place], context.given.place(record.place).short, record.tokens)
+            (context.given.indices[record.place], context.given.place(record.place).short, record.tokens, record.why)
             for record in found.set_aside[:SHOWN_SET_ASIDE]
         ],
     )

@@ -63,7 +63,7 @@ def _flagged(context: RunContext, record: FlaggedRecord) -> dict[str, Any]:
 
 
 def _set_aside(context: RunContext, record: SetAside) -> dict[str, Any]:
-    return {**_place(context, record.place), "tokens": record.tokens, "worker_deaths": record.deaths}
+    return {**_place(context, record.place), "tokens": record.tokens, "worker_deaths": record.deaths, "why": record.why}
 
 
 def _place(context: RunContext, place: int) -> dict[str, Any]:

@@ -81,10 +81,10 @@ def _set_aside_lines(context: RunContext) -> list[str]:
     records = context.verification.set_aside
     if not records:
         return []
-    lines = [f"NOT VERIFIED: {len(records)} records that ended every worker that replayed them; anything could be in:"]
+    lines = [f"NOT VERIFIED: {len(records)} records have no verdict; they are charged as if anything were in them:"]
     lines += [
         f"  record {context.given.indices[record.place]} ({context.given.place(record.place).short}):"
-        f" {record.tokens} tokens"
+        f" {record.tokens} tokens; {record.why}"
         for record in records[:SHOWN_RECORDS]
     ]
     if len(records) > SHOWN_RECORDS:

@@ -25,6 +25,8 @@ from sampler.params import NonEmptyString, SamplingParams, TokenId
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 512
 MAX_TEMPERATURE = 2.0
+MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.5, 2.0
+"""A penalty scales logits, and so what an honest server's logits may differ by: within these, by two at most."""
 MAX_MESSAGES = 10_000
 MAX_STOP_IDS, MAX_IDS = 128, 1024
 """As many stop ids (those that end a sequence included) and other ids as vLLM takes (sampling-spec 6.1)."""
@@ -66,7 +68,7 @@ class Request(Strict):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=MIN_REPETITION_PENALTY, le=MAX_REPETITION_PENALTY)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     min_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None

@@ -10,6 +10,7 @@ from logger.sidecar.limits import Limits
 from logger.sidecar.requests import MAX_STOP_IDS, Asked, ChatRequest, CompletionRequest, Request
 from logger.sidecar.served_model import ServedModel
 from logger.sidecar.workers import Workers
+from sampler.defined import undefined_field
 from sampler.errors import printable
 from sampler.params import SamplingParams
 
@@ -173,6 +174,10 @@ class Understanding:
             ("allowed_token_ids", sampling.allowed_token_ids or []),
         ):
             self._check_ids(ids, field)
+        undefined = undefined_field(sampling, self.model.eos_ids, self.model.vocabulary)
+        if undefined is not None:
+            field, why = undefined
+            raise invalid(why, field)
         if len(self.model.eos_ids.union(sampling.stop_token_ids)) > MAX_STOP_IDS:
             raise invalid(f"with those that end a sequence, more than {MAX_STOP_IDS}", "stop_token_ids")
 

@@ -35,6 +35,7 @@ def table_of(
     masses = np.zeros((n, k)) if mass is None else np.array(mass)
     return CandidateTable(
         ids_nk=np.tile(np.arange(k), (n, 1)),
+        slope_nk=np.ones((n, k)),
         scores_nk=np.array(scores),
         score_min_nke=at_levels(np.array(scores) - errors, 1),
         score_max_nke=at_levels(np.array(scores) + errors, 1),
@@ -43,6 +44,7 @@ def table_of(
         mass_above_max_nke=masses[:, :, None],
         top_p_n=np.full(n, top_p),
         mass_scale_n=np.full(n, 1 / filter_temperature),
+        steepest_n=np.ones(n),
         exact_n=np.arange(n) % 2 == 0,
         logit_rank_n=np.arange(1, n + 1),
         gumbel_rank_n=np.arange(n, 0, -1),

@@ -26,6 +26,7 @@ def table_of(rng: np.random.Generator, n: int = 1500, k: int = 9) -> CandidateTa
     mass = np.sort(rng.uniform(0.5, 1.0, (n, k, 2)), axis=2)
     return CandidateTable(
         ids_nk=np.where(empty, -1, np.arange(k)),
+        slope_nk=np.ones((n, k)),
         scores_nk=scores,
         score_min_nke=at_levels(scores, 1),
         score_max_nke=at_levels(scores, 1),
@@ -36,6 +37,7 @@ def table_of(rng: np.random.Generator, n: int = 1500, k: int = 9) -> CandidateTa
         mass_above_max_nke=mass[:, :, 1:],
         top_p_n=rng.choice([0.9, 1.0], n),
         mass_scale_n=np.ones(n),
+        steepest_n=np.ones(n),
         exact_n=np.zeros(n, np.bool_),
         logit_rank_n=np.minimum(V, (10.0 ** rng.uniform(0, 3.6, n)).astype(np.int64)),
         gumbel_rank_n=np.ones(n, np.int64),

@@ -12,7 +12,7 @@ from verifier.device.draws import DeviceDraws, on_device, sent
 from verifier.device.head import Selection
 from verifier.device.noise import DeviceNoise
 from verifier.device.reduction import CONTRADICTED, EXACT, NOT_FINITE, UNFINISHED, Plan, Reduced, reduced
-from verifier.errors import ReplayError
+from verifier.errors import UndefinedRow
 from verifier.pending_tables import PartTable, PendingTables
 
 _GROWTH = 16
@@ -94,7 +94,7 @@ class _Pending:
             found = copied.reduced
             flags = found.claimed_words.numpy()[:, 0]
             if (flags & NOT_FINITE).any():
-                raise ReplayError("the replay gave a row of logits with no finite maximum; try --dtype float32")
+                raise UndefinedRow("the replay gave a row of logits with no finite maximum; try --dtype float32")
             if found.counts[2:].any():  # there are more candidates than places
                 again.append(rows)
                 lost = True
@@ -185,6 +185,7 @@ def _entries(draws: Draws, position: IntArray, row: IntArray, token: IntArray, n
         distance=numbers[:, 1],
         mass_min_e=numbers[:, 2 : 2 + levels],
         mass_max_e=numbers[:, 2 + levels :],
+        slope=np.ones(len(row)),
     )
 
 

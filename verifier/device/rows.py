@@ -26,6 +26,8 @@ class DeviceRows(TorchRows):
     def begin(self, draws: Draws, window: Window) -> PendingTables | None:
         if draws.uniforms_n is not None or draws.by_rank or draws.top_p_of_everything:
             return None
+        if (self.steepest() > 1).any():  # slopes are looked up on the host
+            return None
         noise = None if draws.noise is None else device_noise(draws.noise)
         if draws.noise is not None and noise is None:
             return None

@@ -136,7 +136,8 @@ class WorkerPool:
                     again.extend(self._after_death(job))
                     if len(job.unit) == 1 and job.deaths == MOST_DEATHS:
                         record = job.unit.records[0]
-                        yield SetAside(job.unit.places[0], len(record.output_token_ids), job.deaths)
+                        why = "it ended every worker that replayed it"
+                        yield SetAside(job.unit.places[0], len(record.output_token_ids), job.deaths, why)
 
     def close(self) -> None:
         """End all workers."""

@@ -41,7 +41,8 @@ TOTALS = (
     "entropy_bits",
 )
 """What is added up. Unverifiable records count as flagged ones without tokens: what cannot be replayed could hide
-anything. Bits of tokens are without those of ends."""
+anything; those whose request leaves no definite token are charged and not flagged. Bits of tokens are without those of
+ends."""
 
 
 @dataclass
@@ -90,7 +91,9 @@ class Accounts:
             columns: "tokens", `WATCHED`, and the other names of `TOTALS`, float64 [records].
         """
         tokens_r = columns["tokens"]
-        self.monitor.add({name: columns[name] for name in ("tokens", *WATCHED)})
+        # A record that is unverifiable and not flagged is no evidence: its request is why.
+        counts_r = (columns["unverifiable"] == 0) | (columns["flagged"] > 0)
+        self.monitor.add({name: columns[name] * counts_r for name in ("tokens", *WATCHED)})
         for name, sequence in self.sequences.items():
             if name in PER_RECORD:
                 sequence.add(columns[name], np.ones_like(tokens_r))

@@ -153,6 +153,10 @@ class Auditor:
         rows: list[dict[str, Any]] = []
         evidence: list[dict[str, Any]] = []
         for at, (task, verdict) in enumerate(zip(tasks, found.records, strict=True)):
+            if verdict.undefined is not None:
+                rows.append(self._set_aside(task, f"no verdict: {verdict.undefined}") | {"flagged": False})
+                evidence.append(_payload(task))
+                continue
             kept = is_kept(verdict)
             entropy = float(charges.entropy_bits_r[at])
             rows.append(

@@ -164,7 +164,8 @@ VERDICT = Table(
     Index("verdict_of_archive", "archive", "position"),
     Index("verdict_flagged", "flagged", "position"),
 )
-"""The verdict of every record that was audited: once, which two keys see to. What is unverifiable is flagged, too."""
+"""The verdict of every record that was audited: once, which two keys see to. What is unverifiable is flagged,
+too, unless its request leaves no definite token."""
 
 EVIDENCE = Table(
     "evidence",

@@ -62,6 +62,18 @@ WRONG: dict[str, tuple[Any, str | None]] = {
     "max_tokens beyond the context": ({"max_tokens": 9000}, "max_tokens"),
     "max_tokens true": ({"max_tokens": True}, "max_tokens"),
     "min_tokens beyond max_tokens": ({"min_tokens": 20, "max_tokens": 10}, "min_tokens"),
+    "no token left: the only ones end the answer, and may not": (
+        {"allowed_token_ids": [2], "min_tokens": 8, "max_tokens": 8},
+        "allowed_token_ids",
+    ),
+    "no token left, by the request's own stops": (
+        {"allowed_token_ids": [5, 6], "stop_token_ids": [6, 5], "min_tokens": 1, "max_tokens": 8},
+        "allowed_token_ids",
+    ),
+    "a penalty that overflows": ({"repetition_penalty": 1e-40}, "repetition_penalty"),
+    "a penalty that scales noise by 100": ({"repetition_penalty": 100}, "repetition_penalty"),
+    "a penalty just too small": ({"repetition_penalty": 0.499}, "repetition_penalty"),
+    "a penalty just too large": ({"repetition_penalty": 2.001}, "repetition_penalty"),
     "stop empty": ({"stop": [""]}, "stop.0"),
     "stop of a broken character": ({"stop": ["\ufffd"]}, "stop.0"),
     "stop tokens beyond the engine's, with the end of sequence": (

@@ -152,3 +152,25 @@ def test_points_of_the_charts_are_made_at_their_pace(
         points = connection.execute(select(RATE_POINT.c.at).order_by(RATE_POINT.c.id)).scalars().all()
     begun = Clock().now
     assert points == [begun, begun + 61, begun + 122]
+
+
+def test_what_its_request_leaves_undefined_is_charged_and_no_evidence(
+    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
+) -> None:
+    """Records that a client can have made neither stop the audit nor have an honest server accused."""
+    poisoned = [
+        record.model_copy(
+            update={"sampling": record.sampling.model_copy(update={"allowed_token_ids": [2], "min_tokens": 8})}
+        )
+        for record in honest(7)[1:]
+    ]
+    server = server_in(tmp_path, replayer, bundled_policy)
+    Log(tmp_path / "archives").seal([honest(1)[0], *poisoned])
+    server.settle()
+    accounts = accounts_of(server)
+    assert (accounts.totals["records"], accounts.totals["unverifiable"], accounts.totals["flagged"]) == (7, 6, 0)
+    assert accounts.totals["pooled_bits"] >= 48 * np.log2(49_152)
+    assert accounts.monitor.p_value > 0.1
+    with server.opened.database.reading() as connection:
+        reasons = connection.execute(select(VERDICT.c.reasons).where(VERDICT.c.unverifiable)).scalars().all()
+    assert all("sampling.allowed_token_ids" in said for said in reasons)

@@ -197,7 +197,8 @@ class Verdict(_Model):
 
     Attributes:
         position: its place in the order of the audit. archive, index: where it stands in the log.
-        flagged: no honest server would have said so, or it is unverifiable: it could not be replayed; reasons say why.
+        flagged: no honest server would have said so, or it could not be replayed; reasons say why.
+        unverifiable: it has no verdict; not flagged where its request leaves no definite token.
         p_value: at most this share of honest records looks so.
         counting_bits, pooled_bits: what its tokens could have carried unseen, under two codes; end_bits: its end.
         largest_margin: logits; None where a token is outside the support. evidence: whether its tokens are kept.
