@@ -86,15 +86,15 @@ def _started(
     try:
         from verifier.vllm.command import server_command
         from verifier.vllm.own_server import OwnVllmClient
-        from verifier.vllm.processor import this_processor
+        from verifier.vllm.processor import CAPS, this_processor
     except ImportError as error:
         raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
     processor = this_processor(os.environ)
     command = server_command(policy, identity.path, processor=processor, max_model_len=server.max_model_len)
     for remark in command.remarks:
         click.echo(f"vLLM server: {remark}", err=True)
-    for name in command.unset:
-        if name in os.environ:
+    for name in CAPS:
+        if os.environ.get(name, command.environment.get(name)) != command.environment.get(name):
             click.echo(f"Warning: {name}={os.environ[name]} is not passed on to the vLLM server.", err=True)
     click.echo(f"Starting a vLLM server with {server.python} (minutes) ...", err=True)
     return OwnVllmClient(

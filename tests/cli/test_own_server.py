@@ -22,10 +22,10 @@ from tests.cli.test_vllm import BUNDLED, calibrated, invoke, written
 from tests.verifier.vllm.small_server import EOS, Behaviour, record, small_server
 from tests.verifier.vllm.stand_in import stand_in
 from verifier.errors import ReplayServerEnded, ReplayServerError
-from verifier.vllm import own_server
+from verifier.vllm import own_server, processor
 from verifier.vllm.command import ServerCommand
 from verifier.vllm.own_server import OwnServer, OwnVllmClient
-from verifier.vllm.processor import CAPS, settings_for, this_processor
+from verifier.vllm.processor import CAPS, InstructionSet, Processor, settings_for, this_processor
 
 START = """
 import sys, time
@@ -125,6 +125,26 @@ def test_a_run_starts_a_server_of_its_policy_which_ends_with_it(
     assert len(started(seen)) == 2
     assert all_ended(started(seen), within=0)
     assert not folders()
+
+
+@pytest.mark.parametrize("instructions", ["AVX2", "AVX-512", "AMX"])
+def test_a_server_keeps_the_policys_dtype_and_gets_the_environment_of_the_processor(
+    tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, instructions: str
+) -> None:
+    python, seen = stand_in(tmp_path, first="sys.exit('ended')")
+    here = Processor(name="A Processor", instructions=InstructionSet(instructions))
+    monkeypatch.setattr(processor, "this_processor", lambda environment: here)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+    result = run("--replay-python", python)
+    assert result.exit_code == 2
+    started_as = seen.read_text().splitlines()[0]
+    assert "--dtype bfloat16" in started_as
+    on_amx = instructions == "AMX"
+    assert ('"ONEDNN_MAX_CPU_ISA": "AVX2"' in started_as) != on_amx
+    assert ("ONEDNN_MAX_CPU_ISA" in started_as) != on_amx
+    assert "ONEDNN_MAX_CPU_ISA=AVX512_CORE is not passed on" in result.output
+    assert ("exact replay with --dtype bfloat16 on AMX: measured not exact" in result.output) == on_amx
+    assert ("--exact --replay vllm --dtype float32" in result.output) == on_amx
 
 
 def test_nobody_else_may_open_the_servers_socket(tmp_path: Path) -> None:

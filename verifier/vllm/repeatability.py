@@ -17,7 +17,7 @@ from verifier.exact_policy import EXACT_TOLERANCE
 from verifier.vllm.client import DrawnAnswer, LogitsRow, VllmClient
 from verifier.vllm.fitness import PROBE, PROBE_CANDIDATES
 
-ANSWERS, ANSWER_TOKENS = 8, 16
+ANSWERS, ANSWER_TOKENS = 8, 6
 """Answers that are drawn twice, and tokens of each."""
 _SAMPLING: dict[str, Any] = {"temperature": 1.0, "ignore_eos": True}
 
@@ -70,7 +70,7 @@ class NotRepeatable(ReplayServerError):
 
 
 def repeatability(client: VllmClient) -> Repeatability:
-    """The test: `ANSWERS` answers of 16 tokens drawn one after the other and then together, and transcripts scored.
+    """The test: `ANSWERS` answers drawn one after the other and then together, and transcripts scored.
 
     Raises:
         ReplayServerError: the server fails, or does not answer as vLLM does.
