@@ -273,6 +273,8 @@ def test_the_end_of_a_server_ends_the_wait_at_once_and_its_last_lines_and_errors
     port = free_port()
     server = OwnServer([sys.executable, "-c", DYING, str(port)], {}, tmp_path / "log")
     try:
+        while "last" not in server.log.read_text():  # it listens, and its first connection will be the last
+            time.sleep(0.02)
         with pytest.raises(ReplayServerError, match="did not come up") as caught:
             server.wait_for(f"http://127.0.0.1:{port}")
     finally:
