@@ -53,10 +53,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmClient]:
-    """One server for all tests, compiled as the recorded ones were; short contexts, so that one can be filled."""
+    """One server for all tests; short contexts, so that one can be filled.
+
+    It is eager: to compile takes minutes a server. `benchmarks.processors` measures compiled ones.
+    """
     python = Path(os.environ["WEIGHTWARDEN_VLLM_PYTHON"])
     log = tmp_path_factory.mktemp("vllm") / "server.log"
-    arguments = ("--max-logprobs", "1024", "--max-model-len", str(CONTEXT))
+    arguments = ("--enforce-eager", "--max-logprobs", "1024", "--max-model-len", str(CONTEXT))
     with vllm_server(python, model_folder, log, arguments) as client:
         yield client
 

@@ -111,7 +111,8 @@ def test_a_worker_replays_on_a_server_that_it_starts_itself(
     del server  # both fit in memory
     sample = written(tmp_path / "t.jsonl", [*traffic["greedy"], *traffic["filtered"]])
     options = ["--policy", policy, "--unsafe-unsigned", "--replay", "vllm", "--max-model-len", CONTEXT]
-    options += ["--replay-python", os.environ["WEIGHTWARDEN_VLLM_PYTHON"], "--engine", "ray", "--workers", 1]
+    options += ["--replay-python", os.environ["WEIGHTWARDEN_VLLM_PYTHON"], "--replay-arguments", "--enforce-eager"]
+    options += ["--engine", "ray", "--workers", 1]
     result = CliRunner().invoke(
         verify, [str(part) for part in ("run", sample, *options, "--json", tmp_path / "r.json")], catch_exceptions=False
     )

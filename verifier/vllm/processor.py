@@ -103,7 +103,7 @@ def settings_for(instructions: InstructionSet, dtype: str | None = None) -> Serv
 
 def processor_of(cpuinfo: str, environment: Mapping[str, str]) -> Processor:
     """The processor that the text of /proc/cpuinfo describes, under an environment's caps."""
-    fields = {}
+    fields: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.verifier.device.test_reduction import SETTINGS, WINDOWS, V, both, check_equal, claims, draws_of, logits_of
-from verifier.device import reduction, tail
+from verifier.device import kernels, reduction, tail
 from verifier.device.head import Pass, head_of
 from verifier.device.kernels import has_kernels, select
 
@@ -68,10 +68,14 @@ def test_reduction_by_kernels_finds_the_candidates_of_the_host(
     launched: list[str] = []
 
     def noting(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *arguments: launched.append(name) or real(*arguments)
+        def noted(*arguments: Any) -> Any:
+            launched.append(name)
+            return real(*arguments)
 
-    monkeypatch.setattr(reduction, "select", noting("select", reduction.select))
-    monkeypatch.setattr(tail, "scan", noting("scan", tail.scan))
+        return noted
+
+    monkeypatch.setattr(reduction, "select", noting("select", kernels.select))
+    monkeypatch.setattr(tail, "scan", noting("scan", kernels.scan))
     rng = np.random.default_rng(3)
     logits = logits_of(rng, 4)
     setting = (1.0, V, 1.0, 0.0) if scheme == "greedy" else SETTINGS[name]
