@@ -32,6 +32,7 @@ from verifier.tokenizer import load_tokenizer
 from verifier.verdict import Verdict
 from verifier.verification import Verifier
 from verifier.vllm.client import VllmClient
+from verifier.vllm.repeatability import require_repeatable
 from verifier.vllm.replay import VllmReplayer
 
 HEAD_LINE = "| series | head | tokens | equal | ties | charge | counting code | pooled code | dangerous |\n"
@@ -94,6 +95,7 @@ def _replayed(path: Path, identity: ModelIdentity, client: VllmClient, head: str
     half_r = split_halves(records, seed)
     dtype = settings_here().dtype
     replayer = VllmReplayer(client, identity, load_tokenizer(identity), dtype=dtype, redraw=True)
+    require_repeatable(client)
     first = np.flatnonzero(half_r)
     tokens = sum(len(record.output_token_ids) for record in records)
     with progress_bar(tokens, f"Replaying {path.stem} exactly") as progress:

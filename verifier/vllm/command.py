@@ -130,15 +130,13 @@ def _remarks(processor: Processor, settings: ServerSettings, *, exact: bool) -> 
     if not exact:
         return remarks
     found = f"exact replay with --dtype {settings.dtype} on {processor.instructions}: {settings.exactness}"
-    if settings.exactness not in (Exactness.REFUTED, Exactness.UNKNOWN):
+    if settings.exactness is not Exactness.REFUTED:
         return [*remarks, found]
-    choice = settings_for(processor.instructions)
-    if choice.dtype == settings.dtype:
-        return [*remarks, found]
+    dtype = settings_for(processor.instructions).dtype
     return [
         *remarks,
-        f"{found}; start both sides with --dtype {choice.dtype}, and calibrate anew:",
-        f"verify calibrate HONEST... --exact --replay vllm --dtype {choice.dtype} (docs/exact-replay.md)",
+        f"{found}; start both sides with --dtype {dtype}, and calibrate anew:",
+        f"verify calibrate HONEST... --exact --replay vllm --dtype {dtype} (docs/exact-replay.md)",
     ]
 
 

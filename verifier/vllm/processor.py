@@ -33,7 +33,6 @@ class Exactness(StrEnum):
     """What is known about exact replay with a dtype on a class of processors."""
 
     MEASURED = "measured exact"
-    EMULATED = "exact where a wider processor emulates it"
     UNKNOWN = "not measured"
     REFUTED = "measured not exact"
 
@@ -76,11 +75,11 @@ _WITHOUT_WIDER_KERNELS = {ONEDNN_CAP: "AVX2"}
 _SETTINGS: dict[InstructionSet, tuple[ServerSettings, ...]] = {
     InstructionSet.AVX2: (
         ServerSettings(dtype="bfloat16", environment=_WITHOUT_WIDER_KERNELS, exactness=Exactness.MEASURED),
-        ServerSettings(dtype="float32", environment={}, exactness=Exactness.EMULATED),
+        ServerSettings(dtype="float32", environment={}, exactness=Exactness.UNKNOWN),
     ),
     InstructionSet.AVX512: (
         ServerSettings(dtype="bfloat16", environment=_WITHOUT_WIDER_KERNELS, exactness=Exactness.MEASURED),
-        ServerSettings(dtype="float32", environment={}, exactness=Exactness.EMULATED),
+        ServerSettings(dtype="float32", environment={}, exactness=Exactness.UNKNOWN),
     ),
     InstructionSet.AMX: (
         ServerSettings(dtype="float32", environment={}, exactness=Exactness.MEASURED),
