@@ -10,10 +10,12 @@ VLLM_VENV := .venv-vllm
 VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
+TRITON_ALONE := $(VLLM_VENV)/triton-alone
+
 LLAMA_VENV := .venv-llama
 LLAMA_READY := $(LLAMA_VENV)/.ready
 
-.PHONY: demo test test-vllm fuzz lint bench benchmarks benchmarks-vllm fresh-traffic llama-traffic clean
+.PHONY: demo test test-vllm test-triton fuzz lint bench benchmarks benchmarks-vllm fresh-traffic llama-traffic clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,8 +42,20 @@ $(VLLM_READY): constraints.txt
 	$(VLLM_PIP) uninstall --yes torchvision torchaudio torchcodec
 	touch $@
 
+# The dtype and the environment of the servers follow from the processor (docs/exact-replay.md); the summary says which,
+# and which tests of exact replay the processor rules out.
 test-vllm: $(READY) $(VLLM_READY)
 	WEIGHTWARDEN_VLLM_PYTHON=$(VLLM_VENV)/bin/python $(BIN)/pytest -m vllm
+
+# Triton is a download of some 200 MB and a gigabyte on disk, so it is no part of `dev`. vLLM's environment has it:
+# here it is put before the tests by itself, and its interpreter runs the kernels on the CPU.
+$(TRITON_ALONE): $(VLLM_READY)
+	mkdir -p $@
+	ln -sfn "$$($(VLLM_VENV)/bin/python -c 'from importlib.util import find_spec; print(find_spec("triton").submodule_search_locations[0])')" $@/triton
+
+test-triton: $(READY) $(TRITON_ALONE)
+	TRITON_INTERPRET=1 WEIGHTWARDEN_REQUIRE_TRITON=1 PYTHONPATH=$(TRITON_ALONE) \
+		$(BIN)/pytest tests/verifier/device/test_kernels.py
 
 # More than a million inputs; stops at the first that breaks a promise, and leaves it in a file crash-...
 fuzz: $(READY)

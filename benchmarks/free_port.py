@@ -1,11 +1,20 @@
 """A port that nothing listens on, for servers that are told theirs."""
 
+import random
 import socket
+
+_PORTS = range(20_000, 32_000)
+"""Below those that systems give to outgoing connections, of which one could take the port before the server does."""
+_random = random.SystemRandom()
 
 
 def free_port() -> int:
-    """A free TCP port of 127.0.0.1; another process may take it before it is used."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A free TCP port of 127.0.0.1; another server may take it before it is used."""
+    while True:
+        port = _random.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

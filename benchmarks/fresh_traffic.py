@@ -26,12 +26,13 @@ from verifier.embedded_model import ensure_embedded_model
 from verifier.model_identity import identify_model
 from verifier.tokenizer import load_tokenizer
 from verifier.vllm.client import VllmClient
+from verifier.vllm.processor import Exactness, ServerSettings
 
 SAMPLING = {"temperature": 1.0, "top_p": 0.95, "top_k": 50, "max_tokens": 128}
 ENGINE = {"name": "vllm", "sampler": "vllm-cpu"}
 AT_ONCE = 48
-FASTEST = {"ONEDNN_MAX_CPU_ISA": "ALL"}
-"""Nobody replays these answers exactly: the processor's own kernels will do."""
+FASTEST = ServerSettings(dtype="bfloat16", environment={}, exactness=Exactness.UNKNOWN)
+"""These answers are not replayed exactly: the processor's own bfloat16 kernels will do."""
 FORMS = (
     *("Explain {} to a child.", "Write a short story about {}.", "What is the history of {}?", "List facts about {}."),
     *("Write a poem about {}.", "Why do people care about {}?", "Describe {} in one paragraph.", "Compare {} and tea."),
@@ -92,7 +93,7 @@ def main(vllm_python: Path, out: Path, tokens: int, seed: int) -> None:
         arguments = ("--max-logprobs", "1024", "--max-num-seqs", str(AT_ONCE), *series.arguments)
         log = out / f"{series.name}.log"
         with (
-            vllm_server(vllm_python, identity.path, log, arguments, FASTEST) as server,
+            vllm_server(vllm_python, identity.path, log, arguments, settings=FASTEST) as server,
             VllmClient(server.url, connections=AT_ONCE) as client,
         ):
             engine = ENGINE | {"version": client.version()}

@@ -9,7 +9,7 @@ Prompts, seeds and sampling are those of the traffic files; the answers are draw
 recorded once and kept in --cache, so that an interrupted run goes on.
 """
 
-import platform
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 from benchmarks.vllm_answers import AT_ONCE, answered
-from benchmarks.vllm_server import vllm_server
+from benchmarks.vllm_server import settings_here, vllm_server
 from cli.replayers import identity_of
 from logger.record import Record
 from logger.traffic import read_traffic
@@ -31,6 +31,7 @@ from verifier.score import score
 from verifier.tokenizer import load_tokenizer
 from verifier.verdict import judge_tokens
 from verifier.vllm.client import VllmClient
+from verifier.vllm.processor import this_processor
 from verifier.vllm.replay import VllmReplayer
 
 FLOAT32_HEAD = ("--hf-overrides", '{"head_dtype":"float32"}')
@@ -102,10 +103,10 @@ def main(
         if not all(_path(cache, side, long).exists() for long in (False, True)):
             with _server(vllm_python, identity, cache, side) as client:
                 for long in (False, True):
-                    answers = _answered(client, _prolonged(requests) if long else requests, identity)
+                    answers = _answered(client, prolonged(requests) if long else requests, identity)
                     text = "".join(r.model_dump_json(exclude_defaults=True) + "\n" for r in answers)
                     _path(cache, side, long).write_text(text, encoding="utf-8")
-    print(f"{platform.processor() or platform.machine()}")
+    print(f"{this_processor(os.environ)}, {settings_here().dtype}")
     print(f"{'':<34} {'tokens':>6} {'equal':>8} {'ties':>5} {'largest margin':>14} {'outside':>7} {'of log2 V':>9}")
     for replaying in SIDES:
         wanted = [v for v in chosen if v.replaying == replaying]
@@ -126,7 +127,7 @@ def _path(cache: Path, side: str, long: bool) -> Path:
     return cache / f"{side.replace(' ', '-')}{'-long' if long else ''}.jsonl"
 
 
-def _prolonged(requests: Sequence[Record]) -> list[Record]:
+def prolonged(requests: Sequence[Record]) -> list[Record]:
     """A few requests whose prompts are the prompts and answers of many, one after the other."""
     everything = [token for r in requests for token in (*r.prompt_token_ids, *r.output_token_ids)]
     return [
@@ -146,7 +147,7 @@ def _row(variation: Variation, client: VllmClient, identity: ModelIdentity, reco
         client,
         identity,
         load_tokenizer(identity),
-        dtype="bfloat16",
+        dtype=settings_here().dtype,
         redraw=True,
         concurrency=variation.replay_concurrency,
     )

@@ -79,18 +79,16 @@ def servers(scratch: Path, log_url: str | None, options: Sequence[str]) -> Itera
     """The upstream, the proxy and the sidecar, each a process; their URLs."""
     ports = {way: free_port() for way in WAYS}
     urls = {way: f"http://127.0.0.1:{port}" for way, port in ports.items()}
+    logs = [scratch / f"{way}.log" for way in WAYS]
     commands = (
         ["benchmarks.token_source", str(ports["direct"])],
         ["benchmarks.pass_through", str(ports["pass-through"]), urls["direct"]],
         sidecar_command(scratch, urls["direct"], ports["sidecar"], *options, log_url=log_url),
     )
-    processes = [
-        subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.DEVNULL)  # noqa: S603  (ours)
-        for command in commands
-    ]
+    processes = [started(command, log) for command, log in zip(commands, logs, strict=True)]
     try:
-        for port in ports.values():
-            await_port(port)
+        for port, process, log in zip(ports.values(), processes, logs, strict=True):
+            await_port(port, process, log)
         yield urls
     finally:
         for process in processes:
@@ -185,16 +183,26 @@ def report(streams: int, fast: dict[str, list[Run]], paced: dict[str, list[Run]]
         )
 
 
-def await_port(port: int) -> None:
-    """Return when something listens."""
+def started(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    """A module of this project that runs as a process, with a log of what it writes to stderr."""
+    with log.open("wb") as errors:
+        return subprocess.Popen([sys.executable, "-m", *command], stderr=errors)  # noqa: S603  (ours)
+
+
+def await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Return when something listens; the end of the process that is to listen ends the wait.
+
+    Raises:
+        ChildProcessError: it ended, or does not listen in a minute; with the last lines of its log.
+    """
     deadline = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
-            if time.monotonic() > deadline:
-                raise
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ChildProcessError("it did not start:\n" + log.read_text(encoding="utf-8")[-3000:]) from None
             time.sleep(0.05)
 
 

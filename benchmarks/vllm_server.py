@@ -1,5 +1,7 @@
 """A real vLLM server on this machine's CPU, for benchmarks and tests: started, waited for, stopped."""
 
+import os
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,17 +9,21 @@ from pathlib import Path
 from benchmarks.free_port import free_port
 from verifier.vllm.client import VllmClient
 from verifier.vllm.own_server import OwnServer
+from verifier.vllm.processor import ServerSettings, settings_for, this_processor
 
 ARGUMENTS = (
-    *("--dtype", "bfloat16", "--max-model-len", "2048", "--max-num-seqs", "16"),
+    *("--max-model-len", "2048", "--max-num-seqs", "16"),
     *("--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192", "--logprobs-mode", "raw_logits"),
 )
-ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "2",
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",  # the bfloat16 kernels of later processors depend on the batch (docs/exact-replay.md)
-}
+ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+
+
+def settings_here() -> ServerSettings:
+    """Dtype and environment with which a server on this machine replays exactly.
+
+    Variables that cap the instruction set are passed on to the server, which then emulates a narrower processor.
+    """
+    return settings_for(this_processor(os.environ).instructions)
 
 
 @contextmanager
@@ -27,23 +33,29 @@ def vllm_server(
     log: Path,
     arguments: Sequence[str] = ("--max-logprobs", "1024"),
     environment: Mapping[str, str] | None = None,
+    settings: ServerSettings | None = None,
 ) -> Iterator[VllmClient]:
     """A client of a server of its own, which is stopped at the end.
 
     Args:
-        python: the interpreter of an environment that has vLLM. log: where the server's output goes.
-        arguments, environment: besides `ARGUMENTS` and `ENVIRONMENT`.
+        python: the interpreter of an environment that has vLLM.
+        log: the file for the server's output.
+        arguments: arguments besides `ARGUMENTS`.
+        environment: variables besides `ENVIRONMENT` and those of the settings.
+        settings: dtype and environment; by default those of `settings_here`.
 
     Raises:
-        ReplayServerError: it does not come up; with the last line that it wrote.
+        ReplayServerError: it does not come up; with the last lines that it wrote.
     """
+    settings = settings or settings_here()
     port = free_port()
+    url, name = f"http://127.0.0.1:{port}", f"benchmark-{secrets.token_hex(8)}"
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), *ARGUMENTS, *arguments]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    server = OwnServer(command, {**ENVIRONMENT, **(environment or {})}, log)
+    command += ["--dtype", settings.dtype, "--served-model-name", name, "--host", "127.0.0.1", "--port", str(port)]
+    server = OwnServer(command, {**ENVIRONMENT, **settings.environment, **(environment or {})}, log)
     try:
-        with VllmClient(f"http://127.0.0.1:{port}") as client:
-            server.wait_for(client)
+        server.wait_for(url, name=name)
+        with VllmClient(url, model=name) as client:
             yield client
     finally:
         server.stop()

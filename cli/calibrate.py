@@ -54,7 +54,9 @@ def calibrate(
     """Fit thresholds and token noise on one half of honest TRAFFIC, measure them on the other, write a policy.
 
     With --exact (and --replay vllm) nothing is fitted: every token must come out the same, up to ties, or no policy is
-    written and the positions that differ are named.
+    written and the positions that differ are named. First the server is tested (seconds): it must compute the same
+    alone and among other requests. TRAFFIC should hold answers that were asked for one after the other, and many at a
+    time.
 
     The traffic must be known to be honest: a policy made from an attacker's traffic lets that attacker pass.
     """

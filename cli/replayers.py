@@ -1,5 +1,6 @@
 """The replayer that a command's options describe."""
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -46,33 +47,33 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
 def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: bool) -> Replayer:
     if options.device is not None or options.token_budget is not None:
         raise click.UsageError("--device and --token-budget are the server's own affair with --replay vllm")
+    dtype = options.dtype or (None if policy is None else policy.made_for.dtype)
     if options.own_server is not None and policy is not None:
         identity = identity_of(options.model_name)
-        computed_in = options.dtype or policy.made_for.dtype
-        policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=computed_in)
+        policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=dtype or policy.made_for.dtype)
         client = _started(options, options.own_server, policy, identity)
-        dtype: str | None = computed_in
     else:
         client = vllm_client(options)
         identity = identity_of(options.model_name)
-        dtype = options.dtype or identity.dtype
     try:
         from verifier.tokenizer import load_tokenizer
+        from verifier.vllm.fitness import dtype_without_policy
+        from verifier.vllm.repeatability import require_repeatable
         from verifier.vllm.replay import VllmReplayer
 
-        if dtype is None:
-            raise click.UsageError(
-                "the model's configuration names no dtype: say with --dtype what the server computes in"
-            )
-        return VllmReplayer(
+        replayer = VllmReplayer(
             client,
             identity,
             load_tokenizer(identity),
-            dtype=dtype,
+            dtype=dtype or dtype_without_policy(client, identity.dtype),
             redraw=exact,
             policy=policy,
             concurrency=options.replay_concurrency,
         )
+        if exact:
+            found = require_repeatable(client)
+            click.echo(f"Fit for exact replay, tested in {found.seconds:.1f} s: {found}.", err=True)
+        return replayer
     except BaseException:
         client.close()
         raise
@@ -85,9 +86,16 @@ def _started(
     try:
         from verifier.vllm.command import server_command
         from verifier.vllm.own_server import OwnVllmClient
+        from verifier.vllm.processor import CAPS, this_processor
     except ImportError as error:
         raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
-    command = server_command(policy, identity.path, max_model_len=server.max_model_len)
+    processor = this_processor(os.environ)
+    command = server_command(policy, identity.path, processor=processor, max_model_len=server.max_model_len)
+    for remark in command.remarks:
+        click.echo(f"vLLM server: {remark}", err=True)
+    for name in CAPS:
+        if os.environ.get(name, command.environment.get(name)) != command.environment.get(name):
+            click.echo(f"Warning: {name}={os.environ[name]} is not passed on to the vLLM server.", err=True)
     click.echo(f"Starting a vLLM server with {server.python} (minutes) ...", err=True)
     return OwnVllmClient(
         server.python,

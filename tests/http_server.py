@@ -15,7 +15,11 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> AbstractContextManager[str
 
 def serving_on_socket(handler: type[BaseHTTPRequestHandler], path: str) -> AbstractContextManager[str]:
     """The same, on a Unix socket."""
-    return _running(socketserver.ThreadingUnixStreamServer(path, handler), "http://localhost")
+    return _running(_UnixServer(path, handler), "http://localhost")
+
+
+class _UnixServer(socketserver.ThreadingUnixStreamServer):
+    request_queue_size = 128  # a Unix socket refuses connections beyond it
 
 
 @contextmanager

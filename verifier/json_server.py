@@ -35,8 +35,8 @@ class _Retryable(Exception):
 class JsonServer:
     """A server at a URL. Safe for concurrent use; every method raises `ReplayServerError` when it fails for good.
 
-    A failed request is tried again `ATTEMPTS` times in all where trying again can help; it never becomes an empty or
-    partial answer.
+    A failed request is tried `ATTEMPTS` times in all, unless told otherwise, where trying again can help; it never
+    becomes an empty or partial answer.
 
     Attributes:
         kind: what it is said to be in messages.
@@ -55,18 +55,21 @@ class JsonServer:
         connections: int = 16,
         model: str = "",
         socket: Path | None = None,
+        attempts: int = ATTEMPTS,
     ) -> None:
         """A client.
 
         Args:
             url: of the server. api_key: what it asks for. timeout: seconds for one answer. connections: at most.
             model: which of its models is meant. socket: the Unix socket it listens on, whatever host the URL names.
+            attempts: times in all that a request is tried where trying again can help.
         """
         if not re.match(r"https?://", url):
             raise ReplayServerError(f"{printable(url)}: not an http:// or https:// URL")
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self.url = url.rstrip("/").removesuffix("/v1")
         self._model = model
+        self._attempts = attempts
         limits = httpx2.Limits(max_connections=connections)
         self._http = httpx2.Client(
             base_url=self.url,
@@ -131,7 +134,7 @@ class JsonServer:
             retry=tenacity.retry_if_exception_type(
                 (_Retryable, httpx2.TransportError, ijson.JSONError, json.JSONDecodeError)
             ),
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            stop=tenacity.stop_after_attempt(self._attempts),
             wait=tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT),
             reraise=True,
         )
@@ -143,7 +146,7 @@ class JsonServer:
             raise ReplayServerError(f"{self.url}: gave no answer in time ({type(error).__name__})") from error
         except (_Retryable, httpx2.TransportError, ijson.JSONError, json.JSONDecodeError) as error:
             why = printable(str(error)) or type(error).__name__
-            raise ReplayServerError(f"{self.url}: failed {ATTEMPTS} times, last: {why}") from error
+            raise ReplayServerError(f"{self.url}: failed {self._attempts} times, last: {why}") from error
 
 
 def _message(response: httpx2.Response) -> str:

@@ -1,14 +1,12 @@
 """A real sidecar before an upstream, for a benchmark."""
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.free_port import free_port
-from benchmarks.sidecar import await_port, sidecar_command
+from benchmarks.sidecar import await_port, sidecar_command, started
 
 
 @contextmanager
@@ -18,9 +16,10 @@ def running_sidecar(upstream: str, tick_ms: int | None) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as scratch:
         ticks = [] if tick_ms is None else ["--tick", str(tick_ms)]
         command = sidecar_command(Path(scratch), upstream, port, *ticks)
-        process = subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.DEVNULL)  # noqa: S603  (ours)
+        log = Path(scratch) / "sidecar.err"
+        process = started(command, log)
         try:
-            await_port(port)
+            await_port(port, process, log)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()

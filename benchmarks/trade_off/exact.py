@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.environment import environment
 from benchmarks.fresh_traffic import HEADS
 from benchmarks.vllm_answers import AT_ONCE, answered
-from benchmarks.vllm_server import vllm_server
+from benchmarks.vllm_server import settings_here, vllm_server
 from cli.files import write_text
 from cli.progress import progress_bar
 from logger.traffic import read_traffic
@@ -32,6 +32,7 @@ from verifier.tokenizer import load_tokenizer
 from verifier.verdict import Verdict
 from verifier.verification import Verifier
 from verifier.vllm.client import VllmClient
+from verifier.vllm.repeatability import require_repeatable
 from verifier.vllm.replay import VllmReplayer
 
 HEAD_LINE = "| series | head | tokens | equal | ties | charge | counting code | pooled code | dangerous |\n"
@@ -92,7 +93,9 @@ def _replayed(path: Path, identity: ModelIdentity, client: VllmClient, head: str
     placed = list(read_traffic(path))
     records = [one.record for one in placed]
     half_r = split_halves(records, seed)
-    replayer = VllmReplayer(client, identity, load_tokenizer(identity), dtype="bfloat16", redraw=True)
+    dtype = settings_here().dtype
+    replayer = VllmReplayer(client, identity, load_tokenizer(identity), dtype=dtype, redraw=True)
+    require_repeatable(client)
     first = np.flatnonzero(half_r)
     tokens = sum(len(record.output_token_ids) for record in records)
     with progress_bar(tokens, f"Replaying {path.stem} exactly") as progress:
@@ -103,7 +106,7 @@ def _replayed(path: Path, identity: ModelIdentity, client: VllmClient, head: str
             progress=progress,
         )
         verifier = Verifier(
-            VllmReplayer(client, identity, load_tokenizer(identity), dtype="bfloat16", redraw=True, policy=policy),
+            VllmReplayer(client, identity, load_tokenizer(identity), dtype=dtype, redraw=True, policy=policy),
             policy,
         )
         verifier.progress = progress
@@ -111,6 +114,7 @@ def _replayed(path: Path, identity: ModelIdentity, client: VllmClient, head: str
     capacity = found.tokens * float(np.log2(identity.vocabulary))
     return {
         "head": head,
+        "dtype": dtype,
         "records": len(records),
         "judged_tokens": found.tokens,
         "exact_match": found.exact_match_rate,

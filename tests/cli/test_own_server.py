@@ -16,13 +16,16 @@ import psutil
 import pytest
 from click.testing import Result
 
+from benchmarks.free_port import free_port
 from logger.record import Record
 from tests.cli.test_vllm import BUNDLED, calibrated, invoke, written
 from tests.verifier.vllm.small_server import EOS, Behaviour, record, small_server
 from tests.verifier.vllm.stand_in import stand_in
-from verifier.errors import ReplayServerEnded
+from verifier.errors import ReplayServerEnded, ReplayServerError
+from verifier.vllm import own_server, processor
 from verifier.vllm.command import ServerCommand
-from verifier.vllm.own_server import OwnVllmClient
+from verifier.vllm.own_server import OwnServer, OwnVllmClient
+from verifier.vllm.processor import CAPS, InstructionSet, Processor, settings_for, this_processor
 
 START = """
 import sys, time
@@ -104,6 +107,9 @@ def test_a_run_starts_a_server_of_its_policy_which_ends_with_it(
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")
+    for name in CAPS:
+        monkeypatch.setenv(name, "AVX512_CORE")
+    expected = settings_for(this_processor({}).instructions, "bfloat16")
     result = run("--replay-python", python, "--replay-arguments", "--quantization 'of a kind'")
     assert result.exit_code == 1, result.output
     assert [flagged["record"] for flagged in json.loads((tmp_path / "r.json").read_text())["flagged"]] == [3]
@@ -112,10 +118,33 @@ def test_a_run_starts_a_server_of_its_policy_which_ends_with_it(
         assert part in started_as
     assert "pass-" not in started_as
     assert '"VLLM_CPU_KVCACHE_SPACE": "7"' in started_as
-    assert '"ONEDNN_MAX_CPU_ISA": "AVX2"' in started_as
+    for name in CAPS:
+        chosen = expected.environment.get(name)
+        assert (f'"{name}": "{chosen}"' in started_as) == (chosen is not None)
+        assert "AVX512_CORE" not in started_as
     assert len(started(seen)) == 2
     assert all_ended(started(seen), within=0)
     assert not folders()
+
+
+@pytest.mark.parametrize("instructions", ["AVX2", "AVX-512", "AMX"])
+def test_a_server_keeps_the_policys_dtype_and_gets_the_environment_of_the_processor(
+    tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, instructions: str
+) -> None:
+    python, seen = stand_in(tmp_path, first="sys.exit('ended')")
+    here = Processor(name="A Processor", instructions=InstructionSet(instructions))
+    monkeypatch.setattr(processor, "this_processor", lambda environment: here)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+    result = run("--replay-python", python)
+    assert result.exit_code == 2
+    started_as = seen.read_text().splitlines()[0]
+    assert "--dtype bfloat16" in started_as
+    on_amx = instructions == "AMX"
+    assert ('"ONEDNN_MAX_CPU_ISA": "AVX2"' in started_as) != on_amx
+    assert ("ONEDNN_MAX_CPU_ISA" in started_as) != on_amx
+    assert "ONEDNN_MAX_CPU_ISA=AVX512_CORE is not passed on" in result.output
+    assert ("exact replay with --dtype bfloat16 on AMX: measured not exact" in result.output) == on_amx
+    assert ("--exact --replay vllm --dtype float32" in result.output) == on_amx
 
 
 def test_nobody_else_may_open_the_servers_socket(tmp_path: Path) -> None:
@@ -226,6 +255,43 @@ def test_a_server_that_does_not_come_up_is_an_error_with_its_last_word(
     result = run("--replay-python", tmp_path / "nowhere")
     assert result.exit_code == 2
     assert "nowhere: not an interpreter that can be run here" in result.output
+
+
+DYING = """
+import socket, sys, threading
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("RuntimeError: no such kernel", *["at frame"] * 40, "last", sep="\\n", flush=True)
+asked, _ = listening.accept()  # and it never answers
+sys.exit(1)
+"""
+
+
+def test_the_end_of_a_server_ends_the_wait_at_once_and_its_last_lines_and_errors_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_server, "_POLL_SECONDS", 3600.0)  # whatever else is waited for, this test would not end
+    port = free_port()
+    server = OwnServer([sys.executable, "-c", DYING, str(port)], {}, tmp_path / "log")
+    try:
+        while "last" not in server.log.read_text():  # it listens, and its first connection will be the last
+            time.sleep(0.02)
+        with pytest.raises(ReplayServerError, match="did not come up") as caught:
+            server.wait_for(f"http://127.0.0.1:{port}")
+    finally:
+        server.stop()
+    for line in ("RuntimeError: no such kernel", "at frame", "last"):
+        assert f"\n  {line}\n" in str(caught.value)
+    assert str(caught.value).count("at frame") < 20
+
+
+def test_another_server_on_the_port_is_not_taken_for_the_one_that_was_started(tmp_path: Path) -> None:
+    with small_server(Behaviour()) as url:
+        server = OwnServer([sys.executable, "-c", "raise OSError('Address already in use')"], {}, tmp_path / "log")
+        try:
+            with pytest.raises(ReplayServerError, match="Address already in use"):
+                server.wait_for(url, name="a name of its own")
+        finally:
+            server.stop()
 
 
 def test_a_server_that_refuses_is_not_waited_for(tmp_path: Path, run: Callable[..., Result]) -> None:

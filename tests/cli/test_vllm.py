@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,81 @@ def test_calibration_that_fails_writes_no_policy_and_names_file_and_line(
     assert result.exit_code == 2
     assert "t.jsonl:3, position" in result.output
     assert not (tmp_path / "p.toml").exists()
+
+
+def test_a_server_that_depends_on_its_batch_makes_no_exact_policy_though_all_its_answers_come_out(
+    tmp_path: Path, honest: list[Record], model_folder: Path
+) -> None:
+    traffic = written(tmp_path / "t.jsonl", honest)  # as a server that answers one request after the other draws them
+    with small_server(Behaviour(batch_noise=0.125)) as url:
+        replay = ["--replay", "vllm", "--replay-url", url, "--model", model_folder, "--dtype", "bfloat16"]
+        result = invoke("calibrate", traffic, "--exact", *replay, "--out", tmp_path / "p.toml")
+        checked = invoke("vllm", "check", "--replay-url", url)
+    assert result.exit_code == 2
+    assert "exact replay is not possible on this server" in result.output
+    assert not (tmp_path / "p.toml").exists()
+    assert checked.exit_code == 2
+    assert "NOT  batches" in checked.output
+    assert "Not fit for exact replay" in checked.output
+
+
+def test_an_exact_policy_does_not_judge_on_a_server_that_depends_on_its_batch(
+    tmp_path: Path, honest: list[Record], model_folder: Path
+) -> None:
+    with small_server(Behaviour()) as url:
+        policy = calibrated(tmp_path, honest, model_folder, url)
+    with small_server(Behaviour(batch_tokens=True)) as url:
+        result = run(tmp_path, honest, policy, model_folder, url)
+    assert result.exit_code == 2
+    assert "depends on the other requests" in result.output
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_what_the_test_of_repeatability_took_and_found_is_said(
+    tmp_path: Path, honest: list[Record], model_folder: Path
+) -> None:
+    with small_server(Behaviour()) as url:
+        policy = calibrated(tmp_path, honest, model_folder, url)
+        result = run(tmp_path, honest, policy, model_folder, url)
+    assert re.search(
+        r"Fit for exact replay, tested in [0-9.]+ s: 8 answers are the same alone and among", result.output
+    )
+
+
+@pytest.mark.parametrize(
+    ("offset", "stated", "says"),
+    [
+        (1e-3, None, "--dtype float32, or bfloat16 with a float32 head"),
+        (0.0, "float32", "gives bfloat16 logits, which no server does that computes in float32"),
+        (1e-3, "float32", None),
+        (1e-3, "bfloat16", None),
+        (0.0, None, None),
+    ],
+)
+def test_the_dtype_of_a_fresh_policy_is_what_the_logits_allow(
+    tmp_path: Path, honest: list[Record], model_folder: Path, offset: float, stated: str | None, says: str | None
+) -> None:
+    traffic = written(tmp_path / "t.jsonl", honest)
+    options = [] if stated is None else ["--dtype", stated]
+    with small_server(Behaviour(offset=offset)) as url:
+        replay = ["--replay", "vllm", "--replay-url", url, "--model", model_folder, *options]
+        result = invoke("calibrate", traffic, "--exact", *replay, "--out", tmp_path / "p.toml")
+    if says is None:
+        assert result.exit_code == 0, result.output
+        assert read_policy(tmp_path / "p.toml").made_for.dtype == (stated or "bfloat16")
+    else:
+        assert result.exit_code == 2
+        assert says in result.output
+        assert not (tmp_path / "p.toml").exists()
+
+
+@pytest.mark.parametrize(("processor", "dtype"), [("avx2", "bfloat16"), ("AVX-512", "bfloat16"), ("amx", "float32")])
+def test_start_without_a_policy_prints_a_server_for_a_processor(model_folder: Path, processor: str, dtype: str) -> None:
+    printed = invoke("vllm", "start", "--model", model_folder, "--processor", processor)
+    assert printed.exit_code == 0, printed.output
+    assert f"--dtype {dtype} " in printed.output
+    assert ("ONEDNN_MAX_CPU_ISA=AVX2" in printed.output) == (processor != "amx")
+    assert f"calibrate with --exact --dtype {dtype}" in printed.output
 
 
 def test_check_says_what_is_fit_and_what_is_not(tmp_path: Path, honest: list[Record], model_folder: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
+from benchmarks.vllm_server import settings_here
 from cli.main import verify
 from logger.record import Record
 from verifier.vllm.client import VllmClient
@@ -20,8 +21,8 @@ def written(path: Path, records: list[Record]) -> Path:
 
 def invoke(server: VllmClient, *arguments: Any) -> Result:
     options = ["--replay-url", server.url]
-    if arguments[0] in ("run", "calibrate"):
-        options += (
-            ["--replay", "vllm", "--max-model-len", str(CONTEXT)] if arguments[0] == "run" else ["--replay", "vllm"]
-        )
+    if arguments[0] == "run":
+        options += ["--replay", "vllm", "--max-model-len", str(CONTEXT)]
+    elif arguments[0] == "calibrate":
+        options += ["--replay", "vllm", "--dtype", settings_here().dtype]
     return CliRunner().invoke(verify, [*map(str, arguments), *options])

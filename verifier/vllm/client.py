@@ -31,6 +31,14 @@ class LogitsRow:
     claimed_rank: int | None
 
 
+@dataclass(frozen=True)
+class DrawnAnswer:
+    """An answer's token ids, and the candidates of each of its positions, the drawn token first."""
+
+    token_ids: list[int]
+    rows: list[LogitsRow]
+
+
 class _Version(Lenient):
     version: str
 
@@ -143,6 +151,28 @@ class VllmClient(JsonServer):
             raise ReplayServerError(f"{self.url}: gives no token ids (return_token_ids)")
         return drawn
 
+    def draw_with_logits(self, token_ids: Sequence[int], count: int, sampling: dict[str, Any], top: int) -> DrawnAnswer:
+        """As `draw`, with the `top` largest raw logits of each position."""
+        more = {**sampling, "max_tokens": count, "return_token_ids": True, "logprobs": top}
+        choice = self._parsed(
+            _Completion, self._json("POST", "/v1/completions", {**self._body(token_ids), **more})
+        ).choices[0]
+        drawn, entries = choice.token_ids, (choice.logprobs or {}).get("top_logprobs")
+        if drawn is None or not isinstance(entries, list) or len(entries) != len(drawn):
+            raise ReplayServerError(f"{self.url}: gives no token ids, or not the logits of all, of an answer")
+        rows = []
+        for token, entry in zip(drawn, entries, strict=True):
+            ids, logits = self._logits_of(entry)
+            if token not in ids:
+                raise ReplayServerError(f"{self.url}: does not give the logit of a token that it drew")
+            at = ids.index(token)
+            rows.append(
+                LogitsRow(
+                    [token, *ids[:at], *ids[at + 1 :]], [logits[at], *logits[:at], *logits[at + 1 :]], claimed_rank=None
+                )
+            )
+        return DrawnAnswer(drawn, rows)
+
     def _body(self, token_ids: Sequence[int], **more: Any) -> dict[str, Any]:
         """A request that scores: one greedy token after the transcript, tokens named by id."""
         return {
@@ -171,7 +201,13 @@ class VllmClient(JsonServer):
     def _next_logits(self, content: Any) -> tuple[list[int], list[float]]:
         logprobs = self._parsed(_Completion, content).choices[0].logprobs
         try:
-            top = (logprobs or {})["top_logprobs"][0]
+            return self._logits_of((logprobs or {})["top_logprobs"][0])
+        except (TypeError, KeyError, IndexError):
+            raise ReplayServerError(f"{self.url}: gave logprobs that cannot be read") from None
+
+    def _logits_of(self, top: Any) -> tuple[list[int], list[float]]:
+        """Ids and logits of one position's `top_logprobs`."""
+        try:
             ids = [int(token.removeprefix("token_id:")) for token in top]
             return ids, [float(value) for value in top.values()]
         except (TypeError, KeyError, ValueError, AttributeError, IndexError):

@@ -1,7 +1,6 @@
 """Is a server fit to replay on? Version, logits rather than log-probabilities, candidates, a known answer."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +47,39 @@ def number_format(rows: Sequence[LogitsRow]) -> str:
     with np.errstate(over="ignore"):
         narrow = bool(np.all(values == values.astype(np.float16)))
     return "float16" if narrow else "float32"
+
+
+def check_dtype(client: VllmClient, rows: Sequence[LogitsRow], dtype: str) -> None:
+    """Check that a server's logits are numbers of its dtype, or of float32, which an output head may be.
+
+    Raises:
+        ReplayServerError: they are not, so that the server computes in another dtype than stated.
+    """
+    found = number_format(rows)
+    if found not in (dtype, "float32"):
+        raise ReplayServerError(
+            f"{client.url}: gives {found} logits, which no server does that computes in {dtype}: --dtype says what the"
+            " server was started with"
+        )
+
+
+def dtype_without_policy(client: VllmClient, configured: str | None) -> str:
+    """The dtype that a server computes in, where its logits and the model's configuration leave no doubt.
+
+    Args:
+        configured: the dtype that the model's configuration names, vLLM's default.
+
+    Raises:
+        ReplayServerError: they leave doubt, and the operator must say it.
+    """
+    found = number_format(probe(client))
+    if configured is None or (found == "float32" and configured != "float32"):
+        raise ReplayServerError(
+            f"{client.url}: gives {found} logits, and the model's configuration names {configured or 'no dtype'}: say"
+            " with --dtype what the server was started with"
+            + (f" (--dtype float32, or {configured} with a float32 head)" if configured else "")
+        )
+    return configured
 
 
 def gives_logits(rows: Sequence[LogitsRow]) -> bool:
@@ -121,23 +153,7 @@ def examine(client: VllmClient, policy: BasePolicy | None) -> list[Finding]:
     findings.append(
         Finding("logits", logits, f"{number_format(rows)} logits" if logits else "log-probabilities, not logits")
     )
-    findings.append(_repeatable(client, rows))
     if policy is not None:
         difference = differs(policy, rows)
         findings.append(Finding("known answer", difference is None, difference or "as at calibration"))
     return findings
-
-
-def _repeatable(client: VllmClient, alone: Sequence[LogitsRow]) -> Finding:
-    """Whether the probe's logits are the same among other requests as alone."""
-    lengths = [len(PROBE), 5, 17, len(PROBE), 31, len(PROBE)]
-    with ThreadPoolExecutor(len(lengths)) as pool:
-        together = list(pool.map(lambda n: client.score(PROBE[:n], PROBE_CANDIDATES, 1), lengths))
-    worst = max(
-        abs(a - b)
-        for rows in together
-        for row, single in zip(rows, alone, strict=False)
-        for a, b in zip(row.logits, single.logits, strict=False)
-    )
-    same = "the same alone and among others" if not worst else f"{worst:.3g} logits apart, alone and among others"
-    return Finding("batches", worst == 0, same)

@@ -22,6 +22,13 @@ from verifier.vllm.command import ServerCommand
 START_SECONDS = 1500.0
 """A server that compiles needs some 150 seconds on two cores, more where another works beside it."""
 _POLL_SECONDS = 1.0
+_PROBE_SECONDS = 10.0
+"""For one answer of a server that is waited for: it may listen before it can answer."""
+LAST_LINES = 12
+_LINE_CHARACTERS = 300
+_ERROR_LINES = 6
+_ERROR = re.compile(r"\b[A-Z]\w*(Error|Exception): |what\(\): ")
+"""Lines that name a cause, in Python's words or the C++ library's."""
 _STOP_SECONDS = ended_with_parent.ORDERLY_SECONDS + 10.0
 _END_SECONDS = 3.0
 """In which the end of a server is seen here after its requests have failed."""
@@ -39,15 +46,27 @@ class OwnServer:
     """A running server process. `log`: of its output."""
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path | None = None
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        folder: Path | None = None,
+        *,
+        unset: Sequence[str] = (),
     ) -> None:
         """Start it; it does not answer yet.
 
         Args:
-            environment: besides this process's own. folder: to be removed when it is ended, not when it ends by itself.
+            command: the program and its arguments.
+            environment: variables besides this process's own.
+            log: the file for its output.
+            folder: a folder to be removed when the server is ended, not when it ends by itself.
+            unset: variables of this process that the server does not get.
         """
         self.log = log
-        passed = {name: value for name, value in os.environ.items() if not _NOT_PASSED_ON.search(name)}
+        passed = {
+            name: value for name, value in os.environ.items() if name not in unset and not _NOT_PASSED_ON.search(name)
+        }
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603  (the operator names the interpreter)
                 [sys.executable, ended_with_parent.__file__, str(folder or "-"), *command],
@@ -73,37 +92,44 @@ class OwnServer:
 
     @property
     def last_word(self) -> str:
-        """The last line that it wrote, and where the others are."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        last = next((line for line in reversed(lines) if line.strip()), "it wrote nothing")
-        return f"{printable(last[-300:].strip())} (log: {self.log})"
+        """The last lines that it wrote, the errors among earlier ones, and where the log is."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        lines = [printable(line[:_LINE_CHARACTERS].strip()) for line in text.split("\n") if line.strip()]
+        last = lines[-LAST_LINES:] or ["it wrote nothing"]
+        errors = [line for line in dict.fromkeys(lines[:-LAST_LINES]) if _ERROR.search(line)]
+        shown = [*errors[:_ERROR_LINES], *(["..."] if errors else []), *last]
+        if len(shown) == 1:
+            return f"{shown[0]} (log: {self.log})"
+        return "".join(f"\n  {line}" for line in shown) + f"\n(log: {self.log})"
 
-    def wait_for(self, client: VllmClient, path: Path | None = None) -> None:
-        """Return when it answers.
+    def wait_for(self, url: str, path: Path | None = None, name: str = "") -> None:
+        """Return when it answers; its end ends the wait at once.
 
         Args:
-            path: of the Unix socket that it will listen on; nothing is asked before it does.
+            url: its URL.
+            path: the Unix socket that it will listen on; nothing is asked before it does.
+            name: a model's name that no other server at the URL has; by default any answer will do.
 
         Raises:
-            ReplayServerError: it ended, or does not answer in `START_SECONDS`; with its last word.
+            ReplayServerError: it ended, or does not answer in `START_SECONDS`; with its last lines.
             RequestRefused: it answers, and refuses.
         """
         deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                if path is not None:
-                    _connect(path)
-                client.served_model()
-            except RequestRefused:
-                raise
-            except (ReplayServerError, OSError) as error:
-                if self.ended or time.monotonic() > deadline:
-                    raise ReplayServerError(f"the vLLM server did not come up: {self.last_word}") from error
-                time.sleep(_POLL_SECONDS)
-                continue
-            if self.ended:
-                raise ReplayServerError(f"another server answers; this one ended: {self.last_word}")
-            return
+        with VllmClient(url, timeout=_PROBE_SECONDS, socket=path, model=name, attempts=1) as client:
+            while True:
+                try:
+                    if path is not None:
+                        _connect(path)
+                    client.served_model()
+                except RequestRefused:
+                    raise
+                except (ReplayServerError, OSError) as error:
+                    if self.ends_within(_POLL_SECONDS) or time.monotonic() > deadline:
+                        raise ReplayServerError(f"the vLLM server did not come up: {self.last_word}") from error
+                    continue
+                if self.ended:
+                    raise ReplayServerError(f"another server answers; this one ended: {self.last_word}")
+                return
 
     def stop(self) -> None:
         """End it; return when it has ended, for all that can be seen from here."""
@@ -143,7 +169,7 @@ class OwnVllmClient(VllmClient):
         self._folder = Path(tempfile.mkdtemp(prefix="weightwarden-vllm-"))
         self._socket = self._folder / "socket"
         self._command = [str(python), *command.on_socket(self._socket)]
-        self._environment = dict(command.environment)
+        self._environment, self._unset = dict(command.environment), command.unset
         if "OMP_NUM_THREADS" in os.environ:  # one of several workers, each with so many threads: none has cores alone
             self._environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         self._environment |= {name: os.environ[name] for name in _OPERATORS if name in os.environ}
@@ -175,10 +201,10 @@ class OwnVllmClient(VllmClient):
         """A server that answers."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._socket.unlink(missing_ok=True)
-        server = OwnServer(self._command, self._environment, self._folder / "server.log", self._folder)
+        log = self._folder / "server.log"
+        server = OwnServer(self._command, self._environment, log, self._folder, unset=self._unset)
         try:
-            with VllmClient("http://localhost", timeout=60.0, socket=self._socket) as client:
-                server.wait_for(client, self._socket)
+            server.wait_for("http://localhost", self._socket)
         except BaseException:
             server.stop()
             raise

@@ -16,7 +16,7 @@ from verifier.policy_base import BasePolicy, KnownAnswer
 from verifier.replay import ReplayChunk
 from verifier.types import Piece, Tokenizer
 from verifier.vllm.client import LogitsRow, VllmClient
-from verifier.vllm.fitness import known_answer, require_fit
+from verifier.vllm.fitness import check_dtype, known_answer, require_fit
 
 TIE_RESERVE = 14
 """Candidates asked for beyond a top-k cut, for those that tie there."""
@@ -72,6 +72,7 @@ class VllmReplayer:
         self.version = client.version()
         self.served_name, self.context_length = client.served_model()
         self._probe = require_fit(client, self.version, policy)
+        check_dtype(client, self._probe, dtype)
         self.most = client.most_logprobs(min(MOST_CANDIDATES, identity.vocabulary))
         self.top = min(top, self.most)
 

@@ -1,19 +1,28 @@
-"""The kernels against torch; they run on a GPU, or in Triton's interpreter (TRITON_INTERPRET=1), else not at all."""
+"""The Triton kernels against torch, on a GPU or in Triton's interpreter on a CPU (`make test-triton`), else skipped.
+
+The interpreter (TRITON_INTERPRET=1 before the kernels are imported) runs the kernels' own Python on NumPy arrays, one
+program after the other. It finds wrong arithmetic, masks, bounds and hashes. It does not find races between programs,
+for its atomic operations never meet; what a compiler makes of the code, num_warps and loop hints included; or another
+rounding of exp and log, for these are NumPy's.
+"""
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from tests.verifier.device.test_reduction import SETTINGS, WINDOWS, V, both, check_equal, claims, draws_of, logits_of
+from verifier.device import kernels, reduction, tail
 from verifier.device.head import Pass, head_of
 from verifier.device.kernels import has_kernels, select
 
-pytestmark = pytest.mark.skipif(
-    not has_kernels() or not (torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET")),
-    reason="Triton needs a GPU, or its interpreter",
-)
+RUNNABLE = has_kernels() and (torch.cuda.is_available() or bool(os.environ.get("TRITON_INTERPRET")))
+if os.environ.get("WEIGHTWARDEN_REQUIRE_TRITON") and not RUNNABLE:
+    raise RuntimeError("WEIGHTWARDEN_REQUIRE_TRITON is set, and neither a GPU nor Triton's interpreter is here")
+pytestmark = pytest.mark.skipif(not RUNNABLE, reason="Triton needs a GPU, or its interpreter: make test-triton")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -53,9 +62,25 @@ def test_rows_with_more_ties_than_places_are_said_to_be_cut_short() -> None:
     "scheme", ["vllm-cpu", "vllm-v2", "vllm-v2-fp64", "vllm-v1", "vllm-v1-fp64", "sglang", "greedy"]
 )
 @pytest.mark.parametrize("name", ["unfiltered", "top-k and top-p", "a wide nucleus", "min-p beyond the head"])
-def test_reduction_by_kernels_finds_the_candidates_of_the_host(scheme: str, name: str) -> None:
+def test_reduction_by_kernels_finds_the_candidates_of_the_host(
+    scheme: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[str] = []
+
+    def noting(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any) -> Any:
+            launched.append(name)
+            return real(*arguments)
+
+        return noted
+
+    monkeypatch.setattr(reduction, "select", noting("select", kernels.select))
+    monkeypatch.setattr(tail, "scan", noting("scan", kernels.scan))
     rng = np.random.default_rng(3)
     logits = logits_of(rng, 4)
     setting = (1.0, V, 1.0, 0.0) if scheme == "greedy" else SETTINGS[name]
     draws = claims(rng, logits, draws_of(scheme, [setting], rng.integers(0, V, 4)))
     check_equal(*both(logits, draws, WINDOWS["a policy's"], "kernel", DEVICE), atol=1e-5)
+    assert "select" in launched
+    scans = scheme in ("vllm-cpu", "vllm-v2") and name in ("unfiltered", "min-p beyond the head")
+    assert ("scan" in launched) == scans

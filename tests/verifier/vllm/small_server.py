@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -45,7 +45,7 @@ def _logits_of(last: tuple[int, ...]) -> NDArray[np.float32]:
     return (values.view(np.uint32) & 0xFFFF0000).view(np.float32)
 
 
-def draw(prompt: Sequence[int], seed: int, count: int, sampling: SamplingParams) -> list[int]:
+def draw(prompt: Sequence[int], seed: int, count: int, sampling: SamplingParams, *, stops: bool = True) -> list[int]:
     """The answer that an honest server gives, by enumeration."""
     noise = gumbel_noise("vllm-cpu", V)
     keys = noise.keys(seed, len(prompt), count)
@@ -61,7 +61,7 @@ def draw(prompt: Sequence[int], seed: int, count: int, sampling: SamplingParams)
             logits[above >= sampling.top_p] = -np.inf
         g = noise.at(keys[t : t + 1], np.arange(V)[None])[0]
         output.append(int((logits if sampling.is_greedy else logits + g).argmax()))
-        if output[-1] == EOS:
+        if output[-1] == EOS and stops:
             break
     return output
 
@@ -96,6 +96,9 @@ class Behaviour:
         cut: sends only this share of each completion's body.
         key: the API key without which it answers nobody.
         ends_on: its process ends when it is asked about a transcript that ends so.
+        batch_noise: logits by which each answer differs when another request is under way at the same time.
+        batch_tokens: draws with another seed then.
+        offset: logits by which all logits differ from numbers of bfloat16.
     """
 
     version: str = "0.32.0"
@@ -108,12 +111,37 @@ class Behaviour:
     cut: Callable[[int], float] = lambda number: 1.0
     key: str | None = None
     ends_on: Sequence[int] | None = None
+    batch_noise: float = 0.0
+    batch_tokens: bool = False
+    offset: float = 0.0
     asked: list[dict[str, Any]] = field(default_factory=list)
+
+
+class _Batch:
+    """The requests that are under way."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._size = 0
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[bool]:
+        """Whether another request is, or soon comes to be, under way while this one is."""
+        with self._changed:
+            self._size += 1
+            self._changed.notify_all()
+            among_others = self._changed.wait_for(lambda: self._size > 1, timeout=0.05)
+        try:
+            yield among_others
+        finally:
+            with self._changed:
+                self._size -= 1
 
 
 class _Handler(BaseHTTPRequestHandler):
     behaviour: Behaviour
     lock: threading.Lock
+    batch: _Batch
 
     def log_message(self, *arguments: Any) -> None:
         """Silent."""
@@ -141,7 +169,13 @@ class _Handler(BaseHTTPRequestHandler):
         if failure is not None:
             self._send(*failure)
             return
-        status, content = self._completion(body)
+        if self.behaviour.batch_noise or self.behaviour.batch_tokens:
+            with self.batch.joined() as among_others:
+                if among_others and self.behaviour.batch_tokens:
+                    body["seed"] = body.get("seed", 0) + 1
+                status, content = self._completion(body, self.behaviour.batch_noise if among_others else 0.0)
+        else:
+            status, content = self._completion(body)
         self._send(status, json.dumps(content), self.behaviour.cut(number))
 
     def _allowed(self) -> bool:
@@ -152,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(401, json.dumps({"error": "Unauthorized"}))
         return False
 
-    def _completion(self, body: dict[str, Any]) -> tuple[int, Any]:
+    def _completion(self, body: dict[str, Any], shift: float = 0.0) -> tuple[int, Any]:
         tokens, most = body["prompt"], self.behaviour.most
         for name in ("prompt_logprobs", "logprobs"):
             if body.get(name, 0) > most:
@@ -161,21 +195,26 @@ class _Handler(BaseHTTPRequestHandler):
         if len(tokens) + body["max_tokens"] > self.behaviour.context:
             return 400, {"error": {"message": "longer than the maximum model length", "code": 400}}
         choice: dict[str, Any] = {"index": 0, "finish_reason": "length"}
+        drawn: list[int] = []
+        if body.get("return_token_ids"):
+            params = SamplingParams(**{name: body[name] for name in ("temperature", "top_k", "top_p") if name in body})
+            stops = not body.get("ignore_eos", False)
+            drawn = draw(tokens, body.get("seed", 0), body["max_tokens"], params, stops=stops)
+            choice["token_ids"] = drawn
         if "prompt_logprobs" in body:
-            rows = [None, *(self._row(tokens, at, body["prompt_logprobs"]) for at in range(1, len(tokens)))]
+            rows = [None, *(self._row(tokens, at, body["prompt_logprobs"], shift) for at in range(1, len(tokens)))]
             choice["prompt_logprobs"] = rows
         if "logprobs" in body:
-            values = self._values(tokens)
-            ids = body.get("logprob_token_ids") or np.argsort(-values, kind="stable")[: body["logprobs"]].tolist()
-            choice["logprobs"] = {"top_logprobs": [{f"token_id:{i}": float(values[i]) for i in ids}]}
-        if body.get("return_token_ids"):
-            names = ("temperature", "top_k", "top_p")
-            params = SamplingParams(**{name: body[name] for name in names})
-            choice["token_ids"] = draw(tokens, body.get("seed", 0), body["max_tokens"], params)
+            top = []
+            for at in range(max(1, len(drawn))):
+                values = self._values([*tokens, *drawn[:at]]) + np.float32(shift)
+                ids = body.get("logprob_token_ids") or np.argsort(-values, kind="stable")[: body["logprobs"]].tolist()
+                top.append({f"token_id:{i}": float(values[i]) for i in {*ids, *drawn[at : at + 1]}})
+            choice["logprobs"] = {"top_logprobs": top}
         return 200, self.behaviour.change({"choices": [choice]})
 
     def _values(self, prefix: Sequence[int]) -> NDArray[np.float32]:
-        logits = logits_after(prefix)
+        logits = logits_after(prefix) + np.float32(self.behaviour.offset)
         if self.behaviour.prefill_noise and len(prefix) % 2:
             noise = np.random.default_rng(len(prefix)).normal(size=V).astype(np.float32)
             logits = (logits + self.behaviour.prefill_noise * noise).astype(np.float32)
@@ -184,8 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         shifted: NDArray[np.float32] = logits - np.float32(np.log(np.exp(logits.astype(np.float64)).sum()))
         return shifted
 
-    def _row(self, tokens: Sequence[int], at: int, top: int) -> dict[str, Any]:
-        values = self._values(tokens[:at])
+    def _row(self, tokens: Sequence[int], at: int, top: int, shift: float) -> dict[str, Any]:
+        values = self._values(tokens[:at]) + np.float32(shift)
         own = tokens[at]
         ids = np.argsort(-values, kind="stable")[:top].tolist()
         row = {str(own): {"logprob": float(values[own]), "rank": int((values >= values[own]).sum())}}
@@ -212,4 +251,4 @@ def small_server(behaviour: Behaviour) -> AbstractContextManager[str]:
 
 def handler_of(behaviour: Behaviour) -> type[BaseHTTPRequestHandler]:
     """What serves."""
-    return type("Handler", (_Handler,), {"behaviour": behaviour, "lock": threading.Lock()})
+    return type("Handler", (_Handler,), {"behaviour": behaviour, "lock": threading.Lock(), "batch": _Batch()})
