@@ -1,4 +1,4 @@
-"""Requests at random over all that the sidecar accepts: does an honest server's answer ever look dishonest?
+"""Requests at random over what the sidecar's completions accept: does an honest answer ever look dishonest?
 
     python -m benchmarks.random_requests [--requests 2000] [--seed 0] [--vllm-python .venv-vllm/bin/python]
 
@@ -10,8 +10,6 @@ The verifier replays in float32. Flagged records are compared with what honest r
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,9 +26,9 @@ from scipy.stats import binom
 from benchmarks.attackers.serving import ServedModel, Step
 from benchmarks.environment import environment
 from benchmarks.free_port import free_port
-from benchmarks.sidecar import await_port, sidecar_command
+from benchmarks.sidecar import await_port, sidecar_command, started
 from benchmarks.vllm_answers import answered
-from benchmarks.vllm_server import vllm_server
+from benchmarks.vllm_server import settings_here, vllm_server
 from cli.files import write_text
 from cli.progress import progress_bar
 from logger.encoding import decode_record
@@ -60,12 +58,11 @@ LENGTHS = (1, 2, 8, 16, 24)
 BATCH = 32
 FALSE_ALARM = 1e-3
 """Probability that an honest server is said to be flagged too often."""
-FASTEST = {"ONEDNN_MAX_CPU_ISA": "ALL"}
 
 
 def random_request(rng: np.random.Generator, prompts: Sequence[Sequence[int]], vocabulary: int) -> dict[str, Any]:
     """The body of one request to /v1/completions; the sidecar may refuse it for what it asks for in combination."""
-    prompt = list(prompts[rng.integers(len(prompts))])
+    prompt = list(prompts[int(rng.integers(len(prompts)))])
     if rng.random() < 0.3:
         prompt = rng.integers(0, vocabulary, rng.choice([1, 2, 40])).tolist()
 
@@ -230,7 +227,9 @@ def real_answers(
         scratch = Path(folder)
         arguments = ("--max-logprobs", "1024")
         client = stack.enter_context(
-            VllmClient(url) if url else vllm_server(python, identity.path, scratch / "log", arguments, FASTEST)
+            VllmClient(url)
+            if url
+            else vllm_server(python, identity.path, scratch / "log", arguments, settings=settings_here("bfloat16"))
         )
         requests = plain_requests(prompts, plain, client.version(), identity)
         name, _ = client.served_model()
@@ -248,11 +247,10 @@ def real_answers(
 def _sent(scratch: Path, upstream: str, name: str, bodies: Sequence[dict[str, Any]]) -> Iterator[int]:
     """What the sidecar says to each request."""
     port = free_port()
-    process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", *sidecar_command(scratch, upstream, port, "--upstream-model", name)]
-    )
+    log = scratch / "sidecar.log"
+    process = started(sidecar_command(scratch, upstream, port, "--upstream-model", name), log)
     try:
-        await_port(port)
+        await_port(port, process, log)
         limits = httpx2.Timeout(600.0)
         with (
             httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=limits, trust_env=False) as http,

@@ -18,12 +18,12 @@ ARGUMENTS = (
 ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 
 
-def settings_here() -> ServerSettings:
-    """Dtype and environment with which a server on this machine replays exactly.
+def settings_here(dtype: str | None = None) -> ServerSettings:
+    """Dtype and environment with which a server on this machine replays exactly, or those of a given dtype.
 
     Variables that cap the instruction set are passed on to the server, which then emulates a narrower processor.
     """
-    return settings_for(this_processor(os.environ).instructions)
+    return settings_for(this_processor(os.environ).instructions, dtype)
 
 
 @contextmanager

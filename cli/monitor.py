@@ -257,6 +257,7 @@ def _result(series: AuditSeries, rows: list[dict[str, Any]], false_alarm: float,
     ]
     lines += [f"  {'a token (flagged: a record)':<32} {'seen':>10} {'honest at most':>16}"]
     for name, rate in rates.items():
+        honest = upper_fixed(watch.monitors[name].honest_rate, 5)
         seen = "-" if rate["seen"] is None else f"{rate['seen']:.5f}"
-        lines.append(f"  {name.replace('_', ' '):<32} {seen:>10} {upper_fixed(rate['honest_at_most'], 5):>16}")
+        lines.append(f"  {name.replace('_', ' '):<32} {seen:>10} {honest:>16}")
     return "\n".join([*lines, "", *(f"  {said}" for said in assumes)])

@@ -1,8 +1,10 @@
 """The slopes of rows of logits: by what factor errors of raw logits are errors of adjusted ones."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sampler.logits import LogitAdjustment
 from sampler.types import FloatArray, IntArray
@@ -25,7 +27,7 @@ class RowSlopes:
     rows: int
     _items: list[_Sloped] = field(default_factory=list)
 
-    def add(self, first: int, start: int, adjustment: LogitAdjustment, raw_nu: FloatArray) -> None:
+    def add(self, first: int, start: int, adjustment: LogitAdjustment, raw_nu: NDArray[np.floating[Any]]) -> None:
         """Take the slopes of an adjustment of rows from `first` on, as `LogitAdjustment.slopes` has its arguments."""
         if adjustment.steepest > 1:
             slopes = adjustment.slopes(start, raw_nu.astype(np.float32, copy=False))

@@ -5,7 +5,7 @@ Whoever owns it chooses every token: an honest server what sampling says, an att
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ class ServedModel:
         self._noise = gumbel_noise("vllm-cpu", identity.vocabulary)
 
     @classmethod
-    def load(cls, identity: ModelIdentity, dtype: str = "bfloat16", **how: Any) -> "ServedModel":
+    def load(cls, identity: ModelIdentity, dtype: str = "bfloat16", **how: Any) -> Self:
         """A server of a model folder."""
         transformers.utils.logging.disable_progress_bar()
         model = transformers.AutoModelForCausalLM.from_pretrained(

@@ -54,14 +54,15 @@ class Understanding:
             raise invalid("a template variable that cannot be set", "chat_template_kwargs")
         if None not in (request.max_tokens, request.max_completion_tokens):
             raise invalid("max_tokens or max_completion_tokens, not both", "max_tokens")
-        prompts, continues = request.add_generation_prompt is not False, bool(request.continue_final_message)
-        if prompts and continues:
+        begins_answer = request.add_generation_prompt is not False
+        continues = bool(request.continue_final_message)
+        if begins_answer and continues:
             raise invalid("needs add_generation_prompt to be false", "continue_final_message")
         render = partial(
             self.model.chat.render,
             [message.given() for message in request.messages],
             variables={name: value for name, value in extra.items() if value not in _UNSET},
-            prompts=prompts,
+            prompts=begins_answer,
             continues=continues,
         )
         try:

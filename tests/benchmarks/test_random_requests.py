@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from benchmarks.random_requests import FALSE_ALARM, AnyServer, random_request, request_record
+from logger.record import Record
 from tests.conftest import FILTERED, records_of
 from verifier.model_identity import identify_model
 from verifier.policy import Policy
@@ -29,7 +30,7 @@ def test_honest_answers_to_random_requests_pass(
     identity = replayer.identity
     rng = np.random.default_rng(12)
     prompts = [record.prompt_token_ids for record in records_of(FILTERED)[:20]]
-    requests = []
+    requests: list[Record] = []
     while len(requests) < REQUESTS:
         body = random_request(rng, prompts, identity.vocabulary)
         body["max_tokens"] = min(body["max_tokens"], LONGEST)

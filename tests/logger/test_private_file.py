@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -37,7 +38,10 @@ def test_reports_and_states_are_their_owners_alone(tmp_path: Path, umask: int) -
 
 
 def test_an_archive_may_be_read_by_its_group_if_the_umask_lets_it_and_by_no_other(tmp_path: Path, umask: int) -> None:
-    publish(str(tmp_path / "archive.parquet"), lambda stream: stream.write(b"x") and None)
+    def one_byte(stream: BinaryIO) -> None:
+        stream.write(b"x")
+
+    publish(str(tmp_path / "archive.parquet"), one_byte)
     assert mode(tmp_path / "archive.parquet") == 0o640 & ~umask
 
 
