@@ -1,5 +1,6 @@
 """Signs checkpoints of the tree that the sidecar holds in memory, and seals archives, now and then."""
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class Notary:
     mark: MarkFile
     archives: str | None = None
     size: int = field(default=0, init=False)
+    _turn: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
+    """One thread of this process at a time: the last sealing waits for one that is under way."""
 
     def check(self) -> None:
         """Check that the log extends its newest checkpoint, its mark, and its newest archive where that can be read.
@@ -68,18 +71,19 @@ class Notary:
         Raises:
             LogWriteError, LogForked, LogClosed, LogBusy: it cannot be written. KeyFileError: nor the mark.
         """
-        tree = self.log.tree
-        if tree.size <= self.size:
-            return
-        checkpoint = Checkpoint(self.signers[0].name, tree.size, tree.root())
-        note = sign_checkpoint(checkpoint, self.signers)
-        try:
-            with SealBook(self.url):
-                self.mark.advance(checkpoint)
-                self.log.add_checkpoint(tree.size, note)
-        except LogLocked:
-            return
-        self.size = tree.size
+        with self._turn:
+            tree = self.log.tree
+            if tree.size <= self.size:
+                return
+            checkpoint = Checkpoint(self.signers[0].name, tree.size, tree.root())
+            note = sign_checkpoint(checkpoint, self.signers)
+            try:
+                with SealBook(self.url):
+                    self.mark.advance(checkpoint)
+                    self.log.add_checkpoint(tree.size, note)
+            except LogLocked:
+                return
+            self.size = tree.size
 
     def seal(self) -> None:
         """Seal what no archive holds yet; nothing while another seals.
@@ -88,9 +92,10 @@ class Notary:
             LogCorrupt: the database is not what was certified. ArchiveUnreadable, AnotherArchive, LogUnreadable, and
                 those of `certify`.
         """
-        self.certify()
-        if self.archives is not None:
-            try:
-                seal(self.url, self.archives, self.signers, mark=self.mark)
-            except LogLocked:
-                return
+        with self._turn:
+            self.certify()
+            if self.archives is not None:
+                try:
+                    seal(self.url, self.archives, self.signers, mark=self.mark)
+                except LogLocked:
+                    return
