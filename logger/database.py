@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,7 @@ class DatabaseKind:
             DatabaseUnusable: the file is missing, or PostgreSQL's driver is.
         """
         if url.drivername == "sqlite":
-            path = Path(str(url.database))
-            if create:
-                with self.failures_named(url):
-                    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            elif not path.is_file():
-                raise self.unusable(f"{shown(url)}: there is no {self.name} here")
+            self._require_file(url, create=create)
             engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
             event.listen(engine, "connect", _sqlite_connected)
             event.listen(engine, "connect", _sqlite_durable if writes else _sqlite_read_only)
@@ -101,6 +96,25 @@ class DatabaseKind:
             raise self.unusable("psycopg is missing: pip install 'weightwarden[postgresql]'") from None
         event.listen(engine, "connect", _postgresql_durable if writes else _postgresql_read_only)
         return engine
+
+    def _require_file(self, url: URL, *, create: bool) -> None:
+        """Check that a SQLite database is one file of one name; a file that is there is not opened.
+
+        Closing it would release the locks that this process's own connections hold on it (POSIX `fcntl`).
+        """
+        path = Path(str(url.database))
+        if create and not path.exists():
+            with self.failures_named(url), suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        if not create and not path.is_file():
+            raise self.unusable(f"{shown(url)}: there is no {self.name} here")
+        with self.failures_named(url):
+            names = path.stat().st_nlink
+        if path.is_file() and names > 1:
+            raise self.unusable(
+                f"{shown(url)}: the file has {names} names (hard links), and SQLite keeps its newest rows beside one of"
+                " them: remove the others"
+            )
 
     def migrate(self, connection: Connection, url: URL) -> None:
         """Make or bring up to date the tables.

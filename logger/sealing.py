@@ -6,20 +6,25 @@ is taken for done only if it is the same. The trusted logger signs checkpoints o
 that it holds in memory: whoever changes the database before it is sealed contradicts them.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from logger.archive.errors import ArchiveRefused
 from logger.archive.reader import read_archive
-from logger.archive.storage import exists, joined
+from logger.archive.storage import exists, joined, list_archives
 from logger.archive.writer import write_archive
 from logger.checkpoint import Checkpoint, sign_checkpoint
 from logger.keys import PublicKeys, SigningKey
+from logger.mark import LogRolledBack, MarkFile, holds
 from logger.note import unverified_text
 from logger.private_file import KeyFileError
 from logger.store.errors import LogCorrupt
 from logger.store.reader import LogReader
 from logger.store.sealbook import SealBook
 from sampler.errors import WeightwardenError, printable
+
+_ARCHIVE_NAME = re.compile(r"[0-9]{12}-([0-9]{12,})\.parquet")
 
 
 class AnotherArchive(WeightwardenError, FileExistsError):
@@ -35,15 +40,19 @@ class SealedArchive:
     end: int
 
 
-def seal(log: str, folder: str, signers: Sequence[SigningKey], least: int = 1) -> list[SealedArchive]:
+def seal(
+    log: str, folder: str, signers: Sequence[SigningKey], least: int = 1, mark: MarkFile | None = None
+) -> list[SealedArchive]:
     """Seal a log up to now.
 
-    1. Check that the log still extends every checkpoint since the last archive.
+    1. Check that the log still extends every checkpoint since the last archive, its mark, and the newest archive that
+       lies in the folder.
     2. Record an archive that was written for one of them and not recorded: an earlier sealing was interrupted.
     3. Write an archive of what is new, if that is at least `least` entries, with a new checkpoint, recorded in between.
 
     Args:
         log: the database. folder: path or fsspec URL of a folder that is there.
+        mark: the log's mark, which is moved on before a checkpoint is recorded.
 
     Returns:
         The archives that were sealed; none when there was nothing new.
@@ -68,9 +77,12 @@ def seal(log: str, folder: str, signers: Sequence[SigningKey], least: int = 1) -
         recent = [checkpoint for checkpoint in checkpoints if checkpoint.size > start] or checkpoints[-1:]
         for checkpoint in recent:
             check_extends(reader, size, checkpoint)
+        if mark is not None:
+            mark.check(reader)
+        check_newest_archive(reader, folder, signers)
 
         # 2
-        sealing = _Sealing(reader, book, folder, signers)
+        sealing = _Sealing(reader, book, folder, signers, mark)
         sealed: list[SealedArchive] = []
         for checkpoint in recent:
             if checkpoint.size > start and exists(sealing.url(start, checkpoint.size)):
@@ -96,6 +108,36 @@ def check_extends(reader: LogReader, size: int, last: Checkpoint) -> None:
         )
 
 
+def check_newest_archive(reader: LogReader, folder: str, signers: Sequence[SigningKey]) -> None:
+    """Check that a log holds what the newest archive of it in a folder certifies; other files there are passed over.
+
+    Raises:
+        LogRolledBack: it does not: the database is an old copy, or was changed. ArchiveUnreadable.
+    """
+    keys, origin = PublicKeys(*(key.verifier for key in signers)), reader.origin
+    recorded = max((end for _, end, _ in reader.archives()), default=0)
+    found = [
+        (int(match[1]), file.url)
+        for file in list_archives(folder).files
+        if (match := _ARCHIVE_NAME.fullmatch(file.url.rsplit("/", 1)[-1]))
+    ]
+    for end, url in sorted(found, reverse=True):
+        if end <= recorded:
+            return
+        try:
+            newest = read_archive(url, keys).checkpoint
+        except ArchiveRefused:
+            continue  # not sealed by these keys
+        if newest.origin == origin:
+            if not holds(reader, newest):
+                raise LogRolledBack(
+                    f"{printable(url)} certifies {newest.size} entries that the database does not hold: it is an old"
+                    " copy, or was changed; nothing was signed. Put the newest database back. If it is lost, keep this"
+                    " one as evidence and begin a new log: a new name, a new key (verify log key new), a new database"
+                )
+            return
+
+
 @dataclass(frozen=True)
 class _Sealing:
     """Writes and records archives of one log."""
@@ -104,6 +146,7 @@ class _Sealing:
     book: SealBook
     folder: str
     signers: Sequence[SigningKey]
+    mark: MarkFile | None
 
     def url(self, start: int, end: int) -> str:
         """Where the archive of entries start to end - 1 lies."""
@@ -117,6 +160,8 @@ class _Sealing:
         def certify(size: int, root: bytes) -> bytes:
             checkpoint = Checkpoint(origin, size, root)
             note = sign_checkpoint(checkpoint, self.signers)
+            if self.mark is not None:
+                self.mark.advance(checkpoint)
             if recorded is None:
                 self.book.add_checkpoint(size, note)
             elif checkpoint != recorded:

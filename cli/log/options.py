@@ -1,5 +1,15 @@
-"""The argument that the log commands share."""
+"""The arguments and options that the log commands share."""
+
+from pathlib import Path
 
 import click
 
 archives_argument = click.argument("archives", nargs=-1, required=True, metavar="ARCHIVE...")
+
+mark_option = click.option(
+    "--mark",
+    "mark_path",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="File with the log's mark, which tells an old copy of the log. Default: beside the first signing key.",
+)

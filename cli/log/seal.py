@@ -5,7 +5,10 @@ from pathlib import Path
 import click
 
 from cli.log.importing import read_signers
+from cli.log.options import mark_option
 from cli.options import SIGNING_KEY_OPTION
+from logger.mark import MarkFile
+from logger.mark import mark_path as mark_beside
 from logger.sealing import seal as seal_log
 
 
@@ -13,6 +16,7 @@ from logger.sealing import seal as seal_log
 @click.option("--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...")
 @click.option("--archives", "folder", required=True, metavar="URL", help="Folder for archives: a path or fsspec URL.")
 @SIGNING_KEY_OPTION
+@mark_option
 @click.option(
     "--least",
     type=click.IntRange(1),
@@ -21,12 +25,16 @@ from logger.sealing import seal as seal_log
     metavar="N",
     help="Only N new records or more.",
 )
-def seal(log_url: str, folder: str, signing_key_paths: tuple[Path, ...], least: int) -> None:
+def seal(log_url: str, folder: str, signing_key_paths: tuple[Path, ...], mark_path: Path | None, least: int) -> None:
     """Seal the records that the log holds and no archive does yet, beside its writer if there is one.
 
+    A database that is older than its mark, or than the newest archive in the folder, is not sealed.
     Interrupted, it goes on where it was the next time.
     """
-    sealed = seal_log(log_url, folder, read_signers(signing_key_paths), least)
+    signers = read_signers(signing_key_paths)
+    origin = signers[0].name
+    mark = MarkFile(mark_path or mark_beside(signing_key_paths[0], origin), origin)
+    sealed = seal_log(log_url, folder, signers, least, mark)
     for archive in sealed:
         click.echo(f"{archive.url}: records {archive.start} to {archive.end - 1}")
     if not sealed:

@@ -23,7 +23,6 @@ from logger.sidecar.notary import Notary
 from logger.sidecar.opening import Opened
 from logger.sidecar.readiness import Readiness
 from logger.sidecar.recorder import Recorder
-from logger.sidecar.seeds import SeedIssuer
 from logger.sidecar.service import Service
 from logger.sidecar.settings import Settings
 from logger.sidecar.ticks import Ticks
@@ -80,7 +79,7 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
             ),
             recorder=recorder,
             engine=settings.engine,
-            issuer=SeedIssuer(sidecar.seed_key, sidecar.signers[0].name, recorder.reserve_seeds),
+            issuer=sidecar.issuer(recorder),
             limits=limits,
             metrics=metrics,
             ticks=None if settings.tick is None else Ticks(settings.tick, loop.time),

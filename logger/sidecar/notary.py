@@ -1,13 +1,17 @@
 """Signs checkpoints of the tree that the sidecar holds in memory, and seals archives, now and then."""
 
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from logger.archive.errors import ArchiveUnreadable
 from logger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from logger.keys import PublicKeys, SigningKey
+from logger.mark import MarkFile
 from logger.note import NoteError
 from logger.private_file import KeyFileError
-from logger.sealing import check_extends, seal
+from logger.sealing import check_extends, check_newest_archive, seal
 from logger.store.errors import LogLocked
 from logger.store.reader import LogReader
 from logger.store.sealbook import SealBook
@@ -26,14 +30,20 @@ class Notary:
     url: str
     log: LogWriter
     signers: Sequence[SigningKey]
+    mark: MarkFile
     archives: str | None = None
     size: int = field(default=0, init=False)
+    _turn: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
+    """One thread of this process at a time: the last sealing waits for one that is under way."""
 
     def check(self) -> None:
-        """Check that the log extends its newest checkpoint: between two runs the database may have been changed.
+        """Check that the log extends its newest checkpoint, its mark, and its newest archive where that can be read.
+
+        Between two runs the database may have been changed, or an old copy put in its place.
 
         Raises:
-            LogCorrupt: it does not. KeyFileError: the checkpoint is not signed by a key that is given.
+            LogCorrupt: it does not. KeyFileError: the checkpoint is not signed by a key that is given, or the mark
+                cannot be read.
         """
         reader = LogReader(self.url)
         checkpoints = reader.checkpoints()
@@ -48,34 +58,44 @@ class Notary:
                 ) from None
             check_extends(reader, reader.size(), newest)
             self.size = newest.size
+        self.mark.check(reader)
+        if self.archives is not None:
+            with suppress(ArchiveUnreadable):  # sealing says so; the mark was checked
+                check_newest_archive(reader, self.archives, self.signers)
 
     def certify(self) -> None:
         """Sign a checkpoint of what is durable now, if there is more than at the last; nothing while another seals.
 
+        The writer records it, in the file that it writes to: another that lies under its name by now gets none.
+
         Raises:
-            LogUnreadable: it cannot be written.
+            LogWriteError, LogForked, LogClosed, LogBusy: it cannot be written. KeyFileError: nor the mark.
         """
-        tree = self.log.tree
-        if tree.size <= self.size:
-            return
-        note = sign_checkpoint(Checkpoint(self.signers[0].name, tree.size, tree.root()), self.signers)
-        try:
-            with SealBook(self.url) as book:
-                if book.newest() < tree.size:
-                    book.add_checkpoint(tree.size, note)
-        except LogLocked:
-            return
-        self.size = tree.size
+        with self._turn:
+            tree = self.log.tree
+            if tree.size <= self.size:
+                return
+            checkpoint = Checkpoint(self.signers[0].name, tree.size, tree.root())
+            note = sign_checkpoint(checkpoint, self.signers)
+            try:
+                with SealBook(self.url):
+                    self.mark.advance(checkpoint)
+                    self.log.add_checkpoint(tree.size, note)
+            except LogLocked:
+                return
+            self.size = tree.size
 
     def seal(self) -> None:
         """Seal what no archive holds yet; nothing while another seals.
 
         Raises:
-            LogCorrupt: the database is not what was certified. ArchiveUnreadable, AnotherArchive, LogUnreadable.
+            LogCorrupt: the database is not what was certified. ArchiveUnreadable, AnotherArchive, LogUnreadable, and
+                those of `certify`.
         """
-        self.certify()
-        if self.archives is not None:
-            try:
-                seal(self.url, self.archives, self.signers)
-            except LogLocked:
-                return
+        with self._turn:
+            self.certify()
+            if self.archives is not None:
+                try:
+                    seal(self.url, self.archives, self.signers, mark=self.mark)
+                except LogLocked:
+                    return

@@ -1,20 +1,24 @@
 """What a sidecar reads and opens before its first request, so that whatever can be refused is refused then."""
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from logger.api_keys import ApiKeys
 from logger.keys import SigningKey
+from logger.mark import NONCE_BYTES, MarkFile, mark_path
 from logger.private_file import read_private, read_secret
 from logger.sidecar.errors import SettingsError
 from logger.sidecar.notary import Notary
 from logger.sidecar.recorder import recover
-from logger.sidecar.seeds import read_seed_key
+from logger.sidecar.seeds import SeedIssuer, SeedStore, read_seed_key
 from logger.sidecar.served_model import ServedModel
 from logger.sidecar.settings import Settings
+from logger.store.reader import LogReader
 from logger.store.writer import LogWriter
 from sampler.errors import printable
 
@@ -26,11 +30,11 @@ class Opened:
     settings: Settings
     model: ServedModel
     signers: tuple[SigningKey, ...]
-    seed_key: bytes
     api_keys: ApiKeys | None
     upstream_key: str | None
     log: LogWriter
     notary: Notary
+    issuer: Callable[[SeedStore], SeedIssuer]
     recovered: int
 
 
@@ -55,18 +59,31 @@ def opened(settings: Settings) -> Iterator[Opened]:
         chat_template=settings.chat_template,
         neutral_defaults=settings.neutral_defaults,
     )
-    with LogWriter.open(settings.log, origin=signers[0].name) as log:
-        notary = Notary(settings.log, log, signers, settings.archives)
+    origin = signers[0].name
+    path = settings.mark or mark_path(settings.signing_keys[0], origin)
+    with MarkFile(path, origin) as mark, LogWriter.open(settings.log, origin=origin) as log:
+        notary = Notary(url=settings.log, log=log, signers=signers, mark=mark, archives=settings.archives)
         notary.check()
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        start = log.start(nonce)
+        mark.begin(start, nonce)
+        reader = LogReader(settings.log)
         yield Opened(
             settings=replace(settings, limits=settings.limits.for_context(model.context_length)),
             model=model,
             signers=signers,
-            seed_key=seed_key,
             api_keys=api_keys,
             upstream_key=upstream_key,
             log=log,
             notary=notary,
+            issuer=partial(
+                SeedIssuer,
+                seed_key,
+                origin,
+                nonces=reader.starts() | {start: nonce},
+                start=start,
+                left_open=reader.open_seeds(),
+            ),
             recovered=recover(log),
         )
 

@@ -10,8 +10,9 @@ from logger.encoding import TOKEN_DTYPE, decode_record, encode_record
 from logger.record import CUT_OFF_BY_LOGGER, Record
 from logger.sidecar.ending import Ending
 from logger.sidecar.metrics import Metrics
+from logger.store.changes import OpenSeed
 from logger.store.draft import Draft
-from logger.store.errors import LogClosed, LogForked, LogWriteError
+from logger.store.errors import LogBusy, LogClosed, LogForked, LogWriteError
 from logger.store.writer import LogWriter
 from sampler.errors import WeightwardenError
 
@@ -98,6 +99,20 @@ class Recorder:
         """
         with self._noticed():
             return await self._log.reserve_seeds(number)
+
+    async def open_seeds(self, seeds: Sequence[OpenSeed]) -> None:
+        """Record seeds of requests that are not complete (`LogWriter.open_seeds`).
+
+        Raises:
+            LogWriteError, LogForked, LogClosed.
+        """
+        with self._noticed():
+            await self._log.open_seeds(seeds)
+
+    def close_seeds(self, counters: Sequence[int]) -> None:
+        """Forget open seeds; one that stays open is issued again to an equal request after a restart, and only then."""
+        with suppress(LogBusy, LogClosed):
+            self._log.close_seeds(counters)
 
     async def end(self, draft: Draft, asked: Record, ids: Sequence[int], ending: Ending) -> None:
         """Make a draft a record, and wait until that is durable; cancelled, it is done all the same.

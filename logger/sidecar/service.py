@@ -1,7 +1,6 @@
 """Answering one understood request: seeds, choices side by side, and the response."""
 
 import asyncio
-import hashlib
 import itertools
 import time
 import uuid
@@ -15,6 +14,7 @@ from logger.complaint import first_complaint
 from logger.encoding import RecordEncodingError, encode_record
 from logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, Engine, Record
 from logger.sidecar.answer import Answered, Answerer, Release, blamed
+from logger.sidecar.draw import draw_digest
 from logger.sidecar.errors import ApiError, UpstreamError, busy, invalid, log_unavailable, stopping, upstream_failed
 from logger.sidecar.limits import Limits
 from logger.sidecar.metrics import Metrics
@@ -23,6 +23,7 @@ from logger.sidecar.requests import Asked
 from logger.sidecar.responses import DONE, Choice, Responses, error_event
 from logger.sidecar.seeds import SeedIssuer
 from logger.sidecar.ticks import Ticks
+from logger.store.changes import OpenSeed
 from sampler.params import SamplingParams
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -86,7 +87,7 @@ class Service:
             model=self.answerer.model.name,
             prompt_tokens=sum(map(len, asked.prompts)),
         )
-        issued: list[tuple[bytes, int]] = []
+        issued: list[OpenSeed] = []
         number = next(self._numbers)
         try:
             async with self._counted(len(asked.prompts) * asked.choices, number):
@@ -98,23 +99,26 @@ class Service:
                 else:
                     await self._whole(records, responses, response, number)
         finally:
-            if not response.complete:
-                for digest, counter in issued:
-                    self.issuer.keep(digest, counter)
+            if response.complete:
+                self.issuer.complete(issued)
+            else:
+                for seed in issued:
+                    self.issuer.keep(seed)
 
-    async def _records(self, asked: Asked, issued: list[tuple[bytes, int]]) -> list[Record]:
-        """The records of all choices, without tokens; `issued` is given the digest and counter of each prompt."""
+    async def _records(self, asked: Asked, issued: list[OpenSeed]) -> list[Record]:
+        """The records of all choices, without tokens; `issued` is given the seed of each prompt."""
         sampling = asked.sampling.model_copy(update={"n": asked.choices if asked.choices > 1 else None})
         records: list[Record] = []
+        vocabulary = self.answerer.model.vocabulary
         try:
-            for prompt in asked.prompts:
-                like = self._record(prompt, asked, sampling)
-                seed = asked.seed
-                if seed is None and not sampling.is_greedy:
-                    digest = hashlib.sha256(encode_record(like)).digest()
-                    counter = await self.issuer.counter(digest)
-                    issued.append((digest, counter))
-                    seed = self.issuer.seed(counter, asked.choices)
+            likes = [self._record(prompt, asked, sampling) for prompt in asked.prompts]
+            for like in likes:
+                encode_record(like)
+            seeds = [asked.seed] * len(likes)
+            if asked.seed is None and not sampling.is_greedy:
+                issued += await self.issuer.issue([draw_digest(like, vocabulary) for like in likes])
+                seeds = [self.issuer.seed(one, asked.choices) for one in issued]
+            for like, seed in zip(likes, seeds, strict=True):
                 update = {"seed": None if sampling.is_greedy else seed}
                 records += [like.model_copy(update=update | {"choice_index": at}) for at in range(asked.choices)]
         except ValidationError as error:

@@ -18,6 +18,7 @@ class Settings:
         upstream_key, seed_key, api_keys, signing_keys: files with secrets.
         model_dir: folder with the trusted tokenizer and configuration. model_name: what clients and records call it.
         engine: the server's, as the operator knows it. log: the log's database.
+        mark: file with the log's mark, or None for the one beside the first signing key.
         metrics: where Prometheus finds metrics, or None.
         tick: seconds between releases, or None. archives: folder for archives, or None when another seals.
         checkpoint_every, seal_every: seconds.
@@ -35,6 +36,7 @@ class Settings:
     log: str
     signing_keys: tuple[Path, ...]
     seed_key: Path
+    mark: Path | None = None
     client_seeds: Literal["replace", "allow"] = "replace"
     listen: Address
     metrics: Address | None = None

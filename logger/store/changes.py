@@ -1,13 +1,13 @@
 """What a transaction of the log's writer can change, and how."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, func, insert, select
 
 from logger.merkle import Frontier, leaf_hash
-from logger.store.schema import DRAFT, DRAFT_TOKENS, ENTRY, MARK, SEED_BLOCK
+from logger.store.schema import CHECKPOINT, DRAFT, DRAFT_TOKENS, ENTRY, MARK, OPEN_SEED, SEED_BLOCK, START
 from logger.store.tree import MARK_EVERY
 
 
@@ -36,7 +36,44 @@ class SeedBlock:
     count: int
 
 
-Change = Entry | DraftTokens | SeedBlock
+@dataclass(frozen=True, slots=True)
+class NewStart:
+    """A start of the logger, and the random bytes that its seeds depend on."""
+
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSeed:
+    """A seed that a request got, which is not complete.
+
+    Attributes:
+        start: number of the start under which it was issued. counter: the seed's counter.
+        request: digest of the request. issued_at: Unix time in seconds.
+    """
+
+    start: int
+    counter: int
+    request: bytes
+    issued_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedSeeds:
+    """Counters of open seeds that are not kept any longer."""
+
+    counters: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    """A signed checkpoint, which is recorded unless one of its size or beyond is there."""
+
+    size: int
+    note: bytes
+
+
+Change = Entry | DraftTokens | SeedBlock | NewStart | OpenSeed | ClosedSeeds | SignedCheckpoint
 
 
 def size_of(change: Change) -> int:
@@ -68,7 +105,7 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
 
     Returns:
         For each change: the index of its entry, None where the draft that it ends was ended before; the first of its
-        seed counters; for draft tokens 0.
+        seed counters; the number of a start; the size of the newest checkpoint; for others 0.
     """
     new, before = _Rows(), tree.size
     ended = {change.draft for change in changes if isinstance(change, Entry) and change.draft is not None}
@@ -85,6 +122,16 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
     for change in changes:
         if isinstance(change, SeedBlock):
             results.append(_reserved(connection, change.count))
+        elif isinstance(change, NewStart):
+            results.append(_started(connection, change))
+        elif isinstance(change, SignedCheckpoint):
+            results.append(_signed(connection, change))
+        elif isinstance(change, ClosedSeeds):
+            connection.execute(delete(OPEN_SEED).where(OPEN_SEED.c.counter.in_(change.counters)))
+            results.append(0)
+        elif isinstance(change, OpenSeed):
+            connection.execute(insert(OPEN_SEED), asdict(change))
+            results.append(0)
         elif isinstance(change, DraftTokens):
             results.append(0)
         elif change.draft is not None and change.draft not in open_drafts:
@@ -114,3 +161,18 @@ def _reserved(connection: Connection, count: int) -> int:
     first = int(connection.execute(select(func.coalesce(func.max(SEED_BLOCK.c.end), 0))).scalar_one())
     connection.execute(insert(SEED_BLOCK), {"end": first + count})
     return first
+
+
+def _started(connection: Connection, start: NewStart) -> int:
+    """The number of a start."""
+    number = int(connection.execute(select(func.coalesce(func.max(START.c.number), 0))).scalar_one()) + 1
+    connection.execute(insert(START), {"number": number, "nonce": start.nonce})
+    return number
+
+
+def _signed(connection: Connection, checkpoint: SignedCheckpoint) -> int:
+    """The size of the newest checkpoint, once this one is recorded if it is newer."""
+    newest = int(connection.execute(select(func.coalesce(func.max(CHECKPOINT.c.size), 0))).scalar_one())
+    if checkpoint.size > newest:
+        connection.execute(insert(CHECKPOINT), {"size": checkpoint.size, "note": checkpoint.note})
+    return max(newest, checkpoint.size)

@@ -7,9 +7,10 @@ from sqlalchemy import Connection, func, select
 
 from logger.database import shown
 from logger.merkle import Frontier, leaf_hash
+from logger.store.changes import OpenSeed
 from logger.store.database import LOG_DATABASE
 from logger.store.errors import LogCorrupt
-from logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK
+from logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK, OPEN_SEED, START
 from logger.store.tree import frontier_at, require_all, restored, stored_bytes, stored_size
 
 _PAGE = 64
@@ -85,6 +86,22 @@ class LogReader:
             columns = (ARCHIVE.c.start, ARCHIVE.c.end, ARCHIVE.c.url)
             return [
                 (start, end, url) for start, end, url in connection.execute(select(*columns).order_by(ARCHIVE.c.end))
+            ]
+
+    def starts(self) -> dict[int, bytes]:
+        """The nonce of every start of a logger, by its number."""
+        with self._connected() as connection:
+            rows = connection.execute(select(START.c.number, START.c.nonce).order_by(START.c.number))
+            return {number: stored_bytes(nonce, f"start {number}") for number, nonce in rows}
+
+    def open_seeds(self) -> list[OpenSeed]:
+        """The seeds whose requests are not complete, in the order in which they were issued."""
+        columns = (OPEN_SEED.c.start, OPEN_SEED.c.counter, OPEN_SEED.c.request, OPEN_SEED.c.issued_at)
+        with self._connected() as connection:
+            rows = connection.execute(select(*columns).order_by(OPEN_SEED.c.counter))
+            return [
+                OpenSeed(start, counter, stored_bytes(request, f"open seed {counter}"), issued_at)
+                for start, counter, request, issued_at in rows
             ]
 
     def audit(self, root_of: Callable[[bytes], bytes] | None = None) -> Frontier:

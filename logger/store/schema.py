@@ -89,3 +89,21 @@ DRAFT_TOKENS = Table(
 
 SEED_BLOCK = Table("seed_block", METADATA, Column("end", _INDEX, primary_key=True, autoincrement=False))
 """Seed counters that were handed out, in blocks: everything below `end`."""
+
+START = Table(
+    "start",
+    METADATA,
+    Column("number", _INDEX, primary_key=True, autoincrement=False),
+    Column("nonce", _Blob, nullable=False),
+)
+"""Every start of a logger that issues seeds: its number, from 1 on, and the random bytes that its seeds depend on."""
+
+OPEN_SEED = Table(
+    "open_seed",
+    METADATA,
+    Column("counter", _INDEX, primary_key=True, autoincrement=False),
+    Column("start", _INDEX, ForeignKey("start.number"), nullable=False),
+    Column("request", _Blob, nullable=False),
+    Column("issued_at", _INDEX, nullable=False),
+)
+"""Seeds that were issued to requests that are not complete. Removed when the request completes."""

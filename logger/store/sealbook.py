@@ -10,6 +10,7 @@ from logger.store.database import LOG_DATABASE
 from logger.store.errors import LogCorrupt, LogUnreadable
 from logger.store.lock import LogLock
 from logger.store.schema import ARCHIVE, CHECKPOINT
+from logger.store.turn import write_turn
 
 
 class SealBook:
@@ -36,15 +37,6 @@ class SealBook:
             except BaseException:
                 self.close()
                 raise
-
-    def newest(self) -> int:
-        """The size of the newest checkpoint; 0 when there is none.
-
-        Raises:
-            LogUnreadable: it cannot be read.
-        """
-        with self._recording():
-            return int(self._connection.execute(select(func.max(CHECKPOINT.c.size))).scalar() or 0)
 
     def add_checkpoint(self, size: int, note: bytes) -> None:
         """Record a signed checkpoint, before anybody else sees it.
@@ -77,7 +69,7 @@ class SealBook:
         """One transaction under the lock: SQLAlchemy would connect anew on its own, but without it."""
         if self._connection.invalidated:
             raise LogUnreadable(f"{shown(self._url)}: the connection was lost, and the lock with it: open it again")
-        with LOG_DATABASE.failures_named(self._url), self._connection.begin():
+        with LOG_DATABASE.failures_named(self._url), write_turn(self._url), self._connection.begin():
             yield
 
     def close(self) -> None:

@@ -14,7 +14,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from logger.database import described, shown
 from logger.merkle import Frontier
-from logger.store.changes import Change, Entry, SeedBlock, apply, size_of
+from logger.store.changes import (
+    Change,
+    ClosedSeeds,
+    Entry,
+    NewStart,
+    OpenSeed,
+    SeedBlock,
+    SignedCheckpoint,
+    apply,
+    size_of,
+)
 from logger.store.database import LOG_DATABASE
 from logger.store.draft import Draft, LeftDraft, first_free, left_behind
 from logger.store.errors import LogBusy, LogClosed, LogCorrupt, LogForked, LogUnreadable, LogWriteError
@@ -22,6 +32,7 @@ from logger.store.lock import LogLock
 from logger.store.pending import Pending, tell
 from logger.store.schema import LOG
 from logger.store.tree import frontier_at, stored_size
+from logger.store.turn import write_turn
 from sampler.errors import WeightwardenError, printable
 
 BATCH_ENTRIES = 4096
@@ -52,6 +63,7 @@ class LogWriter:
         self._lock = LogLock(self._url, "append")
         self._engine = LOG_DATABASE.make_engine(self._url, create=True)
         self._confirmed = Frontier()
+        self._next_seed = 0
         self._connection: Connection | None = None
         self._forked: str | None = None
         self._waiting: deque[Pending] = deque()
@@ -110,6 +122,38 @@ class LogWriter:
             LogClosed, LogWriteError, LogForked.
         """
         return cast(int, await self._durably(SeedBlock(number)))
+
+    def start(self, nonce: bytes) -> int:
+        """Record a start of the logger, and wait until that is durable; its number, from 1 on.
+
+        Raises:
+            LogBusy, LogClosed, LogWriteError, LogForked.
+        """
+        return cast(int, self._submitted(NewStart(nonce)).result())
+
+    async def open_seeds(self, seeds: Sequence[OpenSeed]) -> None:
+        """Record seeds of requests that are not complete, and wait until that is durable.
+
+        Raises:
+            LogClosed, LogWriteError, LogForked.
+        """
+        await asyncio.gather(*map(self._durably, seeds))
+
+    def close_seeds(self, counters: Sequence[int]) -> None:
+        """Forget open seeds, without waiting; where that cannot be written they stay open.
+
+        Raises:
+            LogBusy, LogClosed.
+        """
+        self._submitted(ClosedSeeds(tuple(counters)))
+
+    def add_checkpoint(self, size: int, note: bytes) -> int:
+        """Record a signed checkpoint of this log, wherever its file is by now; the size of the newest there.
+
+        Raises:
+            LogBusy, LogClosed, LogWriteError, LogForked.
+        """
+        return cast(int, self._submitted(SignedCheckpoint(size, note)).result())
 
     def _submitted(self, change: Change) -> "Future[int | None]":
         future: Future[int | None] = Future()
@@ -216,10 +260,26 @@ class LogWriter:
         """Make changes in one transaction; what came of each."""
         connection = self._connection or self._connect()
         tree = self._confirmed.copy()
-        with connection.begin():
+        with write_turn(self._url), connection.begin():
             results = apply(connection, changes, tree)
-        self._confirmed = tree
+            seeds = self._seeds_after(changes, results)
+        self._confirmed, self._next_seed = tree, seeds
         return results
+
+    def _seeds_after(self, changes: Sequence[Change], results: Sequence[int | None]) -> int:
+        """The counter after those that a transaction hands out.
+
+        Raises:
+            LogForked: it hands out one for the second time: the database is an older one than before.
+        """
+        seeds = self._next_seed
+        for change, first in zip(changes, results, strict=True):
+            if isinstance(change, SeedBlock) and first is not None:
+                if first < seeds:
+                    self._forked = f"{shown(self._url)}: seed counters that were handed out are not there"
+                    raise LogForked(self._forked)
+                seeds = first + change.count
+        return seeds
 
     def _connect(self) -> Connection:
         """Open the log (anew), under its lock, and go on after what is there.
@@ -233,8 +293,9 @@ class LogWriter:
             connection = self._engine.connect().execution_options(writes=True)
             try:
                 self._lock.acquire(connection)
-                LOG_DATABASE.migrate(connection, self._url)
-                self._check_origin(connection)
+                with write_turn(self._url):
+                    LOG_DATABASE.migrate(connection, self._url)
+                    self._check_origin(connection)
                 with connection.begin():
                     size = stored_size(connection)
                     self._require_confirmed(connection, size)

@@ -1,16 +1,18 @@
+import shutil
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from logger.archive.check import check_archives
-from logger.archive.errors import ArchiveUnreadable
+from logger.archive.errors import ArchiveRefused, ArchiveUnreadable
 from logger.archive.reader import read_archive
 from logger.archive.storage import archive_urls
 from logger.archive.writer import write_archive
 from logger.checkpoint import Checkpoint, sign_checkpoint
 from logger.encoding import RecordEncodingError
 from logger.keys import PublicKeys, SigningKey
+from logger.mark import LogRolledBack, MarkFile
 from logger.merkle import leaf_hash
 from logger.private_file import KeyFileError
 from logger.sealing import AnotherArchive, seal
@@ -176,15 +178,68 @@ def test_an_entry_that_is_no_record_is_named_before_anything_is_signed(log: str,
 def test_another_archive_of_the_same_name_is_not_overwritten(log: str, folder: str, tmp_path: Path) -> None:
     other = str(tmp_path / "other.db")
     append(other, [*ENTRIES[20:30], *ENTRIES[:3]])
-    theirs = seal(other, folder, [KEY])[0].url
+    theirs = seal(other, folder, [SigningKey.generate(ORIGIN)])[0].url
     before = Path(theirs).read_bytes()
     with pytest.raises(AnotherArchive):
         seal(log, folder, [KEY])
     (tmp_path / "elsewhere").mkdir()
     interrupt(log, str(tmp_path / "elsewhere"), "before the archive", [KEY])
-    with pytest.raises(AnotherArchive):
+    with pytest.raises(ArchiveRefused, match="no known key"):
         seal(log, folder, [KEY])
     assert Path(theirs).read_bytes() == before
+
+
+def put_back(log: str, copy: Path) -> None:
+    """An old copy of a database in its place, without what SQLite keeps beside it."""
+    for beside in ("-wal", "-shm"):
+        Path(f"{log}{beside}").unlink(missing_ok=True)
+    shutil.copyfile(copy, log)
+
+
+@pytest.mark.parametrize("witness", ["mark", "archive"])
+@pytest.mark.parametrize("sealed_before", [False, True])
+def test_an_old_copy_of_the_database_is_not_sealed(
+    log: str, folder: str, tmp_path: Path, witness: str, sealed_before: bool
+) -> None:
+    mark = MarkFile(tmp_path / "mark", ORIGIN) if witness == "mark" else None
+    if sealed_before:
+        seal(log, folder, [KEY], mark=mark)
+    copy = tmp_path / "copy.db"
+    shutil.copyfile(log, copy)
+    append(log, ENTRIES[13:20])
+    seal(log, folder, [KEY], mark=mark)
+    put_back(log, copy)
+    append(log, ENTRIES[20:40])
+    if witness == "mark":
+        folder = str(tmp_path / "elsewhere")
+        Path(folder).mkdir()
+    before = LogReader(log).checkpoints()
+    with pytest.raises(LogRolledBack, match="begin a new log"):
+        seal(log, folder, [KEY], mark=mark)
+    assert LogReader(log).checkpoints() == before
+    if witness == "archive":
+        assert check_archives(archive_urls([folder]), KEYS).holds
+
+
+def test_a_mark_that_is_missing_is_not_made_of_a_log_that_was_signed_before(
+    log: str, folder: str, tmp_path: Path
+) -> None:
+    mark = MarkFile(tmp_path / "mark", ORIGIN)
+    seal(log, folder, [KEY], mark=mark)
+    mark.path.unlink()
+    append(log, ENTRIES[13:])
+    with pytest.raises(KeyFileError, match="verify log mark"):
+        seal(log, folder, [KEY], mark=mark)
+    mark.renew(LogReader(log))
+    assert seal(log, folder, [KEY], mark=mark)[0].end == 40
+
+
+def test_what_another_key_sealed_is_no_archive_of_this_log(log: str, folder: str, tmp_path: Path) -> None:
+    other = str(tmp_path / "other.db")
+    append(other, ENTRIES[20:40])
+    seal(other, folder, [SigningKey.generate(ORIGIN)])
+    (Path(folder) / "000000000000-000000000099.parquet").write_bytes(b"rubbish")
+    assert seal(log, folder, [KEY])[0].end == 13
 
 
 def test_nothing_is_left_of_an_archive_that_cannot_be_written(log: str, tmp_path: Path) -> None:
