@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from logger.errors import ModelError
 from logger.model_config import read_model_config
 from logger.sidecar.chat_template import ChatTemplate
-from logger.sidecar.token_bytes import TokenBytes, load_tokenizer, token_bytes_of
+from logger.text.end_ids import end_ids, require_end_ids
+from logger.text.tokenizer import ModelTokenizer, read_tokenizer
 
 _DEFAULTED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
@@ -30,8 +29,7 @@ class ServedModel:
     vocabulary: int
     context_length: int
     eos_ids: frozenset[int]
-    tokenizer: Tokenizer
-    token_bytes: TokenBytes
+    tokenizer: ModelTokenizer
     chat: ChatTemplate | None
     defaults: dict[str, Any]
 
@@ -53,23 +51,21 @@ class ServedModel:
                 of as the folder's generation_config.json says.
 
         Raises:
-            ModelError: a file is missing or malformed, or no context length is known.
+            ModelError: a file is missing or malformed, or does not say which token ends an answer; or no context length
+                is known.
         """
         config = read_model_config(folder)
         limit = context_length or config.context_length
         if limit is None:
             raise ModelError(f"{folder}: config.json names no context length: give the server's (--max-model-len)")
-        tokenizer = load_tokenizer(folder)
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        tokenizer = read_tokenizer(folder)
         said = {key: value for key in _DEFAULTED if _is_number(value := config.generation.get(key))}
         return cls(
             name=name,
             vocabulary=config.vocabulary,
             context_length=limit,
-            eos_ids=frozenset(config.eos_ids),
-            tokenizer=tokenizer,
-            token_bytes=token_bytes_of(tokenizer, config.vocabulary),
+            eos_ids=require_end_ids(folder, end_ids(folder, config, tokenizer)),
+            tokenizer=ModelTokenizer.of(tokenizer, config.vocabulary),
             chat=ChatTemplate.of_folder(folder, chat_template),
             defaults={} if neutral_defaults else said,
         )
@@ -80,14 +76,12 @@ class ServedModel:
         Raises:
             UnicodeEncodeError: the text holds half a surrogate pair.
         """
-        text.encode()
-        ids: list[int] = self.tokenizer.encode_batch([text], add_special_tokens=add_special_tokens)[0].ids
-        return ids
+        return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
 
     @property
     def longest_token(self) -> int:
         """Most characters that one token can stand for."""
-        return self.token_bytes.longest
+        return self.tokenizer.table.longest
 
 
 def _is_number(value: Any) -> bool:
