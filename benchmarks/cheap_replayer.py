@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from logger.record import Record
+from logger.text.ending import TextOfTokens
+from sampler.params import SamplingParams
 from sampler.types import FloatArray
 from verifier.candidate_rows import CandidateRows, KnownLogits
 from verifier.model_identity import ModelIdentity
@@ -30,7 +32,10 @@ class _NoTokenizer:
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         raise NotImplementedError
 
-    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
+    def detokenizer(self, sampling: SamplingParams, prompt: Sequence[int]) -> TextOfTokens:
+        raise NotImplementedError
+
+    def token_text(self, token: int) -> str:
         raise NotImplementedError
 
 

@@ -18,14 +18,12 @@ class ModelConfig:
     Attributes:
         config, generation: the files' contents; `generation` is empty when there is none.
         vocabulary: width of the logits, tokens. context_length: tokens, or None when it is not said.
-        eos_ids: token ids that end an answer, from both files.
     """
 
     config: dict[str, Any]
     generation: dict[str, Any]
     vocabulary: int
     context_length: int | None
-    eos_ids: tuple[int, ...]
 
     @property
     def dtype(self) -> str | None:
@@ -55,7 +53,6 @@ def read_model_config(folder: Path) -> ModelConfig:
         generation=generation,
         vocabulary=vocabulary,
         context_length=context if isinstance(context, int) else None,
-        eos_ids=tuple(sorted({*_ids(generation.get("eos_token_id")), *_ids(text.get("eos_token_id"))})),
     )
 
 
@@ -76,9 +73,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path}: not a JSON object of at most {MAX_JSON_BYTES} bytes")
     return value
-
-
-def _ids(value: Any) -> list[int]:
-    if isinstance(value, int):
-        return [value]
-    return [item for item in value if isinstance(item, int)] if isinstance(value, list) else []

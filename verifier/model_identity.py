@@ -10,6 +10,8 @@ from typing import Any
 
 from logger.errors import ModelError
 from logger.model_config import read_model_config
+from logger.text.end_ids import end_ids
+from logger.text.tokenizer import TOKENIZER, read_tokenizer
 
 _VOLATILE_CONFIG_KEYS = frozenset(
     {"transformers_version", "_name_or_path", "_from_model_config", "torch_dtype", "dtype"}
@@ -25,7 +27,7 @@ class ModelIdentity:
     Attributes:
         digest: "sha256:..." over every tensor (name, dtype, shape, bytes), the configuration without the keys that
             depend on who saved it, and the tokenizer. Independent of how tensors are sharded into files.
-        eos_ids: token ids that end an answer, from the generation configuration and the model configuration.
+        eos_ids: token ids that end an answer (`end_ids`).
         dtype: of the weights as the configuration names it, or None.
     """
 
@@ -44,7 +46,8 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
         progress: called with (bytes hashed, bytes in all) as hashing goes on.
 
     Raises:
-        ModelError: no such folder, no safetensors weights (pickled ones are refused), or a malformed file.
+        ModelError: no such folder, no safetensors weights (pickled ones are refused), a malformed file, or files that
+            do not say which tokens end an answer.
     """
     config = read_model_config(folder)
     shards = sorted(folder.glob("*.safetensors"))
@@ -56,9 +59,10 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
     for part in (config.config, config.generation):
         kept = {key: value for key, value in part.items() if key not in _VOLATILE_CONFIG_KEYS}
         digest.update(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode() + b"\n")
-    tokenizer = folder / "tokenizer.json"
+    tokenizer = folder / TOKENIZER
     if tokenizer.exists():
         digest.update(hashlib.sha256(tokenizer.read_bytes()).digest())
+    eos_ids = end_ids(folder, config, read_tokenizer(folder) if tokenizer.exists() else None)
     for line in _tensor_digests(shards, progress):
         digest.update(line)
     return ModelIdentity(
@@ -66,7 +70,7 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
         digest=f"sha256:{digest.hexdigest()}",
         vocabulary=config.vocabulary,
         context_length=config.context_length,
-        eos_ids=config.eos_ids,
+        eos_ids=eos_ids,
         dtype=config.dtype,
     )
 

@@ -12,6 +12,7 @@ from logger.record import (
     REFUSED_BY_UPSTREAM,
     Record,
 )
+from logger.text.ending import Ending, Text, ending_ids, first_end
 from verifier.model_identity import ModelIdentity
 from verifier.token_noise import HONEST_RECORD_RATE
 from verifier.types import Tokenizer
@@ -57,7 +58,7 @@ _CAPS = (
 
 @dataclass(frozen=True, kw_only=True)
 class StoppingRule:
-    """The stopping rule of a server of one model (sampling-spec 7.2).
+    """The stopping rule of a server of one model: the sidecar's own (`logger.text.ending`), replayed.
 
     Attributes:
         tokenizer: makes the text in which requested stop strings are looked for; the server's text is never used.
@@ -101,19 +102,29 @@ class StoppingRule:
         Args:
             last_margin: margin of its last token, logits; of no meaning for a record without tokens.
         """
-        found = [self._early(record, last_margin), self._late(record)]
+        place, ending = self._replayed(record)
+        late = self._late(record, place, ending)
+        found = [self._early(record, ending, last_margin), late]
         return [finding for finding in found if finding is not None]
 
-    def _early(self, record: Record, last_margin: float) -> StopFinding | None:
+    def _early(self, record: Record, ending: Ending | None, last_margin: float) -> StopFinding | None:
         if record.finish_reason == "length":
             why = self._unfounded_length(record)
         elif record.finish_reason == "stop":
-            why = self._unfounded_stop(record)
+            why = self._unfounded_stop(record, ending)
             if why is None and last_margin > self.forced_margin:
                 last = record.output_token_ids[-1]
                 far = f"{last_margin:.2f} logits below" if np.isfinite(last_margin) else "outside the support"
                 why = f"its final token {last} would not have been drawn ({far})"
                 return StopFinding("early", why, self.forced_rate)
+            if why is None and isinstance(record.stop_reason, str):
+                assert ending is not None
+                # Versions of engines differ in which of several they name, and the name could carry bits.
+                if ending.stop_reason != record.stop_reason:
+                    why = (
+                        f"says that it stopped at {record.stop_reason!r}, and {ending.stop_reason!r} is complete first"
+                    )
+                    return StopFinding("early", why, 1.0)
         else:
             # Without a trusted logger's word, a client that hangs up is as rare as the operator's clients are patient.
             unknown = (f"finished for reason {record.finish_reason!r}", HONEST_RECORD_RATE)
@@ -131,50 +142,35 @@ class StoppingRule:
             return f"says that it reached the length limit of {limit} tokens, at {tokens} ({_CAPS})"
         return None
 
-    def _unfounded_stop(self, record: Record) -> str | None:
+    def _unfounded_stop(self, record: Record, ending: Ending | None) -> str | None:
         """Why nothing in the output justifies finish reason "stop", or None when something does."""
         reason, last = record.stop_reason, record.output_token_ids[-1]
         if isinstance(reason, str):
             if reason not in record.sampling.stop:
                 return f"stopped at a string that was not requested: {reason!r}"
-            if self._completed_stop(record, len(record.output_token_ids)) is None:
+            if ending is None or not isinstance(ending.stop_reason, str):
                 return f"says that it stopped at {reason!r}, which its text does not hold"
             return None
         if reason is not None and last != reason:
             return f"says that it stopped at token {reason}, and ends with {last}"
-        if last not in self._ending_ids(record):
-            return f"says that it stopped, and its last token {last} ends nothing"
+        if not any(last in ids for ids in ending_ids(record.sampling, frozenset(self.identity.eos_ids))):
+            known = "" if self.identity.eos_ids else " (and the model's files name no token that ends an answer)"
+            return f"says that it stopped, and its last token {last} ends nothing{known}"
         return None
 
-    def _late(self, record: Record) -> StopFinding | None:
-        ends = self._ending_ids(record)
-        before = enumerate(record.output_token_ids[:-1])
-        at = next((i for i, token in before if token in ends and i >= record.sampling.min_tokens), None)
-        if at is not None:
-            return StopFinding("late", f"went on after token {record.output_token_ids[at]} at position {at}", 0.0)
-        if record.sampling.stop and len(record.output_token_ids) > 1:
-            passed = self._completed_stop(record, len(record.output_token_ids) - 1)
-            if passed is not None:
-                return StopFinding("late", f"went on after the requested stop {passed!r}", 0.0)
-        return None
+    def _late(self, record: Record, place: int, ending: Ending | None) -> StopFinding | None:
+        if ending is None or place == len(record.output_token_ids):
+            return None
+        if isinstance(ending.stop_reason, str):
+            return StopFinding("late", f"went on after the requested stop {ending.stop_reason!r}", 0.0)
+        at = place - 1
+        return StopFinding("late", f"went on after token {record.output_token_ids[at]} at position {at}", 0.0)
 
-    def _ending_ids(self, record: Record) -> set[int]:
-        eos = set() if record.sampling.ignore_eos else set(self.identity.eos_ids)
-        return eos | set(record.sampling.stop_token_ids)
-
-    def _text(self, record: Record, count: int) -> str:
-        """The text that the first `count` output tokens complete: a character that they only begin is not in it."""
-        skip = record.sampling.skip_special_tokens
-        return self.tokenizer.decode(record.output_token_ids[:count], skip_special_tokens=skip).rstrip("\ufffd")
-
-    def _completed_stop(self, record: Record, count: int) -> str | None:
-        """The requested stop string that the text of the first `count` output tokens holds, if any.
-
-        As in vLLM, text that was complete within the first `min_tokens` tokens is not looked at.
-        """
-        text = self._text(record, count)
-        offset = len(self._text(record, min(record.sampling.min_tokens, count)))
-        for stop in record.sampling.stop:
-            if text.find(stop, max(0, offset - len(stop) + 1)) >= 0:
-                return stop
-        return None
+    def _replayed(self, record: Record) -> tuple[int, Ending | None]:
+        """How many tokens a record has by the rule, and how it ends with them; None where it goes on."""
+        eos_ids = frozenset(self.identity.eos_ids)
+        if record.sampling.stop:
+            detokenizer = self.tokenizer.detokenizer(record.sampling, record.prompt_token_ids)
+            pieces, ending = Text(detokenizer, record.sampling, eos_ids).add(record.output_token_ids)
+            return len(pieces), ending
+        return first_end(record.output_token_ids, record.sampling, eos_ids)

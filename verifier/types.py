@@ -1,7 +1,11 @@
 """Domain types that several modules of the verifier share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from logger.text.ending import TextOfTokens
+from sampler.params import SamplingParams
 
 
 @dataclass(frozen=True)
@@ -15,8 +19,10 @@ class Piece:
 
 
 class Tokenizer(Protocol):
-    """The two things that verification needs of a tokenizer."""
+    """What verification needs of a tokenizer (`ModelTokenizer`)."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
 
-    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str: ...
+    def detokenizer(self, sampling: SamplingParams, prompt: Sequence[int]) -> TextOfTokens: ...
+
+    def token_text(self, token: int) -> str: ...

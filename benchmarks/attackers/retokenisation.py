@@ -19,7 +19,7 @@ class Retokenisation(Attacker):
     """
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int) -> None:
-        names = [tokenizer.decode([token], skip_special_tokens=False) for token in range(vocabulary)]
+        names = [tokenizer.token_text(token) for token in range(vocabulary)]
         ids = {name: token for token, name in enumerate(names) if name.isascii()}
         self._halves: dict[int, tuple[int, int]] = {}
         for token in range(FIRST_PLAIN_ID, vocabulary):

@@ -4,6 +4,7 @@ A model with random weights has logits that are nearly Gaussian; its output head
 the next token, after a few random ones, is `ENTROPY_BITS`, about that of text.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,9 @@ import torch
 import transformers
 
 from logger.record import Record
+from logger.text.ending import TextOfTokens
 from sampler.noise import gumbel_noise
+from sampler.params import SamplingParams
 from verifier.device.noise import device_noise
 from verifier.model_identity import ModelIdentity
 from verifier.transformers_replay import TransformersReplayer
@@ -83,7 +86,10 @@ class _NoTokenizer:
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         raise NotImplementedError("no text here")
 
-    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
+    def detokenizer(self, sampling: SamplingParams, prompt: Sequence[int]) -> TextOfTokens:
+        raise NotImplementedError("no text here")
+
+    def token_text(self, token: int) -> str:
         raise NotImplementedError("no text here")
 
 

@@ -14,9 +14,9 @@ from logger.sidecar.errors import ApiError
 from logger.sidecar.limits import Limits
 from logger.sidecar.requests import ChatRequest, parse
 from logger.sidecar.served_model import ServedModel
-from logger.sidecar.special_tokens import SpecialTokens
 from logger.sidecar.understanding import Understanding
 from logger.sidecar.workers import Workers
+from logger.text.special_tokens import SpecialTokens
 
 ENGINE = Path(__file__).with_name("engine.py")
 Prompt = Mapping[str, Any]

@@ -50,4 +50,4 @@ class RunContext:
 
     def token_text(self, token: int) -> str:
         """One token's text, with whatever could steer a terminal or hide in a page made visible."""
-        return printable(self.tokenizer.decode([token], skip_special_tokens=False))
+        return printable(self.tokenizer.token_text(token))

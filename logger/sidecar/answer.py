@@ -9,12 +9,12 @@ from logger.encoding import token_bytes
 from logger.events import Events
 from logger.record import CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, REFUSED_BY_UPSTREAM, Record
 from logger.sidecar.causes import SHORT_ANSWER, cause_of_refusal
-from logger.sidecar.ending import Ending, Text
 from logger.sidecar.errors import UpstreamError, UpstreamRefusal
 from logger.sidecar.metrics import Metrics
 from logger.sidecar.recorder import LOG_FAILURES, Recorder
 from logger.sidecar.served_model import ServedModel
 from logger.sidecar.upstream import Upstream
+from logger.text.ending import Ending, Text
 
 Release = Callable[[Sequence[str]], Awaitable[None]]
 """Lets the client have the text of some tokens, one piece a token; returns when there is room for more."""
@@ -60,7 +60,8 @@ class Answerer:
             LogWriteError, LogForked, LogClosed: the log cannot be written; nothing that is not in it was released.
         """
         draft = self.recorder.draft(asked)
-        text = Text(self.model.token_bytes, asked.sampling, self.model.eos_ids)
+        detokenizer = self.model.tokenizer.detokenizer(asked.sampling, asked.prompt_token_ids)
+        text = Text(detokenizer, asked.sampling, self.model.eos_ids)
         drawn_ids: list[int] = []
         released = 0
         ending: Ending | None = None

@@ -7,8 +7,8 @@ from tokenizers import Tokenizer
 
 from logger.model_config import CONFIG, ModelConfig
 from logger.sidecar.chat_template import ChatTemplate, TemplateRefusal
-from logger.sidecar.special_tokens import SpecialTokens
 from logger.sidecar.template_files import TemplateFile
+from logger.text.special_tokens import SpecialTokens
 from sampler.errors import printable
 
 _OWN_RENDERERS = {

@@ -8,12 +8,12 @@ import numpy as np
 
 from logger.encoding import TOKEN_DTYPE, decode_record, encode_record
 from logger.record import CUT_OFF_BY_LOGGER, Record
-from logger.sidecar.ending import Ending
 from logger.sidecar.metrics import Metrics
 from logger.store.changes import OpenSeed
 from logger.store.draft import Draft
 from logger.store.errors import LogBusy, LogClosed, LogForked, LogWriteError
 from logger.store.writer import LogWriter
+from logger.text.ending import Ending
 from sampler.errors import WeightwardenError
 
 RETRY_SECONDS = 1.0

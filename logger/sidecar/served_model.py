@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from logger.errors import ModelError
 from logger.model_config import read_model_config
 from logger.sidecar.chat_template import ChatTemplate
 from logger.sidecar.generation_defaults import GenerationDefaults, generation_defaults
 from logger.sidecar.model_notices import notices_of
-from logger.sidecar.special_tokens import SpecialTokens
 from logger.sidecar.template_files import find_template
-from logger.sidecar.token_bytes import TokenBytes, load_tokenizer, token_bytes_of
+from logger.text.end_ids import end_ids, require_end_ids
+from logger.text.special_tokens import SpecialTokens
+from logger.text.tokenizer import ModelTokenizer, read_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +31,7 @@ class ServedModel:
     vocabulary: int
     context_length: int
     eos_ids: frozenset[int]
-    tokenizer: Tokenizer
-    token_bytes: TokenBytes
+    tokenizer: ModelTokenizer
     chat: ChatTemplate | None
     defaults: GenerationDefaults
     notices: tuple[str, ...] = ()
@@ -56,26 +54,23 @@ class ServedModel:
                 of as the folder's generation_config.json says.
 
         Raises:
-            ModelError: a file is missing or malformed, or no context length is known.
+            ModelError: a file is missing or malformed, or does not say which token ends an answer; or no context length
+                is known.
         """
         config = read_model_config(folder)
         limit = context_length or config.context_length
         if limit is None:
             raise ModelError(f"{folder}: config.json names no context length: give the server's (--max-model-len)")
-        tokenizer = load_tokenizer(folder)
+        tokenizer = read_tokenizer(folder)
         special = SpecialTokens(folder)
-        special.add_to(tokenizer)
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
         template = find_template(folder, chat_template)
         chat = None if template.text is None else ChatTemplate(template.text, special.named, path=template.path)
         return cls(
             name=name,
             vocabulary=config.vocabulary,
             context_length=limit,
-            eos_ids=frozenset(config.eos_ids),
-            tokenizer=tokenizer,
-            token_bytes=token_bytes_of(tokenizer, config.vocabulary),
+            eos_ids=require_end_ids(folder, end_ids(folder, config, tokenizer)),
+            tokenizer=ModelTokenizer.of(tokenizer, config.vocabulary),
             chat=chat,
             defaults=GenerationDefaults() if neutral_defaults else generation_defaults(folder, config.generation),
             notices=tuple(notices_of(folder, config, template, chat, special, tokenizer)),
@@ -87,11 +82,9 @@ class ServedModel:
         Raises:
             UnicodeEncodeError: the text holds half a surrogate pair.
         """
-        text.encode()
-        ids: list[int] = self.tokenizer.encode_batch([text], add_special_tokens=add_special_tokens)[0].ids
-        return ids
+        return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
 
     @property
     def longest_token(self) -> int:
         """Most characters that one token can stand for."""
-        return self.token_bytes.longest
+        return self.tokenizer.table.longest

@@ -115,7 +115,7 @@ def test_other_tokens_of_the_same_text_say_nothing_to_who_reads_the_text_and_are
     honest, split = in_batches(site.server, requests, lambda _: honestly), attacker.serve(site, requests)
     assert arrived(site, attacker.decode(outside, split)) > 10
     for one, other in zip(honest, split, strict=True):
-        texts = [replayer.tokenizer.decode(r.output_token_ids, skip_special_tokens=False) for r in (one, other)]
+        texts = ["".join(map(replayer.tokenizer.token_text, r.output_token_ids)) for r in (one, other)]
         assert texts[0].startswith(texts[1])
     assert sum(one.output_token_ids != other.output_token_ids for one, other in zip(honest, split, strict=True)) > 4
     charges = verifier.judge(split).charges

@@ -1,4 +1,5 @@
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def serving(replayer: TransformersReplayer, draw: Draw, **how: Any) -> Serving:
     return Serving(
         logits=ModelLogits(replayer),
         draw=draw,
-        encode=tokenizer.encode,
+        encode=partial(tokenizer.encode, add_special_tokens=True),
         decode=lambda ids: tokenizer.decode(ids, skip_special_tokens=True),
         **how,
     )

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,15 @@ def lines(path: Path, content: list[Any]) -> Path:
 def serving(replayer: TransformersReplayer) -> Callable[..., Serving]:
     """Servers of the embedded model; their texts hold no special token."""
     tokenizer: Any = replayer.tokenizer
+    encode = partial(tokenizer.encode, add_special_tokens=True)
 
     def make(**how: Any) -> Serving:
         return Serving(
             logits=ModelLogits(replayer),
             draw=drawing("vllm-cpu"),
-            encode=tokenizer.encode,
+            encode=encode,
             decode=lambda ids: tokenizer.decode(ids, skip_special_tokens=True),
-            render=lambda messages: tokenizer.encode(
+            render=lambda messages: encode(
                 tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
             ),
             end=replayer.identity.eos_ids[0],

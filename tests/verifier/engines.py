@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from logger.record import Record
+from logger.text.ending import TextOfTokens
+from sampler.params import SamplingParams
 from sampler.types import FloatArray
 from tests.sampler import scalar_noise
 from verifier.model_identity import ModelIdentity
@@ -33,9 +35,13 @@ class NoText:
         del text, add_special_tokens
         return []
 
-    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
+    def detokenizer(self, sampling: SamplingParams, prompt: Sequence[int]) -> TextOfTokens:
+        """None: no record here has stop strings."""
+        raise NotImplementedError
+
+    def token_text(self, token: int) -> str:
         """Nothing."""
-        del token_ids, skip_special_tokens
+        del token
         return ""
 
 

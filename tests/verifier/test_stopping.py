@@ -3,7 +3,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.text_agreement.agreement import stopping_rule
+from benchmarks.text_agreement.small_tokenizers import sentence_piece
 from logger.record import Record
+from logger.text.ending import Ending, Text
+from logger.text.tokenizer import ModelTokenizer
+from sampler.params import SamplingParams
 from tests.conftest import FILTERED, records_of
 from verifier.policy import Policy
 from verifier.stopping import StoppingRule
@@ -130,7 +135,8 @@ def test_half_a_character_is_no_text_yet(rule: StoppingRule) -> None:
     ids = rule.tokenizer.encode("a日b", add_special_tokens=False)
 
     def text(count: int) -> str:
-        return rule.tokenizer.decode(ids[:count], skip_special_tokens=True)
+        detokenizer = rule.tokenizer.detokenizer(SamplingParams(), [EOS])
+        return "".join([*map(detokenizer.add, ids[:count]), detokenizer.end()])
 
     split = next(i for i in range(1, len(ids)) if text(i).endswith("\ufffd"))
     never = record(ids, rule, sampling={"stop": ["\ufffd"], "max_tokens": len(ids)}, finish_reason="length")
@@ -158,3 +164,30 @@ def test_only_a_refusal_on_record_is_charged_without_a_flag(rule: StoppingRule, 
     [finding] = rule.findings(some, 0.0)
     assert (finding.kind, finding.flags) == ("early", flags)
     assert rule.end_code_bits(some) > np.log2(64)
+
+
+def test_of_several_stop_strings_the_one_that_is_complete_first_is_the_reason(rule: StoppingRule) -> None:
+    """Another name is charged and flags nothing: older engines name the first of the request."""
+    sampling = {"stop": [" fox", "ox"]}
+    (finding,) = rule.findings(record(" The fox", rule, sampling=sampling, finish_reason="stop", stop_reason="ox"), 0.0)
+    assert (finding.kind, finding.flags) == ("early", False)
+    assert kinds(rule, record(" The fox", rule, sampling=sampling, finish_reason="stop", stop_reason=" fox")) == []
+
+
+BROKEN_STOPS = {
+    "broken bytes before a character": (["€"], [3 + 0x61, 3 + 0xFF, *(3 + byte for byte in "€".encode())]),
+    "a line's end after broken bytes": (["\n"], [262, 3 + 0xF0, 3 + 0x0A]),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_STOPS)
+def test_broken_bytes_make_the_same_text_in_sidecar_and_verifier(case: str) -> None:
+    """Byte fallback: one U+FFFD a byte in one of them and maximal subparts in the other made honest stops alarms."""
+    stops, ids = BROKEN_STOPS[case]
+    tokenizer = ModelTokenizer.of(sentence_piece(), 270)
+    sampling = SamplingParams(stop=stops, max_tokens=99)
+    pieces, ending = Text(tokenizer.detokenizer(sampling, [1]), sampling, frozenset()).add(ids)
+    assert (len(pieces), ending) == (len(ids), Ending("stop", stops[0]))
+    fields = {"prompt_token_ids": [1], "output_token_ids": ids, "finish_reason": "stop", "stop_reason": stops[0]}
+    honest = Record.model_validate({**records_of(FILTERED)[0].model_dump(), **fields, "sampling": sampling})
+    assert stopping_rule(tokenizer).findings(honest, 0.0) == []

@@ -120,7 +120,7 @@ class Interviewer:
         try:
             answer = self.client.ask(question, {**sampling, "max_tokens": self.tokens, "seed": seed})
             check_prompt(answer, question)
-            output = output_tokens(answer, self.tokenizer, None)
+            output = output_tokens(answer, self.tokenizer, question.token_ids, None)
             if not output.token_ids:
                 raise UnusableAnswer("no token")
         except UnusableAnswer as error:

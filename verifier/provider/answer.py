@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import Field, ValidationError
 
@@ -11,10 +11,17 @@ from sampler.errors import printable
 from verifier.errors import UnusableAnswer
 from verifier.json_server import Lenient
 from verifier.provider.question import Question, is_unicode
-from verifier.types import Tokenizer
 
 _TOKEN_ID = re.compile(r"token_id:(\d{1,10})")
 """How vLLM names a token in logprobs (`return_tokens_as_token_ids`)."""
+
+
+class AnswerTokenizer(Protocol):
+    """What makes token ids of an answer's text, and text of them (`ModelTokenizer`)."""
+
+    def encode_answer(self, text: str) -> list[int]: ...
+
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool, prompt: Sequence[int]) -> str: ...
 
 
 class _ChatToken(Lenient):
@@ -119,13 +126,16 @@ def check_prompt(answer: Answer, question: Question) -> None:
         )
 
 
-def output_tokens(answer: Answer, tokenizer: Tokenizer, end_id: int | None) -> OutputTokens:
+def output_tokens(
+    answer: Answer, tokenizer: AnswerTokenizer, prompt: Sequence[int], end_id: int | None
+) -> OutputTokens:
     """The answer's token ids; without the server's word, its text's.
 
     A text does not show an end-of-sequence token: where the server says that the answer stopped by itself, `end_id` is
     added, so that replay tells whether the model would have ended there.
 
     Args:
+        prompt: token ids from which the answer goes on, so that its text keeps the space it begins with.
         end_id: the model's end-of-sequence token.
 
     Raises:
@@ -138,8 +148,8 @@ def output_tokens(answer: Answer, tokenizer: Tokenizer, end_id: int | None) -> O
         return OutputTokens(answer.token_ids, retokenised=False)
     if not is_unicode(answer.text):
         raise UnusableAnswer("the text is not Unicode")
-    ids = tokenizer.encode(answer.text, add_special_tokens=False)
-    if tokenizer.decode(ids, skip_special_tokens=False) != answer.text:
+    ids = tokenizer.encode_answer(answer.text)
+    if tokenizer.decode(ids, skip_special_tokens=False, prompt=prompt) != answer.text:
         raise UnusableAnswer("the text, re-tokenised, is not the same text")
     ended = answer.finish_reason == "stop" and answer.stop_reason is None
     if answer.output_tokens is not None and answer.output_tokens not in {len(ids), len(ids) + ended}:

@@ -85,7 +85,7 @@ class Recorder:
         # 1
         check_prompt(answer, question)
         # 2
-        output = output_tokens(answer, self.tokenizer, self.end_id)
+        output = output_tokens(answer, self.tokenizer, question.token_ids, self.end_id)
         if output.retokenised and (sampling.stop or sampling.stop_token_ids):
             raise UnusableAnswer("stop strings end answers where their text does not show it")
         # 3

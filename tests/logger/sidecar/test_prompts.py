@@ -17,7 +17,7 @@ from benchmarks.prompt_agreement.recorded import digest, read_recorded
 from benchmarks.prompt_agreement.templates import SHA256, public_templates
 from benchmarks.registry_packages import PackageUnavailable
 from logger.sidecar.served_model import ServedModel
-from logger.sidecar.special_tokens import SpecialTokens
+from logger.text.special_tokens import SpecialTokens
 
 PUBLIC = 10
 """Public templates of which every test run takes an even choice; the benchmark takes all."""

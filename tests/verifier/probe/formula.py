@@ -7,6 +7,8 @@ import numpy as np
 import torch
 
 from logger.record import Record
+from logger.text.ending import TextOfTokens
+from sampler.params import SamplingParams
 from tests.verifier.provider.provider_server import Draw, Serving
 from tests.verifier.vllm.small_server import IDENTITY, logits_after
 from verifier.replay import ReplayChunk
@@ -23,9 +25,18 @@ class ByteTokenizer:
         del add_special_tokens
         return [3 + byte for byte in text.encode()]
 
-    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
-        del skip_special_tokens
+    def encode_answer(self, text: str) -> list[int]:
+        return self.encode(text, add_special_tokens=False)
+
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool, prompt: Sequence[int] = ()) -> str:
+        del skip_special_tokens, prompt
         return bytes(token - 3 for token in token_ids if 3 <= token < 259).decode(errors="replace")
+
+    def detokenizer(self, sampling: SamplingParams, prompt: Sequence[int]) -> TextOfTokens:
+        raise NotImplementedError("no stop strings here")
+
+    def token_text(self, token: int) -> str:
+        return self.decode([token], skip_special_tokens=False)
 
 
 class FormulaReplayer:

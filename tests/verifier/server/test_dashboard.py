@@ -181,7 +181,7 @@ def test_hostile_text_stays_text(
     browser: Browser, tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
     server = server_in(tmp_path, replayer, bundled_policy, Clock(), show_text=True)
-    hostile = replayer.tokenizer("<img src=x onerror=alert(1)>\u202e<script>", add_special_tokens=False)["input_ids"]  # type: ignore[operator]
+    hostile = replayer.tokenizer.encode("<img src=x onerror=alert(1)>\u202e<script>", add_special_tokens=False)
     log = Log(tmp_path / "archives")
     log.seal([changed(RECORDS[0], output_token_ids=[*hostile][:8], finish_reason="length"), RECORDS[1]])
     log.seal([changed(RECORDS[2], model="<script>alert(1)</script>")])

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from logger.record import Record
+from logger.text.ending import TextOfTokens
+from sampler.params import SamplingParams
 from tests.verifier.vllm.small_server import EOS, IDENTITY, Behaviour, V, logits_after, record, small_server
 from verifier import json_server
 from verifier.errors import CalibrationError, PolicyError, ReplayServerError
@@ -36,9 +38,11 @@ class Words:
         del add_special_tokens
         return [int(word) for word in text.split()]
 
-    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
-        del skip_special_tokens
-        return " ".join(map(str, token_ids))
+    def detokenizer(self, sampling: SamplingParams, prompt: Sequence[int]) -> TextOfTokens:
+        raise NotImplementedError("no stop strings here")
+
+    def token_text(self, token: int) -> str:
+        return f"{token} "
 
 
 @pytest.fixture(autouse=True)

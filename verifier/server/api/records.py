@@ -44,7 +44,7 @@ def _tokens(server: Opened, evidence: Evidence) -> list[Token]:
     def named(token: int) -> dict[str, Any]:
         if not shown:
             return {"id": None, "text": None}
-        return {"id": token, "text": printable(tokenizer.decode([token], skip_special_tokens=False))}
+        return {"id": token, "text": printable(tokenizer.token_text(token))}
 
     return [
         Token(

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
 
 from logger.record import Engine, Record
-from logger.sidecar.ending import Ending, Text
-from logger.sidecar.stop_strings import StopStrings
-from logger.sidecar.token_bytes import TokenBytes, load_tokenizer, token_bytes_of
+from logger.text.ending import Ending, Text, first_end
+from logger.text.stop_strings import StopStrings
+from logger.text.tokenizer import ModelTokenizer, read_tokenizer
 from sampler.params import SamplingParams
 from verifier.model_identity import ModelIdentity
 from verifier.stopping import StoppingRule
@@ -44,8 +43,9 @@ def test_stop_strings_are_found_however_the_text_is_cut(
         assert released == text
         assert not any(one in text for one in stops)
     else:
-        at = min(text[:end].find(one) for one in stops if one in text[:end])
-        assert text.startswith(found, at)
+        ends = [text.index(one) + len(one) for one in stops if one in text[:end]]
+        assert found == next(one for one in stops if text[: min(ends)].endswith(one))
+        at = min(ends) - len(found)
         assert released == text[: at + len(found) if include else at]
 
 
@@ -59,28 +59,12 @@ def test_nothing_is_held_back_that_cannot_become_a_stop_string() -> None:
 
 
 @pytest.fixture(scope="module")
-def tokenizer(model_folder: Path) -> Tokenizer:
-    return load_tokenizer(model_folder)
+def tokenizer(model_folder: Path) -> ModelTokenizer:
+    return ModelTokenizer.of(read_tokenizer(model_folder), 49_152)
 
 
-@pytest.fixture(scope="module")
-def table(tokenizer: Tokenizer) -> TokenBytes:
-    return token_bytes_of(tokenizer, 49_152)
-
-
-class _Tokenizer:
-    """The verifier's view of the tokenizer."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-
-    def decode(self, ids: list[int], *, skip_special_tokens: bool = False) -> str:
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
-        return text
-
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
-        return ids
+def text_of(tokenizer: ModelTokenizer, sampling: SamplingParams, eos_ids: tuple[int, ...] = (EOS,)) -> Text:
+    return Text(tokenizer.detokenizer(sampling, [1]), sampling, frozenset(eos_ids))
 
 
 @given(
@@ -93,8 +77,7 @@ class _Tokenizer:
     skip=st.booleans(),
 )
 def test_where_the_sidecar_ends_an_answer_the_verifier_finds_it_well_ended(
-    tokenizer: Tokenizer,
-    table: TokenBytes,
+    tokenizer: ModelTokenizer,
     ids: list[int],
     stop: list[str],
     stop_ids: list[int],
@@ -113,7 +96,11 @@ def test_where_the_sidecar_ends_an_answer_the_verifier_finds_it_well_ended(
     )
     if any(i in (EOS, *stop_ids) for i in ids[:min_tokens]):
         return  # masked: an engine never draws them there
-    pieces, ending = Text(table, sampling, frozenset({EOS})).add(ids)
+    pieces, ending = text_of(tokenizer, sampling).add(ids)
+    without = sampling.model_copy(update={"stop": []})
+    tokens, found = first_end(ids, without, frozenset({EOS}))
+    expected_pieces, expected_ending = text_of(tokenizer, without).add(ids)
+    assert (tokens, found) == (len(expected_pieces), expected_ending)
     kept = ids[: len(pieces)]
     if ending is None:
         ending = Ending("length")
@@ -136,7 +123,7 @@ def test_where_the_sidecar_ends_an_answer_the_verifier_finds_it_well_ended(
     )
     rule = StoppingRule(
         identity=identity,
-        tokenizer=_Tokenizer(tokenizer),
+        tokenizer=tokenizer,
         max_model_length=64,
         forced_margin=1.0,
         forced_rate=0.0,
@@ -145,10 +132,10 @@ def test_where_the_sidecar_ends_an_answer_the_verifier_finds_it_well_ended(
 
 
 def test_what_was_held_back_is_released_by_the_token_that_ends_the_answer(
-    tokenizer: Tokenizer, table: TokenBytes
+    tokenizer: ModelTokenizer,
 ) -> None:
-    ids = tokenizer.encode("Go EN", add_special_tokens=False).ids
-    text = Text(table, SamplingParams(stop=["END"], max_tokens=len(ids)), frozenset())
+    ids = tokenizer.encode("Go EN", add_special_tokens=False)
+    text = text_of(tokenizer, SamplingParams(stop=["END"], max_tokens=len(ids)), ())
     pieces, ending = text.add(ids)
     assert "".join(pieces) == "Go EN"
     assert ending == Ending("length")
@@ -156,16 +143,29 @@ def test_what_was_held_back_is_released_by_the_token_that_ends_the_answer(
 
 
 def test_what_was_held_back_is_released_when_the_server_ends_the_answer(
-    tokenizer: Tokenizer, table: TokenBytes
+    tokenizer: ModelTokenizer,
 ) -> None:
-    ids = tokenizer.encode("Go EN", add_special_tokens=False).ids
-    text = Text(table, SamplingParams(stop=["END"], max_tokens=90), frozenset())
+    ids = tokenizer.encode("Go EN", add_special_tokens=False)
+    text = text_of(tokenizer, SamplingParams(stop=["END"], max_tokens=90), ())
     pieces, ending = text.add(ids)
     assert ending is None
     assert "".join(pieces) + text.rest() == "Go EN"
 
 
-def test_tokens_after_the_end_are_left_out(table: TokenBytes) -> None:
-    pieces, ending = Text(table, SamplingParams(max_tokens=90), frozenset({EOS})).add([28, EOS, 30, 30])
+def test_tokens_after_the_end_are_left_out(tokenizer: ModelTokenizer) -> None:
+    pieces, ending = text_of(tokenizer, SamplingParams(max_tokens=90)).add([28, EOS, 30, 30])
     assert len(pieces) == 2
     assert ending == Ending("stop")
+
+
+@pytest.mark.parametrize(("include", "expected"), [(False, "Go"), (True, "Go<|im_end|>")])
+def test_the_text_of_a_token_that_ends_an_answer_is_left_out_unless_it_is_asked_for(
+    tokenizer: ModelTokenizer, include: bool, expected: str
+) -> None:
+    sampling = SamplingParams(max_tokens=90, skip_special_tokens=False, include_stop_str_in_output=include)
+    (go,) = tokenizer.encode("Go", add_special_tokens=False)
+    for ids, stop_ids in (([go, EOS], []), ([go, EOS], [EOS])):
+        asked = sampling.model_copy(update={"stop_token_ids": stop_ids})
+        pieces, ending = text_of(tokenizer, asked, () if stop_ids else (EOS,)).add(ids)
+        assert "".join(pieces) == expected
+        assert ending == Ending("stop", EOS if stop_ids else None)

@@ -1,4 +1,4 @@
-"""Requested stop strings, looked for in the sidecar's own text as it grows."""
+"""Requested stop strings, looked for in an answer's text as it grows."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 class StopStrings:
     """Releases text that can no longer be part of a stop string, and finds the first that is complete.
 
-    Whether one is complete after a token does not depend on how the text was cut into pieces. Like in vLLM, text that
-    was complete within the first `min_tokens` tokens is not looked at: the caller says when to begin.
+    Whether one is complete after a token does not depend on how the text was cut into pieces. As in vLLM 0.32
+    (`check_stop_strings`), of several the one that is complete first counts, and the order of the request decides
+    between those that end at the same place. Text that was complete within the first `min_tokens` tokens is not looked
+    at: the caller says when to begin.
     """
 
     def __init__(self, stops: Sequence[str], *, include: bool = False) -> None:
@@ -40,9 +42,9 @@ class StopStrings:
         return held
 
     def _first(self, text: str, before: int) -> tuple[int, str] | None:
-        """Of the stop strings that end beyond the first `before` characters, the one that begins first, and where."""
+        """Of the stop strings that end beyond the first `before` characters, the one that ends first, and its start."""
         found = [(at, stop) for stop in self._stops if (at := text.find(stop, max(0, before - len(stop) + 1))) >= 0]
-        return min(found, key=lambda one: one[0]) if found else None
+        return min(found, key=lambda one: one[0] + len(one[1])) if found else None
 
     def _may_begin(self, text: str) -> int:
         """Length of the longest end of the text with which a stop string begins."""

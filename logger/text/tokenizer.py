@@ -1,0 +1,108 @@
+"""A model's tokenizer, as the sidecar and the verifier use it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from logger.errors import ModelError
+from logger.text.continuing import continuing
+from logger.text.detokenizer import Detokenizer
+from logger.text.special_tokens import SpecialTokens
+from logger.text.token_bytes import TokenBytes, check_text, token_bytes_of
+from sampler.errors import first_line
+from sampler.params import SamplingParams
+
+TOKENIZER = "tokenizer.json"
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """A model folder's tokenizer.json, with the tokens that its configuration adds; nothing is cut short or padded.
+
+    The class that tokenizer_config.json names is not looked at: it says how other software is to build a tokenizer
+    anew, and is wrong for some models (DeepSeek-R1-Distill-Llama).
+
+    Raises:
+        ModelError: missing or malformed.
+    """
+    path = folder / TOKENIZER
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such file; the model's fast tokenizer is needed")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more specific
+        raise ModelError(f"{path}: not a tokenizer: {first_line(error)}") from None
+    SpecialTokens(folder).add_to(tokenizer)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+@dataclass(frozen=True)
+class ModelTokenizer:
+    """Text and token ids of one model.
+
+    Attributes:
+        backend: the `tokenizers` library's. table: what each id stands for.
+    """
+
+    backend: Tokenizer
+    table: TokenBytes
+
+    @classmethod
+    def of(cls, backend: Tokenizer, vocabulary: int) -> "ModelTokenizer":
+        """The tokenizer of a backend, whose text is checked against the backend's own for every id.
+
+        Args:
+            vocabulary: width of the model's logits.
+
+        Raises:
+            ModelError: it decodes in a way that is not known here.
+        """
+        made = cls(backend, token_bytes_of(backend, vocabulary))
+        check_text(backend, made.table, partial(made.decode, skip_special_tokens=False))
+        return made
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """The token ids of a text; other threads run meanwhile.
+
+        Raises:
+            UnicodeEncodeError: the text holds half a surrogate pair.
+        """
+        text.encode()
+        ids: list[int] = self.backend.encode_batch([text], add_special_tokens=add_special_tokens)[0].ids
+        return ids
+
+    def encode_answer(self, text: str) -> list[int]:
+        """The token ids of a text that goes on from a prompt.
+
+        Raises:
+            UnicodeEncodeError: the text holds half a surrogate pair.
+        """
+        text.encode()
+        ids: list[int] = self._continuing.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool, prompt: Sequence[int] = ()) -> str:
+        """The text of token ids that go on from a prompt."""
+        detokenizer = Detokenizer(self.table, prompt=prompt, skip_special=skip_special_tokens)
+        return "".join([*map(detokenizer.add, token_ids), detokenizer.end()])
+
+    def detokenizer(self, sampling: SamplingParams, prompt: Sequence[int]) -> Detokenizer:
+        """What makes the text of an answer to a prompt."""
+        return Detokenizer(
+            self.table,
+            prompt=prompt,
+            skip_special=sampling.skip_special_tokens,
+            spaces_between_special=sampling.spaces_between_special_tokens,
+        )
+
+    @cached_property
+    def _continuing(self) -> Tokenizer:
+        return continuing(self.backend)
+
+    def token_text(self, token: int) -> str:
+        """What one token adds to a text that has begun; U+FFFD for each part of a character."""
+        return self.table.of_id[token].decode(errors="replace") if token < len(self.table.of_id) else ""
