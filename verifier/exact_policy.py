@@ -12,7 +12,7 @@ from verifier.candidate_table import CandidateTable, Window
 from verifier.policy_base import BasePolicy, Count, Counted, Digest, Probability, Rate
 from verifier.run_test import HonestRates
 from verifier.score import TokenScores, Tolerance
-from verifier.token_code import OPEN_SHARE, CountingCode, Escape, PooledCode
+from verifier.token_code import AGAINST_SHARE, OPEN_SHARE, CountingCode, Escape, PooledCode
 from verifier.token_noise import HONEST_RECORD_RATE
 
 EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
@@ -86,7 +86,9 @@ class ExactPolicy(BasePolicy):
     def _escape(self, vocabulary: int) -> Escape:
         """Mismatches, as many as the traffic that the policy was made from cannot exclude."""
         share = self.check.token_mismatch_upper / 2
-        return Escape(near=share, far=share, open=OPEN_SHARE, rank_limit=RANK_LIMIT, vocabulary=vocabulary)
+        return Escape(
+            near=share, far=share, open=OPEN_SHARE, against=AGAINST_SHARE, rank_limit=RANK_LIMIT, vocabulary=vocabulary
+        )
 
     def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
         """None: there is no noise."""

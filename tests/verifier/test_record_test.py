@@ -76,6 +76,7 @@ class Traffic:
             unseen_n=0 * nothing,
             unseen_margin_nu=np.empty((len(self.margin_n), 0)),
             contradicted_n=np.zeros(len(self.margin_n), np.bool_),
+            standing_n=np.zeros(len(self.margin_n), np.int8),
         )
 
     def evidence(self, bounds: TokenNoise) -> list[RecordEvidence]:
