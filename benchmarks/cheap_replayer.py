@@ -88,7 +88,8 @@ def _known(records: Sequence[Record]) -> KnownLogits:
         logits_mk=np.stack([np.zeros(len(claimed)), other], axis=1),
         ceiling_m=np.full(len(claimed), NO_OTHERS),
         claimed_rank_m=1 + (other >= 0).astype(np.int64),
-        drawn_m=np.zeros(len(claimed), np.bool_),
+        drawn_m=np.full(len(claimed), -1),
+        claim_only_m=np.full(len(claimed), -1),
     )
 
 

@@ -129,6 +129,7 @@ def _verdict(position: int, archive: int, at: float, margins: bytes) -> dict[str
         "tokens": 500,
         "mismatches": 9,
         "suspicious": 1,
+        "outliers": 0,
         "dangerous": 0,
         "flagged": flagged,
         "unverifiable": False,

@@ -7,11 +7,12 @@ from typing import Any
 import click
 import numpy as np
 
-from cli.files import check_against_model, check_writable, read_all_traffic, write_text
-from cli.options import ReplayOptions, replay_options, traffic_argument
+from cli.files import check_against_model, check_writable, write_text
+from cli.inputs import read_input, sample_of
+from cli.options import WITNESS_OPTION, ReplayOptions, public_key_option, replay_options, sample_options
 from cli.progress import progress_bar
 from cli.replayers import load_replayer
-from verifier.audit import file_sha256
+from logger.placed import PlacedRecord
 from verifier.calibration import CalibrationLimits, CalibrationResult
 from verifier.calibration import calibrate as calibrate_policy
 from verifier.exact_calibration import calibrate_exact
@@ -21,8 +22,11 @@ from verifier.score import gumbel_likelihood_score
 
 
 @click.command()
-@traffic_argument
+@click.argument("traffic", nargs=-1, required=True, metavar="TRAFFIC_OR_ARCHIVE...")
 @replay_options
+@public_key_option(required=False)
+@WITNESS_OPTION
+@sample_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="P", help="Policy file to write.")
 @click.option("--exact", is_flag=True, help="Make a policy for exact replay: tolerance zero, up to ties, or refuse.")
 @click.option(
@@ -43,7 +47,11 @@ from verifier.score import gumbel_likelihood_score
     "--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split into halves."
 )
 def calibrate(
-    traffic: tuple[Path, ...],
+    traffic: tuple[str, ...],
+    public_key_path: Path | None,
+    witness_path: Path | None,
+    rate: float | None,
+    key_path: Path | None,
     out: Path,
     exact: bool,
     max_dangerous_rate: float,
@@ -58,17 +66,23 @@ def calibrate(
     alone and among other requests. TRAFFIC should hold answers that were asked for one after the other, and many at a
     time.
 
-    The traffic must be known to be honest: a policy made from an attacker's traffic lets that attacker pass.
+    The traffic must be known to be honest: a policy made from an attacker's traffic lets that attacker pass. With
+    --public-key the arguments are archives of one log, which are checked as `verify run` checks them.
     """
     check_writable(out)
-    placed = [item for item in read_all_traffic(traffic) if item.record.output_token_ids]
+    given = read_input(traffic, public_key_path, witness_path, sample_of(rate, key_path), unsigned=True)
+    placed = [
+        PlacedRecord(record, at.source, at.number, at.unit)
+        for record, at in ((record, given.place(place)) for place, record in enumerate(given.records()))
+        if record.output_token_ids
+    ]
     if exact and replay["implementation"] != "vllm":
         raise click.UsageError("--exact needs the server's own engine: --replay vllm with --replay-url")
     replayer = load_replayer(ReplayOptions(**replay), exact=exact)
     click.get_current_context().call_on_close(replayer.close)
     check_against_model(placed, replayer.identity)
     records = [item.record for item in placed]
-    digests = [f"sha256:{file_sha256(path).hex()}" for path in traffic]
+    digests = given.digests
     with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress:
         if exact:
             names = [item.short_place for item in placed]
@@ -124,6 +138,7 @@ def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:
             f"  {100 * point.dangerous:9.3f}  {100 * point.bits_per_token / log2(vocabulary):11.3f}{mark}"
         )
     evaluation = policy.evaluation
+    lines += ["", f"Dangerous at the chosen threshold: {result.dangerous} (97.5%, records as clusters)."]
     lines += [
         "",
         f"On the other half ({evaluation.records} records, {evaluation.tokens} tokens), with 95% intervals:",

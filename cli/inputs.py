@@ -8,19 +8,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import click
+
 from cli.deciding_records import Deciding
 from cli.files import read_all_traffic
 from cli.progress import counter
 from cli.selected_records import SelectedRecords
+from cli.witness import read_witness
 from logger.archive.check import LogCheck, check_archives
 from logger.archive.reader import Archive
+from logger.archive.storage import archive_urls
 from logger.checkpoint import Checkpoint
 from logger.encoding import decode_record
 from logger.keys import PublicKeys
 from logger.placed import Place, PlacedRecord
 from logger.record import Record
 from sampler.errors import WeightwardenError, printable
-from verifier.audit import check_rate, draw, is_drawn, nothing_selected, read_audit_key, select_records, traffic_root
+from verifier.audit import (
+    check_rate,
+    draw,
+    file_sha256,
+    is_drawn,
+    nothing_selected,
+    read_audit_key,
+    select_records,
+    traffic_root,
+)
 from verifier.exposure import Audited
 
 METHOD = (
@@ -64,6 +77,7 @@ class Input:
             records of the traffic files.
         audited: what they were chosen from, and in which random order. audit_rate: None when they are all.
         digest: names the input: the same records, audited in the same way, have the same.
+        digests: "sha256:..." of each traffic file, or of each archive's signed checkpoint.
         signed: whether a log vouches for them. provenance: for the report: enough to find the records again and,
             with the audit key, to check that it chose them. warning: what is taken on trust.
         retokenised: how many of them have output token ids made from text.
@@ -76,11 +90,58 @@ class Input:
     indices: Sequence[int]
     audited: Audited
     digest: str
+    digests: list[str]
     audit_rate: float | None = None
     signed: bool = False
     provenance: dict[str, Any]
     warning: str | None = None
     retokenised: int = 0
+
+
+class UnsignedTraffic(WeightwardenError):
+    """Traffic files carry no signature, and were not accepted as such."""
+
+
+def sample_of(rate: float | None, key_path: Path | None) -> Audit | None:
+    """The audit that --sample and --audit-key ask for; None for all records.
+
+    Raises:
+        UsageError: one of the two without the other. AuditError: an impossible rate, or a key that is none.
+    """
+    if (rate is None) != (key_path is None):
+        raise click.UsageError("--sample and --audit-key go together")
+    return Audit.of(rate, key_path)
+
+
+def read_input(
+    arguments: Sequence[str],
+    public_key_path: Path | None,
+    witness_path: Path | None,
+    audit: Audit | None,
+    *,
+    unsigned: bool,
+) -> Input:
+    """The records of archives of a log, which are checked, or where there is no key to check them, of traffic files.
+
+    Args:
+        unsigned: whether traffic files are accepted.
+
+    Raises:
+        UsageError: options that do not go together. UnsignedTraffic: traffic files that are not accepted.
+        LogDoesNotHold, TrafficError, AuditError.
+    """
+    if public_key_path is not None:
+        keys = PublicKeys.read(public_key_path)
+        witness = None if witness_path is None else read_witness(witness_path, keys)
+        return from_archives(archive_urls(arguments), keys, witness, audit)
+    if witness_path is not None:
+        raise click.UsageError("--witness needs --public-key")
+    if not unsigned:
+        raise UnsignedTraffic(
+            "no --public-key: traffic files are unsigned, whoever wrote them could have written anything;"
+            " pass --unsafe-unsigned if you trust how they came here, or archives of a log and --public-key"
+        )
+    return from_traffic([Path(argument) for argument in arguments], audit)
 
 
 def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
@@ -105,6 +166,7 @@ def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
         indices=indices,
         audited=Audited.of([len(item.record.output_token_ids) for item in everything], len(indices), draws),
         digest=_digest(root, audit, indices),
+        digests=[f"sha256:{file_sha256(path).hex()}" for path in paths],
         audit_rate=audit.rate if audit else None,
         warning="the traffic is unsigned; its seeds and token ids are taken on trust.",
         retokenised=sum(item.retokenised for item in placed),
@@ -148,6 +210,7 @@ def from_archives(
             order_r=Audited.order(looked.draws, len(looked.selected)),
         ),
         digest=_digest(b"".join(archive.checkpoint.root for archive in found.archives), audit, selected.indices),
+        digests=[f"sha256:{hashlib.sha256(archive.note).hexdigest()}" for archive in found.archives],
         audit_rate=audit.rate if audit else None,
         signed=True,
         warning="; ".join(f"the log was {note}" for note in newest.checkpoint.extensions) or None,

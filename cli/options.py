@@ -185,6 +185,30 @@ def provider_options(*, required: bool) -> Callable[[Command], Command]:
     )
 
 
+def sample_options(command: Command) -> Command:
+    """--sample and --audit-key: which share of the records is taken, and the key that chooses them."""
+    for option in reversed(
+        (
+            click.option(
+                "--sample",
+                "rate",
+                type=float,
+                metavar="RATE",
+                help="Take this share of the records only, chosen with --audit-key.",
+            ),
+            click.option(
+                "--audit-key",
+                "key_path",
+                type=click.Path(path_type=Path),
+                metavar="F",
+                help="File with the auditor's secret key (16 bytes or more).",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 WITNESS_OPTION = click.option(
     "--witness",
     "witness_path",

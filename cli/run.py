@@ -1,6 +1,5 @@
 """`verify run`: verify recorded traffic under a policy."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +8,14 @@ import click
 from cli import exit_codes
 from cli.engines import EngineOptions, engine_options, open_engine
 from cli.files import check_against_model, check_against_policy, check_writable
-from cli.inputs import Audit, Input, from_archives, from_traffic
-from cli.options import WITNESS_OPTION, ReplayOptions, public_key_option, replay_options
+from cli.inputs import read_input, sample_of
+from cli.options import WITNESS_OPTION, ReplayOptions, public_key_option, replay_options, sample_options
 from cli.reports.json import json_report
 from cli.reports.summary import text_summary
 from cli.verifying import verify_with_progress, write_reports
-from cli.witness import read_witness
-from logger.archive.storage import archive_urls
-from logger.keys import PublicKeys
-from sampler.errors import WeightwardenError
 from verifier.policy_file import read_policy
 
 _EXIT_CODES = {"alarm": exit_codes.ALARM, "incomplete": exit_codes.ERROR, "clear": exit_codes.CLEAR}
-
-
-class UnsignedTraffic(WeightwardenError):
-    """Traffic files carry no signature, and were not accepted as such."""
 
 
 @click.command()
@@ -55,20 +46,7 @@ class UnsignedTraffic(WeightwardenError):
 @click.option(
     "--html", "html_path", type=click.Path(path_type=Path), metavar="F", help="Write a self-contained HTML report."
 )
-@click.option(
-    "--sample",
-    "rate",
-    type=float,
-    metavar="RATE",
-    help="Audit this share of the records only, chosen with --audit-key.",
-)
-@click.option(
-    "--audit-key",
-    "key_path",
-    type=click.Path(path_type=Path),
-    metavar="F",
-    help="File with the auditor's secret key (16 bytes or more).",
-)
+@sample_options
 @click.option(
     "--max-model-len",
     type=click.IntRange(1),
@@ -107,13 +85,13 @@ def run(
     or no alarm, and records without a verdict: they ended the workers that replayed them, or their requests leave no
     definite token. They are listed, and charged in full; the figures of all others stand.
     """
-    if (rate is None) != (key_path is None):
-        raise click.UsageError("--sample and --audit-key go together")
+    audit = sample_of(rate, key_path)
     to_stdout = json_path is not None and str(json_path) == "-"
+    if public_key_path is not None and unsafe_unsigned:
+        raise click.UsageError("--public-key or --unsafe-unsigned, not both")
     check_writable(None if to_stdout else json_path, html_path)
     policy = read_policy(policy_path)
-    audit = Audit.of(rate, key_path)
-    given = _input(traffic, public_key_path, witness_path, unsafe_unsigned, audit)
+    given = read_input(traffic, public_key_path, witness_path, audit, unsigned=unsafe_unsigned)
 
     options, replay = EngineOptions.taken(more)
     engine = open_engine(options, ReplayOptions(**replay), policy, max_model_len)
@@ -126,27 +104,3 @@ def run(
     write_reports(context, None if to_stdout else json_path, html_path)
     click.echo(json_report(context) if to_stdout else text_summary(context), nl=not to_stdout)
     ctx.exit(_EXIT_CODES[context.verdict])
-
-
-def _input(
-    arguments: Sequence[str],
-    public_key_path: Path | None,
-    witness_path: Path | None,
-    unsafe_unsigned: bool,
-    audit: Audit | None,
-) -> Input:
-    """The records that the arguments hold, signed or not as the options say."""
-    if public_key_path is not None:
-        if unsafe_unsigned:
-            raise click.UsageError("--public-key or --unsafe-unsigned, not both")
-        keys = PublicKeys.read(public_key_path)
-        witness = None if witness_path is None else read_witness(witness_path, keys)
-        return from_archives(archive_urls(arguments), keys, witness, audit)
-    if witness_path is not None:
-        raise click.UsageError("--witness needs --public-key")
-    if not unsafe_unsigned:
-        raise UnsignedTraffic(
-            "no --public-key: traffic files are unsigned, whoever wrote them could have written anything;"
-            " pass --unsafe-unsigned if you trust how they came here, or archives of a log and --public-key"
-        )
-    return from_traffic([Path(argument) for argument in arguments], audit)

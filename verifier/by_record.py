@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampler.types import FloatArray, IntArray
+from verifier.candidate_table import Standing
 from verifier.score import TokenScores
 
 GRID = 2.0**32
@@ -46,6 +47,7 @@ def representatives(record_n: IntArray, scores: TokenScores) -> tuple[IntArray, 
         Indices, and times, int64.
     """
     plain = scores.exact_n & (scores.margin_n == 0) & (scores.admissible_n == 1) & ~scores.contradicted_n
+    plain &= scores.standing_n == Standing.HELD
     for margins in (scores.rival_margin_nk, scores.unseen_margin_nu):
         plain &= np.isnan(margins).all(axis=1)
     others, at = np.flatnonzero(~plain), np.flatnonzero(plain)

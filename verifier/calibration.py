@@ -9,15 +9,16 @@ from scipy.optimize import isotonic_regression
 
 from logger.record import Record
 from sampler.defined import undefined_field
-from sampler.types import BoolArray, FloatArray
+from sampler.types import BoolArray, FloatArray, IntArray
 from verifier.candidate_table import Window
 from verifier.errors import CalibrationError
 from verifier.evaluation import evaluate
 from verifier.inverse_candidates import margin_limit
-from verifier.policy import FORMAT, Calibration, CodeRates, NoiseBounds, Policy, Thresholds, code_edges
+from verifier.policy import FORMAT, Calibration, CodeRates, Evaluation, NoiseBounds, Policy, Thresholds, code_edges
 from verifier.policy_base import MadeFor
 from verifier.replay import PlacedTable, Replay, Replayer
 from verifier.score import TokenScores, Tolerance, inverse_transform_likelihood_score, score
+from verifier.statistics.intervals import clustered_rate
 from verifier.token_code import classes, taken_classes
 from verifier.token_noise import HONEST_RECORD_RATE, MARGIN_EDGES, TokenNoise, fit_noise_scale, noise_counts
 from verifier.tradeoff import TradeOff, TradeOffPoint, fits
@@ -28,6 +29,10 @@ TYPICAL_MASS_SLACK = 0.006
 """Taken where the traffic has no top-p to tell."""
 WINDOW = Window(margin=MARGIN_EDGES[-1], logit_slacks=LOGIT_SLACKS, mass_slack=MASS_SLACKS[-1])
 MIN_RECORDS = 8
+ENOUGH = 3.7
+"""-ln 0.025: so many events are expected where the chance of none is 2.5%."""
+LEAST_ENTROPY = 0.005
+"""Bits a token; greedy traffic, which has least, has 0.04."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +51,56 @@ class CalibrationLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DangerousSeen:
+    """What honest tokens show of the rate of dangerous ones: how many there were, and how many there may be.
+
+    Attributes:
+        count: dangerous tokens. tokens: honest tokens looked at.
+        upper: upper 97.5% confidence limit of the rate, records as clusters.
+    """
+
+    count: int
+    tokens: int
+    upper: float
+
+    @classmethod
+    def of(
+        cls, half: Sequence[tuple[IntArray, TokenScores]], thresholds: Thresholds, half_r: BoolArray
+    ) -> "DangerousSeen":
+        """Of the records of a half."""
+        dangerous_r, tokens_r = np.zeros(len(half_r)), np.zeros(len(half_r))
+        for record_n, scores in half:
+            far = (scores.margin_n > thresholds.margin_logits) & (scores.logit_rank_n > thresholds.rank_limit)
+            np.add.at(dangerous_r, record_n, far)
+            np.add.at(tokens_r, record_n, 1)
+        upper = clustered_rate(dangerous_r[half_r], tokens_r[half_r]).high
+        return cls(count=int(dangerous_r.sum()), tokens=int(tokens_r.sum()), upper=upper)
+
+    def __str__(self) -> str:
+        return f"{self.count} of {self.tokens} tokens seen, at most {self.upper:.2g}"
+
+    def warnings(self, wanted: float) -> list[str]:
+        """What to say where these tokens do not show that the rate is as small as wanted."""
+        if self.upper <= wanted or not wanted:
+            return []
+        return [
+            f"dangerous: {self}; that it is at most {wanted:g}, {ENOUGH / wanted:.0f} tokens a half would show of which"
+            " none is"
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CalibrationResult:
-    """The policy, and the trade-off table of the calibration half at the chosen slacks."""
+    """The policy, and the trade-off table of the calibration half at the chosen slacks.
+
+    Attributes:
+        dangerous: what the half that chose the threshold shows of the rate of dangerous tokens.
+    """
 
     policy: Policy
     trade_off: list[TradeOffPoint]
     chosen: TradeOffPoint
+    dangerous: DangerousSeen
     warnings: list[str]
 
 
@@ -71,6 +120,7 @@ def calibrate(
        leaves an attacker least information.
     4. On the same half, count the token noise under those slacks.
     5. On the other half, measure what the policy does.
+    6. Count the token noise on both halves, which bounds it more tightly; the thresholds stay.
 
     Raises:
         CalibrationError: mixed traffic, too few records, or no threshold within the limits.
@@ -91,7 +141,7 @@ def calibrate(
     # 4
     scored = [(p, score(p.table, tolerance, level)) for p in placed]
     first = [_rows(p, s, half_r) for p, s in scored]
-    noise = _token_noise(first, len(records), half_r)
+    noise = _token_noise(first, half_r)
     scale = fit_noise_scale([s for _, s in first])
     thresholds = Thresholds(
         margin_logits=tolerance.margin,
@@ -106,15 +156,17 @@ def calibrate(
     # 5
     second = [_rows(p, s, ~half_r) for p, s in scored]
     evaluation = evaluate(second, thresholds, noise, code, made_for, vocabulary, ~half_r)
+    # 6
+    both = _token_noise([(p.record_n, s) for p, s in scored], np.ones(len(records), np.bool_), noise.outlier_margin)
     policy = Policy(
         format=FORMAT,
         made_for=made_for,
         thresholds=thresholds,
         noise=NoiseBounds(
-            margin_edges_logits=noise.edges_b.tolist(),
-            chosen_upper=noise.upper_b.tolist(),
-            outlier_margin_logits=noise.outlier_margin,
-            outlier_upper=noise.outlier_upper,
+            margin_edges_logits=both.edges_b.tolist(),
+            chosen_upper=both.upper_b.tolist(),
+            outlier_margin_logits=both.outlier_margin,
+            outlier_upper=both.outlier_upper,
         ),
         code=code,
         calibration=Calibration(
@@ -127,7 +179,9 @@ def calibrate(
         ),
         evaluation=evaluation,
     )
-    return CalibrationResult(policy=policy, trade_off=table, chosen=chosen, warnings=_warnings(records, half_r, noise))
+    seen = DangerousSeen.of(first, thresholds, half_r)
+    warnings = [*seen.warnings(limits.max_dangerous_rate), *_warnings(records, half_r, both, evaluation)]
+    return CalibrationResult(policy=policy, trade_off=table, chosen=chosen, dangerous=seen, warnings=warnings)
 
 
 def split_halves(records: Sequence[Record], seed: int) -> BoolArray:
@@ -216,16 +270,20 @@ def _rows(
 
 
 def _token_noise(
-    scored: Sequence[tuple[np.typing.NDArray[np.int64], TokenScores]], records: int, half_r: BoolArray
+    scored: Sequence[tuple[np.typing.NDArray[np.int64], TokenScores]],
+    half_r: BoolArray,
+    outlier_margin: float | None = None,
 ) -> TokenNoise:
-    bins = len(MARGIN_EDGES) - 1
+    records, bins = len(half_r), len(MARGIN_EDGES) - 1
     exposures, chosen = np.zeros((records, bins)), np.zeros((records, bins))
     beyond, tokens = np.zeros((records, bins + 1)), np.zeros(records)
     for record_n, scores in scored:
         for total, part in zip((exposures, chosen, beyond), noise_counts(scores), strict=True):
             np.add.at(total, record_n, part)
         np.add.at(tokens, record_n, 1)
-    return TokenNoise.from_counts(exposures[half_r], chosen[half_r], beyond[half_r], tokens[half_r])
+    return TokenNoise.from_counts(
+        exposures[half_r], chosen[half_r], beyond[half_r], tokens[half_r], outlier_margin=outlier_margin
+    )
 
 
 def _code_rates(half: Sequence[TokenScores], thresholds: Thresholds, scheme: str) -> CodeRates:
@@ -233,7 +291,7 @@ def _code_rates(half: Sequence[TokenScores], thresholds: Thresholds, scheme: str
     edges = np.array(MARGIN_EDGES)
     offered, taken = np.zeros(len(edges)), np.zeros(len(edges))
     for scores in half:
-        class_n, offered_nc, _ = classes(edges, scores)
+        class_n, offered_nc = classes(edges, scores)
         offered += offered_nc.sum(axis=0)
         taken += taken_classes(class_n, len(edges) - 1).sum(axis=0)
     margin = np.concatenate([scores.margin_n for scores in half])
@@ -266,8 +324,14 @@ def _cdf_noise_scale(placed: Sequence[PlacedTable], half_r: BoolArray) -> float:
     return float(scales[int(np.argmax(likelihood))])
 
 
-def _warnings(records: Sequence[Record], half_r: BoolArray, noise: TokenNoise) -> list[str]:
+def _warnings(records: Sequence[Record], half_r: BoolArray, noise: TokenNoise, evaluation: Evaluation) -> list[str]:
     warnings = []
+    entropy = evaluation.entropy_bits_per_token.value
+    if entropy < LEAST_ENTROPY:
+        warnings.append(
+            f"hardly any position had more than one plausible token (honest entropy: {entropy:.2g} bits a token): this"
+            " traffic says little about noise; calibrate on longer, sampled answers to different prompts"
+        )
     half = [record for record, first_half in zip(records, half_r, strict=True) if first_half]
     sampling = [record.sampling for record in half if not record.sampling.is_greedy]
     if not any(s.top_p < 1 for s in sampling):
@@ -277,6 +341,6 @@ def _warnings(records: Sequence[Record], half_r: BoolArray, noise: TokenNoise) -
     if noise.outlier_upper > HONEST_RECORD_RATE:
         warnings.append(
             f"too few tokens to bound the outlier rate by {HONEST_RECORD_RATE:g} (bound: {noise.outlier_upper:.2g});"
-            " records are flagged less readily: calibrate on at least 4,000 tokens a half"
+            " records are flagged less readily: calibrate on at least 4,000 tokens"
         )
     return warnings

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampler.logits import LogitAdjustment
-from sampler.types import BoolArray, FloatArray, IntArray
+from sampler.types import FloatArray, IntArray
 from verifier.errors import UndefinedRow
 from verifier.row_slopes import RowSlopes
 
@@ -20,14 +20,16 @@ class KnownLogits:
         logits_mk: their logits, float64; unused places are -inf.
         ceiling_m: no other token's logit exceeds it (there may be ties with it).
         claimed_rank_m: rank of the claimed token in the whole row, ties counted above it.
-        drawn_m: whether the trusted engine was seen to draw the claimed token.
+        drawn_m: the token that the trusted engine was seen to draw; -1 where it was not.
+        claim_only_m: the claimed token where its logit is known only because it is claimed; else -1.
     """
 
     ids_mk: IntArray
     logits_mk: FloatArray
     ceiling_m: FloatArray
     claimed_rank_m: IntArray
-    drawn_m: BoolArray
+    drawn_m: IntArray
+    claim_only_m: IntArray
 
     def __len__(self) -> int:
         return len(self.ids_mk)
@@ -144,8 +146,11 @@ class CandidateRows:
                 bounds[inside[~np.isin(ids[inside], item.adjustment.allowed_ids)]] = -np.inf
         return bounds
 
-    def drawn(self) -> BoolArray:
+    def drawn(self) -> IntArray:
         return self._known.drawn_m
+
+    def claim_only(self) -> IntArray:
+        return self._known.claim_only_m
 
     def draw_again(self) -> bool:
         """There is no engine here."""
@@ -191,9 +196,14 @@ class CandidateRows:
             self._slopes.add(item.first, item.start, item.adjustment, raw)
             adjusted = item.adjustment.adjusted(item.start, raw).astype(np.float64)
             self._logits[rows][row, place] = adjusted[row, column[row, place]]
+            bounded = adjusted
+            claim_only = self._known.claim_only_m[rows]
+            if (claim_only >= 0).any():  # what others could reach does not depend on such a claim
+                bounded = item.adjustment.adjusted(item.start, ceilings.astype(np.float32)).astype(np.float64)
             unheld = np.ones(adjusted.shape, np.bool_)
-            unheld[row, column[row, place]] = False
-            largest = np.where(unheld, adjusted, -np.inf).max(axis=1)
+            others = ids[row, place] != claim_only[row]
+            unheld[row[others], column[row, place][others]] = False
+            largest = np.where(unheld, bounded, -np.inf).max(axis=1)
         else:
             adjusted, largest = np.empty((item.count, 0)), np.full(item.count, -np.inf)
         if item.adjustment.allowed_ids is not None:

@@ -5,8 +5,10 @@ threshold within its window, so that calibration can try thresholds without repl
 """
 
 from dataclasses import dataclass, fields
+from enum import IntEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sampler.noise import GumbelNoise
 from sampler.support import Filters, counts_above
@@ -21,6 +23,19 @@ HEAD_RESERVE = 24
 TIE_MARGIN = 1e-4
 """Margin, logits, of a candidate that ties exactly with the winner and loses by its id: engines take the lowest id.
 Below every calibrated threshold, above every rounding that exact replay allows for."""
+
+
+class Standing(IntEnum):
+    """How it is known that the claimed token could have been claimed."""
+
+    HELD = 0
+    """Its logit is known whatever is claimed."""
+    CLAIMED = 1
+    """Its logit is known only because it is claimed."""
+    DRAWN = 2
+    """The trusted engine drew it, where scoring left the position open, whatever is claimed."""
+    DRAWN_AGAINST = 3
+    """The trusted engine drew it, where scoring settled the position without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +129,9 @@ class CandidateTable:
             (inverse-cdf only, else nan).
         unseen_scores_nu: the largest perturbed logits that tokens whose logit is not known could have, for those that
             might stand in the support and reach the window; unused places are -inf.
-        contradicted_n: whether the claimed token is outside the window, and the engine was not seen to draw it.
+        contradicted_n: whether the claimed token is outside the window, and the engine was not seen to draw it; or
+            whether it was seen to draw another where the position was open.
+        standing_n: `Standing` of the claimed token.
         open_n: whether something unseen could matter to the position: such a token, or probability that moves a cut.
     """
 
@@ -136,10 +153,15 @@ class CandidateTable:
     cdf_high_n: FloatArray
     unseen_scores_nu: FloatArray
     contradicted_n: BoolArray
+    standing_n: NDArray[np.int8]
     open_n: BoolArray
 
     def __len__(self) -> int:
         return len(self.ids_nk)
+
+    def chosen(self, which: IntArray) -> "CandidateTable":
+        """The candidates of some of the positions."""
+        return CandidateTable(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +224,7 @@ def lay_out(
     cdf_high_n: FloatArray | None = None,
     unseen_scores_nu: FloatArray | None = None,
     contradicted_n: BoolArray | None = None,
+    standing_n: NDArray[np.int8] | None = None,
     open_n: BoolArray | None = None,
 ) -> CandidateTable:
     """The table of the claimed tokens (one a row, in order) and the other candidates (any order).
@@ -255,6 +278,7 @@ def lay_out(
         cdf_high_n=nothing if cdf_high_n is None else cdf_high_n,
         unseen_scores_nu=np.empty((n, 0)) if unseen_scores_nu is None else unseen_scores_nu,
         contradicted_n=np.zeros(n, np.bool_) if contradicted_n is None else contradicted_n,
+        standing_n=np.zeros(n, np.int8) if standing_n is None else standing_n,
         open_n=np.zeros(n, np.bool_) if open_n is None else open_n,
     )
 

@@ -10,8 +10,10 @@ from sampler.types import FloatArray, IntArray
 from verifier.by_record import add_by_record
 from verifier.candidate_table import CandidateTable, Window
 from verifier.policy_base import BasePolicy, Count, Counted, Digest, Probability, Rate
+from verifier.run_test import HonestRates
 from verifier.score import TokenScores, Tolerance
-from verifier.token_code import OPEN_SHARE, CountingCode, Escape, PooledCode
+from verifier.token_code import AGAINST_SHARE, OPEN_SHARE, CountingCode, Escape, PooledCode
+from verifier.token_noise import HONEST_RECORD_RATE
 
 EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
 EXACT_TOLERANCE = Tolerance(margin=5e-5, logit_slack=1e-5, mass_slack=1e-5)
@@ -59,11 +61,18 @@ class ExactPolicy(BasePolicy):
 
     @property
     def forced_end(self) -> tuple[float, float]:
-        return EXACT_TOLERANCE.margin, 0.0
+        return EXACT_TOLERANCE.margin, self.check.record_mismatch_upper
+
+    @property
+    def honest_rates(self) -> HonestRates:
+        mismatch = self.check.record_mismatch_upper  # tokens of one record may all be wrong together
+        return HonestRates(
+            level=0.0, events=(mismatch, HONEST_RECORD_RATE), outlier_rate=mismatch, most_outlying=mismatch
+        )
 
     def gatherer(self, records: int) -> "MismatchCounter":
         """Counts of mismatches."""
-        return MismatchCounter(records)
+        return MismatchCounter(records, self.check.record_mismatch_upper)
 
     def counting_code(self, vocabulary: int) -> CountingCode:
         """Ties and what is unresolved, all alike."""
@@ -77,7 +86,9 @@ class ExactPolicy(BasePolicy):
     def _escape(self, vocabulary: int) -> Escape:
         """Mismatches, as many as the traffic that the policy was made from cannot exclude."""
         share = self.check.token_mismatch_upper / 2
-        return Escape(near=share, far=share, open=OPEN_SHARE, rank_limit=RANK_LIMIT, vocabulary=vocabulary)
+        return Escape(
+            near=share, far=share, open=OPEN_SHARE, against=AGAINST_SHARE, rank_limit=RANK_LIMIT, vocabulary=vocabulary
+        )
 
     def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
         """None: there is no noise."""
@@ -95,27 +106,36 @@ EXACT_WINDOW = Window(
 
 @dataclass(frozen=True, kw_only=True)
 class ExactEvidence:
-    """Evidence about one record: how many of its tokens are not what the same engine draws."""
+    """Evidence about one record: how many of its tokens are not what the same engine draws.
+
+    Attributes:
+        mismatch_upper: largest share of honest records that hold a mismatch.
+    """
 
     tokens: int
     outliers: int
+    mismatch_upper: float
 
     @property
     def p_value(self) -> float:
-        """0 with any mismatch: by the exact policy no honest record has one."""
-        return 0.0 if self.outliers else 1.0
+        """At most this share of honest records holds a mismatch, where this record does."""
+        return self.mismatch_upper if self.outliers else 1.0
 
     @property
     def reasons(self) -> list[str]:
         if not self.outliers:
             return []
-        return [f"mismatch: {self.outliers} of {self.tokens} tokens are not what the same engine draws"]
+        return [
+            f"mismatch: {self.outliers} of {self.tokens} tokens are not what the same engine draws"
+            f" (honest records: at most {100 * self.mismatch_upper:.2g}%)"
+        ]
 
 
 class MismatchCounter:
     """`EvidenceGatherer` of the exact policy."""
 
-    def __init__(self, records: int) -> None:
+    def __init__(self, records: int, mismatch_upper: float) -> None:
+        self._mismatch_upper = mismatch_upper
         self._tokens = np.zeros(records, np.int64)
         self._mismatches = np.zeros(records, np.int64)
 
@@ -132,4 +152,8 @@ class MismatchCounter:
         """
         if not self._tokens[record]:
             raise ValueError(f"record {record} has no replayed position")
-        return ExactEvidence(tokens=int(self._tokens[record]), outliers=int(self._mismatches[record]))
+        return ExactEvidence(
+            tokens=int(self._tokens[record]),
+            outliers=int(self._mismatches[record]),
+            mismatch_upper=self._mismatch_upper,
+        )

@@ -1,7 +1,7 @@
 """Candidates of positions whose token is the argmax of perturbed logits, or of plain ones (greedy)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from verifier.candidate_table import (
     CandidateTable,
     Draws,
     Entries,
+    Standing,
     Window,
     at_levels,
     boundary,
@@ -39,8 +40,10 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
        Where a penalty scales logits, and their errors with them, every tolerance is scaled alike (`Slopes`).
     4. Where the support reaches beyond the head, hash the whole vocabulary for noise large enough to lift any token
        of the tail to that floor (exact: none is missed). Tokens whose logit is not known get their row's ceiling.
-    5. Place the claimed token, wherever it stands: first, where the engine was seen to draw it. Say what contradicts
-       it, what is still open, and lay the table out.
+    5. Place the claimed token, wherever it stands. Say what contradicts it, what is still open, and lay the table out.
+
+    What the engine was seen to draw is first, whatever is claimed. A token whose logit is known only because it is
+    claimed is left out of steps 1 to 4, so that what else could have been claimed does not depend on the claim.
 
     Raises:
         ReplayError: a row with no finite maximum, or noise of ranks with rows that are not whole.
@@ -52,48 +55,31 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     steepest_n = rows.steepest()
 
     # 1
-    head, head_ids = _head(rows, draws, window, steepest_n)
-    slope_nk = window.slopes(rows, np.arange(len(rows))[:, None], head_ids)
+    everything, everything_ids = _head(rows, draws, window, steepest_n)
+    drawn_n = rows.drawn()
+    hidden_n = (rows.claim_only() == draws.claimed_n) & (drawn_n != draws.claimed_n)
+    head, head_ids = _without(everything, everything_ids, np.where(hidden_n, draws.claimed_n, -1))
 
-    # 2
-    support, profiles, beyond = _placed_head(rows, draws, window, head, slope_nk)
-    mass_slack_n = window.mass_slack * support.slope_n / filters.temperature_n
-
-    # 3
-    scored = _scored_head(draws, window, head, head_ids, slope_nk, support)
-    scores, score_max = scored.scores, scored.largest[:, :, -1]
-    if not rows.whole:
-        settle_by_draw(rows, draws, slack, mass_slack_n, head, head_ids, (scored.least[:, :, -1], score_max), support)
-    sure, possible = boundary(
-        support.logit_distance_nk,
-        support.mass_above_min_nke[:, :, -1],
-        support.mass_above_max_nke[:, :, -1],
-        filters.top_p_n,
-        slack,
-        mass_slack_n,
-    )
-    sure_scores = np.where(sure, scored.least[:, :, -1], -np.inf)
-    best_sure_n = sure_scores.max(axis=1)
-    best_slope_n = slope_nk[np.arange(len(rows)), sure_scores.argmax(axis=1)]
-    best_n = best_sure_n.copy()
-    nominal_scores = np.where(support.nominal_nk, scores, -np.inf)
+    # 2, 3
+    looked = _looked(rows, draws, window, head, head_ids)
+    scored, support, profiles, beyond = looked.scored, looked.support, looked.profiles, looked.beyond
+    sure, possible, best_sure_n, winner_n = looked.sure, looked.possible, looked.best_sure_n, looked.winner_n
+    score_max, slope_nk, best_n = scored.largest[:, :, -1], scored.slope_nk, best_sure_n.copy()
+    nominal_scores = np.where(support.nominal_nk, scored.scores, -np.inf)
     best_nominal_n = nominal_scores.max(axis=1)
-    tied = nominal_scores == best_nominal_n[:, None]
-    winner_n = np.where(tied, head_ids, rows.vocabulary).min(axis=1)  # the lowest id wins a tie
 
     # 4
-    open_rows = np.flatnonzero(beyond & rows.whole)
     tail, tail_nominal = _tail(
         rows,
         draws,
         window,
         profiles,
-        open_rows,
+        np.flatnonzero(beyond & rows.whole),
         best_sure_n - window.margin * steepest_n,
         head,
         head_ids,
         slope_nk,
-        np.stack([best_n, best_slope_n], axis=1),
+        np.stack([best_n, looked.best_slope_n], axis=1),
         support,
     )
     tail_sure, tail_possible = boundary(
@@ -102,14 +88,14 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         tail.mass_max_e[:, -1:],
         filters.top_p_n[tail.row],
         slack,
-        mass_slack_n[tail.row],
+        looked.mass_slack_n[tail.row],
     )
     np.maximum.at(best_sure_n, tail.row, np.where(tail_sure[:, 0], tail.score_min_e[:, -1], -np.inf))
     for r, token, score in zip(*(a[tail_nominal] for a in (tail.row, tail.token, tail.score)), strict=True):
         if score > best_nominal_n[r]:
             best_nominal_n[r], winner_n[r] = score, token
     floor_n = best_sure_n - window.margin * steepest_n
-    reach_nk = window.margin * np.maximum(slope_nk, best_slope_n[:, None])
+    reach_nk = window.margin * np.maximum(slope_nk, looked.best_slope_n[:, None])
     near = score_max >= np.maximum(floor_n[:, None], best_n[:, None] - reach_nk)
     row, column = np.nonzero(possible & near & (head_ids != draws.claimed_n[:, None]))
     kept = (
@@ -118,19 +104,18 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
 
     # 5
     claimed = _claimed_entries(rows, draws, window, profiles, head, head_ids, scored, support)
-    # What the engine itself was seen to draw is no mismatch though scoring says otherwise; what scoring says would have
-    # passed as well, and stays in the admissible set.
-    won = rows.drawn() & (claimed.score_max_e[:, -1] < best_sure_n)
-    led = at_levels(best_sure_n + DRAWN_LEAD, len(window.logit_slacks))
-    claimed = replace(
-        claimed,
-        score=np.where(won, led[:, 0], claimed.score),
-        score_min_e=np.where(won[:, None], led, claimed.score_min_e),
-        score_max_e=np.where(won[:, None], led, claimed.score_max_e),
-    )
-    outside = ~(possible & (head_ids == draws.claimed_n[:, None])).any(axis=1) & (not rows.whole)
-    contradicted_n = (outside | (claimed.score_max_e[:, -1] < floor_n)) & ~rows.drawn()
-    unseen = unseen_scores(rows, draws, np.flatnonzero(beyond), floor_n, head_ids, claimed.score)
+    inside_n = (possible & (head_ids == draws.claimed_n[:, None])).any(axis=1) | rows.whole
+    exact_n = np.where(drawn_n >= 0, drawn_n, winner_n) == draws.claimed_n
+    hidden = np.flatnonzero(hidden_n)
+    if len(hidden):
+        seen = _looked(rows, draws, window, everything, everything_ids)
+        at = (everything_ids == draws.claimed_n[:, None]).argmax(axis=1)
+        own = _head_entries(np.arange(len(rows)), at, everything_ids, seen.scored, seen.support).chosen(hidden)
+        claimed = claimed.replaced(hidden, own)
+        inside_n[hidden] = seen.possible[hidden, at[hidden]]
+        exact_n[hidden] = (seen.winner_n == draws.claimed_n)[hidden] & (drawn_n[hidden] < 0)
+    contradicted_n = (~inside_n | (claimed.score_max_e[:, -1] < floor_n)) & (drawn_n != draws.claimed_n)
+    unseen, open_n = unseen_scores(rows, draws, np.flatnonzero(beyond & (drawn_n < 0)), floor_n, head_ids)
     matters = near | (head_ids == draws.claimed_n[:, None])
     unsettled_n = (support.unsettled_nk & possible & ~sure & matters).any(axis=1)
     gumbel_rank = 1 + (nominal_scores > claimed.score[:, None]).sum(axis=1)
@@ -141,13 +126,91 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
         filters=filters,
         slope_n=support.slope_n,
         steepest_n=np.maximum(steepest_n, window.least_slope),
-        exact_n=(winner_n == draws.claimed_n) | rows.drawn(),
+        exact_n=exact_n,
         logit_rank_n=logit_rank(rows, draws, head),
         gumbel_rank_n=gumbel_rank,
         unseen_scores_nu=unseen,
         contradicted_n=contradicted_n,
-        open_n=np.isfinite(unseen).any(axis=1) | unsettled_n,
+        standing_n=np.where(hidden_n, Standing.CLAIMED, np.where(drawn_n == draws.claimed_n, Standing.DRAWN, 0)).astype(
+            np.int8
+        ),
+        open_n=open_n | unsettled_n,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Looked:
+    """A head placed against the cuts and perturbed (steps 2 and 3).
+
+    Attributes:
+        sure, possible: which of the head [n, k] are inside every cut (`boundary`).
+        best_sure_n: the least score of the best sure candidate. best_slope_n: that candidate's slope.
+        winner_n: the token of the largest nominal score.
+        mass_slack_n: probability by which a token may cross the top-p cut.
+        beyond: which supports may reach beyond the head.
+    """
+
+    scored: "_Scored"
+    support: Support
+    profiles: Mapping[int, MassProfile]
+    beyond: BoolArray
+    sure: BoolArray
+    possible: BoolArray
+    best_sure_n: FloatArray
+    best_slope_n: FloatArray
+    winner_n: IntArray
+    mass_slack_n: FloatArray
+
+
+def _looked(rows: LogitRows, draws: Draws, window: Window, head: FloatArray, head_ids: IntArray) -> _Looked:
+    slack, filters = window.logit_slacks[-1], draws.filters
+    slope_nk = window.slopes(rows, np.arange(len(rows))[:, None], head_ids)
+    support, profiles, beyond = _placed_head(rows, draws, window, head, slope_nk)
+    mass_slack_n = window.mass_slack * support.slope_n / filters.temperature_n
+    scored = _scored_head(draws, window, head, head_ids, slope_nk, support)
+    if not rows.whole:
+        reach = scored.least[:, :, -1], scored.largest[:, :, -1]
+        settle_by_draw(rows, draws, slack, mass_slack_n, head, head_ids, reach, support)
+    sure, possible = boundary(
+        support.logit_distance_nk,
+        support.mass_above_min_nke[:, :, -1],
+        support.mass_above_max_nke[:, :, -1],
+        filters.top_p_n,
+        slack,
+        mass_slack_n,
+    )
+    sure_scores = np.where(sure, scored.least[:, :, -1], -np.inf)
+    best_sure_n = sure_scores.max(axis=1)
+    # What the engine itself was seen to draw is no mismatch though scoring says otherwise; what scoring says would have
+    # passed as well, and stays in the admissible set.
+    drawn = (head_ids == rows.drawn()[:, None]) & (head_ids >= 0)
+    won = drawn & (scored.largest[:, :, -1] < best_sure_n[:, None])
+    if won.any():
+        scored = scored.raised(won, (best_sure_n + DRAWN_LEAD)[:, None])
+    nominal_scores = np.where(support.nominal_nk, scored.scores, -np.inf)
+    tied = nominal_scores == nominal_scores.max(axis=1)[:, None]
+    return _Looked(
+        scored=scored,
+        support=support,
+        profiles=profiles,
+        beyond=beyond,
+        sure=sure,
+        possible=possible,
+        best_sure_n=best_sure_n,
+        best_slope_n=slope_nk[np.arange(len(rows)), sure_scores.argmax(axis=1)],
+        mass_slack_n=mass_slack_n,
+        winner_n=np.where(tied, head_ids, rows.vocabulary).min(axis=1),  # the lowest id wins a tie
+    )
+
+
+def _without(head: FloatArray, head_ids: IntArray, token_n: IntArray) -> tuple[FloatArray, IntArray]:
+    """A head without one token of some rows (-1: none), still descending."""
+    left_out = (head_ids == token_n[:, None]) & (token_n >= 0)[:, None]
+    if not left_out.any():
+        return head, head_ids
+    values, ids = np.where(left_out, -np.inf, head), np.where(left_out, -1, head_ids)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +221,15 @@ class _Scored:
     scores: FloatArray
     least: FloatArray
     largest: FloatArray
+
+    def raised(self, which_nk: BoolArray, to_nk: FloatArray) -> "_Scored":
+        """The same, with some of the scores replaced."""
+        return _Scored(
+            slope_nk=self.slope_nk,
+            scores=np.where(which_nk, to_nk, self.scores),
+            least=np.where(which_nk[:, :, None], to_nk[:, :, None], self.least),
+            largest=np.where(which_nk[:, :, None], to_nk[:, :, None], self.largest),
+        )
 
 
 def _scored_head(

@@ -69,10 +69,14 @@ class Judgement:
     @property
     def watched(self) -> dict[str, FloatArray]:
         """What `TrafficMonitor` watches of every record, and its tokens; float64 [records]."""
-        return watched(self.charges, np.array([record.flagged for record in self.records], np.float64))
+        return watched(
+            self.charges,
+            outlying_r=np.array([record.evidence.outliers > 0 for record in self.records], np.float64),
+            flagged_r=np.array([record.flagged for record in self.records], np.float64),
+        )
 
 
-def watched(charges: RecordCharges, flagged_r: FloatArray) -> dict[str, FloatArray]:
+def watched(charges: RecordCharges, *, outlying_r: FloatArray, flagged_r: FloatArray) -> dict[str, FloatArray]:
     """What `TrafficMonitor` watches of every record, and its tokens; float64 [records]."""
     return {
         "tokens": charges.tokens_r.astype(np.float64),
@@ -80,5 +84,6 @@ def watched(charges: RecordCharges, flagged_r: FloatArray) -> dict[str, FloatArr
         "suspicious": charges.suspicious_r.astype(np.float64),
         "dangerous": charges.dangerous_r.astype(np.float64),
         "pooled_bits": charges.honest_tilt_bits_r,
+        "outlying": outlying_r,
         "flagged": flagged_r,
     }

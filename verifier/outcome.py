@@ -13,10 +13,9 @@ from sampler.types import FloatArray
 from verifier.engine import Engine
 from verifier.judgement import watched
 from verifier.ledger import RecordCharges
-from verifier.record_test import run_p_value
 from verifier.replay import Timing
+from verifier.run_test import HonestRates, run_p_value
 from verifier.summary import FlaggedRecord, SetAside, Summary, merge_all
-from verifier.token_noise import HONEST_RECORD_RATE
 from verifier.tradeoff import TradeOffPoint
 from verifier.verdict import Verdict
 from verifier.work_unit import work_units
@@ -38,12 +37,14 @@ class Verification:
 
     Attributes:
         summary: of all records, in their order.
+        honest_rates: what the run was judged against.
         run_p_value: probability bound that an honest run shows as much.
         trade_off: what every margin threshold would make of the records that are not flagged.
     """
 
     summary: Summary
     vocabulary: int
+    honest_rates: HonestRates
     run_p_value: float
     trade_off: list[TradeOffPoint]
     total_seconds: float
@@ -98,6 +99,17 @@ class Verification:
         return self.summary.flagged
 
     @property
+    def outlying(self) -> int:
+        """Records that hold an outlier, flagged or not."""
+        return int((self.summary.columns.outliers_r > 0).sum())
+
+    @property
+    def honest_outlying(self) -> float:
+        """How many records of an honest run, of the same lengths, hold an outlier on average, at most."""
+        tokens_r = self.charges.tokens_r[self.summary.columns.verified_r]
+        return float(self.honest_rates.outlying(tokens_r).sum())
+
+    @property
     def set_aside(self) -> list[SetAside]:
         """Records that have no verdict: they ended the workers that replayed them, or have no definite answer."""
         return self.summary.set_aside
@@ -136,7 +148,11 @@ class Verification:
         """
         columns = self.summary.columns
         undefined = [record.place for record in self.set_aside if not record.deaths]
-        found = watched(self.charges, (columns.flagged_r | ~columns.verified_r).astype(np.float64))
+        found = watched(
+            self.charges,
+            outlying_r=(columns.outliers_r > 0).astype(np.float64),
+            flagged_r=(columns.flagged_r | ~columns.verified_r).astype(np.float64),
+        )
         for column in found.values():
             column[undefined] = 0.0
         return found
@@ -172,11 +188,18 @@ def verify(engine: Engine, records: Iterable[Record]) -> Verification:
         why = f"; the first that has no verdict: {summary.set_aside[0].why}" if summary.set_aside else ""
         raise NothingToVerify(f"none of {len(summary)} records has a token to verify{why}")
     # 3
-    vocabulary = engine.replayer.identity.vocabulary
+    vocabulary, honest, columns = engine.replayer.identity.vocabulary, engine.policy.honest_rates, summary.columns
     return Verification(
         summary=summary,
         vocabulary=vocabulary,
-        run_p_value=run_p_value(summary.columns.p_value_r[verified_r], len(summary.flagged), HONEST_RECORD_RATE),
+        honest_rates=honest,
+        run_p_value=run_p_value(
+            honest,
+            p_value_r=columns.p_value_r[verified_r],
+            flagged=len(summary.flagged),
+            outlying_r=columns.outliers_r[verified_r] > 0,
+            tokens_r=summary.charges.tokens_r[verified_r],
+        ),
         trade_off=[] if engine.policy.exact else summary.trade_off.points(engine.policy.rank_limit, vocabulary),
         total_seconds=time.perf_counter() - started,
     )

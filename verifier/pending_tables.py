@@ -1,5 +1,6 @@
 """Candidate tables whose reduction is under way elsewhere."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
@@ -48,12 +49,17 @@ def finished(pending: PendingTables) -> CandidateTable:
     while left is not None:
         ready, left = left.take()
         parts.extend(ready)
+    return joined(parts)
+
+
+def joined(parts: Sequence[PartTable]) -> CandidateTable:
+    """The table of all rows of some parts, in order."""
     order = np.argsort(np.concatenate([part.rows for part in parts]))
-    width = max(part.table.ids_nk.shape[1] for part in parts)
     ones = ("slope_nk", "mass_above_min_nke", "mass_above_max_nke")
     arrays = {}
     for field in fields(CandidateTable):
-        columns = field.name.endswith(("_nk", "_nke"))
+        columns = field.name.endswith(("_nk", "_nke", "_nu"))
+        width = max(getattr(part.table, field.name).shape[1] for part in parts) if columns else 0
         padded = []
         for part in parts:
             values = getattr(part.table, field.name)

@@ -12,6 +12,7 @@ from verifier.candidate_table import CandidateTable, Window
 from verifier.inverse_candidates import margin_limit
 from verifier.policy_base import BasePolicy, Count, Counted, Digest, MadeFor, PositiveCount, Probability, Rate, Section
 from verifier.record_test import RecordTest
+from verifier.run_test import HonestRates
 from verifier.score import (
     TokenScores,
     Tolerance,
@@ -19,7 +20,7 @@ from verifier.score import (
     inverse_transform_likelihood_score,
 )
 from verifier.token_code import OPEN_SHARE, CountingCode, Escape, PooledCode
-from verifier.token_noise import MARGIN_EDGES, TokenNoise
+from verifier.token_noise import HONEST_RECORD_RATE, MARGIN_EDGES, TokenNoise
 
 FORMAT: Literal["weightwarden-policy/1"] = "weightwarden-policy/1"
 
@@ -94,6 +95,7 @@ class CodeRates(Section):
                 near=self.suspicious,
                 far=self.dangerous,
                 open=open_share(made_for),
+                against=0.0,
                 rank_limit=thresholds.rank_limit,
                 vocabulary=vocabulary,
             ),
@@ -110,6 +112,7 @@ class CodeRates(Section):
                 near=self.outliers_near,
                 far=self.outliers_far,
                 open=open_share(made_for),
+                against=0.0,
                 rank_limit=thresholds.rank_limit,
                 vocabulary=vocabulary,
             ),
@@ -200,6 +203,15 @@ class Policy(BasePolicy):
     @property
     def forced_end(self) -> tuple[float, float]:
         return self.noise.outlier_margin_logits, self.noise.outlier_upper
+
+    @property
+    def honest_rates(self) -> HonestRates:
+        return HonestRates(
+            level=HONEST_RECORD_RATE,
+            events=(self.noise.outlier_upper, HONEST_RECORD_RATE),  # a forced end, a failed server
+            outlier_rate=self.noise.outlier_upper,
+            most_outlying=1.0,
+        )
 
     def gatherer(self, records: int) -> RecordTest:
         """The tests on the calibrated token noise."""

@@ -13,6 +13,7 @@ from sampler.schemes import SCHEMES
 from sampler.types import FloatArray, IntArray
 from verifier.candidate_table import CandidateTable, Window
 from verifier.errors import PolicyError
+from verifier.run_test import HonestRates
 from verifier.score import TokenScores, Tolerance
 from verifier.token_code import CountingCode, PooledCode
 
@@ -141,6 +142,11 @@ class BasePolicy(Section, ABC):
     @abstractmethod
     def forced_end(self) -> tuple[float, float]:
         """Margin, logits, beyond which a final token was not sampled but forced, and how often that is honest."""
+
+    @property
+    @abstractmethod
+    def honest_rates(self) -> HonestRates:
+        """What honest records do at most: what runs and series are judged against."""
 
     @abstractmethod
     def gatherer(self, records: int) -> EvidenceGatherer:

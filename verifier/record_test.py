@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from sampler.types import FloatArray, IntArray
+from sampler.types import IntArray
 from verifier.by_record import add_by_record
 from verifier.score import TokenScores
 from verifier.statistics.rounding import upper
@@ -116,24 +116,3 @@ class RecordTest:
             total_p=float(np.exp(min(0.0, exponent.min()))),
             outlier_margin=self._noise.outlier_margin,
         )
-
-
-def run_p_value(p_values_r: FloatArray, flagged: int, flag_level: float) -> float:
-    """Probability bound that an honest run shows what this one does.
-
-    Two tests, Bonferroni over both: the number of flagged records against Binomial(records, flag_level), and the
-    smallest p-value times the number of records. The first sees many records that are each just implausible, the
-    second a single record that is impossible.
-
-    Args:
-        p_values_r: of every record, 0 for one that no honest run would show.
-
-    Raises:
-        ValueError: no records.
-    """
-    records = len(p_values_r)
-    if not records:
-        raise ValueError("a run of no records has no p-value")
-    by_count = float(binom.sf(flagged - 1, records, flag_level)) if flagged else 1.0
-    by_extreme = records * float(p_values_r.min())
-    return min(1.0, 2.0 * min(by_count, by_extreme))

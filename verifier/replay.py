@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from logger.record import Record
 from sampler.types import IntArray
-from verifier.candidate_table import CandidateTable, Draws, Window
+from verifier.candidate_table import CandidateTable, Draws, Standing, Window
 from verifier.draws import DrawBuilder
 from verifier.gumbel_candidates import gumbel_candidates
 from verifier.inverse_candidates import inverse_cdf_candidates
 from verifier.model_identity import ModelIdentity
-from verifier.pending_tables import PendingTables, SelfReducing
+from verifier.pending_tables import PartTable, PendingTables, SelfReducing, joined
 from verifier.policy_base import KnownAnswer
 from verifier.rows import LogitRows
 from verifier.threads import in_threads
@@ -214,16 +214,38 @@ class Replay:
         1. Reduce the rows to candidates.
         2. While the rows contradict the claim, or something unseen could matter, and more can be learnt: ask, and
            reduce again.
+        3. Keep the first table where it settled a position: what was asked because of others changes nothing there.
         """
         waited = 0.0
-        table = reduce(chunk.rows, draws, self.window)  # 1
+        first = table = reduce(chunk.rows, draws, self.window)  # 1
         while True:  # 2
             asked = time.perf_counter()
             learnt = _learnt(chunk.rows, table)
             waited += time.perf_counter() - asked
             if not learnt:
-                return table, waited
+                return table if table is first else settled_tables(first, table, chunk.rows.drawn()), waited  # 3
             table = reduce(chunk.rows, draws, self.window)
+
+
+def settled_tables(first: CandidateTable, last: CandidateTable, drawn_n: IntArray) -> CandidateTable:
+    """The first table where it settled a position, else the last, with how that came to be settled.
+
+    So what could have been claimed at a position does not depend on what is claimed there, or later. Where the first
+    table left it open, that is what the engine drew, if it was seen to.
+
+    Args:
+        drawn_n: tokens that the engine was seen to draw, -1 where it was not.
+    """
+    early = ~first.open_n & ~first.contradicted_n
+    kept, others = np.flatnonzero(early), np.flatnonzero(~early)
+    other_n = first.open_n & (drawn_n >= 0) & (last.standing_n != Standing.DRAWN)
+    against = ~first.open_n & (last.standing_n == Standing.DRAWN)
+    last = replace(
+        last,
+        contradicted_n=last.contradicted_n | other_n,
+        standing_n=np.where(against, Standing.DRAWN_AGAINST, last.standing_n).astype(np.int8),
+    )
+    return joined([PartTable(kept, first.chosen(kept)), PartTable(others, last.chosen(others))])
 
 
 def _places(pieces: Sequence[Piece]) -> tuple[IntArray, IntArray]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampler.logits import LogitAdjustment
-from sampler.types import BoolArray, FloatArray, IntArray
+from sampler.types import FloatArray, IntArray
 
 
 class LogitRows(Protocol):
@@ -61,10 +61,17 @@ class LogitRows(Protocol):
         """Upper bounds of the logits of (row, token id) pairs that are not held, float64 [pairs]."""
         ...
 
-    def drawn(self) -> BoolArray:
-        """Whether the trusted engine itself was seen to draw each row's claimed token, bool [m].
+    def drawn(self) -> IntArray:
+        """The token that the trusted engine itself was seen to draw in each row, int64 [m]; -1 where it was not.
 
-        It then stood above every other token of the support, seen or not.
+        It then stood above every other token of the support, seen or not. Such tokens are held.
+        """
+        ...
+
+    def claim_only(self) -> IntArray:
+        """The claimed token of each row that is held only because it is claimed, int64 [m]; -1 where it is held anyway.
+
+        What else could have been claimed must not depend on such a token.
         """
         ...
 

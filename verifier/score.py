@@ -3,11 +3,12 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
 from sampler.support import slope_classes
 from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidate_table import TIE_MARGIN, CandidateTable, boundary
+from verifier.candidate_table import TIE_MARGIN, CandidateTable, Standing, boundary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,9 @@ class TokenScores:
         unseen_n: how many of those are unseen.
         rival_margin_nk: margins of the other possible candidates within the window, logits; nan where there is none.
         unseen_margin_nu: the least margins that unseen tokens could have, logits; nan where there is none.
-        contradicted_n: whether the claim is contradicted, or known of nothing but itself (`CandidateTable`).
+        contradicted_n: whether the claim is contradicted (`CandidateTable`).
+        standing_n: how it is known that the claim could have been made (`Standing`). What else could have been does not
+            depend on a claim whose logit is known only because it is claimed.
     """
 
     margin_n: FloatArray
@@ -54,6 +57,7 @@ class TokenScores:
     unseen_n: IntArray
     unseen_margin_nu: FloatArray
     contradicted_n: BoolArray
+    standing_n: NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.margin_n)
@@ -78,15 +82,17 @@ def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> Toke
         tolerance.mass_slack * table.mass_scale_n,
     )
     score_min_nk, score_max_nk = table.score_min_nke[:, :, slack_level], table.score_max_nke[:, :, slack_level]
-    best = np.where(sure, score_min_nk, -np.inf).max(axis=1)
+    ahead = sure.copy()  # those that others are measured from
+    ahead[table.standing_n == Standing.CLAIMED, 0] = False
+    best = np.where(ahead, score_min_nk, -np.inf).max(axis=1)
     margins = np.zeros(score_max_nk.shape)
     for mask, slope_n in slope_classes(table.slope_nk):
-        best_of_class = np.where(sure & mask, score_min_nk, -np.inf).max(axis=1)
+        best_of_class = np.where(ahead & mask, score_min_nk, -np.inf).max(axis=1)
         with np.errstate(invalid="ignore"):  # no sure candidate: -inf minus -inf
             behind = (best_of_class[:, None] - score_max_nk) / np.maximum(slope_n[:, None], table.slope_nk)
         margins = np.fmax(margins, behind)
     margins = np.where(np.isneginf(best)[:, None], 0.0, margins)
-    margins = np.where(_loses_tie(table, score_min_nk, score_max_nk, sure, best), TIE_MARGIN, margins)
+    margins = np.where(_loses_tie(table, score_min_nk, score_max_nk, ahead, best), TIE_MARGIN, margins)
     margins = np.where(possible, margins, np.inf)
     unseen_scores = np.where(np.isfinite(table.unseen_scores_nu), table.unseen_scores_nu, np.nan)
     unseen = np.maximum(best[:, None] - unseen_scores, 0.0) / table.steepest_n[:, None]
@@ -103,6 +109,7 @@ def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> Toke
         unseen_n=unseen_n,
         unseen_margin_nu=unseen,
         contradicted_n=table.contradicted_n,
+        standing_n=table.standing_n,
     )
 
 

@@ -67,6 +67,7 @@ class RecordColumns:
     Attributes:
         place_r: among the records of the run. verified_r: false for a record that was set aside.
         p_value_r: `RecordVerdict.p_value`; 1 for one set aside.
+        outliers_r: outliers among its tokens (`Evidence`).
         charged_bits_r, stop_bits_r: information charged for its tokens, and for an early stop, bits.
         tied_r: safe positions with more than one admissible token among those whose logits are known.
         unresolved_r: positions where a token whose logit is not known might have won. unresolved_bits_r: the part of
@@ -76,6 +77,7 @@ class RecordColumns:
     place_r: IntArray
     verified_r: BoolArray
     p_value_r: FloatArray
+    outliers_r: IntArray
     charged_bits_r: FloatArray
     stop_bits_r: FloatArray
     tied_r: IntArray
@@ -93,6 +95,7 @@ class RecordColumns:
             place_r=np.array(places, np.int64),
             verified_r=verified_r,
             p_value_r=np.array([record.p_value for record in records]),
+            outliers_r=np.array([record.evidence.outliers for record in records], np.int64),
             charged_bits_r=np.where(verified_r, charged_r, charges.counting_bits_r),
             stop_bits_r=np.array([record.stop_bits for record in records]),
             tied_r=np.array([_tied(record) for record in records]),
@@ -109,6 +112,7 @@ class RecordColumns:
             place_r=np.array([place]),
             verified_r=np.array([False]),
             p_value_r=np.array([1.0]),
+            outliers_r=np.array([0]),
             charged_bits_r=np.array([bits]),
             stop_bits_r=np.array([0.0]),
             tied_r=np.array([0]),

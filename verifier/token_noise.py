@@ -43,7 +43,13 @@ class TokenNoise:
 
     @classmethod
     def from_counts(
-        cls, exposures_rb: FloatArray, chosen_rb: FloatArray, beyond_rb: FloatArray, tokens_r: FloatArray
+        cls,
+        exposures_rb: FloatArray,
+        chosen_rb: FloatArray,
+        beyond_rb: FloatArray,
+        tokens_r: FloatArray,
+        *,
+        outlier_margin: float | None = None,
     ) -> Self:
         """Bounds from counts by record.
 
@@ -51,6 +57,8 @@ class TokenNoise:
             exposures_rb, chosen_rb: candidates of each bin that were there to be taken, and that were taken.
             beyond_rb: tokens whose margin exceeds each edge.
             tokens_r: tokens of each record.
+            outlier_margin: one of `MARGIN_EDGES`, chosen on other counts; without, the least beyond which honest
+                tokens are seldom enough.
         """
         upper = np.array(
             [
@@ -61,6 +69,8 @@ class TokenNoise:
         outlier = [clustered_rate(beyond_rb[:, e], tokens_r).high for e in range(beyond_rb.shape[1])]
         small = [e for e, rate in enumerate(outlier) if rate <= HONEST_RECORD_RATE]
         edge = small[0] if small else len(outlier) - 1
+        if outlier_margin is not None:
+            edge = MARGIN_EDGES.index(outlier_margin)
         return cls(
             edges_b=np.array(MARGIN_EDGES),
             upper_b=np.minimum.accumulate(np.minimum(upper, 0.5)),

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from sampler.logits import LogitAdjustment
-from sampler.types import BoolArray, FloatArray, IntArray
+from sampler.types import FloatArray, IntArray
 from verifier.errors import UndefinedRow
 from verifier.row_slopes import RowSlopes
 
@@ -53,8 +53,11 @@ class TorchRows:
     def bounds(self, rows: IntArray, ids: IntArray) -> FloatArray:
         return np.full(len(rows), -np.inf)
 
-    def drawn(self) -> BoolArray:
-        return np.zeros(len(self), np.bool_)
+    def drawn(self) -> IntArray:
+        return np.full(len(self), -1)
+
+    def claim_only(self) -> IntArray:
+        return np.full(len(self), -1)
 
     def draw_again(self) -> bool:
         return False

@@ -11,11 +11,10 @@ from verifier.policy import Policy
 from verifier.policy_base import BasePolicy
 from verifier.statistics.errors import StatisticsError
 from verifier.statistics.monitor import RateMonitor
-from verifier.token_noise import HONEST_RECORD_RATE
 
-WATCHED = ("mismatches", "suspicious", "dangerous", "pooled_bits", "flagged")
-"""What is watched of every record: three counts of tokens, the bits that it could have carried, whether it is flagged
-(which counts by records, all others by tokens)."""
+WATCHED = ("mismatches", "suspicious", "dangerous", "pooled_bits", "outlying", "flagged")
+"""What is watched of every record: three counts of tokens, the bits that it could have carried, whether it holds an
+outlier, and whether it is flagged (which counts by records, all others by tokens)."""
 
 
 @dataclass
@@ -43,7 +42,7 @@ class TrafficMonitor:
         monitors = {
             name: RateMonitor.new(
                 honest_rate=min(limits[name], 0.99 * most[name]),
-                longest=1.0 if name == "flagged" else longest,
+                longest=_longest(name, limits[name], longest),
                 most_per_token=most[name],
             )
             for name in WATCHED
@@ -99,6 +98,18 @@ class TrafficMonitor:
         return self.p_value <= false_alarm
 
 
+def _longest(name: str, honest_rate: float, longest: float) -> float:
+    """Tokens of a record that weighs most in a rate.
+
+    A record that holds an outlier weighs most where an honest one of its length does so, too. Shorter ones weigh by
+    their tokens and hold one event at most, so that a bet on a lone outlier nearly doubles what is bet, however long
+    other records are.
+    """
+    if name == "flagged":
+        return 1.0
+    return max(1.0, 1.0 / honest_rate) if name == "outlying" else longest
+
+
 def honest_limits(policy: BasePolicy) -> dict[str, float]:
     """What an honest server does at most, a token or (flagged) a record, by name of `WATCHED`: the policy's limits."""
     if isinstance(policy, Policy):
@@ -108,8 +119,8 @@ def honest_limits(policy: BasePolicy) -> dict[str, float]:
             "suspicious": evaluation.suspicious.high,
             "dangerous": evaluation.dangerous.high,
             "pooled_bits": evaluation.pooled_bits_per_token.high,
-            # By its tokens, by an end that was not drawn, or because the server failed.
-            "flagged": HONEST_RECORD_RATE + policy.forced_end[1] + HONEST_RECORD_RATE,
+            "outlying": policy.honest_rates.outlier_rate,
+            "flagged": min(policy.honest_rates.flagged, 0.5),
         }
     if not isinstance(policy, ExactPolicy):
         raise StatisticsError(f"no honest rates are known of a policy of format {policy.format}")
@@ -122,5 +133,6 @@ def honest_limits(policy: BasePolicy) -> dict[str, float]:
         "suspicious": mismatch,
         "dangerous": mismatch,
         "pooled_bits": 2 * (check.extractable_bits_per_token.high + mismatch),
-        "flagged": min(check.record_mismatch_upper + HONEST_RECORD_RATE, 0.5),
+        "outlying": mismatch,
+        "flagged": min(policy.honest_rates.flagged, 0.5),
     }

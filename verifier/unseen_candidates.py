@@ -3,8 +3,8 @@
 import numpy as np
 
 from sampler.support import Support, counts_above
-from sampler.types import FloatArray, IntArray
-from verifier.candidate_table import TIE_MARGIN, Draws, in_columns
+from sampler.types import BoolArray, FloatArray, IntArray
+from verifier.candidate_table import Draws, in_columns
 from verifier.rows import LogitRows
 
 _PAIRS = 1 << 16
@@ -21,29 +21,31 @@ def settle_by_draw(
     reach: tuple[FloatArray, FloatArray],
     support: Support,
 ) -> None:
-    """Where the engine was seen to draw the claimed token, what that says of the cuts; changes the support in place.
+    """Where the engine was seen to draw a token, what that says of the cuts; changes the support in place.
 
-    The claimed token is then inside every cut, and a rival that would have beaten it is outside. A token that ties
-    with another on a cut is left alone: which of the two survives differs from run to run.
+    The drawn token is then inside every cut, and a rival that would have beaten it is outside. A token that is known to
+    tie with another on a cut is left alone: which of the two survives may differ from run to run. Below the ceiling
+    ties are not known, and what the engine drew decides: it stands inside, and what is not sure to be inside does not.
 
     Args:
         reach: the least and the largest score [n, k] that the engine may have given each of the head.
     """
-    drawn = np.flatnonzero(rows.drawn())
+    drawn = np.flatnonzero(rows.drawn() >= 0)
     if not len(drawn):
         return
-    values, claimed = head[drawn], head_ids[drawn] == draws.claimed_n[drawn, None]
+    values, own = head[drawn], head_ids[drawn] == rows.drawn()[drawn, None]
     ties = counts_above(values, values - slack, inclusive=True) - counts_above(values, values + slack)
-    alone = (ties == 1) & (values > rows.ceilings()[drawn, None] + slack)
+    low = values <= rows.ceilings()[drawn, None] + slack
+    alone = (ties == 1) | low
     least, largest = (scores[drawn] for scores in reach)
-    own_score = np.where(claimed, largest, -np.inf).max(axis=1, keepdims=True)
-    row, column = np.nonzero(claimed)  # inside, or on a cut at least
+    own_score = np.where(own, largest, -np.inf).max(axis=1, keepdims=True)
+    row, column = np.nonzero(own)  # inside, or on a cut at least
     support.logit_distance_nk[drawn[row], column] = np.maximum(support.logit_distance_nk[drawn[row], column], 0.0)
     support.mass_above_min_nke[drawn[row], column] = -1.0
-    row, column = np.nonzero(alone & claimed)
+    row, column = np.nonzero(alone & own)
     support.logit_distance_nk[drawn[row], column] = np.inf
     support.mass_above_min_nke[drawn[row], column] = support.mass_above_max_nke[drawn[row], column] = -1.0
-    row, column = np.nonzero(alone & ~claimed & (least > own_score))
+    row, column = np.nonzero(alone & ~own & ((least > own_score) | low))
     unsure = support.mass_above_max_nke[drawn[row], column, -1] >= (draws.filters.top_p_n - mass_slack_n)[drawn[row]]
     unsure |= support.logit_distance_nk[drawn[row], column] < slack
     support.logit_distance_nk[drawn[row[unsure]], column[unsure]] = -np.inf
@@ -56,11 +58,15 @@ def unseen_scores(
     open_rows: IntArray,
     floor_n: FloatArray,
     head_ids: IntArray,
-    claimed_score_n: FloatArray,
-) -> FloatArray:
-    """Largest scores [n, u] that unseen tokens could have, of those that could reach the floor of their row."""
+) -> tuple[FloatArray, BoolArray]:
+    """Largest scores [n, u] that unseen tokens could have, of those that could reach the floor of their row.
+
+    Returns:
+        Those of other tokens than the claimed one; and which rows have any, the claimed one among them.
+    """
+    open_n = np.zeros(len(rows), np.bool_)
     if rows.whole or not len(open_rows):
-        return np.empty((len(rows), 0))
+        return np.empty((len(rows), 0)), open_n
     ceiling = rows.ceilings()[open_rows]
     if draws.noise is None or draws.keys_n is None:
         level = open_rows[ceiling >= floor_n[open_rows]]
@@ -77,7 +83,7 @@ def unseen_scores(
     perturbation = draws.perturbation(token[:, None], row)
     _, largest = draws.reach(rows.bounds(row, token)[:, None] + perturbation, perturbation, row)
     score = largest[:, 0]
-    # What the engine was seen to draw stood above everything that it could have drawn.
-    score = np.where(rows.drawn()[row], np.minimum(score, claimed_score_n[row] - TIE_MARGIN), score)
     near = score >= floor_n[row]
-    return in_columns(row[near], score[near], len(rows))
+    open_n[row[near]] = True
+    near &= token != draws.claimed_n[row]
+    return in_columns(row[near], score[near], len(rows)), open_n

@@ -6,14 +6,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from logger.record import Record
-from sampler.types import FloatArray, IntArray
 from verifier.exposure import Audited, Exposure
 from verifier.judgement import Judgement
 from verifier.ledger import RecordCharges
 from verifier.policy import Policy
-from verifier.record_test import run_p_value
+from verifier.run_test import HonestRates, run_p_value
 from verifier.statistics.bandwidth import best_of
-from verifier.token_noise import HONEST_RECORD_RATE
 from verifier.traffic_monitor import TrafficMonitor
 from verifier.verification import Verifier
 
@@ -60,7 +58,6 @@ def detect(verifier: Verifier, records: Sequence[Record], rng: np.random.Generat
     """Audit all records of an attacker, or of an honest server."""
     found = verifier.judge(records)
     p_value_r = np.array([record.p_value for record in found.records])
-    flagged_r = np.array([record.flagged for record in found.records])
     charges = found.charges
     tokens = int(charges.tokens_r.sum())
     assert isinstance(verifier.policy, Policy)
@@ -70,7 +67,7 @@ def detect(verifier: Verifier, records: Sequence[Record], rng: np.random.Generat
         mismatch_rate=float(charges.mismatches_r.sum() / tokens),
         dangerous_rate=float(charges.dangerous_r.sum() / tokens),
         by_message={f"{rate:g}": float((p_value_r <= rate).mean()) for rate in RATES},
-        by_day=_by_day(p_value_r, flagged_r, rng),
+        by_day=_by_day(found, verifier.policy.honest_rates, rng),
         tokens_to_alarm=_tokens_to_alarm(found, verifier, rng),
         counting_bits=charges.counting_bits,
         pooled_bits=charges.pooled_bits,
@@ -94,11 +91,25 @@ def _limits(charges: RecordCharges, verifier: Verifier, rng: np.random.Generator
     return limits
 
 
-def _by_day(p_value_r: FloatArray, flagged_r: IntArray, rng: np.random.Generator) -> dict[str, float]:
+def _by_day(found: Judgement, honest: HonestRates, rng: np.random.Generator) -> dict[str, float]:
     """Share of days on which the day's audit together is flagged; a day's records are drawn without replacement."""
+    p_value_r = np.array([record.p_value for record in found.records])
+    flagged_r = np.array([record.flagged for record in found.records])
+    outlying_r = np.array([record.evidence.outliers > 0 for record in found.records])
     day = max(len(p_value_r) // AUDITED, 1)
     days = [rng.choice(len(p_value_r), day, replace=False) for _ in range(DAYS)]
-    p_values = np.array([run_p_value(p_value_r[d], int(flagged_r[d].sum()), HONEST_RECORD_RATE) for d in days])
+    p_values = np.array(
+        [
+            run_p_value(
+                honest,
+                p_value_r=p_value_r[d],
+                flagged=int(flagged_r[d].sum()),
+                outlying_r=outlying_r[d],
+                tokens_r=found.charges.tokens_r[d],
+            )
+            for d in days
+        ]
+    )
     return {f"{rate:g}": float((p_values <= rate).mean()) for rate in RATES}
 
 

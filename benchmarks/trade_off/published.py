@@ -49,6 +49,7 @@ class Published:
             unseen_n=np.zeros(len(table), np.int64),
             unseen_margin_nu=np.empty((len(table), 0)),
             contradicted_n=table.contradicted_n,
+            standing_n=table.standing_n,
         )
 
     def support(self, table: CandidateTable) -> BoolArray:

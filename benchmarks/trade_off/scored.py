@@ -114,7 +114,7 @@ class Scored:
         offered, taken = np.zeros(len(edges_b)), np.zeros(len(edges_b))
         for prompt_n, scores in self.parts:
             half = scores.chosen(which_p[prompt_n])
-            class_n, offered_nc, _ = classes(edges_b, half)
+            class_n, offered_nc = classes(edges_b, half)
             offered += offered_nc.sum(axis=0)
             taken += taken_classes(class_n, len(edges_b) - 1).sum(axis=0)
         share = np.minimum((taken + 0.5) / (offered + 1), 0.5)
@@ -147,6 +147,7 @@ class Scored:
             near=float((ranks <= rank_limit).sum() + 0.5) / (tokens + 1),
             far=float((ranks > rank_limit).sum() + 0.5) / (tokens + 1),
             open=0.0,
+            against=0.0,
             rank_limit=rank_limit,
             vocabulary=self.vocabulary,
         )

@@ -26,6 +26,8 @@ def json_report(context: RunContext) -> str:
         "safe": found.count(Verdict.SAFE),
         "suspicious": found.count(Verdict.SUSPICIOUS),
         "dangerous": found.count(Verdict.DANGEROUS),
+        "outlying_records": found.outlying,
+        "honest_outlying_records": found.honest_outlying,
         "early_stops": found.early_stops,
         "unanswered": found.unanswered,
         "extractable_bits_per_token": found.extractable_bits_per_token,

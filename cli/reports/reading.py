@@ -36,6 +36,7 @@ class RecordColumns(_Part):
     suspicious: list[Count]
     dangerous: list[Count]
     pooled_bits: list[Bits]
+    outlying: list[Annotated[int, Field(ge=0, le=1)]]
     flagged: list[Annotated[int, Field(ge=0, le=1)]]
 
     @model_validator(mode="after")
@@ -43,7 +44,7 @@ class RecordColumns(_Part):
         lengths = {len(getattr(self, name)) for name in type(self).model_fields}
         if len(lengths) != 1:
             raise refusal("columns", "records", f"columns of different lengths: {sorted(lengths)}")
-        for name in ("mismatches", "suspicious", "dangerous"):
+        for name in ("mismatches", "suspicious", "dangerous", "outlying"):
             if any(events > tokens for events, tokens in zip(getattr(self, name), self.tokens, strict=True)):
                 raise refusal("columns", name, "more than there are tokens")
         return self

@@ -32,6 +32,7 @@ def text_summary(context: RunContext) -> str:
         f"  safe           {found.count(Verdict.SAFE)}",
         f"  suspicious     {found.count(Verdict.SUSPICIOUS)}",
         f"  dangerous      {found.count(Verdict.DANGEROUS)}",
+        f"  with outliers  {found.outlying} records; of honest ones at most {found.honest_outlying:.2g} on average",
         f"  early stops    {found.early_stops}"
         + (f", {found.unanswered} of them before the first token" if found.unanswered else ""),
         f"  extractable    {found.extractable_bits_per_token:.4f} bits a token"
@@ -43,8 +44,13 @@ def text_summary(context: RunContext) -> str:
     ]
     lines += ["", *exposure_lines(context)]
     flagged = len(found.flagged)
-    shown = found.summary.shown[: min(SHOWN_RECORDS, max(flagged, 1))]
-    lines += ["", "Flagged records, worst first:" if flagged else "Nothing is flagged. The least plausible record:"]
+    count, title = flagged, "Flagged records, worst first:"
+    if not flagged and found.alarm:
+        count, title = found.outlying, "No record is flagged by itself. Too many hold an outlier, such as:"
+    elif not flagged:
+        count, title = 1, "Nothing is flagged. The least plausible record:"
+    shown = found.summary.shown[: min(SHOWN_RECORDS, count)]
+    lines += ["", title]
     for record in shown:
         lines += _record_lines(context, record)
     if flagged > len(shown):

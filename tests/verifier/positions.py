@@ -37,6 +37,7 @@ class Positions:
             unseen_n=np.zeros(n, np.int64),
             unseen_margin_nu=np.empty((n, 0)),
             contradicted_n=np.zeros(n, np.bool_),
+            standing_n=np.zeros(n, np.int8),
         )
 
 

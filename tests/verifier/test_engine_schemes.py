@@ -180,7 +180,8 @@ def test_ranks_are_refused_where_some_logits_are_unknown() -> None:
         logits_mk=np.array([[3.0, 2.0]]),
         ceiling_m=np.array([1.0]),
         claimed_rank_m=np.array([1]),
-        drawn_m=np.array([False]),
+        drawn_m=np.array([-1]),
+        claim_only_m=np.array([-1]),
     )
     _, draws, _ = flat_race(1, 50)
     ranked = replace(draws, noise=gumbel_noise("sglang-ranked", 50), claimed_n=np.array([1]))

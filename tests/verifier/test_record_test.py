@@ -1,12 +1,11 @@
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
 from scipy.special import ndtr
 
 from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.record_test import RecordEvidence, RecordTest, run_p_value
+from verifier.record_test import RecordEvidence, RecordTest
 from verifier.score import TokenScores
 from verifier.token_noise import MARGIN_EDGES, TokenNoise, margin_bins
 
@@ -77,6 +76,7 @@ class Traffic:
             unseen_n=0 * nothing,
             unseen_margin_nu=np.empty((len(self.margin_n), 0)),
             contradicted_n=np.zeros(len(self.margin_n), np.bool_),
+            standing_n=np.zeros(len(self.margin_n), np.int8),
         )
 
     def evidence(self, bounds: TokenNoise) -> list[RecordEvidence]:
@@ -254,62 +254,3 @@ def test_record_without_positions_has_no_evidence() -> None:
     assert test.evidence(0).tokens == 5
     with pytest.raises(ValueError, match="record 1 has no replayed position"):
         test.evidence(1)
-
-
-# The run
-
-
-def binomial_tail(least: int, trials: int, chance: Fraction) -> float:
-    """P(at least `least` of `trials`), by exact summation."""
-    below = sum(math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(least))
-    return float(1 - below)
-
-
-@pytest.mark.parametrize("records", [10, 100, 1000])
-@pytest.mark.parametrize("level", [1e-2, 1e-4])
-def test_honest_runs_alarm_with_at_most_the_alarm_rate(records: int, level: float) -> None:
-    """A run alarms by too many flagged records, or by its smallest p-value; each is within half of the rate."""
-    clear = np.ones(records)
-    enough = next(k for k in range(1, records + 1) if run_p_value(clear, k, 1e-3) <= level)
-    assert binomial_tail(enough, records, Fraction(1, 1000)) <= level / 2
-    assert binomial_tail(enough - 1, records, Fraction(1, 1000)) > level / 2
-
-    one_low = clear.copy()
-    low, high = 0.0, 1.0
-    for _ in range(80):
-        one_low[0] = (low + high) / 2
-        low, high = (one_low[0], high) if run_p_value(one_low, 0, 1e-3) <= level else (low, one_low[0])
-    by_extreme = -math.expm1(records * math.log1p(-low))  # the smallest of so many uniform numbers is below `low`
-    assert 0.9 * level / 2 < by_extreme <= level / 2
-
-
-@pytest.mark.parametrize(("records", "runs"), [(10, 10_000), (100, 10_000), (1000, 3000)])
-def test_simulated_honest_runs_keep_the_level(records: int, runs: int) -> None:
-    rng, level = np.random.default_rng(13), 1e-2
-    p = rng.random((runs, records))
-    alarms = sum(run_p_value(row, int((row <= 1e-3).sum()), 1e-3) <= level for row in p)
-    assert 0 < alarms / runs <= share_limit(level, runs)
-
-
-@pytest.mark.parametrize("records", [1, 10, 1000])
-def test_one_impossible_record_alarms(records: int) -> None:
-    p = np.ones(records)
-    p[-1] = 0.0
-    assert run_p_value(p, 1, 1e-3) == 0.0
-
-
-def test_many_records_that_are_each_just_flagged_alarm_and_one_does_not() -> None:
-    p = np.random.default_rng(14).uniform(0.01, 1.0, 100)
-    p[0] = 1e-3
-    assert run_p_value(p, 1, 1e-3) > 0.1
-    p[:5] = 1e-3
-    assert run_p_value(p, 5, 1e-3) <= 1e-4
-
-
-def test_run_without_anything_unusual_has_p_value_one() -> None:
-    assert run_p_value(np.random.default_rng(15).uniform(0.5, 1.0, 50), 0, 1e-3) == 1.0
-
-
-def test_run_of_no_records_is_an_error() -> None:
-    with pytest.raises(ValueError, match="a run of no records"):
-        run_p_value(np.empty(0), 0, 1e-3)

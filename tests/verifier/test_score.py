@@ -52,6 +52,7 @@ def table_of(
         cdf_high_n=np.full(n, np.nan),
         unseen_scores_nu=np.empty((n, 0)),
         contradicted_n=np.zeros(n, np.bool_),
+        standing_n=np.zeros(n, np.int8),
         open_n=np.zeros(n, np.bool_),
     )
 
@@ -207,6 +208,7 @@ def scored(margin: float, rank: int, admissible: int) -> TokenScores:
         unseen_n=np.zeros(1, np.int64),
         unseen_margin_nu=np.empty((1, 0)),
         contradicted_n=np.zeros(1, np.bool_),
+        standing_n=np.zeros(1, np.int8),
     )
 
 

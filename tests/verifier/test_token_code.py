@@ -34,7 +34,7 @@ POLICY = bundled_policy()
 VOCABULARY = 49_152
 OUTSIDE = POLICY.code.outliers_near + POLICY.code.outliers_far
 """What the pooled code leaves to tokens outside of it."""
-ESCAPE = Escape(near=1e-4, far=1e-4, open=1e-3, rank_limit=64, vocabulary=V)
+ESCAPE = Escape(near=1e-4, far=1e-4, open=1e-3, against=1e-3, rank_limit=64, vocabulary=V)
 EXACT_EDGES = np.array([0.0, EXACT_TOLERANCE.margin])
 
 

@@ -32,6 +32,7 @@ def scores_of(margin_n: FloatArray, rival_nk: FloatArray) -> TokenScores:
         unseen_n=0 * nothing,
         unseen_margin_nu=np.empty((len(margin_n), 0)),
         contradicted_n=np.zeros(len(margin_n), np.bool_),
+        standing_n=np.zeros(len(margin_n), np.int8),
     )
 
 

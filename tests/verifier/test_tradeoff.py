@@ -45,6 +45,7 @@ def table_of(rng: np.random.Generator, n: int = 1500, k: int = 9) -> CandidateTa
         cdf_high_n=np.full(n, np.nan),
         unseen_scores_nu=np.empty((n, 0)),
         contradicted_n=np.zeros(n, np.bool_),
+        standing_n=np.zeros(n, np.int8),
         open_n=np.zeros(n, np.bool_),
     )
 
@@ -152,6 +153,7 @@ def test_outliers_are_tokens_beyond_the_last_edge_and_infinite_ones() -> None:
             unseen_n=0 * nothing,
             unseen_margin_nu=np.empty((5, 0)),
             contradicted_n=np.zeros(5, np.bool_),
+            standing_n=np.zeros(5, np.int8),
         ),
     )
     for point in trade_off.points(4):

@@ -106,10 +106,11 @@ def wait_until_audited(server: verifier_process.Process, records: int) -> dict[s
 
 
 def predicted_records(policy: Policy, vocabulary: int) -> float:
-    """Records until the alarm, by the statistics module: of the five rates the one that tells soonest."""
+    """Records until the alarm, by the statistics module: of the six rates the one that tells soonest."""
     bits = float(np.log2(vocabulary))
     limits, half = honest_limits(policy), SHARE / 2
     seen = {"mismatches": half, "suspicious": 0.0, "dangerous": half, "pooled_bits": half * bits, "flagged": SHARE}
+    seen["outlying"] = 0.0  # a stolen answer holds many outliers, and counts once
     return min(
         records_to_alarm(
             limits[name] + seen[name],

@@ -22,7 +22,7 @@ from verifier.traffic_monitor import WATCHED, TrafficMonitor
 
 CONFIDENCE = 0.99
 """Of every confidence sequence, each."""
-PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "counting_bits")
+PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "counting_bits", "outlying")
 PER_RECORD = ("flagged", "early_stops", "refusals")
 """What has a confidence sequence; refusals are records without a token."""
 TOTALS = (
@@ -35,6 +35,7 @@ TOTALS = (
     "mismatches",
     "suspicious",
     "dangerous",
+    "outlying",
     "counting_bits",
     "pooled_bits",
     "end_bits",

@@ -104,6 +104,7 @@ def _add(accounts: Accounts, rows: Sequence[RowMapping]) -> None:
         return np.array([value(row) for row in rows], np.float64)
 
     columns = {name: column(lambda row, name=name: row[name] or 0.0) for name in _PLAIN}  # type: ignore[misc]
+    columns["outlying"] = column(lambda row: row["outliers"] > 0)
     columns["early_stops"] = column(lambda row: row["early_stop"] and row["tokens"] > 0)
     columns["refusals"] = column(lambda row: row["tokens"] == 0 and not row["unverifiable"])
     accounts.add(columns, *sum_margins([row["margins"] for row in rows]))

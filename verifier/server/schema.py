@@ -148,6 +148,7 @@ VERDICT = Table(
     Column("mismatches", _BIG, nullable=False),
     Column("suspicious", _BIG, nullable=False),
     Column("dangerous", _BIG, nullable=False),
+    Column("outliers", _BIG, nullable=False),
     Column("flagged", Boolean, nullable=False),
     Column("unverifiable", Boolean, nullable=False),
     Column("early_stop", Boolean, nullable=False),

@@ -136,31 +136,36 @@ class _Transcript:
     def __init__(self, replayer: VllmReplayer, record: Record) -> None:
         self.replayer, self.record = replayer, record
         self.top = replayer.first_top(record)
-        self._redrawn = False
+        self._drawn: IntArray | None = None
         self._other: tuple[int, int, float] | None = None
-        """Position, token and logit of the engine's own choice where it first differs, if the top did not hold it."""
-        self.known = self._scored(len(record.output_token_ids), self.top)
+        """Position, token and logit of the engine's own choice where it first differs."""
+        self._scoring = self._scored(len(record.output_token_ids), self.top)
+
+    def known(self, positions: slice, *, drawn: bool) -> KnownLogits:
+        """What is known of some positions: by scoring alone, or with what the engine was seen to draw."""
+        known = self._scoring
+        if drawn and self._drawn is not None:
+            known = replace(known, drawn_m=self._drawn)
+            if self._other is not None and not (known.ids_mk[self._other[0]] == self._other[1]).any():
+                known = known.holding(*self._other)
+        return known.rows(positions)
 
     def draw_again(self) -> bool:
-        """Have the engine answer the request again, once."""
-        if self._redrawn or not self.replayer.redraw:
+        """Have the engine answer the request again, if it has not; whether that may be done at all."""
+        if not self.replayer.redraw:
             return False
-        self._redraw()
-        self._hold_other()
+        if self._drawn is None:
+            self._redraw()
         return True
 
     def deepen(self, needed: IntArray) -> bool:
         """Learn more about some output positions (numbered from the start); False when nothing is left to try."""
-        if self.draw_again():
-            return True
         wider = min(self.top * DEEPER, self.replayer.most)
         if wider <= self.top:
             return False
         count = int(needed.max()) + 1
         self.top = wider
-        known = replace(self._scored(count, wider), drawn_m=self.known.drawn_m[:count])
-        self.known = known.followed_by(self.known.rows(slice(count, None)))
-        self._hold_other()
+        self._scoring = self._scored(count, wider).followed_by(self._scoring.rows(slice(count, None)))
         return True
 
     def _scored(self, count: int, top: int) -> KnownLogits:
@@ -179,39 +184,40 @@ class _Transcript:
         """Have the engine answer the request again: where does it agree, and what is its choice where it does not?"""
         record, client = self.record, self.replayer.client
         output = record.output_token_ids
-        self._redrawn = True
         redrawn = client.draw(record.prompt_token_ids, len(output), request_sampling(record))
         compared = min(len(output), len(redrawn))
         agreed = next((t for t in range(compared) if output[t] != redrawn[t]), compared)
-        self.known = replace(self.known, drawn_m=np.arange(len(output)) < agreed)
-        if agreed < compared and not (self.known.ids_mk[agreed] == redrawn[agreed]).any():
+        self._drawn = np.full(len(output), -1)
+        said = min(agreed + 1, compared)  # its own choice where it differs, and nothing after that
+        self._drawn[:said] = redrawn[:said]
+        if agreed < compared:
             row = client.next_row([*record.prompt_token_ids, *output[:agreed]], 1, redrawn[agreed])
             self._other = agreed, redrawn[agreed], row.logits[0]
 
-    def _hold_other(self) -> None:
-        """Make the engine's own choice one of the candidates of its position."""
-        if self._other is not None:
-            position, token, logit = self._other
-            if not (self.known.ids_mk[position] == token).any():
-                self.known = self.known.holding(position, token, logit)
-
 
 class _VllmRows(CandidateRows):
-    """Some output positions of one transcript."""
+    """Some output positions of one transcript; what the engine drew shows when it is asked for, not before.
+
+    So what is known at first does not depend on what other positions needed.
+    """
 
     def __init__(self, transcript: _Transcript, positions: slice) -> None:
         self._transcript, self._positions = transcript, positions
-        super().__init__(transcript.known.rows(positions), transcript.replayer.identity.vocabulary)
+        self._draws_shown = False
+        super().__init__(transcript.known(positions, drawn=False), transcript.replayer.identity.vocabulary)
 
     def draw_again(self) -> bool:
-        return self._learnt(self._transcript.draw_again())
+        if self._draws_shown or not self._transcript.draw_again():
+            return False
+        self._draws_shown = True
+        return self._learnt(True)
 
     def deepen(self, rows: IntArray) -> bool:
-        return self._learnt(self._transcript.deepen(self._positions.start + rows))
+        return self.draw_again() or self._learnt(self._transcript.deepen(self._positions.start + rows))
 
     def _learnt(self, anything: bool) -> bool:
         if anything:
-            self.replace(self._transcript.known.rows(self._positions))
+            self.replace(self._transcript.known(self._positions, drawn=self._draws_shown))
         return anything
 
 
@@ -225,6 +231,7 @@ def known_logits(rows: Sequence[LogitsRow], top: int, vocabulary: int) -> KnownL
     ids = np.full((len(rows), width), -1, np.int64)
     logits = np.full((len(rows), width), -np.inf)
     ceiling, rank = np.empty(len(rows)), np.empty(len(rows), np.int64)
+    claim_only = np.array([row.ids[0] if len(row.ids) > top else -1 for row in rows], np.int64)
     for at, row in enumerate(rows):
         ids[at, : len(row.ids)] = row.ids
         logits[at, : len(row.ids)] = row.logits
@@ -233,7 +240,7 @@ def known_logits(rows: Sequence[LogitsRow], top: int, vocabulary: int) -> KnownL
         rank[at] = vocabulary if row.claimed_rank is None else row.claimed_rank
     if ids.max(initial=-1) >= vocabulary:
         raise ReplayServerError(f"the replay server names token {ids.max()}, outside the vocabulary of {vocabulary}")
-    return KnownLogits(ids, logits, ceiling, rank, np.zeros(len(rows), np.bool_))
+    return KnownLogits(ids, logits, ceiling, rank, np.full(len(rows), -1), claim_only)
 
 
 def _length(record: Record) -> int:

@@ -55,8 +55,9 @@ def rates(server: Opened, connection: Connection, days: float, most_points: int)
 
 
 def _series(name: str, honest_at_most: float, points: Sequence[tuple[float, RateFigures]]) -> RateSeries:
-    units: dict[str, Literal["share of tokens", "share of records", "bits a token"]] = {
+    units: dict[str, Literal["share of tokens", "share of records", "bits a token", "a token"]] = {
         "pooled_bits": "bits a token",
+        "outlying": "a token",
         "flagged": "share of records",
     }
     before: list[RateFigures | None] = [None, *(figures for _, figures in points)]

@@ -286,7 +286,7 @@ class RateSeries(_Model):
     """One watched rate over time, a token or (share of records) a record. honest_at_most: what the policy allows."""
 
     name: str
-    unit: Literal["share of tokens", "share of records", "bits a token"]
+    unit: Literal["share of tokens", "share of records", "bits a token", "a token"]
     honest_at_most: float
     points: list[RatePoint]
 

@@ -9,6 +9,7 @@ const NAMES = {
   suspicious: "Suspicious tokens",
   dangerous: "Dangerous tokens",
   pooled_bits: "Bits that could have been carried unseen",
+  outlying: "Records with an outlier",
   flagged: "Flagged records",
 };
 // Where figures are so many times apart that the smaller one would lie on the axis, the scale is logarithmic.

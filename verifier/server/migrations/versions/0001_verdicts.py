@@ -169,6 +169,7 @@ def upgrade() -> None:
         sa.Column("mismatches", BIG, nullable=False),
         sa.Column("suspicious", BIG, nullable=False),
         sa.Column("dangerous", BIG, nullable=False),
+        sa.Column("outliers", BIG, nullable=False),
         sa.Column("flagged", sa.Boolean(), nullable=False),
         sa.Column("unverifiable", sa.Boolean(), nullable=False),
         sa.Column("early_stop", sa.Boolean(), nullable=False),

@@ -1,0 +1,101 @@
+"""Would an honest run show as much? Three tests on its records' verdicts, and their p-value."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import binom
+
+from sampler.types import BoolArray, FloatArray, IntArray
+
+TESTS = 3
+"""Tests of a run; each is used at this part of the level (Bonferroni)."""
+STAKES = np.geomspace(1e-4, 0.97, 32)
+"""Shares of the capital that the test of the outlying records bets, side by side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HonestRates:
+    """What honest records do at most, as a policy has it.
+
+    Attributes:
+        level: largest share of honest records that the tests of their tokens flag; their p-values are at most x in a
+            share x of honest records. 0 where no test has a p-value of its own.
+        events: largest shares of honest records in which something else happens that flags a record, such as a
+            server's failure. The p-value of such a record is that share.
+        outlier_rate: largest share of honest tokens that are outliers.
+        most_outlying: largest share of honest records that hold an outlier, however long they are.
+    """
+
+    level: float
+    events: tuple[float, ...]
+    outlier_rate: float
+    most_outlying: float
+
+    @property
+    def flagged(self) -> float:
+        """Largest share of honest records that are flagged, for whatever reason."""
+        return self.level + sum(self.events)
+
+    def as_implausible(self, p_value: float) -> float:
+        """Largest share of honest records whose p-value, the least over all reasons, is at most this one."""
+        by_tokens = p_value if self.level else 0.0
+        return by_tokens + sum(share for share in self.events if share <= p_value)
+
+    def outlying(self, tokens_r: IntArray) -> FloatArray:
+        """Largest probability [r] that an honest record of so many tokens holds an outlier.
+
+        The sum over its tokens, which holds whatever they do together.
+        """
+        probability: FloatArray = np.minimum(tokens_r * self.outlier_rate, self.most_outlying)
+        return probability
+
+
+def run_p_value(
+    honest: HonestRates, *, p_value_r: FloatArray, flagged: int, outlying_r: BoolArray, tokens_r: IntArray
+) -> float:
+    """Probability bound that an honest run shows what this one does.
+
+    Three tests, Bonferroni over all. *Count*: the flagged records against a binomial law at the honest rate of being
+    flagged for any reason; it sees many records that are each just implausible. *Extreme*: the smallest p-value; it
+    sees one record that is impossible. *Outlying*: the records that hold at least one outlier (`outlying_bound`); it
+    sees lone outliers, none of which flags its record.
+
+    Args:
+        p_value_r: of every record, 0 for one that no honest run would show.
+        flagged: how many records are flagged.
+        outlying_r: which records hold an outlier.
+        tokens_r: output tokens of each record.
+
+    Raises:
+        ValueError: no records.
+    """
+    records = len(p_value_r)
+    if not records:
+        raise ValueError("a run of no records has no p-value")
+    by_count = float(binom.sf(flagged - 1, records, min(honest.flagged, 1.0))) if flagged else 1.0
+    by_extreme = records * honest.as_implausible(float(p_value_r.min()))
+    by_outlying = outlying_bound(honest.outlying(tokens_r), outlying_r)
+    return min(1.0, TESTS * min(by_count, by_extreme, by_outlying))
+
+
+def outlying_bound(probability_r: FloatArray, outlying_r: BoolArray) -> float:
+    """Probability bound that honest records hold so many, and such, outliers: a test of a Poisson-binomial law.
+
+    Someone bets a share s of the capital on every record: against one that holds an outlier with probability at most q
+    the capital is multiplied by 1 + s (1 / q - 1) where it holds one, and by 1 - s where it does not. Honest records
+    multiply it by at most 1 on average, so that it reaches x with probability at most 1 / x (Markov). The capital is
+    the mean over `STAKES`. An outlier in a short answer says more than one in a long answer. For equal records the
+    best stake reaches the exponent of the binomial tail (Chernoff 1952).
+
+    Assumes that records are independent; tokens of one record need not be.
+
+    Args:
+        probability_r: q, in [0, 1]; 0 for records without tokens.
+    """
+    answered_r = probability_r > 0
+    odds_r = 1 / probability_r[answered_r & outlying_r] - 1
+    others = int((answered_r & ~outlying_r).sum())
+    log_capital_s = np.log1p(STAKES * odds_r[:, None]).sum(axis=0) + others * np.log1p(-STAKES)
+    log_capital = float(logsumexp(log_capital_s) - np.log(len(STAKES)))
+    return float(np.exp(-max(log_capital, 0.0)))
