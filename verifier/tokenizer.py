@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from logger.errors import ModelError
 from logger.text.end_ids import own_end_id
 from logger.text.tokenizer import TOKENIZER, ModelTokenizer, read_tokenizer
@@ -51,10 +53,10 @@ def load_tokenizer(identity: ModelIdentity) -> FolderTokenizer:
     if (folder / TOKENIZER).exists():
         backend = read_tokenizer(folder)
     else:
-        backend = getattr(_by_transformers(folder), "backend_tokenizer", None)
-        if backend is None:
+        made_of_files: Tokenizer | None = getattr(_by_transformers(folder), "backend_tokenizer", None)
+        if made_of_files is None:
             raise ModelError(f"{folder}: there is no {TOKENIZER}, and none can be made of the other files")
-        backend = copy.deepcopy(backend)
+        backend = copy.deepcopy(made_of_files)
         backend.no_truncation()
         backend.no_padding()
     made = ModelTokenizer.of(backend, identity.vocabulary)

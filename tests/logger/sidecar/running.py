@@ -23,7 +23,7 @@ from logger.record import Engine, Record
 from logger.sidecar.daemon import serve
 from logger.sidecar.limits import Limits
 from logger.sidecar.opening import opened
-from logger.sidecar.seeds import write_seed_key
+from logger.sidecar.seeds import seed_of, write_seed_key
 from logger.sidecar.settings import Settings
 from logger.store.reader import LogReader
 
@@ -69,6 +69,10 @@ class Sidecar:
                 return self.events(name)[-1]
             time.sleep(0.01)
         raise AssertionError(f"{name} was said {len(self.events(name))} times")
+
+    def seed_of(self, counter: int, choices: int = 1) -> int:
+        """The seed of a counter that was issued in the newest start."""
+        return seed_of(SEED_KEY, ORIGIN, max(LogReader(self.log).starts().items())[1], counter, choices)
 
     def records(self) -> list[Record]:
         """All records of the log."""

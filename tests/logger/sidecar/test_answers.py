@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from logger.sidecar.seeds import seed_of
-from tests.logger.sidecar.running import ORIGIN, SEED_KEY, Sidecar, events_of
+from tests.logger.sidecar.running import Sidecar, events_of
 from tests.logger.sidecar.scripted_upstream import Upstream, drawn
 
 
@@ -48,7 +47,7 @@ def test_every_parameter_is_said_upstream_and_none_is_left_to_its_defaults(
     sidecar.complete([5, 6, 7], max_tokens=3)
     asked = upstream.asked[0]
     seed = asked.pop("seed")
-    assert seed == seed_of(SEED_KEY, ORIGIN, 0)
+    assert seed == sidecar.seed_of(0)
     assert asked == {
         "model": "upstream-model",
         "prompt": [5, 6, 7],
@@ -122,7 +121,7 @@ def test_choices_are_drawn_with_one_seed_each_as_the_engine_derives_it(sidecar: 
     assert [choice["index"] for choice in choices] == list(range(6))
     records = sorted(sidecar.records(), key=lambda r: (r.prompt_token_ids == [7, 8], r.choice_index))
     assert [r.choice_index for r in records] == [0, 1, 2, 0, 1, 2]
-    assert [r.seed for r in records] == [seed_of(SEED_KEY, ORIGIN, counter, 3) for counter in (0, 0, 0, 1, 1, 1)]
+    assert [r.seed for r in records] == [sidecar.seed_of(counter, 3) for counter in (0, 0, 0, 1, 1, 1)]
     assert {r.choice_seed() for r in records} == {asked["seed"] for asked in upstream.asked}
     assert all(r.sampling.n == 3 for r in records)
     by_seed = {asked["seed"]: drawn(asked) for asked in upstream.asked}

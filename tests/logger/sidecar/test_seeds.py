@@ -53,7 +53,8 @@ class Store:
 
 
 def issuer_of(store: SeedStore, **more: Any) -> SeedIssuer:
-    return SeedIssuer(KEY, "log", store, **{"nonces": {1: NONCE}, "start": 1} | more)
+    options: dict[str, Any] = {"nonces": {1: NONCE}, "start": 1, **more}
+    return SeedIssuer(KEY, "log", store, **options)
 
 
 def issued(issuer: SeedIssuer, *requests: bytes) -> list[OpenSeed]:
