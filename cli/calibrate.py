@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from cli.files import check_against_model, check_writable, read_all_traffic, write_text
-from cli.options import ReplayOptions, replay_options, traffic_argument
+from cli.options import CONTEXT_OPTION, ReplayOptions, replay_options, traffic_argument
 from cli.progress import progress_bar
 from cli.replayers import load_replayer
 from verifier.audit import file_sha256
@@ -23,6 +23,7 @@ from verifier.score import gumbel_likelihood_score
 @click.command()
 @traffic_argument
 @replay_options
+@CONTEXT_OPTION
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="P", help="Policy file to write.")
 @click.option("--exact", is_flag=True, help="Make a policy for exact replay: tolerance zero, up to ties, or refuse.")
 @click.option(
@@ -80,6 +81,7 @@ def calibrate(
             result = calibrate_policy(replayer, records, limits, traffic_digests=digests, progress=progress)
             policy, warnings = result.policy, result.warnings
             summary = trade_off_table(result, replayer.identity.vocabulary)
+    policy = policy.with_context(replay["max_model_len"])
     write_text(out, policy.to_toml())
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
