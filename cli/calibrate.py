@@ -9,7 +9,14 @@ import numpy as np
 
 from cli.files import check_against_model, check_writable, write_text
 from cli.inputs import read_input, sample_of
-from cli.options import WITNESS_OPTION, ReplayOptions, public_key_option, replay_options, sample_options
+from cli.options import (
+    CONTEXT_OPTION,
+    WITNESS_OPTION,
+    ReplayOptions,
+    public_key_option,
+    replay_options,
+    sample_options,
+)
 from cli.progress import progress_bar
 from cli.replayers import load_replayer
 from logger.placed import PlacedRecord
@@ -24,6 +31,7 @@ from verifier.score import gumbel_likelihood_score
 @click.command()
 @click.argument("traffic", nargs=-1, required=True, metavar="TRAFFIC_OR_ARCHIVE...")
 @replay_options
+@CONTEXT_OPTION
 @public_key_option(required=False)
 @WITNESS_OPTION
 @sample_options
@@ -96,6 +104,7 @@ def calibrate(
             result = calibrate_policy(replayer, records, limits, traffic_digests=digests, progress=progress)
             policy, warnings = result.policy, result.warnings
             summary = trade_off_table(result, replayer.identity.vocabulary)
+    policy = policy.with_context(replay["max_model_len"])
     write_text(out, policy.to_toml(), public=True)
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)

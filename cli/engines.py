@@ -89,7 +89,8 @@ def open_engine(
         MissingExtra, ModelError, ReplayServerError: the replayer cannot be had. PolicyError: the policy was made for
             another. ClusterError, WorkerFailed, WorkersDiffer: there is no such cluster, or its workers cannot replay.
     """
-    replay = replace(replay, own_server=_own_server(options, replay, max_model_len))
+    max_model_len = max_model_len or policy.made_for.max_model_len
+    replay = replace(replay, own_server=_own_server(options, replay, max_model_len), max_model_len=max_model_len)
     if options.engine == "local":
         if any(value is not None for value in (options.address, options.workers, options.gpus_per_worker)):
             raise click.UsageError("--address, --workers and --gpus-per-worker go with --engine ray")

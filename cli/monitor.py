@@ -182,7 +182,7 @@ def _archives(
     check_whole(urls, keys)
     replayer = load_replayer(options, policy, exact=policy.exact)
     ctx.call_on_close(replayer.close)
-    verifier = Verifier(replayer, policy)
+    verifier = Verifier(replayer, policy, policy.made_for.max_model_len)
     for url in urls:
         try:
             given = from_archives([url], keys, None, audit)

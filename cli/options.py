@@ -61,13 +61,19 @@ class ServerToStart:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayOptions(ServerOptions):
-    """What to replay with, and on which copy of the model. `own_server`: instead of one that runs already."""
+    """What to replay with, and on which copy of the model.
+
+    Attributes:
+        max_model_len: the context length of the server that answered, tokens; None: what it takes by default.
+        own_server: a replay server to start, instead of one that runs already.
+    """
 
     model_name: str | None = None
     implementation: str = "transformers"
     dtype: str | None = None
     device: str | None = None
     token_budget: int | None = None
+    max_model_len: int | None = None
     own_server: ServerToStart | None = None
 
 
@@ -103,6 +109,12 @@ SERVER_OPTIONS = (
         metavar="N",
         help="Requests under way at once.",
     ),
+)
+CONTEXT_OPTION = click.option(
+    "--max-model-len",
+    type=click.IntRange(1),
+    metavar="N",
+    help="The server's context length, where it was started with one. Default: what vLLM takes for the model.",
 )
 MODEL_OPTION = click.option(
     "--model",

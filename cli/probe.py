@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import exit_codes
-from cli.options import MODEL_OPTION, ProviderOptions, ReplayOptions, provider_options
+from cli.options import CONTEXT_OPTION, MODEL_OPTION, ProviderOptions, ReplayOptions, provider_options
 from cli.providers import provider_client, vllm_extra
 from cli.replayers import load_replayer
 from sampler.errors import printable
@@ -26,6 +26,7 @@ FORMAT = "weightwarden-probe/1"
 @click.command()
 @provider_options(required=True)
 @MODEL_OPTION
+@CONTEXT_OPTION
 @click.option("--device", metavar="D", help="Device as torch names it. Default: cuda when there is one, else cpu.")
 @click.option(
     "--questions", type=click.IntRange(1, 64), default=8, show_default=True, metavar="N", help="Questions of each kind."
@@ -40,6 +41,7 @@ def probe(
     /,
     model_name: str | None,
     device: str | None,
+    max_model_len: int | None,
     questions: int,
     tokens: int,
     as_json: bool,
@@ -56,7 +58,7 @@ def probe(
         from verifier.probe.conclusion import conclude
         from verifier.probe.interview import Interviewer
     options = ProviderOptions(**provider)
-    replayer = load_replayer(ReplayOptions(model_name=model_name, device=device))
+    replayer = load_replayer(ReplayOptions(model_name=model_name, device=device, max_model_len=max_model_len))
     ctx.call_on_close(replayer.close)
     seeds = [1 + secrets.randbelow(2**31 - 1) for _ in range(3 * questions + 2)]
     with closing(provider_client(options)) as client:

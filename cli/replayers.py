@@ -8,7 +8,7 @@ import click
 
 from cli.options import ReplayOptions, ServerOptions, ServerToStart
 from cli.progress import progress_bar
-from verifier.errors import MissingExtra
+from verifier.errors import MissingExtra, PolicyError
 from verifier.model_identity import ModelIdentity
 from verifier.policy_base import BasePolicy
 from verifier.replay import Replayer
@@ -36,12 +36,30 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
         from verifier.transformers_replay import TransformersReplayer
     except ImportError as error:
         raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[replay]'") from error
+    identity = identity_of(options.model_name)
     return TransformersReplayer.load(
-        identity_of(options.model_name),
+        identity,
         dtype=options.dtype or "float32",
         device=options.device,
         token_budget=options.token_budget,
+        max_model_len=_context(options, policy, identity),
     )
+
+
+def _context(options: ReplayOptions, policy: BasePolicy | None, identity: ModelIdentity) -> int | None:
+    """The server's context length, tokens: the option's, or what the policy was made for.
+
+    Raises:
+        PolicyError: the policy was made for other rotary factors than the option's context has.
+    """
+    made_for = None if policy is None else policy.made_for.max_model_len
+    told = options.max_model_len or made_for
+    if policy is not None and identity.takes_long_factors(told) != identity.takes_long_factors(made_for):
+        raise PolicyError(
+            f"the policy was made for a server with --max-model-len {made_for or identity.context_length}, and with"
+            f" {told} this model has other rotary factors; calibrate one that fits"
+        )
+    return told
 
 
 def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: bool) -> Replayer:

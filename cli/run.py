@@ -51,7 +51,7 @@ _EXIT_CODES = {"alarm": exit_codes.ALARM, "incomplete": exit_codes.ERROR, "clear
     "--max-model-len",
     type=click.IntRange(1),
     metavar="N",
-    help="The server's context length, where lower than the model's: answers may end there.",
+    help="The server's context length, where it was started with one. Default: the policy's, or what vLLM takes.",
 )
 @engine_options
 @click.pass_context

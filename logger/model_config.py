@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from logger.errors import ModelError
+from logger.model_dimensions import dimensions_of
 
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 MAX_JSON_BYTES = 64 * 2**20
@@ -17,13 +18,15 @@ class ModelConfig:
 
     Attributes:
         config, generation: the files' contents; `generation` is empty when there is none.
-        vocabulary: width of the logits, tokens. context_length: tokens, or None when it is not said.
+        vocabulary, context_length, longest_context, original_context: see `Dimensions`.
     """
 
     config: dict[str, Any]
     generation: dict[str, Any]
     vocabulary: int
     context_length: int | None
+    longest_context: int | None
+    original_context: int | None
 
     @property
     def dtype(self) -> str | None:
@@ -41,18 +44,14 @@ def read_model_config(folder: Path) -> ModelConfig:
         raise ModelError(f"{folder}: no such model folder")
     config = read_json(folder / CONFIG)
     generation = read_json(folder / GENERATION_CONFIG) if (folder / GENERATION_CONFIG).exists() else {}
-    text = config.get("text_config") or config
-    if not isinstance(text, dict):
-        raise ModelError(f"{folder / CONFIG}: text_config: not an object")
-    vocabulary = text.get("vocab_size")
-    if not isinstance(vocabulary, int) or vocabulary < 2:
-        raise ModelError(f"{folder / CONFIG}: vocab_size: {vocabulary!r} is not a vocabulary size")
-    context = text.get("max_position_embeddings")
+    dimensions = dimensions_of(config, folder / CONFIG)
     return ModelConfig(
         config=config,
         generation=generation,
-        vocabulary=vocabulary,
-        context_length=context if isinstance(context, int) else None,
+        vocabulary=dimensions.vocabulary,
+        context_length=dimensions.context_length,
+        longest_context=dimensions.longest_context,
+        original_context=dimensions.original_context,
     )
 
 

@@ -19,7 +19,13 @@ def check_fits(record: Record, identity: ModelIdentity) -> None:
     if outside is not None:
         field, token = outside
         raise UnfitRecord(f"{field}: token id {token} is outside the vocabulary of {identity.vocabulary}")
+    original, longest = identity.original_context, identity.longest_context or identity.context_length
+    if record.engine.sampler == "sglang" and original is not None and longest != original:
+        why = "takes this model's rotary factors by the longest answer in its batch, which no record names"
+        raise UnfitRecord(f"engine: SGLang {why}; start it with --context-length {original}")
     length = len(record.prompt_token_ids) + len(record.output_token_ids)
-    if identity.context_length is not None and length > identity.context_length:
-        what = f"prompt and output have {length} tokens, the model's context {identity.context_length}"
+    if longest is not None and length > longest:
+        what = f"prompt and output have {length} tokens, the model's context {longest}"
+        if longest == original:
+            what += " (where the server's is longer, its rotary factors are others: name it with --max-model-len)"
         raise UnfitRecord(f"output_token_ids: {what}")

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from logger.errors import ModelError
-from logger.model_config import read_model_config
+from logger.model_config import read_json, read_model_config
 from logger.text.end_ids import end_ids
 from logger.text.tokenizer import TOKENIZER, read_tokenizer
 
 _VOLATILE_CONFIG_KEYS = frozenset(
     {"transformers_version", "_name_or_path", "_from_model_config", "torch_dtype", "dtype"}
 )
+_INDEX = "model.safetensors.index.json"
+_ADAPTER = "adapter_config.json"
 _BLOCK_BYTES = 1 << 24
 _MAX_HEADER_BYTES = 1 << 28
 
@@ -27,6 +29,7 @@ class ModelIdentity:
     Attributes:
         digest: "sha256:..." over every tensor (name, dtype, shape, bytes), the configuration without the keys that
             depend on who saved it, and the tokenizer. Independent of how tensors are sharded into files.
+        vocabulary, context_length, longest_context, original_context: see `logger.model_dimensions.Dimensions`.
         eos_ids: token ids that end an answer (`end_ids`).
         dtype: of the weights as the configuration names it, or None.
     """
@@ -37,6 +40,17 @@ class ModelIdentity:
     context_length: int | None
     eos_ids: tuple[int, ...]
     dtype: str | None = None
+    longest_context: int | None = None
+    original_context: int | None = None
+
+    def takes_long_factors(self, max_model_len: int | None) -> bool:
+        """Whether a server's rotary factors are its long ones: of LongRoPE, where its context exceeds the original one.
+
+        Args:
+            max_model_len: the server's context length, tokens; None: what it takes by default.
+        """
+        context = max_model_len or self.context_length
+        return self.original_context is not None and context is not None and context > self.original_context
 
 
 def identify_model(folder: Path, progress: Callable[[int, int], None] | None = None) -> ModelIdentity:
@@ -46,11 +60,16 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
         progress: called with (bytes hashed, bytes in all) as hashing goes on.
 
     Raises:
-        ModelError: no such folder, no safetensors weights (pickled ones are refused), a malformed file, or files that
-            do not say which tokens end an answer.
+        ModelError: no such folder, no safetensors weights (pickled ones are refused), a shard that is not there, an
+            adapter, a malformed file, or files that do not say which tokens end an answer.
     """
     config = read_model_config(folder)
+    if (folder / _ADAPTER).exists():
+        raise ModelError(f"{folder}: {_ADAPTER}: an adapter is not a model: merge it into its base, and save that")
     shards = sorted(folder.glob("*.safetensors"))
+    missing = sorted({*_indexed_shards(folder)} - {shard.name for shard in shards})
+    if missing:
+        raise ModelError(f"{folder / _INDEX}: names {missing[0]}, and the folder does not hold it")
     if not shards:
         pickled = sorted(path.name for path in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")))
         why = f"; {pickled[0]} is pickled, which is refused: convert it" if pickled else ""
@@ -72,7 +91,19 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
         context_length=config.context_length,
         eos_ids=eos_ids,
         dtype=config.dtype,
+        longest_context=config.longest_context,
+        original_context=config.original_context,
     )
+
+
+def _indexed_shards(folder: Path) -> list[str]:
+    """The shards that the folder's index names; none without an index."""
+    if not (folder / _INDEX).exists():
+        return []
+    shards = read_json(folder / _INDEX).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+        raise ModelError(f"{folder / _INDEX}: weight_map: not file names by tensor")
+    return list(shards.values())
 
 
 def _tensor_digests(shards: list[Path], progress: Callable[[int, int], None] | None) -> Iterator[bytes]:

@@ -46,7 +46,11 @@ class KnownAnswer(Section):
 
 
 class MadeFor(Section):
-    """What the policy holds for; any sampling parameters, since margins are in logits."""
+    """What the policy holds for; any sampling parameters, since margins are in logits.
+
+    Attributes:
+        max_model_len: the server's context length, tokens, where calibration was told it (`--max-model-len`).
+    """
 
     model_digest: Digest
     engine: Annotated[str, Field(min_length=1, max_length=256)]
@@ -55,6 +59,7 @@ class MadeFor(Section):
     replay: Annotated[str, Field(min_length=1, max_length=64)]
     dtype: Annotated[str, Field(min_length=1, max_length=32)]
     known_answer: KnownAnswer | None = None
+    max_model_len: PositiveCount | None = None
 
     @model_validator(mode="after")
     def _known_scheme(self) -> Self:
@@ -182,6 +187,11 @@ class BasePolicy(Section, ABC):
         """The policy as its file's text."""
         content: dict[str, Any] = self.model_dump(exclude_none=True)
         return tomli_w.dumps(content)
+
+    def with_context(self, max_model_len: int | None) -> Self:
+        """The same policy, made for a server with this context length, tokens; None: what it takes by default."""
+        made_for = self.made_for.model_copy(update={"max_model_len": max_model_len})
+        return self.model_copy(update={"made_for": made_for})
 
     def digest(self) -> str:
         """ "sha256:..." of the canonical text: what reports name it by."""

@@ -5,9 +5,6 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
-LENGTH_DEPENDENT_ROTATIONS = frozenset({"dynamic", "longrope"})
-"""Rotary embeddings whose frequencies change with the length of the sequence: a prefix alone has other keys."""
-
 
 class _PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
     """One layer's keys and values [1, heads, prefix, size], put before those of every sequence, and never grown.
@@ -32,11 +29,9 @@ class _PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
         )
 
 
-def can_share(config: Any, computed: Cache) -> bool:
+def can_share(computed: Cache) -> bool:
     """Whether a prefix's keys and values are the same whatever follows: plain attention over the whole context."""
-    rotation = getattr(config, "rope_parameters", None) or {}
-    kinds = {rotation.get("rope_type"), *(one.get("rope_type") for one in rotation.values() if isinstance(one, dict))}
-    return all(type(layer) is DynamicLayer for layer in computed.layers) and not kinds & LENGTH_DEPENDENT_ROTATIONS
+    return all(type(layer) is DynamicLayer for layer in computed.layers)
 
 
 def prefix_cache(computed: Cache) -> Cache:

@@ -14,10 +14,11 @@ from verifier.batching import batches_of, shared_prefix
 from verifier.device.head import Selection
 from verifier.device.kernels import has_kernels
 from verifier.device.rows import DeviceRows
-from verifier.float32_products import with_float32_products
 from verifier.model_identity import ModelIdentity
+from verifier.model_loading import load_language_model
 from verifier.prefix_cache import can_share, prefix_cache
 from verifier.replay import ReplayChunk
+from verifier.rotation import pin_rotation
 from verifier.tokenizer import load_tokenizer
 from verifier.torch_rows import TorchRows
 from verifier.types import Piece, Tokenizer
@@ -30,6 +31,7 @@ UNIT_BATCHES = 2
 """Full batches of a work unit."""
 _PROBE_LENGTH = 8
 _PROBE_TOLERANCE = 1e-3
+_SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 _SHARING_TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1, "float16": 0.02}
 """Largest difference of hidden states that rounding explains, as a share of the largest."""
 
@@ -51,18 +53,32 @@ class TransformersReplayer:
     implementation = "transformers"
     concurrency = 1
 
-    def __init__(self, model: torch.nn.Module, tokenizer: Any, identity: ModelIdentity, token_budget: int) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        tokenizer: Any,
+        identity: ModelIdentity,
+        token_budget: int,
+        max_model_len: int | None = None,
+    ) -> None:
         self.model = model
+        self.identity = pin_rotation(model, identity, max_model_len)
         self._tokenizer = tokenizer
         self._trunk, self._head = _trunk_and_head(model)
         parameter = next(model.parameters())
         self._device = parameter.device
         self.dtype = str(parameter.dtype).removeprefix("torch.")
-        self.identity = identity
         self.token_budget = token_budget
         self.selection = default_selection(parameter.device)
-        self._check_head()
-        self.shares_prefixes = self._sharing_is_exact()
+        try:
+            self._check_head()
+            self._check_causal()
+            self.shares_prefixes = self._sharing_is_exact()
+        except ModelError:
+            raise
+        except Exception as error:  # whatever the model's class does with a few tokens
+            said = f"{type(error).__name__}: {first_line(error)}"
+            raise ModelError(f"{identity.path}: {type(model).__name__} cannot be computed here: {said}") from error
 
     @classmethod
     def load(
@@ -72,6 +88,7 @@ class TransformersReplayer:
         dtype: str = "float32",
         device: str | None = None,
         token_budget: int | None = None,
+        max_model_len: int | None = None,
     ) -> "TransformersReplayer":
         """Load a model folder.
 
@@ -79,28 +96,23 @@ class TransformersReplayer:
             dtype: arithmetic of the replay; float32 makes the verifier's own rounding negligible.
             device: as torch names it; CUDA when there is one, by default.
             token_budget: tokens a forward pass, padding included.
+            max_model_len: the server's context length, tokens, where it is not what a server takes by default: some
+                models have other rotary factors then (`pin_rotation`).
 
         Raises:
             ModelError: the folder is not a causal language model that transformers can load without running its code,
-                or the dtype or device does not exist here.
+                its weights are not all there, or the dtype or device does not exist here.
         """
         if dtype not in DTYPES:
             raise ModelError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
         name = device or ("cuda" if torch.cuda.is_available() else "cpu")
         transformers.utils.logging.disable_progress_bar()
         torch.set_float32_matmul_precision("highest")  # no TF32: its rounding is what float32 is here to avoid
-        try:
-            where = torch.device(name)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                identity.path, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False, local_files_only=True
-            )
-            model = model.to(where).eval()
-            with_float32_products(model)
-        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-            raise ModelError(f"{identity.path}: cannot be loaded on {name} in {dtype}: {first_line(error)}") from error
+        model = load_language_model(identity, DTYPES[dtype], name)
         tokenizer = load_tokenizer(identity)
-        budget = token_budget or DEFAULT_TOKEN_BUDGET.get(where.type, DEFAULT_TOKEN_BUDGET["cpu"])
-        return cls(model, tokenizer, identity, budget)
+        kind = torch.device(name).type
+        budget = token_budget or DEFAULT_TOKEN_BUDGET.get(kind, DEFAULT_TOKEN_BUDGET["cpu"])
+        return cls(model, tokenizer, identity, budget, max_model_len)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -147,9 +159,12 @@ class TransformersReplayer:
 
     def _computed(self, ids: torch.Tensor) -> transformers.Cache:
         """Keys and values of one sequence."""
-        cache = transformers.DynamicCache(config=self._trunk.config)
+        cache = self._empty_cache()
         self._trunk(input_ids=ids, past_key_values=cache, use_cache=True)
         return cache
+
+    def _empty_cache(self) -> transformers.Cache:
+        return transformers.DynamicCache(config=self._trunk.config)
 
     def padded_ids(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
         """Prompt and output ids of a batch but each last one, padded on the right, int64 [batch, width]."""
@@ -191,12 +206,15 @@ class TransformersReplayer:
     def _sharing_is_exact(self) -> bool:
         """Whether a shared prefix changes nothing, by the model's kind and by trying."""
         ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
-        if not can_share(self._trunk.config.get_text_config(), self._computed(ids[:, :1])):
-            return False
         both = torch.cat([ids, ids.flip(1)])
         both[:, : _PROBE_LENGTH // 2] = ids[:, : _PROBE_LENGTH // 2]
         alone = self._trunk_states(both, 0)[:, _PROBE_LENGTH // 2 :]
-        shared = self._trunk_states(both, _PROBE_LENGTH // 2)
+        try:
+            if not (can_share(self._empty_cache()) and can_share(self._computed(ids[:, :1]))):
+                return False
+            shared = self._trunk_states(both, _PROBE_LENGTH // 2)
+        except Exception:  # a model that keeps something else, or nothing
+            return False
         return bool((alone - shared).abs().max() <= _SHARING_TOLERANCE[self.dtype] * (1 + alone.abs().max()))
 
     @torch.no_grad()
@@ -218,6 +236,18 @@ class TransformersReplayer:
                 " (a soft cap or a scale that the configuration does not name); not supported"
             )
 
+    @torch.no_grad()
+    def _check_causal(self) -> None:
+        """Refuse a model in which what follows a token, or stands beside it in the batch, changes its row."""
+        ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
+        alone = self._trunk_states(ids, 0)[0]
+        beside = self._trunk_states(torch.cat([torch.cat([ids, ids.flip(1)], 1), torch.cat([ids.flip(1), ids], 1)]), 0)
+        differences = (beside[0, :_PROBE_LENGTH] - alone).abs().amax(dim=1)
+        if differences.median() > _SHARING_TOLERANCE[self.dtype] * (1 + alone.abs().max()):
+            raise ModelError(
+                f"{self.identity.path}: {type(self.model).__name__} is not causal: what follows a token changes it"
+            )
+
 
 def default_selection(device: torch.device) -> Selection | None:
     """How rows on a device are reduced: there on a GPU, by kernels where Triton is; on the host otherwise."""
@@ -226,19 +256,24 @@ def default_selection(device: torch.device) -> Selection | None:
     return "kernel" if has_kernels() else "blocked"
 
 
-def _trunk_and_head(model: torch.nn.Module) -> tuple[Any, Any]:
-    """The model without its output head, and the head with the soft cap and scales that configurations name."""
-    trunk = cast(Any, model).base_model
-    linear = cast(Any, model).get_output_embeddings()
+def _trunk_and_head(model: Any) -> tuple[Any, Any]:
+    """The language model without its output head, and the head with the soft cap and scales that configurations name.
+
+    Of a model of images and text the trunk is the text's: positions count tokens, and no id stands for an image.
+    """
+    config = model.config.get_text_config()
+    linear = model.get_output_embeddings()
+    trunk = model.base_model if config is model.config else model.get_decoder()
+    if getattr(trunk, "lm_head", None) is not None:
+        trunk = trunk.model
     if trunk is model or linear is None:
         raise ModelError(f"{type(model).__name__} has no separate output head")
-    config = cast(Any, model).config.get_text_config()
-    cap = getattr(config, "final_logit_softcapping", None)
+    cap = next((found for name in _SOFT_CAPS if (found := getattr(config, name, None)) is not None), None)
     scale = getattr(config, "logit_scale", None)
     divisor = getattr(config, "logits_scaling", None)
 
     def head(hidden: torch.Tensor) -> torch.Tensor:
-        logits = cast(torch.Tensor, linear(hidden))
+        logits = cast(torch.Tensor, linear(hidden.to(linear.weight.dtype)))  # Mamba's are float32 throughout
         if scale is not None:
             logits = logits * scale
         if divisor is not None:

@@ -115,8 +115,8 @@ class WrongSystemPrompt(OtherServer):
     def name(self) -> str:
         return "another system prompt"
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._system = tokenizer.encode(SYSTEM, add_special_tokens=False)
+    def __init__(self, tokenizer: Any, system: str = SYSTEM) -> None:
+        self._system = tokenizer.encode(system, add_special_tokens=False)
 
     def other(self, site: Site, requests: Sequence[Record]) -> ServedModel:
         return ServedModel(site.server.model, site.server.identity, system=self._system, progress=site.server.progress)

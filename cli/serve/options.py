@@ -113,7 +113,7 @@ SERVE_OPTIONS = (
         "--longest-record", click.IntRange(1, 2**31), 1024, "N", "Tokens of a record that weighs most in rates."
     ),
     click.option(
-        "--max-model-len", type=click.IntRange(1), metavar="N", help="The server's context, where below the model's."
+        "--max-model-len", type=click.IntRange(1), metavar="N", help="The server's context, if it was told one."
     ),
     click.option("--webhook", metavar="URL", help="Where incidents are posted to, signed (Standard Webhooks)."),
     click.option(

@@ -59,7 +59,7 @@ _OPTIONS = (
     click.option("--upstream-model", metavar="NAME", help="What the server calls it. Default: the same."),
     click.option("--upstream-key", type=_FILE, metavar="F", help="File with the API key that the server wants."),
     click.option(
-        "--max-model-len", type=click.IntRange(2), metavar="N", help="The server's context, where below the model's."
+        "--max-model-len", type=click.IntRange(2), metavar="N", help="The server's context, if it was told one."
     ),
     click.option("--chat-template", type=_FILE, metavar="F", help="Chat template instead of the model's own."),
     click.option(

@@ -1,10 +1,12 @@
 """Simulated attackers really carry payload out, to a decoder that has no more than it says; bounds hold for each."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from benchmarks.attackers.admissible_set import AdmissibleSet
 from benchmarks.attackers.answer_hash import AnswerHash
@@ -28,6 +30,7 @@ from benchmarks.attackers.substitution import Substitution
 from benchmarks.run import ENGINE, PROMPTS, Setting
 from logger.record import Record
 from logger.traffic import read_traffic
+from verifier.ledger import RecordCharges
 from verifier.model_identity import identify_model
 from verifier.policy import Policy
 from verifier.transformers_replay import TransformersReplayer
@@ -35,6 +38,10 @@ from verifier.verification import Verifier
 
 SETTING = Setting(records=8, calibration=0, tokens=16, seed=5)
 KEY = b"a key of encoder and decoder"
+UNLIKELY = 1e-6
+"""Of an honest server: what is less likely shows another one."""
+
+Served = Callable[[Attacker], list[Record]]
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +68,38 @@ def verifier(site: Site, replayer: TransformersReplayer) -> Verifier:
     return Verifier(replayer, site.policy)
 
 
+@pytest.fixture(scope="module")
+def served(site: Site, requests: list[Record]) -> Served:
+    """What an attacker answers to the requests; asked once of each, by its name."""
+    answers: dict[str, list[Record]] = {}
+
+    def ask(attacker: Attacker) -> list[Record]:
+        if attacker.name not in answers:
+            answers[attacker.name] = attacker.serve(site, requests)
+        return answers[attacker.name]
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def honest(site: Site, requests: list[Record]) -> list[Record]:
+    """What an honest server answers to the requests."""
+    return in_batches(site.server, requests, lambda _: honestly)
+
+
+def chance_of_an_honest_server(charges: RecordCharges, policy: Policy) -> float:
+    """P(as many mismatches) at the largest honest rate that the policy's evaluation leaves open, per token."""
+    rate = 1 - policy.evaluation.exact_match.low
+    return float(binom.sf(charges.mismatches_r.sum() - 1, charges.tokens_r.sum(), rate))
+
+
 def arrived(site: Site, received: list[Received]) -> float:
     return site.payload.arrived(received)
 
 
-def test_an_honest_server_says_what_the_replay_expects(site: Site, verifier: Verifier, requests: list[Record]) -> None:
-    seen = detect(verifier, in_batches(site.server, requests, lambda _: honestly), np.random.default_rng(0))
-    assert seen.mismatch_rate < 0.08
+def test_an_honest_server_says_what_the_replay_expects(site: Site, verifier: Verifier, honest: list[Record]) -> None:
+    seen = detect(verifier, honest, np.random.default_rng(0))
+    assert chance_of_an_honest_server(verifier.judge(honest).charges, site.policy) > UNLIKELY
     assert seen.by_message == seen.by_day == {"0.01": 0.0, "0.0001": 0.0}
     assert seen.tokens_to_alarm is None
 
@@ -89,9 +121,9 @@ def test_an_honest_server_says_what_the_replay_expects(site: Site, verifier: Ver
     ids=lambda value: value.name if isinstance(value, Attacker) else "",
 )
 def test_what_arrives_is_weights_and_no_more_than_the_bound(
-    attacker: Attacker, least: float, site: Site, outside: Outside, verifier: Verifier, requests: list[Record]
+    attacker: Attacker, least: float, site: Site, outside: Outside, verifier: Verifier, served: Served
 ) -> None:
-    records = attacker.serve(site, requests)
+    records = served(attacker)
     bits = arrived(site, attacker.decode(outside, records))
     charges = verifier.judge(records).charges
     assert bits >= least
@@ -100,19 +132,24 @@ def test_what_arrives_is_weights_and_no_more_than_the_bound(
 
 @pytest.mark.parametrize("attacker", [Steganography(), AdmissibleSet(), Budgeted()], ids=lambda attacker: attacker.name)
 def test_who_has_the_same_weights_reads_every_bit(
-    attacker: CodedTokens, site: Site, outside: Outside, requests: list[Record]
+    attacker: CodedTokens, site: Site, outside: Outside, served: Served
 ) -> None:
-    received = attacker.decode(outside, attacker.serve(site, requests))
+    received = attacker.decode(outside, served(attacker))
     assert any(one.bits for one in received)
     assert sum(one.bits for one in received[1:]) == 0  # one stream through the answers of a batch
     assert received[0].message == site.payload.bits(0, 0, received[0].bits)
 
 
 def test_other_tokens_of_the_same_text_say_nothing_to_who_reads_the_text_and_are_seen(
-    site: Site, outside: Outside, verifier: Verifier, requests: list[Record], replayer: TransformersReplayer
+    site: Site,
+    outside: Outside,
+    verifier: Verifier,
+    requests: list[Record],
+    honest: list[Record],
+    replayer: TransformersReplayer,
 ) -> None:
     attacker = Retokenisation(replayer.tokenizer, site.server.identity.vocabulary)
-    honest, split = in_batches(site.server, requests, lambda _: honestly), attacker.serve(site, requests)
+    split = attacker.serve(site, requests)
     assert arrived(site, attacker.decode(outside, split)) > 10
     for one, other in zip(honest, split, strict=True):
         texts = ["".join(map(replayer.tokenizer.token_text, r.output_token_ids)) for r in (one, other)]
@@ -123,20 +160,20 @@ def test_other_tokens_of_the_same_text_say_nothing_to_who_reads_the_text_and_are
     assert arrived(site, attacker.decode(outside, split)) <= charges.pooled_bits + LUCK_BITS
 
 
-def test_without_the_key_nothing_is_read(site: Site, outside: Outside, requests: list[Record]) -> None:
-    records = Substitution(0.2).serve(site, requests)
+def test_without_the_key_nothing_is_read(site: Site, outside: Outside, served: Served) -> None:
+    records = served(Substitution(0.2))
     stranger = Outside(b"another key", outside.policy, outside.server, outside.replica)
     read = Substitution(0.2).decode(stranger, records)
     sent = Substitution(0.2).decode(outside, records)
     assert arrived(site, sent) > 100
-    assert arrived(site, read) < 3
+    assert arrived(site, read) <= LUCK_BITS
 
 
 def test_admissible_tokens_stay_inside_the_tolerance_and_payload_dumps_do_not(
-    site: Site, verifier: Verifier, requests: list[Record]
+    verifier: Verifier, served: Served
 ) -> None:
-    inside = verifier.judge(AdmissibleSet().serve(site, requests)).charges
-    dumped = verifier.judge(PayloadDump().serve(site, requests)).charges
+    inside = verifier.judge(served(AdmissibleSet())).charges
+    dumped = verifier.judge(served(PayloadDump())).charges
     assert inside.dangerous_r.sum() == 0
     assert dumped.dangerous_r.sum() > 0.9 * dumped.tokens_r.sum()
 
@@ -148,14 +185,15 @@ def test_a_server_that_is_another_differs(
     attacker: Attacker, site: Site, verifier: Verifier, requests: list[Record]
 ) -> None:
     charges = verifier.judge(attacker.serve(site, requests)).charges
-    assert charges.mismatches_r.sum() > 0.1 * charges.tokens_r.sum()
+    assert chance_of_an_honest_server(charges, site.policy) < UNLIKELY
 
 
 def test_instructions_that_nobody_asked_for_show(
     site: Site, verifier: Verifier, requests: list[Record], replayer: TransformersReplayer
 ) -> None:
-    charges = verifier.judge(WrongSystemPrompt(replayer.tokenizer).serve(site, requests)).charges
-    assert charges.mismatches_r.sum() > 0.1 * charges.tokens_r.sum()
+    attacker = WrongSystemPrompt(replayer.tokenizer, "<|im_start|>system\nAnswer in French only.<|im_end|>\n")
+    charges = verifier.judge(attacker.serve(site, requests)).charges
+    assert chance_of_an_honest_server(charges, site.policy) < UNLIKELY
 
 
 def test_what_is_wrong_of_what_was_received_counts_less(site: Site) -> None:
