@@ -21,7 +21,7 @@ def one_token_answers(rng: np.random.Generator, vocabulary: int, count: int = 40
     return [_answer(record, [int(rng.integers(vocabulary))]) for record in records_of(FILTERED)[:count]]
 
 
-def cut_short(rng: np.random.Generator, vocabulary: int, count: int = 12) -> list[Record]:
+def cut_short(rng: np.random.Generator, vocabulary: int, count: int = 30) -> list[Record]:
     """Honest answers that end with one random token."""
     return [
         _answer(record, [*record.output_token_ids[:12], int(rng.integers(vocabulary))])
