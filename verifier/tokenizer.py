@@ -51,10 +51,10 @@ def load_tokenizer(identity: ModelIdentity) -> FolderTokenizer:
     if (folder / TOKENIZER).exists():
         backend = read_tokenizer(folder)
     else:
-        backend = getattr(_by_transformers(folder), "backend_tokenizer", None)
-        if backend is None:
+        made_anew = getattr(_by_transformers(folder), "backend_tokenizer", None)
+        if made_anew is None:
             raise ModelError(f"{folder}: there is no {TOKENIZER}, and none can be made of the other files")
-        backend = copy.deepcopy(backend)
+        backend = copy.deepcopy(made_anew)
         backend.no_truncation()
         backend.no_padding()
     made = ModelTokenizer.of(backend, identity.vocabulary)

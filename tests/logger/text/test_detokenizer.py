@@ -94,7 +94,8 @@ def test_sentence_piece_text_with_byte_fallback_is_the_tokenizers_own(text: str)
 
 
 def test_an_answer_keeps_the_space_that_a_text_would_lose() -> None:
-    b, space_a = SENTENCE_PIECE.token_to_id("b"), SENTENCE_PIECE.token_to_id("▁a")
+    vocabulary = SENTENCE_PIECE.get_vocab()
+    b, space_a = vocabulary["b"], vocabulary["▁a"]
     assert "".join(pieces(SENTENCE_TABLE, [space_a])) == "a"
     assert "".join(pieces(SENTENCE_TABLE, [space_a], prompt=[b])) == " a"
     assert "".join(pieces(SENTENCE_TABLE, [space_a], prompt=[1])) == "a"  # a special token is no text
