@@ -52,8 +52,7 @@ class EngineText:
 
     def close(self) -> None:
         """End the process."""
-        _pipe(self._process.stdin).close()
-        self._process.wait()
+        self._process.communicate()
 
 
 def compare(

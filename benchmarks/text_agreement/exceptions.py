@@ -12,6 +12,7 @@ from logger.text.tokenizer import ModelTokenizer
 
 ENDS_BROKEN = "the answer ends within a character: the engine leaves its last text out"
 PROMPT_ENDS_BROKEN = "the prompt ends within a character: the engine repeats the prompt, or loses its place"
+STRIPS_AGAIN = "a decoder that strips several spaces (of no known model): the engine strips within the answer, too"
 BROKEN_BYTES = "byte tokens that are no UTF-8: the engine gives U+FFFD for each, or leaves them out"
 
 
@@ -29,6 +30,8 @@ def named_exception(tokenizer: ModelTokenizer, case: Case, ours: Outcome, theirs
         return ENDS_BROKEN
     if any(_is_broken(data) for data in _byte_runs(tokenizer, [*case.prompt, *case.ids[: ours.tokens]], skip)):
         return BROKEN_BYTES
+    if tokenizer.table.strips > 1:
+        return STRIPS_AGAIN
     return None
 
 
