@@ -16,9 +16,10 @@ CONFIG = "tokenizer_config.json"
 
 @pytest.fixture
 def folder(tmp_path: Path, model_folder: Path) -> Path:
-    """A model folder with a tokenizer and nothing about chats."""
+    """A model folder with a tokenizer, a token that ends answers, and nothing about chats."""
     for name in ("tokenizer.json", "config.json"):
         (tmp_path / name).symlink_to(model_folder / name)
+    write(tmp_path / "special_tokens_map.json", {"eos_token": "<|im_end|>"})
     return tmp_path
 
 
@@ -86,7 +87,7 @@ def test_a_malformed_template_is_refused_by_the_file_that_holds_it(folder: Path)
 @pytest.mark.parametrize(
     ("config", "chats"),
     [
-        ({"eos_token": "<|new|>", "chat_template": "{{ eos_token }}"}, "all chats are refused"),
+        ({"bos_token": "<|new|>", "chat_template": "{{ bos_token }}"}, "all chats are refused"),
         ({"extra_special_tokens": ["<|new|>", "<|b|>"], "chat_template": "a"}, "prompts that hold them are refused"),
         ({"added_tokens_decoder": {"49152": {"content": "<|new|>"}}}, "prompts that hold them are refused"),
     ],
@@ -94,7 +95,7 @@ def test_a_malformed_template_is_refused_by_the_file_that_holds_it(folder: Path)
 def test_special_tokens_beyond_the_vocabulary_are_said_at_start(
     folder: Path, config: dict[str, Any], chats: str
 ) -> None:
-    write(folder / CONFIG, {"chat_template": "a", **config})
+    write(folder / CONFIG, {"eos_token": "<|im_end|>", "chat_template": "a", **config})
     (notice,) = ServedModel.load(folder, name="m").notices
     assert "the token <|new|> has id 49152" in notice
     assert "vocab_size" in notice
@@ -102,9 +103,9 @@ def test_special_tokens_beyond_the_vocabulary_are_said_at_start(
 
 
 def test_a_token_that_the_template_reads_and_no_file_names_is_said_at_start(folder: Path) -> None:
-    write(folder / CONFIG, {"bos_token": None, "chat_template": "{{ bos_token }}{{ eos_token }}a"})
+    write(folder / CONFIG, {"bos_token": None, "chat_template": "{{ bos_token }}{{ pad_token }}a"})
     (notice,) = ServedModel.load(folder, name="m").notices
-    assert "tokenizer_config.json: eos_token: missing" in notice
+    assert "tokenizer_config.json: pad_token: missing" in notice
 
 
 def test_a_model_whose_chats_the_engine_renders_itself_is_said_at_start(folder: Path, model_folder: Path) -> None:
