@@ -18,7 +18,7 @@ from cli.serve.options import SERVE_OPTIONS, settings_of, weights_of
 from logger.events import Events
 from verifier.policy_file import read_policy
 
-_REPLAY = tuple(ReplayOptions.__dataclass_fields__.keys() - {"own_server"})
+_REPLAY = tuple(ReplayOptions.__dataclass_fields__.keys() - {"own_server", "max_model_len"})
 
 
 @click.command(context_settings={"auto_envvar_prefix": "WEIGHTWARDEN_SERVE"})

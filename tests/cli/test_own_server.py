@@ -111,7 +111,7 @@ def test_a_run_starts_a_server_of_its_policy_which_ends_with_it(
         monkeypatch.setenv(name, "AVX512_CORE")
     expected = settings_for(this_processor({}).instructions, "bfloat16")
     result = run("--replay-python", python, "--replay-arguments", "--quantization 'of a kind'")
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == 0, result.output  # one flagged record of eight: the policy's limit allows for it
     assert [flagged["record"] for flagged in json.loads((tmp_path / "r.json").read_text())["flagged"]] == [3]
     started_as = seen.read_text().splitlines()[0]
     for part in ("-m vllm.entrypoints", "--logprobs-mode raw_logits", "--quantization of a kind --uds "):
@@ -163,11 +163,11 @@ def test_each_worker_has_a_server_of_its_own_and_the_report_is_the_same(
     tmp_path: Path, run: Callable[..., Result]
 ) -> None:
     python, seen = stand_in(tmp_path)
-    assert run("--replay-python", python).exit_code == 1
+    assert run("--replay-python", python).exit_code == 0
     alone = json.loads((tmp_path / "r.json").read_text())
     seen.unlink()
     result = run("--replay-python", python, "--engine", "ray", "--workers", 2)
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "r.json").read_text())
     assert report.pop("engine") == {"workers": 2, "worker_deaths": 0}
     for name in ("engine", "seconds", "tokens_per_second"):
@@ -187,7 +187,7 @@ def test_a_worker_whose_server_ended_is_replaced_and_what_ends_servers_is_set_as
     poison = records()[5].output_token_ids
     python, seen = stand_in(tmp_path, behaviour=f"ends_on={poison!r}")
     result = run("--replay-python", python, "--engine", "ray", "--workers", 1)
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == 2, result.output  # incomplete: a record has no verdict
     report = json.loads((tmp_path / "r.json").read_text())
     assert [aside["record"] for aside in report["set_aside"]] == [5]
     assert [flagged["record"] for flagged in report["flagged"]] == [3]

@@ -54,7 +54,7 @@ def refused(config: Path, *arguments: str) -> str:
         ({"signing-key": "/nowhere"}, "/nowhere: cannot be read"),
         ({"api-keys": "/nowhere"}, "/nowhere: cannot be read"),
         ({"tls-key": "/nowhere"}, "TLS needs a certificate and its key"),
-        ({"tls-key": "/nowhere", "tls-certificate": "/nowhere"}, "TLS: certificate or key cannot be used"),
+        ({"tls-key": "/nowhere", "tls-certificate": "/nowhere"}, "/nowhere: cannot be read"),
         ({"log": "/nowhere/log.db"}, "/nowhere/log.db"),
         ({"sampler": "magic"}, "sampler"),
         ({"chat-template": "/nowhere"}, "/nowhere: cannot be read"),

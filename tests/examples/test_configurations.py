@@ -24,7 +24,7 @@ from verifier.verification import Verifier
 def test_every_option_of_the_sidecars_example_exists_and_can_be(tmp_path: Path) -> None:
     result = CliRunner().invoke(sidecar, ["run", "--config", str(toml_in(tmp_path, "sidecar/sidecar.toml"))])
     assert result.exit_code == 2
-    assert f"{tmp_path}/log.key: cannot be read" in result.output  # all options were understood
+    assert f"{tmp_path}/tls.key: cannot be read" in result.output  # all options were understood
 
 
 def test_every_option_of_the_verifiers_example_exists_and_can_be(tmp_path: Path) -> None:

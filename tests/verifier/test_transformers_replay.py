@@ -153,6 +153,7 @@ def test_unusable_models_are_refused_with_a_reason(tmp_path: Path, model_folder:
     with pytest.raises(ModelError, match="pickled"):
         identify_model(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"not safetensors at all")
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": 2}')
     with pytest.raises(ModelError, match="not a safetensors file"):
         identify_model(tmp_path)
     identity = identify_model(model_folder)
@@ -175,7 +176,8 @@ def test_model_digest_sees_one_changed_weight_and_not_how_it_was_saved(tmp_path:
         model.lm_head.weight[7, 7] += 1e-3
     changed = tmp_path / "changed"
     model.save_pretrained(changed)
-    (changed / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (changed / name).write_bytes((folder / name).read_bytes())
     assert identify_model(changed).digest != identify_model(folder).digest
 
 

@@ -205,6 +205,8 @@ class Auditor:
             "p_value": 1.0,
             **dict.fromkeys(("counting_bits", "pooled_bits"), bits),
             "end_bits": 0.0,
+            "entropy_bits": None,
+            "largest_margin": None,
             "margins": pack_margins(np.zeros(BINS, np.int64), np.zeros(CANDIDATE_BINS, np.int64)),
             "reasons": json_reasons([what]),
             "evidence": True,

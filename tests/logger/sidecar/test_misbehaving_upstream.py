@@ -155,7 +155,8 @@ def test_a_misbehaving_server_is_a_clean_error_and_a_record_and_nothing_else(
         assert got.json() == {"error": FAILED}
     record = impatient.await_records(before + 1)[-1]
     assert reasons(impatient, asked_before + 1)[-1] is not None  # for who is paged
-    assert (record.finish_reason, record.stop_reason) == ("abort", "upstream")
+    by = "refused" if case == "a refusal" else "upstream"
+    assert (record.finish_reason, record.stop_reason) == ("abort", by)
     assert record.output_token_ids == ([100] * released if stream else [])
     assert "SECRET" not in got.text + str(got.headers) + impatient.said.getvalue()
     shared_upstream.answer = honest

@@ -209,6 +209,7 @@ def test_rates_bounds_and_margins(url: str) -> None:
         "suspicious",
         "dangerous",
         "pooled_bits",
+        "outlying",
         "flagged",
     ]
     for series in rates["series"]:
