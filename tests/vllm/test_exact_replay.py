@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from scipy.stats import binom
 
 from benchmarks.vllm_server import settings_here, vllm_server
 from cli.main import verify
@@ -13,6 +14,7 @@ from logger.record import Record
 from tests.conftest import GREEDY, records_of
 from tests.vllm.commands import CONTEXT, invoke, written
 from verifier.policy_file import read_policy
+from verifier.run_test import TESTS
 from verifier.vllm.client import VllmClient
 from verifier.vllm.processor import Exactness, settings_for, this_processor
 
@@ -59,8 +61,11 @@ def test_one_altered_token_flags_its_record_and_no_other(
     result = invoke(
         server, "run", written(tmp_path / "t.jsonl", records), "--policy", policy, "--unsafe-unsigned", "--json", report
     )
-    assert result.exit_code == 1, result.output
-    assert [flagged["record"] for flagged in json.loads(report.read_text())["flagged"]] == victims
+    assert result.exit_code in (0, 1), result.output
+    found = json.loads(report.read_text())
+    assert [flagged["record"] for flagged in found["flagged"]] == victims
+    honest_at_most = read_policy(policy).honest_rates.flagged  # of a policy from few answers
+    assert found["run_p_value"] <= TESTS * binom.sf(len(victims) - 1, len(records), honest_at_most) * 1.001
 
 
 def test_recorded_answers_of_another_machine_are_exact_or_refused_by_name(server: VllmClient, tmp_path: Path) -> None:

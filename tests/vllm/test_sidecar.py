@@ -32,6 +32,7 @@ from tests.vllm.tampering_proxy import (
     unchanged,
 )
 from verifier.policy_file import read_policy
+from verifier.run_test import TESTS
 from verifier.traffic_monitor import honest_limits
 from verifier.vllm.client import VllmClient
 
@@ -208,8 +209,10 @@ def test_a_tampering_server_is_caught_or_neutralised(
     result, report = verified(tmp_path, *exact(server, policy))
     print(f"{case}: {outcome} ({len(report['flagged'])} of {len(records)} records flagged)")
     if outcome == "caught":
-        assert result.exit_code == 1, result.output
+        assert result.exit_code in (0, 1), result.output
         assert len(report["flagged"]) == len(records)
+        honest_at_most = read_policy(policy).honest_rates.flagged  # of a policy from few answers
+        assert report["run_p_value"] <= TESTS * honest_at_most ** len(records) * 1.001
     else:
         assert result.exit_code == 0, result.output
         assert report["flagged"] == []
