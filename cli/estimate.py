@@ -277,7 +277,7 @@ def _table(
 
 def _leaving(found: Estimate) -> str:
     """How soon the weights are out, in words."""
-    if found.enough_to_gamble:
+    if found.gamble_suffices:
         return f"what gambling carries (below) is enough, in no less than {days_text(found.days_to_exfiltrate)}"
     if found.bits_per_day == 0:
         return "the counted channels carry nothing"

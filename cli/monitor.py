@@ -14,7 +14,7 @@ from cli import exit_codes
 from cli.files import check_against_model, check_against_policy, check_writable
 from cli.inputs import Audit, check_whole, from_archives
 from cli.monitor_state import AuditSeries, read_state, write_state
-from cli.options import ReplayOptions, public_key_option, replay_options
+from cli.options import ReplayOptions, public_key_option, replay_options, sample_options
 from cli.quantities import FiniteRange
 from cli.replayers import load_replayer
 from cli.reports.reading import read_report
@@ -60,10 +60,7 @@ class AuditOutcome:
     help="The policy that the audits were made under: what an honest server does at most is from it.",
 )
 @public_key_option(required=False)
-@click.option("--sample", "rate", type=float, metavar="RATE", help="Of archives, audit this share of the records only.")
-@click.option(
-    "--audit-key", "key_path", type=click.Path(path_type=Path), metavar="F", help="File with the auditor's secret key."
-)
+@sample_options
 @click.option(
     "--state",
     "state_path",

@@ -4,20 +4,17 @@ from typing import Any
 
 from logger.record import Record
 
-_ALWAYS = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "repetition_penalty",
-        "presence_penalty",
-        "frequency_penalty",
-        "min_tokens",
-        "stop_token_ids",
-        "ignore_eos",
-    }
+DEFAULTED = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
 )
+"""Sampling parameters with a default in generation_config.json (vLLM 0.32, `ModelConfig.get_diff_sampling_param`)."""
+_ALWAYS = frozenset({*DEFAULTED, "min_tokens", "stop_token_ids", "ignore_eos"})
 
 
 def request_sampling(record: Record) -> dict[str, Any]:

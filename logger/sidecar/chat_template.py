@@ -75,15 +75,16 @@ class ChatTemplate:
         messages: Sequence[Message],
         *,
         variables: Mapping[str, Any] | None = None,
-        continues: bool = False,
-        prompts: bool = True,
+        continue_final_message: bool = False,
+        add_generation_prompt: bool = True,
     ) -> str:
         """The prompt's text.
 
         Args:
             variables: more for the template, such as `enable_thinking`.
-            continues: whether the answer goes on from the last message, whose end is left open.
-            prompts: whether the text ends where the assistant's next message begins; not with `continues`.
+            continue_final_message: whether the answer goes on from the last message, whose end is left open.
+            add_generation_prompt: whether the text ends where the assistant's next message begins; not together with
+                `continue_final_message`.
 
         Raises:
             TemplateRefusal: the template refuses these messages, or cannot cope with them.
@@ -91,8 +92,13 @@ class ChatTemplate:
         conversation = conversation_of(messages, parts=self._parts)
         if not self._knows_developer and any(message["role"] == "developer" for message in conversation):
             conversation = without_developer(conversation)
-        last = self._left_open(conversation) if continues else ""
-        given = {**self._special, **(variables or {}), "messages": conversation, "add_generation_prompt": prompts}
+        last = self._left_open(conversation) if continue_final_message else ""
+        given = {
+            **self._special,
+            **(variables or {}),
+            "messages": conversation,
+            "add_generation_prompt": add_generation_prompt,
+        }
         try:
             text = self._template.render(tools=None, documents=None, **given)
         except jinja2.TemplateError as error:
@@ -101,7 +107,7 @@ class ChatTemplate:
             raise TemplateRefusal(
                 f"the chat template cannot render these messages: {printable(first_line(error))}"
             ) from None
-        return _cut(text, last) if continues else text
+        return _cut(text, last) if continue_final_message else text
 
     def _left_open(self, conversation: list[dict[str, Any]]) -> str:
         """Mark the end of the last message's text, which is returned."""

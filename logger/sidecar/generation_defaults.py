@@ -11,17 +11,8 @@ from logger.complaint import first_complaint
 from logger.errors import ModelError
 from logger.model_config import GENERATION_CONFIG
 from logger.sidecar.requests import Request
+from logger.vllm_request import DEFAULTED
 from sampler.errors import printable
-
-_SAMPLING = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +34,7 @@ def generation_defaults(folder: Path, config: Mapping[str, Any]) -> GenerationDe
     Raises:
         ModelError: a value that no request could have, with which vLLM would refuse every request that leaves it open.
     """
-    sampling = {name: value for name in _SAMPLING if (value := config.get(name)) is not None}
+    sampling = {name: value for name in DEFAULTED if (value := config.get(name)) is not None}
     length = config.get("max_new_tokens")
     try:
         Request.model_validate({"model": "any", "max_tokens": length, **sampling})

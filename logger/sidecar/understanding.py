@@ -54,16 +54,16 @@ class Understanding:
             raise invalid("a template variable that cannot be set", "chat_template_kwargs")
         if None not in (request.max_tokens, request.max_completion_tokens):
             raise invalid("max_tokens or max_completion_tokens, not both", "max_tokens")
-        begins_answer = request.add_generation_prompt is not False
-        continues = bool(request.continue_final_message)
-        if begins_answer and continues:
+        add_generation_prompt = request.add_generation_prompt is not False
+        continue_final_message = bool(request.continue_final_message)
+        if add_generation_prompt and continue_final_message:
             raise invalid("needs add_generation_prompt to be false", "continue_final_message")
         render = partial(
             self.model.chat.render,
             [message.given() for message in request.messages],
             variables={name: value for name, value in extra.items() if value not in _UNSET},
-            prompts=begins_answer,
-            continues=continues,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
         )
         try:
             text = render() if len(request.messages) <= INLINE_MESSAGES else await self.workers.run(render)

@@ -13,6 +13,7 @@ from cli.main import verify
 from logger.record import Record
 from tests.conftest import GREEDY, records_of
 from tests.vllm.commands import CONTEXT, invoke, written
+from verifier.outcome import RUN_ALARM_RATE
 from verifier.policy_file import read_policy
 from verifier.run_test import TESTS
 from verifier.vllm.client import VllmClient
@@ -61,8 +62,8 @@ def test_one_altered_token_flags_its_record_and_no_other(
     result = invoke(
         server, "run", written(tmp_path / "t.jsonl", records), "--policy", policy, "--unsafe-unsigned", "--json", report
     )
-    assert result.exit_code in (0, 1), result.output
     found = json.loads(report.read_text())
+    assert result.exit_code == (found["run_p_value"] <= RUN_ALARM_RATE), result.output
     assert [flagged["record"] for flagged in found["flagged"]] == victims
     honest_at_most = read_policy(policy).honest_rates.flagged  # of a policy from few answers
     assert found["run_p_value"] <= TESTS * binom.sf(len(victims) - 1, len(records), honest_at_most) * 1.001

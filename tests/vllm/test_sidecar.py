@@ -31,6 +31,7 @@ from tests.vllm.tampering_proxy import (
     tampering_proxy,
     unchanged,
 )
+from verifier.outcome import RUN_ALARM_RATE
 from verifier.policy_file import read_policy
 from verifier.run_test import TESTS
 from verifier.traffic_monitor import honest_limits
@@ -209,7 +210,7 @@ def test_a_tampering_server_is_caught_or_neutralised(
     result, report = verified(tmp_path, *exact(server, policy))
     print(f"{case}: {outcome} ({len(report['flagged'])} of {len(records)} records flagged)")
     if outcome == "caught":
-        assert result.exit_code in (0, 1), result.output
+        assert result.exit_code == (report["run_p_value"] <= RUN_ALARM_RATE), result.output
         assert len(report["flagged"]) == len(records)
         honest_at_most = read_policy(policy).honest_rates.flagged  # of a policy from few answers
         assert report["run_p_value"] <= TESTS * honest_at_most ** len(records) * 1.001

@@ -136,7 +136,7 @@ class Estimate:
         gamble: what can be had once, by gambling on not being sampled.
         days_to_exfiltrate: days until the counted channels have carried what gambling does not, with growth; all of
             the weights where the bound of tokens contains the gamble. Never fewer than all tokens need.
-        enough_to_gamble: whether gambling alone carries the weights.
+        gamble_suffices: whether gambling alone carries the weights.
         dominant: the largest counted channel.
         paces: gambling at several shares of the traffic.
     """
@@ -145,7 +145,7 @@ class Estimate:
     bits_per_day: float
     gamble: Split
     days_to_exfiltrate: float
-    enough_to_gamble: bool
+    gamble_suffices: bool
     dominant: str
     paces: list[Pace]
 
@@ -202,7 +202,7 @@ def estimate(
             days_until(left, bits_per_day, traffic.doubling_days),
             days_until(weights.bits, leak.log2_vocabulary * tokens, traffic.doubling_days),  # every token chosen freely
         ),
-        enough_to_gamble=left == 0,
+        gamble_suffices=left == 0,
         dominant=max(counted, key=lambda term: term.bits_per_day).name,
         paces=[_pace(share, traffic, leak, audit, weights) for share in shares],
     )

@@ -87,11 +87,13 @@ def test_json_takes_every_argument_of_transformers_filter() -> None:
 def test_an_answer_goes_on_from_the_last_message() -> None:
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Once upon "}]
     plain = "{% for m in messages %}[{{ m.role }}]{{ m.content }}</s>{% endfor %}"
-    assert ChatTemplate(plain, {}).render(messages, continues=True) == "[user]Hi</s>[assistant]Once upon "
+    assert ChatTemplate(plain, {}).render(messages, continue_final_message=True) == "[user]Hi</s>[assistant]Once upon "
     trims = plain.replace("m.content", "m.content | trim")
-    assert ChatTemplate(trims, {}).render(messages, continues=True) == "[user]Hi</s>[assistant]Once upon"
+    assert ChatTemplate(trims, {}).render(messages, continue_final_message=True) == "[user]Hi</s>[assistant]Once upon"
     with pytest.raises(TemplateRefusal, match="to be continued"):
-        ChatTemplate("{% for m in messages[:1] %}{{ m.content }}{% endfor %}", {}).render(messages, continues=True)
+        ChatTemplate("{% for m in messages[:1] %}{{ m.content }}{% endfor %}", {}).render(
+            messages, continue_final_message=True
+        )
     assert messages[1]["content"] == "Once upon "
 
 

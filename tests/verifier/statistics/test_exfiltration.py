@@ -144,7 +144,7 @@ def test_a_bound_that_contains_the_gamble_is_charged_once() -> None:
 
 def test_what_is_gambled_takes_the_time_that_its_tokens_take() -> None:
     found = estimate(Traffic(output_tokens_per_day=1e6), QUIET, Audit(rate=1e-6), Weights(size_bytes=4e6))
-    assert found.enough_to_gamble
+    assert found.gamble_suffices
     assert found.days_to_exfiltrate == 2  # 16 million bits a day
 
 
