@@ -50,8 +50,11 @@ async def _serve(
         asked = json.loads(await reader.readexactly(length))
         answer = answers[asked["prompt"][0]]
         writer.write(HEAD)
+        clock = asyncio.get_running_loop().time
+        due = clock()
         for at, said in enumerate(answer):
-            await asyncio.sleep(said.wait)
+            due += said.wait  # a token that is late makes none after it late
+            await asyncio.sleep(due - clock())
             writer.write(event(said.token, "length" if at == len(answer) - 1 else None, said.text))
             await writer.drain()
         writer.write(b"data: [DONE]\n\n")

@@ -14,7 +14,7 @@ from sampler.types import IntArray
 from verifier.statistics.exfiltration import Timing
 
 TICK_MS = 50
-SHORT, LONG = 0.005, 0.025
+SHORT, LONG = 0.005, 0.045
 """Pauses, seconds."""
 PER_ANSWER = 50
 """Tokens of an answer."""

@@ -1,4 +1,5 @@
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ def test_a_server_of_the_embedded_model_is_named(name: str, replayer: Transforme
     with provider_server(serving(replayer, drawing(name))) as url:
         found = invoke("probe", "--url", url, "--model", model_folder, *SMALL)
     assert found.exit_code == 0, found.output
-    assert f"Samples by {name}: 48 of 48 unfiltered tokens" in found.output
+    agreed = re.search(rf"Samples by {name}: (\d+) of 48 unfiltered tokens", found.output)
+    assert agreed is not None, found.output
+    assert int(agreed[1]) >= 44  # the server computes step by step, which rounds otherwise; chance gives 10
     assert "told by the server" in found.output
     assert "Finding" not in found.output
 

@@ -79,6 +79,14 @@ class Sidecar:
         reader = LogReader(self.log)
         return [decode_record(entry) for entry in reader.entries(0, reader.size())]
 
+    def await_closed_seeds(self) -> None:
+        """Wait until no request is open in the log: nothing more is written before the next request."""
+        for _ in range(1000):
+            if not LogReader(self.log).open_seeds():
+                return
+            time.sleep(0.01)
+        raise AssertionError("open seeds remain")
+
     def await_records(self, count: int) -> list[Record]:
         """The log's records, once there are so many."""
         for _ in range(1000):

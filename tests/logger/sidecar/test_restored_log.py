@@ -87,6 +87,7 @@ def test_another_log_under_the_name_gets_no_checkpoint_of_this_one(
     settings = settings_in(tmp_path, model_folder, shared_upstream.url, log=str(tmp_path / "logs" / "log.db"))
     with running(settings) as sidecar:
         assert sidecar.complete([7], max_tokens=2).status_code == 200
+        sidecar.await_closed_seeds()  # a write that finds neither folder would end this log's writer first
         (tmp_path / "logs").rename(tmp_path / "moved")
         (tmp_path / "logs").mkdir()
         with LogWriter.open(settings.log, origin=ORIGIN) as other:

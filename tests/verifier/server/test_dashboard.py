@@ -135,7 +135,7 @@ def test_everything_is_there_and_looks_are_kept(
     with served(poisoned) as url, visiting(browser, url, scheme) as visit:
         page = visit.page
         state(page, "alarm")
-        expect(page.locator("#rates svg")).to_have_count(6, timeout=PATIENCE)
+        expect(page.locator("#rates svg")).to_have_count(7, timeout=PATIENCE)
         expect(page.locator("#margins svg").first).to_be_visible(timeout=PATIENCE)
         for channel in ("tokens under the threshold", "early stops", "refusals", "timing"):
             shows(page, "#ledger", channel)
@@ -247,5 +247,5 @@ def test_a_lost_connection_is_said_and_the_figures_come_back(
 def test_on_a_narrow_screen_nothing_makes_the_page_scroll_sideways(browser: Browser, poisoned: Server) -> None:
     with served(poisoned) as url, visiting(browser, url, "dark", width=420) as visit:
         state(visit.page, "alarm")
-        expect(visit.page.locator("#rates svg")).to_have_count(6, timeout=PATIENCE)
+        expect(visit.page.locator("#rates svg")).to_have_count(7, timeout=PATIENCE)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 420
