@@ -32,8 +32,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# One process a core, each with the tests of whole files and with one thread for its arithmetic.
 test: lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 # vLLM has an environment of its own. torchvision, torchaudio and torchcodec come as CUDA builds that break its imports.
 $(VLLM_READY): constraints.txt

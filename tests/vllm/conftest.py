@@ -37,6 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "allowed tokens": {"allowed_token_ids": list(range(200, 700))},
     "hot": {"temperature": 1.7, "top_k": 100},
+    "hot, top-p alone": {"temperature": 1.5, "top_p": 0.95},
 }
 
 
