@@ -56,7 +56,7 @@ $(TRITON_ALONE): $(VLLM_READY)
 
 test-triton: $(READY) $(TRITON_ALONE)
 	TRITON_INTERPRET=1 WEIGHTWARDEN_REQUIRE_TRITON=1 PYTHONPATH=$(TRITON_ALONE) \
-		$(BIN)/pytest tests/verifier/device/test_kernels.py
+		$(BIN)/pytest tests/verifier/candidates/device/test_kernels.py
 
 # More than a million inputs; stops at the first that breaks a promise, and leaves it in a file crash-...
 fuzz: $(READY)

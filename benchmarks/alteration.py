@@ -20,12 +20,12 @@ from cli.options import ReplayOptions
 from cli.replayers import load_replayer
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.candidate_table import Draws
-from verifier.draws import DrawBuilder
-from verifier.judgement import Judgement
-from verifier.policy_file import read_policy
-from verifier.replay import Replayer
-from verifier.verification import Verifier
+from verifier.candidates.draws import DrawBuilder
+from verifier.candidates.table import Draws
+from verifier.policy.file import read_policy
+from verifier.replay.replay import Replayer
+from verifier.verification.judgement import Judgement
+from verifier.verification.verifier import Verifier
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 from benchmarks.attacks import ATTACKS
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.calibration import split_halves
+from verifier.calibration.fit import split_halves
 from verifier.errors import PolicyError
-from verifier.policy import Policy
-from verifier.policy_file import read_policy
+from verifier.policy.calibrated import Policy
+from verifier.policy.file import read_policy
 
 DATA = Path("tests/data")
 CALIBRATED_ON = "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"

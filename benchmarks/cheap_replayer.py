@@ -13,10 +13,10 @@ from logger.record import Record
 from logger.text.ending import TextOfTokens
 from sampler.params import SamplingParams
 from sampler.types import FloatArray
-from verifier.candidate_rows import CandidateRows, KnownLogits
-from verifier.model_identity import ModelIdentity
-from verifier.policy_base import BasePolicy
-from verifier.replay import ReplayChunk
+from verifier.logits.partial_rows import CandidateRows, KnownLogits
+from verifier.model.identity import ModelIdentity
+from verifier.policy.base import BasePolicy
+from verifier.replay.replay import ReplayChunk
 from verifier.types import Piece, Tokenizer
 
 VOCABULARY = 49_152

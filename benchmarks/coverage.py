@@ -21,8 +21,8 @@ import scipy
 from scipy.stats import binom
 
 from sampler.types import FloatArray
+from verifier.statistics.e_process import RateMonitor
 from verifier.statistics.intervals import Interval, clopper_pearson, clustered_rate, hypergeometric_interval
-from verifier.statistics.monitor import RateMonitor
 from verifier.statistics.rates import Population, RateSequence, rate_limits
 
 Dependence = Literal["independent", "strong", "all alike"]

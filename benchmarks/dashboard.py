@@ -30,20 +30,20 @@ from sqlalchemy import Connection, Select, insert, select, text
 from benchmarks.free_port import free_port
 from logger.keys import SigningKey
 from logger.private_file import write_private
-from verifier.embedded_model import ensure_embedded_model
-from verifier.margin_counts import BINS, CANDIDATE_BINS
-from verifier.model_identity import identify_model
-from verifier.policy_file import read_policy
-from verifier.server.accounts import TOTALS, Accounts
-from verifier.server.bookkeeper import Bookkeeper
-from verifier.server.database import VerdictDatabase
-from verifier.server.incidents import in_force
-from verifier.server.rate_points import RateFigures
-from verifier.server.schema import ARCHIVE, INCIDENT, QUARANTINE, RATE_POINT, TASK, VERDICT
-from verifier.server.series import SeriesKey, bind, set_series
-from verifier.server.verdict_rows import json_reasons, pack_margins
+from verifier.model.embedded import ensure_embedded_model
+from verifier.model.identity import identify_model
+from verifier.policy.file import read_policy
+from verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
+from verifier.server.accounting.accounts import TOTALS, Accounts
+from verifier.server.accounting.bookkeeper import Bookkeeper
+from verifier.server.accounting.rate_points import RateFigures
+from verifier.server.alerting.incidents import in_force
+from verifier.server.audit.verdict_rows import json_reasons, pack_margins
+from verifier.server.database.schema import ARCHIVE, INCIDENT, QUARANTINE, RATE_POINT, TASK, VERDICT
+from verifier.server.database.series import SeriesKey, bind, set_series
+from verifier.server.database.verdict_database import VerdictDatabase
 from verifier.statistics.intervals import Interval
-from verifier.traffic_monitor import WATCHED
+from verifier.verification.series_monitor import WATCHED
 
 POLICY = Path(__file__).parents[1] / "cli" / "bundled" / "policy.toml"
 PER_ARCHIVE = 1000

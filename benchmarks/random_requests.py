@@ -41,15 +41,15 @@ from sampler.defined import undefined_field
 from sampler.logits import LogitAdjustment
 from sampler.schemes import scheme
 from sampler.support import Filters, support_of_head
-from verifier.calibration import CalibrationLimits, calibrate
-from verifier.embedded_model import ensure_embedded_model
-from verifier.model_identity import ModelIdentity, identify_model
-from verifier.outcome import Verification
-from verifier.policy import Policy
-from verifier.token_noise import HONEST_RECORD_RATE
-from verifier.transformers_replay import TransformersReplayer
-from verifier.verification import Verifier
-from verifier.vllm.client import VllmClient
+from verifier.calibration.fit import CalibrationLimits, calibrate
+from verifier.model.embedded import ensure_embedded_model
+from verifier.model.identity import ModelIdentity, identify_model
+from verifier.policy.calibrated import Policy
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.replay.vllm.client import VllmClient
+from verifier.scoring.noise_model import HONEST_RECORD_RATE
+from verifier.verification.run_verdict import Verification
+from verifier.verification.verifier import Verifier
 
 PROMPTS = Path(__file__).parents[1] / "tests" / "data" / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
 MODEL = "source"

@@ -20,7 +20,7 @@ import click
 
 from logger.record import Record
 from logger.traffic import read_traffic, traffic_line
-from verifier.embedded_model import gguf_file
+from verifier.model.embedded import gguf_file
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "the default chain": {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05},

@@ -31,14 +31,14 @@ from cli.files import write_text
 from cli.progress import counter, progress_bar
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.calibration import CalibrationLimits, calibrate
-from verifier.embedded_model import ensure_embedded_model
-from verifier.model_identity import identify_model
-from verifier.policy import Policy
-from verifier.policy_file import read_policy
-from verifier.tokenizer import load_tokenizer
-from verifier.transformers_replay import TransformersReplayer
-from verifier.verification import Verifier
+from verifier.calibration.fit import CalibrationLimits, calibrate
+from verifier.model.embedded import ensure_embedded_model
+from verifier.model.identity import identify_model
+from verifier.model.tokenizer import load_tokenizer
+from verifier.policy.calibrated import Policy
+from verifier.policy.file import read_policy
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.verification.verifier import Verifier
 
 PROMPTS = Path(__file__).parents[1] / "tests" / "data" / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
 ENGINE = {"name": "simulated", "version": "1", "sampler": "vllm-cpu"}

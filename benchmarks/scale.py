@@ -42,14 +42,14 @@ from logger.keys import PublicKeys, SigningKey
 from logger.merkle import Frontier
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.embedded_model import ensure_embedded_model
-from verifier.engine import Engine
-from verifier.outcome import verify
-from verifier.policy_base import BasePolicy
-from verifier.policy_file import read_policy
-from verifier.ray.cluster import Cluster
-from verifier.ray.engine import RayEngine
-from verifier.verification import Verifier
+from verifier.model.embedded import ensure_embedded_model
+from verifier.policy.base import BasePolicy
+from verifier.policy.file import read_policy
+from verifier.verification.executor import Engine
+from verifier.verification.ray.cluster import Cluster
+from verifier.verification.ray.executor import RayEngine
+from verifier.verification.run_verdict import verify
+from verifier.verification.verifier import Verifier
 
 POLICY = Path("cli/bundled/policy.toml")
 TRAFFIC = Path("tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl")

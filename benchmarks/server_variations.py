@@ -24,15 +24,15 @@ from benchmarks.vllm_server import settings_here, vllm_server
 from cli.replayers import identity_of
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.exact_policy import EXACT_TOLERANCE, EXACT_WINDOW, RANK_LIMIT
-from verifier.model_identity import ModelIdentity
-from verifier.replay import Replay
-from verifier.score import score
-from verifier.tokenizer import load_tokenizer
-from verifier.verdict import judge_tokens
-from verifier.vllm.client import VllmClient
-from verifier.vllm.processor import this_processor
-from verifier.vllm.replay import VllmReplayer
+from verifier.model.identity import ModelIdentity
+from verifier.model.tokenizer import load_tokenizer
+from verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW, RANK_LIMIT
+from verifier.replay.replay import Replay
+from verifier.replay.vllm.client import VllmClient
+from verifier.replay.vllm.processor import this_processor
+from verifier.replay.vllm.replayer import VllmReplayer
+from verifier.scoring.token_scores import score
+from verifier.scoring.token_verdicts import judge_tokens
 
 FLOAT32_HEAD = ("--hf-overrides", '{"head_dtype":"float32"}')
 LONG_PROMPT, LONG_RECORDS = 1200, 3

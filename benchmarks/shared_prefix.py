@@ -17,9 +17,9 @@ from benchmarks.environment import environment
 from benchmarks.throughput import timed
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.embedded_model import ensure_embedded_model
-from verifier.model_identity import identify_model
-from verifier.transformers_replay import TransformersReplayer
+from verifier.model.embedded import ensure_embedded_model
+from verifier.model.identity import identify_model
+from verifier.replay.transformers.replayer import TransformersReplayer
 
 TRAFFIC = Path(__file__).parents[1] / "tests" / "data" / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
 

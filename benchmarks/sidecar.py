@@ -32,7 +32,7 @@ import uvicorn
 from benchmarks.free_port import free_port
 from logger.keys import SigningKey
 from logger.sidecar.seeds import write_seed_key
-from verifier.embedded_model import ensure_embedded_model
+from verifier.model.embedded import ensure_embedded_model
 
 PACE = 20_000
 """Microseconds a token, of the latency runs."""

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from cli.replayers import identity_of
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.policy_file import read_policy
-from verifier.transformers_replay import TransformersReplayer
-from verifier.verification import Verifier
+from verifier.policy.file import read_policy
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.verification.verifier import Verifier
 
 GROUP = 24
 """Records a turn."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from logger.record import Record
 from logger.vllm_request import request_sampling
-from verifier.vllm.client import VllmClient
+from verifier.replay.vllm.client import VllmClient
 
 AT_ONCE = 16
 

@@ -20,12 +20,12 @@ from cli.options import (
 from cli.progress import progress_bar
 from cli.replayers import load_replayer
 from logger.placed import PlacedRecord
-from verifier.calibration import CalibrationLimits, CalibrationResult
-from verifier.calibration import calibrate as calibrate_policy
-from verifier.exact_calibration import calibrate_exact
-from verifier.exact_policy import ExactPolicy
-from verifier.policy_base import BasePolicy
-from verifier.score import gumbel_likelihood_score
+from verifier.calibration.exact import calibrate_exact
+from verifier.calibration.fit import CalibrationLimits, CalibrationResult
+from verifier.calibration.fit import calibrate as calibrate_policy
+from verifier.policy.base import BasePolicy
+from verifier.policy.exact import ExactPolicy
+from verifier.scoring.token_scores import gumbel_likelihood_score
 
 
 @click.command()

@@ -13,8 +13,8 @@ from cli.options import ReplayOptions
 from cli.replayers import load_replayer
 from cli.reports.summary import text_summary
 from cli.verifying import verify_with_progress, write_reports
-from verifier.policy_file import read_policy
-from verifier.verification import Verifier
+from verifier.policy.file import read_policy
+from verifier.verification.verifier import Verifier
 
 
 @click.command()

@@ -10,10 +10,10 @@ import click
 
 from cli.options import Command, ReplayOptions, ServerToStart, with_options
 from cli.replayers import load_replayer
-from verifier.engine import Engine
-from verifier.policy_base import BasePolicy
-from verifier.replay import Replayer
-from verifier.verification import Verifier
+from verifier.policy.base import BasePolicy
+from verifier.replay.replay import Replayer
+from verifier.verification.executor import Engine
+from verifier.verification.verifier import Verifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def open_engine(
         if any(value is not None for value in (options.address, options.workers, options.gpus_per_worker)):
             raise click.UsageError("--address, --workers and --gpus-per-worker go with --engine ray")
         return Verifier(load_replayer(replay, policy, exact=policy.exact), policy, max_model_len)
-    from verifier.ray.engine import RayEngine
+    from verifier.verification.ray.executor import RayEngine
 
     served = replay.implementation == "vllm" and replay.own_server is None
     return RayEngine(

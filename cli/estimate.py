@@ -19,11 +19,11 @@ from cli.estimating import (
 from cli.options import with_options
 from cli.quantities import FiniteRange, Positive, Size, count_text, days_text, power_of_ten_text, size_text
 from cli.reports.reading import read_report
-from verifier.policy import Policy
-from verifier.policy_file import read_policy
+from verifier.policy.calibrated import Policy
+from verifier.policy.file import read_policy
 from verifier.statistics.exfiltration import Audit, Estimate, Leak, Timing, Weights, estimate
 from verifier.statistics.traffic import Traffic
-from verifier.traffic_monitor import honest_limits
+from verifier.verification.series_monitor import honest_limits
 
 
 @dataclass(frozen=True)

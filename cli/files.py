@@ -9,9 +9,9 @@ from logger.traffic import read_traffic
 from logger.whole_file import PRIVATE, PUBLIC, write_whole
 from sampler.errors import WeightwardenError
 from verifier.errors import PolicyError
-from verifier.fitness import UnfitRecord, check_fits
-from verifier.model_identity import ModelIdentity
-from verifier.policy_base import BasePolicy
+from verifier.model.compatibility import UnfitRecord, check_fits
+from verifier.model.identity import ModelIdentity
+from verifier.policy.base import BasePolicy
 
 
 class OutputError(WeightwardenError, OSError):

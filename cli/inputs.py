@@ -24,7 +24,7 @@ from logger.keys import PublicKeys
 from logger.placed import Place, PlacedRecord
 from logger.record import Record
 from sampler.errors import WeightwardenError, printable
-from verifier.audit import (
+from verifier.audit_selection import (
     check_rate,
     draw,
     file_sha256,
@@ -34,7 +34,7 @@ from verifier.audit import (
     select_records,
     traffic_root,
 )
-from verifier.exposure import Audited
+from verifier.verification.exposure import Audited
 
 METHOD = (
     "record i is selected when HMAC-SHA256(audit key, root || i as 8 bytes, big-endian), first 8 bytes as a big-endian"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from verifier.embedded_model import write_embedded_model
-from verifier.model_identity import identify_model
+from verifier.model.embedded import write_embedded_model
+from verifier.model.identity import identify_model
 
 
 @click.command()

@@ -23,15 +23,15 @@ from logger.archive.storage import archive_urls
 from logger.keys import PublicKeys
 from sampler.errors import WeightwardenError
 from sampler.types import FloatArray
-from verifier.audit import NothingSelected
-from verifier.outcome import NothingToVerify
-from verifier.policy_base import BasePolicy
-from verifier.policy_file import read_policy
-from verifier.record_test import bound_text
+from verifier.audit_selection import NothingSelected
+from verifier.policy.base import BasePolicy
+from verifier.policy.file import read_policy
+from verifier.scoring.record_evidence import bound_text
 from verifier.statistics.errors import StatisticsError
 from verifier.statistics.rounding import upper_fixed
-from verifier.traffic_monitor import WATCHED, TrafficMonitor
-from verifier.verification import Verifier
+from verifier.verification.run_verdict import NothingToVerify
+from verifier.verification.series_monitor import WATCHED, TrafficMonitor
+from verifier.verification.verifier import Verifier
 
 
 class MonitorError(WeightwardenError, ValueError):

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cli.files import write_text
 from sampler.errors import WeightwardenError
 from sampler.params import first_complaint
-from verifier.statistics.monitor import STAKES, RateMonitor
-from verifier.traffic_monitor import WATCHED, TrafficMonitor
+from verifier.statistics.e_process import STAKES, RateMonitor
+from verifier.verification.series_monitor import WATCHED, TrafficMonitor
 
 FORMAT = "weightwarden-monitor/1"
 MAX_STATE_BYTES = 64 * 2**20

@@ -17,7 +17,7 @@ from sampler.errors import printable
 if TYPE_CHECKING:
     from verifier.probe.conclusion import Conclusion, Found
     from verifier.probe.evidence import Evidence
-    from verifier.probe.interview import Interview
+    from verifier.probe.queries import Interview
 
 SHOWN_SCHEMES = 6
 FORMAT = "weightwarden-probe/1"
@@ -56,7 +56,7 @@ def probe(
     """
     with vllm_extra():
         from verifier.probe.conclusion import conclude
-        from verifier.probe.interview import Interviewer
+        from verifier.probe.queries import Interviewer
     options = ProviderOptions(**provider)
     replayer = load_replayer(ReplayOptions(model_name=model_name, device=device, max_model_len=max_model_len))
     ctx.call_on_close(replayer.close)

@@ -76,9 +76,9 @@ def record(
     out and named. The prompt is always tokenised here.
     """
     with vllm_extra():
-        from verifier.provider.answer import end_of_answers
+        from verifier.model.tokenizer import load_tokenizer
+        from verifier.provider.completion import end_of_answers
         from verifier.provider.recording import Recorder
-        from verifier.tokenizer import load_tokenizer
     check_writable(out)
     lines = list(_lines(questions))
     options = ProviderOptions(**provider)
@@ -111,7 +111,7 @@ def _in_threads(make: "Callable[[Any], Recorded]", lines: list[bytes], concurren
 
 def _result(make: "Callable[[Any], Recorded]", line: bytes) -> "Recorded | str":
     """The record of a line, or why there is none."""
-    from verifier.provider.question import QuestionError, parse_json
+    from verifier.provider.prompt import QuestionError, parse_json
 
     try:
         return make(parse_json(line))

@@ -13,7 +13,7 @@ from cli.options import WITNESS_OPTION, ReplayOptions, public_key_option, replay
 from cli.reports.json import json_report
 from cli.reports.summary import text_summary
 from cli.verifying import verify_with_progress, write_reports
-from verifier.policy_file import read_policy
+from verifier.policy.file import read_policy
 
 _EXIT_CODES = {"alarm": exit_codes.ALARM, "incomplete": exit_codes.ERROR, "clear": exit_codes.CLEAR}
 

@@ -8,9 +8,9 @@ from cli.progress import progress_bar
 from cli.reports.context import RunContext
 from cli.reports.html import html_report
 from cli.reports.json import json_report
-from verifier.engine import Engine
-from verifier.exposure import Exposure
-from verifier.outcome import verify
+from verifier.verification.executor import Engine
+from verifier.verification.exposure import Exposure
+from verifier.verification.run_verdict import verify
 
 
 def verify_with_progress(engine: Engine, given: Input) -> RunContext:

@@ -7,25 +7,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from logger.record import Record
-from logger.traffic import read_traffic
 from tests.postgresql import postgresql_server
 from tests.ray_cluster import ray_here
-from verifier.embedded_model import ensure_embedded_model
-from verifier.model_identity import identify_model
-from verifier.policy import Policy
-from verifier.policy_file import read_policy
-from verifier.transformers_replay import TransformersReplayer
+from verifier.model.embedded import ensure_embedded_model
+from verifier.model.identity import identify_model
+from verifier.policy.calibrated import Policy
+from verifier.policy.file import read_policy
+from verifier.replay.transformers.replayer import TransformersReplayer
 
 settings.register_profile("project", deadline=None, derandomize=True)  # the same examples every time, however slow
 settings.load_profile("project")
-
-DATA = Path(__file__).parent / "data"
-FILTERED = DATA / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
-GREEDY = DATA / "smollm2-vllm0.32-greedy.jsonl"
-UNFILTERED = DATA / "smollm2-vllm0.32-t1.0-unfiltered.jsonl"
-VARIED = DATA / "smollm2-vllm0.32-varied.jsonl"
-RECORDED = (FILTERED, GREEDY, UNFILTERED, VARIED)
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +50,3 @@ def bundled_policy() -> Policy:
     policy = read_policy(Path(str(files("cli") / "bundled" / "policy.toml")))
     assert isinstance(policy, Policy)
     return policy
-
-
-def records_of(path: Path) -> list[Record]:
-    return [placed.record for placed in read_traffic(path)]

@@ -6,7 +6,7 @@ from benchmarks.attackers.admissible_set import GUARD, admissible
 from benchmarks.attackers.coded_tokens import CodedTokens
 from benchmarks.attackers.serving import Step
 from sampler.types import FloatArray
-from verifier.policy import Policy
+from verifier.policy.calibrated import Policy
 
 
 def honest_odds(step: Step, policy: Policy) -> FloatArray:

@@ -10,7 +10,7 @@ from benchmarks.attackers.interface import Attacker, Outside, Site, follow, in_b
 from benchmarks.attackers.serving import Choose, ServedModel, Step
 from logger.record import Record
 from sampler.types import FloatArray, IntArray
-from verifier.policy import Policy
+from verifier.policy.calibrated import Policy
 
 
 class CodedTokens(Attacker):

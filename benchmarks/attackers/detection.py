@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from logger.record import Record
-from verifier.exposure import Audited, Exposure
-from verifier.judgement import Judgement
-from verifier.ledger import RecordCharges
-from verifier.policy import Policy
-from verifier.run_test import HonestRates, run_p_value
+from verifier.policy.calibrated import Policy
+from verifier.scoring.ledger import RecordCharges
 from verifier.statistics.bandwidth import best_of
-from verifier.traffic_monitor import TrafficMonitor
-from verifier.verification import Verifier
+from verifier.verification.exposure import Audited, Exposure
+from verifier.verification.judgement import Judgement
+from verifier.verification.run_evidence import HonestRates, run_p_value
+from verifier.verification.series_monitor import TrafficMonitor
+from verifier.verification.verifier import Verifier
 
 RATES = (1e-2, 1e-4)
 """False-positive rates that the tests promise, at which detection is told."""
@@ -38,7 +38,7 @@ class Detection:
             come within the pool.
         counting_bits, pooled_bits: what the records could carry unseen, ends included; bound_bits: the least of both.
         limit_bits: what all answers could, each of `DRAWS` times from an audit of a tenth of them, with confidence
-            `verifier.exposure.CONFIDENCE` each.
+            `verifier.verification.exposure.CONFIDENCE` each.
     """
 
     records: int

@@ -12,7 +12,7 @@ from benchmarks.attackers.payload import Payload
 from benchmarks.attackers.serving import Choose, ServedModel, Step, honestly
 from logger.record import Record
 from sampler.types import IntArray
-from verifier.policy import Policy
+from verifier.policy.calibrated import Policy
 
 BATCH = 48
 """Answers that a server works on at once."""

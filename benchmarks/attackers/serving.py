@@ -15,9 +15,9 @@ from logger.record import Record
 from sampler.noise import gumbel_noise
 from sampler.support import Filters, support_of_head
 from sampler.types import FloatArray, IntArray
-from verifier.float32_products import with_float32_products
-from verifier.model_identity import ModelIdentity
-from verifier.transformers_replay import DTYPES
+from verifier.model.identity import ModelIdentity
+from verifier.replay.transformers.float32_linear import with_float32_products
+from verifier.replay.transformers.replayer import DTYPES
 
 HEAD = 64
 """Candidates of a position, the most likely: more than top-k leaves."""

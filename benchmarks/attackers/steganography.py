@@ -3,7 +3,7 @@
 from benchmarks.attackers.coded_tokens import CodedTokens
 from benchmarks.attackers.serving import Step
 from sampler.types import FloatArray
-from verifier.policy import Policy
+from verifier.policy.calibrated import Policy
 
 
 class Steganography(CodedTokens):

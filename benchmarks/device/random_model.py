@@ -17,9 +17,9 @@ from logger.record import Record
 from logger.text.ending import TextOfTokens
 from sampler.noise import gumbel_noise
 from sampler.params import SamplingParams
-from verifier.device.noise import device_noise
-from verifier.model_identity import ModelIdentity
-from verifier.transformers_replay import TransformersReplayer
+from verifier.candidates.device.noise import device_noise
+from verifier.model.identity import ModelIdentity
+from verifier.replay.transformers.replayer import TransformersReplayer
 
 ENTROPY_BITS = 1.0
 ENGINE = {"name": "random", "version": "1", "sampler": "vllm-v2"}

@@ -10,19 +10,19 @@ import torch
 
 from logger.record import Record
 from sampler.types import IntArray
-from verifier.candidate_table import Draws, Window, filters_of
-from verifier.device.draws import on_device
-from verifier.device.head import Pass, Selection, head_of
-from verifier.device.kernels import can_select, select
-from verifier.device.noise import device_noise
-from verifier.device.pending import begun
-from verifier.device.rows import DeviceRows
-from verifier.draws import DrawBuilder
-from verifier.gumbel_candidates import gumbel_candidates
-from verifier.pending_tables import finished
-from verifier.score import Tolerance, score
-from verifier.torch_rows import TorchRows
-from verifier.transformers_replay import TransformersReplayer
+from verifier.candidates.device.draws import on_device
+from verifier.candidates.device.kernels import can_select, select
+from verifier.candidates.device.noise import device_noise
+from verifier.candidates.device.pending import begun
+from verifier.candidates.device.rows import DeviceRows
+from verifier.candidates.device.top_logits import Pass, Selection, head_of
+from verifier.candidates.draws import DrawBuilder
+from verifier.candidates.gumbel import gumbel_candidates
+from verifier.candidates.pending import finished
+from verifier.candidates.table import Draws, Window, filters_of
+from verifier.logits.whole_rows import TorchRows
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.scoring.token_scores import Tolerance, score
 from verifier.types import Piece
 
 

@@ -29,11 +29,11 @@ from benchmarks.trade_off.scored import Choice, Score, Scored
 from cli.files import write_text
 from cli.progress import progress_bar
 from logger.traffic import read_traffic
-from verifier.audit import file_sha256
-from verifier.embedded_model import ensure_embedded_model
-from verifier.model_identity import ModelIdentity, identify_model
-from verifier.token_noise import MARGIN_EDGES, fit_noise_scale
-from verifier.transformers_replay import TransformersReplayer
+from verifier.audit_selection import file_sha256
+from verifier.model.embedded import ensure_embedded_model
+from verifier.model.identity import ModelIdentity, identify_model
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.scoring.noise_model import MARGIN_EDGES, fit_noise_scale
 
 
 @click.command(help=__doc__)

@@ -26,11 +26,11 @@ from cli.files import write_text
 from cli.progress import progress_bar
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.audit import file_sha256
-from verifier.embedded_model import ensure_embedded_model
-from verifier.model_identity import ModelIdentity, identify_model
-from verifier.replay import PlacedTable, Replay
-from verifier.transformers_replay import TransformersReplayer
+from verifier.audit_selection import file_sha256
+from verifier.model.embedded import ensure_embedded_model
+from verifier.model.identity import ModelIdentity, identify_model
+from verifier.replay.replay import PlacedTable, Replay
+from verifier.replay.transformers.replayer import TransformersReplayer
 
 WIDTHS = (0.1, 0.2, 0.3, 0.5, 1.0)
 """Logits that the nearest rival must be away for a position to be clear."""

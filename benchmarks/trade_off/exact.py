@@ -23,17 +23,17 @@ from benchmarks.vllm_server import settings_here, vllm_server
 from cli.files import write_text
 from cli.progress import progress_bar
 from logger.traffic import read_traffic
-from verifier.audit import file_sha256
-from verifier.calibration import split_halves
-from verifier.embedded_model import ensure_embedded_model
-from verifier.exact_calibration import calibrate_exact
-from verifier.model_identity import ModelIdentity, identify_model
-from verifier.tokenizer import load_tokenizer
-from verifier.verdict import Verdict
-from verifier.verification import Verifier
-from verifier.vllm.client import VllmClient
-from verifier.vllm.repeatability import require_repeatable
-from verifier.vllm.replay import VllmReplayer
+from verifier.audit_selection import file_sha256
+from verifier.calibration.exact import calibrate_exact
+from verifier.calibration.fit import split_halves
+from verifier.model.embedded import ensure_embedded_model
+from verifier.model.identity import ModelIdentity, identify_model
+from verifier.model.tokenizer import load_tokenizer
+from verifier.replay.vllm.client import VllmClient
+from verifier.replay.vllm.repeatability import require_repeatable
+from verifier.replay.vllm.replayer import VllmReplayer
+from verifier.scoring.token_verdicts import Verdict
+from verifier.verification.verifier import Verifier
 
 HEAD_LINE = "| series | head | tokens | equal | ties | charge | counting code | pooled code | dangerous |\n"
 

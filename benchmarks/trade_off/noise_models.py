@@ -26,12 +26,12 @@ from cli.progress import progress_bar
 from logger.record import Record
 from logger.traffic import read_traffic
 from sampler.types import BoolArray, FloatArray
-from verifier.audit import file_sha256
-from verifier.calibration import split_halves
-from verifier.candidate_table import boundary
-from verifier.embedded_model import ensure_embedded_model
-from verifier.model_identity import ModelIdentity, identify_model
-from verifier.transformers_replay import TransformersReplayer
+from verifier.audit_selection import file_sha256
+from verifier.calibration.fit import split_halves
+from verifier.candidates.table import boundary
+from verifier.model.embedded import ensure_embedded_model
+from verifier.model.identity import ModelIdentity, identify_model
+from verifier.replay.transformers.replayer import TransformersReplayer
 
 LOGIT_SLACK, MASS_SLACK = 0.15, 0.006
 """Pairs near a cut are left out: which side of it they are on is another matter."""

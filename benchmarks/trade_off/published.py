@@ -12,8 +12,8 @@ from scipy.special import log_ndtr
 
 from benchmarks.trade_off.replayed import WINDOW
 from sampler.types import BoolArray, FloatArray
-from verifier.candidate_table import CandidateTable
-from verifier.score import TokenScores
+from verifier.candidates.table import CandidateTable
+from verifier.scoring.token_scores import TokenScores
 
 _UNMOVED = WINDOW.logit_slacks.index(0.0)
 """The level of the tables at which no cut is moved."""

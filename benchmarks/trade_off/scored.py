@@ -9,10 +9,10 @@ import numpy as np
 
 from benchmarks.trade_off.replayed import WINDOW, Replayed
 from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidate_table import CandidateTable
-from verifier.score import TokenScores, Tolerance, score
-from verifier.token_code import HONEST_TILT, CountingCode, Escape, PooledCode, classes, taken_classes
-from verifier.token_noise import MARGIN_EDGES
+from verifier.candidates.table import CandidateTable
+from verifier.scoring.codes import HONEST_TILT, CountingCode, Escape, PooledCode, classes, taken_classes
+from verifier.scoring.noise_model import MARGIN_EDGES
+from verifier.scoring.token_scores import TokenScores, Tolerance, score
 
 MARGINS = np.unique(np.round(np.geomspace(0.005, 1.0, 47), 4))
 """Thresholds of the curves, logits."""
@@ -32,7 +32,7 @@ class Slack:
     mass: float
 
     def scores(self, table: CandidateTable) -> TokenScores:
-        """See `verifier.score`; margins up to the window's."""
+        """See `verifier.scoring.token_scores`; margins up to the window's."""
         tolerance = Tolerance(margin=MARGIN_EDGES[-1], logit_slack=self.logits, mass_slack=self.mass)
         return score(table, tolerance, WINDOW.logit_slacks.index(self.logits))
 

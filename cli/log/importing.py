@@ -15,7 +15,7 @@ from logger.keys import SigningKey
 from logger.merkle import Frontier
 from logger.private_file import KeyFileError
 from sampler.errors import WeightwardenError
-from verifier.audit import file_sha256
+from verifier.audit_selection import file_sha256
 
 
 class RetokenisedRecord(WeightwardenError, ValueError):

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from cli.inputs import Input
 from logger.traffic import RETOKENISED_MEANS
 from sampler.errors import printable
-from verifier.exposure import Exposure
-from verifier.outcome import Verification
-from verifier.policy_base import BasePolicy
-from verifier.record_test import bound_text
+from verifier.policy.base import BasePolicy
+from verifier.scoring.record_evidence import bound_text
 from verifier.types import Tokenizer
+from verifier.verification.exposure import Exposure
+from verifier.verification.run_verdict import Verification
 
 
 @dataclass(frozen=True, kw_only=True)

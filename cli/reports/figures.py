@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from cli.reports.context import RunContext
-from verifier.exposure import CONFIDENCE, Bound
 from verifier.statistics.detection import alarm_probability, altered_before_alarm
 from verifier.statistics.intervals import Interval
 from verifier.statistics.rounding import lower_fixed, upper, upper_fixed
+from verifier.verification.exposure import CONFIDENCE, Bound
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 from cli.reports.context import RunContext
 from cli.reports.figures import figures
 from verifier.errors import MissingExtra
-from verifier.record_test import bound_text
-from verifier.summary import MARGIN_ENDS, ShownRecord
-from verifier.token_noise import MARGIN_EDGES
-from verifier.verdict import Verdict
+from verifier.scoring.noise_model import MARGIN_EDGES
+from verifier.scoring.record_evidence import bound_text
+from verifier.scoring.token_verdicts import Verdict
+from verifier.verification.summary import MARGIN_ENDS, ShownRecord
 
 SHOWN_SET_ASIDE = 1000
 SHOWN_TOKENS = 2000

@@ -6,8 +6,8 @@ from typing import Any
 from cli.reports.context import RunContext
 from cli.reports.figures import statistics
 from cli.reports.reading import REPORT_FORMAT
-from verifier.summary import FlaggedRecord, SetAside
-from verifier.verdict import Verdict
+from verifier.scoring.token_verdicts import Verdict
+from verifier.verification.summary import FlaggedRecord, SetAside
 
 
 def json_report(context: RunContext) -> str:

@@ -4,10 +4,10 @@ import numpy as np
 
 from cli.reports.context import RunContext
 from cli.reports.figures import figures
-from verifier.record_test import bound_text
-from verifier.record_verdict import RecordVerdict
-from verifier.summary import ShownRecord
-from verifier.verdict import Verdict
+from verifier.scoring.record_evidence import bound_text
+from verifier.scoring.token_verdicts import Verdict
+from verifier.verification.record_verdict import RecordVerdict
+from verifier.verification.summary import ShownRecord
 
 SHOWN_RECORDS = 10
 SHOWN_TOKENS = 3

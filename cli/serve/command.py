@@ -16,7 +16,7 @@ from cli.extras import serve_extra
 from cli.options import ReplayOptions, replay_options, with_options
 from cli.serve.options import SERVE_OPTIONS, settings_of, weights_of
 from logger.events import Events
-from verifier.policy_file import read_policy
+from verifier.policy.file import read_policy
 
 _REPLAY = tuple(ReplayOptions.__dataclass_fields__.keys() - {"own_server", "max_model_len"})
 
@@ -41,11 +41,11 @@ def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any)
     Exit code: 0, told to stop; 2, an error. With --once 0: no alarm, 1: an unacknowledged alarm, 2: an error.
     """
     with serve_extra():
+        from verifier.server.alerting.incidents import in_force, state_of
         from verifier.server.daemon import DatabaseClock, drain
         from verifier.server.daemon import serve as serve_until
-        from verifier.server.incidents import in_force, state_of
-        from verifier.server.opening import open_server
-        from verifier.server.schema import INCIDENT
+        from verifier.server.database.schema import INCIDENT
+        from verifier.server.startup import open_server
     options, given = EngineOptions.taken(given)
     replay = ReplayOptions(**{name: given.pop(name) for name in _REPLAY})
     settings = settings_of(given | {"once": once})

@@ -8,7 +8,7 @@ import click
 
 from cli.options import public_key_option
 from cli.quantities import FiniteRange, Positive, Size
-from verifier.model_identity import ModelIdentity
+from verifier.model.identity import ModelIdentity
 
 if TYPE_CHECKING:
     from verifier.server.settings import Settings

@@ -30,11 +30,11 @@ from benchmarks.attackers.substitution import Substitution
 from benchmarks.run import ENGINE, PROMPTS, Setting
 from logger.record import Record
 from logger.traffic import read_traffic
-from verifier.ledger import RecordCharges
-from verifier.model_identity import identify_model
-from verifier.policy import Policy
-from verifier.transformers_replay import TransformersReplayer
-from verifier.verification import Verifier
+from verifier.model.identity import identify_model
+from verifier.policy.calibrated import Policy
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.scoring.ledger import RecordCharges
+from verifier.verification.verifier import Verifier
 
 SETTING = Setting(records=8, calibration=0, tokens=16, seed=5)
 KEY = b"a key of encoder and decoder"

@@ -8,12 +8,12 @@ from scipy.stats import binom
 
 from benchmarks.random_requests import FALSE_ALARM, AnyServer, random_request, request_record
 from logger.record import Record
-from tests.conftest import FILTERED, records_of
-from verifier.model_identity import identify_model
-from verifier.policy import Policy
-from verifier.token_noise import HONEST_RECORD_RATE
-from verifier.transformers_replay import TransformersReplayer
-from verifier.verification import Verifier
+from tests.recorded import FILTERED, records_of
+from verifier.model.identity import identify_model
+from verifier.policy.calibrated import Policy
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.scoring.noise_model import HONEST_RECORD_RATE
+from verifier.verification.verifier import Verifier
 
 REQUESTS = 24
 LONGEST = 8

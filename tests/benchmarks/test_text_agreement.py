@@ -10,8 +10,8 @@ from benchmarks.text_agreement.cases import Cases, outcome
 from benchmarks.text_agreement.small_tokenizers import small_tokenizers
 from logger.text.tokenizer import ModelTokenizer, read_tokenizer
 from tests.registry_packages import required_folder
-from verifier.model_identity import ModelIdentity
-from verifier.tokenizer import load_tokenizer
+from verifier.model.identity import ModelIdentity
+from verifier.model.tokenizer import load_tokenizer
 
 
 def assert_one_text(sidecar: ModelTokenizer, verifier: ModelTokenizer, count: int) -> None:

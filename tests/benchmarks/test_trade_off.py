@@ -14,11 +14,11 @@ from benchmarks.trade_off.published import Published, gm_ls
 from benchmarks.trade_off.replayed import Replayed, replayed
 from benchmarks.trade_off.scored import Choice, Scored, Slack
 from sampler.noise import gumbel_noise
-from tests.conftest import FILTERED, records_of
-from verifier.replay import Replayer
-from verifier.token_noise import MARGIN_EDGES
-from verifier.tradeoff import MARGIN_GRID, TradeOff
-from verifier.transformers_replay import TransformersReplayer
+from tests.recorded import FILTERED, records_of
+from verifier.replay.replay import Replayer
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.scoring.noise_model import MARGIN_EDGES
+from verifier.scoring.threshold_sweep import MARGIN_GRID, TradeOff
 
 VOCABULARY = 49_152
 

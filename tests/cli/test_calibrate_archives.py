@@ -8,16 +8,16 @@ from logger.encoding import encode_record
 from logger.store.writer import LogWriter
 from tests.cli.test_log import ORIGIN, Logs
 from tests.cli.test_vllm import invoke
-from tests.verifier.vllm.small_server import Behaviour, record, small_server
-from verifier import json_server
-from verifier.exact_policy import ExactPolicy
-from verifier.policy_file import read_policy
+from tests.verifier.replay.vllm.small_server import Behaviour, record, small_server
+from verifier import http_client
+from verifier.policy.exact import ExactPolicy
+from verifier.policy.file import read_policy
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_server, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(json_server, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(http_client, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(http_client, "LONGEST_WAIT", 0.0)
 
 
 def test_a_policy_is_made_from_the_archives_of_a_log(tmp_path: Path, model_folder: Path) -> None:

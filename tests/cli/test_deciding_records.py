@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from cli.deciding_records import Deciding
 from logger.placed import PlacedRecord
 from logger.record import Record
-from tests.conftest import FILTERED, records_of
-from verifier.fitness import UnfitRecord, check_fits
-from verifier.model_identity import ModelIdentity
+from tests.recorded import FILTERED, records_of
+from verifier.model.compatibility import UnfitRecord, check_fits
+from verifier.model.identity import ModelIdentity
 
 TEMPLATE = records_of(FILTERED)[0]
 

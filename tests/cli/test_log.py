@@ -8,9 +8,10 @@ from logger.encoding import encode_record
 from logger.private_file import write_private
 from logger.store.writer import LogWriter
 from logger.traffic import read_traffic
-from tests.cli.test_verify import BUNDLED, invoke
-from tests.conftest import FILTERED, GREEDY, records_of
-from verifier.audit import is_selected
+from tests.cli.test_verify import invoke
+from tests.places import BUNDLED_POLICY
+from tests.recorded import FILTERED, GREEDY, records_of
+from verifier.audit_selection import is_selected
 
 ORIGIN = "example.org/log"
 
@@ -86,7 +87,7 @@ def test_a_changed_archive_is_told_by_exit_code_1_and_is_not_replayed(logs: Logs
     output = logs.check(expect=1)
     assert "The log does NOT hold:" in output
     assert f"SEAL       {archive}" in output
-    result = invoke("run", logs.archives, "--public-key", logs.public, "--policy", BUNDLED)
+    result = invoke("run", logs.archives, "--public-key", logs.public, "--policy", BUNDLED_POLICY)
     assert result.exit_code == 2
     assert "nothing was replayed" in result.output
 
@@ -94,7 +95,7 @@ def test_a_changed_archive_is_told_by_exit_code_1_and_is_not_replayed(logs: Logs
 def test_archives_are_replayed_and_the_selection_can_be_checked_afterwards(logs: Logs, model_folder: Path) -> None:
     audit_key = logs.folder / "audit.key"
     write_private(audit_key, b"k" * 32)
-    arguments = ("run", logs.archives, "--public-key", logs.public, "--model", model_folder, "--policy", BUNDLED)
+    arguments = ("run", logs.archives, "--public-key", logs.public, "--model", model_folder, "--policy", BUNDLED_POLICY)
     result = invoke(*arguments, "--json", logs.folder / "r.json", "--sample", 0.5, "--audit-key", audit_key)
     assert result.exit_code == 0, result.output
     assert "unsigned" not in result.output
@@ -130,7 +131,7 @@ def test_an_imported_file_says_that_it_was_imported(logs: Logs, model_folder: Pa
     one_record = logs.folder / "one.jsonl"
     one_record.write_text(records_of(GREEDY)[0].model_dump_json() + "\n")
     assert invoke("log", "import", one_record, "--signing-key", key, "--out", one).exit_code == 0
-    run = invoke("run", one, "--public-key", public, "--model", model_folder, "--policy", BUNDLED)
+    run = invoke("run", one, "--public-key", public, "--model", model_folder, "--policy", BUNDLED_POLICY)
     assert run.exit_code == 0
     assert "Warning: the log was imported from" in run.output
 
@@ -184,6 +185,6 @@ def test_signed_and_unsigned_are_not_mixed_up(logs: Logs) -> None:
         ((GREEDY,), "no --public-key"),
         ((GREEDY, "--public-key", logs.public), "not a whole Parquet file"),
     ):
-        result = invoke("run", *arguments, "--policy", BUNDLED)
+        result = invoke("run", *arguments, "--policy", BUNDLED_POLICY)
         assert result.exit_code == 2
         assert complaint in result.output

@@ -18,25 +18,26 @@ from click.testing import Result
 
 from benchmarks.free_port import free_port
 from logger.record import Record
-from tests.cli.test_vllm import BUNDLED, calibrated, invoke, written
-from tests.verifier.vllm.small_server import EOS, Behaviour, record, small_server
-from tests.verifier.vllm.stand_in import stand_in
+from tests.cli.test_vllm import calibrated, invoke, written
+from tests.places import BUNDLED_POLICY, ROOT
+from tests.verifier.replay.vllm.small_server import EOS, Behaviour, record, small_server
+from tests.verifier.replay.vllm.stand_in import stand_in
 from verifier.errors import ReplayServerEnded, ReplayServerError
-from verifier.vllm import own_server, processor
-from verifier.vllm.command import ServerCommand
-from verifier.vllm.own_server import OwnServer, OwnVllmClient
-from verifier.vllm.processor import CAPS, InstructionSet, Processor, settings_for, this_processor
+from verifier.replay.vllm import managed_server, processor
+from verifier.replay.vllm.command import ServerCommand
+from verifier.replay.vllm.managed_server import OwnServer, OwnVllmClient
+from verifier.replay.vllm.processor import CAPS, InstructionSet, Processor, settings_for, this_processor
 
 START = """
 import sys, time
 from pathlib import Path
-from verifier.vllm.own_server import OwnServer
+from verifier.replay.vllm.managed_server import OwnServer
 folder = Path(sys.argv[2])
 folder.mkdir()
 server = OwnServer([sys.argv[1], "--uds", str(folder / "socket")], {}, folder / "log", folder)
 time.sleep(600)
 """
-GUARD = Path(__file__).parents[2] / "verifier" / "vllm" / "ended_with_parent.py"
+GUARD = ROOT / "verifier" / "replay" / "vllm" / "parent_watchdog.py"
 
 
 def records() -> list[Record]:
@@ -213,7 +214,7 @@ def test_a_server_that_ended_is_said_and_started_again_before_more_is_replayed(t
 def test_a_server_ends_even_when_its_starter_is_killed(tmp_path: Path) -> None:
     python, seen = stand_in(tmp_path)
     folder = tmp_path / "server"
-    starter = subprocess.Popen([sys.executable, "-c", START, python, folder], cwd=Path(__file__).parents[2])
+    starter = subprocess.Popen([sys.executable, "-c", START, python, folder], cwd=ROOT)
     await_engine(seen)
     assert all(map(alive, started(seen)))
     os.kill(starter.pid, signal.SIGKILL)
@@ -269,7 +270,7 @@ sys.exit(1)
 def test_the_end_of_a_server_ends_the_wait_at_once_and_its_last_lines_and_errors_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_server, "_POLL_SECONDS", 3600.0)  # whatever else is waited for, this test would not end
+    monkeypatch.setattr(managed_server, "_POLL_SECONDS", 3600.0)  # whatever else is waited for, this test would not end
     port = free_port()
     server = OwnServer([sys.executable, "-c", DYING, str(port)], {}, tmp_path / "log")
     try:
@@ -306,7 +307,7 @@ def test_a_policy_for_another_replay_is_refused_before_a_server_is_started(
     tmp_path: Path, run: Callable[..., Result]
 ) -> None:
     python, seen = stand_in(tmp_path)
-    result = run("--replay-python", python, "--policy", BUNDLED)
+    result = run("--replay-python", python, "--policy", BUNDLED_POLICY)
     assert result.exit_code == 2
     assert "the policy was made for replay transformers, not vllm" in result.output
     assert not seen.exists()

@@ -11,12 +11,13 @@ import pytest
 from cli.engines import load_on_worker
 from cli.options import ReplayOptions
 from logger.private_file import write_private
-from tests.cli.test_verify import BUNDLED, invoke, write
-from tests.conftest import FILTERED, GREEDY, records_of
-from tests.verifier.ray import loads
+from tests.cli.test_verify import invoke, write
+from tests.places import BUNDLED_POLICY
+from tests.recorded import FILTERED, GREEDY, records_of
 from tests.verifier.server.running import KEY, Log, honest, stolen
-from verifier.policy import Policy
-from verifier.ray.engine import RayEngine
+from tests.verifier.verification.ray import loads
+from verifier.policy.calibrated import Policy
+from verifier.verification.ray.executor import RayEngine
 
 TIMES = ("seconds", "tokens_per_second", "engine")
 
@@ -41,7 +42,7 @@ def test_the_report_on_a_sample_of_archives_is_the_same(tmp_path: Path, model_fo
         "--model",
         model_folder,
         "--policy",
-        BUNDLED,
+        BUNDLED_POLICY,
     ]
     command += ["--sample", "0.7", "--audit-key", tmp_path / "audit.key", "--json"]
     alone = invoke(*command, tmp_path / "alone.json", "--html", tmp_path / "alone.html", "--token-budget", "128")
@@ -67,7 +68,15 @@ def test_a_run_with_a_record_that_ends_its_workers_is_never_clear_and_names_it(
     said: list[str] = []
     monkeypatch.setattr("cli.run.open_engine", lambda *_: RayEngine(load, bundled_policy, workers=1, say=said.append))
     result = invoke(
-        *("run", write(tmp_path / "t.jsonl", records), "--policy", BUNDLED, "--unsafe-unsigned", "--engine", "ray"),
+        *(
+            "run",
+            write(tmp_path / "t.jsonl", records),
+            "--policy",
+            BUNDLED_POLICY,
+            "--unsafe-unsigned",
+            "--engine",
+            "ray",
+        ),
         *("--json", tmp_path / "r.json", "--html", tmp_path / "r.html"),
     )
     assert result.exit_code == 2
@@ -87,7 +96,7 @@ def test_a_run_with_a_record_that_ends_its_workers_is_never_clear_and_names_it(
 def test_without_ray_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     traffic = write(tmp_path / "t.jsonl", records_of(FILTERED)[:1])
-    result = invoke("run", traffic, "--policy", BUNDLED, "--unsafe-unsigned", "--engine", "ray")
+    result = invoke("run", traffic, "--policy", BUNDLED_POLICY, "--unsafe-unsigned", "--engine", "ray")
     assert result.exit_code == 2
     assert "pip install 'weightwarden[ray]'" in result.output
 
@@ -102,7 +111,7 @@ def test_without_ray_the_command_says_what_to_install(tmp_path: Path, monkeypatc
 )
 def test_options_for_several_workers_need_them(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
     traffic = write(tmp_path / "t.jsonl", records_of(FILTERED)[:1])
-    result = invoke("run", traffic, "--policy", BUNDLED, "--unsafe-unsigned", *options)
+    result = invoke("run", traffic, "--policy", BUNDLED_POLICY, "--unsafe-unsigned", *options)
     assert result.exit_code == 2
     assert message in result.output
 

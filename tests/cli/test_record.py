@@ -9,11 +9,10 @@ from click.testing import CliRunner, Result
 
 from cli.main import verify
 from logger.traffic import read_traffic
-from tests.conftest import GREEDY, records_of
+from tests.recorded import GREEDY, records_of
 from tests.verifier.provider.provider_server import ModelLogits, Serving, drawing, provider_server
-from verifier.transformers_replay import TransformersReplayer
+from verifier.replay.transformers.replayer import TransformersReplayer
 
-BUNDLED = Path(__file__).parents[2] / "cli" / "bundled" / "policy.toml"
 PROMPTS = [
     {"messages": [{"role": "user", "content": "What is the capital of France?"}]},
     {"messages": [{"role": "user", "content": "Say hello in three languages."}]},

@@ -10,8 +10,9 @@ from benchmarks.attacks import ATTACKS
 from cli.reports.figures import catching
 from logger.private_file import write_private
 from tests.cli.test_log import Logs
-from tests.cli.test_verify import BUNDLED, invoke, run, write
-from tests.conftest import FILTERED, records_of
+from tests.cli.test_verify import invoke, run, write
+from tests.places import BUNDLED_POLICY, ROOT
+from tests.recorded import FILTERED, records_of
 
 MONTH_DAYS = 365.25 / 12
 
@@ -92,7 +93,7 @@ def test_estimate_reproduces_the_figures_of_the_design() -> None:
 
 def test_estimate_takes_its_bits_from_a_policy_or_a_report(reports: dict[str, Path]) -> None:
     tokens = ("estimate", "--output-tokens-per-day", 1e9)
-    bundled, policy = loaded(*tokens), loaded(*tokens, "--policy", BUNDLED)
+    bundled, policy = loaded(*tokens), loaded(*tokens, "--policy", BUNDLED_POLICY)
     assert bundled["bits_per_token"] == policy["bits_per_token"] == pytest.approx(0.079, abs=0.005)
     report = json.loads(reports["monday"].read_text())
     limits = [report["statistics"]["bits_per_token"][name]["limit"] for name in ("counting", "pooled")]
@@ -127,7 +128,7 @@ def test_estimate_says_what_it_assumes_and_which_channel_is_open() -> None:
 
 
 def test_the_readmes_own_estimates_and_plans_run() -> None:
-    lines = (Path(__file__).parents[2] / "README.md").read_text().splitlines()
+    lines = (ROOT / "README.md").read_text().splitlines()
     shown = [shlex.split(line)[1:] for line in lines if line.startswith(("verify estimate", "verify plan"))]
     assert len(shown) == 3
     for arguments in shown:
@@ -190,9 +191,9 @@ def test_a_plan_catches_the_fewest_messages_that_carry_what_is_stolen() -> None:
         (["estimate", "--preset", "provider-2025-05", "--sites", "1" + 400 * "0"], "not in the range"),
         (["plan", "--output-tokens-per-day", "1e6", "--stolen", "1TB"], "days of traffic"),
         (["plan", "--output-tokens-per-day", "1e6", "--stolen", "1MB", "--length-limit", "9"], "more than --length"),
-        (["monitor", "r.json", "--policy", str(BUNDLED), "--false-alarm", "nan"], "not in the range"),
-        (["monitor", "missing.json", "--policy", str(BUNDLED)], "missing.json: cannot be read"),
-        (["monitor", "a.json", "--policy", str(BUNDLED), "--sample", "0.1"], "go together"),
+        (["monitor", "r.json", "--policy", str(BUNDLED_POLICY), "--false-alarm", "nan"], "not in the range"),
+        (["monitor", "missing.json", "--policy", str(BUNDLED_POLICY)], "missing.json: cannot be read"),
+        (["monitor", "a.json", "--policy", str(BUNDLED_POLICY), "--sample", "0.1"], "go together"),
     ],
 )
 def test_what_makes_no_sense_is_an_error(arguments: list[str], message: str) -> None:
@@ -205,7 +206,7 @@ def test_what_makes_no_sense_is_an_error(arguments: list[str], message: str) -> 
 
 
 def test_a_series_is_clear_until_it_is_not_and_stays_an_alarm(tmp_path: Path, reports: dict[str, Path]) -> None:
-    monitor = ("monitor", "--policy", BUNDLED, "--state", tmp_path / "state.json")
+    monitor = ("monitor", "--policy", BUNDLED_POLICY, "--state", tmp_path / "state.json")
     for day in ("monday", "tuesday"):
         found = loaded(*monitor, reports[day])
         assert found["verdict"] == "clear"
@@ -220,9 +221,9 @@ def test_a_series_is_clear_until_it_is_not_and_stays_an_alarm(tmp_path: Path, re
 
 def test_a_state_and_one_call_come_to_the_same(tmp_path: Path, reports: dict[str, Path]) -> None:
     days = [reports[day] for day in ("monday", "tuesday", "stolen")]
-    whole = loaded("monitor", "--policy", BUNDLED, *days, expect=1)
+    whole = loaded("monitor", "--policy", BUNDLED_POLICY, *days, expect=1)
     for day in days:
-        invoke("monitor", "--policy", BUNDLED, "--state", tmp_path / "state.json", day)
+        invoke("monitor", "--policy", BUNDLED_POLICY, "--state", tmp_path / "state.json", day)
     state = json.loads((tmp_path / "state.json").read_text())
     assert np.exp(-state["log_best"]) == pytest.approx(whole["p_value"])
 
@@ -230,29 +231,29 @@ def test_a_state_and_one_call_come_to_the_same(tmp_path: Path, reports: dict[str
 def test_the_same_audit_with_other_white_space_is_the_same_audit(tmp_path: Path, reports: dict[str, Path]) -> None:
     copy = tmp_path / "copy.json"
     copy.write_text(reports["monday"].read_text() + "\n")
-    result = invoke("monitor", "--policy", BUNDLED, reports["monday"], copy)
+    result = invoke("monitor", "--policy", BUNDLED_POLICY, reports["monday"], copy)
     assert result.exit_code == 2
     assert "is in the series already" in result.output
 
 
 def test_a_report_that_was_an_alarm_says_so(tmp_path: Path, reports: dict[str, Path]) -> None:
-    result = invoke("monitor", "--policy", BUNDLED, reports["stolen"])
+    result = invoke("monitor", "--policy", BUNDLED_POLICY, reports["stolen"])
     assert "its own verdict: ALARM" in result.output
     shown = invoke("estimate", "--output-tokens-per-day", 1e9, "--report", reports["stolen"]).output
     assert "ITS VERDICT IS ALARM" in shown
     report = json.loads(reports["stolen"].read_text())
     report["statistics"]["longest_record_tokens"] = 10**6  # weighs nothing: the weight is the operator's to say
     (tmp_path / "long.json").write_text(json.dumps(report))
-    assert invoke("monitor", "--policy", BUNDLED, tmp_path / "long.json").exit_code == 1
+    assert invoke("monitor", "--policy", BUNDLED_POLICY, tmp_path / "long.json").exit_code == 1
 
 
 def test_a_state_with_higher_honest_rates_than_the_policy_is_refused(tmp_path: Path, reports: dict[str, Path]) -> None:
     state = tmp_path / "state.json"
-    invoke("monitor", "--policy", BUNDLED, "--state", state, reports["monday"])
+    invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, reports["monday"])
     edited = json.loads(state.read_text())
     edited["monitors"]["dangerous"]["honest_rate"] = 0.9
     state.write_text(json.dumps(edited))
-    result = invoke("monitor", "--policy", BUNDLED, "--state", state, reports["tuesday"])
+    result = invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, reports["tuesday"])
     assert result.exit_code == 2
     assert "the policy's is lower" in result.output
 
@@ -261,14 +262,14 @@ def test_a_report_twice_or_under_another_policy_is_refused_and_the_state_is_as_i
     tmp_path: Path, reports: dict[str, Path]
 ) -> None:
     state = tmp_path / "state.json"
-    assert invoke("monitor", "--policy", BUNDLED, "--state", state, reports["monday"]).exit_code == 0
+    assert invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, reports["monday"]).exit_code == 0
     before = state.read_bytes()
-    again = invoke("monitor", "--policy", BUNDLED, "--state", state, reports["tuesday"], reports["monday"])
+    again = invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, reports["tuesday"], reports["monday"])
     assert again.exit_code == 2
     assert "is in the series already" in again.output
     other = json.loads(reports["tuesday"].read_text()) | {"policy_digest": "sha256:" + "0" * 64}
     (tmp_path / "other.json").write_text(json.dumps(other))
-    refused = invoke("monitor", "--policy", BUNDLED, "--state", state, tmp_path / "other.json")
+    refused = invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, tmp_path / "other.json")
     assert refused.exit_code == 2
     assert "another policy" in refused.output
     assert state.read_bytes() == before
@@ -290,7 +291,7 @@ def test_a_report_that_was_edited_is_an_error_that_names_the_field(
     report = json.loads(reports["monday"].read_text())
     change(report)
     (tmp_path / "r.json").write_text(json.dumps(report))
-    result = invoke("monitor", "--policy", BUNDLED, tmp_path / "r.json")
+    result = invoke("monitor", "--policy", BUNDLED_POLICY, tmp_path / "r.json")
     assert result.exit_code == 2
     assert "r.json: " in result.output
     assert message in result.output
@@ -302,7 +303,7 @@ def test_a_broken_state_is_an_error_and_stays_as_it_is(
 ) -> None:
     state = tmp_path / "state.json"
     state.write_bytes(content)
-    result = invoke("monitor", "--policy", BUNDLED, "--state", state, reports["monday"])
+    result = invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, reports["monday"])
     assert result.exit_code == 2
     assert "state.json" in result.output
     assert state.read_bytes() == content
@@ -313,7 +314,7 @@ def test_archives_are_replayed_one_after_the_other(tmp_path: Path, model_folder:
     for _ in range(2):
         logs.append(4)
         logs.seal()
-    monitor = ("monitor", "--policy", BUNDLED, "--public-key", logs.public, "--model", model_folder)
+    monitor = ("monitor", "--policy", BUNDLED_POLICY, "--public-key", logs.public, "--model", model_folder)
     state = ("--state", tmp_path / "state.json")
     found = loaded(*monitor, *state, logs.archives)
     assert [audit["records"] for audit in found["audits"]] == [4, 4]

@@ -11,10 +11,10 @@ from click.testing import CliRunner, Result
 from benchmarks.attacks import ATTACKS
 from cli.main import verify
 from logger.private_file import write_private
-from tests.conftest import FILTERED, GREEDY, VARIED, records_of
-from verifier.policy import Policy
+from tests.places import BUNDLED_POLICY
+from tests.recorded import FILTERED, GREEDY, VARIED, records_of
+from verifier.policy.calibrated import Policy
 
-BUNDLED = Path(__file__).parents[2] / "cli" / "bundled" / "policy.toml"
 REPORT_KEYS = {
     "records",
     "tokens",
@@ -45,7 +45,7 @@ def write(path: Path, records: list[Any]) -> Path:
 
 
 def run(traffic: Path, model: Path, *more: str | Path) -> Result:
-    return invoke("run", traffic, "--model", model, "--policy", BUNDLED, "--unsafe-unsigned", *more)
+    return invoke("run", traffic, "--model", model, "--policy", BUNDLED_POLICY, "--unsafe-unsigned", *more)
 
 
 def test_honest_traffic_is_clear_and_the_report_is_whole(tmp_path: Path, model_folder: Path) -> None:
@@ -130,12 +130,12 @@ def test_a_policy_for_another_dtype_or_model_is_refused(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["run", str(FILTERED), "--policy", str(BUNDLED)],
-        ["run", "missing.jsonl", "--policy", str(BUNDLED), "--unsafe-unsigned"],
+        ["run", str(FILTERED), "--policy", str(BUNDLED_POLICY)],
+        ["run", "missing.jsonl", "--policy", str(BUNDLED_POLICY), "--unsafe-unsigned"],
         ["run", str(FILTERED), "--policy", "missing.toml", "--unsafe-unsigned"],
-        ["run", str(FILTERED), "--policy", str(BUNDLED), "--unsafe-unsigned", "--sample", "0.5"],
-        ["run", str(FILTERED), "--policy", str(BUNDLED), "--unsafe-unsigned", "--model", "/nowhere"],
-        ["run", str(FILTERED), "--policy", str(BUNDLED), "--unsafe-unsigned", "--json", "/nowhere/r.json"],
+        ["run", str(FILTERED), "--policy", str(BUNDLED_POLICY), "--unsafe-unsigned", "--sample", "0.5"],
+        ["run", str(FILTERED), "--policy", str(BUNDLED_POLICY), "--unsafe-unsigned", "--model", "/nowhere"],
+        ["run", str(FILTERED), "--policy", str(BUNDLED_POLICY), "--unsafe-unsigned", "--json", "/nowhere/r.json"],
         ["calibrate", "missing.jsonl", "--out", "p.toml"],
         ["calibrate", str(FILTERED), "--out", "/nowhere/p.toml"],
         ["model", str(Path(__file__).parent)],
@@ -153,7 +153,7 @@ def test_a_defect_is_never_mistaken_for_a_verdict(monkeypatch: pytest.MonkeyPatc
         raise RuntimeError("defect")
 
     monkeypatch.setattr("cli.run.read_policy", broken)
-    result = invoke("run", FILTERED, "--policy", BUNDLED, "--unsafe-unsigned")
+    result = invoke("run", FILTERED, "--policy", BUNDLED_POLICY, "--unsafe-unsigned")
     assert result.exit_code == 2
     assert "internal error" in result.output
 
@@ -187,7 +187,7 @@ verify(sys.argv[1:])
     ("arguments", "code", "says"),
     [
         (["--help"], 0, "Replay recorded LLM answers"),
-        (["run", str(FILTERED), "--policy", str(BUNDLED), "--unsafe-unsigned"], 2, "pip install"),
+        (["run", str(FILTERED), "--policy", str(BUNDLED_POLICY), "--unsafe-unsigned"], 2, "pip install"),
     ],
 )
 def test_without_torch_help_works_and_a_replay_says_what_to_install(arguments: list[str], code: int, says: str) -> None:

@@ -10,19 +10,18 @@ from click.testing import CliRunner, Result
 
 from cli.main import verify
 from logger.record import Record
-from tests.conftest import GREEDY
-from tests.verifier.vllm.small_server import EOS, Behaviour, record, small_server
-from verifier import json_server
-from verifier.exact_policy import ExactPolicy
-from verifier.policy_file import read_policy
-
-BUNDLED = Path(__file__).parents[2] / "cli" / "bundled" / "policy.toml"
+from tests.places import BUNDLED_POLICY
+from tests.recorded import GREEDY
+from tests.verifier.replay.vllm.small_server import EOS, Behaviour, record, small_server
+from verifier import http_client
+from verifier.policy.exact import ExactPolicy
+from verifier.policy.file import read_policy
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_server, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(json_server, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(http_client, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(http_client, "LONGEST_WAIT", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -241,10 +240,10 @@ def test_start_prints_the_command_of_the_policy(tmp_path: Path, honest: list[Rec
     printed = invoke("vllm", "start", "--policy", path, "--model", model_folder)
     assert "VLLM_USE_V2_MODEL_RUNNER=0" in printed.output
     assert "--use-fp64-gumbel" in printed.output
-    assert invoke("vllm", "start", "--policy", BUNDLED, "--model", model_folder).exit_code == 2
+    assert invoke("vllm", "start", "--policy", BUNDLED_POLICY, "--model", model_folder).exit_code == 2
 
 
-RUN = ["run", str(GREEDY), "--policy", str(BUNDLED), "--unsafe-unsigned"]
+RUN = ["run", str(GREEDY), "--policy", str(BUNDLED_POLICY), "--unsafe-unsigned"]
 CALIBRATE = ["calibrate", str(GREEDY), "--out", "p.toml"]
 
 

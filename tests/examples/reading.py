@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from tests.places import EXAMPLES
+
 _FOLDERS = (
     "/etc/weightwarden-verifier",
     "/etc/weightwarden",

@@ -17,8 +17,9 @@ from logger.api_keys import ApiKeys
 from logger.keys import PublicKeys, SigningKey
 from logger.private_file import read_private
 from logger.sidecar.seeds import read_seed_key
-from tests.examples.reading import EXAMPLES, command_of, flags_of, unit_of, yaml_of
-from verifier.audit import read_audit_key
+from tests.examples.reading import command_of, flags_of, unit_of, yaml_of
+from tests.places import EXAMPLES
+from verifier.audit_selection import read_audit_key
 
 USERS = {"sidecar": 10001, "verifier": 10002, "vllm": 10003, "postgresql": 999}
 WHOLE: dict[str, Any] = yaml_of("compose.yaml")

@@ -13,12 +13,13 @@ from cli.serve.options import settings_of
 from cli.sidecar.main import sidecar
 from logger.events import Events
 from logger.private_file import write_private
-from tests.examples.reading import EXAMPLES, commented_options, toml_in
+from tests.examples.reading import commented_options, toml_in
+from tests.places import EXAMPLES
 from tests.verifier.server.running import KEY, Clock
-from verifier.policy import Policy
-from verifier.server.opening import open_server
-from verifier.transformers_replay import TransformersReplayer
-from verifier.verification import Verifier
+from verifier.policy.calibrated import Policy
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.server.startup import open_server
+from verifier.verification.verifier import Verifier
 
 
 def test_every_option_of_the_sidecars_example_exists_and_can_be(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import pytest
 from prometheus_client import Metric
 
 from logger.sidecar.metrics import Metrics as SidecarMetrics
-from tests.examples.reading import EXAMPLES, yaml_of
+from tests.examples.reading import yaml_of
+from tests.places import EXAMPLES
 from tests.verifier.server.running import server_in
-from verifier.policy import Policy
+from verifier.policy.calibrated import Policy
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.server.api.metrics import Metrics as VerifierMetrics
 from verifier.server.api.models import Level
-from verifier.server.metrics import Metrics as VerifierMetrics
-from verifier.transformers_replay import TransformersReplayer
 
 _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 DASHBOARD: dict[str, Any] = json.loads((EXAMPLES / "grafana.json").read_text())

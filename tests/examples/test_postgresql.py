@@ -11,9 +11,9 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from logger.store.writer import LogWriter
-from tests.examples.reading import EXAMPLES
+from tests.places import EXAMPLES
 from tests.postgresql import postgresql_server
-from verifier.server.database import VerdictDatabase
+from verifier.server.database.verdict_database import VerdictDatabase
 
 PASSWORDS = {"log-password": "a-password-of-the-log", "verdicts-password": "a-password-of-the-verdicts"}
 

@@ -10,8 +10,9 @@ import pytest
 
 from cli.serve.command import serve
 from cli.sidecar.main import sidecar
-from tests.examples.reading import EXAMPLES, command_of, flags_of, toml_in, unit_of
-from verifier.server.courier import COMMAND_SECONDS
+from tests.examples.reading import command_of, flags_of, toml_in, unit_of
+from tests.places import EXAMPLES
+from verifier.server.alerting.courier import COMMAND_SECONDS
 
 UNITS = (
     "sidecar/weightwarden-sidecar.service",

@@ -16,8 +16,8 @@ from logger.private_file import KeyFileError
 from logger.traffic import read_traffic
 from sampler.errors import WeightwardenError
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, certified, checkpoint_at
+from tests.places import DATA
 
-DATA = Path(__file__).parents[1] / "data"
 SIGNED = certified(7, bytes(range(32)))
 _FOLDER = tempfile.TemporaryDirectory(prefix="weightwarden-fuzz-")
 _ARCHIVE = Path(_FOLDER.name) / "archive.parquet"

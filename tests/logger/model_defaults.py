@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import CONFIG_MAPPING
@@ -12,8 +11,9 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from logger.model_dimensions import CONTEXT_KEYS
+from tests.places import ROOT
 
-TABLE = Path(__file__).parents[2] / "logger" / "model_defaults.json"
+TABLE = ROOT / "logger" / "model_defaults.json"
 
 
 def generating_types() -> list[str]:

@@ -1,6 +1,5 @@
 import json
 import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,8 @@ from logger.encoding import (
 from logger.record import Record
 from logger.traffic import read_traffic
 from sampler.params import SamplingParams
+from tests.places import DATA
 
-DATA = Path(__file__).parents[1] / "data"
 RECORDED = [p.record for path in sorted(DATA.glob("*.jsonl")) for p in read_traffic(path)]
 DEFAULTS_OF_VERSION_1: dict[str, Any] = {
     "temperature": 1.0,

@@ -18,7 +18,7 @@ from logger.sidecar.seeds import read_seed_key
 from logger.whole_file import PRIVATE, PUBLIC, write_whole
 from tests.logger.sidecar.running import running, settings_in
 from tests.logger.sidecar.scripted_upstream import scripted_upstream
-from verifier.audit import read_audit_key
+from verifier.audit_selection import read_audit_key
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=["000", "022", "077"])

@@ -16,8 +16,8 @@ from logger.record import Record
 from logger.traffic import parse_record, read_traffic
 from sampler.errors import WeightwardenError
 from tests.logger.examples import edited, fields, line_of, of_engine, sampled, without
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 TRAFFIC = {
     "smollm2-vllm0.32-greedy.jsonl": 40,
     "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl": 110,

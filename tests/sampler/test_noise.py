@@ -1,7 +1,6 @@
 import json
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,10 @@ from sampler.noise import GumbelNoise, gumbel_noise
 from sampler.noise.vllm_cpu import VllmCpuNoise
 from sampler.noise.vllm_v1_cpu import VllmV1CpuNoise
 from sampler.types import FloatArray, IntArray
+from tests.places import DATA
 from tests.sampler.genrand import genrand_words
 
-VECTORS: dict[str, list[dict[str, Any]]] = json.loads(
-    (Path(__file__).parent.parent / "data" / "noise-vectors.json").read_text()
-)["vectors"]
+VECTORS: dict[str, list[dict[str, Any]]] = json.loads((DATA / "noise-vectors.json").read_text())["vectors"]
 V1_VECTORS = "vllm-v1 (CPU generator)"
 SCHEMES = ["vllm-cpu", "vllm-v2", "vllm-v2-fp64", "vllm-v1", "vllm-v1-fp64", "vllm-v1-cpu", "sglang", "sglang-ranked"]
 BY_POSITION = ["vllm-v2", "vllm-v2-fp64", "sglang", "sglang-ranked"]

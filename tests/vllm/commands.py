@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from benchmarks.vllm_server import settings_here
 from cli.main import verify
 from logger.record import Record
-from verifier.vllm.client import VllmClient
+from verifier.replay.vllm.client import VllmClient
 
 CONTEXT = 256
 """The server's context length, tokens: short, so that it can be filled."""

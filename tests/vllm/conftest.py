@@ -12,10 +12,10 @@ from benchmarks.vllm_server import settings_here, vllm_server
 from logger.record import Record
 from logger.vllm_request import request_sampling
 from sampler.params import SamplingParams
-from tests.conftest import GREEDY, records_of
+from tests.recorded import GREEDY, records_of
 from tests.vllm.commands import CONTEXT, invoke, written
-from verifier.vllm.client import VllmClient
-from verifier.vllm.processor import this_processor
+from verifier.replay.vllm.client import VllmClient
+from verifier.replay.vllm.processor import this_processor
 
 KINDS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},

@@ -11,13 +11,13 @@ from scipy.stats import binom
 from benchmarks.vllm_server import settings_here, vllm_server
 from cli.main import verify
 from logger.record import Record
-from tests.conftest import GREEDY, records_of
+from tests.recorded import GREEDY, records_of
 from tests.vllm.commands import CONTEXT, invoke, written
-from verifier.outcome import RUN_ALARM_RATE
-from verifier.policy_file import read_policy
-from verifier.run_test import TESTS
-from verifier.vllm.client import VllmClient
-from verifier.vllm.processor import Exactness, settings_for, this_processor
+from verifier.policy.file import read_policy
+from verifier.replay.vllm.client import VllmClient
+from verifier.replay.vllm.processor import Exactness, settings_for, this_processor
+from verifier.verification.run_evidence import TESTS
+from verifier.verification.run_verdict import RUN_ALARM_RATE
 
 pytestmark = pytest.mark.vllm
 

@@ -20,6 +20,7 @@ from logger.keys import SigningKey
 from logger.record import Record
 from logger.store.reader import LogReader
 from tests.logger.sidecar.process import config_file, started
+from tests.places import BUNDLED_POLICY
 from tests.vllm.commands import CONTEXT
 from tests.vllm.tampering_proxy import (
     Tamper,
@@ -31,15 +32,14 @@ from tests.vllm.tampering_proxy import (
     tampering_proxy,
     unchanged,
 )
-from verifier.outcome import RUN_ALARM_RATE
-from verifier.policy_file import read_policy
-from verifier.run_test import TESTS
-from verifier.traffic_monitor import honest_limits
-from verifier.vllm.client import VllmClient
+from verifier.policy.file import read_policy
+from verifier.replay.vllm.client import VllmClient
+from verifier.verification.run_evidence import TESTS
+from verifier.verification.run_verdict import RUN_ALARM_RATE
+from verifier.verification.series_monitor import honest_limits
 
 pytestmark = pytest.mark.vllm
 
-BUNDLED = Path(__file__).parents[2] / "cli" / "bundled" / "policy.toml"
 FILTERS = {"top_k": 50}
 QUESTIONS = ("What is the capital of France?", "Write a haiku about rain.", "How do magnets work?", "Tell me a story.")
 
@@ -149,12 +149,12 @@ def test_the_official_client_through_the_sidecar_to_vllm_and_the_verifier(
     said = [text_of(tokenizer, record) for record in records]
     assert sorted(said[:-1]) == sorted(texts)
     assert said[-1].startswith(stopped.choices[0].text)
-    result, report = verified(tmp_path, "--policy", BUNDLED)
+    result, report = verified(tmp_path, "--policy", BUNDLED_POLICY)
     assert result.exit_code == 0, result.output
     assert report["records"] == len(records)
     print(f"independent replay: {report['tokens']} tokens, exact match {report['exact_match_rate']:.4f}")
     mismatches = round((1 - report["exact_match_rate"]) * report["tokens"])
-    honest_at_most = honest_limits(read_policy(BUNDLED))["mismatches"]
+    honest_at_most = honest_limits(read_policy(BUNDLED_POLICY))["mismatches"]
     assert mismatches <= binom.isf(1e-4, report["tokens"], honest_at_most)
     result, report = verified(tmp_path, *exact(server, policy))
     assert result.exit_code == 0, result.output

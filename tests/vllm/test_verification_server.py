@@ -22,10 +22,10 @@ from tests.verifier.server import process as verifier_process
 from tests.verifier.server.running import settings_in
 from tests.vllm.commands import CONTEXT
 from tests.vllm.tampering_proxy import hides_bytes, tampering_proxy, unchanged
-from verifier.policy import Policy
-from verifier.statistics.monitor import records_to_alarm
-from verifier.traffic_monitor import WATCHED, honest_limits
-from verifier.vllm.client import VllmClient
+from verifier.policy.calibrated import Policy
+from verifier.replay.vllm.client import VllmClient
+from verifier.statistics.e_process import records_to_alarm
+from verifier.verification.series_monitor import WATCHED, honest_limits
 
 pytestmark = pytest.mark.vllm
 

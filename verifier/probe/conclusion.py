@@ -11,9 +11,9 @@ from scipy.stats import binom
 from sampler.schemes import SCHEMES
 from verifier.errors import ReplayServerError
 from verifier.probe.evidence import Evidence, Hypothesis, Refusal, gather
-from verifier.probe.interview import FILTERED, UNFILTERED, Interview, Said
+from verifier.probe.queries import FILTERED, UNFILTERED, Interview, Said
 from verifier.probe.trace import log10_trace
-from verifier.replay import Replayer
+from verifier.replay.replay import Replayer
 
 ERROR = 1e-6
 """Probability of naming any scheme by chance, over everything that is tried."""

@@ -11,14 +11,14 @@ from logger.record import Record
 from sampler.params import SamplingParams, first_complaint
 from sampler.support import support_of_head
 from sampler.types import BoolArray, FloatArray
-from verifier.candidate_table import HEAD_RESERVE, Draws, Window
-from verifier.draws import DrawBuilder
-from verifier.gumbel_candidates import gumbel_candidates
-from verifier.inverse_candidates import inverse_cdf_candidates
+from verifier.candidates.draws import DrawBuilder
+from verifier.candidates.gumbel import gumbel_candidates
+from verifier.candidates.inverse_cdf import inverse_cdf_candidates
+from verifier.candidates.table import HEAD_RESERVE, Draws, Window
+from verifier.logits.rows import LogitRows
 from verifier.probe.chance import log10_tail
-from verifier.probe.interview import Said
-from verifier.replay import Replayer
-from verifier.rows import LogitRows
+from verifier.probe.queries import Said
+from verifier.replay.replay import Replayer
 
 WINDOW = Window(margin=0.0, logit_slacks=(0.0,), mass_slack=0.0)
 """Only the scheme's own choice counts."""

@@ -8,7 +8,7 @@ from scipy.stats import gamma
 
 from sampler.errors import UnknownScheme
 from sampler.noise import gumbel_noise
-from verifier.probe.interview import Said
+from verifier.probe.queries import Said
 
 _MOST = 40.0
 """No token counts for more, nats."""

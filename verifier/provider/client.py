@@ -10,9 +10,9 @@ from pydantic import Field
 
 from sampler.errors import printable
 from verifier.errors import ReplayServerError, UnusableAnswer
-from verifier.json_server import JsonServer, Lenient
-from verifier.provider.answer import Answer
-from verifier.provider.question import Question
+from verifier.http_client import JsonServer, Lenient
+from verifier.provider.completion import Answer
+from verifier.provider.prompt import Question
 
 MAX_ANSWER_BYTES = 64 * 2**20
 _BAD_REQUEST = (httpx2.codes.BAD_REQUEST, httpx2.codes.UNPROCESSABLE_CONTENT)

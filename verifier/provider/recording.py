@@ -10,9 +10,9 @@ from logger.record import Record
 from sampler.errors import printable
 from sampler.params import SamplingParams, first_complaint
 from verifier.errors import UnusableAnswer
-from verifier.provider.answer import Answer, check_prompt, output_tokens
 from verifier.provider.client import ProviderClient
-from verifier.provider.question import Question, QuestionError
+from verifier.provider.completion import Answer, check_prompt, output_tokens
+from verifier.provider.prompt import Question, QuestionError
 
 _EXCHANGE = ("request", "response")
 _NOT_SAMPLING = frozenset(

@@ -16,10 +16,10 @@ import uvicorn
 from logger.sidecar.guard import guarded
 from logger.sidecar.limits import Limits
 from verifier.server.api.app import application
+from verifier.server.api.metrics import Metrics
+from verifier.server.audit.task_queue import backlog
 from verifier.server.errors import LeaseLost, ReplayTrouble, ServerSettingsError, Unfinished, VerdictsUnusable
-from verifier.server.metrics import Metrics
-from verifier.server.opening import Opened
-from verifier.server.tasks import backlog
+from verifier.server.startup import Opened
 
 IDLE_SECONDS = 1.0
 """Between two looks for something to do, when there was nothing."""

@@ -8,7 +8,7 @@ come in two kinds.
 - *Codes.* Every output has a length, in bits, that obeys Kraft's inequality: sum over outputs of 2^-length <= 1. Then
   at most 2^B outputs have a length of B or less, a uniform message of M bits gets a length below M - s with probability
   at most 2^-s, and the mean length is at least the entropy of the message. Lengths are summed along the observed
-  path, and nothing need be known of the sets on other paths. `verifier.token_code` charges tokens so; `best_of`
+  path, and nothing need be known of the sets on other paths. `verifier.scoring.codes` charges tokens so; `best_of`
   chooses among several codes afterwards, at the price of saying which.
 """
 

@@ -27,8 +27,8 @@ from tests.logger.archive.examples import (
     entry,
     tree_of,
 )
+from tests.places import DATA
 
-DATA = Path(__file__).parents[2] / "data"
 Change = Callable[[list[bytes]], list[bytes]]
 
 

@@ -12,8 +12,8 @@ from logger.text.ending import Ending, Text, first_end
 from logger.text.stop_strings import StopStrings
 from logger.text.tokenizer import ModelTokenizer, read_tokenizer
 from sampler.params import SamplingParams
-from verifier.model_identity import ModelIdentity
-from verifier.stopping import StoppingRule
+from verifier.model.identity import ModelIdentity
+from verifier.scoring.stopping import StoppingRule
 
 EOS = 2
 

@@ -10,9 +10,9 @@ from logger.record import Record
 from logger.text.ending import TextOfTokens
 from sampler.params import SamplingParams
 from tests.verifier.provider.provider_server import Draw, Serving
-from tests.verifier.vllm.small_server import IDENTITY, logits_after
-from verifier.replay import ReplayChunk
-from verifier.torch_rows import TorchRows
+from tests.verifier.replay.vllm.small_server import IDENTITY, logits_after
+from verifier.logits.whole_rows import TorchRows
+from verifier.replay.replay import ReplayChunk
 from verifier.types import Piece
 
 

@@ -18,7 +18,7 @@ from sampler.schemes import scheme
 from sampler.types import FloatArray
 from sampler.uniforms import inverse_cdf_uniforms
 from tests.http_server import serving
-from verifier.transformers_replay import TransformersReplayer
+from verifier.replay.transformers.replayer import TransformersReplayer
 
 Logits = Callable[[Sequence[int]], NDArray[np.float32]]
 """Raw logits [V] after a prefix."""

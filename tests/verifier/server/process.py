@@ -13,10 +13,10 @@ from typing import Any
 import httpx2
 
 from benchmarks.free_port import free_port
+from tests.places import BUNDLED_POLICY
 from tests.verifier.server.running import OPERATOR, settings_in
 
 START_SECONDS = 180.0
-POLICY = Path(__file__).parents[3] / "cli" / "bundled" / "policy.toml"
 
 
 def command(folder: Path, database: str, *more: object) -> list[str]:
@@ -25,7 +25,14 @@ def command(folder: Path, database: str, *more: object) -> list[str]:
     return [
         str(Path(sys.executable).with_name("verify")),
         "serve",
-        *("--archives", str(folder / "archives"), "--public-key", str(folder / "log.pub"), "--policy", str(POLICY)),
+        *(
+            "--archives",
+            str(folder / "archives"),
+            "--public-key",
+            str(folder / "log.pub"),
+            "--policy",
+            str(BUNDLED_POLICY),
+        ),
         *("--database", database, "--audit-key", str(folder / "audit.key"), "--api-keys", str(folder / "api.keys")),
         *map(str, more),
     ]

@@ -19,12 +19,12 @@ from logger.keys import SigningKey
 from logger.merkle import Frontier, leaf_hash
 from logger.private_file import write_private
 from logger.record import Record
-from tests.conftest import FILTERED, records_of
-from verifier.policy_base import BasePolicy
-from verifier.replay import Replayer
-from verifier.server.opening import Opened, open_server
+from tests.recorded import FILTERED, records_of
+from verifier.policy.base import BasePolicy
+from verifier.replay.replay import Replayer
 from verifier.server.settings import Settings
-from verifier.verification import Verifier
+from verifier.server.startup import Opened, open_server
+from verifier.verification.verifier import Verifier
 
 ORIGIN = "example.org/log"
 KEY = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"k" * 32))

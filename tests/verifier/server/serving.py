@@ -9,7 +9,7 @@ import uvicorn
 
 from tests.verifier.server.running import Server
 from verifier.server.api.app import application
-from verifier.server.metrics import Metrics
+from verifier.server.api.metrics import Metrics
 
 
 @contextmanager

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import select
 
 from logger.events import Events
-from tests.verifier.ray import loads
 from tests.verifier.server.running import Clock, Log, Server, honest, settings_in
-from verifier.policy import Policy
-from verifier.ray.engine import RayEngine
-from verifier.server.opening import open_server
-from verifier.server.schema import VERDICT
+from tests.verifier.verification.ray import loads
+from verifier.policy.calibrated import Policy
+from verifier.server.database.schema import VERDICT
+from verifier.server.startup import open_server
+from verifier.verification.ray.executor import RayEngine
 
 RECORDS = honest(10)
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from tests.conftest import FILTERED, records_of
 from tests.postgresql import new_database
+from tests.recorded import FILTERED, records_of
 from tests.verifier.server.process import Process, once, started
 from tests.verifier.server.running import Log, settings_in, shortened, stolen
-from verifier.server.accounts import Accounts
-from verifier.server.database import VerdictDatabase
-from verifier.server.schema import ARCHIVE, SERIES, TASK, VERDICT
+from verifier.server.accounting.accounts import Accounts
+from verifier.server.database.schema import ARCHIVE, SERIES, TASK, VERDICT
+from verifier.server.database.verdict_database import VerdictDatabase
 
 KILLS = 20
 COUNTS = ("tokens", "mismatches", "suspicious", "dangerous", "flagged", "unverifiable", "early_stop")

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.verifier.server.running import Log, Server, honest, server_in
-from verifier.policy import Policy
+from verifier.policy.calibrated import Policy
+from verifier.replay.transformers.replayer import TransformersReplayer
 from verifier.server.daemon import Daemon, DatabaseClock, drain, exit_code_of
 from verifier.server.errors import Unfinished, VerdictsUnusable
-from verifier.transformers_replay import TransformersReplayer
-from verifier.verification import Verifier
+from verifier.verification.verifier import Verifier
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_once_says_what_it_could_not_audit(
 def test_once_does_not_pass_over_records_that_others_hold(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
-    from verifier.server.tasks import lease
+    from verifier.server.audit.task_queue import lease
 
     server = server_in(tmp_path, replayer, bundled_policy)
     other = server_in(tmp_path, replayer, bundled_policy)

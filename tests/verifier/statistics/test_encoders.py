@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from sampler.types import FloatArray, IntArray
-from tests.verifier.positions import DELTA, Positions, like_recorded
+from tests.verifier.candidates.positions import DELTA, Positions, like_recorded
 from tests.verifier.statistics.budgeted_coder import BudgetedCoder, tilted
 from tests.verifier.statistics.simulation import most_misses
-from verifier.ledger import MOST_END_BITS, PLAIN_SHARE
-from verifier.policy import Policy
-from verifier.policy_file import read_policy
+from verifier.policy.calibrated import Policy
+from verifier.policy.file import read_policy
+from verifier.scoring.codes import TILTS
+from verifier.scoring.ledger import MOST_END_BITS, PLAIN_SHARE
 from verifier.statistics.bandwidth import (
     RecordBits,
     best_of,
@@ -22,7 +23,6 @@ from verifier.statistics.bandwidth import (
     pooled_bound,
 )
 from verifier.statistics.rates import Population
-from verifier.token_code import TILTS
 
 TOKENS = 12_000
 LENGTH = 8_000

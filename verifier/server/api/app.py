@@ -12,12 +12,12 @@ from starlette.types import ASGIApp
 
 from sampler.errors import printable
 from verifier.server.api.authorization import Authorized
-from verifier.server.api.bodies import WithBody
+from verifier.server.api.metrics import Metrics
 from verifier.server.api.pages import pages
+from verifier.server.api.request_bodies import WithBody
 from verifier.server.api.routes import router
 from verifier.server.errors import VerdictsUnusable
-from verifier.server.metrics import Metrics
-from verifier.server.opening import Opened
+from verifier.server.startup import Opened
 
 
 def _api() -> FastAPI:

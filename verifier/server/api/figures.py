@@ -7,9 +7,12 @@ from typing import Literal
 
 from sqlalchemy import Connection, func, select
 
-from verifier.margin_counts import expected_at_most
-from verifier.policy import Policy
-from verifier.server.accounts import CONFIDENCE
+from verifier.policy.calibrated import Policy
+from verifier.scoring.margin_histogram import expected_at_most
+from verifier.scoring.noise_model import MARGIN_EDGES
+from verifier.server.accounting.accounts import CONFIDENCE
+from verifier.server.accounting.rate_points import RateFigures
+from verifier.server.accounting.traffic_estimate import traffic_seen
 from verifier.server.api.models import (
     Bound,
     Bounds,
@@ -22,12 +25,9 @@ from verifier.server.api.models import (
     RateSeries,
 )
 from verifier.server.api.status import current_accounts, current_exposure, finite
-from verifier.server.opening import Opened
-from verifier.server.rate_points import RateFigures
-from verifier.server.schema import RATE_POINT
-from verifier.server.traffic import traffic_seen
-from verifier.token_noise import MARGIN_EDGES
-from verifier.traffic_monitor import WATCHED, honest_limits
+from verifier.server.database.schema import RATE_POINT
+from verifier.server.startup import Opened
+from verifier.verification.series_monitor import WATCHED, honest_limits
 
 
 def rates(server: Opened, connection: Connection, days: float, most_points: int) -> Rates:

@@ -7,9 +7,9 @@ from sqlalchemy import Connection, select
 from sampler.errors import printable
 from verifier.server.api.models import Alternative, RecordView, Token
 from verifier.server.api.queries import verdict_of
-from verifier.server.evidence import Evidence, unpack
-from verifier.server.opening import Opened
-from verifier.server.schema import ARCHIVE, EVIDENCE, VERDICT
+from verifier.server.audit.stored_evidence import Evidence, unpack
+from verifier.server.database.schema import ARCHIVE, EVIDENCE, VERDICT
+from verifier.server.startup import Opened
 
 
 def record_view(server: Opened, connection: Connection, position: int) -> RecordView | None:

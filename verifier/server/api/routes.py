@@ -7,6 +7,8 @@ from sqlalchemy import select
 from starlette.requests import Request
 
 from sampler.errors import escaped
+from verifier.server.alerting.delivery_queue import announce
+from verifier.server.alerting.incidents import AlreadyAcknowledged, Changed, NoSuchIncident, acknowledge
 from verifier.server.api import figures, queries
 from verifier.server.api.authorization import is_operator
 from verifier.server.api.models import (
@@ -27,10 +29,8 @@ from verifier.server.api.models import (
 )
 from verifier.server.api.records import record_view
 from verifier.server.api.status import status_of
-from verifier.server.deliveries import announce
-from verifier.server.incidents import AlreadyAcknowledged, Changed, NoSuchIncident, acknowledge
-from verifier.server.opening import Opened
-from verifier.server.schema import ARCHIVE
+from verifier.server.database.schema import ARCHIVE
+from verifier.server.startup import Opened
 
 MOST = 2**53 - 1
 Number = Annotated[int, Path(ge=0, le=MOST, description="Its number.")]

@@ -5,7 +5,11 @@ from functools import lru_cache
 
 from sqlalchemy import Connection, func, select
 
-from verifier.server.accounts import CONFIDENCE, Accounts
+from verifier.server.accounting.accounts import CONFIDENCE, Accounts
+from verifier.server.accounting.bounds import Exposure, exposure_of
+from verifier.server.accounting.traffic_estimate import TrafficSeen, traffic_seen
+from verifier.server.alerting.conditions import lag
+from verifier.server.alerting.incidents import LEVELS, in_force, state_of
 from verifier.server.api.models import (
     AuditStatus,
     BoundStatus,
@@ -15,14 +19,10 @@ from verifier.server.api.models import (
     TrafficStatus,
 )
 from verifier.server.api.queries import incident_of
-from verifier.server.bounds import Exposure, exposure_of
-from verifier.server.database import database_now
-from verifier.server.incidents import LEVELS, in_force, state_of
-from verifier.server.opening import Opened
-from verifier.server.schema import INCIDENT, QUARANTINE, SERIES, SERVER
-from verifier.server.tasks import backlog
-from verifier.server.traffic import TrafficSeen, traffic_seen
-from verifier.server.watch import lag
+from verifier.server.audit.task_queue import backlog
+from verifier.server.database.schema import INCIDENT, QUARANTINE, SERIES, SERVER
+from verifier.server.database.verdict_database import database_now
+from verifier.server.startup import Opened
 
 MOST_REASONS = 100
 MOST_GONE = 20

@@ -1,0 +1,17 @@
+"""Recorded traffic of real servers, which many tests replay."""
+
+from pathlib import Path
+
+from logger.record import Record
+from logger.traffic import read_traffic
+from tests.places import DATA
+
+FILTERED = DATA / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
+GREEDY = DATA / "smollm2-vllm0.32-greedy.jsonl"
+UNFILTERED = DATA / "smollm2-vllm0.32-t1.0-unfiltered.jsonl"
+VARIED = DATA / "smollm2-vllm0.32-varied.jsonl"
+RECORDED = (FILTERED, GREEDY, UNFILTERED, VARIED)
+
+
+def records_of(path: Path) -> list[Record]:
+    return [placed.record for placed in read_traffic(path)]

@@ -1,0 +1,85 @@
+"""The tables are those of the schema, and no query of the dashboard reads a large table through."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from benchmarks.dashboard import fill, plans
+from tests.verifier.server.running import Server, server_in
+from verifier.policy.calibrated import Policy
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.server.database.schema import METADATA
+from verifier.server.database.series import SeriesKey, bind
+from verifier.server.database.verdict_database import VerdictDatabase, database_now
+from verifier.server.errors import OtherSeries, VerdictsUnusable
+
+
+@pytest.fixture
+def server(tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy, database_url: str) -> Server:
+    return server_in(tmp_path, replayer, bundled_policy, database=database_url)
+
+
+def test_migrations_make_the_tables_of_the_schema(database_url: str) -> None:
+    with VerdictDatabase(database_url).reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_queries_use_indexes(server: Server) -> None:
+    database = server.opened.database
+    fill(database, 3000, server.clock.now)
+    with database.writing() as connection:
+        if connection.dialect.name == "postgresql":  # which would rather read small tables through
+            name = connection.execute(text("SELECT current_database()")).scalar_one()
+            connection.execute(text(f"ALTER DATABASE {name} SET enable_seqscan = off"))
+    newest = ("the newest verdicts", "the newest archives")  # SQLite calls walking the primary key backwards a scan
+    for name, lines in plans(database):
+        assert not any("Seq Scan" in line or "TEMP B-TREE" in line or "Sort" in line for line in lines), (name, lines)
+        assert name in newest or not any(line.startswith("SCAN") for line in lines), (name, lines)
+
+
+def test_a_database_belongs_to_one_policy_and_one_model(server: Server, bundled_policy: Policy) -> None:
+    key = SeriesKey(policy_digest=bundled_policy.digest(), model_digest="sha256:" + "0" * 64)
+    with pytest.raises(OtherSeries, match=r"under model sha256:9f66.*a database of its own"):
+        bind(server.opened.database, key, 0.0, b"")
+
+
+def test_servers_that_start_at_once_make_one_database(
+    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy, database_url: str
+) -> None:
+    server_in(tmp_path, replayer, bundled_policy, database=str(tmp_path / "other.db"))  # the keys
+    errors: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            server_in(tmp_path, replayer, bundled_policy, database=database_url)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_the_clock_is_the_databases(database_url: str) -> None:
+    import time
+
+    with VerdictDatabase(database_url).reading() as connection:
+        assert abs(database_now(connection) - time.time()) < 5
+
+
+def test_a_log_is_no_verdict_database(tmp_path: Path) -> None:
+    from logger.store.writer import LogWriter
+
+    with LogWriter.open(str(tmp_path / "log.db"), origin="example.org/log"):
+        pass
+    with pytest.raises(VerdictsUnusable):
+        VerdictDatabase(str(tmp_path / "log.db")).reading().__enter__()
+    with pytest.raises(VerdictsUnusable, match="verdict database"):
+        VerdictDatabase("mysql://x/y")

@@ -1,0 +1,73 @@
+"""A compute budget: as much as fits, saved up while little comes, and never less than the least rate."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.verifier.server.running import Log, Server, honest, server_in
+from verifier.policy.calibrated import Policy
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.server.errors import ServerSettingsError
+from verifier.server.ingest.audit_rate import MOST_SECONDS, ComputeBudget
+
+BUDGET = ComputeBudget(least=0.01)
+
+
+@pytest.fixture
+def server(tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy) -> Server:
+    """A server with one checked archive, whose records have `PER_RECORD` tokens in the mean."""
+    server = server_in(tmp_path, replayer, bundled_policy)
+    Log(tmp_path / "archives").seal(honest(6))
+    server.settle()
+    server.opened.presence.beat(tokens_per_second=100.0, compute_share=0.1)
+    return server
+
+
+PER_RECORD = sum(len(record.prompt_token_ids) + len(record.output_token_ids) for record in honest(6)) / 6
+
+
+def rate(server: Server, records: int, after: float, spent: int = 0) -> float:
+    """The rate of so many records, so many seconds later; then so many tokens are selected."""
+    server.clock.now += after
+    with server.opened.database.writing() as connection:
+        found = BUDGET.rate(connection, records, server.clock())
+        BUDGET.spend(connection, spent)
+    return found
+
+
+def test_the_rate_is_what_the_share_of_the_machine_can_replay(server: Server) -> None:
+    rate(server, 1, 0.0)
+    records = 1000
+    assert rate(server, records, 360.0) == pytest.approx(360 * 100 * 0.1 / (PER_RECORD * records))
+
+
+def test_what_was_selected_is_no_longer_there_and_archives_at_once_do_not_get_it_twice(server: Server) -> None:
+    rate(server, 1, 0.0)
+    first = rate(server, 1000, 360.0, spent=3600)
+    assert first > 0.01
+    assert rate(server, 1000, 0.0) == 0.01
+    assert rate(server, 1000, 360.0) == pytest.approx(first)
+
+
+def test_what_was_saved_up_is_at_most_a_days(server: Server) -> None:
+    rate(server, 1, 0.0)
+    most = MOST_SECONDS * 10 / (PER_RECORD * 1_000_000)
+    assert rate(server, 1_000_000, 100 * MOST_SECONDS) == pytest.approx(max(most, 0.01))
+
+
+def test_debts_are_paid_before_more_than_the_least_is_audited(server: Server) -> None:
+    rate(server, 1, 0.0)
+    assert rate(server, 1000, 0.0, spent=7200) == 0.01
+    assert rate(server, 1000, 719.0) == 0.01
+    assert rate(server, 1000, 361.0) > 0.01
+
+
+def test_an_idle_series_audits_everything(server: Server) -> None:
+    rate(server, 1, 0.0)
+    assert rate(server, 10, 3600.0) == 1.0
+
+
+def test_a_least_rate_is_a_rate() -> None:
+    for wrong in (0.0, 1.5):
+        with pytest.raises(ServerSettingsError, match="least audit rate"):
+            ComputeBudget(least=wrong)

@@ -1,0 +1,1 @@
+"""Calibration: a policy from honest records, and its figures on held-out records. Imports replay and policy."""

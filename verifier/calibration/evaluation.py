@@ -1,0 +1,80 @@
+"""What thresholds, noise bounds and codes do on honest records that did not choose them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sampler.types import BoolArray, FloatArray, IntArray
+from verifier.policy.base import MadeFor, Rate
+from verifier.policy.calibrated import CodeRates, Evaluation, Thresholds
+from verifier.scoring.codes import HONEST_TILT
+from verifier.scoring.noise_model import HONEST_RECORD_RATE, TokenNoise
+from verifier.scoring.record_evidence import RecordTest
+from verifier.scoring.token_scores import TokenScores
+from verifier.scoring.token_verdicts import Verdict, judge_tokens
+from verifier.statistics.intervals import Interval, clustered_mean, clustered_rate
+
+
+def evaluate(
+    scored: Sequence[tuple[IntArray, TokenScores]],
+    thresholds: Thresholds,
+    noise: TokenNoise,
+    code: CodeRates,
+    made_for: MadeFor,
+    vocabulary: int,
+    half_r: BoolArray,
+) -> Evaluation:
+    """Rates and bits a token, with record-clustered intervals.
+
+    Args:
+        scored: positions, each with the record that it is of. half_r: the records to evaluate on.
+    """
+    records = len(half_r)
+    test = RecordTest(noise, records)
+    counting, pooled = (
+        code.counting_code(thresholds, made_for, vocabulary),
+        code.pooled_code(thresholds, made_for, vocabulary),
+    )
+    sums: dict[str, FloatArray] = {}
+    for record_n, scores in scored:
+        verdicts = judge_tokens(scores, thresholds.margin_logits, thresholds.rank_limit, vocabulary)
+        test.add(record_n, scores)
+        for name, part in (
+            ("tokens", np.ones(len(scores))),
+            ("exact", scores.exact_n),
+            ("suspicious", verdicts.verdict_n == Verdict.SUSPICIOUS),
+            ("dangerous", verdicts.verdict_n == Verdict.DANGEROUS),
+            ("outliers", scores.margin_n > noise.outlier_margin),
+            ("charged bits", verdicts.charged_bits_n),
+            ("counting bits", counting.lengths(scores)),
+            ("pooled bits", pooled.lengths(scores)[:, HONEST_TILT]),
+            ("entropy bits", pooled.entropies(scores)),
+        ):
+            np.add.at(sums.setdefault(name, np.zeros(records)), record_n, part)
+    sums = {name: total[half_r] for name, total in sums.items()}
+    flagged = sum(test.evidence(int(r)).p_value <= HONEST_RECORD_RATE for r in np.flatnonzero(half_r))
+
+    def rate(name: str) -> Rate:
+        return as_rate(clustered_rate(sums[name], sums["tokens"]))
+
+    def mean(name: str) -> Rate:
+        return as_rate(clustered_mean(sums[name], sums["tokens"]))
+
+    return Evaluation(
+        records=int(half_r.sum()),
+        tokens=int(sums["tokens"].sum()),
+        exact_match=rate("exact"),
+        suspicious=rate("suspicious"),
+        dangerous=rate("dangerous"),
+        outliers=rate("outliers"),
+        extractable_bits_per_token=mean("charged bits"),
+        counting_bits_per_token=mean("counting bits"),
+        pooled_bits_per_token=mean("pooled bits"),
+        entropy_bits_per_token=mean("entropy bits"),
+        flagged_records=int(flagged),
+    )
+
+
+def as_rate(interval: Interval) -> Rate:
+    """An interval as policies hold it."""
+    return Rate(value=interval.value, low=interval.low, high=interval.high)

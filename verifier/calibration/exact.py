@@ -1,0 +1,103 @@
+"""Exact calibration: does honest traffic come out token for token, up to ties? A policy if so, a refusal if not."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from logger.record import Record
+from verifier.calibration.evaluation import as_rate
+from verifier.calibration.fit import MIN_RECORDS, made_for_traffic
+from verifier.errors import CalibrationError
+from verifier.policy.exact import EXACT_FORMAT, EXACT_TOLERANCE, EXACT_WINDOW, RANK_LIMIT, ExactCheck, ExactPolicy
+from verifier.replay.replay import Replay, Replayer
+from verifier.scoring.token_scores import score
+from verifier.scoring.token_verdicts import judge_tokens
+from verifier.statistics.intervals import clopper_pearson, clustered_mean
+
+NAMED_MISMATCHES = 10
+UPPER_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, order=True)
+class Mismatch:
+    """An honest token that the replay did not come to."""
+
+    record: str
+    position: int
+    token: int
+    margin: float
+
+    def __str__(self) -> str:
+        far = f"{self.margin:.3g} logits below" if np.isfinite(self.margin) else "outside the support"
+        return f"{self.record}, position {self.position}: token {self.token} ({far})"
+
+
+class NotExact(CalibrationError):
+    """Honest traffic differs from the replay: this server and this replay are not the same engine, bit for bit."""
+
+    def __init__(self, mismatches: Sequence[Mismatch], tokens: int) -> None:
+        self.mismatches = sorted(mismatches)
+        named = "".join(f"\n  {mismatch}" for mismatch in self.mismatches[:NAMED_MISMATCHES])
+        more = len(self.mismatches) - NAMED_MISMATCHES
+        super().__init__(
+            f"replay is not exact: {len(self.mismatches)} of {tokens} honest tokens differ beyond ties; run both"
+            " servers with the same version, dtype, settings and kind of processor (docs/exact-replay.md), or"
+            f" calibrate without --exact. They are:{named}" + (f"\n  ... and {more} more" if more > 0 else "")
+        )
+
+
+def calibrate_exact(
+    replayer: Replayer,
+    records: Sequence[Record],
+    names: Sequence[str],
+    *,
+    traffic_digests: Sequence[str] = (),
+    progress: Callable[[int], None] | None = None,
+) -> ExactPolicy:
+    """Make an exact policy from honest traffic, or refuse.
+
+    Nothing is chosen, so that no record is held back: the tolerance is zero, and every record tests it.
+
+    Args:
+        names: what to call each record in a refusal, such as "file.jsonl:12".
+
+    Raises:
+        CalibrationError: mixed traffic or too few records. NotExact: a token differs; all of them are named.
+    """
+    made_for = made_for_traffic(replayer, records)
+    if len(records) < MIN_RECORDS:
+        raise CalibrationError(f"{len(records)} records are too few to calibrate on; at least {MIN_RECORDS} are needed")
+    vocabulary = replayer.identity.vocabulary
+    bits_r, tokens_r = np.zeros(len(records)), np.zeros(len(records))
+    tied = unresolved = 0
+    mismatches = []
+    for placed in Replay(replayer, EXACT_WINDOW, progress).tables(records):
+        scores = score(placed.table, EXACT_TOLERANCE, 0)
+        verdicts = judge_tokens(scores, EXACT_TOLERANCE.margin, RANK_LIMIT, vocabulary)
+        np.add.at(bits_r, placed.record_n, verdicts.charged_bits_n)
+        np.add.at(tokens_r, placed.record_n, 1)
+        tied += int((scores.admissible_n - scores.unseen_n > 1).sum())
+        unresolved += int((scores.unseen_n > 0).sum())
+        for at in np.flatnonzero(scores.margin_n > EXACT_TOLERANCE.margin):
+            record, position = int(placed.record_n[at]), int(placed.position_n[at])
+            token = records[record].output_token_ids[position]
+            mismatches.append(Mismatch(names[record], position, token, float(scores.margin_n[at])))
+    tokens = int(tokens_r.sum())
+    if mismatches:
+        raise NotExact(mismatches, tokens)
+    one_sided = 2 * UPPER_CONFIDENCE - 1  # the upper end of a two-sided interval of this confidence
+    return ExactPolicy(
+        format=EXACT_FORMAT,
+        made_for=made_for,
+        check=ExactCheck(
+            records=len(records),
+            tokens=tokens,
+            record_mismatch_upper=clopper_pearson(0, len(records), one_sided).high,
+            token_mismatch_upper=clopper_pearson(0, tokens, one_sided).high,
+            tied_positions=tied,
+            unresolved_positions=unresolved,
+            extractable_bits_per_token=as_rate(clustered_mean(bits_r, tokens_r)),
+            traffic=list(traffic_digests),
+        ),
+    )

@@ -1,0 +1,27 @@
+"""Gumbel noise on the device: twins of the counter-based schemes of `sampler.noise`, in torch."""
+
+from sampler.noise import GumbelNoise
+from verifier.candidates.device.noise.base import DeviceNoise
+from verifier.candidates.device.noise.murmur import SglangDeviceNoise, VllmV2DeviceNoise, VllmV2Fp64DeviceNoise
+from verifier.candidates.device.noise.vllm_cpu import VllmCpuDeviceNoise
+from verifier.candidates.device.noise.vllm_v1 import VllmV1DeviceNoise, VllmV1Fp64DeviceNoise
+
+__all__ = ["DeviceNoise", "VllmCpuDeviceNoise", "VllmV2DeviceNoise", "device_noise"]
+
+_TWINS: dict[str, type[DeviceNoise]] = {
+    kind.name: kind
+    for kind in (
+        VllmCpuDeviceNoise,
+        VllmV1DeviceNoise,
+        VllmV1Fp64DeviceNoise,
+        VllmV2DeviceNoise,
+        VllmV2Fp64DeviceNoise,
+        SglangDeviceNoise,
+    )
+}
+
+
+def device_noise(noise: GumbelNoise) -> DeviceNoise | None:
+    """The twin of a scheme's noise, or None where there is none: then the host reduces."""
+    kind = _TWINS.get(noise.name)
+    return None if kind is None else kind.twin_of(noise)

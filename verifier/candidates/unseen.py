@@ -1,0 +1,89 @@
+"""What rows that are not whole leave open: tokens whose logit is not known, and cuts that they could move."""
+
+import numpy as np
+
+from sampler.support import Support, counts_above
+from sampler.types import BoolArray, FloatArray, IntArray
+from verifier.candidates.table import Draws, in_columns
+from verifier.logits.rows import LogitRows
+
+_PAIRS = 1 << 16
+"""(row, token) pairs compared with the head at a time."""
+
+
+def settle_by_draw(
+    rows: LogitRows,
+    draws: Draws,
+    slack: float,
+    mass_slack_n: FloatArray,
+    head: FloatArray,
+    head_ids: IntArray,
+    reach: tuple[FloatArray, FloatArray],
+    support: Support,
+) -> None:
+    """Where the engine was seen to draw a token, what that says of the cuts; changes the support in place.
+
+    The drawn token is then inside every cut, and a rival that would have beaten it is outside. A token that is known to
+    tie with another on a cut is left alone: which of the two survives may differ from run to run. Below the ceiling
+    ties are not known, and what the engine drew decides: it stands inside, and what is not sure to be inside does not.
+
+    Args:
+        reach: the least and the largest score [n, k] that the engine may have given each of the head.
+    """
+    drawn = np.flatnonzero(rows.drawn() >= 0)
+    if not len(drawn):
+        return
+    values, own = head[drawn], head_ids[drawn] == rows.drawn()[drawn, None]
+    ties = counts_above(values, values - slack, inclusive=True) - counts_above(values, values + slack)
+    low = values <= rows.ceilings()[drawn, None] + slack
+    alone = (ties == 1) | low
+    least, largest = (scores[drawn] for scores in reach)
+    own_score = np.where(own, largest, -np.inf).max(axis=1, keepdims=True)
+    row, column = np.nonzero(own)  # inside, or on a cut at least
+    support.logit_distance_nk[drawn[row], column] = np.maximum(support.logit_distance_nk[drawn[row], column], 0.0)
+    support.mass_above_min_nke[drawn[row], column] = -1.0
+    row, column = np.nonzero(alone & own)
+    support.logit_distance_nk[drawn[row], column] = np.inf
+    support.mass_above_min_nke[drawn[row], column] = support.mass_above_max_nke[drawn[row], column] = -1.0
+    row, column = np.nonzero(alone & ~own & ((least > own_score) | low))
+    unsure = support.mass_above_max_nke[drawn[row], column, -1] >= (draws.filters.top_p_n - mass_slack_n)[drawn[row]]
+    unsure |= support.logit_distance_nk[drawn[row], column] < slack
+    support.logit_distance_nk[drawn[row[unsure]], column[unsure]] = -np.inf
+    support.unsettled_nk[drawn] &= ~alone
+
+
+def unseen_scores(
+    rows: LogitRows,
+    draws: Draws,
+    open_rows: IntArray,
+    floor_n: FloatArray,
+    head_ids: IntArray,
+) -> tuple[FloatArray, BoolArray]:
+    """Largest scores [n, u] that unseen tokens could have, of those that could reach the floor of their row.
+
+    Returns:
+        Those of other tokens than the claimed one; and which rows have any, the claimed one among them.
+    """
+    open_n = np.zeros(len(rows), np.bool_)
+    if rows.whole or not len(open_rows):
+        return np.empty((len(rows), 0)), open_n
+    ceiling = rows.ceilings()[open_rows]
+    if draws.noise is None or draws.keys_n is None:
+        level = open_rows[ceiling >= floor_n[open_rows]]
+        row, token = np.repeat(level, rows.vocabulary), np.tile(np.arange(rows.vocabulary), len(level))
+    else:
+        needed = (floor_n[open_rows] - ceiling) / draws.temperature_n[open_rows]
+        hit, token = draws.noise.above(draws.keys_n[open_rows], needed)
+        row = open_rows[hit]
+    held = np.zeros(len(row), np.bool_)
+    for start in range(0, len(row), _PAIRS):
+        block = slice(start, start + _PAIRS)
+        held[block] = (head_ids[row[block]] == token[block, None]).any(axis=1)
+    row, token = row[~held], token[~held]
+    perturbation = draws.perturbation(token[:, None], row)
+    _, largest = draws.reach(rows.bounds(row, token)[:, None] + perturbation, perturbation, row)
+    score = largest[:, 0]
+    near = score >= floor_n[row]
+    open_n[row[near]] = True
+    near &= token != draws.claimed_n[row]
+    return in_columns(row[near], score[near], len(rows)), open_n

@@ -1,0 +1,74 @@
+"""A model folder's tokenizer, as the verifier uses it."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from logger.errors import ModelError
+from logger.text.end_ids import own_end_id
+from logger.text.tokenizer import TOKENIZER, ModelTokenizer, read_tokenizer
+from sampler.errors import first_line
+from verifier.errors import MissingExtra
+from verifier.model.identity import ModelIdentity
+
+
+@dataclass(frozen=True)
+class FolderTokenizer(ModelTokenizer):
+    """The tokenizer of a model folder; text is the logger's, chat templates are rendered by transformers.
+
+    Attributes:
+        folder: the model's.
+    """
+
+    folder: Path
+
+    def apply_chat_template(self, messages: Sequence[Any], **options: Any) -> Any:
+        """What `transformers` makes of a chat."""
+        return self._rendering.apply_chat_template(messages, **options)
+
+    @property
+    def eos_token_id(self) -> int | None:
+        return own_end_id(self.folder, self.backend)
+
+    @cached_property
+    def _rendering(self) -> Any:
+        return _by_transformers(self.folder)
+
+
+def load_tokenizer(identity: ModelIdentity) -> FolderTokenizer:
+    """The folder's tokenizer, without running the folder's code and without torch.
+
+    A folder without a tokenizer.json has the one that transformers makes of its other files.
+
+    Raises:
+        MissingExtra: transformers is not installed, and needed. ModelError: the folder has no tokenizer that can be
+            loaded.
+    """
+    folder = identity.path
+    if (folder / TOKENIZER).exists():
+        backend = read_tokenizer(folder)
+    else:
+        made_of_files: Tokenizer | None = getattr(_by_transformers(folder), "backend_tokenizer", None)
+        if made_of_files is None:
+            raise ModelError(f"{folder}: there is no {TOKENIZER}, and none can be made of the other files")
+        backend = copy.deepcopy(made_of_files)
+        backend.no_truncation()
+        backend.no_padding()
+    made = ModelTokenizer.of(backend, identity.vocabulary)
+    return FolderTokenizer(made.backend, made.table, folder)
+
+
+def _by_transformers(folder: Path) -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtra("transformers is missing: pip install 'weightwarden[vllm]'") from error
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"{folder}: no tokenizer that can be loaded: {first_line(error)}") from error

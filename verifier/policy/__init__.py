@@ -1,0 +1,1 @@
+"""Policies: thresholds and honest rates, calibrated or exact, and their file format. Imports scoring."""

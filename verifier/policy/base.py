@@ -1,0 +1,212 @@
+"""What every policy is: what it holds for, and how records are judged under it."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, ClassVar, Protocol, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from logger.record import Record
+from sampler.params import TokenId, refusal
+from sampler.schemes import SCHEMES
+from sampler.types import FloatArray, IntArray
+from verifier.candidates.table import CandidateTable, Window
+from verifier.errors import PolicyError
+from verifier.scoring.codes import CountingCode, PooledCode
+from verifier.scoring.token_scores import TokenScores, Tolerance
+from verifier.verification.run_evidence import HonestRates
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class Section(BaseModel):
+    """A part of a policy file: immutable, strict, with no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class KnownAnswer(Section):
+    """What the replay server said at calibration: a transcript, and the raw logit of each of its tokens but the first.
+
+    No field of an HTTP answer tells which weights, dtype or build a server computes with; its logits do.
+    """
+
+    token_ids: Annotated[list[TokenId], Field(min_length=2, max_length=1024)]
+    logits: list[float]
+
+    @model_validator(mode="after")
+    def _one_logit_a_token(self) -> Self:
+        if len(self.logits) != len(self.token_ids) - 1:
+            raise refusal("known_answer", "logits", f"{len(self.logits)} logits for {len(self.token_ids)} tokens")
+        return self
+
+
+class MadeFor(Section):
+    """What the policy holds for; any sampling parameters, since margins are in logits.
+
+    Attributes:
+        max_model_len: the server's context length, tokens, where calibration was told it (`--max-model-len`).
+    """
+
+    model_digest: Digest
+    engine: Annotated[str, Field(min_length=1, max_length=256)]
+    engine_version: Annotated[str, Field(min_length=1, max_length=256)]
+    scheme: str
+    replay: Annotated[str, Field(min_length=1, max_length=64)]
+    dtype: Annotated[str, Field(min_length=1, max_length=32)]
+    known_answer: KnownAnswer | None = None
+    max_model_len: PositiveCount | None = None
+
+    @model_validator(mode="after")
+    def _known_scheme(self) -> Self:
+        if self.scheme not in SCHEMES:
+            raise refusal("unknown_scheme", "scheme", f"unknown sampling scheme {self.scheme!r}")
+        return self
+
+
+class Counted(Section):
+    """Which records stood behind a part of the policy."""
+
+    records: PositiveCount
+    tokens: PositiveCount
+
+
+class Rate(Section):
+    """A rate or mean with its 95% record-clustered interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low <= self.value <= self.high:
+            raise refusal("interval", "value", "must lie between low and high")
+        return self
+
+
+class Evidence(Protocol):
+    """What the tokens of one record say about it.
+
+    Attributes:
+        tokens: its output tokens. outliers: those that an honest server would hardly, or never, have said.
+        p_value: at most this share of honest records looks like this one.
+        reasons: why its tokens flag the record; empty when they do not.
+    """
+
+    @property
+    def tokens(self) -> int: ...
+
+    @property
+    def outliers(self) -> int: ...
+
+    @property
+    def p_value(self) -> float: ...
+
+    @property
+    def reasons(self) -> list[str]: ...
+
+
+class EvidenceGatherer(Protocol):
+    """Takes the scored positions of many records in any order, and gives each record's evidence."""
+
+    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None: ...
+
+    def evidence(self, record: int) -> Evidence: ...
+
+
+class BasePolicy(Section, ABC):
+    """How tokens and records are judged, and for which model, engine and replay that holds."""
+
+    exact: ClassVar[bool]
+    """Whether the replay is on the same engine, with tolerance zero."""
+
+    format: str
+    made_for: MadeFor
+
+    @property
+    @abstractmethod
+    def tolerance(self) -> Tolerance:
+        """How far an honest token may be from the replay."""
+
+    @property
+    @abstractmethod
+    def rank_limit(self) -> int:
+        """R, tokens: up to this logit rank an implausible token is suspicious, beyond it dangerous."""
+
+    @property
+    @abstractmethod
+    def window(self) -> Window:
+        """Which candidates the judgement needs; its one slack level is the tolerance's."""
+
+    @property
+    @abstractmethod
+    def forced_end(self) -> tuple[float, float]:
+        """Margin, logits, beyond which a final token was not sampled but forced, and how often that is honest."""
+
+    @property
+    @abstractmethod
+    def honest_rates(self) -> HonestRates:
+        """What honest records do at most: what runs and series are judged against."""
+
+    @abstractmethod
+    def gatherer(self, records: int) -> EvidenceGatherer:
+        """An empty gatherer for so many records."""
+
+    @abstractmethod
+    def counting_code(self, vocabulary: int) -> CountingCode:
+        """What tokens are charged when every admissible one counts alike."""
+
+    @abstractmethod
+    def pooled_code(self, vocabulary: int) -> PooledCode:
+        """What tokens are charged when less likely ones count more."""
+
+    @abstractmethod
+    def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
+        """The claimed tokens' likelihood scores, nats; nan where the policy has no noise model."""
+
+    def check_scheme(self, record: Record) -> None:
+        """Check that the policy holds for a record.
+
+        Raises:
+            PolicyError: it was made for another scheme or engine.
+        """
+        made_for, engine = self.made_for, record.engine
+        for what, ours, theirs in (
+            ("scheme", made_for.scheme, engine.sampler),
+            ("engine", f"{made_for.engine} {made_for.engine_version}", f"{engine.name} {engine.version}"),
+        ):
+            if ours != theirs:
+                raise PolicyError(f"the policy was made for {what} {ours}, not {theirs}; calibrate one that fits")
+
+    def to_toml(self) -> str:
+        """The policy as its file's text."""
+        content: dict[str, Any] = self.model_dump(exclude_none=True)
+        return tomli_w.dumps(content)
+
+    def with_context(self, max_model_len: int | None) -> Self:
+        """The same policy, made for a server with this context length, tokens; None: what it takes by default."""
+        made_for = self.made_for.model_copy(update={"max_model_len": max_model_len})
+        return self.model_copy(update={"made_for": made_for})
+
+    def digest(self) -> str:
+        """ "sha256:..." of the canonical text: what reports name it by."""
+        return f"sha256:{hashlib.sha256(self.to_toml().encode()).hexdigest()}"
+
+    def check_made_for(self, *, model_digest: str, replay: str, dtype: str) -> None:
+        """Check that the policy holds for a replayer.
+
+        Raises:
+            PolicyError: it was made for another model, replay implementation or dtype.
+        """
+        for what, ours, theirs in (
+            ("model", self.made_for.model_digest, model_digest),
+            ("replay", self.made_for.replay, replay),
+            ("replay dtype", self.made_for.dtype, dtype),
+        ):
+            if ours != theirs:
+                raise PolicyError(f"the policy was made for {what} {ours}, not {theirs}; calibrate one that fits")

@@ -1,0 +1,232 @@
+"""The calibrated policy: thresholds and token noise that calibration found, and for what they hold (TOML)."""
+
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from sampler.params import refusal
+from sampler.types import FloatArray
+from verifier.candidates.inverse_cdf import margin_limit
+from verifier.candidates.table import CandidateTable, Window
+from verifier.policy.base import BasePolicy, Count, Counted, Digest, MadeFor, PositiveCount, Probability, Rate, Section
+from verifier.scoring.codes import OPEN_SHARE, CountingCode, Escape, PooledCode
+from verifier.scoring.noise_model import HONEST_RECORD_RATE, MARGIN_EDGES, TokenNoise
+from verifier.scoring.record_evidence import RecordTest
+from verifier.scoring.token_scores import (
+    TokenScores,
+    Tolerance,
+    gumbel_likelihood_score,
+    inverse_transform_likelihood_score,
+)
+from verifier.verification.run_evidence import HonestRates
+
+FORMAT: Literal["weightwarden-policy/1"] = "weightwarden-policy/1"
+
+Logits = Annotated[float, Field(ge=0, le=100)]
+Share = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class Thresholds(Section):
+    """How far an honest token may be from the replay; chosen on the calibration half."""
+
+    margin_logits: Annotated[Logits, Field(gt=0)]
+    logit_slack_logits: Logits
+    mass_slack: Annotated[Probability, Field(lt=1)]
+    rank_limit: PositiveCount
+    noise_scale_logits: Annotated[Logits, Field(gt=0)]
+    noise_scale_cdf: Annotated[Probability, Field(gt=0)] | None = None
+
+
+class NoiseBounds(Section):
+    """`TokenNoise` as numbers: upper bounds of how often honest traffic took a candidate of each margin bin."""
+
+    margin_edges_logits: list[Logits]
+    chosen_upper: list[Probability]
+    outlier_margin_logits: Logits
+    outlier_upper: Annotated[Probability, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        edges, upper = self.margin_edges_logits, self.chosen_upper
+        if edges != sorted(set(edges)) or len(edges) < 2 or edges[0] != 0:
+            raise refusal("edges", "margin_edges_logits", "must rise from 0")
+        if edges != list(MARGIN_EDGES):
+            raise refusal("edges", "margin_edges_logits", "not the bins of this version; calibrate again")
+        if len(upper) != len(edges) - 1:
+            raise refusal("upper", "chosen_upper", f"{len(upper)} bounds for {len(edges) - 1} bins")
+        if any(a < b for a, b in pairwise(upper)) or upper[0] > 0.5 or upper[-1] <= 0:
+            raise refusal("upper", "chosen_upper", "must fall from at most 0.5 and stay above 0")
+        return self
+
+
+def open_share(made_for: MadeFor) -> float:
+    """The share of open positions that a code is made for; an independent replay knows every logit."""
+    return 0.0 if made_for.replay == "transformers" else OPEN_SHARE
+
+
+def code_edges(scheme: str) -> FloatArray:
+    """Margin bins, logits, within which a scheme's candidates are all kept: nothing else may stand inside a code."""
+    return np.array([edge for edge in MARGIN_EDGES if edge <= margin_limit(scheme)])
+
+
+class CodeRates(Section):
+    """What the codes of tokens are made for (`verifier.scoring.codes`); shares on the calibration half, no limits.
+
+    Attributes:
+        alternative: how often honest traffic took an alternative of each class: on a boundary, then the margin bins.
+        suspicious, dangerous: shares of tokens with that verdict.
+        outliers_near, outliers_far: shares of tokens beyond the last bin that are among the rank_limit most likely,
+            and that are not.
+    """
+
+    alternative: list[Annotated[float, Field(gt=0, le=0.5)]]
+    suspicious: Share
+    dangerous: Share
+    outliers_near: Share
+    outliers_far: Share
+
+    def counting_code(self, thresholds: Thresholds, made_for: MadeFor, vocabulary: int) -> CountingCode:
+        """Every token of the admissible set alike."""
+        return CountingCode(
+            margin=thresholds.margin_logits,
+            escape=Escape(
+                near=self.suspicious,
+                far=self.dangerous,
+                open=open_share(made_for),
+                against=0.0,
+                rank_limit=thresholds.rank_limit,
+                vocabulary=vocabulary,
+            ),
+        )
+
+    def pooled_code(self, thresholds: Thresholds, made_for: MadeFor, vocabulary: int) -> PooledCode:
+        """Alternatives by the share of honest traffic that took them."""
+        edges = code_edges(made_for.scheme)
+        taken = np.array(self.alternative[: len(edges)])
+        return PooledCode(
+            edges_b=edges,
+            log_odds_c=np.log(taken / (1 - taken)),
+            escape=Escape(
+                near=self.outliers_near,
+                far=self.outliers_far,
+                open=open_share(made_for),
+                against=0.0,
+                rank_limit=thresholds.rank_limit,
+                vocabulary=vocabulary,
+            ),
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.alternative) != len(MARGIN_EDGES):
+            raise refusal("alternative", "alternative", f"{len(self.alternative)} shares, not {len(MARGIN_EDGES)}")
+        if any(a < b for a, b in pairwise(self.alternative[1:])):
+            raise refusal("alternative", "alternative", "must not rise with the margin")
+        return self
+
+
+class Evaluation(Counted):
+    """What the thresholds do on honest records that did not choose them."""
+
+    exact_match: Rate
+    suspicious: Rate
+    dangerous: Rate
+    outliers: Rate
+    extractable_bits_per_token: Rate
+    counting_bits_per_token: Rate
+    pooled_bits_per_token: Rate
+    entropy_bits_per_token: Rate
+    flagged_records: Count
+
+
+class Calibration(Counted):
+    """The half that chose thresholds and noise bounds, and how the halves were made."""
+
+    split_seed: Count
+    max_dangerous_rate: Probability
+    max_unsafe_rate: Probability
+    traffic: list[Digest]
+
+
+class Policy(BasePolicy):
+    """A calibrated policy; immutable, strict, and refused for anything that it was not made for."""
+
+    exact: ClassVar[bool] = False
+
+    format: Literal["weightwarden-policy/1"]
+    thresholds: Thresholds
+    noise: NoiseBounds
+    code: CodeRates
+    calibration: Calibration
+    evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _rivals_within_reach(self) -> Self:
+        if self.thresholds.margin_logits > margin_limit(self.made_for.scheme):
+            what = (
+                f"scheme {self.made_for.scheme} keeps rivals up to {margin_limit(self.made_for.scheme):g} logits only"
+            )
+            raise refusal("margin", "thresholds.margin_logits", what)
+        return self
+
+    @property
+    def tolerance(self) -> Tolerance:
+        return Tolerance(
+            margin=self.thresholds.margin_logits,
+            logit_slack=self.thresholds.logit_slack_logits,
+            mass_slack=self.thresholds.mass_slack,
+        )
+
+    @property
+    def token_noise(self) -> TokenNoise:
+        return TokenNoise(
+            edges_b=np.array(self.noise.margin_edges_logits),
+            upper_b=np.array(self.noise.chosen_upper),
+            outlier_margin=self.noise.outlier_margin_logits,
+            outlier_upper=self.noise.outlier_upper,
+        )
+
+    @property
+    def rank_limit(self) -> int:
+        return self.thresholds.rank_limit
+
+    @property
+    def window(self) -> Window:
+        return Window(
+            margin=max(MARGIN_EDGES[-1], self.thresholds.margin_logits),
+            logit_slacks=(self.thresholds.logit_slack_logits,),
+            mass_slack=self.thresholds.mass_slack,
+        )
+
+    @property
+    def forced_end(self) -> tuple[float, float]:
+        return self.noise.outlier_margin_logits, self.noise.outlier_upper
+
+    @property
+    def honest_rates(self) -> HonestRates:
+        return HonestRates(
+            level=HONEST_RECORD_RATE,
+            events=(self.noise.outlier_upper, HONEST_RECORD_RATE),  # a forced end, a failed server
+            outlier_rate=self.noise.outlier_upper,
+            most_outlying=1.0,
+        )
+
+    def gatherer(self, records: int) -> RecordTest:
+        """The tests on the calibrated token noise."""
+        return RecordTest(self.token_noise, records)
+
+    def counting_code(self, vocabulary: int) -> CountingCode:
+        """Every token of the admissible set alike."""
+        return self.code.counting_code(self.thresholds, self.made_for, vocabulary)
+
+    def pooled_code(self, vocabulary: int) -> PooledCode:
+        """Alternatives by the share of honest traffic that took them."""
+        return self.code.pooled_code(self.thresholds, self.made_for, vocabulary)
+
+    def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
+        """GM-LS, or IPT-LS for inverse-cdf."""
+        if self.thresholds.noise_scale_cdf is None:
+            return gumbel_likelihood_score(scores.margin_n, self.thresholds.noise_scale_logits)
+        return inverse_transform_likelihood_score(table.cdf_low_n, table.cdf_high_n, self.thresholds.noise_scale_cdf)

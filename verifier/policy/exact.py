@@ -1,0 +1,159 @@
+"""The exact policy: replay on the same engine, tolerance zero up to ties, one mismatch flags its record."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from sampler.types import FloatArray, IntArray
+from verifier.candidates.table import CandidateTable, Window
+from verifier.policy.base import BasePolicy, Count, Counted, Digest, Probability, Rate
+from verifier.scoring.codes import AGAINST_SHARE, OPEN_SHARE, CountingCode, Escape, PooledCode
+from verifier.scoring.noise_model import HONEST_RECORD_RATE
+from verifier.scoring.record_sums import add_by_record
+from verifier.scoring.token_scores import TokenScores, Tolerance
+from verifier.verification.run_evidence import HonestRates
+
+EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
+EXACT_TOLERANCE = Tolerance(margin=5e-5, logit_slack=1e-5, mass_slack=1e-5)
+"""Zero, up to the float32 rounding of the engine's own sampler, which is never seen: the division by the temperature
+(3e-6 logits at a logit of 50), and the cumulative sum that top-p cuts. What its noise may differ by, the noise itself
+says (`GumbelNoise.error`). Below any step between two bfloat16 logits beyond 0.01, and below the margin of a lost
+tie."""
+RANK_LIMIT = 64
+"""R of the exact tier: no choice of calibration, since any mismatch flags its record."""
+
+
+class ExactCheck(Counted):
+    """The honest traffic on which no token differed, and what that shows.
+
+    The two rates are one-sided 95% upper confidence limits: of records that would hold a mismatch, and of tokens.
+    """
+
+    record_mismatch_upper: Probability
+    token_mismatch_upper: Annotated[Probability, Field(gt=0, lt=1)]
+    tied_positions: Count
+    unresolved_positions: Count
+    extractable_bits_per_token: Rate
+    traffic: list[Digest]
+
+
+class ExactPolicy(BasePolicy):
+    """A policy for replay on the same engine; made only from traffic on which no token differed."""
+
+    exact: ClassVar[bool] = True
+
+    format: Literal["weightwarden-exact-policy/1"]
+    check: ExactCheck
+
+    @property
+    def tolerance(self) -> Tolerance:
+        return EXACT_TOLERANCE
+
+    @property
+    def rank_limit(self) -> int:
+        return RANK_LIMIT
+
+    @property
+    def window(self) -> Window:
+        return EXACT_WINDOW
+
+    @property
+    def forced_end(self) -> tuple[float, float]:
+        return EXACT_TOLERANCE.margin, self.check.record_mismatch_upper
+
+    @property
+    def honest_rates(self) -> HonestRates:
+        mismatch = self.check.record_mismatch_upper  # tokens of one record may all be wrong together
+        return HonestRates(
+            level=0.0, events=(mismatch, HONEST_RECORD_RATE), outlier_rate=mismatch, most_outlying=mismatch
+        )
+
+    def gatherer(self, records: int) -> "MismatchCounter":
+        """Counts of mismatches."""
+        return MismatchCounter(records, self.check.record_mismatch_upper)
+
+    def counting_code(self, vocabulary: int) -> CountingCode:
+        """Ties and what is unresolved, all alike."""
+        return CountingCode(margin=EXACT_TOLERANCE.margin, escape=self._escape(vocabulary))
+
+    def pooled_code(self, vocabulary: int) -> PooledCode:
+        """The same, with a cost for every token that is not the replay's choice; lambda 0 is the counting code."""
+        edges = np.array([0.0, EXACT_TOLERANCE.margin])
+        return PooledCode(edges_b=edges, log_odds_c=np.full(len(edges), -1.0), escape=self._escape(vocabulary))
+
+    def _escape(self, vocabulary: int) -> Escape:
+        """Mismatches, as many as the traffic that the policy was made from cannot exclude."""
+        share = self.check.token_mismatch_upper / 2
+        return Escape(
+            near=share, far=share, open=OPEN_SHARE, against=AGAINST_SHARE, rank_limit=RANK_LIMIT, vocabulary=vocabulary
+        )
+
+    def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
+        """None: there is no noise."""
+        del table
+        return np.full(len(scores), np.nan)
+
+
+EXACT_WINDOW = Window(
+    margin=EXACT_TOLERANCE.margin,
+    logit_slacks=(EXACT_TOLERANCE.logit_slack,),
+    mass_slack=EXACT_TOLERANCE.mass_slack,
+    least_slope=1.0,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactEvidence:
+    """Evidence about one record: how many of its tokens are not what the same engine draws.
+
+    Attributes:
+        mismatch_upper: largest share of honest records that hold a mismatch.
+    """
+
+    tokens: int
+    outliers: int
+    mismatch_upper: float
+
+    @property
+    def p_value(self) -> float:
+        """At most this share of honest records holds a mismatch, where this record does."""
+        return self.mismatch_upper if self.outliers else 1.0
+
+    @property
+    def reasons(self) -> list[str]:
+        if not self.outliers:
+            return []
+        return [
+            f"mismatch: {self.outliers} of {self.tokens} tokens are not what the same engine draws"
+            f" (honest records: at most {100 * self.mismatch_upper:.2g}%)"
+        ]
+
+
+class MismatchCounter:
+    """`EvidenceGatherer` of the exact policy."""
+
+    def __init__(self, records: int, mismatch_upper: float) -> None:
+        self._mismatch_upper = mismatch_upper
+        self._tokens = np.zeros(records, np.int64)
+        self._mismatches = np.zeros(records, np.int64)
+
+    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
+        """Add positions; record_n says whose they are, times_n how often each counts."""
+        add_by_record(self._tokens, record_n, 1, times_n)
+        add_by_record(self._mismatches, record_n, scores.margin_n > EXACT_TOLERANCE.margin, times_n)
+
+    def evidence(self, record: int) -> ExactEvidence:
+        """Evidence about one record, all of whose positions have been added.
+
+        Raises:
+            ValueError: no position of the record has been added.
+        """
+        if not self._tokens[record]:
+            raise ValueError(f"record {record} has no replayed position")
+        return ExactEvidence(
+            tokens=int(self._tokens[record]),
+            outliers=int(self._mismatches[record]),
+            mismatch_upper=self._mismatch_upper,
+        )

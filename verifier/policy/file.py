@@ -1,0 +1,42 @@
+"""Reading policy files: strict, of bounded size, and refused with the field's name."""
+
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sampler.params import first_complaint
+from verifier.errors import PolicyError
+from verifier.policy.base import BasePolicy
+from verifier.policy.calibrated import Policy
+from verifier.policy.exact import EXACT_FORMAT, ExactPolicy
+
+MAX_POLICY_BYTES = 1 << 20
+
+
+def read_policy(path: Path) -> BasePolicy:
+    """Read a policy file: a calibrated policy or an exact one, as its `format` says.
+
+    Raises:
+        PolicyError: unreadable, not TOML, or not a strict policy; the message names the file and the field.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_POLICY_BYTES + 1)
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(content) > MAX_POLICY_BYTES:
+        raise PolicyError(f"{path}: longer than {MAX_POLICY_BYTES} bytes")
+    if not content.strip():
+        raise PolicyError(f"{path}: empty")
+    try:
+        fields = tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
+        raise PolicyError(f"{path}: not TOML: {error or 'nested too deeply'}") from None
+    kind: type[BasePolicy] = ExactPolicy if fields.get("format") == EXACT_FORMAT else Policy
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise PolicyError(f"{path}: {first_complaint(error)}") from None

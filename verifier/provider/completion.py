@@ -1,0 +1,176 @@
+"""An answer of an OpenAI-compatible server: its text, and its token ids where the server tells them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import Field, ValidationError
+
+from sampler.errors import printable
+from verifier.errors import UnusableAnswer
+from verifier.http_client import Lenient
+from verifier.provider.prompt import Question, is_unicode
+
+_TOKEN_ID = re.compile(r"token_id:(\d{1,10})")
+"""How vLLM names a token in logprobs (`return_tokens_as_token_ids`)."""
+
+
+class AnswerTokenizer(Protocol):
+    """What makes token ids of an answer's text, and text of them (`ModelTokenizer`)."""
+
+    def encode_answer(self, text: str) -> list[int]: ...
+
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool, prompt: Sequence[int]) -> str: ...
+
+
+class _ChatToken(Lenient):
+    token: str
+    id: int | None = None  # llama.cpp's
+
+
+class _Logprobs(Lenient):
+    tokens: list[str] | None = None
+    content: list[_ChatToken] | None = None
+
+
+class _Message(Lenient):
+    content: str | None = None
+
+
+class _Choice(Lenient):
+    text: str | None = None
+    message: _Message | None = None
+    token_ids: list[int] | None = None
+    prompt_token_ids: list[int] | None = None
+    logprobs: _Logprobs | None = None
+    finish_reason: str | None = None
+    stop_reason: int | str | None = None
+
+
+class _Usage(Lenient):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Completion(Lenient):
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage | None = None
+    prompt_token_ids: list[int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a server said; nothing of it is checked.
+
+    Attributes:
+        token_ids, prompt_token_ids: as the server tells them, or None. output_tokens, prompt_tokens: as it counts them;
+            servers differ in whether an end-of-sequence token counts.
+        finish_reason, stop_reason: as OpenAI and vLLM name them.
+    """
+
+    text: str
+    token_ids: list[int] | None
+    prompt_token_ids: list[int] | None
+    output_tokens: int | None
+    prompt_tokens: int | None
+    finish_reason: str | None
+    stop_reason: int | str | None
+
+    @classmethod
+    def parse(cls, content: Any) -> "Answer":
+        """The first choice of a completion, or chat completion, as JSON.
+
+        Raises:
+            UnusableAnswer: it is neither.
+        """
+        try:
+            completion = _Completion.model_validate(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = printable(".".join(map(str, first["loc"])))
+            raise UnusableAnswer(f"not a completion: {field}: {first['msg']}") from None
+        choice, usage = completion.choices[0], completion.usage or _Usage()
+        text = choice.text if choice.message is None else choice.message.content
+        return cls(
+            text=text or "",
+            token_ids=_named_by_id(choice.logprobs) if choice.token_ids is None else choice.token_ids,
+            prompt_token_ids=completion.prompt_token_ids or choice.prompt_token_ids,
+            output_tokens=usage.completion_tokens,
+            prompt_tokens=usage.prompt_tokens,
+            finish_reason=choice.finish_reason,
+            stop_reason=choice.stop_reason,
+        )
+
+
+@dataclass(frozen=True)
+class OutputTokens:
+    """Output token ids, and whether they are the server's own or were made anew from its text."""
+
+    token_ids: list[int]
+    retokenised: bool
+
+
+def check_prompt(answer: Answer, question: Question) -> None:
+    """Check that the server's prompt is ours, as far as it tells it: its token ids, or their number.
+
+    Raises:
+        UnusableAnswer: it is not.
+    """
+    if answer.prompt_token_ids not in (None, question.token_ids):
+        raise UnusableAnswer("the server's prompt has other token ids than the model here makes of it")
+    if answer.prompt_tokens not in (None, len(question.token_ids)):
+        raise UnusableAnswer(
+            f"the server counts {answer.prompt_tokens} tokens of prompt, and the model here makes"
+            f" {len(question.token_ids)}: another chat template or tokenizer"
+        )
+
+
+def output_tokens(
+    answer: Answer, tokenizer: AnswerTokenizer, prompt: Sequence[int], end_id: int | None
+) -> OutputTokens:
+    """The answer's token ids; without the server's word, its text's.
+
+    A text does not show an end-of-sequence token: where the server says that the answer stopped by itself, `end_id` is
+    added, so that replay tells whether the model would have ended there.
+
+    Args:
+        prompt: token ids from which the answer goes on, so that its text keeps the space it begins with.
+        end_id: the model's end-of-sequence token.
+
+    Raises:
+        UnusableAnswer: the text is not what the ids say, or not as many tokens as the server counts.
+    """
+    if answer.token_ids is not None:
+        told = len(answer.token_ids)
+        if answer.output_tokens not in (None, told):  # llama.cpp's logprobs leave out parts of characters
+            raise UnusableAnswer(f"the server counts {answer.output_tokens} tokens and tells the ids of {told}")
+        return OutputTokens(answer.token_ids, retokenised=False)
+    if not is_unicode(answer.text):
+        raise UnusableAnswer("the text is not Unicode")
+    ids = tokenizer.encode_answer(answer.text)
+    if tokenizer.decode(ids, skip_special_tokens=False, prompt=prompt) != answer.text:
+        raise UnusableAnswer("the text, re-tokenised, is not the same text")
+    ended = answer.finish_reason == "stop" and answer.stop_reason is None
+    if answer.output_tokens is not None and answer.output_tokens not in {len(ids), len(ids) + ended}:
+        raise UnusableAnswer(f"the server counts {answer.output_tokens} tokens, and its text is {len(ids)} here")
+    return OutputTokens([*ids, end_id] if ended and end_id is not None else ids, retokenised=True)
+
+
+def end_of_answers(tokenizer: Any, eos_ids: Sequence[int]) -> int | None:
+    """The token that ends an answer: the tokenizer's own, where it is one of the model's."""
+    own = getattr(tokenizer, "eos_token_id", None)
+    return own if own in eos_ids else next(iter(eos_ids), None)
+
+
+def _named_by_id(logprobs: _Logprobs | None) -> list[int] | None:
+    """Token ids that logprobs name the tokens by, or None where they have text alone."""
+    if logprobs is None:
+        return None
+    tokens = logprobs.content or []
+    numbers = [token.id for token in tokens if token.id is not None]
+    if tokens and len(numbers) == len(tokens):
+        return numbers
+    names = logprobs.tokens if logprobs.content is None else [token.token for token in tokens]
+    found = [_TOKEN_ID.fullmatch(name) for name in names or []]
+    return [int(name[1]) for name in found if name] if found and all(found) else None

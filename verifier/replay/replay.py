@@ -1,0 +1,263 @@
+"""What a replayer promises, and the candidate tables that come out of a replay."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from logger.record import Record
+from sampler.types import IntArray
+from verifier.candidates.draws import DrawBuilder
+from verifier.candidates.gumbel import gumbel_candidates
+from verifier.candidates.inverse_cdf import inverse_cdf_candidates
+from verifier.candidates.pending import PartTable, PendingTables, SelfReducing, joined
+from verifier.candidates.table import CandidateTable, Draws, Standing, Window
+from verifier.logits.rows import LogitRows
+from verifier.model.identity import ModelIdentity
+from verifier.policy.base import KnownAnswer
+from verifier.replay.threads import in_threads
+from verifier.types import Piece, Tokenizer
+
+Reduce = Callable[[LogitRows, Draws, Window], CandidateTable]
+Reduced = tuple[list[Piece], CandidateTable, float, float]
+
+AHEAD = 3
+"""Chunks whose reduction may be under way on a device while an earlier one is scored; their logits stay there."""
+
+
+@dataclass(frozen=True)
+class ReplayChunk:
+    """Raw logits of some output positions, and whose they are."""
+
+    rows: LogitRows
+    pieces: list[Piece]
+
+
+class ReplayFacts(Protocol):
+    """What replays: `implementation` and `dtype` name what computes, and stand in policies: a tolerance holds for one
+    pair of server and replayer. `device` is where, for reports.
+    """
+
+    @property
+    def implementation(self) -> str: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+
+class Replayer(ReplayFacts, Protocol):
+    """A trusted copy of the model that says which logits an honest server would have had.
+
+    `batches` says which records are replayed together, and every record is in exactly one batch. `replay` yields every
+    output position of a batch's records exactly once, each row computed from the record's prompt and the claimed output
+    before it (teacher forcing); chunks come in any order. A failure raises; it never yields rows that were not
+    computed. `replay` may be called for `concurrency` batches at once, on threads of their own. `unit_tokens` is
+    how many tokens, prompts included, records have together that keep it busy (`work_units`).
+    `known_answer` is what tells this replayer's model and build from another's where its name cannot, else None.
+    `close` ends what is under way and frees what is held.
+    """
+
+    implementation: str
+    dtype: str
+    identity: ModelIdentity
+    concurrency: int
+
+    @property
+    def unit_tokens(self) -> int: ...
+
+    def batches(self, records: Sequence[Record]) -> list[list[int]]: ...
+
+    def replay(self, batch: Sequence[int], records: Sequence[Record]) -> Iterator[ReplayChunk]: ...
+
+    def known_answer(self) -> KnownAnswer | None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Timing:
+    """Seconds spent waiting for the replayer, and reducing and scoring what came out; summed over threads."""
+
+    forward: float = 0.0
+    score: float = 0.0
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Timing]") -> "Timing":
+        """All of them together."""
+        return cls(sum(part.forward for part in parts), sum(part.score for part in parts))
+
+
+@dataclass(frozen=True)
+class PlacedTable:
+    """A candidate table, and the (record, output position) of each of its rows."""
+
+    table: CandidateTable
+    record_n: IntArray
+    position_n: IntArray
+
+
+@dataclass
+class Replay:
+    """Replay records and keep what scoring needs, one candidate table a chunk.
+
+    Attributes:
+        progress: called with the number of output tokens just replayed.
+    """
+
+    replayer: Replayer
+    window: Window
+    progress: Callable[[int], None] | None = None
+    timing: Timing = field(default_factory=Timing)
+
+    def tables(self, records: Sequence[Record]) -> Iterator[PlacedTable]:
+        """Candidate tables that cover every output position of the records once.
+
+        Records of different schemes are replayed apart, so that each chunk is drawn by one scheme.
+        """
+        for name in sorted({record.scheme_name for record in records}):
+            indices = np.array([i for i, record in enumerate(records) if record.scheme_name == name])
+            group = [records[i] for i in indices]
+            builder = DrawBuilder(name, self.replayer.identity, self.replayer.tokenizer)
+            reduce = inverse_cdf_candidates if name == "inverse-cdf" else gumbel_candidates
+            if self.replayer.concurrency > 1:
+                tables = self._in_threads(group, builder, reduce)
+            else:
+                tables = self._ahead(group, builder, reduce)
+            for placed in tables:
+                if self.progress is not None:
+                    self.progress(len(placed.table))
+                yield PlacedTable(placed.table, indices[placed.record_n], placed.position_n)
+
+    def _in_threads(self, group: Sequence[Record], builder: DrawBuilder, reduce: Reduce) -> Iterator[PlacedTable]:
+        """Tables of batches that are replayed and reduced at once."""
+        work = partial(self._reduced, group=group, builder=builder, reduce=reduce)
+        for reduced in in_threads(work, self.replayer.batches(group), self.replayer.concurrency):
+            for pieces, table, forward, score in reduced:
+                self.timing.forward += forward
+                self.timing.score += score
+                yield PlacedTable(table, *_places(pieces))
+
+    def _ahead(self, group: Sequence[Record], builder: DrawBuilder, reduce: Reduce) -> Iterator[PlacedTable]:
+        """Tables of batch after batch.
+
+        1. Begin the reduction of a chunk where its rows are; what cannot be begun is reduced here and now.
+        2. While the device has later chunks to work on, take what has come out of the earliest.
+        """
+        under_way: deque[tuple[IntArray, IntArray, PendingTables]] = deque()
+        for batch in self.replayer.batches(group):
+            chunks = self.replayer.replay(batch, group)
+            while True:
+                started = time.perf_counter()
+                chunk = next(chunks, None)
+                if chunk is None:
+                    self.timing.forward += time.perf_counter() - started
+                    break
+                received = time.perf_counter()
+                draws = builder.draws(chunk.rows, chunk.pieces, group)
+                pending = chunk.rows.begin(draws, self.window) if isinstance(chunk.rows, SelfReducing) else None  # 1
+                self.timing.forward += received - started
+                if pending is not None:
+                    self.timing.score += time.perf_counter() - received
+                    under_way.append((*_places(chunk.pieces), pending))
+                    while len(under_way) > AHEAD:  # 2
+                        yield from self._taken(under_way)
+                    continue
+                table, waited = self._settled(chunk, draws, reduce)
+                self.timing.forward += waited
+                self.timing.score += time.perf_counter() - received - waited
+                yield PlacedTable(table, *_places(chunk.pieces))
+        while under_way:
+            yield from self._taken(under_way)
+
+    def _taken(self, under_way: deque[tuple[IntArray, IntArray, PendingTables]]) -> list[PlacedTable]:
+        """What the earliest reduction gives; what had to be begun anew goes to the end."""
+        started = time.perf_counter()
+        record_n, position_n, pending = under_way.popleft()
+        parts, left = pending.take()
+        if left is not None:
+            under_way.append((record_n, position_n, left))
+        placed = [PlacedTable(part.table, record_n[part.rows], position_n[part.rows]) for part in parts]
+        self.timing.score += time.perf_counter() - started
+        return placed
+
+    def _reduced(
+        self, batch: list[int], group: Sequence[Record], builder: DrawBuilder, reduce: Reduce
+    ) -> list[Reduced]:
+        """A batch's tables, each with its pieces and the seconds of waiting and of reducing."""
+        reduced: list[Reduced] = []
+        started = time.perf_counter()
+        for chunk in self.replayer.replay(batch, group):
+            received = time.perf_counter()
+            table, waited = self._settled(chunk, builder.draws(chunk.rows, chunk.pieces, group), reduce)
+            waited += received - started
+            ended = time.perf_counter()
+            reduced.append((chunk.pieces, table, waited, ended - started - waited))
+            started = time.perf_counter()
+        return reduced
+
+    def _settled(self, chunk: ReplayChunk, draws: Draws, reduce: Reduce) -> tuple[CandidateTable, float]:
+        """A chunk's table, and the seconds of waiting for the replayer.
+
+        1. Reduce the rows to candidates.
+        2. While the rows contradict the claim, or something unseen could matter, and more can be learnt: ask, and
+           reduce again.
+        3. Keep the first table where it settled a position: what was asked because of others changes nothing there.
+        """
+        waited = 0.0
+        first = table = reduce(chunk.rows, draws, self.window)  # 1
+        while True:  # 2
+            asked = time.perf_counter()
+            learnt = _learnt(chunk.rows, table)
+            waited += time.perf_counter() - asked
+            if not learnt:
+                return table if table is first else settled_tables(first, table, chunk.rows.drawn()), waited  # 3
+            table = reduce(chunk.rows, draws, self.window)
+
+
+def settled_tables(first: CandidateTable, last: CandidateTable, drawn_n: IntArray) -> CandidateTable:
+    """The first table where it settled a position, else the last, with how that came to be settled.
+
+    So what could have been claimed at a position does not depend on what is claimed there, or later. Where the first
+    table left it open, that is what the engine drew, if it was seen to.
+
+    Args:
+        drawn_n: tokens that the engine was seen to draw, -1 where it was not.
+    """
+    early = ~first.open_n & ~first.contradicted_n
+    kept, others = np.flatnonzero(early), np.flatnonzero(~early)
+    other_n = first.open_n & (drawn_n >= 0) & (last.standing_n != Standing.DRAWN)
+    against = ~first.open_n & (last.standing_n == Standing.DRAWN)
+    last = replace(
+        last,
+        contradicted_n=last.contradicted_n | other_n,
+        standing_n=np.where(against, Standing.DRAWN_AGAINST, last.standing_n).astype(np.int8),
+    )
+    return joined([PartTable(kept, first.chosen(kept)), PartTable(others, last.chosen(others))])
+
+
+def _places(pieces: Sequence[Piece]) -> tuple[IntArray, IntArray]:
+    """The record and the output position of each row of a chunk."""
+    return (
+        np.concatenate([np.full(piece.count, piece.record) for piece in pieces]),
+        np.concatenate([np.arange(piece.start, piece.start + piece.count) for piece in pieces]),
+    )
+
+
+def _learnt(rows: LogitRows, table: CandidateTable) -> bool:
+    """Whether asking further made a chunk's rows say more."""
+    if table.contradicted_n.any() and rows.draw_again():
+        return True
+    return bool(table.open_n.any()) and rows.deepen(np.flatnonzero(table.open_n))

@@ -1,0 +1,1 @@
+"""Independent replay with transformers on a CPU or a GPU."""

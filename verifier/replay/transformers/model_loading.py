@@ -1,0 +1,85 @@
+"""The weights of a model folder as a transformers model: all of them, and nothing made up."""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+import transformers
+from transformers.quantizers import AutoHfQuantizer
+
+from logger.errors import ModelError
+from sampler.errors import first_line
+from verifier.model.identity import ModelIdentity
+from verifier.replay.transformers.float32_linear import with_float32_products
+
+_NAMES_SHOWN = 3
+
+
+def load_language_model(identity: ModelIdentity, dtype: torch.dtype, device: str) -> torch.nn.Module:
+    """A folder's language model, of images and text or of text alone, without running the folder's code.
+
+    Raises:
+        ModelError: not a causal language model that transformers can load, no such device, or a checkpoint with a
+            tensor that is missing, superfluous or of another shape than the model's (the message names it).
+    """
+    named = str(dtype).removeprefix("torch.")
+    try:
+        where = torch.device(device)
+        config = transformers.AutoConfig.from_pretrained(identity.path, trust_remote_code=False, local_files_only=True)
+        quantised = getattr(config, "quantization_config", None)
+        if quantised is not None and not AutoHfQuantizer.supports_quant_method(quantised):
+            raise ModelError(f"{identity.path}: quantization_config: of a kind that transformers does not know")
+        model, found = class_of(config).from_pretrained(
+            identity.path,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # reported below, by name
+            output_loading_info=True,
+        )
+        _check_complete(identity, found)
+        model = model.to(where).eval()
+        with_float32_products(model)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever transformers does with the files that it is given
+        kind = type(error).__name__
+        said = first_line(error)
+        raise ModelError(f"{identity.path}: cannot be loaded on {device} in {named}: {kind}: {said}") from error
+    return cast(torch.nn.Module, model)
+
+
+def class_of(config: Any) -> Any:
+    """The class that loads a configuration's checkpoints: with images where the checkpoint holds them."""
+    named = (getattr(config, "architectures", None) or [""])[0]
+    with_images = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    if with_images and not named.endswith("ForCausalLM"):
+        return transformers.AutoModelForImageTextToText
+    return transformers.AutoModelForCausalLM
+
+
+def _check_complete(identity: ModelIdentity, found: dict[str, Any]) -> None:
+    """Refuse a checkpoint that is not the model's; what the class ignores or ties is not in `found`.
+
+    Raises:
+        ModelError: naming the first tensors.
+    """
+    mismatched = [f"{name} {tuple(theirs)}, not {tuple(ours)}" for name, theirs, ours in found["mismatched_keys"]]
+    for what, names in (
+        ("lacks", found["missing_keys"]),
+        ("has a shape of its own for", mismatched),
+        ("holds, and the model does not have,", found["unexpected_keys"]),
+    ):
+        if names:
+            raise ModelError(f"{identity.path}: the checkpoint {what} {_some(names)}")
+    if found.get("error_msgs"):
+        raise ModelError(f"{identity.path}: {first_line(ValueError(found['error_msgs'][0]))}")
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first names in order, and how many more there are."""
+    ordered = sorted(names)
+    more = len(ordered) - _NAMES_SHOWN
+    return ", ".join(ordered[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

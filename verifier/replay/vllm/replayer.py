@@ -1,0 +1,247 @@
+"""Exact replay: a trusted vLLM server of the same version and dtype as the one that answered."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from logger.record import Record
+from logger.vllm_request import request_sampling
+from sampler.types import IntArray
+from verifier.candidates.table import HEAD_SIZE
+from verifier.errors import ReplayServerError
+from verifier.logits.partial_rows import CandidateRows, KnownLogits
+from verifier.model.identity import ModelIdentity
+from verifier.policy.base import BasePolicy, KnownAnswer
+from verifier.replay.replay import ReplayChunk
+from verifier.replay.vllm.client import LogitsRow, VllmClient
+from verifier.replay.vllm.preflight import check_dtype, known_answer, require_fit
+from verifier.types import Piece, Tokenizer
+
+TIE_RESERVE = 14
+"""Candidates asked for beyond a top-k cut, for those that tie there."""
+DEEPER = 16
+"""How many times as many candidates are asked for when the first do not suffice."""
+MOST_CANDIDATES = 1024
+"""Candidates asked for at most: from here on they cost the server more than its forward pass does."""
+CHUNK_ROWS = 256
+UNIT_TOKENS = 8192
+"""Tokens of a work unit for each request that is under way at once: at its end the server runs idle."""
+
+
+class VllmReplayer:
+    """The replay protocol over a trusted vLLM server.
+
+    A record is one request, the transcript as the prompt with `prompt_logprobs` (sampling-spec 7.4), and its rows are
+    the largest logits and the claimed token's. Where those do not settle a position, `deepen` has two ways:
+
+    - the engine answers the request again, with its seed (only with `redraw`, that is when the replay is exact): as
+      far as it says the same, the engine itself drew the claimed tokens, over the whole vocabulary;
+    - more candidates are asked for.
+
+    Attributes:
+        top: candidates asked for first. most: the server's --max-logprobs, at most `MOST_CANDIDATES`.
+        version: the server's vLLM version. context_length: the server's, tokens.
+    """
+
+    implementation = "vllm"
+
+    def __init__(
+        self,
+        client: VllmClient,
+        identity: ModelIdentity,
+        tokenizer: Tokenizer,
+        *,
+        dtype: str,
+        redraw: bool,
+        policy: BasePolicy | None = None,
+        top: int = HEAD_SIZE,
+        concurrency: int = 16,
+    ) -> None:
+        """Look at the server, and refuse one that is not fit.
+
+        Args:
+            dtype: the server's, as its operator knows it.
+            policy: what the replay is for; the server must be what it was made for.
+
+        Raises:
+            ReplayServerError: the server is not to be reached or not fit.
+        """
+        self.client, self.identity, self._tokenizer = client, identity, tokenizer
+        self.dtype, self.redraw, self.concurrency = dtype, redraw, concurrency
+        self.version = client.version()
+        self.served_name, self.context_length = client.served_model()
+        self._probe = require_fit(client, self.version, policy)
+        check_dtype(client, self._probe, dtype)
+        self.most = client.most_logprobs(min(MOST_CANDIDATES, identity.vocabulary))
+        self.top = min(top, self.most)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
+
+    @property
+    def device(self) -> str:
+        return self.client.place
+
+    @property
+    def unit_tokens(self) -> int:
+        return UNIT_TOKENS * self.concurrency
+
+    def known_answer(self) -> KnownAnswer:
+        """The server's answer to the probe."""
+        return known_answer(self._probe)
+
+    def close(self) -> None:
+        """End all requests under way."""
+        self.client.close()
+
+    def batches(self, records: Sequence[Record]) -> list[list[int]]:
+        """Each record by itself, the longest first: the server makes its own batches."""
+        self.client.ready()
+        return [[i] for i in sorted(range(len(records)), key=lambda i: -_length(records[i]))]
+
+    def replay(self, batch: Sequence[int], records: Sequence[Record]) -> Iterator[ReplayChunk]:
+        for index in batch:
+            record = records[index]
+            self._check(record)
+            transcript = _Transcript(self, record)
+            count = len(record.output_token_ids)
+            for start in range(0, count, CHUNK_ROWS):
+                rows = _VllmRows(transcript, slice(start, min(start + CHUNK_ROWS, count)))
+                yield ReplayChunk(rows, [Piece(record=index, start=start, row=0, count=len(rows))])
+
+    def first_top(self, record: Record) -> int:
+        """Candidates asked for first: past the record's top-k cut, with some room for ties."""
+        top_k = record.sampling.top_k
+        return min(self.most, max(self.top, top_k + TIE_RESERVE if top_k > 0 else 0))
+
+    def _check(self, record: Record) -> None:
+        if record.engine.name != "vllm" or record.engine.sampler == "inverse-cdf":
+            raise ReplayServerError(f"a record of engine {record.engine.name} cannot be replayed by a vLLM server")
+        if record.engine.version != self.version:
+            raise ReplayServerError(
+                f"{self.client.url} runs vLLM {self.version}, the record is of vLLM {record.engine.version}"
+            )
+        if _length(record) > self.context_length:
+            raise ReplayServerError(
+                f"{self.client.url}: a record has {_length(record)} tokens, more than the server's"
+                f" --max-model-len of {self.context_length}"
+            )
+
+
+class _Transcript:
+    """One record at the server: what is known of its positions so far."""
+
+    def __init__(self, replayer: VllmReplayer, record: Record) -> None:
+        self.replayer, self.record = replayer, record
+        self.top = replayer.first_top(record)
+        self._drawn: IntArray | None = None
+        self._other: tuple[int, int, float] | None = None
+        """Position, token and logit of the engine's own choice where it first differs."""
+        self._scoring = self._scored(len(record.output_token_ids), self.top)
+
+    def known(self, positions: slice, *, drawn: bool) -> KnownLogits:
+        """What is known of some positions: by scoring alone, or with what the engine was seen to draw."""
+        known = self._scoring
+        if drawn and self._drawn is not None:
+            known = replace(known, drawn_m=self._drawn)
+            if self._other is not None and not (known.ids_mk[self._other[0]] == self._other[1]).any():
+                known = known.holding(*self._other)
+        return known.rows(positions)
+
+    def draw_again(self) -> bool:
+        """Have the engine answer the request again, if it has not; whether that may be done at all."""
+        if not self.replayer.redraw:
+            return False
+        if self._drawn is None:
+            self._redraw()
+        return True
+
+    def deepen(self, needed: IntArray) -> bool:
+        """Learn more about some output positions (numbered from the start); False when nothing is left to try."""
+        wider = min(self.top * DEEPER, self.replayer.most)
+        if wider <= self.top:
+            return False
+        count = int(needed.max()) + 1
+        self.top = wider
+        self._scoring = self._scored(count, wider).followed_by(self._scoring.rows(slice(count, None)))
+        return True
+
+    def _scored(self, count: int, top: int) -> KnownLogits:
+        """The first `count` output positions with their `top` candidates."""
+        record, client = self.record, self.replayer.client
+        prompt, output = record.prompt_token_ids, record.output_token_ids[:count]
+        transcript = [*prompt, *output]
+        if len(transcript) < self.replayer.context_length:
+            rows = client.score(transcript, top, len(prompt))
+        else:  # no room for the token that the request must draw: the last position is that token's
+            rows = client.score(transcript[:-1], top, len(prompt)) if count > 1 else []
+            rows.append(client.next_row(transcript[:-1], top, output[-1]))
+        return known_logits(rows, top, self.replayer.identity.vocabulary)
+
+    def _redraw(self) -> None:
+        """Have the engine answer the request again: where does it agree, and what is its choice where it does not?"""
+        record, client = self.record, self.replayer.client
+        output = record.output_token_ids
+        redrawn = client.draw(record.prompt_token_ids, len(output), request_sampling(record))
+        compared = min(len(output), len(redrawn))
+        agreed = next((t for t in range(compared) if output[t] != redrawn[t]), compared)
+        self._drawn = np.full(len(output), -1)
+        said = min(agreed + 1, compared)  # its own choice where it differs, and nothing after that
+        self._drawn[:said] = redrawn[:said]
+        if agreed < compared:
+            row = client.next_row([*record.prompt_token_ids, *output[:agreed]], 1, redrawn[agreed])
+            self._other = agreed, redrawn[agreed], row.logits[0]
+
+
+class _VllmRows(CandidateRows):
+    """Some output positions of one transcript; what the engine drew shows when it is asked for, not before.
+
+    So what is known at first does not depend on what other positions needed.
+    """
+
+    def __init__(self, transcript: _Transcript, positions: slice) -> None:
+        self._transcript, self._positions = transcript, positions
+        self._draws_shown = False
+        super().__init__(transcript.known(positions, drawn=False), transcript.replayer.identity.vocabulary)
+
+    def draw_again(self) -> bool:
+        if self._draws_shown or not self._transcript.draw_again():
+            return False
+        self._draws_shown = True
+        return self._learnt(True)
+
+    def deepen(self, rows: IntArray) -> bool:
+        return self.draw_again() or self._learnt(self._transcript.deepen(self._positions.start + rows))
+
+    def _learnt(self, anything: bool) -> bool:
+        if anything:
+            self.replace(self._transcript.known(self._positions, drawn=self._draws_shown))
+        return anything
+
+
+def known_logits(rows: Sequence[LogitsRow], top: int, vocabulary: int) -> KnownLogits:
+    """Rows of a server as arrays; the smallest of a row's `top` largest logits is its ceiling.
+
+    Raises:
+        ReplayServerError: a token outside the vocabulary: the server's model is another one.
+    """
+    width = max((len(row.ids) for row in rows), default=0)
+    ids = np.full((len(rows), width), -1, np.int64)
+    logits = np.full((len(rows), width), -np.inf)
+    ceiling, rank = np.empty(len(rows)), np.empty(len(rows), np.int64)
+    claim_only = np.array([row.ids[0] if len(row.ids) > top else -1 for row in rows], np.int64)
+    for at, row in enumerate(rows):
+        ids[at, : len(row.ids)] = row.ids
+        logits[at, : len(row.ids)] = row.logits
+        largest = row.logits if len(row.ids) == top else row.logits[1:]  # beyond `top`, the first is the claimed token
+        ceiling[at] = min(largest) if len(row.ids) < vocabulary else -np.inf
+        rank[at] = vocabulary if row.claimed_rank is None else row.claimed_rank
+    if ids.max(initial=-1) >= vocabulary:
+        raise ReplayServerError(f"the replay server names token {ids.max()}, outside the vocabulary of {vocabulary}")
+    return KnownLogits(ids, logits, ceiling, rank, np.full(len(rows), -1), claim_only)
+
+
+def _length(record: Record) -> int:
+    return len(record.prompt_token_ids) + len(record.output_token_ids)

@@ -1,0 +1,1 @@
+"""Token scores, token verdicts, codes and the noise model that honest replays show. Imports candidates, statistics."""

@@ -1,0 +1,162 @@
+"""Codes for output tokens: how many bits each token is charged, so that no choice of tokens says more than it costs.
+
+At every position a code gives each token of the vocabulary a length in bits, and the lengths obey Kraft's inequality,
+sum over tokens of 2^-length <= 1. A record's length is the sum over its tokens; at most 2^B outputs of a prompt and
+seed have a length of B or less (`verifier.statistics.bandwidth`). The charge of design section 6, log2|A|, log2 R or
+log2 V, is no such length: it leaves out that an attacker also chooses *where* a token is suspicious or dangerous. Both
+codes here charge for that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sampler.types import BoolArray, FloatArray, IntArray
+from verifier.candidates.table import Standing
+from verifier.scoring.noise_model import margin_bins, one_hot, rival_counts
+from verifier.scoring.token_scores import TokenScores
+
+TILTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
+"""Values of lambda that the pooled code is tried with; which one was best costs log2 of their number."""
+HONEST_TILT = TILTS.index(1.0)
+OPEN_SHARE = 1e-3
+"""Expected share of tokens of unknown logit at positions that stay open, where the replay is a server that tells some
+logits only."""
+AGAINST_SHARE = 1e-3
+"""Expected share of tokens that the engine drew again and that scoring would not have let stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Escape:
+    """What a token outside of a code's sets is charged: that it is outside, and which token it is.
+
+    The tokens of a position, whatever is claimed there, are of five kinds, and each kind has its share: known ones that
+    could have stood there; those of unknown logit that could, all charged alike; one that the engine drew against what
+    scoring says; the likely ones among all others; and the rest.
+
+    Attributes:
+        near, far: expected shares of tokens outside that are among the `rank_limit` most likely, and beyond. In (0, 1).
+        open: expected share of tokens of unknown logit, where one might be the choice; 0 where the replay knows every
+            logit.
+        against: expected share of tokens that the engine drew when it was asked again, and that scoring would not have
+            let stand; 0 where the engine is never asked.
+        rank_limit: R, tokens. vocabulary: V, tokens.
+    """
+
+    near: float
+    far: float
+    open: float
+    against: float
+    rank_limit: int
+    vocabulary: int
+
+    def lengths(self, scores: TokenScores, outside_n: BoolArray, inside_bits: FloatArray, margin: float) -> FloatArray:
+        """Bits [n, ...] of all tokens, from those of the known tokens inside.
+
+        Tokens that contradict the replay are outside, whatever their margin. Where scoring left a position open and the
+        engine was seen to draw, there is nothing inside but what it drew.
+
+        Args:
+            margin: logits within which tokens are inside.
+        """
+        near, far = float(np.log2(self.rank_limit / self.near)), float(np.log2(self.vocabulary / self.far))
+        escaped_n = np.where(scores.logit_rank_n <= self.rank_limit, near, far)
+        unseen_n = (scores.unseen_margin_nu <= margin).sum(axis=1)  # nan is not
+        claimed_n = scores.standing_n == Standing.CLAIMED
+        outside_n = outside_n | scores.contradicted_n
+        open_n = (unseen_n > 0) | (claimed_n & ~outside_n)
+        if not self.open:
+            outside_n = outside_n | open_n
+        known = 1 - self.near - self.far - self.against
+        share_n = np.where(open_n, known - self.open, known)
+
+        def each(values_n: FloatArray | BoolArray) -> "FloatArray | BoolArray":
+            return values_n.reshape(len(values_n), *[1] * (inside_bits.ndim - 1))
+
+        lengths = inside_bits - each(np.log2(share_n))
+        if self.open:
+            lengths = np.where(each(claimed_n), each(np.log2((unseen_n + 1) / self.open)), lengths)
+        lengths = np.where(each(outside_n), each(escaped_n), lengths)
+        lengths = np.where(each(scores.standing_n == Standing.DRAWN), -np.log2(known), lengths)
+        if self.against:
+            lengths = np.where(each(scores.standing_n == Standing.DRAWN_AGAINST), -np.log2(self.against), lengths)
+        return lengths
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountingCode:
+    """Every token of the admissible set alike: the counting bound.
+
+    Attributes:
+        margin: delta, logits, that the sets were counted with.
+    """
+
+    margin: float
+    escape: Escape
+
+    def lengths(self, scores: TokenScores) -> FloatArray:
+        """Bits [n] that the claimed tokens are charged."""
+        known_n = scores.admissible_n - scores.unseen_n
+        return self.escape.lengths(scores, scores.margin_n > self.margin, np.log2(known_n), self.margin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledCode:
+    """Alternatives by how likely an honest server takes them: the pooled (free-energy) bound.
+
+    The replay's own choice has weight 1, an alternative of class c weight odds_c^lambda, and a token's length is -log2
+    of its weight's share of all weights at its position. Summed, that is the free-energy bound with cost -ln odds at
+    the observed total cost. Class 0 is the *boundary*: tokens of margin 0 that are not the choice itself, because it
+    is unsure which side of a cut they or the choice are on; classes 1 ... B are the bins of the margin.
+
+    Attributes:
+        edges_b: bin edges, logits. log_odds_c: ln of the odds of each class against the choice, nats, at most 0, not
+            rising with the margin. Whatever they are, the lengths bound; near the truth they are short.
+    """
+
+    edges_b: FloatArray
+    log_odds_c: FloatArray
+    escape: Escape
+
+    def lengths(self, scores: TokenScores) -> FloatArray:
+        """Bits [n, lambda] that the claimed tokens are charged with each of `TILTS`."""
+        class_n, offered_nc = classes(self.edges_b, scores)
+        log_weight_c = np.append(self.log_odds_c, 0.0)  # the last, index -1: the choice itself
+        tilts = np.array(TILTS)
+        outside = class_n >= len(self.log_odds_c)
+        own = log_weight_c[np.where(outside, -1, class_n)]
+        total = np.log1p(offered_nc @ np.exp(self.log_odds_c[:, None] * tilts))
+        bits = (total - own[:, None] * tilts) / np.log(2)
+        return self.escape.lengths(scores, outside, bits, float(self.edges_b[-1]))
+
+    def entropies(self, scores: TokenScores) -> FloatArray:
+        """Entropy [n] of an honest server's choice among what is known, bits, were the odds the truth."""
+        _, offered_nc = classes(self.edges_b, scores)
+        odds_c = np.exp(self.log_odds_c)
+        total = 1 + offered_nc @ odds_c
+        entropy: FloatArray = (np.log(total) - (offered_nc @ (odds_c * self.log_odds_c)) / total) / np.log(2)
+        return entropy
+
+
+def classes(edges_b: FloatArray, scores: TokenScores) -> tuple[IntArray, FloatArray]:
+    """Where the claimed tokens and their known alternatives stand (`PooledCode`).
+
+    Returns:
+        The class [n] of the claimed token: -1 is the choice itself, B + 1 is outside. How many alternatives of each
+        class [n, B + 1] stand at its position, the claimed one among them.
+    """
+    bins = len(edges_b) - 1
+    level = scores.margin_n == 0
+    class_n = np.where(scores.exact_n, -1, np.where(level, 0, margin_bins(scores.margin_n, edges_b) + 1))
+    offered_nc = np.zeros((len(scores), bins + 1))
+    offered_nc[:, 1:] = rival_counts(scores.rival_margin_nk, edges_b)[:, :bins]
+    level_n = (scores.rival_margin_nk == 0).sum(axis=1)
+    # Of the rivals of margin 0 one is the choice, unless the claimed token is.
+    offered_nc[:, 0] = np.where(scores.exact_n, level_n, np.maximum(level_n - 1, 0))
+    offered_nc += taken_classes(class_n, bins)
+    return class_n, offered_nc
+
+
+def taken_classes(class_n: IntArray, bins: int) -> FloatArray:
+    """Float64 [n, B + 1], one in the class of each claimed token that is an alternative."""
+    return one_hot(np.where(class_n <= bins, class_n, -1), bins + 1)

@@ -1,0 +1,58 @@
+"""How many tokens have which margin, beside how many could have had it: what a margin chart is made of."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sampler.types import FloatArray, IntArray
+from verifier.scoring.noise_model import MARGIN_EDGES, margin_bins, noise_counts, one_hot
+from verifier.scoring.record_sums import add_by_record
+from verifier.scoring.token_scores import TokenScores
+
+BINS = len(MARGIN_EDGES) + 1
+"""Margin 0, the bins of `MARGIN_EDGES`, and what is beyond the last edge."""
+CANDIDATE_BINS = len(MARGIN_EDGES) - 1
+
+
+class MarginCounts:
+    """Accumulates scored positions of many records, in any order.
+
+    Attributes:
+        tokens_rb: int64 [records, BINS], claimed tokens by margin.
+        candidates_rb: int64 [records, CANDIDATE_BINS], candidates of each bin of `MARGIN_EDGES` that were there to be
+            taken, the claimed token among them.
+    """
+
+    def __init__(self, records: int) -> None:
+        self.tokens_rb = np.zeros((records, BINS), np.int64)
+        self.candidates_rb = np.zeros((records, CANDIDATE_BINS), np.int64)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[MarginCounts]") -> "MarginCounts":
+        """Of the records of some parts, one part after another."""
+        counts = cls(0)
+        counts.tokens_rb = np.concatenate([part.tokens_rb for part in parts])
+        counts.candidates_rb = np.concatenate([part.candidates_rb for part in parts])
+        return counts
+
+    def chosen(self, order_r: IntArray) -> "MarginCounts":
+        """Of some of the records, in an order."""
+        counts = MarginCounts(0)
+        counts.tokens_rb, counts.candidates_rb = self.tokens_rb[order_r], self.candidates_rb[order_r]
+        return counts
+
+    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
+        """Add positions; record_n says whose they are, times_n how often each counts."""
+        bins = margin_bins(scores.margin_n, np.array(MARGIN_EDGES)) + 1
+        add_by_record(self.tokens_rb, record_n, one_hot(bins, BINS), times_n)
+        add_by_record(self.candidates_rb, record_n, noise_counts(scores)[0], times_n)
+
+
+def expected_at_most(candidates_b: IntArray, tokens: int, upper_b: FloatArray, outlier_upper: float) -> FloatArray:
+    """The most tokens of each bin that calibration allows on average; float64 [BINS], nan for margin 0.
+
+    Args:
+        candidates_b: `MarginCounts.candidates_rb`, summed. tokens: all of them.
+        upper_b, outlier_upper: `TokenNoise.upper_b` and `outlier_upper`.
+    """
+    return np.concatenate([[np.nan], candidates_b * upper_b, [tokens * outlier_upper]])

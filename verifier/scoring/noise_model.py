@@ -1,0 +1,146 @@
+"""How often an honest server emits a token that the replay puts some margin below its own choice."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_ndtr
+
+from sampler.types import FloatArray, IntArray
+from verifier.scoring.token_scores import TokenScores
+from verifier.statistics.intervals import clustered_rate
+
+MARGIN_EDGES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.5, 1.0)
+"""Bins of the margin, logits: a candidate of margin m is in bin i when edge[i] < m <= edge[i + 1]."""
+
+HONEST_RECORD_RATE = 1e-3
+"""A record is flagged when at most this share of honest records would look like it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenNoise:
+    """The calibrated token noise: for each bin of margins, how often honest traffic took a candidate there.
+
+    A candidate that the replay puts a margin m below its own choice is emitted by an honest server with some
+    probability G(m), at most 1/2 and falling with m. G is a property of two implementations of one model, in logits,
+    and does not depend on the sampling parameters; it is counted here, with no assumption about its shape but that
+    it does not rise.
+
+    Attributes:
+        edges_b: bin edges, logits, one more than there are bins.
+        upper_b: upper confidence bound of G in each bin (97.5%, record-clustered), lowered to the bound of any smaller
+            margin. Where G is flat over several bins that is the least of their bounds, and covers less (83% over
+            thirteen equal bins in simulation).
+        outlier_margin: margin beyond which a token is an *outlier*: honest tokens are so with at most
+            `outlier_upper` probability (upper confidence bound).
+    """
+
+    edges_b: FloatArray
+    upper_b: FloatArray
+    outlier_margin: float
+    outlier_upper: float
+
+    @classmethod
+    def from_counts(
+        cls,
+        exposures_rb: FloatArray,
+        chosen_rb: FloatArray,
+        beyond_rb: FloatArray,
+        tokens_r: FloatArray,
+        *,
+        outlier_margin: float | None = None,
+    ) -> Self:
+        """Bounds from counts by record.
+
+        Args:
+            exposures_rb, chosen_rb: candidates of each bin that were there to be taken, and that were taken.
+            beyond_rb: tokens whose margin exceeds each edge.
+            tokens_r: tokens of each record.
+            outlier_margin: one of `MARGIN_EDGES`, chosen on other counts; without, the least beyond which honest
+                tokens are seldom enough.
+        """
+        upper = np.array(
+            [
+                clustered_rate(chosen_rb[:, b], exposures_rb[:, b]).high if (exposures_rb[:, b] > 0).sum() > 1 else 0.5
+                for b in range(exposures_rb.shape[1])
+            ]
+        )
+        outlier = [clustered_rate(beyond_rb[:, e], tokens_r).high for e in range(beyond_rb.shape[1])]
+        small = [e for e, rate in enumerate(outlier) if rate <= HONEST_RECORD_RATE]
+        edge = small[0] if small else len(outlier) - 1
+        if outlier_margin is not None:
+            edge = MARGIN_EDGES.index(outlier_margin)
+        return cls(
+            edges_b=np.array(MARGIN_EDGES),
+            upper_b=np.minimum.accumulate(np.minimum(upper, 0.5)),
+            outlier_margin=MARGIN_EDGES[edge],
+            outlier_upper=outlier[edge],
+        )
+
+    def bins(self, margins: FloatArray) -> IntArray:
+        """Bin of each margin: 0 ... B - 1; -1 where it is 0 or nan; B where it is beyond the last edge."""
+        return margin_bins(margins, self.edges_b)
+
+    @property
+    def probabilities(self) -> FloatArray:
+        """Upper bounds for bins 0 ... B; the last, of what is beyond every edge, is a bound for a position."""
+        return np.append(self.upper_b, self.outlier_upper)
+
+    @property
+    def costs(self) -> FloatArray:
+        """-ln of the probabilities, nats: what a token of each bin costs its record."""
+        costs: FloatArray = -np.log(self.probabilities)
+        return costs
+
+
+def margin_bins(margins: FloatArray, edges_b: FloatArray) -> IntArray:
+    """See `TokenNoise.bins`."""
+    found = np.searchsorted(edges_b, margins, side="left") - 1
+    return np.where(np.isnan(margins) | (margins <= 0), -1, found)
+
+
+def noise_counts(scores: TokenScores) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Exposures [n, B], chosen [n, B] and beyond [n, B + 1] of each position, as `from_counts` sums them."""
+    edges = np.array(MARGIN_EDGES)
+    count = len(edges) - 1
+    chosen = one_hot(margin_bins(scores.margin_n, edges), count + 1)[:, :count]
+    exposures = chosen + rival_counts(scores.rival_margin_nk, edges)[:, :count]
+    beyond = (scores.margin_n[:, None] > edges[None, :]).astype(np.float64)
+    return exposures, chosen, beyond
+
+
+def rival_counts(margin_nk: FloatArray, edges_b: FloatArray) -> FloatArray:
+    """How many rivals of each position stand in each bin, float64 [n, B + 1]."""
+    counts = np.zeros((len(margin_nk), len(edges_b)))
+    bins = margin_bins(margin_nk, edges_b)
+    row, column = np.nonzero(bins >= 0)
+    np.add.at(counts, (row, bins[row, column]), 1.0)
+    return counts
+
+
+def one_hot(bins_n: IntArray, count: int) -> FloatArray:
+    """Float64 [n, count], one in the column of each bin; a bin of -1 has none."""
+    hot = np.zeros((len(bins_n), count))
+    rows = np.flatnonzero(bins_n >= 0)
+    hot[rows, bins_n[rows]] = 1.0
+    return hot
+
+
+def fit_noise_scale(scores: list[TokenScores]) -> float:
+    """Standard deviation sigma of one logit's Gaussian noise, logits, by maximum likelihood over honest positions.
+
+    Each candidate at margin m was taken with probability Phi(-m / (sigma sqrt 2)) (GM-LS, arXiv 2511.02620). Margins
+    beyond the last edge are left out: they are outliers, not Gaussian noise.
+    """
+    taken = np.concatenate([s.margin_n for s in scores])
+    taken = taken[(taken > 0) & (taken <= MARGIN_EDGES[-1])]
+    left = np.concatenate([s.rival_margin_nk[s.rival_margin_nk > 0] for s in scores])
+    left = left[left <= MARGIN_EDGES[-1]]
+
+    def loss(log_scale: float) -> float:
+        width = np.exp(log_scale) * np.sqrt(2.0)
+        return -float(log_ndtr(-taken / width).sum() + log_ndtr(left / width).sum())
+
+    result = minimize_scalar(loss, bounds=(np.log(1e-5), np.log(10.0)), method="bounded")
+    return float(np.exp(result.x))

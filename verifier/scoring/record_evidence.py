@@ -1,0 +1,118 @@
+"""Would an honest record look like this one? Two tests on the calibrated token noise, and their p-value."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binom
+
+from sampler.types import IntArray
+from verifier.scoring.noise_model import HONEST_RECORD_RATE, TokenNoise, one_hot, rival_counts
+from verifier.scoring.record_sums import add_by_record
+from verifier.scoring.token_scores import TokenScores
+from verifier.statistics.rounding import upper
+
+TILTS = np.linspace(0.0, 1.0, 26)
+"""Values of lambda at which the Chernoff bound is tried."""
+
+
+SMALLEST_BOUND = 1e-300
+"""What is below this, or impossible by rule, is written as this."""
+
+
+def bound_text(bound: float) -> str:
+    """An upper bound of a probability as reports write it, rounded up."""
+    return f"p <= {upper(max(bound, SMALLEST_BOUND))}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordEvidence:
+    """Evidence about one record.
+
+    Attributes:
+        tokens: its output tokens. outliers: those beyond the outlier margin.
+        worst_p: probability bound that an honest record of this length has so many outliers; 1 with fewer than two.
+        total_p: probability bound that the costs of an honest record, given its positions, reach this record's total
+            without its dearest token.
+        outlier_margin: logits beyond which a token is an outlier.
+        p_value: at most this share of honest records looks like this one by either test (Bonferroni over the two).
+        reasons: which test flags the record, if any.
+    """
+
+    tokens: int
+    outliers: int
+    worst_p: float
+    total_p: float
+    outlier_margin: float
+
+    @property
+    def p_value(self) -> float:
+        return min(1.0, 2.0 * min(self.worst_p, self.total_p))
+
+    @property
+    def reasons(self) -> list[str]:
+        reasons = []
+        if 2 * self.worst_p <= HONEST_RECORD_RATE:
+            reasons.append(
+                f"worst tokens: {self.outliers} of {self.tokens} tokens beyond {self.outlier_margin:g} logits"
+                f" (honest: {bound_text(self.worst_p)})"
+            )
+        if 2 * self.total_p <= HONEST_RECORD_RATE:
+            reasons.append(f"total: its tokens together are too implausible (honest: {bound_text(self.total_p)})")
+        return reasons
+
+
+class RecordTest:
+    """Accumulates the positions of many records, in any order, and gives each record's evidence.
+
+    *Worst tokens*: the outliers of an honest record of n tokens are at most Binomial(n, r), r the upper bound of the
+    outlier rate. *Total*: with cost c(m) = -ln G(m) for a token of margin m, and position t offering candidates of
+    margins m_tv, the honest total C obeys for every lambda >= 0 the Chernoff bound
+
+        ln P(C >= c) <= sum_t ln(1 + sum_v G(m_tv) (exp(lambda c(m_tv)) - 1)) - lambda c,
+
+    minimised over lambda; what lies beyond every edge counts at every position with the outlier rate. The dearest
+    token is left out of the total, so that a lone token never flags its record. Assumes that, given the replayed
+    candidates, tokens are independent, and that the upper bounds of G hold.
+    """
+
+    def __init__(self, noise: TokenNoise, records: int) -> None:
+        self._noise = noise
+        self._tokens = np.zeros(records, np.int64)
+        self._outliers = np.zeros(records, np.int64)
+        self._total = np.zeros(records)
+        self._dearest = np.zeros(records)
+        self._log_moment = np.zeros((records, len(TILTS)))
+        probabilities, costs = noise.probabilities, noise.costs
+        self._lift = probabilities[:, None] * np.expm1(costs[:, None] * TILTS[None, :])  # [B + 1, tilts]
+
+    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
+        """Add positions; record_n says whose they are, times_n how often each counts."""
+        noise, bins = self._noise, self._noise.bins(scores.margin_n)
+        costs = np.where(bins >= 0, np.append(noise.costs, 0.0)[bins], 0.0)
+        rivals = np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu])
+        offered = one_hot(bins, len(noise.edges_b)) + rival_counts(rivals, noise.edges_b)
+        offered[:, -1] = 1.0
+        add_by_record(self._tokens, record_n, 1, times_n)
+        add_by_record(self._outliers, record_n, scores.margin_n > noise.outlier_margin, times_n)
+        add_by_record(self._total, record_n, costs, times_n)
+        np.maximum.at(self._dearest, record_n, costs)
+        add_by_record(self._log_moment, record_n, np.log1p(offered @ self._lift), times_n)
+
+    def evidence(self, record: int) -> RecordEvidence:
+        """Evidence about one record, all of whose positions have been added.
+
+        Raises:
+            ValueError: no position of the record has been added.
+        """
+        tokens, outliers = int(self._tokens[record]), int(self._outliers[record])
+        if not tokens:
+            raise ValueError(f"record {record} has no replayed position")
+        worst = float(binom.sf(outliers - 1, tokens, self._noise.outlier_upper)) if outliers > 1 else 1.0
+        exponent = self._log_moment[record] - TILTS * (self._total[record] - self._dearest[record])
+        return RecordEvidence(
+            tokens=tokens,
+            outliers=outliers,
+            worst_p=worst,
+            total_p=float(np.exp(min(0.0, exponent.min()))),
+            outlier_margin=self._noise.outlier_margin,
+        )

@@ -1,0 +1,156 @@
+"""What each margin threshold would cost: honest tokens beyond it against information left to an attacker."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sampler.types import BoolArray, IntArray
+from verifier.scoring.noise_model import MARGIN_EDGES
+from verifier.scoring.record_sums import add_by_record
+from verifier.scoring.token_scores import TokenScores
+
+MARGIN_GRID = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
+"""Thresholds tried, logits."""
+BITS = 2**24
+"""Sums of bits are kept in units of 1 / `BITS`, so that no order or grouping of their parts changes them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeOffPoint:
+    """One threshold on one set of records.
+
+    Attributes:
+        margin: delta, logits. rank_limit: R.
+        suspicious, dangerous: share of tokens with that verdict.
+        outliers: share of tokens whose margin is beyond every bin of the token noise, or infinite.
+        bits_per_token: mean information charged, bits.
+    """
+
+    margin: float
+    rank_limit: int
+    suspicious: float
+    dangerous: float
+    outliers: float
+    bits_per_token: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeOffSums:
+    """What every threshold of the grid makes of some records at one rank limit, in sums that can be put together.
+
+    Attributes:
+        tokens, outliers: counts. suspicious_m, dangerous_m: tokens with that verdict, int64 [thresholds].
+        bits_m: information charged for safe tokens, each record's rounded to 1 / `BITS` bits, in that unit, int64
+            [thresholds].
+    """
+
+    tokens: int
+    outliers: int
+    suspicious_m: IntArray
+    dangerous_m: IntArray
+    bits_m: IntArray
+
+    @classmethod
+    def none(cls) -> "TradeOffSums":
+        """Of no records."""
+        size = len(MARGIN_GRID)
+        return cls(
+            tokens=0,
+            outliers=0,
+            suspicious_m=np.zeros(size, np.int64),
+            dangerous_m=np.zeros(size, np.int64),
+            bits_m=np.zeros(size, np.int64),
+        )
+
+    @classmethod
+    def joined(cls, parts: "Sequence[TradeOffSums]") -> "TradeOffSums":
+        """Of all records of some parts, none of which is in two."""
+        return cls(
+            tokens=sum(part.tokens for part in parts),
+            outliers=sum(part.outliers for part in parts),
+            suspicious_m=np.sum([part.suspicious_m for part in parts], axis=0),
+            dangerous_m=np.sum([part.dangerous_m for part in parts], axis=0),
+            bits_m=np.sum([part.bits_m for part in parts], axis=0),
+        )
+
+    def points(self, rank_limit: int, vocabulary: int) -> list[TradeOffPoint]:
+        """The trade-off, one point a threshold, at the rank limit of these sums."""
+        tokens = max(self.tokens, 1)
+        points = []
+        for i, margin in enumerate(MARGIN_GRID):
+            suspicious, dangerous = int(self.suspicious_m[i]), int(self.dangerous_m[i])
+            bits = int(self.bits_m[i]) / BITS + suspicious * np.log2(rank_limit) + dangerous * np.log2(vocabulary)
+            points.append(
+                TradeOffPoint(
+                    margin=margin,
+                    rank_limit=rank_limit,
+                    suspicious=suspicious / tokens,
+                    dangerous=dangerous / tokens,
+                    outliers=self.outliers / tokens,
+                    bits_per_token=float(bits) / tokens,
+                )
+            )
+        return points
+
+
+class TradeOff:
+    """Accumulates the scored positions of some records and gives the trade-off of every threshold of the grid."""
+
+    def __init__(self, vocabulary: int, records: int) -> None:
+        self._vocabulary = vocabulary
+        self._tokens_r = np.zeros(records)
+        self._outliers_r = np.zeros(records)
+        self._bits_rm = np.zeros((records, len(MARGIN_GRID)))
+        self._beyond: list[list[tuple[IntArray, IntArray]]] = [[] for _ in MARGIN_GRID]
+
+    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
+        """Add positions; record_n says whose they are, times_n how often each counts where it is safe throughout."""
+        add_by_record(self._tokens_r, record_n, 1.0, times_n)
+        add_by_record(self._outliers_r, record_n, scores.margin_n > MARGIN_EDGES[-1], times_n)
+        rivals = np.nan_to_num(np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu]), nan=np.inf)
+        bits_nm = np.empty((len(scores), len(MARGIN_GRID)))
+        for i, margin in enumerate(MARGIN_GRID):
+            safe = scores.margin_n <= margin
+            bits_nm[:, i] = np.where(safe, np.log2(1 + (rivals <= margin).sum(axis=1)), 0.0)
+            if not safe.all():
+                self._beyond[i].append((record_n[~safe], scores.logit_rank_n[~safe]))
+        add_by_record(self._bits_rm, record_n, bits_nm, times_n)
+
+    def points(self, rank_limit: int, which_r: BoolArray | None = None) -> list[TradeOffPoint]:
+        """The trade-off at one rank limit, on all records or on some of them."""
+        which = np.ones(len(self._tokens_r), np.bool_) if which_r is None else which_r
+        return self.sums(rank_limit, which).points(rank_limit, self._vocabulary)
+
+    def sums(self, rank_limit: int, which_r: BoolArray) -> TradeOffSums:
+        """The sums at one rank limit over some of the records."""
+        dangerous_m = np.zeros(len(MARGIN_GRID), np.int64)
+        suspicious_m = np.zeros(len(MARGIN_GRID), np.int64)
+        for i, parts in enumerate(self._beyond):
+            ranks = np.concatenate([np.empty(0, np.int64), *(rank[which_r[record]] for record, rank in parts)])
+            dangerous_m[i] = (ranks > rank_limit).sum()
+            suspicious_m[i] = len(ranks) - dangerous_m[i]
+        return TradeOffSums(
+            tokens=int(self._tokens_r[which_r].sum()),
+            outliers=int(self._outliers_r[which_r].sum()),
+            suspicious_m=suspicious_m,
+            dangerous_m=dangerous_m,
+            bits_m=np.rint(self._bits_rm[which_r] * BITS).astype(np.int64).sum(axis=0),
+        )
+
+    def best_points(self, max_dangerous_rate: float) -> list[TradeOffPoint]:
+        """For every threshold, the point whose rank limit (a power of two) is the smallest with few enough
+        dangerous tokens; the vocabulary's size where none is.
+        """
+        limits = [2**k for k in range(1, int(np.ceil(np.log2(self._vocabulary))))] + [self._vocabulary]
+        tables = [self.points(limit) for limit in limits]
+        return [
+            next(points[i] for points in tables if points[i].dangerous <= max_dangerous_rate)
+            for i in range(len(MARGIN_GRID))
+        ]
+
+
+def fits(point: TradeOffPoint, max_dangerous_rate: float, max_unsafe_rate: float) -> bool:
+    """Whether few enough honest tokens lie beyond the threshold, and beyond all token noise."""
+    unsafe = point.suspicious + point.dangerous
+    return max(point.dangerous, point.outliers) <= max_dangerous_rate and unsafe <= max_unsafe_rate

@@ -1,0 +1,50 @@
+"""Verdicts of tokens, and the information that each could have carried unseen."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampler.types import FloatArray
+from verifier.scoring.token_scores import TokenScores
+
+
+class Verdict(IntEnum):
+    """Verdict of one token, from harmless to not.
+
+    `SAFE`: in the admissible set. `SUSPICIOUS`: outside it, and among the `rank_limit` most likely tokens.
+    `DANGEROUS`: neither; any token of the vocabulary could have stood there.
+    """
+
+    SAFE = 0
+    SUSPICIOUS = 1
+    DANGEROUS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenVerdicts:
+    """Verdicts of n positions.
+
+    Attributes:
+        verdict_n: int8 values of `Verdict`.
+        charged_bits_n: information charged, bits: log2 of the admissible set, the rank limit, or the vocabulary.
+    """
+
+    verdict_n: NDArray[np.int8]
+    charged_bits_n: FloatArray
+
+
+def judge_tokens(scores: TokenScores, margin: float, rank_limit: int, vocabulary: int) -> TokenVerdicts:
+    """Verdicts of scored tokens (design section 6).
+
+    Args:
+        margin: delta, logits; the same that `scores.admissible_n` was counted with.
+        rank_limit: R; the largest raw-logit rank at which a token beyond delta is suspicious only.
+        vocabulary: V, tokens.
+    """
+    safe = scores.margin_n <= margin
+    near = scores.logit_rank_n <= rank_limit
+    verdict = np.where(safe, Verdict.SAFE, np.where(near, Verdict.SUSPICIOUS, Verdict.DANGEROUS)).astype(np.int8)
+    charged = np.where(safe, np.log2(scores.admissible_n), np.where(near, np.log2(rank_limit), np.log2(vocabulary)))
+    return TokenVerdicts(verdict_n=verdict, charged_bits_n=charged)

@@ -1,0 +1,1 @@
+"""The running accounts of a series: rates, bounds, traffic."""

@@ -1,0 +1,165 @@
+"""The accounts of a series: everything that is summed up over its verdicts, so that nobody has to read them all.
+
+Verdicts are accounted for in the order of their positions, each once, in one transaction with the place that was
+reached: whatever dies when, however many servers work, the accounts are those of one server that was never interrupted.
+"""
+
+import io
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from sampler.types import FloatArray, IntArray
+from verifier.policy.base import BasePolicy
+from verifier.scoring.ledger import CODED_BITS
+from verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
+from verifier.statistics.betting import Spread
+from verifier.statistics.e_process import RateMonitor
+from verifier.statistics.rates import RateSequence
+from verifier.verification.series_monitor import WATCHED, TrafficMonitor
+
+CONFIDENCE = 0.99
+"""Of every confidence sequence, each."""
+PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "counting_bits", "outlying")
+PER_RECORD = ("flagged", "early_stops", "refusals")
+"""What has a confidence sequence; refusals are records without a token."""
+TOTALS = (
+    "records",
+    "unverifiable",
+    "flagged",
+    "early_stops",
+    "refusals",
+    "tokens",
+    "mismatches",
+    "suspicious",
+    "dangerous",
+    "outlying",
+    "counting_bits",
+    "pooled_bits",
+    "end_bits",
+    "entropy_bits",
+)
+"""What is added up. Unverifiable records count as flagged ones without tokens: what cannot be replayed could hide
+anything; those whose request leaves no definite token are charged and not flagged. Bits of tokens are without those of
+ends."""
+
+
+@dataclass
+class Accounts:
+    """The accounts.
+
+    Attributes:
+        monitor: the evidence against an honest server, since it was last restarted. epoch: how often it was.
+        sequences: by name of `PER_TOKEN` and `PER_RECORD`. totals: by name of `TOTALS`.
+        margins_b, candidates_b: tokens and candidates by margin (`MarginCounts`).
+        pointed: when the last point of the charts was made.
+    """
+
+    monitor: TrafficMonitor
+    sequences: dict[str, RateSequence]
+    epoch: int = 0
+    totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0.0))
+    margins_b: IntArray = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    candidates_b: IntArray = field(default_factory=lambda: np.zeros(CANDIDATE_BINS, np.int64))
+    pointed: float = 0.0
+
+    @classmethod
+    def new(cls, policy: BasePolicy, vocabulary: int, longest: int) -> "Accounts":
+        """Accounts of nothing; records longer than `longest` tokens weigh as much as that."""
+        bits = float(np.log2(vocabulary))
+
+        def sequence(name: str) -> RateSequence:
+            most = bits + CODED_BITS if name.endswith("bits") else 1.0
+            return RateSequence(
+                confidence=CONFIDENCE, longest=1.0 if name in PER_RECORD else float(longest), most_per_token=most
+            )
+
+        return cls(
+            TrafficMonitor.new(policy, bits, longest), {name: sequence(name) for name in (*PER_TOKEN, *PER_RECORD)}
+        )
+
+    def restart_monitor(self, policy: BasePolicy, vocabulary: int, longest: int) -> None:
+        """Forget the evidence that an operator has seen, so that new evidence is an alarm again."""
+        self.monitor = TrafficMonitor.new(policy, float(np.log2(vocabulary)), longest)
+        self.epoch += 1
+
+    def add(self, columns: dict[str, FloatArray], margins_b: IntArray, candidates_b: IntArray) -> None:
+        """Add verdicts, in the order of their positions.
+
+        Args:
+            columns: "tokens", `WATCHED`, and the other names of `TOTALS`, float64 [records].
+        """
+        tokens_r = columns["tokens"]
+        # A record that is unverifiable and not flagged is no evidence: its request is why.
+        counts_r = (columns["unverifiable"] == 0) | (columns["flagged"] > 0)
+        self.monitor.add({name: columns[name] * counts_r for name in ("tokens", *WATCHED)})
+        for name, sequence in self.sequences.items():
+            if name in PER_RECORD:
+                sequence.add(columns[name], np.ones_like(tokens_r))
+                continue
+            # As in `RateMonitor`: a record weighs as its tokens, up to the longest.
+            weight_r = np.minimum(tokens_r, sequence.longest)
+            per_token_r = columns[name] / np.maximum(tokens_r, 1)
+            sequence.add(np.minimum(per_token_r, sequence.most_per_token) * weight_r, weight_r)
+        for name in TOTALS:
+            if name != "records":
+                self.totals[name] += float(columns[name].sum())
+        self.totals["records"] += len(tokens_r)
+        self.margins_b = self.margins_b + margins_b
+        self.candidates_b = self.candidates_b + candidates_b
+
+    def to_bytes(self) -> bytes:
+        """The accounts as the database keeps them: arrays in NumPy's format, everything else as JSON among them."""
+        arrays: dict[str, Any] = {"margins_b": self.margins_b, "candidates_b": self.candidates_b}
+        sequences, monitors = {}, {}
+        for name, sequence in self.sequences.items():
+            plain = {}
+            for one in fields(sequence):
+                value = getattr(sequence, one.name)
+                if isinstance(value, np.ndarray):
+                    arrays[f"sequence.{name}.{one.name}"] = value
+                elif one.name != "spread":
+                    plain[one.name] = value
+            sequences[name] = plain | {"spread": {f.name: getattr(sequence.spread, f.name) for f in fields(Spread)}}
+        for name, monitor in self.monitor.monitors.items():
+            arrays[f"monitor.{name}"] = monitor.log_capital_k
+            monitors[name] = {f.name: getattr(monitor, f.name) for f in fields(monitor) if f.name != "log_capital_k"}
+        header = {
+            "policy_digest": self.monitor.policy_digest,
+            "log_best": self.monitor.log_best,
+            "monitors": monitors,
+            "sequences": sequences,
+            "epoch": self.epoch,
+            "totals": self.totals,
+            "pointed": self.pointed,
+        }
+        arrays["header"] = np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8)
+        stream = io.BytesIO()
+        np.savez(stream, **arrays)
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Accounts":
+        """What `to_bytes` wrote."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            header = json.loads(arrays["header"].tobytes())
+            monitors = {
+                name: RateMonitor(**said, log_capital_k=arrays[f"monitor.{name}"])
+                for name, said in header["monitors"].items()
+            }
+            sequences = {}
+            for name, said in header["sequences"].items():
+                begin = f"sequence.{name}."
+                kept = {key.removeprefix(begin): arrays[key] for key in arrays.files if key.startswith(begin)}
+                sequences[name] = RateSequence(**(said | {"spread": Spread(**said["spread"])}), **kept)
+            return cls(
+                monitor=TrafficMonitor(header["policy_digest"], monitors, header["log_best"]),
+                sequences=sequences,
+                epoch=header["epoch"],
+                totals=header["totals"],
+                margins_b=arrays["margins_b"],
+                candidates_b=arrays["candidates_b"],
+                pointed=header["pointed"],
+            )

@@ -1,0 +1,134 @@
+"""What could leave unseen, by channel, from the accounts of a series: the bandwidth ledger of the whole traffic."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from verifier.scoring.ledger import CODED_BITS
+from verifier.server.accounting.accounts import CONFIDENCE, Accounts
+from verifier.server.accounting.traffic_estimate import TrafficSeen
+from verifier.server.settings import Settings
+from verifier.statistics.errors import StatisticsError
+from verifier.statistics.exfiltration import Audit, Estimate, Leak, Timing, Weights, estimate
+from verifier.statistics.intervals import Interval
+from verifier.statistics.traffic import Traffic
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenBound:
+    """Bits a token that tokens could carry unseen: of the audited ones, and at most of all."""
+
+    name: str
+    audited: float
+    limit: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """The bandwidth ledger. estimate: None while too little is known of the traffic."""
+
+    bounds: list[TokenBound]
+    entropy_bits_per_token: float | None
+    estimate: Estimate | None
+    assumptions: list[str]
+
+    @property
+    def tightest(self) -> TokenBound | None:
+        """The bound that the estimate is made with."""
+        return min(self.bounds, key=lambda bound: bound.limit, default=None)
+
+
+def exposure_of(
+    accounts: Accounts, traffic: TrafficSeen, settings: Settings, vocabulary: int, length_limit: int, *, exact: bool
+) -> Exposure:
+    """The ledger: each limit is that of a confidence sequence, so that looking at it often costs nothing.
+
+    Args:
+        length_limit: tokens that no answer is longer than.
+    """
+    totals, most = accounts.totals, float(np.log2(vocabulary))
+    if not totals["tokens"] or not traffic.records:
+        return Exposure(bounds=[], entropy_bits_per_token=None, estimate=None, assumptions=[])
+    per_message = max(traffic.tokens / traffic.records, 1.0)
+    a_record = CODED_BITS / per_message  # what saying that its tokens are coded costs
+    limits = _limits(accounts)
+    counted = traffic.weight / traffic.tokens if traffic.tokens else 1.0
+
+    def of_all(limit: float) -> float:
+        """A limit per weight as one per token: tokens beyond the longest record that counts may be anything."""
+        return min(limit, most) * counted + most * (1 - counted)
+
+    bounds = [
+        TokenBound(
+            name="counting bound",
+            audited=totals["counting_bits"] / totals["tokens"],
+            limit=of_all(limits("counting_bits").high),
+        ),
+        TokenBound(
+            name="pooled bound",
+            audited=totals["pooled_bits"] / totals["tokens"] + a_record,
+            limit=of_all(limits("pooled_bits").high + a_record),
+        ),
+    ]
+    rate = traffic.least_rate or traffic.rate or settings.least_rate
+    per_day = settings.tokens_per_day or traffic.tokens_per_day
+    found = None
+    if per_day:
+        leak = Leak(
+            bits_per_token=min(bound.limit for bound in bounds),
+            contains_gamble=True,  # the limits are of all records, audited or not
+            early_stop_share=limits("early_stops").high,
+            length_limit=max(length_limit, int(np.ceil(per_message))),
+            refusal_share=limits("refusals").high,
+            timing=Timing(tokens_per_tick=settings.tokens_per_tick),
+            log2_vocabulary=most,
+        )
+        found = estimate(
+            Traffic(output_tokens_per_day=per_day, tokens_per_message=per_message),
+            leak,
+            Audit(rate=rate),
+            Weights(size_bytes=settings.weights_bytes, compression=settings.compression),
+        )
+    return Exposure(
+        bounds=bounds,
+        entropy_bits_per_token=None if exact else totals["entropy_bits"] / totals["tokens"],
+        estimate=found,
+        assumptions=_assumptions(settings, rate, per_day),
+    )
+
+
+def _limits(accounts: Accounts) -> Callable[[str], Interval]:
+    """The limits of a sequence; anything is possible where no record said something."""
+
+    def limits(name: str) -> Interval:
+        sequence = accounts.sequences[name]
+        try:
+            return sequence.limits()
+        except StatisticsError:
+            return Interval(0.0, 0.0, sequence.most_per_token)
+
+    return limits
+
+
+def _assumptions(settings: Settings, rate: float, per_day: float | None) -> list[str]:
+    measured = "as given" if settings.tokens_per_day else "measured over the last days"
+    said = [
+        f"Every limit holds at all times at once with {100 * CONFIDENCE:g}% confidence, if the audited records are a"
+        " random stream of one source; a record weighs as its tokens, up to"
+        f" {settings.longest_record}, and what is beyond that may be anything.",
+        "Bounds count every message that these prompts and seeds allow, along the tokens that were sent.",
+        "Traffic: "
+        + (
+            "not known yet (archives were followed for less than an hour)"
+            if not per_day
+            else f"{per_day:.4g} output tokens a day, {measured}"
+        )
+        + ".",
+        f"Weights: {settings.weights_bytes:.3g} bytes, made smaller by a factor of {settings.compression:g} first.",
+        f"Gambling: at audit rate {rate:.3g}, the least of the last days, a wholly altered answer is flagged when it"
+        " is audited.",
+    ]
+    if settings.tokens_per_tick is None:
+        said.append("Timing is open: nothing is known of ticks, and it is not in the sum.")
+    return said

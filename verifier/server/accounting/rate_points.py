@@ -1,0 +1,69 @@
+"""The points of the charts: the watched rates at a moment, with their confidence sequences."""
+
+import json
+import math
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert
+
+from verifier.server.accounting.accounts import PER_RECORD, Accounts
+from verifier.server.database.schema import RATE_POINT
+from verifier.statistics.errors import StatisticsError
+from verifier.statistics.intervals import Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateFigures:
+    """What a point shows.
+
+    Attributes:
+        totals: by name of `TOTALS`, all so far: two points tell what came between them.
+        limits: of each rate, all so far. log10_capital: of the monitor.
+    """
+
+    totals: dict[str, float]
+    limits: dict[str, Interval]
+    log10_capital: float
+
+    @classmethod
+    def of(cls, accounts: Accounts) -> "RateFigures":
+        """What the accounts show now; no rate has limits before the first token."""
+        limits = {}
+        for name, sequence in accounts.sequences.items():
+            try:
+                limits[name] = sequence.limits()
+            except StatisticsError:
+                continue
+        return cls(
+            totals=dict(accounts.totals), limits=limits, log10_capital=accounts.monitor.log_capital / math.log(10)
+        )
+
+    def since(self, name: str, before: "RateFigures | None") -> float | None:
+        """A rate of what came since another point, or from the beginning; None where nothing came."""
+        units = "records" if name in PER_RECORD else "tokens"
+        value, count = self.totals[name], self.totals[units]
+        if before is not None:
+            value, count = value - before.totals[name], count - before.totals[units]
+        return value / count if count > 0 else None
+
+    def to_json(self) -> str:
+        """As the database keeps it."""
+        limits = {name: [one.value, one.low, one.high] for name, one in self.limits.items()}
+        said = {"totals": self.totals, "limits": limits, "log10_capital": self.log10_capital}
+        return json.dumps(said, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "RateFigures":
+        """What `to_json` wrote."""
+        said = json.loads(text)
+        limits = {name: Interval(*one) for name, one in said["limits"].items()}
+        return cls(totals=said["totals"], limits=limits, log10_capital=said["log10_capital"])
+
+
+def add_point(connection: Connection, accounts: Accounts, at: float) -> None:
+    """Keep a point of the charts; none before the first token."""
+    figures = RateFigures.of(accounts)
+    if not figures.limits:
+        return
+    connection.execute(insert(RATE_POINT).values(at=at, figures=figures.to_json()))
+    accounts.pointed = at

@@ -1,0 +1,60 @@
+"""How much traffic the log holds, and how fast it grows, as far as it was followed."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from verifier.server.database.schema import ARCHIVE
+
+WINDOW_SECONDS = 7 * 86_400.0
+LEAST_SECONDS = 3600.0
+"""A pace is measured over at most the one, and at least the other."""
+BACKLOG_SECONDS = 60.0
+"""What is found so soon after the first archive was there before, and tells no pace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrafficSeen:
+    """Checked archives, their records and output tokens.
+
+    Attributes:
+        tokens_per_day: measured over the last days; None where archives were followed for less than an hour.
+        weight: output tokens, each record's up to the longest that counts in rates.
+        last_archive: when the newest was checked. rate: its audit rate; least_rate: the least of the last days.
+    """
+
+    archives: int
+    records: int
+    tokens: int
+    tokens_per_day: float | None
+    last_archive: float | None
+    rate: float | None
+    least_rate: float | None
+    weight: int
+
+
+def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
+    """What was followed until now."""
+    checked = ARCHIVE.c.checked.is_not(None)
+    sums = (func.coalesce(func.sum(column), 0) for column in (ARCHIVE.c.records, ARCHIVE.c.tokens, ARCHIVE.c.weight))
+    archives, records, tokens, weight = connection.execute(select(func.count(), *sums).where(checked)).one()
+    first = connection.execute(select(func.min(ARCHIVE.c.found)).where(checked)).scalar()
+    newest = connection.execute(
+        select(ARCHIVE.c.checked, ARCHIVE.c.audit_rate).where(checked).order_by(ARCHIVE.c.checked.desc()).limit(1)
+    ).one_or_none()
+    per_day = None
+    if first is not None and now - first >= LEAST_SECONDS:
+        since = max(first + BACKLOG_SECONDS, now - WINDOW_SECONDS)
+        tokens_since = select(func.coalesce(func.sum(ARCHIVE.c.tokens), 0)).where(checked, ARCHIVE.c.found > since)
+        per_day = float(connection.execute(tokens_since).scalar_one()) * 86_400 / (now - since)
+    recent = select(func.min(ARCHIVE.c.audit_rate)).where(ARCHIVE.c.checked > now - WINDOW_SECONDS)
+    return TrafficSeen(
+        archives=archives,
+        records=int(records),
+        tokens=int(tokens),
+        tokens_per_day=per_day,
+        last_archive=None if newest is None else newest.checked,
+        rate=None if newest is None else newest.audit_rate,
+        least_rate=connection.execute(recent).scalar(),
+        weight=int(weight),
+    )

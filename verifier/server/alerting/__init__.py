@@ -1,0 +1,1 @@
+"""Conditions, incidents, and their delivery to people."""

@@ -1,0 +1,172 @@
+"""What is wrong now: the evidence, quarantine, silence, backlog and trouble, as conditions of incidents."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from sampler.errors import printable
+from verifier.scoring.record_evidence import bound_text
+from verifier.server.accounting.accounts import Accounts
+from verifier.server.alerting.delivery_queue import STUCK_ATTEMPTS, announce
+from verifier.server.alerting.incidents import Condition, Level, reconcile
+from verifier.server.database.leases import Presence, is_alive
+from verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE, SERIES, SERVER, VERDICT
+from verifier.server.database.series import set_series
+from verifier.server.database.verdict_database import VerdictDatabase
+from verifier.server.ingest.quarantine import GRAVE
+
+SHOWN = 20
+"""Incidents of one kind that quarantine makes, of the newest, before it counts the rest."""
+SAID_SECONDS = 10.0
+"""How often the database is told that somebody watches."""
+SEVERAL = 3
+"""So many flagged records that the evidence does not have yet are an alarm by themselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """Watches a series.
+
+    Attributes:
+        false_alarm: probability that an honest series ever alarms. watch_at: that it is ever to be watched.
+        expect_every: seconds within which a new archive is expected. most_lag: seconds that auditing may take.
+    """
+
+    database: VerdictDatabase
+    presence: Presence
+    false_alarm: float
+    watch_at: float
+    expect_every: float
+    most_lag: float
+    clock: Callable[[], float]
+
+    def look(self) -> None:
+        """Bring the incidents up to what is so now, and have changes told; the work of one server, until it ends."""
+        if not self.presence.take("watch"):
+            return
+        now = self.clock()
+        with self.database.writing() as connection:
+            self.presence.require(connection, "watch")
+            changes = reconcile(connection, self.conditions(connection, now), now)
+            watched = connection.execute(select(SERIES.c.watched)).scalar_one()
+            if watched is None or not 0 <= now - watched < SAID_SECONDS:
+                set_series(connection, watched=now)
+            channels = self.presence.all_channels(connection) if changes else []
+            for changed in changes:
+                announce(connection, changed, channels, now)
+
+    def conditions(self, connection: Connection, now: float) -> list[Condition]:
+        """What is wrong now."""
+        return [
+            *self._evidence(connection, now),
+            *self._quarantine(connection, now),
+            *self._silence(connection, now),
+            *self._lag(connection, now),
+            *self._trouble(connection),
+        ]
+
+    def _evidence(self, connection: Connection, now: float) -> list[Condition]:
+        data, accounted = connection.execute(select(SERIES.c.accounts, SERIES.c.accounted)).one()
+        accounts = Accounts.from_bytes(data)
+        found = []
+        p_value = accounts.monitor.p_value
+        if p_value <= self.watch_at:
+            level: Level = "alarm" if p_value <= self.false_alarm else "watch"
+            what = (
+                f"the audited answers are not what an honest server says: {bound_text(p_value)}"
+                f" (alarm at {self.false_alarm:g}); {int(accounts.totals['flagged'])} of"
+                f" {int(accounts.totals['records'])} records flagged"
+            )
+            found.append(Condition("monitor", monitor_subject(accounts.epoch), level, what))
+        if unverifiable := int(accounts.totals["unverifiable"]):
+            what = f"{unverifiable} records could not be replayed and have no verdict"
+            doublings = unverifiable.bit_length()  # each doubling is told anew
+            found.append(Condition("unverifiable", f"doubled {doublings} times", "watch", what))
+        waiting = (VERDICT.c.position >= accounted, VERDICT.c.at < now - self.most_lag)
+        beyond = connection.execute(select(func.count()).where(VERDICT.c.flagged, *waiting)).scalar_one()
+        if beyond:
+            what = f"{beyond} flagged records are not in the evidence yet: a record before them has no verdict"
+            found.append(Condition("unaccounted", "verdicts", "alarm" if beyond >= SEVERAL else "watch", what))
+        return found
+
+    def _quarantine(self, connection: Connection, now: float) -> list[Condition]:
+        is_open = QUARANTINE.c.resolved.is_(None)
+        kinds = connection.execute(
+            select(QUARANTINE.c.kind, func.count().label("count"), func.min(QUARANTINE.c.since).label("oldest"))
+            .where(is_open)
+            .group_by(QUARANTINE.c.kind)
+            .order_by(QUARANTINE.c.kind)
+        ).all()
+        found = []
+        for kind, count, oldest in kinds:
+            name = "gap" if kind == "gap" else "quarantine"
+            newest = select(QUARANTINE).where(is_open, QUARANTINE.c.kind == kind).order_by(QUARANTINE.c.id.desc())
+            for row in connection.execute(newest.limit(SHOWN)).mappings():
+                place = f"{row['origin']} from {row['start']}" if kind == "gap" else f"archive {row['archive']}"
+                what = f"{kind}: {printable(row['place'])}: {row['what']}"
+                found.append(Condition(name, place, self._level(kind, row["since"], now), what))
+            if count > SHOWN:
+                doublings = int(count).bit_length()  # each doubling is told anew
+                what = f"{kind}: {count - SHOWN} more in quarantine"
+                subject = f"{kind}, doubled {doublings} times"
+                found.append(Condition(name, subject, self._level(kind, oldest, now), what))
+        return found
+
+    def _level(self, kind: str, since: float, now: float) -> Level:
+        """What is not audited is grave when it lasts; a copy of what is audited is not."""
+        lasts = now - since > self.expect_every and kind != "duplicate"
+        return "alarm" if kind in GRAVE or lasts else "watch"
+
+    def _silence(self, connection: Connection, now: float) -> list[Condition]:
+        """Of every log by itself: one that goes on does not hide another's silence."""
+        since = connection.execute(select(SERIES.c.since)).scalar_one()
+        checked = ARCHIVE.c.checked.is_not(None)
+        rows = connection.execute(
+            select(ARCHIVE.c.origin, func.max(ARCHIVE.c.checked)).where(checked).group_by(ARCHIVE.c.origin)
+        ).all()
+        newest = {row[0]: row[1] for row in rows} or {"any log": since}
+        found = []
+        for origin, last in newest.items():
+            quiet = now - min(last, now)
+            if quiet > self.expect_every:
+                every = f"expected every {self.expect_every / 3600:.3g}"
+                what = f"no new archive of {origin} for {quiet / 3600:.1f} hours, {every}"
+                found.append(Condition("stale", origin, "stale", what))
+        return found
+
+    def _lag(self, connection: Connection, now: float) -> list[Condition]:
+        seconds = lag(connection, now)
+        if seconds is None or seconds <= self.most_lag:
+            return []
+        what = f"the audit is {seconds / 3600:.1f} hours behind, at most {self.most_lag / 3600:.3g} are wanted"
+        return [Condition("behind", "audit", "watch", what)]
+
+    def _trouble(self, connection: Connection) -> list[Condition]:
+        troubled = connection.execute(
+            select(SERVER.c.trouble).where(is_alive(connection), SERVER.c.trouble.is_not(None)).order_by(SERVER.c.name)
+        ).scalars()
+        found = [Condition("trouble", "servers", "watch", "; ".join(words)) for words in [list(troubled)] if words]
+        stuck = connection.execute(
+            select(func.count()).where(
+                DELIVERY.c.done.is_(None),
+                DELIVERY.c.attempts >= STUCK_ATTEMPTS,
+                DELIVERY.c.channel.in_(self.presence.all_channels(connection)),
+            )
+        ).scalar_one()
+        if stuck:
+            found.append(Condition("delivery", "notices", "watch", f"{stuck} notices cannot be delivered"))
+        return found
+
+
+def monitor_subject(epoch: int) -> str:
+    """What the monitor's incident is about: evidence since its last restart."""
+    return f"series {epoch}"
+
+
+def lag(connection: Connection, now: float) -> float | None:
+    """Age of the oldest archive that is not done, seconds; None where none waits."""
+    oldest = connection.execute(
+        select(func.min(ARCHIVE.c.found)).where(ARCHIVE.c.state.in_(("found", "auditing")))
+    ).scalar()
+    return None if oldest is None else max(now - oldest, 0.0)

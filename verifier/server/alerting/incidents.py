@@ -1,0 +1,110 @@
+"""Incidents: what an operator must know. Opened once for each subject, raised, ended, acknowledged, never removed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Connection, RowMapping, insert, or_, select, update
+
+from sampler.errors import WeightwardenError
+from verifier.server.database.schema import INCIDENT
+
+Level = Literal["clear", "watch", "stale", "alarm"]
+LEVELS: tuple[Level, ...] = ("clear", "watch", "stale", "alarm")
+"""From harmless to not."""
+Change = Literal["opened", "ended", "acknowledged"]
+
+
+class NoSuchIncident(WeightwardenError, KeyError):
+    """There is no incident of this number."""
+
+
+class AlreadyAcknowledged(WeightwardenError, ValueError):
+    """Somebody acknowledged the incident before; what they said is kept."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Something that is so now: what kind, of what, how grave, in words."""
+
+    kind: str
+    subject: str
+    level: Level
+    what: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What happened to an incident."""
+
+    change: Change
+    incident: int
+
+
+def in_force() -> "or_":  # type: ignore[valid-type]
+    """Incidents that count: lasting ones, and alarms that nobody has acknowledged yet, whether they last or not."""
+    return or_(INCIDENT.c.ended.is_(None), (INCIDENT.c.level == "alarm") & INCIDENT.c.acknowledged.is_(None))
+
+
+def state_of(incidents: Sequence[RowMapping]) -> Level:
+    """The state that the incidents in force make: the gravest; what was acknowledged and lasts is to be watched."""
+    levels: list[Level] = [
+        "watch" if incident["acknowledged"] is not None else incident["level"] for incident in incidents
+    ]
+    return max(levels, key=LEVELS.index, default="clear")
+
+
+def reconcile(connection: Connection, conditions: Sequence[Condition], now: float) -> list[Changed]:
+    """Open incidents for new conditions, and for those that became graver; end those that are no longer so.
+
+    A condition whose incident was acknowledged opens no new one, unless it became graver.
+    """
+    changes: list[Changed] = []
+    lasting = {
+        (row.kind, row.subject): row
+        for row in connection.execute(select(INCIDENT).where(INCIDENT.c.ended.is_(None)).with_for_update())
+    }
+    current = {(condition.kind, condition.subject): condition for condition in conditions}
+    for key, condition in current.items():
+        row = lasting.get(key)
+        if row is not None and LEVELS.index(condition.level) > LEVELS.index(row.level):
+            connection.execute(update(INCIDENT).where(INCIDENT.c.id == row.id).values(ended=now))
+            row = None
+        if row is None:
+            number = connection.execute(
+                insert(INCIDENT)
+                .values(
+                    kind=condition.kind,
+                    subject=condition.subject,
+                    level=condition.level,
+                    what=condition.what,
+                    opened=now,
+                )
+                .returning(INCIDENT.c.id)
+            ).scalar_one()
+            changes.append(Changed("opened", number))
+        elif condition.what != row.what:
+            connection.execute(update(INCIDENT).where(INCIDENT.c.id == row.id).values(what=condition.what))
+    for key, row in lasting.items():
+        if key not in current:
+            connection.execute(update(INCIDENT).where(INCIDENT.c.id == row.id).values(ended=now))
+            changes.append(Changed("ended", row.id))
+    return changes
+
+
+def acknowledge(connection: Connection, number: int, by: str, reason: str, now: float) -> RowMapping:
+    """Keep who has seen an incident, and what they make of it; the incident.
+
+    Raises:
+        NoSuchIncident, AlreadyAcknowledged.
+    """
+    found = (
+        connection.execute(select(INCIDENT).where(INCIDENT.c.id == number).with_for_update()).mappings().one_or_none()
+    )
+    if found is None:
+        raise NoSuchIncident(f"there is no incident {number}")
+    if found["acknowledged"] is not None:
+        raise AlreadyAcknowledged(f"incident {number} was acknowledged before, by {found['acknowledged_by']}")
+    values = {"acknowledged": now, "acknowledged_by": by, "reason": reason}
+    connection.execute(update(INCIDENT).where(INCIDENT.c.id == number).values(**values))
+    return connection.execute(select(INCIDENT).where(INCIDENT.c.id == number)).mappings().one()

@@ -1,0 +1,1 @@
+"""The audit of selected records: the task queue, the auditor, verdicts as rows."""

@@ -1,0 +1,227 @@
+"""Auditing: selected records are replayed, judged, and their verdicts kept, each once."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from logger.encoding import decode_record
+from logger.events import Events
+from logger.record import Record
+from sampler.errors import WeightwardenError
+from sampler.types import FloatArray
+from verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
+from verifier.server.audit.hang_detector import Activity
+from verifier.server.audit.stored_evidence import is_kept, pack_payload, pack_scores
+from verifier.server.audit.task_queue import MOST_ATTEMPTS, Task, complete, give_back, lease, put_off
+from verifier.server.audit.verdict_rows import json_reasons, pack_margins
+from verifier.server.database.leases import Presence
+from verifier.server.errors import LeaseLost, ReplayTrouble
+from verifier.verification.executor import Engine, KillsWorkers
+from verifier.verification.judgement import Judgement
+
+SMOOTHING = 0.2
+"""Weight of the last batch in the speed that is measured."""
+
+
+@dataclass(kw_only=True)
+class Auditor:
+    """Replays what was selected.
+
+    Attributes:
+        batch_records, batch_cost: how much is taken at once for each worker: records, and their tokens with prompts.
+        compute_share: of this machine's time that replaying may take; 1 for all of it.
+        sleep: waits so many seconds, or less where the server is told to stop.
+        tokens_per_second: measured speed of the replay, prompts included; None before the first batch.
+        activity: whether a batch is under way, and since when.
+    """
+
+    presence: Presence
+    verifier: Engine
+    batch_records: int
+    batch_cost: int
+    compute_share: float
+    clock: Callable[[], float]
+    sleep: Callable[[float], object]
+    events: Events
+    tokens_per_second: float | None = field(default=None, init=False)
+    activity: Activity = field(default_factory=Activity, init=False)
+    audited_tokens: int = field(default=0, init=False)
+    replay_seconds: float = field(default=0.0, init=False)
+    _known_good: Record | None = field(default=None, init=False)
+
+    def work(self) -> bool:
+        """Audit the next records; whether there were any.
+
+        1. Lease some that no other living server works on.
+        2. Replay and judge them. Where that fails, each alone: one that fails where a record that was replayed before
+           can be replayed again is put off, and set aside when it was tried often. One that ended several workers of
+           a cluster is set aside at once.
+        3. Keep their verdicts, if they are still this server's.
+        4. Rest, if the machine is not this work's alone.
+
+        Raises:
+            VerdictsUnusable: the database fails.
+            ReplayTrouble: nothing can be replayed; what was leased is given back.
+        """
+        # 1
+        workers = self.verifier.workers
+        tasks = lease(self.presence, workers * self.batch_records, workers * self.batch_cost)
+        if not tasks:
+            return False
+        started = time.perf_counter()
+        self.activity.progressed()
+        try:
+            # 2, 3
+            if tasks[0].attempts >= MOST_ATTEMPTS:
+                self._give_up(tasks[0], f"cannot be replayed: {tasks[0].attempts} servers ended while they did")
+                return True
+            self._audit(tasks)
+        except LeaseLost as lost:
+            self.events.say("lease lost", records=len(tasks), why=str(lost))
+            return True
+        except BaseException:
+            give_back(self.presence, tasks)
+            raise
+        finally:
+            self.activity.ended()
+        seconds = time.perf_counter() - started
+        self._measure(sum(task.cost for task in tasks), seconds)
+        self.audited_tokens += sum(task.tokens for task in tasks)
+        self.replay_seconds += seconds
+        self.events.say(
+            "audited", records=len(tasks), tokens=sum(task.tokens for task in tasks), seconds=round(seconds, 2)
+        )
+        # 4
+        self.sleep(seconds * (1 / self.compute_share - 1))
+        return True
+
+    def _audit(self, tasks: Sequence[Task]) -> None:
+        """Keep the verdicts of tasks: of all at once, or where that fails, of each alone that can be replayed."""
+        why = self._judged(tasks)
+        if why is None:
+            return
+        failed = [(task, why) for task in tasks]
+        if len(tasks) > 1:
+            failed = [(task, why) for task in tasks if (why := self._judged([task])) is not None]
+        if failed and not self._can_replay():
+            raise ReplayTrouble(f"nothing can be replayed: {failed[0][1]}")
+        for task, why in failed:
+            if task.attempts + 1 >= MOST_ATTEMPTS:
+                self._give_up(task, f"cannot be replayed: {why}")
+            else:
+                put_off(self.presence, task)
+
+    def _judged(self, tasks: Sequence[Task]) -> str | None:
+        """Replay and judge tasks together, and keep their verdicts; or why that failed, and nothing is kept."""
+        self.activity.progressed()
+        try:
+            records = [decode_record(task.payload) for task in tasks]
+            found = self.verifier.judge(records)
+        except KillsWorkers as killed:
+            for at in killed.places:
+                self._give_up(tasks[at], "cannot be replayed: the workers that replayed it ended")
+            left = [task for at, task in enumerate(tasks) if at not in killed.places]
+            return self._judged(left) if left else None
+        except Exception as error:
+            if isinstance(error, WeightwardenError):
+                return str(error)
+            self.events.defect(error)
+            return type(error).__name__
+        answered = [record for record in records if record.output_token_ids]
+        self._known_good = min(answered, key=lambda record: len(record.output_token_ids), default=self._known_good)
+        self._keep(tasks, records, found)
+        return None
+
+    def _can_replay(self) -> bool:
+        """Whether a record that was replayed before can be replayed again; without one nobody knows."""
+        if self._known_good is None:
+            return False
+        try:
+            self.verifier.judge([self._known_good])
+        except Exception:
+            return False
+        return True
+
+    def _give_up(self, task: Task, what: str) -> None:
+        complete(self.presence, [task], [self._set_aside(task, what)], [_payload(task)])
+
+    def _keep(self, tasks: Sequence[Task], records: Sequence[Record], found: Judgement) -> None:
+        charges, now = found.charges, self.clock()
+        rows: list[dict[str, Any]] = []
+        evidence: list[dict[str, Any]] = []
+        for at, (task, verdict) in enumerate(zip(tasks, found.records, strict=True)):
+            if verdict.undefined is not None:
+                rows.append(self._set_aside(task, f"no verdict: {verdict.undefined}") | {"flagged": False})
+                evidence.append(_payload(task))
+                continue
+            kept = is_kept(verdict)
+            entropy = float(charges.entropy_bits_r[at])
+            rows.append(
+                {
+                    "position": task.position,
+                    "archive": task.archive,
+                    "index": task.index,
+                    "at": now,
+                    "tokens": int(charges.tokens_r[at]),
+                    "mismatches": int(charges.mismatches_r[at]),
+                    "suspicious": int(charges.suspicious_r[at]),
+                    "dangerous": int(charges.dangerous_r[at]),
+                    "outliers": verdict.evidence.outliers,
+                    "flagged": verdict.flagged,
+                    "unverifiable": False,
+                    "early_stop": verdict.early_stop,
+                    "p_value": verdict.p_value,
+                    "counting_bits": float(charges.counting_bits_r[at]),
+                    "pooled_bits": float(charges.honest_tilt_bits_r[at]),
+                    "end_bits": float(charges.end_bits_r[at]),
+                    "entropy_bits": entropy if np.isfinite(entropy) else None,
+                    "largest_margin": _largest(verdict.tokens.margin),
+                    "margins": pack_margins(found.margins.tokens_rb[at], found.margins.candidates_rb[at]),
+                    "reasons": json_reasons(verdict.reasons),
+                    "evidence": kept,
+                }
+            )
+            if kept:
+                evidence.append(_payload(task) | {"tokens": pack_scores(verdict)})
+        complete(self.presence, tasks, rows, evidence)
+
+    def _set_aside(self, task: Task, what: str) -> dict[str, Any]:
+        """The row of a record that has no verdict and never will: anything could be in its tokens."""
+        self.events.say("record set aside", archive=task.archive, index=task.index)
+        bits = task.tokens * float(np.log2(self.verifier.replayer.identity.vocabulary))
+        return {
+            "position": task.position,
+            "archive": task.archive,
+            "index": task.index,
+            "at": self.clock(),
+            "tokens": task.tokens,
+            **dict.fromkeys(("mismatches", "suspicious", "dangerous", "outliers"), 0),
+            "flagged": True,
+            "unverifiable": True,
+            "early_stop": False,
+            "p_value": 1.0,
+            **dict.fromkeys(("counting_bits", "pooled_bits"), bits),
+            "end_bits": 0.0,
+            "entropy_bits": None,
+            "largest_margin": None,
+            "margins": pack_margins(np.zeros(BINS, np.int64), np.zeros(CANDIDATE_BINS, np.int64)),
+            "reasons": json_reasons([what]),
+            "evidence": True,
+        }
+
+    def _measure(self, cost: int, seconds: float) -> None:
+        speed = cost / max(seconds, 1e-9)
+        before = self.tokens_per_second
+        self.tokens_per_second = speed if before is None else (1 - SMOOTHING) * before + SMOOTHING * speed
+
+
+def _payload(task: Task) -> dict[str, Any]:
+    return {"position": task.position, "payload": pack_payload(task.payload), "tokens": pack_scores(None)}
+
+
+def _largest(margin_n: FloatArray) -> float | None:
+    largest = float(margin_n.max(initial=0.0))
+    return largest if np.isfinite(largest) else None

@@ -1,0 +1,134 @@
+"""Selected records on their way to a verdict: leased, given back, and replaced by their verdict in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+
+from verifier.server.database.leases import Presence
+from verifier.server.database.schema import ARCHIVE, EVIDENCE, TASK, VERDICT
+from verifier.server.database.series import next_position
+from verifier.server.database.verdict_database import database_now
+from verifier.server.errors import LeaseLost
+
+MOST_ATTEMPTS = 5
+"""A record that so often took its server with it, or could not be replayed where others could, is set aside."""
+FIRST_WAIT = 20.0
+"""Seconds until a record that could not be replayed is tried again, doubled each time."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A record to be replayed: its canonical bytes, where it stands, and how often it was tried before."""
+
+    position: int
+    archive: int
+    index: int
+    payload: bytes
+    cost: int
+    tokens: int
+    attempts: int
+
+
+def lease(presence: Presence, most_records: int, most_cost: int) -> list[Task]:
+    """Take the first records that no other living server works on; one that was tried before comes alone.
+
+    A server works on one lease at a time: what is still its own was left behind when the database failed.
+
+    Args:
+        most_cost: tokens, prompts included, that they have together; a longer record comes alone.
+    """
+    with presence.database.writing() as connection:
+        left = TASK.c.owner == presence.name
+        free = or_(TASK.c.owner.is_(None), left, TASK.c.owner.not_in(presence.alive(connection)))
+        rows = connection.execute(
+            select(TASK.c.position, TASK.c.cost, TASK.c.attempts)
+            .where(TASK.c.position < next_position(connection), free, TASK.c.due <= database_now(connection))
+            .order_by(TASK.c.position)
+            .limit(most_records)
+            .with_for_update(skip_locked=True)
+        ).all()
+        chosen: list[int] = []
+        cost = 0
+        for row in rows:
+            cost += row.cost
+            if chosen and (cost > most_cost or row.attempts):
+                break
+            chosen.append(row.position)
+            if row.attempts:
+                break
+        if not chosen:
+            return []
+        mine = TASK.c.position.in_(chosen)
+        connection.execute(update(TASK).where(mine).values(owner=presence.name, attempts=TASK.c.attempts + 1))
+        taken = connection.execute(select(TASK).where(mine).order_by(TASK.c.position)).mappings()
+        names = ("position", "archive", "index", "payload", "cost", "tokens")
+        return [Task(**{name: row[name] for name in names}, attempts=row["attempts"] - 1) for row in taken]
+
+
+def give_back(presence: Presence, tasks: Sequence[Task]) -> None:
+    """Let others work on records, as if they had never been taken."""
+    with presence.database.writing() as connection:
+        connection.execute(
+            update(TASK)
+            .where(TASK.c.position.in_([task.position for task in tasks]), TASK.c.owner == presence.name)
+            .values(owner=None, attempts=TASK.c.attempts - 1)
+        )
+
+
+def put_off(presence: Presence, task: Task) -> None:
+    """Have a record that could not be replayed be tried again later, and the others meanwhile."""
+    with presence.database.writing() as connection:
+        due = database_now(connection) + FIRST_WAIT * 2**task.attempts
+        connection.execute(
+            update(TASK)
+            .where(TASK.c.position == task.position, TASK.c.owner == presence.name)
+            .values(owner=None, due=due)
+        )
+
+
+def complete(
+    presence: Presence, tasks: Sequence[Task], verdicts: Sequence[dict[str, Any]], evidence: Sequence[dict[str, Any]]
+) -> None:
+    """Put verdicts in the place of records: all of them, once, or none.
+
+    Args:
+        verdicts, evidence: rows of their tables.
+
+    Raises:
+        LeaseLost: another server works on one of them; nothing was kept.
+    """
+    with presence.database.writing() as connection:
+        done = connection.execute(
+            delete(TASK).where(TASK.c.position.in_([task.position for task in tasks]), TASK.c.owner == presence.name)
+        ).rowcount
+        if done != len(tasks):
+            raise LeaseLost("another server took these records over")
+        connection.execute(insert(VERDICT), list(verdicts))
+        if evidence:
+            connection.execute(insert(EVIDENCE), list(evidence))
+
+
+def finish_archives(connection: Connection, now: float) -> None:
+    """Mark the archives of which no selected record waits any more."""
+    waiting = select(TASK.c.position).where(TASK.c.archive == ARCHIVE.c.id).exists()
+    connection.execute(
+        update(ARCHIVE).where(ARCHIVE.c.state == "auditing", ~waiting).values(state="audited", audited=now)
+    )
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Records that wait, their output tokens, and all their tokens."""
+
+    records: int
+    tokens: int
+    cost: int
+
+
+def backlog(connection: Connection) -> Backlog:
+    """What waits for a verdict."""
+    sums = (func.coalesce(func.sum(column), 0) for column in (TASK.c.tokens, TASK.c.cost))
+    row = connection.execute(select(func.count(), *sums).select_from(TASK)).one()
+    return Backlog(int(row[0]), int(row[1]), int(row[2]))

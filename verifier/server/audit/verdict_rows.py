@@ -1,0 +1,46 @@
+"""What the columns of a verdict hold that are no plain numbers."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from sampler.errors import printable
+from sampler.types import IntArray
+from verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
+
+_COUNT = np.dtype("<u4")
+OF_NUMBERS = ("worst tokens", "total", "mismatch")
+"""Kinds of reasons that hold counts and p-values alone; others may quote stop strings and tokens."""
+
+
+def pack_margins(tokens_b: IntArray, candidates_b: IntArray) -> bytes:
+    """A record's row of `MarginCounts`."""
+    return np.concatenate([tokens_b, candidates_b]).astype(_COUNT).tobytes()
+
+
+def sum_margins(rows: Sequence[bytes]) -> tuple[IntArray, IntArray]:
+    """The sums of what many records' rows hold: tokens and candidates, each by margin bin.
+
+    Raises:
+        ValueError: a row that `pack_margins` did not make.
+    """
+    counts_rb = np.frombuffer(b"".join(rows), _COUNT).reshape(len(rows), BINS + CANDIDATE_BINS)
+    total = counts_rb.sum(axis=0, dtype=np.int64)
+    return total[:BINS], total[BINS:]
+
+
+def json_reasons(reasons: Sequence[str]) -> str | None:
+    """Reasons as a column holds them: each a short line, whatever a record has in it."""
+    return json.dumps([printable(reason) for reason in reasons]) if reasons else None
+
+
+def reasons_of(column: str | None, *, with_text: bool) -> list[str]:
+    """The reasons that a column holds; without text, of those that may quote a record only what kind they are."""
+    reasons = [] if column is None else [str(reason) for reason in json.loads(column)]
+    return reasons if with_text else [_without_text(reason) for reason in reasons]
+
+
+def _without_text(reason: str) -> str:
+    kind = reason.partition(": ")[0]
+    return reason if kind in OF_NUMBERS else kind

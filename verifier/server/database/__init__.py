@@ -1,0 +1,1 @@
+"""The verdict database: tables, migrations, series, leases."""

@@ -1,0 +1,221 @@
+"""The tables of the verdict database; `migrations` makes them. Times are seconds since 1970 (UTC)."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+METADATA = MetaData()
+
+_BIG = BigInteger().with_variant(Integer(), "sqlite")  # SQLite's row id
+_TIME: Double[float] = Double()
+
+SERIES = Table(
+    "series",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("since", _TIME, nullable=False),
+    Column("policy_digest", String, nullable=False),
+    Column("model_digest", String, nullable=False),
+    Column("model_name", String),
+    Column("next_position", _BIG, nullable=False),
+    Column("accounted", _BIG, nullable=False),
+    Column("accounts", LargeBinary, nullable=False),
+    Column("credit", _TIME, nullable=False),
+    Column("credit_at", _TIME, nullable=False),
+    Column("watched", _TIME),
+)
+"""One row: what all verdicts were made under; the first position that no record has yet; the first one that is not in
+the accounts yet; the accounts (`verifier.server.accounting.accounts`); what a compute budget has left, tokens, and
+since when; when incidents were last brought up to date."""
+
+SERVER = Table(
+    "server",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("seen", _TIME, nullable=False),
+    Column("expires", _TIME, nullable=False),
+    Column("channels", Text, nullable=False),
+    Column("tokens_per_second", _TIME),
+    Column("compute_share", _TIME),
+    Column("trouble", Text),
+)
+"""Servers on this database: when they last gave a sign of life and until when it counts, by the database's clock, and
+the channels that they tell of incidents, as JSON."""
+
+LEASE = Table(
+    "lease",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("owner", String),
+)
+"""Work that one server does at a time."""
+
+ARCHIVE = Table(
+    "archive",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("url", Text, nullable=False, unique=True),
+    Column("folder", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Column("found", _TIME, nullable=False),
+    Column("checked", _TIME),
+    Column("audited", _TIME),
+    Column("origin", String),
+    Column("start", _BIG),
+    Column("end", _BIG),
+    Column("root", LargeBinary),
+    Column("note", LargeBinary),
+    Column("records", _BIG),
+    Column("tokens", _BIG),
+    Column("cost", _BIG),
+    Column("weight", _BIG),
+    Column("audit_rate", _TIME),
+    Column("selected", _BIG),
+    Index("archive_state", "state", "id"),
+    Index("archive_range", "origin", "start"),
+    Index("archive_checked", "checked"),
+    Index("archive_found", "found"),
+    Index("archive_silence", "origin", "checked"),
+)
+"""Every archive that was found. `tries`: how often reading it began and did not end. `tokens`: output tokens of its
+records; `cost`: those of prompts too; `weight`: output tokens, each record's up to the longest that counts."""
+
+TREE_ROOT = Table(
+    "tree_root",
+    METADATA,
+    Column("origin", String, primary_key=True),
+    Column("size", _BIG, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+)
+"""Roots of logs at the sizes where checked archives begin and end: what later archives must agree with."""
+
+QUARANTINE = Table(
+    "quarantine",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("archive", _BIG, ForeignKey("archive.id")),
+    Column("origin", String),
+    Column("start", _BIG),
+    Column("end", _BIG),
+    Column("since", _TIME, nullable=False),
+    Column("resolved", _TIME),
+    Index("quarantine_open", "resolved", "id"),
+    Index("quarantine_archive", "archive"),
+)
+"""Archives that are kept out of the audit, and ranges that are missing."""
+
+TASK = Table(
+    "task",
+    METADATA,
+    Column("position", _BIG, primary_key=True, autoincrement=False),
+    Column("archive", _BIG, ForeignKey("archive.id"), nullable=False),
+    Column("index", _BIG, nullable=False),
+    Column("cost", _BIG, nullable=False),
+    Column("tokens", _BIG, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("owner", String),
+    Column("attempts", Integer, nullable=False),
+    Column("due", _TIME, nullable=False),
+    Index("task_archive", "archive"),
+)
+"""Records that were selected and have no verdict yet: their canonical bytes, the server that works on them, how often
+that did not end well, and from when on they may be tried."""
+
+VERDICT = Table(
+    "verdict",
+    METADATA,
+    Column("position", _BIG, primary_key=True, autoincrement=False),
+    Column("archive", _BIG, ForeignKey("archive.id"), nullable=False),
+    Column("index", _BIG, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("tokens", _BIG, nullable=False),
+    Column("mismatches", _BIG, nullable=False),
+    Column("suspicious", _BIG, nullable=False),
+    Column("dangerous", _BIG, nullable=False),
+    Column("outliers", _BIG, nullable=False),
+    Column("flagged", Boolean, nullable=False),
+    Column("unverifiable", Boolean, nullable=False),
+    Column("early_stop", Boolean, nullable=False),
+    Column("p_value", _TIME, nullable=False),
+    Column("counting_bits", _TIME, nullable=False),
+    Column("pooled_bits", _TIME, nullable=False),
+    Column("end_bits", _TIME, nullable=False),
+    Column("entropy_bits", _TIME),
+    Column("largest_margin", _TIME),
+    Column("margins", LargeBinary, nullable=False),
+    Column("reasons", Text),
+    Column("evidence", Boolean, nullable=False),
+    Index("verdict_record", "archive", "index", unique=True),
+    Index("verdict_of_archive", "archive", "position"),
+    Index("verdict_flagged", "flagged", "position"),
+)
+"""The verdict of every record that was audited: once, which two keys see to. What is unverifiable is flagged,
+too, unless its request leaves no definite token."""
+
+EVIDENCE = Table(
+    "evidence",
+    METADATA,
+    Column("position", _BIG, ForeignKey("verdict.position"), primary_key=True, autoincrement=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("tokens", LargeBinary, nullable=False),
+)
+"""Of records with a token that is not safe, and of flagged ones: canonical bytes, and the scores of the tokens."""
+
+RATE_POINT = Table(
+    "rate_point",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("at", _TIME, nullable=False),
+    Column("figures", Text, nullable=False),
+    Index("rate_point_at", "at"),
+)
+"""The watched rates at moments: what charts are made of."""
+
+INCIDENT = Table(
+    "incident",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("level", String, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("opened", _TIME, nullable=False),
+    Column("ended", _TIME),
+    Column("acknowledged", _TIME),
+    Column("acknowledged_by", Text),
+    Column("reason", Text),
+    Index("incident_ended", "ended", "id"),
+    Index("incident_unseen", "acknowledged", "id"),
+)
+"""What an operator must know, since when, and what they said to it. Never removed."""
+
+DELIVERY = Table(
+    "delivery",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("incident", _BIG, ForeignKey("incident.id"), nullable=False),
+    Column("channel", String, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", _TIME, nullable=False),
+    Column("done", _TIME),
+    Column("error", Text),
+    Index("delivery_due", "done", "due"),
+)
+"""What is to be told to whom; kept until it was taken."""

@@ -1,0 +1,1 @@
+"""Archives on their way in: found, checked, followed or quarantined, their records selected for audit."""

@@ -1,0 +1,79 @@
+"""Which share of the records is audited: a fixed rate, or as much as a share of the machines can replay."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import Connection, func, select
+
+from verifier.audit_selection import check_rate
+from verifier.server.database.leases import is_alive
+from verifier.server.database.schema import ARCHIVE, SERIES, SERVER
+from verifier.server.database.series import set_series
+from verifier.server.errors import ServerSettingsError
+
+RECENT_ARCHIVES = 20
+"""How many of the last archives tell what a record costs."""
+MOST_SECONDS = 86_400.0
+"""Credit for time that was left unused is not saved up for longer."""
+
+
+class Selection(Protocol):
+    """Says the audit rate of new archives before their records are looked at, so that they cannot influence it."""
+
+    def rate(self, connection: Connection, records: int, now: float) -> float: ...
+
+    def spend(self, connection: Connection, cost: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class FixedRate:
+    """The same share of every archive."""
+
+    share: float
+
+    def __post_init__(self) -> None:
+        check_rate(self.share)
+
+    def rate(self, connection: Connection, records: int, now: float) -> float:
+        """The share, in (0, 1]."""
+        return self.share
+
+    def spend(self, connection: Connection, cost: int) -> None:
+        """Nothing: what was selected is audited, however long it takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeBudget:
+    """As much as fits into a share of the machines' time, and never less than a least rate.
+
+    The series has a credit, in tokens: it grows by what the living servers can replay, at the speed that they measured
+    and the share of their time that they may use, and shrinks by what is selected. All archives of one look get the
+    same rate: the credit by what their records are expected to cost. Where not even the least rate fits, the servers
+    fall behind, and say so.
+    """
+
+    least: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least <= 1:
+            raise ServerSettingsError(f"a least audit rate lies in (0, 1], not {self.least}")
+
+    def rate(self, connection: Connection, records: int, now: float) -> float:
+        """The share for archives of so many records together, in [least, 1]."""
+        speed = SERVER.c.tokens_per_second * SERVER.c.compute_share
+        able = select(func.coalesce(func.sum(speed), 0.0)).where(is_alive(connection))
+        capacity = float(connection.execute(able).scalar_one())
+        credit, since = connection.execute(select(SERIES.c.credit, SERIES.c.credit_at).with_for_update()).one()
+        credit = min(credit + capacity * max(now - since, 0.0), capacity * MOST_SECONDS)
+        set_series(connection, credit=credit, credit_at=now)
+        recent = select(ARCHIVE.c.cost, ARCHIVE.c.records).where(ARCHIVE.c.checked.is_not(None))
+        rows = connection.execute(recent.order_by(ARCHIVE.c.checked.desc()).limit(RECENT_ARCHIVES)).all()
+        cost = sum(row.cost for row in rows)
+        if not cost:
+            return self.least
+        per_record = cost / sum(row.records for row in rows)
+        return float(min(max(credit / (per_record * records), self.least), 1.0))
+
+    def spend(self, connection: Connection, cost: int) -> None:
+        """Take what was selected off the credit."""
+        set_series(connection, credit=SERIES.c.credit - cost)

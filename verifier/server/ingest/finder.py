@@ -1,0 +1,113 @@
+"""Finding archives: what lies in the folders becomes rows, and what is written anew is looked at anew."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select, update
+
+from logger.archive.errors import ArchiveRefused, ArchiveUnreadable
+from logger.archive.reader import read_archive
+from logger.archive.storage import StoredFile, list_archives
+from logger.keys import PublicKeys
+from verifier.server.database.leases import Presence
+from verifier.server.database.schema import ARCHIVE
+from verifier.server.database.verdict_database import VerdictDatabase
+from verifier.server.ingest.quarantine import note_archive, release_archive
+
+HELD = ("auditing", "audited")
+"""States of archives whose records are, or were, put up for replay: never again."""
+MOST_AGAIN = 10
+"""Checked archives that were written anew and are compared at one look: the new ones do not wait for them all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finder:
+    """Looks into folders; the work of the one server that follows.
+
+    Attributes:
+        folders: paths or fsspec URLs. keys: of the logs. largest: bytes; larger files are no archives.
+    """
+
+    database: VerdictDatabase
+    presence: Presence
+    folders: tuple[str, ...]
+    keys: PublicKeys
+    largest: int
+    clock: Callable[[], float]
+
+    def find(self) -> tuple[list[str], list[StoredFile]]:
+        """Bring the rows up to the folders; what is wrong with the folders, and checked archives written anew.
+
+        Raises:
+            VerdictsUnusable: the database fails. LeaseLost: another server follows.
+        """
+        troubles: list[str] = []
+        anew: list[StoredFile] = []
+        for folder in self.folders:
+            try:
+                listed = list_archives(folder)
+            except ArchiveUnreadable as error:
+                troubles.append(str(error))
+                continue
+            troubles.extend(listed.strange)
+            large = [file for file in listed.files if file.size is not None and file.size > self.largest]
+            troubles.extend(f"{file.url}: {file.size} bytes, more than an archive has" for file in large)
+            anew += self._rows(folder, [file for file in listed.files if file not in large])
+        return troubles, anew[:MOST_AGAIN]
+
+    def _rows(self, folder: str, listed: list[StoredFile]) -> list[StoredFile]:
+        """Rows of new and changed files, and of those that are gone; checked archives that were written anew."""
+        with self.database.reading() as connection:
+            rows = connection.execute(select(ARCHIVE.c.id, ARCHIVE.c.url, ARCHIVE.c.fingerprint, ARCHIVE.c.state)).all()
+        known = {row.url: row for row in rows}
+        anew = []
+        for file in listed:
+            row = known.pop(file.url, None)
+            if row is not None and row.fingerprint == file.fingerprint:
+                continue
+            if row is not None and row.state in HELD:
+                anew.append(file)
+                continue
+            found = {"fingerprint": file.fingerprint, "state": "found", "found": self.clock(), "tries": 0}
+            with self.database.writing() as connection:
+                self.presence.require(connection, "follow")
+                if row is None:
+                    connection.execute(insert(ARCHIVE).values(url=file.url, folder=folder, **found))
+                else:
+                    connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == row.id).values(**found))
+        for row in known.values():
+            if row.state in ("found", "quarantined"):
+                self._forget(row.id, folder)
+        return anew
+
+    def _forget(self, archive: int, folder: str) -> None:
+        """A file of this folder that never was audited is no longer there: a range that it had is a gap now."""
+        with self.database.writing() as connection:
+            self.presence.require(connection, "follow")
+            gone = (
+                update(ARCHIVE)
+                .where(ARCHIVE.c.id == archive, ARCHIVE.c.folder == folder)
+                .values(state="gone", fingerprint="")
+            )
+            if connection.execute(gone).rowcount:
+                release_archive(connection, archive, self.clock())
+
+    def compare(self, file: StoredFile) -> None:
+        """An archive that was checked before was written anew: it must be the same archive."""
+        what = None
+        try:
+            archive = read_archive(file.url, self.keys)
+        except ArchiveRefused as error:
+            what = error.what
+        except ArchiveUnreadable:
+            return
+        with self.database.writing() as connection:
+            self.presence.require(connection, "follow")
+            row = connection.execute(select(ARCHIVE).where(ARCHIVE.c.url == file.url)).one()
+            if what is None and (archive.start, archive.checkpoint.root) != (row.start, row.root):
+                what = "it holds other records"
+            if what is None:
+                release_archive(connection, row.id, self.clock())
+            else:
+                note_archive(connection, row.id, "seal", f"written anew after it was checked: {what}", self.clock())
+            connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == row.id).values(fingerprint=file.fingerprint))

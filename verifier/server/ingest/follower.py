@@ -1,0 +1,308 @@
+"""Following archives: found, checked, and their selected records put up for replay, in the order of their logs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from logger.archive.check import check_archive
+from logger.archive.errors import ArchiveRefused, ArchiveUnreadable
+from logger.archive.reader import Archive, read_archive
+from logger.events import Events
+from logger.keys import PublicKeys
+from sampler.errors import printable
+from verifier.server.audit.hang_detector import Activity
+from verifier.server.database.leases import Presence
+from verifier.server.database.schema import ARCHIVE, QUARANTINE, TASK, TREE_ROOT
+from verifier.server.database.series import next_position, set_series
+from verifier.server.database.verdict_database import VerdictDatabase, mapping
+from verifier.server.errors import LeaseLost, VerdictsUnusable
+from verifier.server.ingest.audit_rate import Selection
+from verifier.server.ingest.finder import HELD, Finder
+from verifier.server.ingest.intake import Intake, UnfitArchive
+from verifier.server.ingest.quarantine import quarantine_archive, release_archive, set_gaps
+from verifier.verification.executor import Engine
+
+MOST_TRIES = 3
+"""How often reading an archive may begin without ending, before it is left alone until its file changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a look came to: whether it was this server's to follow, archives checked, what is wrong with the folders."""
+
+    following: bool
+    checked: int
+    troubles: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follower:
+    """Follows folders of archives.
+
+    Attributes:
+        keys: of the logs. audit_key: chooses records, with `selection`'s rate.
+        longest: tokens of a record that counts most in rates.
+        first_record: index in each log at which following begins; what is missing behind it is a gap.
+    """
+
+    database: VerdictDatabase
+    presence: Presence
+    finder: Finder
+    keys: PublicKeys
+    audit_key: bytes = field(repr=False)
+    selection: Selection
+    verifier: Engine
+    first_record: int
+    longest: int
+    clock: Callable[[], float]
+    events: Events
+    activity: Activity = field(default_factory=Activity, init=False)
+
+    def look(self) -> Look:
+        """Look for archives, and check those that are new.
+
+        1. If no other server is at it: bring the archives' rows up to the folders.
+        2. Read what each new archive says of itself, and sort them into the order of the logs.
+        3. Check each; put its selected records up for replay, or the archive into quarantine.
+        4. Compare archives that were checked before, and written anew since.
+        5. Say which ranges are missing.
+
+        Raises:
+            VerdictsUnusable: the database fails. LeaseLost: another server took over.
+        """
+        if not self.presence.take("follow"):
+            return Look(following=False, checked=0, troubles=[])
+        self.activity.progressed()
+        try:
+            # 1
+            troubles, anew = self.finder.find()
+            # 2
+            opened = self._opened()
+            rates = self._rates(opened)
+            # 3
+            for number, archive in opened:
+                self._guarded(number, partial(self._check, number, archive, rates[number]))
+            # 4
+            for file in anew:
+                self._guarded(None, partial(self.finder.compare, file))
+            # 5
+            self._say_gaps()
+        finally:
+            self.activity.ended()
+            self.presence.give_back("follow")
+        return Look(following=True, checked=len(opened), troubles=troubles)
+
+    def _guarded(self, number: int | None, work: Callable[[], None]) -> None:
+        """Do some work on an archive: whatever it does to its reader, the others are followed."""
+        self.activity.progressed()
+        try:
+            work()
+        except (VerdictsUnusable, LeaseLost):
+            raise
+        except Exception as error:
+            self.events.defect(error)
+            if number is not None:
+                self._quarantine(number, "defect", f"an internal error: {type(error).__name__}")
+
+    def _opened(self) -> list[tuple[int, Archive]]:
+        """The new archives whose seal holds, in log order; the others are quarantined.
+
+        What could not be read, or made a defect, is tried again; but not what was begun `MOST_TRIES` times and never
+        ended, which takes its reader with it.
+        """
+        retried = select(QUARANTINE.c.archive).where(
+            QUARANTINE.c.kind.in_(("unreadable", "defect")), QUARANTINE.c.resolved.is_(None)
+        )
+        with self.database.writing() as connection:
+            self.presence.require(connection, "follow")
+            new = connection.execute(
+                select(ARCHIVE.c.id, ARCHIVE.c.url, ARCHIVE.c.tries)
+                .where(or_(ARCHIVE.c.state == "found", ARCHIVE.c.id.in_(retried)), ARCHIVE.c.tries <= MOST_TRIES)
+                .order_by(ARCHIVE.c.url)
+            ).all()
+        opened: list[tuple[int, Archive]] = []
+        for number, url, tries in new:
+            if tries == MOST_TRIES:
+                self._quarantine(number, "unreadable", f"reading it was begun {tries} times and never ended", tries + 1)
+            else:
+                self._guarded(number, partial(self._open, number, url, opened))
+        return sorted(opened, key=lambda one: (one[1].checkpoint.origin, one[1].start, one[1].end, one[1].url))
+
+    def _open(self, number: int, url: str, opened: list[tuple[int, Archive]]) -> None:
+        """Read what an archive says of itself, if its seal holds."""
+        with self.database.writing() as connection:
+            connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == number).values(tries=ARCHIVE.c.tries + 1))
+        try:
+            archive = read_archive(url, self.keys)
+        except ArchiveRefused as error:
+            self._quarantine(number, "seal", error.what)
+        except ArchiveUnreadable as error:
+            self._quarantine(number, "unreadable", str(error))
+        else:
+            self._place(number, archive)
+            opened.append((number, archive))
+
+    def _rates(self, opened: Sequence[tuple[int, Archive]]) -> dict[int, float]:
+        """The audit rate of each archive: the one that it got when it was first seen, or that of this look."""
+        if not opened:
+            return {}
+        with self.database.writing() as connection:
+            self.presence.require(connection, "follow")
+            numbers = [number for number, _ in opened]
+            rates = mapping(
+                connection,
+                select(ARCHIVE.c.id, ARCHIVE.c.audit_rate).where(
+                    ARCHIVE.c.id.in_(numbers), ARCHIVE.c.audit_rate.is_not(None)
+                ),
+            )
+            records = sum(archive.end - archive.start for number, archive in opened if number not in rates)
+            if records:
+                rate = self.selection.rate(connection, records, self.clock())
+                new = [number for number in numbers if number not in rates]
+                connection.execute(update(ARCHIVE).where(ARCHIVE.c.id.in_(new)).values(audit_rate=rate))
+                rates |= dict.fromkeys(new, rate)
+        return {number: float(rate) for number, rate in rates.items()}
+
+    def _place(self, number: int, archive: Archive) -> None:
+        """Keep which range an archive says it has: its seal holds."""
+        says = {"origin": archive.checkpoint.origin, "start": archive.start, "end": archive.end}
+        with self.database.writing() as connection:
+            connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == number).values(**says))
+
+    def _check(self, number: int, archive: Archive, rate: float) -> None:
+        """Check an archive's records against its log, and put those that are selected up for replay."""
+        origin = archive.checkpoint.origin
+        with self.database.writing() as connection:
+            self.presence.require(connection, "follow")
+            base = next_position(connection)
+            connection.execute(delete(TASK).where(TASK.c.position >= base))  # of a check that was cut off
+            known = mapping(
+                connection,
+                select(TREE_ROOT.c.size, TREE_ROOT.c.root).where(
+                    TREE_ROOT.c.origin == origin,
+                    TREE_ROOT.c.size >= archive.start,
+                    TREE_ROOT.c.size <= archive.end,
+                ),
+            )
+            overlapped = (
+                connection.execute(
+                    select(ARCHIVE.c.url).where(
+                        ARCHIVE.c.origin == origin,
+                        ARCHIVE.c.state.in_(HELD),
+                        ARCHIVE.c.start < archive.end,
+                        ARCHIVE.c.end > archive.start,
+                    )
+                )
+                .scalars()
+                .first()
+            )
+        intake = Intake(
+            presence=self.presence,
+            verifier=self.verifier,
+            audit_key=self.audit_key,
+            number=number,
+            archive=archive,
+            rate=rate,
+            base=base,
+            first_record=self.first_record,
+            longest=self.longest,
+        )
+        try:
+            findings = check_archive(archive, known, intake.keep, lambda _: self.activity.progressed())
+        except ArchiveUnreadable as error:
+            self._quarantine(number, "unreadable", str(error))
+            return
+        wrong: UnfitArchive | None = None
+        if findings:
+            wrong = UnfitArchive(findings[0].kind, findings[0].what)
+        elif overlapped is not None:
+            wrong = UnfitArchive("duplicate", f"its records are in {printable(overlapped)}, too")
+        elif archive.end <= self.first_record:
+            wrong = UnfitArchive("duplicate", f"its records come before record {self.first_record}, the first followed")
+        elif intake.unfit is not None:
+            wrong = intake.unfit
+            with self.database.writing() as connection:
+                self._add_roots(connection, archive)
+        if wrong is not None:
+            self._quarantine(number, wrong.kind, str(wrong))
+        else:
+            self._publish(intake)
+
+    def _publish(self, intake: Intake) -> None:
+        """Let the selected records be replayed: from here on the archive counts."""
+        archive, now = intake.archive, self.clock()
+        with self.database.writing() as connection:
+            self.presence.require(connection, "follow")
+            if intake.page:
+                connection.execute(insert(TASK), intake.page)
+            self._add_roots(connection, archive)
+            published = connection.execute(
+                update(ARCHIVE)
+                .where(ARCHIVE.c.id == intake.number, ARCHIVE.c.state.not_in(HELD))
+                .values(
+                    state="auditing" if intake.selected else "audited",
+                    checked=now,
+                    audited=None if intake.selected else now,
+                    origin=archive.checkpoint.origin,
+                    start=archive.start,
+                    end=archive.end,
+                    root=archive.checkpoint.root,
+                    note=archive.note,
+                    records=archive.end - archive.start,
+                    tokens=intake.tokens,
+                    cost=intake.cost,
+                    weight=intake.weight,
+                    audit_rate=intake.rate,
+                    selected=intake.selected,
+                    tries=0,
+                )
+            ).rowcount
+            if not published:
+                raise LeaseLost("another server put this archive up")
+            self.selection.spend(connection, intake.selected_cost)
+            release_archive(connection, intake.number, now)
+            set_series(connection, next_position=intake.base + intake.selected, model_name=intake.model)
+        self.events.say(
+            "archive checked",
+            url=printable(archive.url),
+            records=archive.end - archive.start,
+            selected=intake.selected,
+            rate=intake.rate,
+        )
+
+    def _add_roots(self, connection: Connection, archive: Archive) -> None:
+        origin = archive.checkpoint.origin
+        for size, root in ((archive.start, archive.frontier.root()), (archive.end, archive.checkpoint.root)):
+            there = select(TREE_ROOT.c.size).where(TREE_ROOT.c.origin == origin, TREE_ROOT.c.size == size)
+            if connection.execute(there).first() is None:
+                connection.execute(insert(TREE_ROOT).values(origin=origin, size=size, root=root))
+
+    def _quarantine(self, number: int, kind: str, what: str, tries: int = 0) -> None:
+        with self.database.writing() as connection:
+            self.presence.require(connection, "follow")
+            connection.execute(delete(TASK).where(TASK.c.position >= next_position(connection)))
+            connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == number).values(tries=tries))
+            quarantine_archive(connection, number, kind, what, self.clock())
+        self.events.say("archive quarantined", archive=number, kind=kind, why=what)
+
+    def _say_gaps(self) -> None:
+        """Ranges of each log that no archive has whose records are its log's, verifiable here or not."""
+        unfit = select(QUARANTINE.c.archive).where(
+            QUARANTINE.c.kind.in_(("model", "scheme", "record")), QUARANTINE.c.resolved.is_(None)
+        )
+        with self.database.writing() as connection:
+            rows = connection.execute(
+                select(ARCHIVE.c.origin, ARCHIVE.c.start, ARCHIVE.c.end, ARCHIVE.c.url)
+                .where(or_(ARCHIVE.c.state.in_(HELD), ARCHIVE.c.id.in_(unfit)))
+                .order_by(ARCHIVE.c.origin, ARCHIVE.c.start)
+            ).all()
+            gaps: dict[tuple[str, int, int], str] = {}
+            reached: dict[str, int] = {}
+            for origin, start, end, url in rows:
+                at = reached.setdefault(origin, self.first_record)
+                if start > at:
+                    gaps[origin, at, start] = url
+                reached[origin] = max(at, end)
+            set_gaps(connection, gaps, self.clock())

@@ -1,0 +1,125 @@
+"""Taking in the records of an archive that is being checked: counted, and those that are selected put up for replay."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from logger.archive.reader import Archive
+from logger.encoding import RecordEncodingError, decode_record
+from logger.record import Record
+from sampler.errors import WeightwardenError, printable
+from verifier.audit_selection import is_selected
+from verifier.errors import PolicyError
+from verifier.model.compatibility import UnfitRecord, check_fits
+from verifier.server.database.leases import Presence
+from verifier.server.database.schema import SERIES, TASK
+from verifier.verification.executor import Engine
+
+PAGE_RECORDS = 256
+"""Selected records that are put up in one transaction."""
+
+
+class UnfitArchive(WeightwardenError, ValueError):
+    """An archive whose records cannot be verified here; `kind` says why in one word."""
+
+    def __init__(self, kind: str, what: str) -> None:
+        super().__init__(what)
+        self.kind = kind
+
+
+@dataclass(kw_only=True)
+class Intake:
+    """One archive's records.
+
+    Attributes:
+        number, archive: of the archive. rate: its audit rate, with audit_key.
+        base: position of its first selected record. first_record: index in the log from which on records are followed.
+        longest: tokens of a record that counts most in `weight`.
+        model: that all records name. unfit: the first reason why they cannot be verified here.
+        tokens: output tokens; cost: those of prompts too; weight: output tokens, each record's up to `longest`.
+        selected, selected_cost: records that were put up, and their cost; the last `page` of them still is to be.
+    """
+
+    presence: Presence
+    verifier: Engine
+    audit_key: bytes = field(repr=False)
+    number: int
+    archive: Archive
+    rate: float
+    base: int
+    first_record: int
+    longest: int
+    model: str | None = field(default=None, init=False)
+    unfit: UnfitArchive | None = field(default=None, init=False)
+    tokens: int = field(default=0, init=False)
+    cost: int = field(default=0, init=False)
+    weight: int = field(default=0, init=False)
+    selected: int = field(default=0, init=False)
+    selected_cost: int = field(default=0, init=False)
+    page: list[dict[str, Any]] = field(default_factory=list, init=False)
+
+    def keep(self, _: Archive, index: int, entry: bytes) -> None:
+        """Take in a record, if all before it could be verified here."""
+        if self.unfit is not None:
+            return
+        try:
+            record = self._fit(index, entry)
+        except UnfitArchive as error:
+            self.unfit = error
+            return
+        self.tokens += len(record.output_token_ids)
+        cost = len(record.prompt_token_ids) + len(record.output_token_ids)
+        self.cost += cost
+        self.weight += min(len(record.output_token_ids), self.longest)
+        if index < self.first_record or not is_selected(self.audit_key, self.archive.checkpoint.root, index, self.rate):
+            return
+        self.page.append(
+            {
+                "position": self.base + self.selected,
+                "archive": self.number,
+                "index": index,
+                "cost": cost,
+                "tokens": len(record.output_token_ids),
+                "payload": entry,
+                "attempts": 0,
+                "due": 0.0,
+            }
+        )
+        self.selected += 1
+        self.selected_cost += cost
+        if len(self.page) == PAGE_RECORDS:
+            self._write_page()
+
+    def _fit(self, index: int, entry: bytes) -> Record:
+        """The record that an entry is, if it can be verified here.
+
+        Raises:
+            UnfitArchive: it cannot.
+        """
+        try:
+            record = decode_record(entry)
+        except RecordEncodingError as error:
+            raise UnfitArchive("record", f"record {index}: {error}") from None
+        try:
+            self.verifier.policy.check_scheme(record)
+        except PolicyError as error:
+            raise UnfitArchive("scheme", f"record {index}: engine: {error}") from None
+        try:
+            check_fits(record, self.verifier.replayer.identity)
+        except UnfitRecord as error:
+            raise UnfitArchive("model", f"record {index}: {error}") from None
+        if self.model is None:
+            with self.presence.database.reading() as connection:
+                self.model = connection.execute(select(SERIES.c.model_name)).scalar_one() or record.model
+        if record.model != self.model:
+            raise UnfitArchive(
+                "model", f"record {index}: model: {printable(record.model)}, not {printable(self.model)}"
+            )
+        return record
+
+    def _write_page(self) -> None:
+        with self.presence.database.writing() as connection:
+            self.presence.require(connection, "follow")
+            connection.execute(insert(TASK), self.page)
+        self.page = []

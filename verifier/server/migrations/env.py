@@ -1,9 +1,0 @@
-"""Runs migrations on the connection that `logger.database` hands over."""
-
-from alembic import context
-
-from verifier.server.schema import METADATA
-
-context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
-with context.begin_transaction():
-    context.run_migrations()

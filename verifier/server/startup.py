@@ -1,0 +1,180 @@
+"""What a verification server reads and opens before its first look, so that whatever can be refused is refused then."""
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from logger.api_keys import ApiKeys
+from logger.events import Events
+from logger.keys import PublicKeys
+from logger.private_file import KeyFileError, read_private
+from sampler.errors import printable
+from verifier.audit_selection import read_audit_key
+from verifier.policy.base import BasePolicy
+from verifier.server.accounting.bookkeeper import Bookkeeper
+from verifier.server.alerting.conditions import Watch
+from verifier.server.alerting.courier import Channel, Command, Courier, Webhook
+from verifier.server.audit.auditor import Auditor
+from verifier.server.database.leases import Presence
+from verifier.server.database.series import SeriesKey, bind
+from verifier.server.database.verdict_database import VerdictDatabase
+from verifier.server.errors import ServerSettingsError
+from verifier.server.ingest.audit_rate import ComputeBudget, FixedRate, Selection
+from verifier.server.ingest.finder import Finder
+from verifier.server.ingest.follower import Follower
+from verifier.server.settings import Settings
+from verifier.verification.executor import Engine
+
+MIN_SECRET_BYTES = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The parts of a verification server, ready to work."""
+
+    settings: Settings
+    policy: BasePolicy
+    verifier: Engine
+    database: VerdictDatabase
+    presence: Presence
+    follower: Follower
+    auditor: Auditor
+    bookkeeper: Bookkeeper
+    watch: Watch
+    courier: Courier
+    api_keys: ApiKeys
+    read_keys: ApiKeys | None
+    clock: Callable[[], float]
+    events: Events
+
+
+def open_server(
+    settings: Settings,
+    engine: Engine,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], object],
+    events: Events,
+) -> Opened:
+    """Open a verification server.
+
+    Raises:
+        KeyFileError: a key that is none. ServerSettingsError: a setting that cannot be.
+        VerdictsUnusable: the database cannot be opened. OtherSeries: it holds verdicts under another policy.
+    """
+    _check(settings)
+    policy = engine.policy
+    selection: Selection = (
+        ComputeBudget(least=settings.least_rate) if settings.audit_rate is None else FixedRate(settings.audit_rate)
+    )
+    keys, audit_key = PublicKeys.read(settings.public_keys), read_audit_key(settings.audit_key)
+    channels = _channels(settings)
+    api_keys = ApiKeys() if settings.api_keys is None else ApiKeys.read(settings.api_keys)
+    read_keys = None if settings.read_keys is None else ApiKeys.read(settings.read_keys)
+    database = VerdictDatabase(settings.database)
+    vocabulary = engine.replayer.identity.vocabulary
+    bookkeeper = Bookkeeper(
+        database=database, policy=policy, vocabulary=vocabulary, longest=settings.longest_record, clock=clock
+    )
+    key = SeriesKey(policy_digest=policy.digest(), model_digest=engine.replayer.identity.digest)
+    bind(database, key, clock(), bookkeeper.empty())
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    presence = Presence(
+        database=database,
+        name=name,
+        takeover_seconds=settings.takeover,
+        channels=tuple(channel.name for channel in channels),
+    )
+    finder = Finder(
+        database=database,
+        presence=presence,
+        folders=settings.archives,
+        keys=keys,
+        largest=settings.largest,
+        clock=clock,
+    )
+    return Opened(
+        settings=settings,
+        policy=policy,
+        verifier=engine,
+        database=database,
+        presence=presence,
+        follower=Follower(
+            database=database,
+            presence=presence,
+            finder=finder,
+            keys=keys,
+            audit_key=audit_key,
+            selection=selection,
+            verifier=engine,
+            first_record=settings.first_record,
+            longest=settings.longest_record,
+            clock=clock,
+            events=events,
+        ),
+        auditor=Auditor(
+            presence=presence,
+            verifier=engine,
+            batch_records=settings.batch_records,
+            batch_cost=settings.batch_cost,
+            compute_share=settings.compute_share,
+            clock=clock,
+            sleep=sleep,
+            events=events,
+        ),
+        bookkeeper=bookkeeper,
+        watch=Watch(
+            database=database,
+            presence=presence,
+            false_alarm=settings.false_alarm,
+            watch_at=settings.watch_at,
+            expect_every=settings.expect_every,
+            most_lag=settings.most_lag,
+            clock=clock,
+        ),
+        courier=Courier(database=database, presence=presence, channels=channels, clock=clock, events=events),
+        api_keys=api_keys,
+        read_keys=read_keys,
+        clock=clock,
+        events=events,
+    )
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what could only fail later."""
+    if not settings.archives:
+        raise ServerSettingsError("no folder of archives to follow")
+    for folder in settings.archives:
+        if "://" not in folder and not Path(folder).is_dir():
+            raise ServerSettingsError(f"{printable(folder)}: there is no such folder of archives")
+    if not 0 < settings.compute_share <= 1:
+        raise ServerSettingsError(f"a share of the machine lies in (0, 1], not {settings.compute_share}")
+    if not 0 < settings.false_alarm < settings.watch_at < 1:
+        raise ServerSettingsError("the false-alarm probability lies below the one to watch at, both in (0, 1)")
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise ServerSettingsError("TLS needs a certificate and its key")
+    if settings.tls_key is not None:
+        read_private(settings.tls_key)
+    if (settings.webhook is None) != (settings.webhook_secret is None):
+        raise ServerSettingsError("a webhook needs a secret to sign with, and the other way round")
+
+
+def _channels(settings: Settings) -> list[Channel]:
+    channels: list[Channel] = []
+    if settings.webhook is not None and settings.webhook_secret is not None:
+        parts = urlsplit(settings.webhook)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ServerSettingsError(
+                "a webhook's URL is http://... or https://... (not repeated here: it may hold a token)"
+            )
+        secret = read_private(settings.webhook_secret).strip()
+        if len(secret) < MIN_SECRET_BYTES:
+            raise KeyFileError(f"{settings.webhook_secret}: a webhook's secret has at least {MIN_SECRET_BYTES} bytes")
+        channels.append(Webhook(settings.webhook, secret))
+    if settings.command:
+        channels.append(Command(settings.command))
+    return channels

@@ -1,0 +1,53 @@
+"""What judges work units: this process, or workers elsewhere."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from logger.record import Record
+from sampler.errors import WeightwardenError
+from verifier.policy.base import BasePolicy
+from verifier.replay.replay import ReplayFacts
+from verifier.verification.judgement import Judgement
+from verifier.verification.summary import Summary
+from verifier.verification.work_unit import WorkUnit
+
+
+class KillsWorkers(WeightwardenError, RuntimeError):
+    """Records ended the workers that replayed them. `places`: theirs among those that were to be judged."""
+
+    def __init__(self, places: Sequence[int]) -> None:
+        super().__init__(f"{len(places)} records ended the workers that replayed them")
+        self.places = places
+
+
+class Engine(Protocol):
+    """Judges records under a policy.
+
+    `summaries` gives a summary of every unit, in whatever order and grouping, and may leave a record without a verdict
+    only by saying so (`Summary.set_aside`). `judge` judges records at once, and raises where one has no verdict. What
+    they say of a record does not depend on the number of `workers`, nor on their `deaths`. `replayer` says what
+    replays, and `unit_tokens` which units suit it. `progress` is called with the number of output tokens replayed.
+    """
+
+    progress: Callable[[int], None] | None
+
+    @property
+    def policy(self) -> BasePolicy: ...
+
+    @property
+    def replayer(self) -> ReplayFacts: ...
+
+    @property
+    def unit_tokens(self) -> int: ...
+
+    @property
+    def workers(self) -> int: ...
+
+    @property
+    def deaths(self) -> int: ...
+
+    def summaries(self, units: Iterable[WorkUnit]) -> Iterator[Summary]: ...
+
+    def judge(self, records: Sequence[Record]) -> Judgement: ...
+
+    def close(self) -> None: ...

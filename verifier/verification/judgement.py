@@ -1,0 +1,89 @@
+"""Records with their verdicts, before anything is said of them together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from logger.record import Record
+from sampler.types import FloatArray, IntArray
+from verifier.replay.replay import Timing
+from verifier.scoring.ledger import RecordCharges
+from verifier.scoring.margin_histogram import MarginCounts
+from verifier.scoring.threshold_sweep import TradeOffSums
+from verifier.verification.record_verdict import RecordVerdict, TokenDetail, Undefined
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """Records with their verdicts.
+
+    Attributes:
+        charges: what each record could have carried unseen, under every code.
+        margins: how many tokens have which margin, and how many could.
+        trade_off: what every margin threshold would make of the records that are not flagged.
+    """
+
+    records: list[RecordVerdict]
+    charges: RecordCharges
+    margins: MarginCounts
+    trade_off: TradeOffSums
+    timing: Timing
+
+    @classmethod
+    def joined(cls, parts: "Sequence[tuple[Sequence[int], Judgement]]") -> "Judgement":
+        """Of all records of some parts, each given with its records' places: 0, 1, ... over all parts."""
+        place_r: IntArray = np.concatenate([np.array(places, np.int64) for places, _ in parts])
+        order_r = np.argsort(place_r)
+        records = [record for _, part in parts for record in part.records]
+        return cls(
+            records=[replace(records[at], index=place) for place, at in enumerate(order_r)],
+            charges=RecordCharges.joined([part.charges for _, part in parts]).chosen(order_r),
+            margins=MarginCounts.joined([part.margins for _, part in parts]).chosen(order_r),
+            trade_off=TradeOffSums.joined([part.trade_off for _, part in parts]),
+            timing=Timing.joined([part.timing for _, part in parts]),
+        )
+
+    @classmethod
+    def of_undefined(cls, record: Record, why: str, vocabulary: int) -> "Judgement":
+        """Of one record whose tokens cannot be judged (`Undefined`)."""
+        tokens = len(record.output_token_ids)
+        verdict = RecordVerdict(
+            index=0,
+            evidence=Undefined(tokens=tokens, why=why),
+            stop_findings=[],
+            stop_bits=0.0,
+            end_code_bits=0.0,
+            reasons=[],
+            tokens=TokenDetail.of_none(),
+            alternatives={},
+        )
+        return cls(
+            records=[verdict],
+            charges=RecordCharges.of_anything(tokens, vocabulary),
+            margins=MarginCounts(1),
+            trade_off=TradeOffSums.none(),
+            timing=Timing(),
+        )
+
+    @property
+    def watched(self) -> dict[str, FloatArray]:
+        """What `TrafficMonitor` watches of every record, and its tokens; float64 [records]."""
+        return watched(
+            self.charges,
+            outlying_r=np.array([record.evidence.outliers > 0 for record in self.records], np.float64),
+            flagged_r=np.array([record.flagged for record in self.records], np.float64),
+        )
+
+
+def watched(charges: RecordCharges, *, outlying_r: FloatArray, flagged_r: FloatArray) -> dict[str, FloatArray]:
+    """What `TrafficMonitor` watches of every record, and its tokens; float64 [records]."""
+    return {
+        "tokens": charges.tokens_r.astype(np.float64),
+        "mismatches": charges.mismatches_r.astype(np.float64),
+        "suspicious": charges.suspicious_r.astype(np.float64),
+        "dangerous": charges.dangerous_r.astype(np.float64),
+        "pooled_bits": charges.honest_tilt_bits_r,
+        "outlying": outlying_r,
+        "flagged": flagged_r,
+    }

@@ -1,0 +1,235 @@
+"""Work on Ray workers that may die: units are replayed again, and the record that kills is found.
+
+Ray Data's actor pool is not used. It resubmits a dead actor's block without telling (so that a record that kills its
+worker would kill every one), can at most drop the whole block when told to stop doing so, and may then wait for ever
+for an actor that it does not replace (ray issue 62746). Here the driver holds one unit for each worker, sees each
+death, and knows what was being replayed.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from logger.encoding import encode_record
+from sampler.errors import WeightwardenError
+from verifier.verification.ray.cluster import Cluster, Layout
+from verifier.verification.ray.worker import Failed, Ready, ReplayWorker, SentUnit
+from verifier.verification.summary import SetAside
+from verifier.verification.work_unit import WorkUnit
+
+MOST_DEATHS = 2
+"""Workers that a unit may end before it is halved, and a single record before it is set aside."""
+MOST_FAILED_STARTS = 3
+"""Workers that may die one after another, in one place of the pool, while they load the model."""
+SILENCE_SECONDS = 300.0
+"""After which it is said that no worker can be started."""
+
+
+class WorkerFailed(WeightwardenError, RuntimeError):
+    """A worker could not do what it was asked to, and said why."""
+
+
+class WorkersDiffer(WeightwardenError, ValueError):
+    """Workers have loaded different models, or compute in different ways."""
+
+
+class WorkerDefect(RuntimeError):
+    """An unexpected error in a worker, with the worker's traceback."""
+
+
+@dataclass
+class Job:
+    """A unit, how many workers it has ended, and whether anybody still waits for what comes of it."""
+
+    unit: WorkUnit
+    deaths: int = 0
+    abandoned: bool = False
+
+
+@dataclass
+class Worker:
+    """One place of the pool: the actor that fills it, once it is ready; and deaths at the start, in succession."""
+
+    number: int
+    actor: Any
+    ready: Ready | None = None
+    failed_starts: int = 0
+
+
+@dataclass
+class WorkerPool:
+    """A fixed number of workers, each of which is replaced when it dies.
+
+    Attributes:
+        arguments: of `ReplayWorker`, but for the threads. say: is told of deaths.
+        deaths: workers that died. cluster, layout: where they are, and how many.
+    """
+
+    cluster: Cluster
+    layout: Layout
+    arguments: tuple[Any, ...]
+    say: Callable[[str], None]
+    deaths: int = 0
+    _actors: Any = None
+    _workers: list[Worker] = field(default_factory=list)
+    _running: dict[Any, tuple[Worker, Job | None]] = field(default_factory=dict)
+
+    def start(self) -> list[Ready]:
+        """Start all workers, and say what they are once all have loaded the model.
+
+        Raises:
+            WorkerFailed: a worker cannot load it. WorkersDiffer: not all have loaded the same.
+        """
+        for number in range(self.layout.workers):
+            self._workers.append(Worker(number, None))
+            self._begin(self._workers[-1])
+        while any(worker.ready is None for worker in self._workers):
+            for worker, _, answer in self._answers():
+                self._started(worker, answer)
+        return [worker.ready for worker in self._workers if worker.ready is not None]
+
+    def run(self, units: Iterable[WorkUnit], method: str) -> Iterator[tuple[WorkUnit, Any] | SetAside]:
+        """What the workers' `method` makes of units, in whatever order; units are taken as workers become free.
+
+        1. Give work to every worker that is free; have more at hand for the next.
+        2. Wait for an answer. A death is said, and what was being replayed goes to other workers: whole at first, then
+           in halves, until the record that kills is alone, which is set aside.
+
+        Raises:
+            WorkerFailed: a worker failed, and lives. WorkerDefect: unexpectedly.
+        """
+        try:
+            yield from self._run(iter(units), method)
+        finally:  # workers go on with what they were given
+            for _, job in self._running.values():
+                if job is not None:
+                    job.abandoned = True
+
+    def _run(self, left: Iterator[WorkUnit], method: str) -> Iterator[tuple[WorkUnit, Any] | SetAside]:
+        at_hand: deque[Job] = deque()
+        again: deque[Job] = deque()
+        exhausted = False
+        while True:
+            # 1
+            busy = {worker.number for worker, _ in self._running.values()}
+            free = [worker for worker in self._workers if worker.number not in busy]
+            while not exhausted and len(at_hand) + len(again) < len(free):
+                exhausted = not self._take(left, at_hand)
+            for worker in free:
+                if again or at_hand:
+                    self._give(worker, again.popleft() if again else at_hand.popleft(), method)
+            while not exhausted and len(at_hand) < len(self._workers):
+                exhausted = not self._take(left, at_hand)
+            waited_for = any(job is not None and not job.abandoned for _, job in self._running.values())
+            if not (waited_for or again or at_hand):
+                return
+            # 2
+            for worker, job, answer in self._answers():
+                if job is None:
+                    self._started(worker, answer)
+                elif job.abandoned:
+                    continue
+                elif answer is not None:
+                    yield job.unit, _checked(answer)
+                else:
+                    again.extend(self._after_death(job))
+                    if len(job.unit) == 1 and job.deaths == MOST_DEATHS:
+                        record = job.unit.records[0]
+                        why = "it ended every worker that replayed it"
+                        yield SetAside(job.unit.places[0], len(record.output_token_ids), job.deaths, why)
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self._workers:
+            self._end(worker)
+        self._workers, self._running = [], {}
+
+    @staticmethod
+    def _take(left: Iterator[WorkUnit], at_hand: deque[Job]) -> bool:
+        """Take one more unit; False when there is none."""
+        unit = next(left, None)
+        if unit is not None:
+            at_hand.append(Job(unit))
+        return unit is not None
+
+    def _begin(self, worker: Worker) -> None:
+        """Put a new actor in a place of the pool, and have it load the model."""
+        threads, gpus = self.layout.threads, self.layout.gpus
+        if self._actors is None:
+            self._actors = self.cluster.ray.remote(ReplayWorker).options(
+                num_cpus=threads, num_gpus=gpus, max_restarts=0, max_task_retries=0
+            )
+        worker.actor, worker.ready = self._actors.remote(*self.arguments, threads), None
+        self._running[worker.actor.start.remote(worker.number)] = worker, None
+
+    def _give(self, worker: Worker, job: Job, method: str) -> None:
+        unit = SentUnit(list(job.unit.places), [encode_record(record) for record in job.unit.records])
+        self._running[getattr(worker.actor, method).remote(unit)] = worker, job
+
+    def _answers(self) -> Iterator[tuple[Worker, Job | None, Any]]:
+        """Wait for the next answers; None stands for a worker's death, after which a new one is begun."""
+        ray = self.cluster.ray
+        done, _ = ray.wait(list(self._running), num_returns=1, timeout=SILENCE_SECONDS)
+        if not done and all(job is None for _, job in self._running.values()):
+            self.say(
+                f"no worker has started for {SILENCE_SECONDS:.0f} s: is there room on the cluster, or does a server"
+                " of a worker take so long?"
+            )
+        for reference in done:
+            worker, job = self._running.pop(reference)
+            answer = None
+            try:
+                answer = ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                raise WorkerDefect(str(error)) from None
+            except ray.exceptions.RayError as error:
+                self._died(worker, job, type(error).__name__)
+            yield worker, job, answer
+
+    def _died(self, worker: Worker, job: Job | None, how: str) -> None:
+        """A worker died: say so, and put another in its place."""
+        self.deaths += 1
+        name = f"worker {worker.number}" if worker.ready is None else f"worker {worker.number} ({worker.ready.name})"
+        doing = "loaded the model" if job is None else f"replayed {len(job.unit)} records"
+        self.say(f"{name} died while it {doing} ({how}); another takes its place")
+        worker.failed_starts += job is None
+        self._end(worker)
+        if worker.failed_starts == MOST_FAILED_STARTS:
+            raise WorkerFailed(
+                f"{MOST_FAILED_STARTS} workers died one after another while they loaded the model: is there too little"
+                " memory for so many?"
+            )
+        self._begin(worker)
+
+    def _started(self, worker: Worker, answer: Any) -> None:
+        """A worker has loaded the model, unless it died (None)."""
+        if answer is None:
+            return
+        ready: Ready = _checked(answer)
+        for other in self._workers:
+            if other.ready is not None and other.ready.computes != ready.computes:
+                raise WorkersDiffer(f"workers differ: {ready.name}: {ready.computes}, not {other.ready.computes}")
+        worker.ready, worker.failed_starts = ready, 0
+
+    def _after_death(self, job: Job) -> list[Job]:
+        """What is to be replayed now that a unit has ended a worker."""
+        job.deaths += 1
+        if job.deaths < MOST_DEATHS:
+            return [job]
+        if len(job.unit) == 1:
+            return []
+        self.say(f"these {len(job.unit)} records ended {job.deaths} workers: they are replayed in halves")
+        # A half of several records is known to be suspect; a record alone has ended no worker yet.
+        return [Job(half, 0 if len(half) == 1 else MOST_DEATHS - 1) for half in job.unit.halves()]
+
+    def _end(self, worker: Worker) -> None:
+        if worker.actor is not None:
+            self.cluster.ray.kill(worker.actor, no_restart=True)
+
+
+def _checked(answer: Any) -> Any:
+    """A worker's answer, if it did what it was asked to."""
+    if not isinstance(answer, Failed):
+        return answer
+    raise WorkerDefect(answer.what) if answer.defect else WorkerFailed(f"a worker: {answer.what}")

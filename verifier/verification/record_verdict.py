@@ -1,0 +1,150 @@
+"""The verdict of one record, with the scores and verdicts of its tokens."""
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampler.types import FloatArray, IntArray
+from verifier.candidates.table import CandidateTable
+from verifier.policy.base import Evidence
+from verifier.scoring.stopping import StopFinding
+from verifier.scoring.token_scores import TokenScores
+
+
+class Alternative(NamedTuple):
+    """A token that would have passed where another stands: its id, and its margin in logits."""
+
+    token: int
+    margin: float
+
+
+def alternatives_at(table: CandidateTable, scores: TokenScores, row: int, margin: float) -> list[Alternative]:
+    """The admissible tokens of a position but the claimed one, the likeliest first; those unseen are not among them.
+
+    Args:
+        margin: delta, logits.
+    """
+    margin_k = scores.rival_margin_nk[row]
+    columns = np.flatnonzero(margin_k <= margin)  # nan is not
+    columns = columns[np.argsort(margin_k[columns], kind="stable")]
+    return [Alternative(int(table.ids_nk[row, 1 + k]), float(margin_k[k])) for k in columns]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenDetail:
+    """Scores and verdicts of one record's tokens, one entry an output position (`TokenScores`, `TokenVerdicts`).
+
+    `likelihood_score` is GM-LS, or IPT-LS for inverse-cdf, in nats, larger is more plausible; nan in exact replay.
+    """
+
+    margin: FloatArray
+    exact: NDArray[np.bool_]
+    logit_rank: IntArray
+    gumbel_rank: IntArray
+    admissible: IntArray
+    unseen: IntArray
+    verdict: NDArray[np.int8]
+    charged_bits: FloatArray
+    likelihood_score: FloatArray
+
+    @staticmethod
+    def by_record(parts: "list[tuple[IntArray, IntArray, TokenDetail]]", records: int) -> "list[TokenDetail]":
+        """Every record's details from pieces of any, each with the record and the output position of its entries.
+
+        Raises:
+            ValueError: a position is missing or there twice: a replay that skips tokens is not a verification.
+        """
+        if not parts:
+            return []
+        record_n, position_n = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+        order = np.lexsort((position_n, record_n))
+        ends = np.cumsum(np.bincount(record_n, minlength=records))
+        starts = np.append(0, ends[:-1])
+        if not np.array_equal(position_n[order], np.arange(len(order)) - starts[record_n[order]]):
+            raise ValueError("the replay did not cover every output position once")
+        names = [f.name for f in fields(TokenDetail)]
+        whole = {name: np.concatenate([getattr(part[2], name) for part in parts])[order] for name in names}
+        return [
+            TokenDetail(**{name: whole[name][start:end] for name in names})
+            for start, end in zip(starts, ends, strict=True)
+        ]
+
+    @staticmethod
+    def of_none() -> "TokenDetail":
+        """The details of a record without tokens."""
+        types = {"exact": np.bool_, "margin": np.float64, "charged_bits": np.float64, "likelihood_score": np.float64}
+        return TokenDetail(**{f.name: np.empty(0, types.get(f.name, np.int64)) for f in fields(TokenDetail)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unanswered:
+    """The evidence of a record without tokens: none; where it ends is judged all the same."""
+
+    tokens: int = 0
+    outliers: int = 0
+    p_value: float = 1.0
+
+    @property
+    def reasons(self) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undefined:
+    """The evidence of a record whose tokens cannot be judged, since a row of its logits has no definite token: none.
+
+    Its request is why, which the server did not choose, so that it flags nothing; it is charged as if its tokens could
+    have been any.
+    """
+
+    tokens: int
+    why: str
+    outliers: int = 0
+    p_value: float = 1.0
+
+    @property
+    def reasons(self) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordVerdict:
+    """The verdict of one record.
+
+    Attributes:
+        index: its place among the records verified.
+        reasons: why it is flagged; empty when it is not.
+        stop_findings: what is wrong with where it ends.
+        stop_bits: bits charged for an early stop, else 0.
+        alternatives: for positions that are not safe, the admissible tokens there.
+        end_code_bits: length of an end that is not as asked, early or late, in the code of ends; else 0.
+    """
+
+    index: int
+    evidence: Evidence
+    stop_findings: list[StopFinding]
+    stop_bits: float
+    end_code_bits: float
+    reasons: list[str]
+    tokens: TokenDetail
+    alternatives: dict[int, list[Alternative]]
+
+    @property
+    def flagged(self) -> bool:
+        return bool(self.reasons)
+
+    @property
+    def undefined(self) -> str | None:
+        """Why its tokens have no verdict, or None where they have one."""
+        return self.evidence.why if isinstance(self.evidence, Undefined) else None
+
+    @property
+    def p_value(self) -> float:
+        """At most this share of honest records looks like this one: by its tokens, or by where it ends."""
+        return min([self.evidence.p_value, *(finding.honest_rate for finding in self.stop_findings)])
+
+    @property
+    def early_stop(self) -> bool:
+        return any(finding.kind == "early" for finding in self.stop_findings)

@@ -1,0 +1,205 @@
+"""What a verification found: the verdicts of many records, judged as one run."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import fsum
+
+import numpy as np
+
+from logger.record import Record
+from sampler.errors import WeightwardenError
+from sampler.types import FloatArray
+from verifier.replay.replay import Timing
+from verifier.scoring.ledger import RecordCharges
+from verifier.scoring.threshold_sweep import TradeOffPoint
+from verifier.scoring.token_verdicts import Verdict
+from verifier.verification.executor import Engine
+from verifier.verification.judgement import watched
+from verifier.verification.run_evidence import HonestRates, run_p_value
+from verifier.verification.summary import FlaggedRecord, SetAside, Summary, merge_all
+from verifier.verification.work_unit import work_units
+
+RUN_ALARM_RATE = 1e-4
+"""A run is an alarm when an honest run would show as much with at most this probability."""
+
+
+class NothingToVerify(WeightwardenError, ValueError):
+    """There is no record to verify, which is not the same as a clear result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What a verification found; the evidence is in it.
+
+    Counts and rates are of the records that have a verdict; charges and bits are of all of them, those that were set
+    aside included.
+
+    Attributes:
+        summary: of all records, in their order.
+        honest_rates: what the run was judged against.
+        run_p_value: probability bound that an honest run shows as much.
+        trade_off: what every margin threshold would make of the records that are not flagged.
+    """
+
+    summary: Summary
+    vocabulary: int
+    honest_rates: HonestRates
+    run_p_value: float
+    trade_off: list[TradeOffPoint]
+    total_seconds: float
+
+    @property
+    def charges(self) -> RecordCharges:
+        return self.summary.charges
+
+    @property
+    def timing(self) -> Timing:
+        return self.summary.timing
+
+    @property
+    def records(self) -> int:
+        """Records with a verdict."""
+        return int(self.summary.columns.verified_r.sum())
+
+    @property
+    def tokens(self) -> int:
+        """Their output tokens."""
+        return self._verified("tokens_r")
+
+    @property
+    def exact(self) -> int:
+        """Tokens that the replay chose, too."""
+        return self.tokens - self._verified("mismatches_r")
+
+    def count(self, verdict: Verdict) -> int:
+        """Tokens with a verdict."""
+        suspicious, dangerous = self._verified("suspicious_r"), self._verified("dangerous_r")
+        return {
+            Verdict.SAFE: self.tokens - suspicious - dangerous,
+            Verdict.SUSPICIOUS: suspicious,
+            Verdict.DANGEROUS: dangerous,
+        }[verdict]
+
+    @property
+    def exact_match_rate(self) -> float:
+        return self.exact / self.tokens
+
+    @property
+    def early_stops(self) -> int:
+        return int(self.summary.columns.early_stop_r.sum())
+
+    @property
+    def unanswered(self) -> int:
+        """Requests that got no token: refused, failed, or given up before the first."""
+        return int((self.charges.tokens_r == 0).sum())
+
+    @property
+    def flagged(self) -> list[FlaggedRecord]:
+        return self.summary.flagged
+
+    @property
+    def outlying(self) -> int:
+        """Records that hold an outlier, flagged or not."""
+        return int((self.summary.columns.outliers_r > 0).sum())
+
+    @property
+    def honest_outlying(self) -> float:
+        """How many records of an honest run, of the same lengths, hold an outlier on average, at most."""
+        tokens_r = self.charges.tokens_r[self.summary.columns.verified_r]
+        return float(self.honest_rates.outlying(tokens_r).sum())
+
+    @property
+    def set_aside(self) -> list[SetAside]:
+        """Records that have no verdict: they ended the workers that replayed them, or have no definite answer."""
+        return self.summary.set_aside
+
+    @property
+    def extractable_bits_per_token(self) -> float:
+        """Mean information charged, stopping included, bits."""
+        columns = self.summary.columns
+        return (fsum(columns.charged_bits_r) + fsum(columns.stop_bits_r)) / int(self.charges.tokens_r.sum())
+
+    @property
+    def extractable_fraction(self) -> float:
+        return self.extractable_bits_per_token / float(np.log2(self.vocabulary))
+
+    @property
+    def tied_positions(self) -> int:
+        """Safe positions with more than one admissible token among those whose logits are known."""
+        return int(self.summary.columns.tied_r.sum())
+
+    @property
+    def unresolved_positions(self) -> int:
+        """Positions where a token whose logit is not known might have won."""
+        return int(self.summary.columns.unresolved_r.sum())
+
+    @property
+    def unresolved_bits_per_token(self) -> float:
+        """The part of the information charged that is due to unresolved positions, bits."""
+        return fsum(self.summary.columns.unresolved_bits_r) / self.tokens
+
+    @property
+    def watched(self) -> dict[str, FloatArray]:
+        """What `TrafficMonitor` watches of every record, and its tokens; float64 [records].
+
+        A record that ended workers counts as flagged. One that has no definite answer is no evidence: its request is
+        why, and a client could have an honest server accused.
+        """
+        columns = self.summary.columns
+        undefined = [record.place for record in self.set_aside if not record.deaths]
+        found = watched(
+            self.charges,
+            outlying_r=(columns.outliers_r > 0).astype(np.float64),
+            flagged_r=(columns.flagged_r | ~columns.verified_r).astype(np.float64),
+        )
+        for column in found.values():
+            column[undefined] = 0.0
+        return found
+
+    @property
+    def alarm(self) -> bool:
+        """Whether an honest run would show as much with probability at most `RUN_ALARM_RATE`."""
+        return self.run_p_value <= RUN_ALARM_RATE
+
+    def _verified(self, column: str) -> int:
+        return int(getattr(self.charges, column)[self.summary.columns.verified_r].sum())
+
+
+def verify(engine: Engine, records: Iterable[Record]) -> Verification:
+    """Verify records, and judge them as one run; only a window of them is held at once.
+
+    1. Put them together in work units, and have these judged, in whatever order.
+    2. Merge the summaries, and put them in the order of the records.
+    3. Judge the run.
+
+    Raises:
+        NothingToVerify: no records, or none with a token. PolicyError: the policy holds for another scheme
+            or engine.
+    """
+    started = time.perf_counter()
+    # 1, 2
+    merged = merge_all(engine.summaries(work_units(records, engine.unit_tokens)))
+    if merged is None:
+        raise NothingToVerify("there is no record to verify")
+    summary = merged.ordered()
+    verified_r = summary.columns.verified_r
+    if not summary.charges.tokens_r[verified_r].sum():
+        why = f"; the first that has no verdict: {summary.set_aside[0].why}" if summary.set_aside else ""
+        raise NothingToVerify(f"none of {len(summary)} records has a token to verify{why}")
+    # 3
+    vocabulary, honest, columns = engine.replayer.identity.vocabulary, engine.policy.honest_rates, summary.columns
+    return Verification(
+        summary=summary,
+        vocabulary=vocabulary,
+        honest_rates=honest,
+        run_p_value=run_p_value(
+            honest,
+            p_value_r=columns.p_value_r[verified_r],
+            flagged=len(summary.flagged),
+            outlying_r=columns.outliers_r[verified_r] > 0,
+            tokens_r=summary.charges.tokens_r[verified_r],
+        ),
+        trade_off=[] if engine.policy.exact else summary.trade_off.points(engine.policy.rank_limit, vocabulary),
+        total_seconds=time.perf_counter() - started,
+    )

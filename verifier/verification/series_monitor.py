@@ -1,0 +1,138 @@
+"""The alarm over a series of audits: one e-process for each thing that an honest server does seldom."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from sampler.types import FloatArray
+from verifier.policy.base import BasePolicy
+from verifier.policy.calibrated import Policy
+from verifier.policy.exact import ExactPolicy
+from verifier.statistics.e_process import RateMonitor
+from verifier.statistics.errors import StatisticsError
+
+WATCHED = ("mismatches", "suspicious", "dangerous", "pooled_bits", "outlying", "flagged")
+"""What is watched of every record: three counts of tokens, the bits that it could have carried, whether it holds an
+outlier, and whether it is flagged (which counts by records, all others by tokens)."""
+
+
+@dataclass
+class TrafficMonitor:
+    """Watches a series of audited records, all under one policy.
+
+    The capital is the mean over the e-processes of `WATCHED`, so that it is one itself. What an honest server does at
+    most is what the policy's own evaluation says (upper limits), or, for exact replay, what its check could not
+    exclude. Looked at after every audit.
+
+    Attributes:
+        policy_digest: of the policy whose honest rates these are.
+        monitors: by name. log_best: the largest ln of the capital after any audit, nats.
+    """
+
+    policy_digest: str
+    monitors: dict[str, RateMonitor]
+    log_best: float
+
+    @classmethod
+    def new(cls, policy: BasePolicy, log2_vocabulary: float, longest: float) -> Self:
+        """A monitor that has seen nothing; `longest` as `RateMonitor` has it."""
+        limits = honest_limits(policy)
+        most = {name: log2_vocabulary if name == "pooled_bits" else 1.0 for name in WATCHED}
+        monitors = {
+            name: RateMonitor.new(
+                honest_rate=min(limits[name], 0.99 * most[name]),
+                longest=_longest(name, limits[name], longest),
+                most_per_token=most[name],
+            )
+            for name in WATCHED
+        }
+        return cls(policy.digest(), monitors, 0.0)
+
+    def check_made_for(self, policy: BasePolicy) -> None:
+        """Check that this is a series under a policy, with that policy's honest rates.
+
+        Raises:
+            StatisticsError: it is not.
+        """
+        if self.policy_digest != policy.digest():
+            raise StatisticsError(f"a series under another policy, {self.policy_digest}")
+        limits = honest_limits(policy)
+        for name, monitor in self.monitors.items():
+            if monitor.honest_rate > limits[name]:
+                raise StatisticsError(f"{name}: an honest rate of {monitor.honest_rate:g}, and the policy's is lower")
+
+    def add(self, columns: dict[str, FloatArray]) -> None:
+        """Add an audit's records, in their order.
+
+        Args:
+            columns: "tokens" and `WATCHED`, float64 [records].
+
+        Raises:
+            StatisticsError: a value out of range.
+        """
+        tokens_r = columns["tokens"]
+        for name, monitor in self.monitors.items():
+            units_r = np.ones_like(tokens_r) if name == "flagged" else tokens_r
+            monitor.add(np.minimum(columns[name], monitor.most_per_token * units_r), units_r)
+        self.log_best = max(self.log_best, self.log_capital)
+
+    @property
+    def log_capital(self) -> float:
+        """ln of the capital now, nats."""
+        return float(np.logaddexp.reduce([m.log_capital for m in self.monitors.values()]) - np.log(len(self.monitors)))
+
+    @property
+    def p_value(self) -> float:
+        """At most this share of honest series ever looks so bad (anytime-valid)."""
+        return float(np.exp(-self.log_best))
+
+    def alarms_at(self, false_alarm: float) -> bool:
+        """Whether the capital has ever reached 1 / false_alarm.
+
+        Raises:
+            StatisticsError: not a probability.
+        """
+        if not 0 < false_alarm < 1:
+            raise StatisticsError(f"a false-alarm probability lies in (0, 1), not {false_alarm}")
+        return self.p_value <= false_alarm
+
+
+def _longest(name: str, honest_rate: float, longest: float) -> float:
+    """Tokens of a record that weighs most in a rate.
+
+    A record that holds an outlier weighs most where an honest one of its length does so, too. Shorter ones weigh by
+    their tokens and hold one event at most, so that a bet on a lone outlier nearly doubles what is bet, however long
+    other records are.
+    """
+    if name == "flagged":
+        return 1.0
+    return max(1.0, 1.0 / honest_rate) if name == "outlying" else longest
+
+
+def honest_limits(policy: BasePolicy) -> dict[str, float]:
+    """What an honest server does at most, a token or (flagged) a record, by name of `WATCHED`: the policy's limits."""
+    if isinstance(policy, Policy):
+        evaluation = policy.evaluation
+        return {
+            "mismatches": 1 - evaluation.exact_match.low,
+            "suspicious": evaluation.suspicious.high,
+            "dangerous": evaluation.dangerous.high,
+            "pooled_bits": evaluation.pooled_bits_per_token.high,
+            "outlying": policy.honest_rates.outlier_rate,
+            "flagged": min(policy.honest_rates.flagged, 0.5),
+        }
+    if not isinstance(policy, ExactPolicy):
+        raise StatisticsError(f"no honest rates are known of a policy of format {policy.format}")
+    check = policy.check
+    # Of ties and what is unresolved an honest server may take any: with lambda 1 at most twice the counting charge.
+    mismatch = check.token_mismatch_upper
+    ties = (check.tied_positions + check.unresolved_positions) / check.tokens
+    return {
+        "mismatches": min(2 * ties + mismatch, 0.5),
+        "suspicious": mismatch,
+        "dangerous": mismatch,
+        "pooled_bits": 2 * (check.extractable_bits_per_token.high + mismatch),
+        "outlying": mismatch,
+        "flagged": min(policy.honest_rates.flagged, 0.5),
+    }

@@ -1,0 +1,266 @@
+"""What is kept of judged records: a few numbers of each, and the evidence about the worst.
+
+Summaries of disjoint records are put together in any order and grouping (`merged`); put in the order of the records
+(`ordered`), what comes out is the same.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from sampler.types import BoolArray, FloatArray, IntArray
+from verifier.replay.replay import Timing
+from verifier.scoring.ledger import RecordCharges
+from verifier.scoring.noise_model import MARGIN_EDGES
+from verifier.scoring.threshold_sweep import TradeOffSums
+from verifier.scoring.token_verdicts import Verdict
+from verifier.verification.judgement import Judgement
+from verifier.verification.record_verdict import RecordVerdict
+from verifier.verification.work_unit import WorkUnit
+
+SHOWN_RECORDS = 50
+"""Records whose tokens are kept: the least plausible."""
+MARGIN_ENDS = np.array([-np.inf, *MARGIN_EDGES, np.finfo(float).max, np.inf])
+"""Ends of the bins that margins are counted in: 0, the bins of `MARGIN_EDGES`, beyond them, outside the support."""
+
+
+@dataclass(frozen=True)
+class FlaggedRecord:
+    """A flagged record, in short; `place` among the records of the run."""
+
+    place: int
+    reasons: list[str]
+    p_value: float
+    tokens: int
+    outliers: int
+
+
+@dataclass(frozen=True)
+class ShownRecord:
+    """A record with all that is known of its tokens."""
+
+    verdict: RecordVerdict
+    output_token_ids: list[int]
+
+    @property
+    def rank(self) -> tuple[bool, float, int, int]:
+        """The least plausible record first."""
+        verdict = self.verdict
+        return (not verdict.flagged, verdict.p_value, -verdict.evidence.outliers, verdict.index)
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A record that could not be replayed, and has no verdict: anything could be in it. `why`: in words."""
+
+    place: int
+    tokens: int
+    deaths: int
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordColumns:
+    """One entry a record.
+
+    Attributes:
+        place_r: among the records of the run. verified_r: false for a record that was set aside.
+        p_value_r: `RecordVerdict.p_value`; 1 for one set aside.
+        outliers_r: outliers among its tokens (`Evidence`).
+        charged_bits_r, stop_bits_r: information charged for its tokens, and for an early stop, bits.
+        tied_r: safe positions with more than one admissible token among those whose logits are known.
+        unresolved_r: positions where a token whose logit is not known might have won. unresolved_bits_r: the part of
+            the information charged that is due to them, bits.
+    """
+
+    place_r: IntArray
+    verified_r: BoolArray
+    p_value_r: FloatArray
+    outliers_r: IntArray
+    charged_bits_r: FloatArray
+    stop_bits_r: FloatArray
+    tied_r: IntArray
+    unresolved_r: IntArray
+    unresolved_bits_r: FloatArray
+    flagged_r: BoolArray
+    early_stop_r: BoolArray
+
+    @classmethod
+    def of(cls, places: Sequence[int], records: Sequence[RecordVerdict], charges: RecordCharges) -> "RecordColumns":
+        """Of judged records."""
+        verified_r = np.array([record.undefined is None for record in records])
+        charged_r = np.array([record.tokens.charged_bits.sum() for record in records])
+        return cls(
+            place_r=np.array(places, np.int64),
+            verified_r=verified_r,
+            p_value_r=np.array([record.p_value for record in records]),
+            outliers_r=np.array([record.evidence.outliers for record in records], np.int64),
+            charged_bits_r=np.where(verified_r, charged_r, charges.counting_bits_r),
+            stop_bits_r=np.array([record.stop_bits for record in records]),
+            tied_r=np.array([_tied(record) for record in records]),
+            unresolved_r=np.array([(record.tokens.unseen > 0).sum() for record in records]),
+            unresolved_bits_r=np.array([_unresolved_bits(record) for record in records]),
+            flagged_r=np.array([record.flagged for record in records]),
+            early_stop_r=np.array([record.early_stop for record in records]),
+        )
+
+    @classmethod
+    def of_set_aside(cls, place: int, bits: float) -> "RecordColumns":
+        """Of one record that was set aside, whose tokens could hold so many bits."""
+        return cls(
+            place_r=np.array([place]),
+            verified_r=np.array([False]),
+            p_value_r=np.array([1.0]),
+            outliers_r=np.array([0]),
+            charged_bits_r=np.array([bits]),
+            stop_bits_r=np.array([0.0]),
+            tied_r=np.array([0]),
+            unresolved_r=np.array([0]),
+            unresolved_bits_r=np.array([0.0]),
+            flagged_r=np.array([False]),
+            early_stop_r=np.array([False]),
+        )
+
+    @classmethod
+    def joined(cls, parts: "Sequence[RecordColumns]") -> "RecordColumns":
+        """Of the records of some parts, one part after another."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def chosen(self, order_r: IntArray) -> "RecordColumns":
+        """Of some of the records, in an order."""
+        return RecordColumns(**{f.name: getattr(self, f.name)[order_r] for f in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Judged records, in short.
+
+    Attributes:
+        columns, charges: of every record. margins_b: tokens by margin, in the bins of `MARGIN_ENDS`.
+        trade_off: what every margin threshold would make of the records that are not flagged.
+        flagged: all flagged ones. shown: the least plausible, at most `SHOWN_RECORDS`, flagged or not.
+    """
+
+    columns: RecordColumns
+    charges: RecordCharges
+    margins_b: IntArray
+    trade_off: TradeOffSums
+    timing: Timing
+    flagged: list[FlaggedRecord]
+    shown: list[ShownRecord]
+    set_aside: list[SetAside]
+
+    def __len__(self) -> int:
+        """Records."""
+        return len(self.columns.place_r)
+
+    @classmethod
+    def of(cls, unit: WorkUnit, found: Judgement) -> "Summary":
+        """Of a judged unit."""
+        placed = [replace(verdict, index=place) for verdict, place in zip(found.records, unit.places, strict=True)]
+        shown = [ShownRecord(verdict, r.output_token_ids) for verdict, r in zip(placed, unit.records, strict=True)]
+        margins = np.concatenate([record.tokens.margin for record in placed])
+        return cls(
+            columns=RecordColumns.of(unit.places, placed, found.charges),
+            charges=found.charges,
+            margins_b=np.bincount(np.searchsorted(MARGIN_ENDS[1:], margins), minlength=len(MARGIN_ENDS) - 1).astype(
+                np.int64
+            ),
+            trade_off=found.trade_off,
+            timing=found.timing,
+            flagged=[_in_short(record) for record in placed if record.flagged],
+            shown=_worst(record for record in shown if record.verdict.undefined is None),
+            set_aside=[
+                SetAside(record.index, record.evidence.tokens, 0, record.undefined)
+                for record in placed
+                if record.undefined is not None
+            ],
+        )
+
+    @classmethod
+    def of_set_aside(cls, record: SetAside, vocabulary: int) -> "Summary":
+        """Of a record that was set aside: it is charged as if every token could have been any."""
+        return cls(
+            columns=RecordColumns.of_set_aside(record.place, record.tokens * float(np.log2(vocabulary))),
+            charges=RecordCharges.of_anything(record.tokens, vocabulary),
+            margins_b=np.zeros(len(MARGIN_ENDS) - 1, np.int64),
+            trade_off=TradeOffSums.none(),
+            timing=Timing(),
+            flagged=[],
+            shown=[],
+            set_aside=[record],
+        )
+
+    @classmethod
+    def merged(cls, parts: "Sequence[Summary]") -> "Summary":
+        """Of all records of some parts, none of which is in two."""
+        return cls(
+            columns=RecordColumns.joined([part.columns for part in parts]),
+            charges=RecordCharges.joined([part.charges for part in parts]),
+            margins_b=np.sum([part.margins_b for part in parts], axis=0),
+            trade_off=TradeOffSums.joined([part.trade_off for part in parts]),
+            timing=Timing.joined([part.timing for part in parts]),
+            flagged=[record for part in parts for record in part.flagged],
+            shown=_worst([record for part in parts for record in part.shown]),
+            set_aside=[record for part in parts for record in part.set_aside],
+        )
+
+    def ordered(self) -> "Summary":
+        """The same, in the order of the records.
+
+        Raises:
+            ValueError: a record is missing or there twice: records without a verdict are not verified.
+        """
+        order_r = np.argsort(self.columns.place_r)
+        columns = self.columns.chosen(order_r)
+        if not np.array_equal(columns.place_r, np.arange(len(self))):
+            raise ValueError("the replay did not cover every record once")
+        return Summary(
+            columns=columns,
+            charges=self.charges.chosen(order_r),
+            margins_b=self.margins_b,
+            trade_off=self.trade_off,
+            timing=self.timing,
+            flagged=sorted(self.flagged, key=lambda record: record.place),
+            shown=self.shown,
+            set_aside=sorted(self.set_aside, key=lambda record: record.place),
+        )
+
+
+def merge_all(parts: Iterable[Summary]) -> Summary | None:
+    """All parts merged, as they come; None of none.
+
+    Parts of similar size are merged with each other, so that each record is copied a logarithmic number of times.
+    """
+    levels: dict[int, Summary] = {}
+    for part in parts:
+        level = 0
+        while level in levels:
+            part, level = Summary.merged([levels.pop(level), part]), level + 1
+        levels[level] = part
+    return Summary.merged(list(levels.values())) if levels else None
+
+
+def _in_short(record: RecordVerdict) -> FlaggedRecord:
+    evidence = record.evidence
+    return FlaggedRecord(record.index, record.reasons, record.p_value, evidence.tokens, evidence.outliers)
+
+
+def _worst(records: Iterable[ShownRecord]) -> list[ShownRecord]:
+    return sorted(records, key=lambda record: record.rank)[:SHOWN_RECORDS]
+
+
+def _safe(record: RecordVerdict) -> BoolArray:
+    safe: BoolArray = record.tokens.verdict == Verdict.SAFE
+    return safe
+
+
+def _tied(record: RecordVerdict) -> int:
+    return int(((record.tokens.admissible - record.tokens.unseen > 1) & _safe(record)).sum())
+
+
+def _unresolved_bits(record: RecordVerdict) -> float:
+    tokens = record.tokens
+    without = np.log2(tokens.admissible) - np.log2(tokens.admissible - tokens.unseen)
+    return float(without[_safe(record)].sum())

@@ -1,0 +1,208 @@
+"""Verification of records on one replayer, in this process: from claimed answers to verdicts, with the evidence."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from logger.record import Record
+from sampler.defined import undefined_field
+from sampler.types import IntArray
+from verifier.errors import UndefinedRow
+from verifier.policy.base import BasePolicy, Evidence
+from verifier.replay.replay import Replay, Replayer
+from verifier.scoring.ledger import Ledger
+from verifier.scoring.margin_histogram import MarginCounts
+from verifier.scoring.record_sums import representatives
+from verifier.scoring.stopping import StoppingRule
+from verifier.scoring.threshold_sweep import TradeOff
+from verifier.scoring.token_scores import score
+from verifier.scoring.token_verdicts import Verdict, judge_tokens
+from verifier.verification.judgement import Judgement
+from verifier.verification.record_verdict import Alternative, RecordVerdict, TokenDetail, Unanswered, alternatives_at
+from verifier.verification.run_verdict import Verification, verify
+from verifier.verification.summary import Summary
+from verifier.verification.work_unit import WorkUnit
+
+
+@dataclass
+class Verifier:
+    """Verifies records on one replayer under one policy: the `Engine` that is this process.
+
+    Attributes:
+        max_model_length: the server's context length in tokens, where it may have ended answers; the model's own when
+            None.
+        progress: called with the number of output tokens just replayed.
+    """
+
+    replayer: Replayer
+    policy: BasePolicy
+    max_model_length: int | None = None
+    progress: Callable[[int], None] | None = None
+    workers = 1
+    deaths = 0
+
+    def __post_init__(self) -> None:
+        self.policy.check_made_for(
+            model_digest=self.replayer.identity.digest, replay=self.replayer.implementation, dtype=self.replayer.dtype
+        )
+
+    @property
+    def unit_tokens(self) -> int:
+        return self.replayer.unit_tokens
+
+    def close(self) -> None:
+        """Free what the replayer holds."""
+        self.replayer.close()
+
+    def verify(self, records: Iterable[Record]) -> Verification:
+        """Verify records, and judge them as one run (`verify`)."""
+        return verify(self, records)
+
+    def summaries(self, units: Iterable[WorkUnit]) -> Iterator[Summary]:
+        """Judge units, one after another."""
+        for unit in units:
+            yield Summary.of(unit, self.judge(unit.records))
+
+    def judge(self, records: Sequence[Record]) -> Judgement:
+        """Judge records one by one; those without tokens by where they end.
+
+        1. Check that the policy holds for every record.
+        2. Leave out those whose requests have no definite answer: they get no verdict (`Undefined`).
+        3. Judge the others together. Where one of them comes to a row without a definite token, judge halves of them.
+
+        Raises:
+            PolicyError: the policy holds for another scheme or engine.
+        """
+        # 1
+        for record in records:
+            self.policy.check_scheme(record)
+        # 2
+        identity = self.replayer.identity
+        parts: list[tuple[Sequence[int], Judgement]] = []
+        defined = []
+        for index, record in enumerate(records):
+            found = undefined_field(record.sampling, identity.eos_ids, identity.vocabulary)
+            if found is None or not record.output_token_ids:
+                defined.append(index)
+            else:
+                why = f"sampling.{found[0]}: {found[1]}"
+                parts.append(([index], Judgement.of_undefined(record, why, identity.vocabulary)))
+        # 3
+        halves = [defined] if defined or not records else []
+        while halves:
+            places = halves.pop()
+            try:
+                parts.append((places, self._judged([records[index] for index in places])))
+            except UndefinedRow as error:
+                if len(places) > 1:
+                    halves += [places[: len(places) // 2], places[len(places) // 2 :]]
+                else:
+                    record = records[places[0]]
+                    parts.append((places, Judgement.of_undefined(record, str(error), identity.vocabulary)))
+        return parts[0][1] if len(parts) == 1 else Judgement.joined(parts)
+
+    def _judged(self, records: Sequence[Record]) -> Judgement:
+        """The verdicts of records that all have definite tokens.
+
+        1. Replay those that have tokens, and score every claimed token against its candidates.
+        2. Judge tokens; gather the evidence about each record.
+        3. Judge records: by the evidence, and by where they end.
+
+        Raises:
+            UndefinedRow: one has not.
+        """
+        # 1, 2
+        answered = [index for index, record in enumerate(records) if record.output_token_ids]
+        policy, vocabulary = self.policy, self.replayer.identity.vocabulary
+        replay = Replay(self.replayer, policy.window, self.progress)
+        test = policy.gatherer(len(answered))
+        trade_off = TradeOff(vocabulary, len(answered))
+        margins = MarginCounts(len(records))
+        ledger = Ledger(
+            len(records),
+            policy.counting_code(vocabulary),
+            policy.pooled_code(vocabulary),
+            has_noise_model=not policy.exact,
+        )
+        parts: list[tuple[IntArray, IntArray, TokenDetail]] = []
+        alternatives: list[dict[int, list[Alternative]]] = [{} for _ in records]
+        for placed in replay.tables([records[index] for index in answered]):
+            at = time.perf_counter()
+            scores = score(placed.table, policy.tolerance, 0)
+            verdicts = judge_tokens(scores, policy.tolerance.margin, policy.rank_limit, vocabulary)
+            record_n = np.array(answered)[placed.record_n]
+            which_n, times_n = representatives(placed.record_n, scores)
+            some = scores.chosen(which_n)
+            test.add(placed.record_n[which_n], some, times_n)
+            trade_off.add(placed.record_n[which_n], some, times_n)
+            ledger.add(record_n[which_n], some, verdicts.verdict_n[which_n], times_n)
+            margins.add(record_n[which_n], some, times_n)
+            for row in np.flatnonzero(verdicts.verdict_n != Verdict.SAFE):
+                found = alternatives_at(placed.table, scores, int(row), policy.tolerance.margin)
+                alternatives[record_n[row]][int(placed.position_n[row])] = found
+            detail = TokenDetail(
+                margin=scores.margin_n,
+                exact=scores.exact_n,
+                logit_rank=scores.logit_rank_n,
+                gumbel_rank=scores.gumbel_rank_n,
+                admissible=scores.admissible_n,
+                verdict=verdicts.verdict_n,
+                unseen=scores.unseen_n,
+                charged_bits=verdicts.charged_bits_n,
+                likelihood_score=policy.likelihood(placed.table, scores),
+            )
+            parts.append((placed.record_n, placed.position_n, detail))
+            replay.timing.score += time.perf_counter() - at
+
+        # 3
+        rule = StoppingRule(
+            identity=self.replayer.identity,
+            tokenizer=self.replayer.tokenizer,
+            max_model_length=self.max_model_length or self.replayer.identity.context_length,
+            forced_margin=policy.forced_end[0],
+            forced_rate=policy.forced_end[1],
+        )
+        by_record = TokenDetail.by_record(parts, len(answered))
+        details: dict[int, tuple[TokenDetail, Evidence]] = {
+            index: (by_record[at], test.evidence(at)) for at, index in enumerate(answered)
+        }
+        nothing = (TokenDetail.of_none(), Unanswered())
+        judged = [
+            self._judge(index, record, *details.get(index, nothing), alternatives[index], rule)
+            for index, record in enumerate(records)
+        ]
+        return Judgement(
+            records=judged,
+            charges=ledger.charges(np.array([record.end_code_bits for record in judged])),
+            margins=margins,
+            trade_off=trade_off.sums(
+                policy.rank_limit, np.array([not judged[index].flagged for index in answered], np.bool_)
+            ),
+            timing=replay.timing,
+        )
+
+    def _judge(
+        self,
+        index: int,
+        record: Record,
+        detail: TokenDetail,
+        evidence: Evidence,
+        alternatives: dict[int, list[Alternative]],
+        rule: StoppingRule,
+    ) -> RecordVerdict:
+        findings = rule.findings(record, float(detail.margin[-1]) if evidence.tokens else 0.0)
+        reasons = list(evidence.reasons)
+        reasons.extend(f"{finding.kind} stop: {finding.why}" for finding in findings if finding.flags)
+        early = any(finding.kind == "early" for finding in findings)
+        return RecordVerdict(
+            index=index,
+            evidence=evidence,
+            stop_findings=findings,
+            stop_bits=rule.early_stop_bits(record) if early else 0.0,
+            end_code_bits=rule.end_code_bits(record) if findings else 0.0,
+            reasons=reasons,
+            tokens=detail,
+            alternatives=alternatives,
+        )
