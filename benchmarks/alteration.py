@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from cli.options import ReplayOptions
 from cli.replayers import load_replayer
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from verifier.candidates.draws import DrawBuilder
 from verifier.candidates.table import Draws
 from verifier.policy.file import read_policy

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.attacks import ATTACKS
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from verifier.calibration.fit import split_halves
 from verifier.errors import PolicyError
 from verifier.policy.calibrated import Policy

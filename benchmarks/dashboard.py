@@ -28,8 +28,8 @@ from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Connection, Select, insert, select, text
 
 from benchmarks.free_port import free_port
-from logger.keys import SigningKey
-from logger.private_file import write_private
+from logger.files.private import write_private
+from logger.tlog.keys import SigningKey
 from verifier.model.embedded import ensure_embedded_model
 from verifier.model.identity import identify_model
 from verifier.policy.file import read_policy

@@ -21,8 +21,8 @@ import torch
 from benchmarks.throughput import timed
 from cli.options import ReplayOptions, ServerOptions
 from cli.replayers import load_replayer, vllm_client
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from verifier.policy.file import read_policy
 from verifier.replay.vllm.client import VllmClient
 from verifier.verification.verifier import Verifier

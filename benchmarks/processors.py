@@ -27,8 +27,8 @@ from benchmarks.server_variations import prolonged
 from benchmarks.vllm_answers import answered
 from benchmarks.vllm_server import vllm_server
 from cli.replayers import identity_of
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from verifier.errors import ReplayServerError
 from verifier.model.identity import ModelIdentity
 from verifier.model.tokenizer import load_tokenizer

@@ -31,12 +31,12 @@ from benchmarks.vllm_answers import answered
 from benchmarks.vllm_server import settings_here, vllm_server
 from cli.files import write_text
 from cli.progress import progress_bar
-from logger.encoding import decode_record
+from logger.formats.canonical import decode_record
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
 from logger.sidecar.errors import ApiError
-from logger.sidecar.requests import MAX_IDS, MAX_STOP_IDS, CompletionRequest, parse
+from logger.sidecar.wire.requests import MAX_IDS, MAX_STOP_IDS, CompletionRequest, parse
 from logger.store.reader import LogReader
-from logger.traffic import read_traffic
 from sampler.defined import undefined_field
 from sampler.logits import LogitAdjustment
 from sampler.schemes import scheme

@@ -18,8 +18,8 @@ from typing import Any
 
 import click
 
+from logger.formats.traffic_file import read_traffic, traffic_line
 from logger.record import Record
-from logger.traffic import read_traffic, traffic_line
 from verifier.model.embedded import gguf_file
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -29,8 +29,8 @@ from benchmarks.attackers.serving import ServedModel, honestly
 from benchmarks.environment import environment
 from cli.files import write_text
 from cli.progress import counter, progress_bar
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from verifier.calibration.fit import CalibrationLimits, calibrate
 from verifier.model.embedded import ensure_embedded_model
 from verifier.model.identity import identify_model

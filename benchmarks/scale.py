@@ -36,12 +36,12 @@ from cli.options import ReplayOptions
 from cli.reports.json import json_report
 from cli.verifying import verify_with_progress
 from logger.archive.writer import write_archive
-from logger.checkpoint import Checkpoint, sign_checkpoint
-from logger.encoding import encode_record
-from logger.keys import PublicKeys, SigningKey
-from logger.merkle import Frontier
+from logger.formats.canonical import encode_record
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
+from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from logger.tlog.keys import PublicKeys, SigningKey
+from logger.tlog.merkle import Frontier
 from verifier.model.embedded import ensure_embedded_model
 from verifier.policy.base import BasePolicy
 from verifier.policy.file import read_policy

@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks.vllm_answers import AT_ONCE, answered
 from benchmarks.vllm_server import settings_here, vllm_server
 from cli.replayers import identity_of
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from verifier.model.identity import ModelIdentity
 from verifier.model.tokenizer import load_tokenizer
 from verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW, RANK_LIMIT

@@ -15,8 +15,8 @@ import numpy as np
 
 from benchmarks.environment import environment
 from benchmarks.throughput import timed
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from verifier.model.embedded import ensure_embedded_model
 from verifier.model.identity import identify_model
 from verifier.replay.transformers.replayer import TransformersReplayer

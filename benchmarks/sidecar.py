@@ -30,8 +30,8 @@ import sqlalchemy
 import uvicorn
 
 from benchmarks.free_port import free_port
-from logger.keys import SigningKey
-from logger.sidecar.seeds import write_seed_key
+from logger.sidecar.log.seeds import write_seed_key
+from logger.tlog.keys import SigningKey
 from verifier.model.embedded import ensure_embedded_model
 
 PACE = 20_000

@@ -22,8 +22,8 @@ import transformers
 from numpy.typing import NDArray
 
 from cli.replayers import identity_of
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from verifier.policy.file import read_policy
 from verifier.replay.transformers.replayer import TransformersReplayer
 from verifier.verification.verifier import Verifier

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from logger.formats.vllm_request import request_sampling
 from logger.record import Record
-from logger.vllm_request import request_sampling
 from verifier.replay.vllm.client import VllmClient
 
 AT_ONCE = 16

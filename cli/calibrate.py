@@ -19,7 +19,7 @@ from cli.options import (
 )
 from cli.progress import progress_bar
 from cli.replayers import load_replayer
-from logger.placed import PlacedRecord
+from logger.formats.location import PlacedRecord
 from verifier.calibration.exact import calibrate_exact
 from verifier.calibration.fit import CalibrationLimits, CalibrationResult
 from verifier.calibration.fit import calibrate as calibrate_policy

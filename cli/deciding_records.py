@@ -1,6 +1,6 @@
 """Of many records, the few that decide whether all of them can be verified."""
 
-from logger.placed import PlacedRecord
+from logger.formats.location import PlacedRecord
 
 
 class Deciding:

@@ -4,9 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from logger.placed import PlacedRecord
-from logger.traffic import read_traffic
-from logger.whole_file import PRIVATE, PUBLIC, write_whole
+from logger.files.atomic import PRIVATE, PUBLIC, write_whole
+from logger.formats.location import PlacedRecord
+from logger.formats.traffic_file import read_traffic
 from sampler.errors import WeightwardenError
 from verifier.errors import PolicyError
 from verifier.model.compatibility import UnfitRecord, check_fits

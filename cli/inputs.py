@@ -18,11 +18,11 @@ from cli.witness import read_witness
 from logger.archive.check import LogCheck, check_archives
 from logger.archive.reader import Archive
 from logger.archive.storage import archive_urls
-from logger.checkpoint import Checkpoint
-from logger.encoding import decode_record
-from logger.keys import PublicKeys
-from logger.placed import Place, PlacedRecord
+from logger.formats.canonical import decode_record
+from logger.formats.location import Place, PlacedRecord
 from logger.record import Record
+from logger.tlog.checkpoint import Checkpoint
+from logger.tlog.keys import PublicKeys
 from sampler.errors import WeightwardenError, printable
 from verifier.audit_selection import (
     check_rate,

@@ -20,7 +20,7 @@ from cli.replayers import load_replayer
 from cli.reports.reading import read_report
 from cli.verifying import verify_with_progress
 from logger.archive.storage import archive_urls
-from logger.keys import PublicKeys
+from logger.tlog.keys import PublicKeys
 from sampler.errors import WeightwardenError
 from sampler.types import FloatArray
 from verifier.audit_selection import NothingSelected

@@ -14,7 +14,7 @@ from cli.progress import counter
 from cli.providers import provider_client, vllm_extra
 from cli.replayers import identity_of
 from logger.errors import TrafficError
-from logger.traffic import MAX_LINE_BYTES, RETOKENISED_MEANS, traffic_line
+from logger.formats.traffic_file import MAX_LINE_BYTES, RETOKENISED_MEANS, traffic_line
 from sampler.errors import WeightwardenError
 from verifier.errors import UnusableAnswer
 

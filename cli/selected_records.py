@@ -7,8 +7,8 @@ from typing import Any
 
 from logger.archive.check import certified_entries
 from logger.archive.reader import Archive
-from logger.encoding import decode_record
-from logger.placed import Place
+from logger.formats.canonical import decode_record
+from logger.formats.location import Place
 from logger.record import Record
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from cli.files import write_text
 from logger.archive.reader import Archive
-from logger.checkpoint import Checkpoint, open_checkpoint
-from logger.keys import PublicKeys
-from logger.note import MAX_NOTE_BYTES, NoteError
+from logger.tlog.checkpoint import Checkpoint, open_checkpoint
+from logger.tlog.keys import PublicKeys
+from logger.tlog.signed_note import MAX_NOTE_BYTES, NoteError
 from sampler.errors import WeightwardenError
 
 

@@ -14,14 +14,14 @@ from logger.archive.errors import ArchiveRefused
 from logger.archive.reader import read_archive
 from logger.archive.storage import exists, joined, list_archives
 from logger.archive.writer import write_archive
-from logger.checkpoint import Checkpoint, sign_checkpoint
-from logger.keys import PublicKeys, SigningKey
-from logger.mark import LogRolledBack, MarkFile, holds
-from logger.note import unverified_text
-from logger.private_file import KeyFileError
+from logger.files.private import KeyFileError
 from logger.store.errors import LogCorrupt
+from logger.store.mark import LogRolledBack, MarkFile, holds
 from logger.store.reader import LogReader
 from logger.store.sealbook import SealBook
+from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from logger.tlog.keys import PublicKeys, SigningKey
+from logger.tlog.signed_note import unverified_text
 from sampler.errors import WeightwardenError, printable
 
 _ARCHIVE_NAME = re.compile(r"[0-9]{12}-([0-9]{12,})\.parquet")

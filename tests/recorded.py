@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from tests.places import DATA
 
 FILTERED = DATA / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"

@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Iterable
 from pathlib import Path
 
-from logger.private_file import KeyFileError, read_private
+from logger.files.private import KeyFileError, read_private
 from sampler.errors import WeightwardenError
 
 MIN_KEY_BYTES = 16

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from logger.errors import ModelError
-from logger.sidecar.chat_template import ChatTemplate
 from logger.sidecar.errors import ApiError
 from logger.sidecar.limits import Limits
-from logger.sidecar.requests import ChatRequest, parse
-from logger.sidecar.served_model import ServedModel
-from logger.sidecar.understanding import Understanding
-from logger.sidecar.workers import Workers
+from logger.sidecar.model.served_model import ServedModel
+from logger.sidecar.prepare_pool import Workers
+from logger.sidecar.prompts.chat_template import ChatTemplate
+from logger.sidecar.wire.interpretation import Understanding
+from logger.sidecar.wire.requests import ChatRequest, parse
 from logger.text.special_tokens import SpecialTokens
 
 ENGINE = Path(__file__).with_name("engine.py")

@@ -24,8 +24,8 @@ from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
 from benchmarks.trade_off.scored import Scored, Slack
 from cli.files import write_text
 from cli.progress import progress_bar
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from verifier.audit_selection import file_sha256
 from verifier.model.embedded import ensure_embedded_model
 from verifier.model.identity import ModelIdentity, identify_model

@@ -22,7 +22,7 @@ from benchmarks.vllm_answers import AT_ONCE, answered
 from benchmarks.vllm_server import settings_here, vllm_server
 from cli.files import write_text
 from cli.progress import progress_bar
-from logger.traffic import read_traffic
+from logger.formats.traffic_file import read_traffic
 from verifier.audit_selection import file_sha256
 from verifier.calibration.exact import calibrate_exact
 from verifier.calibration.fit import split_halves

@@ -23,8 +23,8 @@ from scipy.special import log_ndtr
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
 from cli.files import write_text
 from cli.progress import progress_bar
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from sampler.types import BoolArray, FloatArray
 from verifier.audit_selection import file_sha256
 from verifier.calibration.fit import split_halves

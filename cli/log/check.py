@@ -12,8 +12,8 @@ from cli.progress import counter
 from cli.witness import advance_witness, read_witness
 from logger.archive.check import LogCheck, check_archives
 from logger.archive.storage import archive_urls
-from logger.checkpoint import Checkpoint
-from logger.keys import PublicKeys
+from logger.tlog.checkpoint import Checkpoint
+from logger.tlog.keys import PublicKeys
 from sampler.errors import printable
 
 

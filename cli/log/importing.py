@@ -9,11 +9,11 @@ from cli.files import OutputError, check_writable, read_all_traffic
 from cli.options import SIGNING_KEY_OPTION
 from logger.archive.storage import exists
 from logger.archive.writer import write_archive
-from logger.checkpoint import Checkpoint, sign_checkpoint
-from logger.encoding import encode_record
-from logger.keys import SigningKey
-from logger.merkle import Frontier
-from logger.private_file import KeyFileError
+from logger.files.private import KeyFileError
+from logger.formats.canonical import encode_record
+from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from logger.tlog.keys import SigningKey
+from logger.tlog.merkle import Frontier
 from sampler.errors import WeightwardenError
 from verifier.audit_selection import file_sha256
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from cli.files import check_writable, write_text
-from logger.keys import SigningKey
+from logger.tlog.keys import SigningKey
 
 
 @click.group()

@@ -7,9 +7,9 @@ import click
 from cli.log.importing import read_signers
 from cli.log.options import mark_option
 from cli.options import SIGNING_KEY_OPTION
-from logger.mark import MarkFile
-from logger.mark import mark_path as mark_beside
-from logger.private_file import KeyFileError
+from logger.files.private import KeyFileError
+from logger.store.mark import MarkFile
+from logger.store.mark import mark_path as mark_beside
 from logger.store.reader import LogReader
 
 

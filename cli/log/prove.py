@@ -11,9 +11,9 @@ from cli.log.show import archive_of
 from cli.options import public_key_option
 from logger.archive.reader import Archive, read_archive
 from logger.archive.storage import archive_urls
-from logger.keys import PublicKeys
-from logger.merkle import leaf_hash
-from logger.proofs import inclusion_proof, verify_inclusion
+from logger.tlog.keys import PublicKeys
+from logger.tlog.merkle import leaf_hash
+from logger.tlog.proofs import inclusion_proof, verify_inclusion
 
 
 @click.command()

@@ -10,8 +10,8 @@ from cli.options import public_key_option
 from logger.archive.check import check_archives
 from logger.archive.reader import Archive, read_archive
 from logger.archive.storage import archive_urls
-from logger.encoding import decode_record
-from logger.keys import PublicKeys
+from logger.formats.canonical import decode_record
+from logger.tlog.keys import PublicKeys
 from sampler.errors import WeightwardenError, printable
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cli.inputs import Input
-from logger.traffic import RETOKENISED_MEANS
+from logger.formats.traffic_file import RETOKENISED_MEANS
 from sampler.errors import printable
 from verifier.policy.base import BasePolicy
 from verifier.scoring.record_evidence import bound_text

@@ -15,7 +15,7 @@ from cli.engines import EngineOptions, engine_options, open_engine
 from cli.extras import serve_extra
 from cli.options import ReplayOptions, replay_options, with_options
 from cli.serve.options import SERVE_OPTIONS, settings_of, weights_of
-from logger.events import Events
+from logger.serving.event_log import Events
 from verifier.policy.file import read_policy
 
 _REPLAY = tuple(ReplayOptions.__dataclass_fields__.keys() - {"own_server", "max_model_len"})

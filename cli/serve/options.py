@@ -180,7 +180,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         click.UsageError: no budget, or two; or no API keys.
     """
     from cli.extras import serve_extra
-    from logger.address import Address
+    from logger.serving.address import Address
 
     with serve_extra():
         from verifier.server.settings import Settings

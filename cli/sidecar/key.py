@@ -17,6 +17,6 @@ def key(path: Path) -> None:
     the log is another one (`verify log key new`).
     """
     with server_extra():
-        from logger.sidecar.seeds import write_seed_key
+        from logger.sidecar.log.seeds import write_seed_key
     write_seed_key(path, secrets.token_bytes)
     click.echo(f"{path}: a seed key, secret")

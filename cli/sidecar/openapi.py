@@ -11,5 +11,5 @@ from cli.extras import server_extra
 def openapi() -> None:
     """Print the OpenAPI description of what the sidecar serves, as JSON."""
     with server_extra():
-        from logger.sidecar.openapi import description
+        from logger.sidecar.wire.openapi import description
     click.echo(json.dumps(description(), indent=2))

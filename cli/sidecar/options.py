@@ -128,9 +128,9 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     """
     from pydantic import ValidationError
 
-    from logger.address import Address
-    from logger.complaint import first_complaint
+    from logger.formats.validation_message import first_complaint
     from logger.record import Engine
+    from logger.serving.address import Address
     from logger.sidecar.errors import SettingsError
     from logger.sidecar.limits import Limits
     from logger.sidecar.settings import Settings

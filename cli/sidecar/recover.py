@@ -6,8 +6,8 @@ import click
 
 from cli.extras import server_extra
 from cli.options import SIGNING_KEY_OPTION
-from logger.keys import SigningKey
 from logger.store.writer import LogWriter
+from logger.tlog.keys import SigningKey
 
 
 @click.command()
@@ -19,7 +19,7 @@ def recover(log_url: str, signing_key_paths: tuple[Path, ...]) -> None:
     `sidecar run` does so when it starts; this is for a sidecar that does not start again. No other may be running.
     """
     with server_extra():
-        from logger.sidecar.recorder import recover as recover_log
+        from logger.sidecar.log.recorder import recover as recover_log
     origin = SigningKey.read(signing_key_paths[0]).name
     with LogWriter.open(log_url, origin=origin) as log:
         recovered = recover_log(log)

@@ -26,9 +26,9 @@ def run(**given: Any) -> None:
     with server_extra():
         import uvloop
 
-        from logger.events import Events
+        from logger.serving.event_log import Events
         from logger.sidecar.daemon import serve
-        from logger.sidecar.opening import opened
+        from logger.sidecar.startup import opened
     settings = settings_of(given)
     with opened(settings) as sidecar, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(sidecar, Events()))

@@ -13,9 +13,9 @@ from typing import Literal
 
 from logger.archive.errors import ArchiveRefused
 from logger.archive.reader import Archive, read_archive
-from logger.checkpoint import Checkpoint
-from logger.keys import PublicKeys
-from logger.merkle import Frontier, leaf_hash
+from logger.tlog.checkpoint import Checkpoint
+from logger.tlog.keys import PublicKeys
+from logger.tlog.merkle import Frontier, leaf_hash
 from sampler.errors import WeightwardenError, printable
 
 FindingKind = Literal["seal", "root", "gap", "fork", "duplicate", "rollback"]

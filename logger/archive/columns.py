@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from logger.encoding import TOKEN_DTYPE, RecordEncodingError, canonical_json, header_template, header_values
+from logger.formats.canonical import TOKEN_DTYPE, RecordEncodingError, canonical_json, header_template, header_values
 from logger.record import Record
 from sampler.errors import WeightwardenError
 from sampler.params import SamplingParams

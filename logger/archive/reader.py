@@ -12,9 +12,9 @@ from logger.archive.columns import SCHEMA, ArchiveContentError, RowEncoder
 from logger.archive.errors import ArchiveRefused
 from logger.archive.seal import FORMAT, SealError, open_seal
 from logger.archive.storage import is_failure, opened
-from logger.checkpoint import Checkpoint, open_checkpoint
-from logger.keys import PublicKeys
-from logger.merkle import Frontier
+from logger.tlog.checkpoint import Checkpoint, open_checkpoint
+from logger.tlog.keys import PublicKeys
+from logger.tlog.merkle import Frontier
 
 BATCH_ROWS = 4096
 

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import BinaryIO
 
-from logger.keys import PublicKeys, SigningKey
-from logger.note import NoteError, open_note, sign_note
+from logger.tlog.keys import PublicKeys, SigningKey
+from logger.tlog.signed_note import NoteError, open_note, sign_note
 from sampler.errors import WeightwardenError
 
 FORMAT = "weightwarden-archive/1"

@@ -12,7 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from logger.archive.errors import ArchiveUnreadable
-from logger.whole_file import SHARED, write_whole
+from logger.files.atomic import SHARED, write_whole
 from sampler.errors import WeightwardenError, first_line, printable
 
 

@@ -5,15 +5,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from logger.encoding import token_bytes
-from logger.events import Events
+from logger.formats.canonical import token_bytes
 from logger.record import CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, REFUSED_BY_UPSTREAM, Record
-from logger.sidecar.causes import SHORT_ANSWER, cause_of_refusal
+from logger.serving.event_log import Events
 from logger.sidecar.errors import UpstreamError, UpstreamRefusal
+from logger.sidecar.log.recorder import LOG_FAILURES, Recorder
 from logger.sidecar.metrics import Metrics
-from logger.sidecar.recorder import LOG_FAILURES, Recorder
-from logger.sidecar.served_model import ServedModel
-from logger.sidecar.upstream import Upstream
+from logger.sidecar.model.served_model import ServedModel
+from logger.sidecar.upstream.causes import SHORT_ANSWER, cause_of_refusal
+from logger.sidecar.upstream.client import Upstream
 from logger.text.ending import Ending, Text
 
 Release = Callable[[Sequence[str]], Awaitable[None]]

@@ -16,13 +16,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from logger.api_keys import ApiKeys
-from logger.events import Events
-from logger.http_body import BodyRefused, read_body
+from logger.serving.api_keys import ApiKeys
+from logger.serving.event_log import Events
+from logger.serving.http_body import BodyRefused, read_body
 from logger.sidecar.errors import ApiError, stopping
-from logger.sidecar.requests import Asked, ChatRequest, CompletionRequest, Request, parse
 from logger.sidecar.service import Response, Service
-from logger.sidecar.understanding import Understanding
+from logger.sidecar.wire.interpretation import Understanding
+from logger.sidecar.wire.requests import Asked, ChatRequest, CompletionRequest, Request, parse
 
 INLINE_BYTES = 65_536
 """Larger bodies are parsed on another thread, so that nobody else's tokens wait."""

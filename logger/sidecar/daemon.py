@@ -13,22 +13,22 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import prometheus_client
 import uvicorn
 
-from logger.events import Events
+from logger.serving.event_log import Events
 from logger.sidecar.answer import Answerer
 from logger.sidecar.app import Front, application
 from logger.sidecar.errors import SettingsError
-from logger.sidecar.guard import guarded
+from logger.sidecar.http.guard import guarded
+from logger.sidecar.log.checkpointer import Notary
+from logger.sidecar.log.recorder import Recorder
 from logger.sidecar.metrics import Metrics
-from logger.sidecar.notary import Notary
-from logger.sidecar.opening import Opened
+from logger.sidecar.prepare_pool import Workers
 from logger.sidecar.readiness import Readiness
-from logger.sidecar.recorder import Recorder
+from logger.sidecar.release_ticks import Ticks
 from logger.sidecar.service import Service
 from logger.sidecar.settings import Settings
-from logger.sidecar.ticks import Ticks
-from logger.sidecar.understanding import Understanding
-from logger.sidecar.upstream import Upstream
-from logger.sidecar.workers import Workers
+from logger.sidecar.startup import Opened
+from logger.sidecar.upstream.client import Upstream
+from logger.sidecar.wire.interpretation import Understanding
 from sampler.errors import WeightwardenError
 
 SWITCH_SECONDS = 0.0005

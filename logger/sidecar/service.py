@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from logger.complaint import first_complaint
-from logger.encoding import RecordEncodingError, encode_record
+from logger.formats.canonical import RecordEncodingError, encode_record
+from logger.formats.validation_message import first_complaint
 from logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, Engine, Record
 from logger.sidecar.answer import Answered, Answerer, Release, blamed
-from logger.sidecar.draw import draw_digest
 from logger.sidecar.errors import ApiError, UpstreamError, busy, invalid, log_unavailable, stopping, upstream_failed
 from logger.sidecar.limits import Limits
+from logger.sidecar.log.draw import draw_digest
+from logger.sidecar.log.recorder import LOG_FAILURES, Recorder
+from logger.sidecar.log.seeds import SeedIssuer
 from logger.sidecar.metrics import Metrics
-from logger.sidecar.recorder import LOG_FAILURES, Recorder
-from logger.sidecar.requests import Asked
-from logger.sidecar.responses import DONE, Choice, Responses, error_event
-from logger.sidecar.seeds import SeedIssuer
-from logger.sidecar.ticks import Ticks
+from logger.sidecar.release_ticks import Ticks
+from logger.sidecar.wire.requests import Asked
+from logger.sidecar.wire.responses import DONE, Choice, Responses, error_event
 from logger.store.changes import OpenSeed
 from sampler.params import SamplingParams
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from logger.address import Address
 from logger.record import Engine
+from logger.serving.address import Address
 from logger.sidecar.limits import Limits
 
 

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from logger.database import described, shown
-from logger.merkle import Frontier
 from logger.store.changes import (
     Change,
     ClosedSeeds,
@@ -33,6 +32,7 @@ from logger.store.pending import Pending, tell
 from logger.store.schema import LOG
 from logger.store.tree import frontier_at, stored_size
 from logger.store.turn import write_turn
+from logger.tlog.merkle import Frontier
 from sampler.errors import WeightwardenError, printable
 
 BATCH_ENTRIES = 4096

@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from logger.errors import ModelError
-from logger.model_config import CONFIG, GENERATION_CONFIG, ModelConfig, read_json
+from logger.model.config import CONFIG, GENERATION_CONFIG, ModelConfig, read_json
 from logger.text.special_tokens import SpecialTokens
 from sampler.errors import printable
 

@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 
 from logger.errors import ModelError
-from logger.model_config import read_json
+from logger.model.config import read_json
 from sampler.errors import printable
 
 STANDARD = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")

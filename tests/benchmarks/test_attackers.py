@@ -28,8 +28,8 @@ from benchmarks.attackers.serving import ServedModel, honestly
 from benchmarks.attackers.steganography import Steganography
 from benchmarks.attackers.substitution import Substitution
 from benchmarks.run import ENGINE, PROMPTS, Setting
+from logger.formats.traffic_file import read_traffic
 from logger.record import Record
-from logger.traffic import read_traffic
 from verifier.model.identity import identify_model
 from verifier.policy.calibrated import Policy
 from verifier.replay.transformers.replayer import TransformersReplayer

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from logger.encoding import encode_record
+from logger.formats.canonical import encode_record
 from logger.store.writer import LogWriter
 from tests.cli.test_log import ORIGIN, Logs
 from tests.cli.test_vllm import invoke

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.deciding_records import Deciding
-from logger.placed import PlacedRecord
+from logger.formats.location import PlacedRecord
 from logger.record import Record
 from tests.recorded import FILTERED, records_of
 from verifier.model.compatibility import UnfitRecord, check_fits

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from logger.encoding import encode_record
-from logger.private_file import write_private
+from logger.files.private import write_private
+from logger.formats.canonical import encode_record
+from logger.formats.traffic_file import read_traffic
 from logger.store.writer import LogWriter
-from logger.traffic import read_traffic
 from tests.cli.test_verify import invoke
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, GREEDY, records_of

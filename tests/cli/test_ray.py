@@ -10,7 +10,7 @@ import pytest
 
 from cli.engines import load_on_worker
 from cli.options import ReplayOptions
-from logger.private_file import write_private
+from logger.files.private import write_private
 from tests.cli.test_verify import invoke, write
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, GREEDY, records_of

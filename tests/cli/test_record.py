@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import verify
-from logger.traffic import read_traffic
+from logger.formats.traffic_file import read_traffic
 from tests.recorded import GREEDY, records_of
 from tests.verifier.provider.provider_server import ModelLogits, Serving, drawing, provider_server
 from verifier.replay.transformers.replayer import TransformersReplayer

@@ -5,7 +5,7 @@ import pytest
 
 from cli.inputs import from_archives
 from logger.archive.errors import ArchiveRefused
-from logger.keys import PublicKeys
+from logger.tlog.keys import PublicKeys
 from tests.verifier.server.running import KEY, Log, honest
 
 RECORDS = honest(6)

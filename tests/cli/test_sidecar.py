@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from cli.main import verify
 from cli.sidecar.main import sidecar
-from logger.checkpoint import open_checkpoint
-from logger.keys import PublicKeys, SigningKey
 from logger.store.reader import LogReader
 from logger.store.writer import LogWriter
+from logger.tlog.checkpoint import open_checkpoint
+from logger.tlog.keys import PublicKeys, SigningKey
 from tests.logger.sidecar.process import config_file, started
 from tests.logger.sidecar.running import ORIGIN
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event, sends
@@ -100,9 +100,9 @@ def test_neither_torch_nor_transformers_are_imported(tmp_path: Path, model_folde
     check = (
         "import sys, asyncio\n"
         "from cli.sidecar.main import sidecar\n"
-        "import logger.sidecar.daemon, logger.sidecar.openapi, logger.sealing\n"
+        "import logger.sidecar.daemon, logger.sidecar.wire.openapi, logger.sealing\n"
         "from pathlib import Path\n"
-        "from logger.sidecar.served_model import ServedModel\n"
+        "from logger.sidecar.model.served_model import ServedModel\n"
         "ServedModel.load(Path(sys.argv[1]), name='m').chat.render([{'role': 'user', 'content': 'a'}])\n"
         "heavy = {'torch', 'transformers', 'vllm', 'scipy', 'verifier.replay.replay'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)\n"

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.attacks import ATTACKS
 from cli.reports.figures import catching
-from logger.private_file import write_private
+from logger.files.private import write_private
 from tests.cli.test_log import Logs
 from tests.cli.test_verify import invoke, run, write
 from tests.places import BUNDLED_POLICY, ROOT

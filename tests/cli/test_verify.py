@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from benchmarks.attacks import ATTACKS
 from cli.main import verify
-from logger.private_file import write_private
+from logger.files.private import write_private
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, GREEDY, VARIED, records_of
 from verifier.policy.calibrated import Policy

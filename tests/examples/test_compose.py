@@ -13,10 +13,10 @@ import pytest
 
 from cli.serve.command import serve
 from cli.sidecar.main import sidecar
-from logger.api_keys import ApiKeys
-from logger.keys import PublicKeys, SigningKey
-from logger.private_file import read_private
-from logger.sidecar.seeds import read_seed_key
+from logger.files.private import read_private
+from logger.serving.api_keys import ApiKeys
+from logger.sidecar.log.seeds import read_seed_key
+from logger.tlog.keys import PublicKeys, SigningKey
 from tests.examples.reading import command_of, flags_of, unit_of, yaml_of
 from tests.places import EXAMPLES
 from verifier.audit_selection import read_audit_key

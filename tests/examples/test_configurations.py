@@ -11,8 +11,8 @@ from cli.main import verify
 from cli.serve.command import serve
 from cli.serve.options import settings_of
 from cli.sidecar.main import sidecar
-from logger.events import Events
-from logger.private_file import write_private
+from logger.files.private import write_private
+from logger.serving.event_log import Events
 from tests.examples.reading import commented_options, toml_in
 from tests.places import EXAMPLES
 from tests.verifier.server.running import KEY, Clock

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from logger.archive.check import check_archives
 from logger.archive.seal import SealError, seal
-from logger.checkpoint import Checkpoint, CheckpointError, open_checkpoint
-from logger.encoding import RecordEncodingError, decode_record, encode_record
-from logger.keys import VerifierKey
-from logger.note import NoteError
-from logger.private_file import KeyFileError
-from logger.traffic import read_traffic
+from logger.files.private import KeyFileError
+from logger.formats.canonical import RecordEncodingError, decode_record, encode_record
+from logger.formats.traffic_file import read_traffic
+from logger.tlog.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from logger.tlog.keys import VerifierKey
+from logger.tlog.signed_note import NoteError
 from sampler.errors import WeightwardenError
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, certified, checkpoint_at
 from tests.places import DATA

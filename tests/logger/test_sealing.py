@@ -9,17 +9,17 @@ from logger.archive.errors import ArchiveRefused, ArchiveUnreadable
 from logger.archive.reader import read_archive
 from logger.archive.storage import archive_urls
 from logger.archive.writer import write_archive
-from logger.checkpoint import Checkpoint, sign_checkpoint
-from logger.encoding import RecordEncodingError
-from logger.keys import PublicKeys, SigningKey
-from logger.mark import LogRolledBack, MarkFile
-from logger.merkle import leaf_hash
-from logger.private_file import KeyFileError
+from logger.files.private import KeyFileError
+from logger.formats.canonical import RecordEncodingError
 from logger.sealing import AnotherArchive, seal
 from logger.store.errors import LogCorrupt
+from logger.store.mark import LogRolledBack, MarkFile
 from logger.store.reader import LogReader
 from logger.store.sealbook import SealBook
 from logger.store.writer import LogWriter
+from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from logger.tlog.keys import PublicKeys, SigningKey
+from logger.tlog.merkle import leaf_hash
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, checkpoint_at, tree_of
 from tests.logger.store.examples import disarmed, raw_sql
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
-from logger.private_file import KeyFileError, write_private
+from logger.files.private import KeyFileError, write_private
 from sampler.errors import WeightwardenError
 from verifier.audit_selection import (
     MAX_KEY_BYTES,

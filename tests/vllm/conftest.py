@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.vllm_server import settings_here, vllm_server
+from logger.formats.vllm_request import request_sampling
 from logger.record import Record
-from logger.vllm_request import request_sampling
 from sampler.params import SamplingParams
 from tests.recorded import GREEDY, records_of
 from tests.vllm.commands import CONTEXT, invoke, written

@@ -15,10 +15,10 @@ from scipy.stats import binom
 from tokenizers import Tokenizer
 
 from cli.main import verify
-from logger.encoding import decode_record
-from logger.keys import SigningKey
+from logger.formats.canonical import decode_record
 from logger.record import Record
 from logger.store.reader import LogReader
+from logger.tlog.keys import SigningKey
 from tests.logger.sidecar.process import config_file, started
 from tests.places import BUNDLED_POLICY
 from tests.vllm.commands import CONTEXT

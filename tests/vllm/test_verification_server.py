@@ -15,7 +15,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from logger.keys import SigningKey
+from logger.tlog.keys import SigningKey
 from tests.logger.sidecar.process import config_file
 from tests.logger.sidecar.process import started as sidecar_started
 from tests.verifier.server import process as verifier_process

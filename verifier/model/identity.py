@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from logger.errors import ModelError
-from logger.model_config import read_json, read_model_config
+from logger.model.config import read_json, read_model_config
 from logger.text.end_ids import end_ids
 from logger.text.tokenizer import TOKENIZER, read_tokenizer
 
@@ -29,7 +29,7 @@ class ModelIdentity:
     Attributes:
         digest: "sha256:..." over every tensor (name, dtype, shape, bytes), the configuration without the keys that
             depend on who saved it, and the tokenizer. Independent of how tensors are sharded into files.
-        vocabulary, context_length, longest_context, original_context: see `logger.model_dimensions.Dimensions`.
+        vocabulary, context_length, longest_context, original_context: see `logger.model.dimensions.Dimensions`.
         eos_ids: token ids that end an answer (`end_ids`).
         dtype: of the weights as the configuration names it, or None.
     """

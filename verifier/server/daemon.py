@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import uvicorn
 
-from logger.sidecar.guard import guarded
+from logger.sidecar.http.guard import guarded
 from logger.sidecar.limits import Limits
 from verifier.server.api.app import application
 from verifier.server.api.metrics import Metrics

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from logger.address import Address
+from logger.serving.address import Address
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from logger.api_keys import ApiKeys
-from logger.events import Events
-from logger.keys import PublicKeys
-from logger.private_file import KeyFileError, read_private
+from logger.files.private import KeyFileError, read_private
+from logger.serving.api_keys import ApiKeys
+from logger.serving.event_log import Events
+from logger.tlog.keys import PublicKeys
 from sampler.errors import printable
 from verifier.audit_selection import read_audit_key
 from verifier.policy.base import BasePolicy

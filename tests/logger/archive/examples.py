@@ -6,11 +6,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from logger.archive.writer import write_archive
-from logger.checkpoint import Checkpoint, sign_checkpoint
-from logger.encoding import encode_record
-from logger.keys import PublicKeys, SigningKey
-from logger.merkle import Frontier, leaf_hash
+from logger.formats.canonical import encode_record
 from logger.record import Record
+from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from logger.tlog.keys import PublicKeys, SigningKey
+from logger.tlog.merkle import Frontier, leaf_hash
 from tests.logger.examples import edited
 
 ORIGIN = "example.org/log"

@@ -11,11 +11,11 @@ from logger.archive.check import LogCheck, NothingToCheck, OtherLog, check_archi
 from logger.archive.errors import ArchiveUnreadable
 from logger.archive.reader import Archive
 from logger.archive.writer import write_archive
-from logger.checkpoint import Checkpoint
-from logger.encoding import encode_record
-from logger.keys import PublicKeys, SigningKey
-from logger.merkle import Frontier
-from logger.traffic import read_traffic
+from logger.formats.canonical import encode_record
+from logger.formats.traffic_file import read_traffic
+from logger.tlog.checkpoint import Checkpoint
+from logger.tlog.keys import PublicKeys, SigningKey
+from logger.tlog.merkle import Frontier
 from tests.logger.archive.examples import (
     ENTRIES,
     KEY,

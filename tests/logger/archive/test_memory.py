@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from logger.archive import writer
-from logger.merkle import Frontier
+from logger.tlog.merkle import Frontier
 from tests.logger.archive.examples import ENTRIES, KEY, ORIGIN, certified
 
 CHECK = """

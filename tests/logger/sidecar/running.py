@@ -15,17 +15,17 @@ from typing import Any
 import httpx2
 
 from benchmarks.free_port import free_port
-from logger.address import Address
-from logger.encoding import decode_record
-from logger.events import Events
-from logger.keys import SigningKey
+from logger.formats.canonical import decode_record
 from logger.record import Engine, Record
+from logger.serving.address import Address
+from logger.serving.event_log import Events
 from logger.sidecar.daemon import serve
 from logger.sidecar.limits import Limits
-from logger.sidecar.opening import opened
-from logger.sidecar.seeds import seed_of, write_seed_key
+from logger.sidecar.log.seeds import seed_of, write_seed_key
 from logger.sidecar.settings import Settings
+from logger.sidecar.startup import opened
 from logger.store.reader import LogReader
+from logger.tlog.keys import SigningKey
 
 ORIGIN = "example.org/sidecar"
 MODEL = "small"

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from tokenizers import Tokenizer
 
 from cli.sidecar.main import sidecar as sidecar_command
-from logger.encoding import decode_record
+from logger.formats.canonical import decode_record
 from logger.record import Record
 from logger.store.reader import LogReader
 from tests.logger.sidecar.process import Process, config_file, started

@@ -16,8 +16,8 @@ import httpx2
 import psutil
 import pytest
 
-from logger.api_keys import ApiKeys
-from logger.private_file import KeyFileError
+from logger.files.private import KeyFileError
+from logger.serving.api_keys import ApiKeys
 from tests.logger.sidecar.running import Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event
 

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from logger.sidecar.upstream import IDLE_BYTES
+from logger.sidecar.upstream.client import IDLE_BYTES
 from tests.logger.sidecar.running import Sidecar, events_of
 from tests.logger.sidecar.scripted_upstream import (
     FIRST,

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from logger.events import Events
+from logger.serving.event_log import Events
 from logger.sidecar.readiness import FIRST_SECONDS, Readiness
 from tests.logger.sidecar.running import running, settings_in
 from tests.logger.sidecar.scripted_upstream import Upstream

@@ -6,13 +6,13 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from logger.database import shown
-from logger.merkle import leaf_hash
 from logger.store.database import LOG_DATABASE
 from logger.store.errors import LogCorrupt, LogLocked, LogUnreadable
 from logger.store.reader import LogReader
 from logger.store.sealbook import SealBook
 from logger.store.tree import MARK_EVERY
 from logger.store.writer import LogWriter
+from logger.tlog.merkle import leaf_hash
 from tests.logger.store.examples import ORIGIN, audited, disarmed, entry, filled, raw_sql, tree_of
 
 TAMPERING = {

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.text_agreement.small_tokenizers import sentence_piece
 from logger.errors import ModelError
-from logger.model_config import read_model_config
+from logger.model.config import read_model_config
 from logger.text.end_ids import end_ids, require_end_ids
 from logger.text.tokenizer import read_tokenizer
 

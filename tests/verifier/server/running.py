@@ -10,15 +10,15 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.free_port import free_port
-from logger.address import Address
 from logger.archive.writer import write_archive
-from logger.checkpoint import Checkpoint, sign_checkpoint
-from logger.encoding import encode_record
-from logger.events import Events
-from logger.keys import SigningKey
-from logger.merkle import Frontier, leaf_hash
-from logger.private_file import write_private
+from logger.files.private import write_private
+from logger.formats.canonical import encode_record
 from logger.record import Record
+from logger.serving.address import Address
+from logger.serving.event_log import Events
+from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from logger.tlog.keys import SigningKey
+from logger.tlog.merkle import Frontier, leaf_hash
 from tests.recorded import FILTERED, records_of
 from verifier.policy.base import BasePolicy
 from verifier.replay.replay import Replayer

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from logger.private_file import write_private
+from logger.files.private import write_private
 from logger.record import Record
 from tests.verifier.server.running import API_KEY, OPERATOR, Clock, Log, Server, honest, server_in, stolen
 from tests.verifier.server.serving import served

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from logger.events import Events
+from logger.serving.event_log import Events
 from tests.verifier.server.running import Clock, Log, Server, honest, settings_in
 from tests.verifier.verification.ray import loads
 from verifier.policy.calibrated import Policy

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from logger.formats.vllm_request import request_sampling
 from logger.record import Record
-from logger.vllm_request import request_sampling
 from sampler.types import IntArray
 from verifier.candidates.table import HEAD_SIZE
 from verifier.errors import ReplayServerError

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import httpx2
 
-from logger.events import Events
+from logger.serving.event_log import Events
 from sampler.errors import printable
 from verifier.server.alerting.delivery_queue import Notice, delivered, next_notice, refused
 from verifier.server.database.leases import Presence

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from logger.encoding import decode_record
-from logger.events import Events
+from logger.formats.canonical import decode_record
 from logger.record import Record
+from logger.serving.event_log import Events
 from sampler.errors import WeightwardenError
 from sampler.types import FloatArray
 from verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from logger.encoding import MAX_RECORD_BYTES, decode_record
+from logger.formats.canonical import MAX_RECORD_BYTES, decode_record
 from logger.record import Record
 from verifier.scoring.token_verdicts import Verdict
 from verifier.verification.record_verdict import RecordVerdict

@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, update
 from logger.archive.errors import ArchiveRefused, ArchiveUnreadable
 from logger.archive.reader import read_archive
 from logger.archive.storage import StoredFile, list_archives
-from logger.keys import PublicKeys
+from logger.tlog.keys import PublicKeys
 from verifier.server.database.leases import Presence
 from verifier.server.database.schema import ARCHIVE
 from verifier.server.database.verdict_database import VerdictDatabase

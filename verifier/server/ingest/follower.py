@@ -9,8 +9,8 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from logger.archive.check import check_archive
 from logger.archive.errors import ArchiveRefused, ArchiveUnreadable
 from logger.archive.reader import Archive, read_archive
-from logger.events import Events
-from logger.keys import PublicKeys
+from logger.serving.event_log import Events
+from logger.tlog.keys import PublicKeys
 from sampler.errors import printable
 from verifier.server.audit.hang_detector import Activity
 from verifier.server.database.leases import Presence

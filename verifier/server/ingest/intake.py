@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from logger.archive.reader import Archive
-from logger.encoding import RecordEncodingError, decode_record
+from logger.formats.canonical import RecordEncodingError, decode_record
 from logger.record import Record
 from sampler.errors import WeightwardenError, printable
 from verifier.audit_selection import is_selected

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from logger.encoding import encode_record
+from logger.formats.canonical import encode_record
 from sampler.errors import WeightwardenError
 from verifier.verification.ray.cluster import Cluster, Layout
 from verifier.verification.ray.worker import Failed, Ready, ReplayWorker, SentUnit

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from logger.encoding import decode_record
+from logger.formats.canonical import decode_record
 from logger.record import Record
 from sampler.errors import WeightwardenError, first_line
 from verifier.errors import ReplayServerEnded

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logger.traffic import read_traffic
+from logger.formats.traffic_file import read_traffic
 from tests.recorded import RECORDED
 from verifier.candidates.device.top_logits import Selection
 from verifier.policy.calibrated import Policy

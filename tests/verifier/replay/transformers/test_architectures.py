@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from logger.errors import ModelError
-from logger.model_config import read_model_config
+from logger.model.config import read_model_config
 from logger.record import Record
 from tests.recorded import FILTERED, records_of
 from tests.verifier.replay.transformers.tiny_models import (

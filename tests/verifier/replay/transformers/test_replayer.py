@@ -195,7 +195,7 @@ import resource, sys
 import numpy as np, torch, transformers
 from pathlib import Path
 from logger.record import Record
-from logger.traffic import read_traffic
+from logger.formats.traffic_file import read_traffic
 from verifier.candidates.table import Window
 from verifier.model.identity import identify_model
 from verifier.replay import Replay

@@ -11,7 +11,7 @@ import transformers
 from cli.options import ReplayOptions
 from cli.replayers import load_replayer
 from logger.errors import ModelError
-from logger.model_dimensions import dimensions_of
+from logger.model.dimensions import dimensions_of
 from tests.places import DATA
 from tests.recorded import FILTERED, records_of
 from tests.verifier.replay.transformers.tiny_models import SIZES, VOCABULARY, phi3, replayer_of, save_model

@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func, insert, select
 
-from logger.keys import SigningKey
 from logger.record import Record
+from logger.tlog.keys import SigningKey
 from tests.verifier.server.running import KEY, Clock, Log, Server, honest, server_in, stolen
 from verifier.policy.calibrated import Policy
 from verifier.replay.transformers.replayer import TransformersReplayer

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from logger.private_file import KeyFileError, write_private
+from logger.files.private import KeyFileError, write_private
 from tests.http_server import serving
 from tests.verifier.server.running import Clock, Log, Server, honest, server_in, stolen
 from verifier.policy.calibrated import Policy

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select, update
 
 from logger.archive.reader import Archive
-from logger.keys import SigningKey
 from logger.record import Record
+from logger.tlog.keys import SigningKey
 from sampler.schemes import SCHEMES
 from tests.verifier.server.running import KEY, ORIGIN, Log, Server, honest, server_in
 from verifier.policy.calibrated import Policy

@@ -1,0 +1,71 @@
+"""Files that hold secrets: read only when nobody but their owner can."""
+
+import os
+import stat
+from pathlib import Path
+
+from logger.files.atomic import sync_folder
+from sampler.errors import WeightwardenError
+
+MAX_FILE_BYTES = 64 * 1024
+
+
+class KeyFileError(WeightwardenError, ValueError):
+    """A key, or a file of keys, that cannot be used; the message never holds a secret."""
+
+
+def read_private(path: Path) -> bytes:
+    """The bytes of a file that holds a secret.
+
+    Raises:
+        KeyFileError: unreadable, readable by others than its owner, or larger than `MAX_FILE_BYTES`.
+    """
+    try:
+        with path.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise KeyFileError(f"{path}: others than its owner may read it: chmod 600, and make a new key if they could")
+    if len(data) > MAX_FILE_BYTES:
+        raise KeyFileError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    return data
+
+
+def read_secret(path: Path) -> str:
+    """The one secret in a file, such as the API key that a server wants: printable ASCII without spaces.
+
+    Raises:
+        KeyFileError: unreadable, readable by others than its owner, or not one secret.
+    """
+    try:
+        key = read_private(path).decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise KeyFileError(f"{path}: an API key has ASCII characters only") from None
+    if not key or not key.isprintable() or " " in key:
+        raise KeyFileError(f"{path}: holds no API key, or more than one")
+    return key
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file that its owner alone can read; once this returns, it outlasts a power cut.
+
+    Raises:
+        KeyFileError: the file is there already, or cannot be written.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise KeyFileError(f"{path}: is there already; a key is never overwritten") from None
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be written: {error.strerror or error}") from None
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(handle)
+        sync_folder(path.parent)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise KeyFileError(f"{path}: cannot be written: {error.strerror or error}") from None

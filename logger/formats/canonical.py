@@ -1,0 +1,154 @@
+"""The canonical encoding of a record, version 1: one byte string for each record, and no other accepted.
+
+    header, one line of canonical JSON (RFC 8785), "\\n", prompt token ids, output token ids (int32, little-endian)
+
+The header holds every field but the token ids, and how many of each there are. Sampling parameters that have their
+default are left out, so that a parameter said and a parameter not said are one record; the defaults are part of the
+version. The seed is a string, since RFC 8785 numbers are doubles.
+"""
+
+import struct
+from typing import Any
+
+import numpy as np
+import rfc8785
+from pydantic import ValidationError
+
+from logger.formats.strict_json import strict_object
+from logger.formats.validation_message import first_complaint
+from logger.record import Record
+from sampler.errors import WeightwardenError, printable
+from sampler.params import SamplingParams
+
+VERSION = 1
+MAX_RECORD_BYTES = 16 * 2**20
+MAX_HEADER_BYTES = 2**20
+TOKEN_DTYPE = np.dtype("<i4")
+
+_DEFAULTS = SamplingParams().model_dump()
+
+
+class RecordEncodingError(WeightwardenError, ValueError):
+    """Bytes that are not the canonical encoding of a record."""
+
+
+def encode_record(record: Record) -> bytes:
+    """The record's canonical bytes.
+
+    Raises:
+        RecordEncodingError: larger than `MAX_RECORD_BYTES`, or its header than `MAX_HEADER_BYTES`.
+    """
+    template = header_template(
+        record.engine.model_dump(), record.finish_reason, record.model, record.sampling.model_dump()
+    )
+    header = template % header_values(
+        record.choice_index,
+        len(record.output_token_ids),
+        len(record.prompt_token_ids),
+        record.seed,
+        canonical_json(record.stop_reason),
+    )
+    data = b"".join((header, token_bytes(record.prompt_token_ids), token_bytes(record.output_token_ids)))
+    if len(header) > MAX_HEADER_BYTES or len(data) > MAX_RECORD_BYTES:
+        raise RecordEncodingError(
+            f"the record has {len(data)} bytes, {len(header)} of them header; at most {MAX_RECORD_BYTES} and"
+            f" {MAX_HEADER_BYTES} are logged"
+        )
+    return data
+
+
+def header_template(engine: dict[str, str], finish_reason: str, model: str, sampling: dict[str, Any]) -> bytes:
+    """The header line of all records that ask for the same; what differs is filled in by `%`, with `header_values`.
+
+    Args:
+        sampling: all fields of `SamplingParams`; those at their default are left out.
+    """
+    said = {name: _plain(value) for name, value in sampling.items() if value != _DEFAULTS[name]}
+    fields = [canonical_json(part).replace(b"%", b"%%") for part in (engine, finish_reason, model, said)]
+    return b"".join(
+        (
+            *(b'{"choice_index":%d,"engine":', fields[0], b',"finish_reason":', fields[1], b',"model":', fields[2]),
+            *(b',"output_tokens":%d,"prompt_tokens":%d,"sampling":', fields[3]),
+            b',"seed":%b,"stop_reason":%b,"version":1}\n',
+        )
+    )
+
+
+def header_values(
+    choice_index: int, output_tokens: int, prompt_tokens: int, seed: int | None, stop_reason: bytes
+) -> tuple[int, int, int, bytes, bytes]:
+    """What a header template is filled in with; `stop_reason` is canonical JSON already."""
+    return choice_index, output_tokens, prompt_tokens, b"null" if seed is None else b'"%d"' % seed, stop_reason
+
+
+def canonical_json(value: Any) -> bytes:
+    """RFC 8785 JSON.
+
+    Raises:
+        RecordEncodingError: the value has no such form (NaN, text that is not Unicode).
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise RecordEncodingError(f"no canonical JSON: {printable(str(error))}") from None
+
+
+def token_bytes(ids: list[int]) -> bytes:
+    """Token ids as int32, little-endian."""
+    return struct.pack(f"<{len(ids)}i", *ids)
+
+
+def decode_record(data: bytes) -> Record:
+    """The record whose canonical bytes these are.
+
+    Raises:
+        RecordEncodingError: they are not those of any record.
+    """
+    if len(data) > MAX_RECORD_BYTES:
+        raise RecordEncodingError(f"{len(data)} bytes, more than {MAX_RECORD_BYTES}")
+    end = data.find(b"\n", 0, MAX_HEADER_BYTES)
+    if end < 0:
+        raise RecordEncodingError("no header line")
+    try:
+        fields = strict_object(data[:end].decode("utf-8"))
+        record = Record.model_validate(_record_fields(fields, data[end + 1 :]))
+    except ValidationError as error:
+        field, what = first_complaint(error)
+        raise RecordEncodingError(f"{printable(field)}: {what}" if field else what) from None
+    except RecordEncodingError:
+        raise
+    except ValueError as error:
+        raise RecordEncodingError(f"the header is not strict JSON: {printable(str(error))}") from None
+    if encode_record(record) != data:
+        raise RecordEncodingError("not the canonical form of the record that it holds")
+    return record
+
+
+def _record_fields(header: dict[str, Any], tokens: bytes) -> dict[str, Any]:
+    """The record's fields, from its header and the bytes after it."""
+    fields = dict(header)
+    if fields.pop("version", None) != VERSION:
+        raise RecordEncodingError(f"version: not {VERSION}, the only one that is known here")
+    counts = [fields.pop("prompt_tokens", None), fields.pop("output_tokens", None)]
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise RecordEncodingError("prompt_tokens, output_tokens: not two counts")
+    if sum(counts) * TOKEN_DTYPE.itemsize != len(tokens):
+        raise RecordEncodingError(f"{sum(counts)} tokens announced, {len(tokens)} bytes of them there")
+    ids = np.frombuffer(tokens, TOKEN_DTYPE).tolist()
+    seed = fields.get("seed")
+    if isinstance(seed, str):
+        if not (seed.lstrip("-").isascii() and seed.lstrip("-").isdigit() and len(seed) <= 20):
+            raise RecordEncodingError("seed: not a decimal integer")
+        fields["seed"] = int(seed)
+    elif seed is not None:
+        raise RecordEncodingError("seed: not a string")
+    return fields | {"prompt_token_ids": ids[: counts[0]], "output_token_ids": ids[counts[0] :]}
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON has it: no negative zero, and text for keys."""
+    if isinstance(value, float):
+        return value + 0.0
+    if isinstance(value, dict):
+        return {str(key): item + 0.0 for key, item in value.items()}
+    return value

@@ -1,0 +1,87 @@
+"""The traffic file: JSON lines of records, as anybody can produce it (unsigned)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import ValidationError
+
+from logger.errors import TrafficError
+from logger.formats.location import PlacedRecord
+from logger.formats.strict_json import strict_object
+from logger.formats.validation_message import first_complaint
+from logger.record import Record
+
+MAX_LINE_BYTES = 16 * 2**20
+"""A record of a million tokens fits; a line beyond this is refused unread."""
+RETOKENISED = "retokenised"
+"""Field of a line, besides the record's own: true where its output token ids were made from text. No log holds such."""
+RETOKENISED_MEANS = (
+    "special tokens and how the answer ended are not seen, and a mismatch may be another tokenisation of the same text"
+)
+
+
+def read_traffic(path: Path | str) -> list[PlacedRecord]:
+    """All records of a traffic file, in order.
+
+    Raises:
+        TrafficError: unreadable, empty, or a line that is not exactly one strict record (file, line and field named).
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            records = list(_records(path, stream))
+    except OSError as error:
+        raise TrafficError(f"cannot be read: {error.strerror or error}", path=path) from error
+    if not records:
+        raise TrafficError("holds no records", path=path)
+    return records
+
+
+def _records(path: Path, stream: BinaryIO) -> Iterator[PlacedRecord]:
+    number = 0
+    while line := stream.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            raise TrafficError(f"line is longer than {MAX_LINE_BYTES} bytes", path=path, line=number)
+        yield parse_line(line, path=path, line=number)
+
+
+def traffic_line(record: Record, *, retokenised: bool = False) -> str:
+    """A record as a line of a traffic file, its end included."""
+    text = record.model_dump_json(exclude_defaults=True)
+    return (text[:-1] + f',"{RETOKENISED}":true}}' if retokenised else text) + "\n"
+
+
+def parse_record(text: bytes, *, path: Path, line: int) -> Record:
+    """The record that one line holds (`parse_line`)."""
+    return parse_line(text, path=path, line=line).record
+
+
+def parse_line(text: bytes, *, path: Path, line: int) -> PlacedRecord:
+    """The record that one line holds, and what the line says of it.
+
+    Raises:
+        TrafficError: not UTF-8, not JSON, cut off, or not a strict record.
+    """
+    if not text.strip():
+        raise TrafficError("empty line", path=path, line=line)
+    try:
+        fields = strict_object(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise TrafficError(f"not UTF-8 at byte {error.start}", path=path, line=line) from None
+    except json.JSONDecodeError as error:
+        if not text.endswith(b"\n"):
+            raise TrafficError("truncated last line (no line end, and not whole JSON)", path=path, line=line) from None
+        raise TrafficError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=line) from None
+    except ValueError as error:
+        raise TrafficError(f"not strict JSON: {error}", path=path, line=line) from None
+    retokenised = fields.pop(RETOKENISED, False)
+    if not isinstance(retokenised, bool):
+        raise TrafficError("neither true nor false", path=path, line=line, field=RETOKENISED)
+    try:
+        return PlacedRecord(Record.model_validate(fields), str(path), line, retokenised=retokenised)
+    except ValidationError as error:
+        field, what = first_complaint(error)
+        raise TrafficError(what, path=path, line=line, field=field) from None

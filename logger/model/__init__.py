@@ -1,0 +1,1 @@
+"""A model folder's configuration: vocabulary, context length and defaults of its kind."""

@@ -1,0 +1,49 @@
+"""Who may ask: API keys, compared in constant time."""
+
+import hashlib
+import hmac
+from pathlib import Path
+
+from logger.files.private import KeyFileError, read_private
+
+MIN_KEY_CHARACTERS = 16
+
+
+class ApiKeys:
+    """The keys that clients may come with; only their digests are held."""
+
+    def __init__(self, *keys: str) -> None:
+        self._digests = [_digest(key) for key in keys]
+
+    @classmethod
+    def read(cls, path: Path) -> "ApiKeys":
+        """The keys in a file, one a line; empty lines and lines that begin with # aside.
+
+        Raises:
+            KeyFileError: unreadable, readable by others, no key, or one that is too short.
+        """
+        try:
+            lines = [line.strip() for line in read_private(path).decode("ascii").splitlines()]
+        except UnicodeDecodeError:
+            raise KeyFileError(f"{path}: an API key has ASCII characters only") from None
+        keys = [line for line in lines if line and not line.startswith("#")]
+        if not keys:
+            raise KeyFileError(f"{path}: holds no API key")
+        if min(map(len, keys)) < MIN_KEY_CHARACTERS:
+            raise KeyFileError(f"{path}: an API key has at least {MIN_KEY_CHARACTERS} characters")
+        return cls(*keys)
+
+    def admits(self, authorization: bytes | None) -> bool:
+        """Whether an Authorization header holds one of the keys; takes as long whatever it holds."""
+        scheme, _, key = (authorization or b"").partition(b" ")
+        return self.holds(key.strip().decode("latin-1")) and scheme.lower() == b"bearer"
+
+    def holds(self, key: str) -> bool:
+        """Whether this is one of the keys; takes as long whatever it is."""
+        digest = _digest(key)
+        found = [hmac.compare_digest(digest, one) for one in self._digests]
+        return any(found)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

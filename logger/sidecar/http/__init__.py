@@ -1,0 +1,1 @@
+"""The HTTP front: guarded connections, a room for those that wait, buffered writes."""

@@ -1,0 +1,186 @@
+"""What uvicorn leaves to others: clients that are slow on purpose, headers without end, too many connections."""
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from logger.sidecar.http.buffered_transport import CorkedTransport
+from logger.sidecar.http.waiting_room import WaitingRoom, network_of
+from logger.sidecar.limits import Limits
+
+LINGER_SECONDS = 2.0
+"""For a client that still sends to read its answer."""
+PROBE_SECONDS = 2.0
+"""Between two probes of a client that has sent its last byte and waits for its answer, or is gone."""
+_PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""An interim response, which every client of HTTP/1.1 reads past (RFC 9110, 15.2); one that is gone resets on it."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with limits on what a connection may cost before, between and behind its requests.
+
+    What a client sends behind a request that is being answered is left unread: the answer is the connection's last. A
+    client that shut down its sending side is answered, too.
+    """
+
+    limits: Limits
+    room: WaitingRoom
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._fed, self._parsed = 0, 0
+        self._in_headers = True
+        self._refused = False
+        self._left_unread: int | None = None
+        self._network = ""
+        self._probe: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._reading: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(cast(asyncio.Transport, CorkedTransport(transport, self.loop)))
+        self._network = network_of(self.client[0] if self.client else None)
+        if len(self.connections) > self.limits.connections and not self.room.make_room():
+            transport.abort()
+        else:
+            self.room.enter(self._network, self)
+            self._await_headers()
+
+    def close_now(self) -> None:
+        """Close the connection at once, whatever waits to be sent."""
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._headers_came()
+        self.resume_writing()
+        self.room.leave(self._network, self)
+        if self._probe is not None:
+            self._probe.cancel()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether the connection stays open: while a request is being answered, except in TLS, which knows no half."""
+        if self._refused or not self._is_answering or self.scheme == "https":
+            self.transport.close()  # once what was written in this round of the event loop has left
+            return False
+        self.cycle.keep_alive = False
+        self._probe = self.loop.call_later(PROBE_SECONDS, self._ask_whether_gone)
+        return True
+
+    def _ask_whether_gone(self) -> None:
+        """Send an interim response, if no other can tell that the client is gone."""
+        if self.transport.is_closing() or self.cycle.response_started or self.cycle.scope["http_version"] == "1.0":
+            return
+        self.transport.write(_PROBE)
+        self._probe = self.loop.call_later(PROBE_SECONDS, self._ask_whether_gone)
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether a whole request came, and its answer has not all left."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._left_unread is not None:
+            self._left_unread += len(data)
+            if self._left_unread > self.limits.header_bytes + self.limits.body_bytes:
+                self._refuse()
+            return
+        if self._in_headers:
+            if not self._is_answering:
+                self._await_headers()
+            self._fed += len(data)
+        super().data_received(data)
+        if self._in_headers and self._left_unread is None and self._fed > self.limits.header_bytes:
+            self._refuse()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._is_deaf:
+            self._parsed += len(url)
+            super().on_url(url)
+
+    def on_message_begin(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._leave_the_rest()  # uvicorn would no longer tell the first request that its client is gone
+        elif not self._is_deaf:
+            super().on_message_begin()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._is_answering:
+            self._leave_the_rest()  # what is no HTTP behind a request must not cut its answer in two
+        else:
+            super().send_400_response(msg)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_deaf:
+            return
+        self._parsed += len(name) + len(value)
+        if self._parsed > self.limits.header_bytes:
+            self._refuse()
+        elif self._in_headers:  # trailers are of no use to anybody
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if not self._is_deaf:
+            self._headers_came()
+            self._in_headers = False
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_deaf:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._is_deaf:
+            self.room.leave(self._network, self)
+            super().on_message_complete()
+            self._in_headers, self._fed, self._parsed = True, 0, 0
+
+    def on_response_complete(self) -> None:
+        if not self._in_headers:  # answered before the request was complete: nothing more of it is wanted
+            self._patience = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        elif not self.transport.is_closing():
+            self.room.enter(self._network, self)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._reading is None:
+            self._reading = self.loop.call_later(self.limits.send, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+        super().resume_writing()
+
+    @property
+    def _is_deaf(self) -> bool:
+        """Whether nothing more of what the client sends is looked at."""
+        return self._refused or self._left_unread is not None
+
+    def _leave_the_rest(self) -> None:
+        """Make the answer under way the connection's last, and look at nothing behind its request."""
+        self._left_unread = 0
+        self.cycle.keep_alive = False
+
+    def _refuse(self) -> None:
+        self._refused = True
+        self.transport.abort()
+
+    def _await_headers(self) -> None:
+        if self._patience is None:
+            self._patience = self.loop.call_later(self.limits.headers, self.transport.abort)
+
+    def _headers_came(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+
+def guarded(limits: Limits) -> type[GuardedProtocol]:
+    """The protocol under these limits."""
+    return type("Guarded", (GuardedProtocol,), {"limits": limits, "room": WaitingRoom(limits.waiting)})

@@ -1,0 +1,186 @@
+"""Seeds that the inference server cannot foresee or choose: HMAC of a start's nonce and a counter."""
+
+import asyncio
+import hmac
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from logger.files.private import KeyFileError, read_private, write_private
+from logger.store.changes import OpenSeed
+
+MIN_KEY_BYTES = 16
+KEY_BYTES = 32
+SEEDS = 2_147_483_648
+"""Seeds lie in [0, 2^31): non-negative, safe in JSON, distinct on every engine's path (sampling-spec 6.7)."""
+BLOCK = 4096
+"""Counters that are reserved at once; what is left of a block when the process ends is never used."""
+MAX_KEPT = 65_536
+MAX_KEPT_SECONDS = 7 * 86_400
+"""How many seeds of failed requests are kept for when they are asked again, and for how long."""
+_DOMAIN = b"weightwarden seed v2\n"
+
+
+def read_seed_key(path: Path) -> bytes:
+    """The seed key: the file's bytes as they are.
+
+    Raises:
+        KeyFileError: unreadable, readable by others, or too short to be secret.
+    """
+    key = read_private(path)
+    if len(key) < MIN_KEY_BYTES:
+        raise KeyFileError(f"{path}: a seed key has at least {MIN_KEY_BYTES} bytes, this file has {len(key)}")
+    return key
+
+
+def write_seed_key(path: Path, random_bytes: Callable[[int], bytes]) -> None:
+    """Write a fresh seed key to a new file.
+
+    Raises:
+        KeyFileError: the file is there already, or cannot be written.
+    """
+    write_private(path, random_bytes(KEY_BYTES))
+
+
+def seed_of(key: bytes, origin: str, nonce: bytes, counter: int, choices: int = 1) -> int:
+    """HMAC-SHA256(key, domain || origin || newline || nonce || counter), as a seed in [0, 2^31 - choices].
+
+    Args:
+        origin: the log's name, so that one key under two logs issues two series.
+        nonce: random bytes of the start under which the counter was issued, so that a restored database, which hands
+            out the same counters, issues other seeds. They are in the log's database, in the table `start`.
+        choices: n; choice i is drawn with the seed plus i, which must not leave the range either.
+    """
+    message = _DOMAIN + origin.encode() + b"\n" + nonce + counter.to_bytes(8, "big")
+    return int.from_bytes(hmac.digest(key, message, "sha256"), "big") % (SEEDS - choices + 1)
+
+
+class SeedStore(Protocol):
+    """Where counters come from and open seeds are kept (`Recorder`)."""
+
+    async def reserve_seeds(self, number: int) -> int:
+        """The first of so many counters that nobody ever gets again."""
+
+    async def open_seeds(self, seeds: Sequence[OpenSeed]) -> None:
+        """Record seeds of requests that are not complete, and wait until that is durable."""
+
+    def close_seeds(self, counters: Sequence[int]) -> None:
+        """Forget open seeds."""
+
+
+class SeedIssuer:
+    """Issues a fresh counter to every request, but the old one to a request that failed before.
+
+    Otherwise the server could fail a request until the client's next try has a seed that suits it. A request is known
+    again by its digest. A seed is open from when it is issued until its request completes; open seeds are in the log's
+    database with the start that they were issued under, so that they outlast a restart. At most `MAX_KEPT` of failed
+    requests are kept, for at most `MAX_KEPT_SECONDS`. Where equal requests failed side by side, each of their counters
+    is issued again, the first that failed first.
+
+    Used within one event loop.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        origin: str,
+        store: SeedStore,
+        nonces: dict[int, bytes],
+        *,
+        start: int,
+        left_open: Sequence[OpenSeed] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take up what earlier starts left open.
+
+        Args:
+            nonces: every start's, by its number. start: number of this one.
+            left_open: seeds whose requests had not completed when an earlier start ended.
+        """
+        self._key, self._origin, self._store, self._nonces, self._start = key, origin, store, nonces, start
+        self._clock = clock
+        self._next, self._end = 0, 0
+        self._failed: OrderedDict[bytes, deque[OpenSeed]] = OrderedDict()
+        self._kept = 0
+        self._reserving = asyncio.Lock()
+        for seed in left_open:
+            self.keep(seed)
+
+    async def issue(self, requests: Sequence[bytes]) -> list[OpenSeed]:
+        """The counters of requests that are tried now, each with the start that it was issued under.
+
+        Args:
+            requests: for each a digest of all that decides what is drawn.
+
+        Raises:
+            LogWriteError, LogForked, LogClosed: no counters can be reserved, or they cannot be recorded.
+        """
+        kept = [self._taken(request) for request in requests]
+        try:
+            issued = [
+                seed or OpenSeed(self._start, await self._fresh(), request, int(self._clock()))
+                for seed, request in zip(kept, requests, strict=True)
+            ]
+            new = [one for one, seed in zip(issued, kept, strict=True) if seed is None]
+            if new:
+                await self._store.open_seeds(new)
+        except BaseException:
+            for seed in kept:
+                if seed is not None:
+                    self.keep(seed)
+            raise
+        return issued
+
+    def _taken(self, request: bytes) -> OpenSeed | None:
+        """The oldest seed that is kept for a request, which is not kept any longer."""
+        self._forget_old()
+        kept = self._failed.get(request)
+        if kept is None:
+            return None
+        seed = kept.popleft()
+        self._kept -= 1
+        if not kept:
+            del self._failed[request]
+        return seed
+
+    async def _fresh(self) -> int:
+        async with self._reserving:
+            if self._next == self._end:
+                self._next = await self._store.reserve_seeds(BLOCK)
+                self._end = self._next + BLOCK
+            self._next += 1
+            return self._next - 1
+
+    def keep(self, seed: OpenSeed) -> None:
+        """Keep the seed of a request that failed, for when it is tried again."""
+        self._failed.setdefault(seed.request, deque()).append(seed)
+        self._failed.move_to_end(seed.request)
+        self._kept += 1
+        self._forget_old()
+
+    def complete(self, seeds: Sequence[OpenSeed]) -> None:
+        """Forget seeds whose request has completed."""
+        if seeds:
+            self._store.close_seeds([seed.counter for seed in seeds])
+
+    def _forget_old(self) -> None:
+        """Forget what is too much or too old; the request that failed longest ago first."""
+        oldest = self._clock() - MAX_KEPT_SECONDS
+        while self._failed:
+            request, seeds = next(iter(self._failed.items()))
+            if self._kept <= MAX_KEPT and seeds[0].issued_at >= oldest:
+                return
+            seed = seeds.popleft()
+            self._kept -= 1
+            if not seeds:
+                del self._failed[request]
+            self._store.close_seeds([seed.counter])
+
+    def seed(self, issued: OpenSeed, choices: int = 1) -> int:
+        """The seed of a counter (`seed_of`)."""
+        return seed_of(self._key, self._origin, self._nonces[issued.start], issued.counter, choices)
+
+    def __repr__(self) -> str:
+        return f"<SeedIssuer of {self._origin}>"

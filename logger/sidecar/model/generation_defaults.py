@@ -1,0 +1,48 @@
+"""What a model's generation_config.json says of requests that leave it open, as vLLM takes it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from logger.errors import ModelError
+from logger.formats.validation_message import first_complaint
+from logger.formats.vllm_request import DEFAULTED
+from logger.model.config import GENERATION_CONFIG
+from logger.sidecar.wire.requests import Request
+from sampler.errors import printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationDefaults:
+    """Defaults of a model's requests.
+
+    Attributes:
+        sampling: sampling parameters, by name.
+        answer_length: tokens of a chat's answer, at most; None where only the context limits it.
+    """
+
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    answer_length: int | None = None
+
+
+def generation_defaults(folder: Path, config: Mapping[str, Any]) -> GenerationDefaults:
+    """The defaults in a generation_config.json; `do_sample` has no part in them, and null says nothing.
+
+    Raises:
+        ModelError: a value that no request could have, with which vLLM would refuse every request that leaves it open.
+    """
+    sampling = {name: value for name in DEFAULTED if (value := config.get(name)) is not None}
+    length = config.get("max_new_tokens")
+    try:
+        Request.model_validate({"model": "any", "max_tokens": length, **sampling})
+    except ValidationError as error:
+        name, what = first_complaint(error)
+        name = "max_new_tokens" if name == "max_tokens" else str(name)
+        raise ModelError(
+            f"{folder / GENERATION_CONFIG}: {name}: {printable(repr(config[name]))[:64]}: {what}; correct it, or start"
+            " the sidecar with --sampling-defaults neutral, and vLLM with --generation-config vllm"
+        ) from None
+    return GenerationDefaults(sampling=sampling, answer_length=length)

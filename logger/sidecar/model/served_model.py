@@ -1,0 +1,90 @@
+"""The trusted side's own knowledge of the model that is served: its tokenizer, chat template and limits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from logger.errors import ModelError
+from logger.model.config import read_model_config
+from logger.sidecar.model.generation_defaults import GenerationDefaults, generation_defaults
+from logger.sidecar.model.notices import notices_of
+from logger.sidecar.prompts.chat_template import ChatTemplate
+from logger.sidecar.prompts.template_files import find_template
+from logger.text.end_ids import end_ids, require_end_ids
+from logger.text.special_tokens import SpecialTokens
+from logger.text.tokenizer import ModelTokenizer, read_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """A model as the sidecar serves it; nothing here comes from the inference server.
+
+    Attributes:
+        name: what clients and records call it. vocabulary: width of the logits, tokens.
+        context_length: tokens of prompt and answer together. eos_ids: tokens that end an answer.
+        chat: None when the model has no chat template.
+        defaults: what holds for requests that do not say it.
+        notices: sentences that its operator should read: what cannot be served, and why.
+    """
+
+    name: str
+    vocabulary: int
+    context_length: int
+    eos_ids: frozenset[int]
+    tokenizer: ModelTokenizer
+    chat: ChatTemplate | None
+    defaults: GenerationDefaults
+    notices: tuple[str, ...] = ()
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        name: str,
+        context_length: int | None = None,
+        chat_template: Path | None = None,
+        neutral_defaults: bool = False,
+    ) -> "ServedModel":
+        """Read a model folder; its weights are not needed.
+
+        Args:
+            context_length: the server's, where it is less than the model's.
+            neutral_defaults: whether requests that say nothing are sampled at temperature 1 without filters, instead
+                of as the folder's generation_config.json says.
+
+        Raises:
+            ModelError: a file is missing or malformed, or does not say which token ends an answer; or no context length
+                is known.
+        """
+        config = read_model_config(folder)
+        limit = context_length or config.context_length
+        if limit is None:
+            raise ModelError(f"{folder}: config.json names no context length: give the server's (--max-model-len)")
+        tokenizer = read_tokenizer(folder)
+        special = SpecialTokens(folder)
+        template = find_template(folder, chat_template)
+        chat = None if template.text is None else ChatTemplate(template.text, special.named, path=template.path)
+        return cls(
+            name=name,
+            vocabulary=config.vocabulary,
+            context_length=limit,
+            eos_ids=require_end_ids(folder, end_ids(folder, config, tokenizer)),
+            tokenizer=ModelTokenizer.of(tokenizer, config.vocabulary),
+            chat=chat,
+            defaults=GenerationDefaults() if neutral_defaults else generation_defaults(folder, config.generation),
+            notices=tuple(notices_of(folder, config, template, chat, special, tokenizer)),
+        )
+
+    def tokenize(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
+        """The token ids of a text; other threads run meanwhile.
+
+        Raises:
+            UnicodeEncodeError: the text holds half a surrogate pair.
+        """
+        return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+    @property
+    def longest_token(self) -> int:
+        """Most characters that one token can stand for."""
+        return self.tokenizer.table.longest

@@ -1,0 +1,1 @@
+"""Prompts as the engine renders them: chat templates, content formats, conversations."""

@@ -1,0 +1,95 @@
+"""Where a model folder keeps its chat template, in the order in which vLLM looks for it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from logger.errors import ModelError
+from logger.model.config import read_json
+from sampler.errors import first_line, printable
+
+MAX_TEMPLATE_BYTES = 2**20
+_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateFile:
+    """A chat template as a file holds it.
+
+    Attributes:
+        path: the file. text: the template, or None when the folder has none that chats can use.
+        lacking: why there is none, as a sentence; empty when there is one.
+    """
+
+    path: Path
+    text: str | None = None
+    lacking: str = ""
+
+
+def find_template(folder: Path, override: Path | None = None) -> TemplateFile:
+    """The chat template of a model folder.
+
+    A processor's template comes before the tokenizer's, and files of their own before tokenizer_config.json.
+
+    Args:
+        override: a file with another template.
+
+    Raises:
+        ModelError: a file that cannot be read, or that holds something else than templates.
+    """
+    if override is not None:
+        return TemplateFile(path=override, text=_read(override))
+    for path, templates in _places(folder):
+        if isinstance(templates, str):
+            if templates:
+                return TemplateFile(path=path, text=_short(path, templates))
+        elif "default" in templates:
+            return TemplateFile(path=path, text=_short(path, templates["default"]))
+        elif templates:
+            names = ", ".join(printable(name) for name in sorted(templates))
+            lacking = f"{path}: chat_template: named templates ({names}) and none of them `default`"
+            return TemplateFile(path=path, lacking=lacking)
+    path = folder / "tokenizer_config.json"
+    return TemplateFile(path=path, lacking=f"{folder}: neither chat_template.jinja nor {path.name} holds a template")
+
+
+def _places(folder: Path) -> Iterator[tuple[Path, str | Mapping[str, str]]]:
+    """What each place holds that exists: one template, or templates by name."""
+    single, many = folder / "chat_template.jinja", sorted((folder / "additional_chat_templates").glob("*.jinja"))
+    legacy, config = folder / "chat_template.json", folder / "tokenizer_config.json"
+    if any((folder / name).exists() for name in _PROCESSORS):
+        if (processor := folder / "processor_config.json").exists():
+            yield processor, _templates(processor)
+        if legacy.exists():
+            yield legacy, _templates(legacy)
+    if single.exists() or many:
+        default = {"default": _read(single)} if single.exists() else {}
+        yield single if single.exists() else many[0].parent, default | {path.stem: _read(path) for path in many}
+    elif config.exists():
+        yield config, _templates(config)
+
+
+def _templates(path: Path) -> str | dict[str, str]:
+    """The field `chat_template` of a JSON file: one template, or templates by name; empty when there is none."""
+    value = read_json(path).get("chat_template")
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        value = {one.get("name"): one.get("template") for one in value}
+    if not isinstance(value, dict) or not all(isinstance(one, str) for item in value.items() for one in item):
+        raise ModelError(f"{path}: chat_template: neither a template nor templates by name")
+    return value
+
+
+def _read(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {first_line(error)}") from None
+    return _short(path, text)
+
+
+def _short(path: Path, text: str) -> str:
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_TEMPLATE_BYTES:
+        raise ModelError(f"{path}: a chat template of more than {MAX_TEMPLATE_BYTES} bytes")
+    return text

@@ -1,0 +1,101 @@
+"""What a sidecar reads and opens before its first request, so that whatever can be refused is refused then."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from logger.files.private import read_private, read_secret
+from logger.serving.api_keys import ApiKeys
+from logger.sidecar.errors import SettingsError
+from logger.sidecar.log.checkpointer import Notary
+from logger.sidecar.log.recorder import recover
+from logger.sidecar.log.seeds import SeedIssuer, SeedStore, read_seed_key
+from logger.sidecar.model.served_model import ServedModel
+from logger.sidecar.settings import Settings
+from logger.store.mark import NONCE_BYTES, MarkFile, mark_path
+from logger.store.reader import LogReader
+from logger.store.writer import LogWriter
+from logger.tlog.keys import SigningKey
+from sampler.errors import printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What was read and opened before the first request; all that can be refused was refused."""
+
+    settings: Settings
+    model: ServedModel
+    signers: tuple[SigningKey, ...]
+    api_keys: ApiKeys | None
+    upstream_key: str | None
+    log: LogWriter
+    notary: Notary
+    issuer: Callable[[SeedStore], SeedIssuer]
+    recovered: int
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Opened]:
+    """Open a sidecar: keys, model, log; answers that an earlier process left behind become records first.
+
+    Raises:
+        KeyFileError, SettingsError, ModelError, LogLocked, LogUnreadable, LogCorrupt, LogWriteError.
+    """
+    _check(settings)
+    signers = tuple(SigningKey.read(path) for path in settings.signing_keys)
+    if len({key.name for key in signers}) != 1:
+        raise SettingsError("one or more signing keys of one log are needed")
+    seed_key = read_seed_key(settings.seed_key)
+    api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
+    upstream_key = None if settings.upstream_key is None else read_secret(settings.upstream_key)
+    model = ServedModel.load(
+        settings.model_dir,
+        name=settings.model_name,
+        context_length=settings.max_model_len,
+        chat_template=settings.chat_template,
+        neutral_defaults=settings.neutral_defaults,
+    )
+    origin = signers[0].name
+    path = settings.mark or mark_path(settings.signing_keys[0], origin)
+    with MarkFile(path, origin) as mark, LogWriter.open(settings.log, origin=origin) as log:
+        notary = Notary(url=settings.log, log=log, signers=signers, mark=mark, archives=settings.archives)
+        notary.check()
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        start = log.start(nonce)
+        mark.begin(start, nonce)
+        reader = LogReader(settings.log)
+        yield Opened(
+            settings=replace(settings, limits=settings.limits.for_context(model.context_length)),
+            model=model,
+            signers=signers,
+            api_keys=api_keys,
+            upstream_key=upstream_key,
+            log=log,
+            notary=notary,
+            issuer=partial(
+                SeedIssuer,
+                seed_key,
+                origin,
+                nonces=reader.starts() | {start: nonce},
+                start=start,
+                left_open=reader.open_seeds(),
+            ),
+            recovered=recover(log),
+        )
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what could only fail later, one request at a time."""
+    parts = urlsplit(settings.upstream)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise SettingsError("TLS needs a certificate and its key")
+    if settings.tls_key is not None:
+        read_private(settings.tls_key)
+    if settings.archives is not None and "://" not in settings.archives and not Path(settings.archives).is_dir():
+        raise SettingsError(f"{settings.archives}: there is no such folder for archives")

@@ -1,0 +1,1 @@
+"""The inference server as the sidecar meets it: client, event stream, deadlines, likely causes."""

@@ -1,0 +1,261 @@
+"""The untrusted inference server: asked for token ids, and believed in nothing else but that it stopped."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Annotated, Any, Literal, Self
+
+import aiohttp
+import msgspec
+
+from logger.formats.vllm_request import request_sampling
+from logger.record import Record
+from logger.sidecar.errors import UpstreamError, UpstreamRefusal
+from logger.sidecar.upstream.causes import is_refusal
+from logger.sidecar.upstream.deadline import Patience
+from logger.sidecar.upstream.event_stream import EventStream
+
+LINE_BYTES = 65_536
+"""Longest line of an answer, beyond what the repeated prompt takes."""
+PROMPT_ID_BYTES = 16
+"""What a prompt's id takes at most where a server repeats it in its first event."""
+IDLE_BYTES = 1 << 20
+READ_BYTES = 1 << 16
+CONNECT_SECONDS = 10.0
+ATTEMPTS = 3
+RETRY_SECONDS = 0.25
+_RETRYABLE = frozenset({429, 500, 502, 503, 504})
+_DONE = b"[DONE]"
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    token_ids: list[int] | None = None
+    finish_reason: str | None = None
+
+
+class _Event(msgspec.Struct):
+    choices: Annotated[list[_Choice], msgspec.Meta(max_length=1)]
+
+
+class _Model(msgspec.Struct):
+    id: str
+    max_model_len: int | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+_EVENT, _MODELS = msgspec.json.Decoder(_Event), msgspec.json.Decoder(_Models)
+"""Strict about the few fields that count, and without eyes for all others."""
+
+
+@dataclass(slots=True)
+class Drawn:
+    """Token ids that the server says it drew, and whether and why it says that it stopped then."""
+
+    ids: list[int]
+    stopped: Literal["stop", "length"] | None
+
+
+class Upstream:
+    """An inference server that speaks vLLM's /v1/completions."""
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        vocabulary: int,
+        context_length: int,
+        api_key: str | None = None,
+        first_token: float,
+        stall: float,
+    ) -> None:
+        """Open it; within a running event loop.
+
+        Args:
+            model: its name there. vocabulary: token ids are below it.
+            context_length: tokens of prompt and answer together that it must take.
+            first_token, stall: seconds that it may take to its first token, and between two.
+        """
+        headers = {"accept": "text/event-stream", "content-type": "application/json", "accept-encoding": "identity"}
+        if api_key is not None:
+            headers["authorization"] = f"Bearer {api_key}"
+        self._url, self._model = url.rstrip("/").removesuffix("/v1"), model
+        self._vocabulary, self._context_length = vocabulary, context_length
+        self._first_token, self._stall = first_token, stall
+        self._http = aiohttp.ClientSession(
+            headers=headers,
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=READ_BYTES,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.close()
+
+    async def draw(self, record: Record) -> AsyncGenerator[Drawn]:
+        """The tokens of one choice as the server draws them, some at a time; ends when it says that it stopped.
+
+        A request that fails before its first token is sent again, with the same seed.
+
+        Args:
+            record: of the choice, without its tokens.
+
+        Raises:
+            UpstreamError: it failed, was lost, or answered in another way than it was asked.
+        """
+        body = request_body(record, self._model)
+        longest = LINE_BYTES + PROMPT_ID_BYTES * len(record.prompt_token_ids)
+        for attempt in range(1, ATTEMPTS + 1):
+            begun = False
+            try:
+                async with aclosing(self._attempt(body, longest)) as attempted:
+                    async for drawn in attempted:
+                        begun = True
+                        yield drawn
+                return
+            except _Busy as error:
+                if begun or attempt == ATTEMPTS:
+                    raise error.lasting from None
+                await asyncio.sleep(RETRY_SECONDS * attempt)
+
+    async def _attempt(self, body: bytes, longest: int) -> AsyncGenerator[Drawn]:
+        stream = EventStream(longest, IDLE_BYTES)
+        try:
+            with Patience(self._first_token) as patience:
+                async with self._http.post(f"{self._url}/v1/completions", data=body, allow_redirects=False) as response:
+                    _require_event_stream(response)
+                    while block := await response.content.readany():
+                        drawn, broken = self._joined(stream.add(block))
+                        if drawn.ids or drawn.stopped:
+                            stream.progressed()
+                            patience.suspend()  # the wait for the client is not the server's
+                            yield drawn
+                            patience.renew(self._stall)
+                        if drawn.stopped:
+                            return
+                        failure = broken or stream.broken
+                        if failure is not None:
+                            raise failure
+            raise UpstreamError("ended early")
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise _Busy("unreachable") from None
+        except TimeoutError:
+            raise UpstreamError("stalled") from None
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError):
+            raise _Busy("lost") from None
+        except (aiohttp.ClientError, ValueError):
+            raise UpstreamError("malformed") from None
+
+    def _joined(self, events: list[bytes]) -> tuple[Drawn, UpstreamError | None]:
+        """What several events say together, up to the one that ends the answer, or is not what it must be."""
+        ids: list[int] = []
+        broken: UpstreamError | None = None
+        stopped: Literal["stop", "length"] | None = None
+        for data in events:
+            if data == _DONE:
+                broken = UpstreamError("ended early")
+                break
+            try:
+                event = _EVENT.decode(data)
+            except (msgspec.MsgspecError, RecursionError, ValueError):
+                broken = UpstreamError("malformed")
+                break
+            for choice in event.choices:
+                if choice.index != 0:
+                    broken = UpstreamError("malformed")
+                    break
+                ids += choice.token_ids or ()
+                if choice.finish_reason in ("stop", "length"):
+                    stopped = "stop" if choice.finish_reason == "stop" else "length"
+                elif choice.finish_reason is not None:
+                    broken = UpstreamError("gave up")
+            if broken or stopped:
+                break
+        if ids and not 0 <= min(ids) <= max(ids) < self._vocabulary:
+            at = next(at for at, token in enumerate(ids) if not 0 <= token < self._vocabulary)
+            return Drawn(ids[:at], None), UpstreamError("outside the vocabulary")
+        return Drawn(ids, stopped), broken
+
+    async def check(self) -> str | None:
+        """Why it cannot be asked now, for the operator; None when it is there and serves the model."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                async with self._http.get(f"{self._url}/v1/models", allow_redirects=False) as response:
+                    if response.status != 200:
+                        return f"answers /v1/models with status {response.status}"
+                    content = b""
+                    while len(content) < IDLE_BYTES and (block := await response.content.readany()):
+                        content += block
+            served = {model.id: model.max_model_len for model in _MODELS.decode(content).data}
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return "cannot be reached"
+        except (msgspec.MsgspecError, RecursionError, ValueError):
+            return "answers /v1/models with something else"
+        if self._model not in served:
+            return "serves another model (--upstream-model)"
+        longest = served[self._model]
+        if longest is not None and longest < self._context_length:
+            return (
+                f"has a shorter context than the {self._context_length} tokens of this sidecar: give both the same"
+                " --max-model-len"
+            )
+        return None
+
+
+class _Busy(UpstreamError):
+    """A failure that may pass; `lasting` is what it is if it does not."""
+
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        refused = status is not None and is_refusal(status)
+        self.lasting = UpstreamRefusal(status) if refused and status is not None else UpstreamError(reason)
+
+
+def request_body(record: Record, model: str) -> bytes:
+    """What the server is sent for one choice: nothing is left to its defaults (sampling-spec 7.3).
+
+    Stop strings are not sent: they are matched in the sidecar's own text.
+    """
+    fields: dict[str, Any] = {
+        "model": model,
+        "prompt": record.prompt_token_ids,
+        "n": 1,
+        "stream": True,
+        "return_token_ids": True,
+        "add_special_tokens": False,
+        "echo": False,
+        "watermarking": False,
+        "max_tokens": record.sampling.max_tokens,
+        "stop": [],
+        **request_sampling(record),
+    }
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def _require_event_stream(response: aiohttp.ClientResponse) -> None:
+    """Refuse a response that is not a plain event stream."""
+    if response.status in _RETRYABLE:
+        raise _Busy(f"status {response.status}", response.status)
+    if is_refusal(response.status):
+        raise UpstreamRefusal(response.status)
+    if response.status != 200:
+        raise UpstreamError(f"status {response.status}" if response.status in range(300, 600) else "malformed")
+    if response.content_type != "text/event-stream":
+        raise UpstreamError("wrong content type")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UpstreamError("compressed")

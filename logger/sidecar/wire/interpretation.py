@@ -1,0 +1,187 @@
+"""From a request to the token ids and sampling parameters that it asks for: both ends of tokenization are trusted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from logger.sidecar.errors import ApiError, invalid
+from logger.sidecar.limits import Limits
+from logger.sidecar.model.served_model import ServedModel
+from logger.sidecar.prepare_pool import Workers
+from logger.sidecar.prompts.chat_template import TemplateRefusal
+from logger.sidecar.wire.requests import MAX_STOP_IDS, Asked, ChatRequest, CompletionRequest, Request
+from sampler.defined import undefined_field
+from sampler.errors import printable
+from sampler.params import SamplingParams
+
+INLINE_CHARACTERS = 8192
+"""Longer texts are tokenized on another thread."""
+INLINE_MESSAGES = 64
+"""Longer chats are rendered on another thread."""
+COMPLETION_TOKENS = 16
+"""OpenAI's default for max_tokens of a completion."""
+_TAKEN = frozenset(
+    {
+        *("messages", "conversation", "tools", "documents", "add_generation_prompt", "continue_final_message"),
+        *("chat_template", "tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict"),
+        *("return_assistant_tokens_mask", "tokenizer_kwargs"),
+    }
+)
+"""What a template gets otherwise, and what transformers takes for arguments of its own rather than for variables."""
+_UNSET = (None, "auto")
+"""Values of template variables that vLLM takes for no value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Understanding:
+    """Understands requests for one model, under limits."""
+
+    model: ServedModel
+    limits: Limits
+    client_seeds: bool
+    workers: Workers
+
+    async def of_chat(self, request: ChatRequest) -> Asked:
+        """What a chat request asks for.
+
+        Raises:
+            ApiError: it cannot be served.
+        """
+        if self.model.chat is None:
+            raise invalid("the model has no chat template; use /v1/completions")
+        extra = request.chat_template_kwargs or {}
+        if not extra.keys().isdisjoint(_TAKEN) or not all(name.isidentifier() for name in extra):
+            raise invalid("a template variable that cannot be set", "chat_template_kwargs")
+        if None not in (request.max_tokens, request.max_completion_tokens):
+            raise invalid("max_tokens or max_completion_tokens, not both", "max_tokens")
+        add_generation_prompt = request.add_generation_prompt is not False
+        continue_final_message = bool(request.continue_final_message)
+        if add_generation_prompt and continue_final_message:
+            raise invalid("needs add_generation_prompt to be false", "continue_final_message")
+        render = partial(
+            self.model.chat.render,
+            [message.given() for message in request.messages],
+            variables={name: value for name, value in extra.items() if value not in _UNSET},
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+        )
+        try:
+            text = render() if len(request.messages) <= INLINE_MESSAGES else await self.workers.run(render)
+        except TemplateRefusal as error:
+            raise invalid(str(error), "messages") from None
+        prompts = await self._tokenized([text], special=bool(request.add_special_tokens), field="messages")
+        max_tokens = request.max_tokens or request.max_completion_tokens
+        return self._asked(request, prompts, max_tokens, chat=True)
+
+    async def of_completion(self, request: CompletionRequest) -> Asked:
+        """What a completion request asks for.
+
+        Raises:
+            ApiError: it cannot be served.
+        """
+        given = request.prompts()
+        self._check_choices(len(given) * (request.n or 1))
+        special = request.add_special_tokens is not False
+        texts = [one for one in given if isinstance(one, str)]
+        prompts: list[Sequence[int]] = [one for one in given if not isinstance(one, str)]
+        if texts:
+            prompts = await self._tokenized(texts, special=special, field="prompt")
+        return self._asked(request, prompts, request.max_tokens or COMPLETION_TOKENS, chat=False)
+
+    async def _tokenized(self, texts: Sequence[str], *, special: bool, field: str) -> list[Sequence[int]]:
+        """The token ids of a request's prompts; what is too long by its characters is refused before any is tokenized.
+
+        The first that has too many tokens is the last that is tokenized.
+        """
+        limit = self._prompt_limit
+        if max(map(len, texts)) > limit * self.model.longest_token:
+            raise invalid(f"longer than {limit} tokens can be", field)
+
+        def tokenized() -> list[Sequence[int]]:
+            prompts = []
+            for text in texts:
+                prompts.append(self.model.tokenize(text, add_special_tokens=special))
+                self._check_length(prompts[-1], field)
+            return prompts
+
+        try:
+            if sum(map(len, texts)) <= INLINE_CHARACTERS:
+                return tokenized()
+            return await self.workers.run(tokenized)
+        except UnicodeEncodeError:
+            raise invalid("text that is not Unicode", field) from None
+
+    def _check_length(self, prompt: Sequence[int], field: str) -> None:
+        if len(prompt) > self._prompt_limit:
+            raise invalid(f"{len(prompt)} tokens, more than {self._prompt_limit}", field)
+
+    @property
+    def _prompt_limit(self) -> int:
+        """Most tokens of a prompt: at least one is left for the answer."""
+        most = self.model.context_length - 1
+        return most if self.limits.prompt is None else min(most, self.limits.prompt)
+
+    def _asked(
+        self, request: Request, prompts: Sequence[Sequence[int]], max_tokens: int | None, *, chat: bool
+    ) -> Asked:
+        field = "messages" if chat else "prompt"
+        if request.model != self.model.name:
+            raise ApiError(404, "not_found_error", f"there is no model {printable(request.model)} here", "model")
+        if not prompts:
+            raise invalid("there is no prompt", field)
+        choices = request.n or 1
+        self._check_choices(len(prompts) * choices)
+        longest = 0
+        for prompt in prompts:
+            longest = max(longest, len(prompt))
+            if not prompt:
+                raise invalid("a prompt without tokens", field)
+            self._check_length(prompt, field)
+            self._check_ids(prompt, field)
+        room = self.model.context_length - longest
+        if max_tokens is None:
+            max_tokens = min(room, self.model.defaults.answer_length or room)
+        if max_tokens > room:
+            raise invalid(
+                f"{longest} tokens of prompt and max_tokens = {max_tokens} are more than the context of"
+                f" {self.model.context_length} tokens",
+                "max_tokens",
+            )
+        sampling = request.sampling(self.model.defaults.sampling, max_tokens)
+        self._check_sampling(sampling)
+        seed = request.seed if self.client_seeds else None
+        if seed is not None and seed < 0:
+            raise invalid("below 0", "seed")
+        return Asked(
+            chat=chat,
+            prompts=[list(prompt) for prompt in prompts],
+            sampling=sampling,
+            choices=choices,
+            seed=seed,
+            stream=bool(request.stream),
+            include_usage=request.stream_options is not None and bool(request.stream_options.include_usage),
+        )
+
+    def _check_choices(self, choices: int) -> None:
+        if choices > self.limits.choices:
+            raise invalid(f"{choices} choices in one request, more than {self.limits.choices}", "n")
+
+    def _check_sampling(self, sampling: SamplingParams) -> None:
+        if sampling.max_tokens is not None and sampling.min_tokens > sampling.max_tokens:
+            raise invalid("more than max_tokens", "min_tokens")
+        for field, ids in (
+            ("stop_token_ids", sampling.stop_token_ids),
+            ("logit_bias", list(sampling.logit_bias)),
+            ("allowed_token_ids", sampling.allowed_token_ids or []),
+        ):
+            self._check_ids(ids, field)
+        undefined = undefined_field(sampling, self.model.eos_ids, self.model.vocabulary)
+        if undefined is not None:
+            field, why = undefined
+            raise invalid(why, field)
+        if len(self.model.eos_ids.union(sampling.stop_token_ids)) > MAX_STOP_IDS:
+            raise invalid(f"with those that end a sequence, more than {MAX_STOP_IDS}", "stop_token_ids")
+
+    def _check_ids(self, ids: Sequence[int], field: str) -> None:
+        if ids and max(ids) >= self.model.vocabulary:
+            raise invalid(f"token id {max(ids)} is outside the vocabulary of {self.model.vocabulary}", field)

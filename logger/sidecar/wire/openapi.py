@@ -1,0 +1,97 @@
+"""The description of the sidecar's HTTP interface, made from the request models that it validates with."""
+
+from importlib.metadata import version
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from logger.sidecar.wire.requests import ChatRequest, CompletionRequest
+
+_REF = "#/components/schemas/{model}"
+_ERRORS = {
+    "400": "The request cannot be served as it is; `param` names the field.",
+    "401": "No valid API key.",
+    "404": "No such model.",
+    "408": "The body did not come in time.",
+    "413": "The body is too large.",
+    "415": "The body is not JSON.",
+    "429": "Too many requests are under way.",
+    "502": "The inference server failed; the words are always the same.",
+    "503": "The log cannot be written, or the service is stopping.",
+}
+
+
+def description() -> dict[str, Any]:
+    """The OpenAPI 3.1 document."""
+    _, definitions = models_json_schema(
+        [(ChatRequest, "validation"), (CompletionRequest, "validation")], ref_template=_REF
+    )
+    schemas = definitions["$defs"]
+    schemas["Error"] = {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": "null"},
+                },
+            }
+        },
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "weightwarden sidecar", "version": version("weightwarden")},
+        "paths": {
+            "/v1/chat/completions": {"post": _answering("Answer a chat.", "ChatRequest")},
+            "/v1/completions": {"post": _answering("Complete prompts.", "CompletionRequest")},
+            "/v1/models": {"get": _reading("The one model that is served.", {"401": _ERRORS["401"]}, secured=True)},
+            "/health": {"get": _reading("Whether the process lives.", {})},
+            "/ready": {"get": _reading("Whether it can serve.", {"503": "It cannot now; `status` says why."})},
+        },
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _answering(summary: str, schema: str) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "security": [{}, {"key": []}],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": _REF.format(model=schema)}}},
+        },
+        "responses": {
+            "200": {
+                "description": "The answer, whole or as server-sent events (`stream`).",
+                "content": {"application/json": {}, "text/event-stream": {}},
+            },
+            **{status: _error(words) for status, words in _ERRORS.items()},
+        },
+    }
+
+
+def _reading(summary: str, errors: dict[str, str], *, secured: bool = False) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        **({"security": [{}, {"key": []}]} if secured else {}),
+        "responses": {
+            "200": {"description": summary, "content": {"application/json": {}}},
+            **{status: _error(words) if status != "503" else _status(words) for status, words in errors.items()},
+        },
+    }
+
+
+def _error(words: str) -> dict[str, Any]:
+    return {"description": words, "content": {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}}
+
+
+def _status(words: str) -> dict[str, Any]:
+    return {"description": words, "content": {"application/json": {}}}

@@ -1,0 +1,188 @@
+"""Requests as clients send them (OpenAI's API and vLLM's additions), understood strictly or refused.
+
+A field is either honoured, known to have no effect on the answer, or refused: what is not understood could change how
+tokens are drawn, and could then not be replayed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
+
+from logger.formats.validation_message import first_complaint
+from logger.sidecar.errors import invalid
+from logger.sidecar.wire.lean_json import read_object
+from logger.sidecar.wire.messages import Message
+from logger.sidecar.wire.neutral_fields import NEUTRAL, asks_for_nothing
+from logger.sidecar.wire.strict_fields import Few, Strict, one_of
+from sampler.errors import printable
+from sampler.params import NonEmptyString, SamplingParams, TokenId
+
+MAX_STOPS = 16
+MAX_STOP_CHARACTERS = 512
+MAX_TEMPERATURE = 2.0
+MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.5, 2.0
+"""A penalty scales logits, and so what an honest server's logits may differ by: within these, by two at most."""
+MAX_MESSAGES = 10_000
+MAX_STOP_IDS, MAX_IDS = 128, 1024
+"""As many stop ids (those that end a sequence included) and other ids as vLLM takes (sampling-spec 6.1)."""
+
+_NO_EFFECT_SCHEMA: JsonDict = {"description": "Accepted, and without effect."}
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _not_too_many(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MAX_IDS:
+        raise PydanticCustomError("too_many", "more than {most} entries", {"most": MAX_IDS})
+    return value
+
+
+StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS, pattern="^[^\ufffd]*$")]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+
+
+class StreamOptions(Strict):
+    """What a stream ends with."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = Field(default=None, description="Accepted, and without effect.")
+    continuous_usage_stats: Literal[False] | None = None
+
+
+class Request(Strict):
+    """What both endpoints have in common. A sampling parameter that is null has the sidecar's default."""
+
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=MAX_TEMPERATURE)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=MIN_REPETITION_PENALTY, le=MAX_REPETITION_PENALTY)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    min_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    stop: Annotated[Few[StopString], Field(max_length=MAX_STOPS), BeforeValidator(_as_list)] | None = None
+    stop_token_ids: Annotated[Few[TokenId], Field(max_length=MAX_STOP_IDS)] | None = None
+    ignore_eos: bool | None = None
+    logit_bias: Annotated[dict[str, Bias], Field(max_length=MAX_IDS), BeforeValidator(_not_too_many)] | None = None
+    allowed_token_ids: Annotated[Few[TokenId], Field(min_length=1, max_length=MAX_IDS)] | None = None
+    include_stop_str_in_output: bool | None = None
+    skip_special_tokens: bool | None = None
+    user: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    metadata: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    service_tier: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    safety_identifier: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    prompt_cache_key: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    prompt_cache_options: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    prompt_cache_retention: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_neutral(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        for field in NEUTRAL:
+            if field in value and not asks_for_nothing(field, value[field]):
+                raise invalid(f"{field} is not served: what it asks for could not be replayed", field)
+        return {key: item for key, item in value.items() if key not in NEUTRAL}
+
+    def sampling(self, defaults: Mapping[str, Any], max_tokens: int) -> SamplingParams:
+        """The effective sampling parameters: what the request says, else the sidecar's defaults, else neutral.
+
+        Raises:
+            ApiError: they cannot be.
+        """
+        said = {name: value for name in _SAMPLING_FIELDS if (value := getattr(self, name)) is not None}
+        try:
+            return SamplingParams.model_validate({**defaults, **said, "max_tokens": max_tokens})
+        except ValidationError as error:
+            field, what = first_complaint(error)
+            raise invalid(f"{field}: {what}", field) from None
+
+
+_SAMPLING_FIELDS = tuple(name for name in SamplingParams.model_fields if name in Request.model_fields)
+
+
+class ChatRequest(Request):
+    """The body of /v1/chat/completions."""
+
+    messages: Annotated[Few[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+    max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    add_special_tokens: bool | None = None
+    chat_template_kwargs: dict[str, JsonValue] | None = None
+
+
+class CompletionRequest(Request):
+    """The body of /v1/completions."""
+
+    prompt: Annotated[
+        str | Few[str] | Few[TokenId] | Few[Few[TokenId]],
+        one_of("a text, a list of texts, a list of token ids, or a list of such lists"),
+    ]
+    add_special_tokens: bool | None = None
+
+    def prompts(self) -> list[str] | list[list[int]]:
+        """The prompts, one or many, as texts or token ids."""
+        if isinstance(self.prompt, str):
+            return [self.prompt]
+        if self.prompt and isinstance(self.prompt[0], int):
+            return [self.prompt]
+        return cast("list[str] | list[list[int]]", self.prompt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request, understood.
+
+    Attributes:
+        prompts: token ids of each prompt. sampling: what every choice is drawn with. choices: n.
+        seed: the client's, or None.
+    """
+
+    chat: bool
+    prompts: list[list[int]]
+    sampling: SamplingParams
+    choices: int
+    seed: int | None
+    stream: bool
+    include_usage: bool
+
+
+def parse(kind: type[Request], body: bytes) -> Any:
+    """A request's body.
+
+    Raises:
+        ApiError: not JSON, or not such a request; the message names the field.
+    """
+    try:
+        value = read_object(body, _without_effect(kind))
+    except (ValueError, RecursionError):
+        raise invalid("the body is not JSON") from None
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        field, what = first_complaint(error)
+        if what == "unknown field":
+            what = "not served: what is not known here could change how tokens are drawn"
+        raise invalid(f"{printable(field)}: {what}" if field else what, field and printable(field)) from None
+
+
+@cache
+def _without_effect(kind: type[Request]) -> frozenset[str]:
+    """The fields that are accepted unread."""
+    fields = kind.model_fields.items()
+    return frozenset(name for name, field in fields if field.json_schema_extra == _NO_EFFECT_SCHEMA)

@@ -1,0 +1,235 @@
+"""Keys of signed notes (c2sp.org/signed-note), Ed25519 only: what signs, what verifies, and their files."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from logger.files.private import MAX_FILE_BYTES, KeyFileError, read_private, write_private
+from sampler.errors import printable
+
+ED25519 = b"\x01"
+"""The algorithm byte; no other is accepted."""
+KEY_BYTES, SIGNATURE_BYTES, ID_BYTES = 32, 64, 4
+MAX_KEYS = 64
+MAX_NAME = 256
+_PRIVATE = "PRIVATE+KEY+"
+
+
+class VerifierKey:
+    """A named public key, written `name+id+base64(0x01 || key)`.
+
+    Attributes:
+        name: the signer's, for a log its origin. public: 32 bytes. key_id: 4 bytes, of name and key.
+    """
+
+    def __init__(self, name: str, public: bytes) -> None:
+        """Raises: KeyFileError, for a name or a key that cannot be one."""
+        check_name(name)
+        if len(public) != KEY_BYTES:
+            raise KeyFileError(f"an Ed25519 public key has {KEY_BYTES} bytes, not {len(public)}")
+        self.name, self.public = name, public
+        self.key_id = hashlib.sha256(name.encode() + b"\n" + ED25519 + public).digest()[:ID_BYTES]
+        self._key = Ed25519PublicKey.from_public_bytes(public)
+
+    @classmethod
+    def parse(cls, text: str) -> "VerifierKey":
+        """The key that a text in the written form names.
+
+        Raises:
+            KeyFileError: not that form, another algorithm, or an id that is not the key's.
+        """
+        if text.startswith(_PRIVATE):
+            raise KeyFileError("a private key where a public key is wanted")
+        name, _, rest = text.partition("+")
+        key = cls(name, _ed25519_bytes(rest.partition("+")[2]))
+        if str(key) != text:
+            raise KeyFileError("its key id is not that of name and key")
+        return key
+
+    def holds(self, signature: bytes, text: bytes) -> bool:
+        """Whether this key's holder signed the text."""
+        try:
+            self._key.verify(signature, text)
+        except InvalidSignature:
+            return False
+        return True
+
+    def __str__(self) -> str:
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(ED25519 + self.public).decode()}"
+
+    def __repr__(self) -> str:
+        return f"<VerifierKey {self}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VerifierKey) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+class SigningKey:
+    """A named private key; nothing but `write` and `sign` uses the secret, and nothing shows it."""
+
+    def __init__(self, name: str, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self.verifier = VerifierKey(name, private.public_key().public_bytes_raw())
+
+    @classmethod
+    def generate(cls, name: str) -> "SigningKey":
+        """A fresh key.
+
+        Raises:
+            KeyFileError: the name cannot be one.
+        """
+        check_name(name)
+        return cls(name, Ed25519PrivateKey.generate())
+
+    @classmethod
+    def read(cls, path: Path) -> "SigningKey":
+        """The key in a file that `write` wrote.
+
+        Raises:
+            KeyFileError: unreadable, readable by others than its owner, or not such a file.
+        """
+        data = read_private(path)
+        try:
+            return cls._parse(data)
+        except KeyFileError as error:
+            raise KeyFileError(f"{path}: not a private key of this project: {error}") from None
+
+    @classmethod
+    def _parse(cls, data: bytes) -> "SigningKey":
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise KeyFileError("not UTF-8") from None
+        if not text.startswith(_PRIVATE) or not text.endswith("\n"):
+            raise KeyFileError("not the form PRIVATE+KEY+name+id+key")
+        name, _, rest = text.removeprefix(_PRIVATE)[:-1].partition("+")
+        key = cls(name, Ed25519PrivateKey.from_private_bytes(_ed25519_bytes(rest.partition("+")[2])))
+        if key._text() != text:
+            raise KeyFileError("its key id is not that of name and key")
+        return key
+
+    def write(self, path: Path) -> None:
+        """Write the key to a new file that its owner alone can read; once this returns, it outlasts a power cut.
+
+        Raises:
+            KeyFileError: the file is there already, or cannot be written.
+        """
+        write_private(path, self._text().encode())
+
+    @property
+    def name(self) -> str:
+        return self.verifier.name
+
+    def sign(self, text: bytes) -> bytes:
+        """The signature of a text, 64 bytes."""
+        return self._private.sign(text)
+
+    def _text(self) -> str:
+        coded = base64.b64encode(ED25519 + self._private.private_bytes_raw()).decode()
+        return f"{_PRIVATE}{self.name}+{self.verifier.key_id.hex()}+{coded}\n"
+
+    def __repr__(self) -> str:
+        return f"<SigningKey {self.name}+{self.verifier.key_id.hex()}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a signing key is not pickled")
+
+
+class PublicKeys:
+    """The keys that an auditor trusts: several while a log's key rotates."""
+
+    def __init__(self, *keys: VerifierKey) -> None:
+        """Raises: KeyFileError, for a key twice, or two keys that have one name and id."""
+        self._keys = {(key.name, key.key_id): key for key in keys}
+        if len(self._keys) < len(keys):
+            raise KeyFileError("holds a key twice, or two keys of one name and id")
+
+    @classmethod
+    def read(cls, path: Path) -> "PublicKeys":
+        """The keys in a file: one a line, empty lines and lines that begin with # aside.
+
+        Raises:
+            KeyFileError: unreadable, no key, too many, one twice, or a line that is none.
+        """
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(MAX_FILE_BYTES + 1)
+            lines = data.decode("utf-8").split("\n")
+        except OSError as error:
+            raise KeyFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise KeyFileError(f"{path}: not UTF-8") from None
+        keys: list[VerifierKey] = []
+        for number, line in enumerate(lines, 1):
+            if line.strip() and not line.startswith("#"):
+                try:
+                    keys.append(VerifierKey.parse(line.strip()))
+                except KeyFileError as error:
+                    raise KeyFileError(f"{path}:{number}: {error}") from None
+        if len(data) > MAX_FILE_BYTES or len(keys) > MAX_KEYS:
+            raise KeyFileError(f"{path}: more than {MAX_KEYS} keys")
+        if not keys:
+            raise KeyFileError(f"{path}: holds no public key")
+        try:
+            return cls(*keys)
+        except KeyFileError as error:
+            raise KeyFileError(f"{path}: {error}") from None
+
+    def find(self, name: str, key_id: bytes) -> VerifierKey | None:
+        """The key of that name and id, if it is one of these."""
+        return self._keys.get((name, key_id))
+
+    def __iter__(self) -> Iterator[VerifierKey]:
+        return iter(self._keys.values())
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a signer.
+
+    Raises:
+        KeyFileError: empty, too long, with spaces, plus signs or unprintable characters, or taken by our own formats.
+    """
+    if not name or len(name) > MAX_NAME:
+        raise KeyFileError(f"a key's name has 1 to {MAX_NAME} characters")
+    if "+" in name or not name.isprintable() or any(c.isspace() for c in name):
+        raise KeyFileError(f"a key's name has no spaces, plus signs or unprintable characters: {printable(name)}")
+    if name.startswith("weightwarden-archive"):
+        raise KeyFileError("names that begin with weightwarden-archive are taken")
+
+
+def canonical_base64(text: str) -> bytes:
+    """The bytes that a text encodes, if it is the one text that does.
+
+    Raises:
+        ValueError: not base64, or not its canonical form.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not base64") from None
+    if base64.b64encode(data).decode() != text:
+        raise ValueError("not canonical base64")
+    return data
+
+
+def _ed25519_bytes(coded: str) -> bytes:
+    try:
+        data = canonical_base64(coded)
+    except ValueError as error:
+        raise KeyFileError(f"the key is {error}") from None
+    if data[:1] != ED25519:
+        raise KeyFileError("the key is not of the algorithm Ed25519 (1), the only one that is accepted")
+    if len(data) != 1 + KEY_BYTES:
+        raise KeyFileError(f"an Ed25519 key has {KEY_BYTES} bytes, not {len(data) - 1}")
+    return data[1:]

@@ -1,0 +1,136 @@
+"""Signed notes (c2sp.org/signed-note): a text, a blank line, and a line for each signature."""
+
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from logger.tlog.keys import ID_BYTES, SIGNATURE_BYTES, PublicKeys, SigningKey, VerifierKey, canonical_base64
+from sampler.errors import WeightwardenError, printable
+
+MAX_NOTE_BYTES = 64 * 1024
+MAX_SIGNATURES = 64
+_SIGNATURE_LINE = re.compile("\N{EM DASH} ([^\\s+]+) ([A-Za-z0-9+/=]+)\n")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+
+
+class NoteError(WeightwardenError, ValueError):
+    """Bytes that are not a signed note, or whose text is not what it must be."""
+
+
+class SignatureError(NoteError):
+    """A note that no known key signed, or with a signature of a known key that does not hold."""
+
+
+@dataclass(frozen=True)
+class VerifiedNote:
+    """A note's text, and who signed it.
+
+    Attributes:
+        signed_by: the known keys that did: at least one.
+        signatures: name and key id of all signatures, those of unknown keys, too, in order.
+    """
+
+    text: str
+    signed_by: tuple[VerifierKey, ...]
+    signatures: tuple[tuple[str, bytes], ...]
+
+
+def sign_note(text: str, signers: Sequence[SigningKey]) -> bytes:
+    """A text with the signatures of all signers.
+
+    Raises:
+        NoteError: no signer, too many, one twice, or a text that cannot be a note's: what `open_note` would refuse.
+    """
+    _check_text(text)
+    if not 1 <= len(signers) <= MAX_SIGNATURES:
+        raise NoteError(f"{len(signers)} signers, not 1 to {MAX_SIGNATURES}")
+    if len({key.verifier for key in signers}) < len(signers):
+        raise NoteError("a key signs a note once, and one of these was given twice")
+    lines = [
+        f"\N{EM DASH} {key.name} {b64encode(key.verifier.key_id + key.sign(text.encode())).decode()}\n"
+        for key in signers
+    ]
+    note = f"{text}\n{''.join(lines)}".encode()
+    if len(note) > MAX_NOTE_BYTES:
+        raise NoteError(f"{len(note)} bytes, more than {MAX_NOTE_BYTES}")
+    return note
+
+
+def open_note(data: bytes, keys: PublicKeys, *, max_bytes: int = MAX_NOTE_BYTES) -> VerifiedNote:
+    """The text of a note, once a known key's signature was verified.
+
+    Signatures of unknown keys are passed over; one of a known key that does not hold refuses the note.
+
+    Raises:
+        NoteError: not a signed note. SignatureError: no known key signed it, or a signature of one does not hold.
+    """
+    if len(data) > max_bytes:
+        raise NoteError(f"{len(data)} bytes, more than {max_bytes}")
+    try:
+        note = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NoteError("not UTF-8") from None
+    at = note.rfind("\n\n") + 1
+    text, signatures = note[:at], note[at + 1 :]
+    _check_text(text)
+    signed_by: list[VerifierKey] = []
+    lines = _signatures(signatures)
+    for name, key_id, signature in lines:
+        key = keys.find(name, key_id)
+        if key is None:
+            continue
+        if key in signed_by:
+            raise NoteError(f"two signatures of {key.name}+{key_id.hex()}")
+        if len(signature) != SIGNATURE_BYTES or not key.holds(signature, text.encode()):
+            raise SignatureError(f"the signature of {key.name}+{key_id.hex()} does not hold")
+        signed_by.append(key)
+    if not signed_by:
+        raise SignatureError("no known key signed it")
+    return VerifiedNote(text, tuple(signed_by), tuple((name, key_id) for name, key_id, _ in lines))
+
+
+def unverified_text(data: bytes) -> str:
+    """The text of a note whose signatures nobody looked at: for those who kept it themselves.
+
+    Raises:
+        NoteError: not a note.
+    """
+    try:
+        text, blank, _ = data.decode("utf-8").rpartition("\n\n")
+    except UnicodeDecodeError:
+        raise NoteError("not UTF-8") from None
+    if not blank:
+        raise NoteError("no blank line before signatures")
+    return f"{text}\n"
+
+
+def _check_text(text: str) -> None:
+    if not text.endswith("\n") or text == "\n":
+        raise NoteError("no text that ends with a line, before a blank line and signatures")
+    if _CONTROL.search(text):
+        raise NoteError("its text holds control characters")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise NoteError("its text holds what UTF-8 cannot encode") from None
+
+
+def _signatures(lines: str) -> list[tuple[str, bytes, bytes]]:
+    """Name, key id and signature of every line."""
+    found, at = [], 0
+    while at < len(lines):
+        line = _SIGNATURE_LINE.match(lines, at)
+        if line is None or _CONTROL.search(line[1]):
+            raise NoteError("a signature line is malformed")
+        try:
+            data = canonical_base64(line[2])
+        except ValueError as error:
+            raise NoteError(f"the signature of {printable(line[1])} is {error}") from None
+        if len(data) <= ID_BYTES:
+            raise NoteError(f"the signature of {printable(line[1])} is cut off")
+        found.append((line[1], data[:ID_BYTES], data[ID_BYTES:]))
+        at = line.end()
+    if not 1 <= len(found) <= MAX_SIGNATURES:
+        raise NoteError(f"{len(found)} signatures, not 1 to {MAX_SIGNATURES}")
+    return found

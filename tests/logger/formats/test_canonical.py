@@ -1,0 +1,225 @@
+import json
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logger.formats.canonical import (
+    MAX_HEADER_BYTES,
+    MAX_RECORD_BYTES,
+    RecordEncodingError,
+    decode_record,
+    encode_record,
+)
+from logger.formats.traffic_file import read_traffic
+from logger.record import Record
+from sampler.params import SamplingParams
+from tests.places import DATA
+
+RECORDED = [p.record for path in sorted(DATA.glob("*.jsonl")) for p in read_traffic(path)]
+DEFAULTS_OF_VERSION_1: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "min_tokens": 0,
+    "max_tokens": None,
+    "n": None,
+    "stop": [],
+    "stop_token_ids": [],
+    "ignore_eos": False,
+    "logit_bias": {},
+    "allowed_token_ids": None,
+    "bad_words": [],
+    "include_stop_str_in_output": False,
+    "skip_special_tokens": True,
+    "spaces_between_special_tokens": True,
+}
+
+TOKENS = st.integers(0, 2**31 - 1)
+FLOATS = st.floats(-1e9, 1e9)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
+SAMPLING = st.fixed_dictionaries(
+    {},
+    optional={
+        "temperature": st.floats(0, 100),
+        "top_p": st.floats(0, 1, exclude_min=True),
+        "top_k": st.integers(-1, 2**31 - 1),
+        "presence_penalty": st.floats(-2, 2),
+        "n": st.integers(1, 5),
+        "stop": st.lists(TEXT, max_size=2),
+        "stop_token_ids": st.lists(TOKENS, max_size=2),
+        "ignore_eos": st.booleans(),
+        "logit_bias": st.dictionaries(TOKENS, FLOATS, max_size=3),
+        "allowed_token_ids": st.lists(TOKENS, min_size=1, max_size=3),
+        "bad_words": st.lists(TEXT, max_size=2),
+    },
+)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    return Record.model_validate(
+        {
+            "engine": {"name": draw(TEXT), "version": draw(TEXT), "sampler": "vllm-cpu"},
+            "model": draw(TEXT),
+            "prompt_token_ids": draw(st.lists(TOKENS, min_size=1, max_size=4)),
+            "output_token_ids": draw(st.lists(TOKENS, min_size=1, max_size=4)),
+            "seed": draw(st.integers(-(2**62), 2**62)),
+            "choice_index": 0,
+            "sampling": draw(SAMPLING),
+            "finish_reason": draw(st.sampled_from(["stop", "length", "abort"])),
+            "stop_reason": draw(st.none() | TOKENS | TEXT),
+        }
+    )
+
+
+def parts(data: bytes) -> tuple[dict[str, Any], bytes]:
+    header, _, tokens = data.partition(b"\n")
+    return json.loads(header), tokens
+
+
+def joined(header: dict[str, Any], tokens: bytes) -> bytes:
+    return json.dumps(header, separators=(",", ":"), sort_keys=True).encode() + b"\n" + tokens
+
+
+GREEDY = next(r for r in RECORDED if r.sampling.is_greedy)
+
+
+def test_the_bytes_are_a_line_of_sorted_json_and_little_endian_token_ids() -> None:
+    header, tokens = parts(encode_record(GREEDY))
+    ids = [*GREEDY.prompt_token_ids, *GREEDY.output_token_ids]
+    assert tokens == struct.pack(f"<{len(ids)}i", *ids)
+    assert (header["prompt_tokens"], header["output_tokens"]) == (
+        len(GREEDY.prompt_token_ids),
+        len(GREEDY.output_token_ids),
+    )
+    assert header["seed"] == str(GREEDY.seed)
+    assert header["version"] == 1
+    assert encode_record(GREEDY).split(b"\n")[0] == json.dumps(header, separators=(",", ":"), sort_keys=True).encode()
+
+
+def test_recorded_traffic_comes_back_equal() -> None:
+    assert [decode_record(encode_record(record)) for record in RECORDED] == RECORDED
+
+
+@given(records())
+def test_any_record_comes_back_equal(record: Record) -> None:
+    assert decode_record(encode_record(record)) == record
+
+
+@given(records(), st.data())
+def test_a_changed_byte_is_refused_or_another_record(record: Record, data: st.DataObject) -> None:
+    encoded = bytearray(encode_record(record))
+    at = data.draw(st.integers(0, len(encoded) - 1))
+    encoded[at] ^= data.draw(st.integers(1, 255))
+    try:
+        decoded = decode_record(bytes(encoded))
+    except RecordEncodingError:
+        return
+    assert decoded != record
+    assert encode_record(decoded) == encoded
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda tail: encode_record(GREEDY) + tail))
+def test_arbitrary_bytes_are_refused_or_canonical(data: bytes) -> None:
+    try:
+        record = decode_record(data)
+    except RecordEncodingError:
+        return
+    assert encode_record(record) == data
+
+
+def test_every_truncation_is_refused() -> None:
+    encoded = encode_record(GREEDY)
+    for length in range(len(encoded)):
+        with pytest.raises(RecordEncodingError):
+            decode_record(encoded[:length])
+
+
+def test_said_and_unsaid_defaults_are_one_record_with_the_same_bytes() -> None:
+    fields = GREEDY.model_dump()
+    said = Record.model_validate(fields | {"sampling": SamplingParams().model_dump() | GREEDY.sampling.model_dump()})
+    assert encode_record(said) == encode_record(GREEDY)
+
+
+def test_the_defaults_are_those_of_version_1() -> None:
+    assert SamplingParams().model_dump() == DEFAULTS_OF_VERSION_1  # another default needs another version
+
+
+def test_zeros_of_either_sign_are_one_record_with_the_same_bytes() -> None:
+    zeros = [
+        GREEDY.model_copy(update={"sampling": SamplingParams(temperature=zero, logit_bias={7: zero})})
+        for zero in (0.0, -0.0)
+    ]
+    assert zeros[0] == zeros[1]
+    assert encode_record(zeros[0]) == encode_record(zeros[1])
+
+
+@pytest.mark.parametrize("value", [1, 1.0, 0.1 + 0.2, 1e-7, 5e-324, 1e22, 2**31])
+def test_numbers_come_back_equal(value: float) -> None:
+    biased = GREEDY.model_copy(update={"sampling": SamplingParams(temperature=0.0, logit_bias={1: float(value)})})
+    assert decode_record(encode_record(biased)) == biased
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"version": 2}, "version"),
+        ({"version": True}, "canonical"),
+        ({"prompt_tokens": 10**9}, "announced"),
+        ({"prompt_tokens": -1}, "counts"),
+        ({"output_tokens": 1.5}, "counts"),
+        ({"output_tokens": True}, "counts"),
+        ({"seed": 5}, "seed"),
+        ({"seed": "05"}, "canonical"),
+        ({"seed": "٣"}, "seed"),
+        ({"seed": "--3"}, "seed|JSON"),
+        ({"seed": "9" * 5000}, "seed"),
+        ({"seed": str(2**64)}, "seed"),
+        ({"sampling": {"temperature": 0, "top_p": 1}}, "canonical"),
+        ({"sampling": {"temperature": 0.0}}, "canonical"),
+        ({"sampling": {"magic": 1}}, "magic"),
+        ({"model": ""}, "model"),
+        ({"prompt_token_ids": [1]}, "."),
+        ({"extra": 1}, "extra"),
+        ({"choice_index": None}, "choice_index"),
+    ],
+)
+def test_headers_that_are_not_canonical_are_refused_by_field(change: dict[str, Any], complaint: str) -> None:
+    header, tokens = parts(encode_record(GREEDY))
+    with pytest.raises(RecordEncodingError, match=complaint):
+        decode_record(joined(header | change, tokens))
+
+
+def test_other_spellings_of_the_same_header_are_refused() -> None:
+    header, tokens = parts(encode_record(GREEDY))
+    for text in (
+        json.dumps(header, sort_keys=True),
+        json.dumps(dict(reversed(header.items())), separators=(",", ":")),
+        json.dumps(header, separators=(",", ":"), sort_keys=True).replace("SmolLM2", "\\u0053molLM2"),
+        json.dumps(header, separators=(",", ":"), sort_keys=True).replace('"version":1', '"version":1,"version":1'),
+        "\ufeff" + json.dumps(header, separators=(",", ":"), sort_keys=True),
+        "[]",
+        "[" * 100_000,
+        "\udc80",
+    ):
+        with pytest.raises(RecordEncodingError):
+            decode_record(text.encode("utf-8", "surrogatepass") + b"\n" + tokens)
+
+
+def test_too_large_records_are_refused_on_both_ways() -> None:
+    tokens = [1] * (MAX_RECORD_BYTES // 4)
+    with pytest.raises(RecordEncodingError, match="at most"):
+        encode_record(GREEDY.model_copy(update={"prompt_token_ids": tokens}))
+    with pytest.raises(RecordEncodingError, match="at most"):
+        encode_record(GREEDY.model_copy(update={"sampling": SamplingParams(stop=["x" * MAX_HEADER_BYTES])}))
+    with pytest.raises(RecordEncodingError, match="more than"):
+        decode_record(bytes(MAX_RECORD_BYTES + 1))
+    with pytest.raises(RecordEncodingError, match="no header line"):
+        decode_record(b" " * MAX_RECORD_BYTES)
