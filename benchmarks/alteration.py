@@ -16,8 +16,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from cli.options import ReplayOptions
-from cli.replayers import load_replayer
+from cli.options.replayer import load_replayer
+from cli.options.shared import ReplayOptions
 from logger.formats.traffic_file import read_traffic
 from logger.record import Record
 from verifier.candidates.draws import DrawBuilder

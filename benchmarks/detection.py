@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from benchmarks.attacks import ATTACKS
-from cli.replayers import identity_of
+from cli.options.replayer import identity_of
 from logger.formats.traffic_file import read_traffic
 from logger.record import Record
 from verifier.policy.file import read_policy

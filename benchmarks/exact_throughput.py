@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from benchmarks.throughput import timed
-from cli.options import ReplayOptions, ServerOptions
-from cli.replayers import load_replayer, vllm_client
+from cli.options.replayer import load_replayer, vllm_client
+from cli.options.shared import ReplayOptions, ServerOptions
 from logger.formats.traffic_file import read_traffic
 from logger.record import Record
 from verifier.policy.file import read_policy

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.vllm_answers import answered
 from benchmarks.vllm_server import vllm_server
-from cli.files import write_text
+from cli.output_files import write_text
 from cli.progress import progress_bar
 from logger.record import Record
 from verifier.model.embedded import ensure_embedded_model

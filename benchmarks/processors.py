@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.server_variations import prolonged
 from benchmarks.vllm_answers import answered
 from benchmarks.vllm_server import vllm_server
-from cli.replayers import identity_of
+from cli.options.replayer import identity_of
 from logger.formats.traffic_file import read_traffic
 from logger.record import Record
 from verifier.errors import ReplayServerError

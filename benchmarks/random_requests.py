@@ -29,7 +29,7 @@ from benchmarks.free_port import free_port
 from benchmarks.sidecar import await_port, sidecar_command, started
 from benchmarks.vllm_answers import answered
 from benchmarks.vllm_server import settings_here, vllm_server
-from cli.files import write_text
+from cli.output_files import write_text
 from cli.progress import progress_bar
 from logger.formats.canonical import decode_record
 from logger.formats.traffic_file import read_traffic

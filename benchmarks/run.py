@@ -27,7 +27,7 @@ from benchmarks.attackers.registry import attackers
 from benchmarks.attackers.results import SEED_BITS, Row, markdown
 from benchmarks.attackers.serving import ServedModel, honestly
 from benchmarks.environment import environment
-from cli.files import write_text
+from cli.output_files import write_text
 from cli.progress import counter, progress_bar
 from logger.formats.traffic_file import read_traffic
 from logger.record import Record

@@ -29,12 +29,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.cheap_replayer import CheapReplayer
 from benchmarks.environment import environment
-from cli.engines import load_on_worker
-from cli.files import write_text
-from cli.inputs import from_archives
-from cli.options import ReplayOptions
+from cli.inputs.run_input import from_archives
+from cli.options.executor import load_on_worker
+from cli.options.shared import ReplayOptions
+from cli.output_files import write_text
 from cli.reports.json import json_report
-from cli.verifying import verify_with_progress
+from cli.verify_and_report import verify_with_progress
 from logger.archive.writer import write_archive
 from logger.formats.canonical import encode_record
 from logger.formats.traffic_file import read_traffic

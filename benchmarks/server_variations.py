@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.vllm_answers import AT_ONCE, answered
 from benchmarks.vllm_server import settings_here, vllm_server
-from cli.replayers import identity_of
+from cli.options.replayer import identity_of
 from logger.formats.traffic_file import read_traffic
 from logger.record import Record
 from verifier.model.identity import ModelIdentity

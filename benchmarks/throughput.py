@@ -21,7 +21,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from cli.replayers import identity_of
+from cli.options.replayer import identity_of
 from logger.formats.traffic_file import read_traffic
 from logger.record import Record
 from verifier.policy.file import read_policy

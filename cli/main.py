@@ -2,19 +2,19 @@
 
 import click
 
-from cli.calibrate import calibrate
-from cli.demo import demo
-from cli.estimate import estimate_command
-from cli.exit_code_group import ExitCodeGroup
-from cli.log import log
-from cli.model import model
-from cli.monitor import monitor
-from cli.plan import plan_command
-from cli.probe import probe
-from cli.record import record
-from cli.run import run
-from cli.serve import serve
-from cli.vllm import vllm
+from cli.commands.calibrate import calibrate
+from cli.commands.demo import demo
+from cli.commands.estimate import estimate_command
+from cli.commands.log import log
+from cli.commands.model import model
+from cli.commands.monitor import monitor
+from cli.commands.plan import plan_command
+from cli.commands.probe import probe
+from cli.commands.record import record
+from cli.commands.run import run
+from cli.commands.serve import serve
+from cli.commands.vllm import vllm
+from cli.groups import ExitCodeGroup
 
 
 @click.group(cls=ExitCodeGroup, context_settings={"help_option_names": ["-h", "--help"]})

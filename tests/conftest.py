@@ -1,12 +1,12 @@
 """Shared by all tests: the embedded model, loaded once, and recorded traffic."""
 
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.places import BUNDLED_POLICY
 from tests.postgresql import postgresql_server
 from tests.ray_cluster import ray_here
 from verifier.model.embedded import ensure_embedded_model
@@ -47,6 +47,6 @@ def replayer(model_folder: Path) -> TransformersReplayer:
 @pytest.fixture(scope="session")
 def bundled_policy() -> Policy:
     """The policy that comes with the project, calibrated on half of FILTERED."""
-    policy = read_policy(Path(str(files("cli") / "bundled" / "policy.toml")))
+    policy = read_policy(BUNDLED_POLICY)
     assert isinstance(policy, Policy)
     return policy

@@ -26,7 +26,7 @@ from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slacks, countin
 from benchmarks.trade_off.published import Published, gm_ls
 from benchmarks.trade_off.replayed import Replayed, replayed
 from benchmarks.trade_off.scored import Choice, Score, Scored
-from cli.files import write_text
+from cli.output_files import write_text
 from cli.progress import progress_bar
 from logger.formats.traffic_file import read_traffic
 from verifier.audit_selection import file_sha256

@@ -22,7 +22,7 @@ from benchmarks.environment import environment
 from benchmarks.throughput import timed
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
 from benchmarks.trade_off.scored import Scored, Slack
-from cli.files import write_text
+from cli.output_files import write_text
 from cli.progress import progress_bar
 from logger.formats.traffic_file import read_traffic
 from logger.record import Record

@@ -20,7 +20,7 @@ from benchmarks.environment import environment
 from benchmarks.fresh_traffic import HEADS
 from benchmarks.vllm_answers import AT_ONCE, answered
 from benchmarks.vllm_server import settings_here, vllm_server
-from cli.files import write_text
+from cli.output_files import write_text
 from cli.progress import progress_bar
 from logger.formats.traffic_file import read_traffic
 from verifier.audit_selection import file_sha256

@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
-from cli.files import write_text
+from cli.output_files import write_text
 from cli.progress import progress_bar
 from logger.formats.traffic_file import read_traffic
 from logger.record import Record

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cli.inputs import Input
+from cli.inputs.run_input import Input
 from logger.formats.traffic_file import RETOKENISED_MEANS
 from sampler.errors import printable
 from verifier.policy.base import BasePolicy

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cli.extras import server_extra
+from cli.options.optional_dependencies import server_extra
 
 
 @click.command()

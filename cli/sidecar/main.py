@@ -2,7 +2,7 @@
 
 import click
 
-from cli.exit_code_group import ExitCodeGroup
+from cli.groups import ExitCodeGroup
 from cli.sidecar.key import key
 from cli.sidecar.openapi import openapi
 from cli.sidecar.recover import recover

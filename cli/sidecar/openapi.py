@@ -4,7 +4,7 @@ import json
 
 import click
 
-from cli.extras import server_extra
+from cli.options.optional_dependencies import server_extra
 
 
 @click.command()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from cli.extras import server_extra
-from cli.options import SIGNING_KEY_OPTION
+from cli.options.optional_dependencies import server_extra
+from cli.options.shared import SIGNING_KEY_OPTION
 from logger.store.writer import LogWriter
 from logger.tlog.keys import SigningKey
 

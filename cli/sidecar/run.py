@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from cli.config_file import config_option
-from cli.extras import server_extra
+from cli.options.config_file import config_option
+from cli.options.optional_dependencies import server_extra
 from cli.sidecar.options import run_options, settings_of
 
 

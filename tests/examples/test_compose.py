@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pytest
 
-from cli.serve.command import serve
+from cli.commands.serve.command import serve
 from cli.sidecar.main import sidecar
 from logger.files.private import read_private
 from logger.serving.api_keys import ApiKeys

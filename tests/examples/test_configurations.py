@@ -7,9 +7,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from cli.commands.serve.command import serve
+from cli.commands.serve.options import settings_of
 from cli.main import verify
-from cli.serve.command import serve
-from cli.serve.options import settings_of
 from cli.sidecar.main import sidecar
 from logger.files.private import write_private
 from logger.serving.event_log import Events

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.serve.command import serve
+from cli.commands.serve.command import serve
 from cli.sidecar.main import sidecar
 from tests.examples.reading import command_of, flags_of, toml_in, unit_of
 from tests.places import EXAMPLES

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 import pytest
 
-from cli.files import write_text
-from cli.options import ProviderOptions, ServerOptions
+from cli.options.shared import ProviderOptions, ServerOptions
+from cli.output_files import write_text
 from logger.archive.storage import publish
 from logger.files.atomic import PRIVATE, PUBLIC, write_whole
 from logger.files.private import KeyFileError, read_secret, write_private

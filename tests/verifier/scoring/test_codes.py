@@ -1,6 +1,5 @@
 from dataclasses import replace
 from math import comb, log2
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from sampler.types import FloatArray
+from tests.places import BUNDLED_POLICY
 from tests.verifier.candidates.positions import DELTA, like_recorded
 from tests.verifier.candidates.test_gumbel import SETTINGS, V, draws
 from tests.verifier.logits.test_partial_rows import known_of
@@ -25,7 +25,7 @@ from verifier.statistics.bandwidth import combinatorial_bound
 
 
 def bundled_policy() -> Policy:
-    found = read_policy(Path("cli/bundled/policy.toml"))
+    found = read_policy(BUNDLED_POLICY)
     assert isinstance(found, Policy)
     return found
 

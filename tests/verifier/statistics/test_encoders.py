@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from math import log2
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sampler.types import FloatArray, IntArray
+from tests.places import BUNDLED_POLICY
 from tests.verifier.candidates.positions import DELTA, Positions, like_recorded
 from tests.verifier.statistics.budgeted_coder import BudgetedCoder, tilted
 from tests.verifier.statistics.simulation import most_misses
@@ -48,7 +48,7 @@ def send(rng: np.random.Generator, probability_nk: FloatArray, cost_nk: FloatArr
 
 
 def policy() -> Policy:
-    found = read_policy(Path("cli/bundled/policy.toml"))
+    found = read_policy(BUNDLED_POLICY)
     assert isinstance(found, Policy)
     return found
 

@@ -1,11 +1,11 @@
 from dataclasses import replace
 from math import log2
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sampler.types import FloatArray
+from tests.places import BUNDLED_POLICY
 from tests.verifier.candidates.positions import DELTA, like_recorded
 from tests.verifier.statistics.simulation import most_misses
 from verifier.policy.calibrated import Policy
@@ -19,7 +19,7 @@ VOCABULARY = 49_152
 
 
 def policy() -> Policy:
-    found = read_policy(Path("cli/bundled/policy.toml"))
+    found = read_policy(BUNDLED_POLICY)
     assert isinstance(found, Policy)
     return found
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 import transformers
 
-from cli.options import ReplayOptions
-from cli.replayers import load_replayer
+from cli.options.replayer import load_replayer
+from cli.options.shared import ReplayOptions
 from logger.errors import ModelError
 from logger.model.dimensions import dimensions_of
 from tests.places import DATA

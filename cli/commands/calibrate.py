@@ -1,0 +1,175 @@
+"""`verify calibrate`: make a policy from honest traffic."""
+
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from cli.inputs.run_input import read_input, sample_of
+from cli.options.replayer import load_replayer
+from cli.options.shared import (
+    CONTEXT_OPTION,
+    WITNESS_OPTION,
+    ReplayOptions,
+    public_key_option,
+    replay_options,
+    sample_options,
+)
+from cli.output_files import check_against_model, check_writable, write_text
+from cli.progress import progress_bar
+from logger.formats.location import PlacedRecord
+from verifier.calibration.exact import calibrate_exact
+from verifier.calibration.fit import CalibrationLimits, CalibrationResult
+from verifier.calibration.fit import calibrate as calibrate_policy
+from verifier.policy.base import BasePolicy
+from verifier.policy.exact import ExactPolicy
+from verifier.scoring.token_scores import gumbel_likelihood_score
+
+
+@click.command()
+@click.argument("traffic", nargs=-1, required=True, metavar="TRAFFIC_OR_ARCHIVE...")
+@replay_options
+@CONTEXT_OPTION
+@public_key_option(required=False)
+@WITNESS_OPTION
+@sample_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="P", help="Policy file to write.")
+@click.option("--exact", is_flag=True, help="Make a policy for exact replay: tolerance zero, up to ties, or refuse.")
+@click.option(
+    "--max-dangerous-rate",
+    type=click.FloatRange(0, 1),
+    default=1e-4,
+    show_default=True,
+    help="Largest share of honest tokens that may be judged dangerous.",
+)
+@click.option(
+    "--max-unsafe-rate",
+    type=click.FloatRange(0, 1),
+    default=1e-3,
+    show_default=True,
+    help="Largest share of honest tokens that may lie beyond the threshold, suspicious ones included.",
+)
+@click.option(
+    "--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split into halves."
+)
+def calibrate(
+    traffic: tuple[str, ...],
+    public_key_path: Path | None,
+    witness_path: Path | None,
+    rate: float | None,
+    key_path: Path | None,
+    out: Path,
+    exact: bool,
+    max_dangerous_rate: float,
+    max_unsafe_rate: float,
+    split_seed: int,
+    **replay: Any,
+) -> None:
+    """Fit thresholds and token noise on one half of honest TRAFFIC, measure them on the other, write a policy.
+
+    With --exact (and --replay vllm) nothing is fitted: every token must come out the same, up to ties, or no policy is
+    written and the positions that differ are named. First the server is tested (seconds): it must compute the same
+    alone and among other requests. TRAFFIC should hold answers that were asked for one after the other, and many at a
+    time.
+
+    The traffic must be known to be honest: a policy made from an attacker's traffic lets that attacker pass. With
+    --public-key the arguments are archives of one log, which are checked as `verify run` checks them.
+    """
+    check_writable(out)
+    given = read_input(traffic, public_key_path, witness_path, sample_of(rate, key_path), unsigned=True)
+    placed = [
+        PlacedRecord(record, at.source, at.number, at.unit)
+        for record, at in ((record, given.place(place)) for place, record in enumerate(given.records()))
+        if record.output_token_ids
+    ]
+    if exact and replay["implementation"] != "vllm":
+        raise click.UsageError("--exact needs the server's own engine: --replay vllm with --replay-url")
+    replayer = load_replayer(ReplayOptions(**replay), exact=exact)
+    click.get_current_context().call_on_close(replayer.close)
+    check_against_model(placed, replayer.identity)
+    records = [item.record for item in placed]
+    digests = given.digests
+    with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress:
+        if exact:
+            names = [item.short_place for item in placed]
+            checked = calibrate_exact(replayer, records, names, traffic_digests=digests, progress=progress)
+            policy: BasePolicy = checked
+            summary, warnings = exact_summary(checked, replayer.identity.vocabulary), []
+        else:
+            limits = CalibrationLimits(
+                max_dangerous_rate=max_dangerous_rate, max_unsafe_rate=max_unsafe_rate, split_seed=split_seed
+            )
+            result = calibrate_policy(replayer, records, limits, traffic_digests=digests, progress=progress)
+            policy, warnings = result.policy, result.warnings
+            summary = trade_off_table(result, replayer.identity.vocabulary)
+    policy = policy.with_context(replay["max_model_len"])
+    write_text(out, policy.to_toml(), public=True)
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    click.echo(summary)
+    click.echo(f"\n{out}: {policy.digest()}")
+
+
+def exact_summary(policy: ExactPolicy, vocabulary: int) -> str:
+    """What exact calibration showed, with its confidence limits."""
+    check = policy.check
+    bits = check.extractable_bits_per_token
+    return "\n".join(
+        [
+            f"Exact: none of {check.tokens} honest tokens in {check.records} records differs beyond ties.",
+            "",
+            f"  with 95% confidence, at most {100 * check.record_mismatch_upper:.2g}% of honest records would hold a"
+            f" mismatch ({100 * check.token_mismatch_upper:.2g}% of tokens)",
+            f"  tied positions        {check.tied_positions:8d}",
+            f"  unresolved positions  {check.unresolved_positions:8d}",
+            f"  extractable           {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
+            f" {100 * bits.value / log2(vocabulary):.4f}% of log2 V",
+        ]
+    )
+
+
+def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:
+    """The thresholds tried, what honest tokens pay and what an attacker keeps; the chosen one is marked."""
+    policy = result.policy
+    lines = [
+        f"Trade-off on the calibration half ({policy.calibration.records} records, {policy.calibration.tokens} tokens;"
+        f" logit slack {policy.thresholds.logit_slack_logits:g}, mass slack {policy.thresholds.mass_slack:g}):",
+        "",
+        "  margin  rank limit  suspicious  dangerous  extractable",
+        "  logits   (tokens)   % of tokens % of tokens  % of log2 V",
+    ]
+    for point in result.trade_off:
+        mark = " <- chosen" if point.margin == result.chosen.margin else ""
+        lines.append(
+            f"  {point.margin:6.2f}  {point.rank_limit:10d}  {100 * point.suspicious:10.3f}"
+            f"  {100 * point.dangerous:9.3f}  {100 * point.bits_per_token / log2(vocabulary):11.3f}{mark}"
+        )
+    evaluation = policy.evaluation
+    lines += ["", f"Dangerous at the chosen threshold: {result.dangerous} (97.5%, records as clusters)."]
+    lines += [
+        "",
+        f"On the other half ({evaluation.records} records, {evaluation.tokens} tokens), with 95% intervals:",
+        "",
+    ]
+    for name, rate in (
+        ("exact match", evaluation.exact_match),
+        ("suspicious", evaluation.suspicious),
+        ("dangerous", evaluation.dangerous),
+        (f"beyond {policy.noise.outlier_margin_logits:g} logits", evaluation.outliers),
+    ):
+        lines.append(f"  {name:<20} {100 * rate.value:8.3f}%  [{100 * rate.low:.3f}%, {100 * rate.high:.3f}%]")
+    bits = evaluation.extractable_bits_per_token
+    lines.append(
+        f"  {'extractable':<20} {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
+        f" {100 * bits.value / log2(vocabulary):.3f}% of log2 V"
+    )
+    lines.append(f"  {'flagged records':<20} {evaluation.flagged_records:8d} of {evaluation.records}")
+    thresholds = policy.thresholds
+    tau = float(gumbel_likelihood_score(np.array([thresholds.margin_logits]), thresholds.noise_scale_logits)[0])
+    lines.append(
+        f"\nNoise scale sigma {thresholds.noise_scale_logits:.4f} logits; the margin threshold as a GM-LS threshold:"
+        f" tau {tau:.2f} nats"
+    )
+    return "\n".join(lines)

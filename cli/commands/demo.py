@@ -1,0 +1,56 @@
+"""`verify demo`: the embedded model on bundled traffic, honest and tampered, under the bundled policy."""
+
+import json
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import click
+
+from cli import exit_codes
+from cli.inputs.run_input import from_traffic
+from cli.options.replayer import load_replayer
+from cli.options.shared import ReplayOptions
+from cli.output_files import check_against_model, check_writable
+from cli.reports.summary import text_summary
+from cli.verify_and_report import verify_with_progress, write_reports
+from verifier.policy.file import read_policy
+from verifier.verification.verifier import Verifier
+
+
+@click.command()
+@click.option(
+    "--html", "html_path", type=click.Path(path_type=Path), metavar="F", help="Write a self-contained HTML report."
+)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="F", help="Write a JSON report.")
+@click.pass_context
+def demo(ctx: click.Context, html_path: Path | None, json_path: Path | None) -> None:
+    """Verify bundled answers of a real vLLM server, some honest and some tampered with.
+
+    Exit code 0 when every tampered record is flagged and no honest one is, else 1.
+    """
+    check_writable(html_path, json_path)
+    with as_file(files("cli") / "bundled") as bundled:
+        policy = read_policy(bundled / "policy.toml")
+        given = from_traffic([bundled / "honest.jsonl", bundled / "tampered.jsonl"])
+        attacks: list[str] = json.loads((bundled / "attacks.json").read_text(encoding="utf-8"))
+    honest = len(given.indices) - len(attacks)
+
+    replayer = load_replayer(ReplayOptions(dtype=policy.made_for.dtype))
+    check_against_model(given.deciding, replayer.identity)
+    click.echo(f"Replaying {honest} honest and {len(attacks)} tampered answers of a vLLM server ...", err=True)
+    context = verify_with_progress(Verifier(replayer, policy), given)
+    write_reports(context, json_path, html_path)
+    click.echo(text_summary(context))
+
+    flagged_places = {record.place for record in context.verification.flagged}
+    named = [honest + i in flagged_places for i in range(len(attacks))]
+    wronged = [place for place in flagged_places if place < honest]
+    click.echo("\nWhat was done to the tampered records, and whether they were named:\n")
+    for i, (attack, flagged) in enumerate(zip(attacks, named, strict=True)):
+        click.echo(f"  record {honest + i}  {attack:<30} {'named' if flagged else 'MISSED'}")
+    click.echo(
+        f"\n{honest - len(wronged)} of {honest} honest records cleared, {sum(named)} of {len(named)} tampered named."
+    )
+    if html_path is not None:
+        click.echo(f"Report: {html_path}")
+    ctx.exit(exit_codes.CLEAR if all(named) and not wronged else exit_codes.ALARM)

@@ -1,0 +1,20 @@
+"""`verify log`: the tamper-evident log and its archives."""
+
+import click
+
+from cli.commands.log.check import check
+from cli.commands.log.importing import import_traffic
+from cli.commands.log.key import key
+from cli.commands.log.mark import mark
+from cli.commands.log.prove import prove
+from cli.commands.log.seal import seal
+from cli.commands.log.show import show
+
+
+@click.group()
+def log() -> None:
+    """Check, show and make archives of the tamper-evident log."""
+
+
+for command in (check, show, seal, prove, import_traffic, key, mark):
+    log.add_command(command)

@@ -1,0 +1,36 @@
+"""`verify log mark`: the mark of a log, made anew."""
+
+from pathlib import Path
+
+import click
+
+from cli.commands.log.importing import read_signers
+from cli.commands.log.options import mark_option
+from cli.options.shared import SIGNING_KEY_OPTION
+from logger.files.private import KeyFileError
+from logger.store.mark import MarkFile
+from logger.store.mark import mark_path as mark_beside
+from logger.store.reader import LogReader
+
+
+@click.command()
+@click.option("--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...")
+@SIGNING_KEY_OPTION
+@mark_option
+def mark(log_url: str, signing_key_paths: tuple[Path, ...], mark_path: Path | None) -> None:
+    """Make a log's mark anew, from its database as it is now: only when the mark is lost.
+
+    The mark tells an old copy of the database from the newest. Where it is lost and this database is an old copy, a
+    mark made from it lets the log go on as a second history, signed with the same key (a fork). A mark that is there
+    is not replaced.
+    """
+    signers = read_signers(signing_key_paths)
+    origin = signers[0].name
+    file = MarkFile(mark_path or mark_beside(signing_key_paths[0], origin), origin)
+    if file.read() is not None:
+        raise KeyFileError(f"{file.path}: the mark is there, and is not replaced")
+    reader = LogReader(log_url)
+    if reader.origin != origin:
+        raise KeyFileError(f"this log is {reader.origin}; a key that signs it has that name")
+    made = file.renew(reader)
+    click.echo(f"{file.path}: {made.checkpoint.size} records and {made.start} starts of {origin}")

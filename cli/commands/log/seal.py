@@ -1,0 +1,41 @@
+"""`verify log seal`: what was appended becomes an archive."""
+
+from pathlib import Path
+
+import click
+
+from cli.commands.log.importing import read_signers
+from cli.commands.log.options import mark_option
+from cli.options.shared import SIGNING_KEY_OPTION
+from logger.sealing import seal as seal_log
+from logger.store.mark import MarkFile
+from logger.store.mark import mark_path as mark_beside
+
+
+@click.command()
+@click.option("--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...")
+@click.option("--archives", "folder", required=True, metavar="URL", help="Folder for archives: a path or fsspec URL.")
+@SIGNING_KEY_OPTION
+@mark_option
+@click.option(
+    "--least",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Only N new records or more.",
+)
+def seal(log_url: str, folder: str, signing_key_paths: tuple[Path, ...], mark_path: Path | None, least: int) -> None:
+    """Seal the records that the log holds and no archive does yet, beside its writer if there is one.
+
+    A database that is older than its mark, or than the newest archive in the folder, is not sealed.
+    Interrupted, it goes on where it was the next time.
+    """
+    signers = read_signers(signing_key_paths)
+    origin = signers[0].name
+    mark = MarkFile(mark_path or mark_beside(signing_key_paths[0], origin), origin)
+    sealed = seal_log(log_url, folder, signers, least, mark)
+    for archive in sealed:
+        click.echo(f"{archive.url}: records {archive.start} to {archive.end - 1}")
+    if not sealed:
+        click.echo("Nothing new to seal.")

@@ -1,0 +1,73 @@
+"""`verify log show`: what is in an archive."""
+
+import json
+from pathlib import Path
+
+import click
+
+from cli.commands.log.options import archives_argument
+from cli.options.shared import public_key_option
+from logger.archive.check import check_archives
+from logger.archive.reader import Archive, read_archive
+from logger.archive.storage import archive_urls
+from logger.formats.canonical import decode_record
+from logger.tlog.keys import PublicKeys
+from sampler.errors import WeightwardenError, printable
+
+
+class NoSuchRecord(WeightwardenError, IndexError):
+    """An index that is in none of the archives given, or in one that does not hold."""
+
+
+@click.command()
+@archives_argument
+@public_key_option(required=True)
+@click.option("--checkpoint", "checkpoint_only", is_flag=True, help="Print the newest signed checkpoint alone.")
+@click.option("--record", "index", type=click.IntRange(0), metavar="INDEX", help="Print one record as a traffic line.")
+def show(archives: tuple[str, ...], public_key_path: Path, checkpoint_only: bool, index: int | None) -> None:
+    """Tell what ARCHIVE... hold; only what a known key sealed is looked at."""
+    keys = PublicKeys.read(public_key_path)
+    found = sorted((read_archive(url, keys) for url in archive_urls(archives)), key=lambda archive: archive.end)
+    if checkpoint_only:
+        click.echo(found[-1].note.decode("utf-8"), nl=False)
+    elif index is not None:
+        click.echo(record_at(found, index, keys))
+    else:
+        for archive in found:
+            click.echo(_described(archive))
+
+
+def archive_of(found: list[Archive], index: int) -> Archive:
+    """The archive that holds a record.
+
+    Raises:
+        NoSuchRecord: none does.
+    """
+    for archive in found:
+        if archive.start <= index < archive.end:
+            return archive
+    raise NoSuchRecord(f"record {index} is in none of the archives")
+
+
+def record_at(found: list[Archive], index: int, keys: PublicKeys) -> str:
+    """A record as a line of a traffic file, once its archive was checked."""
+    archive = archive_of(found, index)
+    entries: list[bytes] = []
+    check = check_archives(
+        [archive.url], keys, keep=lambda _, at, entry: entries.append(entry) if at == index else None, partial=True
+    )
+    if not check.holds:
+        raise NoSuchRecord(f"{printable(archive.url)}: {check.findings[0].what}")
+    return decode_record(entries[0]).model_dump_json(exclude_defaults=True)
+
+
+def _described(archive: Archive) -> str:
+    checkpoint = archive.checkpoint
+    lines = [
+        printable(archive.url),
+        f"  log      {json.dumps(checkpoint.origin, ensure_ascii=False)}",
+        f"  records  {archive.start} to {archive.end - 1}",
+        f"  root     {checkpoint.root.hex()} of {checkpoint.size}",
+        *(f"  note     {extension}" for extension in checkpoint.extensions),
+    ]
+    return "\n".join(lines)

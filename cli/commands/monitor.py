@@ -1,0 +1,260 @@
+"""`verify monitor`: an alarm over a series of audits that may be looked at after every one."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from cli import exit_codes
+from cli.commands.monitor_state import AuditSeries, read_state, write_state
+from cli.inputs.run_input import Audit, check_whole, from_archives
+from cli.options.quantities import FiniteRange
+from cli.options.replayer import load_replayer
+from cli.options.shared import ReplayOptions, public_key_option, replay_options, sample_options
+from cli.output_files import check_against_model, check_against_policy, check_writable
+from cli.reports.reading import read_report
+from cli.verify_and_report import verify_with_progress
+from logger.archive.storage import archive_urls
+from logger.tlog.keys import PublicKeys
+from sampler.errors import WeightwardenError
+from sampler.types import FloatArray
+from verifier.audit_selection import NothingSelected
+from verifier.policy.base import BasePolicy
+from verifier.policy.file import read_policy
+from verifier.scoring.record_evidence import bound_text
+from verifier.statistics.errors import StatisticsError
+from verifier.statistics.rounding import upper_fixed
+from verifier.verification.run_verdict import NothingToVerify
+from verifier.verification.series_monitor import WATCHED, TrafficMonitor
+from verifier.verification.verifier import Verifier
+
+
+class MonitorError(WeightwardenError, ValueError):
+    """Audits that do not make one series: another policy's, or one of them twice."""
+
+
+@dataclass(frozen=True)
+class AuditOutcome:
+    """One audit of a series: its name, its digest, and what happened in its records."""
+
+    name: str
+    digest: str
+    log2_vocabulary: float
+    columns: dict[str, FloatArray]
+    notes: list[str] = field(default_factory=list)
+
+
+@click.command()
+@click.argument("audits", nargs=-1, required=True, metavar="REPORT_OR_ARCHIVE...")
+@click.option(
+    "--policy",
+    "policy_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="P",
+    help="The policy that the audits were made under: what an honest server does at most is from it.",
+)
+@public_key_option(required=False)
+@sample_options
+@click.option(
+    "--state",
+    "state_path",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Go on from this file, made when missing, and keep the series in it: give each audit once.",
+)
+@click.option(
+    "--false-alarm",
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
+    default=1e-4,
+    show_default=True,
+    help="Probability that an honest series ever alarms, however long it is watched.",
+)
+@click.option(
+    "--longest-record",
+    type=click.IntRange(1, 2**31),
+    default=1024,
+    show_default=True,
+    metavar="N",
+    help="Tokens of a record that weighs most, when a series begins; longer ones weigh as much.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@replay_options
+@click.pass_context
+def monitor(
+    ctx: click.Context,
+    /,
+    audits: tuple[str, ...],
+    policy_path: Path,
+    public_key_path: Path | None,
+    rate: float | None,
+    key_path: Path | None,
+    state_path: Path | None,
+    false_alarm: float,
+    longest_record: int,
+    as_json: bool,
+    **replay: Any,
+) -> None:
+    """Watch a series of audits, in the order of time, and raise the alarm that honest traffic seldom raises.
+
+    The arguments are JSON reports of `verify run`; with --public-key they are archives of a log, which are replayed one
+    after the other. Bets that mismatches, suspicious and dangerous tokens or hidden bits are more than the policy's
+    upper limits multiply an imaginary capital; honest traffic brings it to 1 / FALSE_ALARM with at most that
+    probability, at any time, so that looking often costs nothing.
+
+    Exit code 0: clear. 1: alarm, now or at any earlier audit of the series. 2: error; the state holds the audits that
+    came before it, and reports are all read before any is added.
+    """
+    if (rate is None) != (key_path is None):
+        raise click.UsageError("--sample and --audit-key go together")
+    if public_key_path is None and rate is not None:
+        raise click.UsageError("--sample needs archives and --public-key: reports are of audits that were made")
+    check_writable(state_path)
+    policy = read_policy(policy_path)
+    kept = read_state(state_path) if state_path is not None and state_path.exists() else None
+    if kept is not None:
+        try:
+            kept.monitor.check_made_for(policy)
+        except StatisticsError as error:
+            raise MonitorError(f"{state_path}: {error}") from None
+    outcomes: Iterable[AuditOutcome]
+    if public_key_path is None:
+        outcomes = _reports(audits, policy, kept.seen if kept is not None else [])
+    else:
+        outcomes = _archives(ctx, audits, public_key_path, policy, Audit.of(rate, key_path), ReplayOptions(**replay))
+
+    rows = []
+    for audit in outcomes:
+        kept = kept or AuditSeries(TrafficMonitor.new(policy, audit.log2_vocabulary, longest_record), [])
+        if audit.digest in kept.seen:
+            raise MonitorError(f"{audit.name}: is in the series already; give each audit once")
+        kept.monitor.add(audit.columns)
+        kept.seen.append(audit.digest)
+        rows.append(_row(audit, kept.monitor, false_alarm))
+        if state_path is not None:
+            write_state(state_path, kept)
+        if not as_json:
+            click.echo(_line(rows[-1], header=len(rows) == 1))
+    if kept is None:
+        raise MonitorError("no audit has a record with a token: nothing was watched")
+    alarm = kept.monitor.alarms_at(false_alarm)
+    click.echo(_result(kept, rows, false_alarm, alarm, as_json=as_json))
+    ctx.exit(exit_codes.ALARM if alarm else exit_codes.CLEAR)
+
+
+def _reports(paths: tuple[str, ...], policy: BasePolicy, seen: Sequence[str]) -> list[AuditOutcome]:
+    audits: list[AuditOutcome] = []
+    for path in paths:
+        report = read_report(Path(path))
+        if report.policy_digest != policy.digest():
+            raise MonitorError(f"{path}: made under another policy, {report.policy_digest}")
+        if report.audit_digest in {*seen, *(audit.digest for audit in audits)}:
+            raise MonitorError(f"{path}: is in the series already; give each audit once")
+        statistics = report.statistics
+        columns = {name: statistics.records.column(name) for name in ("tokens", *WATCHED)}
+        notes = [
+            *([f"its own verdict: {report.verdict.upper()}"] if report.verdict != "clear" else []),
+            *(["unsigned"] if report.unsafe_unsigned else []),
+        ]
+        audits.append(AuditOutcome(path, report.audit_digest, statistics.log2_vocabulary, columns, notes))
+    return audits
+
+
+def _archives(
+    ctx: click.Context,
+    arguments: tuple[str, ...],
+    public_key_path: Path,
+    policy: BasePolicy,
+    audit: Audit | None,
+    options: ReplayOptions,
+) -> Iterator[AuditOutcome]:
+    """Each archive, checked and replayed in its turn; all of them are checked against each other first."""
+    keys = PublicKeys.read(public_key_path)
+    urls = archive_urls(arguments)
+    check_whole(urls, keys)
+    replayer = load_replayer(options, policy, exact=policy.exact)
+    ctx.call_on_close(replayer.close)
+    verifier = Verifier(replayer, policy, policy.made_for.max_model_len)
+    for url in urls:
+        try:
+            given = from_archives([url], keys, None, audit)
+            check_against_model(given.deciding, replayer.identity)
+            check_against_policy(given.deciding, verifier.policy)
+            found = verify_with_progress(verifier, given).verification
+        except (NothingSelected, NothingToVerify) as nothing:
+            click.echo(f"{url}: {nothing}; the series goes on without it", err=True)
+            continue
+        yield AuditOutcome(
+            name=url,
+            digest=given.digest,
+            log2_vocabulary=float(np.log2(replayer.identity.vocabulary)),
+            columns=found.watched,
+        )
+
+
+def _row(audit: AuditOutcome, watch: TrafficMonitor, false_alarm: float) -> dict[str, Any]:
+    tokens = audit.columns["tokens"].sum()
+    return {
+        "audit": audit.name,
+        "records": len(audit.columns["tokens"]),
+        "tokens": int(tokens),
+        "notes": audit.notes,
+        "flagged": int(audit.columns["flagged"].sum()),
+        "per_token": {
+            name: float(audit.columns[name].sum() / tokens) if tokens else None for name in WATCHED if name != "flagged"
+        },
+        "log10_capital": watch.log_capital / math.log(10),
+        "alarm": watch.alarms_at(false_alarm),
+    }
+
+
+def _line(row: dict[str, Any], *, header: bool) -> str:
+    title = f"{'records':>8} {'tokens':>10} {'mismatch':>9} {'suspicious':>11} {'dangerous':>10} {'bits/token':>11}"
+    per_token = row["per_token"]
+    shares = [f"{100 * per_token[n]:.3f}%" if per_token[n] is not None else "-" for n in WATCHED[:3]]
+    bits = f"{per_token['pooled_bits']:.4f}" if per_token["pooled_bits"] is not None else "-"
+    line = f"{row['records']:>8} {row['tokens']:>10} {shares[0]:>9} {shares[1]:>11} {shares[2]:>10} {bits:>11}"
+    notes = f" ({', '.join(row['notes'])})" if row["notes"] else ""
+    capital = f"{'ALARM ' if row['alarm'] else ''}10^{row['log10_capital']:.1f}"
+    return (f"{title}     capital\n" if header else "") + f"{line} {capital:>11}  {row['audit']}{notes}"
+
+
+def _result(series: AuditSeries, rows: list[dict[str, Any]], false_alarm: float, alarm: bool, *, as_json: bool) -> str:
+    watch = series.monitor
+    assumes = [
+        "An honest server's rates are at most the upper limits of the policy, which are approximate, and too low where"
+        " calibration never saw a rare kind of bad answer.",
+        f"A record weighs as its tokens, up to {watch.monitors['mismatches'].longest:g}.",
+        "The audited records were chosen unpredictably, and every audit is given once, in the order of time.",
+    ]
+    rates = {
+        name: {"honest_at_most": rate.honest_rate, "seen": rate.value / rate.tokens if rate.tokens else None}
+        for name, rate in watch.monitors.items()
+    }
+    if as_json:
+        result = {
+            "verdict": "alarm" if alarm else "clear",
+            "false_alarm": false_alarm,
+            "p_value": watch.p_value,
+            "audits_in_all": len(series.seen),
+            "per_token": rates,
+            "audits": rows,
+            "assumptions": assumes,
+        }
+        return json.dumps(result, indent=2, allow_nan=False)
+    lines = [
+        "",
+        f"Verdict: {'ALARM' if alarm else 'CLEAR'} (an honest series ever looks so with {bound_text(watch.p_value)})",
+        "",
+    ]
+    lines += [f"  {'a token (flagged: a record)':<32} {'seen':>10} {'honest at most':>16}"]
+    for name, rate in rates.items():
+        honest = upper_fixed(watch.monitors[name].honest_rate, 5)
+        seen = "-" if rate["seen"] is None else f"{rate['seen']:.5f}"
+        lines.append(f"  {name.replace('_', ' '):<32} {seen:>10} {honest:>16}")
+    return "\n".join([*lines, "", *(f"  {said}" for said in assumes)])

@@ -1,0 +1,178 @@
+"""`verify plan`: what an audit must do to catch an attacker in time, and what that costs."""
+
+from dataclasses import asdict, dataclass
+from math import ceil, log2
+from typing import Any
+
+import click
+
+from cli.options.quantities import FiniteRange, Positive, Size, size_text
+from cli.options.shared import with_options
+from cli.options.traffic_estimate import (
+    AUDIT_OPTIONS,
+    LENGTH_OPTION,
+    TRAFFIC_OPTIONS,
+    TrafficOptions,
+    as_json_text,
+    traffic_assumptions,
+)
+from verifier.statistics.planning import Plan, plan
+from verifier.statistics.traffic import Traffic
+
+SECONDS_A_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What auditing takes, of all sites now.
+
+    Attributes:
+        messages_per_second: audited messages, one forward pass each.
+        prefill_tokens_per_second: tokens of prompts and answers that are read.
+        output_tokens_per_second: audited output tokens. prefill_per_output_token: tokens read for each.
+        share_of_serving: tokens read, as a share of all tokens that the servers process.
+    """
+
+    messages_per_second: float
+    prefill_tokens_per_second: float
+    output_tokens_per_second: float
+    prefill_per_output_token: float
+    share_of_serving: float
+    verifiers: int | None
+
+
+@click.command("plan")
+@with_options(
+    *TRAFFIC_OPTIONS,
+    click.option(
+        "--altered-messages", type=click.IntRange(1, 10**15), metavar="M", help="Catch whoever alters so many."
+    ),
+    click.option(
+        "--stolen",
+        type=Size(),
+        metavar="SIZE",
+        help="Catch whoever has so much in wholly altered messages, such as 1GB.",
+    ),
+    click.option(
+        "--vocabulary",
+        type=click.IntRange(2, 2**31),
+        default=65_536,
+        show_default=True,
+        help="Tokens to choose from freely.",
+    ),
+    click.option(
+        "--false-positive-rate",
+        type=FiniteRange(0, 1, max_open=True),
+        default=0.0,
+        show_default=True,
+        help="Share of honest messages that are flagged, and count; raises the number at which the alarm is due.",
+    ),
+    click.option(
+        "--false-alarm",
+        type=FiniteRange(0, 1, min_open=True, max_open=True),
+        default=1e-4,
+        show_default=True,
+        help="Probability of a false alarm, a day.",
+    ),
+    click.option(
+        "--verifier-throughput",
+        type=Positive(),
+        metavar="N",
+        help="Tokens that one verifier reads a second (prompts and answers), to say how many are needed.",
+    ),
+    LENGTH_OPTION,
+    *AUDIT_OPTIONS,
+)
+def plan_command(
+    *,
+    altered_messages: int | None,
+    stolen: float | None,
+    vocabulary: int,
+    length_limit: int,
+    false_positive_rate: float,
+    false_alarm: float,
+    verifier_throughput: float | None,
+    power: float,
+    confidence: float,
+    as_json: bool,
+    **traffic_options: Any,
+) -> None:
+    """The audit rate that catches an attacker within a budget of messages or bytes, and what the audit costs.
+
+    \b
+        verify plan --preset provider-2025-07 --stolen 1GB
+        verify plan --output-tokens-per-day 1e10 --altered-messages 459 --verifier-throughput 50000
+    """
+    traffic = TrafficOptions(**traffic_options).traffic()
+    if (altered_messages is None) == (stolen is None):
+        raise click.UsageError("a budget: --altered-messages M or --stolen SIZE")
+    if traffic.tokens_per_message > length_limit:
+        raise click.UsageError(f"{traffic.tokens_per_message:g} tokens a message are more than --length-limit")
+    bits_per_message = log2(vocabulary) * length_limit
+    if altered_messages is None:
+        assert stolen is not None  # one of the two is given
+        altered = ceil(8 * stolen / bits_per_message)
+        per_day = log2(vocabulary) * traffic.output_tokens_per_day / 8
+        if stolen > per_day:
+            raise click.UsageError(
+                f"{size_text(stolen)} are {stolen / per_day:.3g} days of traffic, all of it altered;"
+                " a plan is for a day"
+            )
+    else:
+        altered = altered_messages
+    found = plan(
+        altered,
+        messages_per_day=traffic.messages_per_day,
+        confidence=confidence,
+        power=power,
+        false_positive_rate=false_positive_rate,
+        false_alarm=false_alarm,
+    )
+    cost = _cost(found, traffic, verifier_throughput)
+    assumptions = [
+        *traffic_assumptions(traffic),
+        f"The {altered} altered messages come within a day, of {length_limit} tokens or less: the attacker writes the"
+        f" prompts. The audit is unforeseeable, and flags an audited one with probability {power:g}, an honest one with"
+        f" {false_positive_rate:g}.",
+        "An audited message is read once, prompt and answer, in one forward pass (prefill); generating it took one"
+        " pass a token. A token read costs about the arithmetic of a token generated, and far less memory traffic.",
+        "Exact replay asks again where the first reading differs; what it costs is measured in docs/exact-replay.md.",
+    ]
+    if as_json:
+        result = asdict(found) | {"stolen_bytes": altered * bits_per_message / 8, "cost": asdict(cost)}
+        click.echo(as_json_text(result | {"traffic": asdict(traffic), "assumptions": assumptions}))
+    else:
+        click.echo(_table(found, cost, altered * bits_per_message / 8, confidence, assumptions))
+
+
+def _cost(found: Plan, traffic: Traffic, throughput: float | None) -> Cost:
+    read = found.audit_rate * traffic.all_tokens_per_day / SECONDS_A_DAY
+    return Cost(
+        messages_per_second=found.audit_rate * traffic.messages_per_day / SECONDS_A_DAY,
+        prefill_tokens_per_second=read,
+        output_tokens_per_second=read * traffic.output_share,
+        prefill_per_output_token=1 / traffic.output_share,
+        share_of_serving=found.audit_rate,
+        verifiers=None if throughput is None else ceil(read / throughput),
+    )
+
+
+def _table(found: Plan, cost: Cost, stolen: float, confidence: float, assumptions: list[str]) -> str:
+    rows: list[tuple[str, Any, str]] = [
+        (
+            "altered messages",
+            f"{found.altered:,}",
+            f"up to {size_text(stolen)}, caught with {100 * confidence:g}% confidence",
+        ),
+        ("audit rate", f"{100 * found.audit_rate:.4g}%", "of all messages"),
+        ("alarm at", f"{found.alarm_at:,}", "flagged messages a day"),
+        ("audited messages", f"{cost.messages_per_second:.4g}", "a second, one forward pass each"),
+        ("audited output tokens", f"{cost.output_tokens_per_second:.4g}", "a second"),
+        ("tokens read", f"{cost.prefill_tokens_per_second:.4g}", "a second, prompts included"),
+        ("  of them", f"{cost.prefill_per_output_token:.4g}", "for each audited output token"),
+        ("share of serving", f"{100 * cost.share_of_serving:.4g}%", "of the tokens that the servers process"),
+    ]
+    if cost.verifiers is not None:
+        rows.append(("verifiers", f"{cost.verifiers:,}", "at the throughput given"))
+    lines = [f"  {name:<22} {value:>14}  {what}" for name, value, what in rows]
+    return "\n".join([*lines, "", "Assumes:", "", *(f"  - {said}" for said in assumptions)])

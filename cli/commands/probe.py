@@ -1,0 +1,168 @@
+"""`verify probe`: by which scheme does a server sample?"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli import exit_codes
+from cli.options.provider import provider_client, vllm_extra
+from cli.options.replayer import load_replayer
+from cli.options.shared import CONTEXT_OPTION, MODEL_OPTION, ProviderOptions, ReplayOptions, provider_options
+from sampler.errors import printable
+
+if TYPE_CHECKING:
+    from verifier.probe.conclusion import Conclusion, Found
+    from verifier.probe.evidence import Evidence
+    from verifier.probe.queries import Interview
+
+SHOWN_SCHEMES = 6
+FORMAT = "weightwarden-probe/1"
+
+
+@click.command()
+@provider_options(required=True)
+@MODEL_OPTION
+@CONTEXT_OPTION
+@click.option("--device", metavar="D", help="Device as torch names it. Default: cuda when there is one, else cpu.")
+@click.option(
+    "--questions", type=click.IntRange(1, 64), default=8, show_default=True, metavar="N", help="Questions of each kind."
+)
+@click.option(
+    "--tokens", type=click.IntRange(4, 512), default=24, show_default=True, metavar="N", help="Tokens of an answer."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def probe(
+    ctx: click.Context,
+    /,
+    model_name: str | None,
+    device: str | None,
+    max_model_len: int | None,
+    questions: int,
+    tokens: int,
+    as_json: bool,
+    **provider: Any,
+) -> None:
+    """Ask the server at --url a few seeded requests, and name the scheme that it samples by.
+
+    The answers are replayed on a trusted copy of its model (--model) under every scheme that is known. A scheme is
+    named when it gives most of the tokens, and as many by chance have a probability of 1e-6 over all that is tried.
+
+    Exit code 0: named. 1: none of the known schemes. 2: error, such as a server that does not answer.
+    """
+    with vllm_extra():
+        from verifier.probe.conclusion import conclude
+        from verifier.probe.queries import Interviewer
+    options = ProviderOptions(**provider)
+    replayer = load_replayer(ReplayOptions(model_name=model_name, device=device, max_model_len=max_model_len))
+    ctx.call_on_close(replayer.close)
+    seeds = [1 + secrets.randbelow(2**31 - 1) for _ in range(3 * questions + 2)]
+    with closing(provider_client(options)) as client:
+        served = client.served_model()
+        interview = Interviewer(client=client, tokenizer=replayer.tokenizer, tokens=tokens, seeds=seeds).interview(
+            questions
+        )
+        conclusion = conclude(replayer, interview)
+        about = {
+            "url": client.url,
+            "served_model": served,
+            "model": str(replayer.identity.path),
+            "model_digest": replayer.identity.digest,
+            "asked_as": None if client.manner is None else client.manner[0].name,
+        }
+    click.echo(_json(about, interview, conclusion) if as_json else _text(about, interview, conclusion))
+    ctx.exit(exit_codes.CLEAR if conclusion.named is not None else exit_codes.ALARM)
+
+
+def _text(about: Mapping[str, Any], interview: "Interview", conclusion: "Conclusion") -> str:
+    lines = [f"{about['url']}: {printable(about['served_model'])}, asked as {about['asked_as']}", ""]
+    answers = len(interview.greedy) + len(interview.unfiltered) + len(interview.filtered)
+    source = "re-tokenised from text" if interview.retokenised else "told by the server"
+    lines.append(f"  token ids        {source}; {answers} answers used, {len(interview.left_out)} left out")
+    if conclusion.greedy is not None:
+        greedy = conclusion.greedy
+        lines.append(
+            f"  temperature 0    {greedy.matches} of {greedy.tokens} tokens are the largest logit of the model here"
+        )
+    for title, found in (("Unfiltered", conclusion.unfiltered), ("Filtered", conclusion.filtered)):
+        if found is not None:
+            lines += ["", *_table(title, found)]
+    lines += ["", *(f"Finding: {finding}." for finding in conclusion.findings)]
+    if conclusion.named is None:
+        return "\n".join([*lines, "Samples by none of the known schemes."])
+    best, filtered = conclusion.unfiltered.best, conclusion.filtered
+    name = conclusion.named
+    if filtered is not None and filtered.scheme not in (None, name):
+        name = f"{name} without filters and by {filtered.scheme} with them"
+    if best is None:
+        return "\n".join([*lines, f"Samples by {name}, with settings of its own."])
+    alike = f" ({', '.join(conclusion.unfiltered.alike)} give the same here)" if conclusion.unfiltered.alike else ""
+    lines.append(
+        f"Samples by {name}{alike}: {best.matches} of {best.tokens} unfiltered tokens, where chance gives"
+        f" {best.chance_n.sum():.0f} ({_chance(best)})."
+    )
+    return "\n".join(lines)
+
+
+def _table(title: str, found: "Found") -> list[str]:
+    asked = ", ".join(f"{name} {value:g}" for name, value in found.asked.items())
+    lines = [f"{title} ({asked}, {found.evidence[0].tokens} tokens)" if found.evidence else f"{title} ({asked})"]
+    lines.append(f"  {'scheme':<20} {'matches':>8} {'by chance':>10}   as many by chance")
+    shown = found.evidence[:SHOWN_SCHEMES]
+    if found.best is not None and found.best not in shown:
+        shown = [found.best, *shown]
+    for item in shown:
+        mark = "  <-" if item is found.best else ""
+        lines.append(
+            f"  {item.scheme:<20} {100 * item.rate:7.1f}% {100 * item.chance_rate:9.1f}%   {_chance(item)}{mark}"
+        )
+    if len(found.evidence) > len(shown):
+        lines.append(f"  ... and {len(found.evidence) - len(shown)} more, none better")
+    return lines
+
+
+def _chance(evidence: "Evidence") -> str:
+    exponent = evidence.log10_p
+    return f"probability 1e{exponent:.0f}" if exponent >= -300 else "probability below 1e-300"
+
+
+def _json(about: Mapping[str, Any], interview: "Interview", conclusion: "Conclusion") -> str:
+    def plain(item: "Evidence") -> dict[str, Any]:
+        return {
+            "scheme": item.scheme,
+            "sampling": dict(item.sampling),
+            "seed": item.seed,
+            "matches": item.matches,
+            "tokens": item.tokens,
+            "expected_by_chance": float(item.chance_n.sum()),
+            "log10_p": max(item.log10_p, -300.0),
+        }
+
+    def kind(found: "Found | None") -> dict[str, Any] | None:
+        if found is None:
+            return None
+        return {
+            "asked": dict(found.asked),
+            "best": None if found.best is None else plain(found.best),
+            "alike": list(found.alike),
+            "traced": found.traced,
+            "schemes": [plain(item) for item in found.evidence],
+            "refused": {refusal.scheme: refusal.why for refusal in found.refusals},
+        }
+
+    report = {
+        "format": FORMAT,
+        "scheme": conclusion.named,
+        **about,
+        "retokenised_answers": interview.retokenised,
+        "left_out": interview.left_out,
+        "greedy": None if conclusion.greedy is None else plain(conclusion.greedy),
+        "unfiltered": kind(conclusion.unfiltered),
+        "filtered": kind(conclusion.filtered),
+        "findings": list(conclusion.findings),
+    }
+    return json.dumps(report, indent=2, allow_nan=False)

@@ -1,0 +1,151 @@
+"""`verify record`: a provider's greedy answers become a traffic file."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.options.provider import provider_client, vllm_extra
+from cli.options.replayer import identity_of
+from cli.options.shared import MODEL_OPTION, ProviderOptions, provider_options
+from cli.output_files import check_writable, write_text
+from cli.progress import counter
+from logger.errors import TrafficError
+from logger.formats.traffic_file import MAX_LINE_BYTES, RETOKENISED_MEANS, traffic_line
+from sampler.errors import WeightwardenError
+from verifier.errors import UnusableAnswer
+
+if TYPE_CHECKING:
+    from verifier.provider.recording import Recorded
+
+ENGINE_NAME = "openai-compatible"
+
+
+class NothingRecorded(WeightwardenError, ValueError):
+    """No answer could be made a record."""
+
+
+@click.command()
+@click.argument("questions", type=click.Path(path_type=Path), metavar="QUESTIONS")
+@provider_options(required=False)
+@MODEL_OPTION
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="F", help="Traffic file to write.")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    metavar="N",
+    help="With --url: longest answer, tokens.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="With --url: requests under way at once.",
+)
+@click.option(
+    "--engine-version",
+    default="unknown",
+    show_default=True,
+    metavar="V",
+    help="The provider's, as far as you know it: a policy holds for one version.",
+)
+def record(
+    questions: Path,
+    model_name: str | None,
+    out: Path,
+    max_tokens: int,
+    concurrency: int,
+    engine_version: str,
+    **provider: Any,
+) -> None:
+    """Make a traffic file of what an OpenAI-compatible provider answers at temperature 0.
+
+    QUESTIONS is JSON lines. With --url each line is a prompt: an object with messages, with prompt, or with
+    prompt_token_ids, such as a line of a traffic file. Without --url each line is an exchange that was saved: an object
+    of request and response, both as the API has them.
+
+    Where the provider tells no token ids its text is tokenised anew with the tokenizer of --model, and the traffic file
+    says so. An answer whose text does not come back the same, or is not as many tokens as the provider counts, is left
+    out and named. The prompt is always tokenised here.
+    """
+    with vllm_extra():
+        from verifier.model.tokenizer import load_tokenizer
+        from verifier.provider.completion import end_of_answers
+        from verifier.provider.recording import Recorder
+    check_writable(out)
+    lines = list(_lines(questions))
+    options = ProviderOptions(**provider)
+    identity = identity_of(model_name)
+    tokenizer = load_tokenizer(identity)
+    recorder = Recorder(
+        engine={"name": ENGINE_NAME, "version": engine_version, "sampler": "greedy"},
+        tokenizer=tokenizer,
+        end_id=end_of_answers(tokenizer, identity.eos_ids),
+    )
+    if options.url is None:
+        results = [_result(recorder.exchange, line) for line in lines]
+    else:
+        sampling = {"temperature": 0.0, "max_tokens": max_tokens}
+        with closing(provider_client(options, concurrency)) as client:
+            results = _in_threads(lambda fields: recorder.asked(fields, client, sampling), lines, concurrency)
+    left_out = [f"{questions}:{n}: {found}" for n, found in enumerate(results, start=1) if isinstance(found, str)]
+    _write(out, [found for found in results if not isinstance(found, str)], left_out)
+
+
+def _in_threads(make: "Callable[[Any], Recorded]", lines: list[bytes], concurrency: int) -> "list[Recorded | str]":
+    """The result of each line; the first alone, since it finds out how the server wants to be asked."""
+    results = [_result(make, line) for line in lines[:1]]
+    with counter("Answers") as progress, ThreadPoolExecutor(concurrency) as pool:
+        for result in pool.map(lambda line: _result(make, line), lines[1:]):
+            results.append(result)
+            progress(1)
+    return results
+
+
+def _result(make: "Callable[[Any], Recorded]", line: bytes) -> "Recorded | str":
+    """The record of a line, or why there is none."""
+    from verifier.provider.prompt import QuestionError, parse_json
+
+    try:
+        return make(parse_json(line))
+    except (UnusableAnswer, QuestionError) as error:
+        return str(error)
+
+
+def _write(out: Path, recorded: "list[Recorded]", left_out: list[str]) -> None:
+    """Write what was recorded, and say what was not."""
+    for line in left_out:
+        click.echo(f"Left out: {line}", err=True)
+    if not recorded:
+        raise NothingRecorded(f"none of {len(left_out)} answers could be made a record")
+    write_text(out, "".join(traffic_line(item.record, retokenised=item.retokenised) for item in recorded))
+    tokens = sum(len(item.record.output_token_ids) for item in recorded)
+    retokenised = sum(item.retokenised for item in recorded)
+    click.echo(f"{out}: {len(recorded)} records, {tokens} tokens; {len(left_out)} answers left out")
+    if retokenised:
+        click.echo(f"{retokenised} records were re-tokenised from text: {RETOKENISED_MEANS}")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file.
+
+    Raises:
+        TrafficError: it cannot be read, or a line is too long.
+    """
+    try:
+        with path.open("rb") as stream:
+            number = 0
+            while line := stream.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(line) > MAX_LINE_BYTES:
+                    raise TrafficError(f"line is longer than {MAX_LINE_BYTES} bytes", path=path, line=number)
+                yield line
+    except OSError as error:
+        raise TrafficError(f"cannot be read: {error.strerror or error}", path=path) from error

@@ -1,0 +1,74 @@
+"""`verify serve`: follow archives, audit, watch and raise the alarm, until told to stop."""
+
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import select
+
+from cli import exit_codes
+from cli.commands.serve.options import SERVE_OPTIONS, settings_of, weights_of
+from cli.options.config_file import config_option
+from cli.options.executor import EngineOptions, engine_options, open_engine
+from cli.options.optional_dependencies import serve_extra
+from cli.options.shared import ReplayOptions, replay_options, with_options
+from logger.serving.event_log import Events
+from verifier.policy.file import read_policy
+
+_REPLAY = tuple(ReplayOptions.__dataclass_fields__.keys() - {"own_server", "max_model_len"})
+
+
+@click.command(context_settings={"auto_envvar_prefix": "WEIGHTWARDEN_SERVE"})
+@config_option
+@with_options(*SERVE_OPTIONS)
+@click.option("--once", is_flag=True, help="Audit what is there, tell of incidents, and end, without serving.")
+@replay_options
+@engine_options
+@click.pass_context
+def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any) -> None:
+    """Run the verification server: it follows sealed archives, audits a random sample, keeps verdicts, and watches.
+
+    New archives are checked (signature, continuity), records are selected with the audit key and replayed, and their
+    verdicts kept in the database, each once; several servers may share it. What cannot be trusted is quarantined. The
+    dashboard and the API are at --listen, for whoever has one of --api-keys (in a browser: as the password).
+
+    Every option may also stand in the file of --config, or in the environment as WEIGHTWARDEN_SERVE_<OPTION>; the
+    command line wins over the environment, and that over the file. A model's options are those of `verify run`.
+
+    Exit code: 0, told to stop; 2, an error. With --once 0: no alarm, 1: an unacknowledged alarm, 2: an error.
+    """
+    with serve_extra():
+        from verifier.server.alerting.incidents import in_force, state_of
+        from verifier.server.daemon import DatabaseClock, drain
+        from verifier.server.daemon import serve as serve_until
+        from verifier.server.database.schema import INCIDENT
+        from verifier.server.startup import open_server
+    options, given = EngineOptions.taken(given)
+    replay = ReplayOptions(**{name: given.pop(name) for name in _REPLAY})
+    settings = settings_of(given | {"once": once})
+    policy = read_policy(policy_path)
+    settings = replace(settings, max_model_len=settings.max_model_len or policy.made_for.max_model_len)
+    engine = open_engine(options, replay, policy, settings.max_model_len)
+    ctx.call_on_close(engine.close)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    clock = DatabaseClock()
+    server = open_server(
+        settings if settings.weights_bytes else replace(settings, weights_bytes=weights_of(engine.replayer.identity)),
+        engine,
+        clock=clock,
+        sleep=stopping.wait,
+        events=Events(),
+    )
+    if not once:
+        serve_until(server, stopping, clock)
+        return
+    drain(server, stopping, clock)
+    with server.database.reading() as connection:
+        state = state_of(connection.execute(select(INCIDENT).where(in_force())).mappings().all())
+    click.echo(f"State: {state.upper()}")
+    ctx.exit(exit_codes.ALARM if state == "alarm" else exit_codes.CLEAR)

@@ -1,0 +1,117 @@
+"""`verify vllm`: the trusted vLLM server that replays exactly."""
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import exit_codes
+from cli.options.replayer import identity_of, vllm_client
+from cli.options.shared import MODEL_OPTION, ServerOptions, server_options
+from verifier.errors import MissingExtra
+from verifier.policy.file import read_policy
+
+
+@click.group()
+def vllm() -> None:
+    """Start, and check, the trusted vLLM server that `--replay vllm` replays on."""
+
+
+@vllm.command()
+@MODEL_OPTION
+@click.option(
+    "--policy",
+    "policy_path",
+    type=click.Path(path_type=Path),
+    metavar="P",
+    help="The policy whose replayer the server is to be. Without it: a CPU server to calibrate a first one with.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--max-model-len", type=click.IntRange(1), metavar="N", help="The serving side's context length.")
+@click.option(
+    "--processor",
+    "processor_class",
+    type=click.Choice(["avx2", "avx-512", "amx"], case_sensitive=False),
+    help="Class of the processor that a CPU server runs on. Default: this machine's.",
+)
+def start(
+    model_name: str | None,
+    policy_path: Path | None,
+    port: int,
+    max_model_len: int | None,
+    processor_class: str | None,
+) -> None:
+    """Print the command line that starts the server for a policy; nothing is started.
+
+    The dtype is the policy's. The environment of a CPU server follows from the processor, and where exact replay in
+    that dtype is not exact on it, that is said. Without --policy the dtype follows from the processor, too.
+
+    Settings of the serving side that change its logits (quantisation, parallelism, attention backend) must be added as
+    they are there: `verify vllm check --policy P` tells whether all is as it was at calibration.
+    """
+    try:
+        from verifier.replay.vllm.command import fresh_cpu_command, server_command
+        from verifier.replay.vllm.processor import InstructionSet, Processor, this_processor
+    except ImportError as error:
+        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
+    identity = identity_of(model_name)
+    if processor_class is None:
+        processor = this_processor(os.environ)
+    else:
+        classes = {one.lower(): one for one in InstructionSet}
+        processor = Processor(name="as --processor says", instructions=classes[processor_class.lower()])
+    if policy_path is None:
+        command = fresh_cpu_command(identity.path, processor=processor, max_model_len=max_model_len)
+    else:
+        policy = read_policy(policy_path)
+        policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=policy.made_for.dtype)
+        command = server_command(policy, identity.path, processor=processor, max_model_len=max_model_len)
+    click.echo(command.shell(port), nl=False)
+
+
+@vllm.command()
+@server_options
+@click.option(
+    "--policy",
+    "policy_path",
+    type=click.Path(path_type=Path),
+    metavar="P",
+    help="Check the version and the known answer of this policy, too.",
+)
+@click.pass_context
+def check(ctx: click.Context, /, policy_path: Path | None, **server: Any) -> None:
+    """Tell whether the server at --replay-url is fit as a replayer, and for exact replay.
+
+    Answers are drawn alone and among others (seconds): exact replay needs that they are the same.
+
+    Exit code 0: fit for the policy; without one, for exact replay, too. 2: not fit, or not to be reached.
+    """
+    policy = None if policy_path is None else read_policy(policy_path)
+    with closing(vllm_client(ServerOptions(**server))) as client:
+        from verifier.replay.vllm.preflight import PROBE_CANDIDATES, examine
+        from verifier.replay.vllm.repeatability import repeatability
+
+        findings = examine(client, policy)
+        found = repeatability(client) if client.most_logprobs(PROBE_CANDIDATES) == PROBE_CANDIDATES else None
+    click.echo(f"{client.url}:\n")
+    for finding in findings:
+        click.echo(f"  {'ok ' if finding.fit else 'NOT'}  {finding.what:<14} {finding.found}")
+    if found is not None:
+        click.echo(f"  {'ok ' if found.passed else 'NOT'}  {'batches':<14} {found} ({found.seconds:.1f} s)")
+    fit = all(finding.fit for finding in findings) and found is not None
+    exact = found is not None and found.passed
+    if not fit:
+        click.echo("\nNot fit as a replayer.")
+    elif exact:
+        click.echo("\nFit as a replayer, and for exact replay.")
+    else:
+        click.echo(
+            "\nNot fit for exact replay: what it computes depends on the other requests in its batch"
+            " (docs/exact-replay.md). Fit as a replayer with a policy that was calibrated without --exact."
+        )
+    if fit and policy is None:
+        click.echo("Which model and dtype it serves was not checked: that needs --policy.")
+    passed = fit and (exact or (policy is not None and not policy.exact))
+    ctx.exit(exit_codes.CLEAR if passed else exit_codes.ERROR)

@@ -1,0 +1,41 @@
+"""The witness file: the last checkpoint that this auditor saw of a log, as the log signed it."""
+
+from pathlib import Path
+
+from cli.output_files import write_text
+from logger.archive.reader import Archive
+from logger.tlog.checkpoint import Checkpoint, open_checkpoint
+from logger.tlog.keys import PublicKeys
+from logger.tlog.signed_note import MAX_NOTE_BYTES, NoteError
+from sampler.errors import WeightwardenError
+
+
+class WitnessError(WeightwardenError, ValueError):
+    """A witness file that cannot be used."""
+
+
+def read_witness(path: Path, keys: PublicKeys) -> Checkpoint:
+    """The checkpoint in a witness file.
+
+    Raises:
+        WitnessError: unreadable, or not a checkpoint that a known key signed.
+    """
+    try:
+        with path.open("rb") as stream:
+            note = stream.read(MAX_NOTE_BYTES + 1)
+    except OSError as error:
+        raise WitnessError(f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        return open_checkpoint(note, keys)
+    except NoteError as error:
+        raise WitnessError(f"{path}: not a checkpoint that a known key signed: {error}") from None
+
+
+def advance_witness(path: Path, newest: Archive, keys: PublicKeys) -> None:
+    """Keep an archive's signed checkpoint, unless another check kept one as large meanwhile.
+
+    Raises:
+        OutputError: it cannot be written. WitnessError: what is there now is no checkpoint.
+    """
+    if not path.exists() or read_witness(path, keys).size < newest.end:
+        write_text(path, newest.note.decode("utf-8"), public=True)

@@ -1,0 +1,174 @@
+"""The replayer that a command's options describe."""
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.options.shared import ReplayOptions, ServerOptions, ServerToStart
+from cli.progress import progress_bar
+from verifier.errors import MissingExtra, PolicyError
+from verifier.model.identity import ModelIdentity
+from verifier.policy.base import BasePolicy
+from verifier.replay.replay import Replayer
+
+if TYPE_CHECKING:
+    from verifier.replay.vllm.client import VllmClient
+
+
+def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, exact: bool = False) -> Replayer:
+    """The replayer that the options describe.
+
+    Args:
+        policy: what it is for; a server must be what the policy was made for.
+        exact: whether it is to replay exactly.
+
+    Raises:
+        MissingExtra: torch, transformers or an HTTP client is not installed. ModelError: the model cannot be used.
+        ReplayServerError: the server cannot be used.
+    """
+    if options.implementation == "vllm":
+        return _vllm_replayer(options, policy, exact)
+    if options.replay_urls:
+        raise click.UsageError("--replay-url goes with --replay vllm")
+    try:
+        from verifier.replay.transformers.replayer import TransformersReplayer
+    except ImportError as error:
+        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[replay]'") from error
+    identity = identity_of(options.model_name)
+    return TransformersReplayer.load(
+        identity,
+        dtype=options.dtype or "float32",
+        device=options.device,
+        token_budget=options.token_budget,
+        max_model_len=_context(options, policy, identity),
+    )
+
+
+def _context(options: ReplayOptions, policy: BasePolicy | None, identity: ModelIdentity) -> int | None:
+    """The server's context length, tokens: the option's, or what the policy was made for.
+
+    Raises:
+        PolicyError: the policy was made for other rotary factors than the option's context has.
+    """
+    made_for = None if policy is None else policy.made_for.max_model_len
+    told = options.max_model_len or made_for
+    if policy is not None and identity.takes_long_factors(told) != identity.takes_long_factors(made_for):
+        raise PolicyError(
+            f"the policy was made for a server with --max-model-len {made_for or identity.context_length}, and with"
+            f" {told} this model has other rotary factors; calibrate one that fits"
+        )
+    return told
+
+
+def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: bool) -> Replayer:
+    if options.device is not None or options.token_budget is not None:
+        raise click.UsageError("--device and --token-budget are the server's own affair with --replay vllm")
+    dtype = options.dtype or (None if policy is None else policy.made_for.dtype)
+    if options.own_server is not None and policy is not None:
+        identity = identity_of(options.model_name)
+        policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=dtype or policy.made_for.dtype)
+        client = _started(options, options.own_server, policy, identity)
+    else:
+        client = vllm_client(options)
+        identity = identity_of(options.model_name)
+    try:
+        from verifier.model.tokenizer import load_tokenizer
+        from verifier.replay.vllm.preflight import dtype_without_policy
+        from verifier.replay.vllm.repeatability import require_repeatable
+        from verifier.replay.vllm.replayer import VllmReplayer
+
+        replayer = VllmReplayer(
+            client,
+            identity,
+            load_tokenizer(identity),
+            dtype=dtype or dtype_without_policy(client, identity.dtype),
+            redraw=exact,
+            policy=policy,
+            concurrency=options.replay_concurrency,
+        )
+        if exact:
+            found = require_repeatable(client)
+            click.echo(f"Fit for exact replay, tested in {found.seconds:.1f} s: {found}.", err=True)
+        return replayer
+    except BaseException:
+        client.close()
+        raise
+
+
+def _started(
+    options: ReplayOptions, server: ServerToStart, policy: BasePolicy, identity: ModelIdentity
+) -> "VllmClient":
+    """A client of a server that is started for the policy, and ends with this process."""
+    try:
+        from verifier.replay.vllm.command import server_command
+        from verifier.replay.vllm.managed_server import OwnVllmClient
+        from verifier.replay.vllm.processor import CAPS, this_processor
+    except ImportError as error:
+        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
+    processor = this_processor(os.environ)
+    command = server_command(policy, identity.path, processor=processor, max_model_len=server.max_model_len)
+    for remark in command.remarks:
+        click.echo(f"vLLM server: {remark}", err=True)
+    for name in CAPS:
+        if os.environ.get(name, command.environment.get(name)) != command.environment.get(name):
+            click.echo(f"Warning: {name}={os.environ[name]} is not passed on to the vLLM server.", err=True)
+    click.echo(f"Starting a vLLM server with {server.python} (minutes) ...", err=True)
+    return OwnVllmClient(
+        server.python,
+        replace(command, arguments=[*command.arguments, *server.arguments]),
+        timeout=options.replay_timeout,
+        connections=options.replay_concurrency,
+    )
+
+
+def vllm_client(server: ServerOptions) -> "VllmClient":
+    """A client of the server that the options name.
+
+    Raises:
+        MissingExtra: the HTTP client or what it needs is not installed.
+    """
+    try:
+        from verifier.replay.vllm.client import VllmClient
+    except ImportError as error:
+        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
+    if len(server.replay_urls) != 1:
+        missing = "--replay-url, which says where the trusted vLLM server is, is missing"
+        several = "several --replay-url are for several workers: --engine ray"
+        raise click.UsageError(several if server.replay_urls else missing)
+    return VllmClient(
+        server.replay_urls[0],
+        api_key=server.api_key(),
+        timeout=server.replay_timeout,
+        connections=server.replay_concurrency,
+        model=server.replay_model or "",
+    )
+
+
+def identity_of(model_name: str | None) -> ModelIdentity:
+    """The identity of a model folder or hub name, or of the embedded model.
+
+    Raises:
+        ModelError, MissingExtra: it cannot be had.
+    """
+    from verifier.model.embedded import default_model_folder, ensure_embedded_model
+    from verifier.model.identity import identify_model
+    from verifier.model.source import resolve_model
+
+    if model_name is None:
+        if not default_model_folder().exists():
+            click.echo(f"Writing the embedded model to {default_model_folder()} (once) ...", err=True)
+        folder = ensure_embedded_model()
+    else:
+        folder = resolve_model(model_name)
+    with progress_bar(100, "Hashing model") as step:
+        done = 0
+
+        def hashed(read: int, total: int) -> None:
+            nonlocal done
+            percent = 100 * read // total
+            step(percent - done)
+            done = percent
+
+        return identify_model(folder, hashed)

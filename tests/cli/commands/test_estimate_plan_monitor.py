@@ -1,0 +1,340 @@
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.attacks import ATTACKS
+from cli.reports.figures import catching
+from logger.files.private import write_private
+from tests.cli.commands.log.test_log import Logs
+from tests.cli.commands.test_run import invoke, run, write
+from tests.places import BUNDLED_POLICY, ROOT
+from tests.recorded import FILTERED, records_of
+
+MONTH_DAYS = 365.25 / 12
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> dict[str, Path]:
+    """Reports of honest audits, and of one in which every answer was replaced by a payload."""
+    folder = tmp_path_factory.mktemp("reports")
+    records = records_of(FILTERED)
+    rng = np.random.default_rng(3)
+    parts = {
+        "monday": records[:6],
+        "tuesday": records[6:12],
+        "stolen": [ATTACKS["replaced answer"](record, 49152, rng) for record in records[12:18]],
+    }
+    for name, part in parts.items():
+        result = run(write(folder / f"{name}.jsonl", part), model_folder, "--json", folder / f"{name}.json")
+        assert result.exit_code == (1 if name == "stolen" else 0), result.output
+    return {name: folder / f"{name}.json" for name in parts}
+
+
+def loaded(*arguments: str | Path | float, expect: int = 0) -> dict[str, Any]:
+    result = invoke(*arguments, "--json")
+    assert result.exit_code == expect, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+# run
+
+
+def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_folder: Path) -> None:
+    key = tmp_path / "key"
+    write_private(key, b"0123456789abcdef")
+    traffic = write(tmp_path / "t.jsonl", records_of(FILTERED)[:12])
+    result = run(
+        traffic, model_folder, "--sample", "0.5", "--audit-key", key, "--json", tmp_path / "r.json", "--html",
+        tmp_path / "r.html",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "r.json").read_text())
+    found = report["statistics"]
+    counting, pooled = found["bits_per_token"]["counting"], found["bits_per_token"]["pooled"]
+    assert 0.02 < pooled["audited"] < counting["audited"] < 0.3
+    assert 0.01 < found["bits_per_token"]["honest_entropy"] < counting["audited"]
+    assert pooled["audited"] < pooled["limit"] < found["log2_vocabulary"]
+    assert pooled["limit_bits"] == pytest.approx(pooled["limit"] * found["tokens_in_all"])
+    assert found["rates"]["mismatch"]["value"] == pytest.approx(1 - report["exact_match_rate"])
+    assert all(r["low"] <= r["value"] <= r["high"] for r in found["rates"].values())
+    assert len(found["records"]["tokens"]) == report["records"]
+    page = (tmp_path / "r.html").read_text()
+    for text in (result.output, page):
+        for shown in ("counting bound", "pooled bound", "honest entropy", "mismatch", "99%", "confidence"):
+            assert shown in text
+        assert f"{pooled['audited']:.4f}" in text
+        assert all(said in text.replace("&#39;", "'") for said in found["assumptions"])
+    estimated = ("estimate", "--output-tokens-per-day", 1e9, "--report", tmp_path / "r.json")
+    assert loaded(*estimated)["gamble_in_bits_per_token"]
+    assert "it is not added again" in invoke(*estimated).output
+    assert "what unaudited ones gambled included" in invoke(*estimated).output
+
+
+# estimate
+
+
+def test_estimate_reproduces_the_figures_of_the_design() -> None:
+    found = loaded("estimate", "--preset", "provider-2025-07", "--bits-per-token", 0.08)
+    assert found["channel_bytes_per_day"] * MONTH_DAYS == pytest.approx(200e12)
+    assert found["channel_bytes_per_day"] == pytest.approx(7e12, rel=0.1)
+    assert found["gambled_messages_once"] == 458
+    assert found["gambled_bits_once"] == 458 * 4096 * 16
+    quiet = ("--early-stop-share", 0, "--refusal-share", 0)
+    day = loaded("estimate", "--output-tokens-per-day", 5e11, "--bits-per-token", 16, *quiet)
+    assert day["days_to_exfiltrate"] == pytest.approx(1, rel=1e-3)
+    slow = loaded("estimate", "--output-tokens-per-day", 5e11, "--bits-per-token", 0.08, *quiet)
+    assert slow["days_to_exfiltrate"] == pytest.approx(200, rel=1e-3)
+
+
+def test_estimate_takes_its_bits_from_a_policy_or_a_report(reports: dict[str, Path]) -> None:
+    tokens = ("estimate", "--output-tokens-per-day", 1e9)
+    bundled, policy = loaded(*tokens), loaded(*tokens, "--policy", BUNDLED_POLICY)
+    assert bundled["bits_per_token"] == policy["bits_per_token"] == pytest.approx(0.079, abs=0.005)
+    report = json.loads(reports["monday"].read_text())
+    limits = [report["statistics"]["bits_per_token"][name]["limit"] for name in ("counting", "pooled")]
+    audited_whole = loaded(*tokens, "--report", reports["monday"])
+    assert audited_whole["bits_per_token"] == min(limits)
+    assert not audited_whole["gamble_in_bits_per_token"]
+
+
+def test_estimates_are_true_at_the_ends_of_their_ranges() -> None:
+    tokens = ("estimate", "--output-tokens-per-day", 1e6, "--bits-per-token", 0)
+    whole = invoke(*tokens, "--audit-rate", 1).output
+    assert "at most 0 of up to 4,096 tokens, 0 B, once" in whole
+    small = invoke(*tokens, "--weights", "1MB").output
+    assert "what gambling carries (below) is enough, in no less than 12 hours" in small
+    silent = invoke(*tokens, "--early-stop-share", 0, "--refusal-share", 0).output
+    assert "the counted channels carry nothing" in silent
+    sure = loaded(*tokens)["paces"][0]["log10_escape_probability"]
+    assert -1e9 < sure < -1e5  # 122 million messages of 4,096 tokens: (1 - 0.01)^m, and not 0
+    assert f"1e{np.floor(sure):.0f}" in invoke(*tokens).output
+    rare = loaded(*tokens, "--audit-rate", 1e-300, "--power", 1e-3)
+    assert rare["paces"][0]["mean_days_to_alarm"] > 1e290
+
+
+def test_estimate_says_what_it_assumes_and_which_channel_is_open() -> None:
+    result = invoke("estimate", "--preset", "provider-2025-05", "--sites", 3)
+    assert result.exit_code == 0
+    for shown in ("OPEN, not in the sum", "Assumes:", "changed: sites", "3 site(s)", "bundled policy", "never caught"):
+        assert shown in result.output
+    ticks = invoke("estimate", "--preset", "provider-2025-05", "--tokens-per-tick", 100)
+    assert "OPEN" not in ticks.output
+    assert json.loads(invoke("estimate", "--output-tokens-per-day", 1, "--bits-per-token", 0, "--json").stdout)
+
+
+def test_the_readmes_own_estimates_and_plans_run() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    shown = [shlex.split(line)[1:] for line in lines if line.startswith(("verify estimate", "verify plan"))]
+    assert len(shown) == 3
+    for arguments in shown:
+        if "--report" not in arguments:
+            assert invoke(*arguments).exit_code == 0
+
+
+def test_never_is_null_in_json() -> None:
+    found = loaded(
+        "estimate", "--output-tokens-per-day", 1e9, "--bits-per-token", 0, "--early-stop-share", 0, "--refusal-share", 0
+    )
+    assert found["days_to_exfiltrate"] is None
+
+
+# plan
+
+
+def test_plan_finds_the_audit_rate_of_the_design_and_counts_what_is_read() -> None:
+    found = loaded(
+        "plan", "--output-tokens-per-day", 1e9, "--altered-messages", 459, "--verifier-throughput", 1000,
+        "--output-share", 0.2,
+    )  # fmt: skip
+    assert found["audit_rate"] == pytest.approx(0.01, rel=0.01)
+    cost = found["cost"]
+    assert cost["prefill_per_output_token"] == 5
+    assert cost["output_tokens_per_second"] == pytest.approx(1e9 * found["audit_rate"] / 86_400)
+    assert cost["prefill_tokens_per_second"] == pytest.approx(5 * cost["output_tokens_per_second"])
+    assert cost["messages_per_second"] == pytest.approx(cost["output_tokens_per_second"] / 500)
+    assert cost["verifiers"] == 1
+    shown = invoke("plan", "--output-tokens-per-day", 1e9, "--stolen", "1MB").output
+    assert "forward pass" in shown
+    assert "Assumes:" in shown
+
+
+def test_a_plan_catches_the_fewest_messages_that_carry_what_is_stolen() -> None:
+    found = loaded("plan", "--preset", "provider-2025-07", "--stolen", "1GB")
+    fewest = int(np.ceil(8e9 / (16 * 4096)))
+    assert found["altered"] == fewest
+    caught = np.random.default_rng(4).binomial(fewest, found["audit_rate"], 100_000) > 0
+    assert abs(caught.mean() - 0.99) < 4 * (0.01 / 100_000) ** 0.5 + 1e-5
+    short = loaded("plan", "--preset", "provider-2025-07", "--stolen", "1GB", "--length-limit", 500)
+    assert short["altered"] == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["estimate"], "how much traffic?"),
+        (["estimate", "--output-tokens-per-day", "-3"], "no number above 0"),
+        (["estimate", "--output-tokens-per-day", "nan"], "no number above 0"),
+        (["estimate", "--preset", "provider-2025-05", "--weights", "big"], "no size"),
+        (["estimate", "--preset", "provider-2025-05", "--weights", "1XB"], "no size"),
+        (["estimate", "--preset", "provider-2025-05", "--report", "r", "--policy", "p"], "one of them"),
+        (["estimate", "--preset", "provider-2025-05", "--report", "missing.json"], "missing.json: cannot be read"),
+        (["plan", "--preset", "provider-2025-05"], "a budget"),
+        (["plan", "--output-tokens-per-day", "1e9", "--altered-messages", "3", "--power", "0.1"], "no audit rate"),
+        (["estimate", "--preset", "provider-2025-05", "--bits-per-token", "nan"], "not in the range"),
+        (["estimate", "--preset", "provider-2025-05", "--bits-per-token", "inf"], "not in the range"),
+        (["estimate", "--preset", "provider-2025-05", "--bits-per-token", "17"], "more than log2"),
+        (["estimate", "--preset", "provider-2025-05", "--sites", "1" + 400 * "0"], "not in the range"),
+        (["plan", "--output-tokens-per-day", "1e6", "--stolen", "1TB"], "days of traffic"),
+        (["plan", "--output-tokens-per-day", "1e6", "--stolen", "1MB", "--length-limit", "9"], "more than --length"),
+        (["monitor", "r.json", "--policy", str(BUNDLED_POLICY), "--false-alarm", "nan"], "not in the range"),
+        (["monitor", "missing.json", "--policy", str(BUNDLED_POLICY)], "missing.json: cannot be read"),
+        (["monitor", "a.json", "--policy", str(BUNDLED_POLICY), "--sample", "0.1"], "go together"),
+    ],
+)
+def test_what_makes_no_sense_is_an_error(arguments: list[str], message: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+
+
+# monitor
+
+
+def test_a_series_is_clear_until_it_is_not_and_stays_an_alarm(tmp_path: Path, reports: dict[str, Path]) -> None:
+    monitor = ("monitor", "--policy", BUNDLED_POLICY, "--state", tmp_path / "state.json")
+    for day in ("monday", "tuesday"):
+        found = loaded(*monitor, reports[day])
+        assert found["verdict"] == "clear"
+    assert found["audits_in_all"] == 2
+    found = loaded(*monitor, reports["stolen"], expect=1)
+    assert found["verdict"] == "alarm"
+    assert found["p_value"] < 1e-4
+    fresh = json.loads(reports["monday"].read_text()) | {"audit_digest": "0" * 64}
+    (tmp_path / "wednesday.json").write_text(json.dumps(fresh))
+    assert invoke(*monitor, tmp_path / "wednesday.json").exit_code == 1
+
+
+def test_a_state_and_one_call_come_to_the_same(tmp_path: Path, reports: dict[str, Path]) -> None:
+    days = [reports[day] for day in ("monday", "tuesday", "stolen")]
+    whole = loaded("monitor", "--policy", BUNDLED_POLICY, *days, expect=1)
+    for day in days:
+        invoke("monitor", "--policy", BUNDLED_POLICY, "--state", tmp_path / "state.json", day)
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert np.exp(-state["log_best"]) == pytest.approx(whole["p_value"])
+
+
+def test_the_same_audit_with_other_white_space_is_the_same_audit(tmp_path: Path, reports: dict[str, Path]) -> None:
+    copy = tmp_path / "copy.json"
+    copy.write_text(reports["monday"].read_text() + "\n")
+    result = invoke("monitor", "--policy", BUNDLED_POLICY, reports["monday"], copy)
+    assert result.exit_code == 2
+    assert "is in the series already" in result.output
+
+
+def test_a_report_that_was_an_alarm_says_so(tmp_path: Path, reports: dict[str, Path]) -> None:
+    result = invoke("monitor", "--policy", BUNDLED_POLICY, reports["stolen"])
+    assert "its own verdict: ALARM" in result.output
+    shown = invoke("estimate", "--output-tokens-per-day", 1e9, "--report", reports["stolen"]).output
+    assert "ITS VERDICT IS ALARM" in shown
+    report = json.loads(reports["stolen"].read_text())
+    report["statistics"]["longest_record_tokens"] = 10**6  # weighs nothing: the weight is the operator's to say
+    (tmp_path / "long.json").write_text(json.dumps(report))
+    assert invoke("monitor", "--policy", BUNDLED_POLICY, tmp_path / "long.json").exit_code == 1
+
+
+def test_a_state_with_higher_honest_rates_than_the_policy_is_refused(tmp_path: Path, reports: dict[str, Path]) -> None:
+    state = tmp_path / "state.json"
+    invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, reports["monday"])
+    edited = json.loads(state.read_text())
+    edited["monitors"]["dangerous"]["honest_rate"] = 0.9
+    state.write_text(json.dumps(edited))
+    result = invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, reports["tuesday"])
+    assert result.exit_code == 2
+    assert "the policy's is lower" in result.output
+
+
+def test_a_report_twice_or_under_another_policy_is_refused_and_the_state_is_as_it_was(
+    tmp_path: Path, reports: dict[str, Path]
+) -> None:
+    state = tmp_path / "state.json"
+    assert invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, reports["monday"]).exit_code == 0
+    before = state.read_bytes()
+    again = invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, reports["tuesday"], reports["monday"])
+    assert again.exit_code == 2
+    assert "is in the series already" in again.output
+    other = json.loads(reports["tuesday"].read_text()) | {"policy_digest": "sha256:" + "0" * 64}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    refused = invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, tmp_path / "other.json")
+    assert refused.exit_code == 2
+    assert "another policy" in refused.output
+    assert state.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda report: report.pop("statistics"), "statistics: missing"),
+        (lambda report: report["statistics"]["records"]["tokens"].append(3), "different lengths"),
+        (lambda report: report["statistics"]["records"]["dangerous"].__setitem__(0, 10**9), "more than there are"),
+        (lambda report: report["statistics"]["records"]["pooled_bits"].__setitem__(0, -1.0), "pooled_bits"),
+        (lambda report: report.update(format="weightwarden-report/9"), "format"),
+    ],
+)
+def test_a_report_that_was_edited_is_an_error_that_names_the_field(
+    tmp_path: Path, reports: dict[str, Path], change: Any, message: str
+) -> None:
+    report = json.loads(reports["monday"].read_text())
+    change(report)
+    (tmp_path / "r.json").write_text(json.dumps(report))
+    result = invoke("monitor", "--policy", BUNDLED_POLICY, tmp_path / "r.json")
+    assert result.exit_code == 2
+    assert "r.json: " in result.output
+    assert message in result.output
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"format": "weightwarden-monitor/1"}'])
+def test_a_broken_state_is_an_error_and_stays_as_it_is(
+    tmp_path: Path, reports: dict[str, Path], content: bytes
+) -> None:
+    state = tmp_path / "state.json"
+    state.write_bytes(content)
+    result = invoke("monitor", "--policy", BUNDLED_POLICY, "--state", state, reports["monday"])
+    assert result.exit_code == 2
+    assert "state.json" in result.output
+    assert state.read_bytes() == content
+
+
+def test_archives_are_replayed_one_after_the_other(tmp_path: Path, model_folder: Path) -> None:
+    logs = Logs(tmp_path)
+    for _ in range(2):
+        logs.append(4)
+        logs.seal()
+    monitor = ("monitor", "--policy", BUNDLED_POLICY, "--public-key", logs.public, "--model", model_folder)
+    state = ("--state", tmp_path / "state.json")
+    found = loaded(*monitor, *state, logs.archives)
+    assert [audit["records"] for audit in found["audits"]] == [4, 4]
+    assert found["verdict"] == "clear"
+    again = invoke(*monitor, *state, logs.archives)
+    assert again.exit_code == 2
+    assert "is in the series already" in again.output
+
+
+# reports
+
+
+@pytest.mark.parametrize(
+    ("rate", "records", "said"),
+    [
+        (1.0, 5, "an altered record is audited with probability 0.99 or more"),
+        (0.01, 459, "one of 459 altered records is audited with probability 0.99 or more"),
+        (0.01, 458, "458 altered records, all of them, would have one audited with probability 0.990 only"),
+        (0.01, 1, "1 altered records, all of them, would have one audited with probability 0.010 only"),
+    ],
+)
+def test_a_report_says_of_its_audit_what_is_true_of_so_many_records(rate: float, records: int, said: str) -> None:
+    assert said in catching(rate, records)

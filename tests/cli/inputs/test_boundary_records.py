@@ -1,0 +1,55 @@
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.inputs.boundary_records import Deciding
+from logger.formats.location import PlacedRecord
+from logger.record import Record
+from tests.recorded import FILTERED, records_of
+from verifier.model.compatibility import UnfitRecord, check_fits
+from verifier.model.identity import ModelIdentity
+
+TEMPLATE = records_of(FILTERED)[0]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99), st.integers(1, 30), st.integers(0, 2)), min_size=1),
+    st.integers(1, 100),
+    st.integers(1, 32),
+)
+def test_all_records_fit_where_the_deciding_ones_do(
+    shapes: list[tuple[int, int, int, int]], vocabulary: int, context: int
+) -> None:
+    identity = ModelIdentity(
+        path=Path(), digest="sha256:" + "0" * 64, vocabulary=vocabulary, context_length=context, eos_ids=()
+    )
+    placed = [
+        PlacedRecord(
+            TEMPLATE.model_copy(
+                update={
+                    "prompt_token_ids": [asked],
+                    "output_token_ids": [said] * length,
+                    "engine": TEMPLATE.engine.model_copy(update={"version": f"0.{engine}"}),
+                }
+            ),
+            "t.jsonl",
+            line,
+        )
+        for line, (asked, said, length, engine) in enumerate(shapes)
+    ]
+    deciding = Deciding()
+    for item in placed:
+        deciding.look(item)
+
+    def fits(record: Record) -> bool:
+        try:
+            check_fits(record, identity)
+        except UnfitRecord:
+            return False
+        return True
+
+    assert all(fits(item.record) for item in deciding.records) == all(fits(item.record) for item in placed)
+    engines = {item.record.engine.version for item in placed}
+    assert len({item.record.engine.version for item in deciding.records} & engines) >= min(2, len(engines))
+    assert len(deciding.records) <= 4
