@@ -69,7 +69,7 @@ fuzz: $(READY)
 # What docs/results.md shows: all simulated attackers, side channels, the trade-off. More than an hour
 # on two cores; goes on where it was interrupted. How benchmarks/traffic was recorded: `make fresh-traffic`.
 benchmarks: $(READY)
-	$(BIN)/python -m benchmarks.run --out benchmark-results
+	$(BIN)/python -m benchmarks.attackers --out benchmark-results
 	$(BIN)/python -m benchmarks.side_channels --out benchmark-results
 	$(BIN)/python -m benchmarks.trade_off --out benchmark-results tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl \
 		benchmarks/traffic/questions.jsonl benchmarks/traffic/much-entropy.jsonl benchmarks/traffic/float32-head.jsonl
@@ -85,7 +85,7 @@ benchmarks-vllm: $(READY) $(VLLM_READY)
 		--head float32 benchmarks/traffic/float32-head.jsonl
 
 fresh-traffic: $(READY) $(VLLM_READY)
-	$(BIN)/python -m benchmarks.fresh_traffic --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results/fresh
+	$(BIN)/python -m benchmarks.recording.fresh_traffic --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results/fresh
 
 # llama.cpp's own server, prebuilt, in an environment of its own.
 $(LLAMA_READY): constraints.txt
@@ -94,11 +94,11 @@ $(LLAMA_READY): constraints.txt
 	touch $@
 
 llama-traffic: $(READY) $(LLAMA_READY)
-	$(BIN)/python -m benchmarks.record_llama_cpp --llama-python $(LLAMA_VENV)/bin/python --out tests/data \
+	$(BIN)/python -m benchmarks.recording.llama_cpp --llama-python $(LLAMA_VENV)/bin/python --out tests/data \
 		tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.throughput.replay
 
 clean:
 	rm -rf $(VENV) $(VLLM_VENV) $(LLAMA_VENV)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.registry_packages import PackageUnavailable, RegistryPackage, package_folder
+from benchmarks.recording.registry_packages import PackageUnavailable, RegistryPackage, package_folder
 
 
 def required_folder(package: RegistryPackage) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from benchmarks.token_source import HEAD, event
+from benchmarks.sidecar.token_source import HEAD, event
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.registry_packages import TOKENIZERS, model_folder
+from benchmarks.recording.registry_packages import TOKENIZERS, model_folder
 
 _TYPES: Mapping[str, tuple[str, str]] = {
     "deepseek_v3": ("deepseek_v3", "DeepseekV3ForCausalLM"),

@@ -7,14 +7,14 @@ since their texts are others' work.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from benchmarks.prompt_agreement.agreement import Prompt
 from benchmarks.prompt_agreement.conversations import EXCEPTIONS
 from benchmarks.prompt_agreement.templates import SHA256, WHEEL
+from benchmarks.repository import ROOT
 
-RECORDED = Path(__file__).parents[2] / "tests" / "data" / "prompts-vllm0.32.json"
+RECORDED = ROOT / "tests" / "data" / "prompts-vllm0.32.json"
 
 
 def digest(prompts: Iterable[tuple[str, Prompt]]) -> str:

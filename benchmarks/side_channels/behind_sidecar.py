@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.free_port import free_port
-from benchmarks.sidecar import await_port, sidecar_command, started
+from benchmarks.sidecar.cost import await_port, sidecar_command, started
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from benchmarks.attackers.hostile_source import Said, hostile_source
 from benchmarks.side_channels.behind_sidecar import running_sidecar
 from benchmarks.side_channels.client import Heard, listened
 from benchmarks.side_channels.row import Row
-from benchmarks.token_source import FIRST_ID
+from benchmarks.sidecar.token_source import FIRST_ID
 
 STREAMS = 3
 ROUND_MS, TICK_MS = 170, 150

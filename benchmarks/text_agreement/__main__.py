@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from benchmarks.registry_packages import TOKENIZERS, model_folder
+from benchmarks.recording.registry_packages import TOKENIZERS, model_folder
 from benchmarks.text_agreement.agreement import Agreement, EngineText, compare
 from benchmarks.text_agreement.small_tokenizers import small_tokenizers
 from logger.text.tokenizer import ModelTokenizer, read_tokenizer

@@ -19,7 +19,7 @@ import click
 import numpy as np
 
 from benchmarks.environment import environment
-from benchmarks.throughput import timed
+from benchmarks.throughput.replay import timed
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
 from benchmarks.trade_off.scored import Scored, Slack
 from cli.output_files import write_text

@@ -17,9 +17,9 @@ import click
 import numpy as np
 
 from benchmarks.environment import environment
-from benchmarks.fresh_traffic import HEADS
-from benchmarks.vllm_answers import AT_ONCE, answered
-from benchmarks.vllm_server import settings_here, vllm_server
+from benchmarks.recording.fresh_traffic import HEADS
+from benchmarks.recording.vllm_answers import AT_ONCE, answered
+from benchmarks.recording.vllm_server import settings_here, vllm_server
 from cli.output_files import write_text
 from cli.progress import progress_bar
 from logger.formats.traffic_file import read_traffic

@@ -19,7 +19,7 @@ LOG_ERROR = 3.6e-7
 """Bound of the absolute error of CUDA's `__logf` for arguments in [0.5, 2] (CUDA C++ Programming Guide: 2^-21.41)."""
 NEAR, LOG_ERROR_NEAR = 2.0**-7, 1e-7
 """The same for arguments above 1 - 2^-7: twice the most that an H100 shows at any float32 there (5.2e-8, by
-`benchmarks.cuda_noise`; tests/data/cuda-noise-h100.json). The documented bound would let E be zero."""
+`benchmarks.guarantees.cuda_noise`; tests/data/cuda-noise-h100.json). The documented bound would let E be zero."""
 RACE_ERROR = 1e-6
 """Nats: the float32 rounding of the softmax and of the division p / E, and `__logf` outside [0.5, 2] (3 ulp)."""
 LARGEST = 24 * np.log(2.0) - 1e-9

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from benchmarks.registry_packages import TOKENIZERS
+from benchmarks.recording.registry_packages import TOKENIZERS
 from benchmarks.text_agreement.agreement import own_difference, stopping_rule
 from benchmarks.text_agreement.cases import Cases, outcome
 from benchmarks.text_agreement.small_tokenizers import small_tokenizers

@@ -130,7 +130,10 @@ def test_race_error_is_bounded_for_the_rarest_tokens_and_none_at_the_engines_con
 
 
 def test_race_error_covers_what_a_gpu_did_next_to_one() -> None:
-    """E by how many units of 2^-24 its uniform number is below 1, as an H100 gave it (`benchmarks.cuda_noise`)."""
+    """E by how many units of 2^-24 its uniform number is below 1, as an H100 gave it.
+
+    `python -m benchmarks.guarantees.cuda_noise` measured it.
+    """
     measured = json.loads(Path("tests/data/cuda-noise-h100.json").read_text(encoding="utf-8"))
     seen = {
         (int(units), one * 2.0**-24)

@@ -5,7 +5,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from benchmarks.vllm_server import settings_here
+from benchmarks.recording.vllm_server import settings_here
 from cli.main import verify
 from logger.record import Record
 from verifier.replay.vllm.client import VllmClient

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.vllm_server import settings_here, vllm_server
+from benchmarks.recording.vllm_server import settings_here, vllm_server
 from logger.formats.vllm_request import request_sampling
 from logger.record import Record
 from sampler.params import SamplingParams
@@ -56,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmClient]:
     """One server for all tests; short contexts, so that one can be filled.
 
-    It is eager: to compile takes minutes a server. `benchmarks.processors` measures compiled ones.
+    It is eager: to compile takes minutes a server. `benchmarks.exact_replay.processors` measures compiled ones.
     """
     python = Path(os.environ["WEIGHTWARDEN_VLLM_PYTHON"])
     log = tmp_path_factory.mktemp("vllm") / "server.log"

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import binom
 
-from benchmarks.vllm_server import settings_here, vllm_server
+from benchmarks.recording.vllm_server import settings_here, vllm_server
 from cli.main import verify
 from logger.record import Record
 from tests.recorded import GREEDY, records_of

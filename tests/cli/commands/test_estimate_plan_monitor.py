@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.attacks import ATTACKS
+from benchmarks.edited_records.edits import ATTACKS
 from cli.reports.figures import catching
 from logger.files.private import write_private
 from tests.cli.commands.log.test_log import Logs

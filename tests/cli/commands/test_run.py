@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from benchmarks.attacks import ATTACKS
+from benchmarks.edited_records.edits import ATTACKS
 from cli.main import verify
 from logger.files.private import write_private
 from tests.places import BUNDLED_POLICY

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.cheap_replayer import CheapReplayer
+from benchmarks.throughput.cheap_replayer import CheapReplayer
 from tests.recorded import FILTERED, records_of
 from verifier.policy.calibrated import Policy
 from verifier.verification.run_verdict import verify

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.attacks import ATTACKS
+from benchmarks.edited_records.edits import ATTACKS
 from logger.record import Record
 from tests.recorded import FILTERED, RECORDED, records_of
 from verifier.policy.calibrated import Policy

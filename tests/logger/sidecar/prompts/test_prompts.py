@@ -15,7 +15,7 @@ from benchmarks.prompt_agreement.agreement import Question, ask_sidecar
 from benchmarks.prompt_agreement.conversations import CONVERSATIONS, EXCEPTIONS, LONG, OWN_TEMPLATES
 from benchmarks.prompt_agreement.recorded import digest, read_recorded
 from benchmarks.prompt_agreement.templates import SHA256, public_templates
-from benchmarks.registry_packages import PackageUnavailable
+from benchmarks.recording.registry_packages import PackageUnavailable
 from logger.sidecar.model.served_model import ServedModel
 from logger.text.special_tokens import SpecialTokens
 

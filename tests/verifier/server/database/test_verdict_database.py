@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from benchmarks.dashboard import fill, plans
+from benchmarks.storage.dashboard import fill, plans
 from tests.verifier.server.running import Server, server_in
 from verifier.policy.calibrated import Policy
 from verifier.replay.transformers.replayer import TransformersReplayer

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.cheap_replayer import CheapReplayer
+from benchmarks.throughput.cheap_replayer import CheapReplayer
 from logger.errors import ModelError
 from logger.record import Record
 from verifier.errors import ReplayError

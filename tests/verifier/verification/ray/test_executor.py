@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.cheap_replayer import CheapReplayer
+from benchmarks.throughput.cheap_replayer import CheapReplayer
 from tests.recorded import FILTERED, GREEDY, records_of
 from tests.verifier.verification.ray import loads
 from verifier.policy.calibrated import Policy

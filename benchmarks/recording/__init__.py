@@ -1,0 +1,1 @@
+"""Traffic recorded from real servers, and the servers themselves."""

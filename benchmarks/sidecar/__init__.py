@@ -1,0 +1,1 @@
+"""What the sidecar costs a request, beside a plain proxy."""

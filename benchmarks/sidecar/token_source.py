@@ -1,0 +1,90 @@
+"""An inference server that costs nothing: vLLM's wire form, one event a token, as fast as asked for or at a pace.
+
+It remembers when it sent each token of each request, so that a client can tell how long each was under way.
+
+    python -m benchmarks.sidecar.token_source PORT
+"""
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+import uvloop
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n"
+FIRST_ID = 300
+
+
+def event(token: int, finish: str | None, text: str = " token") -> bytes:
+    """An event with the fields that vLLM 0.32 sends."""
+    choice = {
+        "index": 0,
+        "text": text,
+        "logprobs": None,
+        "finish_reason": finish,
+        "stop_reason": None,
+        "token_ids": [token],
+        "prompt_logprobs": None,
+        "prompt_token_ids": None,
+    }
+    body = {
+        "id": "cmpl-0123456789abcdef0123456789abcdef",
+        "object": "text_completion",
+        "created": 1795600000,
+        "model": "source",
+        "choices": [choice],
+        "system_fingerprint": None,
+        "usage": None,
+    }
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+
+
+EVENTS = [event(FIRST_ID + at, None) for at in range(256)]
+LAST = event(FIRST_ID, "length") + b"data: [DONE]\n\n"
+
+
+class Source:
+    """Serves any number of requests. The prompt's ids are [number of the request, microseconds a token]."""
+
+    def __init__(self) -> None:
+        self.sent: dict[int, list[float]] = {}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection: one request."""
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+            if head.startswith("get "):
+                body = json.dumps(self.sent if head.startswith("get /sent") else {"data": [{"id": "source"}]}).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body)
+                return
+            length = int(head.split("content-length: ")[1].split("\r\n")[0])
+            await self._answer(json.loads(await reader.readexactly(length)), writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        number, pace = asked["prompt"][0], asked["prompt"][1] / 1e6
+        times = self.sent[number] = []
+        count = asked["max_tokens"]
+        writer.write(HEAD)
+        due = time.perf_counter()
+        for at in range(count):
+            if pace and at:
+                due += pace
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            times.append(time.perf_counter())
+            writer.write(LAST if at == count - 1 else EVENTS[at % 256])
+            await writer.drain()
+
+
+async def main(port: int) -> None:
+    server = await asyncio.start_server(Source().serve, "127.0.0.1", port, backlog=512)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1])))

@@ -1,0 +1,1 @@
+"""Costs of the log and of the verdict database."""

@@ -1,0 +1,1 @@
+"""Tokens a second of replay and verification: on a CPU, on a GPU, over a cluster."""

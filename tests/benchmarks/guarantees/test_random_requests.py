@@ -1,0 +1,45 @@
+"""Requests at random over all that the sidecar accepts: an honest server is flagged no more often than it may be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from benchmarks.guarantees.random_requests import FALSE_ALARM, AnyServer, random_request, request_record
+from logger.record import Record
+from tests.recorded import FILTERED, records_of
+from verifier.model.identity import identify_model
+from verifier.policy.calibrated import Policy
+from verifier.replay.transformers.replayer import TransformersReplayer
+from verifier.scoring.noise_model import HONEST_RECORD_RATE
+from verifier.verification.verifier import Verifier
+
+REQUESTS = 24
+LONGEST = 8
+
+
+@pytest.fixture(scope="module")
+def server(model_folder: Path) -> AnyServer:
+    return AnyServer.load(identify_model(model_folder))
+
+
+def test_honest_answers_to_random_requests_pass(
+    server: AnyServer, replayer: TransformersReplayer, bundled_policy: Policy
+) -> None:
+    identity = replayer.identity
+    rng = np.random.default_rng(12)
+    prompts = [record.prompt_token_ids for record in records_of(FILTERED)[:20]]
+    requests: list[Record] = []
+    while len(requests) < REQUESTS:
+        body = random_request(rng, prompts, identity.vocabulary)
+        body["max_tokens"] = min(body["max_tokens"], LONGEST)
+        made = request_record(body, len(requests), "0.32.0", identity)
+        if made is not None:
+            requests.append(made)
+    found = Verifier(replayer, bundled_policy).verify(server.answers(requests))
+    assert found.records == REQUESTS
+    assert not found.set_aside
+    assert not found.alarm
+    rate = bundled_policy.forced_end[1] + HONEST_RECORD_RATE
+    assert binom.sf(len(found.flagged) - 1, REQUESTS, rate) > FALSE_ALARM
