@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from cli import exit_codes
-from sampler.errors import WeightwardenError
+from weightwarden.cli import exit_codes
+from weightwarden.errors import WeightwardenError
 
 
 class ExitCodeGroup(click.Group):

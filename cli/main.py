@@ -2,19 +2,19 @@
 
 import click
 
-from cli.commands.calibrate import calibrate
-from cli.commands.demo import demo
-from cli.commands.estimate import estimate_command
-from cli.commands.log import log
-from cli.commands.model import model
-from cli.commands.monitor import monitor
-from cli.commands.plan import plan_command
-from cli.commands.probe import probe
-from cli.commands.record import record
-from cli.commands.run import run
-from cli.commands.serve import serve
-from cli.commands.vllm import vllm
-from cli.groups import ExitCodeGroup
+from weightwarden.cli.commands.calibrate import calibrate
+from weightwarden.cli.commands.demo import demo
+from weightwarden.cli.commands.estimate import estimate_command
+from weightwarden.cli.commands.log import log
+from weightwarden.cli.commands.model import model
+from weightwarden.cli.commands.monitor import monitor
+from weightwarden.cli.commands.plan import plan_command
+from weightwarden.cli.commands.probe import probe
+from weightwarden.cli.commands.record import record
+from weightwarden.cli.commands.run import run
+from weightwarden.cli.commands.serve import serve
+from weightwarden.cli.commands.vllm import vllm
+from weightwarden.cli.groups import ExitCodeGroup
 
 
 @click.group(cls=ExitCodeGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,14 +4,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from logger.files.atomic import PRIVATE, PUBLIC, write_whole
-from logger.formats.location import PlacedRecord
-from logger.formats.traffic_file import read_traffic
-from sampler.errors import WeightwardenError
-from verifier.errors import PolicyError
-from verifier.model.compatibility import UnfitRecord, check_fits
-from verifier.model.identity import ModelIdentity
-from verifier.policy.base import BasePolicy
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.files.atomic import PRIVATE, PUBLIC, write_whole
+from weightwarden.logger.formats.location import PlacedRecord
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.verifier.errors import PolicyError
+from weightwarden.verifier.model.compatibility import UnfitRecord, check_fits
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.policy.base import BasePolicy
 
 
 class OutputError(WeightwardenError, OSError):

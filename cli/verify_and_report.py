@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from cli.inputs.run_input import Input
-from cli.output_files import write_text
-from cli.progress import progress_bar
-from cli.reports.context import RunContext
-from cli.reports.html import html_report
-from cli.reports.json import json_report
-from verifier.verification.executor import Engine
-from verifier.verification.exposure import Exposure
-from verifier.verification.run_verdict import verify
+from weightwarden.cli.inputs.run_input import Input
+from weightwarden.cli.output_files import write_text
+from weightwarden.cli.progress import progress_bar
+from weightwarden.cli.reports.context import RunContext
+from weightwarden.cli.reports.html import html_report
+from weightwarden.cli.reports.json import json_report
+from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.exposure import Exposure
+from weightwarden.verifier.verification.run_verdict import verify
 
 
 def verify_with_progress(engine: Engine, given: Input) -> RunContext:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from sampler.errors import WeightwardenError, printable
+from weightwarden.errors import WeightwardenError
+from weightwarden.text import printable
 
 
 class ModelError(WeightwardenError):

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sampler.errors import UnknownScheme, UnreplayableRequest
-from sampler.params import SamplingParams, TokenId, refusal
-from sampler.schemes import FILTERS, Scheme, scheme
+from weightwarden.sampler.errors import UnknownScheme, UnreplayableRequest
+from weightwarden.sampler.params import SamplingParams, TokenId, refusal
+from weightwarden.sampler.schemes import FILTERS, Scheme, scheme
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 CUT_OFF_BY_CLIENT, CUT_OFF_BY_UPSTREAM, CUT_OFF_BY_LOGGER = "client", "upstream", "logger"

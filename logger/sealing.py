@@ -10,19 +10,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logger.archive.errors import ArchiveRefused
-from logger.archive.reader import read_archive
-from logger.archive.storage import exists, joined, list_archives
-from logger.archive.writer import write_archive
-from logger.files.private import KeyFileError
-from logger.store.errors import LogCorrupt
-from logger.store.mark import LogRolledBack, MarkFile, holds
-from logger.store.reader import LogReader
-from logger.store.sealbook import SealBook
-from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
-from logger.tlog.keys import PublicKeys, SigningKey
-from logger.tlog.signed_note import unverified_text
-from sampler.errors import WeightwardenError, printable
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.archive.errors import ArchiveRefused
+from weightwarden.logger.archive.reader import read_archive
+from weightwarden.logger.archive.storage import exists, joined, list_archives
+from weightwarden.logger.archive.writer import write_archive
+from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.store.errors import LogCorrupt
+from weightwarden.logger.store.mark import LogRolledBack, MarkFile, holds
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
+from weightwarden.logger.tlog.signed_note import unverified_text
+from weightwarden.text import printable
 
 _ARCHIVE_NAME = re.compile(r"[0-9]{12}-([0-9]{12,})\.parquet")
 

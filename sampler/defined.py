@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sampler.params import SamplingParams
+from weightwarden.sampler.params import SamplingParams
 
 MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.1, 10.0
 """Penalties beyond are not judged: errors of logits would be errors ten times as large, or logits overflow."""

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.params import SamplingParams
-from sampler.types import FloatArray, IntArray
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.sampler.types import FloatArray, IntArray
 
 MAX_BIAS = 100.0
 """vLLM clamps every logit bias to [-100, 100] (sampling-spec 6.1)."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from sampler.errors import printable
+from weightwarden.text import printable
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 

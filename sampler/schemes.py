@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sampler.errors import UnknownScheme, UnreplayableRequest
+from weightwarden.sampler.errors import UnknownScheme, UnreplayableRequest
 
 GPU_THREADS = {
     "t4": 40 * 1024,

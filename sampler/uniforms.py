@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sampler.mersenne import MersenneStream
-from sampler.types import FloatArray
+from weightwarden.sampler.mersenne import MersenneStream
+from weightwarden.sampler.types import FloatArray
 
 
 def inverse_cdf_uniforms(seed: int, output_length: int) -> FloatArray:

@@ -9,11 +9,11 @@ from hypothesis import settings
 from tests.places import BUNDLED_POLICY
 from tests.postgresql import postgresql_server
 from tests.ray_cluster import ray_here
-from verifier.model.embedded import ensure_embedded_model
-from verifier.model.identity import identify_model
-from verifier.policy.calibrated import Policy
-from verifier.policy.file import read_policy
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.identity import identify_model
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 settings.register_profile("project", deadline=None, derandomize=True)  # the same examples every time, however slow
 settings.load_profile("project")

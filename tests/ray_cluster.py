@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from verifier.verification.ray.cluster import Cluster
+from weightwarden.verifier.verification.ray.cluster import Cluster
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
 from tests.places import DATA
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
 
 FILTERED = DATA / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
 GREEDY = DATA / "smollm2-vllm0.32-greedy.jsonl"

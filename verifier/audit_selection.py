@@ -5,8 +5,8 @@ import hmac
 from collections.abc import Iterable
 from pathlib import Path
 
-from logger.files.private import KeyFileError, read_private
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.files.private import KeyFileError, read_private
 
 MIN_KEY_BYTES = 16
 MAX_KEY_BYTES = 4096

@@ -1,6 +1,6 @@
 """What the verifier can refuse."""
 
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
 
 
 class PolicyError(WeightwardenError, ValueError):

@@ -11,8 +11,8 @@ import ijson
 import tenacity
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sampler.errors import printable
-from verifier.errors import ReplayServerError, RequestRefused
+from weightwarden.text import printable
+from weightwarden.verifier.errors import ReplayServerError, RequestRefused
 
 ATTEMPTS = 4
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from logger.text.ending import TextOfTokens
-from sampler.params import SamplingParams
+from weightwarden.logger.text.ending import TextOfTokens
+from weightwarden.sampler.params import SamplingParams
 
 
 @dataclass(frozen=True)

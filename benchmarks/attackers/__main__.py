@@ -28,18 +28,18 @@ from benchmarks.attackers.results import SEED_BITS, Row, markdown
 from benchmarks.attackers.serving import ServedModel, honestly
 from benchmarks.environment import environment
 from benchmarks.repository import FILTERED
-from cli.output_files import write_text
-from cli.progress import counter, progress_bar
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from verifier.calibration.fit import CalibrationLimits, calibrate
-from verifier.model.embedded import ensure_embedded_model
-from verifier.model.identity import identify_model
-from verifier.model.tokenizer import load_tokenizer
-from verifier.policy.calibrated import Policy
-from verifier.policy.file import read_policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.verification.verifier import Verifier
+from weightwarden.cli.output_files import write_text
+from weightwarden.cli.progress import counter, progress_bar
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.verifier.calibration.fit import CalibrationLimits, calibrate
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.identity import identify_model
+from weightwarden.verifier.model.tokenizer import load_tokenizer
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.verification.verifier import Verifier
 
 PROMPTS = FILTERED
 ENGINE = {"name": "simulated", "version": "1", "sampler": "vllm-cpu"}

@@ -4,8 +4,8 @@ import numpy as np
 
 from benchmarks.attackers.coded_tokens import CodedTokens
 from benchmarks.attackers.serving import Step
-from sampler.types import FloatArray
-from verifier.policy.calibrated import Policy
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.policy.calibrated import Policy
 
 GUARD = 0.99
 """Share of the threshold that the attacker uses: float32 in other batches rounds otherwise."""

@@ -13,8 +13,8 @@ from benchmarks.attackers.budgeted import honest_odds
 from benchmarks.attackers.interface import Attacker, Outside, Site, in_batches
 from benchmarks.attackers.payload import Payload, shared_draws
 from benchmarks.attackers.serving import Choose, Step, honestly
-from logger.record import Record
-from sampler.types import IntArray
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import IntArray
 
 
 @dataclass(frozen=True)

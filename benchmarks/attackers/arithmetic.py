@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sampler.types import FloatArray, IntArray
+from weightwarden.sampler.types import FloatArray, IntArray
 
 PRECISION = 16
 """Bits of an integer probability."""

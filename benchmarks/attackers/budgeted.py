@@ -5,8 +5,8 @@ import numpy as np
 from benchmarks.attackers.admissible_set import GUARD, admissible
 from benchmarks.attackers.coded_tokens import CodedTokens
 from benchmarks.attackers.serving import Step
-from sampler.types import FloatArray
-from verifier.policy.calibrated import Policy
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.policy.calibrated import Policy
 
 
 def honest_odds(step: Step, policy: Policy) -> FloatArray:

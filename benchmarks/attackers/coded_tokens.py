@@ -8,9 +8,9 @@ import numpy as np
 from benchmarks.attackers.arithmetic import ArithmeticReceiver, ArithmeticSender, Received
 from benchmarks.attackers.interface import Attacker, Outside, Site, follow, in_batches
 from benchmarks.attackers.serving import Choose, ServedModel, Step
-from logger.record import Record
-from sampler.types import FloatArray, IntArray
-from verifier.policy.calibrated import Policy
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.policy.calibrated import Policy
 
 
 class CodedTokens(Attacker):

@@ -5,15 +5,15 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from logger.record import Record
-from verifier.policy.calibrated import Policy
-from verifier.scoring.ledger import RecordCharges
-from verifier.statistics.bandwidth import best_of
-from verifier.verification.exposure import Audited, Exposure
-from verifier.verification.judgement import Judgement
-from verifier.verification.run_evidence import HonestRates, run_p_value
-from verifier.verification.series_monitor import TrafficMonitor
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.record import Record
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.scoring.ledger import RecordCharges
+from weightwarden.verifier.statistics.bandwidth import best_of
+from weightwarden.verifier.verification.exposure import Audited, Exposure
+from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.run_evidence import HonestRates, run_p_value
+from weightwarden.verifier.verification.series_monitor import TrafficMonitor
+from weightwarden.verifier.verification.verifier import Verifier
 
 RATES = (1e-2, 1e-4)
 """False-positive rates that the tests promise, at which detection is told."""

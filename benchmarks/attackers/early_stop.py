@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from benchmarks.attackers.arithmetic import Received
 from benchmarks.attackers.interface import Attacker, Outside, Site
-from logger.record import Record
+from weightwarden.logger.record import Record
 
 
 class EarlyStop(Attacker):

@@ -10,8 +10,8 @@ from benchmarks.attackers.arithmetic import Received
 from benchmarks.attackers.interface import BATCH, Attacker, Outside, Site, follow, in_batches
 from benchmarks.attackers.payload import Payload, shared_draws
 from benchmarks.attackers.serving import Choose, Step
-from logger.record import Record
-from sampler.types import FloatArray, IntArray
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)

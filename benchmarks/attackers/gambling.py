@@ -8,8 +8,8 @@ from benchmarks.attackers.interface import Attacker, Outside, Site
 from benchmarks.attackers.payload import shared_draws
 from benchmarks.attackers.payload_dump import PayloadDump, plain_payload
 from benchmarks.attackers.serving import Choose, Step
-from logger.record import Record
-from sampler.types import IntArray
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import IntArray
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 from benchmarks.attackers.arithmetic import Received
 from benchmarks.attackers.payload import Payload
 from benchmarks.attackers.serving import Choose, ServedModel, Step, honestly
-from logger.record import Record
-from sampler.types import IntArray
-from verifier.policy.calibrated import Policy
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import IntArray
+from weightwarden.verifier.policy.calibrated import Policy
 
 BATCH = 48
 """Answers that a server works on at once."""

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.attackers.interface import Attacker, Site, in_batches
 from benchmarks.attackers.serving import ServedModel, honestly
-from logger.record import Record
+from weightwarden.logger.record import Record
 
 FINE_TUNING_STEPS, LEARNING_RATE = 40, 5e-5
 SYSTEM = "<|im_start|>system\nYou are a helpful assistant who answers in few words.<|im_end|>\n"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from benchmarks.attackers.arithmetic import Received
 from benchmarks.attackers.interface import Attacker, Outside, Site
 from benchmarks.attackers.serving import Choose, Step
-from logger.record import Record
-from sampler.types import IntArray
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import IntArray
 
 TOKEN_BITS = 15
 FIRST_ID = 1000

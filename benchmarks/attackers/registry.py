@@ -15,8 +15,8 @@ from benchmarks.attackers.retokenisation import Retokenisation
 from benchmarks.attackers.seed_grinding import SeedGrinding
 from benchmarks.attackers.steganography import Steganography
 from benchmarks.attackers.substitution import Substitution
-from logger.record import Record
-from verifier.types import Tokenizer
+from weightwarden.logger.record import Record
+from weightwarden.verifier.types import Tokenizer
 
 
 def attackers(tokenizer: Tokenizer, vocabulary: int, tuning: Sequence[Record]) -> list[Attacker]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from benchmarks.attackers.arithmetic import Received
 from benchmarks.attackers.interface import Attacker, Outside, Site
-from logger.record import Record
-from verifier.types import Tokenizer
+from weightwarden.logger.record import Record
+from weightwarden.verifier.types import Tokenizer
 
 FIRST_PLAIN_ID = 300
 """Ids from here on are neither special tokens nor single bytes."""

@@ -9,7 +9,7 @@ from benchmarks.attackers.arithmetic import Received
 from benchmarks.attackers.interface import Attacker, Outside, Site, in_batches
 from benchmarks.attackers.payload import Payload
 from benchmarks.attackers.serving import honestly
-from logger.record import Record
+from weightwarden.logger.record import Record
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 import transformers
 
-from logger.record import Record
-from sampler.noise import gumbel_noise
-from sampler.support import Filters, support_of_head
-from sampler.types import FloatArray, IntArray
-from verifier.model.identity import ModelIdentity
-from verifier.replay.transformers.float32_linear import with_float32_products
-from verifier.replay.transformers.replayer import DTYPES
+from weightwarden.logger.record import Record
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.sampler.support import Filters, support_of_head
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.replay.transformers.float32_linear import with_float32_products
+from weightwarden.verifier.replay.transformers.replayer import DTYPES
 
 HEAD = 64
 """Candidates of a position, the most likely: more than top-k leaves."""

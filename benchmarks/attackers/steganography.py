@@ -2,8 +2,8 @@
 
 from benchmarks.attackers.coded_tokens import CodedTokens
 from benchmarks.attackers.serving import Step
-from sampler.types import FloatArray
-from verifier.policy.calibrated import Policy
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.policy.calibrated import Policy
 
 
 class Steganography(CodedTokens):

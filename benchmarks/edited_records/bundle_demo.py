@@ -11,12 +11,12 @@ import numpy as np
 
 from benchmarks.edited_records.edits import ATTACKS
 from benchmarks.repository import BUNDLED_POLICY, RECORDED
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from verifier.calibration.fit import split_halves
-from verifier.errors import PolicyError
-from verifier.policy.calibrated import Policy
-from verifier.policy.file import read_policy
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.verifier.calibration.fit import split_halves
+from weightwarden.verifier.errors import PolicyError
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.file import read_policy
 
 CALIBRATED_ON = "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
 OTHERS = ("smollm2-vllm0.32-greedy.jsonl", "smollm2-vllm0.32-t1.0-unfiltered.jsonl")

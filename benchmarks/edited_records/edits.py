@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from logger.record import Record
+from weightwarden.logger.record import Record
 
 
 def replace_answer(record: Record, vocabulary: int, rng: np.random.Generator) -> Record:

@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.repository import BUNDLED_POLICY
-from cli.options.replayer import load_replayer
-from cli.options.shared import ReplayOptions
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from verifier.candidates.draws import DrawBuilder
-from verifier.candidates.table import Draws
-from verifier.policy.file import read_policy
-from verifier.replay.replay import Replayer
-from verifier.verification.judgement import Judgement
-from verifier.verification.verifier import Verifier
+from weightwarden.cli.options.replayer import load_replayer
+from weightwarden.cli.options.shared import ReplayOptions
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.verifier.candidates.draws import DrawBuilder
+from weightwarden.verifier.candidates.table import Draws
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.replay.replay import Replayer
+from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.verifier import Verifier
 
 
 @dataclass(frozen=True)

@@ -26,19 +26,19 @@ import numpy as np
 from benchmarks.exact_replay.server_variations import prolonged
 from benchmarks.recording.vllm_answers import answered
 from benchmarks.recording.vllm_server import vllm_server
-from cli.options.replayer import identity_of
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from verifier.errors import ReplayServerError
-from verifier.model.identity import ModelIdentity
-from verifier.model.tokenizer import load_tokenizer
-from verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW
-from verifier.replay.replay import Replay
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.processor import Exactness, ServerSettings, this_processor
-from verifier.replay.vllm.repeatability import repeatability
-from verifier.replay.vllm.replayer import VllmReplayer
-from verifier.scoring.token_scores import score
+from weightwarden.cli.options.replayer import identity_of
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.verifier.errors import ReplayServerError
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.model.tokenizer import load_tokenizer
+from weightwarden.verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW
+from weightwarden.verifier.replay.replay import Replay
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.processor import Exactness, ServerSettings, this_processor
+from weightwarden.verifier.replay.vllm.repeatability import repeatability
+from weightwarden.verifier.replay.vllm.replayer import VllmReplayer
+from weightwarden.verifier.scoring.token_scores import score
 
 CACHE_BLOCKS = 20
 """Blocks of 128 tokens: two for each of eight answers, and too few for sixteen."""

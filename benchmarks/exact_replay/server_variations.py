@@ -21,18 +21,18 @@ import numpy as np
 
 from benchmarks.recording.vllm_answers import AT_ONCE, answered
 from benchmarks.recording.vllm_server import settings_here, vllm_server
-from cli.options.replayer import identity_of
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from verifier.model.identity import ModelIdentity
-from verifier.model.tokenizer import load_tokenizer
-from verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW, RANK_LIMIT
-from verifier.replay.replay import Replay
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.processor import this_processor
-from verifier.replay.vllm.replayer import VllmReplayer
-from verifier.scoring.token_scores import score
-from verifier.scoring.token_verdicts import judge_tokens
+from weightwarden.cli.options.replayer import identity_of
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.model.tokenizer import load_tokenizer
+from weightwarden.verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW, RANK_LIMIT
+from weightwarden.verifier.replay.replay import Replay
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.processor import this_processor
+from weightwarden.verifier.replay.vllm.replayer import VllmReplayer
+from weightwarden.verifier.scoring.token_scores import score
+from weightwarden.verifier.scoring.token_verdicts import judge_tokens
 
 FLOAT32_HEAD = ("--hf-overrides", '{"head_dtype":"float32"}')
 LONG_PROMPT, LONG_RECORDS = 1200, 3

@@ -20,10 +20,15 @@ import numpy as np
 import scipy
 from scipy.stats import binom
 
-from sampler.types import FloatArray
-from verifier.statistics.e_process import RateMonitor
-from verifier.statistics.intervals import Interval, clopper_pearson, clustered_rate, hypergeometric_interval
-from verifier.statistics.rates import Population, RateSequence, rate_limits
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.statistics.e_process import RateMonitor
+from weightwarden.verifier.statistics.intervals import (
+    Interval,
+    clopper_pearson,
+    clustered_rate,
+    hypergeometric_interval,
+)
+from weightwarden.verifier.statistics.rates import Population, RateSequence, rate_limits
 
 Dependence = Literal["independent", "strong", "all alike"]
 LONGEST = 128

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sampler.noise.vllm_v1 import VllmV1Fp64Noise, VllmV1Noise
-from sampler.types import FloatArray, IntArray
+from weightwarden.sampler.noise.vllm_v1 import VllmV1Fp64Noise, VllmV1Noise
+from weightwarden.sampler.types import FloatArray, IntArray
 
 VOCABULARIES = (1_000, 49_152, 151_936, 300_000)
 SEEDS = (0, 42, 2**31 - 1, 2**32 + 42, 2**63 - 1, -3, -(2**63))

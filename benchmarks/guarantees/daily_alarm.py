@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cli.reports.reading import ReportError, read_report
-from sampler.types import FloatArray
-from verifier.statistics.intervals import clustered_mean
+from weightwarden.cli.reports.reading import ReportError, read_report
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.statistics.intervals import clustered_mean
 
 
 def bernstein_excess(

@@ -30,27 +30,27 @@ from benchmarks.recording.vllm_answers import answered
 from benchmarks.recording.vllm_server import settings_here, vllm_server
 from benchmarks.repository import FILTERED
 from benchmarks.sidecar.cost import await_port, sidecar_command, started
-from cli.output_files import write_text
-from cli.progress import progress_bar
-from logger.formats.canonical import decode_record
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from logger.sidecar.errors import ApiError
-from logger.sidecar.wire.requests import MAX_IDS, MAX_STOP_IDS, CompletionRequest, parse
-from logger.store.reader import LogReader
-from sampler.defined import undefined_field
-from sampler.logits import LogitAdjustment
-from sampler.schemes import scheme
-from sampler.support import Filters, support_of_head
-from verifier.calibration.fit import CalibrationLimits, calibrate
-from verifier.model.embedded import ensure_embedded_model
-from verifier.model.identity import ModelIdentity, identify_model
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.replay.vllm.client import VllmClient
-from verifier.scoring.noise_model import HONEST_RECORD_RATE
-from verifier.verification.run_verdict import Verification
-from verifier.verification.verifier import Verifier
+from weightwarden.cli.output_files import write_text
+from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.formats.canonical import decode_record
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.logger.sidecar.errors import ApiError
+from weightwarden.logger.sidecar.wire.requests import MAX_IDS, MAX_STOP_IDS, CompletionRequest, parse
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.sampler.defined import undefined_field
+from weightwarden.sampler.logits import LogitAdjustment
+from weightwarden.sampler.schemes import scheme
+from weightwarden.sampler.support import Filters, support_of_head
+from weightwarden.verifier.calibration.fit import CalibrationLimits, calibrate
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.identity import ModelIdentity, identify_model
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE
+from weightwarden.verifier.verification.run_verdict import Verification
+from weightwarden.verifier.verification.verifier import Verifier
 
 MODEL = "source"
 PLAIN = {"temperature": 1.0, "top_p": 0.95, "top_k": 50, "max_tokens": 48}

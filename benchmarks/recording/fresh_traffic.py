@@ -19,14 +19,14 @@ import numpy as np
 
 from benchmarks.recording.vllm_answers import answered
 from benchmarks.recording.vllm_server import vllm_server
-from cli.output_files import write_text
-from cli.progress import progress_bar
-from logger.record import Record
-from verifier.model.embedded import ensure_embedded_model
-from verifier.model.identity import identify_model
-from verifier.model.tokenizer import load_tokenizer
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.processor import Exactness, ServerSettings
+from weightwarden.cli.output_files import write_text
+from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.record import Record
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.identity import identify_model
+from weightwarden.verifier.model.tokenizer import load_tokenizer
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.processor import Exactness, ServerSettings
 
 SAMPLING = {"temperature": 1.0, "top_p": 0.95, "top_k": 50, "max_tokens": 128}
 ENGINE = {"name": "vllm", "sampler": "vllm-cpu"}

@@ -18,9 +18,9 @@ from typing import Any
 
 import click
 
-from logger.formats.traffic_file import read_traffic, traffic_line
-from logger.record import Record
-from verifier.model.embedded import gguf_file
+from weightwarden.logger.formats.traffic_file import read_traffic, traffic_line
+from weightwarden.logger.record import Record
+from weightwarden.verifier.model.embedded import gguf_file
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "the default chain": {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05},

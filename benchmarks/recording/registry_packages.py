@@ -10,7 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampler.errors import WeightwardenError, first_line
+from weightwarden.errors import WeightwardenError
+from weightwarden.text import first_line
 
 _SECONDS = 180
 """Longest time that one download takes."""

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "top-p alone, cool": {"temperature": 0.7, "top_p": 0.9},

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from logger.formats.vllm_request import request_sampling
-from logger.record import Record
-from verifier.replay.vllm.client import VllmClient
+from weightwarden.logger.formats.vllm_request import request_sampling
+from weightwarden.logger.record import Record
+from weightwarden.verifier.replay.vllm.client import VllmClient
 
 AT_ONCE = 16
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.free_port import free_port
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.managed_server import OwnServer
-from verifier.replay.vllm.processor import ServerSettings, settings_for, this_processor
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.managed_server import OwnServer
+from weightwarden.verifier.replay.vllm.processor import ServerSettings, settings_for, this_processor
 
 ARGUMENTS = (
     *("--max-model-len", "2048", "--max-num-seqs", "16"),

@@ -10,8 +10,8 @@ from benchmarks.side_channels.behind_sidecar import running_sidecar
 from benchmarks.side_channels.client import Heard, listened
 from benchmarks.side_channels.row import Row
 from benchmarks.sidecar.token_source import FIRST_ID
-from sampler.types import IntArray
-from verifier.statistics.exfiltration import Timing
+from weightwarden.sampler.types import IntArray
+from weightwarden.verifier.statistics.exfiltration import Timing
 
 TICK_MS = 50
 SHORT, LONG = 0.005, 0.045

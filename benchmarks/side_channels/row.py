@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.attackers.results import LUCK_BITS
-from verifier.statistics.bandwidth import binary_entropy
+from weightwarden.verifier.statistics.bandwidth import binary_entropy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,9 +30,9 @@ import sqlalchemy
 import uvicorn
 
 from benchmarks.free_port import free_port
-from logger.sidecar.log.seeds import write_seed_key
-from logger.tlog.keys import SigningKey
-from verifier.model.embedded import ensure_embedded_model
+from weightwarden.logger.sidecar.log.seeds import write_seed_key
+from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.verifier.model.embedded import ensure_embedded_model
 
 PACE = 20_000
 """Microseconds a token, of the latency runs."""
@@ -102,7 +102,7 @@ def sidecar_command(scratch: Path, upstream: str, port: int, *options: str, log_
     key, seed = scratch / "log.key", scratch / "seed.key"
     SigningKey.generate("benchmark/sidecar").write(key)
     write_seed_key(seed, os.urandom)
-    command = ["cli.sidecar", "run", "--upstream", upstream, "--model-dir", str(ensure_embedded_model())]
+    command = ["weightwarden.cli.sidecar", "run", "--upstream", upstream, "--model-dir", str(ensure_embedded_model())]
     command += ["--model-name", "source", "--log", log_url or str(scratch / "log.db"), "--seed-key", str(seed)]
     command += ["--signing-key", str(key), "--sampler", "vllm-cpu", "--engine-version", "0.32.0"]
     return [*command, "--listen", f"127.0.0.1:{port}", "--sampling-defaults", "neutral", *options]

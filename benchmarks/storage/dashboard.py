@@ -29,22 +29,22 @@ from sqlalchemy import Connection, Select, insert, select, text
 
 from benchmarks.free_port import free_port
 from benchmarks.repository import BUNDLED_POLICY
-from logger.files.private import write_private
-from logger.tlog.keys import SigningKey
-from verifier.model.embedded import ensure_embedded_model
-from verifier.model.identity import identify_model
-from verifier.policy.file import read_policy
-from verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
-from verifier.server.accounting.accounts import TOTALS, Accounts
-from verifier.server.accounting.bookkeeper import Bookkeeper
-from verifier.server.accounting.rate_points import RateFigures
-from verifier.server.alerting.incidents import in_force
-from verifier.server.audit.verdict_rows import json_reasons, pack_margins
-from verifier.server.database.schema import ARCHIVE, INCIDENT, QUARANTINE, RATE_POINT, TASK, VERDICT
-from verifier.server.database.series import SeriesKey, bind, set_series
-from verifier.server.database.verdict_database import VerdictDatabase
-from verifier.statistics.intervals import Interval
-from verifier.verification.series_monitor import WATCHED
+from weightwarden.logger.files.private import write_private
+from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.identity import identify_model
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
+from weightwarden.verifier.server.accounting.accounts import TOTALS, Accounts
+from weightwarden.verifier.server.accounting.bookkeeper import Bookkeeper
+from weightwarden.verifier.server.accounting.rate_points import RateFigures
+from weightwarden.verifier.server.alerting.incidents import in_force
+from weightwarden.verifier.server.audit.verdict_rows import json_reasons, pack_margins
+from weightwarden.verifier.server.database.schema import ARCHIVE, INCIDENT, QUARANTINE, RATE_POINT, TASK, VERDICT
+from weightwarden.verifier.server.database.series import SeriesKey, bind, set_series
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
+from weightwarden.verifier.statistics.intervals import Interval
+from weightwarden.verifier.verification.series_monitor import WATCHED
 
 PER_ARCHIVE = 1000
 PAGE = 20_000

@@ -23,15 +23,15 @@ import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from logger.archive.check import check_archives
-from logger.archive.writer import write_archive
-from logger.formats.canonical import encode_record
-from logger.formats.traffic_file import read_traffic
-from logger.store.database import LOG_DATABASE
-from logger.store.writer import LogWriter
-from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
-from logger.tlog.keys import PublicKeys, SigningKey
-from logger.tlog.merkle import Frontier
+from weightwarden.logger.archive.check import check_archives
+from weightwarden.logger.archive.writer import write_archive
+from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.store.database import LOG_DATABASE
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
+from weightwarden.logger.tlog.merkle import Frontier
 
 RECORDED = [
     Path(f"tests/data/smollm2-vllm0.32-{name}.jsonl") for name in ("greedy", "t1.0-p0.95-k50", "t1.0-unfiltered")

@@ -14,9 +14,9 @@ from random import Random
 from benchmarks.recording.registry_packages import TOKENIZERS, model_folder
 from benchmarks.text_agreement.agreement import Agreement, EngineText, compare
 from benchmarks.text_agreement.small_tokenizers import small_tokenizers
-from logger.text.tokenizer import ModelTokenizer, read_tokenizer
-from verifier.model.identity import ModelIdentity
-from verifier.model.tokenizer import load_tokenizer
+from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.model.tokenizer import load_tokenizer
 
 REAL = ("llama2", "llama3_1", "qwen3", "gemma3", "deepseek_v3", "gptoss")
 BEYOND = 16

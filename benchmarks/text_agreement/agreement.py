@@ -11,10 +11,10 @@ from typing import IO, Any
 
 from benchmarks.text_agreement.cases import Case, Cases, Outcome, outcome
 from benchmarks.text_agreement.exceptions import named_exception
-from logger.record import Record
-from logger.text.tokenizer import ModelTokenizer
-from verifier.model.identity import ModelIdentity
-from verifier.scoring.stopping import StoppingRule
+from weightwarden.logger.record import Record
+from weightwarden.logger.text.tokenizer import ModelTokenizer
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.scoring.stopping import StoppingRule
 
 ENGINE = Path(__file__).with_name("engine.py")
 _NEUTRAL = ("min_tokens", "stop", "skip_special_tokens", "spaces_between_special_tokens", "include_stop_str_in_output")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-from logger.text.ending import Text
-from logger.text.token_bytes import BROKEN
-from logger.text.tokenizer import ModelTokenizer
-from sampler.params import SamplingParams
+from weightwarden.logger.text.ending import Text
+from weightwarden.logger.text.token_bytes import BROKEN
+from weightwarden.logger.text.tokenizer import ModelTokenizer
+from weightwarden.sampler.params import SamplingParams
 
 TEXTS = ("Hello world, it's me.", "a  b\n\tc", "naïve 日本語 🙂🏳️‍🌈", " «é»—“x”", "ab, b. ▁a <s> </w> ##b", "0.5€ Ġ")
 _LONGEST = 24

@@ -6,9 +6,9 @@ No stop string is sent to the engine, and its text is not used: these are differ
 from itertools import groupby
 
 from benchmarks.text_agreement.cases import Case, Outcome
-from logger.text.decoder_steps import is_byte
-from logger.text.token_bytes import BROKEN
-from logger.text.tokenizer import ModelTokenizer
+from weightwarden.logger.text.decoder_steps import is_byte
+from weightwarden.logger.text.token_bytes import BROKEN
+from weightwarden.logger.text.tokenizer import ModelTokenizer
 
 ENDS_BROKEN = "the answer ends within a character: the engine leaves its last text out"
 PROMPT_ENDS_BROKEN = "the prompt ends within a character: the engine repeats the prompt, or loses its place"

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from logger.record import Record
-from logger.text.ending import TextOfTokens
-from sampler.params import SamplingParams
-from sampler.types import FloatArray
-from verifier.logits.partial_rows import CandidateRows, KnownLogits
-from verifier.model.identity import ModelIdentity
-from verifier.policy.base import BasePolicy
-from verifier.replay.replay import ReplayChunk
-from verifier.types import Piece, Tokenizer
+from weightwarden.logger.record import Record
+from weightwarden.logger.text.ending import TextOfTokens
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.logits.partial_rows import CandidateRows, KnownLogits
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.replay import ReplayChunk
+from weightwarden.verifier.types import Piece, Tokenizer
 
 VOCABULARY = 49_152
 OTHER_LOGIT, OTHER_SPREAD = -5.0, 2.0

@@ -30,27 +30,27 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks.environment import environment
 from benchmarks.repository import BUNDLED_POLICY, FILTERED
 from benchmarks.throughput.cheap_replayer import CheapReplayer
-from cli.inputs.run_input import from_archives
-from cli.options.executor import load_on_worker
-from cli.options.shared import ReplayOptions
-from cli.output_files import write_text
-from cli.reports.json import json_report
-from cli.verify_and_report import verify_with_progress
-from logger.archive.writer import write_archive
-from logger.formats.canonical import encode_record
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
-from logger.tlog.keys import PublicKeys, SigningKey
-from logger.tlog.merkle import Frontier
-from verifier.model.embedded import ensure_embedded_model
-from verifier.policy.base import BasePolicy
-from verifier.policy.file import read_policy
-from verifier.verification.executor import Engine
-from verifier.verification.ray.cluster import Cluster
-from verifier.verification.ray.executor import RayEngine
-from verifier.verification.run_verdict import verify
-from verifier.verification.verifier import Verifier
+from weightwarden.cli.inputs.run_input import from_archives
+from weightwarden.cli.options.executor import load_on_worker
+from weightwarden.cli.options.shared import ReplayOptions
+from weightwarden.cli.output_files import write_text
+from weightwarden.cli.reports.json import json_report
+from weightwarden.cli.verify_and_report import verify_with_progress
+from weightwarden.logger.archive.writer import write_archive
+from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
+from weightwarden.logger.tlog.merkle import Frontier
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.ray.cluster import Cluster
+from weightwarden.verifier.verification.ray.executor import RayEngine
+from weightwarden.verifier.verification.run_verdict import verify
+from weightwarden.verifier.verification.verifier import Verifier
 
 STEP = 100
 """Archives between two looks at the driver."""

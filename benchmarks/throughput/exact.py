@@ -20,13 +20,13 @@ import torch
 
 from benchmarks.repository import BUNDLED_POLICY
 from benchmarks.throughput.replay import timed
-from cli.options.replayer import load_replayer, vllm_client
-from cli.options.shared import ReplayOptions, ServerOptions
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from verifier.policy.file import read_policy
-from verifier.replay.vllm.client import VllmClient
-from verifier.verification.verifier import Verifier
+from weightwarden.cli.options.replayer import load_replayer, vllm_client
+from weightwarden.cli.options.shared import ReplayOptions, ServerOptions
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.verification.verifier import Verifier
 
 
 @click.command()

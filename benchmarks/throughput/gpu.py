@@ -4,7 +4,8 @@ The bare prefill is the transformer over the same batches and the output head ov
 model's precision, thrown away. Three things run in turns: it, the replay to candidate tables, and the verdicts (the
 whole of `Verifier.judge`); medians of the rounds are compared. Models have random weights and draw their own traffic
 (`benchmarks.throughput.device.random_model`). Before anything is timed, the device's scores of a sample of positions
-are held against the host's; where they differ nothing is timed. Floors: arithmetic and bytes at the card's measured ceilings.
+are held against the host's; where they differ nothing is timed. Floors: arithmetic and bytes at the card's measured
+ceilings.
 
     python -m benchmarks.throughput.gpu [--out FOLDER] [--shape NAME]... [--device cuda|cpu]
 
@@ -29,14 +30,14 @@ import transformers
 from benchmarks.repository import BUNDLED_POLICY
 from benchmarks.throughput.device.random_model import FILTERS, SHAPES, Filter, Shape, drawn_records, random_replayer
 from benchmarks.throughput.device.stages import Chunk, ceilings, kernel_times
-from logger.record import Record
-from verifier.candidates.device.kernels import has_kernels
-from verifier.candidates.device.top_logits import Selection
-from verifier.policy.calibrated import Policy
-from verifier.policy.file import read_policy
-from verifier.replay.replay import Replay
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.record import Record
+from weightwarden.verifier.candidates.device.kernels import has_kernels
+from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.replay.replay import Replay
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.verification.verifier import Verifier
 
 MARGIN_TOLERANCE = 1e-4
 """Largest difference of margins between device and host, logits."""

@@ -22,12 +22,12 @@ import transformers
 from numpy.typing import NDArray
 
 from benchmarks.repository import BUNDLED_POLICY, RECORDED
-from cli.options.replayer import identity_of
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from verifier.policy.file import read_policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.verification.verifier import Verifier
+from weightwarden.cli.options.replayer import identity_of
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.verification.verifier import Verifier
 
 GROUP = 24
 """Records a turn."""

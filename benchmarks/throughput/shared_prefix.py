@@ -15,11 +15,11 @@ import numpy as np
 from benchmarks.environment import environment
 from benchmarks.repository import FILTERED
 from benchmarks.throughput.replay import timed
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from verifier.model.embedded import ensure_embedded_model
-from verifier.model.identity import identify_model
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.identity import identify_model
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 
 @click.command(help=__doc__)

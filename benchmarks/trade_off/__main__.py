@@ -26,14 +26,14 @@ from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slacks, countin
 from benchmarks.trade_off.published import Published, gm_ls
 from benchmarks.trade_off.replayed import Replayed, replayed
 from benchmarks.trade_off.scored import Choice, Score, Scored
-from cli.output_files import write_text
-from cli.progress import progress_bar
-from logger.formats.traffic_file import read_traffic
-from verifier.audit_selection import file_sha256
-from verifier.model.embedded import ensure_embedded_model
-from verifier.model.identity import ModelIdentity, identify_model
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.scoring.noise_model import MARGIN_EDGES, fit_noise_scale
+from weightwarden.cli.output_files import write_text
+from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.verifier.audit_selection import file_sha256
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.identity import ModelIdentity, identify_model
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, fit_noise_scale
 
 
 @click.command(help=__doc__)

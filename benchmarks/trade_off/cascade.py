@@ -22,15 +22,15 @@ from benchmarks.environment import environment
 from benchmarks.throughput.replay import timed
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
 from benchmarks.trade_off.scored import Scored, Slack
-from cli.output_files import write_text
-from cli.progress import progress_bar
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from verifier.audit_selection import file_sha256
-from verifier.model.embedded import ensure_embedded_model
-from verifier.model.identity import ModelIdentity, identify_model
-from verifier.replay.replay import PlacedTable, Replay
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.cli.output_files import write_text
+from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.verifier.audit_selection import file_sha256
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.identity import ModelIdentity, identify_model
+from weightwarden.verifier.replay.replay import PlacedTable, Replay
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 WIDTHS = (0.1, 0.2, 0.3, 0.5, 1.0)
 """Logits that the nearest rival must be away for a position to be clear."""

@@ -8,10 +8,10 @@ from operator import itemgetter
 import numpy as np
 
 from benchmarks.trade_off.scored import MARGINS, Choice, Scored, Slack, Sums
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.calibration.fit import LOGIT_SLACKS, MASS_SLACKS
-from verifier.scoring.noise_model import MARGIN_EDGES
-from verifier.statistics.intervals import clopper_pearson
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.calibration.fit import LOGIT_SLACKS, MASS_SLACKS
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
+from weightwarden.verifier.statistics.intervals import clopper_pearson
 
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """False-positive rates, shares of tokens."""

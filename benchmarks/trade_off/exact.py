@@ -20,20 +20,20 @@ from benchmarks.environment import environment
 from benchmarks.recording.fresh_traffic import HEADS
 from benchmarks.recording.vllm_answers import AT_ONCE, answered
 from benchmarks.recording.vllm_server import settings_here, vllm_server
-from cli.output_files import write_text
-from cli.progress import progress_bar
-from logger.formats.traffic_file import read_traffic
-from verifier.audit_selection import file_sha256
-from verifier.calibration.exact import calibrate_exact
-from verifier.calibration.fit import split_halves
-from verifier.model.embedded import ensure_embedded_model
-from verifier.model.identity import ModelIdentity, identify_model
-from verifier.model.tokenizer import load_tokenizer
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.repeatability import require_repeatable
-from verifier.replay.vllm.replayer import VllmReplayer
-from verifier.scoring.token_verdicts import Verdict
-from verifier.verification.verifier import Verifier
+from weightwarden.cli.output_files import write_text
+from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.verifier.audit_selection import file_sha256
+from weightwarden.verifier.calibration.exact import calibrate_exact
+from weightwarden.verifier.calibration.fit import split_halves
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.identity import ModelIdentity, identify_model
+from weightwarden.verifier.model.tokenizer import load_tokenizer
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.repeatability import require_repeatable
+from weightwarden.verifier.replay.vllm.replayer import VllmReplayer
+from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.verifier import Verifier
 
 HEAD_LINE = "| series | head | tokens | equal | ties | charge | counting code | pooled code | dangerous |\n"
 

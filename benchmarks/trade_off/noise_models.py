@@ -21,17 +21,17 @@ from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
-from cli.output_files import write_text
-from cli.progress import progress_bar
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from sampler.types import BoolArray, FloatArray
-from verifier.audit_selection import file_sha256
-from verifier.calibration.fit import split_halves
-from verifier.candidates.table import boundary
-from verifier.model.embedded import ensure_embedded_model
-from verifier.model.identity import ModelIdentity, identify_model
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.cli.output_files import write_text
+from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import BoolArray, FloatArray
+from weightwarden.verifier.audit_selection import file_sha256
+from weightwarden.verifier.calibration.fit import split_halves
+from weightwarden.verifier.candidates.table import boundary
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.identity import ModelIdentity, identify_model
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 LOGIT_SLACK, MASS_SLACK = 0.15, 0.006
 """Pairs near a cut are left out: which side of it they are on is another matter."""

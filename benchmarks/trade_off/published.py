@@ -11,9 +11,9 @@ import numpy as np
 from scipy.special import log_ndtr
 
 from benchmarks.trade_off.replayed import WINDOW
-from sampler.types import BoolArray, FloatArray
-from verifier.candidates.table import CandidateTable
-from verifier.scoring.token_scores import TokenScores
+from weightwarden.sampler.types import BoolArray, FloatArray
+from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.scoring.token_scores import TokenScores
 
 _UNMOVED = WINDOW.logit_slacks.index(0.0)
 """The level of the tables at which no cut is moved."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from logger.record import Record
-from sampler.types import BoolArray, IntArray
-from verifier.calibration.fit import LOGIT_SLACKS, MASS_SLACKS
-from verifier.candidates.table import CandidateTable, Window
-from verifier.replay.replay import PlacedTable, Replay, Replayer
-from verifier.scoring.noise_model import MARGIN_EDGES
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import BoolArray, IntArray
+from weightwarden.verifier.calibration.fit import LOGIT_SLACKS, MASS_SLACKS
+from weightwarden.verifier.candidates.table import CandidateTable, Window
+from weightwarden.verifier.replay.replay import PlacedTable, Replay, Replayer
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 
 WINDOW = Window(margin=MARGIN_EDGES[-1], logit_slacks=(0.0, *LOGIT_SLACKS), mass_slack=MASS_SLACKS[-1])
 """As calibration's, and without any slack: what the published score has."""

@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from benchmarks.trade_off.replayed import WINDOW, Replayed
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidates.table import CandidateTable
-from verifier.scoring.codes import HONEST_TILT, CountingCode, Escape, PooledCode, classes, taken_classes
-from verifier.scoring.noise_model import MARGIN_EDGES
-from verifier.scoring.token_scores import TokenScores, Tolerance, score
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.scoring.codes import HONEST_TILT, CountingCode, Escape, PooledCode, classes, taken_classes
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
+from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance, score
 
 MARGINS = np.unique(np.round(np.geomspace(0.005, 1.0, 47), 4))
 """Thresholds of the curves, logits."""

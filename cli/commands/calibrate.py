@@ -7,9 +7,9 @@ from typing import Any
 import click
 import numpy as np
 
-from cli.inputs.run_input import read_input, sample_of
-from cli.options.replayer import load_replayer
-from cli.options.shared import (
+from weightwarden.cli.inputs.run_input import read_input, sample_of
+from weightwarden.cli.options.replayer import load_replayer
+from weightwarden.cli.options.shared import (
     CONTEXT_OPTION,
     WITNESS_OPTION,
     ReplayOptions,
@@ -17,15 +17,15 @@ from cli.options.shared import (
     replay_options,
     sample_options,
 )
-from cli.output_files import check_against_model, check_writable, write_text
-from cli.progress import progress_bar
-from logger.formats.location import PlacedRecord
-from verifier.calibration.exact import calibrate_exact
-from verifier.calibration.fit import CalibrationLimits, CalibrationResult
-from verifier.calibration.fit import calibrate as calibrate_policy
-from verifier.policy.base import BasePolicy
-from verifier.policy.exact import ExactPolicy
-from verifier.scoring.token_scores import gumbel_likelihood_score
+from weightwarden.cli.output_files import check_against_model, check_writable, write_text
+from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.formats.location import PlacedRecord
+from weightwarden.verifier.calibration.exact import calibrate_exact
+from weightwarden.verifier.calibration.fit import CalibrationLimits, CalibrationResult
+from weightwarden.verifier.calibration.fit import calibrate as calibrate_policy
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.policy.exact import ExactPolicy
+from weightwarden.verifier.scoring.token_scores import gumbel_likelihood_score
 
 
 @click.command()

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from cli import exit_codes
-from cli.inputs.run_input import from_traffic
-from cli.options.replayer import load_replayer
-from cli.options.shared import ReplayOptions
-from cli.output_files import check_against_model, check_writable
-from cli.reports.summary import text_summary
-from cli.verify_and_report import verify_with_progress, write_reports
-from verifier.policy.file import read_policy
-from verifier.verification.verifier import Verifier
+from weightwarden.cli import exit_codes
+from weightwarden.cli.inputs.run_input import from_traffic
+from weightwarden.cli.options.replayer import load_replayer
+from weightwarden.cli.options.shared import ReplayOptions
+from weightwarden.cli.output_files import check_against_model, check_writable
+from weightwarden.cli.reports.summary import text_summary
+from weightwarden.cli.verify_and_report import verify_with_progress, write_reports
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.verification.verifier import Verifier
 
 
 @click.command()
@@ -29,7 +29,7 @@ def demo(ctx: click.Context, html_path: Path | None, json_path: Path | None) -> 
     Exit code 0 when every tampered record is flagged and no honest one is, else 1.
     """
     check_writable(html_path, json_path)
-    with as_file(files("cli") / "bundled") as bundled:
+    with as_file(files("weightwarden.cli") / "bundled") as bundled:
         policy = read_policy(bundled / "policy.toml")
         given = from_traffic([bundled / "honest.jsonl", bundled / "tampered.jsonl"])
         attacks: list[str] = json.loads((bundled / "attacks.json").read_text(encoding="utf-8"))

@@ -8,9 +8,17 @@ from typing import Any
 
 import click
 
-from cli.options.quantities import FiniteRange, Positive, Size, count_text, days_text, power_of_ten_text, size_text
-from cli.options.shared import with_options
-from cli.options.traffic_estimate import (
+from weightwarden.cli.options.quantities import (
+    FiniteRange,
+    Positive,
+    Size,
+    count_text,
+    days_text,
+    power_of_ten_text,
+    size_text,
+)
+from weightwarden.cli.options.shared import with_options
+from weightwarden.cli.options.traffic_estimate import (
     AUDIT_OPTIONS,
     LENGTH_OPTION,
     TRAFFIC_OPTIONS,
@@ -18,12 +26,12 @@ from cli.options.traffic_estimate import (
     as_json_text,
     traffic_assumptions,
 )
-from cli.reports.reading import read_report
-from verifier.policy.calibrated import Policy
-from verifier.policy.file import read_policy
-from verifier.statistics.exfiltration import Audit, Estimate, Leak, Timing, Weights, estimate
-from verifier.statistics.traffic import Traffic
-from verifier.verification.series_monitor import honest_limits
+from weightwarden.cli.reports.reading import read_report
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.statistics.exfiltration import Audit, Estimate, Leak, Timing, Weights, estimate
+from weightwarden.verifier.statistics.traffic import Traffic
+from weightwarden.verifier.verification.series_monitor import honest_limits
 
 
 @dataclass(frozen=True)
@@ -214,7 +222,7 @@ def _bound(
     if bits_per_token is not None:
         return TokenBound(bits_per_token, log2(vocabulary), "as given")
     if policy_path is None:
-        with as_file(files("cli") / "bundled") as bundled:
+        with as_file(files("weightwarden.cli") / "bundled") as bundled:
             policy, name = read_policy(bundled / "policy.toml"), "bundled policy"
     else:
         policy, name = read_policy(policy_path), str(policy_path)

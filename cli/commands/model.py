@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from verifier.model.embedded import write_embedded_model
-from verifier.model.identity import identify_model
+from weightwarden.verifier.model.embedded import write_embedded_model
+from weightwarden.verifier.model.identity import identify_model
 
 
 @click.command()

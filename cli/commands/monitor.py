@@ -10,28 +10,28 @@ from typing import Any
 import click
 import numpy as np
 
-from cli import exit_codes
-from cli.commands.monitor_state import AuditSeries, read_state, write_state
-from cli.inputs.run_input import Audit, check_whole, from_archives
-from cli.options.quantities import FiniteRange
-from cli.options.replayer import load_replayer
-from cli.options.shared import ReplayOptions, public_key_option, replay_options, sample_options
-from cli.output_files import check_against_model, check_against_policy, check_writable
-from cli.reports.reading import read_report
-from cli.verify_and_report import verify_with_progress
-from logger.archive.storage import archive_urls
-from logger.tlog.keys import PublicKeys
-from sampler.errors import WeightwardenError
-from sampler.types import FloatArray
-from verifier.audit_selection import NothingSelected
-from verifier.policy.base import BasePolicy
-from verifier.policy.file import read_policy
-from verifier.scoring.record_evidence import bound_text
-from verifier.statistics.errors import StatisticsError
-from verifier.statistics.rounding import upper_fixed
-from verifier.verification.run_verdict import NothingToVerify
-from verifier.verification.series_monitor import WATCHED, TrafficMonitor
-from verifier.verification.verifier import Verifier
+from weightwarden.cli import exit_codes
+from weightwarden.cli.commands.monitor_state import AuditSeries, read_state, write_state
+from weightwarden.cli.inputs.run_input import Audit, check_whole, from_archives
+from weightwarden.cli.options.quantities import FiniteRange
+from weightwarden.cli.options.replayer import load_replayer
+from weightwarden.cli.options.shared import ReplayOptions, public_key_option, replay_options, sample_options
+from weightwarden.cli.output_files import check_against_model, check_against_policy, check_writable
+from weightwarden.cli.reports.reading import read_report
+from weightwarden.cli.verify_and_report import verify_with_progress
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.audit_selection import NothingSelected
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.scoring.record_evidence import bound_text
+from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.rounding import upper_fixed
+from weightwarden.verifier.verification.run_verdict import NothingToVerify
+from weightwarden.verifier.verification.series_monitor import WATCHED, TrafficMonitor
+from weightwarden.verifier.verification.verifier import Verifier
 
 
 class MonitorError(WeightwardenError, ValueError):

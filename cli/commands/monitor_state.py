@@ -8,11 +8,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cli.output_files import write_text
-from sampler.errors import WeightwardenError
-from sampler.params import first_complaint
-from verifier.statistics.e_process import STAKES, RateMonitor
-from verifier.verification.series_monitor import WATCHED, TrafficMonitor
+from weightwarden.cli.output_files import write_text
+from weightwarden.errors import WeightwardenError
+from weightwarden.sampler.params import first_complaint
+from weightwarden.verifier.statistics.e_process import STAKES, RateMonitor
+from weightwarden.verifier.verification.series_monitor import WATCHED, TrafficMonitor
 
 FORMAT = "weightwarden-monitor/1"
 MAX_STATE_BYTES = 64 * 2**20

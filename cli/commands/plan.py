@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from cli.options.quantities import FiniteRange, Positive, Size, size_text
-from cli.options.shared import with_options
-from cli.options.traffic_estimate import (
+from weightwarden.cli.options.quantities import FiniteRange, Positive, Size, size_text
+from weightwarden.cli.options.shared import with_options
+from weightwarden.cli.options.traffic_estimate import (
     AUDIT_OPTIONS,
     LENGTH_OPTION,
     TRAFFIC_OPTIONS,
@@ -16,8 +16,8 @@ from cli.options.traffic_estimate import (
     as_json_text,
     traffic_assumptions,
 )
-from verifier.statistics.planning import Plan, plan
-from verifier.statistics.traffic import Traffic
+from weightwarden.verifier.statistics.planning import Plan, plan
+from weightwarden.verifier.statistics.traffic import Traffic
 
 SECONDS_A_DAY = 86_400
 

@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli import exit_codes
-from cli.options.provider import provider_client, vllm_extra
-from cli.options.replayer import load_replayer
-from cli.options.shared import CONTEXT_OPTION, MODEL_OPTION, ProviderOptions, ReplayOptions, provider_options
-from sampler.errors import printable
+from weightwarden.cli import exit_codes
+from weightwarden.cli.options.provider import provider_client, vllm_extra
+from weightwarden.cli.options.replayer import load_replayer
+from weightwarden.cli.options.shared import (
+    CONTEXT_OPTION,
+    MODEL_OPTION,
+    ProviderOptions,
+    ReplayOptions,
+    provider_options,
+)
+from weightwarden.text import printable
 
 if TYPE_CHECKING:
-    from verifier.probe.conclusion import Conclusion, Found
-    from verifier.probe.evidence import Evidence
-    from verifier.probe.queries import Interview
+    from weightwarden.verifier.probe.conclusion import Conclusion, Found
+    from weightwarden.verifier.probe.evidence import Evidence
+    from weightwarden.verifier.probe.queries import Interview
 
 SHOWN_SCHEMES = 6
 FORMAT = "weightwarden-probe/1"
@@ -55,8 +61,8 @@ def probe(
     Exit code 0: named. 1: none of the known schemes. 2: error, such as a server that does not answer.
     """
     with vllm_extra():
-        from verifier.probe.conclusion import conclude
-        from verifier.probe.queries import Interviewer
+        from weightwarden.verifier.probe.conclusion import conclude
+        from weightwarden.verifier.probe.queries import Interviewer
     options = ProviderOptions(**provider)
     replayer = load_replayer(ReplayOptions(model_name=model_name, device=device, max_model_len=max_model_len))
     ctx.call_on_close(replayer.close)

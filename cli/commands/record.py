@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options.provider import provider_client, vllm_extra
-from cli.options.replayer import identity_of
-from cli.options.shared import MODEL_OPTION, ProviderOptions, provider_options
-from cli.output_files import check_writable, write_text
-from cli.progress import counter
-from logger.errors import TrafficError
-from logger.formats.traffic_file import MAX_LINE_BYTES, RETOKENISED_MEANS, traffic_line
-from sampler.errors import WeightwardenError
-from verifier.errors import UnusableAnswer
+from weightwarden.cli.options.provider import provider_client, vllm_extra
+from weightwarden.cli.options.replayer import identity_of
+from weightwarden.cli.options.shared import MODEL_OPTION, ProviderOptions, provider_options
+from weightwarden.cli.output_files import check_writable, write_text
+from weightwarden.cli.progress import counter
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.errors import TrafficError
+from weightwarden.logger.formats.traffic_file import MAX_LINE_BYTES, RETOKENISED_MEANS, traffic_line
+from weightwarden.verifier.errors import UnusableAnswer
 
 if TYPE_CHECKING:
-    from verifier.provider.recording import Recorded
+    from weightwarden.verifier.provider.recording import Recorded
 
 ENGINE_NAME = "openai-compatible"
 
@@ -76,9 +76,9 @@ def record(
     out and named. The prompt is always tokenised here.
     """
     with vllm_extra():
-        from verifier.model.tokenizer import load_tokenizer
-        from verifier.provider.completion import end_of_answers
-        from verifier.provider.recording import Recorder
+        from weightwarden.verifier.model.tokenizer import load_tokenizer
+        from weightwarden.verifier.provider.completion import end_of_answers
+        from weightwarden.verifier.provider.recording import Recorder
     check_writable(out)
     lines = list(_lines(questions))
     options = ProviderOptions(**provider)
@@ -111,7 +111,7 @@ def _in_threads(make: "Callable[[Any], Recorded]", lines: list[bytes], concurren
 
 def _result(make: "Callable[[Any], Recorded]", line: bytes) -> "Recorded | str":
     """The record of a line, or why there is none."""
-    from verifier.provider.prompt import QuestionError, parse_json
+    from weightwarden.verifier.provider.prompt import QuestionError, parse_json
 
     try:
         return make(parse_json(line))

@@ -5,15 +5,21 @@ from typing import Any
 
 import click
 
-from cli import exit_codes
-from cli.inputs.run_input import read_input, sample_of
-from cli.options.executor import EngineOptions, engine_options, open_engine
-from cli.options.shared import WITNESS_OPTION, ReplayOptions, public_key_option, replay_options, sample_options
-from cli.output_files import check_against_model, check_against_policy, check_writable
-from cli.reports.json import json_report
-from cli.reports.summary import text_summary
-from cli.verify_and_report import verify_with_progress, write_reports
-from verifier.policy.file import read_policy
+from weightwarden.cli import exit_codes
+from weightwarden.cli.inputs.run_input import read_input, sample_of
+from weightwarden.cli.options.executor import EngineOptions, engine_options, open_engine
+from weightwarden.cli.options.shared import (
+    WITNESS_OPTION,
+    ReplayOptions,
+    public_key_option,
+    replay_options,
+    sample_options,
+)
+from weightwarden.cli.output_files import check_against_model, check_against_policy, check_writable
+from weightwarden.cli.reports.json import json_report
+from weightwarden.cli.reports.summary import text_summary
+from weightwarden.cli.verify_and_report import verify_with_progress, write_reports
+from weightwarden.verifier.policy.file import read_policy
 
 _EXIT_CODES = {"alarm": exit_codes.ALARM, "incomplete": exit_codes.ERROR, "clear": exit_codes.CLEAR}
 

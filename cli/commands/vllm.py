@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from cli import exit_codes
-from cli.options.replayer import identity_of, vllm_client
-from cli.options.shared import MODEL_OPTION, ServerOptions, server_options
-from verifier.errors import MissingExtra
-from verifier.policy.file import read_policy
+from weightwarden.cli import exit_codes
+from weightwarden.cli.options.replayer import identity_of, vllm_client
+from weightwarden.cli.options.shared import MODEL_OPTION, ServerOptions, server_options
+from weightwarden.verifier.errors import MissingExtra
+from weightwarden.verifier.policy.file import read_policy
 
 
 @click.group()
@@ -52,8 +52,8 @@ def start(
     they are there: `verify vllm check --policy P` tells whether all is as it was at calibration.
     """
     try:
-        from verifier.replay.vllm.command import fresh_cpu_command, server_command
-        from verifier.replay.vllm.processor import InstructionSet, Processor, this_processor
+        from weightwarden.verifier.replay.vllm.command import fresh_cpu_command, server_command
+        from weightwarden.verifier.replay.vllm.processor import InstructionSet, Processor, this_processor
     except ImportError as error:
         raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
     identity = identity_of(model_name)
@@ -90,8 +90,8 @@ def check(ctx: click.Context, /, policy_path: Path | None, **server: Any) -> Non
     """
     policy = None if policy_path is None else read_policy(policy_path)
     with closing(vllm_client(ServerOptions(**server))) as client:
-        from verifier.replay.vllm.preflight import PROBE_CANDIDATES, examine
-        from verifier.replay.vllm.repeatability import repeatability
+        from weightwarden.verifier.replay.vllm.preflight import PROBE_CANDIDATES, examine
+        from weightwarden.verifier.replay.vllm.repeatability import repeatability
 
         findings = examine(client, policy)
         found = repeatability(client) if client.most_logprobs(PROBE_CANDIDATES) == PROBE_CANDIDATES else None

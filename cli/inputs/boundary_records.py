@@ -1,6 +1,6 @@
 """Of many records, the few that decide whether all of them can be verified."""
 
-from logger.formats.location import PlacedRecord
+from weightwarden.logger.formats.location import PlacedRecord
 
 
 class Deciding:

@@ -10,21 +10,22 @@ from typing import Any
 
 import click
 
-from cli.inputs.boundary_records import Deciding
-from cli.inputs.selected_records import SelectedRecords
-from cli.inputs.witness import read_witness
-from cli.output_files import read_all_traffic
-from cli.progress import counter
-from logger.archive.check import LogCheck, check_archives
-from logger.archive.reader import Archive
-from logger.archive.storage import archive_urls
-from logger.formats.canonical import decode_record
-from logger.formats.location import Place, PlacedRecord
-from logger.record import Record
-from logger.tlog.checkpoint import Checkpoint
-from logger.tlog.keys import PublicKeys
-from sampler.errors import WeightwardenError, printable
-from verifier.audit_selection import (
+from weightwarden.cli.inputs.boundary_records import Deciding
+from weightwarden.cli.inputs.selected_records import SelectedRecords
+from weightwarden.cli.inputs.witness import read_witness
+from weightwarden.cli.output_files import read_all_traffic
+from weightwarden.cli.progress import counter
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.archive.check import LogCheck, check_archives
+from weightwarden.logger.archive.reader import Archive
+from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.formats.canonical import decode_record
+from weightwarden.logger.formats.location import Place, PlacedRecord
+from weightwarden.logger.record import Record
+from weightwarden.logger.tlog.checkpoint import Checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.text import printable
+from weightwarden.verifier.audit_selection import (
     check_rate,
     draw,
     file_sha256,
@@ -34,7 +35,7 @@ from verifier.audit_selection import (
     select_records,
     traffic_root,
 )
-from verifier.verification.exposure import Audited
+from weightwarden.verifier.verification.exposure import Audited
 
 METHOD = (
     "record i is selected when HMAC-SHA256(audit key, root || i as 8 bytes, big-endian), first 8 bytes as a big-endian"

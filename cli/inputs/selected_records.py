@@ -5,11 +5,11 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from logger.archive.check import certified_entries
-from logger.archive.reader import Archive
-from logger.formats.canonical import decode_record
-from logger.formats.location import Place
-from logger.record import Record
+from weightwarden.logger.archive.check import certified_entries
+from weightwarden.logger.archive.reader import Archive
+from weightwarden.logger.formats.canonical import decode_record
+from weightwarden.logger.formats.location import Place
+from weightwarden.logger.record import Record
 
 
 class SelectedRecords:

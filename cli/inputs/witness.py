@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from cli.output_files import write_text
-from logger.archive.reader import Archive
-from logger.tlog.checkpoint import Checkpoint, open_checkpoint
-from logger.tlog.keys import PublicKeys
-from logger.tlog.signed_note import MAX_NOTE_BYTES, NoteError
-from sampler.errors import WeightwardenError
+from weightwarden.cli.output_files import write_text
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.archive.reader import Archive
+from weightwarden.logger.tlog.checkpoint import Checkpoint, open_checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.logger.tlog.signed_note import MAX_NOTE_BYTES, NoteError
 
 
 class WitnessError(WeightwardenError, ValueError):

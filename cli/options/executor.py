@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from cli.options.replayer import load_replayer
-from cli.options.shared import Command, ReplayOptions, ServerToStart, with_options
-from verifier.policy.base import BasePolicy
-from verifier.replay.replay import Replayer
-from verifier.verification.executor import Engine
-from verifier.verification.verifier import Verifier
+from weightwarden.cli.options.replayer import load_replayer
+from weightwarden.cli.options.shared import Command, ReplayOptions, ServerToStart, with_options
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.replay import Replayer
+from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.verifier import Verifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def open_engine(
         if any(value is not None for value in (options.address, options.workers, options.gpus_per_worker)):
             raise click.UsageError("--address, --workers and --gpus-per-worker go with --engine ray")
         return Verifier(load_replayer(replay, policy, exact=policy.exact), policy, max_model_len)
-    from verifier.verification.ray.executor import RayEngine
+    from weightwarden.verifier.verification.ray.executor import RayEngine
 
     served = replay.implementation == "vllm" and replay.own_server is None
     return RayEngine(

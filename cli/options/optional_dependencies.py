@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from verifier.errors import MissingExtra
+from weightwarden.verifier.errors import MissingExtra
 
 
 @contextmanager

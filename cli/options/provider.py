@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options.shared import ProviderOptions
-from verifier.errors import MissingExtra
+from weightwarden.cli.options.shared import ProviderOptions
+from weightwarden.verifier.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from verifier.provider.client import ProviderClient
+    from weightwarden.verifier.provider.client import ProviderClient
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def provider_client(options: ProviderOptions, connections: int = 4) -> "Provider
     if options.url is None:
         raise click.UsageError("--url says where the server is; it is missing")
     with vllm_extra():
-        from verifier.provider.client import ProviderClient
+        from weightwarden.verifier.provider.client import ProviderClient
     return ProviderClient(
         options.url,
         api_key=options.api_key(),

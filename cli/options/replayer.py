@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options.shared import ReplayOptions, ServerOptions, ServerToStart
-from cli.progress import progress_bar
-from verifier.errors import MissingExtra, PolicyError
-from verifier.model.identity import ModelIdentity
-from verifier.policy.base import BasePolicy
-from verifier.replay.replay import Replayer
+from weightwarden.cli.options.shared import ReplayOptions, ServerOptions, ServerToStart
+from weightwarden.cli.progress import progress_bar
+from weightwarden.verifier.errors import MissingExtra, PolicyError
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.replay import Replayer
 
 if TYPE_CHECKING:
-    from verifier.replay.vllm.client import VllmClient
+    from weightwarden.verifier.replay.vllm.client import VllmClient
 
 
 def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, exact: bool = False) -> Replayer:
@@ -33,7 +33,7 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
     if options.replay_urls:
         raise click.UsageError("--replay-url goes with --replay vllm")
     try:
-        from verifier.replay.transformers.replayer import TransformersReplayer
+        from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
     except ImportError as error:
         raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[replay]'") from error
     identity = identity_of(options.model_name)
@@ -74,10 +74,10 @@ def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: boo
         client = vllm_client(options)
         identity = identity_of(options.model_name)
     try:
-        from verifier.model.tokenizer import load_tokenizer
-        from verifier.replay.vllm.preflight import dtype_without_policy
-        from verifier.replay.vllm.repeatability import require_repeatable
-        from verifier.replay.vllm.replayer import VllmReplayer
+        from weightwarden.verifier.model.tokenizer import load_tokenizer
+        from weightwarden.verifier.replay.vllm.preflight import dtype_without_policy
+        from weightwarden.verifier.replay.vllm.repeatability import require_repeatable
+        from weightwarden.verifier.replay.vllm.replayer import VllmReplayer
 
         replayer = VllmReplayer(
             client,
@@ -102,9 +102,9 @@ def _started(
 ) -> "VllmClient":
     """A client of a server that is started for the policy, and ends with this process."""
     try:
-        from verifier.replay.vllm.command import server_command
-        from verifier.replay.vllm.managed_server import OwnVllmClient
-        from verifier.replay.vllm.processor import CAPS, this_processor
+        from weightwarden.verifier.replay.vllm.command import server_command
+        from weightwarden.verifier.replay.vllm.managed_server import OwnVllmClient
+        from weightwarden.verifier.replay.vllm.processor import CAPS, this_processor
     except ImportError as error:
         raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
     processor = this_processor(os.environ)
@@ -130,7 +130,7 @@ def vllm_client(server: ServerOptions) -> "VllmClient":
         MissingExtra: the HTTP client or what it needs is not installed.
     """
     try:
-        from verifier.replay.vllm.client import VllmClient
+        from weightwarden.verifier.replay.vllm.client import VllmClient
     except ImportError as error:
         raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
     if len(server.replay_urls) != 1:
@@ -152,9 +152,9 @@ def identity_of(model_name: str | None) -> ModelIdentity:
     Raises:
         ModelError, MissingExtra: it cannot be had.
     """
-    from verifier.model.embedded import default_model_folder, ensure_embedded_model
-    from verifier.model.identity import identify_model
-    from verifier.model.source import resolve_model
+    from weightwarden.verifier.model.embedded import default_model_folder, ensure_embedded_model
+    from weightwarden.verifier.model.identity import identify_model
+    from weightwarden.verifier.model.source import resolve_model
 
     if model_name is None:
         if not default_model_folder().exists():

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from logger.files.private import read_secret
+from weightwarden.logger.files.private import read_secret
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from cli.options.quantities import FiniteRange, Positive
-from verifier.statistics.traffic import MONTH_DAYS, PRESETS, Traffic
+from weightwarden.cli.options.quantities import FiniteRange, Positive
+from weightwarden.verifier.statistics.traffic import MONTH_DAYS, PRESETS, Traffic
 
 TRAFFIC_OPTIONS = (
     click.option(

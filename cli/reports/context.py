@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from cli.inputs.run_input import Input
-from logger.formats.traffic_file import RETOKENISED_MEANS
-from sampler.errors import printable
-from verifier.policy.base import BasePolicy
-from verifier.scoring.record_evidence import bound_text
-from verifier.types import Tokenizer
-from verifier.verification.exposure import Exposure
-from verifier.verification.run_verdict import Verification
+from weightwarden.cli.inputs.run_input import Input
+from weightwarden.logger.formats.traffic_file import RETOKENISED_MEANS
+from weightwarden.text import printable
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.scoring.record_evidence import bound_text
+from weightwarden.verifier.types import Tokenizer
+from weightwarden.verifier.verification.exposure import Exposure
+from weightwarden.verifier.verification.run_verdict import Verification
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from cli.reports.context import RunContext
-from verifier.statistics.detection import alarm_probability, altered_before_alarm
-from verifier.statistics.intervals import Interval
-from verifier.statistics.rounding import lower_fixed, upper, upper_fixed
-from verifier.verification.exposure import CONFIDENCE, Bound
+from weightwarden.cli.reports.context import RunContext
+from weightwarden.verifier.statistics.detection import alarm_probability, altered_before_alarm
+from weightwarden.verifier.statistics.intervals import Interval
+from weightwarden.verifier.statistics.rounding import lower_fixed, upper, upper_fixed
+from weightwarden.verifier.verification.exposure import CONFIDENCE, Bound
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from itertools import pairwise
 from math import isnan, log2, log10
 from typing import Any
 
-from cli.reports.context import RunContext
-from cli.reports.figures import figures
-from verifier.errors import MissingExtra
-from verifier.scoring.noise_model import MARGIN_EDGES
-from verifier.scoring.record_evidence import bound_text
-from verifier.scoring.token_verdicts import Verdict
-from verifier.verification.summary import MARGIN_ENDS, ShownRecord
+from weightwarden.cli.reports.context import RunContext
+from weightwarden.cli.reports.figures import figures
+from weightwarden.verifier.errors import MissingExtra
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
+from weightwarden.verifier.scoring.record_evidence import bound_text
+from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.summary import MARGIN_ENDS, ShownRecord
 
 SHOWN_SET_ASIDE = 1000
 SHOWN_TOKENS = 2000
@@ -51,7 +51,7 @@ def html_report(context: RunContext) -> str:
     except ImportError as error:
         raise MissingExtra("jinja2 is missing: pip install 'weightwarden[replay]'") from error
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cli", "reports"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("weightwarden.cli", "reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     found, policy = context.verification, context.policy
     flagged = [record for record in found.summary.shown if record.verdict.flagged]

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from cli.reports.context import RunContext
-from cli.reports.figures import statistics
-from cli.reports.reading import REPORT_FORMAT
-from verifier.scoring.token_verdicts import Verdict
-from verifier.verification.summary import FlaggedRecord, SetAside
+from weightwarden.cli.reports.context import RunContext
+from weightwarden.cli.reports.figures import statistics
+from weightwarden.cli.reports.reading import REPORT_FORMAT
+from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.summary import FlaggedRecord, SetAside
 
 
 def json_report(context: RunContext) -> str:

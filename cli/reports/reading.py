@@ -7,9 +7,10 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sampler.errors import WeightwardenError, printable
-from sampler.params import first_complaint, refusal
-from sampler.types import FloatArray
+from weightwarden.errors import WeightwardenError
+from weightwarden.sampler.params import first_complaint, refusal
+from weightwarden.sampler.types import FloatArray
+from weightwarden.text import printable
 
 MAX_REPORT_BYTES = 512 * 2**20
 REPORT_FORMAT: Literal["weightwarden-report/1"] = "weightwarden-report/1"

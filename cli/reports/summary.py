@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from cli.reports.context import RunContext
-from cli.reports.figures import figures
-from verifier.scoring.record_evidence import bound_text
-from verifier.scoring.token_verdicts import Verdict
-from verifier.verification.record_verdict import RecordVerdict
-from verifier.verification.summary import ShownRecord
+from weightwarden.cli.reports.context import RunContext
+from weightwarden.cli.reports.figures import figures
+from weightwarden.verifier.scoring.record_evidence import bound_text
+from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.record_verdict import RecordVerdict
+from weightwarden.verifier.verification.summary import ShownRecord
 
 SHOWN_RECORDS = 10
 SHOWN_TOKENS = 3

@@ -1,6 +1,6 @@
-"""`python -m cli.sidecar`."""
+"""`python -m weightwarden.cli.sidecar`."""
 
-from cli.sidecar.main import sidecar
+from weightwarden.cli.sidecar.main import sidecar
 
 if __name__ == "__main__":
     sidecar(prog_name="sidecar")

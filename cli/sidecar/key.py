@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cli.options.optional_dependencies import server_extra
+from weightwarden.cli.options.optional_dependencies import server_extra
 
 
 @click.command()
@@ -17,6 +17,6 @@ def key(path: Path) -> None:
     the log is another one (`verify log key new`).
     """
     with server_extra():
-        from logger.sidecar.log.seeds import write_seed_key
+        from weightwarden.logger.sidecar.log.seeds import write_seed_key
     write_seed_key(path, secrets.token_bytes)
     click.echo(f"{path}: a seed key, secret")

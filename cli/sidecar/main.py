@@ -2,11 +2,11 @@
 
 import click
 
-from cli.groups import ExitCodeGroup
-from cli.sidecar.key import key
-from cli.sidecar.openapi import openapi
-from cli.sidecar.recover import recover
-from cli.sidecar.run import run
+from weightwarden.cli.groups import ExitCodeGroup
+from weightwarden.cli.sidecar.key import key
+from weightwarden.cli.sidecar.openapi import openapi
+from weightwarden.cli.sidecar.recover import recover
+from weightwarden.cli.sidecar.run import run
 
 
 class _Group(ExitCodeGroup):

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sampler.schemes import SCHEMES
+from weightwarden.sampler.schemes import SCHEMES
 
 if TYPE_CHECKING:
-    from logger.sidecar.settings import Settings
+    from weightwarden.logger.sidecar.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -128,12 +128,12 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     """
     from pydantic import ValidationError
 
-    from logger.formats.validation_message import first_complaint
-    from logger.record import Engine
-    from logger.serving.address import Address
-    from logger.sidecar.errors import SettingsError
-    from logger.sidecar.limits import Limits
-    from logger.sidecar.settings import Settings
+    from weightwarden.logger.formats.validation_message import first_complaint
+    from weightwarden.logger.record import Engine
+    from weightwarden.logger.serving.address import Address
+    from weightwarden.logger.sidecar.errors import SettingsError
+    from weightwarden.logger.sidecar.limits import Limits
+    from weightwarden.logger.sidecar.settings import Settings
 
     try:
         engine = Engine(name=given["engine"], version=given["engine_version"], sampler=given["sampler"])

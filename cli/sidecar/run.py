@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from cli.options.config_file import config_option
-from cli.options.optional_dependencies import server_extra
-from cli.sidecar.options import run_options, settings_of
+from weightwarden.cli.options.config_file import config_option
+from weightwarden.cli.options.optional_dependencies import server_extra
+from weightwarden.cli.sidecar.options import run_options, settings_of
 
 
 @click.command(context_settings={"auto_envvar_prefix": "WEIGHTWARDEN_SIDECAR"})
@@ -26,9 +26,9 @@ def run(**given: Any) -> None:
     with server_extra():
         import uvloop
 
-        from logger.serving.event_log import Events
-        from logger.sidecar.daemon import serve
-        from logger.sidecar.startup import opened
+        from weightwarden.logger.serving.event_log import Events
+        from weightwarden.logger.sidecar.daemon import serve
+        from weightwarden.logger.sidecar.startup import opened
     settings = settings_of(given)
     with opened(settings) as sidecar, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(sidecar, Events()))

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from logger.archive.errors import ArchiveRefused
-from logger.archive.reader import Archive, read_archive
-from logger.tlog.checkpoint import Checkpoint
-from logger.tlog.keys import PublicKeys
-from logger.tlog.merkle import Frontier, leaf_hash
-from sampler.errors import WeightwardenError, printable
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.archive.errors import ArchiveRefused
+from weightwarden.logger.archive.reader import Archive, read_archive
+from weightwarden.logger.tlog.checkpoint import Checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
+from weightwarden.text import printable
 
 FindingKind = Literal["seal", "root", "gap", "fork", "duplicate", "rollback"]
 Keep = Callable[[Archive, int, bytes], None]

@@ -10,10 +10,16 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from logger.formats.canonical import TOKEN_DTYPE, RecordEncodingError, canonical_json, header_template, header_values
-from logger.record import Record
-from sampler.errors import WeightwardenError
-from sampler.params import SamplingParams
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.formats.canonical import (
+    TOKEN_DTYPE,
+    RecordEncodingError,
+    canonical_json,
+    header_template,
+    header_values,
+)
+from weightwarden.logger.record import Record
+from weightwarden.sampler.params import SamplingParams
 
 _TOKENS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 _TEXTS = pa.list_(pa.field("element", pa.string(), nullable=False))

@@ -1,6 +1,7 @@
 """What an archive can be refused for."""
 
-from sampler.errors import WeightwardenError, printable
+from weightwarden.errors import WeightwardenError
+from weightwarden.text import printable
 
 
 class ArchiveUnreadable(WeightwardenError, OSError):

@@ -8,13 +8,13 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from logger.archive.columns import SCHEMA, ArchiveContentError, RowEncoder
-from logger.archive.errors import ArchiveRefused
-from logger.archive.seal import FORMAT, SealError, open_seal
-from logger.archive.storage import is_failure, opened
-from logger.tlog.checkpoint import Checkpoint, open_checkpoint
-from logger.tlog.keys import PublicKeys
-from logger.tlog.merkle import Frontier
+from weightwarden.logger.archive.columns import SCHEMA, ArchiveContentError, RowEncoder
+from weightwarden.logger.archive.errors import ArchiveRefused
+from weightwarden.logger.archive.seal import FORMAT, SealError, open_seal
+from weightwarden.logger.archive.storage import is_failure, opened
+from weightwarden.logger.tlog.checkpoint import Checkpoint, open_checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.logger.tlog.merkle import Frontier
 
 BATCH_ROWS = 4096
 

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import BinaryIO
 
-from logger.tlog.keys import PublicKeys, SigningKey
-from logger.tlog.signed_note import NoteError, open_note, sign_note
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
+from weightwarden.logger.tlog.signed_note import NoteError, open_note, sign_note
 
 FORMAT = "weightwarden-archive/1"
 MAX_FOOTER_BYTES = 64 * 2**20

@@ -11,9 +11,10 @@ from typing import BinaryIO, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from logger.archive.errors import ArchiveUnreadable
-from logger.files.atomic import SHARED, write_whole
-from sampler.errors import WeightwardenError, first_line, printable
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.archive.errors import ArchiveUnreadable
+from weightwarden.logger.files.atomic import SHARED, write_whole
+from weightwarden.text import first_line, printable
 
 
 @contextmanager

@@ -6,13 +6,13 @@ from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
-from logger.archive.columns import SCHEMA, TOKEN_COLUMNS, ArchiveContentError, RowEncoder, to_batch
-from logger.archive.seal import FORMAT, blank_seal, seal
-from logger.archive.storage import publish
-from logger.formats.canonical import RecordEncodingError, decode_record
-from logger.record import Record
-from logger.tlog.keys import SigningKey
-from logger.tlog.merkle import Frontier, leaf_hash
+from weightwarden.logger.archive.columns import SCHEMA, TOKEN_COLUMNS, ArchiveContentError, RowEncoder, to_batch
+from weightwarden.logger.archive.seal import FORMAT, blank_seal, seal
+from weightwarden.logger.archive.storage import publish
+from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record
+from weightwarden.logger.record import Record
+from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
 GROUP_RECORDS = 16_384
 GROUP_BYTES = 32 * 2**20

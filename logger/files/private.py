@@ -4,8 +4,8 @@ import os
 import stat
 from pathlib import Path
 
-from logger.files.atomic import sync_folder
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.files.atomic import sync_folder
 
 MAX_FILE_BYTES = 64 * 1024
 

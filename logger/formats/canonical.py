@@ -14,11 +14,12 @@ import numpy as np
 import rfc8785
 from pydantic import ValidationError
 
-from logger.formats.strict_json import strict_object
-from logger.formats.validation_message import first_complaint
-from logger.record import Record
-from sampler.errors import WeightwardenError, printable
-from sampler.params import SamplingParams
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.formats.strict_json import strict_object
+from weightwarden.logger.formats.validation_message import first_complaint
+from weightwarden.logger.record import Record
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.text import printable
 
 VERSION = 1
 MAX_RECORD_BYTES = 16 * 2**20

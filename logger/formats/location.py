@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from logger.record import Record
+from weightwarden.logger.record import Record
 
 Unit = Literal["line", "index"]
 

@@ -7,11 +7,11 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from logger.errors import TrafficError
-from logger.formats.location import PlacedRecord
-from logger.formats.strict_json import strict_object
-from logger.formats.validation_message import first_complaint
-from logger.record import Record
+from weightwarden.logger.errors import TrafficError
+from weightwarden.logger.formats.location import PlacedRecord
+from weightwarden.logger.formats.strict_json import strict_object
+from weightwarden.logger.formats.validation_message import first_complaint
+from weightwarden.logger.record import Record
 
 MAX_LINE_BYTES = 16 * 2**20
 """A record of a million tokens fits; a line beyond this is refused unread."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from logger.record import Record
+from weightwarden.logger.record import Record
 
 DEFAULTED = (
     "temperature",

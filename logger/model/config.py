@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from logger.errors import ModelError
-from logger.model.dimensions import dimensions_of
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.dimensions import dimensions_of
 
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 MAX_JSON_BYTES = 64 * 2**20

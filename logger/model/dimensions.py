@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from logger.errors import ModelError
+from weightwarden.logger.errors import ModelError
 
 CONTEXT_KEYS = (
     "max_position_embeddings",
@@ -130,7 +130,9 @@ def kind_of(rotation: dict[str, Any]) -> str:
 @cache
 def _defaults() -> dict[str, dict[str, int]]:
     """Vocabulary and context of a configuration that names none, by model type: those of transformers' classes."""
-    loaded: dict[str, dict[str, int]] = json.loads((files("logger.model") / "defaults.json").read_text("ascii"))
+    loaded: dict[str, dict[str, int]] = json.loads(
+        (files("weightwarden.logger.model") / "defaults.json").read_text("ascii")
+    )
     return loaded
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
 
 
 class AddressError(WeightwardenError, ValueError):

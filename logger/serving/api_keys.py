@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from pathlib import Path
 
-from logger.files.private import KeyFileError, read_private
+from weightwarden.logger.files.private import KeyFileError, read_private
 
 MIN_KEY_CHARACTERS = 16
 

@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.types import Message, Receive
 
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
 
 
 class BodyRefused(WeightwardenError):

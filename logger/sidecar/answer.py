@@ -5,16 +5,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from logger.formats.canonical import token_bytes
-from logger.record import CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, REFUSED_BY_UPSTREAM, Record
-from logger.serving.event_log import Events
-from logger.sidecar.errors import UpstreamError, UpstreamRefusal
-from logger.sidecar.log.recorder import LOG_FAILURES, Recorder
-from logger.sidecar.metrics import Metrics
-from logger.sidecar.model.served_model import ServedModel
-from logger.sidecar.upstream.causes import SHORT_ANSWER, cause_of_refusal
-from logger.sidecar.upstream.client import Upstream
-from logger.text.ending import Ending, Text
+from weightwarden.logger.formats.canonical import token_bytes
+from weightwarden.logger.record import CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, REFUSED_BY_UPSTREAM, Record
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.sidecar.errors import UpstreamError, UpstreamRefusal
+from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, Recorder
+from weightwarden.logger.sidecar.metrics import Metrics
+from weightwarden.logger.sidecar.model.served_model import ServedModel
+from weightwarden.logger.sidecar.upstream.causes import SHORT_ANSWER, cause_of_refusal
+from weightwarden.logger.sidecar.upstream.client import Upstream
+from weightwarden.logger.text.ending import Ending, Text
 
 Release = Callable[[Sequence[str]], Awaitable[None]]
 """Lets the client have the text of some tokens, one piece a token; returns when there is room for more."""

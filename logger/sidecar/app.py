@@ -16,13 +16,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from logger.serving.api_keys import ApiKeys
-from logger.serving.event_log import Events
-from logger.serving.http_body import BodyRefused, read_body
-from logger.sidecar.errors import ApiError, stopping
-from logger.sidecar.service import Response, Service
-from logger.sidecar.wire.interpretation import Understanding
-from logger.sidecar.wire.requests import Asked, ChatRequest, CompletionRequest, Request, parse
+from weightwarden.logger.serving.api_keys import ApiKeys
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.serving.http_body import BodyRefused, read_body
+from weightwarden.logger.sidecar.errors import ApiError, stopping
+from weightwarden.logger.sidecar.service import Response, Service
+from weightwarden.logger.sidecar.wire.interpretation import Understanding
+from weightwarden.logger.sidecar.wire.requests import Asked, ChatRequest, CompletionRequest, Request, parse
 
 INLINE_BYTES = 65_536
 """Larger bodies are parsed on another thread, so that nobody else's tokens wait."""

@@ -13,23 +13,23 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import prometheus_client
 import uvicorn
 
-from logger.serving.event_log import Events
-from logger.sidecar.answer import Answerer
-from logger.sidecar.app import Front, application
-from logger.sidecar.errors import SettingsError
-from logger.sidecar.http.guard import guarded
-from logger.sidecar.log.checkpointer import Notary
-from logger.sidecar.log.recorder import Recorder
-from logger.sidecar.metrics import Metrics
-from logger.sidecar.prepare_pool import Workers
-from logger.sidecar.readiness import Readiness
-from logger.sidecar.release_ticks import Ticks
-from logger.sidecar.service import Service
-from logger.sidecar.settings import Settings
-from logger.sidecar.startup import Opened
-from logger.sidecar.upstream.client import Upstream
-from logger.sidecar.wire.interpretation import Understanding
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.sidecar.answer import Answerer
+from weightwarden.logger.sidecar.app import Front, application
+from weightwarden.logger.sidecar.errors import SettingsError
+from weightwarden.logger.sidecar.http.guard import guarded
+from weightwarden.logger.sidecar.log.checkpointer import Notary
+from weightwarden.logger.sidecar.log.recorder import Recorder
+from weightwarden.logger.sidecar.metrics import Metrics
+from weightwarden.logger.sidecar.prepare_pool import Workers
+from weightwarden.logger.sidecar.readiness import Readiness
+from weightwarden.logger.sidecar.release_ticks import Ticks
+from weightwarden.logger.sidecar.service import Service
+from weightwarden.logger.sidecar.settings import Settings
+from weightwarden.logger.sidecar.startup import Opened
+from weightwarden.logger.sidecar.upstream.client import Upstream
+from weightwarden.logger.sidecar.wire.interpretation import Understanding
 
 SWITCH_SECONDS = 0.0005
 """How long the event loop may keep the interpreter from the thread that commits."""

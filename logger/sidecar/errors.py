@@ -1,6 +1,6 @@
 """What the sidecar answers instead of an answer, and why an answer cannot go on."""
 
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
 
 
 class ApiError(WeightwardenError):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from logger.sidecar.errors import busy
+from weightwarden.logger.sidecar.errors import busy
 
 Result = TypeVar("Result")
 

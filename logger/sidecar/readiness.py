@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from math import floor
 
-from logger.serving.event_log import Events
-from logger.sidecar.log.recorder import Recorder
-from logger.sidecar.service import Service
-from logger.sidecar.upstream.client import Upstream
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.sidecar.log.recorder import Recorder
+from weightwarden.logger.sidecar.service import Service
+from weightwarden.logger.sidecar.upstream.client import Upstream
 
 FIRST_SECONDS = 1.0
 """Most seconds until what the first look at the server found is said."""

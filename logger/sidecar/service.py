@@ -10,21 +10,29 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from logger.formats.canonical import RecordEncodingError, encode_record
-from logger.formats.validation_message import first_complaint
-from logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, Engine, Record
-from logger.sidecar.answer import Answered, Answerer, Release, blamed
-from logger.sidecar.errors import ApiError, UpstreamError, busy, invalid, log_unavailable, stopping, upstream_failed
-from logger.sidecar.limits import Limits
-from logger.sidecar.log.draw import draw_digest
-from logger.sidecar.log.recorder import LOG_FAILURES, Recorder
-from logger.sidecar.log.seeds import SeedIssuer
-from logger.sidecar.metrics import Metrics
-from logger.sidecar.release_ticks import Ticks
-from logger.sidecar.wire.requests import Asked
-from logger.sidecar.wire.responses import DONE, Choice, Responses, error_event
-from logger.store.changes import OpenSeed
-from sampler.params import SamplingParams
+from weightwarden.logger.formats.canonical import RecordEncodingError, encode_record
+from weightwarden.logger.formats.validation_message import first_complaint
+from weightwarden.logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, Engine, Record
+from weightwarden.logger.sidecar.answer import Answered, Answerer, Release, blamed
+from weightwarden.logger.sidecar.errors import (
+    ApiError,
+    UpstreamError,
+    busy,
+    invalid,
+    log_unavailable,
+    stopping,
+    upstream_failed,
+)
+from weightwarden.logger.sidecar.limits import Limits
+from weightwarden.logger.sidecar.log.draw import draw_digest
+from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, Recorder
+from weightwarden.logger.sidecar.log.seeds import SeedIssuer
+from weightwarden.logger.sidecar.metrics import Metrics
+from weightwarden.logger.sidecar.release_ticks import Ticks
+from weightwarden.logger.sidecar.wire.requests import Asked
+from weightwarden.logger.sidecar.wire.responses import DONE, Choice, Responses, error_event
+from weightwarden.logger.store.changes import OpenSeed
+from weightwarden.sampler.params import SamplingParams
 
 Write = Callable[[bytes], Awaitable[None]]
 

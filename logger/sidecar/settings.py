@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from logger.record import Engine
-from logger.serving.address import Address
-from logger.sidecar.limits import Limits
+from weightwarden.logger.record import Engine
+from weightwarden.logger.serving.address import Address
+from weightwarden.logger.sidecar.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True)

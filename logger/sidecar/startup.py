@@ -8,19 +8,19 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from logger.files.private import read_private, read_secret
-from logger.serving.api_keys import ApiKeys
-from logger.sidecar.errors import SettingsError
-from logger.sidecar.log.checkpointer import Notary
-from logger.sidecar.log.recorder import recover
-from logger.sidecar.log.seeds import SeedIssuer, SeedStore, read_seed_key
-from logger.sidecar.model.served_model import ServedModel
-from logger.sidecar.settings import Settings
-from logger.store.mark import NONCE_BYTES, MarkFile, mark_path
-from logger.store.reader import LogReader
-from logger.store.writer import LogWriter
-from logger.tlog.keys import SigningKey
-from sampler.errors import printable
+from weightwarden.logger.files.private import read_private, read_secret
+from weightwarden.logger.serving.api_keys import ApiKeys
+from weightwarden.logger.sidecar.errors import SettingsError
+from weightwarden.logger.sidecar.log.checkpointer import Notary
+from weightwarden.logger.sidecar.log.recorder import recover
+from weightwarden.logger.sidecar.log.seeds import SeedIssuer, SeedStore, read_seed_key
+from weightwarden.logger.sidecar.model.served_model import ServedModel
+from weightwarden.logger.sidecar.settings import Settings
+from weightwarden.logger.store.mark import NONCE_BYTES, MarkFile, mark_path
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.text import printable
 
 
 @dataclass(frozen=True, kw_only=True)

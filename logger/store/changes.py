@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, func, insert, select
 
-from logger.store.schema import CHECKPOINT, DRAFT, DRAFT_TOKENS, ENTRY, MARK, OPEN_SEED, SEED_BLOCK, START
-from logger.store.tree import MARK_EVERY
-from logger.tlog.merkle import Frontier, leaf_hash
+from weightwarden.logger.store.schema import CHECKPOINT, DRAFT, DRAFT_TOKENS, ENTRY, MARK, OPEN_SEED, SEED_BLOCK, START
+from weightwarden.logger.store.tree import MARK_EVERY
+from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
 
 class Entry:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from logger.store.changes import Change, DraftTokens, Entry
-from logger.store.errors import LogCorrupt
-from logger.store.schema import DRAFT, DRAFT_TOKENS
-from logger.store.tree import stored_bytes
+from weightwarden.logger.store.changes import Change, DraftTokens, Entry
+from weightwarden.logger.store.errors import LogCorrupt
+from weightwarden.logger.store.schema import DRAFT, DRAFT_TOKENS
+from weightwarden.logger.store.tree import stored_bytes
 
 TOKEN_BYTES = 4
 

@@ -1,7 +1,7 @@
 """What the store can refuse, and how it can fail."""
 
-from logger.database import DatabaseUnusable
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.database import DatabaseUnusable
 
 
 class LogUnreadable(DatabaseUnusable):

@@ -7,8 +7,8 @@ from typing import Literal
 
 from sqlalchemy import URL, Connection, text
 
-from logger.database import shown
-from logger.store.errors import LogLocked
+from weightwarden.logger.database import shown
+from weightwarden.logger.store.errors import LogLocked
 
 Purpose = Literal["append", "seal"]
 _ADVISORY = {"append": 0x77_77_6C_6F_67_01, "seal": 0x77_77_6C_6F_67_02}

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-from logger.files.atomic import write_whole
-from logger.files.private import KeyFileError, read_private
-from logger.store.errors import LogCorrupt, LogLocked
-from logger.store.reader import LogReader
-from logger.tlog.checkpoint import Checkpoint
-from logger.tlog.merkle import EMPTY_ROOT
-from sampler.errors import printable
+from weightwarden.logger.files.atomic import write_whole
+from weightwarden.logger.files.private import KeyFileError, read_private
+from weightwarden.logger.store.errors import LogCorrupt, LogLocked
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.tlog.checkpoint import Checkpoint
+from weightwarden.logger.tlog.merkle import EMPTY_ROOT
+from weightwarden.text import printable
 
 FORMAT = "weightwarden-mark/1"
 NONCE_BYTES = 32

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from logger.store.changes import Change
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.store.changes import Change
 
 
 class Pending(NamedTuple):

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, func, select
 
-from logger.database import shown
-from logger.store.changes import OpenSeed
-from logger.store.database import LOG_DATABASE
-from logger.store.errors import LogCorrupt
-from logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK, OPEN_SEED, START
-from logger.store.tree import frontier_at, require_all, restored, stored_bytes, stored_size
-from logger.tlog.merkle import Frontier, leaf_hash
+from weightwarden.logger.database import shown
+from weightwarden.logger.store.changes import OpenSeed
+from weightwarden.logger.store.database import LOG_DATABASE
+from weightwarden.logger.store.errors import LogCorrupt
+from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK, OPEN_SEED, START
+from weightwarden.logger.store.tree import frontier_at, require_all, restored, stored_bytes, stored_size
+from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
 _PAGE = 64
 """Payloads read at a time: few, since one may have megabytes."""

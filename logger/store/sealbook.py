@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 from sqlalchemy import func, insert, select
 
-from logger.database import shown
-from logger.store.database import LOG_DATABASE
-from logger.store.errors import LogCorrupt, LogUnreadable
-from logger.store.lock import LogLock
-from logger.store.schema import ARCHIVE, CHECKPOINT
-from logger.store.turn import write_turn
+from weightwarden.logger.database import shown
+from weightwarden.logger.store.database import LOG_DATABASE
+from weightwarden.logger.store.errors import LogCorrupt, LogUnreadable
+from weightwarden.logger.store.lock import LogLock
+from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT
+from weightwarden.logger.store.turn import write_turn
 
 
 class SealBook:

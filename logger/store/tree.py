@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, func, select
 
-from logger.store.errors import LogCorrupt
-from logger.store.schema import ENTRY, MARK
-from logger.tlog.merkle import HASH_BYTES, Frontier, FrontierError
+from weightwarden.logger.store.errors import LogCorrupt
+from weightwarden.logger.store.schema import ENTRY, MARK
+from weightwarden.logger.tlog.merkle import HASH_BYTES, Frontier, FrontierError
 
 MARK_EVERY = 4096
 """A mark is kept whenever an append crosses a multiple of this."""

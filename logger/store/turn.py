@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from logger.database import BUSY_SECONDS
+from weightwarden.logger.database import BUSY_SECONDS
 
 _WAIT_SECONDS = 0.002
 

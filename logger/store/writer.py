@@ -12,8 +12,9 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from logger.database import described, shown
-from logger.store.changes import (
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.database import described, shown
+from weightwarden.logger.store.changes import (
     Change,
     ClosedSeeds,
     Entry,
@@ -24,16 +25,16 @@ from logger.store.changes import (
     apply,
     size_of,
 )
-from logger.store.database import LOG_DATABASE
-from logger.store.draft import Draft, LeftDraft, first_free, left_behind
-from logger.store.errors import LogBusy, LogClosed, LogCorrupt, LogForked, LogUnreadable, LogWriteError
-from logger.store.lock import LogLock
-from logger.store.pending import Pending, tell
-from logger.store.schema import LOG
-from logger.store.tree import frontier_at, stored_size
-from logger.store.turn import write_turn
-from logger.tlog.merkle import Frontier
-from sampler.errors import WeightwardenError, printable
+from weightwarden.logger.store.database import LOG_DATABASE
+from weightwarden.logger.store.draft import Draft, LeftDraft, first_free, left_behind
+from weightwarden.logger.store.errors import LogBusy, LogClosed, LogCorrupt, LogForked, LogUnreadable, LogWriteError
+from weightwarden.logger.store.lock import LogLock
+from weightwarden.logger.store.pending import Pending, tell
+from weightwarden.logger.store.schema import LOG
+from weightwarden.logger.store.tree import frontier_at, stored_size
+from weightwarden.logger.store.turn import write_turn
+from weightwarden.logger.tlog.merkle import Frontier
+from weightwarden.text import printable
 
 BATCH_ENTRIES = 4096
 BATCH_BYTES = 32 * 2**20

@@ -9,8 +9,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from logger.errors import ModelError
-from sampler.errors import printable
+from weightwarden.logger.errors import ModelError
+from weightwarden.text import printable
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _BY_TOKEN = frozenset({"Replace", "Strip", "WordPiece", "Metaspace", "BPEDecoder", "CTC"})

@@ -3,7 +3,7 @@
 import codecs
 from collections.abc import Sequence
 
-from logger.text.token_bytes import BROKEN, TokenBytes
+from weightwarden.logger.text.token_bytes import BROKEN, TokenBytes
 
 _LONGEST_CHARACTER = 4
 """Bytes of UTF-8."""

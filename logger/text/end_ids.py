@@ -10,10 +10,10 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from logger.errors import ModelError
-from logger.model.config import CONFIG, GENERATION_CONFIG, ModelConfig, read_json
-from logger.text.special_tokens import SpecialTokens
-from sampler.errors import printable
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.config import CONFIG, GENERATION_CONFIG, ModelConfig, read_json
+from weightwarden.logger.text.special_tokens import SpecialTokens
+from weightwarden.text import printable
 
 _FIELD = "eos_token_id"
 _TEXT_CONFIGS = ("text_config", "decoder", "generator", "text_encoder")

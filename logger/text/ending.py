@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from logger.text.stop_strings import StopStrings
-from sampler.params import SamplingParams
+from weightwarden.logger.text.stop_strings import StopStrings
+from weightwarden.sampler.params import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)

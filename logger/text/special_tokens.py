@@ -10,9 +10,9 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from logger.errors import ModelError
-from logger.model.config import read_json
-from sampler.errors import printable
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.config import read_json
+from weightwarden.text import printable
 
 STANDARD = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")

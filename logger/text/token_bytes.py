@@ -11,9 +11,9 @@ from functools import cached_property
 
 from tokenizers import Tokenizer
 
-from logger.errors import ModelError
-from logger.text.decoder_steps import decoder_steps, is_byte
-from sampler.errors import printable
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.text.decoder_steps import decoder_steps, is_byte
+from weightwarden.text import printable
 
 BROKEN = "\ufffd"
 """What bytes become that are no UTF-8."""

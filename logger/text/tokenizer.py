@@ -7,13 +7,13 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from logger.errors import ModelError
-from logger.text.continuing import continuing
-from logger.text.detokenizer import Detokenizer
-from logger.text.special_tokens import SpecialTokens
-from logger.text.token_bytes import TokenBytes, check_text, token_bytes_of
-from sampler.errors import first_line
-from sampler.params import SamplingParams
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.text.continuing import continuing
+from weightwarden.logger.text.detokenizer import Detokenizer
+from weightwarden.logger.text.special_tokens import SpecialTokens
+from weightwarden.logger.text.token_bytes import TokenBytes, check_text, token_bytes_of
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.text import first_line
 
 TOKENIZER = "tokenizer.json"
 

@@ -5,10 +5,10 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logger.tlog.keys import PublicKeys, SigningKey, canonical_base64, check_name
-from logger.tlog.merkle import EMPTY_ROOT, HASH_BYTES
-from logger.tlog.signed_note import NoteError, SignatureError, open_note, sign_note
-from sampler.errors import printable
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey, canonical_base64, check_name
+from weightwarden.logger.tlog.merkle import EMPTY_ROOT, HASH_BYTES
+from weightwarden.logger.tlog.signed_note import NoteError, SignatureError, open_note, sign_note
+from weightwarden.text import printable
 
 MAX_SIZE = 2**63 - 1
 _SIZE = re.compile("0|[1-9][0-9]{0,18}")

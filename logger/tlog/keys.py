@@ -9,8 +9,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from logger.files.private import MAX_FILE_BYTES, KeyFileError, read_private, write_private
-from sampler.errors import printable
+from weightwarden.logger.files.private import MAX_FILE_BYTES, KeyFileError, read_private, write_private
+from weightwarden.text import printable
 
 ED25519 = b"\x01"
 """The algorithm byte; no other is accepted."""

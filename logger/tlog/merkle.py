@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
 
 HASH_BYTES = 32
 EMPTY_ROOT = hashlib.sha256().digest()

@@ -6,8 +6,8 @@ ended. They are made from a frontier and the leaf hashes after it, in O(log n) m
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from logger.tlog.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, node_hash
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.tlog.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, node_hash
 
 
 class ProofError(WeightwardenError, ValueError):

@@ -5,8 +5,16 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logger.tlog.keys import ID_BYTES, SIGNATURE_BYTES, PublicKeys, SigningKey, VerifierKey, canonical_base64
-from sampler.errors import WeightwardenError, printable
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.tlog.keys import (
+    ID_BYTES,
+    SIGNATURE_BYTES,
+    PublicKeys,
+    SigningKey,
+    VerifierKey,
+    canonical_base64,
+)
+from weightwarden.text import printable
 
 MAX_NOTE_BYTES = 64 * 1024
 MAX_SIGNATURES = 64

@@ -2,15 +2,15 @@
 
 from functools import partial
 
-from sampler.errors import UnknownScheme
-from sampler.noise.base import GumbelNoise
-from sampler.noise.sglang import SglangNoise, SglangRankedNoise
-from sampler.noise.vllm_cpu import VllmCpuNoise
-from sampler.noise.vllm_v1 import VllmV1Fp64Noise, VllmV1Noise
-from sampler.noise.vllm_v1_cpu import VllmV1CpuNoise
-from sampler.noise.vllm_v2 import VllmV2Noise
-from sampler.noise.vllm_v2_fp64 import VllmV2Fp64Noise
-from sampler.schemes import GPU_THREADS
+from weightwarden.sampler.errors import UnknownScheme
+from weightwarden.sampler.noise.base import GumbelNoise
+from weightwarden.sampler.noise.sglang import SglangNoise, SglangRankedNoise
+from weightwarden.sampler.noise.vllm_cpu import VllmCpuNoise
+from weightwarden.sampler.noise.vllm_v1 import VllmV1Fp64Noise, VllmV1Noise
+from weightwarden.sampler.noise.vllm_v1_cpu import VllmV1CpuNoise
+from weightwarden.sampler.noise.vllm_v2 import VllmV2Noise
+from weightwarden.sampler.noise.vllm_v2_fp64 import VllmV2Fp64Noise
+from weightwarden.sampler.schemes import GPU_THREADS
 
 __all__ = ["GUMBEL_SCHEMES", "GumbelNoise", "gumbel_noise"]
 

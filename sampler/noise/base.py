@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from sampler.types import BoolArray, FloatArray, IntArray, KeyArray
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray, KeyArray
 
 BLOCK_ELEMENTS = 1 << 17
 """Elements hashed at a time: a few whole vocabularies, small enough to stay in a core's cache."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.murmur import finish, mix_word, position_states
-from sampler.noise.base import GumbelNoise
-from sampler.types import IntArray, KeyArray
+from weightwarden.sampler.murmur import finish, mix_word, position_states
+from weightwarden.sampler.noise.base import GumbelNoise
+from weightwarden.sampler.types import IntArray, KeyArray
 
 
 class MurmurNoise(GumbelNoise):

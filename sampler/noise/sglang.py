@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sampler.noise.base import concatenate_hits, hits_of
-from sampler.noise.murmur import MurmurNoise
-from sampler.types import FloatArray, IntArray, KeyArray
+from weightwarden.sampler.noise.base import concatenate_hits, hits_of
+from weightwarden.sampler.noise.murmur import MurmurNoise
+from weightwarden.sampler.types import FloatArray, IntArray, KeyArray
 
 
 class SglangNoise(MurmurNoise):

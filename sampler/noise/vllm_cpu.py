@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.mersenne import MersenneStream
-from sampler.noise.base import GumbelNoise, concatenate_hits, hits_of
-from sampler.types import FloatArray, IntArray, KeyArray
+from weightwarden.sampler.mersenne import MersenneStream
+from weightwarden.sampler.noise.base import GumbelNoise, concatenate_hits, hits_of
+from weightwarden.sampler.types import FloatArray, IntArray, KeyArray
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

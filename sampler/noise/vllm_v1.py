@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from sampler.errors import UnknownScheme
-from sampler.noise.base import GumbelNoise, concatenate_hits, hits_of
-from sampler.philox import Words, philox4x32, words_of
-from sampler.schemes import GPU_THREADS
-from sampler.types import FloatArray, IntArray, KeyArray
+from weightwarden.sampler.errors import UnknownScheme
+from weightwarden.sampler.noise.base import GumbelNoise, concatenate_hits, hits_of
+from weightwarden.sampler.philox import Words, philox4x32, words_of
+from weightwarden.sampler.schemes import GPU_THREADS
+from weightwarden.sampler.types import FloatArray, IntArray, KeyArray
 
 _KEY = np.dtype([("seed", np.uint64), ("counter", np.uint64)])
 _BLOCK_THREADS = 256

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sampler.mersenne import MersenneStream
-from sampler.noise.base import GumbelNoise, concatenate_hits
-from sampler.types import FloatArray, IntArray, KeyArray
+from weightwarden.sampler.mersenne import MersenneStream
+from weightwarden.sampler.noise.base import GumbelNoise, concatenate_hits
+from weightwarden.sampler.types import FloatArray, IntArray, KeyArray
 
 _KEY = np.dtype([("seed", np.uint32), ("step", np.int64)])
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sampler.noise.base import concatenate_hits, hits_of
-from sampler.noise.murmur import MurmurNoise
-from sampler.types import FloatArray, IntArray, KeyArray
+from weightwarden.sampler.noise.base import concatenate_hits, hits_of
+from weightwarden.sampler.noise.murmur import MurmurNoise
+from weightwarden.sampler.types import FloatArray, IntArray, KeyArray
 
 _LOG1P_COEFFICIENTS = [np.float32(1 / n) for n in range(8, 0, -1)]
 """-ln(1 - u) = u * (1 + u * (1/2 + u * (1/3 + ...))) to the eighth order, highest first (Horner)."""

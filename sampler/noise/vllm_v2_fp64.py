@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from sampler.murmur import position_states
-from sampler.noise.base import concatenate_hits, hits_of
-from sampler.noise.murmur import MurmurNoise
-from sampler.types import FloatArray, IntArray, KeyArray
+from weightwarden.sampler.murmur import position_states
+from weightwarden.sampler.noise.base import concatenate_hits, hits_of
+from weightwarden.sampler.noise.murmur import MurmurNoise
+from weightwarden.sampler.types import FloatArray, IntArray, KeyArray
 
 _KEY = np.dtype([("low", np.uint32), ("high", np.uint32)])
 _HIGH_DOMAIN = 0x9E3779B9

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.side_channels import stream_order
 from benchmarks.side_channels.each_token import CHANNELS, PER_ANSWER, TICK_MS, Channel, measured
 from benchmarks.side_channels.row import Row
-from verifier.statistics.exfiltration import Timing
+from weightwarden.verifier.statistics.exfiltration import Timing
 
 
 @pytest.fixture(params=CHANNELS, ids=lambda channel: channel.name)

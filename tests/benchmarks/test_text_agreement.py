@@ -8,10 +8,10 @@ from benchmarks.recording.registry_packages import TOKENIZERS
 from benchmarks.text_agreement.agreement import own_difference, stopping_rule
 from benchmarks.text_agreement.cases import Cases, outcome
 from benchmarks.text_agreement.small_tokenizers import small_tokenizers
-from logger.text.tokenizer import ModelTokenizer, read_tokenizer
 from tests.registry_packages import required_folder
-from verifier.model.identity import ModelIdentity
-from verifier.model.tokenizer import load_tokenizer
+from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.model.tokenizer import load_tokenizer
 
 
 def assert_one_text(sidecar: ModelTokenizer, verifier: ModelTokenizer, count: int) -> None:

@@ -13,12 +13,12 @@ from benchmarks.trade_off.curve import RATES, counting_curve, pooled_curve
 from benchmarks.trade_off.published import Published, gm_ls
 from benchmarks.trade_off.replayed import Replayed, replayed
 from benchmarks.trade_off.scored import Choice, Scored, Slack
-from sampler.noise import gumbel_noise
 from tests.recorded import FILTERED, records_of
-from verifier.replay.replay import Replayer
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.scoring.noise_model import MARGIN_EDGES
-from verifier.scoring.threshold_sweep import MARGIN_GRID, TradeOff
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.verifier.replay.replay import Replayer
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
+from weightwarden.verifier.scoring.threshold_sweep import MARGIN_GRID, TradeOff
 
 VOCABULARY = 49_152
 

@@ -11,15 +11,15 @@ from typing import Any
 import click
 import pytest
 
-from cli.commands.serve.command import serve
-from cli.sidecar.main import sidecar
-from logger.files.private import read_private
-from logger.serving.api_keys import ApiKeys
-from logger.sidecar.log.seeds import read_seed_key
-from logger.tlog.keys import PublicKeys, SigningKey
 from tests.examples.reading import command_of, flags_of, unit_of, yaml_of
 from tests.places import EXAMPLES
-from verifier.audit_selection import read_audit_key
+from weightwarden.cli.commands.serve.command import serve
+from weightwarden.cli.sidecar.main import sidecar
+from weightwarden.logger.files.private import read_private
+from weightwarden.logger.serving.api_keys import ApiKeys
+from weightwarden.logger.sidecar.log.seeds import read_seed_key
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
+from weightwarden.verifier.audit_selection import read_audit_key
 
 USERS = {"sidecar": 10001, "verifier": 10002, "vllm": 10003, "postgresql": 999}
 WHOLE: dict[str, Any] = yaml_of("compose.yaml")

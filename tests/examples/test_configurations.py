@@ -7,19 +7,19 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli.commands.serve.command import serve
-from cli.commands.serve.options import settings_of
-from cli.main import verify
-from cli.sidecar.main import sidecar
-from logger.files.private import write_private
-from logger.serving.event_log import Events
 from tests.examples.reading import commented_options, toml_in
 from tests.places import EXAMPLES
 from tests.verifier.server.running import KEY, Clock
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.startup import open_server
-from verifier.verification.verifier import Verifier
+from weightwarden.cli.commands.serve.command import serve
+from weightwarden.cli.commands.serve.options import settings_of
+from weightwarden.cli.main import verify
+from weightwarden.cli.sidecar.main import sidecar
+from weightwarden.logger.files.private import write_private
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.startup import open_server
+from weightwarden.verifier.verification.verifier import Verifier
 
 
 def test_every_option_of_the_sidecars_example_exists_and_can_be(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from typing import Any, get_args
 import pytest
 from prometheus_client import Metric
 
-from logger.sidecar.metrics import Metrics as SidecarMetrics
 from tests.examples.reading import yaml_of
 from tests.places import EXAMPLES
 from tests.verifier.server.running import server_in
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.api.metrics import Metrics as VerifierMetrics
-from verifier.server.api.models import Level
+from weightwarden.logger.sidecar.metrics import Metrics as SidecarMetrics
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.api.metrics import Metrics as VerifierMetrics
+from weightwarden.verifier.server.api.models import Level
 
 _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 DASHBOARD: dict[str, Any] = json.loads((EXAMPLES / "grafana.json").read_text())

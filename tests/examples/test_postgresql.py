@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from logger.store.writer import LogWriter
 from tests.places import EXAMPLES
 from tests.postgresql import postgresql_server
-from verifier.server.database.verdict_database import VerdictDatabase
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 
 PASSWORDS = {"log-password": "a-password-of-the-log", "verdicts-password": "a-password-of-the-verdicts"}
 

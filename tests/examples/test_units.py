@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands.serve.command import serve
-from cli.sidecar.main import sidecar
 from tests.examples.reading import command_of, flags_of, toml_in, unit_of
 from tests.places import EXAMPLES
-from verifier.server.alerting.courier import COMMAND_SECONDS
+from weightwarden.cli.commands.serve.command import serve
+from weightwarden.cli.sidecar.main import sidecar
+from weightwarden.verifier.server.alerting.courier import COMMAND_SECONDS
 
 UNITS = (
     "sidecar/weightwarden-sidecar.service",

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from logger.archive.check import check_archives
-from logger.archive.seal import SealError, seal
-from logger.files.private import KeyFileError
-from logger.formats.canonical import RecordEncodingError, decode_record, encode_record
-from logger.formats.traffic_file import read_traffic
-from logger.tlog.checkpoint import Checkpoint, CheckpointError, open_checkpoint
-from logger.tlog.keys import VerifierKey
-from logger.tlog.signed_note import NoteError
-from sampler.errors import WeightwardenError
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, certified, checkpoint_at
 from tests.places import DATA
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.archive.check import check_archives
+from weightwarden.logger.archive.seal import SealError, seal
+from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record, encode_record
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.tlog.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from weightwarden.logger.tlog.keys import VerifierKey
+from weightwarden.logger.tlog.signed_note import NoteError
 
 SIGNED = certified(7, bytes(range(32)))
 _FOLDER = tempfile.TemporaryDirectory(prefix="weightwarden-fuzz-")

@@ -6,10 +6,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from logger.record import INT64_MAX, INT64_MIN, Record
-from sampler.errors import UnreplayableRequest
-from sampler.params import first_complaint
 from tests.logger.examples import edited, fields
+from weightwarden.logger.record import INT64_MAX, INT64_MIN, Record
+from weightwarden.sampler.errors import UnreplayableRequest
+from weightwarden.sampler.params import first_complaint
 
 seeded = settings(deadline=None, derandomize=True, max_examples=100)
 

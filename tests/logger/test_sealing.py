@@ -4,24 +4,24 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from logger.archive.check import check_archives
-from logger.archive.errors import ArchiveRefused, ArchiveUnreadable
-from logger.archive.reader import read_archive
-from logger.archive.storage import archive_urls
-from logger.archive.writer import write_archive
-from logger.files.private import KeyFileError
-from logger.formats.canonical import RecordEncodingError
-from logger.sealing import AnotherArchive, seal
-from logger.store.errors import LogCorrupt
-from logger.store.mark import LogRolledBack, MarkFile
-from logger.store.reader import LogReader
-from logger.store.sealbook import SealBook
-from logger.store.writer import LogWriter
-from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
-from logger.tlog.keys import PublicKeys, SigningKey
-from logger.tlog.merkle import leaf_hash
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, checkpoint_at, tree_of
 from tests.logger.store.examples import disarmed, raw_sql
+from weightwarden.logger.archive.check import check_archives
+from weightwarden.logger.archive.errors import ArchiveRefused, ArchiveUnreadable
+from weightwarden.logger.archive.reader import read_archive
+from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.archive.writer import write_archive
+from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.formats.canonical import RecordEncodingError
+from weightwarden.logger.sealing import AnotherArchive, seal
+from weightwarden.logger.store.errors import LogCorrupt
+from weightwarden.logger.store.mark import LogRolledBack, MarkFile
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
+from weightwarden.logger.tlog.merkle import leaf_hash
 
 
 def append(url: str, entries: list[bytes]) -> None:
@@ -86,7 +86,7 @@ def interrupt(log: str, folder: str, moment: str, signers: list[SigningKey]) -> 
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("logger.sealing.write_archive", interrupted)
+        patched.setattr("weightwarden.logger.sealing.write_archive", interrupted)
         with pytest.raises(KeyboardInterrupt):
             seal(log, folder, signers)
     reader = LogReader(log)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sampler.defined import undefined_field
-from sampler.params import SamplingParams
+from weightwarden.sampler.defined import undefined_field
+from weightwarden.sampler.params import SamplingParams
 
 EOS, V = (2, 9), 40
 

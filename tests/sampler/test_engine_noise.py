@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sampler.errors import UnknownScheme
-from sampler.noise import GumbelNoise, gumbel_noise
-from sampler.noise.sglang import SglangNoise, SglangRankedNoise
-from sampler.noise.vllm_v1 import VllmV1Fp64Noise, VllmV1Noise
-from sampler.schemes import GPU_THREADS
-from sampler.types import FloatArray, IntArray
 from tests.sampler import scalar_noise
+from weightwarden.sampler.errors import UnknownScheme
+from weightwarden.sampler.noise import GumbelNoise, gumbel_noise
+from weightwarden.sampler.noise.sglang import SglangNoise, SglangRankedNoise
+from weightwarden.sampler.noise.vllm_v1 import VllmV1Fp64Noise, VllmV1Noise
+from weightwarden.sampler.schemes import GPU_THREADS
+from weightwarden.sampler.types import FloatArray, IntArray
 
 seeds = st.integers(-(2**63), 2**63 - 1)
 seeded = settings(deadline=None, derandomize=True, max_examples=60)

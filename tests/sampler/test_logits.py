@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sampler.logits import LogitAdjustment
-from sampler.params import SamplingParams
+from weightwarden.sampler.logits import LogitAdjustment
+from weightwarden.sampler.params import SamplingParams
 
 VOCABULARY = 10
 seeded = settings(deadline=None, derandomize=True, max_examples=150)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from sampler.mersenne import MersenneStream
 from tests.sampler.genrand import genrand_words
+from weightwarden.sampler.mersenne import MersenneStream
 
 
 def test_stream_has_the_value_that_the_cpp_standard_requires() -> None:

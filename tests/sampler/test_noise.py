@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sampler.errors import UnknownScheme
-from sampler.noise import GumbelNoise, gumbel_noise
-from sampler.noise.vllm_cpu import VllmCpuNoise
-from sampler.noise.vllm_v1_cpu import VllmV1CpuNoise
-from sampler.types import FloatArray, IntArray
 from tests.places import DATA
 from tests.sampler.genrand import genrand_words
+from weightwarden.sampler.errors import UnknownScheme
+from weightwarden.sampler.noise import GumbelNoise, gumbel_noise
+from weightwarden.sampler.noise.vllm_cpu import VllmCpuNoise
+from weightwarden.sampler.noise.vllm_v1_cpu import VllmV1CpuNoise
+from weightwarden.sampler.types import FloatArray, IntArray
 
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads((DATA / "noise-vectors.json").read_text())["vectors"]
 V1_VECTORS = "vllm-v1 (CPU generator)"

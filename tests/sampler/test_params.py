@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sampler.params import UNREPLAYABLE_FIELDS, SamplingParams
+from weightwarden.sampler.params import UNREPLAYABLE_FIELDS, SamplingParams
 
 
 def parsed(**fields: Any) -> SamplingParams:

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sampler.philox import philox4x32, words_of
 from tests.sampler.scalar_noise import philox
+from weightwarden.sampler.philox import philox4x32, words_of
 
 RANDOM123 = [
     ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),

@@ -2,9 +2,10 @@ import re
 
 import pytest
 
-from sampler.errors import UnknownScheme, UnreplayableRequest, WeightwardenError
-from sampler.noise import GUMBEL_SCHEMES
-from sampler.schemes import SCHEMES, scheme
+from weightwarden.errors import WeightwardenError
+from weightwarden.sampler.errors import UnknownScheme, UnreplayableRequest
+from weightwarden.sampler.noise import GUMBEL_SCHEMES
+from weightwarden.sampler.schemes import SCHEMES, scheme
 
 VLLM = [name for name in SCHEMES if name.startswith("vllm-")]
 SGLANG = ["sglang", "sglang-ranked"]

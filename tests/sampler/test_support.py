@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sampler.support import (
+from weightwarden.sampler.support import (
     Filters,
     MassProfile,
     Support,
@@ -21,7 +21,7 @@ from sampler.support import (
     logit_distance,
     support_of_head,
 )
-from sampler.types import FloatArray
+from weightwarden.sampler.types import FloatArray
 
 GRID = 1 / 64
 BETWEEN = GRID / 4

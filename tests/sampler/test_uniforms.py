@@ -3,9 +3,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from sampler import uniforms
-from sampler.uniforms import inverse_cdf_uniforms
 from tests.sampler.genrand import genrand_words
+from weightwarden.sampler import uniforms
+from weightwarden.sampler.uniforms import inverse_cdf_uniforms
 
 # std::uniform_real_distribution<double>(0, 1) over std::mt19937(seed), printed with %.17g by g++ 12 (libstdc++).
 LIBSTDCXX = {

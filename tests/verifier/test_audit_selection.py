@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
-from logger.files.private import KeyFileError, write_private
-from sampler.errors import WeightwardenError
-from verifier.audit_selection import (
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.files.private import KeyFileError, write_private
+from weightwarden.verifier.audit_selection import (
     MAX_KEY_BYTES,
     MIN_KEY_BYTES,
     AuditError,

@@ -6,9 +6,9 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from benchmarks.recording.vllm_server import settings_here
-from cli.main import verify
-from logger.record import Record
-from verifier.replay.vllm.client import VllmClient
+from weightwarden.cli.main import verify
+from weightwarden.logger.record import Record
+from weightwarden.verifier.replay.vllm.client import VllmClient
 
 CONTEXT = 256
 """The server's context length, tokens: short, so that it can be filled."""

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from benchmarks.recording.vllm_server import settings_here, vllm_server
-from logger.formats.vllm_request import request_sampling
-from logger.record import Record
-from sampler.params import SamplingParams
 from tests.recorded import GREEDY, records_of
 from tests.vllm.commands import CONTEXT, invoke, written
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.processor import this_processor
+from weightwarden.logger.formats.vllm_request import request_sampling
+from weightwarden.logger.record import Record
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.processor import this_processor
 
 KINDS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},

@@ -9,15 +9,15 @@ from click.testing import CliRunner
 from scipy.stats import binom
 
 from benchmarks.recording.vllm_server import settings_here, vllm_server
-from cli.main import verify
-from logger.record import Record
 from tests.recorded import GREEDY, records_of
 from tests.vllm.commands import CONTEXT, invoke, written
-from verifier.policy.file import read_policy
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.processor import Exactness, settings_for, this_processor
-from verifier.verification.run_evidence import TESTS
-from verifier.verification.run_verdict import RUN_ALARM_RATE
+from weightwarden.cli.main import verify
+from weightwarden.logger.record import Record
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.processor import Exactness, settings_for, this_processor
+from weightwarden.verifier.verification.run_evidence import TESTS
+from weightwarden.verifier.verification.run_verdict import RUN_ALARM_RATE
 
 pytestmark = pytest.mark.vllm
 

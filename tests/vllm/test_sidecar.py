@@ -14,11 +14,6 @@ from click.testing import CliRunner, Result
 from scipy.stats import binom
 from tokenizers import Tokenizer
 
-from cli.main import verify
-from logger.formats.canonical import decode_record
-from logger.record import Record
-from logger.store.reader import LogReader
-from logger.tlog.keys import SigningKey
 from tests.logger.sidecar.process import config_file, started
 from tests.places import BUNDLED_POLICY
 from tests.vllm.commands import CONTEXT
@@ -32,11 +27,16 @@ from tests.vllm.tampering_proxy import (
     tampering_proxy,
     unchanged,
 )
-from verifier.policy.file import read_policy
-from verifier.replay.vllm.client import VllmClient
-from verifier.verification.run_evidence import TESTS
-from verifier.verification.run_verdict import RUN_ALARM_RATE
-from verifier.verification.series_monitor import honest_limits
+from weightwarden.cli.main import verify
+from weightwarden.logger.formats.canonical import decode_record
+from weightwarden.logger.record import Record
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.verification.run_evidence import TESTS
+from weightwarden.verifier.verification.run_verdict import RUN_ALARM_RATE
+from weightwarden.verifier.verification.series_monitor import honest_limits
 
 pytestmark = pytest.mark.vllm
 

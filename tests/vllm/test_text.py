@@ -10,8 +10,8 @@ import pytest
 from benchmarks.text_agreement.agreement import EngineText, compare
 from benchmarks.text_agreement.cases import Case, outcome
 from benchmarks.text_agreement.small_tokenizers import small_tokenizers
-from logger.text.tokenizer import ModelTokenizer, read_tokenizer
-from sampler.params import SamplingParams
+from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
+from weightwarden.sampler.params import SamplingParams
 
 pytestmark = pytest.mark.vllm
 

@@ -15,17 +15,17 @@ import httpx2
 import numpy as np
 import pytest
 
-from logger.tlog.keys import SigningKey
 from tests.logger.sidecar.process import config_file
 from tests.logger.sidecar.process import started as sidecar_started
 from tests.verifier.server import process as verifier_process
 from tests.verifier.server.running import settings_in
 from tests.vllm.commands import CONTEXT
 from tests.vllm.tampering_proxy import hides_bytes, tampering_proxy, unchanged
-from verifier.policy.calibrated import Policy
-from verifier.replay.vllm.client import VllmClient
-from verifier.statistics.e_process import records_to_alarm
-from verifier.verification.series_monitor import WATCHED, honest_limits
+from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.statistics.e_process import records_to_alarm
+from weightwarden.verifier.verification.series_monitor import WATCHED, honest_limits
 
 pytestmark = pytest.mark.vllm
 

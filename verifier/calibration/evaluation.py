@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.policy.base import MadeFor, Rate
-from verifier.policy.calibrated import CodeRates, Evaluation, Thresholds
-from verifier.scoring.codes import HONEST_TILT
-from verifier.scoring.noise_model import HONEST_RECORD_RATE, TokenNoise
-from verifier.scoring.record_evidence import RecordTest
-from verifier.scoring.token_scores import TokenScores
-from verifier.scoring.token_verdicts import Verdict, judge_tokens
-from verifier.statistics.intervals import Interval, clustered_mean, clustered_rate
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.policy.base import MadeFor, Rate
+from weightwarden.verifier.policy.calibrated import CodeRates, Evaluation, Thresholds
+from weightwarden.verifier.scoring.codes import HONEST_TILT
+from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE, TokenNoise
+from weightwarden.verifier.scoring.record_evidence import RecordTest
+from weightwarden.verifier.scoring.token_scores import TokenScores
+from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
+from weightwarden.verifier.statistics.intervals import Interval, clustered_mean, clustered_rate
 
 
 def evaluate(

@@ -5,15 +5,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from logger.record import Record
-from verifier.calibration.evaluation import as_rate
-from verifier.calibration.fit import MIN_RECORDS, made_for_traffic
-from verifier.errors import CalibrationError
-from verifier.policy.exact import EXACT_FORMAT, EXACT_TOLERANCE, EXACT_WINDOW, RANK_LIMIT, ExactCheck, ExactPolicy
-from verifier.replay.replay import Replay, Replayer
-from verifier.scoring.token_scores import score
-from verifier.scoring.token_verdicts import judge_tokens
-from verifier.statistics.intervals import clopper_pearson, clustered_mean
+from weightwarden.logger.record import Record
+from weightwarden.verifier.calibration.evaluation import as_rate
+from weightwarden.verifier.calibration.fit import MIN_RECORDS, made_for_traffic
+from weightwarden.verifier.errors import CalibrationError
+from weightwarden.verifier.policy.exact import (
+    EXACT_FORMAT,
+    EXACT_TOLERANCE,
+    EXACT_WINDOW,
+    RANK_LIMIT,
+    ExactCheck,
+    ExactPolicy,
+)
+from weightwarden.verifier.replay.replay import Replay, Replayer
+from weightwarden.verifier.scoring.token_scores import score
+from weightwarden.verifier.scoring.token_verdicts import judge_tokens
+from weightwarden.verifier.statistics.intervals import clopper_pearson, clustered_mean
 
 NAMED_MISMATCHES = 10
 UPPER_CONFIDENCE = 0.95

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from logger.record import Record
-from sampler.defined import undefined_field
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.calibration.evaluation import evaluate
-from verifier.candidates.inverse_cdf import margin_limit
-from verifier.candidates.table import Window
-from verifier.errors import CalibrationError
-from verifier.policy.base import MadeFor
-from verifier.policy.calibrated import (
+from weightwarden.logger.record import Record
+from weightwarden.sampler.defined import undefined_field
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.calibration.evaluation import evaluate
+from weightwarden.verifier.candidates.inverse_cdf import margin_limit
+from weightwarden.verifier.candidates.table import Window
+from weightwarden.verifier.errors import CalibrationError
+from weightwarden.verifier.policy.base import MadeFor
+from weightwarden.verifier.policy.calibrated import (
     FORMAT,
     Calibration,
     CodeRates,
@@ -25,12 +25,18 @@ from verifier.policy.calibrated import (
     Thresholds,
     code_edges,
 )
-from verifier.replay.replay import PlacedTable, Replay, Replayer
-from verifier.scoring.codes import classes, taken_classes
-from verifier.scoring.noise_model import HONEST_RECORD_RATE, MARGIN_EDGES, TokenNoise, fit_noise_scale, noise_counts
-from verifier.scoring.threshold_sweep import TradeOff, TradeOffPoint, fits
-from verifier.scoring.token_scores import TokenScores, Tolerance, inverse_transform_likelihood_score, score
-from verifier.statistics.intervals import clustered_rate
+from weightwarden.verifier.replay.replay import PlacedTable, Replay, Replayer
+from weightwarden.verifier.scoring.codes import classes, taken_classes
+from weightwarden.verifier.scoring.noise_model import (
+    HONEST_RECORD_RATE,
+    MARGIN_EDGES,
+    TokenNoise,
+    fit_noise_scale,
+    noise_counts,
+)
+from weightwarden.verifier.scoring.threshold_sweep import TradeOff, TradeOffPoint, fits
+from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance, inverse_transform_likelihood_score, score
+from weightwarden.verifier.statistics.intervals import clustered_rate
 
 LOGIT_SLACKS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 MASS_SLACKS = (0.0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03)

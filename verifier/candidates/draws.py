@@ -4,18 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from logger.record import Record
-from sampler.logits import LogitAdjustment
-from sampler.noise import gumbel_noise
-from sampler.params import SamplingParams
-from sampler.schemes import scheme
-from sampler.support import Filters
-from sampler.types import FloatArray, KeyArray
-from sampler.uniforms import inverse_cdf_uniforms
-from verifier.candidates.table import Draws
-from verifier.logits.rows import LogitRows
-from verifier.model.identity import ModelIdentity
-from verifier.types import Piece, Tokenizer
+from weightwarden.logger.record import Record
+from weightwarden.sampler.logits import LogitAdjustment
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.sampler.schemes import scheme
+from weightwarden.sampler.support import Filters
+from weightwarden.sampler.types import FloatArray, KeyArray
+from weightwarden.sampler.uniforms import inverse_cdf_uniforms
+from weightwarden.verifier.candidates.table import Draws
+from weightwarden.verifier.logits.rows import LogitRows
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.types import Piece, Tokenizer
 
 
 class DrawBuilder:

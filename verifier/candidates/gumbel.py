@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sampler.support import MassProfile, Slopes, Support, logit_distance
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidates.gumbel_head import ScoredHead, placed_head, take_head, without_token
-from verifier.candidates.table import (
+from weightwarden.sampler.support import MassProfile, Slopes, Support, logit_distance
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.gumbel_head import ScoredHead, placed_head, take_head, without_token
+from weightwarden.verifier.candidates.table import (
     CandidateTable,
     Draws,
     Entries,
@@ -19,9 +19,9 @@ from verifier.candidates.table import (
     lay_out,
     logit_rank,
 )
-from verifier.candidates.unseen import unseen_scores
-from verifier.errors import ReplayError
-from verifier.logits.rows import LogitRows
+from weightwarden.verifier.candidates.unseen import unseen_scores
+from weightwarden.verifier.errors import ReplayError
+from weightwarden.verifier.logits.rows import LogitRows
 
 
 def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> CandidateTable:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler.support import MassProfile, Support, Unseen, logit_distance, support_of_head
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidates.ranked import ranked_scores, reaches_beyond
-from verifier.candidates.table import HEAD_RESERVE, HEAD_SIZE, Draws, Window, at_levels, boundary
-from verifier.candidates.unseen import settle_by_draw
-from verifier.logits.rows import LogitRows
+from weightwarden.sampler.support import MassProfile, Support, Unseen, logit_distance, support_of_head
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.ranked import ranked_scores, reaches_beyond
+from weightwarden.verifier.candidates.table import HEAD_RESERVE, HEAD_SIZE, Draws, Window, at_levels, boundary
+from weightwarden.verifier.candidates.unseen import settle_by_draw
+from weightwarden.verifier.logits.rows import LogitRows
 
 DRAWN_LEAD = 1e-6
 """Logits by which a token that the engine drew stands above one that scoring puts first; below every tolerance."""

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import logit
 
-from sampler.support import Filters, logit_distance, support_of_head
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidates.table import (
+from weightwarden.sampler.support import Filters, logit_distance, support_of_head
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.table import (
     HEAD_RESERVE,
     CandidateTable,
     Draws,
@@ -19,7 +19,7 @@ from verifier.candidates.table import (
     lay_out,
     logit_rank,
 )
-from verifier.logits.rows import LogitRows
+from weightwarden.verifier.logits.rows import LogitRows
 
 MAX_MARGIN = 0.25
 """Widest window kept, logits: in vocabulary order thousands of intervals lie within a logit of u."""

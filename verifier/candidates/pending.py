@@ -6,8 +6,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from sampler.types import IntArray
-from verifier.candidates.table import CandidateTable, Draws, Window
+from weightwarden.sampler.types import IntArray
+from weightwarden.verifier.candidates.table import CandidateTable, Draws, Window
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import TypedDict
 
 import numpy as np
 
-from sampler.support import counts_above, logit_distance
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidates.table import Draws, Window
+from weightwarden.sampler.support import counts_above, logit_distance
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.table import Draws, Window
 
 
 class RankedScores(TypedDict):

@@ -10,10 +10,10 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.noise import GumbelNoise
-from sampler.support import Filters, counts_above
-from sampler.types import BoolArray, FloatArray, IntArray, KeyArray
-from verifier.logits.rows import LogitRows
+from weightwarden.sampler.noise import GumbelNoise
+from weightwarden.sampler.support import Filters, counts_above
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray, KeyArray
+from weightwarden.verifier.logits.rows import LogitRows
 
 HEAD_SIZE = 64
 """Largest logits looked at first; grown where top-k needs more."""

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from sampler.support import Support, counts_above
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidates.table import Draws, in_columns
-from verifier.logits.rows import LogitRows
+from weightwarden.sampler.support import Support, counts_above
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.table import Draws, in_columns
+from weightwarden.verifier.logits.rows import LogitRows
 
 _PAIRS = 1 << 16
 """(row, token) pairs compared with the head at a time."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.logits import LogitAdjustment
-from sampler.types import FloatArray, IntArray
-from verifier.errors import UndefinedRow
-from verifier.logits.row_slopes import RowSlopes
+from weightwarden.sampler.logits import LogitAdjustment
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.errors import UndefinedRow
+from weightwarden.verifier.logits.row_slopes import RowSlopes
 
 
 @dataclass(frozen=True)

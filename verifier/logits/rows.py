@@ -5,8 +5,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.logits import LogitAdjustment
-from sampler.types import FloatArray, IntArray
+from weightwarden.sampler.logits import LogitAdjustment
+from weightwarden.sampler.types import FloatArray, IntArray
 
 
 class LogitRows(Protocol):

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sampler.logits import LogitAdjustment
-from sampler.types import FloatArray, IntArray
-from verifier.errors import UndefinedRow
-from verifier.logits.row_slopes import RowSlopes
+from weightwarden.sampler.logits import LogitAdjustment
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.errors import UndefinedRow
+from weightwarden.verifier.logits.row_slopes import RowSlopes
 
 _CACHE_ROWS = 8
 """Rows reduced at a time where temporaries are made: they stay in cache."""

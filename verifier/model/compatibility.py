@@ -1,8 +1,8 @@
 """Whether a model can have answered a record at all; whether it did is what verification finds out."""
 
-from logger.record import Record
-from sampler.errors import WeightwardenError
-from verifier.model.identity import ModelIdentity
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.record import Record
+from weightwarden.verifier.model.identity import ModelIdentity
 
 
 class UnfitRecord(WeightwardenError, ValueError):

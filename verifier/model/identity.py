@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from logger.errors import ModelError
-from logger.model.config import read_json, read_model_config
-from logger.text.end_ids import end_ids
-from logger.text.tokenizer import TOKENIZER, read_tokenizer
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.config import read_json, read_model_config
+from weightwarden.logger.text.end_ids import end_ids
+from weightwarden.logger.text.tokenizer import TOKENIZER, read_tokenizer
 
 _VOLATILE_CONFIG_KEYS = frozenset(
     {"transformers_version", "_name_or_path", "_from_model_config", "torch_dtype", "dtype"}

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from logger.errors import ModelError
-from sampler.errors import first_line
-from verifier.errors import MissingExtra
+from weightwarden.logger.errors import ModelError
+from weightwarden.text import first_line
+from weightwarden.verifier.errors import MissingExtra
 
 
 def resolve_model(name: str) -> Path:

@@ -9,12 +9,12 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from logger.errors import ModelError
-from logger.text.end_ids import own_end_id
-from logger.text.tokenizer import TOKENIZER, ModelTokenizer, read_tokenizer
-from sampler.errors import first_line
-from verifier.errors import MissingExtra
-from verifier.model.identity import ModelIdentity
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.text.end_ids import own_end_id
+from weightwarden.logger.text.tokenizer import TOKENIZER, ModelTokenizer, read_tokenizer
+from weightwarden.text import first_line
+from weightwarden.verifier.errors import MissingExtra
+from weightwarden.verifier.model.identity import ModelIdentity
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from typing import Annotated, Any, ClassVar, Protocol, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from logger.record import Record
-from sampler.params import TokenId, refusal
-from sampler.schemes import SCHEMES
-from sampler.types import FloatArray, IntArray
-from verifier.candidates.table import CandidateTable, Window
-from verifier.errors import PolicyError
-from verifier.scoring.codes import CountingCode, PooledCode
-from verifier.scoring.token_scores import TokenScores, Tolerance
-from verifier.verification.run_evidence import HonestRates
+from weightwarden.logger.record import Record
+from weightwarden.sampler.params import TokenId, refusal
+from weightwarden.sampler.schemes import SCHEMES
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.candidates.table import CandidateTable, Window
+from weightwarden.verifier.errors import PolicyError
+from weightwarden.verifier.scoring.codes import CountingCode, PooledCode
+from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
+from weightwarden.verifier.verification.run_evidence import HonestRates
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]

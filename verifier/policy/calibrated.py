@@ -6,21 +6,31 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from sampler.params import refusal
-from sampler.types import FloatArray
-from verifier.candidates.inverse_cdf import margin_limit
-from verifier.candidates.table import CandidateTable, Window
-from verifier.policy.base import BasePolicy, Count, Counted, Digest, MadeFor, PositiveCount, Probability, Rate, Section
-from verifier.scoring.codes import OPEN_SHARE, CountingCode, Escape, PooledCode
-from verifier.scoring.noise_model import HONEST_RECORD_RATE, MARGIN_EDGES, TokenNoise
-from verifier.scoring.record_evidence import RecordTest
-from verifier.scoring.token_scores import (
+from weightwarden.sampler.params import refusal
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.candidates.inverse_cdf import margin_limit
+from weightwarden.verifier.candidates.table import CandidateTable, Window
+from weightwarden.verifier.policy.base import (
+    BasePolicy,
+    Count,
+    Counted,
+    Digest,
+    MadeFor,
+    PositiveCount,
+    Probability,
+    Rate,
+    Section,
+)
+from weightwarden.verifier.scoring.codes import OPEN_SHARE, CountingCode, Escape, PooledCode
+from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE, MARGIN_EDGES, TokenNoise
+from weightwarden.verifier.scoring.record_evidence import RecordTest
+from weightwarden.verifier.scoring.token_scores import (
     TokenScores,
     Tolerance,
     gumbel_likelihood_score,
     inverse_transform_likelihood_score,
 )
-from verifier.verification.run_evidence import HonestRates
+from weightwarden.verifier.verification.run_evidence import HonestRates
 
 FORMAT: Literal["weightwarden-policy/1"] = "weightwarden-policy/1"
 

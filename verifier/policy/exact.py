@@ -6,14 +6,14 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from sampler.types import FloatArray, IntArray
-from verifier.candidates.table import CandidateTable, Window
-from verifier.policy.base import BasePolicy, Count, Counted, Digest, Probability, Rate
-from verifier.scoring.codes import AGAINST_SHARE, OPEN_SHARE, CountingCode, Escape, PooledCode
-from verifier.scoring.noise_model import HONEST_RECORD_RATE
-from verifier.scoring.record_sums import add_by_record
-from verifier.scoring.token_scores import TokenScores, Tolerance
-from verifier.verification.run_evidence import HonestRates
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.candidates.table import CandidateTable, Window
+from weightwarden.verifier.policy.base import BasePolicy, Count, Counted, Digest, Probability, Rate
+from weightwarden.verifier.scoring.codes import AGAINST_SHARE, OPEN_SHARE, CountingCode, Escape, PooledCode
+from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE
+from weightwarden.verifier.scoring.record_sums import add_by_record
+from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
+from weightwarden.verifier.verification.run_evidence import HonestRates
 
 EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
 EXACT_TOLERANCE = Tolerance(margin=5e-5, logit_slack=1e-5, mass_slack=1e-5)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sampler.params import first_complaint
-from verifier.errors import PolicyError
-from verifier.policy.base import BasePolicy
-from verifier.policy.calibrated import Policy
-from verifier.policy.exact import EXACT_FORMAT, ExactPolicy
+from weightwarden.sampler.params import first_complaint
+from weightwarden.verifier.errors import PolicyError
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.exact import EXACT_FORMAT, ExactPolicy
 
 MAX_POLICY_BYTES = 1 << 20
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sampler.types import FloatArray
+from weightwarden.sampler.types import FloatArray
 
 
 def log10_tail(chance_n: FloatArray, matches: int) -> float:

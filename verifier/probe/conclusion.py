@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from sampler.schemes import SCHEMES
-from verifier.errors import ReplayServerError
-from verifier.probe.evidence import Evidence, Hypothesis, Refusal, gather
-from verifier.probe.queries import FILTERED, UNFILTERED, Interview, Said
-from verifier.probe.trace import log10_trace
-from verifier.replay.replay import Replayer
+from weightwarden.sampler.schemes import SCHEMES
+from weightwarden.verifier.errors import ReplayServerError
+from weightwarden.verifier.probe.evidence import Evidence, Hypothesis, Refusal, gather
+from weightwarden.verifier.probe.queries import FILTERED, UNFILTERED, Interview, Said
+from weightwarden.verifier.probe.trace import log10_trace
+from weightwarden.verifier.replay.replay import Replayer
 
 ERROR = 1e-6
 """Probability of naming any scheme by chance, over everything that is tried."""

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from logger.record import Record
-from sampler.params import SamplingParams, first_complaint
-from sampler.support import support_of_head
-from sampler.types import BoolArray, FloatArray
-from verifier.candidates.draws import DrawBuilder
-from verifier.candidates.gumbel import gumbel_candidates
-from verifier.candidates.inverse_cdf import inverse_cdf_candidates
-from verifier.candidates.table import HEAD_RESERVE, Draws, Window
-from verifier.logits.rows import LogitRows
-from verifier.probe.chance import log10_tail
-from verifier.probe.queries import Said
-from verifier.replay.replay import Replayer
+from weightwarden.logger.record import Record
+from weightwarden.sampler.params import SamplingParams, first_complaint
+from weightwarden.sampler.support import support_of_head
+from weightwarden.sampler.types import BoolArray, FloatArray
+from weightwarden.verifier.candidates.draws import DrawBuilder
+from weightwarden.verifier.candidates.gumbel import gumbel_candidates
+from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
+from weightwarden.verifier.candidates.table import HEAD_RESERVE, Draws, Window
+from weightwarden.verifier.logits.rows import LogitRows
+from weightwarden.verifier.probe.chance import log10_tail
+from weightwarden.verifier.probe.queries import Said
+from weightwarden.verifier.replay.replay import Replayer
 
 WINDOW = Window(margin=0.0, logit_slacks=(0.0,), mass_slack=0.0)
 """Only the scheme's own choice counts."""

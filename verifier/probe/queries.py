@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from logger.record import Record
-from sampler.params import SamplingParams
-from verifier.errors import UnusableAnswer
-from verifier.provider.client import ProviderClient
-from verifier.provider.completion import check_prompt, output_tokens
-from verifier.provider.prompt import Question
+from weightwarden.logger.record import Record
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.verifier.errors import UnusableAnswer
+from weightwarden.verifier.provider.client import ProviderClient
+from weightwarden.verifier.provider.completion import check_prompt, output_tokens
+from weightwarden.verifier.provider.prompt import Question
 
 PROMPTS = (
     "A list of random words, in no order: ",

@@ -6,9 +6,9 @@ from math import log
 import numpy as np
 from scipy.stats import gamma
 
-from sampler.errors import UnknownScheme
-from sampler.noise import gumbel_noise
-from verifier.probe.queries import Said
+from weightwarden.sampler.errors import UnknownScheme
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.verifier.probe.queries import Said
 
 _MOST = 40.0
 """No token counts for more, nats."""

@@ -8,11 +8,11 @@ from typing import Any
 import httpx2
 from pydantic import Field
 
-from sampler.errors import printable
-from verifier.errors import ReplayServerError, UnusableAnswer
-from verifier.http_client import JsonServer, Lenient
-from verifier.provider.completion import Answer
-from verifier.provider.prompt import Question
+from weightwarden.text import printable
+from weightwarden.verifier.errors import ReplayServerError, UnusableAnswer
+from weightwarden.verifier.http_client import JsonServer, Lenient
+from weightwarden.verifier.provider.completion import Answer
+from weightwarden.verifier.provider.prompt import Question
 
 MAX_ANSWER_BYTES = 64 * 2**20
 _BAD_REQUEST = (httpx2.codes.BAD_REQUEST, httpx2.codes.UNPROCESSABLE_CONTENT)

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from pydantic import Field, ValidationError
 
-from sampler.errors import printable
-from verifier.errors import UnusableAnswer
-from verifier.http_client import Lenient
-from verifier.provider.prompt import Question, is_unicode
+from weightwarden.text import printable
+from weightwarden.verifier.errors import UnusableAnswer
+from weightwarden.verifier.http_client import Lenient
+from weightwarden.verifier.provider.prompt import Question, is_unicode
 
 _TOKEN_ID = re.compile(r"token_id:(\d{1,10})")
 """How vLLM names a token in logprobs (`return_tokens_as_token_ids`)."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sampler.errors import WeightwardenError, first_line
-from sampler.params import TokenId, first_complaint
+from weightwarden.errors import WeightwardenError
+from weightwarden.sampler.params import TokenId, first_complaint
+from weightwarden.text import first_line
 
 
 class QuestionError(WeightwardenError, ValueError):

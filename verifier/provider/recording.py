@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from logger.record import Record
-from sampler.errors import printable
-from sampler.params import SamplingParams, first_complaint
-from verifier.errors import UnusableAnswer
-from verifier.provider.client import ProviderClient
-from verifier.provider.completion import Answer, check_prompt, output_tokens
-from verifier.provider.prompt import Question, QuestionError
+from weightwarden.logger.record import Record
+from weightwarden.sampler.params import SamplingParams, first_complaint
+from weightwarden.text import printable
+from weightwarden.verifier.errors import UnusableAnswer
+from weightwarden.verifier.provider.client import ProviderClient
+from weightwarden.verifier.provider.completion import Answer, check_prompt, output_tokens
+from weightwarden.verifier.provider.prompt import Question, QuestionError
 
 _EXCHANGE = ("request", "response")
 _NOT_SAMPLING = frozenset(

@@ -9,18 +9,18 @@ from typing import Protocol
 
 import numpy as np
 
-from logger.record import Record
-from sampler.types import IntArray
-from verifier.candidates.draws import DrawBuilder
-from verifier.candidates.gumbel import gumbel_candidates
-from verifier.candidates.inverse_cdf import inverse_cdf_candidates
-from verifier.candidates.pending import PartTable, PendingTables, SelfReducing, joined
-from verifier.candidates.table import CandidateTable, Draws, Standing, Window
-from verifier.logits.rows import LogitRows
-from verifier.model.identity import ModelIdentity
-from verifier.policy.base import KnownAnswer
-from verifier.replay.threads import in_threads
-from verifier.types import Piece, Tokenizer
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import IntArray
+from weightwarden.verifier.candidates.draws import DrawBuilder
+from weightwarden.verifier.candidates.gumbel import gumbel_candidates
+from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
+from weightwarden.verifier.candidates.pending import PartTable, PendingTables, SelfReducing, joined
+from weightwarden.verifier.candidates.table import CandidateTable, Draws, Standing, Window
+from weightwarden.verifier.logits.rows import LogitRows
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.policy.base import KnownAnswer
+from weightwarden.verifier.replay.threads import in_threads
+from weightwarden.verifier.types import Piece, Tokenizer
 
 Reduce = Callable[[LogitRows, Draws, Window], CandidateTable]
 Reduced = tuple[list[Piece], CandidateTable, float, float]

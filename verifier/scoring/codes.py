@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidates.table import Standing
-from verifier.scoring.noise_model import margin_bins, one_hot, rival_counts
-from verifier.scoring.token_scores import TokenScores
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.table import Standing
+from weightwarden.verifier.scoring.noise_model import margin_bins, one_hot, rival_counts
+from weightwarden.verifier.scoring.token_scores import TokenScores
 
 TILTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
 """Values of lambda that the pooled code is tried with; which one was best costs log2 of their number."""

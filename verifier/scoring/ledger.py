@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.types import FloatArray, IntArray
-from verifier.scoring.codes import HONEST_TILT, TILTS, CountingCode, PooledCode
-from verifier.scoring.record_sums import add_by_record
-from verifier.scoring.token_scores import TokenScores
-from verifier.scoring.token_verdicts import Verdict
-from verifier.statistics.bandwidth import best_of
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.scoring.codes import HONEST_TILT, TILTS, CountingCode, PooledCode
+from weightwarden.verifier.scoring.record_sums import add_by_record
+from weightwarden.verifier.scoring.token_scores import TokenScores
+from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.statistics.bandwidth import best_of
 
 UNASKED_END_SHARE = 0.01
 """Expected share of records that do not end as asked: what the code of ends is made for, any value bounds."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sampler.types import FloatArray, IntArray
-from verifier.scoring.noise_model import MARGIN_EDGES, margin_bins, noise_counts, one_hot
-from verifier.scoring.record_sums import add_by_record
-from verifier.scoring.token_scores import TokenScores
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, margin_bins, noise_counts, one_hot
+from weightwarden.verifier.scoring.record_sums import add_by_record
+from weightwarden.verifier.scoring.token_scores import TokenScores
 
 BINS = len(MARGIN_EDGES) + 1
 """Margin 0, the bins of `MARGIN_EDGES`, and what is beyond the last edge."""

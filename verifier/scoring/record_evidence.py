@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from sampler.types import IntArray
-from verifier.scoring.noise_model import HONEST_RECORD_RATE, TokenNoise, one_hot, rival_counts
-from verifier.scoring.record_sums import add_by_record
-from verifier.scoring.token_scores import TokenScores
-from verifier.statistics.rounding import upper
+from weightwarden.sampler.types import IntArray
+from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE, TokenNoise, one_hot, rival_counts
+from weightwarden.verifier.scoring.record_sums import add_by_record
+from weightwarden.verifier.scoring.token_scores import TokenScores
+from weightwarden.verifier.statistics.rounding import upper
 
 TILTS = np.linspace(0.0, 1.0, 26)
 """Values of lambda at which the Chernoff bound is tried."""

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.types import FloatArray, IntArray
-from verifier.candidates.table import Standing
-from verifier.scoring.token_scores import TokenScores
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.candidates.table import Standing
+from weightwarden.verifier.scoring.token_scores import TokenScores
 
 GRID = 2.0**32
 

@@ -5,17 +5,17 @@ from typing import Literal
 
 import numpy as np
 
-from logger.record import (
+from weightwarden.logger.record import (
     CUT_OFF_BY_CLIENT,
     CUT_OFF_BY_LOGGER,
     CUT_OFF_BY_UPSTREAM,
     REFUSED_BY_UPSTREAM,
     Record,
 )
-from logger.text.ending import Ending, Text, ending_ids, first_end
-from verifier.model.identity import ModelIdentity
-from verifier.scoring.noise_model import HONEST_RECORD_RATE
-from verifier.types import Tokenizer
+from weightwarden.logger.text.ending import Ending, Text, ending_ids, first_end
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE
+from weightwarden.verifier.types import Tokenizer
 
 LABEL_BITS = 4.0
 """More than the finish and stop reasons of a record can say at one place, bits: at most 16 differ there."""

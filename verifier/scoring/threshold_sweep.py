@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler.types import BoolArray, IntArray
-from verifier.scoring.noise_model import MARGIN_EDGES
-from verifier.scoring.record_sums import add_by_record
-from verifier.scoring.token_scores import TokenScores
+from weightwarden.sampler.types import BoolArray, IntArray
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
+from weightwarden.verifier.scoring.record_sums import add_by_record
+from weightwarden.verifier.scoring.token_scores import TokenScores
 
 MARGIN_GRID = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 """Thresholds tried, logits."""

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
-from sampler.support import slope_classes
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidates.table import TIE_MARGIN, CandidateTable, Standing, boundary
+from weightwarden.sampler.support import slope_classes
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.table import TIE_MARGIN, CandidateTable, Standing, boundary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.types import FloatArray
-from verifier.scoring.token_scores import TokenScores
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.scoring.token_scores import TokenScores
 
 
 class Verdict(IntEnum):

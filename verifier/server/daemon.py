@@ -13,13 +13,19 @@ from dataclasses import dataclass, field
 
 import uvicorn
 
-from logger.sidecar.http.guard import guarded
-from logger.sidecar.limits import Limits
-from verifier.server.api.app import application
-from verifier.server.api.metrics import Metrics
-from verifier.server.audit.task_queue import backlog
-from verifier.server.errors import LeaseLost, ReplayTrouble, ServerSettingsError, Unfinished, VerdictsUnusable
-from verifier.server.startup import Opened
+from weightwarden.logger.sidecar.http.guard import guarded
+from weightwarden.logger.sidecar.limits import Limits
+from weightwarden.verifier.server.api.app import application
+from weightwarden.verifier.server.api.metrics import Metrics
+from weightwarden.verifier.server.audit.task_queue import backlog
+from weightwarden.verifier.server.errors import (
+    LeaseLost,
+    ReplayTrouble,
+    ServerSettingsError,
+    Unfinished,
+    VerdictsUnusable,
+)
+from weightwarden.verifier.server.startup import Opened
 
 IDLE_SECONDS = 1.0
 """Between two looks for something to do, when there was nothing."""

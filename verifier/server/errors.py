@@ -1,7 +1,7 @@
 """What the verification server can refuse, and how its work can fail."""
 
-from logger.database import DatabaseUnusable
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.database import DatabaseUnusable
 
 
 class VerdictsUnusable(DatabaseUnusable):

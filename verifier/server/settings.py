@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from logger.serving.address import Address
+from weightwarden.logger.serving.address import Address
 
 
 @dataclass(frozen=True, kw_only=True)

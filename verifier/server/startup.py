@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from logger.files.private import KeyFileError, read_private
-from logger.serving.api_keys import ApiKeys
-from logger.serving.event_log import Events
-from logger.tlog.keys import PublicKeys
-from sampler.errors import printable
-from verifier.audit_selection import read_audit_key
-from verifier.policy.base import BasePolicy
-from verifier.server.accounting.bookkeeper import Bookkeeper
-from verifier.server.alerting.conditions import Watch
-from verifier.server.alerting.courier import Channel, Command, Courier, Webhook
-from verifier.server.audit.auditor import Auditor
-from verifier.server.database.leases import Presence
-from verifier.server.database.series import SeriesKey, bind
-from verifier.server.database.verdict_database import VerdictDatabase
-from verifier.server.errors import ServerSettingsError
-from verifier.server.ingest.audit_rate import ComputeBudget, FixedRate, Selection
-from verifier.server.ingest.finder import Finder
-from verifier.server.ingest.follower import Follower
-from verifier.server.settings import Settings
-from verifier.verification.executor import Engine
+from weightwarden.logger.files.private import KeyFileError, read_private
+from weightwarden.logger.serving.api_keys import ApiKeys
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.text import printable
+from weightwarden.verifier.audit_selection import read_audit_key
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.server.accounting.bookkeeper import Bookkeeper
+from weightwarden.verifier.server.alerting.conditions import Watch
+from weightwarden.verifier.server.alerting.courier import Channel, Command, Courier, Webhook
+from weightwarden.verifier.server.audit.auditor import Auditor
+from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.series import SeriesKey, bind
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
+from weightwarden.verifier.server.errors import ServerSettingsError
+from weightwarden.verifier.server.ingest.audit_rate import ComputeBudget, FixedRate, Selection
+from weightwarden.verifier.server.ingest.finder import Finder
+from weightwarden.verifier.server.ingest.follower import Follower
+from weightwarden.verifier.server.settings import Settings
+from weightwarden.verifier.verification.executor import Engine
 
 MIN_SECRET_BYTES = 24
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import entr, logsumexp
 
-from sampler.types import FloatArray
-from verifier.statistics.errors import StatisticsError
-from verifier.statistics.intervals import Interval
-from verifier.statistics.rates import Population, rate_limits
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.intervals import Interval
+from weightwarden.verifier.statistics.rates import Population, rate_limits
 
 LN2 = float(np.log(2))
 MOST_TERMS = 1_000_000

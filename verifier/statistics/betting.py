@@ -19,8 +19,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
-from sampler.types import FloatArray
-from verifier.statistics.errors import StatisticsError
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.statistics.errors import StatisticsError
 
 MOST_STAKE = 0.97
 """Share of the largest possible bet that is ever made, so that one record cannot take the whole capital."""

@@ -11,7 +11,7 @@ from math import ceil, inf, log, log1p
 import numpy as np
 from scipy.stats import beta, binom, hypergeom
 
-from verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.errors import StatisticsError
 
 LARGEST_POPULATION = 1_000_000_000
 """Largest number of messages for which the hypergeometric law is computed."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from sampler.types import FloatArray
-from verifier.statistics.betting import MOST_STAKE, Outcomes, kl_divergence
-from verifier.statistics.errors import StatisticsError
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.statistics.betting import MOST_STAKE, Outcomes, kl_divergence
+from weightwarden.verifier.statistics.errors import StatisticsError
 
 STAKES = 24
 """Bets made side by side, from 1/100 to nearly all that may be bet."""

@@ -1,6 +1,6 @@
 """Errors of the statistics."""
 
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
 
 
 class StatisticsError(WeightwardenError, ValueError):

@@ -6,8 +6,8 @@ from math import log, log1p
 
 from scipy.special import gammainccinv
 
-from verifier.statistics.detection import MOST_MESSAGES, most_altered
-from verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.detection import MOST_MESSAGES, most_altered
+from weightwarden.verifier.statistics.errors import StatisticsError
 
 LARGEST_ESCAPE = 0.25
 """The bound holds for attackers who want to get away with at most this probability (Hoeffding's condition)."""

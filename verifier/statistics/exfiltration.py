@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from math import inf, log, log2
 from typing import Any
 
-from verifier.statistics.bandwidth import binary_entropy, geometric_entropy
-from verifier.statistics.detection import (
+from weightwarden.verifier.statistics.bandwidth import binary_entropy, geometric_entropy
+from weightwarden.verifier.statistics.detection import (
     MOST_MESSAGES,
     altered_before_alarm,
     log_escape_probability,
     mean_messages_to_alarm,
     whole,
 )
-from verifier.statistics.errors import StatisticsError
-from verifier.statistics.evasion import Split, Tactic, best_split
-from verifier.statistics.traffic import Traffic
+from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.evasion import Split, Tactic, best_split
+from weightwarden.verifier.statistics.traffic import Traffic
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import beta, hypergeom, t
 
-from sampler.types import FloatArray
+from weightwarden.sampler.types import FloatArray
 
 CONFIDENCE = 0.95
 LARGEST_POPULATION = 10_000_000

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from verifier.statistics.detection import (
+from weightwarden.verifier.statistics.detection import (
     alarm_probability_with_noise,
     alarm_threshold,
     audit_rate_needed,
     whole,
 )
-from verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.errors import StatisticsError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from sampler.types import FloatArray
-from verifier.statistics.betting import Outcomes, Spread, log_capital_above, log_capital_below
-from verifier.statistics.errors import StatisticsError
-from verifier.statistics.intervals import Interval
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.statistics.betting import Outcomes, Spread, log_capital_above, log_capital_below
+from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.intervals import Interval
 
 Side = Literal["upper", "lower", "both"]
 STEPS = 40

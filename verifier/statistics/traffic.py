@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.errors import StatisticsError
 
 MONTH_DAYS = 365.25 / 12
 

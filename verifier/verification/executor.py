@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from logger.record import Record
-from sampler.errors import WeightwardenError
-from verifier.policy.base import BasePolicy
-from verifier.replay.replay import ReplayFacts
-from verifier.verification.judgement import Judgement
-from verifier.verification.summary import Summary
-from verifier.verification.work_unit import WorkUnit
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.record import Record
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.replay import ReplayFacts
+from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.summary import Summary
+from weightwarden.verifier.verification.work_unit import WorkUnit
 
 
 class KillsWorkers(WeightwardenError, RuntimeError):

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler.types import FloatArray, IntArray
-from verifier.policy.base import BasePolicy
-from verifier.scoring.codes import TILTS
-from verifier.scoring.ledger import MOST_END_BITS, RecordCharges
-from verifier.statistics.bandwidth import RecordBits
-from verifier.statistics.intervals import Interval
-from verifier.statistics.rates import Population, rate_limits
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.scoring.codes import TILTS
+from weightwarden.verifier.scoring.ledger import MOST_END_BITS, RecordCharges
+from weightwarden.verifier.statistics.bandwidth import RecordBits
+from weightwarden.verifier.statistics.intervals import Interval
+from weightwarden.verifier.statistics.rates import Population, rate_limits
 
 CONFIDENCE = 0.99
 """Confidence of the limits of a run, each."""

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from logger.record import Record
-from sampler.types import FloatArray, IntArray
-from verifier.replay.replay import Timing
-from verifier.scoring.ledger import RecordCharges
-from verifier.scoring.margin_histogram import MarginCounts
-from verifier.scoring.threshold_sweep import TradeOffSums
-from verifier.verification.record_verdict import RecordVerdict, TokenDetail, Undefined
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.replay.replay import Timing
+from weightwarden.verifier.scoring.ledger import RecordCharges
+from weightwarden.verifier.scoring.margin_histogram import MarginCounts
+from weightwarden.verifier.scoring.threshold_sweep import TradeOffSums
+from weightwarden.verifier.verification.record_verdict import RecordVerdict, TokenDetail, Undefined
 
 
 @dataclass(frozen=True, kw_only=True)

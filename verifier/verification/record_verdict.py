@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.types import FloatArray, IntArray
-from verifier.candidates.table import CandidateTable
-from verifier.policy.base import Evidence
-from verifier.scoring.stopping import StopFinding
-from verifier.scoring.token_scores import TokenScores
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.policy.base import Evidence
+from weightwarden.verifier.scoring.stopping import StopFinding
+from weightwarden.verifier.scoring.token_scores import TokenScores
 
 
 class Alternative(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import binom
 
-from sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 
 TESTS = 3
 """Tests of a run; each is used at this part of the level (Bonferroni)."""

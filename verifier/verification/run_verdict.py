@@ -7,18 +7,18 @@ from math import fsum
 
 import numpy as np
 
-from logger.record import Record
-from sampler.errors import WeightwardenError
-from sampler.types import FloatArray
-from verifier.replay.replay import Timing
-from verifier.scoring.ledger import RecordCharges
-from verifier.scoring.threshold_sweep import TradeOffPoint
-from verifier.scoring.token_verdicts import Verdict
-from verifier.verification.executor import Engine
-from verifier.verification.judgement import watched
-from verifier.verification.run_evidence import HonestRates, run_p_value
-from verifier.verification.summary import FlaggedRecord, SetAside, Summary, merge_all
-from verifier.verification.work_unit import work_units
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.replay.replay import Timing
+from weightwarden.verifier.scoring.ledger import RecordCharges
+from weightwarden.verifier.scoring.threshold_sweep import TradeOffPoint
+from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.judgement import watched
+from weightwarden.verifier.verification.run_evidence import HonestRates, run_p_value
+from weightwarden.verifier.verification.summary import FlaggedRecord, SetAside, Summary, merge_all
+from weightwarden.verifier.verification.work_unit import work_units
 
 RUN_ALARM_RATE = 1e-4
 """A run is an alarm when an honest run would show as much with at most this probability."""

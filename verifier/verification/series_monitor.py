@@ -5,12 +5,12 @@ from typing import Self
 
 import numpy as np
 
-from sampler.types import FloatArray
-from verifier.policy.base import BasePolicy
-from verifier.policy.calibrated import Policy
-from verifier.policy.exact import ExactPolicy
-from verifier.statistics.e_process import RateMonitor
-from verifier.statistics.errors import StatisticsError
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.exact import ExactPolicy
+from weightwarden.verifier.statistics.e_process import RateMonitor
+from weightwarden.verifier.statistics.errors import StatisticsError
 
 WATCHED = ("mismatches", "suspicious", "dangerous", "pooled_bits", "outlying", "flagged")
 """What is watched of every record: three counts of tokens, the bits that it could have carried, whether it holds an

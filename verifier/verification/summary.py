@@ -9,15 +9,15 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.replay.replay import Timing
-from verifier.scoring.ledger import RecordCharges
-from verifier.scoring.noise_model import MARGIN_EDGES
-from verifier.scoring.threshold_sweep import TradeOffSums
-from verifier.scoring.token_verdicts import Verdict
-from verifier.verification.judgement import Judgement
-from verifier.verification.record_verdict import RecordVerdict
-from verifier.verification.work_unit import WorkUnit
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.replay.replay import Timing
+from weightwarden.verifier.scoring.ledger import RecordCharges
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
+from weightwarden.verifier.scoring.threshold_sweep import TradeOffSums
+from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.record_verdict import RecordVerdict
+from weightwarden.verifier.verification.work_unit import WorkUnit
 
 SHOWN_RECORDS = 50
 """Records whose tokens are kept: the least plausible."""

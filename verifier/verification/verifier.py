@@ -6,24 +6,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from logger.record import Record
-from sampler.defined import undefined_field
-from sampler.types import IntArray
-from verifier.errors import UndefinedRow
-from verifier.policy.base import BasePolicy, Evidence
-from verifier.replay.replay import Replay, Replayer
-from verifier.scoring.ledger import Ledger
-from verifier.scoring.margin_histogram import MarginCounts
-from verifier.scoring.record_sums import representatives
-from verifier.scoring.stopping import StoppingRule
-from verifier.scoring.threshold_sweep import TradeOff
-from verifier.scoring.token_scores import score
-from verifier.scoring.token_verdicts import Verdict, judge_tokens
-from verifier.verification.judgement import Judgement
-from verifier.verification.record_verdict import Alternative, RecordVerdict, TokenDetail, Unanswered, alternatives_at
-from verifier.verification.run_verdict import Verification, verify
-from verifier.verification.summary import Summary
-from verifier.verification.work_unit import WorkUnit
+from weightwarden.logger.record import Record
+from weightwarden.sampler.defined import undefined_field
+from weightwarden.sampler.types import IntArray
+from weightwarden.verifier.errors import UndefinedRow
+from weightwarden.verifier.policy.base import BasePolicy, Evidence
+from weightwarden.verifier.replay.replay import Replay, Replayer
+from weightwarden.verifier.scoring.ledger import Ledger
+from weightwarden.verifier.scoring.margin_histogram import MarginCounts
+from weightwarden.verifier.scoring.record_sums import representatives
+from weightwarden.verifier.scoring.stopping import StoppingRule
+from weightwarden.verifier.scoring.threshold_sweep import TradeOff
+from weightwarden.verifier.scoring.token_scores import score
+from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
+from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.record_verdict import (
+    Alternative,
+    RecordVerdict,
+    TokenDetail,
+    Unanswered,
+    alternatives_at,
+)
+from weightwarden.verifier.verification.run_verdict import Verification, verify
+from weightwarden.verifier.verification.summary import Summary
+from weightwarden.verifier.verification.work_unit import WorkUnit
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from logger.record import Record
+from weightwarden.logger.record import Record
 
 WINDOW_UNITS = 64
 """Units' worth of records that are looked at together: what bounds memory, and how far alike prompts may be apart."""

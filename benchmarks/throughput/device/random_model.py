@@ -13,13 +13,13 @@ import numpy as np
 import torch
 import transformers
 
-from logger.record import Record
-from logger.text.ending import TextOfTokens
-from sampler.noise import gumbel_noise
-from sampler.params import SamplingParams
-from verifier.candidates.device.noise import device_noise
-from verifier.model.identity import ModelIdentity
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.logger.record import Record
+from weightwarden.logger.text.ending import TextOfTokens
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.verifier.candidates.device.noise import device_noise
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 ENTROPY_BITS = 1.0
 ENGINE = {"name": "random", "version": "1", "sampler": "vllm-v2"}

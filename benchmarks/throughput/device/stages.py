@@ -8,22 +8,22 @@ from functools import partial
 import numpy as np
 import torch
 
-from logger.record import Record
-from sampler.types import IntArray
-from verifier.candidates.device.draws import on_device
-from verifier.candidates.device.kernels import can_select, select
-from verifier.candidates.device.noise import device_noise
-from verifier.candidates.device.pending import begun
-from verifier.candidates.device.rows import DeviceRows
-from verifier.candidates.device.top_logits import Pass, Selection, head_of
-from verifier.candidates.draws import DrawBuilder
-from verifier.candidates.gumbel import gumbel_candidates
-from verifier.candidates.pending import finished
-from verifier.candidates.table import Draws, Window, filters_of
-from verifier.logits.whole_rows import TorchRows
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.scoring.token_scores import Tolerance, score
-from verifier.types import Piece
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import IntArray
+from weightwarden.verifier.candidates.device.draws import on_device
+from weightwarden.verifier.candidates.device.kernels import can_select, select
+from weightwarden.verifier.candidates.device.noise import device_noise
+from weightwarden.verifier.candidates.device.pending import begun
+from weightwarden.verifier.candidates.device.rows import DeviceRows
+from weightwarden.verifier.candidates.device.top_logits import Pass, Selection, head_of
+from weightwarden.verifier.candidates.draws import DrawBuilder
+from weightwarden.verifier.candidates.gumbel import gumbel_candidates
+from weightwarden.verifier.candidates.pending import finished
+from weightwarden.verifier.candidates.table import Draws, Window, filters_of
+from weightwarden.verifier.logits.whole_rows import TorchRows
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.scoring.token_scores import Tolerance, score
+from weightwarden.verifier.types import Piece
 
 
 def milliseconds(work: Callable[[], object], repeats: int = 7) -> float:

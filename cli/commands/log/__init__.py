@@ -2,13 +2,13 @@
 
 import click
 
-from cli.commands.log.check import check
-from cli.commands.log.importing import import_traffic
-from cli.commands.log.key import key
-from cli.commands.log.mark import mark
-from cli.commands.log.prove import prove
-from cli.commands.log.seal import seal
-from cli.commands.log.show import show
+from weightwarden.cli.commands.log.check import check
+from weightwarden.cli.commands.log.importing import import_traffic
+from weightwarden.cli.commands.log.key import key
+from weightwarden.cli.commands.log.mark import mark
+from weightwarden.cli.commands.log.prove import prove
+from weightwarden.cli.commands.log.seal import seal
+from weightwarden.cli.commands.log.show import show
 
 
 @click.group()

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import click
 
-from cli import exit_codes
-from cli.commands.log.options import archives_argument
-from cli.inputs.witness import advance_witness, read_witness
-from cli.options.shared import public_key_option
-from cli.progress import counter
-from logger.archive.check import LogCheck, check_archives
-from logger.archive.storage import archive_urls
-from logger.tlog.checkpoint import Checkpoint
-from logger.tlog.keys import PublicKeys
-from sampler.errors import printable
+from weightwarden.cli import exit_codes
+from weightwarden.cli.commands.log.options import archives_argument
+from weightwarden.cli.inputs.witness import advance_witness, read_witness
+from weightwarden.cli.options.shared import public_key_option
+from weightwarden.cli.progress import counter
+from weightwarden.logger.archive.check import LogCheck, check_archives
+from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.tlog.checkpoint import Checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.text import printable
 
 
 @click.command()

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import click
 
-from cli.options.shared import SIGNING_KEY_OPTION
-from cli.output_files import OutputError, check_writable, read_all_traffic
-from logger.archive.storage import exists
-from logger.archive.writer import write_archive
-from logger.files.private import KeyFileError
-from logger.formats.canonical import encode_record
-from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
-from logger.tlog.keys import SigningKey
-from logger.tlog.merkle import Frontier
-from sampler.errors import WeightwardenError
-from verifier.audit_selection import file_sha256
+from weightwarden.cli.options.shared import SIGNING_KEY_OPTION
+from weightwarden.cli.output_files import OutputError, check_writable, read_all_traffic
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.archive.storage import exists
+from weightwarden.logger.archive.writer import write_archive
+from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.logger.tlog.merkle import Frontier
+from weightwarden.verifier.audit_selection import file_sha256
 
 
 class RetokenisedRecord(WeightwardenError, ValueError):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from cli.output_files import check_writable, write_text
-from logger.tlog.keys import SigningKey
+from weightwarden.cli.output_files import check_writable, write_text
+from weightwarden.logger.tlog.keys import SigningKey
 
 
 @click.group()

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from cli.commands.log.importing import read_signers
-from cli.commands.log.options import mark_option
-from cli.options.shared import SIGNING_KEY_OPTION
-from logger.files.private import KeyFileError
-from logger.store.mark import MarkFile
-from logger.store.mark import mark_path as mark_beside
-from logger.store.reader import LogReader
+from weightwarden.cli.commands.log.importing import read_signers
+from weightwarden.cli.commands.log.options import mark_option
+from weightwarden.cli.options.shared import SIGNING_KEY_OPTION
+from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.store.mark import MarkFile
+from weightwarden.logger.store.mark import mark_path as mark_beside
+from weightwarden.logger.store.reader import LogReader
 
 
 @click.command()

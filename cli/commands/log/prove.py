@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from cli.commands.log.options import archives_argument
-from cli.commands.log.show import archive_of
-from cli.options.shared import public_key_option
-from logger.archive.reader import Archive, read_archive
-from logger.archive.storage import archive_urls
-from logger.tlog.keys import PublicKeys
-from logger.tlog.merkle import leaf_hash
-from logger.tlog.proofs import inclusion_proof, verify_inclusion
+from weightwarden.cli.commands.log.options import archives_argument
+from weightwarden.cli.commands.log.show import archive_of
+from weightwarden.cli.options.shared import public_key_option
+from weightwarden.logger.archive.reader import Archive, read_archive
+from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.logger.tlog.merkle import leaf_hash
+from weightwarden.logger.tlog.proofs import inclusion_proof, verify_inclusion
 
 
 @click.command()

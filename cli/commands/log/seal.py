@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from cli.commands.log.importing import read_signers
-from cli.commands.log.options import mark_option
-from cli.options.shared import SIGNING_KEY_OPTION
-from logger.sealing import seal as seal_log
-from logger.store.mark import MarkFile
-from logger.store.mark import mark_path as mark_beside
+from weightwarden.cli.commands.log.importing import read_signers
+from weightwarden.cli.commands.log.options import mark_option
+from weightwarden.cli.options.shared import SIGNING_KEY_OPTION
+from weightwarden.logger.sealing import seal as seal_log
+from weightwarden.logger.store.mark import MarkFile
+from weightwarden.logger.store.mark import mark_path as mark_beside
 
 
 @click.command()

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import click
 
-from cli.commands.log.options import archives_argument
-from cli.options.shared import public_key_option
-from logger.archive.check import check_archives
-from logger.archive.reader import Archive, read_archive
-from logger.archive.storage import archive_urls
-from logger.formats.canonical import decode_record
-from logger.tlog.keys import PublicKeys
-from sampler.errors import WeightwardenError, printable
+from weightwarden.cli.commands.log.options import archives_argument
+from weightwarden.cli.options.shared import public_key_option
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.archive.check import check_archives
+from weightwarden.logger.archive.reader import Archive, read_archive
+from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.formats.canonical import decode_record
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.text import printable
 
 
 class NoSuchRecord(WeightwardenError, IndexError):

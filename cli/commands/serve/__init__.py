@@ -1,5 +1,5 @@
 """`verify serve`: the verification server."""
 
-from cli.commands.serve.command import serve
+from weightwarden.cli.commands.serve.command import serve
 
 __all__ = ["serve"]

@@ -9,14 +9,14 @@ from typing import Any
 import click
 from sqlalchemy import select
 
-from cli import exit_codes
-from cli.commands.serve.options import SERVE_OPTIONS, settings_of, weights_of
-from cli.options.config_file import config_option
-from cli.options.executor import EngineOptions, engine_options, open_engine
-from cli.options.optional_dependencies import serve_extra
-from cli.options.shared import ReplayOptions, replay_options, with_options
-from logger.serving.event_log import Events
-from verifier.policy.file import read_policy
+from weightwarden.cli import exit_codes
+from weightwarden.cli.commands.serve.options import SERVE_OPTIONS, settings_of, weights_of
+from weightwarden.cli.options.config_file import config_option
+from weightwarden.cli.options.executor import EngineOptions, engine_options, open_engine
+from weightwarden.cli.options.optional_dependencies import serve_extra
+from weightwarden.cli.options.shared import ReplayOptions, replay_options, with_options
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.verifier.policy.file import read_policy
 
 _REPLAY = tuple(ReplayOptions.__dataclass_fields__.keys() - {"own_server", "max_model_len"})
 
@@ -41,11 +41,11 @@ def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any)
     Exit code: 0, told to stop; 2, an error. With --once 0: no alarm, 1: an unacknowledged alarm, 2: an error.
     """
     with serve_extra():
-        from verifier.server.alerting.incidents import in_force, state_of
-        from verifier.server.daemon import DatabaseClock, drain
-        from verifier.server.daemon import serve as serve_until
-        from verifier.server.database.schema import INCIDENT
-        from verifier.server.startup import open_server
+        from weightwarden.verifier.server.alerting.incidents import in_force, state_of
+        from weightwarden.verifier.server.daemon import DatabaseClock, drain
+        from weightwarden.verifier.server.daemon import serve as serve_until
+        from weightwarden.verifier.server.database.schema import INCIDENT
+        from weightwarden.verifier.server.startup import open_server
     options, given = EngineOptions.taken(given)
     replay = ReplayOptions(**{name: given.pop(name) for name in _REPLAY})
     settings = settings_of(given | {"once": once})

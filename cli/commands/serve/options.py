@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options.quantities import FiniteRange, Positive, Size
-from cli.options.shared import public_key_option
-from verifier.model.identity import ModelIdentity
+from weightwarden.cli.options.quantities import FiniteRange, Positive, Size
+from weightwarden.cli.options.shared import public_key_option
+from weightwarden.verifier.model.identity import ModelIdentity
 
 if TYPE_CHECKING:
-    from verifier.server.settings import Settings
+    from weightwarden.verifier.server.settings import Settings
 
 _FILE = click.Path(path_type=Path)
 _SECONDS = FiniteRange(0, min_open=True)
@@ -179,11 +179,11 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         MissingExtra: what the server needs is not installed. AddressError: an address that is none.
         click.UsageError: no budget, or two; or no API keys.
     """
-    from cli.options.optional_dependencies import serve_extra
-    from logger.serving.address import Address
+    from weightwarden.cli.options.optional_dependencies import serve_extra
+    from weightwarden.logger.serving.address import Address
 
     with serve_extra():
-        from verifier.server.settings import Settings
+        from weightwarden.verifier.server.settings import Settings
     if (given["audit_rate"] is None) == (given["compute_share"] is None):
         raise click.UsageError("how much is to be audited? --audit-rate R or --compute-share C")
     if given["api_keys"] is None and not given["once"]:

@@ -5,9 +5,9 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from logger.sidecar.http.buffered_transport import CorkedTransport
-from logger.sidecar.http.waiting_room import WaitingRoom, network_of
-from logger.sidecar.limits import Limits
+from weightwarden.logger.sidecar.http.buffered_transport import CorkedTransport
+from weightwarden.logger.sidecar.http.waiting_room import WaitingRoom, network_of
+from weightwarden.logger.sidecar.limits import Limits
 
 LINGER_SECONDS = 2.0
 """For a client that still sends to read its answer."""

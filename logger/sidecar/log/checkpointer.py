@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from logger.archive.errors import ArchiveUnreadable
-from logger.files.private import KeyFileError
-from logger.sealing import check_extends, check_newest_archive, seal
-from logger.store.errors import LogLocked
-from logger.store.mark import MarkFile
-from logger.store.reader import LogReader
-from logger.store.sealbook import SealBook
-from logger.store.writer import LogWriter
-from logger.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from logger.tlog.keys import PublicKeys, SigningKey
-from logger.tlog.signed_note import NoteError
+from weightwarden.logger.archive.errors import ArchiveUnreadable
+from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.sealing import check_extends, check_newest_archive, seal
+from weightwarden.logger.store.errors import LogLocked
+from weightwarden.logger.store.mark import MarkFile
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.logger.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
+from weightwarden.logger.tlog.signed_note import NoteError
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from logger.record import Record
+from weightwarden.logger.record import Record
 
 
 def draw_digest(asked: Record, vocabulary: int) -> bytes:

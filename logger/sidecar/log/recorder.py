@@ -6,15 +6,15 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from logger.formats.canonical import TOKEN_DTYPE, decode_record, encode_record
-from logger.record import CUT_OFF_BY_LOGGER, Record
-from logger.sidecar.metrics import Metrics
-from logger.store.changes import OpenSeed
-from logger.store.draft import Draft
-from logger.store.errors import LogBusy, LogClosed, LogForked, LogWriteError
-from logger.store.writer import LogWriter
-from logger.text.ending import Ending
-from sampler.errors import WeightwardenError
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.formats.canonical import TOKEN_DTYPE, decode_record, encode_record
+from weightwarden.logger.record import CUT_OFF_BY_LOGGER, Record
+from weightwarden.logger.sidecar.metrics import Metrics
+from weightwarden.logger.store.changes import OpenSeed
+from weightwarden.logger.store.draft import Draft
+from weightwarden.logger.store.errors import LogBusy, LogClosed, LogForked, LogWriteError
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.logger.text.ending import Ending
 
 RETRY_SECONDS = 1.0
 LOG_FAILURES = (LogWriteError, LogForked, LogClosed)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from logger.files.private import KeyFileError, read_private, write_private
-from logger.store.changes import OpenSeed
+from weightwarden.logger.files.private import KeyFileError, read_private, write_private
+from weightwarden.logger.store.changes import OpenSeed
 
 MIN_KEY_BYTES = 16
 KEY_BYTES = 32

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from logger.errors import ModelError
-from logger.formats.validation_message import first_complaint
-from logger.formats.vllm_request import DEFAULTED
-from logger.model.config import GENERATION_CONFIG
-from logger.sidecar.wire.requests import Request
-from sampler.errors import printable
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.formats.validation_message import first_complaint
+from weightwarden.logger.formats.vllm_request import DEFAULTED
+from weightwarden.logger.model.config import GENERATION_CONFIG
+from weightwarden.logger.sidecar.wire.requests import Request
+from weightwarden.text import printable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from logger.model.config import CONFIG, ModelConfig
-from logger.sidecar.prompts.chat_template import ChatTemplate, TemplateRefusal
-from logger.sidecar.prompts.template_files import TemplateFile
-from logger.text.special_tokens import SpecialTokens
-from sampler.errors import printable
+from weightwarden.logger.model.config import CONFIG, ModelConfig
+from weightwarden.logger.sidecar.prompts.chat_template import ChatTemplate, TemplateRefusal
+from weightwarden.logger.sidecar.prompts.template_files import TemplateFile
+from weightwarden.logger.text.special_tokens import SpecialTokens
+from weightwarden.text import printable
 
 _OWN_RENDERERS = {
     "gpt_oss": "Harmony",

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from logger.errors import ModelError
-from logger.model.config import read_model_config
-from logger.sidecar.model.generation_defaults import GenerationDefaults, generation_defaults
-from logger.sidecar.model.notices import notices_of
-from logger.sidecar.prompts.chat_template import ChatTemplate
-from logger.sidecar.prompts.template_files import find_template
-from logger.text.end_ids import end_ids, require_end_ids
-from logger.text.special_tokens import SpecialTokens
-from logger.text.tokenizer import ModelTokenizer, read_tokenizer
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.config import read_model_config
+from weightwarden.logger.sidecar.model.generation_defaults import GenerationDefaults, generation_defaults
+from weightwarden.logger.sidecar.model.notices import notices_of
+from weightwarden.logger.sidecar.prompts.chat_template import ChatTemplate
+from weightwarden.logger.sidecar.prompts.template_files import find_template
+from weightwarden.logger.text.end_ids import end_ids, require_end_ids
+from weightwarden.logger.text.special_tokens import SpecialTokens
+from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

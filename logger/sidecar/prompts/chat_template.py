@@ -13,10 +13,11 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from logger.errors import ModelError
-from logger.sidecar.prompts.content_format import takes_parts
-from logger.sidecar.prompts.conversation import Message, conversation_of, without_developer
-from sampler.errors import WeightwardenError, first_line, printable
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.sidecar.prompts.content_format import takes_parts
+from weightwarden.logger.sidecar.prompts.conversation import Message, conversation_of, without_developer
+from weightwarden.text import first_line, printable
 
 _OPEN_END = "CONTINUE_FINAL_MESSAGE_TAG "
 """Stands for the end of a message that is to be continued, while the template is rendered."""

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from logger.errors import ModelError
-from logger.model.config import read_json
-from sampler.errors import first_line, printable
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.config import read_json
+from weightwarden.text import first_line, printable
 
 MAX_TEMPLATE_BYTES = 2**20
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")

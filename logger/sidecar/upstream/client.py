@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal, Self
 import aiohttp
 import msgspec
 
-from logger.formats.vllm_request import request_sampling
-from logger.record import Record
-from logger.sidecar.errors import UpstreamError, UpstreamRefusal
-from logger.sidecar.upstream.causes import is_refusal
-from logger.sidecar.upstream.deadline import Patience
-from logger.sidecar.upstream.event_stream import EventStream
+from weightwarden.logger.formats.vllm_request import request_sampling
+from weightwarden.logger.record import Record
+from weightwarden.logger.sidecar.errors import UpstreamError, UpstreamRefusal
+from weightwarden.logger.sidecar.upstream.causes import is_refusal
+from weightwarden.logger.sidecar.upstream.deadline import Patience
+from weightwarden.logger.sidecar.upstream.event_stream import EventStream
 
 LINE_BYTES = 65_536
 """Longest line of an answer, beyond what the repeated prompt takes."""

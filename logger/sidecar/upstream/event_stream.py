@@ -1,6 +1,6 @@
 """Server-sent events of an untrusted server: only `data` lines matter, and nothing grows without bound."""
 
-from logger.sidecar.errors import UpstreamError
+from weightwarden.logger.sidecar.errors import UpstreamError
 
 _DATA = b"data:"
 

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from logger.sidecar.errors import ApiError, invalid
-from logger.sidecar.limits import Limits
-from logger.sidecar.model.served_model import ServedModel
-from logger.sidecar.prepare_pool import Workers
-from logger.sidecar.prompts.chat_template import TemplateRefusal
-from logger.sidecar.wire.requests import MAX_STOP_IDS, Asked, ChatRequest, CompletionRequest, Request
-from sampler.defined import undefined_field
-from sampler.errors import printable
-from sampler.params import SamplingParams
+from weightwarden.logger.sidecar.errors import ApiError, invalid
+from weightwarden.logger.sidecar.limits import Limits
+from weightwarden.logger.sidecar.model.served_model import ServedModel
+from weightwarden.logger.sidecar.prepare_pool import Workers
+from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
+from weightwarden.logger.sidecar.wire.requests import MAX_STOP_IDS, Asked, ChatRequest, CompletionRequest, Request
+from weightwarden.sampler.defined import undefined_field
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.text import printable
 
 INLINE_CHARACTERS = 8192
 """Longer texts are tokenized on another thread."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from logger.sidecar.errors import invalid
+from weightwarden.logger.sidecar.errors import invalid
 
 SMALL_BYTES = 4096
 """Smaller bodies are parsed whole."""

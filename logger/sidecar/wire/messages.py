@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from logger.sidecar.prompts.conversation import TEXT_OF_PART
-from logger.sidecar.wire.strict_fields import Few, Strict, one_of
+from weightwarden.logger.sidecar.prompts.conversation import TEXT_OF_PART
+from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict, one_of
 
 _MAY_BE_NULL = ("assistant", "function")
 """The roles whose content may be null."""

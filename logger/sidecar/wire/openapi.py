@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from logger.sidecar.wire.requests import ChatRequest, CompletionRequest
+from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionRequest
 
 _REF = "#/components/schemas/{model}"
 _ERRORS = {

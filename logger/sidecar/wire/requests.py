@@ -13,14 +13,14 @@ from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_v
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from logger.formats.validation_message import first_complaint
-from logger.sidecar.errors import invalid
-from logger.sidecar.wire.lean_json import read_object
-from logger.sidecar.wire.messages import Message
-from logger.sidecar.wire.neutral_fields import NEUTRAL, asks_for_nothing
-from logger.sidecar.wire.strict_fields import Few, Strict, one_of
-from sampler.errors import printable
-from sampler.params import NonEmptyString, SamplingParams, TokenId
+from weightwarden.logger.formats.validation_message import first_complaint
+from weightwarden.logger.sidecar.errors import invalid
+from weightwarden.logger.sidecar.wire.lean_json import read_object
+from weightwarden.logger.sidecar.wire.messages import Message
+from weightwarden.logger.sidecar.wire.neutral_fields import NEUTRAL, asks_for_nothing
+from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict, one_of
+from weightwarden.sampler.params import NonEmptyString, SamplingParams, TokenId
+from weightwarden.text import printable
 
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 512

@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from logger.sidecar.errors import invalid
+from weightwarden.logger.sidecar.errors import invalid
 
 MAX_FIELDS = 128
 

@@ -28,13 +28,13 @@ from benchmarks.attackers.seed_grinding import SeedGrinding
 from benchmarks.attackers.serving import ServedModel, honestly
 from benchmarks.attackers.steganography import Steganography
 from benchmarks.attackers.substitution import Substitution
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from verifier.model.identity import identify_model
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.scoring.ledger import RecordCharges
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.verifier.model.identity import identify_model
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.scoring.ledger import RecordCharges
+from weightwarden.verifier.verification.verifier import Verifier
 
 SETTING = Setting(records=8, calibration=0, tokens=16, seed=5)
 KEY = b"a key of encoder and decoder"

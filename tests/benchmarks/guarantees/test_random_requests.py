@@ -7,13 +7,13 @@ import pytest
 from scipy.stats import binom
 
 from benchmarks.guarantees.random_requests import FALSE_ALARM, AnyServer, random_request, request_record
-from logger.record import Record
 from tests.recorded import FILTERED, records_of
-from verifier.model.identity import identify_model
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.scoring.noise_model import HONEST_RECORD_RATE
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.record import Record
+from weightwarden.verifier.model.identity import identify_model
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE
+from weightwarden.verifier.verification.verifier import Verifier
 
 REQUESTS = 24
 LONGEST = 8

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from logger.formats.canonical import encode_record
-from logger.store.writer import LogWriter
 from tests.cli.commands.log.test_log import ORIGIN, Logs
 from tests.cli.commands.test_vllm import invoke
 from tests.verifier.replay.vllm.small_server import Behaviour, record, small_server
-from verifier import http_client
-from verifier.policy.exact import ExactPolicy
-from verifier.policy.file import read_policy
+from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.verifier import http_client
+from weightwarden.verifier.policy.exact import ExactPolicy
+from weightwarden.verifier.policy.file import read_policy
 
 
 @pytest.fixture(autouse=True)

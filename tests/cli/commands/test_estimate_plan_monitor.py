@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from benchmarks.edited_records.edits import ATTACKS
-from cli.reports.figures import catching
-from logger.files.private import write_private
 from tests.cli.commands.log.test_log import Logs
 from tests.cli.commands.test_run import invoke, run, write
 from tests.places import BUNDLED_POLICY, ROOT
 from tests.recorded import FILTERED, records_of
+from weightwarden.cli.reports.figures import catching
+from weightwarden.logger.files.private import write_private
 
 MONTH_DAYS = 365.25 / 12
 

@@ -17,21 +17,21 @@ import pytest
 from click.testing import Result
 
 from benchmarks.free_port import free_port
-from logger.record import Record
 from tests.cli.commands.test_vllm import calibrated, invoke, written
 from tests.places import BUNDLED_POLICY, ROOT
 from tests.verifier.replay.vllm.small_server import EOS, Behaviour, record, small_server
 from tests.verifier.replay.vllm.stand_in import stand_in
-from verifier.errors import ReplayServerEnded, ReplayServerError
-from verifier.replay.vllm import managed_server, processor
-from verifier.replay.vllm.command import ServerCommand
-from verifier.replay.vllm.managed_server import OwnServer, OwnVllmClient
-from verifier.replay.vllm.processor import CAPS, InstructionSet, Processor, settings_for, this_processor
+from weightwarden.logger.record import Record
+from weightwarden.verifier.errors import ReplayServerEnded, ReplayServerError
+from weightwarden.verifier.replay.vllm import managed_server, processor
+from weightwarden.verifier.replay.vllm.command import ServerCommand
+from weightwarden.verifier.replay.vllm.managed_server import OwnServer, OwnVllmClient
+from weightwarden.verifier.replay.vllm.processor import CAPS, InstructionSet, Processor, settings_for, this_processor
 
 START = """
 import sys, time
 from pathlib import Path
-from verifier.replay.vllm.managed_server import OwnServer
+from weightwarden.verifier.replay.vllm.managed_server import OwnServer
 folder = Path(sys.argv[2])
 folder.mkdir()
 server = OwnServer([sys.argv[1], "--uds", str(folder / "socket")], {}, folder / "log", folder)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.main import verify
 from tests.verifier.provider.provider_server import (
     Draw,
     ModelLogits,
@@ -16,8 +15,9 @@ from tests.verifier.provider.provider_server import (
     numpy_drawing,
     provider_server,
 )
-from verifier import http_client
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.cli.main import verify
+from weightwarden.verifier import http_client
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 SMALL = ("--questions", "4", "--tokens", "12")
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from cli.options.executor import load_on_worker
-from cli.options.shared import ReplayOptions
-from logger.files.private import write_private
 from tests.cli.commands.test_run import invoke, write
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, GREEDY, records_of
 from tests.verifier.server.running import KEY, Log, honest, stolen
 from tests.verifier.verification.ray import loads
-from verifier.policy.calibrated import Policy
-from verifier.verification.ray.executor import RayEngine
+from weightwarden.cli.options.executor import load_on_worker
+from weightwarden.cli.options.shared import ReplayOptions
+from weightwarden.logger.files.private import write_private
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.verification.ray.executor import RayEngine
 
 TIMES = ("seconds", "tokens_per_second", "engine")
 
@@ -67,7 +67,8 @@ def test_a_run_with_a_record_that_ends_its_workers_is_never_clear_and_names_it(
     load = partial(loads.poisoned, policy=bundled_policy, folder=model_folder, poison=[records[4].prompt_token_ids])
     said: list[str] = []
     monkeypatch.setattr(
-        "cli.commands.run.open_engine", lambda *_: RayEngine(load, bundled_policy, workers=1, say=said.append)
+        "weightwarden.cli.commands.run.open_engine",
+        lambda *_: RayEngine(load, bundled_policy, workers=1, say=said.append),
     )
     result = invoke(
         *(
@@ -126,7 +127,7 @@ def test_each_worker_replays_on_the_server_whose_turn_it_is(
     def loaded(options: ReplayOptions, *_: object, **__: object) -> None:
         asked.append(options.replay_urls)
 
-    monkeypatch.setattr("cli.options.executor.load_replayer", loaded)
+    monkeypatch.setattr("weightwarden.cli.options.executor.load_replayer", loaded)
     for urls in (("http://a", "http://b"), ("http://shared",)):
         for number in range(3):
             load_on_worker(number, ReplayOptions(implementation="vllm", replay_urls=urls), bundled_policy)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.main import verify
-from logger.formats.traffic_file import read_traffic
 from tests.recorded import GREEDY, records_of
 from tests.verifier.provider.provider_server import ModelLogits, Serving, drawing, provider_server
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.cli.main import verify
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 PROMPTS = [
     {"messages": [{"role": "user", "content": "What is the capital of France?"}]},

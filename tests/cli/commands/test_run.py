@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.edited_records.edits import ATTACKS
-from cli.main import verify
-from logger.files.private import write_private
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, GREEDY, VARIED, records_of
-from verifier.policy.calibrated import Policy
+from weightwarden.cli.main import verify
+from weightwarden.logger.files.private import write_private
+from weightwarden.verifier.policy.calibrated import Policy
 
 REPORT_KEYS = {
     "records",
@@ -152,7 +152,7 @@ def test_a_defect_is_never_mistaken_for_a_verdict(monkeypatch: pytest.MonkeyPatc
     def broken(path: Path) -> Policy:
         raise RuntimeError("defect")
 
-    monkeypatch.setattr("cli.commands.run.read_policy", broken)
+    monkeypatch.setattr("weightwarden.cli.commands.run.read_policy", broken)
     result = invoke("run", FILTERED, "--policy", BUNDLED_POLICY, "--unsafe-unsigned")
     assert result.exit_code == 2
     assert "internal error" in result.output
@@ -178,7 +178,7 @@ class NoTorch:
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
 sys.meta_path.insert(0, NoTorch())
-from cli.main import verify
+from weightwarden.cli.main import verify
 verify(sys.argv[1:])
 """
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.main import verify
-from logger.record import Record
 from tests.places import BUNDLED_POLICY
 from tests.recorded import GREEDY
 from tests.verifier.replay.vllm.small_server import EOS, Behaviour, record, small_server
-from verifier import http_client
-from verifier.policy.exact import ExactPolicy
-from verifier.policy.file import read_policy
+from weightwarden.cli.main import verify
+from weightwarden.logger.record import Record
+from weightwarden.verifier import http_client
+from weightwarden.verifier.policy.exact import ExactPolicy
+from weightwarden.verifier.policy.file import read_policy
 
 
 @pytest.fixture(autouse=True)
@@ -274,7 +274,7 @@ class NoClient:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, NoClient())
-from cli.main import verify
+from weightwarden.cli.main import verify
 verify(sys.argv[1:])
 """
 

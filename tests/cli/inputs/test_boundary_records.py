@@ -3,12 +3,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.inputs.boundary_records import Deciding
-from logger.formats.location import PlacedRecord
-from logger.record import Record
 from tests.recorded import FILTERED, records_of
-from verifier.model.compatibility import UnfitRecord, check_fits
-from verifier.model.identity import ModelIdentity
+from weightwarden.cli.inputs.boundary_records import Deciding
+from weightwarden.logger.formats.location import PlacedRecord
+from weightwarden.logger.record import Record
+from weightwarden.verifier.model.compatibility import UnfitRecord, check_fits
+from weightwarden.verifier.model.identity import ModelIdentity
 
 TEMPLATE = records_of(FILTERED)[0]
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.inputs.run_input import from_archives
-from logger.archive.errors import ArchiveRefused
-from logger.tlog.keys import PublicKeys
 from tests.verifier.server.running import KEY, Log, honest
+from weightwarden.cli.inputs.run_input import from_archives
+from weightwarden.logger.archive.errors import ArchiveRefused
+from weightwarden.logger.tlog.keys import PublicKeys
 
 RECORDS = honest(6)
 

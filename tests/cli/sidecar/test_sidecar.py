@@ -13,16 +13,16 @@ import httpx2
 import pytest
 from click.testing import CliRunner
 
-from cli.main import verify
-from cli.sidecar.main import sidecar
-from logger.store.reader import LogReader
-from logger.store.writer import LogWriter
-from logger.tlog.checkpoint import open_checkpoint
-from logger.tlog.keys import PublicKeys, SigningKey
 from tests.logger.sidecar.process import config_file, started
 from tests.logger.sidecar.running import ORIGIN
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event, sends
 from tests.logger.store.examples import disarmed, raw_sql
+from weightwarden.cli.main import verify
+from weightwarden.cli.sidecar.main import sidecar
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.logger.tlog.checkpoint import open_checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
 
 
 def refused(config: Path, *arguments: str) -> str:
@@ -99,12 +99,13 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
 def test_neither_torch_nor_transformers_are_imported(tmp_path: Path, model_folder: Path) -> None:
     check = (
         "import sys, asyncio\n"
-        "from cli.sidecar.main import sidecar\n"
-        "import logger.sidecar.daemon, logger.sidecar.wire.openapi, logger.sealing\n"
+        "from weightwarden.cli.sidecar.main import sidecar\n"
+        "import weightwarden.logger.sidecar.daemon, weightwarden.logger.sidecar.wire.openapi\n"
+        "import weightwarden.logger.sealing\n"
         "from pathlib import Path\n"
-        "from logger.sidecar.model.served_model import ServedModel\n"
+        "from weightwarden.logger.sidecar.model.served_model import ServedModel\n"
         "ServedModel.load(Path(sys.argv[1]), name='m').chat.render([{'role': 'user', 'content': 'a'}])\n"
-        "heavy = {'torch', 'transformers', 'vllm', 'scipy', 'verifier.replay.replay'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'vllm', 'scipy', 'weightwarden.verifier.replay.replay'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", check, str(model_folder)], capture_output=True, text=True, check=False)

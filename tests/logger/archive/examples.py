@@ -5,13 +5,13 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from logger.archive.writer import write_archive
-from logger.formats.canonical import encode_record
-from logger.record import Record
-from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
-from logger.tlog.keys import PublicKeys, SigningKey
-from logger.tlog.merkle import Frontier, leaf_hash
 from tests.logger.examples import edited
+from weightwarden.logger.archive.writer import write_archive
+from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.logger.record import Record
+from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
+from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
 ORIGIN = "example.org/log"
 KEY = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"k" * 32))

@@ -7,15 +7,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from logger.archive.check import LogCheck, NothingToCheck, OtherLog, check_archives
-from logger.archive.errors import ArchiveUnreadable
-from logger.archive.reader import Archive
-from logger.archive.writer import write_archive
-from logger.formats.canonical import encode_record
-from logger.formats.traffic_file import read_traffic
-from logger.tlog.checkpoint import Checkpoint
-from logger.tlog.keys import PublicKeys, SigningKey
-from logger.tlog.merkle import Frontier
 from tests.logger.archive.examples import (
     ENTRIES,
     KEY,
@@ -28,6 +19,15 @@ from tests.logger.archive.examples import (
     tree_of,
 )
 from tests.places import DATA
+from weightwarden.logger.archive.check import LogCheck, NothingToCheck, OtherLog, check_archives
+from weightwarden.logger.archive.errors import ArchiveUnreadable
+from weightwarden.logger.archive.reader import Archive
+from weightwarden.logger.archive.writer import write_archive
+from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.tlog.checkpoint import Checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
+from weightwarden.logger.tlog.merkle import Frontier
 
 Change = Callable[[list[bytes]], list[bytes]]
 
@@ -98,7 +98,7 @@ def test_a_failing_disk_is_an_error_and_no_finding(tmp_path: Path, monkeypatch: 
     def failing(*arguments: object) -> object:
         raise OSError(5, "Input/output error")
 
-    for where in ("logger.archive.reader.open_seal", "logger.archive.reader.pq.ParquetFile"):
+    for where in ("weightwarden.logger.archive.reader.open_seal", "weightwarden.logger.archive.reader.pq.ParquetFile"):
         with monkeypatch.context() as patched:
             patched.setattr(where, failing)
             with pytest.raises(ArchiveUnreadable, match="Input/output error"):

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from logger.archive import writer
-from logger.tlog.merkle import Frontier
 from tests.logger.archive.examples import ENTRIES, KEY, ORIGIN, certified
+from weightwarden.logger.archive import writer
+from weightwarden.logger.tlog.merkle import Frontier
 
 CHECK = """
 import resource, sys
-from logger.archive.check import check_archives
+from weightwarden.logger.archive.check import check_archives
 from tests.logger.archive.examples import KEYS
 found = check_archives([sys.argv[1]], KEYS)
 assert found.holds

@@ -8,17 +8,17 @@ from typing import BinaryIO
 
 import pytest
 
-from cli.options.shared import ProviderOptions, ServerOptions
-from cli.output_files import write_text
-from logger.archive.storage import publish
-from logger.files.atomic import PRIVATE, PUBLIC, write_whole
-from logger.files.private import KeyFileError, read_secret, write_private
-from logger.serving.api_keys import ApiKeys
-from logger.sidecar.log.seeds import read_seed_key
-from logger.tlog.keys import SigningKey
 from tests.logger.sidecar.running import running, settings_in
 from tests.logger.sidecar.scripted_upstream import scripted_upstream
-from verifier.audit_selection import read_audit_key
+from weightwarden.cli.options.shared import ProviderOptions, ServerOptions
+from weightwarden.cli.output_files import write_text
+from weightwarden.logger.archive.storage import publish
+from weightwarden.logger.files.atomic import PRIVATE, PUBLIC, write_whole
+from weightwarden.logger.files.private import KeyFileError, read_secret, write_private
+from weightwarden.logger.serving.api_keys import ApiKeys
+from weightwarden.logger.sidecar.log.seeds import read_seed_key
+from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.verifier.audit_selection import read_audit_key
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=["000", "022", "077"])

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger.formats.canonical import (
+from tests.places import DATA
+from weightwarden.logger.formats.canonical import (
     MAX_HEADER_BYTES,
     MAX_RECORD_BYTES,
     RecordEncodingError,
     decode_record,
     encode_record,
 )
-from logger.formats.traffic_file import read_traffic
-from logger.record import Record
-from sampler.params import SamplingParams
-from tests.places import DATA
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.record import Record
+from weightwarden.sampler.params import SamplingParams
 
 RECORDED = [p.record for path in sorted(DATA.glob("*.jsonl")) for p in read_traffic(path)]
 DEFAULTS_OF_VERSION_1: dict[str, Any] = {

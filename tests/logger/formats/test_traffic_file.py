@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import logger.formats.traffic_file
-from logger.errors import TrafficError
-from logger.formats.traffic_file import parse_record, read_traffic
-from logger.record import Record
-from sampler.errors import WeightwardenError
 from tests.logger.examples import edited, fields, line_of, of_engine, sampled, without
 from tests.places import ROOT
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.errors import TrafficError
+from weightwarden.logger.formats.traffic_file import parse_record, read_traffic
+from weightwarden.logger.record import Record
 
 TRAFFIC = {
     "smollm2-vllm0.32-greedy.jsonl": 40,
@@ -279,7 +278,7 @@ def test_error_counts_the_other_complaints_of_the_line() -> None:
 def test_line_longer_than_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "traffic.jsonl"
     path.write_bytes(GOOD + line_of(edited(model="Another-Model-With-A-Longer-Name")))
-    monkeypatch.setattr(logger.formats.traffic_file, "MAX_LINE_BYTES", len(GOOD))
+    monkeypatch.setattr("weightwarden.logger.formats.traffic_file.MAX_LINE_BYTES", len(GOOD))
     with pytest.raises(TrafficError, match=f"line is longer than {len(GOOD)} bytes") as caught:
         read_traffic(path)
     assert (caught.value.path, caught.value.line) == (path, 2)
@@ -288,7 +287,7 @@ def test_line_longer_than_the_limit_is_refused(tmp_path: Path, monkeypatch: pyte
 def test_line_of_exactly_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "traffic.jsonl"
     path.write_bytes(GOOD * 3)
-    monkeypatch.setattr(logger.formats.traffic_file, "MAX_LINE_BYTES", len(GOOD))
+    monkeypatch.setattr("weightwarden.logger.formats.traffic_file.MAX_LINE_BYTES", len(GOOD))
     assert len(read_traffic(path)) == 3
 
 
@@ -435,7 +434,13 @@ def test_record_with_any_json_in_one_field_is_a_record_or_refused(place: tuple[s
 
 
 @pytest.mark.parametrize(
-    "module", ["logger.formats.traffic_file", "logger.sealing", "logger.store.writer", "sampler.noise"]
+    "module",
+    [
+        "weightwarden.logger.formats.traffic_file",
+        "weightwarden.logger.sealing",
+        "weightwarden.logger.store.writer",
+        "weightwarden.sampler.noise",
+    ],
 )
 def test_import_needs_no_torch(module: str) -> None:
     code = f"import sys; import {module}; print(sorted({{'torch', 'transformers', 'verifier'}} & set(sys.modules)))"

@@ -10,8 +10,8 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
 
-from logger.model.dimensions import CONTEXT_KEYS
 from tests.places import ROOT
+from weightwarden.logger.model.dimensions import CONTEXT_KEYS
 
 TABLE = ROOT / "logger" / "model" / "defaults.json"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from logger.errors import ModelError
-from logger.model.config import read_model_config
-from logger.model.dimensions import dimensions_of
 from tests.logger.model.defaults import TABLE, defaults_of_transformers
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.config import read_model_config
+from weightwarden.logger.model.dimensions import dimensions_of
 
 PATH = Path("config.json")
 GEMMA_3_4B: dict[str, Any] = {

@@ -63,7 +63,7 @@ def started(config: Path, arguments: Sequence[str] = (), environment: dict[str, 
     said = config.with_name("said.jsonl")
     with said.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli.sidecar", "run", "--config", str(config), *arguments],
+            [sys.executable, "-m", "weightwarden.cli.sidecar", "run", "--config", str(config), *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},

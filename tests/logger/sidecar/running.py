@@ -15,17 +15,17 @@ from typing import Any
 import httpx2
 
 from benchmarks.free_port import free_port
-from logger.formats.canonical import decode_record
-from logger.record import Engine, Record
-from logger.serving.address import Address
-from logger.serving.event_log import Events
-from logger.sidecar.daemon import serve
-from logger.sidecar.limits import Limits
-from logger.sidecar.log.seeds import seed_of, write_seed_key
-from logger.sidecar.settings import Settings
-from logger.sidecar.startup import opened
-from logger.store.reader import LogReader
-from logger.tlog.keys import SigningKey
+from weightwarden.logger.formats.canonical import decode_record
+from weightwarden.logger.record import Engine, Record
+from weightwarden.logger.serving.address import Address
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.sidecar.daemon import serve
+from weightwarden.logger.sidecar.limits import Limits
+from weightwarden.logger.sidecar.log.seeds import seed_of, write_seed_key
+from weightwarden.logger.sidecar.settings import Settings
+from weightwarden.logger.sidecar.startup import opened
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.tlog.keys import SigningKey
 
 ORIGIN = "example.org/sidecar"
 MODEL = "small"

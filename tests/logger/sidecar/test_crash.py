@@ -16,12 +16,12 @@ import pytest
 from click.testing import CliRunner
 from tokenizers import Tokenizer
 
-from cli.sidecar.main import sidecar as sidecar_command
-from logger.formats.canonical import decode_record
-from logger.record import Record
-from logger.store.reader import LogReader
 from tests.logger.sidecar.process import Process, config_file, started
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, drawn, event
+from weightwarden.cli.sidecar.main import sidecar as sidecar_command
+from weightwarden.logger.formats.canonical import decode_record
+from weightwarden.logger.record import Record
+from weightwarden.logger.store.reader import LogReader
 
 KILLS = 21
 STREAMS = 12

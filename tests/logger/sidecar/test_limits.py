@@ -16,10 +16,10 @@ import httpx2
 import psutil
 import pytest
 
-from logger.files.private import KeyFileError
-from logger.serving.api_keys import ApiKeys
 from tests.logger.sidecar.running import Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event
+from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.serving.api_keys import ApiKeys
 
 KEY = "sk-" + "k" * 20
 

@@ -16,12 +16,12 @@ from sqlalchemy import event as sa_event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
-from logger.store.changes import Change
-from logger.store.database import LOG_DATABASE
-from logger.store.draft import left_behind
-from logger.store.writer import LogWriter
 from tests.logger.sidecar.running import Sidecar, events_of, running, settings_in
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event, honest
+from weightwarden.logger.store.changes import Change
+from weightwarden.logger.store.database import LOG_DATABASE
+from weightwarden.logger.store.draft import left_behind
+from weightwarden.logger.store.writer import LogWriter
 
 
 async def _paced(_: dict[str, Any]) -> AsyncIterator[bytes]:

@@ -10,7 +10,6 @@ from typing import Any
 import psutil
 import pytest
 
-from logger.sidecar.upstream.client import IDLE_BYTES
 from tests.logger.sidecar.running import Sidecar, events_of
 from tests.logger.sidecar.scripted_upstream import (
     FIRST,
@@ -23,6 +22,7 @@ from tests.logger.sidecar.scripted_upstream import (
     response,
     sends,
 )
+from weightwarden.logger.sidecar.upstream.client import IDLE_BYTES
 
 FAILED = {"message": "the inference server failed", "type": "upstream_error", "param": None, "code": None}
 

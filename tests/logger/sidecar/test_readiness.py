@@ -12,10 +12,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from logger.serving.event_log import Events
-from logger.sidecar.readiness import FIRST_SECONDS, Readiness
 from tests.logger.sidecar.running import running, settings_in
 from tests.logger.sidecar.scripted_upstream import Upstream
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.sidecar.readiness import FIRST_SECONDS, Readiness
 
 PERIOD = 10.0
 

@@ -1,7 +1,7 @@
 import asyncio
 import itertools
 
-from logger.sidecar.release_ticks import Rank, Ticks
+from weightwarden.logger.sidecar.release_ticks import Rank, Ticks
 
 SECONDS = 0.1
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 
-from logger.store.database import LOG_DATABASE
-from logger.store.reader import LogReader
-from logger.store.writer import LogWriter
-from logger.tlog.merkle import Frontier, leaf_hash
+from weightwarden.logger.store.database import LOG_DATABASE
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
 ORIGIN = "example.org/log"
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from logger.store.writer import LogWriter
 from tests.logger.store.examples import ORIGIN, audited
+from weightwarden.logger.store.writer import LogWriter
 
 KILLS = {"sqlite": 30, "postgresql": 25}
 """More than 50 in all."""
 
 WRITER = """
 import asyncio, sys
-from logger.store.writer import LogWriter
+from weightwarden.logger.store.writer import LogWriter
 
 async def append(writer, number):
     for at in range(100_000):
@@ -67,8 +67,8 @@ def test_a_killed_writer_loses_nothing_that_it_had_confirmed(
 
 FILLING = """
 import resource, signal, sys
-from logger.store.errors import LogWriteError
-from logger.store.writer import LogWriter
+from weightwarden.logger.store.errors import LogWriteError
+from weightwarden.logger.store.writer import LogWriter
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with LogWriter.open(sys.argv[1], origin="example.org/log") as writer:

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from logger.database import shown
-from logger.store.database import LOG_DATABASE
-from logger.store.errors import LogLocked, LogUnreadable
-from logger.store.reader import LogReader
-from logger.store.writer import LogWriter
 from tests.logger.store.examples import ORIGIN, audited, filled
+from weightwarden.logger.database import shown
+from weightwarden.logger.store.database import LOG_DATABASE
+from weightwarden.logger.store.errors import LogLocked, LogUnreadable
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.writer import LogWriter
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_logs_may_be_made_by_several_threads_at_once(tmp_path: Path) -> None:
     # In a process of its own: unguarded, Alembic's globals mixed up the connections and crashed the interpreter.
     script = (
         "import sys, threading\n"
-        "from logger.store.writer import LogWriter\n"
+        "from weightwarden.logger.store.writer import LogWriter\n"
         "made = []\n"
         "def make(n):\n"
         "    LogWriter.open(f'{sys.argv[1]}/{n}.db', origin='example.org/log').close()\n"

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
-from logger.store.draft import LeftDraft, first_free
-from logger.store.errors import LogCorrupt, LogWriteError
-from logger.store.writer import LogWriter
 from tests.logger.store.examples import ORIGIN, audited, raw_sql
+from weightwarden.logger.store.draft import LeftDraft, first_free
+from weightwarden.logger.store.errors import LogCorrupt, LogWriteError
+from weightwarden.logger.store.writer import LogWriter
 
 
 def tokens(*ids: int) -> bytes:
@@ -127,7 +127,7 @@ def test_no_number_is_handed_out_twice_when_the_log_is_opened_anew(
         time.sleep(0.05)
         return first_free(connection)
 
-    monkeypatch.setattr("logger.store.writer.first_free", slow)
+    monkeypatch.setattr("weightwarden.logger.store.writer.first_free", slow)
     run_with_writer(log_url, use)
 
 
@@ -175,7 +175,7 @@ def test_seed_counters_are_handed_out_once_over_restarts(log_url: str) -> None:
 
 STREAMING = """
 import asyncio, sys
-from logger.store.writer import LogWriter
+from weightwarden.logger.store.writer import LogWriter
 
 async def answer(writer, number):
     for at in range(10_000):

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from logger.files.private import KeyFileError
-from logger.store.errors import LogLocked
-from logger.store.mark import Mark, MarkFile, mark_path
-from logger.tlog.checkpoint import Checkpoint
-from logger.tlog.merkle import leaf_hash
+from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.store.errors import LogLocked
+from weightwarden.logger.store.mark import Mark, MarkFile, mark_path
+from weightwarden.logger.tlog.checkpoint import Checkpoint
+from weightwarden.logger.tlog.merkle import leaf_hash
 
 ORIGIN = "example.org/log"
 

@@ -5,15 +5,15 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
-from logger.database import shown
-from logger.store.database import LOG_DATABASE
-from logger.store.errors import LogCorrupt, LogLocked, LogUnreadable
-from logger.store.reader import LogReader
-from logger.store.sealbook import SealBook
-from logger.store.tree import MARK_EVERY
-from logger.store.writer import LogWriter
-from logger.tlog.merkle import leaf_hash
 from tests.logger.store.examples import ORIGIN, audited, disarmed, entry, filled, raw_sql, tree_of
+from weightwarden.logger.database import shown
+from weightwarden.logger.store.database import LOG_DATABASE
+from weightwarden.logger.store.errors import LogCorrupt, LogLocked, LogUnreadable
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.store.tree import MARK_EVERY
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.logger.tlog.merkle import leaf_hash
 
 TAMPERING = {
     "payload changed": 'UPDATE entry SET payload = :other WHERE "index" = 4',

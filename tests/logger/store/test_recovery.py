@@ -6,10 +6,10 @@ import traceback
 import pytest
 from sqlalchemy import text
 
-from logger.store.errors import LogForked
-from logger.store.reader import LogReader
-from logger.store.writer import LogWriter
 from tests.logger.store.examples import ORIGIN, audited, disarmed, entry, filled, raw, raw_sql
+from weightwarden.logger.store.errors import LogForked
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.writer import LogWriter
 
 
 def forked(url: str) -> LogWriter:

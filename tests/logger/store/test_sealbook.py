@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from logger.store.errors import LogCorrupt, LogUnreadable
-from logger.store.reader import LogReader
-from logger.store.sealbook import SealBook
 from tests.logger.store.examples import filled
+from weightwarden.logger.store.errors import LogCorrupt, LogUnreadable
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.sealbook import SealBook
 
 
 def test_a_seal_book_makes_no_log(tmp_path: Path, postgresql: str) -> None:

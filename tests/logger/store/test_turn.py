@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from logger.store.database import LOG_DATABASE
-from logger.store.errors import LogUnreadable
-from logger.store.sealbook import SealBook
-from logger.store.turn import write_turn
-from logger.store.writer import LogWriter
 from tests.logger.store.examples import ORIGIN, filled
+from weightwarden.logger.store.database import LOG_DATABASE
+from weightwarden.logger.store.errors import LogUnreadable
+from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.store.turn import write_turn
+from weightwarden.logger.store.writer import LogWriter
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_writer_waits_for_its_turn_and_so_does_who_seals(log: str) -> None:
 
 
 def test_a_turn_that_does_not_end_is_an_error_with_the_logs_name(log: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logger.store.turn.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("weightwarden.logger.store.turn.BUSY_SECONDS", 0.05)
     with SealBook(log) as book:
         with write_turn(LOG_DATABASE.parse_url(log)), pytest.raises(LogUnreadable, match=r"log\.db.*does not end"):
             book.add_checkpoint(1, b"note")

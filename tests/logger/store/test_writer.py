@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from logger.store.errors import LogBusy, LogClosed, LogForked, LogLocked, LogUnreadable, LogWriteError
-from logger.store.reader import LogReader
-from logger.store.tree import MARK_EVERY
-from logger.store.writer import LogWriter
 from tests.logger.store.examples import ORIGIN, audited, disarmed, entry, filled, raw_sql, tree_of
+from weightwarden.logger.store.errors import LogBusy, LogClosed, LogForked, LogLocked, LogUnreadable, LogWriteError
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.tree import MARK_EVERY
+from weightwarden.logger.store.writer import LogWriter
 
 
 def test_entries_come_back_in_order(log_url: str) -> None:
@@ -74,7 +74,8 @@ def test_a_confirmed_entry_is_there_for_another_connection_at_once(log_url: str)
 
 def test_a_second_writer_is_refused_in_this_process_and_in_another(log_url: str) -> None:
     attempt = (
-        "import sys; from logger.store.writer import LogWriter; from logger.store.errors import LogLocked\n"
+        "import sys; from weightwarden.logger.store.writer import LogWriter\n"
+        "from weightwarden.logger.store.errors import LogLocked\n"
         "try: LogWriter.open(sys.argv[1], origin='example.org/log')\n"
         "except LogLocked: sys.exit(9)"
     )

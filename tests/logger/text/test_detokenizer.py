@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders
 
 from benchmarks.text_agreement.small_tokenizers import sentence_piece, small_tokenizers
-from logger.errors import ModelError
-from logger.text.detokenizer import Detokenizer
-from logger.text.token_bytes import TokenBytes, token_bytes_of
-from logger.text.tokenizer import ModelTokenizer, read_tokenizer
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.text.detokenizer import Detokenizer
+from weightwarden.logger.text.token_bytes import TokenBytes, token_bytes_of
+from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
 
 SMALL = {name: ModelTokenizer.of(small, small.get_vocab_size() + 2) for name, small in small_tokenizers().items()}
 SENTENCE_PIECE = SMALL["ByteFallback, Fuse, Strip"].backend

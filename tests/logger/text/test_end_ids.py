@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from benchmarks.text_agreement.small_tokenizers import sentence_piece
-from logger.errors import ModelError
-from logger.model.config import read_model_config
-from logger.text.end_ids import end_ids, require_end_ids
-from logger.text.tokenizer import read_tokenizer
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.config import read_model_config
+from weightwarden.logger.text.end_ids import end_ids, require_end_ids
+from weightwarden.logger.text.tokenizer import read_tokenizer
 
 EOS, A, B = 2, 260, 261
 """Ids of </s>, "a" and "b" in the small tokenizer."""

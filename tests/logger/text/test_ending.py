@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger.record import Engine, Record
-from logger.text.ending import Ending, Text, first_end
-from logger.text.stop_strings import StopStrings
-from logger.text.tokenizer import ModelTokenizer, read_tokenizer
-from sampler.params import SamplingParams
-from verifier.model.identity import ModelIdentity
-from verifier.scoring.stopping import StoppingRule
+from weightwarden.logger.record import Engine, Record
+from weightwarden.logger.text.ending import Ending, Text, first_end
+from weightwarden.logger.text.stop_strings import StopStrings
+from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.scoring.stopping import StoppingRule
 
 EOS = 2
 

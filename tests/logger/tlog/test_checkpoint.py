@@ -5,10 +5,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger.tlog.checkpoint import Checkpoint, CheckpointError, open_checkpoint, sign_checkpoint
-from logger.tlog.keys import PublicKeys, SigningKey
-from logger.tlog.merkle import EMPTY_ROOT, leaf_hash
-from logger.tlog.signed_note import NoteError, SignatureError, sign_note
+from weightwarden.logger.tlog.checkpoint import Checkpoint, CheckpointError, open_checkpoint, sign_checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
+from weightwarden.logger.tlog.merkle import EMPTY_ROOT, leaf_hash
+from weightwarden.logger.tlog.signed_note import NoteError, SignatureError, sign_note
 
 ORIGIN = "example.org/log"
 KEY = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"k" * 32))

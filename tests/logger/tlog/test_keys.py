@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from logger.files.private import KeyFileError
-from logger.tlog.keys import PublicKeys, SigningKey, VerifierKey
+from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey, VerifierKey
 
 NAME = "example.org/log"
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

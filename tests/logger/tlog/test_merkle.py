@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from logger.tlog.merkle import EMPTY_ROOT, Frontier, FrontierError, leaf_hash, node_hash
+from weightwarden.logger.tlog.merkle import EMPTY_ROOT, Frontier, FrontierError, leaf_hash, node_hash
 
 REFERENCE_LEAVES = [
     bytes.fromhex(text)

@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logger.tlog.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
-from logger.tlog.proofs import ProofError, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion
 from tests.logger.tlog.test_merkle import LEAVES, REFERENCE_LEAVES, SIZES, tree_hash
+from weightwarden.logger.tlog.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
+from weightwarden.logger.tlog.proofs import (
+    ProofError,
+    consistency_proof,
+    inclusion_proof,
+    verify_consistency,
+    verify_inclusion,
+)
 
 REFERENCE = [leaf_hash(entry) for entry in REFERENCE_LEAVES]
 ROOTS = [tree_hash(LEAVES[:size]) for size in range(SIZES + 1)]

@@ -6,8 +6,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger.tlog.keys import PublicKeys, SigningKey
-from logger.tlog.signed_note import MAX_NOTE_BYTES, NoteError, SignatureError, open_note, sign_note
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
+from weightwarden.logger.tlog.signed_note import MAX_NOTE_BYTES, NoteError, SignatureError, open_note, sign_note
 
 TEXT = "If you think cryptography is the answer\nto your problem.\n"
 ALICE = SigningKey("alice", Ed25519PrivateKey.from_private_bytes(b"a" * 32))

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from logger.record import Record
-from logger.text.ending import TextOfTokens
-from sampler.params import SamplingParams
-from sampler.types import FloatArray
 from tests.sampler import scalar_noise
-from verifier.logits.whole_rows import TorchRows
-from verifier.model.identity import ModelIdentity
-from verifier.replay.replay import ReplayChunk
-from verifier.types import Piece, Tokenizer
+from weightwarden.logger.record import Record
+from weightwarden.logger.text.ending import TextOfTokens
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.logits.whole_rows import TorchRows
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.replay.replay import ReplayChunk
+from weightwarden.verifier.types import Piece, Tokenizer
 
 Logits = NDArray[np.float32]
 V = 200

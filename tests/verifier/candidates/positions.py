@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler.types import FloatArray, IntArray
-from verifier.scoring.token_scores import TokenScores
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.scoring.token_scores import TokenScores
 
 
 @dataclass(frozen=True)

@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from logger.record import Record
-from sampler.noise import gumbel_noise
-from sampler.support import Filters
-from sampler.types import FloatArray
 from tests.verifier.candidates.engine_samplers import LENGTH, KnownReplayer, Logits, answer, known_logits, log_error
-from verifier.calibration.exact import calibrate_exact
-from verifier.calibration.fit import CalibrationLimits, calibrate
-from verifier.candidates.draws import DrawBuilder
-from verifier.candidates.gumbel import gumbel_candidates
-from verifier.candidates.ranked import range_maximum
-from verifier.candidates.table import Draws
-from verifier.errors import ReplayError
-from verifier.logits.partial_rows import CandidateRows, KnownLogits
-from verifier.logits.whole_rows import TorchRows
-from verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW
-from verifier.replay.replay import Replay
-from verifier.scoring.token_scores import TokenScores, score
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.record import Record
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.sampler.support import Filters
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.calibration.exact import calibrate_exact
+from weightwarden.verifier.calibration.fit import CalibrationLimits, calibrate
+from weightwarden.verifier.candidates.draws import DrawBuilder
+from weightwarden.verifier.candidates.gumbel import gumbel_candidates
+from weightwarden.verifier.candidates.ranked import range_maximum
+from weightwarden.verifier.candidates.table import Draws
+from weightwarden.verifier.errors import ReplayError
+from weightwarden.verifier.logits.partial_rows import CandidateRows, KnownLogits
+from weightwarden.verifier.logits.whole_rows import TorchRows
+from weightwarden.verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW
+from weightwarden.verifier.replay.replay import Replay
+from weightwarden.verifier.scoring.token_scores import TokenScores, score
+from weightwarden.verifier.verification.verifier import Verifier
 
 FILTERED: list[dict[str, Any]] = [
     {"temperature": 1.0},

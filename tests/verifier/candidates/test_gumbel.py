@@ -3,15 +3,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sampler.noise import gumbel_noise
-from sampler.support import Filters
-from sampler.types import FloatArray
 from tests.verifier.scoring.reference import score_position
-from verifier.candidates.gumbel import gumbel_candidates
-from verifier.candidates.table import Draws, Window
-from verifier.errors import ReplayError
-from verifier.logits.whole_rows import TorchRows
-from verifier.scoring.token_scores import Tolerance, score
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.sampler.support import Filters
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.candidates.gumbel import gumbel_candidates
+from weightwarden.verifier.candidates.table import Draws, Window
+from weightwarden.verifier.errors import ReplayError
+from weightwarden.verifier.logits.whole_rows import TorchRows
+from weightwarden.verifier.scoring.token_scores import Tolerance, score
 
 V = 400
 SETTINGS = {

@@ -6,12 +6,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sampler.support import Filters
-from sampler.types import FloatArray, IntArray
-from verifier.candidates.inverse_cdf import MAX_MARGIN, inverse_cdf_candidates
-from verifier.candidates.table import CandidateTable, Draws, Window
-from verifier.logits.whole_rows import TorchRows
-from verifier.scoring.token_scores import Tolerance, score
+from weightwarden.sampler.support import Filters
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.candidates.inverse_cdf import MAX_MARGIN, inverse_cdf_candidates
+from weightwarden.verifier.candidates.table import CandidateTable, Draws, Window
+from weightwarden.verifier.logits.whole_rows import TorchRows
+from weightwarden.verifier.scoring.token_scores import Tolerance, score
 
 V = 90
 NOMINAL = Window(margin=1.0, logit_slacks=(0.0,), mass_slack=0.0)

@@ -8,18 +8,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sampler.logits import LogitAdjustment
-from sampler.params import SamplingParams
-from sampler.support import Filters
-from sampler.types import BoolArray, FloatArray, IntArray
 from tests.verifier.candidates.test_gumbel import SETTINGS, V, draws
-from verifier.candidates.gumbel import gumbel_candidates
-from verifier.candidates.table import TIE_MARGIN, CandidateTable, Draws, Window
-from verifier.errors import ReplayError
-from verifier.logits.partial_rows import CandidateRows, KnownLogits
-from verifier.logits.whole_rows import TorchRows
-from verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW
-from verifier.scoring.token_scores import TokenScores, Tolerance, score
+from weightwarden.sampler.logits import LogitAdjustment
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.sampler.support import Filters
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.gumbel import gumbel_candidates
+from weightwarden.verifier.candidates.table import TIE_MARGIN, CandidateTable, Draws, Window
+from weightwarden.verifier.errors import ReplayError
+from weightwarden.verifier.logits.partial_rows import CandidateRows, KnownLogits
+from weightwarden.verifier.logits.whole_rows import TorchRows
+from weightwarden.verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW
+from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance, score
 
 N = 60
 LOOSE = Tolerance(margin=0.3, logit_slack=0.2, mass_slack=0.01)

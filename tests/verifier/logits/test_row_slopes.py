@@ -6,15 +6,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import binom, norm
 
-from sampler.logits import LogitAdjustment
-from sampler.noise import gumbel_noise
-from sampler.params import SamplingParams
-from sampler.support import Filters
-from verifier.candidates.gumbel import gumbel_candidates
-from verifier.candidates.table import Draws, Window
-from verifier.logits.whole_rows import TorchRows
-from verifier.scoring.noise_model import MARGIN_EDGES, noise_counts
-from verifier.scoring.token_scores import TokenScores, Tolerance, score
+from weightwarden.sampler.logits import LogitAdjustment
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.sampler.support import Filters
+from weightwarden.verifier.candidates.gumbel import gumbel_candidates
+from weightwarden.verifier.candidates.table import Draws, Window
+from weightwarden.verifier.logits.whole_rows import TorchRows
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, noise_counts
+from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance, score
 
 N, V = 600, 300
 TOLERANCE = Tolerance(margin=0.1, logit_slack=0.15, mass_slack=0.004)

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sampler.errors import WeightwardenError
-from verifier.errors import PolicyError
-from verifier.policy.calibrated import FORMAT, Policy
-from verifier.policy.file import MAX_POLICY_BYTES
-from verifier.policy.file import read_policy as read_any_policy
-from verifier.scoring.noise_model import MARGIN_EDGES
+from weightwarden.errors import WeightwardenError
+from weightwarden.verifier.errors import PolicyError
+from weightwarden.verifier.policy.calibrated import FORMAT, Policy
+from weightwarden.verifier.policy.file import MAX_POLICY_BYTES
+from weightwarden.verifier.policy.file import read_policy as read_any_policy
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 
 DIGEST = "sha256:" + "5e" * 32
 BINS = len(MARGIN_EDGES) - 1

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from logger.record import Record
-from logger.text.ending import TextOfTokens
-from sampler.params import SamplingParams
 from tests.verifier.provider.provider_server import Draw, Serving
 from tests.verifier.replay.vllm.small_server import IDENTITY, logits_after
-from verifier.logits.whole_rows import TorchRows
-from verifier.replay.replay import ReplayChunk
-from verifier.types import Piece
+from weightwarden.logger.record import Record
+from weightwarden.logger.text.ending import TextOfTokens
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.verifier.logits.whole_rows import TorchRows
+from weightwarden.verifier.replay.replay import ReplayChunk
+from weightwarden.verifier.types import Piece
 
 
 class ByteTokenizer:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from verifier.probe.chance import log10_tail
+from weightwarden.verifier.probe.chance import log10_tail
 
 
 @pytest.mark.parametrize("matches", [0, 1, 20, 60, 100])

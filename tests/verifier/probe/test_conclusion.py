@@ -2,13 +2,13 @@ from typing import Any
 
 import pytest
 
-from sampler.schemes import SCHEMES
 from tests.verifier.probe.formula import FormulaReplayer, formula_serving
 from tests.verifier.provider.provider_server import Draw, drawing, numpy_drawing, provider_server
-from verifier.errors import ReplayServerError
-from verifier.probe.conclusion import Conclusion, conclude
-from verifier.probe.queries import FILTERED, UNFILTERED, Interviewer
-from verifier.provider.client import ProviderClient
+from weightwarden.sampler.schemes import SCHEMES
+from weightwarden.verifier.errors import ReplayServerError
+from weightwarden.verifier.probe.conclusion import Conclusion, conclude
+from weightwarden.verifier.probe.queries import FILTERED, UNFILTERED, Interviewer
+from weightwarden.verifier.provider.client import ProviderClient
 
 SEEDS = [1000 + 7919 * i for i in range(26)]
 DRAWN = [name for name in SCHEMES if name != "greedy"]

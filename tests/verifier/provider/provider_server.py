@@ -13,12 +13,12 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from sampler.noise import gumbel_noise
-from sampler.schemes import scheme
-from sampler.types import FloatArray
-from sampler.uniforms import inverse_cdf_uniforms
 from tests.http_server import serving
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.sampler.schemes import scheme
+from weightwarden.sampler.types import FloatArray
+from weightwarden.sampler.uniforms import inverse_cdf_uniforms
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 Logits = Callable[[Sequence[int]], NDArray[np.float32]]
 """Raw logits [V] after a prefix."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler.types import FloatArray
+from weightwarden.sampler.types import FloatArray
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,22 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sampler.types import FloatArray
 from tests.places import BUNDLED_POLICY
 from tests.verifier.candidates.positions import DELTA, like_recorded
 from tests.verifier.candidates.test_gumbel import SETTINGS, V, draws
 from tests.verifier.logits.test_partial_rows import known_of
-from verifier.candidates.gumbel import gumbel_candidates
-from verifier.candidates.inverse_cdf import inverse_cdf_candidates
-from verifier.logits.partial_rows import CandidateRows
-from verifier.logits.whole_rows import TorchRows
-from verifier.policy.calibrated import Policy
-from verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW
-from verifier.policy.file import read_policy
-from verifier.scoring.codes import HONEST_TILT, CountingCode, Escape, PooledCode
-from verifier.scoring.token_scores import TokenScores, score
-from verifier.scoring.token_verdicts import judge_tokens
-from verifier.statistics.bandwidth import combinatorial_bound
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.candidates.gumbel import gumbel_candidates
+from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
+from weightwarden.verifier.logits.partial_rows import CandidateRows
+from weightwarden.verifier.logits.whole_rows import TorchRows
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.scoring.codes import HONEST_TILT, CountingCode, Escape, PooledCode
+from weightwarden.verifier.scoring.token_scores import TokenScores, score
+from weightwarden.verifier.scoring.token_verdicts import judge_tokens
+from weightwarden.verifier.statistics.bandwidth import combinatorial_bound
 
 
 def bundled_policy() -> Policy:

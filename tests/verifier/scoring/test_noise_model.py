@@ -3,8 +3,8 @@ import pytest
 from scipy.special import ndtr
 from scipy.stats import binom
 
-from sampler.types import FloatArray
-from verifier.scoring.noise_model import (
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.scoring.noise_model import (
     HONEST_RECORD_RATE,
     MARGIN_EDGES,
     TokenNoise,
@@ -13,8 +13,8 @@ from verifier.scoring.noise_model import (
     noise_counts,
     one_hot,
 )
-from verifier.scoring.token_scores import TokenScores
-from verifier.statistics.intervals import clustered_rate
+from weightwarden.verifier.scoring.token_scores import TokenScores
+from weightwarden.verifier.statistics.intervals import clustered_rate
 
 EDGES = np.array(MARGIN_EDGES)
 BINS = len(MARGIN_EDGES) - 1

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.scoring.noise_model import MARGIN_EDGES, TokenNoise, margin_bins
-from verifier.scoring.record_evidence import RecordEvidence, RecordTest
-from verifier.scoring.token_scores import TokenScores
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, TokenNoise, margin_bins
+from weightwarden.verifier.scoring.record_evidence import RecordEvidence, RecordTest
+from weightwarden.verifier.scoring.token_scores import TokenScores
 
 EDGES = np.array(MARGIN_EDGES)
 LEVELS = (0.05, 0.01, 0.001)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.verifier.candidates.positions import like_recorded
-from verifier.scoring.record_sums import GRID, add_by_record, representatives
+from weightwarden.verifier.scoring.record_sums import GRID, add_by_record, representatives
 
 
 @pytest.mark.parametrize("ordered", [True, False])

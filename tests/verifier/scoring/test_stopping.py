@@ -5,14 +5,14 @@ import pytest
 
 from benchmarks.text_agreement.agreement import stopping_rule
 from benchmarks.text_agreement.small_tokenizers import sentence_piece
-from logger.record import Record
-from logger.text.ending import Ending, Text
-from logger.text.tokenizer import ModelTokenizer
-from sampler.params import SamplingParams
 from tests.recorded import FILTERED, records_of
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.scoring.stopping import StoppingRule
+from weightwarden.logger.record import Record
+from weightwarden.logger.text.ending import Ending, Text
+from weightwarden.logger.text.tokenizer import ModelTokenizer
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.scoring.stopping import StoppingRule
 
 EOS = 2
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sampler.types import BoolArray, IntArray
-from verifier.candidates.table import CandidateTable, at_levels
-from verifier.scoring.noise_model import MARGIN_EDGES
-from verifier.scoring.threshold_sweep import MARGIN_GRID, TradeOff, TradeOffPoint, fits
-from verifier.scoring.token_scores import TokenScores, Tolerance, score
-from verifier.scoring.token_verdicts import Verdict, judge_tokens
+from weightwarden.sampler.types import BoolArray, IntArray
+from weightwarden.verifier.candidates.table import CandidateTable, at_levels
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
+from weightwarden.verifier.scoring.threshold_sweep import MARGIN_GRID, TradeOff, TradeOffPoint, fits
+from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance, score
+from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
 
 V = 3000  # no power of two
 RECORDS = 12

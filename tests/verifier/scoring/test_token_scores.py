@@ -5,16 +5,16 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from sampler.types import FloatArray
-from verifier.candidates.table import CandidateTable, at_levels
-from verifier.scoring.token_scores import (
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.candidates.table import CandidateTable, at_levels
+from weightwarden.verifier.scoring.token_scores import (
     TokenScores,
     Tolerance,
     gumbel_likelihood_score,
     inverse_transform_likelihood_score,
     score,
 )
-from verifier.scoring.token_verdicts import Verdict, judge_tokens
+from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
 
 V = 1024
 

@@ -10,21 +10,21 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.free_port import free_port
-from logger.archive.writer import write_archive
-from logger.files.private import write_private
-from logger.formats.canonical import encode_record
-from logger.record import Record
-from logger.serving.address import Address
-from logger.serving.event_log import Events
-from logger.tlog.checkpoint import Checkpoint, sign_checkpoint
-from logger.tlog.keys import SigningKey
-from logger.tlog.merkle import Frontier, leaf_hash
 from tests.recorded import FILTERED, records_of
-from verifier.policy.base import BasePolicy
-from verifier.replay.replay import Replayer
-from verifier.server.settings import Settings
-from verifier.server.startup import Opened, open_server
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.archive.writer import write_archive
+from weightwarden.logger.files.private import write_private
+from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.logger.record import Record
+from weightwarden.logger.serving.address import Address
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.replay import Replayer
+from weightwarden.verifier.server.settings import Settings
+from weightwarden.verifier.server.startup import Opened, open_server
+from weightwarden.verifier.verification.verifier import Verifier
 
 ORIGIN = "example.org/log"
 KEY = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"k" * 32))

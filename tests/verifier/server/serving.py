@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import uvicorn
 
 from tests.verifier.server.running import Server
-from verifier.server.api.app import application
-from verifier.server.api.metrics import Metrics
+from weightwarden.verifier.server.api.app import application
+from weightwarden.verifier.server.api.metrics import Metrics
 
 
 @contextmanager

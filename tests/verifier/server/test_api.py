@@ -20,13 +20,13 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from logger.files.private import write_private
-from logger.record import Record
 from tests.verifier.server.running import API_KEY, OPERATOR, Clock, Log, Server, honest, server_in, stolen
 from tests.verifier.server.serving import served
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.api.app import description
+from weightwarden.logger.files.private import write_private
+from weightwarden.logger.record import Record
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.api.app import description
 
 CHECKS: Any = [
     not_a_server_error,
@@ -300,7 +300,7 @@ def test_a_body_that_is_nested_too_deep_is_refused(url: str) -> None:
 
 
 def test_a_body_that_is_too_large_or_never_ends_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verifier.server.api.request_bodies.MOST_SECONDS", 0.5)
+    monkeypatch.setattr("weightwarden.verifier.server.api.request_bodies.MOST_SECONDS", 0.5)
     headers = OPERATOR | {"content-type": "application/json"}
     path = f"{url}/api/v1/alarms/1/acknowledge"
     large = httpx2.post(path, content=b"x" * 100_000, headers=headers, trust_env=False)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from logger.serving.event_log import Events
 from tests.verifier.server.running import Clock, Log, Server, honest, settings_in
 from tests.verifier.verification.ray import loads
-from verifier.policy.calibrated import Policy
-from verifier.server.database.schema import VERDICT
-from verifier.server.startup import open_server
-from verifier.verification.ray.executor import RayEngine
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.server.database.schema import VERDICT
+from weightwarden.verifier.server.startup import open_server
+from weightwarden.verifier.verification.ray.executor import RayEngine
 
 RECORDS = honest(10)
 

@@ -13,9 +13,9 @@ from tests.postgresql import new_database
 from tests.recorded import FILTERED, records_of
 from tests.verifier.server.process import Process, once, started
 from tests.verifier.server.running import Log, settings_in, shortened, stolen
-from verifier.server.accounting.accounts import Accounts
-from verifier.server.database.schema import ARCHIVE, SERIES, TASK, VERDICT
-from verifier.server.database.verdict_database import VerdictDatabase
+from weightwarden.verifier.server.accounting.accounts import Accounts
+from weightwarden.verifier.server.database.schema import ARCHIVE, SERIES, TASK, VERDICT
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 
 KILLS = 20
 COUNTS = ("tokens", "mismatches", "suspicious", "dangerous", "flagged", "unverifiable", "early_stop")

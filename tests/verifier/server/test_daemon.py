@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.verifier.server.running import Log, Server, honest, server_in
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.daemon import Daemon, DatabaseClock, drain, exit_code_of
-from verifier.server.errors import Unfinished, VerdictsUnusable
-from verifier.verification.verifier import Verifier
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.daemon import Daemon, DatabaseClock, drain, exit_code_of
+from weightwarden.verifier.server.errors import Unfinished, VerdictsUnusable
+from weightwarden.verifier.verification.verifier import Verifier
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_work_that_fails_is_said_and_goes_on_and_other_work_with_it(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Log(tmp_path / "archives").seal(honest(2))
-    monkeypatch.setattr("verifier.server.daemon.RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("weightwarden.verifier.server.daemon.RETRY_SECONDS", 0.2)
     daemon = Daemon(server.opened, threading.Event(), DatabaseClock())
     look = type(server.opened.watch).look
     failures = [VerdictsUnusable("the disk is full"), ZeroDivisionError()]
@@ -105,7 +105,7 @@ def test_once_says_what_it_could_not_audit(
 def test_once_does_not_pass_over_records_that_others_hold(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
-    from verifier.server.audit.task_queue import lease
+    from weightwarden.verifier.server.audit.task_queue import lease
 
     server = server_in(tmp_path, replayer, bundled_policy)
     other = server_in(tmp_path, replayer, bundled_policy)

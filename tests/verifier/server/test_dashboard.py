@@ -12,13 +12,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlalchemy import select
 
-from sampler.schemes import SCHEMES
 from tests.verifier.server.ingest.test_follower import changed
 from tests.verifier.server.running import API_KEY, Clock, Log, Server, honest, server_in, stolen
 from tests.verifier.server.serving import served
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.database.schema import ARCHIVE
+from weightwarden.sampler.schemes import SCHEMES
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.database.schema import ARCHIVE
 
 PATIENCE = 30_000.0
 """Milliseconds that something may take to show on a busy machine; the page asks every 5 and 15 seconds."""

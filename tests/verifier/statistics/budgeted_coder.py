@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.attackers.arithmetic import ArithmeticReceiver, ArithmeticSender, Received
-from sampler.types import FloatArray, IntArray
+from weightwarden.sampler.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)

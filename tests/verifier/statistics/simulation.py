@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import binom
 
-from sampler.types import FloatArray
+from weightwarden.sampler.types import FloatArray
 
 Dependence = Literal["none", "strong", "all or nothing"]
 DEPENDENCES: tuple[Dependence, ...] = ("none", "strong", "all or nothing")

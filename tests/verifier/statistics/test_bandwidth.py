@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import poisson
 
-from sampler.types import FloatArray
-from verifier.statistics.bandwidth import (
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.statistics.bandwidth import (
     best_of,
     binary_entropy,
     combinatorial_bound,
@@ -17,7 +17,7 @@ from verifier.statistics.bandwidth import (
     mismatch_bound,
     pooled_bound,
 )
-from verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.errors import StatisticsError
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))

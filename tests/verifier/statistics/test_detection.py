@@ -5,7 +5,7 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import binom, hypergeom, nbinom
 
-from verifier.statistics.detection import (
+from weightwarden.verifier.statistics.detection import (
     alarm_probability,
     alarm_probability_of_sample,
     alarm_probability_with_noise,
@@ -17,7 +17,7 @@ from verifier.statistics.detection import (
     most_altered,
     sample_needed,
 )
-from verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.errors import StatisticsError
 
 RUNS = 20_000
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tests.verifier.statistics.simulation import DEPENDENCES, Dependence, most_misses, records
-from verifier.statistics.e_process import RateMonitor, records_to_alarm
-from verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.e_process import RateMonitor, records_to_alarm
+from weightwarden.verifier.statistics.errors import StatisticsError
 
 RUNS = 300
 

@@ -6,23 +6,23 @@ from math import log2
 import numpy as np
 import pytest
 
-from sampler.types import FloatArray, IntArray
 from tests.places import BUNDLED_POLICY
 from tests.verifier.candidates.positions import DELTA, Positions, like_recorded
 from tests.verifier.statistics.budgeted_coder import BudgetedCoder, tilted
 from tests.verifier.statistics.simulation import most_misses
-from verifier.policy.calibrated import Policy
-from verifier.policy.file import read_policy
-from verifier.scoring.codes import TILTS
-from verifier.scoring.ledger import MOST_END_BITS, PLAIN_SHARE
-from verifier.statistics.bandwidth import (
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.scoring.codes import TILTS
+from weightwarden.verifier.scoring.ledger import MOST_END_BITS, PLAIN_SHARE
+from weightwarden.verifier.statistics.bandwidth import (
     RecordBits,
     best_of,
     combinatorial_bound,
     mismatch_bound,
     pooled_bound,
 )
-from verifier.statistics.rates import Population
+from weightwarden.verifier.statistics.rates import Population
 
 TOKENS = 12_000
 LENGTH = 8_000

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.statistics.detection import altered_before_alarm
-from verifier.statistics.errors import StatisticsError
-from verifier.statistics.evasion import Tactic, best_split
+from weightwarden.verifier.statistics.detection import altered_before_alarm
+from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.evasion import Tactic, best_split
 
 HIDE = Tactic("hide", 10.0, 0.0)
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from verifier.statistics.bandwidth import geometric_entropy
-from verifier.statistics.detection import altered_before_alarm
-from verifier.statistics.errors import StatisticsError
-from verifier.statistics.exfiltration import Audit, Leak, Timing, Weights, days_until, estimate
-from verifier.statistics.traffic import MONTH_DAYS, PRESETS, Traffic
+from weightwarden.verifier.statistics.bandwidth import geometric_entropy
+from weightwarden.verifier.statistics.detection import altered_before_alarm
+from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.exfiltration import Audit, Leak, Timing, Weights, days_until, estimate
+from weightwarden.verifier.statistics.traffic import MONTH_DAYS, PRESETS, Traffic
 
 QUIET = Leak(
     bits_per_token=0.0,

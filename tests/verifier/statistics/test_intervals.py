@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, hypergeom
 
-from sampler.types import FloatArray
-from verifier.statistics.intervals import (
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.statistics.intervals import (
     Interval,
     clopper_pearson,
     clustered_mean,

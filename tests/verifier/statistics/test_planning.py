@@ -1,8 +1,8 @@
 import pytest
 
-from verifier.statistics.detection import alarm_probability_with_noise, alarm_threshold
-from verifier.statistics.errors import StatisticsError
-from verifier.statistics.planning import plan
+from weightwarden.verifier.statistics.detection import alarm_probability_with_noise, alarm_threshold
+from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.planning import plan
 
 
 def test_without_false_positives_it_is_the_audit_rate_of_one_catch() -> None:

@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from sampler.types import FloatArray
 from tests.verifier.statistics.simulation import DEPENDENCES, Dependence, most_misses, records
-from verifier.statistics.betting import Outcomes, log_capital_above, log_capital_below
-from verifier.statistics.errors import StatisticsError
-from verifier.statistics.intervals import clustered_rate
-from verifier.statistics.rates import Population, RateSequence, Side, rate_limits
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.statistics.betting import Outcomes, log_capital_above, log_capital_below
+from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.intervals import clustered_rate
+from weightwarden.verifier.statistics.rates import Population, RateSequence, Side, rate_limits
 
 RUNS = 100
 

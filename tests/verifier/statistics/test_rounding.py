@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.statistics.rounding import lower_fixed, upper, upper_fixed
+from weightwarden.verifier.statistics.rounding import lower_fixed, upper, upper_fixed
 
 LIMITS = st.floats(0, 1e15)
 

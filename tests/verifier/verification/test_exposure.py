@@ -4,16 +4,16 @@ from math import log2
 import numpy as np
 import pytest
 
-from sampler.types import FloatArray
 from tests.places import BUNDLED_POLICY
 from tests.verifier.candidates.positions import DELTA, like_recorded
 from tests.verifier.statistics.simulation import most_misses
-from verifier.policy.calibrated import Policy
-from verifier.policy.file import read_policy
-from verifier.scoring.codes import TILTS
-from verifier.scoring.ledger import CODED_BITS, PLAIN_SHARE, UNASKED_END_SHARE, Ledger, RecordCharges
-from verifier.scoring.token_verdicts import judge_tokens
-from verifier.verification.exposure import CONFIDENCE, Audited, Exposure
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.scoring.codes import TILTS
+from weightwarden.verifier.scoring.ledger import CODED_BITS, PLAIN_SHARE, UNASKED_END_SHARE, Ledger, RecordCharges
+from weightwarden.verifier.scoring.token_verdicts import judge_tokens
+from weightwarden.verifier.verification.exposure import CONFIDENCE, Audited, Exposure
 
 VOCABULARY = 49_152
 

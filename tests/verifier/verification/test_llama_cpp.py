@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from logger.record import Record
-from sampler.types import BoolArray, FloatArray
 from tests.places import DATA
 from tests.recorded import records_of
-from verifier.candidates.table import Window
-from verifier.replay.replay import Replay
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import BoolArray, FloatArray
+from weightwarden.verifier.candidates.table import Window
+from weightwarden.verifier.replay.replay import Replay
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 SAMPLED = DATA / "smollm2-llamacpp11549-sampled.jsonl"
 GREEDY = DATA / "smollm2-llamacpp11549-greedy.jsonl"

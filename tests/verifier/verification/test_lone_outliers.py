@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from logger.record import Record
 from tests.recorded import FILTERED, records_of
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.verification.run_verdict import RUN_ALARM_RATE
-from verifier.verification.series_monitor import TrafficMonitor
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.record import Record
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.verification.run_verdict import RUN_ALARM_RATE
+from weightwarden.verifier.verification.series_monitor import TrafficMonitor
+from weightwarden.verifier.verification.verifier import Verifier
 
 FALSE_ALARM = 1e-4
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from sampler.types import BoolArray, FloatArray, IntArray
 from tests.verifier.scoring.test_record_evidence import share_limit
-from verifier.statistics.betting import kl_divergence
-from verifier.verification.run_evidence import STAKES, TESTS, HonestRates, outlying_bound, run_p_value
-from verifier.verification.run_verdict import RUN_ALARM_RATE
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.statistics.betting import kl_divergence
+from weightwarden.verifier.verification.run_evidence import STAKES, TESTS, HonestRates, outlying_bound, run_p_value
+from weightwarden.verifier.verification.run_verdict import RUN_ALARM_RATE
 
 HONEST = HonestRates(level=1e-3, events=(9e-4, 1e-3), outlier_rate=9e-4, most_outlying=1.0)
 FLAGGED = Fraction(29, 10_000)

@@ -8,11 +8,11 @@ import pytest
 
 from benchmarks.throughput.cheap_replayer import CheapReplayer
 from tests.recorded import FILTERED, records_of
-from verifier.policy.calibrated import Policy
-from verifier.verification.run_verdict import verify
-from verifier.verification.summary import SHOWN_RECORDS, SetAside, Summary, merge_all
-from verifier.verification.verifier import Verifier
-from verifier.verification.work_unit import work_units
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.verification.run_verdict import verify
+from weightwarden.verifier.verification.summary import SHOWN_RECORDS, SetAside, Summary, merge_all
+from weightwarden.verifier.verification.verifier import Verifier
+from weightwarden.verifier.verification.work_unit import work_units
 
 RECORDS = records_of(FILTERED)[:60]
 

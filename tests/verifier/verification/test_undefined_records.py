@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cli.main import verify
-from logger.record import Record
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, records_of
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.verification.run_verdict import NothingToVerify
-from verifier.verification.verifier import Verifier
+from weightwarden.cli.main import verify
+from weightwarden.logger.record import Record
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.verification.run_verdict import NothingToVerify
+from weightwarden.verifier.verification.verifier import Verifier
 
 EOS = 2
 POISON: dict[str, dict[str, Any]] = {

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from benchmarks.edited_records.edits import ATTACKS
-from logger.record import Record
 from tests.recorded import FILTERED, RECORDED, records_of
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.scoring.ledger import UNASKED_END_SHARE
-from verifier.scoring.token_verdicts import Verdict
-from verifier.verification.run_verdict import NothingToVerify, Verification
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.record import Record
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.scoring.ledger import UNASKED_END_SHARE
+from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.run_verdict import NothingToVerify, Verification
+from weightwarden.verifier.verification.verifier import Verifier
 
 
 @pytest.fixture(scope="module")

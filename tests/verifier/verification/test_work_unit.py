@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger.record import Record
 from tests.recorded import RECORDED, records_of
-from verifier.verification.work_unit import FIRST_PREFIX, WINDOW_RECORDS, WorkUnit, work_units
+from weightwarden.logger.record import Record
+from weightwarden.verifier.verification.work_unit import FIRST_PREFIX, WINDOW_RECORDS, WorkUnit, work_units
 
 TEMPLATE = records_of(RECORDED[0])[0]
 

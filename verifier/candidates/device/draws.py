@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from verifier.candidates.device.noise import DeviceNoise
-from verifier.candidates.device.support import DeviceFilters, min_p_offset
-from verifier.candidates.table import Draws
+from weightwarden.verifier.candidates.device.noise import DeviceNoise
+from weightwarden.verifier.candidates.device.support import DeviceFilters, min_p_offset
+from weightwarden.verifier.candidates.table import Draws
 
 
 @dataclass(frozen=True, kw_only=True)

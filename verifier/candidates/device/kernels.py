@@ -5,9 +5,9 @@ from functools import cache
 
 import torch
 
-from verifier.candidates.device.draws import DeviceDraws
-from verifier.candidates.device.noise import VllmCpuDeviceNoise, VllmV2DeviceNoise
-from verifier.candidates.device.top_logits import Head, Pass
+from weightwarden.verifier.candidates.device.draws import DeviceDraws
+from weightwarden.verifier.candidates.device.noise import VllmCpuDeviceNoise, VllmV2DeviceNoise
+from weightwarden.verifier.candidates.device.top_logits import Head, Pass
 
 _GROUPS = 2048
 _RESERVE = 64
@@ -38,7 +38,7 @@ def select(logits_nv: torch.Tensor, wanted: Pass) -> Head:
 
     Rows with more ties at the end of the head than there are places are `Head.cut_short_n`.
     """
-    from verifier.candidates.device.triton_kernels import find_largest, sort_largest
+    from weightwarden.verifier.candidates.device.triton_kernels import find_largest, sort_largest
 
     n, vocabulary = logits_nv.shape
     places, device = _places(wanted.size), logits_nv.device
@@ -92,7 +92,7 @@ def scan(
     Returns:
         Rows and token ids, int64 [places], in any order, 0 where unused; and how many there are, which may be more.
     """
-    from verifier.candidates.device.triton_kernels import scan_tail
+    from weightwarden.verifier.candidates.device.triton_kernels import scan_tail
 
     assert draws.noise is not None
     n, vocabulary = logits_nv.shape

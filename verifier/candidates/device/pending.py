@@ -6,14 +6,31 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sampler.types import BoolArray, FloatArray, IntArray
-from verifier.candidates.device.draws import DeviceDraws, on_device, sent
-from verifier.candidates.device.noise import DeviceNoise
-from verifier.candidates.device.reduction import CONTRADICTED, EXACT, NOT_FINITE, UNFINISHED, Plan, Reduced, reduced
-from verifier.candidates.device.top_logits import Selection
-from verifier.candidates.pending import PartTable, PendingTables
-from verifier.candidates.table import HEAD_RESERVE, HEAD_SIZE, Draws, Entries, Window, at_levels, filters_of, lay_out
-from verifier.errors import UndefinedRow
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.device.draws import DeviceDraws, on_device, sent
+from weightwarden.verifier.candidates.device.noise import DeviceNoise
+from weightwarden.verifier.candidates.device.reduction import (
+    CONTRADICTED,
+    EXACT,
+    NOT_FINITE,
+    UNFINISHED,
+    Plan,
+    Reduced,
+    reduced,
+)
+from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.candidates.pending import PartTable, PendingTables
+from weightwarden.verifier.candidates.table import (
+    HEAD_RESERVE,
+    HEAD_SIZE,
+    Draws,
+    Entries,
+    Window,
+    at_levels,
+    filters_of,
+    lay_out,
+)
+from weightwarden.verifier.errors import UndefinedRow
 
 _GROWTH = 16
 _BLOCK_ELEMENTS = 1 << 24

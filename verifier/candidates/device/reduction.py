@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import torch
 
-from verifier.candidates.device.draws import DeviceDraws
-from verifier.candidates.device.kernels import can_scan, can_select, select
-from verifier.candidates.device.support import DeviceSupport, boundary, logit_distance, support_of_head
-from verifier.candidates.device.tail import Tail, no_tail, tail_of
-from verifier.candidates.device.top_logits import Head, Pass, Selection, head_of
-from verifier.candidates.table import Window
+from weightwarden.verifier.candidates.device.draws import DeviceDraws
+from weightwarden.verifier.candidates.device.kernels import can_scan, can_select, select
+from weightwarden.verifier.candidates.device.support import DeviceSupport, boundary, logit_distance, support_of_head
+from weightwarden.verifier.candidates.device.tail import Tail, no_tail, tail_of
+from weightwarden.verifier.candidates.device.top_logits import Head, Pass, Selection, head_of
+from weightwarden.verifier.candidates.table import Window
 
 EXACT, UNFINISHED, CONTRADICTED, NOT_FINITE = 1, 2, 4, 8
 """Bits of a position's flags."""

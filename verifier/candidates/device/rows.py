@@ -2,13 +2,13 @@
 
 import torch
 
-from sampler.logits import LogitAdjustment
-from verifier.candidates.device.noise import device_noise
-from verifier.candidates.device.pending import begun
-from verifier.candidates.device.top_logits import Selection
-from verifier.candidates.pending import PendingTables
-from verifier.candidates.table import Draws, Window
-from verifier.logits.whole_rows import TorchRows
+from weightwarden.sampler.logits import LogitAdjustment
+from weightwarden.verifier.candidates.device.noise import device_noise
+from weightwarden.verifier.candidates.device.pending import begun
+from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.candidates.pending import PendingTables
+from weightwarden.verifier.candidates.table import Draws, Window
+from weightwarden.verifier.logits.whole_rows import TorchRows
 
 
 class DeviceRows(TorchRows):

@@ -5,7 +5,7 @@ from typing import Self
 
 import torch
 
-from sampler.support import Filters
+from weightwarden.sampler.support import Filters
 
 
 @dataclass(frozen=True, kw_only=True)

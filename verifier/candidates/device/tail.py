@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
-from verifier.candidates.device.draws import DeviceDraws
-from verifier.candidates.device.kernels import scan
-from verifier.candidates.device.support import logit_distance
-from verifier.candidates.device.top_logits import Head
+from weightwarden.verifier.candidates.device.draws import DeviceDraws
+from weightwarden.verifier.candidates.device.kernels import scan
+from weightwarden.verifier.candidates.device.support import logit_distance
+from weightwarden.verifier.candidates.device.top_logits import Head
 
 
 @dataclass(frozen=True, kw_only=True)

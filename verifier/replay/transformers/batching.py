@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler.types import IntArray
+from weightwarden.sampler.types import IntArray
 
 PASS_TOKENS = 64
 """What a forward pass costs besides its tokens, in tokens: sharing must save more."""

@@ -7,10 +7,10 @@ import torch
 import transformers
 from transformers.quantizers import AutoHfQuantizer
 
-from logger.errors import ModelError
-from sampler.errors import first_line
-from verifier.model.identity import ModelIdentity
-from verifier.replay.transformers.float32_linear import with_float32_products
+from weightwarden.logger.errors import ModelError
+from weightwarden.text import first_line
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.replay.transformers.float32_linear import with_float32_products
 
 _NAMES_SHOWN = 3
 

@@ -7,21 +7,21 @@ import numpy as np
 import torch
 import transformers
 
-from logger.errors import ModelError
-from logger.record import Record
-from sampler.errors import first_line
-from verifier.candidates.device.kernels import has_kernels
-from verifier.candidates.device.rows import DeviceRows
-from verifier.candidates.device.top_logits import Selection
-from verifier.logits.whole_rows import TorchRows
-from verifier.model.identity import ModelIdentity
-from verifier.model.tokenizer import load_tokenizer
-from verifier.replay.replay import ReplayChunk
-from verifier.replay.transformers.batching import batches_of, shared_prefix
-from verifier.replay.transformers.model_loading import load_language_model
-from verifier.replay.transformers.prefix_cache import can_share, prefix_cache
-from verifier.replay.transformers.rotation import pin_rotation
-from verifier.types import Piece, Tokenizer
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.record import Record
+from weightwarden.text import first_line
+from weightwarden.verifier.candidates.device.kernels import has_kernels
+from weightwarden.verifier.candidates.device.rows import DeviceRows
+from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.logits.whole_rows import TorchRows
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.model.tokenizer import load_tokenizer
+from weightwarden.verifier.replay.replay import ReplayChunk
+from weightwarden.verifier.replay.transformers.batching import batches_of, shared_prefix
+from weightwarden.verifier.replay.transformers.model_loading import load_language_model
+from weightwarden.verifier.replay.transformers.prefix_cache import can_share, prefix_cache
+from weightwarden.verifier.replay.transformers.rotation import pin_rotation
+from weightwarden.verifier.types import Piece, Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEFAULT_TOKEN_BUDGET = {"cpu": 2048, "cuda": 16384}

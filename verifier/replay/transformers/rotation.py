@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from logger.errors import ModelError
-from verifier.model.identity import ModelIdentity
+from weightwarden.logger.errors import ModelError
+from weightwarden.verifier.model.identity import ModelIdentity
 
 LONGROPE, DYNAMIC, PINNED = "longrope", "dynamic", "default"
 

@@ -9,9 +9,9 @@ import httpx2
 import ijson
 from pydantic import Field
 
-from sampler.errors import printable
-from verifier.errors import ReplayServerError
-from verifier.http_client import JsonServer, Lenient
+from weightwarden.text import printable
+from weightwarden.verifier.errors import ReplayServerError
+from weightwarden.verifier.http_client import JsonServer, Lenient
 
 ENTRY_BYTES = 512
 """More than one candidate takes in a response, its text included; what bounds a response's length."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from verifier.policy.base import BasePolicy
-from verifier.replay.vllm.client import LogitsRow
-from verifier.replay.vllm.preflight import number_format
-from verifier.replay.vllm.processor import CAPS, Exactness, Processor, ServerSettings, settings_for
-from verifier.replay.vllm.replayer import MOST_CANDIDATES
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.vllm.client import LogitsRow
+from weightwarden.verifier.replay.vllm.preflight import number_format
+from weightwarden.verifier.replay.vllm.processor import CAPS, Exactness, Processor, ServerSettings, settings_for
+from weightwarden.verifier.replay.vllm.replayer import MOST_CANDIDATES
 
 CPU_BATCHED_TOKENS = 8192
 

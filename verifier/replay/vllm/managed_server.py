@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from sampler.errors import printable
-from verifier.errors import ReplayServerEnded, ReplayServerError, RequestRefused
-from verifier.replay.vllm import parent_watchdog
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.command import ServerCommand
+from weightwarden.text import printable
+from weightwarden.verifier.errors import ReplayServerEnded, ReplayServerError, RequestRefused
+from weightwarden.verifier.replay.vllm import parent_watchdog
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.command import ServerCommand
 
 START_SECONDS = 1500.0
 """A server that compiles needs some 150 seconds on two cores, more where another works beside it."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from verifier.candidates.table import HEAD_SIZE
-from verifier.errors import PolicyError, ReplayServerError
-from verifier.policy.base import BasePolicy, KnownAnswer
-from verifier.replay.vllm.client import LogitsRow, VllmClient
+from weightwarden.verifier.candidates.table import HEAD_SIZE
+from weightwarden.verifier.errors import PolicyError, ReplayServerError
+from weightwarden.verifier.policy.base import BasePolicy, KnownAnswer
+from weightwarden.verifier.replay.vllm.client import LogitsRow, VllmClient
 
 PROBE = [11 + 37 * i % 997 for i in range(48)]
 """Token ids that every vocabulary of a thousand tokens has, in no order that a language has."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from sampler.errors import printable
+from weightwarden.text import printable
 
 ONEDNN_CAP = "ONEDNN_MAX_CPU_ISA"
 CAPS = (ONEDNN_CAP, "ATEN_CPU_CAPABILITY")

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from verifier.errors import ReplayServerError
-from verifier.policy.exact import EXACT_TOLERANCE
-from verifier.replay.vllm.client import DrawnAnswer, LogitsRow, VllmClient
-from verifier.replay.vllm.preflight import PROBE, PROBE_CANDIDATES
+from weightwarden.verifier.errors import ReplayServerError
+from weightwarden.verifier.policy.exact import EXACT_TOLERANCE
+from weightwarden.verifier.replay.vllm.client import DrawnAnswer, LogitsRow, VllmClient
+from weightwarden.verifier.replay.vllm.preflight import PROBE, PROBE_CANDIDATES
 
 ANSWERS, ANSWER_TOKENS = 8, 6
 """Answers that are drawn twice, and tokens of each."""

@@ -5,18 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from logger.formats.vllm_request import request_sampling
-from logger.record import Record
-from sampler.types import IntArray
-from verifier.candidates.table import HEAD_SIZE
-from verifier.errors import ReplayServerError
-from verifier.logits.partial_rows import CandidateRows, KnownLogits
-from verifier.model.identity import ModelIdentity
-from verifier.policy.base import BasePolicy, KnownAnswer
-from verifier.replay.replay import ReplayChunk
-from verifier.replay.vllm.client import LogitsRow, VllmClient
-from verifier.replay.vllm.preflight import check_dtype, known_answer, require_fit
-from verifier.types import Piece, Tokenizer
+from weightwarden.logger.formats.vllm_request import request_sampling
+from weightwarden.logger.record import Record
+from weightwarden.sampler.types import IntArray
+from weightwarden.verifier.candidates.table import HEAD_SIZE
+from weightwarden.verifier.errors import ReplayServerError
+from weightwarden.verifier.logits.partial_rows import CandidateRows, KnownLogits
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.policy.base import BasePolicy, KnownAnswer
+from weightwarden.verifier.replay.replay import ReplayChunk
+from weightwarden.verifier.replay.vllm.client import LogitsRow, VllmClient
+from weightwarden.verifier.replay.vllm.preflight import check_dtype, known_answer, require_fit
+from weightwarden.verifier.types import Piece, Tokenizer
 
 TIE_RESERVE = 14
 """Candidates asked for beyond a top-k cut, for those that tie there."""

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from sampler.types import FloatArray, IntArray
-from verifier.policy.base import BasePolicy
-from verifier.scoring.ledger import CODED_BITS
-from verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
-from verifier.statistics.betting import Spread
-from verifier.statistics.e_process import RateMonitor
-from verifier.statistics.rates import RateSequence
-from verifier.verification.series_monitor import WATCHED, TrafficMonitor
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.scoring.ledger import CODED_BITS
+from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
+from weightwarden.verifier.statistics.betting import Spread
+from weightwarden.verifier.statistics.e_process import RateMonitor
+from weightwarden.verifier.statistics.rates import RateSequence
+from weightwarden.verifier.verification.series_monitor import WATCHED, TrafficMonitor
 
 CONFIDENCE = 0.99
 """Of every confidence sequence, each."""

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, RowMapping, func, select
 
-from sampler.types import FloatArray
-from verifier.policy.base import BasePolicy
-from verifier.server.accounting.accounts import Accounts
-from verifier.server.accounting.rate_points import add_point
-from verifier.server.alerting.conditions import monitor_subject
-from verifier.server.audit.task_queue import finish_archives
-from verifier.server.audit.verdict_rows import sum_margins
-from verifier.server.database.schema import TASK, VERDICT
-from verifier.server.database.series import locked_series, set_series
-from verifier.server.database.verdict_database import VerdictDatabase
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.server.accounting.accounts import Accounts
+from weightwarden.verifier.server.accounting.rate_points import add_point
+from weightwarden.verifier.server.alerting.conditions import monitor_subject
+from weightwarden.verifier.server.audit.task_queue import finish_archives
+from weightwarden.verifier.server.audit.verdict_rows import sum_margins
+from weightwarden.verifier.server.database.schema import TASK, VERDICT
+from weightwarden.verifier.server.database.series import locked_series, set_series
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 
 CHUNK = 2000
 """Verdicts of one transaction."""

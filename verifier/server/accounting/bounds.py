@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verifier.scoring.ledger import CODED_BITS
-from verifier.server.accounting.accounts import CONFIDENCE, Accounts
-from verifier.server.accounting.traffic_estimate import TrafficSeen
-from verifier.server.settings import Settings
-from verifier.statistics.errors import StatisticsError
-from verifier.statistics.exfiltration import Audit, Estimate, Leak, Timing, Weights, estimate
-from verifier.statistics.intervals import Interval
-from verifier.statistics.traffic import Traffic
+from weightwarden.verifier.scoring.ledger import CODED_BITS
+from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, Accounts
+from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen
+from weightwarden.verifier.server.settings import Settings
+from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.exfiltration import Audit, Estimate, Leak, Timing, Weights, estimate
+from weightwarden.verifier.statistics.intervals import Interval
+from weightwarden.verifier.statistics.traffic import Traffic
 
 
 @dataclass(frozen=True, kw_only=True)

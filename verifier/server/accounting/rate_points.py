@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert
 
-from verifier.server.accounting.accounts import PER_RECORD, Accounts
-from verifier.server.database.schema import RATE_POINT
-from verifier.statistics.errors import StatisticsError
-from verifier.statistics.intervals import Interval
+from weightwarden.verifier.server.accounting.accounts import PER_RECORD, Accounts
+from weightwarden.verifier.server.database.schema import RATE_POINT
+from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)

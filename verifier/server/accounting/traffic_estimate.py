@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from verifier.server.database.schema import ARCHIVE
+from weightwarden.verifier.server.database.schema import ARCHIVE
 
 WINDOW_SECONDS = 7 * 86_400.0
 LEAST_SECONDS = 3600.0

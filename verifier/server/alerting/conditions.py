@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from sampler.errors import printable
-from verifier.scoring.record_evidence import bound_text
-from verifier.server.accounting.accounts import Accounts
-from verifier.server.alerting.delivery_queue import STUCK_ATTEMPTS, announce
-from verifier.server.alerting.incidents import Condition, Level, reconcile
-from verifier.server.database.leases import Presence, is_alive
-from verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE, SERIES, SERVER, VERDICT
-from verifier.server.database.series import set_series
-from verifier.server.database.verdict_database import VerdictDatabase
-from verifier.server.ingest.quarantine import GRAVE
+from weightwarden.text import printable
+from weightwarden.verifier.scoring.record_evidence import bound_text
+from weightwarden.verifier.server.accounting.accounts import Accounts
+from weightwarden.verifier.server.alerting.delivery_queue import STUCK_ATTEMPTS, announce
+from weightwarden.verifier.server.alerting.incidents import Condition, Level, reconcile
+from weightwarden.verifier.server.database.leases import Presence, is_alive
+from weightwarden.verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE, SERIES, SERVER, VERDICT
+from weightwarden.verifier.server.database.series import set_series
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
+from weightwarden.verifier.server.ingest.quarantine import GRAVE
 
 SHOWN = 20
 """Incidents of one kind that quarantine makes, of the newest, before it counts the rest."""

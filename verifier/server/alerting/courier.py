@@ -10,11 +10,11 @@ from typing import Protocol
 
 import httpx2
 
-from logger.serving.event_log import Events
-from sampler.errors import printable
-from verifier.server.alerting.delivery_queue import Notice, delivered, next_notice, refused
-from verifier.server.database.leases import Presence
-from verifier.server.database.verdict_database import VerdictDatabase
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.text import printable
+from weightwarden.verifier.server.alerting.delivery_queue import Notice, delivered, next_notice, refused
+from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 
 TIMEOUT_SECONDS = 10.0
 COMMAND_SECONDS = 30.0

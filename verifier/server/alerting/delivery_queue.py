@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
-from verifier.server.alerting.incidents import Changed, in_force, state_of
-from verifier.server.database.schema import DELIVERY, INCIDENT
+from weightwarden.verifier.server.alerting.incidents import Changed, in_force, state_of
+from weightwarden.verifier.server.database.schema import DELIVERY, INCIDENT
 
 STUCK_ATTEMPTS = 5
 """A notice that was refused so often is itself an incident."""

@@ -6,8 +6,8 @@ from typing import Literal
 
 from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
-from sampler.errors import WeightwardenError
-from verifier.server.database.schema import INCIDENT
+from weightwarden.errors import WeightwardenError
+from weightwarden.verifier.server.database.schema import INCIDENT
 
 Level = Literal["clear", "watch", "stale", "alarm"]
 LEVELS: tuple[Level, ...] = ("clear", "watch", "stale", "alarm")

@@ -10,14 +10,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from sampler.errors import printable
-from verifier.server.api.authorization import Authorized
-from verifier.server.api.metrics import Metrics
-from verifier.server.api.pages import pages
-from verifier.server.api.request_bodies import WithBody
-from verifier.server.api.routes import router
-from verifier.server.errors import VerdictsUnusable
-from verifier.server.startup import Opened
+from weightwarden.text import printable
+from weightwarden.verifier.server.api.authorization import Authorized
+from weightwarden.verifier.server.api.metrics import Metrics
+from weightwarden.verifier.server.api.pages import pages
+from weightwarden.verifier.server.api.request_bodies import WithBody
+from weightwarden.verifier.server.api.routes import router
+from weightwarden.verifier.server.errors import VerdictsUnusable
+from weightwarden.verifier.server.startup import Opened
 
 
 def _api() -> FastAPI:

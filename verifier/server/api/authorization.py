@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from logger.serving.api_keys import ApiKeys
+from weightwarden.logger.serving.api_keys import ApiKeys
 
 OPEN_PATHS = ("/health",)
 _OPERATOR = "weightwarden.operator"

@@ -7,13 +7,13 @@ from typing import Literal
 
 from sqlalchemy import Connection, func, select
 
-from verifier.policy.calibrated import Policy
-from verifier.scoring.margin_histogram import expected_at_most
-from verifier.scoring.noise_model import MARGIN_EDGES
-from verifier.server.accounting.accounts import CONFIDENCE
-from verifier.server.accounting.rate_points import RateFigures
-from verifier.server.accounting.traffic_estimate import traffic_seen
-from verifier.server.api.models import (
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.scoring.margin_histogram import expected_at_most
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
+from weightwarden.verifier.server.accounting.accounts import CONFIDENCE
+from weightwarden.verifier.server.accounting.rate_points import RateFigures
+from weightwarden.verifier.server.accounting.traffic_estimate import traffic_seen
+from weightwarden.verifier.server.api.models import (
     Bound,
     Bounds,
     CapitalPoint,
@@ -24,10 +24,10 @@ from verifier.server.api.models import (
     Rates,
     RateSeries,
 )
-from verifier.server.api.status import current_accounts, current_exposure, finite
-from verifier.server.database.schema import RATE_POINT
-from verifier.server.startup import Opened
-from verifier.verification.series_monitor import WATCHED, honest_limits
+from weightwarden.verifier.server.api.status import current_accounts, current_exposure, finite
+from weightwarden.verifier.server.database.schema import RATE_POINT
+from weightwarden.verifier.server.startup import Opened
+from weightwarden.verifier.verification.series_monitor import WATCHED, honest_limits
 
 
 def rates(server: Opened, connection: Connection, days: float, most_points: int) -> Rates:

@@ -8,13 +8,13 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from sqlalchemy import func, select
 
-from verifier.server.alerting.incidents import LEVELS
-from verifier.server.api.models import ArchiveState, Status
-from verifier.server.api.status import status_of
-from verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE
-from verifier.server.database.verdict_database import mapping
-from verifier.server.errors import VerdictsUnusable
-from verifier.server.startup import Opened
+from weightwarden.verifier.server.alerting.incidents import LEVELS
+from weightwarden.verifier.server.api.models import ArchiveState, Status
+from weightwarden.verifier.server.api.status import status_of
+from weightwarden.verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE
+from weightwarden.verifier.server.database.verdict_database import mapping
+from weightwarden.verifier.server.errors import VerdictsUnusable
+from weightwarden.verifier.server.startup import Opened
 
 ARCHIVE_STATES = get_args(ArchiveState)
 

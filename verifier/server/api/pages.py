@@ -17,7 +17,7 @@ Page = Callable[[Request], Awaitable[Response]]
 def pages() -> dict[str, Page]:
     """The endpoint of every path: `/` is the dashboard, `/dashboard/NAME` what it is made of."""
     found: dict[str, Page] = {}
-    for file in files("verifier.server").joinpath("dashboard").iterdir():
+    for file in files("weightwarden.verifier.server").joinpath("dashboard").iterdir():
         kind = _TYPES.get(f".{file.name.rpartition('.')[2]}")
         if kind is not None:
             path = "/" if file.name == "index.html" else f"/dashboard/{file.name}"

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping, func, select
 
-from verifier.server.alerting.incidents import in_force
-from verifier.server.api.models import Archive, Incident, Quarantine, Verdict
-from verifier.server.audit.verdict_rows import reasons_of
-from verifier.server.database.schema import ARCHIVE, INCIDENT, QUARANTINE, TASK, VERDICT
-from verifier.server.database.verdict_database import mapping
+from weightwarden.verifier.server.alerting.incidents import in_force
+from weightwarden.verifier.server.api.models import Archive, Incident, Quarantine, Verdict
+from weightwarden.verifier.server.audit.verdict_rows import reasons_of
+from weightwarden.verifier.server.database.schema import ARCHIVE, INCIDENT, QUARANTINE, TASK, VERDICT
+from weightwarden.verifier.server.database.verdict_database import mapping
 
 MOST_INCIDENTS = 500
 MOST_QUARANTINED = 1000

@@ -4,12 +4,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from sampler.errors import printable
-from verifier.server.api.models import Alternative, RecordView, Token
-from verifier.server.api.queries import verdict_of
-from verifier.server.audit.stored_evidence import Evidence, unpack
-from verifier.server.database.schema import ARCHIVE, EVIDENCE, VERDICT
-from verifier.server.startup import Opened
+from weightwarden.text import printable
+from weightwarden.verifier.server.api.models import Alternative, RecordView, Token
+from weightwarden.verifier.server.api.queries import verdict_of
+from weightwarden.verifier.server.audit.stored_evidence import Evidence, unpack
+from weightwarden.verifier.server.database.schema import ARCHIVE, EVIDENCE, VERDICT
+from weightwarden.verifier.server.startup import Opened
 
 
 def record_view(server: Opened, connection: Connection, position: int) -> RecordView | None:

@@ -3,7 +3,7 @@
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from logger.serving.http_body import BodyRefused, read_body
+from weightwarden.logger.serving.http_body import BodyRefused, read_body
 
 MOST_BYTES = 65_536
 MOST_SECONDS = 20.0

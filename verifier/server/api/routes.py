@@ -6,12 +6,12 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query
 from sqlalchemy import select
 from starlette.requests import Request
 
-from sampler.errors import escaped
-from verifier.server.alerting.delivery_queue import announce
-from verifier.server.alerting.incidents import AlreadyAcknowledged, Changed, NoSuchIncident, acknowledge
-from verifier.server.api import figures, queries
-from verifier.server.api.authorization import is_operator
-from verifier.server.api.models import (
+from weightwarden.text import escaped
+from weightwarden.verifier.server.alerting.delivery_queue import announce
+from weightwarden.verifier.server.alerting.incidents import AlreadyAcknowledged, Changed, NoSuchIncident, acknowledge
+from weightwarden.verifier.server.api import figures, queries
+from weightwarden.verifier.server.api.authorization import is_operator
+from weightwarden.verifier.server.api.models import (
     Acknowledgement,
     Archive,
     Archives,
@@ -27,10 +27,10 @@ from verifier.server.api.models import (
     Status,
     Verdicts,
 )
-from verifier.server.api.records import record_view
-from verifier.server.api.status import status_of
-from verifier.server.database.schema import ARCHIVE
-from verifier.server.startup import Opened
+from weightwarden.verifier.server.api.records import record_view
+from weightwarden.verifier.server.api.status import status_of
+from weightwarden.verifier.server.database.schema import ARCHIVE
+from weightwarden.verifier.server.startup import Opened
 
 MOST = 2**53 - 1
 Number = Annotated[int, Path(ge=0, le=MOST, description="Its number.")]

@@ -5,12 +5,12 @@ from functools import lru_cache
 
 from sqlalchemy import Connection, func, select
 
-from verifier.server.accounting.accounts import CONFIDENCE, Accounts
-from verifier.server.accounting.bounds import Exposure, exposure_of
-from verifier.server.accounting.traffic_estimate import TrafficSeen, traffic_seen
-from verifier.server.alerting.conditions import lag
-from verifier.server.alerting.incidents import LEVELS, in_force, state_of
-from verifier.server.api.models import (
+from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, Accounts
+from weightwarden.verifier.server.accounting.bounds import Exposure, exposure_of
+from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen, traffic_seen
+from weightwarden.verifier.server.alerting.conditions import lag
+from weightwarden.verifier.server.alerting.incidents import LEVELS, in_force, state_of
+from weightwarden.verifier.server.api.models import (
     AuditStatus,
     BoundStatus,
     MonitorStatus,
@@ -18,11 +18,11 @@ from verifier.server.api.models import (
     Status,
     TrafficStatus,
 )
-from verifier.server.api.queries import incident_of
-from verifier.server.audit.task_queue import backlog
-from verifier.server.database.schema import INCIDENT, QUARANTINE, SERIES, SERVER
-from verifier.server.database.verdict_database import database_now
-from verifier.server.startup import Opened
+from weightwarden.verifier.server.api.queries import incident_of
+from weightwarden.verifier.server.audit.task_queue import backlog
+from weightwarden.verifier.server.database.schema import INCIDENT, QUARANTINE, SERIES, SERVER
+from weightwarden.verifier.server.database.verdict_database import database_now
+from weightwarden.verifier.server.startup import Opened
 
 MOST_REASONS = 100
 MOST_GONE = 20

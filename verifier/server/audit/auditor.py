@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from logger.formats.canonical import decode_record
-from logger.record import Record
-from logger.serving.event_log import Events
-from sampler.errors import WeightwardenError
-from sampler.types import FloatArray
-from verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
-from verifier.server.audit.hang_detector import Activity
-from verifier.server.audit.stored_evidence import is_kept, pack_payload, pack_scores
-from verifier.server.audit.task_queue import MOST_ATTEMPTS, Task, complete, give_back, lease, put_off
-from verifier.server.audit.verdict_rows import json_reasons, pack_margins
-from verifier.server.database.leases import Presence
-from verifier.server.errors import LeaseLost, ReplayTrouble
-from verifier.verification.executor import Engine, KillsWorkers
-from verifier.verification.judgement import Judgement
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.formats.canonical import decode_record
+from weightwarden.logger.record import Record
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
+from weightwarden.verifier.server.audit.hang_detector import Activity
+from weightwarden.verifier.server.audit.stored_evidence import is_kept, pack_payload, pack_scores
+from weightwarden.verifier.server.audit.task_queue import MOST_ATTEMPTS, Task, complete, give_back, lease, put_off
+from weightwarden.verifier.server.audit.verdict_rows import json_reasons, pack_margins
+from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.errors import LeaseLost, ReplayTrouble
+from weightwarden.verifier.verification.executor import Engine, KillsWorkers
+from weightwarden.verifier.verification.judgement import Judgement
 
 SMOOTHING = 0.2
 """Weight of the last batch in the speed that is measured."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from logger.formats.canonical import MAX_RECORD_BYTES, decode_record
-from logger.record import Record
-from verifier.scoring.token_verdicts import Verdict
-from verifier.verification.record_verdict import RecordVerdict
+from weightwarden.logger.formats.canonical import MAX_RECORD_BYTES, decode_record
+from weightwarden.logger.record import Record
+from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.record_verdict import RecordVerdict
 
 MAX_SCORES_BYTES = 256 * 2**20
 

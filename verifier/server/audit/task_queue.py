@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from verifier.server.database.leases import Presence
-from verifier.server.database.schema import ARCHIVE, EVIDENCE, TASK, VERDICT
-from verifier.server.database.series import next_position
-from verifier.server.database.verdict_database import database_now
-from verifier.server.errors import LeaseLost
+from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.schema import ARCHIVE, EVIDENCE, TASK, VERDICT
+from weightwarden.verifier.server.database.series import next_position
+from weightwarden.verifier.server.database.verdict_database import database_now
+from weightwarden.verifier.server.errors import LeaseLost
 
 MOST_ATTEMPTS = 5
 """A record that so often took its server with it, or could not be replayed where others could, is set aside."""

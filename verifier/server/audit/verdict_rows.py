@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sampler.errors import printable
-from sampler.types import IntArray
-from verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
+from weightwarden.sampler.types import IntArray
+from weightwarden.text import printable
+from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
 
 _COUNT = np.dtype("<u4")
 OF_NUMBERS = ("worst tokens", "total", "mismatch")

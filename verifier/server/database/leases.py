@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
 
-from verifier.server.database.schema import LEASE, SERVER, TASK
-from verifier.server.database.verdict_database import VerdictDatabase, database_now
-from verifier.server.errors import LeaseLost
+from weightwarden.verifier.server.database.schema import LEASE, SERVER, TASK
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase, database_now
+from weightwarden.verifier.server.errors import LeaseLost
 
 FORGET_SECONDS = 7 * 86_400.0
 """Servers that were not seen for so long are no longer shown."""

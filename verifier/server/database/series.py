@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, select, update
 
-from verifier.server.database.schema import LEASE, SERIES
-from verifier.server.database.verdict_database import VerdictDatabase, insert_new
-from verifier.server.errors import OtherSeries
+from weightwarden.verifier.server.database.schema import LEASE, SERIES
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase, insert_new
+from weightwarden.verifier.server.errors import OtherSeries
 
 WORKS = ("follow", "watch", "deliver")
 """What one server does at a time."""

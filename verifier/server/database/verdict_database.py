@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 
-from logger.database import DatabaseKind
-from verifier.server.errors import VerdictsUnusable
+from weightwarden.logger.database import DatabaseKind
+from weightwarden.verifier.server.errors import VerdictsUnusable
 
 VERDICT_DATABASE = DatabaseKind(
     name="verdict database", migrations=Path(__file__).parent / "migrations", unusable=VerdictsUnusable

@@ -5,11 +5,11 @@ from typing import Protocol
 
 from sqlalchemy import Connection, func, select
 
-from verifier.audit_selection import check_rate
-from verifier.server.database.leases import is_alive
-from verifier.server.database.schema import ARCHIVE, SERIES, SERVER
-from verifier.server.database.series import set_series
-from verifier.server.errors import ServerSettingsError
+from weightwarden.verifier.audit_selection import check_rate
+from weightwarden.verifier.server.database.leases import is_alive
+from weightwarden.verifier.server.database.schema import ARCHIVE, SERIES, SERVER
+from weightwarden.verifier.server.database.series import set_series
+from weightwarden.verifier.server.errors import ServerSettingsError
 
 RECENT_ARCHIVES = 20
 """How many of the last archives tell what a record costs."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
 
-from logger.archive.errors import ArchiveRefused, ArchiveUnreadable
-from logger.archive.reader import read_archive
-from logger.archive.storage import StoredFile, list_archives
-from logger.tlog.keys import PublicKeys
-from verifier.server.database.leases import Presence
-from verifier.server.database.schema import ARCHIVE
-from verifier.server.database.verdict_database import VerdictDatabase
-from verifier.server.ingest.quarantine import note_archive, release_archive
+from weightwarden.logger.archive.errors import ArchiveRefused, ArchiveUnreadable
+from weightwarden.logger.archive.reader import read_archive
+from weightwarden.logger.archive.storage import StoredFile, list_archives
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.schema import ARCHIVE
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
+from weightwarden.verifier.server.ingest.quarantine import note_archive, release_archive
 
 HELD = ("auditing", "audited")
 """States of archives whose records are, or were, put up for replay: never again."""

@@ -6,23 +6,23 @@ from functools import partial
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from logger.archive.check import check_archive
-from logger.archive.errors import ArchiveRefused, ArchiveUnreadable
-from logger.archive.reader import Archive, read_archive
-from logger.serving.event_log import Events
-from logger.tlog.keys import PublicKeys
-from sampler.errors import printable
-from verifier.server.audit.hang_detector import Activity
-from verifier.server.database.leases import Presence
-from verifier.server.database.schema import ARCHIVE, QUARANTINE, TASK, TREE_ROOT
-from verifier.server.database.series import next_position, set_series
-from verifier.server.database.verdict_database import VerdictDatabase, mapping
-from verifier.server.errors import LeaseLost, VerdictsUnusable
-from verifier.server.ingest.audit_rate import Selection
-from verifier.server.ingest.finder import HELD, Finder
-from verifier.server.ingest.intake import Intake, UnfitArchive
-from verifier.server.ingest.quarantine import quarantine_archive, release_archive, set_gaps
-from verifier.verification.executor import Engine
+from weightwarden.logger.archive.check import check_archive
+from weightwarden.logger.archive.errors import ArchiveRefused, ArchiveUnreadable
+from weightwarden.logger.archive.reader import Archive, read_archive
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.text import printable
+from weightwarden.verifier.server.audit.hang_detector import Activity
+from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.schema import ARCHIVE, QUARANTINE, TASK, TREE_ROOT
+from weightwarden.verifier.server.database.series import next_position, set_series
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase, mapping
+from weightwarden.verifier.server.errors import LeaseLost, VerdictsUnusable
+from weightwarden.verifier.server.ingest.audit_rate import Selection
+from weightwarden.verifier.server.ingest.finder import HELD, Finder
+from weightwarden.verifier.server.ingest.intake import Intake, UnfitArchive
+from weightwarden.verifier.server.ingest.quarantine import quarantine_archive, release_archive, set_gaps
+from weightwarden.verifier.verification.executor import Engine
 
 MOST_TRIES = 3
 """How often reading an archive may begin without ending, before it is left alone until its file changes."""

@@ -5,16 +5,17 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from logger.archive.reader import Archive
-from logger.formats.canonical import RecordEncodingError, decode_record
-from logger.record import Record
-from sampler.errors import WeightwardenError, printable
-from verifier.audit_selection import is_selected
-from verifier.errors import PolicyError
-from verifier.model.compatibility import UnfitRecord, check_fits
-from verifier.server.database.leases import Presence
-from verifier.server.database.schema import SERIES, TASK
-from verifier.verification.executor import Engine
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.archive.reader import Archive
+from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record
+from weightwarden.logger.record import Record
+from weightwarden.text import printable
+from weightwarden.verifier.audit_selection import is_selected
+from weightwarden.verifier.errors import PolicyError
+from weightwarden.verifier.model.compatibility import UnfitRecord, check_fits
+from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.schema import SERIES, TASK
+from weightwarden.verifier.verification.executor import Engine
 
 PAGE_RECORDS = 256
 """Selected records that are put up in one transaction."""

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, insert, select, update
 
-from verifier.server.database.schema import ARCHIVE, QUARANTINE
+from weightwarden.verifier.server.database.schema import ARCHIVE, QUARANTINE
 
 GRAVE = ("seal", "root", "fork")
 """Kinds that nothing but an attack or a broken store explains."""

@@ -7,8 +7,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from sampler.errors import WeightwardenError, first_line
-from verifier.errors import MissingExtra
+from weightwarden.errors import WeightwardenError
+from weightwarden.text import first_line
+from weightwarden.verifier.errors import MissingExtra
 
 CORES_A_WORKER = 8
 """Cores that a worker without a GPU gets where nobody says how many workers there are."""

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from logger.record import Record
-from verifier.model.identity import ModelIdentity
-from verifier.model.tokenizer import load_tokenizer
-from verifier.policy.base import BasePolicy
-from verifier.types import Tokenizer
-from verifier.verification.executor import KillsWorkers
-from verifier.verification.judgement import Judgement
-from verifier.verification.ray.cluster import Cluster, layout_of
-from verifier.verification.ray.pool import WorkerPool
-from verifier.verification.ray.worker import Load, Ready
-from verifier.verification.summary import SetAside, Summary
-from verifier.verification.work_unit import WorkUnit, work_units
+from weightwarden.logger.record import Record
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.model.tokenizer import load_tokenizer
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.types import Tokenizer
+from weightwarden.verifier.verification.executor import KillsWorkers
+from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.ray.cluster import Cluster, layout_of
+from weightwarden.verifier.verification.ray.pool import WorkerPool
+from weightwarden.verifier.verification.ray.worker import Load, Ready
+from weightwarden.verifier.verification.summary import SetAside, Summary
+from weightwarden.verifier.verification.work_unit import WorkUnit, work_units
 
 
 @dataclass(frozen=True, kw_only=True)

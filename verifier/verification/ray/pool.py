@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from logger.formats.canonical import encode_record
-from sampler.errors import WeightwardenError
-from verifier.verification.ray.cluster import Cluster, Layout
-from verifier.verification.ray.worker import Failed, Ready, ReplayWorker, SentUnit
-from verifier.verification.summary import SetAside
-from verifier.verification.work_unit import WorkUnit
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.verifier.verification.ray.cluster import Cluster, Layout
+from weightwarden.verifier.verification.ray.worker import Failed, Ready, ReplayWorker, SentUnit
+from weightwarden.verifier.verification.summary import SetAside
+from weightwarden.verifier.verification.work_unit import WorkUnit
 
 MOST_DEATHS = 2
 """Workers that a unit may end before it is halved, and a single record before it is set aside."""

@@ -12,17 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from logger.formats.canonical import decode_record
-from logger.record import Record
-from sampler.errors import WeightwardenError, first_line
-from verifier.errors import ReplayServerEnded
-from verifier.model.identity import ModelIdentity
-from verifier.policy.base import BasePolicy
-from verifier.replay.replay import Replayer
-from verifier.verification.judgement import Judgement
-from verifier.verification.summary import Summary
-from verifier.verification.verifier import Verifier
-from verifier.verification.work_unit import WorkUnit
+from weightwarden.errors import WeightwardenError
+from weightwarden.logger.formats.canonical import decode_record
+from weightwarden.logger.record import Record
+from weightwarden.text import first_line
+from weightwarden.verifier.errors import ReplayServerEnded
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.replay import Replayer
+from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.summary import Summary
+from weightwarden.verifier.verification.verifier import Verifier
+from weightwarden.verifier.verification.work_unit import WorkUnit
 
 Result = TypeVar("Result")
 Load = Callable[[int], Replayer]

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from logger.files.private import write_private
-from logger.formats.canonical import encode_record
-from logger.formats.traffic_file import read_traffic
-from logger.store.writer import LogWriter
 from tests.cli.commands.test_run import invoke
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, GREEDY, records_of
-from verifier.audit_selection import is_selected
+from weightwarden.logger.files.private import write_private
+from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.verifier.audit_selection import is_selected
 
 ORIGIN = "example.org/log"
 

@@ -10,10 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from logger.sidecar.http import guard
-from logger.sidecar.http.waiting_room import WaitingRoom, network_of
 from tests.logger.sidecar.running import Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event, honest
+from weightwarden.logger.sidecar.http import guard
+from weightwarden.logger.sidecar.http.waiting_room import WaitingRoom, network_of
 
 BODY = b'{"model": "small", "prompt": [5], "max_tokens": 3}'
 STREAM = b'{"model": "small", "prompt": [5], "max_tokens": 3, "stream": true}'

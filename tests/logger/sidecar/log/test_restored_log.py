@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from logger.files.private import KeyFileError
-from logger.sidecar.startup import opened
-from logger.store.errors import LogLocked, LogUnreadable
-from logger.store.mark import LogRolledBack, MarkFile, mark_path
-from logger.store.reader import LogReader
-from logger.store.writer import LogWriter
 from tests.logger.sidecar.running import ORIGIN, running, settings_in
 from tests.logger.sidecar.scripted_upstream import Upstream, honest, response, sends
+from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.sidecar.startup import opened
+from weightwarden.logger.store.errors import LogLocked, LogUnreadable
+from weightwarden.logger.store.mark import LogRolledBack, MarkFile, mark_path
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.writer import LogWriter
 
 
 def put_back(log: Path, copy: Path) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from scipy.stats import chisquare
 
-from logger.files.private import KeyFileError
-from logger.record import Engine, Record
-from logger.sidecar.log.draw import draw_digest
-from logger.sidecar.log.seeds import (
+from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.record import Engine, Record
+from weightwarden.logger.sidecar.log.draw import draw_digest
+from weightwarden.logger.sidecar.log.seeds import (
     BLOCK,
     MAX_KEPT,
     MAX_KEPT_SECONDS,
@@ -21,11 +21,11 @@ from logger.sidecar.log.seeds import (
     seed_of,
     write_seed_key,
 )
-from logger.store.changes import OpenSeed
-from logger.store.errors import LogWriteError
-from logger.store.reader import LogReader
-from logger.store.writer import LogWriter
-from sampler.params import SamplingParams
+from weightwarden.logger.store.changes import OpenSeed
+from weightwarden.logger.store.errors import LogWriteError
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.writer import LogWriter
+from weightwarden.sampler.params import SamplingParams
 
 KEY = b"k" * 32
 

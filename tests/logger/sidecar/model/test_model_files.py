@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from logger.errors import ModelError
-from logger.sidecar.model.served_model import ServedModel
-from logger.sidecar.prompts.template_files import find_template
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.sidecar.model.served_model import ServedModel
+from weightwarden.logger.sidecar.prompts.template_files import find_template
 
 CONFIG = "tokenizer_config.json"
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from logger.errors import ModelError
-from logger.sidecar.prompts.chat_template import ChatTemplate, TemplateRefusal
-from logger.sidecar.prompts.template_files import find_template
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.sidecar.prompts.chat_template import ChatTemplate, TemplateRefusal
+from weightwarden.logger.sidecar.prompts.template_files import find_template
 
 MESSAGES = [
     {"role": "system", "content": "Be <brief> & kind."},

@@ -16,8 +16,8 @@ from benchmarks.prompt_agreement.conversations import CONVERSATIONS, EXCEPTIONS,
 from benchmarks.prompt_agreement.recorded import digest, read_recorded
 from benchmarks.prompt_agreement.templates import SHA256, public_templates
 from benchmarks.recording.registry_packages import PackageUnavailable
-from logger.sidecar.model.served_model import ServedModel
-from logger.text.special_tokens import SpecialTokens
+from weightwarden.logger.sidecar.model.served_model import ServedModel
+from weightwarden.logger.text.special_tokens import SpecialTokens
 
 PUBLIC = 10
 """Public templates of which every test run takes an even choice; the benchmark takes all."""

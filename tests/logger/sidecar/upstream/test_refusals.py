@@ -9,9 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from logger.sidecar.upstream.client import ATTEMPTS
 from tests.logger.sidecar.running import Sidecar, events_of, running, settings_in
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event, honest, response, sends
+from weightwarden.logger.sidecar.upstream.client import ATTEMPTS
 
 FAILED = {"message": "the inference server failed", "type": "upstream_error", "param": None, "code": None}
 

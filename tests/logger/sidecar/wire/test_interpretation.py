@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from logger.sidecar.errors import ApiError
-from logger.sidecar.limits import BODY_BYTES, BODY_BYTES_A_TOKEN, Limits
-from logger.sidecar.model.served_model import ServedModel
-from logger.sidecar.prepare_pool import Workers
-from logger.sidecar.wire.interpretation import INLINE_CHARACTERS, Understanding
-from logger.sidecar.wire.requests import CompletionRequest
 from tests.logger.sidecar.running import running, settings_in
+from weightwarden.logger.sidecar.errors import ApiError
+from weightwarden.logger.sidecar.limits import BODY_BYTES, BODY_BYTES_A_TOKEN, Limits
+from weightwarden.logger.sidecar.model.served_model import ServedModel
+from weightwarden.logger.sidecar.prepare_pool import Workers
+from weightwarden.logger.sidecar.wire.interpretation import INLINE_CHARACTERS, Understanding
+from weightwarden.logger.sidecar.wire.requests import CompletionRequest
 
 
 class Counting:

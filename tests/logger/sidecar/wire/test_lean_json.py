@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from logger.sidecar.errors import ApiError
-from logger.sidecar.wire.lean_json import MAX_DEPTH, MAX_VALUES, SMALL_BYTES, read_object
-from logger.sidecar.wire.requests import ChatRequest, CompletionRequest, parse
+from weightwarden.logger.sidecar.errors import ApiError
+from weightwarden.logger.sidecar.wire.lean_json import MAX_DEPTH, MAX_VALUES, SMALL_BYTES, read_object
+from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionRequest, parse
 
 PAD = " " * SMALL_BYTES
 UNREAD = frozenset({"user"})

@@ -15,9 +15,9 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from logger.sidecar.wire.openapi import description
 from tests.logger.sidecar.running import Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import Upstream
+from weightwarden.logger.sidecar.wire.openapi import description
 
 SCHEMA = schemathesis.openapi.from_dict(description())
 CHECKS: Any = [

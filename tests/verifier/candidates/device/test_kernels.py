@@ -24,9 +24,9 @@ from tests.verifier.candidates.device.test_reduction import (
     draws_of,
     logits_of,
 )
-from verifier.candidates.device import kernels, reduction, tail
-from verifier.candidates.device.kernels import has_kernels, select
-from verifier.candidates.device.top_logits import Pass, head_of
+from weightwarden.verifier.candidates.device import kernels, reduction, tail
+from weightwarden.verifier.candidates.device.kernels import has_kernels, select
+from weightwarden.verifier.candidates.device.top_logits import Pass, head_of
 
 RUNNABLE = has_kernels() and (torch.cuda.is_available() or bool(os.environ.get("TRITON_INTERPRET")))
 if os.environ.get("WEIGHTWARDEN_REQUIRE_TRITON") and not RUNNABLE:

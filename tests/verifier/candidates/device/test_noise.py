@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sampler.noise import GumbelNoise, gumbel_noise
-from sampler.noise.vllm_v1 import VllmV1Fp64Noise, VllmV1Noise
-from verifier.candidates.device.noise import device_noise
+from weightwarden.sampler.noise import GumbelNoise, gumbel_noise
+from weightwarden.sampler.noise.vllm_v1 import VllmV1Fp64Noise, VllmV1Noise
+from weightwarden.verifier.candidates.device.noise import device_noise
 
 V = 5003
 NOISES: dict[str, GumbelNoise] = {
@@ -76,7 +76,7 @@ def test_a_chunk_is_scanned_in_parts(monkeypatch: pytest.MonkeyPatch, noise: Gum
     least = twin.least_word(torch.full((30,), 5.0, dtype=torch.float64))
     whole = twin.above(keys, least, V)
     for module in ("base", "vllm_v1"):
-        monkeypatch.setattr(f"verifier.candidates.device.noise.{module}.SCAN_ELEMENTS", 8 * V)
+        monkeypatch.setattr(f"weightwarden.verifier.candidates.device.noise.{module}.SCAN_ELEMENTS", 8 * V)
     parts = twin.above(keys, least, V)
     assert len(whole[0]) > 100
     assert torch.equal(whole[0], parts[0])

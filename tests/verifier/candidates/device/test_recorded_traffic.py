@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logger.formats.traffic_file import read_traffic
 from tests.recorded import RECORDED
-from verifier.candidates.device.top_logits import Selection
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.verification.verifier import Verifier
 
 
 @pytest.fixture

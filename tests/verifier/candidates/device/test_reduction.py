@@ -7,15 +7,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sampler.noise import gumbel_noise
-from sampler.support import Filters
-from verifier.candidates.device.rows import DeviceRows
-from verifier.candidates.device.top_logits import Selection
-from verifier.candidates.gumbel import gumbel_candidates
-from verifier.candidates.pending import finished
-from verifier.candidates.table import CandidateTable, Draws, Window
-from verifier.errors import ReplayError
-from verifier.logits.whole_rows import TorchRows
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.sampler.support import Filters
+from weightwarden.verifier.candidates.device.rows import DeviceRows
+from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.candidates.gumbel import gumbel_candidates
+from weightwarden.verifier.candidates.pending import finished
+from weightwarden.verifier.candidates.table import CandidateTable, Draws, Window
+from weightwarden.verifier.errors import ReplayError
+from weightwarden.verifier.logits.whole_rows import TorchRows
 
 V = 4099
 WINDOWS = {

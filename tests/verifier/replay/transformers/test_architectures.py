@@ -8,9 +8,6 @@ import pytest
 import torch
 import transformers
 
-from logger.errors import ModelError
-from logger.model.config import read_model_config
-from logger.record import Record
 from tests.recorded import FILTERED, records_of
 from tests.verifier.replay.transformers.tiny_models import (
     ARCHITECTURES,
@@ -20,9 +17,12 @@ from tests.verifier.replay.transformers.tiny_models import (
     replayer_of,
     save_model,
 )
-from verifier.model.identity import ModelIdentity, identify_model
-from verifier.replay.transformers.model_loading import class_of
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.config import read_model_config
+from weightwarden.logger.record import Record
+from weightwarden.verifier.model.identity import ModelIdentity, identify_model
+from weightwarden.verifier.replay.transformers.model_loading import class_of
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 ROUNDING = 1e-4
 """Of float32 sums in another order, as a share of the largest logit: thousands of products of relative error 2**-24."""

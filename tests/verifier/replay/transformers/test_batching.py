@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verifier.replay.transformers.batching import MOST_KEYS, PASS_TOKENS, batches_of, shared_prefix
+from weightwarden.verifier.replay.transformers.batching import MOST_KEYS, PASS_TOKENS, batches_of, shared_prefix
 
 PROMPTS = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=12), min_size=1, max_size=30)
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from verifier.replay.transformers import float32_linear
-from verifier.replay.transformers.float32_linear import Float32Products, with_float32_products
+from weightwarden.verifier.replay.transformers import float32_linear
+from weightwarden.verifier.replay.transformers.float32_linear import Float32Products, with_float32_products
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -10,8 +10,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from logger.errors import ModelError
 from tests.verifier.replay.transformers.tiny_models import ARCHITECTURES, SIZES, change_config, replayer_of, save_model
+from weightwarden.logger.errors import ModelError
 
 HEAD, NORM = "lm_head.weight", "model.norm.weight"
 

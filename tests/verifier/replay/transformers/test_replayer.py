@@ -8,14 +8,14 @@ import pytest
 import torch
 import transformers
 
-from logger.errors import ModelError
-from logger.record import Record
 from tests.recorded import FILTERED, records_of
-from verifier.candidates.table import Window
-from verifier.model.identity import identify_model
-from verifier.model.source import resolve_model
-from verifier.replay.replay import Replay
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.record import Record
+from weightwarden.verifier.candidates.table import Window
+from weightwarden.verifier.model.identity import identify_model
+from weightwarden.verifier.model.source import resolve_model
+from weightwarden.verifier.replay.replay import Replay
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 TINY: dict[str, Any] = {
     "vocab_size": 211,
@@ -78,7 +78,7 @@ def test_every_output_position_has_the_row_of_its_own_context(
 ) -> None:
     folder = save_tiny(tmp_path / "tiny", model_folder, transformers.LlamaConfig(**TINY))
     monkeypatch.setattr(
-        "verifier.replay.transformers.replayer.CHUNK_BYTES", {"cpu": 4 * 211 * 7}
+        "weightwarden.verifier.replay.transformers.replayer.CHUNK_BYTES", {"cpu": 4 * 211 * 7}
     )  # chunks end within records
     replayer = TransformersReplayer.load(identify_model(folder), device="cpu", token_budget=token_budget)
     records = tiny_records(12, seed=1)
@@ -194,12 +194,12 @@ MEMORY_PROBE = """
 import resource, sys
 import numpy as np, torch, transformers
 from pathlib import Path
-from logger.record import Record
-from logger.formats.traffic_file import read_traffic
-from verifier.candidates.table import Window
-from verifier.model.identity import identify_model
-from verifier.replay import Replay
-from verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.logger.record import Record
+from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.verifier.candidates.table import Window
+from weightwarden.verifier.model.identity import identify_model
+from weightwarden.verifier.replay import Replay
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 folder, traffic = Path(sys.argv[1]), Path(sys.argv[2])
 replayer = TransformersReplayer.load(identify_model(folder), device="cpu", token_budget=16384)

@@ -8,19 +8,19 @@ import pytest
 import torch
 import transformers
 
-from cli.options.replayer import load_replayer
-from cli.options.shared import ReplayOptions
-from logger.errors import ModelError
-from logger.model.dimensions import dimensions_of
 from tests.places import DATA
 from tests.recorded import FILTERED, records_of
 from tests.verifier.replay.transformers.tiny_models import SIZES, VOCABULARY, phi3, replayer_of, save_model
 from tests.verifier.replay.vllm.rotary_vectors import BASE, HEAD, KINDS, LONGEST
-from verifier.errors import PolicyError
-from verifier.model.compatibility import UnfitRecord, check_fits
-from verifier.model.identity import ModelIdentity, identify_model
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.rotation import pin_rotation
+from weightwarden.cli.options.replayer import load_replayer
+from weightwarden.cli.options.shared import ReplayOptions
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.dimensions import dimensions_of
+from weightwarden.verifier.errors import PolicyError
+from weightwarden.verifier.model.compatibility import UnfitRecord, check_fits
+from weightwarden.verifier.model.identity import ModelIdentity, identify_model
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.rotation import pin_rotation
 
 VECTORS: list[dict[str, Any]] = json.loads((DATA / "vllm-rotary.json").read_text())
 ROUNDING = 2e-4

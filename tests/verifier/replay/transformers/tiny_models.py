@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import transformers
 
-from verifier.model.identity import identify_model
-from verifier.replay.transformers.model_loading import class_of, load_language_model
-from verifier.replay.transformers.replayer import DTYPES, TransformersReplayer
+from weightwarden.verifier.model.identity import identify_model
+from weightwarden.verifier.replay.transformers.model_loading import class_of, load_language_model
+from weightwarden.verifier.replay.transformers.replayer import DTYPES, TransformersReplayer
 
 VOCABULARY = 211
 SIZES: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """Exact policies that no calibration stands behind, for tests of what is done with them."""
 
-from verifier.policy.exact import ExactPolicy
-from verifier.replay.vllm.preflight import PROBE
+from weightwarden.verifier.policy.exact import ExactPolicy
+from weightwarden.verifier.replay.vllm.preflight import PROBE
 
 
 def exact_policy(dtype: str, scheme: str = "vllm-cpu") -> ExactPolicy:

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from logger.record import Engine, Record
-from sampler.noise import gumbel_noise
-from sampler.params import SamplingParams
 from tests.http_server import serving
-from verifier.model.identity import ModelIdentity
+from weightwarden.logger.record import Engine, Record
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.verifier.model.identity import ModelIdentity
 
 V = 1200
 EOS = 2

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.verifier.replay.vllm.policies import exact_policy
-from verifier.replay.vllm.command import fresh_cpu_command, server_command
-from verifier.replay.vllm.processor import (
+from weightwarden.verifier.replay.vllm.command import fresh_cpu_command, server_command
+from weightwarden.verifier.replay.vllm.processor import (
     CAPS,
     Exactness,
     InstructionSet,

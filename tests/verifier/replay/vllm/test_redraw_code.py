@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sampler.noise import gumbel_noise
-from sampler.types import FloatArray
 from tests.verifier.replay.vllm.small_server import IDENTITY, Behaviour, V, logits_after, record, small_server
 from tests.verifier.replay.vllm.test_replayer import Words, policy_of
-from verifier.policy.exact import ExactPolicy
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.replayer import VllmReplayer
-from verifier.scoring.ledger import CODED_BITS
-from verifier.verification.verifier import Verifier
+from weightwarden.sampler.noise import gumbel_noise
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.policy.exact import ExactPolicy
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.replayer import VllmReplayer
+from weightwarden.verifier.scoring.ledger import CODED_BITS
+from weightwarden.verifier.verification.verifier import Verifier
 
 PROMPT = [9, 8, 7]
 """Of odd length: scoring differs from drawing there (`Behaviour.prefill_noise`)."""

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.verifier.replay.vllm.small_server import Behaviour, small_server
-from verifier.errors import ReplayServerError
-from verifier.policy.exact import EXACT_TOLERANCE
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.repeatability import ANSWERS, NotRepeatable, repeatability, require_repeatable
+from weightwarden.verifier.errors import ReplayServerError
+from weightwarden.verifier.policy.exact import EXACT_TOLERANCE
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.repeatability import ANSWERS, NotRepeatable, repeatability, require_repeatable
 
 
 def test_a_server_that_computes_the_same_in_every_batch_passes() -> None:

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logger.record import Record
-from logger.text.ending import TextOfTokens
-from sampler.params import SamplingParams
 from tests.verifier.replay.vllm.small_server import EOS, IDENTITY, Behaviour, V, logits_after, record, small_server
-from verifier import http_client
-from verifier.calibration.exact import NotExact, calibrate_exact
-from verifier.errors import CalibrationError, PolicyError, ReplayServerError
-from verifier.policy.exact import EXACT_TOLERANCE, ExactPolicy
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.replayer import VllmReplayer
-from verifier.verification.judgement import Judgement
-from verifier.verification.run_verdict import Verification
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.record import Record
+from weightwarden.logger.text.ending import TextOfTokens
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.verifier import http_client
+from weightwarden.verifier.calibration.exact import NotExact, calibrate_exact
+from weightwarden.verifier.errors import CalibrationError, PolicyError, ReplayServerError
+from weightwarden.verifier.policy.exact import EXACT_TOLERANCE, ExactPolicy
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.replayer import VllmReplayer
+from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.run_verdict import Verification
+from weightwarden.verifier.verification.verifier import Verifier
 
 KINDS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.verifier.server.running import Clock, Log, Server, honest, server_in, stolen
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.accounting.accounts import PER_RECORD, PER_TOKEN, Accounts
-from verifier.server.audit.task_queue import complete, lease
-from verifier.server.database.schema import RATE_POINT, SERIES, VERDICT
-from verifier.verification.verifier import Verifier
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.accounting.accounts import PER_RECORD, PER_TOKEN, Accounts
+from weightwarden.verifier.server.audit.task_queue import complete, lease
+from weightwarden.verifier.server.database.schema import RATE_POINT, SERIES, VERDICT
+from weightwarden.verifier.verification.verifier import Verifier
 
 RECORDS = [*honest(8), *(stolen(record) for record in honest(12)[8:])]
 

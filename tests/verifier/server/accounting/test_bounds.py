@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.verifier.server.running import Log, Server, honest, server_in
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.accounting.bounds import Exposure
-from verifier.server.accounting.traffic_estimate import TrafficSeen, traffic_seen
-from verifier.server.api.status import current_accounts, current_exposure
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.accounting.bounds import Exposure
+from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen, traffic_seen
+from weightwarden.verifier.server.api.status import current_accounts, current_exposure
 
 DAY = 86_400.0
 BITS = float(np.log2(49_152))

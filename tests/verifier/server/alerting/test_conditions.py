@@ -8,16 +8,22 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func, insert, select
 
-from logger.record import Record
-from logger.tlog.keys import SigningKey
 from tests.verifier.server.running import KEY, Clock, Log, Server, honest, server_in, stolen
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.alerting.conditions import SHOWN
-from verifier.server.alerting.delivery_queue import STUCK_ATTEMPTS
-from verifier.server.alerting.incidents import AlreadyAcknowledged, NoSuchIncident, acknowledge, in_force, state_of
-from verifier.server.audit.task_queue import lease, put_off
-from verifier.server.database.schema import DELIVERY, INCIDENT, QUARANTINE
+from weightwarden.logger.record import Record
+from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.alerting.conditions import SHOWN
+from weightwarden.verifier.server.alerting.delivery_queue import STUCK_ATTEMPTS
+from weightwarden.verifier.server.alerting.incidents import (
+    AlreadyAcknowledged,
+    NoSuchIncident,
+    acknowledge,
+    in_force,
+    state_of,
+)
+from weightwarden.verifier.server.audit.task_queue import lease, put_off
+from weightwarden.verifier.server.database.schema import DELIVERY, INCIDENT, QUARANTINE
 
 RECORDS = honest(12)
 STOLEN = [stolen(record) for record in RECORDS]

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from logger.files.private import KeyFileError, write_private
 from tests.http_server import serving
 from tests.verifier.server.running import Clock, Log, Server, honest, server_in, stolen
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.alerting.courier import Command, Courier, Refused
-from verifier.server.alerting.delivery_queue import Notice
-from verifier.server.database.schema import DELIVERY
-from verifier.server.errors import ServerSettingsError
+from weightwarden.logger.files.private import KeyFileError, write_private
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.alerting.courier import Command, Courier, Refused
+from weightwarden.verifier.server.alerting.delivery_queue import Notice
+from weightwarden.verifier.server.database.schema import DELIVERY
+from weightwarden.verifier.server.errors import ServerSettingsError
 
 SECRET = b"a secret of the webhook's, long enough"
 STOLEN = [stolen(record) for record in honest(6)]

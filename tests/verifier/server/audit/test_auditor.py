@@ -8,17 +8,17 @@ import pytest
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from logger.record import Record
 from tests.verifier.server.running import Clock, Log, Server, honest, server_in, stolen
-from verifier.errors import ReplayServerError
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.audit.stored_evidence import unpack
-from verifier.server.audit.task_queue import MOST_ATTEMPTS, lease
-from verifier.server.database.schema import ARCHIVE, EVIDENCE, SERVER, TASK, VERDICT
-from verifier.server.errors import ReplayTrouble, VerdictsUnusable
-from verifier.verification.judgement import Judgement
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.record import Record
+from weightwarden.verifier.errors import ReplayServerError
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.audit.stored_evidence import unpack
+from weightwarden.verifier.server.audit.task_queue import MOST_ATTEMPTS, lease
+from weightwarden.verifier.server.database.schema import ARCHIVE, EVIDENCE, SERVER, TASK, VERDICT
+from weightwarden.verifier.server.errors import ReplayTrouble, VerdictsUnusable
+from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.verifier import Verifier
 
 RECORDS = honest(8)
 
@@ -98,8 +98,8 @@ def test_verdicts_that_cannot_be_written_leave_the_records_as_they_were(
         raise VerdictsUnusable("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("verifier.server.audit.auditor.complete", full)
-        patch.setattr("verifier.server.audit.auditor.give_back", full)
+        patch.setattr("weightwarden.verifier.server.audit.auditor.complete", full)
+        patch.setattr("weightwarden.verifier.server.audit.auditor.give_back", full)
         with pytest.raises(VerdictsUnusable):
             first.opened.auditor.work()
     assert verdicts(first) == []

@@ -10,12 +10,12 @@ from sqlalchemy import text
 
 from benchmarks.storage.dashboard import fill, plans
 from tests.verifier.server.running import Server, server_in
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.database.schema import METADATA
-from verifier.server.database.series import SeriesKey, bind
-from verifier.server.database.verdict_database import VerdictDatabase, database_now
-from verifier.server.errors import OtherSeries, VerdictsUnusable
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.database.schema import METADATA
+from weightwarden.verifier.server.database.series import SeriesKey, bind
+from weightwarden.verifier.server.database.verdict_database import VerdictDatabase, database_now
+from weightwarden.verifier.server.errors import OtherSeries, VerdictsUnusable
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_the_clock_is_the_databases(database_url: str) -> None:
 
 
 def test_a_log_is_no_verdict_database(tmp_path: Path) -> None:
-    from logger.store.writer import LogWriter
+    from weightwarden.logger.store.writer import LogWriter
 
     with LogWriter.open(str(tmp_path / "log.db"), origin="example.org/log"):
         pass

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.verifier.server.running import Log, Server, honest, server_in
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.errors import ServerSettingsError
-from verifier.server.ingest.audit_rate import MOST_SECONDS, ComputeBudget
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.errors import ServerSettingsError
+from weightwarden.verifier.server.ingest.audit_rate import MOST_SECONDS, ComputeBudget
 
 BUDGET = ComputeBudget(least=0.01)
 

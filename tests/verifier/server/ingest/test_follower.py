@@ -8,15 +8,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select, update
 
-from logger.archive.reader import Archive
-from logger.record import Record
-from logger.tlog.keys import SigningKey
-from sampler.schemes import SCHEMES
 from tests.verifier.server.running import KEY, ORIGIN, Log, Server, honest, server_in
-from verifier.policy.calibrated import Policy
-from verifier.replay.transformers.replayer import TransformersReplayer
-from verifier.server.database.schema import ARCHIVE, QUARANTINE, TASK
-from verifier.server.ingest.follower import MOST_TRIES, Follower
+from weightwarden.logger.archive.reader import Archive
+from weightwarden.logger.record import Record
+from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.sampler.schemes import SCHEMES
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.database.schema import ARCHIVE, QUARANTINE, TASK
+from weightwarden.verifier.server.ingest.follower import MOST_TRIES, Follower
 
 RECORDS = honest(12)
 
@@ -68,7 +68,7 @@ def test_archives_are_put_up_in_the_order_of_the_log_whatever_they_are_called(se
 def test_the_audit_rate_selects_as_verify_run_does(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
-    from verifier.audit_selection import select_records
+    from weightwarden.verifier.audit_selection import select_records
 
     server = server_in(tmp_path, replayer, bundled_policy, audit_rate=0.4)
     log = Log(tmp_path / "archives")
@@ -240,7 +240,7 @@ def test_two_logs_are_followed_beside_each_other(
 def test_a_check_that_was_cut_off_leaves_nothing_behind(
     server: Server, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verifier.server.ingest.intake.PAGE_RECORDS", 2)
+    monkeypatch.setattr("weightwarden.verifier.server.ingest.intake.PAGE_RECORDS", 2)
     log.seal(RECORDS[:7])
     follower = server.opened.follower
 

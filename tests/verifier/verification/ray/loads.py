@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.throughput.cheap_replayer import CheapReplayer
-from logger.errors import ModelError
-from logger.record import Record
-from verifier.errors import ReplayError
-from verifier.policy.base import BasePolicy
-from verifier.replay.replay import ReplayChunk
+from weightwarden.logger.errors import ModelError
+from weightwarden.logger.record import Record
+from weightwarden.verifier.errors import ReplayError
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.replay import ReplayChunk
 
 UNIT_TOKENS = 400
 

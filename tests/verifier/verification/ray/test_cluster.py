@@ -1,6 +1,6 @@
 import pytest
 
-from verifier.verification.ray.cluster import ClusterError, Layout, Node, layout_of
+from weightwarden.verifier.verification.ray.cluster import ClusterError, Layout, Node, layout_of
 
 GPU_NODES = [Node(16, 2), Node(16, 2)]
 

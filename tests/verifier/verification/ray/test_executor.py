@@ -14,14 +14,14 @@ import pytest
 from benchmarks.throughput.cheap_replayer import CheapReplayer
 from tests.recorded import FILTERED, GREEDY, records_of
 from tests.verifier.verification.ray import loads
-from verifier.policy.calibrated import Policy
-from verifier.verification.executor import KillsWorkers
-from verifier.verification.ray.cluster import ClusterError
-from verifier.verification.ray.executor import RayEngine
-from verifier.verification.ray.pool import WorkerFailed, WorkersDiffer
-from verifier.verification.ray.worker import Load
-from verifier.verification.run_verdict import Verification, verify
-from verifier.verification.verifier import Verifier
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.verification.executor import KillsWorkers
+from weightwarden.verifier.verification.ray.cluster import ClusterError
+from weightwarden.verifier.verification.ray.executor import RayEngine
+from weightwarden.verifier.verification.ray.pool import WorkerFailed, WorkersDiffer
+from weightwarden.verifier.verification.ray.worker import Load
+from weightwarden.verifier.verification.run_verdict import Verification, verify
+from weightwarden.verifier.verification.verifier import Verifier
 
 RECORDS = [*records_of(FILTERED)[:40], *records_of(GREEDY)[:20]]
 pytestmark = pytest.mark.usefixtures("local_ray")

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from logger.record import Record
 from tests.verifier.replay.vllm.small_server import IDENTITY, Behaviour, small_server
 from tests.verifier.replay.vllm.test_replayer import Words, altered, honest, policy_of
 from tests.verifier.verification.ray.test_executor import told
-from verifier.policy.exact import ExactPolicy
-from verifier.replay.vllm.client import VllmClient
-from verifier.replay.vllm.replayer import VllmReplayer
-from verifier.verification.ray.executor import RayEngine
-from verifier.verification.run_verdict import verify
-from verifier.verification.verifier import Verifier
+from weightwarden.logger.record import Record
+from weightwarden.verifier.policy.exact import ExactPolicy
+from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.replay.vllm.replayer import VllmReplayer
+from weightwarden.verifier.verification.ray.executor import RayEngine
+from weightwarden.verifier.verification.run_verdict import verify
+from weightwarden.verifier.verification.verifier import Verifier
 
 
 class SmallUnits(VllmReplayer):

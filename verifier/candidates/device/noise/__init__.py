@@ -1,10 +1,14 @@
 """Gumbel noise on the device: twins of the counter-based schemes of `sampler.noise`, in torch."""
 
-from sampler.noise import GumbelNoise
-from verifier.candidates.device.noise.base import DeviceNoise
-from verifier.candidates.device.noise.murmur import SglangDeviceNoise, VllmV2DeviceNoise, VllmV2Fp64DeviceNoise
-from verifier.candidates.device.noise.vllm_cpu import VllmCpuDeviceNoise
-from verifier.candidates.device.noise.vllm_v1 import VllmV1DeviceNoise, VllmV1Fp64DeviceNoise
+from weightwarden.sampler.noise import GumbelNoise
+from weightwarden.verifier.candidates.device.noise.base import DeviceNoise
+from weightwarden.verifier.candidates.device.noise.murmur import (
+    SglangDeviceNoise,
+    VllmV2DeviceNoise,
+    VllmV2Fp64DeviceNoise,
+)
+from weightwarden.verifier.candidates.device.noise.vllm_cpu import VllmCpuDeviceNoise
+from weightwarden.verifier.candidates.device.noise.vllm_v1 import VllmV1DeviceNoise, VllmV1Fp64DeviceNoise
 
 __all__ = ["DeviceNoise", "VllmCpuDeviceNoise", "VllmV2DeviceNoise", "device_noise"]
 

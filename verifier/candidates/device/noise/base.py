@@ -6,8 +6,8 @@ from typing import ClassVar, Self
 import numpy as np
 import torch
 
-from sampler.noise import GumbelNoise
-from sampler.types import KeyArray
+from weightwarden.sampler.noise import GumbelNoise
+from weightwarden.sampler.types import KeyArray
 
 UINT32 = 0xFFFFFFFF
 SCAN_ELEMENTS = 1 << 24

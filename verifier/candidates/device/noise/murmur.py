@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from sampler.noise.sglang import SglangNoise
-from sampler.noise.vllm_v2 import VllmV2Noise
-from sampler.noise.vllm_v2_fp64 import VllmV2Fp64Noise
-from sampler.types import KeyArray
-from verifier.candidates.device.noise.base import UINT32, DeviceNoise, shift, winning_share
+from weightwarden.sampler.noise.sglang import SglangNoise
+from weightwarden.sampler.noise.vllm_v2 import VllmV2Noise
+from weightwarden.sampler.noise.vllm_v2_fp64 import VllmV2Fp64Noise
+from weightwarden.sampler.types import KeyArray
+from weightwarden.verifier.candidates.device.noise.base import UINT32, DeviceNoise, shift, winning_share
 
 
 def hashed(states_n: torch.Tensor, ids_nk: torch.Tensor) -> torch.Tensor:

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from sampler.noise.vllm_cpu import VllmCpuNoise
-from verifier.candidates.device.noise.base import DeviceNoise, shift, winning_share
+from weightwarden.sampler.noise.vllm_cpu import VllmCpuNoise
+from weightwarden.verifier.candidates.device.noise.base import DeviceNoise, shift, winning_share
 
 
 class VllmCpuDeviceNoise(DeviceNoise):

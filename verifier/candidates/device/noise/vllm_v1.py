@@ -5,8 +5,8 @@ from typing import Self
 import numpy as np
 import torch
 
-from sampler.noise import GumbelNoise
-from sampler.noise.vllm_v1 import (
+from weightwarden.sampler.noise import GumbelNoise
+from weightwarden.sampler.noise.vllm_v1 import (
     LARGEST,
     LOG_ERROR,
     LOG_ERROR_NEAR,
@@ -16,9 +16,9 @@ from sampler.noise.vllm_v1 import (
     VllmV1Fp64Noise,
     VllmV1Noise,
 )
-from sampler.philox import ROUNDS
-from sampler.types import KeyArray
-from verifier.candidates.device.noise.base import SCAN_ELEMENTS, UINT32, DeviceNoise, shift
+from weightwarden.sampler.philox import ROUNDS
+from weightwarden.sampler.types import KeyArray
+from weightwarden.verifier.candidates.device.noise.base import SCAN_ELEMENTS, UINT32, DeviceNoise, shift
 
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _WEYL = 0x9E3779B9, 0xBB67AE85

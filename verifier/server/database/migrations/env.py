@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from verifier.server.database.schema import METADATA
+from weightwarden.verifier.server.database.schema import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
 with context.begin_transaction():

@@ -1,0 +1,1 @@
+"""Detects model weights that are stolen through the answers of an inference server."""
