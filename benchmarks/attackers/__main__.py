@@ -28,8 +28,8 @@ from benchmarks.attackers.results import SEED_BITS, Row, markdown
 from benchmarks.attackers.serving import ServedModel, honestly
 from benchmarks.environment import environment
 from benchmarks.repository import FILTERED
-from weightwarden.cli.output_files import write_text
 from weightwarden.cli.progress import counter, progress_bar
+from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
 from weightwarden.verifier.calibration.fit import CalibrationLimits, calibrate

@@ -11,7 +11,7 @@ from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.statistics.bandwidth import best_of
 from weightwarden.verifier.verification.exposure import Audited, Exposure
 from weightwarden.verifier.verification.judgement import Judgement
-from weightwarden.verifier.verification.run_evidence import HonestRates, run_p_value
+from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
 from weightwarden.verifier.verification.series_monitor import TrafficMonitor
 from weightwarden.verifier.verification.verifier import Verifier
 

@@ -30,8 +30,8 @@ from benchmarks.recording.vllm_answers import answered
 from benchmarks.recording.vllm_server import settings_here, vllm_server
 from benchmarks.repository import FILTERED
 from benchmarks.sidecar.cost import await_port, sidecar_command, started
-from weightwarden.cli.output_files import write_text
 from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.canonical import decode_record
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record

@@ -14,7 +14,7 @@ from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prepare_pool import Workers
 from weightwarden.logger.sidecar.prompts.chat_template import ChatTemplate
-from weightwarden.logger.sidecar.wire.interpretation import Understanding
+from weightwarden.logger.sidecar.interpretation import Understanding
 from weightwarden.logger.sidecar.wire.requests import ChatRequest, parse
 from weightwarden.logger.text.special_tokens import SpecialTokens
 

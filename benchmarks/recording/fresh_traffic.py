@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.recording.vllm_answers import answered
 from benchmarks.recording.vllm_server import vllm_server
-from weightwarden.cli.output_files import write_text
 from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.files.output import write_text
 from weightwarden.logger.record import Record
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.model.identity import identify_model

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.environment import environment
 from benchmarks.side_channels import each_token, stream_order
 from benchmarks.side_channels.row import markdown
-from weightwarden.cli.output_files import write_text
+from weightwarden.logger.files.output import write_text
 
 
 @click.command(help=__doc__)

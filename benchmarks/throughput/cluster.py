@@ -30,13 +30,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks.environment import environment
 from benchmarks.repository import BUNDLED_POLICY, FILTERED
 from benchmarks.throughput.cheap_replayer import CheapReplayer
-from weightwarden.cli.inputs.run_input import from_archives
 from weightwarden.cli.options.executor import load_on_worker
 from weightwarden.cli.options.shared import ReplayOptions
-from weightwarden.cli.output_files import write_text
 from weightwarden.cli.reports.json import json_report
 from weightwarden.cli.verify_and_report import verify_with_progress
 from weightwarden.logger.archive.writer import write_archive
+from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.canonical import encode_record
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
@@ -49,6 +48,7 @@ from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.verification.executor import Engine
 from weightwarden.verifier.verification.ray.cluster import Cluster
 from weightwarden.verifier.verification.ray.executor import RayEngine
+from weightwarden.verifier.verification.run_input import from_archives
 from weightwarden.verifier.verification.run_verdict import verify
 from weightwarden.verifier.verification.verifier import Verifier
 

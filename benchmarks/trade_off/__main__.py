@@ -26,8 +26,8 @@ from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slacks, countin
 from benchmarks.trade_off.published import Published, gm_ls
 from benchmarks.trade_off.replayed import Replayed, replayed
 from benchmarks.trade_off.scored import Choice, Score, Scored
-from weightwarden.cli.output_files import write_text
 from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.verifier.audit_selection import file_sha256
 from weightwarden.verifier.model.embedded import ensure_embedded_model

@@ -22,8 +22,8 @@ from benchmarks.environment import environment
 from benchmarks.throughput.replay import timed
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
 from benchmarks.trade_off.scored import Scored, Slack
-from weightwarden.cli.output_files import write_text
 from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
 from weightwarden.verifier.audit_selection import file_sha256

@@ -20,8 +20,8 @@ from benchmarks.environment import environment
 from benchmarks.recording.fresh_traffic import HEADS
 from benchmarks.recording.vllm_answers import AT_ONCE, answered
 from benchmarks.recording.vllm_server import settings_here, vllm_server
-from weightwarden.cli.output_files import write_text
 from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.verifier.audit_selection import file_sha256
 from weightwarden.verifier.calibration.exact import calibrate_exact

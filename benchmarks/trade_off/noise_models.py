@@ -21,8 +21,8 @@ from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
-from weightwarden.cli.output_files import write_text
 from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import BoolArray, FloatArray

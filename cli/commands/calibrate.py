@@ -7,8 +7,8 @@ from typing import Any
 import click
 import numpy as np
 
-from weightwarden.cli.inputs.run_input import read_input, sample_of
 from weightwarden.cli.options.replayer import load_replayer
+from weightwarden.cli.options.run_input import read_input, sample_of
 from weightwarden.cli.options.shared import (
     CONTEXT_OPTION,
     WITNESS_OPTION,
@@ -17,8 +17,8 @@ from weightwarden.cli.options.shared import (
     replay_options,
     sample_options,
 )
-from weightwarden.cli.output_files import check_against_model, check_writable, write_text
 from weightwarden.cli.progress import progress_bar
+from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.logger.formats.location import PlacedRecord
 from weightwarden.verifier.calibration.exact import calibrate_exact
 from weightwarden.verifier.calibration.fit import CalibrationLimits, CalibrationResult
@@ -26,6 +26,7 @@ from weightwarden.verifier.calibration.fit import calibrate as calibrate_policy
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.exact import ExactPolicy
 from weightwarden.verifier.scoring.token_scores import gumbel_likelihood_score
+from weightwarden.verifier.verification.compatibility import check_against_model
 
 
 @click.command()

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from weightwarden.cli import exit_codes
-from weightwarden.cli.inputs.run_input import from_traffic
 from weightwarden.cli.options.replayer import load_replayer
 from weightwarden.cli.options.shared import ReplayOptions
-from weightwarden.cli.output_files import check_against_model, check_writable
 from weightwarden.cli.reports.summary import text_summary
 from weightwarden.cli.verify_and_report import verify_with_progress, write_reports
+from weightwarden.logger.files.output import check_writable
 from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.verification.compatibility import check_against_model
+from weightwarden.verifier.verification.run_input import from_traffic
 from weightwarden.verifier.verification.verifier import Verifier
 
 
@@ -36,7 +37,7 @@ def demo(ctx: click.Context, html_path: Path | None, json_path: Path | None) -> 
     honest = len(given.indices) - len(attacks)
 
     replayer = load_replayer(ReplayOptions(dtype=policy.made_for.dtype))
-    check_against_model(given.deciding, replayer.identity)
+    check_against_model(given.boundary, replayer.identity)
     click.echo(f"Replaying {honest} honest and {len(attacks)} tampered answers of a vLLM server ...", err=True)
     context = verify_with_progress(Verifier(replayer, policy), given)
     write_reports(context, json_path, html_path)

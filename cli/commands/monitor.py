@@ -12,15 +12,14 @@ import numpy as np
 
 from weightwarden.cli import exit_codes
 from weightwarden.cli.commands.monitor_state import AuditSeries, read_state, write_state
-from weightwarden.cli.inputs.run_input import Audit, check_whole, from_archives
 from weightwarden.cli.options.quantities import FiniteRange
 from weightwarden.cli.options.replayer import load_replayer
 from weightwarden.cli.options.shared import ReplayOptions, public_key_option, replay_options, sample_options
-from weightwarden.cli.output_files import check_against_model, check_against_policy, check_writable
 from weightwarden.cli.reports.reading import read_report
 from weightwarden.cli.verify_and_report import verify_with_progress
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.files.output import check_writable
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.audit_selection import NothingSelected
@@ -29,6 +28,8 @@ from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.rounding import upper_fixed
+from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
+from weightwarden.verifier.verification.run_input import AuditDraw, check_whole, from_archives
 from weightwarden.verifier.verification.run_verdict import NothingToVerify
 from weightwarden.verifier.verification.series_monitor import WATCHED, TrafficMonitor
 from weightwarden.verifier.verification.verifier import Verifier
@@ -126,7 +127,9 @@ def monitor(
     if public_key_path is None:
         outcomes = _reports(audits, policy, kept.seen if kept is not None else [])
     else:
-        outcomes = _archives(ctx, audits, public_key_path, policy, Audit.of(rate, key_path), ReplayOptions(**replay))
+        outcomes = _archives(
+            ctx, audits, public_key_path, policy, AuditDraw.of(rate, key_path), ReplayOptions(**replay)
+        )
 
     rows = []
     for audit in outcomes:
@@ -170,7 +173,7 @@ def _archives(
     arguments: tuple[str, ...],
     public_key_path: Path,
     policy: BasePolicy,
-    audit: Audit | None,
+    audit: AuditDraw | None,
     options: ReplayOptions,
 ) -> Iterator[AuditOutcome]:
     """Each archive, checked and replayed in its turn; all of them are checked against each other first."""
@@ -183,8 +186,8 @@ def _archives(
     for url in urls:
         try:
             given = from_archives([url], keys, None, audit)
-            check_against_model(given.deciding, replayer.identity)
-            check_against_policy(given.deciding, verifier.policy)
+            check_against_model(given.boundary, replayer.identity)
+            check_against_policy(given.boundary, verifier.policy)
             found = verify_with_progress(verifier, given).verification
         except (NothingSelected, NothingToVerify) as nothing:
             click.echo(f"{url}: {nothing}; the series goes on without it", err=True)

@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from weightwarden.cli.output_files import write_text
 from weightwarden.errors import WeightwardenError
+from weightwarden.logger.files.output import write_text
 from weightwarden.sampler.params import first_complaint
 from weightwarden.verifier.statistics.e_process import STAKES, RateMonitor
 from weightwarden.verifier.verification.series_monitor import WATCHED, TrafficMonitor

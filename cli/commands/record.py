@@ -11,10 +11,10 @@ import click
 from weightwarden.cli.options.provider import provider_client, vllm_extra
 from weightwarden.cli.options.replayer import identity_of
 from weightwarden.cli.options.shared import MODEL_OPTION, ProviderOptions, provider_options
-from weightwarden.cli.output_files import check_writable, write_text
 from weightwarden.cli.progress import counter
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.errors import TrafficError
+from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.logger.formats.traffic_file import MAX_LINE_BYTES, RETOKENISED_MEANS, traffic_line
 from weightwarden.verifier.errors import UnusableAnswer
 

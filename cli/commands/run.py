@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from weightwarden.cli import exit_codes
-from weightwarden.cli.inputs.run_input import read_input, sample_of
 from weightwarden.cli.options.executor import EngineOptions, engine_options, open_engine
+from weightwarden.cli.options.run_input import read_input, sample_of
 from weightwarden.cli.options.shared import (
     WITNESS_OPTION,
     ReplayOptions,
@@ -15,11 +15,12 @@ from weightwarden.cli.options.shared import (
     replay_options,
     sample_options,
 )
-from weightwarden.cli.output_files import check_against_model, check_against_policy, check_writable
 from weightwarden.cli.reports.json import json_report
 from weightwarden.cli.reports.summary import text_summary
 from weightwarden.cli.verify_and_report import verify_with_progress, write_reports
+from weightwarden.logger.files.output import check_writable
 from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
 
 _EXIT_CODES = {"alarm": exit_codes.ALARM, "incomplete": exit_codes.ERROR, "clear": exit_codes.CLEAR}
 
@@ -102,8 +103,8 @@ def run(
     options, replay = EngineOptions.taken(more)
     engine = open_engine(options, ReplayOptions(**replay), policy, max_model_len)
     ctx.call_on_close(engine.close)
-    check_against_model(given.deciding, engine.replayer.identity)
-    check_against_policy(given.deciding, policy)
+    check_against_model(given.boundary, engine.replayer.identity)
+    check_against_policy(given.boundary, policy)
     if given.warning is not None:
         click.echo(f"Warning: {given.warning}", err=True)
     context = verify_with_progress(engine, given)

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from weightwarden.cli.reports.context import RunContext
 from weightwarden.verifier.statistics.detection import alarm_probability, altered_before_alarm
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.rounding import lower_fixed, upper, upper_fixed
 from weightwarden.verifier.verification.exposure import CONFIDENCE, Bound
+from weightwarden.verifier.verification.run import Run
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Figures:
     assumptions: list[str]
 
 
-def figures(context: RunContext) -> Figures:
+def figures(context: Run) -> Figures:
     """The figures of a run, as text."""
     exposure = context.exposure
     bounds = [
@@ -66,7 +66,7 @@ def figures(context: RunContext) -> Figures:
     )
 
 
-def assumptions(context: RunContext) -> list[str]:
+def assumptions(context: Run) -> list[str]:
     """What the figures take for granted, in words."""
     said = ["Bounds count every message that these prompts and seeds allow, along the tokens that were sent."]
     audit_rate = context.given.audit_rate
@@ -98,7 +98,7 @@ def catching(audit_rate: float, records: int) -> str:
     return f"At audit rate {audit_rate:g}, {what} audited with probability {CONFIDENCE:g} or more, {unless}."
 
 
-def statistics(context: RunContext) -> dict[str, Any]:
+def statistics(context: Run) -> dict[str, Any]:
     """The figures of a run, as JSON; per-record columns in the order of the records verified."""
     exposure, watched = context.exposure, context.verification.watched
     return {
@@ -120,17 +120,17 @@ def statistics(context: RunContext) -> dict[str, Any]:
     }
 
 
-def _rates(context: RunContext) -> dict[str, Interval]:
+def _rates(context: Run) -> dict[str, Interval]:
     exposure = context.exposure
     return {"mismatch": exposure.mismatch, "suspicious": exposure.suspicious, "dangerous": exposure.dangerous}
 
 
-def _limit(context: RunContext, bound: Bound) -> str:
+def _limit(context: Run, bound: Bound) -> str:
     tokens, megabytes = context.exposure.tokens_in_all, bound.limit_bits / 8e6
     return f"at most {upper_fixed(bound.limit_bits / tokens, 4)} ({upper(megabytes, 3)} MB in {tokens} tokens)"
 
 
-def _bits(context: RunContext, bound: Bound) -> dict[str, float]:
+def _bits(context: Run, bound: Bound) -> dict[str, float]:
     exposure = context.exposure
     return {
         "audited": bound.audited_bits / exposure.tokens,

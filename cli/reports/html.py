@@ -5,12 +5,12 @@ from itertools import pairwise
 from math import isnan, log2, log10
 from typing import Any
 
-from weightwarden.cli.reports.context import RunContext
 from weightwarden.cli.reports.figures import figures
 from weightwarden.verifier.errors import MissingExtra
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.run import Run
 from weightwarden.verifier.verification.summary import MARGIN_ENDS, ShownRecord
 
 SHOWN_SET_ASIDE = 1000
@@ -40,7 +40,7 @@ class Dot:
     chosen: bool
 
 
-def html_report(context: RunContext) -> str:
+def html_report(context: Run) -> str:
     """The page; all text of records is escaped.
 
     Raises:
@@ -73,7 +73,7 @@ def html_report(context: RunContext) -> str:
     )
 
 
-def histogram(context: RunContext) -> list[Bar]:
+def histogram(context: Run) -> list[Bar]:
     """Tokens by margin: exact ones, one bar a bin, and those outside the support; heights on a log scale."""
     labels = [
         "0",
@@ -98,7 +98,7 @@ def histogram(context: RunContext) -> list[Bar]:
     ]
 
 
-def trade_off(context: RunContext) -> list[Dot]:
+def trade_off(context: Run) -> list[Dot]:
     """Each threshold, on the records that are not flagged, so that tokens beyond it are false positives.
 
     x is the information left to an attacker, y the share of tokens beyond the threshold (log scale).
@@ -129,7 +129,7 @@ def _likelihood(score: float) -> str:
     return "" if isnan(score) else f" likelihood score {score:.2f} nats,"
 
 
-def _record(context: RunContext, record: ShownRecord) -> dict[str, Any]:
+def _record(context: Run, record: ShownRecord) -> dict[str, Any]:
     verdict, tokens = record.verdict, record.verdict.tokens
     shown = record.output_token_ids[:SHOWN_TOKENS]
     return {

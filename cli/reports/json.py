@@ -3,14 +3,14 @@
 import json
 from typing import Any
 
-from weightwarden.cli.reports.context import RunContext
 from weightwarden.cli.reports.figures import statistics
 from weightwarden.cli.reports.reading import REPORT_FORMAT
 from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.run import Run
 from weightwarden.verifier.verification.summary import FlaggedRecord, SetAside
 
 
-def json_report(context: RunContext) -> str:
+def json_report(context: Run) -> str:
     """The report as JSON text; numbers that are not finite are null."""
     found = context.verification
     report = {
@@ -54,7 +54,7 @@ def json_report(context: RunContext) -> str:
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
-def _flagged(context: RunContext, record: FlaggedRecord) -> dict[str, Any]:
+def _flagged(context: Run, record: FlaggedRecord) -> dict[str, Any]:
     return {
         **_place(context, record.place),
         "reasons": record.reasons,
@@ -64,10 +64,10 @@ def _flagged(context: RunContext, record: FlaggedRecord) -> dict[str, Any]:
     }
 
 
-def _set_aside(context: RunContext, record: SetAside) -> dict[str, Any]:
+def _set_aside(context: Run, record: SetAside) -> dict[str, Any]:
     return {**_place(context, record.place), "tokens": record.tokens, "worker_deaths": record.deaths, "why": record.why}
 
 
-def _place(context: RunContext, place: int) -> dict[str, Any]:
+def _place(context: Run, place: int) -> dict[str, Any]:
     at = context.given.place(place)
     return {"record": context.given.indices[place], "file": at.source, at.unit: at.number}

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from weightwarden.cli.reports.context import RunContext
 from weightwarden.cli.reports.figures import figures
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.record_verdict import RecordVerdict
+from weightwarden.verifier.verification.run import Run
 from weightwarden.verifier.verification.summary import ShownRecord
 
 SHOWN_RECORDS = 10
@@ -14,7 +14,7 @@ SHOWN_TOKENS = 3
 CONTEXT_BEFORE, CONTEXT_AFTER = 8, 4
 
 
-def text_summary(context: RunContext) -> str:
+def text_summary(context: Run) -> str:
     """A readable account: the verdict, the counts, and the worst records with their tokens in context."""
     found = context.verification
     records = str(found.records)
@@ -58,7 +58,7 @@ def text_summary(context: RunContext) -> str:
     return "\n".join(lines)
 
 
-def exposure_lines(context: RunContext) -> list[str]:
+def exposure_lines(context: Run) -> list[str]:
     """What could have been hidden, with the rates behind it and what all that assumes."""
     shown = figures(context)
     whose = f"all {context.given.audited.records} records"
@@ -71,7 +71,7 @@ def exposure_lines(context: RunContext) -> list[str]:
     return lines
 
 
-def _exact_lines(context: RunContext) -> list[str]:
+def _exact_lines(context: Run) -> list[str]:
     """What exact replay leaves open, by cause."""
     found = context.verification
     if not context.policy.exact:
@@ -82,7 +82,7 @@ def _exact_lines(context: RunContext) -> list[str]:
     ]
 
 
-def _set_aside_lines(context: RunContext) -> list[str]:
+def _set_aside_lines(context: Run) -> list[str]:
     """The records without a verdict, named before anything else."""
     records = context.verification.set_aside
     if not records:
@@ -98,14 +98,14 @@ def _set_aside_lines(context: RunContext) -> list[str]:
     return lines
 
 
-def _worker_lines(context: RunContext) -> list[str]:
+def _worker_lines(context: Run) -> list[str]:
     if context.workers == 1 and not context.deaths:
         return []
     died = f"; {context.deaths} died, their records were replayed again" if context.deaths else ""
     return [f"  workers        {context.workers}{died}"]
 
 
-def _record_lines(context: RunContext, shown: ShownRecord) -> list[str]:
+def _record_lines(context: Run, shown: ShownRecord) -> list[str]:
     record = shown.verdict
     lines = [
         "",
@@ -121,7 +121,7 @@ def _record_lines(context: RunContext, shown: ShownRecord) -> list[str]:
     return lines
 
 
-def _in_context(context: RunContext, output: list[int], at: int) -> str:
+def _in_context(context: Run, output: list[int], at: int) -> str:
     before = "".join(context.token_text(t) for t in output[max(0, at - CONTEXT_BEFORE) : at])
     after = "".join(context.token_text(t) for t in output[at + 1 : at + 1 + CONTEXT_AFTER])
     return f"{before}[[{context.token_text(output[at])}]]{after}"

@@ -29,7 +29,7 @@ from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import Opened
 from weightwarden.logger.sidecar.upstream.client import Upstream
-from weightwarden.logger.sidecar.wire.interpretation import Understanding
+from weightwarden.logger.sidecar.interpretation import Understanding
 
 SWITCH_SECONDS = 0.0005
 """How long the event loop may keep the interpreter from the thread that commits."""

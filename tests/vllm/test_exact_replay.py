@@ -16,7 +16,7 @@ from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.replay.vllm.client import VllmClient
 from weightwarden.verifier.replay.vllm.processor import Exactness, settings_for, this_processor
-from weightwarden.verifier.verification.run_evidence import TESTS
+from weightwarden.verifier.scoring.run_evidence import TESTS
 from weightwarden.verifier.verification.run_verdict import RUN_ALARM_RATE
 
 pytestmark = pytest.mark.vllm

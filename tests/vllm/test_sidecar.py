@@ -34,7 +34,7 @@ from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.replay.vllm.client import VllmClient
-from weightwarden.verifier.verification.run_evidence import TESTS
+from weightwarden.verifier.scoring.run_evidence import TESTS
 from weightwarden.verifier.verification.run_verdict import RUN_ALARM_RATE
 from weightwarden.verifier.verification.series_monitor import honest_limits
 

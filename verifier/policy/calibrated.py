@@ -30,7 +30,7 @@ from weightwarden.verifier.scoring.token_scores import (
     gumbel_likelihood_score,
     inverse_transform_likelihood_score,
 )
-from weightwarden.verifier.verification.run_evidence import HonestRates
+from weightwarden.verifier.scoring.run_evidence import HonestRates
 
 FORMAT: Literal["weightwarden-policy/1"] = "weightwarden-policy/1"
 

@@ -13,7 +13,7 @@ from weightwarden.verifier.scoring.codes import AGAINST_SHARE, OPEN_SHARE, Count
 from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE
 from weightwarden.verifier.scoring.record_sums import add_by_record
 from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
-from weightwarden.verifier.verification.run_evidence import HonestRates
+from weightwarden.verifier.scoring.run_evidence import HonestRates
 
 EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
 EXACT_TOLERANCE = Tolerance(margin=5e-5, logit_slack=1e-5, mass_slack=1e-5)

@@ -16,7 +16,7 @@ from weightwarden.verifier.scoring.threshold_sweep import TradeOffPoint
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.executor import Engine
 from weightwarden.verifier.verification.judgement import watched
-from weightwarden.verifier.verification.run_evidence import HonestRates, run_p_value
+from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
 from weightwarden.verifier.verification.summary import FlaggedRecord, SetAside, Summary, merge_all
 from weightwarden.verifier.verification.work_unit import work_units
 

@@ -29,6 +29,7 @@ from weightwarden.verifier.verification.record_verdict import (
 )
 from weightwarden.verifier.verification.run_verdict import Verification, verify
 from weightwarden.verifier.verification.summary import Summary
+from weightwarden.verifier.verification.token_frame import TokenFrame
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
 
@@ -40,12 +41,14 @@ class Verifier:
         max_model_length: the server's context length in tokens, where it may have ended answers; the model's own when
             None.
         progress: called with the number of output tokens just replayed.
+        tokens: keeps scores and verdicts of every token, where that is asked for.
     """
 
     replayer: Replayer
     policy: BasePolicy
     max_model_length: int | None = None
     progress: Callable[[int], None] | None = None
+    tokens: TokenFrame | None = None
     workers = 1
     deaths = 0
 
@@ -69,7 +72,10 @@ class Verifier:
     def summaries(self, units: Iterable[WorkUnit]) -> Iterator[Summary]:
         """Judge units, one after another."""
         for unit in units:
-            yield Summary.of(unit, self.judge(unit.records))
+            judged = self.judge(unit.records)
+            if self.tokens is not None:
+                self.tokens.add(unit.places, unit.records, judged)
+            yield Summary.of(unit, judged)
 
     def judge(self, records: Sequence[Record]) -> Judgement:
         """Judge records one by one; those without tokens by where they end.

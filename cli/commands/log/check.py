@@ -7,11 +7,11 @@ import click
 
 from weightwarden.cli import exit_codes
 from weightwarden.cli.commands.log.options import archives_argument
-from weightwarden.cli.inputs.witness import advance_witness, read_witness
 from weightwarden.cli.options.shared import public_key_option
 from weightwarden.cli.progress import counter
 from weightwarden.logger.archive.check import LogCheck, check_archives
 from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.archive.witness import advance_witness, read_witness
 from weightwarden.logger.tlog.checkpoint import Checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.text import printable

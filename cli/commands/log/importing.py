@@ -6,12 +6,13 @@ from pathlib import Path
 import click
 
 from weightwarden.cli.options.shared import SIGNING_KEY_OPTION
-from weightwarden.cli.output_files import OutputError, check_writable, read_all_traffic
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.storage import exists
 from weightwarden.logger.archive.writer import write_archive
+from weightwarden.logger.files.output import OutputError, check_writable
 from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.logger.tlog.merkle import Frontier
@@ -43,7 +44,7 @@ def import_traffic(traffic: tuple[Path, ...], signing_key_paths: tuple[Path, ...
         raise OutputError(f"{url}: is there already; an archive is never overwritten")
     if "://" not in url:
         check_writable(Path(url))
-    everything = read_all_traffic(traffic)
+    everything = [placed for path in traffic for placed in read_traffic(path)]
     for placed in everything:
         if placed.retokenised:
             raise RetokenisedRecord(f"{placed.place}: re-tokenised from text; a log holds the token ids of the engine")

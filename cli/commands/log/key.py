@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from weightwarden.cli.output_files import check_writable, write_text
+from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.logger.tlog.keys import SigningKey
 
 

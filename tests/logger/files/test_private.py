@@ -11,9 +11,9 @@ import pytest
 from tests.logger.sidecar.running import running, settings_in
 from tests.logger.sidecar.scripted_upstream import scripted_upstream
 from weightwarden.cli.options.shared import ProviderOptions, ServerOptions
-from weightwarden.cli.output_files import write_text
 from weightwarden.logger.archive.storage import publish
 from weightwarden.logger.files.atomic import PRIVATE, PUBLIC, write_whole
+from weightwarden.logger.files.output import write_text
 from weightwarden.logger.files.private import KeyFileError, read_secret, write_private
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.log.seeds import read_seed_key

@@ -65,6 +65,11 @@ class Accounts:
     candidates_b: IntArray = field(default_factory=lambda: np.zeros(CANDIDATE_BINS, np.int64))
     pointed: float = 0.0
 
+    @property
+    def subject(self) -> str:
+        """What the monitor's incident is about: the evidence since its last restart."""
+        return f"series {self.epoch}"
+
     @classmethod
     def new(cls, policy: BasePolicy, vocabulary: int, longest: int) -> "Accounts":
         """Accounts of nothing; records longer than `longest` tokens weigh as much as that."""

@@ -11,7 +11,6 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.server.accounting.accounts import Accounts
 from weightwarden.verifier.server.accounting.rate_points import add_point
-from weightwarden.verifier.server.alerting.conditions import monitor_subject
 from weightwarden.verifier.server.audit.task_queue import finish_archives
 from weightwarden.verifier.server.audit.verdict_rows import sum_margins
 from weightwarden.verifier.server.database.schema import TASK, VERDICT
@@ -93,7 +92,7 @@ class Bookkeeper:
         """Begin to gather evidence anew, within a transaction, if the alarm that an operator has seen is about it."""
         _, _, data = locked_series(connection)
         accounts = Accounts.from_bytes(data)
-        if subject != monitor_subject(accounts.epoch):
+        if subject != accounts.subject:
             return
         accounts.restart_monitor(self.policy, self.vocabulary, self.longest)
         set_series(connection, accounts=accounts.to_bytes())

@@ -78,7 +78,7 @@ class Watch:
                 f" (alarm at {self.false_alarm:g}); {int(accounts.totals['flagged'])} of"
                 f" {int(accounts.totals['records'])} records flagged"
             )
-            found.append(Condition("monitor", monitor_subject(accounts.epoch), level, what))
+            found.append(Condition("monitor", accounts.subject, level, what))
         if unverifiable := int(accounts.totals["unverifiable"]):
             what = f"{unverifiable} records could not be replayed and have no verdict"
             doublings = unverifiable.bit_length()  # each doubling is told anew
@@ -157,11 +157,6 @@ class Watch:
         if stuck:
             found.append(Condition("delivery", "notices", "watch", f"{stuck} notices cannot be delivered"))
         return found
-
-
-def monitor_subject(epoch: int) -> str:
-    """What the monitor's incident is about: evidence since its last restart."""
-    return f"series {epoch}"
 
 
 def lag(connection: Connection, now: float) -> float | None:

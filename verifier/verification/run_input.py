@@ -1,4 +1,4 @@
-"""What `verify run` verifies: records of traffic files, which anybody may have written, or of archives of a log."""
+"""The input of a run: records of traffic files, which nothing vouches for, or of archives of a log, checked here."""
 
 import hashlib
 import json
@@ -8,19 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
-
-from weightwarden.cli.inputs.boundary_records import Deciding
-from weightwarden.cli.inputs.selected_records import SelectedRecords
-from weightwarden.cli.inputs.witness import read_witness
-from weightwarden.cli.output_files import read_all_traffic
-from weightwarden.cli.progress import counter
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.check import LogCheck, check_archives
 from weightwarden.logger.archive.reader import Archive
-from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.formats.canonical import decode_record
 from weightwarden.logger.formats.location import Place, PlacedRecord
+from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
 from weightwarden.logger.tlog.checkpoint import Checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys
@@ -35,7 +28,9 @@ from weightwarden.verifier.audit_selection import (
     select_records,
     traffic_root,
 )
+from weightwarden.verifier.verification.boundary_records import BoundaryRecords
 from weightwarden.verifier.verification.exposure import Audited
+from weightwarden.verifier.verification.selected_records import SelectedRecords
 
 METHOD = (
     "record i is selected when HMAC-SHA256(audit key, root || i as 8 bytes, big-endian), first 8 bytes as a big-endian"
@@ -48,15 +43,20 @@ class LogDoesNotHold(WeightwardenError, ValueError):
 
 
 @dataclass(frozen=True)
-class Audit:
-    """Which share of the records is replayed, and the key that chooses them."""
+class AuditDraw:
+    """The random draw of the records that are replayed.
+
+    Attributes:
+        rate: share of the records, in (0, 1].
+        key: secret that chooses them.
+    """
 
     rate: float
     key: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, rate: float | None, key_path: Path | None) -> "Audit | None":
-        """The audit that --sample and --audit-key ask for; None for all records.
+    def of(cls, rate: float | None, key_path: Path | None) -> "AuditDraw | None":
+        """The draw of a rate and a key file; None, for all records, without them.
 
         Raises:
             AuditError: an impossible rate. KeyFileError: a key that is none.
@@ -68,25 +68,28 @@ class Audit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Input:
-    """The records to verify, and where they are from.
+class RunInput:
+    """The records to verify, and where they come from.
 
     Attributes:
-        records: reads them, from the start each time it is called; only a few are held at once.
-        tokens: their output tokens. deciding: some of them; where these fit a model and a policy, all do.
-        place: where the record at a place among them stands. indices: their indices in the log, or places among all
-            records of the traffic files.
-        audited: what they were chosen from, and in which random order. audit_rate: None when they are all.
-        digest: names the input: the same records, audited in the same way, have the same.
+        records: reads them, from the start each time it is called; it holds only a few at once.
+        tokens: their output tokens.
+        boundary: where these records fit a model and a policy, all do.
+        place: where the record at a place among them stands.
+        indices: their indices in the log, or places among all records of the traffic files.
+        audited: what they were drawn from, and in which random order.
+        digest: names the input: the same records, drawn in the same way, have the same.
         digests: "sha256:..." of each traffic file, or of each archive's signed checkpoint.
-        signed: whether a log vouches for them. provenance: for the report: enough to find the records again and,
-            with the audit key, to check that it chose them. warning: what is taken on trust.
+        audit_rate: share of all records that was drawn; None when it is all of them.
+        signed: whether a log vouches for them.
+        provenance: what the report says to find the records again and, with the audit key, to check their draw.
+        warning: what is taken on trust.
         retokenised: how many of them have output token ids made from text.
     """
 
     records: Callable[[], Iterator[Record]]
     tokens: int
-    deciding: Sequence[PlacedRecord]
+    boundary: Sequence[PlacedRecord]
     place: Callable[[int], Place]
     indices: Sequence[int]
     audited: Audited
@@ -99,59 +102,13 @@ class Input:
     retokenised: int = 0
 
 
-class UnsignedTraffic(WeightwardenError):
-    """Traffic files carry no signature, and were not accepted as such."""
-
-
-def sample_of(rate: float | None, key_path: Path | None) -> Audit | None:
-    """The audit that --sample and --audit-key ask for; None for all records.
-
-    Raises:
-        UsageError: one of the two without the other. AuditError: an impossible rate, or a key that is none.
-    """
-    if (rate is None) != (key_path is None):
-        raise click.UsageError("--sample and --audit-key go together")
-    return Audit.of(rate, key_path)
-
-
-def read_input(
-    arguments: Sequence[str],
-    public_key_path: Path | None,
-    witness_path: Path | None,
-    audit: Audit | None,
-    *,
-    unsigned: bool,
-) -> Input:
-    """The records of archives of a log, which are checked, or where there is no key to check them, of traffic files.
-
-    Args:
-        unsigned: whether traffic files are accepted.
-
-    Raises:
-        UsageError: options that do not go together. UnsignedTraffic: traffic files that are not accepted.
-        LogDoesNotHold, TrafficError, AuditError.
-    """
-    if public_key_path is not None:
-        keys = PublicKeys.read(public_key_path)
-        witness = None if witness_path is None else read_witness(witness_path, keys)
-        return from_archives(archive_urls(arguments), keys, witness, audit)
-    if witness_path is not None:
-        raise click.UsageError("--witness needs --public-key")
-    if not unsigned:
-        raise UnsignedTraffic(
-            "no --public-key: traffic files are unsigned, whoever wrote them could have written anything;"
-            " pass --unsafe-unsigned if you trust how they came here, or archives of a log and --public-key"
-        )
-    return from_traffic([Path(argument) for argument in arguments], audit)
-
-
-def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
-    """Records of traffic files, which are held.
+def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunInput:
+    """The input of traffic files, whose records are held.
 
     Raises:
         TrafficError, AuditError.
     """
-    everything = read_all_traffic(paths)
+    everything = [placed for path in paths for placed in read_traffic(path)]
     root = traffic_root(paths)
     indices: Sequence[int] = range(len(everything))
     draws: list[int] = []
@@ -159,10 +116,10 @@ def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
         indices = select_records(audit.key, root, len(everything), audit.rate)
         draws = [draw(audit.key, root, index) for index in indices]
     placed = [everything[index] for index in indices]
-    return Input(
+    return RunInput(
         records=lambda: (item.record for item in placed),
         tokens=sum(len(item.record.output_token_ids) for item in placed),
-        deciding=placed,
+        boundary=placed,
         place=lambda place: placed[place].at,
         indices=indices,
         audited=Audited.of([len(item.record.output_token_ids) for item in everything], len(indices), draws),
@@ -181,34 +138,44 @@ def from_traffic(paths: Sequence[Path], audit: Audit | None = None) -> Input:
 
 
 def from_archives(
-    urls: Sequence[str], keys: PublicKeys, witness: Checkpoint | None, audit: Audit | None = None
-) -> Input:
-    """Records of archives of one log, which are checked first, in a pass of its own.
+    urls: Sequence[str],
+    keys: PublicKeys,
+    witness: Checkpoint | None,
+    audit: AuditDraw | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> RunInput:
+    """The input of archives of one log, which are checked first, in a pass of its own.
+
+    Args:
+        urls: of the archives.
+        keys: that may have signed the log.
+        witness: checkpoint of the log that was seen before; the archives must extend it.
+        audit: draw of the records; None for all.
+        progress: called with the number of records just checked.
 
     Raises:
         LogDoesNotHold: the check found something. ArchiveUnreadable, OtherLog, AuditError.
     """
-    looked = _Looked(audit)
-    with counter("Records of the log checked") as progress:
-        found = check_archives(urls, keys, witness, looked.look, progress, partial=True)
+    scan = LogScan(audit)
+    found = check_archives(urls, keys, witness, scan.add, progress or _silent, partial=True)
     if not found.holds:
         raise _does_not_hold(found)
-    if not looked.selected and audit is not None:
+    if not scan.selected and audit is not None:
         raise nothing_selected(found.records, audit.rate)
-    selected = SelectedRecords(found.archives, looked.selected)
+    selected = SelectedRecords(found.archives, scan.selected)
     newest = found.archives[-1]
-    return Input(
+    return RunInput(
         records=selected.records,
-        tokens=looked.selected_tokens,
-        deciding=looked.deciding,
+        tokens=scan.selected_tokens,
+        boundary=scan.boundary,
         place=selected.place,
         indices=selected.indices,
         audited=Audited(
-            records=looked.records,
-            answered=looked.answered,
-            tokens=looked.tokens,
-            longest=looked.longest,
-            order_r=Audited.order(looked.draws, len(looked.selected)),
+            records=scan.records,
+            answered=scan.answered,
+            tokens=scan.tokens,
+            longest=scan.longest,
+            order_r=Audited.order(scan.draws, len(scan.selected)),
         ),
         digest=_digest(b"".join(archive.checkpoint.root for archive in found.archives), audit, selected.indices),
         digests=[f"sha256:{hashlib.sha256(archive.note).hexdigest()}" for archive in found.archives],
@@ -223,23 +190,21 @@ def from_archives(
     )
 
 
-class _Looked:
-    """What a look at all records of a log leaves: counts, which were selected, and the records that decide whether
-    all of them fit a model and a policy.
-    """
+class LogScan:
+    """One pass over all records of a log: counts, the draw, and the boundary records of what was drawn."""
 
-    def __init__(self, audit: Audit | None) -> None:
+    def __init__(self, audit: AuditDraw | None) -> None:
         self._audit = audit
         self.records = self.answered = self.tokens = self.longest = self.selected_tokens = 0
         self.selected, self.draws = array("q"), array("Q")
-        self._deciding = Deciding()
+        self._boundary = BoundaryRecords()
 
     @property
-    def deciding(self) -> list[PlacedRecord]:
-        return self._deciding.records
+    def boundary(self) -> list[PlacedRecord]:
+        return self._boundary.records
 
-    def look(self, archive: Archive, index: int, entry: bytes) -> None:
-        """Look at a record."""
+    def add(self, archive: Archive, index: int, entry: bytes) -> None:
+        """Count a record, and draw it or not."""
         record = decode_record(entry)
         tokens = len(record.output_token_ids)
         self.records += 1
@@ -253,19 +218,25 @@ class _Looked:
             self.draws.append(drawn)
         self.selected.append(index)
         self.selected_tokens += tokens
-        self._deciding.look(PlacedRecord(record, archive.url, index, "index"))
+        self._boundary.add(PlacedRecord(record, archive.url, index, "index"))
 
 
-def check_whole(urls: Sequence[str], keys: PublicKeys) -> None:
+def check_whole(urls: Sequence[str], keys: PublicKeys, progress: Callable[[int], None] | None = None) -> None:
     """Check archives against each other, and keep nothing of them.
+
+    Args:
+        progress: called with the number of records just checked.
 
     Raises:
         LogDoesNotHold: the check found something. ArchiveUnreadable, OtherLog.
     """
-    with counter("Records of the log checked") as progress:
-        found = check_archives(urls, keys, None, lambda archive, index, entry: None, progress, partial=True)
+    found = check_archives(urls, keys, None, lambda archive, index, entry: None, progress or _silent, partial=True)
     if not found.holds:
         raise _does_not_hold(found)
+
+
+def _silent(_: int) -> None:
+    """No progress."""
 
 
 def _does_not_hold(found: LogCheck) -> LogDoesNotHold:
@@ -276,7 +247,7 @@ def _does_not_hold(found: LogCheck) -> LogDoesNotHold:
     )
 
 
-def _digest(root: bytes, audit: Audit | None, indices: Sequence[int]) -> str:
+def _digest(root: bytes, audit: AuditDraw | None, indices: Sequence[int]) -> str:
     """Names an audit: what was audited, at which rate, and which records that selected.
 
     SHA-256 of the JSON text [root, rate, [indices]], written in parts.
@@ -289,7 +260,7 @@ def _digest(root: bytes, audit: Audit | None, indices: Sequence[int]) -> str:
     return said.hexdigest()
 
 
-def _selection(audit: Audit | None, ranges: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _selection(audit: AuditDraw | None, ranges: list[dict[str, Any]]) -> dict[str, Any] | None:
     if audit is None:
         return None
     return {"method": METHOD, "rate": audit.rate, "ranges": ranges}

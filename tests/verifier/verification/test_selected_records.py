@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from tests.verifier.server.running import KEY, Log, honest
-from weightwarden.cli.inputs.run_input import from_archives
 from weightwarden.logger.archive.errors import ArchiveRefused
 from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.verifier.verification.run_input import from_archives
 
 RECORDS = honest(6)
 

@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.recorded import FILTERED, records_of
-from weightwarden.cli.inputs.boundary_records import Deciding
 from weightwarden.logger.formats.location import PlacedRecord
 from weightwarden.logger.record import Record
 from weightwarden.verifier.model.compatibility import UnfitRecord, check_fits
 from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.verification.boundary_records import BoundaryRecords
 
 TEMPLATE = records_of(FILTERED)[0]
 
@@ -18,7 +18,7 @@ TEMPLATE = records_of(FILTERED)[0]
     st.integers(1, 100),
     st.integers(1, 32),
 )
-def test_all_records_fit_where_the_deciding_ones_do(
+def test_all_records_fit_where_the_boundary_ones_do(
     shapes: list[tuple[int, int, int, int]], vocabulary: int, context: int
 ) -> None:
     identity = ModelIdentity(
@@ -38,9 +38,9 @@ def test_all_records_fit_where_the_deciding_ones_do(
         )
         for line, (asked, said, length, engine) in enumerate(shapes)
     ]
-    deciding = Deciding()
+    boundary = BoundaryRecords()
     for item in placed:
-        deciding.look(item)
+        boundary.add(item)
 
     def fits(record: Record) -> bool:
         try:
@@ -49,7 +49,7 @@ def test_all_records_fit_where_the_deciding_ones_do(
             return False
         return True
 
-    assert all(fits(item.record) for item in deciding.records) == all(fits(item.record) for item in placed)
+    assert all(fits(item.record) for item in boundary.records) == all(fits(item.record) for item in placed)
     engines = {item.record.engine.version for item in placed}
-    assert len({item.record.engine.version for item in deciding.records} & engines) >= min(2, len(engines))
-    assert len(deciding.records) <= 4
+    assert len({item.record.engine.version for item in boundary.records} & engines) >= min(2, len(engines))
+    assert len(boundary.records) <= 4

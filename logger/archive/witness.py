@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from weightwarden.cli.output_files import write_text
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.reader import Archive
+from weightwarden.logger.files.output import write_text
 from weightwarden.logger.tlog.checkpoint import Checkpoint, open_checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.logger.tlog.signed_note import MAX_NOTE_BYTES, NoteError

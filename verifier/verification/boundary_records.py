@@ -1,14 +1,15 @@
-"""Of many records, the few that decide whether all of them can be verified."""
+"""The extreme records of a log: where these fit a model and a policy, all records do."""
 
 from weightwarden.logger.formats.location import PlacedRecord
 
 
-class Deciding:
-    """Of many records those few that decide whether all of them fit a model and a policy.
+class BoundaryRecords:
+    """The records that bound all others: the longest, the one with the largest token id, one of each of two engines.
+
+    No policy holds for two engines, so that two are enough.
 
     Attributes:
-        records: where they fit, all do: the longest, the one with the largest token id, and two engines where there
-            are two, of which no policy holds for both.
+        records: those of the records that were added.
     """
 
     def __init__(self) -> None:
@@ -23,8 +24,8 @@ class Deciding:
         found = [*self._by_engine.values(), self._widest, self._longest]
         return [record for record in found if record is not None]
 
-    def look(self, placed: PlacedRecord) -> None:
-        """Look at one more record."""
+    def add(self, placed: PlacedRecord) -> None:
+        """Compare one more record with those that are kept."""
         record = placed.record
         if len(self._by_engine) < 2:
             engine = record.engine

@@ -1,0 +1,35 @@
+"""The check of an input against the model and the policy, before anything is replayed."""
+
+from collections.abc import Sequence
+
+from weightwarden.logger.formats.location import PlacedRecord
+from weightwarden.verifier.errors import PolicyError
+from weightwarden.verifier.model.compatibility import UnfitRecord, check_fits
+from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.policy.base import BasePolicy
+
+
+def check_against_model(traffic: Sequence[PlacedRecord], identity: ModelIdentity) -> None:
+    """Check every record against the model's vocabulary and context length.
+
+    Raises:
+        UnfitRecord: naming file, line (or index in the log) and field.
+    """
+    for placed in traffic:
+        try:
+            check_fits(placed.record, identity)
+        except UnfitRecord as error:
+            raise UnfitRecord(f"{placed.place}: {error}") from None
+
+
+def check_against_policy(traffic: Sequence[PlacedRecord], policy: BasePolicy) -> None:
+    """Check that the policy holds for every record.
+
+    Raises:
+        PolicyError: naming file and line of the first for which it does not.
+    """
+    for placed in traffic:
+        try:
+            policy.check_scheme(placed.record)
+        except PolicyError as error:
+            raise PolicyError(f"{placed.place}: engine.sampler: {error}") from None

@@ -1,0 +1,123 @@
+"""A run: the verification of one input, with everything that reports say of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from weightwarden.logger.formats.traffic_file import RETOKENISED_MEANS
+from weightwarden.text import printable
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.scoring.record_evidence import bound_text
+from weightwarden.verifier.types import Tokenizer
+from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.exposure import Exposure
+from weightwarden.verifier.verification.run_input import RunInput
+from weightwarden.verifier.verification.run_verdict import Verification, verify
+from weightwarden.verifier.verification.token_frame import TokenFrame
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The verification of one input.
+
+    Attributes:
+        verification: verdicts of the records, judged as one run.
+        exposure: rates, and bounds of what the answers could carry unseen, in bits.
+        policy: what the records were judged by.
+        given: the records, and where they come from.
+        model_path: folder of the model that replayed.
+        model_digest: SHA-256 that names the model.
+        dtype: of the replay.
+        device: that replayed.
+        tokenizer: turns token ids into text.
+        workers: how many replayed.
+        deaths: workers that ended meanwhile.
+        tokens: scores and verdicts of every token, where they were asked for.
+    """
+
+    verification: Verification
+    exposure: Exposure
+    policy: BasePolicy
+    given: RunInput
+    model_path: str
+    model_digest: str
+    dtype: str
+    device: str
+    tokenizer: Tokenizer
+    workers: int
+    deaths: int
+    tokens: TokenFrame | None = None
+
+    @property
+    def verdict(self) -> str:
+        """ "alarm"; "incomplete" where a record has no verdict; or "clear"."""
+        if self.verification.alarm:
+            return "alarm"
+        return "incomplete" if self.verification.set_aside else "clear"
+
+    @property
+    def retokenised(self) -> str | None:
+        """What it means that records were re-tokenised, or None where none was."""
+        count = self.given.retokenised
+        if not count:
+            return None
+        return f"{count} of {self.verification.records} records were re-tokenised from text: {RETOKENISED_MEANS}"
+
+    @property
+    def run_p_value(self) -> str:
+        """The run's p-value in words."""
+        return bound_text(self.verification.run_p_value)
+
+    def token_text(self, token: int) -> str:
+        """The text of one token, with control characters made visible."""
+        return printable(self.tokenizer.token_text(token))
+
+    def tokens_frame(self) -> "pyarrow.Table":
+        """A table with one row a token (`TokenFrame`); `to_pandas()` and `polars.from_arrow` open it.
+
+        Raises:
+            ValueError: the run kept no tokens.
+        """
+        if self.tokens is None:
+            raise ValueError("this run kept no tokens: weightwarden.verify keeps them")
+        return self.tokens.table()
+
+
+def run_of(
+    engine: Engine,
+    given: RunInput,
+    progress: Callable[[int], None] | None = None,
+    tokens: TokenFrame | None = None,
+) -> Run:
+    """The run of an input.
+
+    Args:
+        engine: judges the records.
+        given: the records.
+        progress: called with the number of output tokens just replayed.
+        tokens: where the engine keeps tokens.
+
+    Raises:
+        NothingToVerify: no record, or none with a token.
+        PolicyError: the policy was made for another scheme or engine.
+    """
+    engine.progress = progress
+    verification = verify(engine, given.records())
+    replayer = engine.replayer
+    return Run(
+        verification=verification,
+        exposure=Exposure.of(verification.charges, given.audited, engine.policy, verification.vocabulary),
+        policy=engine.policy,
+        given=given,
+        model_path=str(replayer.identity.path),
+        model_digest=replayer.identity.digest,
+        dtype=replayer.dtype,
+        device=replayer.device,
+        tokenizer=replayer.tokenizer,
+        workers=engine.workers,
+        deaths=engine.deaths,
+        tokens=tokens,
+    )

@@ -1,0 +1,159 @@
+"""The public functions: what a researcher calls in a notebook. The commands do the same with the same code."""
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+
+from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.archive.witness import read_witness
+from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.verifier.calibration.fit import CalibrationLimits, CalibrationResult
+from weightwarden.verifier.calibration.fit import calibrate as fit
+from weightwarden.verifier.errors import MissingExtra
+from weightwarden.verifier.model.compatibility import check_fits
+from weightwarden.verifier.model.embedded import ensure_embedded_model
+from weightwarden.verifier.model.identity import identify_model
+from weightwarden.verifier.model.source import resolve_model
+from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.policy.file import read_policy as read_policy_file
+from weightwarden.verifier.replay.replay import Replayer
+from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
+from weightwarden.verifier.verification.run import Run, run_of
+from weightwarden.verifier.verification.run_input import AuditDraw, RunInput, from_archives, from_traffic
+from weightwarden.verifier.verification.token_frame import TokenFrame
+from weightwarden.verifier.verification.verifier import Verifier
+
+StrPath = str | PathLike[str]
+Progress = Callable[[int], None]
+
+
+def read_traffic(*paths: StrPath) -> RunInput:
+    """The records of traffic files. Nothing vouches for them: `Run` says so.
+
+    Args:
+        paths: JSON Lines files (docs/traffic.md).
+
+    Raises:
+        TrafficError: naming file, line and field.
+    """
+    return from_traffic([Path(path) for path in paths])
+
+
+def read_archives(
+    *archives: StrPath,
+    public_key: StrPath,
+    witness: StrPath | None = None,
+    audit_rate: float | None = None,
+    audit_key: StrPath | None = None,
+    progress: Progress | None = None,
+) -> RunInput:
+    """The records of a log's archives, once the archives are checked against each other.
+
+    Args:
+        archives: archive files, folders of them, or fsspec URLs.
+        public_key: file of the log's public key.
+        witness: file with a checkpoint that was seen before; the archives must extend it.
+        audit_rate: share of the records to draw, in (0, 1]; all without it.
+        audit_key: file of the secret key that draws them.
+        progress: called with the number of records just checked.
+
+    Raises:
+        LogDoesNotHold: the archives are not the log that the key's holder sealed.
+        ArchiveUnreadable: an archive cannot be read.
+        AuditError: the rate is impossible, or it draws no record.
+        KeyFileError: a key cannot be used.
+        ValueError: a rate without a key, or a key without a rate.
+    """
+    if (audit_rate is None) != (audit_key is None):
+        raise ValueError("audit_rate and audit_key go together")
+    keys = PublicKeys.read(Path(public_key))
+    seen = None if witness is None else read_witness(Path(witness), keys)
+    draw = AuditDraw.of(audit_rate, None if audit_key is None else Path(audit_key))
+    return from_archives(archive_urls([str(archive) for archive in archives]), keys, seen, draw, progress)
+
+
+def read_policy(path: StrPath) -> BasePolicy:
+    """The policy in a file that `calibrate` or `verify calibrate` made.
+
+    Raises:
+        PolicyError: naming the field.
+    """
+    return read_policy_file(Path(path))
+
+
+def load_model(
+    folder: StrPath | None = None,
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    token_budget: int | None = None,
+    max_model_len: int | None = None,
+) -> Replayer:
+    """A model that replays answers, on transformers.
+
+    Args:
+        folder: of the weights, or a hub name that is cached; the embedded model without it.
+        dtype: of the replay: float32, bfloat16 or float16.
+        device: such as cpu or cuda; the first GPU, or the CPU, without it.
+        token_budget: tokens of a batch.
+        max_model_len: the server's context length in tokens, where it is not the model's.
+
+    Raises:
+        ModelError: the model cannot be used.
+        MissingExtra: torch or transformers is not installed.
+    """
+    try:
+        from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+    except ImportError as error:
+        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[replay]'") from error
+    identity = identify_model(ensure_embedded_model() if folder is None else resolve_model(str(folder)))
+    return TransformersReplayer.load(
+        identity, dtype=dtype, device=device, token_budget=token_budget, max_model_len=max_model_len
+    )
+
+
+def verify(given: RunInput, policy: BasePolicy, model: Replayer, *, progress: Progress | None = None) -> Run:
+    """The verification of an input: a verdict for every record and for the run, with every token's scores.
+
+    Args:
+        given: of `read_traffic` or `read_archives`.
+        policy: made for this model, dtype and sampling scheme.
+        model: of `load_model`.
+        progress: called with the number of output tokens just replayed; `given.tokens` is their sum.
+
+    Raises:
+        UnfitRecord: a record does not fit the model.
+        PolicyError: the policy was made for another model, dtype or scheme.
+        NothingToVerify: no record, or none with a token.
+    """
+    check_against_model(given.boundary, model.identity)
+    check_against_policy(given.boundary, policy)
+    tokens = TokenFrame()
+    verifier = Verifier(model, policy, policy.made_for.max_model_len, tokens=tokens)
+    return run_of(verifier, given, progress, tokens)
+
+
+def calibrate(
+    given: RunInput,
+    model: Replayer,
+    limits: CalibrationLimits | None = None,
+    *,
+    progress: Progress | None = None,
+) -> CalibrationResult:
+    """A policy from honest records: fitted on one half of them, measured on the other.
+
+    Args:
+        given: records that are known to be honest.
+        model: of `load_model`.
+        limits: what honest traffic may look like under the policy.
+        progress: called with the number of output tokens just replayed.
+
+    Raises:
+        UnfitRecord: a record does not fit the model.
+        CalibrationError: no threshold keeps the limits, or there are too few records.
+    """
+    records = [record for record in given.records() if record.output_token_ids]
+    for record in records:
+        check_fits(record, model.identity)
+    digests: Sequence[str] = given.digests
+    return fit(model, records, limits or CalibrationLimits(), traffic_digests=digests, progress=progress)
