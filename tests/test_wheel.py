@@ -93,7 +93,7 @@ def test_a_users_own_modules_of_the_same_names_are_not_ours(wheel: Path, python:
 
 @pytest.mark.parametrize("first", ["other", "ours"])
 def test_beside_another_package_of_that_name(wheel: Path, python: Path, tmp_path: Path, first: str) -> None:
-    packages = [OTHER, wheel] if first == "other" else [wheel, OTHER]
+    packages: list[str | Path] = [OTHER, wheel] if first == "other" else [wheel, OTHER]
     for package in packages:
         try:
             install(python, package)
