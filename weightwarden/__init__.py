@@ -44,7 +44,7 @@ _ROOMS = {
     "verify": "api",
 }
 
-__all__ = [  # noqa: RUF022: functions in the order of their use
+__all__ = [
     "BasePolicy",
     "Record",
     "Replayer",

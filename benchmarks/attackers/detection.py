@@ -8,10 +8,10 @@ import numpy as np
 from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.scoring.ledger import RecordCharges
+from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
 from weightwarden.verifier.statistics.bandwidth import best_of
 from weightwarden.verifier.verification.exposure import Audited, Exposure
 from weightwarden.verifier.verification.judgement import Judgement
-from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
 from weightwarden.verifier.verification.series_monitor import TrafficMonitor
 from weightwarden.verifier.verification.verifier import Verifier
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from weightwarden.logger.errors import ModelError
 from weightwarden.logger.sidecar.errors import ApiError
+from weightwarden.logger.sidecar.interpretation import Understanding
 from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prepare_pool import Workers
 from weightwarden.logger.sidecar.prompts.chat_template import ChatTemplate
-from weightwarden.logger.sidecar.interpretation import Understanding
 from weightwarden.logger.sidecar.wire.requests import ChatRequest, parse
 from weightwarden.logger.text.special_tokens import SpecialTokens
 

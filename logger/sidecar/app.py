@@ -20,8 +20,8 @@ from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.http_body import BodyRefused, read_body
 from weightwarden.logger.sidecar.errors import ApiError, stopping
-from weightwarden.logger.sidecar.service import Response, Service
 from weightwarden.logger.sidecar.interpretation import Understanding
+from weightwarden.logger.sidecar.service import Response, Service
 from weightwarden.logger.sidecar.wire.requests import Asked, ChatRequest, CompletionRequest, Request, parse
 
 INLINE_BYTES = 65_536

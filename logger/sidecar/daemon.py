@@ -19,6 +19,7 @@ from weightwarden.logger.sidecar.answer import Answerer
 from weightwarden.logger.sidecar.app import Front, application
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.http.guard import guarded
+from weightwarden.logger.sidecar.interpretation import Understanding
 from weightwarden.logger.sidecar.log.checkpointer import Notary
 from weightwarden.logger.sidecar.log.recorder import Recorder
 from weightwarden.logger.sidecar.metrics import Metrics
@@ -29,7 +30,6 @@ from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import Opened
 from weightwarden.logger.sidecar.upstream.client import Upstream
-from weightwarden.logger.sidecar.interpretation import Understanding
 
 SWITCH_SECONDS = 0.0005
 """How long the event loop may keep the interpreter from the thread that commits."""

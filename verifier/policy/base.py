@@ -14,8 +14,8 @@ from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable, Window
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.scoring.codes import CountingCode, PooledCode
-from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
 from weightwarden.verifier.scoring.run_evidence import HonestRates
+from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]

@@ -24,13 +24,13 @@ from weightwarden.verifier.policy.base import (
 from weightwarden.verifier.scoring.codes import OPEN_SHARE, CountingCode, Escape, PooledCode
 from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE, MARGIN_EDGES, TokenNoise
 from weightwarden.verifier.scoring.record_evidence import RecordTest
+from weightwarden.verifier.scoring.run_evidence import HonestRates
 from weightwarden.verifier.scoring.token_scores import (
     TokenScores,
     Tolerance,
     gumbel_likelihood_score,
     inverse_transform_likelihood_score,
 )
-from weightwarden.verifier.scoring.run_evidence import HonestRates
 
 FORMAT: Literal["weightwarden-policy/1"] = "weightwarden-policy/1"
 

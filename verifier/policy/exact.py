@@ -12,8 +12,8 @@ from weightwarden.verifier.policy.base import BasePolicy, Count, Counted, Digest
 from weightwarden.verifier.scoring.codes import AGAINST_SHARE, OPEN_SHARE, CountingCode, Escape, PooledCode
 from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE
 from weightwarden.verifier.scoring.record_sums import add_by_record
-from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
 from weightwarden.verifier.scoring.run_evidence import HonestRates
+from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
 
 EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
 EXACT_TOLERANCE = Tolerance(margin=5e-5, logit_slack=1e-5, mass_slack=1e-5)

@@ -12,11 +12,11 @@ from weightwarden.logger.record import Record
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.replay.replay import Timing
 from weightwarden.verifier.scoring.ledger import RecordCharges
+from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
 from weightwarden.verifier.scoring.threshold_sweep import TradeOffPoint
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.executor import Engine
 from weightwarden.verifier.verification.judgement import watched
-from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
 from weightwarden.verifier.verification.summary import FlaggedRecord, SetAside, Summary, merge_all
 from weightwarden.verifier.verification.work_unit import work_units
 

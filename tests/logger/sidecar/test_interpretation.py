@@ -10,10 +10,10 @@ import pytest
 
 from tests.logger.sidecar.running import running, settings_in
 from weightwarden.logger.sidecar.errors import ApiError
+from weightwarden.logger.sidecar.interpretation import INLINE_CHARACTERS, Understanding
 from weightwarden.logger.sidecar.limits import BODY_BYTES, BODY_BYTES_A_TOKEN, Limits
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prepare_pool import Workers
-from weightwarden.logger.sidecar.interpretation import INLINE_CHARACTERS, Understanding
 from weightwarden.logger.sidecar.wire.requests import CompletionRequest
 
 
