@@ -198,7 +198,7 @@ from weightwarden.logger.record import Record
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.verifier.candidates.table import Window
 from weightwarden.verifier.model.identity import identify_model
-from weightwarden.verifier.replay import Replay
+from weightwarden.verifier.replay.replay import Replay
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 folder, traffic = Path(sys.argv[1]), Path(sys.argv[2])
