@@ -28,6 +28,8 @@ from weightwarden.verifier.replay.vllm.command import ServerCommand
 from weightwarden.verifier.replay.vllm.managed_server import OwnServer, OwnVllmClient
 from weightwarden.verifier.replay.vllm.processor import CAPS, InstructionSet, Processor, settings_for, this_processor
 
+pytestmark = pytest.mark.slow
+
 START = """
 import sys, time
 from pathlib import Path
