@@ -38,6 +38,11 @@ Logits = Annotated[float, Field(ge=0, le=100)]
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
+STEADY_NOISE = 3.0
+LEAST_UNSTEADY_SWAY = 0.5
+"""A position whose logits sway by more than so many outlier margins, and more than so many logits, is no evidence."""
+
+
 class Thresholds(Section):
     """How far an honest token may be from the replay; chosen on the calibration half."""
 
@@ -213,6 +218,11 @@ class Policy(BasePolicy):
     @property
     def forced_end(self) -> tuple[float, float]:
         return self.noise.outlier_margin_logits, self.noise.outlier_upper
+
+    @property
+    def steady_sway(self) -> float:
+        """Several times the noise that honest traffic shows, so that ordinary positions stay evidence."""
+        return max(LEAST_UNSTEADY_SWAY, STEADY_NOISE * self.noise.outlier_margin_logits)
 
     @property
     def honest_rates(self) -> HonestRates:
