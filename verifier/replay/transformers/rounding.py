@@ -21,17 +21,22 @@ RIVALS = 8
 
 @contextmanager
 def rounding_errors(model: torch.nn.Module, seed: int) -> Iterator[None]:
-    """Rounding errors of random sign on the output of every layer that has parameters of its own."""
+    """Rounding errors of random sign: on the output of every layer that has parameters of its own, and on the residual
+    stream after every block.
+    """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
 
     def rounded(_: torch.nn.Module, __: Any, output: Any) -> Any:
+        if isinstance(output, tuple) and output:
+            return (rounded(_, __, output[0]), *output[1:])
         if not (isinstance(output, torch.Tensor) and output.is_floating_point()):
             return output
         signs = torch.randint(0, 2, output.shape, generator=generator, device=device, dtype=torch.int8)
         return output + output * (signs * 2 - 1) * RELATIVE_ERROR
 
     layers = [layer for layer in model.modules() if next(layer.parameters(recurse=False), None) is not None]
+    layers += [block for blocks in model.modules() if isinstance(blocks, torch.nn.ModuleList) for block in blocks]
     handles = [layer.register_forward_hook(rounded) for layer in layers]
     try:
         yield
