@@ -12,11 +12,12 @@ SECTIONS = {
         "calibrate": "calibrate:calibrate",
         "demo": "demo:demo",
     },
-    "Servers and models": {
+    "Servers, models, files": {
         "probe": "probe:probe",
         "record": "record:record",
         "vllm": "vllm:vllm",
         "model": "model:model",
+        "schema": "schema:schema",
     },
     "Log": {"log": "log:log"},
     "Plan": {
