@@ -356,7 +356,8 @@ def main(
         found = Verifier(replayer, policy, progress=progress).verify(records)
     said = {"environment": environment(), "seed": seed, **report(found, policy, refused, count)}
     if vllm_python is None and url is None:
-        order = np.argsort(found.summary.columns.p_value_r, kind="stable")[:worst]
+        mismatched_r = found.charges.mismatches_r / np.maximum(found.charges.tokens_r, 1)
+        order = np.lexsort((-mismatched_r, found.summary.columns.p_value_r))[:worst]
         said["again"] = again_and_again(identity, Verifier(replayer, policy), [records[at] for at in order], seeds)
     text = json.dumps(said, indent=1)
     click.echo(text)
