@@ -91,11 +91,11 @@ class Replayer(ReplayFacts, Protocol):
 class SwayingReplayer(Replayer, Protocol):
     """A replayer that can say where the model's logits hang on rounding errors.
 
-    `sway` gives, for every output token of a record, by how many logits errors of the size of a server's rounding move
-    it against the likely tokens. Larger is less steady; ordinary positions stay below the noise of an honest server.
+    `sway` gives, for every output token of records that have some, by how many logits errors of the size of a server's
+    rounding move it against the likely tokens. Larger is less steady.
     """
 
-    def sway(self, record: Record) -> FloatArray: ...
+    def sway(self, records: Sequence[Record]) -> list[FloatArray]: ...
 
 
 @dataclass

@@ -206,11 +206,10 @@ class Verifier:
         found: list[BoolArray | None] = [None] * len(records)
         if limit is None or not isinstance(replayer, SwayingReplayer):
             return found
-        for index, record in enumerate(records):
-            evidence = test.evidence(index)
-            if evidence.outliers or evidence.reasons:
-                unsteady_t = replayer.sway(record) > limit
-                found[index] = unsteady_t if unsteady_t.any() else None
+        evidence = [test.evidence(index) for index in range(len(records))]
+        suspects = [index for index, of in enumerate(evidence) if of.outliers or of.reasons]
+        for index, sway_t in zip(suspects, replayer.sway([records[index] for index in suspects]), strict=True):
+            found[index] = sway_t > limit if (sway_t > limit).any() else None
         return found
 
     def _judge(

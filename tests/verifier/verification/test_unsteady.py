@@ -62,8 +62,8 @@ def test_a_client_cannot_have_an_honest_server_flagged(
 
 def test_ordinary_positions_are_steady(replayer: TransformersReplayer, bundled_policy: Policy) -> None:
     limit = bundled_policy.steady_sway
-    sways = np.concatenate([replayer.sway(record) for record in records_of(FILTERED)[:12]])
-    assert len(sways) > 500
+    sways = np.concatenate(replayer.sway(records_of(FILTERED)[:6]))
+    assert len(sways) > 400
     assert (sways > limit).mean() < 0.005  # of a thief's tokens no more are excused
     assert np.median(sways) < limit / 2
 
@@ -82,6 +82,8 @@ def test_a_thief_is_flagged_where_positions_are_steady(replayer: TransformersRep
 
 def test_the_same_errors_every_time(replayer: TransformersReplayer) -> None:
     record = asked(1).model_copy(update={"output_token_ids": [40539] * 5})
-    first, again = replayer.sway(record), replayer.sway(record)
+    [first], [again] = replayer.sway([record]), replayer.sway([record])
     assert np.array_equal(first, again)
     assert first.max() > 1
+    *_, beside = replayer.sway([*records_of(FILTERED)[:3], record])
+    assert np.allclose(beside, first, rtol=0.05)

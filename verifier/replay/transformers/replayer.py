@@ -205,8 +205,23 @@ class TransformersReplayer:
             yield ReplayChunk(self.rows(hidden[first:last]), pieces)
 
     @torch.no_grad()
-    def sway(self, record: Record) -> FloatArray:
+    def sway(self, records: Sequence[Record]) -> list[FloatArray]:
         """How far rounding errors move each claimed token's logit against the likely ones', logits [output tokens]."""
+        found: dict[int, FloatArray] = {}
+        for batch in self.batches(records):
+            computed = []
+            for seed in SEEDS:
+                with rounding_errors(self.model, seed):
+                    computed.append(self.hidden_states(batch, records))
+            start = 0
+            for index in batch:
+                end = start + len(records[index].output_token_ids)
+                found[index] = self._sway_of(records[index], [hidden[start:end] for hidden in computed])
+                start = end
+        return [found[index] for index in range(len(records))]
+
+    def _sway_of(self, record: Record, hidden: Sequence[torch.Tensor]) -> FloatArray:
+        """The sway of one record's positions, from their hidden states in each computation."""
         allowed = record.sampling.allowed_token_ids
         claimed = torch.tensor(record.output_token_ids, device=self._device)
         kept = None
@@ -214,18 +229,14 @@ class TransformersReplayer:
             kept = torch.zeros(self.identity.vocabulary, dtype=torch.bool, device=self._device)
             kept[list(allowed)] = True
             kept[claimed] = True
-        hidden = []
-        for seed in SEEDS:
-            with rounding_errors(self.model, seed):
-                hidden.append(self.hidden_states([0], [record]))
-        found = []
+        parts = []
         for first in range(0, len(claimed), self.chunk_rows):
             rows = slice(first, first + self.chunk_rows)
-            computed = [self.logits(states[rows]) for states in hidden]
+            logits = [self.logits(states[rows]) for states in hidden]
             if kept is not None:
-                computed = [logits.masked_fill(~kept, -torch.inf) for logits in computed]
-            found.append(largest_sway(computed, claimed[rows]))
-        values: FloatArray = torch.cat(found).double().cpu().numpy()
+                logits = [row.masked_fill(~kept, -torch.inf) for row in logits]
+            parts.append(largest_sway(logits, claimed[rows]))
+        values: FloatArray = torch.cat(parts).double().cpu().numpy()
         return values
 
     @torch.no_grad()

@@ -23,6 +23,8 @@ RIVALS = 8
 def rounding_errors(model: torch.nn.Module, seed: int) -> Iterator[None]:
     """Rounding errors of random sign: on the output of every layer that has parameters of its own, and on the residual
     stream after every block.
+
+    A layer's error is the same at every position, so that a record sways alike in whatever batch it is computed.
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
@@ -32,8 +34,8 @@ def rounding_errors(model: torch.nn.Module, seed: int) -> Iterator[None]:
             return (rounded(_, __, output[0]), *output[1:])
         if not (isinstance(output, torch.Tensor) and output.is_floating_point()):
             return output
-        signs = torch.randint(0, 2, output.shape, generator=generator, device=device, dtype=torch.int8)
-        return output + output * (signs * 2 - 1) * RELATIVE_ERROR
+        signs = torch.randint(0, 2, output.shape[-1:], generator=generator, device=device) * 2 - 1
+        return output * (1 + signs * RELATIVE_ERROR).to(output.dtype)
 
     layers = [layer for layer in model.modules() if next(layer.parameters(recurse=False), None) is not None]
     layers += [block for blocks in model.modules() if isinstance(blocks, torch.nn.ModuleList) for block in blocks]
