@@ -7,6 +7,7 @@ import pytest
 
 from tests.places import ROOT
 
+REFERENCE = re.compile(r"docs/(design|sampling)\.md ((?:\d+(?:\.\d+)?(?:, | and )?)+)")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -41,3 +42,16 @@ def test_the_architecture_names_files_that_are_there() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for path in re.findall(r"`((?:sampler|logger|verifier|cli|benchmarks|tests|weightwarden)/[\w/.]*)`", text):
         assert (ROOT / path).exists(), path
+
+
+def test_references_of_the_sources_lead_to_sections() -> None:
+    pages = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("design", "sampling")}
+    sections = {name: set(re.findall(r"^#+ (\d+(?:\.\d+)?)\.? ", text, re.MULTILINE)) for name, text in pages.items()}
+    found = 0
+    for folder in ("sampler", "logger", "verifier", "cli", "benchmarks", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for page, numbers in REFERENCE.findall(path.read_text(encoding="utf-8")):
+                for number in re.findall(r"\d+(?:\.\d+)?", numbers):
+                    found += 1
+                    assert number in sections[page], f"{path.relative_to(ROOT)}: docs/{page}.md {number}"
+    assert found > 40
