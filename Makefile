@@ -15,7 +15,7 @@ TRITON_ALONE := $(VLLM_VENV)/triton-alone
 LLAMA_VENV := .venv-llama
 LLAMA_READY := $(LLAMA_VENV)/.ready
 
-.PHONY: demo test test-slow test-all test-vllm test-triton fuzz lint bench benchmarks benchmarks-vllm fresh-traffic llama-traffic clean
+.PHONY: demo test test-slow test-all test-vllm test-triton site fuzz lint bench benchmarks benchmarks-vllm fresh-traffic llama-traffic clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -66,6 +66,11 @@ $(TRITON_ALONE): $(VLLM_READY)
 test-triton: $(READY) $(TRITON_ALONE)
 	TRITON_INTERPRET=1 WEIGHTWARDEN_REQUIRE_TRITON=1 PYTHONPATH=$(TRITON_ALONE) \
 		$(BIN)/pytest tests/verifier/candidates/device/test_kernels.py
+
+# The documentation site, in build/site; a warning is an error.
+site: $(READY)
+	$(PIP) install --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # More than a million inputs; stops at the first that breaks a promise, and leaves it in a file crash-...
 fuzz: $(READY)
