@@ -1,4 +1,4 @@
-"""What the exit codes of `verify` mean."""
+"""Exit codes of `verify`."""
 
 CLEAR = 0
 ALARM = 1

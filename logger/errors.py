@@ -1,4 +1,4 @@
-"""What the logger's formats can refuse."""
+"""Errors of the logger's formats."""
 
 from pathlib import Path
 

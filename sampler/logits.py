@@ -1,4 +1,4 @@
-"""What happens to logits before the temperature: bias, masks and penalties, for the touched tokens only."""
+"""Adjustments of logits before the temperature: bias, masks and penalties, for the touched tokens only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

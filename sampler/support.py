@@ -1,4 +1,4 @@
-"""Which tokens the filters leave, and how far each candidate is from every cut."""
+"""The support that filters leave, and each candidate's distance from every cut."""
 
 from dataclasses import dataclass
 

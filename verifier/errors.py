@@ -1,4 +1,4 @@
-"""What the verifier can refuse."""
+"""Errors of the verifier."""
 
 from weightwarden.errors import WeightwardenError
 

@@ -1,4 +1,4 @@
-"""A hash of the answer: honest noise is drawn again until the answer says the payload to who has only the key."""
+"""Hash coding: resample until a keyed hash of the answer equals the payload bits; the decoder needs only the key."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""What attackers share who code the payload in a choice among likely tokens, and read it with the weights."""
+"""Coded choices among likely tokens: shared by attackers whose decoder has the weights."""
 
 from abc import abstractmethod
 from collections.abc import Sequence

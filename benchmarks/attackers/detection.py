@@ -1,4 +1,4 @@
-"""What the verifier sees of an attacker: by message, by day, and how long until the alarm."""
+"""The verifier's view of an attacker: per message, per day, and the time until the alarm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

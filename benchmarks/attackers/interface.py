@@ -1,4 +1,4 @@
-"""What an attacker is: an encoder on the inference server, and a decoder outside."""
+"""The attacker protocol: an encoder on the inference server, and a decoder outside."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What is to be stolen: real weight bytes, enciphered so that they look like any other bits."""
+"""The payload: real weight bytes, enciphered so that they look like random bits."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""Where a day's alarm would stand: the pooled bound of all traffic that is no worse than honest traffic can look.
+"""The daily alarm threshold: the pooled bound of all traffic that honest traffic can show at most.
 
     python -m benchmarks.guarantees.daily_alarm report.json [--records 1000000] [--false-alarm 1e-4]
 

@@ -1,1 +1,1 @@
-"""Whether the sidecar makes the prompt of a chat that vLLM itself would make, over public templates."""
+"""Agreement of the sidecar's chat prompts with vLLM's, over public templates."""

@@ -1,1 +1,1 @@
-"""What a server says beside its tokens: in their text, in their times, in their order."""
+"""Channels beside the tokens: text spelling, timing, order."""

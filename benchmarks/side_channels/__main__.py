@@ -1,4 +1,4 @@
-"""What a server says beside its tokens, through a real sidecar: the text's spelling, when tokens come, in which order.
+"""Side channels through a real sidecar: spelling of the text, timing of tokens, order of streams.
 
     python -m benchmarks.side_channels [--out FOLDER] [--tokens 400]
 

@@ -1,1 +1,1 @@
-"""What the sidecar costs a request, beside a plain proxy."""
+"""The sidecar's cost per request, beside a plain proxy."""

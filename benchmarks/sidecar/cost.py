@@ -1,4 +1,4 @@
-"""What the sidecar costs: the same upstream in one run, directly, through a plain proxy, and through the sidecar.
+"""The sidecar's cost: one upstream in one run, directly, through a plain proxy, and through the sidecar.
 
 Throughput: tokens a second that all streams together take from an upstream that draws as fast as it is read. Latency:
 how long each token is under way from the upstream's write to the client's read, at a pace of 50 tokens a second and

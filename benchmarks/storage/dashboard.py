@@ -1,4 +1,4 @@
-"""How long the dashboard takes to load with a million verdicts: in a real browser, on SQLite and on PostgreSQL.
+"""Load time of the dashboard with a million verdicts: a real browser, on SQLite and on PostgreSQL.
 
     python -m benchmarks.storage.dashboard --verdicts 1000000
     python -m benchmarks.storage.dashboard --database postgresql://user@host/empty

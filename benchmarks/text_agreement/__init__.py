@@ -1,1 +1,1 @@
-"""Whether sidecar, verifier and inference engine make the same text of the same token ids."""
+"""Agreement of the sidecar's, the verifier's and the engine's text of the same token ids."""

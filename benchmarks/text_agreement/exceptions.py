@@ -1,4 +1,4 @@
-"""Where the engine's text is knowingly another than the sidecar's, each by name.
+"""Named exceptions, where the engine's text differs from the sidecar's.
 
 No stop string is sent to the engine, and its text is not used: these are differences that nobody sees behind a sidecar.
 """

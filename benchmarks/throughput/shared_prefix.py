@@ -1,4 +1,4 @@
-"""What sharing a system prompt's forward pass saves: the same records replayed with and without, in turns.
+"""Savings of a shared system prompt: the same records replayed with and without sharing, in turns.
 
     python -m benchmarks.throughput.shared_prefix [--records 24] [--rounds 3] [--prefix 128 --prefix 512 --prefix 1024]
 

@@ -1,4 +1,4 @@
-"""What exact replay leaves: the rows of the trade-off table for a verifier that runs the server's own engine.
+"""The rows of the trade-off table for exact replay, on the server's own engine.
 
     python -m benchmarks.trade_off.exact --vllm-python .venv-vllm/bin/python --out results SERIES.jsonl... [--head H]
 

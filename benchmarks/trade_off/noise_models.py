@@ -1,4 +1,4 @@
-"""Would a better model of the noise leave an attacker less? Tried on honest traffic, on a half that did not fit it.
+"""Alternative noise models, fitted on one half of honest traffic and tried on the other.
 
     python -m benchmarks.trade_off.noise_models --out results SERIES.jsonl...
 

@@ -1,4 +1,4 @@
-"""Where records are replayed: in this process, or on workers of a Ray cluster."""
+"""Options of the executor: this process, or workers of a Ray cluster."""
 
 import shlex
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""What `verify estimate` and `verify plan` share: options about traffic and audit, and how figures are shown."""
+"""Options of traffic and audit that `verify estimate` and `verify plan` share, and the display of figures."""
 
 import json
 from dataclasses import dataclass, replace

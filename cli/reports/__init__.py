@@ -1,1 +1,1 @@
-"""What a run tells: a summary for the terminal, JSON for programs, one HTML page for people."""
+"""Reports of a run: a summary for the terminal, JSON for programs, one HTML page for people."""

@@ -1,4 +1,4 @@
-"""What an archive can be refused for."""
+"""Errors of archives."""
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.text import printable

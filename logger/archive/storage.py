@@ -1,4 +1,4 @@
-"""Where archives lie: a local folder, or any store that fsspec knows by URL."""
+"""Storage of archives: a local folder, or a store that fsspec knows by URL."""
 
 import shutil
 import tempfile

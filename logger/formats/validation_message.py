@@ -1,4 +1,4 @@
-"""What a record's validation complains about first, in the words of the record's fields."""
+"""The first complaint of a record's validation, in the words of the record's fields."""
 
 from pydantic import ValidationError
 

@@ -1,4 +1,4 @@
-"""What a vLLM server is asked for a record: by the sidecar when it is served, by the verifier when it is replayed."""
+"""The vLLM request of a record: sent by the sidecar to serve it, and by the verifier to replay it."""
 
 from typing import Any
 

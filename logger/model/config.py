@@ -1,4 +1,4 @@
-"""What the configuration files of a Hugging Face model folder say; no weights are read, and nothing is run."""
+"""The configuration files of a Hugging Face model folder; no weights are read, and no code is run."""
 
 import json
 from dataclasses import dataclass

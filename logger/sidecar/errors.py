@@ -1,4 +1,4 @@
-"""What the sidecar answers instead of an answer, and why an answer cannot go on."""
+"""Errors returned to clients (OpenAI format), and reasons why a generation is aborted."""
 
 from weightwarden.errors import WeightwardenError
 

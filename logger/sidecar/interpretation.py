@@ -1,4 +1,4 @@
-"""From a request to the token ids and sampling parameters that it asks for: both ends of tokenization are trusted."""
+"""Token ids and sampling parameters of a request: both ends of tokenization are trusted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

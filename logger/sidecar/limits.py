@@ -1,4 +1,4 @@
-"""What an operator allows one client, and all of them together."""
+"""Limits of one client, and of all clients together."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""Whether the sidecar can serve now."""
+"""Readiness of the sidecar, answered from memory."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

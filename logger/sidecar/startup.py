@@ -1,4 +1,4 @@
-"""What a sidecar reads and opens before its first request, so that whatever can be refused is refused then."""
+"""Start-up of the sidecar: all that it reads and opens before its first request, so that errors come first."""
 
 import secrets
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What a transaction of the log's writer can change, and how."""
+"""Changes that a transaction of the log's writer can make."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,4 @@
-"""What the store can refuse, and how it can fail."""
+"""Errors of the store."""
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.database import DatabaseUnusable

@@ -1,4 +1,4 @@
-"""What of a log was signed and sealed."""
+"""Signed checkpoints and sealed archives of a log, as its database records them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Which token ids end an answer: the tokenizer's end-of-sequence token and generation_config.json's, as in vLLM.
+"""Token ids that end an answer: the tokenizer's end-of-sequence token and generation_config.json's, as in vLLM.
 
 Source: vLLM 0.32, `SamplingParams.update_from_generation_config` and `ModelConfig.try_get_generation_config`. What
 config.json says counts only where there is no generation_config.json.

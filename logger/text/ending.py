@@ -1,4 +1,4 @@
-"""Where an answer ends by its own tokens and text, whatever the server says of it."""
+"""The end of an answer by its own tokens and text, whatever the server claims."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What each token id of a tokenizer stands for, as bytes, so that text can be made one token at a time.
+"""The bytes of each token id of a tokenizer, so that text can be made one token at a time.
 
 Every decoder of the `tokenizers` library is known whose text grows with each token: byte-level BPE (GPT-2, Llama 3,
 Qwen), SentencePiece with or without byte fallback (Llama 2, Gemma, T5), WordPiece, BPE with word ends, CTC, and none. A

@@ -1,4 +1,4 @@
-"""What every Gumbel noise promises, and the block loop that counter-based ones share."""
+"""The protocol of Gumbel noise, and the block loop that counter-based schemes share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What noises share that are made of one murmur3 hash of (seed, position, column)."""
+"""Noise from one murmur3 hash of (seed, position, column)."""
 
 from collections.abc import Iterator
 

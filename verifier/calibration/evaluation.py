@@ -1,4 +1,4 @@
-"""What thresholds, noise bounds and codes do on honest records that did not choose them."""
+"""Evaluation of thresholds, noise bounds and codes on held-out honest records."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""From records to what their positions were drawn with: noise keys, filters, adjusted logits."""
+"""Draw parameters of a record's positions: noise keys, filters, adjusted logits."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What rows that are not whole leave open: tokens whose logit is not known, and cuts that they could move."""
+"""Bounds for rows that are not whole: tokens whose logit is not known, and cuts that they could move."""
 
 import numpy as np
 

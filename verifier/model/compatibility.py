@@ -1,4 +1,4 @@
-"""Whether a model can have answered a record at all; whether it did is what verification finds out."""
+"""The check that a record's token ids and length fit a model's vocabulary and context."""
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.record import Record

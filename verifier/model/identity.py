@@ -1,4 +1,4 @@
-"""What a model folder is: its digest, vocabulary and stop tokens, read without running it."""
+"""The identity of a model folder: its digest, vocabulary and stop tokens, read without running it."""
 
 import hashlib
 import json

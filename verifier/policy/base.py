@@ -1,4 +1,4 @@
-"""What every policy is: what it holds for, and how records are judged under it."""
+"""The base of policies: model, engine and replay that one is made for, and how records are judged under it."""
 
 import hashlib
 from abc import ABC, abstractmethod

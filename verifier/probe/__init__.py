@@ -1,1 +1,1 @@
-"""By which scheme does a server sample? Asked a few seeded requests, it shows."""
+"""The probe: the sampling scheme of a server, found by a few seeded requests."""

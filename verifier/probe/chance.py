@@ -1,4 +1,4 @@
-"""How many tokens a scheme would explain by chance."""
+"""The number of tokens that a scheme would explain by chance."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""By which scheme a server samples, or that it is none that is known."""
+"""The conclusion of a probe: the scheme of a server, or none that is known."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

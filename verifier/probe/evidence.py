@@ -1,4 +1,4 @@
-"""How well each scheme explains what a server said."""
+"""The evidence of a probe: how well each scheme explains the answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a server is asked, and what it said."""
+"""Queries of a probe, and the answers to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Whether a scheme's noise is in the answers at all, whatever temperature and filters they were drawn with."""
+"""The trace of a scheme's noise in answers, at unknown temperature and filters."""
 
 from collections.abc import Sequence
 from math import log

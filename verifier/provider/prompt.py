@@ -1,4 +1,4 @@
-"""What a server is asked: a prompt as token ids, as text, or as the messages of a chat."""
+"""Prompts for a provider: token ids, text, or the messages of a chat."""
 
 import json
 from collections.abc import Sequence

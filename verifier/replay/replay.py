@@ -1,4 +1,4 @@
-"""What a replayer promises, and the candidate tables that come out of a replay."""
+"""The replayer protocol, and the candidate tables that come out of a replay."""
 
 import time
 from collections import deque

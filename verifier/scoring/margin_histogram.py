@@ -1,4 +1,4 @@
-"""How many tokens have which margin, beside how many could have had it: what a margin chart is made of."""
+"""Histogram of margins: tokens that have each, beside candidates that could have had it."""
 
 from collections.abc import Sequence
 

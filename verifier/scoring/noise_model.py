@@ -1,4 +1,4 @@
-"""How often an honest server emits a token that the replay puts some margin below its own choice."""
+"""The token noise: how often an honest server emits a token some margin below the replay's own choice."""
 
 from dataclasses import dataclass
 from typing import Self

@@ -1,4 +1,4 @@
-"""Would an honest record look like this one? Two tests on the calibrated token noise, and their p-value."""
+"""Hypothesis tests of one record (outlier count, total cost) against the calibrated noise, and their p-value."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Would an honest run show as much? Three tests on its records' verdicts, and their p-value."""
+"""Hypothesis tests of one run (count, extreme, outlying) against honest rates, and their p-value."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What each margin threshold would cost: honest tokens beyond it against information left to an attacker."""
+"""Sweep of margin thresholds: honest tokens beyond each, against information left to an attacker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the verification server can refuse, and how its work can fail."""
+"""Errors of the verification server."""
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.database import DatabaseUnusable

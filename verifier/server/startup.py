@@ -1,4 +1,4 @@
-"""What a verification server reads and opens before its first look, so that whatever can be refused is refused then."""
+"""Start-up of a verification server: all that it reads and opens before its first look, so that errors come first."""
 
 import os
 import secrets

@@ -1,1 +1,1 @@
-"""From mismatch rates and token volumes to detection confidence and bandwidth bounds. Needs no torch and no model."""
+"""Detection confidence and bandwidth bounds from mismatch rates and token volumes. Needs no torch and no model."""

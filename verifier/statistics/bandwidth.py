@@ -1,4 +1,4 @@
-"""How many bits answers could have carried unseen (docs/design.md 6): bounds in closed form and by minimisation.
+"""Bandwidth bounds (docs/design.md 6), in closed form and by minimisation.
 
 All of them count: if at most 2^B outputs would have been accepted, at most B bits were said by the choice of one. They
 come in two kinds.

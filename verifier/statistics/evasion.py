@@ -1,4 +1,4 @@
-"""What an attacker gets past an audit by gambling: the best split between hiding and not being sampled."""
+"""Gambling past an audit: the attacker's best split between hiding and not being sampled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

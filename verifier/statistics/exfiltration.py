@@ -1,4 +1,4 @@
-"""How long the weights take to leave: all channels together, against a traffic estimate, and how soon that is seen."""
+"""Time to exfiltrate the weights through all channels, and time to detect that."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

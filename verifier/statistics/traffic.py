@@ -1,4 +1,4 @@
-"""How many tokens leave: estimates of traffic, with their units and where they are from."""
+"""Estimates of traffic, with their units and sources."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""What judges work units: this process, or workers elsewhere."""
+"""The executor protocol: this process, or workers elsewhere, judge work units."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol

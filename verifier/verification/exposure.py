@@ -1,4 +1,4 @@
-"""What the answers that were audited, and those that were not, could have carried unseen: a run in figures."""
+"""Leakage bounds of one run: how many bits audited and unaudited answers could still hide."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

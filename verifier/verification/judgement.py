@@ -1,4 +1,4 @@
-"""Records with their verdicts, before anything is said of them together."""
+"""Records with their verdicts, before they are judged as a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

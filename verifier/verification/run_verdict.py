@@ -1,4 +1,4 @@
-"""What a verification found: the verdicts of many records, judged as one run."""
+"""The verdict of a run: the verdicts of many records, judged together."""
 
 import time
 from collections.abc import Iterable

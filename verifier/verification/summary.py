@@ -1,4 +1,4 @@
-"""What is kept of judged records: a few numbers of each, and the evidence about the worst.
+"""Summary of judged records: a few numbers of each, and the evidence about the worst.
 
 Summaries of disjoint records are put together in any order and grouping (`merged`); put in the order of the records
 (`ordered`), what comes out is the same.

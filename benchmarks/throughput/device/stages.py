@@ -1,4 +1,4 @@
-"""Where the device's time goes: ceilings of the card, stages of the reduction alone, kernels of a whole pass."""
+"""Time on the device by stage: ceilings of the card, the reduction alone, kernels of a whole pass."""
 
 import statistics
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What uvicorn leaves to others: clients that are slow on purpose, headers without end, too many connections."""
+"""Limits that uvicorn lacks: deliberately slow clients, endless headers, too many connections."""
 
 import asyncio
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""Which requests are the same draw: the engine would take the same tokens for them, if it had the same seed."""
+"""The identity of a draw: requests for which the engine would take the same tokens under the same seed."""
 
 import hashlib
 import json

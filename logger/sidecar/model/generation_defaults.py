@@ -1,4 +1,4 @@
-"""What a model's generation_config.json says of requests that leave it open, as vLLM takes it."""
+"""Defaults of a model's generation_config.json for requests that leave a parameter open, as vLLM takes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

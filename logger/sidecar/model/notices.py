@@ -1,4 +1,4 @@
-"""What the operator of a model should read at start: what of it cannot be served as its server would."""
+"""Notices for the operator of a model: parts of it that cannot be served as its server would."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How a chat template reads a message's content: as one text, or as a list of parts.
+"""The content format of a chat template: a message as one text, or as a list of parts.
 
 Templates do not say which. vLLM guesses it from the template's syntax tree, and passes every content in the form that
 it guessed; the same guess is made here (vLLM 0.32, `vllm/renderers/hf.py`, `_detect_content_format`): a template that

@@ -1,4 +1,4 @@
-"""Where a model folder keeps its chat template, in the order in which vLLM looks for it."""
+"""Chat template files of a model folder, in the order in which vLLM looks for them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Waiting for somebody else, but not for ever."""
+"""A deadline for the current task that can be extended once per token at no cost."""
 
 import asyncio
 from types import TracebackType

@@ -1,4 +1,4 @@
-"""What clients get: responses built from the sidecar's own ids, clock and counts, one event a token."""
+"""Responses to clients, built from the sidecar's own ids, clock and counts, one event a token."""
 
 import json
 from collections.abc import Sequence

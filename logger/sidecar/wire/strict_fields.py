@@ -1,4 +1,4 @@
-"""What the parts of a client's request have in common: they are understood strictly, or refused with one sentence."""
+"""Strict parsing that all parts of a client's request share: understood, or refused with one sentence."""
 
 from typing import Annotated, Any, TypeVar
 

@@ -1,4 +1,4 @@
-"""What positions were drawn with, on the device that holds their logits."""
+"""Draw parameters of positions, on the device that holds their logits."""
 
 from dataclasses import dataclass
 

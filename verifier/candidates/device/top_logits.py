@@ -1,4 +1,4 @@
-"""What one pass over whole rows gives: their largest logits, their mass, the rank of the claimed token."""
+"""One pass over whole rows: their largest logits, their mass, the rank of the claimed token."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Which records are replayed together: of similar length, and with a prefix that is shared where it pays."""
+"""Batches of records: similar length, and a shared prefix where that pays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

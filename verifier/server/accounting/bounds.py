@@ -1,4 +1,4 @@
-"""What could leave unseen, by channel, from the accounts of a series: the bandwidth ledger of the whole traffic."""
+"""Bandwidth bounds of a series by channel, from its accounts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

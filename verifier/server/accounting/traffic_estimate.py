@@ -1,4 +1,4 @@
-"""How much traffic the log holds, and how fast it grows, as far as it was followed."""
+"""Volume and growth of the log's traffic, as far as it was followed."""
 
 from dataclasses import dataclass
 

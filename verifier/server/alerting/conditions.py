@@ -1,4 +1,4 @@
-"""What is wrong now: the evidence, quarantine, silence, backlog and trouble, as conditions of incidents."""
+"""Conditions of incidents: evidence, quarantine, silence, backlog, trouble."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Who may ask: an API key, as a bearer token or as the password of HTTP Basic, for everything but /health."""
+"""Authorization by API key, as a bearer token or the password of HTTP Basic, for everything but /health."""
 
 import base64
 

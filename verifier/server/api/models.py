@@ -1,4 +1,4 @@
-"""What the HTTP API answers, version 1. Times are seconds since 1970 (UTC), sizes bytes or tokens, margins logits."""
+"""Response models of the HTTP API, version 1. Times: seconds since 1970 (UTC); sizes: bytes or tokens; margins: logits."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Whether work hangs: for how long it has been under way without progress."""
+"""Detection of hanging work: the time under way without progress."""
 
 import time
 

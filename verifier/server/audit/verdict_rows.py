@@ -1,4 +1,4 @@
-"""What the columns of a verdict hold that are no plain numbers."""
+"""Columns of a verdict that are not plain numbers."""
 
 import json
 from collections.abc import Sequence

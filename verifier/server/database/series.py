@@ -1,4 +1,4 @@
-"""What all verdicts of a database are made under: one policy, one model, one order of the records."""
+"""The series of a database: one policy, one model, one order of the records for all its verdicts."""
 
 from dataclasses import dataclass
 

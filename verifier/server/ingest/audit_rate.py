@@ -1,4 +1,4 @@
-"""Which share of the records is audited: a fixed rate, or as much as a share of the machines can replay."""
+"""The audit rate: a fixed share of the records, or as much as a share of the machines can replay."""
 
 from dataclasses import dataclass
 from typing import Protocol

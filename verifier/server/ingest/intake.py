@@ -1,4 +1,4 @@
-"""Taking in the records of an archive that is being checked: counted, and those that are selected put up for replay."""
+"""Intake of an archive that is being checked: its records are counted, and those that are drawn put up for replay."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is kept out of the audit, or is missing, and why: it stops nothing else, and stays on record."""
+"""Quarantine: archives that are kept out of the audit, or are missing, with the reason."""
 
 from sqlalchemy import Connection, insert, select, update
 

@@ -24,7 +24,7 @@ from weightwarden.verifier.verification.run_verdict import Verification, verify
 from weightwarden.verifier.verification.verifier import Verifier
 
 RECORDS = [*records_of(FILTERED)[:40], *records_of(GREEDY)[:20]]
-pytestmark = pytest.mark.usefixtures("local_ray")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 
 def told(found: Verification) -> dict[str, Any]:

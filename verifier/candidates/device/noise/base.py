@@ -1,4 +1,4 @@
-"""What every Gumbel noise on the device promises, and the words of integers that they share."""
+"""The protocol of Gumbel noise on the device, and the integer words that its schemes share."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
