@@ -51,7 +51,7 @@ class Cost:
         "--stolen",
         type=Size(),
         metavar="SIZE",
-        help="Catch whoever has so much in wholly altered messages, such as 1GB.",
+        help="Detect an attacker who has taken this much in wholly altered messages, such as 1GB.",
     ),
     click.option(
         "--vocabulary",

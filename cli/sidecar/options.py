@@ -102,14 +102,16 @@ _OPTIONS = (
         "Size of a request's body. Default: 64 KiB, and 32 bytes a token of context.",
     ),
     _limit("--max-prompt", click.IntRange(1), None, "TOKENS", "Length of a prompt. Default: what the context holds."),
-    _limit("--header-timeout", _SECONDS, 10.0, "S", "For a request's headers to come."),
-    _limit("--body-timeout", _SECONDS, 60.0, "S", "For its body to come."),
-    _limit("--idle-timeout", click.IntRange(1), 30, "S", "Between two requests of a connection."),
-    _limit("--send-timeout", _SECONDS, 60.0, "S", "That a client may leave unread what it is sent."),
-    _limit("--first-token-timeout", _SECONDS, 600.0, "S", "For the server's first token."),
-    _limit("--stall-timeout", _SECONDS, 120.0, "S", "Between two tokens of the server."),
-    _limit("--ready-every", _SECONDS, 10.0, "S", "Between two looks at whether the server is ready."),
-    _limit("--drain", click.IntRange(1), 30, "S", "For answers to end after SIGTERM."),
+    _limit("--header-timeout", _SECONDS, 10.0, "S", "Longest wait for a request's headers, seconds."),
+    _limit("--body-timeout", _SECONDS, 60.0, "S", "Longest wait for a request's body, seconds."),
+    _limit(
+        "--idle-timeout", click.IntRange(1), 30, "S", "Longest pause between two requests of a connection, seconds."
+    ),
+    _limit("--send-timeout", _SECONDS, 60.0, "S", "Seconds a client may stop reading before it is disconnected."),
+    _limit("--first-token-timeout", _SECONDS, 600.0, "S", "Longest wait for the server's first token, seconds."),
+    _limit("--stall-timeout", _SECONDS, 120.0, "S", "Longest pause between two tokens of the server, seconds."),
+    _limit("--ready-every", _SECONDS, 10.0, "S", "Seconds between two checks of the server's readiness."),
+    _limit("--drain", click.IntRange(1), 30, "S", "Seconds for answers to end after SIGTERM."),
 )
 
 

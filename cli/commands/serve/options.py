@@ -107,7 +107,7 @@ SERVE_OPTIONS = (
         FiniteRange(0, 1, min_open=True, max_open=True),
         0.05,
         "P",
-        "Probability that it is ever to be watched.",
+        "p-value at which the series enters the state watch (see --false-alarm).",
     ),
     _with_default(
         "--longest-record", click.IntRange(1, 2**31), 1024, "N", "Tokens of a record that weighs most in rates."
