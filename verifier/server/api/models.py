@@ -1,4 +1,4 @@
-"""Response models of the HTTP API, version 1. Times: seconds since 1970 (UTC); sizes: bytes, tokens; margins: logits."""
+"""Response models of the HTTP API, version 1. Times: seconds since 1970 UTC; sizes: bytes, tokens; margins: logits."""
 
 from typing import Annotated, Literal
 
