@@ -1,4 +1,4 @@
-"""murmur3_x86_32 of four 32-bit words: what vLLM's GPU runner and SGLang make their noise from (sampling-spec 4.3)."""
+"""murmur3_x86_32 of four 32-bit words: the noise of vLLM's GPU runner and of SGLang (docs/sampling.md, section 4.3)."""
 
 import numpy as np
 from numpy.typing import NDArray

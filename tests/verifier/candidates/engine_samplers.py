@@ -1,4 +1,4 @@
-"""Engines as sampling-spec describes them, drawing from known logits token by token; and a replayer of those logits.
+"""Engines as docs/sampling.md describes them, drawing from known logits token by token; and a replayer of those logits.
 
 Written from the page, over the whole vocabulary, with the scalar noise of `tests.sampler.scalar_noise`: nothing of what
 the verifier uses.
@@ -97,7 +97,7 @@ def softmax(x: Logits) -> Logits:
 
 
 def vllm_filtered(x: Logits, sampling: dict[str, Any]) -> Logits:
-    """min-p, then top-k, then top-p of what is left, on logits / temperature (sampling-spec 6.1, 6.2)."""
+    """min-p, then top-k, then top-p of what is left, on logits / temperature (docs/sampling.md, sections 6.1, 6.2)."""
     x = x.copy()
     if sampling.get("min_p"):
         p = softmax(x)

@@ -1,0 +1,59 @@
+"""The documents: every reference to a numbered section, and every relative link and anchor, leads somewhere."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.places import ROOT
+
+REFERENCE = re.compile(r"docs/(\w+)\.md,\ssections?\s((?:\d+(?:\.\d+)*(?:,\s|\sand\s)?)+)")
+NUMBERED = re.compile(r"^#+ (\d+(?:\.\d+)*)\.? ", re.MULTILINE)
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+SOURCES = ("benchmarks", "cli", "examples", "logger", "sampler", "tests", "verifier", "weightwarden")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def text_of(path: Path) -> str:
+    """A page without its code blocks."""
+    return FENCE.sub("", path.read_text(encoding="utf-8"))
+
+
+def anchors_of(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    headings = [re.sub(r"[`*]", "", heading) for heading in HEADING.findall(text_of(path))]
+    return {re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def references() -> Iterator[tuple[Path, str, str]]:
+    """The file, the document and the section number of each reference."""
+    files = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.py")]
+    for path in {path.resolve() for path in files} | set(PAGES):
+        for document, numbers in REFERENCE.findall(path.read_text(encoding="utf-8")):
+            for number in re.findall(r"\d+(?:\.\d+)*", numbers):
+                yield path, document, number
+
+
+def test_every_reference_to_a_section_leads_to_a_heading() -> None:
+    numbers = {
+        path.stem: set(NUMBERED.findall(path.read_text(encoding="utf-8"))) for path in PAGES if path.parent != ROOT
+    }
+    found = list(references())
+    assert {document for _, document, _ in found} >= {"design", "sampling"}
+    for path, document, number in found:
+        assert number in numbers.get(document, set()), f"{path.relative_to(ROOT)}: docs/{document}.md, section {number}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file_and_an_anchor(page: Path) -> None:
+    for link in LINK.findall(text_of(page)):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.relative_to(ROOT)}: {link}"
+        if anchor:
+            assert anchor in anchors_of(target), f"{page.relative_to(ROOT)}: {link}"
