@@ -15,7 +15,7 @@ TRITON_ALONE := $(VLLM_VENV)/triton-alone
 LLAMA_VENV := .venv-llama
 LLAMA_READY := $(LLAMA_VENV)/.ready
 
-.PHONY: demo test test-vllm test-triton fuzz lint bench benchmarks benchmarks-vllm fresh-traffic llama-traffic clean
+.PHONY: demo test test-slow test-all test-vllm test-triton fuzz lint bench benchmarks benchmarks-vllm fresh-traffic llama-traffic clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,8 +33,17 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # One process a core, each with the tests of whole files and with one thread for its arithmetic.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+
+# The quick tier: what one waits for before a commit.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+	$(PYTEST)
+
+# What takes long and rarely breaks alone: crash loops, clusters, browsers, whole benchmarks.
+test-slow: $(READY)
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 # vLLM has an environment of its own. torchvision, torchaudio and torchcodec come as CUDA builds that break its imports.
 $(VLLM_READY): constraints.txt

@@ -1,12 +1,17 @@
 """A click group whose exit codes can be relied on."""
 
 import traceback
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import click
 
 from weightwarden.cli import exit_codes
 from weightwarden.errors import WeightwardenError
+
+_WHOLE = 1000
+"""Characters of a summary that help shows: all of them."""
 
 
 class ExitCodeGroup(click.Group):
@@ -32,3 +37,40 @@ class ExitCodeGroup(click.Group):
             click.echo(traceback.format_exc(), err=True)
             click.echo("Error: internal error (above). Please report it.", err=True)
             ctx.exit(exit_codes.ERROR)
+
+
+class LazyGroup(ExitCodeGroup):
+    """A group whose commands are imported when they are used, and listed in sections.
+
+    Attributes:
+        rooms: package of the commands' modules.
+        sections: by title, the commands' names and where they are, as `module:attribute`.
+    """
+
+    def __init__(self, *arguments: Any, rooms: str, sections: Mapping[str, Mapping[str, str]], **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._rooms, self._sections = rooms, sections
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the sections."""
+        return [name for names in self._sections.values() for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None where there is none of that name."""
+        for names in self._sections.values():
+            if cmd_name in names:
+                module, attribute = names[cmd_name].split(":")
+                found: click.Command = getattr(import_module(f"{self._rooms}.{module}"), attribute)
+                return found
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Sections of commands, each with its whole summary."""
+        for title, names in self._sections.items():
+            rows = []
+            for name in names:
+                command = self.get_command(ctx, name)
+                assert command is not None
+                rows.append((name, command.get_short_help_str(limit=_WHOLE)))
+            with formatter.section(title):
+                formatter.write_dl(rows)

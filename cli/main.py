@@ -2,36 +2,37 @@
 
 import click
 
-from weightwarden.cli.commands.calibrate import calibrate
-from weightwarden.cli.commands.demo import demo
-from weightwarden.cli.commands.estimate import estimate_command
-from weightwarden.cli.commands.log import log
-from weightwarden.cli.commands.model import model
-from weightwarden.cli.commands.monitor import monitor
-from weightwarden.cli.commands.plan import plan_command
-from weightwarden.cli.commands.probe import probe
-from weightwarden.cli.commands.record import record
-from weightwarden.cli.commands.run import run
-from weightwarden.cli.commands.serve import serve
-from weightwarden.cli.commands.vllm import vllm
-from weightwarden.cli.groups import ExitCodeGroup
+from weightwarden.cli.groups import LazyGroup
+
+SECTIONS = {
+    "Verify": {
+        "run": "run:run",
+        "serve": "serve:serve",
+        "monitor": "monitor:monitor",
+        "calibrate": "calibrate:calibrate",
+        "demo": "demo:demo",
+    },
+    "Servers, models, files": {
+        "probe": "probe:probe",
+        "record": "record:record",
+        "vllm": "vllm:vllm",
+        "model": "model:model",
+        "schema": "schema:schema",
+    },
+    "Log": {"log": "log:log"},
+    "Plan": {
+        "estimate": "estimate:estimate_command",
+        "plan": "plan:plan_command",
+    },
+}
 
 
-@click.group(cls=ExitCodeGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    rooms="weightwarden.cli.commands",
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="weightwarden", prog_name="verify")
 def verify() -> None:
-    """Replay recorded LLM answers on a trusted model and name the tokens that no honest server would have said."""
-
-
-verify.add_command(run)
-verify.add_command(serve)
-verify.add_command(calibrate)
-verify.add_command(model)
-verify.add_command(demo)
-verify.add_command(vllm)
-verify.add_command(record)
-verify.add_command(probe)
-verify.add_command(log)
-verify.add_command(monitor)
-verify.add_command(estimate_command)
-verify.add_command(plan_command)
+    """Replay recorded LLM answers on a trusted model and name the tokens that an honest server would not have drawn."""

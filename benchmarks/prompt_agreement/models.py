@@ -45,6 +45,7 @@ def model_of(tokenizer: str, folder: Path) -> Path:
         "torch_dtype": "bfloat16",
     }
     (folder / "config.json").write_text(json.dumps(config))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": None}))  # prompts alone are compared
     return folder
 
 

@@ -35,6 +35,7 @@ def json_report(context: Run) -> str:
         "tied_positions": found.tied_positions,
         "unresolved_positions": found.unresolved_positions,
         "unresolved_bits_per_token": found.unresolved_bits_per_token,
+        "unsteady_positions": found.unsteady_positions,
         "run_p_value": found.run_p_value,
         "statistics": statistics(context),
         "flagged": [_flagged(context, record) for record in found.flagged],

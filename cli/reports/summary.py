@@ -37,6 +37,7 @@ def text_summary(context: Run) -> str:
         + (f", {found.unanswered} of them before the first token" if found.unanswered else ""),
         f"  extractable    {found.extractable_bits_per_token:.4f} bits a token"
         f" ({100 * found.extractable_fraction:.3f}% of log2 V)",
+        *_unsteady_lines(context),
         *_exact_lines(context),
         f"  speed          {found.tokens / found.total_seconds:.0f} tokens/s on {context.device} in {context.dtype}"
         f" ({found.timing.forward:.1f} s forward, {found.timing.score:.1f} s scoring)",
@@ -69,6 +70,13 @@ def exposure_lines(context: Run) -> list[str]:
     lines += [f"  {row.name:<38} {row.value:>16}  {row.limits}" for row in shown.rates]
     lines += ["", *(f"  {assumption}" for assumption in shown.assumptions)]
     return lines
+
+
+def _unsteady_lines(context: Run) -> list[str]:
+    """The positions that are charged and are no evidence, where there are any."""
+    count = context.verification.unsteady_positions
+    said = "where rounding errors alone move the logits so far; charged, and no evidence"
+    return [f"  unsteady       {count} positions {said}"] if count else []
 
 
 def _exact_lines(context: Run) -> list[str]:

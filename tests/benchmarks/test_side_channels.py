@@ -8,6 +8,8 @@ from benchmarks.side_channels.each_token import CHANNELS, PER_ANSWER, TICK_MS, C
 from benchmarks.side_channels.row import Row
 from weightwarden.verifier.statistics.exfiltration import Timing
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=CHANNELS, ids=lambda channel: channel.name)
 def channel(request: pytest.FixtureRequest) -> Channel:

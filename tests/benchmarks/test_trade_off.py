@@ -20,6 +20,8 @@ from weightwarden.verifier.replay.transformers.replayer import TransformersRepla
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.scoring.threshold_sweep import MARGIN_GRID, TradeOff
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY = 49_152
 
 

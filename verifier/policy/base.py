@@ -150,6 +150,11 @@ class BasePolicy(Section, ABC):
 
     @property
     @abstractmethod
+    def steady_sway(self) -> float | None:
+        """Sway, logits, up to which a position is evidence (`SwayingReplayer`); None where every position is."""
+
+    @property
+    @abstractmethod
     def honest_rates(self) -> HonestRates:
         """What honest records do at most: what runs and series are judged against."""
 

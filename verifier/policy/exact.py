@@ -64,6 +64,11 @@ class ExactPolicy(BasePolicy):
         return EXACT_TOLERANCE.margin, self.check.record_mismatch_upper
 
     @property
+    def steady_sway(self) -> None:
+        """None: the same engine makes the same errors."""
+        return None
+
+    @property
     def honest_rates(self) -> HonestRates:
         mismatch = self.check.record_mismatch_upper  # tokens of one record may all be wrong together
         return HonestRates(

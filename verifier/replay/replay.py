@@ -5,12 +5,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from weightwarden.logger.record import Record
-from weightwarden.sampler.types import IntArray
+from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.draws import DrawBuilder
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
@@ -85,6 +85,17 @@ class Replayer(ReplayFacts, Protocol):
     def known_answer(self) -> KnownAnswer | None: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class SwayingReplayer(Replayer, Protocol):
+    """A replayer that can say where the model's logits hang on rounding errors.
+
+    `sway` gives, for every output token of records that have some, by how many logits errors of the size of a server's
+    rounding move it against the likely tokens. Larger is less steady.
+    """
+
+    def sway(self, records: Sequence[Record]) -> list[FloatArray]: ...
 
 
 @dataclass

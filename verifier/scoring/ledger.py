@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.scoring.codes import HONEST_TILT, TILTS, CountingCode, PooledCode
 from weightwarden.verifier.scoring.record_sums import add_by_record
 from weightwarden.verifier.scoring.token_scores import TokenScores
@@ -106,11 +106,25 @@ class Ledger:
         self._entropy_bits = np.zeros(records) if has_noise_model else np.full(records, np.nan)
 
     def add(
-        self, record_n: IntArray, scores: TokenScores, verdict_n: NDArray[np.int8], times_n: IntArray | None = None
+        self,
+        record_n: IntArray,
+        scores: TokenScores,
+        verdict_n: NDArray[np.int8],
+        times_n: IntArray | None = None,
+        no_evidence_n: BoolArray | None = None,
     ) -> None:
-        """Add positions; record_n says whose they are, times_n how often each counts."""
-        verdicts = [verdict_n == verdict for verdict in (Verdict.SUSPICIOUS, Verdict.DANGEROUS)]
-        happened_nc = np.stack([np.ones(len(scores), np.bool_), ~scores.exact_n, *verdicts], axis=1)
+        """Add positions.
+
+        Args:
+            record_n: whose they are.
+            scores: theirs; every position is charged by them.
+            verdict_n: `Verdict` of each.
+            times_n: how often each counts; once without.
+            no_evidence_n: which are charged, and counted as the replay's own choice.
+        """
+        counted_n = np.ones(len(scores), np.bool_) if no_evidence_n is None else ~no_evidence_n
+        verdicts = [(verdict_n == verdict) & counted_n for verdict in (Verdict.SUSPICIOUS, Verdict.DANGEROUS)]
+        happened_nc = np.stack([np.ones(len(scores), np.bool_), ~scores.exact_n & counted_n, *verdicts], axis=1)
         add_by_record(self._counts, record_n, happened_nc, times_n)
         add_by_record(self._counting_bits, record_n, self._counting.lengths(scores), times_n)
         add_by_record(self._pooled_bits, record_n, self._pooled.lengths(scores), times_n)

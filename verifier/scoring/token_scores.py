@@ -1,6 +1,6 @@
 """Scores of the claimed tokens, with sure and possible candidates (docs/design.md, section 6)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,18 @@ class TokenScores:
     def chosen(self, which: BoolArray | IntArray) -> "TokenScores":
         """The scores of some of the positions."""
         return TokenScores(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+
+def without_evidence(scores: TokenScores, which_n: BoolArray) -> TokenScores:
+    """The scores with some positions taken for the replay's own choice, so that no test counts them."""
+    return replace(
+        scores,
+        margin_n=np.where(which_n, 0.0, scores.margin_n),
+        exact_n=scores.exact_n | which_n,
+        contradicted_n=scores.contradicted_n & ~which_n,
+        rival_margin_nk=np.where(which_n[:, None], np.nan, scores.rival_margin_nk),
+        unseen_margin_nu=np.where(which_n[:, None], np.nan, scores.unseen_margin_nu),
+    )
 
 
 def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> TokenScores:

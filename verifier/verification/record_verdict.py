@@ -1,7 +1,7 @@
 """The verdict of one record, with the scores and verdicts of its tokens."""
 
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class TokenDetail:
     """Scores and verdicts of one record's tokens, one entry an output position (`TokenScores`, `TokenVerdicts`).
 
     `likelihood_score` is GM-LS, or IPT-LS for inverse-cdf, in nats, larger is more plausible; nan in exact replay.
+    `unsteady` positions hang on rounding errors: they count as the replay's own choice, and are charged as scored.
     """
 
     margin: FloatArray
@@ -48,6 +49,7 @@ class TokenDetail:
     verdict: NDArray[np.int8]
     charged_bits: FloatArray
     likelihood_score: FloatArray
+    unsteady: NDArray[np.bool_]
 
     @staticmethod
     def by_record(parts: "list[tuple[IntArray, IntArray, TokenDetail]]", records: int) -> "list[TokenDetail]":
@@ -74,8 +76,10 @@ class TokenDetail:
     @staticmethod
     def of_none() -> "TokenDetail":
         """The details of a record without tokens."""
-        types = {"exact": np.bool_, "margin": np.float64, "charged_bits": np.float64, "likelihood_score": np.float64}
-        return TokenDetail(**{f.name: np.empty(0, types.get(f.name, np.int64)) for f in fields(TokenDetail)})
+        types: dict[str, type] = dict.fromkeys(("exact", "unsteady"), np.bool_)
+        types |= dict.fromkeys(("margin", "charged_bits", "likelihood_score"), np.float64)
+        nothing: dict[str, Any] = {f.name: np.empty(0, types.get(f.name, np.int64)) for f in fields(TokenDetail)}
+        return TokenDetail(**nothing)
 
 
 @dataclass(frozen=True, kw_only=True)

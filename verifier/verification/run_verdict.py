@@ -135,6 +135,11 @@ class Verification:
         return int(self.summary.columns.unresolved_r.sum())
 
     @property
+    def unsteady_positions(self) -> int:
+        """Positions whose logits hang on rounding errors: they are charged, and are no evidence."""
+        return int(self.summary.columns.unsteady_r.sum())
+
+    @property
     def unresolved_bits_per_token(self) -> float:
         """The part of the information charged that is due to unresolved positions, bits."""
         return fsum(self.summary.columns.unresolved_bits_r) / self.tokens

@@ -72,6 +72,7 @@ class RecordColumns:
         tied_r: safe positions with more than one admissible token among those whose logits are known.
         unresolved_r: positions where a token whose logit is not known might have won. unresolved_bits_r: the part of
             the information charged that is due to them, bits.
+        unsteady_r: positions that hang on rounding errors, and are charged without being evidence.
     """
 
     place_r: IntArray
@@ -83,6 +84,7 @@ class RecordColumns:
     tied_r: IntArray
     unresolved_r: IntArray
     unresolved_bits_r: FloatArray
+    unsteady_r: IntArray
     flagged_r: BoolArray
     early_stop_r: BoolArray
 
@@ -101,6 +103,7 @@ class RecordColumns:
             tied_r=np.array([_tied(record) for record in records]),
             unresolved_r=np.array([(record.tokens.unseen > 0).sum() for record in records]),
             unresolved_bits_r=np.array([_unresolved_bits(record) for record in records]),
+            unsteady_r=np.array([record.tokens.unsteady.sum() for record in records], np.int64),
             flagged_r=np.array([record.flagged for record in records]),
             early_stop_r=np.array([record.early_stop for record in records]),
         )
@@ -118,6 +121,7 @@ class RecordColumns:
             tied_r=np.array([0]),
             unresolved_r=np.array([0]),
             unresolved_bits_r=np.array([0.0]),
+            unsteady_r=np.array([0]),
             flagged_r=np.array([False]),
             early_stop_r=np.array([False]),
         )

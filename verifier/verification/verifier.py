@@ -8,13 +8,12 @@ import numpy as np
 
 from weightwarden.logger.record import Record
 from weightwarden.sampler.defined import undefined_field
-from weightwarden.sampler.types import IntArray
+from weightwarden.sampler.types import BoolArray
 from weightwarden.verifier.errors import UndefinedRow
-from weightwarden.verifier.policy.base import BasePolicy, Evidence
-from weightwarden.verifier.replay.replay import Replay, Replayer
+from weightwarden.verifier.policy.base import BasePolicy, Evidence, EvidenceGatherer
+from weightwarden.verifier.replay.replay import Replay, Replayer, SwayingReplayer
 from weightwarden.verifier.scoring.ledger import Ledger
 from weightwarden.verifier.scoring.margin_histogram import MarginCounts
-from weightwarden.verifier.scoring.record_sums import representatives
 from weightwarden.verifier.scoring.stopping import StoppingRule
 from weightwarden.verifier.scoring.threshold_sweep import TradeOff
 from weightwarden.verifier.scoring.token_scores import score
@@ -28,6 +27,7 @@ from weightwarden.verifier.verification.record_verdict import (
     alternatives_at,
 )
 from weightwarden.verifier.verification.run_verdict import Verification, verify
+from weightwarden.verifier.verification.scored_chunk import ScoredChunk
 from weightwarden.verifier.verification.summary import Summary
 from weightwarden.verifier.verification.token_frame import TokenFrame
 from weightwarden.verifier.verification.work_unit import WorkUnit
@@ -119,17 +119,42 @@ class Verifier:
         """The verdicts of records that all have definite tokens.
 
         1. Replay those that have tokens, and score every claimed token against its candidates.
-        2. Judge tokens; gather the evidence about each record.
-        3. Judge records: by the evidence, and by where they end.
+        2. Gather the evidence about each record. Where it speaks against a record, leave out the positions whose
+           logits hang on rounding errors (`SwayingReplayer`): they are charged, and say nothing about the server.
+        3. Sum up what every position is charged, and what it shows.
+        4. Judge records: by the evidence, and by where they end.
 
         Raises:
             UndefinedRow: one has not.
         """
-        # 1, 2
         answered = [index for index, record in enumerate(records) if record.output_token_ids]
         policy, vocabulary = self.policy, self.replayer.identity.vocabulary
+        # 1
         replay = Replay(self.replayer, policy.window, self.progress)
+        chunks: list[ScoredChunk] = []
+        alternatives: list[dict[int, list[Alternative]]] = [{} for _ in records]
+        for placed in replay.tables([records[index] for index in answered]):
+            at = time.perf_counter()
+            scores = score(placed.table, policy.tolerance, 0)
+            verdicts = judge_tokens(scores, policy.tolerance.margin, policy.rank_limit, vocabulary)
+            for row in np.flatnonzero(verdicts.verdict_n != Verdict.SAFE):
+                found = alternatives_at(placed.table, scores, int(row), policy.tolerance.margin)
+                alternatives[answered[placed.record_n[row]]][int(placed.position_n[row])] = found
+            likelihood_n = policy.likelihood(placed.table, scores)
+            chunks.append(ScoredChunk(placed.record_n, placed.position_n, scores, verdicts, likelihood_n))
+            replay.timing.score += time.perf_counter() - at
+        at = time.perf_counter()
+        # 2
         test = policy.gatherer(len(answered))
+        for chunk in chunks:
+            test.add(*chunk.evidence())
+        unsteady = self._unsteady([records[index] for index in answered], test)
+        if any(unsteady_t is not None for unsteady_t in unsteady):
+            chunks = [chunk.without(unsteady) for chunk in chunks]
+            test = policy.gatherer(len(answered))
+            for chunk in chunks:
+                test.add(*chunk.evidence())
+        # 3
         trade_off = TradeOff(vocabulary, len(answered))
         margins = MarginCounts(len(records))
         ledger = Ledger(
@@ -138,37 +163,14 @@ class Verifier:
             policy.pooled_code(vocabulary),
             has_noise_model=not policy.exact,
         )
-        parts: list[tuple[IntArray, IntArray, TokenDetail]] = []
-        alternatives: list[dict[int, list[Alternative]]] = [{} for _ in records]
-        for placed in replay.tables([records[index] for index in answered]):
-            at = time.perf_counter()
-            scores = score(placed.table, policy.tolerance, 0)
-            verdicts = judge_tokens(scores, policy.tolerance.margin, policy.rank_limit, vocabulary)
-            record_n = np.array(answered)[placed.record_n]
-            which_n, times_n = representatives(placed.record_n, scores)
-            some = scores.chosen(which_n)
-            test.add(placed.record_n[which_n], some, times_n)
-            trade_off.add(placed.record_n[which_n], some, times_n)
-            ledger.add(record_n[which_n], some, verdicts.verdict_n[which_n], times_n)
-            margins.add(record_n[which_n], some, times_n)
-            for row in np.flatnonzero(verdicts.verdict_n != Verdict.SAFE):
-                found = alternatives_at(placed.table, scores, int(row), policy.tolerance.margin)
-                alternatives[record_n[row]][int(placed.position_n[row])] = found
-            detail = TokenDetail(
-                margin=scores.margin_n,
-                exact=scores.exact_n,
-                logit_rank=scores.logit_rank_n,
-                gumbel_rank=scores.gumbel_rank_n,
-                admissible=scores.admissible_n,
-                verdict=verdicts.verdict_n,
-                unseen=scores.unseen_n,
-                charged_bits=verdicts.charged_bits_n,
-                likelihood_score=policy.likelihood(placed.table, scores),
-            )
-            parts.append((placed.record_n, placed.position_n, detail))
-            replay.timing.score += time.perf_counter() - at
+        for chunk in chunks:
+            record_n, some, times_n = chunk.evidence()
+            trade_off.add(record_n, some, times_n)
+            margins.add(np.array(answered)[record_n], some, times_n)
+            chunk.charge(ledger, answered)
+        replay.timing.score += time.perf_counter() - at
 
-        # 3
+        # 4
         rule = StoppingRule(
             identity=self.replayer.identity,
             tokenizer=self.replayer.tokenizer,
@@ -176,7 +178,7 @@ class Verifier:
             forced_margin=policy.forced_end[0],
             forced_rate=policy.forced_end[1],
         )
-        by_record = TokenDetail.by_record(parts, len(answered))
+        by_record = TokenDetail.by_record([chunk.detail() for chunk in chunks], len(answered))
         details: dict[int, tuple[TokenDetail, Evidence]] = {
             index: (by_record[at], test.evidence(at)) for at, index in enumerate(answered)
         }
@@ -194,6 +196,21 @@ class Verifier:
             ),
             timing=replay.timing,
         )
+
+    def _unsteady(self, records: Sequence[Record], test: EvidenceGatherer) -> list[BoolArray | None]:
+        """Which output positions of each record hang on rounding errors; None where none does, or nobody asks.
+
+        Only records against which the evidence speaks are computed again: with an outlier, or implausible as a whole.
+        """
+        limit, replayer = self.policy.steady_sway, self.replayer
+        found: list[BoolArray | None] = [None] * len(records)
+        if limit is None or not isinstance(replayer, SwayingReplayer):
+            return found
+        evidence = [test.evidence(index) for index in range(len(records))]
+        suspects = [index for index, of in enumerate(evidence) if of.outliers or of.reasons]
+        for index, sway_t in zip(suspects, replayer.sway([records[index] for index in suspects]), strict=True):
+            found[index] = sway_t > limit if (sway_t > limit).any() else None
+        return found
 
     def _judge(
         self,

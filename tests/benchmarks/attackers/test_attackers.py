@@ -36,6 +36,8 @@ from weightwarden.verifier.replay.transformers.replayer import TransformersRepla
 from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.verification.verifier import Verifier
 
+pytestmark = pytest.mark.slow
+
 SETTING = Setting(records=8, calibration=0, tokens=16, seed=5)
 KEY = b"a key of encoder and decoder"
 UNLIKELY = 1e-6

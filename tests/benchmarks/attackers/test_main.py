@@ -8,6 +8,8 @@ from click.testing import CliRunner
 
 from benchmarks.attackers.__main__ import HONEST, main
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--records", "10", "--calibration", "16", "--tokens", "4")
 PAYLOAD_DUMP = "payload dump"
 

@@ -15,6 +15,8 @@ from weightwarden.verifier.replay.transformers.replayer import TransformersRepla
 from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE
 from weightwarden.verifier.verification.verifier import Verifier
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = 24
 LONGEST = 8
 

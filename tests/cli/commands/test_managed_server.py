@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -27,6 +27,8 @@ from weightwarden.verifier.replay.vllm import managed_server, processor
 from weightwarden.verifier.replay.vllm.command import ServerCommand
 from weightwarden.verifier.replay.vllm.managed_server import OwnServer, OwnVllmClient
 from weightwarden.verifier.replay.vllm.processor import CAPS, InstructionSet, Processor, settings_for, this_processor
+
+pytestmark = pytest.mark.slow
 
 START = """
 import sys, time
@@ -94,10 +96,13 @@ def folders() -> set[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _own_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    (tmp_path / "t").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
+def _own_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A folder of the test's own, whose path leaves room for a socket's."""
+    del tmp_path  # pytest's own folder is made before
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        monkeypatch.setenv("TMPDIR", folder)
+        yield
 
 
 def test_a_run_starts_a_server_of_its_policy_which_ends_with_it(
@@ -157,6 +162,18 @@ def test_nobody_else_may_open_the_servers_socket(tmp_path: Path) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_ISSOCK((folder / "socket").stat().st_mode)
     assert all_ended(started(seen), within=0)
+
+
+def test_a_temporary_folder_whose_path_is_too_long_for_a_socket_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("t" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    python, _ = stand_in(tmp_path)
+    with OwnVllmClient(python, ServerCommand("vllm", {}, []), timeout=20, connections=2) as client:
+        assert client.served_model()[0] == "small"
+        assert list(long.iterdir()) == []
 
 
 @pytest.mark.usefixtures("local_ray")

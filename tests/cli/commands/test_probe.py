@@ -19,6 +19,8 @@ from weightwarden.cli.main import verify
 from weightwarden.verifier import http_client
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--questions", "4", "--tokens", "12")
 
 

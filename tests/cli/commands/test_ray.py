@@ -19,6 +19,8 @@ from weightwarden.logger.files.private import write_private
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.verification.ray.executor import RayEngine
 
+pytestmark = pytest.mark.slow
+
 TIMES = ("seconds", "tokens_per_second", "engine")
 
 

@@ -9,6 +9,8 @@ from tests.logger.archive.examples import ENTRIES, KEY, ORIGIN, certified
 from weightwarden.logger.archive import writer
 from weightwarden.logger.tlog.merkle import Frontier
 
+pytestmark = pytest.mark.slow
+
 CHECK = """
 import resource, sys
 from weightwarden.logger.archive.check import check_archives

@@ -23,6 +23,8 @@ from weightwarden.logger.formats.canonical import decode_record
 from weightwarden.logger.record import Record
 from weightwarden.logger.store.reader import LogReader
 
+pytestmark = pytest.mark.slow
+
 KILLS = 21
 STREAMS = 12
 

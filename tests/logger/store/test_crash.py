@@ -11,6 +11,8 @@ import pytest
 from tests.logger.store.examples import ORIGIN, audited
 from weightwarden.logger.store.writer import LogWriter
 
+pytestmark = pytest.mark.slow
+
 KILLS = {"sqlite": 30, "postgresql": 25}
 """More than 50 in all."""
 

@@ -15,6 +15,8 @@ from weightwarden.verifier.server.database.schema import VERDICT
 from weightwarden.verifier.server.startup import open_server
 from weightwarden.verifier.verification.ray.executor import RayEngine
 
+pytestmark = pytest.mark.slow
+
 RECORDS = honest(10)
 
 

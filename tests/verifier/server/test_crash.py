@@ -17,6 +17,8 @@ from weightwarden.verifier.server.accounting.accounts import Accounts
 from weightwarden.verifier.server.database.schema import ARCHIVE, SERIES, TASK, VERDICT
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 
+pytestmark = pytest.mark.slow
+
 KILLS = 20
 COUNTS = ("tokens", "mismatches", "suspicious", "dangerous", "flagged", "unverifiable", "early_stop")
 RECORDS = [shortened(record, tokens) for tokens in (6, 8) for record in records_of(FILTERED)]

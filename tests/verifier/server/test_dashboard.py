@@ -20,6 +20,8 @@ from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.server.database.schema import ARCHIVE
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 30_000.0
 """Milliseconds that something may take to show on a busy machine; the page asks every 5 and 15 seconds."""
 RECORDS = honest(30)

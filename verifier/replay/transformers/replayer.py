@@ -9,6 +9,7 @@ import transformers
 
 from weightwarden.logger.errors import ModelError
 from weightwarden.logger.record import Record
+from weightwarden.sampler.types import FloatArray
 from weightwarden.text import first_line
 from weightwarden.verifier.candidates.device.kernels import has_kernels
 from weightwarden.verifier.candidates.device.rows import DeviceRows
@@ -21,6 +22,7 @@ from weightwarden.verifier.replay.transformers.batching import batches_of, share
 from weightwarden.verifier.replay.transformers.model_loading import load_language_model
 from weightwarden.verifier.replay.transformers.prefix_cache import can_share, prefix_cache
 from weightwarden.verifier.replay.transformers.rotation import pin_rotation
+from weightwarden.verifier.replay.transformers.rounding import SEEDS, largest_sway, rounding_errors
 from weightwarden.verifier.types import Piece, Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -201,6 +203,41 @@ class TransformersReplayer:
                 if low < high:
                     pieces.append(Piece(record=index, start=low - int(start), row=low - first, count=high - low))
             yield ReplayChunk(self.rows(hidden[first:last]), pieces)
+
+    @torch.no_grad()
+    def sway(self, records: Sequence[Record]) -> list[FloatArray]:
+        """How far rounding errors move each claimed token's logit against the likely ones', logits [output tokens]."""
+        found: dict[int, FloatArray] = {}
+        for batch in self.batches(records):
+            computed = []
+            for seed in SEEDS:
+                with rounding_errors(self.model, seed):
+                    computed.append(self.hidden_states(batch, records))
+            start = 0
+            for index in batch:
+                end = start + len(records[index].output_token_ids)
+                found[index] = self._sway_of(records[index], [hidden[start:end] for hidden in computed])
+                start = end
+        return [found[index] for index in range(len(records))]
+
+    def _sway_of(self, record: Record, hidden: Sequence[torch.Tensor]) -> FloatArray:
+        """The sway of one record's positions, from their hidden states in each computation."""
+        allowed = record.sampling.allowed_token_ids
+        claimed = torch.tensor(record.output_token_ids, device=self._device)
+        kept = None
+        if allowed is not None:
+            kept = torch.zeros(self.identity.vocabulary, dtype=torch.bool, device=self._device)
+            kept[list(allowed)] = True
+            kept[claimed] = True
+        parts = []
+        for first in range(0, len(claimed), self.chunk_rows):
+            rows = slice(first, first + self.chunk_rows)
+            logits = [self.logits(states[rows]) for states in hidden]
+            if kept is not None:
+                logits = [row.masked_fill(~kept, -torch.inf) for row in logits]
+            parts.append(largest_sway(logits, claimed[rows]))
+        values: FloatArray = torch.cat(parts).double().cpu().numpy()
+        return values
 
     @torch.no_grad()
     def _sharing_is_exact(self) -> bool:

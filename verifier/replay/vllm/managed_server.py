@@ -39,6 +39,10 @@ _NOT_PASSED_ON = re.compile(
 _OPERATORS = ("VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND")
 """Variables that change no logit: where the operator has set them, they stay."""
 
+_PREFIX, _SOCKET = "weightwarden-vllm-", "socket"
+_MAX_SOCKET_BYTES = 103
+"""Of a Unix socket's path: 107 on Linux, 103 on other systems."""
+
 Answer = TypeVar("Answer")
 
 
@@ -148,6 +152,15 @@ def _connect(path: Path) -> None:
         probe.connect(str(path))
 
 
+def _socket_folder() -> Path:
+    """A new folder for a socket, which only this user may open: in TMPDIR, or in /tmp where that path is too long."""
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    if len(os.fsencode(folder / _SOCKET)) <= _MAX_SOCKET_BYTES:
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
+
+
 class OwnVllmClient(VllmClient):
     """A client of a server of its own, started for it and ended when it is closed.
 
@@ -166,8 +179,8 @@ class OwnVllmClient(VllmClient):
         """
         if not os.access(python, os.X_OK):
             raise ReplayServerError(f"{python}: not an interpreter that can be run here")
-        self._folder = Path(tempfile.mkdtemp(prefix="weightwarden-vllm-"))
-        self._socket = self._folder / "socket"
+        self._folder = _socket_folder()
+        self._socket = self._folder / _SOCKET
         self._command = [str(python), *command.on_socket(self._socket)]
         self._environment, self._unset = dict(command.environment), command.unset
         if "OMP_NUM_THREADS" in os.environ:  # one of several workers, each with so many threads: none has cores alone

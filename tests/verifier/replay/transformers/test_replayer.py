@@ -198,7 +198,7 @@ from weightwarden.logger.record import Record
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.verifier.candidates.table import Window
 from weightwarden.verifier.model.identity import identify_model
-from weightwarden.verifier.replay import Replay
+from weightwarden.verifier.replay.replay import Replay
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 folder, traffic = Path(sys.argv[1]), Path(sys.argv[2])
@@ -218,6 +218,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
 """
 
 
+@pytest.mark.slow
 def test_8192_positions_of_a_150000_token_vocabulary_stay_under_4_gib(tmp_path: Path, model_folder: Path) -> None:
     config = transformers.LlamaConfig(**{**TINY, "vocab_size": 150_000, "max_position_embeddings": 8192})
     folder = save_tiny(tmp_path / "wide", model_folder, config)

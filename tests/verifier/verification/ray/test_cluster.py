@@ -2,6 +2,8 @@ import pytest
 
 from weightwarden.verifier.verification.ray.cluster import ClusterError, Layout, Node, layout_of
 
+pytestmark = pytest.mark.slow
+
 GPU_NODES = [Node(16, 2), Node(16, 2)]
 
 

@@ -19,6 +19,8 @@ from weightwarden.verifier.verification.ray.executor import RayEngine
 from weightwarden.verifier.verification.run_verdict import verify
 from weightwarden.verifier.verification.verifier import Verifier
 
+pytestmark = pytest.mark.slow
+
 
 class SmallUnits(VllmReplayer):
     """A replayer whose units are small, so that few records are several."""

@@ -1,0 +1,35 @@
+"""`verify schema`: JSON Schemas of the files that weightwarden reads and writes."""
+
+import json
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from weightwarden.cli.reports.reading import Report
+from weightwarden.logger.record import Record
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.exact import ExactPolicy
+
+FILES: dict[str, type[BaseModel]] = {
+    "traffic-record": Record,
+    "report": Report,
+    "policy": Policy,
+    "exact-policy": ExactPolicy,
+}
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a kind of file, from the model that checks it."""
+    found = FILES[name].model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": f"weightwarden {name}"}
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(list(FILES)))
+def schema(kind: str) -> None:
+    """Print the JSON Schema of a traffic record, a report or a policy.
+
+    A policy is a TOML file; its schema is that of its content.
+    """
+    click.echo(json.dumps(schema_of(kind), indent=2))

@@ -1,0 +1,84 @@
+"""Scored positions of several records: what is tested, what is charged, and what reports show of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.scoring.ledger import Ledger
+from weightwarden.verifier.scoring.record_sums import representatives
+from weightwarden.verifier.scoring.token_scores import TokenScores, without_evidence
+from weightwarden.verifier.scoring.token_verdicts import TokenVerdicts, Verdict
+from weightwarden.verifier.verification.record_verdict import TokenDetail
+
+
+@dataclass(frozen=True)
+class ScoredChunk:
+    """Positions of a chunk.
+
+    Attributes:
+        record_n: place of each one's record among those with tokens.
+        position_n: output position of each.
+        scores: theirs.
+        verdicts: theirs.
+        likelihood_n: likelihood score of each, nats.
+        unsteady_n: which are charged by their scores and are no evidence; None for none.
+    """
+
+    record_n: IntArray
+    position_n: IntArray
+    scores: TokenScores
+    verdicts: TokenVerdicts
+    likelihood_n: FloatArray
+    unsteady_n: BoolArray | None = None
+
+    def without(self, unsteady: Sequence[BoolArray | None]) -> "ScoredChunk":
+        """The chunk with some positions of each record marked as no evidence."""
+        marked_n = np.zeros(len(self.scores), np.bool_)
+        for record in np.unique(self.record_n):
+            unsteady_t = unsteady[record]
+            if unsteady_t is not None:
+                at = np.flatnonzero(self.record_n == record)
+                marked_n[at] = unsteady_t[self.position_n[at]]
+        return replace(self, unsteady_n=marked_n) if marked_n.any() else self
+
+    @property
+    def tested(self) -> TokenScores:
+        """The scores that tests count."""
+        return self.scores if self.unsteady_n is None else without_evidence(self.scores, self.unsteady_n)
+
+    def evidence(self) -> tuple[IntArray, TokenScores, IntArray]:
+        """Record, scores and multiplicity of positions that stand for all, for sums over records."""
+        tested = self.tested
+        which_n, times_n = representatives(self.record_n, tested)
+        return self.record_n[which_n], tested.chosen(which_n), times_n
+
+    def charge(self, ledger: Ledger, places: Sequence[int]) -> None:
+        """Add the positions to a ledger; `places` are the records' places there."""
+        which_n, times_n = representatives(self.record_n, self.scores)
+        ledger.add(
+            np.array(places)[self.record_n[which_n]],
+            self.scores.chosen(which_n),
+            self.verdicts.verdict_n[which_n],
+            times_n,
+            None if self.unsteady_n is None else self.unsteady_n[which_n],
+        )
+
+    def detail(self) -> tuple[IntArray, IntArray, TokenDetail]:
+        """What a record's verdict keeps of its positions; record and position of each."""
+        tested, verdict_n = self.tested, self.verdicts.verdict_n
+        unsteady_n = np.zeros(len(tested), np.bool_) if self.unsteady_n is None else self.unsteady_n
+        detail = TokenDetail(
+            margin=tested.margin_n,
+            exact=tested.exact_n,
+            logit_rank=tested.logit_rank_n,
+            gumbel_rank=tested.gumbel_rank_n,
+            admissible=tested.admissible_n,
+            verdict=np.where(unsteady_n, Verdict.SAFE, verdict_n).astype(np.int8),
+            unseen=tested.unseen_n,
+            charged_bits=self.verdicts.charged_bits_n,
+            likelihood_score=self.likelihood_n,
+            unsteady=unsteady_n,
+        )
+        return self.record_n, self.position_n, detail
