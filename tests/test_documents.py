@@ -1,4 +1,4 @@
-"""The documents: every reference to a numbered section, and every relative link and anchor, leads somewhere."""
+"""The documents: every reference to a numbered section, every link with its anchor, and every path leads somewhere."""
 
 import re
 from collections.abc import Iterator
@@ -14,6 +14,8 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 SOURCES = ("benchmarks", "cli", "examples", "logger", "sampler", "tests", "verifier", "weightwarden")
+PATH = re.compile(r"`((?:" + "|".join(SOURCES) + r")/[\w./-]*)`")
+MODULE = re.compile(r"\b((?:benchmarks|tests)\.[a-z_]\w*(?:\.[a-z_]\w*)*)")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -57,3 +59,13 @@ def test_every_relative_link_leads_to_a_file_and_an_anchor(page: Path) -> None:
         assert target.exists(), f"{page.relative_to(ROOT)}: {link}"
         if anchor:
             assert anchor in anchors_of(target), f"{page.relative_to(ROOT)}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_and_module_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path in PATH.findall(text):
+        assert (ROOT / path).exists(), f"{page.relative_to(ROOT)}: {path}"
+    for module in MODULE.findall(text):
+        place = ROOT.joinpath(*module.split("."))
+        assert place.is_dir() or place.with_suffix(".py").exists(), f"{page.relative_to(ROOT)}: {module}"
