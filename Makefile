@@ -15,7 +15,7 @@ TRITON_ALONE := $(VLLM_VENV)/triton-alone
 LLAMA_VENV := .venv-llama
 LLAMA_READY := $(LLAMA_VENV)/.ready
 
-.PHONY: demo test test-slow test-all test-vllm test-triton site fuzz lint bench benchmarks benchmarks-vllm fresh-traffic llama-traffic clean
+.PHONY: demo test test-slow test-all test-vllm test-triton fuzz lint site bench benchmarks benchmarks-vllm fresh-traffic llama-traffic clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -79,6 +79,11 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz checkpoint-text -runs=400000
 	$(BIN)/python -m tests.fuzz record -runs=250000
 	$(BIN)/python -m tests.fuzz archive -runs=20000
+
+# The documents as a site, in site/; a warning is an error.
+site: $(READY)
+	$(PIP) install --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
 
 # What docs/results.md shows: all simulated attackers, side channels, the trade-off. More than an hour
 # on two cores; goes on where it was interrupted. How benchmarks/traffic was recorded: `make fresh-traffic`.

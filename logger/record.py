@@ -1,4 +1,4 @@
-"""The record of one choice of one answered request (docs/design.md 4)."""
+"""The record of one choice of one answered request (docs/design.md, section 4)."""
 
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ class _Strict(BaseModel):
 
 
 class Engine(_Strict):
-    """The inference engine that produced an answer; `sampler` is one of the schemes of docs/design.md 5."""
+    """The inference engine that produced an answer; `sampler` is one of the schemes of docs/design.md, section 5."""
 
     name: Name
     version: Name

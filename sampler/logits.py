@@ -11,7 +11,7 @@ from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.types import FloatArray, IntArray
 
 MAX_BIAS = 100.0
-"""vLLM clamps every logit bias to [-100, 100] (docs/sampling.md 6.1)."""
+"""vLLM clamps every logit bias to [-100, 100] (docs/sampling.md, section 6.1)."""
 SIGN_UNSURE = 0.5
 """Logits: a repetition penalty depends on the sign of a logit, and an error may change the sign of one this small."""
 
@@ -20,9 +20,10 @@ SIGN_UNSURE = 0.5
 class LogitAdjustment:
     """The adjustments of one choice: the same numbers as the engine's, applied to the token ids that they touch.
 
-    vLLM's order (docs/sampling.md 6.1): bad words, min tokens and allowed tokens as -inf masks, bias, then repetition,
-    frequency and presence penalties, in float32. SGLang's (docs/sampling.md 5): frequency and presence penalties, the
-    repetition penalty, which sees the output only, then bias. Everything else keeps its raw logit.
+    vLLM's order (docs/sampling.md, section 6.1): bad words, min tokens and allowed tokens as -inf masks, bias, then
+    repetition, frequency and presence penalties, in float32. SGLang's (docs/sampling.md, section 5): frequency and
+    presence penalties, the repetition penalty, which sees the output only, then bias. Everything else keeps its raw
+    logit.
 
     Attributes:
         prompt_ids, output_ids: the whole prompt and the whole claimed output; a position sees the output before it.

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 class MersenneStream:
     """Successive outputs of MT19937 seeded with `seed mod 2^32`, as `torch.Generator.manual_seed` does on the CPU.
 
-    The upper 32 bits of the seed are ignored (docs/sampling.md 3.1): seeds equal modulo 2^32 are the same stream.
+    The upper 32 bits of the seed are ignored (docs/sampling.md, section 3.1): seeds equal modulo 2^32 are the same
+    stream.
     """
 
     def __init__(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""murmur3_x86_32 of four 32-bit words: the hash under the noise of vLLM on GPUs and SGLang (docs/sampling.md 4.3)."""
+"""murmur3_x86_32 of four 32-bit words: the noise of vLLM's GPU runner and of SGLang (docs/sampling.md, section 4.3)."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -25,7 +25,7 @@ UNREPLAYABLE_FIELDS: Mapping[str, str] = {
     "logits_processors": "a custom logits processor is unknown to the verifier",
     "vllm_xargs": "custom arguments may reach plugins unknown to the verifier",
 }
-"""Request fields that, when set, make a request unreplayable, and why (docs/sampling.md 1, 4.9, 6.1, 7.2)."""
+"""Request fields that, when set, make a request unreplayable, and why (docs/sampling.md, sections 1, 4.9, 6.1, 7.2)."""
 
 
 def refusal(kind: str, at: str, what: str) -> PydanticCustomError:
@@ -65,8 +65,8 @@ class SamplingParams(BaseModel):
     """How one request asked to be sampled; names and domains are vLLM's.
 
     A field that is absent or null has the engine's neutral value, never the server's default: a logger records the
-    effective parameters (docs/sampling.md 7.3). Unknown fields are refused, and so are fields that make a request
-    unreplayable.
+    effective parameters (docs/sampling.md, section 7.3). Unknown fields are refused, and so are fields that make a
+    request unreplayable.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)

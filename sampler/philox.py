@@ -1,4 +1,4 @@
-"""Philox4x32-10, the counter-based generator of torch on CUDA (Salmon et al., SC 2011; docs/sampling.md 2.4)."""
+"""Philox4x32-10, the generator of CUDA's torch.Generator (Salmon et al., SC 2011; docs/sampling.md, section 2.4)."""
 
 import numpy as np
 from numpy.typing import NDArray

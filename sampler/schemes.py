@@ -57,7 +57,7 @@ class Scheme:
         return max(temperature, self.min_temperature)
 
     def choice_seed(self, seed: int, choice_index: int) -> int:
-        """Seed that choice `choice_index` was drawn with (docs/sampling.md 5, 6.6).
+        """Seed that choice `choice_index` was drawn with (docs/sampling.md, sections 5, 6.6).
 
         Raises:
             UnreplayableRequest: outside the engine's range, or -1 where that means "no seed".

@@ -56,7 +56,7 @@ class Support:
 
     A candidate is inside every cut, *nominally*, where `nominal_nk`. With logit slack e it could at worst have
     `mass_above_max_nke` of the probability above it, and at best `mass_above_min_nke`; top-p keeps a token iff the
-    mass above it is less than p (docs/sampling.md 6.2).
+    mass above it is less than p (docs/sampling.md, section 6.2).
 
     Attributes:
         logit_distance_nk: distance to the nearer of the top-k and min-p cuts, logits; positive inside, larger is

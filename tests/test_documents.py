@@ -1,57 +1,71 @@
-"""The documents: every relative link leads somewhere, and every term of the glossary stands once, in order."""
+"""The documents: every reference to a numbered section, every link with its anchor, and every path leads somewhere."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.places import ROOT
 
-REFERENCE = re.compile(r"docs/(design|sampling)\.md ((?:\d+(?:\.\d+)?(?:, | and )?)+)")
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+REFERENCE = re.compile(r"docs/(\w+)\.md,\ssections?\s((?:\d+(?:\.\d+)*(?:,\s|\sand\s)?)+)")
+NUMBERED = re.compile(r"^#+ (\d+(?:\.\d+)*)\.? ", re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+SOURCES = ("benchmarks", "cli", "examples", "logger", "sampler", "tests", "verifier", "weightwarden")
+PATH = re.compile(r"`((?:" + "|".join(SOURCES) + r")/[\w./-]*)`")
+MODULE = re.compile(r"\b((?:benchmarks|tests)\.[a-z_]\w*(?:\.[a-z_]\w*)*)")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
-def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as Markdown renderers make them."""
-    headings = HEADING.findall(page.read_text(encoding="utf-8"))
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+def text_of(path: Path) -> str:
+    """A page without its code blocks."""
+    return FENCE.sub("", path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for link in LINK.findall(text):
+def anchors_of(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    headings = [re.sub(r"[`*]", "", heading) for heading in HEADING.findall(text_of(path))]
+    return {re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def references() -> Iterator[tuple[Path, str, str]]:
+    """The file, the document and the section number of each reference."""
+    files = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.py")]
+    for path in {path.resolve() for path in files} | set(PAGES):
+        for document, numbers in REFERENCE.findall(path.read_text(encoding="utf-8")):
+            for number in re.findall(r"\d+(?:\.\d+)*", numbers):
+                yield path, document, number
+
+
+def test_every_reference_to_a_section_leads_to_a_heading() -> None:
+    numbers = {
+        path.stem: set(NUMBERED.findall(path.read_text(encoding="utf-8"))) for path in PAGES if path.parent != ROOT
+    }
+    found = list(references())
+    assert {document for _, document, _ in found} >= {"design", "sampling"}
+    for path, document, number in found:
+        assert number in numbers.get(document, set()), f"{path.relative_to(ROOT)}: docs/{document}.md, section {number}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file_and_an_anchor(page: Path) -> None:
+    for link in LINK.findall(text_of(page)):
         if "://" in link or link.startswith("mailto:"):
             continue
-        path, _, anchor = link.partition("#")
-        target = (page.parent / path).resolve() if path else page
-        assert target.exists(), f"{page.name}: {link}"
-        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.relative_to(ROOT)}: {link}"
+        if anchor:
+            assert anchor in anchors_of(target), f"{page.relative_to(ROOT)}: {link}"
 
 
-def test_the_glossary_has_each_term_once_in_order() -> None:
-    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-    terms = [term.lower() for term in re.findall(r"^\*\*(.+?)\.\*\*", text, re.MULTILINE)]
-    assert len(terms) > 30
-    assert terms == sorted(set(terms))
-
-
-def test_the_architecture_names_files_that_are_there() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    for path in re.findall(r"`((?:sampler|logger|verifier|cli|benchmarks|tests|weightwarden)/[\w/.]*)`", text):
-        assert (ROOT / path).exists(), path
-
-
-def test_references_of_the_sources_lead_to_sections() -> None:
-    pages = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("design", "sampling")}
-    sections = {name: set(re.findall(r"^#+ (\d+(?:\.\d+)?)\.? ", text, re.MULTILINE)) for name, text in pages.items()}
-    found = 0
-    for folder in ("sampler", "logger", "verifier", "cli", "benchmarks", "tests"):
-        for path in (ROOT / folder).rglob("*.py"):
-            for page, numbers in REFERENCE.findall(path.read_text(encoding="utf-8")):
-                for number in re.findall(r"\d+(?:\.\d+)?", numbers):
-                    found += 1
-                    assert number in sections[page], f"{path.relative_to(ROOT)}: docs/{page}.md {number}"
-    assert found > 40
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_and_module_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path in PATH.findall(text):
+        assert (ROOT / path).exists(), f"{page.relative_to(ROOT)}: {path}"
+    for module in MODULE.findall(text):
+        place = ROOT.joinpath(*module.split("."))
+        assert place.is_dir() or place.with_suffix(".py").exists(), f"{page.relative_to(ROOT)}: {module}"

@@ -83,7 +83,7 @@ class Scored:
         return self._summed([np.ones(len(scores)) for _, scores in self.parts])
 
     def sums(self, choice: Choice, which_p: BoolArray) -> Sums:
-        """Design section 6: log2|A| for a safe token, log2 R for a suspicious one, log2 V for a dangerous one."""
+        """Charges: log2|A| if safe, log2 R if suspicious, log2 V if dangerous (docs/design.md, section 6)."""
         bits, dangerous = [], []
         for _, scores in self.parts:
             safe = scores.margin_n <= choice.margin

@@ -20,8 +20,8 @@ _ALWAYS = frozenset({*DEFAULTED, "min_tokens", "stop_token_ids", "ignore_eos"})
 def request_sampling(record: Record) -> dict[str, Any]:
     """The request fields that decide which tokens the engine draws for a record, and where it stops by token id.
 
-    Each is sent, so that none is left to the server's defaults (docs/sampling.md 7.3), but for empty lists. Stop
-    strings are left out: they end an answer and draw nothing.
+    Each is said, so that none is left to the server's defaults (docs/sampling.md, section 7.3); empty lists excepted.
+    Stop strings are left out: they end an answer and draw nothing.
     """
     sampling = record.sampling
     fields = sampling.model_dump(include=set(_ALWAYS))

@@ -28,7 +28,7 @@ def _mix(z: NDArray[np.uint64], shifted: NDArray[np.uint64] | None = None) -> ND
 
 
 class VllmCpuNoise(GumbelNoise):
-    """Scheme `vllm-cpu` (vLLM 0.32 `fused_gumbel_argmax`, docs/sampling.md 3), all in float64.
+    """Scheme `vllm-cpu` (vLLM 0.32 `fused_gumbel_argmax`, docs/sampling.md, section 3), all in float64.
 
     Key: the SplitMix64 key of the step seed, uint64.
     """

@@ -29,7 +29,7 @@ MOST_SHARE = LOG_ERROR_NEAR * 2.0**23
 
 
 class VllmV1Noise(GumbelNoise):
-    """Scheme `vllm-v1` (vLLM's `random_sample` on CUDA, docs/sampling.md 2): argmax of p / E, so g = -ln E.
+    """Scheme `vllm-v1` (vLLM's `random_sample` on CUDA, docs/sampling.md, section 2): argmax of p / E, so g = -ln E.
 
     The fill runs on a grid of threads, each with a Philox subsequence of its own and four draws a counter. Up to
     `gpu_threads` tokens each token has a thread of its own, and the GPU's model does not matter; with more, thread t
@@ -139,7 +139,7 @@ class VllmV1Noise(GumbelNoise):
 
 
 class VllmV1Fp64Noise(VllmV1Noise):
-    """Scheme `vllm-v1-fp64` (`--use-fp64-gumbel` on CUDA, docs/sampling.md 2.6): E in float64, two draws a counter.
+    """Scheme `vllm-v1-fp64` (`--use-fp64-gumbel` on CUDA, docs/sampling.md, section 2.6): E in float64, two a counter.
 
     The race is p / E in float64 with p a float32 softmax, whose rounding is the tolerance.
     """

@@ -10,7 +10,7 @@ _KEY = np.dtype([("seed", np.uint32), ("step", np.int64)])
 
 
 class VllmV1CpuNoise(GumbelNoise):
-    """Scheme `vllm-v1-cpu` (vLLM `random_sample` on RISC-V and POWER, docs/sampling.md 2.3 and 2.6).
+    """Scheme `vllm-v1-cpu` (vLLM `random_sample` on RISC-V and POWER, docs/sampling.md, sections 2.3 and 2.6).
 
     The engine takes argmax of p / E with E exponential, which is the Gumbel race with g = -ln E; E is rounded to
     float32 as torch does. The stream is sequential: step j costs 2 V (j + 1) generator outputs from a cold start, so

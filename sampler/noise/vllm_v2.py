@@ -12,7 +12,7 @@ _MIN_COMPLEMENT = np.float32(2.0**-24)
 
 
 class VllmV2Noise(MurmurNoise):
-    """Scheme `vllm-v2` (vLLM 0.32 `gumbel.py`, docs/sampling.md 4): float32 uniforms and logarithms, as in the kernel.
+    """Scheme `vllm-v2` (vLLM 0.32 `gumbel.py`, docs/sampling.md, section 4), in float32 as in the kernel.
 
     Key: the hash state after seed and position, uint32.
     """

@@ -12,7 +12,7 @@ _HIGH_DOMAIN = 0x9E3779B9
 
 
 class VllmV2Fp64Noise(MurmurNoise):
-    """Scheme `vllm-v2-fp64` (docs/sampling.md 4.5): u of 53 bits, g = -ln(-ln u), all in float64.
+    """Scheme `vllm-v2-fp64` (docs/sampling.md, section 4.5): u of 53 bits, g = -ln(-ln u), all in float64.
 
     Other uniforms than those of `vllm-v2`, and large noise comes from large u. Key: the two hash states after seed and
     position. The tolerance is the temperature's division, in float32 on the GPU, and the float64 logarithms.

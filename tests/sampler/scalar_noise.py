@@ -1,4 +1,4 @@
-"""Slow scalar noise in Python integers and floats, one token at a time, written from docs/sampling.md 2, 4 and 5."""
+"""Slow scalar noise in Python numbers, one token at a time, written from docs/sampling.md, sections 2, 4 and 5."""
 
 import math
 

@@ -37,7 +37,7 @@ def bits_of(noise: VllmV1Noise, seed: int, step: int, ids: IntArray) -> list[int
 
 
 def test_uniform_numbers_are_those_that_cuda_users_print_for_seed_0() -> None:
-    # torch.rand maps 1 to 0 and leaves the rest; two calls in a row, four decimals (docs/sampling.md 9).
+    # torch.rand maps 1 to 0 and leaves the rest; two calls in a row, four decimals (docs/sampling.md, section 9).
     noise = VllmV1Noise(5)
     for step, printed in ((0, [0.3990, 0.5167, 0.0249, 0.9401, 0.9459]), (1, [0.9722, 0.7910, 0.4690, 0.3300])):
         bits = noise.uniform_bits(noise.keys(0, 1, 2)[step:][:1], np.arange(len(printed))[None])[0]

@@ -39,7 +39,7 @@ class Case:
 
 
 def sglang_logit(case: Case, position: int, token: int) -> float:
-    """The same as SGLang says (docs/sampling.md 5): additive penalties, the repetition penalty of the output, bias."""
+    """SGLang's order (docs/sampling.md, section 5): additive penalties, the repetition penalty of the output, bias."""
     params, before = case.params, case.output[:position]
     if position < params.min_tokens and token in case.stop_ids:
         return -np.inf
@@ -63,7 +63,7 @@ def adjusted_rows(case: Case, start: int, stop: int) -> NDArray[np.float32]:
 
 
 def one_logit(case: Case, position: int, token: int) -> float:
-    """The adjusted logit of one token at one output position, step by step as docs/sampling.md 6.1 says."""
+    """The adjusted logit of one token at one output position, step by step as docs/sampling.md, section 6.1 says."""
     params = case.params
     before = case.output[:position]
     x = float(case.raw_nv[position, token])

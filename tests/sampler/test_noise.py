@@ -170,7 +170,7 @@ def test_vllm_v2_noise_is_minus_log_of_minus_log_of_the_murmur_hash(seed: int, p
     g = noise.at(noise.keys(seed, position + 1, 1), ids[None])[0]
     u = np.array([(murmur([seed % 2**32, (seed >> 32) % 2**32, position % 2**32, int(i)]) + 0.5) / 2**32 for i in ids])
     exact = -np.log(-np.log1p(-u))
-    # The float32 kernel is off by 2.1e-6 at most where a token can win (docs/sampling.md 4.4).
+    # The float32 kernel is off by 2.1e-6 at most where a token can win (docs/sampling.md, section 4.4).
     np.testing.assert_allclose(g[exact >= 0], exact[exact >= 0], rtol=0, atol=2.5e-6)
     np.testing.assert_allclose(g, exact, rtol=0, atol=1.2e-2)
 

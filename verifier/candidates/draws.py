@@ -113,7 +113,7 @@ class DrawBuilder:
 
 def bad_word_ids(words: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
     """The token sequences that vLLM bans for bad words: each word, and with a leading space where that is one more
-    spelling of the same length (docs/sampling.md 6.1)."""
+    spelling of the same length (docs/sampling.md, section 6.1)."""
     banned: list[list[int]] = []
     for word in words:
         plain = tokenizer.encode(word.lstrip(), add_special_tokens=False)

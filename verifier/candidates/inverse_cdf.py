@@ -31,7 +31,7 @@ def margin_limit(scheme_name: str) -> float:
 
 
 def inverse_cdf_candidates(rows: LogitRows, draws: Draws, window: Window) -> CandidateTable:
-    """Candidates of scheme `inverse-cdf`: llama.cpp's default chain (docs/sampling.md 8).
+    """Candidates of scheme `inverse-cdf`: llama.cpp's default chain (docs/sampling.md, section 8).
 
     The token is the first, in candidate order (descending logits after top-k or top-p, else vocabulary order), whose
     cumulative probability exceeds u. The margin of a token is the logit error that would move u into its interval:

@@ -203,7 +203,7 @@ def boundary(
     logit_slack: float,
     mass_slack_n: FloatArray,
 ) -> tuple[BoolArray, BoolArray]:
-    """Which candidates are surely, and which possibly, inside every cut (docs/design.md 6); two bool [n, k]."""
+    """Candidates surely, and possibly, inside every cut (docs/design.md, section 6); two bool [n, k]."""
     no_top_p = (top_p_n >= 1)[:, None]
     sure = (distance_nk >= logit_slack) & (no_top_p | (mass_max_nk < (top_p_n - mass_slack_n)[:, None]))
     possible = (distance_nk > -logit_slack) & (no_top_p | (mass_min_nk < (top_p_n + mass_slack_n)[:, None]))

@@ -2,9 +2,9 @@
 
 At every position a code gives each token of the vocabulary a length in bits, and the lengths obey Kraft's inequality,
 sum over tokens of 2^-length <= 1. A record's length is the sum over its tokens; at most 2^B outputs of a prompt and
-seed have a length of B or less (`verifier.statistics.bandwidth`). The charge of docs/design.md 6, log2|A|, log2 R or
-log2 V, is no such length: it leaves out that an attacker also chooses *where* a token is suspicious or dangerous. Both
-codes here charge for that.
+seed have a length of B or less (`verifier.statistics.bandwidth`). The charge of docs/design.md, section 6, log2|A|,
+log2 R or log2 V, is no such length: it leaves out that an attacker also chooses *where* a token is suspicious or
+dangerous. Both codes here charge for that.
 """
 
 from dataclasses import dataclass

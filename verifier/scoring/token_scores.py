@@ -1,4 +1,4 @@
-"""Scores of the claimed tokens, with sure and possible candidates (docs/design.md 6)."""
+"""Scores of the claimed tokens, with sure and possible candidates (docs/design.md, section 6)."""
 
 from dataclasses import dataclass, fields, replace
 

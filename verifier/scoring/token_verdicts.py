@@ -36,7 +36,7 @@ class TokenVerdicts:
 
 
 def judge_tokens(scores: TokenScores, margin: float, rank_limit: int, vocabulary: int) -> TokenVerdicts:
-    """Verdicts of scored tokens (docs/design.md 6).
+    """Verdicts of scored tokens (docs/design.md, section 6).
 
     Args:
         margin: delta, logits; the same that `scores.admissible_n` was counted with.

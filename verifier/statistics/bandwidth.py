@@ -1,4 +1,4 @@
-"""Bandwidth bounds (docs/design.md 6), in closed form and by minimisation.
+"""Bounds of the bits that answers could have carried unseen (docs/design.md, section 6).
 
 All of them count: if at most 2^B outputs would have been accepted, at most B bits were said by the choice of one. They
 come in two kinds.

@@ -1,4 +1,4 @@
-"""Detection of an attacker who alters m messages: its probability, and the number of messages (docs/design.md 6).
+"""Probability that an audit catches an attacker who alters m messages, and its inverses (docs/design.md, section 6).
 
 The auditor replays some messages and raises the alarm when at least `alarm_at` of them are flagged. A message that the
 attacker altered is flagged, when audited, with probability `power`; an honest one with `false_positive_rate`. Which

@@ -63,7 +63,7 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """What is known, or assumed, of each channel of docs/design.md 2.
+    """What is known, or assumed, of each channel of docs/design.md, section 2.
 
     Attributes:
         bits_per_token: bound of what tokens carry unseen (`verifier.statistics.bandwidth`).

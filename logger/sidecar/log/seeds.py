@@ -14,7 +14,7 @@ from weightwarden.logger.store.changes import OpenSeed
 MIN_KEY_BYTES = 16
 KEY_BYTES = 32
 SEEDS = 2_147_483_648
-"""Seeds lie in [0, 2^31): non-negative, safe in JSON, distinct on every engine's path (docs/sampling.md 6.7)."""
+"""Seeds lie in [0, 2^31): non-negative, safe in JSON, distinct for every engine (docs/sampling.md, section 6.7)."""
 BLOCK = 4096
 """Counters that are reserved at once; what is left of a block when the process ends is never used."""
 MAX_KEPT = 65_536

@@ -227,7 +227,7 @@ class _Busy(UpstreamError):
 
 
 def request_body(record: Record, model: str) -> bytes:
-    """What the server is sent for one choice: nothing is left to its defaults (docs/sampling.md 7.3).
+    """What the server is sent for one choice: nothing is left to its defaults (docs/sampling.md, section 7.3).
 
     Stop strings are not sent: they are matched in the sidecar's own text.
     """

@@ -29,7 +29,7 @@ MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.5, 2.0
 """A penalty scales logits, and so what an honest server's logits may differ by: within these, by two at most."""
 MAX_MESSAGES = 10_000
 MAX_STOP_IDS, MAX_IDS = 128, 1024
-"""As many stop ids (those that end a sequence included) and other ids as vLLM takes (docs/sampling.md 6.1)."""
+"""As many stop ids (those that end a sequence included) and other ids as vLLM takes (docs/sampling.md, section 6.1)."""
 
 _NO_EFFECT_SCHEMA: JsonDict = {"description": "Accepted, and without effect."}
 

@@ -1,4 +1,4 @@
-"""Design section 2, row by row: each channel of an untrusted server, and what becomes of it."""
+"""docs/design.md, section 2, row by row: each channel of an untrusted server, and what becomes of it."""
 
 import asyncio
 import json

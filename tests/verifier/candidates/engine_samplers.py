@@ -97,7 +97,7 @@ def softmax(x: Logits) -> Logits:
 
 
 def vllm_filtered(x: Logits, sampling: dict[str, Any]) -> Logits:
-    """min-p, then top-k, then top-p of what is left, on logits / temperature (docs/sampling.md 6.1, 6.2)."""
+    """min-p, then top-k, then top-p of what is left, on logits / temperature (docs/sampling.md, sections 6.1, 6.2)."""
     x = x.copy()
     if sampling.get("min_p"):
         p = softmax(x)

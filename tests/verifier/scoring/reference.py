@@ -1,4 +1,4 @@
-"""A slow, independent reference: one position at a time over the whole vocabulary, written from docs/design.md 6."""
+"""A slow, independent reference of docs/design.md, section 6: one position at a time over the whole vocabulary."""
 
 from dataclasses import dataclass
 

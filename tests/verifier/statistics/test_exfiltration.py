@@ -22,7 +22,7 @@ QUIET = Leak(
 TERABYTE = Weights(size_bytes=1e12)
 
 
-# The figures of docs/design.md 1
+# The figures of docs/design.md, section 1
 
 
 def test_traffic_of_the_presets() -> None:

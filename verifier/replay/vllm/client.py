@@ -1,4 +1,4 @@
-"""HTTP to a vLLM server: what it is, the logits of a transcript, and an answer drawn again (docs/sampling.md 7)."""
+"""HTTP to a vLLM server: its facts, the logits of a transcript, an answer drawn again (docs/sampling.md, section 7)."""
 
 import re
 from collections.abc import Iterator, Sequence

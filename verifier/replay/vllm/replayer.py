@@ -32,8 +32,8 @@ UNIT_TOKENS = 8192
 class VllmReplayer:
     """The replay protocol over a trusted vLLM server.
 
-    A record is one request, the transcript as the prompt with `prompt_logprobs` (docs/sampling.md 7.4). Its rows are
-    the largest logits and the claimed token's. Where those do not settle a position, `deepen` has two ways:
+    A record is one request, the transcript as the prompt with `prompt_logprobs` (docs/sampling.md, section 7.4). Its
+    rows are the largest logits and the claimed token's. Where those do not settle a position, `deepen` has two ways:
 
     - the engine answers the request again, with its seed (only with `redraw`, that is when the replay is exact): as
       far as it says the same, the engine itself drew the claimed tokens, over the whole vocabulary;
