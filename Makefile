@@ -67,11 +67,6 @@ test-triton: $(READY) $(TRITON_ALONE)
 	TRITON_INTERPRET=1 WEIGHTWARDEN_REQUIRE_TRITON=1 PYTHONPATH=$(TRITON_ALONE) \
 		$(BIN)/pytest tests/verifier/candidates/device/test_kernels.py
 
-# The documentation site, in build/site; a warning is an error.
-site: $(READY)
-	$(PIP) install --constraint constraints.txt --editable '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
-
 # More than a million inputs; stops at the first that breaks a promise, and leaves it in a file crash-...
 fuzz: $(READY)
 	$(PIP) install --constraint constraints.txt --editable '.[fuzz]'
