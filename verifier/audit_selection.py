@@ -1,4 +1,4 @@
-"""Audit selection of records: unpredictable without the auditor's key, checkable with it (docs/design.md, section 7)."""
+"""Audit selection: unpredictable without the auditor's key, checkable with it (docs/design.md, section 7)."""
 
 import hashlib
 import hmac
