@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,9 @@ from weightwarden.logger.store.errors import LogLocked
 Purpose = Literal["append", "seal"]
 _ADVISORY = {"append": 0x77_77_6C_6F_67_01, "seal": 0x77_77_6C_6F_67_02}
 """Keys of PostgreSQL's advisory locks, which are a database's own."""
+_LEAVING_SECONDS = 2.0
+"""In which a PostgreSQL server gives back the lock of a session whose connection was closed or lost just before."""
+_POLL_SECONDS = 0.02
 
 
 class LogLock:
@@ -34,10 +38,11 @@ class LogLock:
         """
         if connection.dialect.name == "postgresql":
             key = _ADVISORY[self._purpose]
-            with connection.begin():
-                held = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one()
-            if not held:
-                raise self._locked()
+            deadline = time.monotonic() + _LEAVING_SECONDS
+            while not self._taken(connection, key):
+                if time.monotonic() > deadline:
+                    raise self._locked()
+                time.sleep(_POLL_SECONDS)
         elif self._handle is None:
             path = Path(f"{Path(str(self._url.database)).resolve()}.{self._purpose}.lock")
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -47,6 +52,13 @@ class LogLock:
                 os.close(handle)
                 raise self._locked() from None
             self._handle = handle
+
+    @staticmethod
+    def _taken(connection: Connection, key: int) -> bool:
+        """Whether an advisory lock could be taken."""
+        with connection.begin():
+            held = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one()
+        return bool(held)
 
     def release(self) -> None:
         """Give the lock of a file back; PostgreSQL's goes with its connection."""
