@@ -15,15 +15,15 @@ from weightwarden.verifier.verification.record_verdict import TokenDetail
 
 @dataclass(frozen=True)
 class ScoredChunk:
-    """Positions of a chunk.
+    """Scored positions of one chunk of a replay.
 
     Attributes:
-        record_n: place of each one's record among those with tokens.
+        record_n: place of each position's record among those with tokens.
         position_n: output position of each.
-        scores: theirs.
-        verdicts: theirs.
-        likelihood_n: likelihood score of each, nats.
-        unsteady_n: which are charged by their scores and are no evidence; None for none.
+        scores: scores of the claimed tokens.
+        verdicts: verdicts and charges of the claimed tokens.
+        likelihood_n: likelihood score of each, nats; larger is more plausible.
+        unsteady_n: positions that are charged and are no evidence; None where every position is evidence.
     """
 
     record_n: IntArray

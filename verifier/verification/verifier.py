@@ -38,6 +38,8 @@ class Verifier:
     """Verifies records on one replayer under one policy: the `Engine` that is this process.
 
     Attributes:
+        replayer: the trusted copy of the model.
+        policy: how records are judged.
         max_model_length: the server's context length in tokens, where it may have ended answers; the model's own when
             None.
         progress: called with the number of output tokens just replayed.
@@ -198,19 +200,21 @@ class Verifier:
         )
 
     def _unsteady(self, records: Sequence[Record], test: EvidenceGatherer) -> list[BoolArray | None]:
-        """Which output positions of each record hang on rounding errors; None where none does, or nobody asks.
+        """The unsteady output positions of each record, bool [output tokens]; None for a record without any.
 
-        Only records against which the evidence speaks are computed again: with an outlier, or implausible as a whole.
+        Only records against which the evidence speaks are computed again: those with an outlier, or with a reason to
+        flag them.
         """
         limit, replayer = self.policy.steady_sway, self.replayer
-        found: list[BoolArray | None] = [None] * len(records)
+        unsteady: list[BoolArray | None] = [None] * len(records)
         if limit is None or not isinstance(replayer, SwayingReplayer):
-            return found
+            return unsteady
         evidence = [test.evidence(index) for index in range(len(records))]
-        suspects = [index for index, of in enumerate(evidence) if of.outliers or of.reasons]
+        suspects = [index for index, found in enumerate(evidence) if found.outliers or found.reasons]
         for index, sway_t in zip(suspects, replayer.sway([records[index] for index in suspects]), strict=True):
-            found[index] = sway_t > limit if (sway_t > limit).any() else None
-        return found
+            unsteady_t = sway_t > limit
+            unsteady[index] = unsteady_t if unsteady_t.any() else None
+        return unsteady
 
     def _judge(
         self,

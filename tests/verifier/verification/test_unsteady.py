@@ -87,3 +87,13 @@ def test_the_same_errors_every_time(replayer: TransformersReplayer) -> None:
     assert first.max() > 1
     *_, beside = replayer.sway([*records_of(FILTERED)[:3], record])
     assert np.allclose(beside, first, rtol=0.05)
+
+
+def test_a_shared_prefix_changes_no_error(replayer: TransformersReplayer, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = records_of(FILTERED)[0]
+    records = [first, first.model_copy(update={"seed": 1 if first.seed is None else first.seed + 1})]
+    assert replayer.shares_prefixes
+    shared = replayer.sway(records)
+    monkeypatch.setattr(replayer, "shares_prefixes", False)
+    for with_it, without in zip(shared, replayer.sway(records), strict=True):
+        assert np.allclose(with_it, without, atol=0.02)

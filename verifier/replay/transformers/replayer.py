@@ -34,8 +34,11 @@ UNIT_BATCHES = 2
 _PROBE_LENGTH = 8
 _PROBE_TOLERANCE = 1e-3
 _SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
-_SHARING_TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1, "float16": 0.02}
-"""Largest difference of hidden states that rounding explains, as a share of the largest."""
+_SHARING_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
+"""Largest difference of hidden states that rounding explains, as a share of the largest state.
+
+In float32 up to 1.3e-4 was seen (the embedded model, a processor with AMX); what computes other states differs by 0.1.
+"""
 
 
 class TransformersReplayer:

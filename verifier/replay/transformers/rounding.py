@@ -21,25 +21,16 @@ RIVALS = 8
 
 @contextmanager
 def rounding_errors(model: torch.nn.Module, seed: int) -> Iterator[None]:
-    """Rounding errors of random sign: on the output of every layer that has parameters of its own, and on the residual
-    stream after every block.
+    """Rounding errors of random sign in a model, until the block ends.
 
-    A layer's error is the same at every position, so that a record sways alike in whatever batch it is computed.
+    They stand on the output of every layer that has parameters of its own, and on the residual stream after every
+    block. A layer's error is the same at every position and in every pass. A record therefore sways alike in every
+    batch, with and without a shared prefix.
     """
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
-
-    def rounded(_: torch.nn.Module, __: Any, output: Any) -> Any:
-        if isinstance(output, tuple) and output:
-            return (rounded(_, __, output[0]), *output[1:])
-        if not (isinstance(output, torch.Tensor) and output.is_floating_point()):
-            return output
-        signs = torch.randint(0, 2, output.shape[-1:], generator=generator, device=device) * 2 - 1
-        return output * (1 + signs * RELATIVE_ERROR).to(output.dtype)
-
     layers = [layer for layer in model.modules() if next(layer.parameters(recurse=False), None) is not None]
     layers += [block for blocks in model.modules() if isinstance(blocks, torch.nn.ModuleList) for block in blocks]
-    handles = [layer.register_forward_hook(rounded) for layer in layers]
+    errors = [_LayerError(torch.Generator().manual_seed(len(layers) * seed + at)) for at in range(len(layers))]
+    handles = [layer.register_forward_hook(error) for layer, error in zip(layers, errors, strict=True)]
     try:
         yield
     finally:
@@ -47,10 +38,33 @@ def rounding_errors(model: torch.nn.Module, seed: int) -> Iterator[None]:
             handle.remove()
 
 
-def largest_sway(computed: Sequence[torch.Tensor], claimed: torch.Tensor) -> torch.Tensor:
-    """The sway of each position, logits [positions].
+class _LayerError:
+    """The error of one layer: a factor for each channel of its output, drawn when the output is first seen."""
 
-    The largest difference between two computations of by how much a claimed token's logit exceeds a likely token's.
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
+        self._factors: torch.Tensor | None = None
+
+    def __call__(self, _layer: torch.nn.Module, _inputs: Any, output: Any) -> Any:
+        if isinstance(output, tuple) and output:
+            return (self._of(output[0]), *output[1:])
+        return self._of(output)
+
+    def _of(self, output: Any) -> Any:
+        """The output with its error; what is not made of numbers, as it is."""
+        if not (isinstance(output, torch.Tensor) and output.is_floating_point()):
+            return output
+        if self._factors is None or len(self._factors) != output.shape[-1]:
+            signs = torch.randint(0, 2, output.shape[-1:], generator=self._generator) * 2 - 1
+            self._factors = (1 + signs * RELATIVE_ERROR).to(output.device, output.dtype)
+        return output * self._factors
+
+
+def largest_sway(computed: Sequence[torch.Tensor], claimed: torch.Tensor) -> torch.Tensor:
+    """The sway of each position, logits [positions]; larger is less steady.
+
+    The *lead* of a claimed token over a likely one is the difference of their logits. The sway is the largest
+    difference of a lead between two computations.
 
     Args:
         computed: logits [positions, tokens] of each computation; -inf for tokens that the request excludes.
