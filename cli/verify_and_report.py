@@ -6,12 +6,12 @@ from weightwarden.cli.progress import progress_bar
 from weightwarden.cli.reports.html import html_report
 from weightwarden.cli.reports.json import json_report
 from weightwarden.logger.files.output import write_text
-from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.executor import Executor
 from weightwarden.verifier.verification.run import Run, run_of
 from weightwarden.verifier.verification.run_input import RunInput
 
 
-def verify_with_progress(engine: Engine, given: RunInput) -> Run:
+def verify_with_progress(engine: Executor, given: RunInput) -> Run:
     """Verify the records of an input."""
     with progress_bar(given.tokens, "Replaying tokens") as progress:
         return run_of(engine, given, progress)

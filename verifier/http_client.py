@@ -19,10 +19,10 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 """Seconds between attempts; doubled each time."""
 
 Answer = TypeVar("Answer")
-Part = TypeVar("Part", bound="Lenient")
+Part = TypeVar("Part", bound="PartialModel")
 
 
-class Lenient(BaseModel):
+class PartialModel(BaseModel):
     """A part of a server's answer of which only some fields matter."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
@@ -32,7 +32,7 @@ class _Retryable(Exception):
     """A failure that may pass: the server is busy, restarting, or the connection broke."""
 
 
-class JsonServer:
+class JsonClient:
     """A server at a URL. Safe for concurrent use; every method raises `ReplayServerError` when it fails for good.
 
     A failed request is tried `ATTEMPTS` times in all, unless told otherwise, where trying again can help; it never

@@ -9,7 +9,7 @@ from weightwarden.sampler.params import SamplingParams
 
 
 @dataclass(frozen=True)
-class Piece:
+class RowSpan:
     """Successive output positions of one record within a chunk: rows [row, row + count) are positions from `start`."""
 
     record: int

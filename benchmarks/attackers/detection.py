@@ -10,9 +10,9 @@ from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
 from weightwarden.verifier.statistics.bandwidth import best_of
-from weightwarden.verifier.verification.exposure import Audited, Exposure
+from weightwarden.verifier.verification.exposure import AuditedPopulation, Exposure
 from weightwarden.verifier.verification.judgement import Judgement
-from weightwarden.verifier.verification.series_monitor import TrafficMonitor
+from weightwarden.verifier.verification.series_monitor import SeriesMonitor
 from weightwarden.verifier.verification.verifier import Verifier
 
 RATES = (1e-2, 1e-4)
@@ -85,7 +85,7 @@ def _limits(charges: RecordCharges, verifier: Verifier, rng: np.random.Generator
     for _ in range(DRAWS):
         drawn = np.sort(rng.choice(len(tokens), count, replace=False))
         some = RecordCharges(**{field.name: getattr(charges, field.name)[drawn] for field in fields(RecordCharges)})
-        audited = Audited.of(tokens, count, rng.permutation(count).tolist())
+        audited = AuditedPopulation.of(tokens, count, rng.permutation(count).tolist())
         exposure = Exposure.of(some, audited, verifier.policy, vocabulary)
         limits.append(min(exposure.counting.limit_bits, exposure.pooled.limit_bits))
     return limits
@@ -120,7 +120,7 @@ def _tokens_to_alarm(found: Judgement, verifier: Verifier, rng: np.random.Genera
     longest = float(watched["tokens"].max())
     waited = []
     for _ in range(SERIES):
-        monitor = TrafficMonitor.new(verifier.policy, bits, longest)
+        monitor = SeriesMonitor.new(verifier.policy, bits, longest)
         tokens = 0.0
         for at in rng.permutation(len(found.records)):
             monitor.add({name: column[at : at + 1] for name, column in watched.items()})

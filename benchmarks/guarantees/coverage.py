@@ -21,7 +21,7 @@ import scipy
 from scipy.stats import binom
 
 from weightwarden.sampler.types import FloatArray
-from weightwarden.verifier.statistics.e_process import RateMonitor
+from weightwarden.verifier.statistics.e_process import RateEProcess
 from weightwarden.verifier.statistics.intervals import (
     Interval,
     clopper_pearson,
@@ -154,7 +154,7 @@ def _monitor(setting: Setting, drawn: list[tuple[FloatArray, FloatArray]]) -> Ro
     """Honest records one after the other: does the alarm ever come, at any record?"""
     alarms = 0
     for events, tokens in drawn:
-        monitor = RateMonitor.new(honest_rate=setting.rate, longest=LONGEST)
+        monitor = RateEProcess.new(honest_rate=setting.rate, longest=LONGEST)
         monitor.add(events, tokens)
         alarms += monitor.alarms_at(1 - CONFIDENCE)
     return Row("monitor, false alarms", setting, len(drawn), alarms, 1 - CONFIDENCE, float("nan"), None)

@@ -10,10 +10,10 @@ from typing import Any
 
 from weightwarden.logger.errors import ModelError
 from weightwarden.logger.sidecar.errors import ApiError
-from weightwarden.logger.sidecar.interpretation import Understanding
+from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.model.served_model import ServedModel
-from weightwarden.logger.sidecar.prepare_pool import Workers
+from weightwarden.logger.sidecar.prepare_pool import PreparePool
 from weightwarden.logger.sidecar.prompts.chat_template import ChatTemplate
 from weightwarden.logger.sidecar.wire.requests import ChatRequest, parse
 from weightwarden.logger.text.special_tokens import SpecialTokens
@@ -83,7 +83,7 @@ async def ask_sidecar(folder: Path, questions: Iterable[Question]) -> list[Promp
     """What the sidecar makes of the questions."""
     model = ServedModel.load(folder, name="any")
     special = SpecialTokens(folder).named
-    workers, chats, prompts = Workers(), dict[str | None, ChatTemplate | str | None](), list[Prompt]()
+    workers, chats, prompts = PreparePool(), dict[str | None, ChatTemplate | str | None](), list[Prompt]()
     try:
         for question in questions:
             if question.text not in chats:
@@ -92,7 +92,7 @@ async def ask_sidecar(folder: Path, questions: Iterable[Question]) -> list[Promp
             if isinstance(chat, str):
                 prompts.append({"refused": chat})
                 continue
-            understanding = Understanding(
+            understanding = RequestInterpreter(
                 model=replace(model, chat=chat), limits=Limits(), client_seeds=False, workers=workers
             )
             try:

@@ -11,7 +11,7 @@ from benchmarks.side_channels.client import Heard, listened
 from benchmarks.side_channels.row import Row
 from benchmarks.sidecar.token_source import FIRST_ID
 from weightwarden.sampler.types import IntArray
-from weightwarden.verifier.statistics.exfiltration import Timing
+from weightwarden.verifier.statistics.exfiltration import TimingChannel
 
 TICK_MS = 50
 SHORT, LONG = 0.005, 0.045
@@ -62,7 +62,7 @@ CHANNELS = (
 def measured(channel: Channel, tick_ms: int | None, tokens: int, rng: np.random.Generator) -> Row:
     """Say random symbols through a channel, and hear them behind a sidecar.
 
-    The bound of pauses is the most that those with their mean can say (`verifier.statistics.exfiltration.Timing`).
+    The bound of pauses is the most that those with their mean can say (`TimingChannel`).
     """
     numbers = range(1, 1 + tokens // PER_ANSWER)
     payload = {number: rng.integers(0, channel.alphabet, PER_ANSWER) for number in numbers}
@@ -79,7 +79,9 @@ def measured(channel: Channel, tick_ms: int | None, tokens: int, rng: np.random.
             wrong += int((channel.hear(heard)[1:] != symbols[1:]).sum())
             seconds += heard[-1].at - heard[0].at
     sent = len(payload) * (PER_ANSWER - 1)
-    of_times = sent * Timing(tokens_per_tick=sent / (1000 * seconds / tick_ms)).bits_per_token if tick_ms else None
+    of_times = (
+        sent * TimingChannel(tokens_per_tick=sent / (1000 * seconds / tick_ms)).bits_per_token if tick_ms else None
+    )
     return Row(
         name=channel.name,
         tick_ms=tick_ms,

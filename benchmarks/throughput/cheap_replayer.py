@@ -17,7 +17,7 @@ from weightwarden.verifier.logits.partial_rows import CandidateRows, KnownLogits
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.replay.replay import ReplayChunk
-from weightwarden.verifier.types import Piece, Tokenizer
+from weightwarden.verifier.types import RowSpan, Tokenizer
 
 VOCABULARY = 49_152
 OTHER_LOGIT, OTHER_SPREAD = -5.0, 2.0
@@ -68,7 +68,7 @@ class CheapReplayer:
         counts = [len(records[index].output_token_ids) for index in batch]
         starts = np.cumsum([0, *counts]).tolist()
         pieces = [
-            Piece(record=index, start=0, row=row, count=count)
+            RowSpan(record=index, start=0, row=row, count=count)
             for index, row, count in zip(batch, starts[:-1], counts, strict=True)
         ]
         yield ReplayChunk(CandidateRows(_known([records[index] for index in batch]), VOCABULARY), pieces)

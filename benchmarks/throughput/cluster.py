@@ -45,9 +45,9 @@ from weightwarden.logger.tlog.merkle import Frontier
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.file import read_policy
-from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.executor import Executor
 from weightwarden.verifier.verification.ray.cluster import Cluster
-from weightwarden.verifier.verification.ray.executor import RayEngine
+from weightwarden.verifier.verification.ray.executor import RayExecutor
 from weightwarden.verifier.verification.run_input import from_archives
 from weightwarden.verifier.verification.run_verdict import verify
 from weightwarden.verifier.verification.verifier import Verifier
@@ -127,7 +127,7 @@ def driver_looks(
     entries = [encode_record(shortened(record)) for record in recorded[:each]]
     key = SigningKey("benchmark/scale", Ed25519PrivateKey.generate())
     load = partial(cheap, policy=policy, folder=ensure_embedded_model())
-    with tempfile.TemporaryDirectory() as folder, closing(RayEngine(load, policy, workers=workers)) as engine:
+    with tempfile.TemporaryDirectory() as folder, closing(RayExecutor(load, policy, workers=workers)) as engine:
         urls = sealed(Path(folder), key, [entries[i % len(entries)] for i in range(each)], archives)
         keys = PublicKeys(key.verifier)
         checks = {}
@@ -200,15 +200,15 @@ def measured_speeds(
     replay = ReplayOptions(dtype=policy.made_for.dtype, device="cpu", token_budget=token_budget)
     load = partial(load_on_worker, replay=replay, policy=policy)
 
-    def alone() -> Engine:
+    def alone() -> Executor:
         torch.set_num_threads(cores)
         return Verifier(load_on_worker(0, replay, policy), policy)
 
-    ways: dict[str, Callable[[], Engine]] = {f"one process, {cores} threads": alone}
+    ways: dict[str, Callable[[], Executor]] = {f"one process, {cores} threads": alone}
     for workers in sorted({1, cores}):
         threads = cores // workers
         name = f"{workers} worker{'s' * (workers > 1)}, {threads} thread{'s' * (threads > 1)} each"
-        ways[name] = partial(RayEngine, load, policy, workers=workers)
+        ways[name] = partial(RayExecutor, load, policy, workers=workers)
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds):
         names = list(ways) if turn % 2 == 0 else list(reversed(ways))

@@ -32,7 +32,7 @@ from benchmarks.throughput.device.random_model import FILTERS, SHAPES, Filter, S
 from benchmarks.throughput.device.stages import Chunk, ceilings, kernel_times
 from weightwarden.logger.record import Record
 from weightwarden.verifier.candidates.device.kernels import has_kernels
-from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.candidates.device.top_logits import TopKMethod
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.replay.replay import Replay
@@ -79,7 +79,7 @@ class Result:
     seconds: dict[str, float]
     floor_seconds: dict[str, float]
     facts: dict[str, Any]
-    disagreements: Mapping[Selection, dict[str, float]]
+    disagreements: Mapping[TopKMethod, dict[str, float]]
     stages: dict[str, float] = field(default_factory=dict)
     kernels: list[tuple[str, float, int]] = field(default_factory=list)
 
@@ -159,7 +159,7 @@ def measured(
 
     # 2
     chunk = Chunk(replayer, records[: max(4, load.token_budget // (load.prompt + load.output))], policy.window)
-    ways: tuple[Selection, ...] = (
+    ways: tuple[TopKMethod, ...] = (
         ("kernel", "blocked", "topk") if replayer.selection == "kernel" else ("blocked", "topk")
     )
     disagreements = {way: compared(chunk, way, policy) for way in ways}
@@ -230,7 +230,7 @@ def measured(
     )
 
 
-def compared(chunk: Chunk, way: Selection, policy: Policy) -> dict[str, float]:
+def compared(chunk: Chunk, way: TopKMethod, policy: Policy) -> dict[str, float]:
     """`Chunk.disagreements`; a reduction that fails disagrees."""
     try:
         return chunk.disagreements(way, policy.tolerance, 256)

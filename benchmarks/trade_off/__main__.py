@@ -97,7 +97,7 @@ def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, se
     }
     at = next(point for point in graded["boundary-aware"][0] if point.rate == TABLE_RATE)
     theirs = next(point for point in graded["published"][0] if point.rate == TABLE_RATE)
-    sigma = fit_noise_scale([scores.chosen(half_p[prompt_n]) for prompt_n, scores in published.parts])
+    sigma = fit_noise_scale([scores.take(half_p[prompt_n]) for prompt_n, scores in published.parts])
     sizes = aware.admissible_sizes(at.margin, ~half_p)
     edges = np.array(MARGIN_EDGES)
     return {

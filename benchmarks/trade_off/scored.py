@@ -10,7 +10,14 @@ import numpy as np
 from benchmarks.trade_off.replayed import WINDOW, Replayed
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable
-from weightwarden.verifier.scoring.codes import HONEST_TILT, CountingCode, Escape, PooledCode, classes, taken_classes
+from weightwarden.verifier.scoring.codes import (
+    HONEST_TILT,
+    CountingCode,
+    OutsideCode,
+    PooledCode,
+    classes,
+    taken_classes,
+)
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance, score
 
@@ -113,7 +120,7 @@ class Scored:
         """The code that the answers to some prompts make; one half of an event is added, so that no share is 0."""
         offered, taken = np.zeros(len(edges_b)), np.zeros(len(edges_b))
         for prompt_n, scores in self.parts:
-            half = scores.chosen(which_p[prompt_n])
+            half = scores.take(which_p[prompt_n])
             class_n, offered_nc = classes(edges_b, half)
             offered += offered_nc.sum(axis=0)
             taken += taken_classes(class_n, len(edges_b) - 1).sum(axis=0)
@@ -139,11 +146,11 @@ class Scored:
         ]
         return self._of(which_p, far, bits)
 
-    def _escape(self, margin: float, rank_limit: int, which_p: BoolArray) -> Escape:
+    def _escape(self, margin: float, rank_limit: int, which_p: BoolArray) -> OutsideCode:
         """How often tokens are beyond the margin, near and far; one half of an event is added."""
         ranks = self.beyond(margin, which_p)
         tokens = float(self.tokens_p[which_p].sum())
-        return Escape(
+        return OutsideCode(
             near=float((ranks <= rank_limit).sum() + 0.5) / (tokens + 1),
             far=float((ranks > rank_limit).sum() + 0.5) / (tokens + 1),
             open=0.0,

@@ -29,7 +29,14 @@ from weightwarden.cli.options.traffic_estimate import (
 from weightwarden.cli.reports.reading import read_report
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
-from weightwarden.verifier.statistics.exfiltration import Audit, Estimate, Leak, Timing, Weights, estimate
+from weightwarden.verifier.statistics.exfiltration import (
+    AuditAssumptions,
+    Estimate,
+    Leak,
+    TimingChannel,
+    Weights,
+    estimate,
+)
 from weightwarden.verifier.statistics.traffic import Traffic
 from weightwarden.verifier.verification.series_monitor import honest_limits
 
@@ -178,10 +185,10 @@ def estimate_command(
         early_stop_share=early_stop_share,
         length_limit=length_limit,
         refusal_share=refusal_share,
-        timing=Timing(tokens_per_tick=tokens_per_tick, gap=token_gap, resolution=clock),
+        timing=TimingChannel(tokens_per_tick=tokens_per_tick, gap=token_gap, resolution=clock),
         log2_vocabulary=bound.log2_vocabulary,
     )
-    audit = Audit(rate=audit_rate, power=power, alarm_at=alarm_at, confidence=confidence)
+    audit = AuditAssumptions(rate=audit_rate, power=power, alarm_at=alarm_at, confidence=confidence)
     weights = Weights(size_bytes=size_bytes, compression=compression)
     found = estimate(traffic, leak, audit, weights)
     assumptions = _assumptions(traffic, leak, audit, bound)
@@ -250,7 +257,7 @@ def _result(found: Estimate, traffic: Traffic, bound: TokenBound, weights: Weigh
 
 
 def _table(
-    found: Estimate, traffic: Traffic, leak: Leak, audit: Audit, weights: Weights, assumptions: list[str]
+    found: Estimate, traffic: Traffic, leak: Leak, audit: AuditAssumptions, weights: Weights, assumptions: list[str]
 ) -> str:
     confidence = f"{100 * audit.confidence:g}%"
     lines = ["Staying under every threshold:", "", f"  {'channel':<30} {'bits a day':>12} {'bytes a day':>12}"]
@@ -292,7 +299,7 @@ def _leaving(found: Estimate) -> str:
     return f"out in {days_text(found.days_to_exfiltrate)}; the largest part: {found.dominant}"
 
 
-def _assumptions(traffic: Traffic, leak: Leak, audit: Audit, bound: TokenBound) -> list[str]:
+def _assumptions(traffic: Traffic, leak: Leak, audit: AuditAssumptions, bound: TokenBound) -> list[str]:
     timing = (
         f"Timing is open: {leak.timing.bits_per_token:.2g} bits a token more, for tokens {leak.timing.gap:g} ms apart"
         f" that a receiver tells to {leak.timing.resolution:g} ms."

@@ -31,7 +31,7 @@ from weightwarden.verifier.statistics.rounding import upper_fixed
 from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
 from weightwarden.verifier.verification.run_input import AuditDraw, check_whole, from_archives
 from weightwarden.verifier.verification.run_verdict import NothingToVerify
-from weightwarden.verifier.verification.series_monitor import WATCHED, TrafficMonitor
+from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
 from weightwarden.verifier.verification.verifier import Verifier
 
 
@@ -133,7 +133,7 @@ def monitor(
 
     rows = []
     for audit in outcomes:
-        kept = kept or AuditSeries(TrafficMonitor.new(policy, audit.log2_vocabulary, longest_record), [])
+        kept = kept or AuditSeries(SeriesMonitor.new(policy, audit.log2_vocabulary, longest_record), [])
         if audit.digest in kept.seen:
             raise MonitorError(f"{audit.name}: is in the series already; give each audit once")
         kept.monitor.add(audit.columns)
@@ -200,7 +200,7 @@ def _archives(
         )
 
 
-def _row(audit: AuditOutcome, watch: TrafficMonitor, false_alarm: float) -> dict[str, Any]:
+def _row(audit: AuditOutcome, watch: SeriesMonitor, false_alarm: float) -> dict[str, Any]:
     tokens = audit.columns["tokens"].sum()
     return {
         "audit": audit.name,

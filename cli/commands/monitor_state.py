@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.files.output import write_text
 from weightwarden.sampler.params import first_complaint
-from weightwarden.verifier.statistics.e_process import STAKES, RateMonitor
-from weightwarden.verifier.verification.series_monitor import WATCHED, TrafficMonitor
+from weightwarden.verifier.statistics.e_process import STAKES, RateEProcess
+from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
 
 FORMAT = "weightwarden-monitor/1"
 MAX_STATE_BYTES = 64 * 2**20
@@ -22,7 +22,7 @@ MAX_STATE_BYTES = 64 * 2**20
 class AuditSeries:
     """A series of audits: what watches it, and the digests of those that were added."""
 
-    monitor: TrafficMonitor
+    monitor: SeriesMonitor
     seen: list[str]
 
 
@@ -97,5 +97,5 @@ def read_state(path: Path) -> AuditSeries:
     for name in WATCHED:
         kept = state.monitors[name].model_dump()
         kept["log_capital_k"] = np.array(kept["log_capital_k"])
-        monitors[name] = RateMonitor(**kept)
-    return AuditSeries(TrafficMonitor(state.policy_digest, monitors, state.log_best), list(state.seen))
+        monitors[name] = RateEProcess(**kept)
+    return AuditSeries(SeriesMonitor(state.policy_digest, monitors, state.log_best), list(state.seen))

@@ -21,9 +21,9 @@ from weightwarden.cli.options.shared import (
 from weightwarden.text import printable
 
 if TYPE_CHECKING:
-    from weightwarden.verifier.probe.conclusion import Conclusion, Found
-    from weightwarden.verifier.probe.evidence import Evidence
-    from weightwarden.verifier.probe.queries import Interview
+    from weightwarden.verifier.probe.conclusion import Conclusion, SchemeFinding
+    from weightwarden.verifier.probe.evidence import SchemeMatch
+    from weightwarden.verifier.probe.queries import ProbeQueries
 
 SHOWN_SCHEMES = 6
 FORMAT = "weightwarden-probe/1"
@@ -84,7 +84,7 @@ def probe(
     ctx.exit(exit_codes.CLEAR if conclusion.named is not None else exit_codes.ALARM)
 
 
-def _text(about: Mapping[str, Any], interview: "Interview", conclusion: "Conclusion") -> str:
+def _text(about: Mapping[str, Any], interview: "ProbeQueries", conclusion: "Conclusion") -> str:
     lines = [f"{about['url']}: {printable(about['served_model'])}, asked as {about['asked_as']}", ""]
     answers = len(interview.greedy) + len(interview.unfiltered) + len(interview.filtered)
     source = "re-tokenised from text" if interview.retokenised else "told by the server"
@@ -114,7 +114,7 @@ def _text(about: Mapping[str, Any], interview: "Interview", conclusion: "Conclus
     return "\n".join(lines)
 
 
-def _table(title: str, found: "Found") -> list[str]:
+def _table(title: str, found: "SchemeFinding") -> list[str]:
     asked = ", ".join(f"{name} {value:g}" for name, value in found.asked.items())
     lines = [f"{title} ({asked}, {found.evidence[0].tokens} tokens)" if found.evidence else f"{title} ({asked})"]
     lines.append(f"  {'scheme':<20} {'matches':>8} {'by chance':>10}   as many by chance")
@@ -131,13 +131,13 @@ def _table(title: str, found: "Found") -> list[str]:
     return lines
 
 
-def _chance(evidence: "Evidence") -> str:
+def _chance(evidence: "SchemeMatch") -> str:
     exponent = evidence.log10_p
     return f"probability 1e{exponent:.0f}" if exponent >= -300 else "probability below 1e-300"
 
 
-def _json(about: Mapping[str, Any], interview: "Interview", conclusion: "Conclusion") -> str:
-    def plain(item: "Evidence") -> dict[str, Any]:
+def _json(about: Mapping[str, Any], interview: "ProbeQueries", conclusion: "Conclusion") -> str:
+    def plain(item: "SchemeMatch") -> dict[str, Any]:
         return {
             "scheme": item.scheme,
             "sampling": dict(item.sampling),
@@ -148,7 +148,7 @@ def _json(about: Mapping[str, Any], interview: "Interview", conclusion: "Conclus
             "log10_p": max(item.log10_p, -300.0),
         }
 
-    def kind(found: "Found | None") -> dict[str, Any] | None:
+    def kind(found: "SchemeFinding | None") -> dict[str, Any] | None:
         if found is None:
             return None
         return {

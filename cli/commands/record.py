@@ -77,17 +77,17 @@ def record(
     """
     with vllm_extra():
         from weightwarden.verifier.model.tokenizer import load_tokenizer
-        from weightwarden.verifier.provider.completion import end_of_answers
-        from weightwarden.verifier.provider.recording import Recorder
+        from weightwarden.verifier.provider.completion import eos_token
+        from weightwarden.verifier.provider.recording import CompletionRecorder
     check_writable(out)
     lines = list(_lines(questions))
     options = ProviderOptions(**provider)
     identity = identity_of(model_name)
     tokenizer = load_tokenizer(identity)
-    recorder = Recorder(
+    recorder = CompletionRecorder(
         engine={"name": ENGINE_NAME, "version": engine_version, "sampler": "greedy"},
         tokenizer=tokenizer,
-        end_id=end_of_answers(tokenizer, identity.eos_ids),
+        end_id=eos_token(tokenizer, identity.eos_ids),
     )
     if options.url is None:
         results = [_result(recorder.exchange, line) for line in lines]
@@ -111,11 +111,11 @@ def _in_threads(make: "Callable[[Any], Recorded]", lines: list[bytes], concurren
 
 def _result(make: "Callable[[Any], Recorded]", line: bytes) -> "Recorded | str":
     """The record of a line, or why there is none."""
-    from weightwarden.verifier.provider.prompt import QuestionError, parse_json
+    from weightwarden.verifier.provider.prompt import PromptError, parse_json
 
     try:
         return make(parse_json(line))
-    except (UnusableAnswer, QuestionError) as error:
+    except (UnusableAnswer, PromptError) as error:
         return str(error)
 
 

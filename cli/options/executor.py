@@ -12,7 +12,7 @@ from weightwarden.cli.options.replayer import load_replayer
 from weightwarden.cli.options.shared import Command, ReplayOptions, ServerToStart, with_options
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.replay.replay import Replayer
-from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.executor import Executor
 from weightwarden.verifier.verification.verifier import Verifier
 
 
@@ -82,7 +82,7 @@ def engine_options(command: Command) -> Command:
 
 def open_engine(
     options: EngineOptions, replay: ReplayOptions, policy: BasePolicy, max_model_len: int | None = None
-) -> Engine:
+) -> Executor:
     """The engine that the options describe, ready to replay.
 
     Raises:
@@ -95,10 +95,10 @@ def open_engine(
         if any(value is not None for value in (options.address, options.workers, options.gpus_per_worker)):
             raise click.UsageError("--address, --workers and --gpus-per-worker go with --engine ray")
         return Verifier(load_replayer(replay, policy, exact=policy.exact), policy, max_model_len)
-    from weightwarden.verifier.verification.ray.executor import RayEngine
+    from weightwarden.verifier.verification.ray.executor import RayExecutor
 
     served = replay.implementation == "vllm" and replay.own_server is None
-    return RayEngine(
+    return RayExecutor(
         partial(load_on_worker, replay=replay, policy=policy),
         policy,
         max_model_len,

@@ -7,7 +7,7 @@ from weightwarden.cli.reports.figures import statistics
 from weightwarden.cli.reports.reading import REPORT_FORMAT
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.run import Run
-from weightwarden.verifier.verification.summary import FlaggedRecord, SetAside
+from weightwarden.verifier.verification.summary import FlaggedRecord, UnverifiableRecord
 
 
 def json_report(context: Run) -> str:
@@ -65,7 +65,7 @@ def _flagged(context: Run, record: FlaggedRecord) -> dict[str, Any]:
     }
 
 
-def _set_aside(context: Run, record: SetAside) -> dict[str, Any]:
+def _set_aside(context: Run, record: UnverifiableRecord) -> dict[str, Any]:
     return {**_place(context, record.place), "tokens": record.tokens, "worker_deaths": record.deaths, "why": record.why}
 
 

@@ -9,7 +9,7 @@ from weightwarden.logger.formats.canonical import token_bytes
 from weightwarden.logger.record import CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, REFUSED_BY_UPSTREAM, Record
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.sidecar.errors import UpstreamError, UpstreamRefusal
-from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, Recorder
+from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, DraftRecorder
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.upstream.causes import SHORT_ANSWER, cause_of_refusal
@@ -21,7 +21,7 @@ Release = Callable[[Sequence[str]], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class FinishedChoice:
     """How an answer ended. `rest` is text that only the end releases. `tokens`: how many."""
 
     ending: Ending
@@ -30,18 +30,18 @@ class Answered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answerer:
+class ChoiceRunner:
     """Answers choices: whatever happens, each becomes one record, which holds all that its client may have got."""
 
     model: ServedModel
     upstream: Upstream
-    recorder: Recorder
+    recorder: DraftRecorder
     metrics: Metrics
     events: Events
 
     async def answer(
         self, asked: Record, release: Release, cancelled_by: Callable[[], str], *, streams: bool
-    ) -> Answered:
+    ) -> FinishedChoice:
         """Answer one choice.
 
         1. Begin a draft in the log: what cannot be logged is not asked for.
@@ -99,7 +99,7 @@ class Answerer:
             raise
         # 4
         await self.recorder.end(draft, asked, drawn_ids, ending)
-        return Answered(ending=ending, rest=text.rest(), tokens=len(drawn_ids))
+        return FinishedChoice(ending=ending, rest=text.rest(), tokens=len(drawn_ids))
 
     def _say_refused(self, asked: Record, status: int) -> None:
         self.events.say(

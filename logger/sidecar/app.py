@@ -20,9 +20,9 @@ from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.http_body import BodyRefused, read_body
 from weightwarden.logger.sidecar.errors import ApiError, stopping
-from weightwarden.logger.sidecar.interpretation import Understanding
+from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.service import Response, Service
-from weightwarden.logger.sidecar.wire.requests import Asked, ChatRequest, CompletionRequest, Request, parse
+from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionRequest, GenerationRequest, Request, parse
 
 INLINE_BYTES = 65_536
 """Larger bodies are parsed on another thread, so that nobody else's tokens wait."""
@@ -31,18 +31,18 @@ _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-cont
 
 
 @dataclass(frozen=True, kw_only=True)
-class Front:
+class Dependencies:
     """What the endpoints share. `ready` says why nothing can be served now, or None when it can."""
 
     service: Service
-    understanding: Understanding
+    understanding: RequestInterpreter
     keys: ApiKeys | None
     events: Events
     ready: Callable[[], str | None]
     created: int
 
 
-def application(front: Front) -> ASGIApp:
+def application(front: Dependencies) -> ASGIApp:
     """The sidecar as an ASGI application."""
 
     async def parsed(kind: type[Request], body: bytes) -> Any:
@@ -50,10 +50,10 @@ def application(front: Front) -> ASGIApp:
             return parse(kind, body)
         return await front.understanding.workers.run(partial(parse, kind, body))
 
-    async def of_chat(body: bytes) -> Asked:
+    async def of_chat(body: bytes) -> GenerationRequest:
         return await front.understanding.of_chat(await parsed(ChatRequest, body))
 
-    async def of_completion(body: bytes) -> Asked:
+    async def of_completion(body: bytes) -> GenerationRequest:
         return await front.understanding.of_completion(await parsed(CompletionRequest, body))
 
     async def models(request: HttpRequest) -> JSONResponse:
@@ -122,9 +122,9 @@ def _authorize(keys: ApiKeys | None, scope: Scope) -> None:
 class _Answering:
     """An endpoint that answers, as a pure ASGI application."""
 
-    front: Front
+    front: Dependencies
     name: str
-    understand: Callable[[bytes], Awaitable[Asked]]
+    understand: Callable[[bytes], Awaitable[GenerationRequest]]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, to the end or until its client is gone."""

@@ -15,20 +15,20 @@ import uvicorn
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.serving.event_log import Events
-from weightwarden.logger.sidecar.answer import Answerer
-from weightwarden.logger.sidecar.app import Front, application
+from weightwarden.logger.sidecar.answer import ChoiceRunner
+from weightwarden.logger.sidecar.app import Dependencies, application
 from weightwarden.logger.sidecar.errors import SettingsError
-from weightwarden.logger.sidecar.http.guard import guarded
-from weightwarden.logger.sidecar.interpretation import Understanding
-from weightwarden.logger.sidecar.log.checkpointer import Notary
-from weightwarden.logger.sidecar.log.recorder import Recorder
+from weightwarden.logger.sidecar.http.guard import limited_protocol
+from weightwarden.logger.sidecar.interpretation import RequestInterpreter
+from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
+from weightwarden.logger.sidecar.log.recorder import DraftRecorder
 from weightwarden.logger.sidecar.metrics import Metrics
-from weightwarden.logger.sidecar.prepare_pool import Workers
+from weightwarden.logger.sidecar.prepare_pool import PreparePool
 from weightwarden.logger.sidecar.readiness import Readiness
 from weightwarden.logger.sidecar.release_ticks import Ticks
 from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.settings import Settings
-from weightwarden.logger.sidecar.startup import Opened
+from weightwarden.logger.sidecar.startup import SidecarParts
 from weightwarden.logger.sidecar.upstream.client import Upstream
 
 SWITCH_SECONDS = 0.0005
@@ -41,7 +41,9 @@ def on_signals(stop: Callable[[], None]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
-async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[[], None]], None] = on_signals) -> None:
+async def serve(
+    sidecar: SidecarParts, events: Events, stopped_by: Callable[[Callable[[], None]], None] = on_signals
+) -> None:
     """Serve until told to stop, then end or cut off what is under way, and put it on record.
 
     Args:
@@ -70,11 +72,11 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
                 stall=limits.stall,
             )
         )
-        workers = Workers()
+        workers = PreparePool()
         stack.callback(workers.close)
-        recorder = Recorder(sidecar.log, metrics)
+        recorder = DraftRecorder(sidecar.log, metrics)
         service = Service(
-            answerer=Answerer(
+            answerer=ChoiceRunner(
                 model=sidecar.model, upstream=upstream, recorder=recorder, metrics=metrics, events=events
             ),
             recorder=recorder,
@@ -84,11 +86,11 @@ async def serve(sidecar: Opened, events: Events, stopped_by: Callable[[Callable[
             metrics=metrics,
             ticks=None if settings.tick is None else Ticks(settings.tick, loop.time),
         )
-        understanding = Understanding(
+        understanding = RequestInterpreter(
             model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
         )
         readiness = Readiness(service, recorder, upstream, events, period=limits.ready, clock=loop.time)
-        front = Front(
+        front = Dependencies(
             service=service,
             understanding=understanding,
             keys=sidecar.api_keys,
@@ -143,14 +145,14 @@ class _Server(uvicorn.Server):
         self._events.say("listening", address=f"{self.config.host}:{self.config.port}")
 
 
-def _uvicorn_config(settings: Settings, front: Front) -> uvicorn.Config:
+def _uvicorn_config(settings: Settings, front: Dependencies) -> uvicorn.Config:
     limits = settings.limits
     try:
         config = uvicorn.Config(
             application(front),
             host=settings.listen.host,
             port=settings.listen.port,
-            http=guarded(limits),
+            http=limited_protocol(limits),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -183,7 +185,7 @@ def _serve_metrics(stack: AsyncExitStack, settings: Settings, metrics: Metrics) 
     stack.callback(server.shutdown)
 
 
-async def _notarize(notary: Notary, settings: Settings, events: Events) -> None:
+async def _notarize(notary: Checkpointer, settings: Settings, events: Events) -> None:
     """Sign and seal at their intervals, for ever; a failure is said and tried again."""
     sealed = time.monotonic()
     while True:

@@ -7,9 +7,15 @@ from functools import partial
 from weightwarden.logger.sidecar.errors import ApiError, invalid
 from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.model.served_model import ServedModel
-from weightwarden.logger.sidecar.prepare_pool import Workers
+from weightwarden.logger.sidecar.prepare_pool import PreparePool
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
-from weightwarden.logger.sidecar.wire.requests import MAX_STOP_IDS, Asked, ChatRequest, CompletionRequest, Request
+from weightwarden.logger.sidecar.wire.requests import (
+    MAX_STOP_IDS,
+    ChatRequest,
+    CompletionRequest,
+    GenerationRequest,
+    Request,
+)
 from weightwarden.sampler.defined import undefined_field
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.text import printable
@@ -33,15 +39,15 @@ _UNSET = (None, "auto")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Understanding:
+class RequestInterpreter:
     """Understands requests for one model, under limits."""
 
     model: ServedModel
     limits: Limits
     client_seeds: bool
-    workers: Workers
+    workers: PreparePool
 
-    async def of_chat(self, request: ChatRequest) -> Asked:
+    async def of_chat(self, request: ChatRequest) -> GenerationRequest:
         """What a chat request asks for.
 
         Raises:
@@ -73,7 +79,7 @@ class Understanding:
         max_tokens = request.max_tokens or request.max_completion_tokens
         return self._asked(request, prompts, max_tokens, chat=True)
 
-    async def of_completion(self, request: CompletionRequest) -> Asked:
+    async def of_completion(self, request: CompletionRequest) -> GenerationRequest:
         """What a completion request asks for.
 
         Raises:
@@ -123,7 +129,7 @@ class Understanding:
 
     def _asked(
         self, request: Request, prompts: Sequence[Sequence[int]], max_tokens: int | None, *, chat: bool
-    ) -> Asked:
+    ) -> GenerationRequest:
         field = "messages" if chat else "prompt"
         if request.model != self.model.name:
             raise ApiError(404, "not_found_error", f"there is no model {printable(request.model)} here", "model")
@@ -152,7 +158,7 @@ class Understanding:
         seed = request.seed if self.client_seeds else None
         if seed is not None and seed < 0:
             raise invalid("below 0", "seed")
-        return Asked(
+        return GenerationRequest(
             chat=chat,
             prompts=[list(prompt) for prompt in prompts],
             sampling=sampling,

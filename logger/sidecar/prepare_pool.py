@@ -14,7 +14,7 @@ WAITING = 32
 """Jobs that may wait or run; one that was given up is counted until it is done."""
 
 
-class Workers:
+class PreparePool:
     """Runs jobs on threads of its own."""
 
     def __init__(self, threads: int = THREADS, waiting: int = WAITING) -> None:

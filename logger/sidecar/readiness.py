@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from math import floor
 
 from weightwarden.logger.serving.event_log import Events
-from weightwarden.logger.sidecar.log.recorder import Recorder
+from weightwarden.logger.sidecar.log.recorder import DraftRecorder
 from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.upstream.client import Upstream
 
@@ -25,7 +25,7 @@ class Readiness:
     def __init__(
         self,
         service: Service,
-        recorder: Recorder,
+        recorder: DraftRecorder,
         upstream: Upstream,
         events: Events,
         *,

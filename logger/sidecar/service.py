@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from weightwarden.logger.formats.canonical import RecordEncodingError, encode_record
 from weightwarden.logger.formats.validation_message import first_complaint
 from weightwarden.logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, Engine, Record
-from weightwarden.logger.sidecar.answer import Answered, Answerer, Release, blamed
+from weightwarden.logger.sidecar.answer import ChoiceRunner, FinishedChoice, Release, blamed
 from weightwarden.logger.sidecar.errors import (
     ApiError,
     UpstreamError,
@@ -25,11 +25,11 @@ from weightwarden.logger.sidecar.errors import (
 )
 from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.log.draw import draw_digest
-from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, Recorder
+from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, DraftRecorder
 from weightwarden.logger.sidecar.log.seeds import SeedIssuer
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.release_ticks import Ticks
-from weightwarden.logger.sidecar.wire.requests import Asked
+from weightwarden.logger.sidecar.wire.requests import GenerationRequest
 from weightwarden.logger.sidecar.wire.responses import DONE, Choice, Responses, error_event
 from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.sampler.params import SamplingParams
@@ -60,8 +60,8 @@ class Response:
 class Service:
     """Serves requests of one model through one log."""
 
-    answerer: Answerer
-    recorder: Recorder
+    answerer: ChoiceRunner
+    recorder: DraftRecorder
     engine: Engine
     issuer: SeedIssuer
     limits: Limits
@@ -71,9 +71,9 @@ class Service:
     stopping: bool = False
     under_way: int = 0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
-    _tasks: set["asyncio.Task[Answered]"] = field(default_factory=set)
+    _tasks: set["asyncio.Task[FinishedChoice]"] = field(default_factory=set)
 
-    async def respond(self, asked: Asked, response: Response) -> None:
+    async def respond(self, asked: GenerationRequest, response: Response) -> None:
         """Answer a request.
 
         1. If there is room, give every prompt a counter, and so a seed; a request that failed before gets the same.
@@ -113,7 +113,7 @@ class Service:
                 for seed in issued:
                     self.issuer.keep(seed)
 
-    async def _records(self, asked: Asked, issued: list[OpenSeed]) -> list[Record]:
+    async def _records(self, asked: GenerationRequest, issued: list[OpenSeed]) -> list[Record]:
         """The records of all choices, without tokens; `issued` is given the seed of each prompt."""
         sampling = asked.sampling.model_copy(update={"n": asked.choices if asked.choices > 1 else None})
         records: list[Record] = []
@@ -138,7 +138,7 @@ class Service:
             raise log_unavailable() from None
         return records
 
-    def _record(self, prompt: list[int], asked: Asked, sampling: SamplingParams) -> Record:
+    def _record(self, prompt: list[int], asked: GenerationRequest, sampling: SamplingParams) -> Record:
         """The record of a prompt's last choice, with the client's seed or none in particular: if it can be, all can."""
         return Record(
             engine=self.engine,
@@ -193,7 +193,7 @@ class Service:
         response.complete = True
 
     async def _stream(
-        self, asked: Asked, records: Sequence[Record], responses: Responses, response: Response, number: int
+        self, asked: GenerationRequest, records: Sequence[Record], responses: Responses, response: Response, number: int
     ) -> None:
         writing = asyncio.Lock()
         started = time.perf_counter()
@@ -218,7 +218,7 @@ class Service:
 
             return release
 
-        async def end(index: int, answered: Answered) -> None:
+        async def end(index: int, answered: FinishedChoice) -> None:
             await write(index, responses.end(index, answered.rest, answered.ending.finish_reason))
 
         try:
@@ -241,8 +241,8 @@ class Service:
         releaser: Callable[[int], Release],
         *,
         streams: bool,
-        end: Callable[[int, Answered], Awaitable[None]] | None = None,
-    ) -> list[Answered]:
+        end: Callable[[int, FinishedChoice], Awaitable[None]] | None = None,
+    ) -> list[FinishedChoice]:
         """Answer all choices; when one fails the others are cut off, and that is whose doing the failure was.
 
         Raises:
@@ -253,7 +253,7 @@ class Service:
         def cancelled_by() -> str:
             return failed_by or (CUT_OFF_BY_LOGGER if self.stopping else CUT_OFF_BY_CLIENT)
 
-        async def one(index: int, record: Record) -> Answered:
+        async def one(index: int, record: Record) -> FinishedChoice:
             nonlocal failed_by
             try:
                 answered = await self.answerer.answer(record, releaser(index), cancelled_by, streams=streams)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from weightwarden.logger.files.private import read_private, read_secret
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.errors import SettingsError
-from weightwarden.logger.sidecar.log.checkpointer import Notary
+from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
 from weightwarden.logger.sidecar.log.recorder import recover
 from weightwarden.logger.sidecar.log.seeds import SeedIssuer, SeedStore, read_seed_key
 from weightwarden.logger.sidecar.model.served_model import ServedModel
@@ -24,7 +24,7 @@ from weightwarden.text import printable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class SidecarParts:
     """What was read and opened before the first request; all that can be refused was refused."""
 
     settings: Settings
@@ -33,13 +33,13 @@ class Opened:
     api_keys: ApiKeys | None
     upstream_key: str | None
     log: LogWriter
-    notary: Notary
+    notary: Checkpointer
     issuer: Callable[[SeedStore], SeedIssuer]
     recovered: int
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Opened]:
+def opened(settings: Settings) -> Iterator[SidecarParts]:
     """Open a sidecar: keys, model, log; answers that an earlier process left behind become records first.
 
     Raises:
@@ -62,13 +62,13 @@ def opened(settings: Settings) -> Iterator[Opened]:
     origin = signers[0].name
     path = settings.mark or mark_path(settings.signing_keys[0], origin)
     with MarkFile(path, origin) as mark, LogWriter.open(settings.log, origin=origin) as log:
-        notary = Notary(url=settings.log, log=log, signers=signers, mark=mark, archives=settings.archives)
+        notary = Checkpointer(url=settings.log, log=log, signers=signers, mark=mark, archives=settings.archives)
         notary.check()
         nonce = secrets.token_bytes(NONCE_BYTES)
         start = log.start(nonce)
         mark.begin(start, nonce)
         reader = LogReader(settings.log)
-        yield Opened(
+        yield SidecarParts(
             settings=replace(settings, limits=settings.limits.for_context(model.context_length)),
             model=model,
             signers=signers,

@@ -18,7 +18,7 @@ class Pending(NamedTuple):
     slot: asyncio.Semaphore | None = None
 
 
-def tell(batch: Sequence[Pending], outcome: "Sequence[int | None] | WeightwardenError") -> None:
+def resolve(batch: Sequence[Pending], outcome: "Sequence[int | None] | WeightwardenError") -> None:
     """Resolve the futures of a batch, those of an event loop with one call.
 
     Args:

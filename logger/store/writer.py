@@ -29,7 +29,7 @@ from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.draft import Draft, LeftDraft, first_free, left_behind
 from weightwarden.logger.store.errors import LogBusy, LogClosed, LogCorrupt, LogForked, LogUnreadable, LogWriteError
 from weightwarden.logger.store.lock import LogLock
-from weightwarden.logger.store.pending import Pending, tell
+from weightwarden.logger.store.pending import Pending, resolve
 from weightwarden.logger.store.schema import LOG
 from weightwarden.logger.store.tree import frontier_at, stored_size
 from weightwarden.logger.store.turn import write_turn
@@ -242,9 +242,9 @@ class LogWriter:
             try:
                 results = self._commit([pending.change for pending in batch])
             except Exception as error:
-                tell(batch, self._failed(error))
+                resolve(batch, self._failed(error))
             else:
-                tell(batch, results)
+                resolve(batch, results)
 
     def _next_batch(self) -> list[Pending]:
         """What waits, up to a transaction's worth; nothing once the writer is closed and all is written."""

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.side_channels import stream_order
 from benchmarks.side_channels.each_token import CHANNELS, PER_ANSWER, TICK_MS, Channel, measured
 from benchmarks.side_channels.row import Row
-from weightwarden.verifier.statistics.exfiltration import Timing
+from weightwarden.verifier.statistics.exfiltration import TimingChannel
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def test_what_reaches_the_client_is_within_the_bound(channel: Channel) -> None:
     else:
         assert free.decoded_bits > 15  # the attack works where nothing stops it
         assert ticked.bound_bits is not None
-        assert ticked.bound_bits / ticked.symbols <= Timing(tokens_per_tick=0.1).bits_per_token
+        assert ticked.bound_bits / ticked.symbols <= TimingChannel(tokens_per_tick=0.1).bits_per_token
 
 
 def test_the_order_of_streams_is_the_servers_without_ticks_and_says_nothing_with_them() -> None:

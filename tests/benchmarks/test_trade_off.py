@@ -18,7 +18,7 @@ from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.verifier.replay.replay import Replayer
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
-from weightwarden.verifier.scoring.threshold_sweep import MARGIN_GRID, TradeOff
+from weightwarden.verifier.scoring.threshold_sweep import MARGIN_GRID, ThresholdSweep
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def test_what_was_replayed_is_not_replayed_again(series: Replayed, cache: Path) 
 
 
 def test_a_threshold_makes_of_records_what_the_trade_off_of_a_policy_says(scored: Scored) -> None:
-    reference = TradeOff(VOCABULARY, scored.prompts)
+    reference = ThresholdSweep(VOCABULARY, scored.prompts)
     for prompt_n, scores in scored.parts:
         reference.add(prompt_n, scores)
     everything = np.ones(scored.prompts, np.bool_)

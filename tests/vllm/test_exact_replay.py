@@ -17,7 +17,7 @@ from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.replay.vllm.client import VllmClient
 from weightwarden.verifier.replay.vllm.processor import Exactness, settings_for, this_processor
 from weightwarden.verifier.scoring.run_evidence import TESTS
-from weightwarden.verifier.verification.run_verdict import RUN_ALARM_RATE
+from weightwarden.verifier.verification.run_verdict import RUN_ALARM_LEVEL
 
 pytestmark = pytest.mark.vllm
 
@@ -64,7 +64,7 @@ def test_one_altered_token_flags_its_record_and_no_other(
         server, "run", written(tmp_path / "t.jsonl", records), "--policy", policy, "--unsafe-unsigned", "--json", report
     )
     found = json.loads(report.read_text())
-    assert result.exit_code == (found["run_p_value"] <= RUN_ALARM_RATE), result.output
+    assert result.exit_code == (found["run_p_value"] <= RUN_ALARM_LEVEL), result.output
     assert [flagged["record"] for flagged in found["flagged"]] == victims
     honest_at_most = read_policy(policy).honest_rates.flagged  # of a policy from few answers
     assert found["run_p_value"] <= TESTS * binom.sf(len(victims) - 1, len(records), honest_at_most) * 1.001

@@ -35,7 +35,7 @@ from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.replay.vllm.client import VllmClient
 from weightwarden.verifier.scoring.run_evidence import TESTS
-from weightwarden.verifier.verification.run_verdict import RUN_ALARM_RATE
+from weightwarden.verifier.verification.run_verdict import RUN_ALARM_LEVEL
 from weightwarden.verifier.verification.series_monitor import honest_limits
 
 pytestmark = pytest.mark.vllm
@@ -210,7 +210,7 @@ def test_a_tampering_server_is_caught_or_neutralised(
     result, report = verified(tmp_path, *exact(server, policy))
     print(f"{case}: {outcome} ({len(report['flagged'])} of {len(records)} records flagged)")
     if outcome == "caught":
-        assert result.exit_code == (report["run_p_value"] <= RUN_ALARM_RATE), result.output
+        assert result.exit_code == (report["run_p_value"] <= RUN_ALARM_LEVEL), result.output
         assert len(report["flagged"]) == len(records)
         honest_at_most = read_policy(policy).honest_rates.flagged  # of a policy from few answers
         assert report["run_p_value"] <= TESTS * honest_at_most ** len(records) * 1.001

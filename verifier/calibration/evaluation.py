@@ -8,8 +8,8 @@ from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.policy.base import MadeFor, Rate
 from weightwarden.verifier.policy.calibrated import CodeRates, Evaluation, Thresholds
 from weightwarden.verifier.scoring.codes import HONEST_TILT
-from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE, TokenNoise
-from weightwarden.verifier.scoring.record_evidence import RecordTest
+from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL, TokenNoise
+from weightwarden.verifier.scoring.record_evidence import RecordEvidenceAccumulator
 from weightwarden.verifier.scoring.token_scores import TokenScores
 from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
 from weightwarden.verifier.statistics.intervals import Interval, clustered_mean, clustered_rate
@@ -30,7 +30,7 @@ def evaluate(
         scored: positions, each with the record that it is of. half_r: the records to evaluate on.
     """
     records = len(half_r)
-    test = RecordTest(noise, records)
+    test = RecordEvidenceAccumulator(noise, records)
     counting, pooled = (
         code.counting_code(thresholds, made_for, vocabulary),
         code.pooled_code(thresholds, made_for, vocabulary),
@@ -52,7 +52,7 @@ def evaluate(
         ):
             np.add.at(sums.setdefault(name, np.zeros(records)), record_n, part)
     sums = {name: total[half_r] for name, total in sums.items()}
-    flagged = sum(test.evidence(int(r)).p_value <= HONEST_RECORD_RATE for r in np.flatnonzero(half_r))
+    flagged = sum(test.evidence(int(r)).p_value <= FLAG_LEVEL for r in np.flatnonzero(half_r))
 
     def rate(name: str) -> Rate:
         return as_rate(clustered_rate(sums[name], sums["tokens"]))

@@ -28,13 +28,13 @@ from weightwarden.verifier.policy.calibrated import (
 from weightwarden.verifier.replay.replay import PlacedTable, Replay, Replayer
 from weightwarden.verifier.scoring.codes import classes, taken_classes
 from weightwarden.verifier.scoring.noise_model import (
-    HONEST_RECORD_RATE,
+    FLAG_LEVEL,
     MARGIN_EDGES,
     TokenNoise,
     fit_noise_scale,
     noise_counts,
 )
-from weightwarden.verifier.scoring.threshold_sweep import TradeOff, TradeOffPoint, fits
+from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweep, ThresholdSweepPoint, fits
 from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance, inverse_transform_likelihood_score, score
 from weightwarden.verifier.statistics.intervals import clustered_rate
 
@@ -113,8 +113,8 @@ class CalibrationResult:
     """
 
     policy: Policy
-    trade_off: list[TradeOffPoint]
-    chosen: TradeOffPoint
+    trade_off: list[ThresholdSweepPoint]
+    chosen: ThresholdSweepPoint
     dangerous: DangerousSeen
     warnings: list[str]
 
@@ -246,11 +246,11 @@ def made_for_traffic(replayer: Replayer, records: Sequence[Record]) -> MadeFor:
 
 def _choose_thresholds(
     placed: Sequence[PlacedTable], half_r: BoolArray, limits: CalibrationLimits, vocabulary: int, max_margin: float
-) -> tuple[Tolerance, int, TradeOffPoint, list[TradeOffPoint]]:
+) -> tuple[Tolerance, int, ThresholdSweepPoint, list[ThresholdSweepPoint]]:
     """The slacks and the threshold that leave least information, and the trade-off table at those slacks."""
-    best: tuple[tuple[float, ...], Tolerance, int, TradeOffPoint, list[TradeOffPoint]] | None = None
+    best: tuple[tuple[float, ...], Tolerance, int, ThresholdSweepPoint, list[ThresholdSweepPoint]] | None = None
     for (level, logit_slack), mass_slack in itertools.product(enumerate(LOGIT_SLACKS), MASS_SLACKS):
-        trade_off = TradeOff(vocabulary, len(half_r))
+        trade_off = ThresholdSweep(vocabulary, len(half_r))
         tolerance = Tolerance(margin=MARGIN_EDGES[-1], logit_slack=logit_slack, mass_slack=mass_slack)
         for p in placed:
             trade_off.add(*_rows(p, score(p.table, tolerance, level), half_r))
@@ -281,7 +281,7 @@ def _rows(
 ) -> tuple[np.typing.NDArray[np.int64], TokenScores]:
     """Record indices and scores of the positions that belong to some records."""
     which = half_r[placed.record_n]
-    return placed.record_n[which], scores.chosen(which)
+    return placed.record_n[which], scores.take(which)
 
 
 def _token_noise(
@@ -353,9 +353,9 @@ def _warnings(records: Sequence[Record], half_r: BoolArray, noise: TokenNoise, e
         warnings.append("no record has top_p below 1: the mass slack is a default, not calibrated")
     if not any(s.top_k > 0 or s.min_p > 0 for s in sampling):
         warnings.append("no record has top_k or min_p: the logit slack is a default, not calibrated")
-    if noise.outlier_upper > HONEST_RECORD_RATE:
+    if noise.outlier_upper > FLAG_LEVEL:
         warnings.append(
-            f"too few tokens to bound the outlier rate by {HONEST_RECORD_RATE:g} (bound: {noise.outlier_upper:.2g});"
+            f"too few tokens to bound the outlier rate by {FLAG_LEVEL:g} (bound: {noise.outlier_upper:.2g});"
             " records are flagged less readily: calibrate on at least 4,000 tokens"
         )
     return warnings

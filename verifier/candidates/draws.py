@@ -15,7 +15,7 @@ from weightwarden.sampler.uniforms import inverse_cdf_uniforms
 from weightwarden.verifier.candidates.table import Draws
 from weightwarden.verifier.logits.rows import LogitRows
 from weightwarden.verifier.model.identity import ModelIdentity
-from weightwarden.verifier.types import Piece, Tokenizer
+from weightwarden.verifier.types import RowSpan, Tokenizer
 
 
 class DrawBuilder:
@@ -31,7 +31,7 @@ class DrawBuilder:
         self._uniforms: dict[int, FloatArray] = {}
         self._adjustments: dict[int, LogitAdjustment] = {}
 
-    def draws(self, rows: LogitRows, pieces: Sequence[Piece], records: Sequence[Record]) -> Draws:
+    def draws(self, rows: LogitRows, pieces: Sequence[RowSpan], records: Sequence[Record]) -> Draws:
         """The draws of a chunk; adjusts its logits in place (bias, masks, penalties)."""
         claimed = np.concatenate(
             [np.array(records[p.record].output_token_ids[p.start : p.start + p.count], np.int64) for p in pieces]
@@ -69,7 +69,7 @@ class DrawBuilder:
             top_p_of_everything=self._scheme.top_p_of_everything,
         )
 
-    def _keys_of(self, piece: Piece, records: Sequence[Record]) -> KeyArray:
+    def _keys_of(self, piece: RowSpan, records: Sequence[Record]) -> KeyArray:
         assert self._noise is not None
         record = records[piece.record]
         if piece.record not in self._keys:
@@ -78,7 +78,7 @@ class DrawBuilder:
             )
         return self._keys[piece.record][piece.start : piece.start + piece.count]
 
-    def _uniforms_of(self, piece: Piece, records: Sequence[Record]) -> FloatArray:
+    def _uniforms_of(self, piece: RowSpan, records: Sequence[Record]) -> FloatArray:
         record = records[piece.record]
         if piece.record not in self._uniforms:
             self._uniforms[piece.record] = inverse_cdf_uniforms(record.choice_seed(), len(record.output_token_ids))
@@ -87,7 +87,7 @@ class DrawBuilder:
     def _adjust(
         self,
         rows: LogitRows,
-        piece: Piece,
+        piece: RowSpan,
         record: Record,
         claimed_n: np.typing.NDArray[np.int64],
         raw_rank_n: np.typing.NDArray[np.int64],

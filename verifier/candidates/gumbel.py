@@ -104,7 +104,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     if len(hidden):
         seen = placed_head(rows, draws, window, everything, everything_ids)
         at = (everything_ids == draws.claimed_n[:, None]).argmax(axis=1)
-        own = _head_entries(np.arange(len(rows)), at, everything_ids, seen.scored, seen.support).chosen(hidden)
+        own = _head_entries(np.arange(len(rows)), at, everything_ids, seen.scored, seen.support).take(hidden)
         claimed = claimed.replaced(hidden, own)
         inside_n[hidden] = seen.possible[hidden, at[hidden]]
         exact_n[hidden] = (seen.winner_n == draws.claimed_n)[hidden] & (drawn_n[hidden] < 0)
@@ -116,7 +116,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     np.add.at(gumbel_rank, tail.row, tail_nominal & (tail.score > claimed.score[tail.row]))
     return lay_out(
         claimed,
-        Entries.joined([_head_entries(row, column, head_ids, scored, support), tail.chosen(kept)]),
+        Entries.concat([_head_entries(row, column, head_ids, scored, support), tail.take(kept)]),
         filters=filters,
         slope_n=support.slope_n,
         steepest_n=np.maximum(steepest_n, window.least_slope),
@@ -182,7 +182,7 @@ def _tail(
         rows, draws, window, profiles, head, slope_nk, support, row[keep], token[keep], value[keep]
     )
     high = entries.score_max_e[:, -1] >= floor_n[entries.row]
-    return entries.chosen(high), nominal[high]
+    return entries.take(high), nominal[high]
 
 
 def _placed(

@@ -70,10 +70,10 @@ def inverse_cdf_candidates(rows: LogitRows, draws: Draws, window: Window) -> Can
         claimed.append(_entries(which, y, np.where(present, margins[here, at], np.inf), window))
         row, column = np.nonzero((margins <= min(window.margin, MAX_MARGIN)) & ~match)
         others.append(_entries(which[row], ids[row, column], margins[row, column], window))
-    together = Entries.joined(claimed)
+    together = Entries.concat(claimed)
     return lay_out(
-        together.chosen(np.argsort(together.row)),
-        Entries.joined(others),
+        together.take(np.argsort(together.row)),
+        Entries.concat(others),
         filters=filters,
         exact_n=exact,
         logit_rank_n=logit_rank(rows, draws),

@@ -49,10 +49,10 @@ def finished(pending: PendingTables) -> CandidateTable:
     while left is not None:
         ready, left = left.take()
         parts.extend(ready)
-    return joined(parts)
+    return concat(parts)
 
 
-def joined(parts: Sequence[PartTable]) -> CandidateTable:
+def concat(parts: Sequence[PartTable]) -> CandidateTable:
     """The table of all rows of some parts, in order."""
     order = np.argsort(np.concatenate([part.rows for part in parts]))
     ones = ("slope_nk", "mass_above_min_nke", "mass_above_max_nke")

@@ -159,7 +159,7 @@ class CandidateTable:
     def __len__(self) -> int:
         return len(self.ids_nk)
 
-    def chosen(self, which: IntArray) -> "CandidateTable":
+    def take(self, which: IntArray) -> "CandidateTable":
         """The candidates of some of the positions."""
         return CandidateTable(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
@@ -179,11 +179,11 @@ class Entries:
     slope: FloatArray
 
     @classmethod
-    def joined(cls, parts: "list[Entries]") -> "Entries":
+    def concat(cls, parts: "list[Entries]") -> "Entries":
         """All entries of several lists."""
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
-    def chosen(self, which: BoolArray | IntArray) -> "Entries":
+    def take(self, which: BoolArray | IntArray) -> "Entries":
         """Some of the entries."""
         return Entries(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 

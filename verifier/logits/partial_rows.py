@@ -34,7 +34,7 @@ class KnownLogits:
     def __len__(self) -> int:
         return len(self.ids_mk)
 
-    def followed_by(self, more: "KnownLogits") -> "KnownLogits":
+    def append(self, more: "KnownLogits") -> "KnownLogits":
         """These positions, and then more of them."""
         width = max(self.ids_mk.shape[1], more.ids_mk.shape[1])
         first, second = self._wide(width), more._wide(width)
@@ -42,7 +42,7 @@ class KnownLogits:
             **{f.name: np.concatenate([getattr(p, f.name) for p in (first, second)]) for f in fields(self)}
         )
 
-    def holding(self, position: int, token: int, logit: float) -> "KnownLogits":
+    def with_token(self, position: int, token: int, logit: float) -> "KnownLogits":
         """The same, with one more token of one position known."""
         wider = self._wide(self.ids_mk.shape[1] + 1)
         wider.ids_mk[position, -1], wider.logits_mk[position, -1] = token, logit

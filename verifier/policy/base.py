@@ -89,7 +89,7 @@ class Rate(Section):
         return self
 
 
-class Evidence(Protocol):
+class RecordEvidence(Protocol):
     """What the tokens of one record say about it.
 
     Attributes:
@@ -111,12 +111,12 @@ class Evidence(Protocol):
     def reasons(self) -> list[str]: ...
 
 
-class EvidenceGatherer(Protocol):
+class EvidenceAccumulator(Protocol):
     """Takes the scored positions of many records in any order, and gives each record's evidence."""
 
     def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None: ...
 
-    def evidence(self, record: int) -> Evidence: ...
+    def evidence(self, record: int) -> RecordEvidence: ...
 
 
 class BasePolicy(Section, ABC):
@@ -159,7 +159,7 @@ class BasePolicy(Section, ABC):
         """What honest records do at most: what runs and series are judged against."""
 
     @abstractmethod
-    def gatherer(self, records: int) -> EvidenceGatherer:
+    def accumulator(self, records: int) -> EvidenceAccumulator:
         """An empty gatherer for so many records."""
 
     @abstractmethod

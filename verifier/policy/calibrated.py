@@ -21,9 +21,9 @@ from weightwarden.verifier.policy.base import (
     Rate,
     Section,
 )
-from weightwarden.verifier.scoring.codes import OPEN_SHARE, CountingCode, Escape, PooledCode
-from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE, MARGIN_EDGES, TokenNoise
-from weightwarden.verifier.scoring.record_evidence import RecordTest
+from weightwarden.verifier.scoring.codes import OPEN_SHARE, CountingCode, OutsideCode, PooledCode
+from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL, MARGIN_EDGES, TokenNoise
+from weightwarden.verifier.scoring.record_evidence import RecordEvidenceAccumulator
 from weightwarden.verifier.scoring.run_evidence import HonestRates
 from weightwarden.verifier.scoring.token_scores import (
     TokenScores,
@@ -106,7 +106,7 @@ class CodeRates(Section):
         """Every token of the admissible set alike."""
         return CountingCode(
             margin=thresholds.margin_logits,
-            escape=Escape(
+            escape=OutsideCode(
                 near=self.suspicious,
                 far=self.dangerous,
                 open=open_share(made_for),
@@ -123,7 +123,7 @@ class CodeRates(Section):
         return PooledCode(
             edges_b=edges,
             log_odds_c=np.log(taken / (1 - taken)),
-            escape=Escape(
+            escape=OutsideCode(
                 near=self.outliers_near,
                 far=self.outliers_far,
                 open=open_share(made_for),
@@ -227,15 +227,15 @@ class Policy(BasePolicy):
     @property
     def honest_rates(self) -> HonestRates:
         return HonestRates(
-            level=HONEST_RECORD_RATE,
-            events=(self.noise.outlier_upper, HONEST_RECORD_RATE),  # a forced end, a failed server
+            level=FLAG_LEVEL,
+            events=(self.noise.outlier_upper, FLAG_LEVEL),  # a forced end, a failed server
             outlier_rate=self.noise.outlier_upper,
             most_outlying=1.0,
         )
 
-    def gatherer(self, records: int) -> RecordTest:
+    def accumulator(self, records: int) -> RecordEvidenceAccumulator:
         """The tests on the calibrated token noise."""
-        return RecordTest(self.token_noise, records)
+        return RecordEvidenceAccumulator(self.token_noise, records)
 
     def counting_code(self, vocabulary: int) -> CountingCode:
         """Every token of the admissible set alike."""

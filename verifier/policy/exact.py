@@ -9,9 +9,9 @@ from pydantic import Field
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable, Window
 from weightwarden.verifier.policy.base import BasePolicy, Count, Counted, Digest, Probability, Rate
-from weightwarden.verifier.scoring.codes import AGAINST_SHARE, OPEN_SHARE, CountingCode, Escape, PooledCode
-from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE
-from weightwarden.verifier.scoring.record_sums import add_by_record
+from weightwarden.verifier.scoring.codes import AGAINST_SHARE, OPEN_SHARE, CountingCode, OutsideCode, PooledCode
+from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL
+from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.run_evidence import HonestRates
 from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
 
@@ -71,11 +71,9 @@ class ExactPolicy(BasePolicy):
     @property
     def honest_rates(self) -> HonestRates:
         mismatch = self.check.record_mismatch_upper  # tokens of one record may all be wrong together
-        return HonestRates(
-            level=0.0, events=(mismatch, HONEST_RECORD_RATE), outlier_rate=mismatch, most_outlying=mismatch
-        )
+        return HonestRates(level=0.0, events=(mismatch, FLAG_LEVEL), outlier_rate=mismatch, most_outlying=mismatch)
 
-    def gatherer(self, records: int) -> "MismatchCounter":
+    def accumulator(self, records: int) -> "MismatchCounter":
         """Counts of mismatches."""
         return MismatchCounter(records, self.check.record_mismatch_upper)
 
@@ -88,10 +86,10 @@ class ExactPolicy(BasePolicy):
         edges = np.array([0.0, EXACT_TOLERANCE.margin])
         return PooledCode(edges_b=edges, log_odds_c=np.full(len(edges), -1.0), escape=self._escape(vocabulary))
 
-    def _escape(self, vocabulary: int) -> Escape:
+    def _escape(self, vocabulary: int) -> OutsideCode:
         """Mismatches, as many as the traffic that the policy was made from cannot exclude."""
         share = self.check.token_mismatch_upper / 2
-        return Escape(
+        return OutsideCode(
             near=share, far=share, open=OPEN_SHARE, against=AGAINST_SHARE, rank_limit=RANK_LIMIT, vocabulary=vocabulary
         )
 
@@ -137,7 +135,7 @@ class ExactEvidence:
 
 
 class MismatchCounter:
-    """`EvidenceGatherer` of the exact policy."""
+    """`EvidenceAccumulator` of the exact policy."""
 
     def __init__(self, records: int, mismatch_upper: float) -> None:
         self._mismatch_upper = mismatch_upper
@@ -146,8 +144,8 @@ class MismatchCounter:
 
     def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
         """Add positions; record_n says whose they are, times_n how often each counts."""
-        add_by_record(self._tokens, record_n, 1, times_n)
-        add_by_record(self._mismatches, record_n, scores.margin_n > EXACT_TOLERANCE.margin, times_n)
+        scatter_add(self._tokens, record_n, 1, times_n)
+        scatter_add(self._mismatches, record_n, scores.margin_n > EXACT_TOLERANCE.margin, times_n)
 
     def evidence(self, record: int) -> ExactEvidence:
         """Evidence about one record, all of whose positions have been added.

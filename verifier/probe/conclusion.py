@@ -10,8 +10,8 @@ from scipy.stats import binom
 
 from weightwarden.sampler.schemes import SCHEMES
 from weightwarden.verifier.errors import ReplayServerError
-from weightwarden.verifier.probe.evidence import Evidence, Hypothesis, Refusal, gather
-from weightwarden.verifier.probe.queries import FILTERED, UNFILTERED, Interview, Said
+from weightwarden.verifier.probe.evidence import Hypothesis, Refusal, SchemeMatch, gather
+from weightwarden.verifier.probe.queries import FILTERED, UNFILTERED, ProbeAnswer, ProbeQueries
 from weightwarden.verifier.probe.trace import log10_trace
 from weightwarden.verifier.replay.replay import Replayer
 
@@ -50,7 +50,7 @@ LOG10_LIMIT = log10(ERROR / _TRIED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SchemeFinding:
     """What explains one kind of request.
 
     Attributes:
@@ -60,9 +60,9 @@ class Found:
     """
 
     asked: Mapping[str, Any]
-    evidence: Sequence[Evidence]
+    evidence: Sequence[SchemeMatch]
     refusals: Sequence[Refusal]
-    best: Evidence | None
+    best: SchemeMatch | None
     alike: Sequence[str] = ()
     traced: str | None = None
 
@@ -86,9 +86,9 @@ class Conclusion:
         unfiltered, filtered: what explains the seeded answers. findings: what is not as it should be, in words.
     """
 
-    greedy: Evidence | None
-    unfiltered: Found
-    filtered: Found | None
+    greedy: SchemeMatch | None
+    unfiltered: SchemeFinding
+    filtered: SchemeFinding | None
     findings: Sequence[str] = field(default_factory=tuple)
 
     @property
@@ -97,7 +97,7 @@ class Conclusion:
         return None if self.unfiltered.scheme == "greedy" else self.unfiltered.scheme
 
 
-def conclude(replayer: Replayer, interview: Interview) -> Conclusion:
+def conclude(replayer: Replayer, interview: ProbeQueries) -> Conclusion:
     """What a server's answers show.
 
     1. Is it the model here? At temperature 0 the tokens are the largest logits of that model.
@@ -144,13 +144,13 @@ def conclude(replayer: Replayer, interview: Interview) -> Conclusion:
     return Conclusion(greedy=greedy, unfiltered=unfiltered, filtered=filtered, findings=tuple(findings))
 
 
-def is_shown(evidence: Evidence) -> bool:
+def is_shown(evidence: SchemeMatch) -> bool:
     """Whether a hypothesis explains the tokens: most of them, and more than chance with probability `ERROR`."""
     least = GREEDY_RATE if evidence.scheme == "greedy" else MATCH_RATE
     return evidence.rate >= least and evidence.log10_p <= LOG10_LIMIT
 
 
-def _found(replayer: Replayer, said: Sequence[Said], asked: Mapping[str, Any]) -> Found:
+def _found(replayer: Replayer, said: Sequence[ProbeAnswer], asked: Mapping[str, Any]) -> SchemeFinding:
     """What explains answers.
 
     1. Each scheme as asked.
@@ -185,27 +185,27 @@ def _found(replayer: Replayer, said: Sequence[Said], asked: Mapping[str, Any]) -
         shown = sorted((item for item in more if is_shown(item)), key=lambda item: -item.rate)
     best = shown[0] if shown else None
     alike = [] if best is None else _alike(best, shown[1:])
-    return Found(asked=asked, evidence=ranked, refusals=refusals, best=best, alike=alike, traced=traced)
+    return SchemeFinding(asked=asked, evidence=ranked, refusals=refusals, best=best, alike=alike, traced=traced)
 
 
-def _clearly_better(one: Evidence, other: Evidence) -> bool:
+def _clearly_better(one: SchemeMatch, other: SchemeMatch) -> bool:
     """Whether a hypothesis gives more of the tokens than another, by a sign test of those that only one gives."""
     only_one = int((one.matched_n & ~other.matched_n).sum())
     only_other = int((other.matched_n & ~one.matched_n).sum())
     return bool(binom.sf(only_one - 1, only_one + only_other, 0.5) <= SIGN_LEVEL / len(OTHER_SETTINGS))
 
 
-def _alike(best: Evidence, others: Iterable[Evidence]) -> list[str]:
+def _alike(best: SchemeMatch, others: Iterable[SchemeMatch]) -> list[str]:
     same = (other.scheme for other in others if np.array_equal(other.matched_n, best.matched_n))
     return [name for name in dict.fromkeys(same) if name != best.scheme]
 
 
-def _settings(evidence: Evidence) -> str:
+def _settings(evidence: SchemeMatch) -> str:
     said = ", ".join(f"{name} {value:g}" for name, value in evidence.sampling.items())
     return said if evidence.seed is None else f"{said}, seed {evidence.seed}"
 
 
-def _about_seeds(interview: Interview) -> list[str]:
+def _about_seeds(interview: ProbeQueries) -> list[str]:
     findings = []
     first = interview.unfiltered[0].token_ids
     if interview.same_seed is not None and interview.same_seed.token_ids != first:

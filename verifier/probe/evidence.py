@@ -17,7 +17,7 @@ from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
 from weightwarden.verifier.candidates.table import HEAD_RESERVE, Draws, Window
 from weightwarden.verifier.logits.rows import LogitRows
 from weightwarden.verifier.probe.chance import log10_tail
-from weightwarden.verifier.probe.queries import Said
+from weightwarden.verifier.probe.queries import ProbeAnswer
 from weightwarden.verifier.replay.replay import Replayer
 
 WINDOW = Window(margin=0.0, logit_slacks=(0.0,), mass_slack=0.0)
@@ -25,7 +25,7 @@ WINDOW = Window(margin=0.0, logit_slacks=(0.0,), mass_slack=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class SchemeMatch:
     """How many tokens one hypothesis explains.
 
     Attributes:
@@ -82,8 +82,8 @@ class Hypothesis:
 
 
 def gather(
-    replayer: Replayer, said: Sequence[Said], hypotheses: Sequence[Hypothesis]
-) -> tuple[list[Evidence], list[Refusal]]:
+    replayer: Replayer, said: Sequence[ProbeAnswer], hypotheses: Sequence[Hypothesis]
+) -> tuple[list[SchemeMatch], list[Refusal]]:
     """Evidence for each hypothesis, from one replay of the answers; and which hypotheses the schemes refuse.
 
     For scheme "greedy" the match is with the largest logit, and chance is that of sampling with the parameters.
@@ -119,7 +119,7 @@ def gather(
                     matched[at].append(reduce(chunk.rows, draws, WINDOW).exact_n)
                     chance[at].append(own)
     found = [
-        Evidence(
+        SchemeMatch(
             scheme=hypotheses[at].scheme,
             sampling=hypotheses[at].sampling,
             seed=hypotheses[at].seed,

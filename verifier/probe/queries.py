@@ -9,7 +9,7 @@ from weightwarden.sampler.params import SamplingParams
 from weightwarden.verifier.errors import UnusableAnswer
 from weightwarden.verifier.provider.client import ProviderClient
 from weightwarden.verifier.provider.completion import check_prompt, output_tokens
-from weightwarden.verifier.provider.prompt import Question
+from weightwarden.verifier.provider.prompt import Prompt
 
 PROMPTS = (
     "A list of random words, in no order: ",
@@ -29,14 +29,14 @@ GREEDY: dict[str, Any] = {"temperature": 0.0}
 
 
 @dataclass(frozen=True)
-class Said:
+class ProbeAnswer:
     """One request, and the tokens of its answer.
 
     Attributes:
         seed: the request's. token_ids: those of the answer, its end-of-sequence token where that is known.
     """
 
-    question: Question
+    question: Prompt
     seed: int
     token_ids: list[int]
 
@@ -62,7 +62,7 @@ class Said:
 
 
 @dataclass
-class Interview:
+class ProbeQueries:
     """What a server said.
 
     Attributes:
@@ -71,11 +71,11 @@ class Interview:
         left_out: why answers are not among these. retokenised: answers whose tokens were made from text.
     """
 
-    greedy: list[Said] = field(default_factory=list)
-    unfiltered: list[Said] = field(default_factory=list)
-    filtered: list[Said] = field(default_factory=list)
-    same_seed: Said | None = None
-    other_seed: Said | None = None
+    greedy: list[ProbeAnswer] = field(default_factory=list)
+    unfiltered: list[ProbeAnswer] = field(default_factory=list)
+    filtered: list[ProbeAnswer] = field(default_factory=list)
+    same_seed: ProbeAnswer | None = None
+    other_seed: ProbeAnswer | None = None
     left_out: list[str] = field(default_factory=list)
     retokenised: int = 0
 
@@ -94,15 +94,15 @@ class Interviewer:
     tokens: int
     seeds: Sequence[int]
 
-    def interview(self, count: int) -> Interview:
+    def interview(self, count: int) -> ProbeQueries:
         """Ask `count` questions of each kind.
 
         Raises:
             ReplayServerError: the server fails.
         """
         seeds = iter(self.seeds)
-        found = Interview()
-        questions = [Question.parse({"prompt": PROMPTS[i % len(PROMPTS)]}, self.tokenizer) for i in range(count)]
+        found = ProbeQueries()
+        questions = [Prompt.parse({"prompt": PROMPTS[i % len(PROMPTS)]}, self.tokenizer) for i in range(count)]
         found.greedy += self._all(found, questions[: (count + 1) // 2], GREEDY, seeds)
         found.unfiltered += self._all(found, questions, UNFILTERED, seeds)
         found.filtered += self._all(found, questions, FILTERED, seeds)
@@ -112,11 +112,13 @@ class Interviewer:
             found.other_seed = self._said(found, first.question, UNFILTERED, next(seeds))
         return found
 
-    def _all(self, found: Interview, questions: Sequence[Question], sampling: dict[str, Any], seeds: Any) -> list[Said]:
+    def _all(
+        self, found: ProbeQueries, questions: Sequence[Prompt], sampling: dict[str, Any], seeds: Any
+    ) -> list[ProbeAnswer]:
         answers = [self._said(found, question, sampling, next(seeds)) for question in questions]
         return [answer for answer in answers if answer is not None]
 
-    def _said(self, found: Interview, question: Question, sampling: dict[str, Any], seed: int) -> Said | None:
+    def _said(self, found: ProbeQueries, question: Prompt, sampling: dict[str, Any], seed: int) -> ProbeAnswer | None:
         try:
             answer = self.client.ask(question, {**sampling, "max_tokens": self.tokens, "seed": seed})
             check_prompt(answer, question)
@@ -127,4 +129,4 @@ class Interviewer:
             found.left_out.append(str(error))
             return None
         found.retokenised += output.retokenised
-        return Said(question, seed, output.token_ids)
+        return ProbeAnswer(question, seed, output.token_ids)

@@ -8,13 +8,15 @@ from scipy.stats import gamma
 
 from weightwarden.sampler.errors import UnknownScheme
 from weightwarden.sampler.noise import gumbel_noise
-from weightwarden.verifier.probe.queries import Said
+from weightwarden.verifier.probe.queries import ProbeAnswer
 
 _MOST = 40.0
 """No token counts for more, nats."""
 
 
-def log10_trace(scheme_name: str, said: Sequence[Said], vocabulary: int, seed: int | None = None) -> float | None:
+def log10_trace(
+    scheme_name: str, said: Sequence[ProbeAnswer], vocabulary: int, seed: int | None = None
+) -> float | None:
     """log10 of the probability, by chance, of noise as large as the scheme has for the tokens that were said.
 
     A token that wins by its noise has large noise. If the answers have nothing to do with the scheme, exp(-exp(-g)) of

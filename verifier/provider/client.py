@@ -10,9 +10,9 @@ from pydantic import Field
 
 from weightwarden.text import printable
 from weightwarden.verifier.errors import ReplayServerError, UnusableAnswer
-from weightwarden.verifier.http_client import JsonServer, Lenient
-from weightwarden.verifier.provider.completion import Answer
-from weightwarden.verifier.provider.prompt import Question
+from weightwarden.verifier.http_client import JsonClient, PartialModel
+from weightwarden.verifier.provider.completion import Completion
+from weightwarden.verifier.provider.prompt import Prompt
 
 MAX_ANSWER_BYTES = 64 * 2**20
 _BAD_REQUEST = (httpx2.codes.BAD_REQUEST, httpx2.codes.UNPROCESSABLE_CONTENT)
@@ -42,15 +42,15 @@ DIALECTS = (
 )
 
 
-class _Model(Lenient):
+class _Model(PartialModel):
     id: str
 
 
-class _Models(Lenient):
+class _Models(PartialModel):
     data: list[_Model] = Field(min_length=1)
 
 
-class ProviderClient(JsonServer):
+class ProviderClient(JsonClient):
     """An OpenAI-compatible server at a URL.
 
     The first question finds out how it wants to be asked: the first of `DIALECTS`, prompts as token ids or as text,
@@ -73,7 +73,7 @@ class ProviderClient(JsonServer):
             self._model = self._parsed(_Models, self._json("GET", "/v1/models")).data[0].id
         return self._model
 
-    def ask(self, question: Question, sampling: Mapping[str, Any]) -> Answer:
+    def ask(self, question: Prompt, sampling: Mapping[str, Any]) -> Completion:
         """One answer; filters and penalties that are not asked for are off.
 
         Args:
@@ -87,11 +87,11 @@ class ProviderClient(JsonServer):
             content, refusal = self._posted(*self._request(question, sampling, manner))
             if refusal is None:
                 self.manner = manner
-                return Answer.parse(content)
+                return Completion.parse(content)
         raise ReplayServerError(f"{self.url}: {refusal}")
 
     def _request(
-        self, question: Question, sampling: Mapping[str, Any], manner: tuple[Dialect, bool]
+        self, question: Prompt, sampling: Mapping[str, Any], manner: tuple[Dialect, bool]
     ) -> tuple[str, dict[str, Any]]:
         """Path and body."""
         dialect, by_id = manner
@@ -127,7 +127,7 @@ class ProviderClient(JsonServer):
             raise UnusableAnswer("not a completion: no JSON") from None
 
 
-def _manners(question: Question) -> list[tuple[Dialect, bool]]:
+def _manners(question: Prompt) -> list[tuple[Dialect, bool]]:
     """The ways to ask a question, the most exact first."""
     if question.messages is not None:
         return [(dialect, False) for dialect in DIALECTS]

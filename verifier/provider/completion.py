@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError
 
 from weightwarden.text import printable
 from weightwarden.verifier.errors import UnusableAnswer
-from weightwarden.verifier.http_client import Lenient
-from weightwarden.verifier.provider.prompt import Question, is_unicode
+from weightwarden.verifier.http_client import PartialModel
+from weightwarden.verifier.provider.prompt import Prompt, is_unicode
 
 _TOKEN_ID = re.compile(r"token_id:(\d{1,10})")
 """How vLLM names a token in logprobs (`return_tokens_as_token_ids`)."""
@@ -24,21 +24,21 @@ class AnswerTokenizer(Protocol):
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool, prompt: Sequence[int]) -> str: ...
 
 
-class _ChatToken(Lenient):
+class _ChatToken(PartialModel):
     token: str
     id: int | None = None  # llama.cpp's
 
 
-class _Logprobs(Lenient):
+class _Logprobs(PartialModel):
     tokens: list[str] | None = None
     content: list[_ChatToken] | None = None
 
 
-class _Message(Lenient):
+class _Message(PartialModel):
     content: str | None = None
 
 
-class _Choice(Lenient):
+class _Choice(PartialModel):
     text: str | None = None
     message: _Message | None = None
     token_ids: list[int] | None = None
@@ -48,19 +48,19 @@ class _Choice(Lenient):
     stop_reason: int | str | None = None
 
 
-class _Usage(Lenient):
+class _Usage(PartialModel):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
 
-class _Completion(Lenient):
+class _Completion(PartialModel):
     choices: list[_Choice] = Field(min_length=1)
     usage: _Usage | None = None
     prompt_token_ids: list[int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Completion:
     """What a server said; nothing of it is checked.
 
     Attributes:
@@ -78,7 +78,7 @@ class Answer:
     stop_reason: int | str | None
 
     @classmethod
-    def parse(cls, content: Any) -> "Answer":
+    def parse(cls, content: Any) -> "Completion":
         """The first choice of a completion, or chat completion, as JSON.
 
         Raises:
@@ -111,7 +111,7 @@ class OutputTokens:
     retokenised: bool
 
 
-def check_prompt(answer: Answer, question: Question) -> None:
+def check_prompt(answer: Completion, question: Prompt) -> None:
     """Check that the server's prompt is ours, as far as it tells it: its token ids, or their number.
 
     Raises:
@@ -127,7 +127,7 @@ def check_prompt(answer: Answer, question: Question) -> None:
 
 
 def output_tokens(
-    answer: Answer, tokenizer: AnswerTokenizer, prompt: Sequence[int], end_id: int | None
+    answer: Completion, tokenizer: AnswerTokenizer, prompt: Sequence[int], end_id: int | None
 ) -> OutputTokens:
     """The answer's token ids; without the server's word, its text's.
 
@@ -157,7 +157,7 @@ def output_tokens(
     return OutputTokens([*ids, end_id] if ended and end_id is not None else ids, retokenised=True)
 
 
-def end_of_answers(tokenizer: Any, eos_ids: Sequence[int]) -> int | None:
+def eos_token(tokenizer: Any, eos_ids: Sequence[int]) -> int | None:
     """The token that ends an answer: the tokenizer's own, where it is one of the model's."""
     own = getattr(tokenizer, "eos_token_id", None)
     return own if own in eos_ids else next(iter(eos_ids), None)

@@ -12,7 +12,7 @@ from weightwarden.sampler.params import TokenId, first_complaint
 from weightwarden.text import first_line
 
 
-class QuestionError(WeightwardenError, ValueError):
+class PromptError(WeightwardenError, ValueError):
     """Not a question; the message names the field."""
 
 
@@ -32,7 +32,7 @@ class _Fields(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class Prompt:
     """One prompt.
 
     Attributes:
@@ -45,7 +45,7 @@ class Question:
     messages: Sequence[dict[str, str]] | None = None
 
     @classmethod
-    def parse(cls, fields: Any, tokenizer: Any) -> "Question":
+    def parse(cls, fields: Any, tokenizer: Any) -> "Prompt":
         """The question in an object with exactly one of `prompt` (text or token ids), `prompt_token_ids`, `messages`.
 
         A record of a traffic file is one; its other fields are not looked at.
@@ -56,15 +56,15 @@ class Question:
         try:
             given = _Fields.model_validate(fields)
         except ValidationError as error:
-            raise QuestionError(first_complaint(error)) from None
+            raise PromptError(first_complaint(error)) from None
         if sum(part is not None for part in (given.prompt, given.prompt_token_ids, given.messages)) != 1:
-            raise QuestionError("exactly one of prompt, prompt_token_ids and messages is wanted")
+            raise PromptError("exactly one of prompt, prompt_token_ids and messages is wanted")
         ids = given.prompt_token_ids or (given.prompt if isinstance(given.prompt, list) else None)
         if ids is not None:
             return cls(token_ids=ids)
         texts = [given.prompt] if isinstance(given.prompt, str) else [m.content for m in given.messages or []]
         if not all(map(is_unicode, texts)):
-            raise QuestionError("the text is not Unicode")
+            raise PromptError("the text is not Unicode")
         if isinstance(given.prompt, str):
             return cls(token_ids=tokenizer.encode(given.prompt, add_special_tokens=True), text=given.prompt)
         messages = [message.model_dump() for message in given.messages or []]
@@ -76,7 +76,7 @@ def _rendered(messages: list[dict[str, str]], tokenizer: Any) -> list[int]:
     try:
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     except Exception as error:  # a template raises what it likes
-        raise QuestionError(f"messages: the model's chat template refuses them: {first_line(error)}") from None
+        raise PromptError(f"messages: the model's chat template refuses them: {first_line(error)}") from None
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
     return ids
 
@@ -95,4 +95,4 @@ def parse_json(line: bytes) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise QuestionError(f"not JSON: {first_line(error)}") from None
+        raise PromptError(f"not JSON: {first_line(error)}") from None

@@ -11,8 +11,8 @@ from weightwarden.sampler.params import SamplingParams, first_complaint
 from weightwarden.text import printable
 from weightwarden.verifier.errors import UnusableAnswer
 from weightwarden.verifier.provider.client import ProviderClient
-from weightwarden.verifier.provider.completion import Answer, check_prompt, output_tokens
-from weightwarden.verifier.provider.prompt import Question, QuestionError
+from weightwarden.verifier.provider.completion import Completion, check_prompt, output_tokens
+from weightwarden.verifier.provider.prompt import Prompt, PromptError
 
 _EXCHANGE = ("request", "response")
 _NOT_SAMPLING = frozenset(
@@ -33,7 +33,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorder:
+class CompletionRecorder:
     """Makes records of what one provider was asked and said.
 
     Attributes:
@@ -46,12 +46,12 @@ class Recorder:
     end_id: int | None
 
     def asked(self, fields: Any, client: ProviderClient, sampling: Mapping[str, Any]) -> Recorded:
-        """The record of a question (`Question.parse`) that is asked now, with sampling parameters that OpenAI names.
+        """The record of a question (`Prompt.parse`) that is asked now, with sampling parameters that OpenAI names.
 
         Raises:
             QuestionError, UnusableAnswer, ReplayServerError.
         """
-        question = Question.parse(fields, self.tokenizer)
+        question = Prompt.parse(fields, self.tokenizer)
         return self.record(question, sampling_of(sampling), client.ask(question, sampling), client.served_model())
 
     def exchange(self, fields: Any) -> Recorded:
@@ -61,17 +61,17 @@ class Recorder:
             QuestionError, UnusableAnswer.
         """
         if not isinstance(fields, dict) or not all(isinstance(fields.get(part), dict) for part in _EXCHANGE):
-            raise QuestionError("not an exchange: an object of request and response, two objects")
+            raise PromptError("not an exchange: an object of request and response, two objects")
         request, response = (fields[part] for part in _EXCHANGE)
         named = request.get("model")
         return self.record(
-            Question.parse(request, self.tokenizer),
+            Prompt.parse(request, self.tokenizer),
             sampling_of(request),
-            Answer.parse(response),
+            Completion.parse(response),
             named if isinstance(named, str) and named else "unknown",
         )
 
-    def record(self, question: Question, sampling: SamplingParams, answer: Answer, model: str) -> Recorded:
+    def record(self, question: Prompt, sampling: SamplingParams, answer: Completion, model: str) -> Recorded:
         """The record of an answer without a seed; `model` is the name in it.
 
         1. The server's prompt must be ours, as far as it tells it: its ids, or their number.

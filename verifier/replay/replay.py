@@ -14,16 +14,16 @@ from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.draws import DrawBuilder
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
-from weightwarden.verifier.candidates.pending import PartTable, PendingTables, SelfReducing, joined
+from weightwarden.verifier.candidates.pending import PartTable, PendingTables, SelfReducing, concat
 from weightwarden.verifier.candidates.table import CandidateTable, Draws, Standing, Window
 from weightwarden.verifier.logits.rows import LogitRows
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.policy.base import KnownAnswer
-from weightwarden.verifier.replay.threads import in_threads
-from weightwarden.verifier.types import Piece, Tokenizer
+from weightwarden.verifier.replay.threads import map_unordered
+from weightwarden.verifier.types import RowSpan, Tokenizer
 
 Reduce = Callable[[LogitRows, Draws, Window], CandidateTable]
-Reduced = tuple[list[Piece], CandidateTable, float, float]
+Reduced = tuple[list[RowSpan], CandidateTable, float, float]
 
 AHEAD = 3
 """Chunks whose reduction may be under way on a device while an earlier one is scored; their logits stay there."""
@@ -34,7 +34,7 @@ class ReplayChunk:
     """Raw logits of some output positions, and whose they are."""
 
     rows: LogitRows
-    pieces: list[Piece]
+    pieces: list[RowSpan]
 
 
 class ReplayFacts(Protocol):
@@ -99,14 +99,14 @@ class SwayingReplayer(Replayer, Protocol):
 
 
 @dataclass
-class Timing:
+class ReplaySeconds:
     """Seconds spent waiting for the replayer, and reducing and scoring what came out; summed over threads."""
 
     forward: float = 0.0
     score: float = 0.0
 
     @classmethod
-    def joined(cls, parts: "Sequence[Timing]") -> "Timing":
+    def concat(cls, parts: "Sequence[ReplaySeconds]") -> "ReplaySeconds":
         """All of them together."""
         return cls(sum(part.forward for part in parts), sum(part.score for part in parts))
 
@@ -131,7 +131,7 @@ class Replay:
     replayer: Replayer
     window: Window
     progress: Callable[[int], None] | None = None
-    timing: Timing = field(default_factory=Timing)
+    timing: ReplaySeconds = field(default_factory=ReplaySeconds)
 
     def tables(self, records: Sequence[Record]) -> Iterator[PlacedTable]:
         """Candidate tables that cover every output position of the records once.
@@ -155,7 +155,7 @@ class Replay:
     def _in_threads(self, group: Sequence[Record], builder: DrawBuilder, reduce: Reduce) -> Iterator[PlacedTable]:
         """Tables of batches that are replayed and reduced at once."""
         work = partial(self._reduced, group=group, builder=builder, reduce=reduce)
-        for reduced in in_threads(work, self.replayer.batches(group), self.replayer.concurrency):
+        for reduced in map_unordered(work, self.replayer.batches(group), self.replayer.concurrency):
             for pieces, table, forward, score in reduced:
                 self.timing.forward += forward
                 self.timing.score += score
@@ -256,10 +256,10 @@ def settled_tables(first: CandidateTable, last: CandidateTable, drawn_n: IntArra
         contradicted_n=last.contradicted_n | other_n,
         standing_n=np.where(against, Standing.DRAWN_AGAINST, last.standing_n).astype(np.int8),
     )
-    return joined([PartTable(kept, first.chosen(kept)), PartTable(others, last.chosen(others))])
+    return concat([PartTable(kept, first.take(kept)), PartTable(others, last.take(others))])
 
 
-def _places(pieces: Sequence[Piece]) -> tuple[IntArray, IntArray]:
+def _places(pieces: Sequence[RowSpan]) -> tuple[IntArray, IntArray]:
     """The record and the output position of each row of a chunk."""
     return (
         np.concatenate([np.full(piece.count, piece.record) for piece in pieces]),

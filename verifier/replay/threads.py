@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:
+def map_unordered(work: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:
     """Results of `work`, one an item, in the order in which they are done; in order, on this thread, with one thread.
 
     No more than `threads` items are under way or done and not yet taken. The first failure is raised, and what has not

@@ -27,7 +27,7 @@ AGAINST_SHARE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Escape:
+class OutsideCode:
     """What a token outside of a code's sets is charged: that it is outside, and which token it is.
 
     The tokens of a position, whatever is claimed there, are of five kinds, and each kind has its share: known ones that
@@ -92,7 +92,7 @@ class CountingCode:
     """
 
     margin: float
-    escape: Escape
+    escape: OutsideCode
 
     def lengths(self, scores: TokenScores) -> FloatArray:
         """Bits [n] that the claimed tokens are charged."""
@@ -116,7 +116,7 @@ class PooledCode:
 
     edges_b: FloatArray
     log_odds_c: FloatArray
-    escape: Escape
+    escape: OutsideCode
 
     def lengths(self, scores: TokenScores) -> FloatArray:
         """Bits [n, lambda] that the claimed tokens are charged with each of `TILTS`."""

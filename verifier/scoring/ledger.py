@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.scoring.codes import HONEST_TILT, TILTS, CountingCode, PooledCode
-from weightwarden.verifier.scoring.record_sums import add_by_record
+from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.token_scores import TokenScores
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.statistics.bandwidth import best_of
@@ -47,16 +47,16 @@ class RecordCharges:
     end_bits_r: FloatArray
 
     @classmethod
-    def joined(cls, parts: "Sequence[RecordCharges]") -> "RecordCharges":
+    def concat(cls, parts: "Sequence[RecordCharges]") -> "RecordCharges":
         """Of the records of some parts, one part after another."""
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
-    def chosen(self, order_r: IntArray) -> "RecordCharges":
+    def take(self, order_r: IntArray) -> "RecordCharges":
         """Of some of the records, in an order."""
         return RecordCharges(**{f.name: getattr(self, f.name)[order_r] for f in fields(self)})
 
     @classmethod
-    def of_anything(cls, tokens: int, vocabulary: int) -> "RecordCharges":
+    def unbounded(cls, tokens: int, vocabulary: int) -> "RecordCharges":
         """Of one record that could not be replayed: every token may be any, and counts as none that an honest server
         says; its end is charged the most that one can be.
         """
@@ -125,11 +125,11 @@ class Ledger:
         counted_n = np.ones(len(scores), np.bool_) if no_evidence_n is None else ~no_evidence_n
         verdicts = [(verdict_n == verdict) & counted_n for verdict in (Verdict.SUSPICIOUS, Verdict.DANGEROUS)]
         happened_nc = np.stack([np.ones(len(scores), np.bool_), ~scores.exact_n & counted_n, *verdicts], axis=1)
-        add_by_record(self._counts, record_n, happened_nc, times_n)
-        add_by_record(self._counting_bits, record_n, self._counting.lengths(scores), times_n)
-        add_by_record(self._pooled_bits, record_n, self._pooled.lengths(scores), times_n)
+        scatter_add(self._counts, record_n, happened_nc, times_n)
+        scatter_add(self._counting_bits, record_n, self._counting.lengths(scores), times_n)
+        scatter_add(self._pooled_bits, record_n, self._pooled.lengths(scores), times_n)
         if self._has_noise_model:
-            add_by_record(self._entropy_bits, record_n, self._pooled.entropies(scores), times_n)
+            scatter_add(self._entropy_bits, record_n, self._pooled.entropies(scores), times_n)
 
     def charges(self, end_code_r: FloatArray) -> RecordCharges:
         """What every record is charged.

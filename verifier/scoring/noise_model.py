@@ -14,7 +14,7 @@ from weightwarden.verifier.statistics.intervals import clustered_rate
 MARGIN_EDGES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.5, 1.0)
 """Bins of the margin, logits: a candidate of margin m is in bin i when edge[i] < m <= edge[i + 1]."""
 
-HONEST_RECORD_RATE = 1e-3
+FLAG_LEVEL = 1e-3
 """A record is flagged when at most this share of honest records would look like it."""
 
 
@@ -67,7 +67,7 @@ class TokenNoise:
             ]
         )
         outlier = [clustered_rate(beyond_rb[:, e], tokens_r).high for e in range(beyond_rb.shape[1])]
-        small = [e for e, rate in enumerate(outlier) if rate <= HONEST_RECORD_RATE]
+        small = [e for e, rate in enumerate(outlier) if rate <= FLAG_LEVEL]
         edge = small[0] if small else len(outlier) - 1
         if outlier_margin is not None:
             edge = MARGIN_EDGES.index(outlier_margin)

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.stats import binom
 
 from weightwarden.sampler.types import IntArray
-from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE, TokenNoise, one_hot, rival_counts
-from weightwarden.verifier.scoring.record_sums import add_by_record
+from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL, TokenNoise, one_hot, rival_counts
+from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.token_scores import TokenScores
 from weightwarden.verifier.statistics.rounding import upper
 
@@ -51,17 +51,17 @@ class RecordEvidence:
     @property
     def reasons(self) -> list[str]:
         reasons = []
-        if 2 * self.worst_p <= HONEST_RECORD_RATE:
+        if 2 * self.worst_p <= FLAG_LEVEL:
             reasons.append(
                 f"worst tokens: {self.outliers} of {self.tokens} tokens beyond {self.outlier_margin:g} logits"
                 f" (honest: {bound_text(self.worst_p)})"
             )
-        if 2 * self.total_p <= HONEST_RECORD_RATE:
+        if 2 * self.total_p <= FLAG_LEVEL:
             reasons.append(f"total: its tokens together are too implausible (honest: {bound_text(self.total_p)})")
         return reasons
 
 
-class RecordTest:
+class RecordEvidenceAccumulator:
     """Accumulates the positions of many records, in any order, and gives each record's evidence.
 
     *Worst tokens*: the outliers of an honest record of n tokens are at most Binomial(n, r), r the upper bound of the
@@ -92,11 +92,11 @@ class RecordTest:
         rivals = np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu])
         offered = one_hot(bins, len(noise.edges_b)) + rival_counts(rivals, noise.edges_b)
         offered[:, -1] = 1.0
-        add_by_record(self._tokens, record_n, 1, times_n)
-        add_by_record(self._outliers, record_n, scores.margin_n > noise.outlier_margin, times_n)
-        add_by_record(self._total, record_n, costs, times_n)
+        scatter_add(self._tokens, record_n, 1, times_n)
+        scatter_add(self._outliers, record_n, scores.margin_n > noise.outlier_margin, times_n)
+        scatter_add(self._total, record_n, costs, times_n)
         np.maximum.at(self._dearest, record_n, costs)
-        add_by_record(self._log_moment, record_n, np.log1p(offered @ self._lift), times_n)
+        scatter_add(self._log_moment, record_n, np.log1p(offered @ self._lift), times_n)
 
     def evidence(self, record: int) -> RecordEvidence:
         """Evidence about one record, all of whose positions have been added.

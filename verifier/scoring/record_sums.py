@@ -12,7 +12,7 @@ from weightwarden.verifier.scoring.token_scores import TokenScores
 GRID = 2.0**32
 
 
-def add_by_record(
+def scatter_add(
     total_r: "FloatArray | IntArray",
     record_n: IntArray,
     values_n: "NDArray[np.generic] | float",
@@ -37,7 +37,7 @@ def add_by_record(
     np.add.at(total_r, record_n[starts], np.add.reduceat(values, starts, axis=0))
 
 
-def representatives(record_n: IntArray, scores: TokenScores) -> tuple[IntArray, IntArray]:
+def compress_plain_positions(record_n: IntArray, scores: TokenScores) -> tuple[IntArray, IntArray]:
     """Positions that stand for all, and for how many each: for sums over records.
 
     A *plain* position is the replay's own choice with no rival in the window; nothing that is summed tells the plain

@@ -14,7 +14,7 @@ from weightwarden.logger.record import (
 )
 from weightwarden.logger.text.ending import Ending, Text, ending_ids, first_end
 from weightwarden.verifier.model.identity import ModelIdentity
-from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE
+from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL
 from weightwarden.verifier.types import Tokenizer
 
 LABEL_BITS = 4.0
@@ -42,7 +42,7 @@ class StopFinding:
 _CUT_OFF = {
     CUT_OFF_BY_CLIENT: ("the client went away", 1.0),
     CUT_OFF_BY_LOGGER: ("the trusted logger stopped", 1.0),
-    CUT_OFF_BY_UPSTREAM: ("the server failed or was lost", HONEST_RECORD_RATE),
+    CUT_OFF_BY_UPSTREAM: ("the server failed or was lost", FLAG_LEVEL),
     REFUSED_BY_UPSTREAM: ("the server refused the request, or another choice of it", 1.0),
 }
 """Stop reasons of a trusted logger for answers cut off: in words, and the share of honest answers that end so.
@@ -127,7 +127,7 @@ class StoppingRule:
                     return StopFinding("early", why, 1.0)
         else:
             # Without a trusted logger's word, a client that hangs up is as rare as the operator's clients are patient.
-            unknown = (f"finished for reason {record.finish_reason!r}", HONEST_RECORD_RATE)
+            unknown = (f"finished for reason {record.finish_reason!r}", FLAG_LEVEL)
             cut_off = record.finish_reason == "abort" and isinstance(record.stop_reason, str)
             why, rate = _CUT_OFF.get(str(record.stop_reason), unknown) if cut_off else unknown
             return StopFinding("early", why, rate)

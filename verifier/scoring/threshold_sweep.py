@@ -7,7 +7,7 @@ import numpy as np
 
 from weightwarden.sampler.types import BoolArray, IntArray
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
-from weightwarden.verifier.scoring.record_sums import add_by_record
+from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.token_scores import TokenScores
 
 MARGIN_GRID = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
@@ -17,7 +17,7 @@ BITS = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
-class TradeOffPoint:
+class ThresholdSweepPoint:
     """One threshold on one set of records.
 
     Attributes:
@@ -36,7 +36,7 @@ class TradeOffPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TradeOffSums:
+class ThresholdSweepSums:
     """What every threshold of the grid makes of some records at one rank limit, in sums that can be put together.
 
     Attributes:
@@ -52,7 +52,7 @@ class TradeOffSums:
     bits_m: IntArray
 
     @classmethod
-    def none(cls) -> "TradeOffSums":
+    def none(cls) -> "ThresholdSweepSums":
         """Of no records."""
         size = len(MARGIN_GRID)
         return cls(
@@ -64,7 +64,7 @@ class TradeOffSums:
         )
 
     @classmethod
-    def joined(cls, parts: "Sequence[TradeOffSums]") -> "TradeOffSums":
+    def concat(cls, parts: "Sequence[ThresholdSweepSums]") -> "ThresholdSweepSums":
         """Of all records of some parts, none of which is in two."""
         return cls(
             tokens=sum(part.tokens for part in parts),
@@ -74,7 +74,7 @@ class TradeOffSums:
             bits_m=np.sum([part.bits_m for part in parts], axis=0),
         )
 
-    def points(self, rank_limit: int, vocabulary: int) -> list[TradeOffPoint]:
+    def points(self, rank_limit: int, vocabulary: int) -> list[ThresholdSweepPoint]:
         """The trade-off, one point a threshold, at the rank limit of these sums."""
         tokens = max(self.tokens, 1)
         points = []
@@ -82,7 +82,7 @@ class TradeOffSums:
             suspicious, dangerous = int(self.suspicious_m[i]), int(self.dangerous_m[i])
             bits = int(self.bits_m[i]) / BITS + suspicious * np.log2(rank_limit) + dangerous * np.log2(vocabulary)
             points.append(
-                TradeOffPoint(
+                ThresholdSweepPoint(
                     margin=margin,
                     rank_limit=rank_limit,
                     suspicious=suspicious / tokens,
@@ -94,7 +94,7 @@ class TradeOffSums:
         return points
 
 
-class TradeOff:
+class ThresholdSweep:
     """Accumulates the scored positions of some records and gives the trade-off of every threshold of the grid."""
 
     def __init__(self, vocabulary: int, records: int) -> None:
@@ -106,8 +106,8 @@ class TradeOff:
 
     def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
         """Add positions; record_n says whose they are, times_n how often each counts where it is safe throughout."""
-        add_by_record(self._tokens_r, record_n, 1.0, times_n)
-        add_by_record(self._outliers_r, record_n, scores.margin_n > MARGIN_EDGES[-1], times_n)
+        scatter_add(self._tokens_r, record_n, 1.0, times_n)
+        scatter_add(self._outliers_r, record_n, scores.margin_n > MARGIN_EDGES[-1], times_n)
         rivals = np.nan_to_num(np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu]), nan=np.inf)
         bits_nm = np.empty((len(scores), len(MARGIN_GRID)))
         for i, margin in enumerate(MARGIN_GRID):
@@ -115,14 +115,14 @@ class TradeOff:
             bits_nm[:, i] = np.where(safe, np.log2(1 + (rivals <= margin).sum(axis=1)), 0.0)
             if not safe.all():
                 self._beyond[i].append((record_n[~safe], scores.logit_rank_n[~safe]))
-        add_by_record(self._bits_rm, record_n, bits_nm, times_n)
+        scatter_add(self._bits_rm, record_n, bits_nm, times_n)
 
-    def points(self, rank_limit: int, which_r: BoolArray | None = None) -> list[TradeOffPoint]:
+    def points(self, rank_limit: int, which_r: BoolArray | None = None) -> list[ThresholdSweepPoint]:
         """The trade-off at one rank limit, on all records or on some of them."""
         which = np.ones(len(self._tokens_r), np.bool_) if which_r is None else which_r
         return self.sums(rank_limit, which).points(rank_limit, self._vocabulary)
 
-    def sums(self, rank_limit: int, which_r: BoolArray) -> TradeOffSums:
+    def sums(self, rank_limit: int, which_r: BoolArray) -> ThresholdSweepSums:
         """The sums at one rank limit over some of the records."""
         dangerous_m = np.zeros(len(MARGIN_GRID), np.int64)
         suspicious_m = np.zeros(len(MARGIN_GRID), np.int64)
@@ -130,7 +130,7 @@ class TradeOff:
             ranks = np.concatenate([np.empty(0, np.int64), *(rank[which_r[record]] for record, rank in parts)])
             dangerous_m[i] = (ranks > rank_limit).sum()
             suspicious_m[i] = len(ranks) - dangerous_m[i]
-        return TradeOffSums(
+        return ThresholdSweepSums(
             tokens=int(self._tokens_r[which_r].sum()),
             outliers=int(self._outliers_r[which_r].sum()),
             suspicious_m=suspicious_m,
@@ -138,7 +138,7 @@ class TradeOff:
             bits_m=np.rint(self._bits_rm[which_r] * BITS).astype(np.int64).sum(axis=0),
         )
 
-    def best_points(self, max_dangerous_rate: float) -> list[TradeOffPoint]:
+    def best_points(self, max_dangerous_rate: float) -> list[ThresholdSweepPoint]:
         """For every threshold, the point whose rank limit (a power of two) is the smallest with few enough
         dangerous tokens; the vocabulary's size where none is.
         """
@@ -150,7 +150,7 @@ class TradeOff:
         ]
 
 
-def fits(point: TradeOffPoint, max_dangerous_rate: float, max_unsafe_rate: float) -> bool:
+def fits(point: ThresholdSweepPoint, max_dangerous_rate: float, max_unsafe_rate: float) -> bool:
     """Whether few enough honest tokens lie beyond the threshold, and beyond all token noise."""
     unsafe = point.suspicious + point.dangerous
     return max(point.dangerous, point.outliers) <= max_dangerous_rate and unsafe <= max_unsafe_rate

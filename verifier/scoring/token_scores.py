@@ -62,7 +62,7 @@ class TokenScores:
     def __len__(self) -> int:
         return len(self.margin_n)
 
-    def chosen(self, which: BoolArray | IntArray) -> "TokenScores":
+    def take(self, which: BoolArray | IntArray) -> "TokenScores":
         """The scores of some of the positions."""
         return TokenScores(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import uvicorn
 
-from weightwarden.logger.sidecar.http.guard import guarded
+from weightwarden.logger.sidecar.http.guard import limited_protocol
 from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.verifier.server.api.app import application
 from weightwarden.verifier.server.api.metrics import Metrics
@@ -25,7 +25,7 @@ from weightwarden.verifier.server.errors import (
     Unfinished,
     VerdictsUnusable,
 )
-from weightwarden.verifier.server.startup import Opened
+from weightwarden.verifier.server.startup import ServerParts
 
 IDLE_SECONDS = 1.0
 """Between two looks for something to do, when there was nothing."""
@@ -64,7 +64,7 @@ class DatabaseClock:
 class Daemon:
     """The work of one server, each kind on a thread of its own."""
 
-    server: Opened
+    server: ServerParts
     stopping: threading.Event
     clock: DatabaseClock
     stuck: bool = False
@@ -159,7 +159,7 @@ class Daemon:
             self.server.events.say("trouble", kind=kind, why=words)
 
 
-def serve(server: Opened, stopping: threading.Event, clock: DatabaseClock) -> None:
+def serve(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) -> None:
     """Work and serve until SIGTERM or SIGINT; what was leased is given back.
 
     Raises:
@@ -193,7 +193,7 @@ def exit_code_of(daemon: Daemon) -> int:
     return 2 if daemon.stuck else 0
 
 
-def drain(server: Opened, stopping: threading.Event, clock: DatabaseClock) -> None:
+def drain(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) -> None:
     """Follow, audit and account until nothing is left, without serving.
 
     Raises:
@@ -264,14 +264,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _uvicorn_config(server: Opened, daemon: Daemon) -> uvicorn.Config:
+def _uvicorn_config(server: ServerParts, daemon: Daemon) -> uvicorn.Config:
     settings, limits = server.settings, Limits(connections=256)
     try:
         config = uvicorn.Config(
             application(server, Metrics(server), daemon.ready),
             host=settings.listen.host,
             port=settings.listen.port,
-            http=guarded(limits),
+            http=limited_protocol(limits),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -16,36 +16,36 @@ from weightwarden.text import printable
 from weightwarden.verifier.audit_selection import read_audit_key
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.server.accounting.bookkeeper import Bookkeeper
-from weightwarden.verifier.server.alerting.conditions import Watch
-from weightwarden.verifier.server.alerting.courier import Channel, Command, Courier, Webhook
+from weightwarden.verifier.server.alerting.conditions import ConditionChecker
+from weightwarden.verifier.server.alerting.courier import Channel, Command, Notifier, Webhook
 from weightwarden.verifier.server.audit.auditor import Auditor
-from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.series import SeriesKey, bind
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 from weightwarden.verifier.server.errors import ServerSettingsError
-from weightwarden.verifier.server.ingest.audit_rate import ComputeBudget, FixedRate, Selection
-from weightwarden.verifier.server.ingest.finder import Finder
+from weightwarden.verifier.server.ingest.audit_rate import AuditRate, ComputeBudget, FixedRate
+from weightwarden.verifier.server.ingest.finder import ArchiveScanner
 from weightwarden.verifier.server.ingest.follower import Follower
 from weightwarden.verifier.server.settings import Settings
-from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.executor import Executor
 
 MIN_SECRET_BYTES = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class ServerParts:
     """The parts of a verification server, ready to work."""
 
     settings: Settings
     policy: BasePolicy
-    verifier: Engine
+    verifier: Executor
     database: VerdictDatabase
-    presence: Presence
+    presence: Membership
     follower: Follower
     auditor: Auditor
     bookkeeper: Bookkeeper
-    watch: Watch
-    courier: Courier
+    watch: ConditionChecker
+    courier: Notifier
     api_keys: ApiKeys
     read_keys: ApiKeys | None
     clock: Callable[[], float]
@@ -54,12 +54,12 @@ class Opened:
 
 def open_server(
     settings: Settings,
-    engine: Engine,
+    engine: Executor,
     *,
     clock: Callable[[], float],
     sleep: Callable[[float], object],
     events: Events,
-) -> Opened:
+) -> ServerParts:
     """Open a verification server.
 
     Raises:
@@ -68,7 +68,7 @@ def open_server(
     """
     _check(settings)
     policy = engine.policy
-    selection: Selection = (
+    selection: AuditRate = (
         ComputeBudget(least=settings.least_rate) if settings.audit_rate is None else FixedRate(settings.audit_rate)
     )
     keys, audit_key = PublicKeys.read(settings.public_keys), read_audit_key(settings.audit_key)
@@ -83,13 +83,13 @@ def open_server(
     key = SeriesKey(policy_digest=policy.digest(), model_digest=engine.replayer.identity.digest)
     bind(database, key, clock(), bookkeeper.empty())
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    presence = Presence(
+    presence = Membership(
         database=database,
         name=name,
         takeover_seconds=settings.takeover,
         channels=tuple(channel.name for channel in channels),
     )
-    finder = Finder(
+    finder = ArchiveScanner(
         database=database,
         presence=presence,
         folders=settings.archives,
@@ -97,7 +97,7 @@ def open_server(
         largest=settings.largest,
         clock=clock,
     )
-    return Opened(
+    return ServerParts(
         settings=settings,
         policy=policy,
         verifier=engine,
@@ -127,7 +127,7 @@ def open_server(
             events=events,
         ),
         bookkeeper=bookkeeper,
-        watch=Watch(
+        watch=ConditionChecker(
             database=database,
             presence=presence,
             false_alarm=settings.false_alarm,
@@ -136,7 +136,7 @@ def open_server(
             most_lag=settings.most_lag,
             clock=clock,
         ),
-        courier=Courier(database=database, presence=presence, channels=channels, clock=clock, events=events),
+        courier=Notifier(database=database, presence=presence, channels=channels, clock=clock, events=events),
         api_keys=api_keys,
         read_keys=read_keys,
         clock=clock,

@@ -20,7 +20,7 @@ STAKES = 24
 
 
 @dataclass
-class RateMonitor:
+class RateEProcess:
     """The e-process of one rate: is it at most what an honest server has?
 
     Null hypothesis: given all records before it, each has E[weight * value per token] <= honest_rate * E[weight],
@@ -45,7 +45,7 @@ class RateMonitor:
     log_best: float
 
     @classmethod
-    def new(cls, *, honest_rate: float, longest: float, most_per_token: float = 1.0) -> "RateMonitor":
+    def new(cls, *, honest_rate: float, longest: float, most_per_token: float = 1.0) -> "RateEProcess":
         """A monitor that has seen nothing.
 
         Raises:

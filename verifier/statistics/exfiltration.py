@@ -36,7 +36,7 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
+class TimingChannel:
     """When tokens leave, as a channel.
 
     Attributes:
@@ -79,12 +79,12 @@ class Leak:
     early_stop_share: float
     length_limit: int
     refusal_share: float
-    timing: Timing
+    timing: TimingChannel
     log2_vocabulary: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class AuditAssumptions:
     """How the traffic is audited; the parameters of `verifier.statistics.detection`."""
 
     rate: float
@@ -154,7 +154,7 @@ SHARES = (1e-6, 1e-4, 1e-2, 1.0)
 
 
 def estimate(
-    traffic: Traffic, leak: Leak, audit: Audit, weights: Weights, shares: Sequence[float] = SHARES
+    traffic: Traffic, leak: Leak, audit: AuditAssumptions, weights: Weights, shares: Sequence[float] = SHARES
 ) -> Estimate:
     """Put the channels together.
 
@@ -229,7 +229,7 @@ def _event_bits(share: float, places: int) -> float:
     return binary_entropy(min(share, 0.5)) + share * log2(places)
 
 
-def _pace(share: float, traffic: Traffic, leak: Leak, audit: Audit, weights: Weights) -> Pace:
+def _pace(share: float, traffic: Traffic, leak: Leak, audit: AuditAssumptions, weights: Weights) -> Pace:
     altered_per_day = share * traffic.messages_per_day
     bits = leak.log2_vocabulary * min(leak.length_limit, traffic.tokens_per_message / share)  # of an altered message
     needed = weights.bits / bits  # messages

@@ -12,7 +12,7 @@ from weightwarden.verifier.verification.summary import Summary
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
 
-class KillsWorkers(WeightwardenError, RuntimeError):
+class WorkersKilled(WeightwardenError, RuntimeError):
     """Records ended the workers that replayed them. `places`: theirs among those that were to be judged."""
 
     def __init__(self, places: Sequence[int]) -> None:
@@ -20,7 +20,7 @@ class KillsWorkers(WeightwardenError, RuntimeError):
         self.places = places
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """Judges records under a policy.
 
     `summaries` gives a summary of every unit, in whatever order and grouping, and may leave a record without a verdict

@@ -18,7 +18,7 @@ CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audited:
+class AuditedPopulation:
     """What audited records were drawn from.
 
     Attributes:
@@ -33,7 +33,7 @@ class Audited:
     order_r: IntArray
 
     @classmethod
-    def of(cls, tokens: Sequence[int], audited: int, draws: Sequence[int]) -> "Audited":
+    def of(cls, tokens: Sequence[int], audited: int, draws: Sequence[int]) -> "AuditedPopulation":
         """From the output tokens of all records, and the audited ones' numbers in the draw (none: all are audited)."""
         return cls(
             records=len(tokens),
@@ -88,7 +88,7 @@ class Exposure:
     dangerous: Interval
 
     @classmethod
-    def of(cls, charges: RecordCharges, audited: Audited, policy: BasePolicy, vocabulary: int) -> "Exposure":
+    def of(cls, charges: RecordCharges, audited: AuditedPopulation, policy: BasePolicy, vocabulary: int) -> "Exposure":
         """The figures of what a verification charged.
 
         1. Rates, with limits for all records.

@@ -7,10 +7,10 @@ import numpy as np
 
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import FloatArray, IntArray
-from weightwarden.verifier.replay.replay import Timing
+from weightwarden.verifier.replay.replay import ReplaySeconds
 from weightwarden.verifier.scoring.ledger import RecordCharges
-from weightwarden.verifier.scoring.margin_histogram import MarginCounts
-from weightwarden.verifier.scoring.threshold_sweep import TradeOffSums
+from weightwarden.verifier.scoring.margin_histogram import MarginHistogram
+from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweepSums
 from weightwarden.verifier.verification.record_verdict import RecordVerdict, TokenDetail, Undefined
 
 
@@ -26,22 +26,22 @@ class Judgement:
 
     records: list[RecordVerdict]
     charges: RecordCharges
-    margins: MarginCounts
-    trade_off: TradeOffSums
-    timing: Timing
+    margins: MarginHistogram
+    trade_off: ThresholdSweepSums
+    timing: ReplaySeconds
 
     @classmethod
-    def joined(cls, parts: "Sequence[tuple[Sequence[int], Judgement]]") -> "Judgement":
+    def concat(cls, parts: "Sequence[tuple[Sequence[int], Judgement]]") -> "Judgement":
         """Of all records of some parts, each given with its records' places: 0, 1, ... over all parts."""
         place_r: IntArray = np.concatenate([np.array(places, np.int64) for places, _ in parts])
         order_r = np.argsort(place_r)
         records = [record for _, part in parts for record in part.records]
         return cls(
             records=[replace(records[at], index=place) for place, at in enumerate(order_r)],
-            charges=RecordCharges.joined([part.charges for _, part in parts]).chosen(order_r),
-            margins=MarginCounts.joined([part.margins for _, part in parts]).chosen(order_r),
-            trade_off=TradeOffSums.joined([part.trade_off for _, part in parts]),
-            timing=Timing.joined([part.timing for _, part in parts]),
+            charges=RecordCharges.concat([part.charges for _, part in parts]).take(order_r),
+            margins=MarginHistogram.concat([part.margins for _, part in parts]).take(order_r),
+            trade_off=ThresholdSweepSums.concat([part.trade_off for _, part in parts]),
+            timing=ReplaySeconds.concat([part.timing for _, part in parts]),
         )
 
     @classmethod
@@ -55,20 +55,20 @@ class Judgement:
             stop_bits=0.0,
             end_code_bits=0.0,
             reasons=[],
-            tokens=TokenDetail.of_none(),
+            tokens=TokenDetail.empty(),
             alternatives={},
         )
         return cls(
             records=[verdict],
-            charges=RecordCharges.of_anything(tokens, vocabulary),
-            margins=MarginCounts(1),
-            trade_off=TradeOffSums.none(),
-            timing=Timing(),
+            charges=RecordCharges.unbounded(tokens, vocabulary),
+            margins=MarginHistogram(1),
+            trade_off=ThresholdSweepSums.none(),
+            timing=ReplaySeconds(),
         )
 
     @property
     def watched(self) -> dict[str, FloatArray]:
-        """What `TrafficMonitor` watches of every record, and its tokens; float64 [records]."""
+        """What `SeriesMonitor` watches of every record, and its tokens; float64 [records]."""
         return watched(
             self.charges,
             outlying_r=np.array([record.evidence.outliers > 0 for record in self.records], np.float64),
@@ -77,7 +77,7 @@ class Judgement:
 
 
 def watched(charges: RecordCharges, *, outlying_r: FloatArray, flagged_r: FloatArray) -> dict[str, FloatArray]:
-    """What `TrafficMonitor` watches of every record, and its tokens; float64 [records]."""
+    """What `SeriesMonitor` watches of every record, and its tokens; float64 [records]."""
     return {
         "tokens": charges.tokens_r.astype(np.float64),
         "mismatches": charges.mismatches_r.astype(np.float64),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable
-from weightwarden.verifier.policy.base import Evidence
+from weightwarden.verifier.policy.base import RecordEvidence
 from weightwarden.verifier.scoring.stopping import StopFinding
 from weightwarden.verifier.scoring.token_scores import TokenScores
 
@@ -74,7 +74,7 @@ class TokenDetail:
         ]
 
     @staticmethod
-    def of_none() -> "TokenDetail":
+    def empty() -> "TokenDetail":
         """The details of a record without tokens."""
         types: dict[str, type] = dict.fromkeys(("exact", "unsteady"), np.bool_)
         types |= dict.fromkeys(("margin", "charged_bits", "likelihood_score"), np.float64)
@@ -83,7 +83,7 @@ class TokenDetail:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unanswered:
+class NoTokens:
     """The evidence of a record without tokens: none; where it ends is judged all the same."""
 
     tokens: int = 0
@@ -127,7 +127,7 @@ class RecordVerdict:
     """
 
     index: int
-    evidence: Evidence
+    evidence: RecordEvidence
     stop_findings: list[StopFinding]
     stop_bits: float
     end_code_bits: float

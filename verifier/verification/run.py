@@ -9,7 +9,7 @@ from weightwarden.text import printable
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.types import Tokenizer
-from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.executor import Executor
 from weightwarden.verifier.verification.exposure import Exposure
 from weightwarden.verifier.verification.run_input import RunInput
 from weightwarden.verifier.verification.run_verdict import Verification, verify
@@ -87,7 +87,7 @@ class Run:
 
 
 def run_of(
-    engine: Engine,
+    engine: Executor,
     given: RunInput,
     progress: Callable[[int], None] | None = None,
     tokens: TokenFrame | None = None,

@@ -29,7 +29,7 @@ from weightwarden.verifier.audit_selection import (
     traffic_root,
 )
 from weightwarden.verifier.verification.boundary_records import BoundaryRecords
-from weightwarden.verifier.verification.exposure import Audited
+from weightwarden.verifier.verification.exposure import AuditedPopulation
 from weightwarden.verifier.verification.selected_records import SelectedRecords
 
 METHOD = (
@@ -92,7 +92,7 @@ class RunInput:
     boundary: Sequence[PlacedRecord]
     place: Callable[[int], Place]
     indices: Sequence[int]
-    audited: Audited
+    audited: AuditedPopulation
     digest: str
     digests: list[str]
     audit_rate: float | None = None
@@ -122,7 +122,7 @@ def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunIn
         boundary=placed,
         place=lambda place: placed[place].at,
         indices=indices,
-        audited=Audited.of([len(item.record.output_token_ids) for item in everything], len(indices), draws),
+        audited=AuditedPopulation.of([len(item.record.output_token_ids) for item in everything], len(indices), draws),
         digest=_digest(root, audit, indices),
         digests=[f"sha256:{file_sha256(path).hex()}" for path in paths],
         audit_rate=audit.rate if audit else None,
@@ -170,12 +170,12 @@ def from_archives(
         boundary=scan.boundary,
         place=selected.place,
         indices=selected.indices,
-        audited=Audited(
+        audited=AuditedPopulation(
             records=scan.records,
             answered=scan.answered,
             tokens=scan.tokens,
             longest=scan.longest,
-            order_r=Audited.order(scan.draws, len(scan.selected)),
+            order_r=AuditedPopulation.order(scan.draws, len(scan.selected)),
         ),
         digest=_digest(b"".join(archive.checkpoint.root for archive in found.archives), audit, selected.indices),
         digests=[f"sha256:{hashlib.sha256(archive.note).hexdigest()}" for archive in found.archives],

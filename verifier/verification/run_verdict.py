@@ -10,17 +10,17 @@ import numpy as np
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import FloatArray
-from weightwarden.verifier.replay.replay import Timing
+from weightwarden.verifier.replay.replay import ReplaySeconds
 from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
-from weightwarden.verifier.scoring.threshold_sweep import TradeOffPoint
+from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweepPoint
 from weightwarden.verifier.scoring.token_verdicts import Verdict
-from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.executor import Executor
 from weightwarden.verifier.verification.judgement import watched
-from weightwarden.verifier.verification.summary import FlaggedRecord, SetAside, Summary, merge_all
+from weightwarden.verifier.verification.summary import FlaggedRecord, Summary, UnverifiableRecord, merge_all
 from weightwarden.verifier.verification.work_unit import work_units
 
-RUN_ALARM_RATE = 1e-4
+RUN_ALARM_LEVEL = 1e-4
 """A run is an alarm when an honest run would show as much with at most this probability."""
 
 
@@ -46,7 +46,7 @@ class Verification:
     vocabulary: int
     honest_rates: HonestRates
     run_p_value: float
-    trade_off: list[TradeOffPoint]
+    trade_off: list[ThresholdSweepPoint]
     total_seconds: float
 
     @property
@@ -54,7 +54,7 @@ class Verification:
         return self.summary.charges
 
     @property
-    def timing(self) -> Timing:
+    def timing(self) -> ReplaySeconds:
         return self.summary.timing
 
     @property
@@ -110,7 +110,7 @@ class Verification:
         return float(self.honest_rates.outlying(tokens_r).sum())
 
     @property
-    def set_aside(self) -> list[SetAside]:
+    def set_aside(self) -> list[UnverifiableRecord]:
         """Records that have no verdict: they ended the workers that replayed them, or have no definite answer."""
         return self.summary.set_aside
 
@@ -146,7 +146,7 @@ class Verification:
 
     @property
     def watched(self) -> dict[str, FloatArray]:
-        """What `TrafficMonitor` watches of every record, and its tokens; float64 [records].
+        """What `SeriesMonitor` watches of every record, and its tokens; float64 [records].
 
         A record that ended workers counts as flagged. One that has no definite answer is no evidence: its request is
         why, and a client could have an honest server accused.
@@ -164,14 +164,14 @@ class Verification:
 
     @property
     def alarm(self) -> bool:
-        """Whether an honest run would show as much with probability at most `RUN_ALARM_RATE`."""
-        return self.run_p_value <= RUN_ALARM_RATE
+        """Whether an honest run would show as much with probability at most `RUN_ALARM_LEVEL`."""
+        return self.run_p_value <= RUN_ALARM_LEVEL
 
     def _verified(self, column: str) -> int:
         return int(getattr(self.charges, column)[self.summary.columns.verified_r].sum())
 
 
-def verify(engine: Engine, records: Iterable[Record]) -> Verification:
+def verify(engine: Executor, records: Iterable[Record]) -> Verification:
     """Verify records, and judge them as one run; only a window of them is held at once.
 
     1. Put them together in work units, and have these judged, in whatever order.

@@ -7,7 +7,7 @@ import numpy as np
 
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.scoring.ledger import Ledger
-from weightwarden.verifier.scoring.record_sums import representatives
+from weightwarden.verifier.scoring.record_sums import compress_plain_positions
 from weightwarden.verifier.scoring.token_scores import TokenScores, without_evidence
 from weightwarden.verifier.scoring.token_verdicts import TokenVerdicts, Verdict
 from weightwarden.verifier.verification.record_verdict import TokenDetail
@@ -51,15 +51,15 @@ class ScoredChunk:
     def evidence(self) -> tuple[IntArray, TokenScores, IntArray]:
         """Record, scores and multiplicity of positions that stand for all, for sums over records."""
         tested = self.tested
-        which_n, times_n = representatives(self.record_n, tested)
-        return self.record_n[which_n], tested.chosen(which_n), times_n
+        which_n, times_n = compress_plain_positions(self.record_n, tested)
+        return self.record_n[which_n], tested.take(which_n), times_n
 
     def charge(self, ledger: Ledger, places: Sequence[int]) -> None:
         """Add the positions to a ledger; `places` are the records' places there."""
-        which_n, times_n = representatives(self.record_n, self.scores)
+        which_n, times_n = compress_plain_positions(self.record_n, self.scores)
         ledger.add(
             np.array(places)[self.record_n[which_n]],
-            self.scores.chosen(which_n),
+            self.scores.take(which_n),
             self.verdicts.verdict_n[which_n],
             times_n,
             None if self.unsteady_n is None else self.unsteady_n[which_n],

@@ -9,7 +9,7 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.exact import ExactPolicy
-from weightwarden.verifier.statistics.e_process import RateMonitor
+from weightwarden.verifier.statistics.e_process import RateEProcess
 from weightwarden.verifier.statistics.errors import StatisticsError
 
 WATCHED = ("mismatches", "suspicious", "dangerous", "pooled_bits", "outlying", "flagged")
@@ -18,7 +18,7 @@ outlier, and whether it is flagged (which counts by records, all others by token
 
 
 @dataclass
-class TrafficMonitor:
+class SeriesMonitor:
     """Watches a series of audited records, all under one policy.
 
     The capital is the mean over the e-processes of `WATCHED`, so that it is one itself. What an honest server does at
@@ -31,16 +31,16 @@ class TrafficMonitor:
     """
 
     policy_digest: str
-    monitors: dict[str, RateMonitor]
+    monitors: dict[str, RateEProcess]
     log_best: float
 
     @classmethod
     def new(cls, policy: BasePolicy, log2_vocabulary: float, longest: float) -> Self:
-        """A monitor that has seen nothing; `longest` as `RateMonitor` has it."""
+        """A monitor that has seen nothing; `longest` as `RateEProcess` has it."""
         limits = honest_limits(policy)
         most = {name: log2_vocabulary if name == "pooled_bits" else 1.0 for name in WATCHED}
         monitors = {
-            name: RateMonitor.new(
+            name: RateEProcess.new(
                 honest_rate=min(limits[name], 0.99 * most[name]),
                 longest=_longest(name, limits[name], longest),
                 most_per_token=most[name],

@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
-from weightwarden.verifier.replay.replay import Timing
+from weightwarden.verifier.replay.replay import ReplaySeconds
 from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
-from weightwarden.verifier.scoring.threshold_sweep import TradeOffSums
+from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweepSums
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.judgement import Judgement
 from weightwarden.verifier.verification.record_verdict import RecordVerdict
@@ -51,7 +51,7 @@ class ShownRecord:
 
 
 @dataclass(frozen=True)
-class SetAside:
+class UnverifiableRecord:
     """A record that could not be replayed, and has no verdict: anything could be in it. `why`: in words."""
 
     place: int
@@ -67,7 +67,7 @@ class RecordColumns:
     Attributes:
         place_r: among the records of the run. verified_r: false for a record that was set aside.
         p_value_r: `RecordVerdict.p_value`; 1 for one set aside.
-        outliers_r: outliers among its tokens (`Evidence`).
+        outliers_r: outliers among its tokens (`RecordEvidence`).
         charged_bits_r, stop_bits_r: information charged for its tokens, and for an early stop, bits.
         tied_r: safe positions with more than one admissible token among those whose logits are known.
         unresolved_r: positions where a token whose logit is not known might have won. unresolved_bits_r: the part of
@@ -109,7 +109,7 @@ class RecordColumns:
         )
 
     @classmethod
-    def of_set_aside(cls, place: int, bits: float) -> "RecordColumns":
+    def unverifiable(cls, place: int, bits: float) -> "RecordColumns":
         """Of one record that was set aside, whose tokens could hold so many bits."""
         return cls(
             place_r=np.array([place]),
@@ -127,11 +127,11 @@ class RecordColumns:
         )
 
     @classmethod
-    def joined(cls, parts: "Sequence[RecordColumns]") -> "RecordColumns":
+    def concat(cls, parts: "Sequence[RecordColumns]") -> "RecordColumns":
         """Of the records of some parts, one part after another."""
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
-    def chosen(self, order_r: IntArray) -> "RecordColumns":
+    def take(self, order_r: IntArray) -> "RecordColumns":
         """Of some of the records, in an order."""
         return RecordColumns(**{f.name: getattr(self, f.name)[order_r] for f in fields(self)})
 
@@ -149,11 +149,11 @@ class Summary:
     columns: RecordColumns
     charges: RecordCharges
     margins_b: IntArray
-    trade_off: TradeOffSums
-    timing: Timing
+    trade_off: ThresholdSweepSums
+    timing: ReplaySeconds
     flagged: list[FlaggedRecord]
     shown: list[ShownRecord]
-    set_aside: list[SetAside]
+    set_aside: list[UnverifiableRecord]
 
     def __len__(self) -> int:
         """Records."""
@@ -176,21 +176,21 @@ class Summary:
             flagged=[_in_short(record) for record in placed if record.flagged],
             shown=_worst(record for record in shown if record.verdict.undefined is None),
             set_aside=[
-                SetAside(record.index, record.evidence.tokens, 0, record.undefined)
+                UnverifiableRecord(record.index, record.evidence.tokens, 0, record.undefined)
                 for record in placed
                 if record.undefined is not None
             ],
         )
 
     @classmethod
-    def of_set_aside(cls, record: SetAside, vocabulary: int) -> "Summary":
+    def unverifiable(cls, record: UnverifiableRecord, vocabulary: int) -> "Summary":
         """Of a record that was set aside: it is charged as if every token could have been any."""
         return cls(
-            columns=RecordColumns.of_set_aside(record.place, record.tokens * float(np.log2(vocabulary))),
-            charges=RecordCharges.of_anything(record.tokens, vocabulary),
+            columns=RecordColumns.unverifiable(record.place, record.tokens * float(np.log2(vocabulary))),
+            charges=RecordCharges.unbounded(record.tokens, vocabulary),
             margins_b=np.zeros(len(MARGIN_ENDS) - 1, np.int64),
-            trade_off=TradeOffSums.none(),
-            timing=Timing(),
+            trade_off=ThresholdSweepSums.none(),
+            timing=ReplaySeconds(),
             flagged=[],
             shown=[],
             set_aside=[record],
@@ -200,11 +200,11 @@ class Summary:
     def merged(cls, parts: "Sequence[Summary]") -> "Summary":
         """Of all records of some parts, none of which is in two."""
         return cls(
-            columns=RecordColumns.joined([part.columns for part in parts]),
-            charges=RecordCharges.joined([part.charges for part in parts]),
+            columns=RecordColumns.concat([part.columns for part in parts]),
+            charges=RecordCharges.concat([part.charges for part in parts]),
             margins_b=np.sum([part.margins_b for part in parts], axis=0),
-            trade_off=TradeOffSums.joined([part.trade_off for part in parts]),
-            timing=Timing.joined([part.timing for part in parts]),
+            trade_off=ThresholdSweepSums.concat([part.trade_off for part in parts]),
+            timing=ReplaySeconds.concat([part.timing for part in parts]),
             flagged=[record for part in parts for record in part.flagged],
             shown=_worst([record for part in parts for record in part.shown]),
             set_aside=[record for part in parts for record in part.set_aside],
@@ -217,12 +217,12 @@ class Summary:
             ValueError: a record is missing or there twice: records without a verdict are not verified.
         """
         order_r = np.argsort(self.columns.place_r)
-        columns = self.columns.chosen(order_r)
+        columns = self.columns.take(order_r)
         if not np.array_equal(columns.place_r, np.arange(len(self))):
             raise ValueError("the replay did not cover every record once")
         return Summary(
             columns=columns,
-            charges=self.charges.chosen(order_r),
+            charges=self.charges.take(order_r),
             margins_b=self.margins_b,
             trade_off=self.trade_off,
             timing=self.timing,

@@ -10,20 +10,20 @@ from weightwarden.logger.record import Record
 from weightwarden.sampler.defined import undefined_field
 from weightwarden.sampler.types import BoolArray
 from weightwarden.verifier.errors import UndefinedRow
-from weightwarden.verifier.policy.base import BasePolicy, Evidence, EvidenceGatherer
+from weightwarden.verifier.policy.base import BasePolicy, EvidenceAccumulator, RecordEvidence
 from weightwarden.verifier.replay.replay import Replay, Replayer, SwayingReplayer
 from weightwarden.verifier.scoring.ledger import Ledger
-from weightwarden.verifier.scoring.margin_histogram import MarginCounts
+from weightwarden.verifier.scoring.margin_histogram import MarginHistogram
 from weightwarden.verifier.scoring.stopping import StoppingRule
-from weightwarden.verifier.scoring.threshold_sweep import TradeOff
+from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweep
 from weightwarden.verifier.scoring.token_scores import score
 from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
 from weightwarden.verifier.verification.judgement import Judgement
 from weightwarden.verifier.verification.record_verdict import (
     Alternative,
+    NoTokens,
     RecordVerdict,
     TokenDetail,
-    Unanswered,
     alternatives_at,
 )
 from weightwarden.verifier.verification.run_verdict import Verification, verify
@@ -35,7 +35,7 @@ from weightwarden.verifier.verification.work_unit import WorkUnit
 
 @dataclass
 class Verifier:
-    """Verifies records on one replayer under one policy: the `Engine` that is this process.
+    """Verifies records on one replayer under one policy: the `Executor` that is this process.
 
     Attributes:
         replayer: the trusted copy of the model.
@@ -115,7 +115,7 @@ class Verifier:
                 else:
                     record = records[places[0]]
                     parts.append((places, Judgement.of_undefined(record, str(error), identity.vocabulary)))
-        return parts[0][1] if len(parts) == 1 else Judgement.joined(parts)
+        return parts[0][1] if len(parts) == 1 else Judgement.concat(parts)
 
     def _judged(self, records: Sequence[Record]) -> Judgement:
         """The verdicts of records that all have definite tokens.
@@ -147,18 +147,18 @@ class Verifier:
             replay.timing.score += time.perf_counter() - at
         at = time.perf_counter()
         # 2
-        test = policy.gatherer(len(answered))
+        test = policy.accumulator(len(answered))
         for chunk in chunks:
             test.add(*chunk.evidence())
         unsteady = self._unsteady([records[index] for index in answered], test)
         if any(unsteady_t is not None for unsteady_t in unsteady):
             chunks = [chunk.without(unsteady) for chunk in chunks]
-            test = policy.gatherer(len(answered))
+            test = policy.accumulator(len(answered))
             for chunk in chunks:
                 test.add(*chunk.evidence())
         # 3
-        trade_off = TradeOff(vocabulary, len(answered))
-        margins = MarginCounts(len(records))
+        trade_off = ThresholdSweep(vocabulary, len(answered))
+        margins = MarginHistogram(len(records))
         ledger = Ledger(
             len(records),
             policy.counting_code(vocabulary),
@@ -181,10 +181,10 @@ class Verifier:
             forced_rate=policy.forced_end[1],
         )
         by_record = TokenDetail.by_record([chunk.detail() for chunk in chunks], len(answered))
-        details: dict[int, tuple[TokenDetail, Evidence]] = {
+        details: dict[int, tuple[TokenDetail, RecordEvidence]] = {
             index: (by_record[at], test.evidence(at)) for at, index in enumerate(answered)
         }
-        nothing = (TokenDetail.of_none(), Unanswered())
+        nothing = (TokenDetail.empty(), NoTokens())
         judged = [
             self._judge(index, record, *details.get(index, nothing), alternatives[index], rule)
             for index, record in enumerate(records)
@@ -199,7 +199,7 @@ class Verifier:
             timing=replay.timing,
         )
 
-    def _unsteady(self, records: Sequence[Record], test: EvidenceGatherer) -> list[BoolArray | None]:
+    def _unsteady(self, records: Sequence[Record], test: EvidenceAccumulator) -> list[BoolArray | None]:
         """The unsteady output positions of each record, bool [output tokens]; None for a record without any.
 
         Only records against which the evidence speaks are computed again: those with an outlier, or with a reason to
@@ -221,7 +221,7 @@ class Verifier:
         index: int,
         record: Record,
         detail: TokenDetail,
-        evidence: Evidence,
+        evidence: RecordEvidence,
         alternatives: dict[int, list[Alternative]],
         rule: StoppingRule,
     ) -> RecordVerdict:

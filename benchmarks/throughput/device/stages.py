@@ -15,7 +15,7 @@ from weightwarden.verifier.candidates.device.kernels import can_select, select
 from weightwarden.verifier.candidates.device.noise import device_noise
 from weightwarden.verifier.candidates.device.pending import begun
 from weightwarden.verifier.candidates.device.rows import DeviceRows
-from weightwarden.verifier.candidates.device.top_logits import Pass, Selection, head_of
+from weightwarden.verifier.candidates.device.top_logits import Pass, TopKMethod, head_of
 from weightwarden.verifier.candidates.draws import DrawBuilder
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.pending import finished
@@ -23,7 +23,7 @@ from weightwarden.verifier.candidates.table import Draws, Window, filters_of
 from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.scoring.token_scores import Tolerance, score
-from weightwarden.verifier.types import Piece
+from weightwarden.verifier.types import RowSpan
 
 
 def milliseconds(work: Callable[[], object], repeats: int = 7) -> float:
@@ -63,9 +63,9 @@ class Chunk:
         self.draws = self.builder.draws(chunk.rows, chunk.pieces, records)
         assert self.draws.noise is not None
         self.noise = device_noise(self.draws.noise)
-        self.pieces: list[Piece] = chunk.pieces
+        self.pieces: list[RowSpan] = chunk.pieces
 
-    def disagreements(self, selection: Selection, tolerance: Tolerance, rows: int) -> dict[str, float]:
+    def disagreements(self, selection: TopKMethod, tolerance: Tolerance, rows: int) -> dict[str, float]:
         """How the device's scores of some positions differ from the host's: positions, or the largest difference."""
         which = np.unique(np.linspace(0, len(self.logits) - 1, rows).astype(np.int64))
         draws = chosen_draws(self.draws, which)
@@ -84,7 +84,7 @@ class Chunk:
             "margin": float(np.abs(ours.margin_n[finite] - theirs.margin_n[finite]).max(initial=0.0)),
         }
 
-    def stages(self, selections: tuple[Selection, ...]) -> dict[str, float]:
+    def stages(self, selections: tuple[TopKMethod, ...]) -> dict[str, float]:
         """Milliseconds on the device of parts of the work on this chunk."""
         found: dict[str, float] = {}
         hidden = torch.randn(len(self.logits), self.head.in_features, dtype=self.logits.dtype, device="cuda")

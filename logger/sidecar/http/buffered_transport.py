@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 
-class CorkedTransport:
+class CoalescingTransport:
     """A transport whose writes leave at the end of the round of the event loop, in one piece.
 
     Every event of a stream is an HTTP chunk of its own; without this each would be a system call and a packet of its

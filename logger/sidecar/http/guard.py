@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from weightwarden.logger.sidecar.http.buffered_transport import CorkedTransport
+from weightwarden.logger.sidecar.http.buffered_transport import CoalescingTransport
 from weightwarden.logger.sidecar.http.waiting_room import WaitingRoom, network_of
 from weightwarden.logger.sidecar.limits import Limits
 
@@ -17,7 +17,7 @@ _PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """An interim response, which every client of HTTP/1.1 reads past (RFC 9110, 15.2); one that is gone resets on it."""
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """HTTP/1.1 with limits on what a connection may cost before, between and behind its requests.
 
     What a client sends behind a request that is being answered is left unread: the answer is the connection's last. A
@@ -39,7 +39,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast(asyncio.Transport, CorkedTransport(transport, self.loop)))
+        super().connection_made(cast(asyncio.Transport, CoalescingTransport(transport, self.loop)))
         self._network = network_of(self.client[0] if self.client else None)
         if len(self.connections) > self.limits.connections and not self.room.make_room():
             transport.abort()
@@ -181,6 +181,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self._patience = None
 
 
-def guarded(limits: Limits) -> type[GuardedProtocol]:
+def limited_protocol(limits: Limits) -> type[LimitedHttpProtocol]:
     """The protocol under these limits."""
-    return type("Guarded", (GuardedProtocol,), {"limits": limits, "room": WaitingRoom(limits.waiting)})
+    return type("Guarded", (LimitedHttpProtocol,), {"limits": limits, "room": WaitingRoom(limits.waiting)})

@@ -19,7 +19,7 @@ from weightwarden.logger.tlog.signed_note import NoteError
 
 
 @dataclass
-class Notary:
+class Checkpointer:
     """Signs for one log, whose writer is in this process: what the database says of the tree is not asked.
 
     Attributes:

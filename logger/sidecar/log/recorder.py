@@ -48,7 +48,7 @@ def recover(log: LogWriter) -> int:
     return len(left)
 
 
-class Recorder:
+class DraftRecorder:
     """Keeps drafts in the log and makes records of them, again and again while the log cannot be written.
 
     Used within one event loop.

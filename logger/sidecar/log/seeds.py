@@ -58,7 +58,7 @@ def seed_of(key: bytes, origin: str, nonce: bytes, counter: int, choices: int = 
 
 
 class SeedStore(Protocol):
-    """Where counters come from and open seeds are kept (`Recorder`)."""
+    """Where counters come from and open seeds are kept (`DraftRecorder`)."""
 
     async def reserve_seeds(self, number: int) -> int:
         """The first of so many counters that nobody ever gets again."""

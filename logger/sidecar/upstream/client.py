@@ -15,7 +15,7 @@ from weightwarden.logger.formats.vllm_request import request_sampling
 from weightwarden.logger.record import Record
 from weightwarden.logger.sidecar.errors import UpstreamError, UpstreamRefusal
 from weightwarden.logger.sidecar.upstream.causes import is_refusal
-from weightwarden.logger.sidecar.upstream.deadline import Patience
+from weightwarden.logger.sidecar.upstream.deadline import Deadline
 from weightwarden.logger.sidecar.upstream.event_stream import EventStream
 
 LINE_BYTES = 65_536
@@ -55,7 +55,7 @@ _EVENT, _MODELS = msgspec.json.Decoder(_Event), msgspec.json.Decoder(_Models)
 
 
 @dataclass(slots=True)
-class Drawn:
+class UpstreamDelta:
     """Token ids that the server says it drew, and whether and why it says that it stopped then."""
 
     ids: list[int]
@@ -107,7 +107,7 @@ class Upstream:
     ) -> None:
         await self._http.close()
 
-    async def draw(self, record: Record) -> AsyncGenerator[Drawn]:
+    async def draw(self, record: Record) -> AsyncGenerator[UpstreamDelta]:
         """The tokens of one choice as the server draws them, some at a time; ends when it says that it stopped.
 
         A request that fails before its first token is sent again, with the same seed.
@@ -133,10 +133,10 @@ class Upstream:
                     raise error.lasting from None
                 await asyncio.sleep(RETRY_SECONDS * attempt)
 
-    async def _attempt(self, body: bytes, longest: int) -> AsyncGenerator[Drawn]:
+    async def _attempt(self, body: bytes, longest: int) -> AsyncGenerator[UpstreamDelta]:
         stream = EventStream(longest, IDLE_BYTES)
         try:
-            with Patience(self._first_token) as patience:
+            with Deadline(self._first_token) as patience:
                 async with self._http.post(f"{self._url}/v1/completions", data=body, allow_redirects=False) as response:
                     _require_event_stream(response)
                     while block := await response.content.readany():
@@ -161,7 +161,7 @@ class Upstream:
         except (aiohttp.ClientError, ValueError):
             raise UpstreamError("malformed") from None
 
-    def _joined(self, events: list[bytes]) -> tuple[Drawn, UpstreamError | None]:
+    def _joined(self, events: list[bytes]) -> tuple[UpstreamDelta, UpstreamError | None]:
         """What several events say together, up to the one that ends the answer, or is not what it must be."""
         ids: list[int] = []
         broken: UpstreamError | None = None
@@ -188,8 +188,8 @@ class Upstream:
                 break
         if ids and not 0 <= min(ids) <= max(ids) < self._vocabulary:
             at = next(at for at, token in enumerate(ids) if not 0 <= token < self._vocabulary)
-            return Drawn(ids[:at], None), UpstreamError("outside the vocabulary")
-        return Drawn(ids, stopped), broken
+            return UpstreamDelta(ids[:at], None), UpstreamError("outside the vocabulary")
+        return UpstreamDelta(ids, stopped), broken
 
     async def check(self) -> str | None:
         """Why it cannot be asked now, for the operator; None when it is there and serves the model."""

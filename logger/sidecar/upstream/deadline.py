@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Patience:
+class Deadline:
     """Raises `TimeoutError` in the task that waits within the block when its time is up, as `asyncio.timeout` does.
 
     Giving more time costs nothing, so that it can be done for every token: the timer looks at the deadline only when

@@ -145,7 +145,7 @@ class CompletionRequest(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class GenerationRequest:
     """A request, understood.
 
     Attributes:

@@ -12,7 +12,7 @@ from weightwarden.logger.record import Record
 from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-from weightwarden.verifier.scoring.noise_model import HONEST_RECORD_RATE
+from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL
 from weightwarden.verifier.verification.verifier import Verifier
 
 pytestmark = pytest.mark.slow
@@ -43,5 +43,5 @@ def test_honest_answers_to_random_requests_pass(
     assert found.records == REQUESTS
     assert not found.set_aside
     assert not found.alarm
-    rate = bundled_policy.forced_end[1] + HONEST_RECORD_RATE
+    rate = bundled_policy.forced_end[1] + FLAG_LEVEL
     assert binom.sf(len(found.flagged) - 1, REQUESTS, rate) > FALSE_ALARM

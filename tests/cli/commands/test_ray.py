@@ -17,7 +17,7 @@ from weightwarden.cli.options.executor import load_on_worker
 from weightwarden.cli.options.shared import ReplayOptions
 from weightwarden.logger.files.private import write_private
 from weightwarden.verifier.policy.calibrated import Policy
-from weightwarden.verifier.verification.ray.executor import RayEngine
+from weightwarden.verifier.verification.ray.executor import RayExecutor
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,7 @@ def test_a_run_with_a_record_that_ends_its_workers_is_never_clear_and_names_it(
     said: list[str] = []
     monkeypatch.setattr(
         "weightwarden.cli.commands.run.open_engine",
-        lambda *_: RayEngine(load, bundled_policy, workers=1, say=said.append),
+        lambda *_: RayExecutor(load, bundled_policy, workers=1, say=said.append),
     )
     result = invoke(
         *(

@@ -10,10 +10,10 @@ import pytest
 
 from tests.logger.sidecar.running import running, settings_in
 from weightwarden.logger.sidecar.errors import ApiError
-from weightwarden.logger.sidecar.interpretation import INLINE_CHARACTERS, Understanding
+from weightwarden.logger.sidecar.interpretation import INLINE_CHARACTERS, RequestInterpreter
 from weightwarden.logger.sidecar.limits import BODY_BYTES, BODY_BYTES_A_TOKEN, Limits
 from weightwarden.logger.sidecar.model.served_model import ServedModel
-from weightwarden.logger.sidecar.prepare_pool import Workers
+from weightwarden.logger.sidecar.prepare_pool import PreparePool
 from weightwarden.logger.sidecar.wire.requests import CompletionRequest
 
 
@@ -42,8 +42,8 @@ def model(model_folder: Path) -> ServedModel:
 def understood(model: ServedModel, prompts: list[str], **limits: Any) -> tuple[Counting, str | None]:
     """How it was tokenized, and why it was refused."""
     counting = Counting(model.tokenizer)
-    workers = Workers()
-    of = Understanding(
+    workers = PreparePool()
+    of = RequestInterpreter(
         model=replace(model, tokenizer=counting),  # type: ignore[arg-type]
         limits=Limits(**limits),
         client_seeds=False,

@@ -20,7 +20,7 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.replay.replay import ReplayChunk
-from weightwarden.verifier.types import Piece, Tokenizer
+from weightwarden.verifier.types import RowSpan, Tokenizer
 
 Logits = NDArray[np.float32]
 V = 200
@@ -79,7 +79,7 @@ class KnownReplayer:
             count = len(records[index].output_token_ids)
             rows = self.logits[records[index].prompt_token_ids[0], :count].astype(np.float32)
             yield ReplayChunk(
-                TorchRows(torch.from_numpy(rows.copy())), [Piece(record=index, start=0, row=0, count=count)]
+                TorchRows(torch.from_numpy(rows.copy())), [RowSpan(record=index, start=0, row=0, count=count)]
             )
 
     def known_answer(self) -> None:

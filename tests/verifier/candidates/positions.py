@@ -19,7 +19,7 @@ class Positions:
     boundary_n: IntArray
     """How many of the candidates after the first have margin 0 for being on a boundary."""
 
-    def chosen(self, choice_n: IntArray) -> TokenScores:
+    def take(self, choice_n: IntArray) -> TokenScores:
         n, k = self.margin_nk.shape
         inside = choice_n < k
         rows = np.arange(n)

@@ -13,7 +13,7 @@ from weightwarden.logger.text.ending import TextOfTokens
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.replay.replay import ReplayChunk
-from weightwarden.verifier.types import Piece
+from weightwarden.verifier.types import RowSpan
 
 
 class ByteTokenizer:
@@ -54,7 +54,7 @@ class FormulaReplayer:
         count = len(record.output_token_ids)
         rows = [logits_after([*record.prompt_token_ids, *record.output_token_ids[:t]]) for t in range(count)]
         yield ReplayChunk(
-            TorchRows(torch.from_numpy(np.stack(rows))), [Piece(record=index, start=0, row=0, count=count)]
+            TorchRows(torch.from_numpy(np.stack(rows))), [RowSpan(record=index, start=0, row=0, count=count)]
         )
 
     def known_answer(self) -> None:

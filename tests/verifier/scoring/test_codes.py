@@ -18,7 +18,7 @@ from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW
 from weightwarden.verifier.policy.file import read_policy
-from weightwarden.verifier.scoring.codes import HONEST_TILT, CountingCode, Escape, PooledCode
+from weightwarden.verifier.scoring.codes import HONEST_TILT, CountingCode, OutsideCode, PooledCode
 from weightwarden.verifier.scoring.token_scores import TokenScores, score
 from weightwarden.verifier.scoring.token_verdicts import judge_tokens
 from weightwarden.verifier.statistics.bandwidth import combinatorial_bound
@@ -34,7 +34,7 @@ POLICY = bundled_policy()
 VOCABULARY = 49_152
 OUTSIDE = POLICY.code.outliers_near + POLICY.code.outliers_far
 """What the pooled code leaves to tokens outside of it."""
-ESCAPE = Escape(near=1e-4, far=1e-4, open=1e-3, against=1e-3, rank_limit=64, vocabulary=V)
+ESCAPE = OutsideCode(near=1e-4, far=1e-4, open=1e-3, against=1e-3, rank_limit=64, vocabulary=V)
 EXACT_EDGES = np.array([0.0, EXACT_TOLERANCE.margin])
 
 
@@ -134,7 +134,7 @@ def test_the_verdicts_charge_alone_is_beaten_by_where_the_altered_tokens_are() -
     message = log2(comb(2000, 20)) + 20 * log2(62)
     choice = np.zeros(2000, np.int64)
     choice[rng.choice(2000, 20, replace=False)] = rng.integers(2, 64, 20)
-    scores = positions.chosen(choice)
+    scores = positions.take(choice)
     assert charged_by_verdict(scores).sum() < 0.5 * message  # the attack
     assert POLICY.counting_code(VOCABULARY).lengths(scores).sum() > message
     assert POLICY.pooled_code(VOCABULARY).lengths(scores).sum(axis=0).min() > message
@@ -145,8 +145,8 @@ def test_the_choice_itself_is_cheap_and_an_alternative_the_dearer_the_less_likel
     code = POLICY.pooled_code(VOCABULARY)
     margins: NDArray[np.float64] = np.array([0.005, 0.05, 0.09, 0.2, 0.6])
     positions = replace(like_recorded(np.random.default_rng(2), 5), margin_nk=np.stack([0 * margins, margins], axis=1))
-    own = code.lengths(positions.chosen(np.zeros(5, np.int64)))[:, HONEST_TILT]
-    other = code.lengths(positions.chosen(np.ones(5, np.int64)))[:, HONEST_TILT]
+    own = code.lengths(positions.take(np.zeros(5, np.int64)))[:, HONEST_TILT]
+    other = code.lengths(positions.take(np.ones(5, np.int64)))[:, HONEST_TILT]
     assert list(own) == sorted(own, reverse=True)
     assert list(other) == sorted(other)
     assert 2.0**-own + 2.0**-other == pytest.approx(1 - OUTSIDE)
@@ -162,9 +162,9 @@ def test_entropy_is_the_mean_length_of_an_honest_choice() -> None:
     total = np.zeros(300)
     for candidate in range(4):
         there = np.isfinite(positions.margin_nk[:, candidate])
-        scores = positions.chosen(np.full(300, candidate))
+        scores = positions.take(np.full(300, candidate))
         length = code.lengths(scores)[:, HONEST_TILT] + np.log2(1 - OUTSIDE)
         mean += np.where(there, 2.0**-length * length, 0)
         total += np.where(there, 2.0**-length, 0)
     assert total == pytest.approx(np.ones(300))
-    assert code.entropies(positions.chosen(np.zeros(300, np.int64))) == pytest.approx(mean)
+    assert code.entropies(positions.take(np.zeros(300, np.int64))) == pytest.approx(mean)

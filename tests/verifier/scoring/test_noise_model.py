@@ -5,7 +5,7 @@ from scipy.stats import binom
 
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.noise_model import (
-    HONEST_RECORD_RATE,
+    FLAG_LEVEL,
     MARGIN_EDGES,
     TokenNoise,
     fit_noise_scale,
@@ -135,9 +135,9 @@ def test_outlier_margin_is_the_smallest_that_few_enough_honest_tokens_exceed(edg
     nothing = np.zeros((records, BINS))
     found = TokenNoise.from_counts(nothing + 1, nothing, beyond, tokens)
     assert found.outlier_margin == MARGIN_EDGES[edge]
-    assert found.outlier_upper == clustered_rate(beyond[:, edge], tokens).high <= HONEST_RECORD_RATE
+    assert found.outlier_upper == clustered_rate(beyond[:, edge], tokens).high <= FLAG_LEVEL
     if edge:
-        assert clustered_rate(beyond[:, edge - 1], tokens).high > HONEST_RECORD_RATE
+        assert clustered_rate(beyond[:, edge - 1], tokens).high > FLAG_LEVEL
 
 
 def test_outlier_margin_is_the_last_edge_where_traffic_is_too_little_for_any() -> None:
@@ -145,7 +145,7 @@ def test_outlier_margin_is_the_last_edge_where_traffic_is_too_little_for_any() -
     nothing = np.zeros((10, BINS))
     found = TokenNoise.from_counts(nothing + 1, nothing, np.zeros((10, BINS + 1)), tokens)
     assert found.outlier_margin == MARGIN_EDGES[-1]
-    assert found.outlier_upper == clustered_rate(np.zeros(10), tokens).high > HONEST_RECORD_RATE
+    assert found.outlier_upper == clustered_rate(np.zeros(10), tokens).high > FLAG_LEVEL
 
 
 def test_costs_are_minus_ln_of_the_bounds_and_never_fall() -> None:

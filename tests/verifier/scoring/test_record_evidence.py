@@ -6,7 +6,7 @@ from scipy.special import ndtr
 
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, TokenNoise, margin_bins
-from weightwarden.verifier.scoring.record_evidence import RecordEvidence, RecordTest
+from weightwarden.verifier.scoring.record_evidence import RecordEvidence, RecordEvidenceAccumulator
 from weightwarden.verifier.scoring.token_scores import TokenScores
 
 EDGES = np.array(MARGIN_EDGES)
@@ -80,7 +80,7 @@ class Traffic:
         )
 
     def evidence(self, bounds: TokenNoise) -> list[RecordEvidence]:
-        test = RecordTest(bounds, self.records)
+        test = RecordEvidenceAccumulator(bounds, self.records)
         test.add(self.record_n, self.scores())
         return [test.evidence(record) for record in range(self.records)]
 
@@ -235,12 +235,12 @@ def test_evidence_does_not_depend_on_the_order_or_the_chunks_of_positions() -> N
     whole, scores = traffic.evidence(BEYOND_SOME), traffic.scores()
     assert len({evidence.total_p for evidence in whole}) > 20
     assert len({evidence.worst_p for evidence in whole}) > 2
-    test = RecordTest(BEYOND_SOME, 40)
+    test = RecordEvidenceAccumulator(BEYOND_SOME, 40)
     order = rng.permutation(len(scores))
     for chunk in np.split(order, np.sort(rng.integers(0, len(order), 30))):
         which = np.zeros(len(scores), np.bool_)
         which[chunk] = True
-        test.add(traffic.record_n[which], scores.chosen(which))
+        test.add(traffic.record_n[which], scores.take(which))
     for record, expected in enumerate(whole):
         found = test.evidence(record)
         assert (found.tokens, found.outliers, found.worst_p) == (expected.tokens, expected.outliers, expected.worst_p)
@@ -249,7 +249,7 @@ def test_evidence_does_not_depend_on_the_order_or_the_chunks_of_positions() -> N
 
 def test_record_without_positions_has_no_evidence() -> None:
     traffic = Traffic(np.random.default_rng(12), 1, 5)
-    test = RecordTest(BEYOND_ALL, 2)
+    test = RecordEvidenceAccumulator(BEYOND_ALL, 2)
     test.add(traffic.record_n, traffic.scores())
     assert test.evidence(0).tokens == 5
     with pytest.raises(ValueError, match="record 1 has no replayed position"):

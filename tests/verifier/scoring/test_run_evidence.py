@@ -11,7 +11,7 @@ from tests.verifier.scoring.test_record_evidence import share_limit
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.scoring.run_evidence import STAKES, TESTS, HonestRates, outlying_bound, run_p_value
 from weightwarden.verifier.statistics.betting import kl_divergence
-from weightwarden.verifier.verification.run_verdict import RUN_ALARM_RATE
+from weightwarden.verifier.verification.run_verdict import RUN_ALARM_LEVEL
 
 HONEST = HonestRates(level=1e-3, events=(9e-4, 1e-3), outlier_rate=9e-4, most_outlying=1.0)
 FLAGGED = Fraction(29, 10_000)
@@ -68,7 +68,7 @@ def test_honest_runs_whose_records_are_flagged_for_any_reason_keep_the_level() -
     flagged = rng.binomial(records, HONEST.flagged, runs)
     alarms = np.array([p_of(records, flagged=int(k)) <= 1e-2 for k in flagged])
     assert alarms.mean() <= share_limit(1e-2, runs)
-    old = np.array([2 * binom.sf(int(k) - 1, records, 1e-3) <= RUN_ALARM_RATE for k in flagged])
+    old = np.array([2 * binom.sf(int(k) - 1, records, 1e-3) <= RUN_ALARM_LEVEL for k in flagged])
     assert old.mean() > 0.5  # the level of the tests alone is no honest rate of being flagged
 
 
@@ -114,7 +114,7 @@ def test_lone_outliers_in_many_records_alarm(thefts: int, tokens: int, others: i
     outlying_r = np.arange(len(tokens_r)) < thefts
     honest_ones = int(0.01 * others)  # as honest traffic has them
     outlying_r[thefts : thefts + honest_ones] = True
-    assert p_of(np.ones(len(tokens_r)), outlying_r=outlying_r, tokens_r=tokens_r) <= RUN_ALARM_RATE
+    assert p_of(np.ones(len(tokens_r)), outlying_r=outlying_r, tokens_r=tokens_r) <= RUN_ALARM_LEVEL
 
 
 def test_the_bound_of_outlying_records_is_above_the_exact_law_and_not_far_from_it() -> None:

@@ -7,7 +7,7 @@ import pytest
 from weightwarden.sampler.types import BoolArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable, at_levels
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
-from weightwarden.verifier.scoring.threshold_sweep import MARGIN_GRID, TradeOff, TradeOffPoint, fits
+from weightwarden.verifier.scoring.threshold_sweep import MARGIN_GRID, ThresholdSweep, ThresholdSweepPoint, fits
 from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance, score
 from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
 
@@ -50,23 +50,23 @@ def table_of(rng: np.random.Generator, n: int = 1500, k: int = 9) -> CandidateTa
     )
 
 
-def traffic(seed: int = 1) -> tuple[CandidateTable, IntArray, TradeOff]:
+def traffic(seed: int = 1) -> tuple[CandidateTable, IntArray, ThresholdSweep]:
     """A table, whose record each position is of, and the trade-off of it all, added in three chunks."""
     rng = np.random.default_rng(seed)
     table = table_of(rng)
     record_n = rng.integers(0, RECORDS, len(table))
-    trade_off, scores = TradeOff(V, RECORDS), score(table, WIDEST, 0)
+    trade_off, scores = ThresholdSweep(V, RECORDS), score(table, WIDEST, 0)
     chunk = rng.integers(0, 3, len(table))
     for i in range(3):
-        trade_off.add(record_n[chunk == i], scores.chosen(chunk == i))
+        trade_off.add(record_n[chunk == i], scores.take(chunk == i))
     return table, record_n, trade_off
 
 
-def direct_point(table: CandidateTable, which: BoolArray, margin: float, rank_limit: int) -> TradeOffPoint:
+def direct_point(table: CandidateTable, which: BoolArray, margin: float, rank_limit: int) -> ThresholdSweepPoint:
     """The point of some positions, by scoring and judging every token at that threshold."""
-    scores = score(table, replace(WIDEST, margin=margin), 0).chosen(which)
+    scores = score(table, replace(WIDEST, margin=margin), 0).take(which)
     judged = judge_tokens(scores, margin, rank_limit, V)
-    return TradeOffPoint(
+    return ThresholdSweepPoint(
         margin=margin,
         rank_limit=rank_limit,
         suspicious=float(np.mean(judged.verdict_n == Verdict.SUSPICIOUS)),
@@ -76,7 +76,7 @@ def direct_point(table: CandidateTable, which: BoolArray, margin: float, rank_li
     )
 
 
-def assert_same(found: TradeOffPoint, expected: TradeOffPoint) -> None:
+def assert_same(found: ThresholdSweepPoint, expected: ThresholdSweepPoint) -> None:
     assert (found.margin, found.rank_limit) == (expected.margin, expected.rank_limit)
     for name in ("suspicious", "dangerous", "outliers", "bits_per_token"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-9), (name, found.margin)
@@ -127,7 +127,7 @@ def test_traffic_with_every_token_safe_at_every_threshold_charges_its_alternativ
     table, record_n, _ = traffic()
     scores = score(table, WIDEST, 0)
     clean = replace(scores, margin_n=np.zeros(len(scores)))
-    trade_off = TradeOff(V, RECORDS)
+    trade_off = ThresholdSweep(V, RECORDS)
     trade_off.add(record_n, clean)
     for point in trade_off.points(64):
         alternatives = (clean.rival_margin_nk <= point.margin).sum(axis=1)
@@ -140,7 +140,7 @@ def test_outliers_are_tokens_beyond_the_last_edge_and_infinite_ones() -> None:
     edge = MARGIN_EDGES[-1]
     nothing = np.ones(5, np.int64)
     margins = np.array([0.0, edge, np.nextafter(edge, 2.0), 40.0, np.inf])
-    trade_off = TradeOff(V, 1)
+    trade_off = ThresholdSweep(V, 1)
     trade_off.add(
         np.zeros(5, np.int64),
         TokenScores(
@@ -178,7 +178,7 @@ def test_outliers_are_tokens_beyond_the_last_edge_and_infinite_ones() -> None:
 def test_point_fits_when_dangerous_outlying_and_unsafe_tokens_are_few_enough(
     suspicious: float, dangerous: float, outliers: float, fitting: bool
 ) -> None:
-    point = TradeOffPoint(
+    point = ThresholdSweepPoint(
         margin=0.1,
         rank_limit=32,
         suspicious=suspicious,

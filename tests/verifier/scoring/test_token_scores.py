@@ -117,7 +117,7 @@ def test_unused_columns_are_no_rivals() -> None:
 
 def test_chosen_takes_the_same_positions_of_every_array() -> None:
     scores = score(table_of([[float(i), 2.0] for i in range(4)], [[9.0, 9.0]] * 4), tolerance(0.5), 0)
-    some = scores.chosen(np.array([True, False, False, True]))
+    some = scores.take(np.array([True, False, False, True]))
     assert len(some) == 2
     assert some.margin_n.tolist() == [2.0, 0.0]
     assert some.exact_n.tolist() == [True, False]
@@ -240,6 +240,6 @@ def test_verdicts_are_ordered_from_harmless_to_not() -> None:
 
 
 def test_no_positions_have_no_verdicts() -> None:
-    nobody = scored(0.0, 1, 1).chosen(np.array([False]))
+    nobody = scored(0.0, 1, 1).take(np.array([False]))
     judged = judge_tokens(nobody, margin=0.15, rank_limit=32, vocabulary=V)
     assert len(judged.verdict_n) == len(judged.charged_bits_n) == 0

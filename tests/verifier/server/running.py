@@ -23,7 +23,7 @@ from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.replay.replay import Replayer
 from weightwarden.verifier.server.settings import Settings
-from weightwarden.verifier.server.startup import Opened, open_server
+from weightwarden.verifier.server.startup import ServerParts, open_server
 from weightwarden.verifier.verification.verifier import Verifier
 
 ORIGIN = "example.org/log"
@@ -116,7 +116,7 @@ def settings_in(folder: Path, /, **more: Any) -> Settings:
 class Server:
     """An opened server, its clock, and what it said."""
 
-    opened: Opened
+    opened: ServerParts
     clock: Clock
     said: io.StringIO
 

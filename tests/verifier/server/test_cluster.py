@@ -13,7 +13,7 @@ from weightwarden.logger.serving.event_log import Events
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.server.database.schema import VERDICT
 from weightwarden.verifier.server.startup import open_server
-from weightwarden.verifier.verification.ray.executor import RayEngine
+from weightwarden.verifier.verification.ray.executor import RayExecutor
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def test_a_record_that_ends_its_workers_is_set_aside_and_the_others_get_their_ve
 ) -> None:
     poison = [RECORDS[3].prompt_token_ids]
     load = partial(loads.poisoned, policy=bundled_policy, folder=model_folder, poison=poison)
-    engine, clock, said = RayEngine(load, bundled_policy, workers=2), Clock(), io.StringIO()
+    engine, clock, said = RayExecutor(load, bundled_policy, workers=2), Clock(), io.StringIO()
     try:
         opened = open_server(
             settings_in(tmp_path, batch_records=4), engine, clock=clock, sleep=lambda _: None, events=Events(said)

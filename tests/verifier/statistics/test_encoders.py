@@ -68,7 +68,7 @@ def test_an_encoder_that_uses_every_admissible_token(seed: int) -> None:
     positions = like_recorded(rng, TOKENS)
     costs = np.where(positions.margin_nk <= DELTA, 0.0, np.inf)
     sent = send(rng, tilted(costs, 0.0), costs, 1.0)
-    scores = positions.chosen(sent.choice_n)
+    scores = positions.take(sent.choice_n)
     counting = float(policy().counting_code(VOCABULARY).lengths(scores).sum())
     pooled = best_of(policy().pooled_code(VOCABULARY).lengths(scores).sum(axis=0))
     assert sent.bits - LUCK <= pooled_bound(costs, 1.0).bits <= 1.05 * sent.bits
@@ -90,7 +90,7 @@ def test_an_encoder_that_spends_its_budget_of_implausibility_optimally(share: fl
     assert spent <= budget
     assert sent.bits - LUCK <= bound.bits <= 1.3 * sent.bits
     # What the verifier charges the very tokens that were sent, knowing neither budget nor tilt.
-    charged = best_of(policy().pooled_code(VOCABULARY).lengths(positions.chosen(sent.choice_n)).sum(axis=0))
+    charged = best_of(policy().pooled_code(VOCABULARY).lengths(positions.take(sent.choice_n)).sum(axis=0))
     assert sent.bits - LUCK <= charged <= 1.3 * sent.bits
 
 
@@ -119,7 +119,7 @@ def test_an_encoder_that_gambles_on_not_being_sampled(gambled: int) -> None:
     exceeded, runs = 0, 100
     tokens = rng.integers(50, 129, 1000)
     honest = like_recorded(rng, int(tokens.sum()))
-    charged_n = code.lengths(honest.chosen(np.zeros(int(tokens.sum()), np.int64)))[:, tilt]
+    charged_n = code.lengths(honest.take(np.zeros(int(tokens.sum()), np.int64)))[:, tilt]
     honest_bits = np.add.reduceat(charged_n, np.concatenate([[0], np.cumsum(tokens)[:-1]]))
     for _ in range(runs):
         which = rng.choice(1000, gambled, replace=False)

@@ -8,7 +8,14 @@ from scipy.integrate import quad
 from weightwarden.verifier.statistics.bandwidth import geometric_entropy
 from weightwarden.verifier.statistics.detection import altered_before_alarm
 from weightwarden.verifier.statistics.errors import StatisticsError
-from weightwarden.verifier.statistics.exfiltration import Audit, Leak, Timing, Weights, days_until, estimate
+from weightwarden.verifier.statistics.exfiltration import (
+    AuditAssumptions,
+    Leak,
+    TimingChannel,
+    Weights,
+    days_until,
+    estimate,
+)
 from weightwarden.verifier.statistics.traffic import MONTH_DAYS, PRESETS, Traffic
 
 QUIET = Leak(
@@ -16,7 +23,7 @@ QUIET = Leak(
     early_stop_share=0.0,
     length_limit=4096,
     refusal_share=0.0,
-    timing=Timing(),
+    timing=TimingChannel(),
     log2_vocabulary=16.0,
 )
 TERABYTE = Weights(size_bytes=1e12)
@@ -40,7 +47,7 @@ def test_a_terabyte_through_a_terabyte_a_day_and_through_half_a_percent_of_it() 
     assert days_until(TERABYTE.bits, channel) == pytest.approx(1)
     assert days_until(TERABYTE.bits, 0.005 * channel) >= 200
     traffic = Traffic(output_tokens_per_day=0.5e12)  # 2 bytes a token: 1 TB a day
-    found = estimate(traffic, replace(QUIET, bits_per_token=0.005 * 16), Audit(rate=0.01), TERABYTE)
+    found = estimate(traffic, replace(QUIET, bits_per_token=0.005 * 16), AuditAssumptions(rate=0.01), TERABYTE)
     assert found.days_to_exfiltrate == pytest.approx(200, rel=1e-3)
 
 
@@ -58,7 +65,10 @@ def test_growth_is_the_integral_of_a_rate_that_doubles() -> None:
 def test_nothing_leaves_never_and_nothing_to_steal_is_out_at_once() -> None:
     assert days_until(1.0, 0.0) == inf
     assert days_until(0.0, 0.0) == 0
-    assert estimate(Traffic(output_tokens_per_day=1e9), QUIET, Audit(rate=0.5), TERABYTE).days_to_exfiltrate == inf
+    assert (
+        estimate(Traffic(output_tokens_per_day=1e9), QUIET, AuditAssumptions(rate=0.5), TERABYTE).days_to_exfiltrate
+        == inf
+    )
 
 
 def test_compression_is_less_to_carry() -> None:
@@ -71,9 +81,13 @@ def test_compression_is_less_to_carry() -> None:
 def test_every_channel_is_a_term_and_the_largest_is_named() -> None:
     traffic = Traffic(output_tokens_per_day=1e9, tokens_per_message=100)
     leak = replace(
-        QUIET, bits_per_token=0.05, early_stop_share=0.01, refusal_share=0.02, timing=Timing(tokens_per_tick=50.0)
+        QUIET,
+        bits_per_token=0.05,
+        early_stop_share=0.01,
+        refusal_share=0.02,
+        timing=TimingChannel(tokens_per_tick=50.0),
     )
-    found = estimate(traffic, leak, Audit(rate=0.01), TERABYTE)
+    found = estimate(traffic, leak, AuditAssumptions(rate=0.01), TERABYTE)
     terms = {term.name: term.bits_per_day for term in found.terms}
     assert terms["tokens under the threshold"] == pytest.approx(0.05e9)
     assert terms["early stops"] == pytest.approx(1e7 * (0.0807931 + 0.01 * 12), rel=1e-5)
@@ -85,7 +99,7 @@ def test_every_channel_is_a_term_and_the_largest_is_named() -> None:
 
 def test_open_timing_is_named_and_not_in_the_sum() -> None:
     found = estimate(
-        Traffic(output_tokens_per_day=1e9), replace(QUIET, bits_per_token=0.05), Audit(rate=0.01), TERABYTE
+        Traffic(output_tokens_per_day=1e9), replace(QUIET, bits_per_token=0.05), AuditAssumptions(rate=0.01), TERABYTE
     )
     timing = next(term for term in found.terms if term.name == "timing")
     assert not timing.counted
@@ -99,7 +113,7 @@ def test_no_count_of_tokens_on_a_tick_says_more_than_the_timing_term() -> None:
         for law in (rng.poisson(mean, 200_000), rng.geometric(1 / (1 + mean), 200_000) - 1):
             share = np.bincount(law) / len(law)
             entropy = -float((share[share > 0] * np.log2(share[share > 0])).sum())
-            assert entropy / law.mean() <= Timing(tokens_per_tick=float(law.mean())).bits_per_token + 1e-3
+            assert entropy / law.mean() <= TimingChannel(tokens_per_tick=float(law.mean())).bits_per_token + 1e-3
 
 
 # Gambling
@@ -107,7 +121,7 @@ def test_no_count_of_tokens_on_a_tick_says_more_than_the_timing_term() -> None:
 
 def test_gambling_is_had_once_and_is_what_detection_says() -> None:
     traffic = Traffic(output_tokens_per_day=1e9, tokens_per_message=100)
-    found = estimate(traffic, QUIET, Audit(rate=0.01), TERABYTE)
+    found = estimate(traffic, QUIET, AuditAssumptions(rate=0.01), TERABYTE)
     messages = altered_before_alarm(0.99, audit_rate=0.01) - 1
     assert found.gamble.gambled_bits == messages * 4096 * 16
 
@@ -115,7 +129,7 @@ def test_gambling_is_had_once_and_is_what_detection_says() -> None:
 def test_the_longest_answers_carry_what_is_gambled_as_often_as_is_said() -> None:
     """The attacker outside writes the prompts, and has the longest answers altered, not the mean ones."""
     traffic = Traffic(output_tokens_per_day=1e9, tokens_per_message=500)
-    found = estimate(traffic, QUIET, Audit(rate=0.01), TERABYTE)
+    found = estimate(traffic, QUIET, AuditAssumptions(rate=0.01), TERABYTE)
     rng = np.random.default_rng(5)
     uncaught = rng.binomial(int(found.gamble.gambled), 0.01, 200_000) == 0
     assert abs(uncaught.mean() - 0.01) < 4 * (0.01 / 200_000) ** 0.5 + 1e-4  # one message less or more: 1e-4
@@ -125,38 +139,40 @@ def test_the_longest_answers_carry_what_is_gambled_as_often_as_is_said() -> None
 
 
 def test_with_every_message_audited_nothing_is_gambled() -> None:
-    found = estimate(Traffic(output_tokens_per_day=1e9), QUIET, Audit(rate=1.0), TERABYTE)
+    found = estimate(Traffic(output_tokens_per_day=1e9), QUIET, AuditAssumptions(rate=1.0), TERABYTE)
     assert (found.gamble.gambled, found.gamble.gambled_bits) == (0, 0)
     assert all(pace.log10_escape_probability == -inf for pace in found.paces)
-    free = estimate(Traffic(output_tokens_per_day=1e9), QUIET, Audit(rate=1.0, alarm_at=3), TERABYTE)
+    free = estimate(Traffic(output_tokens_per_day=1e9), QUIET, AuditAssumptions(rate=1.0, alarm_at=3), TERABYTE)
     assert free.gamble.gambled == 2
 
 
 def test_a_bound_that_contains_the_gamble_is_charged_once() -> None:
     traffic, leak = Traffic(output_tokens_per_day=1e6), replace(QUIET, bits_per_token=0.1)
     weights = Weights(size_bytes=1e7)
-    apart = estimate(traffic, leak, Audit(rate=0.01), weights)
-    within = estimate(traffic, replace(leak, contains_gamble=True), Audit(rate=0.01), weights)
+    apart = estimate(traffic, leak, AuditAssumptions(rate=0.01), weights)
+    within = estimate(traffic, replace(leak, contains_gamble=True), AuditAssumptions(rate=0.01), weights)
     assert within.gamble == apart.gamble
     assert within.days_to_exfiltrate == pytest.approx(8e7 / 1e5)
     assert apart.days_to_exfiltrate == pytest.approx((8e7 - apart.gamble.gambled_bits) / 1e5)
 
 
 def test_what_is_gambled_takes_the_time_that_its_tokens_take() -> None:
-    found = estimate(Traffic(output_tokens_per_day=1e6), QUIET, Audit(rate=1e-6), Weights(size_bytes=4e6))
+    found = estimate(Traffic(output_tokens_per_day=1e6), QUIET, AuditAssumptions(rate=1e-6), Weights(size_bytes=4e6))
     assert found.gamble_suffices
     assert found.days_to_exfiltrate == 2  # 16 million bits a day
 
 
 def test_no_pace_carries_more_than_all_tokens() -> None:
     traffic = Traffic(output_tokens_per_day=1e6, tokens_per_message=100)
-    for pace in estimate(traffic, QUIET, Audit(rate=0.01), TERABYTE, shares=(1e-6, 1e-3, 100 / 4096, 0.3, 1.0)).paces:
+    for pace in estimate(
+        traffic, QUIET, AuditAssumptions(rate=0.01), TERABYTE, shares=(1e-6, 1e-3, 100 / 4096, 0.3, 1.0)
+    ).paces:
         assert pace.bits_per_day == pytest.approx(min(pace.share * 10_000 * 4096, 1e6) * 16)
 
 
 def test_paces_agree_with_a_simulated_attacker() -> None:
     traffic = Traffic(output_tokens_per_day=1e6, tokens_per_message=100)
-    audit = Audit(rate=0.02, power=0.8, alarm_at=3)
+    audit = AuditAssumptions(rate=0.02, power=0.8, alarm_at=3)
     weights = Weights(size_bytes=200 * 250)  # 250 messages of 1,600 bits
     short = replace(QUIET, length_limit=100)
     found = estimate(traffic, short, audit, weights, shares=(0.01,)).paces[0]
@@ -174,8 +190,8 @@ def test_more_sites_carry_as_much_in_all() -> None:
     traffic = Traffic(output_tokens_per_day=1e12, sites=10)
     assert traffic.per_site().output_tokens_per_day == 1e11
     leak = replace(QUIET, bits_per_token=log2(3) / 100)
-    alone = estimate(replace(traffic, sites=1), leak, Audit(rate=0.01), TERABYTE)
-    assert estimate(traffic, leak, Audit(rate=0.01), TERABYTE).bits_per_day == alone.bits_per_day
+    alone = estimate(replace(traffic, sites=1), leak, AuditAssumptions(rate=0.01), TERABYTE)
+    assert estimate(traffic, leak, AuditAssumptions(rate=0.01), TERABYTE).bits_per_day == alone.bits_per_day
 
 
 @pytest.mark.parametrize(
@@ -198,11 +214,11 @@ def test_traffic_that_cannot_be_is_an_error(change: dict[str, float]) -> None:
 def test_what_no_message_can_be_is_an_error_and_what_cannot_be_counted_is_not() -> None:
     traffic = Traffic(output_tokens_per_day=1e12)
     with pytest.raises(StatisticsError, match="more than log2"):
-        estimate(traffic, replace(QUIET, bits_per_token=17), Audit(rate=0.1), TERABYTE)
+        estimate(traffic, replace(QUIET, bits_per_token=17), AuditAssumptions(rate=0.1), TERABYTE)
     with pytest.raises(StatisticsError, match="more than 100"):
-        estimate(traffic, replace(QUIET, length_limit=100), Audit(rate=0.1), TERABYTE)
-    never = estimate(traffic, QUIET, Audit(rate=1e-12, power=1e-6), TERABYTE).paces[0]
+        estimate(traffic, replace(QUIET, length_limit=100), AuditAssumptions(rate=0.1), TERABYTE)
+    never = estimate(traffic, QUIET, AuditAssumptions(rate=1e-12, power=1e-6), TERABYTE).paces[0]
     assert never.days_to_alarm == inf
     assert never.log10_escape_probability == pytest.approx(0, abs=1e-6)
-    huge = estimate(traffic, QUIET, Audit(rate=0.01), Weights(size_bytes=1e29)).paces[0]
+    huge = estimate(traffic, QUIET, AuditAssumptions(rate=0.01), Weights(size_bytes=1e29)).paces[0]
     assert -inf < huge.log10_escape_probability < -1e6  # tiny, and no certainty: 1 - p would be 0

@@ -13,7 +13,7 @@ from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.scoring.codes import TILTS
 from weightwarden.verifier.scoring.ledger import CODED_BITS, PLAIN_SHARE, UNASKED_END_SHARE, Ledger, RecordCharges
 from weightwarden.verifier.scoring.token_verdicts import judge_tokens
-from weightwarden.verifier.verification.exposure import CONFIDENCE, Audited, Exposure
+from weightwarden.verifier.verification.exposure import CONFIDENCE, AuditedPopulation, Exposure
 
 VOCABULARY = 49_152
 
@@ -32,7 +32,7 @@ def charges(tokens: list[int], altered: list[int], ends: FloatArray | None = Non
     record_n = np.repeat(np.arange(len(tokens)), tokens)
     positions = like_recorded(np.random.default_rng(1), sum(tokens))
     choice = np.where(np.isin(record_n, altered), 4 + VOCABULARY - 1, 0)
-    scores = positions.chosen(choice)
+    scores = positions.take(choice)
     ledger.add(record_n, scores, judge_tokens(scores, DELTA, 64, VOCABULARY).verdict_n)
     return ledger.charges(np.zeros(len(tokens)) if ends is None else ends)
 
@@ -59,7 +59,7 @@ def test_ends_as_asked_and_others_obey_kraft() -> None:
 
 def test_with_every_record_audited_the_limit_is_what_was_charged() -> None:
     found = charges([100, 0, 50, 80], [2])
-    exposure = Exposure.of(found, Audited.of([100, 0, 50, 80], 4, []), policy(), VOCABULARY)
+    exposure = Exposure.of(found, AuditedPopulation.of([100, 0, 50, 80], 4, []), policy(), VOCABULARY)
     for bound in (exposure.counting, exposure.pooled):
         assert bound.limit_bits == pytest.approx(bound.audited_bits)
     assert exposure.counting.audited_bits == pytest.approx(found.counting_bits_r.sum() + found.end_bits_r.sum())
@@ -72,13 +72,13 @@ def test_limits_for_all_records_hold_over_the_draw() -> None:
     tokens = rng.integers(0, 129, 400).tolist()
     altered = rng.choice(400, 12, replace=False).tolist()
     every = charges(tokens, altered)
-    truth = Exposure.of(every, Audited.of(tokens, 400, []), policy(), VOCABULARY)
+    truth = Exposure.of(every, AuditedPopulation.of(tokens, 400, []), policy(), VOCABULARY)
     misses, runs = 0, 60
     for _ in range(runs):
         at = np.sort(rng.permutation(400)[:80])
         draws = rng.integers(0, 2**60, 80).tolist()
         part = RecordCharges(**{name: getattr(every, name)[at] for name in RecordCharges.__dataclass_fields__})
-        found = Exposure.of(part, Audited.of(tokens, 80, draws), policy(), VOCABULARY)
+        found = Exposure.of(part, AuditedPopulation.of(tokens, 80, draws), policy(), VOCABULARY)
         misses += found.counting.limit_bits < truth.counting.audited_bits
         misses += found.pooled.limit_bits < truth.pooled.audited_bits - log2(len(TILTS))
         misses += not found.dangerous.low <= truth.dangerous.value <= found.dangerous.high
@@ -87,7 +87,7 @@ def test_limits_for_all_records_hold_over_the_draw() -> None:
 
 
 def test_audited_records_come_in_the_order_of_their_draw() -> None:
-    audited = Audited.of([5, 0, 7, 9], 3, [30, 2**64 - 1, 10])
+    audited = AuditedPopulation.of([5, 0, 7, 9], 3, [30, 2**64 - 1, 10])
     assert audited.order_r.tolist() == [2, 0, 1]
     assert (audited.records, audited.answered, audited.tokens, audited.longest) == (4, 3, 21, 9)
     assert not audited.complete

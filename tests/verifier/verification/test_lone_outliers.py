@@ -9,8 +9,8 @@ from tests.recorded import FILTERED, records_of
 from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-from weightwarden.verifier.verification.run_verdict import RUN_ALARM_RATE
-from weightwarden.verifier.verification.series_monitor import TrafficMonitor
+from weightwarden.verifier.verification.run_verdict import RUN_ALARM_LEVEL
+from weightwarden.verifier.verification.series_monitor import SeriesMonitor
 from weightwarden.verifier.verification.verifier import Verifier
 
 FALSE_ALARM = 1e-4
@@ -45,9 +45,9 @@ def test_lone_outliers_flag_no_record_and_the_run(
     assert not found.flagged
     assert found.outlying > 0.9 * found.records
     assert found.outlying > 10 * found.honest_outlying
-    assert found.run_p_value <= RUN_ALARM_RATE
+    assert found.run_p_value <= RUN_ALARM_LEVEL
     assert found.alarm
     for longest in (64, 1024, 2**17):  # the operator's to say
-        series = TrafficMonitor.new(bundled_policy, float(np.log2(vocabulary)), longest)
+        series = SeriesMonitor.new(bundled_policy, float(np.log2(vocabulary)), longest)
         series.add(found.watched)
         assert series.alarms_at(FALSE_ALARM), longest

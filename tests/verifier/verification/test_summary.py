@@ -10,7 +10,7 @@ from benchmarks.throughput.cheap_replayer import CheapReplayer
 from tests.recorded import FILTERED, records_of
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.verification.run_verdict import verify
-from weightwarden.verifier.verification.summary import SHOWN_RECORDS, SetAside, Summary, merge_all
+from weightwarden.verifier.verification.summary import SHOWN_RECORDS, Summary, UnverifiableRecord, merge_all
 from weightwarden.verifier.verification.verifier import Verifier
 from weightwarden.verifier.verification.work_unit import work_units
 
@@ -71,7 +71,9 @@ def test_a_record_without_a_summary_or_with_two_is_noticed(parts: list[Summary])
 
 def test_a_record_that_was_set_aside_could_have_carried_anything(engine: Verifier, parts: list[Summary]) -> None:
     vocabulary = engine.replayer.identity.vocabulary
-    aside = Summary.of_set_aside(SetAside(len(RECORDS), tokens=1000, deaths=2, why="it ended them"), vocabulary)
+    aside = Summary.unverifiable(
+        UnverifiableRecord(len(RECORDS), tokens=1000, deaths=2, why="it ended them"), vocabulary
+    )
     whole = Summary.merged([aside, *parts]).ordered()
     most = 1000 * np.log2(vocabulary)
     assert whole.charges.counting_bits_r[-1] > most

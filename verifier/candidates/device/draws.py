@@ -33,12 +33,12 @@ class DeviceDraws:
         g = self.noise.at(self.keys_n, ids_nk)
         return self.temperature_n[:, None] * g, self.temperature_n[:, None] * self.noise.error(g)
 
-    def chosen(self, rows: torch.Tensor) -> "DeviceDraws":
+    def take(self, rows: torch.Tensor) -> "DeviceDraws":
         """The draws of some of the positions."""
         return DeviceDraws(
             claimed_n=self.claimed_n[rows],
             temperature_n=self.temperature_n[rows],
-            filters=self.filters.chosen(rows),
+            filters=self.filters.take(rows),
             noise=self.noise,
             keys_n=self.keys_n[rows],
             raw_rank_n=self.raw_rank_n[rows],

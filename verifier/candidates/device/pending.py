@@ -18,7 +18,7 @@ from weightwarden.verifier.candidates.device.reduction import (
     Reduced,
     reduced,
 )
-from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.candidates.device.top_logits import TopKMethod
 from weightwarden.verifier.candidates.pending import PartTable, PendingTables
 from weightwarden.verifier.candidates.table import (
     HEAD_RESERVE,
@@ -49,7 +49,7 @@ class _Job:
     draws: Draws
     device_draws: DeviceDraws
     window: Window
-    selection: Selection
+    selection: TopKMethod
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Copied:
 
 
 def begun(
-    logits_mv: torch.Tensor, draws: Draws, noise: DeviceNoise | None, window: Window, selection: Selection
+    logits_mv: torch.Tensor, draws: Draws, noise: DeviceNoise | None, window: Window, selection: TopKMethod
 ) -> PendingTables:
     """Start the reduction of a chunk's rows; the device's work is queued when this returns."""
     job = _Job(
@@ -134,7 +134,7 @@ def _launched(job: _Job, rows: IntArray, size: int, places_per_row: int) -> _Cop
     vocabulary = logits.shape[1]
     if len(rows) < len(logits):
         index = sent(torch.from_numpy(rows), logits.device)
-        logits, draws = logits[index], draws.chosen(index)
+        logits, draws = logits[index], draws.take(index)
     nucleus = filters.top_p_n[rows] < 1
     open_ended = (filters.top_k_n[rows] >= vocabulary) & (job.draws.noise is not None) & (size < vocabulary)
     plan = Plan(

@@ -8,7 +8,7 @@ from weightwarden.verifier.candidates.device.draws import DeviceDraws
 from weightwarden.verifier.candidates.device.kernels import can_scan, can_select, select
 from weightwarden.verifier.candidates.device.support import DeviceSupport, boundary, logit_distance, support_of_head
 from weightwarden.verifier.candidates.device.tail import Tail, no_tail, tail_of
-from weightwarden.verifier.candidates.device.top_logits import Head, Pass, Selection, head_of
+from weightwarden.verifier.candidates.device.top_logits import Head, Pass, TopKMethod, head_of
 from weightwarden.verifier.candidates.table import Window
 
 EXACT, UNFINISHED, CONTRADICTED, NOT_FINITE = 1, 2, 4, 8
@@ -29,7 +29,7 @@ class Plan:
     size: int
     mass: bool
     tail: bool
-    selection: Selection
+    selection: TopKMethod
     places_per_row: int
 
 

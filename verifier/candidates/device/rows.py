@@ -5,7 +5,7 @@ import torch
 from weightwarden.sampler.logits import LogitAdjustment
 from weightwarden.verifier.candidates.device.noise import device_noise
 from weightwarden.verifier.candidates.device.pending import begun
-from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.candidates.device.top_logits import TopKMethod
 from weightwarden.verifier.candidates.pending import PendingTables
 from weightwarden.verifier.candidates.table import Draws, Window
 from weightwarden.verifier.logits.whole_rows import TorchRows
@@ -14,9 +14,9 @@ from weightwarden.verifier.logits.whole_rows import TorchRows
 class DeviceRows(TorchRows):
     """`TorchRows` that are `SelfReducing`; logits of any floating type [m, V], float32 once adjusted."""
 
-    def __init__(self, logits_mv: torch.Tensor, selection: Selection) -> None:
+    def __init__(self, logits_mv: torch.Tensor, selection: TopKMethod) -> None:
         super().__init__(logits_mv)
-        self._selection: Selection = selection
+        self._selection: TopKMethod = selection
 
     @property
     def logits(self) -> torch.Tensor:

@@ -17,7 +17,7 @@ class DeviceFilters:
     top_p_n: torch.Tensor
     min_p_offset_n: torch.Tensor
 
-    def chosen(self, rows: torch.Tensor) -> Self:
+    def take(self, rows: torch.Tensor) -> Self:
         """The filters of some of the positions."""
         return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 

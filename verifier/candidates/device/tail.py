@@ -72,7 +72,7 @@ def tail_of(
         valid = torch.arange(places, device=row.device) < found
         lost = (found - places).clamp(min=0)
     value = logits_nv[row, token].double()
-    at_hits = draws.chosen(row)
+    at_hits = draws.take(row)
     perturbation, error = (part[:, 0] for part in at_hits.perturbation(token[:, None]))
     score = value + perturbation
     near = value >= last_n[row]

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-Selection = Literal["kernel", "blocked", "topk"]
+TopKMethod = Literal["kernel", "blocked", "topk"]
 """How the largest logits are found: a Triton kernel; maxima of blocks, then the blocks that hold them; torch alone."""
 
 _STRIDE_GROUP = 32
@@ -51,7 +51,7 @@ class Pass:
     mass: bool
 
 
-def largest(logits_nv: torch.Tensor, size: int, selection: Selection) -> tuple[torch.Tensor, torch.Tensor]:
+def largest(logits_nv: torch.Tensor, size: int, selection: TopKMethod) -> tuple[torch.Tensor, torch.Tensor]:
     """The `size` largest logits of each row, descending, and their ids; of tied ones at the end, any."""
     vocabulary = logits_nv.shape[1]
     groups = vocabulary // _STRIDE_GROUP
@@ -69,7 +69,7 @@ def largest(logits_nv: torch.Tensor, size: int, selection: Selection) -> tuple[t
     return values, ids.gather(1, at)
 
 
-def head_of(logits_nv: torch.Tensor, wanted: Pass, selection: Selection) -> Head:
+def head_of(logits_nv: torch.Tensor, wanted: Pass, selection: TopKMethod) -> Head:
     """The pass, in torch alone."""
     values, ids = largest(logits_nv, wanted.size, selection)
     values = values.double()

@@ -13,7 +13,7 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.text import first_line
 from weightwarden.verifier.candidates.device.kernels import has_kernels
 from weightwarden.verifier.candidates.device.rows import DeviceRows
-from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.candidates.device.top_logits import TopKMethod
 from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.model.tokenizer import load_tokenizer
@@ -23,7 +23,7 @@ from weightwarden.verifier.replay.transformers.model_loading import load_languag
 from weightwarden.verifier.replay.transformers.prefix_cache import can_share, prefix_cache
 from weightwarden.verifier.replay.transformers.rotation import pin_rotation
 from weightwarden.verifier.replay.transformers.rounding import SEEDS, largest_sway, rounding_errors
-from weightwarden.verifier.types import Piece, Tokenizer
+from weightwarden.verifier.types import RowSpan, Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEFAULT_TOKEN_BUDGET = {"cpu": 2048, "cuda": 16384}
@@ -204,7 +204,7 @@ class TransformersReplayer:
             for index, start, end in zip(batch, starts[:-1], starts[1:], strict=True):
                 low, high = max(first, int(start)), min(last, int(end))
                 if low < high:
-                    pieces.append(Piece(record=index, start=low - int(start), row=low - first, count=high - low))
+                    pieces.append(RowSpan(record=index, start=low - int(start), row=low - first, count=high - low))
             yield ReplayChunk(self.rows(hidden[first:last]), pieces)
 
     @torch.no_grad()
@@ -289,7 +289,7 @@ class TransformersReplayer:
             )
 
 
-def default_selection(device: torch.device) -> Selection | None:
+def default_selection(device: torch.device) -> TopKMethod | None:
     """How rows on a device are reduced: there on a GPU, by kernels where Triton is; on the host otherwise."""
     if device.type != "cuda":
         return None

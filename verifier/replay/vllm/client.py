@@ -11,7 +11,7 @@ from pydantic import Field
 
 from weightwarden.text import printable
 from weightwarden.verifier.errors import ReplayServerError
-from weightwarden.verifier.http_client import JsonServer, Lenient
+from weightwarden.verifier.http_client import JsonClient, PartialModel
 
 ENTRY_BYTES = 512
 """More than one candidate takes in a response, its text included; what bounds a response's length."""
@@ -39,30 +39,30 @@ class DrawnAnswer:
     rows: list[LogitsRow]
 
 
-class _Version(Lenient):
+class _Version(PartialModel):
     version: str
 
 
-class _ServedModel(Lenient):
+class _ServedModel(PartialModel):
     id: str
     max_model_len: int
     parent: str | None = None
 
 
-class _Models(Lenient):
+class _Models(PartialModel):
     data: list[_ServedModel] = Field(min_length=1)
 
 
-class _Choice(Lenient):
+class _Choice(PartialModel):
     token_ids: list[int] | None = None
     logprobs: dict[str, Any] | None = None
 
 
-class _Completion(Lenient):
+class _Completion(PartialModel):
     choices: list[_Choice] = Field(min_length=1)
 
 
-class VllmClient(JsonServer):
+class VllmClient(JsonClient):
     """A vLLM server at a URL."""
 
     kind = "a vLLM server"

@@ -16,7 +16,7 @@ from weightwarden.verifier.policy.base import BasePolicy, KnownAnswer
 from weightwarden.verifier.replay.replay import ReplayChunk
 from weightwarden.verifier.replay.vllm.client import LogitsRow, VllmClient
 from weightwarden.verifier.replay.vllm.preflight import check_dtype, known_answer, require_fit
-from weightwarden.verifier.types import Piece, Tokenizer
+from weightwarden.verifier.types import RowSpan, Tokenizer
 
 TIE_RESERVE = 14
 """Candidates asked for beyond a top-k cut, for those that tie there."""
@@ -109,7 +109,7 @@ class VllmReplayer:
             count = len(record.output_token_ids)
             for start in range(0, count, CHUNK_ROWS):
                 rows = _VllmRows(transcript, slice(start, min(start + CHUNK_ROWS, count)))
-                yield ReplayChunk(rows, [Piece(record=index, start=start, row=0, count=len(rows))])
+                yield ReplayChunk(rows, [RowSpan(record=index, start=start, row=0, count=len(rows))])
 
     def first_top(self, record: Record) -> int:
         """Candidates asked for first: past the record's top-k cut, with some room for ties."""
@@ -147,7 +147,7 @@ class _Transcript:
         if drawn and self._drawn is not None:
             known = replace(known, drawn_m=self._drawn)
             if self._other is not None and not (known.ids_mk[self._other[0]] == self._other[1]).any():
-                known = known.holding(*self._other)
+                known = known.with_token(*self._other)
         return known.rows(positions)
 
     def draw_again(self) -> bool:
@@ -165,7 +165,7 @@ class _Transcript:
             return False
         count = int(needed.max()) + 1
         self.top = wider
-        self._scoring = self._scored(count, wider).followed_by(self._scoring.rows(slice(count, None)))
+        self._scoring = self._scored(count, wider).append(self._scoring.rows(slice(count, None)))
         return True
 
     def _scored(self, count: int, top: int) -> KnownLogits:

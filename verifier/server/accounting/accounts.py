@@ -16,9 +16,9 @@ from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
 from weightwarden.verifier.statistics.betting import Spread
-from weightwarden.verifier.statistics.e_process import RateMonitor
+from weightwarden.verifier.statistics.e_process import RateEProcess
 from weightwarden.verifier.statistics.rates import RateSequence
-from weightwarden.verifier.verification.series_monitor import WATCHED, TrafficMonitor
+from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
 
 CONFIDENCE = 0.99
 """Of every confidence sequence, each."""
@@ -53,11 +53,11 @@ class Accounts:
     Attributes:
         monitor: the evidence against an honest server, since it was last restarted. epoch: how often it was.
         sequences: by name of `PER_TOKEN` and `PER_RECORD`. totals: by name of `TOTALS`.
-        margins_b, candidates_b: tokens and candidates by margin (`MarginCounts`).
+        margins_b, candidates_b: tokens and candidates by margin (`MarginHistogram`).
         pointed: when the last point of the charts was made.
     """
 
-    monitor: TrafficMonitor
+    monitor: SeriesMonitor
     sequences: dict[str, RateSequence]
     epoch: int = 0
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0.0))
@@ -82,12 +82,12 @@ class Accounts:
             )
 
         return cls(
-            TrafficMonitor.new(policy, bits, longest), {name: sequence(name) for name in (*PER_TOKEN, *PER_RECORD)}
+            SeriesMonitor.new(policy, bits, longest), {name: sequence(name) for name in (*PER_TOKEN, *PER_RECORD)}
         )
 
     def restart_monitor(self, policy: BasePolicy, vocabulary: int, longest: int) -> None:
         """Forget the evidence that an operator has seen, so that new evidence is an alarm again."""
-        self.monitor = TrafficMonitor.new(policy, float(np.log2(vocabulary)), longest)
+        self.monitor = SeriesMonitor.new(policy, float(np.log2(vocabulary)), longest)
         self.epoch += 1
 
     def add(self, columns: dict[str, FloatArray], margins_b: IntArray, candidates_b: IntArray) -> None:
@@ -104,7 +104,7 @@ class Accounts:
             if name in PER_RECORD:
                 sequence.add(columns[name], np.ones_like(tokens_r))
                 continue
-            # As in `RateMonitor`: a record weighs as its tokens, up to the longest.
+            # As in `RateEProcess`: a record weighs as its tokens, up to the longest.
             weight_r = np.minimum(tokens_r, sequence.longest)
             per_token_r = columns[name] / np.maximum(tokens_r, 1)
             sequence.add(np.minimum(per_token_r, sequence.most_per_token) * weight_r, weight_r)
@@ -151,7 +151,7 @@ class Accounts:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes())
             monitors = {
-                name: RateMonitor(**said, log_capital_k=arrays[f"monitor.{name}"])
+                name: RateEProcess(**said, log_capital_k=arrays[f"monitor.{name}"])
                 for name, said in header["monitors"].items()
             }
             sequences = {}
@@ -160,7 +160,7 @@ class Accounts:
                 kept = {key.removeprefix(begin): arrays[key] for key in arrays.files if key.startswith(begin)}
                 sequences[name] = RateSequence(**(said | {"spread": Spread(**said["spread"])}), **kept)
             return cls(
-                monitor=TrafficMonitor(header["policy_digest"], monitors, header["log_best"]),
+                monitor=SeriesMonitor(header["policy_digest"], monitors, header["log_best"]),
                 sequences=sequences,
                 epoch=header["epoch"],
                 totals=header["totals"],

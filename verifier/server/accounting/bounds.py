@@ -10,7 +10,14 @@ from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, Account
 from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen
 from weightwarden.verifier.server.settings import Settings
 from weightwarden.verifier.statistics.errors import StatisticsError
-from weightwarden.verifier.statistics.exfiltration import Audit, Estimate, Leak, Timing, Weights, estimate
+from weightwarden.verifier.statistics.exfiltration import (
+    AuditAssumptions,
+    Estimate,
+    Leak,
+    TimingChannel,
+    Weights,
+    estimate,
+)
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.traffic import Traffic
 
@@ -81,13 +88,13 @@ def exposure_of(
             early_stop_share=limits("early_stops").high,
             length_limit=max(length_limit, int(np.ceil(per_message))),
             refusal_share=limits("refusals").high,
-            timing=Timing(tokens_per_tick=settings.tokens_per_tick),
+            timing=TimingChannel(tokens_per_tick=settings.tokens_per_tick),
             log2_vocabulary=most,
         )
         found = estimate(
             Traffic(output_tokens_per_day=per_day, tokens_per_message=per_message),
             leak,
-            Audit(rate=rate),
+            AuditAssumptions(rate=rate),
             Weights(size_bytes=settings.weights_bytes, compression=settings.compression),
         )
     return Exposure(

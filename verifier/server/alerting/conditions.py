@@ -10,7 +10,7 @@ from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.server.accounting.accounts import Accounts
 from weightwarden.verifier.server.alerting.delivery_queue import STUCK_ATTEMPTS, announce
 from weightwarden.verifier.server.alerting.incidents import Condition, Level, reconcile
-from weightwarden.verifier.server.database.leases import Presence, is_alive
+from weightwarden.verifier.server.database.leases import Membership, is_alive
 from weightwarden.verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE, SERIES, SERVER, VERDICT
 from weightwarden.verifier.server.database.series import set_series
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
@@ -25,7 +25,7 @@ SEVERAL = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watch:
+class ConditionChecker:
     """Watches a series.
 
     Attributes:
@@ -34,7 +34,7 @@ class Watch:
     """
 
     database: VerdictDatabase
-    presence: Presence
+    presence: Membership
     false_alarm: float
     watch_at: float
     expect_every: float

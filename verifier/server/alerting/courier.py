@@ -13,7 +13,7 @@ import httpx2
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.text import printable
 from weightwarden.verifier.server.alerting.delivery_queue import Notice, delivered, next_notice, refused
-from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 
 TIMEOUT_SECONDS = 10.0
@@ -100,11 +100,11 @@ class Command:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Courier:
+class Notifier:
     """Delivers what is due, one server at a time."""
 
     database: VerdictDatabase
-    presence: Presence
+    presence: Membership
     channels: Sequence[Channel]
     clock: Callable[[], float]
     events: Events

@@ -17,7 +17,7 @@ from weightwarden.verifier.server.api.pages import pages
 from weightwarden.verifier.server.api.request_bodies import WithBody
 from weightwarden.verifier.server.api.routes import router
 from weightwarden.verifier.server.errors import VerdictsUnusable
-from weightwarden.verifier.server.startup import Opened
+from weightwarden.verifier.server.startup import ServerParts
 
 
 def _api() -> FastAPI:
@@ -38,7 +38,7 @@ def description() -> dict[str, Any]:
     return _api().openapi()
 
 
-def application(server: Opened, metrics: Metrics, ready: Callable[[], str | None]) -> ASGIApp:
+def application(server: ServerParts, metrics: Metrics, ready: Callable[[], str | None]) -> ASGIApp:
     """The HTTP side of a server.
 
     Args:

@@ -26,11 +26,11 @@ from weightwarden.verifier.server.api.models import (
 )
 from weightwarden.verifier.server.api.status import current_accounts, current_exposure, finite
 from weightwarden.verifier.server.database.schema import RATE_POINT
-from weightwarden.verifier.server.startup import Opened
+from weightwarden.verifier.server.startup import ServerParts
 from weightwarden.verifier.verification.series_monitor import WATCHED, honest_limits
 
 
-def rates(server: Opened, connection: Connection, days: float, most_points: int) -> Rates:
+def rates(server: ServerParts, connection: Connection, days: float, most_points: int) -> Rates:
     """The watched rates over the last days, in at most so many points and the state now."""
     since = server.clock() - 86_400 * days
     in_time = RATE_POINT.c.at >= since
@@ -81,7 +81,7 @@ def _series(name: str, honest_at_most: float, points: Sequence[tuple[float, Rate
     )
 
 
-def bounds(server: Opened, connection: Connection) -> Bounds:
+def bounds(server: ServerParts, connection: Connection) -> Bounds:
     """The bandwidth ledger."""
     exposure = current_exposure(server, current_accounts(connection), traffic_seen(connection, server.clock()))
     found = exposure.estimate
@@ -108,7 +108,7 @@ def bounds(server: Opened, connection: Connection) -> Bounds:
     )
 
 
-def margins(server: Opened, connection: Connection) -> Margins:
+def margins(server: ServerParts, connection: Connection) -> Margins:
     """The margins of all audited tokens, beside what calibration allows."""
     accounts = current_accounts(connection)
     edges: list[tuple[float, float | None]] = [(0.0, 0.0), *pairwise(MARGIN_EDGES), (MARGIN_EDGES[-1], None)]

@@ -14,7 +14,7 @@ from weightwarden.verifier.server.api.status import status_of
 from weightwarden.verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE
 from weightwarden.verifier.server.database.verdict_database import mapping
 from weightwarden.verifier.server.errors import VerdictsUnusable
-from weightwarden.verifier.server.startup import Opened
+from weightwarden.verifier.server.startup import ServerParts
 
 ARCHIVE_STATES = get_args(ArchiveState)
 
@@ -22,7 +22,7 @@ ARCHIVE_STATES = get_args(ArchiveState)
 class Metrics:
     """All metrics, in a registry of their own; read from the database when Prometheus asks."""
 
-    def __init__(self, server: Opened) -> None:
+    def __init__(self, server: ServerParts) -> None:
         self._server = server
         self.registry = CollectorRegistry()
         self.registry.register(self)

@@ -7,12 +7,12 @@ from sqlalchemy import Connection, select
 from weightwarden.text import printable
 from weightwarden.verifier.server.api.models import Alternative, RecordView, Token
 from weightwarden.verifier.server.api.queries import verdict_of
-from weightwarden.verifier.server.audit.stored_evidence import Evidence, unpack
+from weightwarden.verifier.server.audit.stored_evidence import StoredRecord, unpack
 from weightwarden.verifier.server.database.schema import ARCHIVE, EVIDENCE, VERDICT
-from weightwarden.verifier.server.startup import Opened
+from weightwarden.verifier.server.startup import ServerParts
 
 
-def record_view(server: Opened, connection: Connection, position: int) -> RecordView | None:
+def record_view(server: ServerParts, connection: Connection, position: int) -> RecordView | None:
     """The record at a position; None where there is no verdict."""
     row = connection.execute(select(VERDICT).where(VERDICT.c.position == position)).mappings().one_or_none()
     if row is None:
@@ -36,7 +36,7 @@ def record_view(server: Opened, connection: Connection, position: int) -> Record
     )
 
 
-def _tokens(server: Opened, evidence: Evidence) -> list[Token]:
+def _tokens(server: ServerParts, evidence: StoredRecord) -> list[Token]:
     """The tokens; which they are only where the operator shows text: ids are text to whoever has the tokenizer."""
     shown = server.settings.show_text
     tokenizer = server.verifier.replayer.tokenizer

@@ -30,7 +30,7 @@ from weightwarden.verifier.server.api.models import (
 from weightwarden.verifier.server.api.records import record_view
 from weightwarden.verifier.server.api.status import status_of
 from weightwarden.verifier.server.database.schema import ARCHIVE
-from weightwarden.verifier.server.startup import Opened
+from weightwarden.verifier.server.startup import ServerParts
 
 MOST = 2**53 - 1
 Number = Annotated[int, Path(ge=0, le=MOST, description="Its number.")]
@@ -42,11 +42,11 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _server(request: Request) -> Opened:
-    return cast(Opened, request.app.state.server)
+def _server(request: Request) -> ServerParts:
+    return cast(ServerParts, request.app.state.server)
 
 
-Served = Annotated[Opened, Depends(_server)]
+Served = Annotated[ServerParts, Depends(_server)]
 
 
 def _problem(status: int, words: str) -> dict[int | str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from weightwarden.verifier.server.api.queries import incident_of
 from weightwarden.verifier.server.audit.task_queue import backlog
 from weightwarden.verifier.server.database.schema import INCIDENT, QUARANTINE, SERIES, SERVER
 from weightwarden.verifier.server.database.verdict_database import database_now
-from weightwarden.verifier.server.startup import Opened
+from weightwarden.verifier.server.startup import ServerParts
 
 MOST_REASONS = 100
 MOST_GONE = 20
@@ -40,7 +40,7 @@ def current_accounts(connection: Connection) -> Accounts:
     return parsed_accounts(connection.execute(select(SERIES.c.accounts)).scalar_one())
 
 
-def current_exposure(server: Opened, accounts: Accounts, traffic: TrafficSeen) -> Exposure:
+def current_exposure(server: ServerParts, accounts: Accounts, traffic: TrafficSeen) -> Exposure:
     """The bandwidth ledger now."""
     identity = server.verifier.replayer.identity
     return exposure_of(
@@ -53,7 +53,7 @@ def current_exposure(server: Opened, accounts: Accounts, traffic: TrafficSeen) -
     )
 
 
-def status_of(server: Opened, connection: Connection, *, operator: bool = False) -> Status:
+def status_of(server: ServerParts, connection: Connection, *, operator: bool = False) -> Status:
     """The state of a series, all its servers together; for an operator, or for who may only look."""
     now = server.clock()
     settings = server.settings
@@ -128,7 +128,7 @@ def finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _servers(server: Opened, connection: Connection) -> list[ServerStatus]:
+def _servers(server: ServerParts, connection: Connection) -> list[ServerStatus]:
     now = database_now(connection)
     newest = connection.execute(select(SERVER).order_by(SERVER.c.seen.desc())).mappings().all()
     living = [row for row in newest if row["expires"] > now]

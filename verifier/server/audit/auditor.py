@@ -13,13 +13,13 @@ from weightwarden.logger.record import Record
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
-from weightwarden.verifier.server.audit.hang_detector import Activity
+from weightwarden.verifier.server.audit.hang_detector import HangDetector
 from weightwarden.verifier.server.audit.stored_evidence import is_kept, pack_payload, pack_scores
 from weightwarden.verifier.server.audit.task_queue import MOST_ATTEMPTS, Task, complete, give_back, lease, put_off
 from weightwarden.verifier.server.audit.verdict_rows import json_reasons, pack_margins
-from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.errors import LeaseLost, ReplayTrouble
-from weightwarden.verifier.verification.executor import Engine, KillsWorkers
+from weightwarden.verifier.verification.executor import Executor, WorkersKilled
 from weightwarden.verifier.verification.judgement import Judgement
 
 SMOOTHING = 0.2
@@ -38,8 +38,8 @@ class Auditor:
         activity: whether a batch is under way, and since when.
     """
 
-    presence: Presence
-    verifier: Engine
+    presence: Membership
+    verifier: Executor
     batch_records: int
     batch_cost: int
     compute_share: float
@@ -47,7 +47,7 @@ class Auditor:
     sleep: Callable[[float], object]
     events: Events
     tokens_per_second: float | None = field(default=None, init=False)
-    activity: Activity = field(default_factory=Activity, init=False)
+    activity: HangDetector = field(default_factory=HangDetector, init=False)
     audited_tokens: int = field(default=0, init=False)
     replay_seconds: float = field(default=0.0, init=False)
     _known_good: Record | None = field(default=None, init=False)
@@ -120,7 +120,7 @@ class Auditor:
         try:
             records = [decode_record(task.payload) for task in tasks]
             found = self.verifier.judge(records)
-        except KillsWorkers as killed:
+        except WorkersKilled as killed:
             for at in killed.places:
                 self._give_up(tasks[at], "cannot be replayed: the workers that replayed it ended")
             left = [task for at, task in enumerate(tasks) if at not in killed.places]

@@ -3,7 +3,7 @@
 import time
 
 
-class Activity:
+class HangDetector:
     """One kind of work; told by the thread that does it, asked by another."""
 
     def __init__(self) -> None:

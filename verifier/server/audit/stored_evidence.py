@@ -16,7 +16,7 @@ MAX_SCORES_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Evidence:
+class StoredRecord:
     """A record, and one entry a token: verdict, margin (None outside the support), ranks, admissible, bits, others.
 
     `tokens` has the fields of `verifier.server.api.models.Token`, without id and text; `alternatives` are pairs of
@@ -58,13 +58,13 @@ def pack_payload(entry: bytes) -> bytes:
     return zlib.compress(entry)
 
 
-def unpack(payload: bytes, scores: bytes) -> Evidence:
+def unpack(payload: bytes, scores: bytes) -> StoredRecord:
     """What was packed.
 
     Raises:
         RecordEncodingError, ValueError: the database holds something else.
     """
-    return Evidence(
+    return StoredRecord(
         decode_record(_inflated(payload, MAX_RECORD_BYTES)), json.loads(_inflated(scores, MAX_SCORES_BYTES))
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.schema import ARCHIVE, EVIDENCE, TASK, VERDICT
 from weightwarden.verifier.server.database.series import next_position
 from weightwarden.verifier.server.database.verdict_database import database_now
@@ -31,7 +31,7 @@ class Task:
     attempts: int
 
 
-def lease(presence: Presence, most_records: int, most_cost: int) -> list[Task]:
+def lease(presence: Membership, most_records: int, most_cost: int) -> list[Task]:
     """Take the first records that no other living server works on; one that was tried before comes alone.
 
     A server works on one lease at a time: what is still its own was left behind when the database failed.
@@ -67,7 +67,7 @@ def lease(presence: Presence, most_records: int, most_cost: int) -> list[Task]:
         return [Task(**{name: row[name] for name in names}, attempts=row["attempts"] - 1) for row in taken]
 
 
-def give_back(presence: Presence, tasks: Sequence[Task]) -> None:
+def give_back(presence: Membership, tasks: Sequence[Task]) -> None:
     """Let others work on records, as if they had never been taken."""
     with presence.database.writing() as connection:
         connection.execute(
@@ -77,7 +77,7 @@ def give_back(presence: Presence, tasks: Sequence[Task]) -> None:
         )
 
 
-def put_off(presence: Presence, task: Task) -> None:
+def put_off(presence: Membership, task: Task) -> None:
     """Have a record that could not be replayed be tried again later, and the others meanwhile."""
     with presence.database.writing() as connection:
         due = database_now(connection) + FIRST_WAIT * 2**task.attempts
@@ -89,7 +89,7 @@ def put_off(presence: Presence, task: Task) -> None:
 
 
 def complete(
-    presence: Presence, tasks: Sequence[Task], verdicts: Sequence[dict[str, Any]], evidence: Sequence[dict[str, Any]]
+    presence: Membership, tasks: Sequence[Task], verdicts: Sequence[dict[str, Any]], evidence: Sequence[dict[str, Any]]
 ) -> None:
     """Put verdicts in the place of records: all of them, once, or none.
 

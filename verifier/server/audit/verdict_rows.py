@@ -15,7 +15,7 @@ OF_NUMBERS = ("worst tokens", "total", "mismatch")
 
 
 def pack_margins(tokens_b: IntArray, candidates_b: IntArray) -> bytes:
-    """A record's row of `MarginCounts`."""
+    """A record's row of `MarginHistogram`."""
     return np.concatenate([tokens_b, candidates_b]).astype(_COUNT).tobytes()
 
 

@@ -18,7 +18,7 @@ FORGET_SECONDS = 7 * 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Presence:
+class Membership:
     """One server among those on its database.
 
     Attributes:

@@ -17,7 +17,7 @@ MOST_SECONDS = 86_400.0
 """Credit for time that was left unused is not saved up for longer."""
 
 
-class Selection(Protocol):
+class AuditRate(Protocol):
     """Says the audit rate of new archives before their records are looked at, so that they cannot influence it."""
 
     def rate(self, connection: Connection, records: int, now: float) -> float: ...

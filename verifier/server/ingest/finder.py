@@ -9,7 +9,7 @@ from weightwarden.logger.archive.errors import ArchiveRefused, ArchiveUnreadable
 from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.storage import StoredFile, list_archives
 from weightwarden.logger.tlog.keys import PublicKeys
-from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.schema import ARCHIVE
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 from weightwarden.verifier.server.ingest.quarantine import note_archive, release_archive
@@ -21,7 +21,7 @@ MOST_AGAIN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finder:
+class ArchiveScanner:
     """Looks into folders; the work of the one server that follows.
 
     Attributes:
@@ -29,7 +29,7 @@ class Finder:
     """
 
     database: VerdictDatabase
-    presence: Presence
+    presence: Membership
     folders: tuple[str, ...]
     keys: PublicKeys
     largest: int

@@ -12,17 +12,17 @@ from weightwarden.logger.archive.reader import Archive, read_archive
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.text import printable
-from weightwarden.verifier.server.audit.hang_detector import Activity
-from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.audit.hang_detector import HangDetector
+from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.schema import ARCHIVE, QUARANTINE, TASK, TREE_ROOT
 from weightwarden.verifier.server.database.series import next_position, set_series
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase, mapping
 from weightwarden.verifier.server.errors import LeaseLost, VerdictsUnusable
-from weightwarden.verifier.server.ingest.audit_rate import Selection
-from weightwarden.verifier.server.ingest.finder import HELD, Finder
-from weightwarden.verifier.server.ingest.intake import Intake, UnfitArchive
+from weightwarden.verifier.server.ingest.audit_rate import AuditRate
+from weightwarden.verifier.server.ingest.finder import HELD, ArchiveScanner
+from weightwarden.verifier.server.ingest.intake import ArchiveIntake, UnfitArchive
 from weightwarden.verifier.server.ingest.quarantine import quarantine_archive, release_archive, set_gaps
-from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.executor import Executor
 
 MOST_TRIES = 3
 """How often reading an archive may begin without ending, before it is left alone until its file changes."""
@@ -48,17 +48,17 @@ class Follower:
     """
 
     database: VerdictDatabase
-    presence: Presence
-    finder: Finder
+    presence: Membership
+    finder: ArchiveScanner
     keys: PublicKeys
     audit_key: bytes = field(repr=False)
-    selection: Selection
-    verifier: Engine
+    selection: AuditRate
+    verifier: Executor
     first_record: int
     longest: int
     clock: Callable[[], float]
     events: Events
-    activity: Activity = field(default_factory=Activity, init=False)
+    activity: HangDetector = field(default_factory=HangDetector, init=False)
 
     def look(self) -> Look:
         """Look for archives, and check those that are new.
@@ -198,7 +198,7 @@ class Follower:
                 .scalars()
                 .first()
             )
-        intake = Intake(
+        intake = ArchiveIntake(
             presence=self.presence,
             verifier=self.verifier,
             audit_key=self.audit_key,
@@ -230,7 +230,7 @@ class Follower:
         else:
             self._publish(intake)
 
-    def _publish(self, intake: Intake) -> None:
+    def _publish(self, intake: ArchiveIntake) -> None:
         """Let the selected records be replayed: from here on the archive counts."""
         archive, now = intake.archive, self.clock()
         with self.database.writing() as connection:

@@ -13,9 +13,9 @@ from weightwarden.text import printable
 from weightwarden.verifier.audit_selection import is_selected
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.model.compatibility import UnfitRecord, check_fits
-from weightwarden.verifier.server.database.leases import Presence
+from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.schema import SERIES, TASK
-from weightwarden.verifier.verification.executor import Engine
+from weightwarden.verifier.verification.executor import Executor
 
 PAGE_RECORDS = 256
 """Selected records that are put up in one transaction."""
@@ -30,7 +30,7 @@ class UnfitArchive(WeightwardenError, ValueError):
 
 
 @dataclass(kw_only=True)
-class Intake:
+class ArchiveIntake:
     """One archive's records.
 
     Attributes:
@@ -42,8 +42,8 @@ class Intake:
         selected, selected_cost: records that were put up, and their cost; the last `page` of them still is to be.
     """
 
-    presence: Presence
-    verifier: Engine
+    presence: Membership
+    verifier: Executor
     audit_key: bytes = field(repr=False)
     number: int
     archive: Archive

@@ -8,12 +8,12 @@ from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.model.tokenizer import load_tokenizer
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.types import Tokenizer
-from weightwarden.verifier.verification.executor import KillsWorkers
+from weightwarden.verifier.verification.executor import WorkersKilled
 from weightwarden.verifier.verification.judgement import Judgement
 from weightwarden.verifier.verification.ray.cluster import Cluster, layout_of
 from weightwarden.verifier.verification.ray.pool import WorkerPool
 from weightwarden.verifier.verification.ray.worker import Load, Ready
-from weightwarden.verifier.verification.summary import SetAside, Summary
+from weightwarden.verifier.verification.summary import Summary, UnverifiableRecord
 from weightwarden.verifier.verification.work_unit import WorkUnit, work_units
 
 
@@ -44,8 +44,8 @@ class WorkerFacts:
         )
 
 
-class RayEngine:
-    """The `Engine` whose workers are Ray actors: each replays on its own, in its own process, wherever Ray puts it.
+class RayExecutor:
+    """The `Executor` whose workers are Ray actors: each replays on its own, in its own process, wherever Ray puts it.
 
     The report is the one of a single process: units are the same ones, each is replayed whole on one worker, and
     summaries are merged in whatever order they come.
@@ -106,8 +106,8 @@ class RayEngine:
     def summaries(self, units: Iterable[WorkUnit]) -> Iterator[Summary]:
         """Summaries of units and of records that were set aside, as they come."""
         for result in self._running.run(units, "summary"):
-            if isinstance(result, SetAside):
-                yield Summary.of_set_aside(result, self.replayer.identity.vocabulary)
+            if isinstance(result, UnverifiableRecord):
+                yield Summary.unverifiable(result, self.replayer.identity.vocabulary)
                 continue
             unit, summary = result
             if self.progress is not None:
@@ -123,13 +123,13 @@ class RayEngine:
         parts: list[tuple[Sequence[int], Judgement]] = []
         killers: list[int] = []
         for result in self._running.run(work_units(records, self.unit_tokens), "judgement"):
-            if isinstance(result, SetAside):
+            if isinstance(result, UnverifiableRecord):
                 killers.append(result.place)
             else:
                 parts.append((result[0].places, result[1]))
         if killers:
-            raise KillsWorkers(sorted(killers))
-        return Judgement.joined(parts)
+            raise WorkersKilled(sorted(killers))
+        return Judgement.concat(parts)
 
     @property
     def _running(self) -> WorkerPool:

@@ -15,7 +15,7 @@ from weightwarden.errors import WeightwardenError
 from weightwarden.logger.formats.canonical import encode_record
 from weightwarden.verifier.verification.ray.cluster import Cluster, Layout
 from weightwarden.verifier.verification.ray.worker import Failed, Ready, ReplayWorker, SentUnit
-from weightwarden.verifier.verification.summary import SetAside
+from weightwarden.verifier.verification.summary import UnverifiableRecord
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
 MOST_DEATHS = 2
@@ -89,7 +89,7 @@ class WorkerPool:
                 self._started(worker, answer)
         return [worker.ready for worker in self._workers if worker.ready is not None]
 
-    def run(self, units: Iterable[WorkUnit], method: str) -> Iterator[tuple[WorkUnit, Any] | SetAside]:
+    def run(self, units: Iterable[WorkUnit], method: str) -> Iterator[tuple[WorkUnit, Any] | UnverifiableRecord]:
         """What the workers' `method` makes of units, in whatever order; units are taken as workers become free.
 
         1. Give work to every worker that is free; have more at hand for the next.
@@ -106,7 +106,7 @@ class WorkerPool:
                 if job is not None:
                     job.abandoned = True
 
-    def _run(self, left: Iterator[WorkUnit], method: str) -> Iterator[tuple[WorkUnit, Any] | SetAside]:
+    def _run(self, left: Iterator[WorkUnit], method: str) -> Iterator[tuple[WorkUnit, Any] | UnverifiableRecord]:
         at_hand: deque[Job] = deque()
         again: deque[Job] = deque()
         exhausted = False
@@ -137,7 +137,7 @@ class WorkerPool:
                     if len(job.unit) == 1 and job.deaths == MOST_DEATHS:
                         record = job.unit.records[0]
                         why = "it ended every worker that replayed it"
-                        yield SetAside(job.unit.places[0], len(record.output_token_ids), job.deaths, why)
+                        yield UnverifiableRecord(job.unit.places[0], len(record.output_token_ids), job.deaths, why)
 
     def close(self) -> None:
         """End all workers."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.recorded import RECORDED
 from weightwarden.logger.formats.traffic_file import read_traffic
-from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.candidates.device.top_logits import TopKMethod
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.verification.verifier import Verifier
@@ -16,7 +16,7 @@ from weightwarden.verifier.verification.verifier import Verifier
 
 @pytest.fixture
 def on_device(replayer: TransformersReplayer) -> Iterator[TransformersReplayer]:
-    before: Selection | None = replayer.selection
+    before: TopKMethod | None = replayer.selection
     replayer.selection = "blocked"
     yield replayer
     replayer.selection = before

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.sampler.support import Filters
 from weightwarden.verifier.candidates.device.rows import DeviceRows
-from weightwarden.verifier.candidates.device.top_logits import Selection
+from weightwarden.verifier.candidates.device.top_logits import TopKMethod
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.pending import finished
 from weightwarden.verifier.candidates.table import CandidateTable, Draws, Window
@@ -105,7 +105,7 @@ def comparable(table: CandidateTable, window: Window) -> CandidateTable:
 
 
 def both(
-    logits: NDArray[np.float32], draws: Draws, window: Window, selection: Selection, device: str = "cpu"
+    logits: NDArray[np.float32], draws: Draws, window: Window, selection: TopKMethod, device: str = "cpu"
 ) -> tuple[CandidateTable, CandidateTable]:
     pending = DeviceRows(torch.from_numpy(logits.copy()).to(device), selection).begin(draws, window)
     assert pending is not None
@@ -120,7 +120,7 @@ def both(
 )
 @pytest.mark.parametrize("setting", [[s] for s in SETTINGS.values()], ids=SETTINGS.keys())
 def test_the_device_finds_the_candidates_of_the_host(
-    scheme: str, setting: list[tuple[float, int, float, float]], window: Window, selection: Selection
+    scheme: str, setting: list[tuple[float, int, float, float]], window: Window, selection: TopKMethod
 ) -> None:
     rng = np.random.default_rng(7)
     logits = logits_of(rng, 24)
@@ -167,7 +167,7 @@ def test_a_rank_before_penalties_is_kept() -> None:
 
 @pytest.mark.parametrize("selection", ["blocked", "topk"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_row_without_a_finite_maximum_is_an_error(value: float, selection: Selection) -> None:
+def test_a_row_without_a_finite_maximum_is_an_error(value: float, selection: TopKMethod) -> None:
     rng = np.random.default_rng(12)
     logits = logits_of(rng, 3)
     logits[1, 77] = value

@@ -19,7 +19,7 @@ from tests.verifier.server.running import Clock, Log, Server, honest, server_in,
 from weightwarden.logger.files.private import KeyFileError, write_private
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-from weightwarden.verifier.server.alerting.courier import Command, Courier, Refused
+from weightwarden.verifier.server.alerting.courier import Command, Notifier, Refused
 from weightwarden.verifier.server.alerting.delivery_queue import Notice
 from weightwarden.verifier.server.database.schema import DELIVERY
 from weightwarden.verifier.server.errors import ServerSettingsError
@@ -145,7 +145,7 @@ def test_a_command_gets_each_notice_on_its_standard_input(
     assert server.events("notice refused")[0]["why"] == "exit code 3"
     server.clock.now += 10
     courier = server.opened.courier
-    again = Courier(
+    again = Notifier(
         database=courier.database,
         presence=courier.presence,
         channels=[Command((*arguments, "0"))],

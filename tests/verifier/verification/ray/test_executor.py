@@ -15,9 +15,9 @@ from benchmarks.throughput.cheap_replayer import CheapReplayer
 from tests.recorded import FILTERED, GREEDY, records_of
 from tests.verifier.verification.ray import loads
 from weightwarden.verifier.policy.calibrated import Policy
-from weightwarden.verifier.verification.executor import KillsWorkers
+from weightwarden.verifier.verification.executor import WorkersKilled
 from weightwarden.verifier.verification.ray.cluster import ClusterError
-from weightwarden.verifier.verification.ray.executor import RayEngine
+from weightwarden.verifier.verification.ray.executor import RayExecutor
 from weightwarden.verifier.verification.ray.pool import WorkerFailed, WorkersDiffer
 from weightwarden.verifier.verification.ray.worker import Load
 from weightwarden.verifier.verification.run_verdict import Verification, verify
@@ -58,12 +58,12 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def opened(bundled_policy: Policy, said: list[str]) -> Iterator[Callable[..., RayEngine]]:
+def opened(bundled_policy: Policy, said: list[str]) -> Iterator[Callable[..., RayExecutor]]:
     """Opens engines with two workers, and closes them."""
-    engines: list[RayEngine] = []
+    engines: list[RayExecutor] = []
 
-    def open_engine(load: Load, **options: Any) -> RayEngine:
-        engines.append(RayEngine(load, bundled_policy, say=said.append, **({"workers": 2} | options)))
+    def open_engine(load: Load, **options: Any) -> RayExecutor:
+        engines.append(RayExecutor(load, bundled_policy, say=said.append, **({"workers": 2} | options)))
         return engines[-1]
 
     yield open_engine
@@ -72,7 +72,7 @@ def opened(bundled_policy: Policy, said: list[str]) -> Iterator[Callable[..., Ra
 
 
 def test_the_outcome_is_that_of_a_single_process(
-    opened: Callable[..., RayEngine], bundled_policy: Policy, model_folder: Path, single: dict[str, Any]
+    opened: Callable[..., RayExecutor], bundled_policy: Policy, model_folder: Path, single: dict[str, Any]
 ) -> None:
     engine = opened(partial(loads.cheap, policy=bundled_policy, folder=model_folder))
     replayed: list[int] = []
@@ -92,7 +92,7 @@ def test_the_outcome_is_that_of_a_single_process(
 
 
 def test_workers_that_are_killed_during_a_run_are_replaced_and_the_outcome_is_the_same(
-    opened: Callable[..., RayEngine],
+    opened: Callable[..., RayExecutor],
     bundled_policy: Policy,
     model_folder: Path,
     single: dict[str, Any],
@@ -114,7 +114,7 @@ def test_workers_that_are_killed_during_a_run_are_replaced_and_the_outcome_is_th
 
 
 def test_a_record_that_ends_its_workers_is_set_aside_and_all_others_are_verified(
-    opened: Callable[..., RayEngine], bundled_policy: Policy, model_folder: Path, single: dict[str, Any]
+    opened: Callable[..., RayExecutor], bundled_policy: Policy, model_folder: Path, single: dict[str, Any]
 ) -> None:
     poison = [RECORDS[7].prompt_token_ids]
     engine = opened(partial(loads.poisoned, policy=bundled_policy, folder=model_folder, poison=poison))
@@ -129,13 +129,13 @@ def test_a_record_that_ends_its_workers_is_set_aside_and_all_others_are_verified
     others = np.arange(len(RECORDS)) != 7
     counting_bits_r = np.array(json.loads(single["charges"]["counting_bits_r"]))
     assert np.array_equal(found.charges.counting_bits_r[others], counting_bits_r[others])
-    with pytest.raises(KillsWorkers) as caught:
+    with pytest.raises(WorkersKilled) as caught:
         engine.judge(RECORDS[6:9])
     assert caught.value.places == [1]
 
 
 def test_a_failure_ends_the_run_and_what_was_under_way_is_not_taken_for_what_is_asked_next(
-    opened: Callable[..., RayEngine], bundled_policy: Policy, model_folder: Path, single: dict[str, Any]
+    opened: Callable[..., RayExecutor], bundled_policy: Policy, model_folder: Path, single: dict[str, Any]
 ) -> None:
     refused = RECORDS[-1].prompt_token_ids
     engine = opened(partial(loads.refusing, policy=bundled_policy, folder=model_folder, refused=refused))
@@ -147,7 +147,7 @@ def test_a_failure_ends_the_run_and_what_was_under_way_is_not_taken_for_what_is_
 
 
 def test_workers_that_cannot_replay_say_why(
-    opened: Callable[..., RayEngine], bundled_policy: Policy, model_folder: Path, said: list[str]
+    opened: Callable[..., RayExecutor], bundled_policy: Policy, model_folder: Path, said: list[str]
 ) -> None:
     with pytest.raises(WorkerFailed, match="there is no model on this node"):
         opened(loads.without_model)

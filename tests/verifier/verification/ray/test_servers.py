@@ -15,7 +15,7 @@ from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.exact import ExactPolicy
 from weightwarden.verifier.replay.vllm.client import VllmClient
 from weightwarden.verifier.replay.vllm.replayer import VllmReplayer
-from weightwarden.verifier.verification.ray.executor import RayEngine
+from weightwarden.verifier.verification.ray.executor import RayExecutor
 from weightwarden.verifier.verification.run_verdict import verify
 from weightwarden.verifier.verification.verifier import Verifier
 
@@ -54,7 +54,7 @@ def test_workers_share_a_server_or_have_one_each_and_find_the_same(servers: int,
         stack.enter_context(closing(alone))
         expected = alone.verify(records())
         asked = [len(behaviour.asked) for behaviour in behaviours]
-        engine = stack.enter_context(closing(RayEngine(loading, policy, workers=2)))
+        engine = stack.enter_context(closing(RayExecutor(loading, policy, workers=2)))
         assert engine.replayer.device == ", ".join(sorted(urls))
         found = verify(engine, records())
         assert [record.place for record in found.flagged] == [4]
