@@ -15,7 +15,7 @@ from weightwarden.text import printable
 from weightwarden.verifier.errors import ReplayServerError, RequestRefused
 
 ATTEMPTS = 4
-FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+FIRST_WAIT, MAX_WAIT = 0.5, 10.0
 """Seconds between attempts; doubled each time."""
 
 Answer = TypeVar("Answer")
@@ -135,7 +135,7 @@ class JsonClient:
                 (_Retryable, httpx2.TransportError, ijson.JSONError, json.JSONDecodeError)
             ),
             stop=tenacity.stop_after_attempt(self._attempts),
-            wait=tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT),
+            wait=tenacity.wait_exponential(FIRST_WAIT, MAX_WAIT),
             reraise=True,
         )
         try:

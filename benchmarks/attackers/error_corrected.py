@@ -75,7 +75,7 @@ class ErrorCorrected(Attacker):
         return [_received(votes[answer]) if answer in votes else Received(0, 0) for answer in range(len(records))]
 
 
-MOST_TOKENS = 4096
+MAX_TOKENS = 4096
 
 
 def _received(vote_s: FloatArray) -> Received:
@@ -85,7 +85,7 @@ def _received(vote_s: FloatArray) -> Received:
 
 def _places(key: bytes, answer: int, spread: int) -> IntArray:
     """Which payload bit each position of an answer stands for."""
-    return shared_draws(key, "places", answer).integers(spread, size=MOST_TOKENS)
+    return shared_draws(key, "places", answer).integers(spread, size=MAX_TOKENS)
 
 
 def _hash_bits(key: bytes, answer: int, position: int, ids_k: IntArray) -> IntArray:

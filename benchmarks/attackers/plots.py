@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from benchmarks.attackers.results import Row
 
 mpl.rcParams["svg.hashsalt"] = "weightwarden"  # the same picture is the same file
-LEAST_BITS = 1e-4
+MIN_BITS = 1e-4
 """Bits a token that the axis still shows."""
 
 
@@ -20,11 +20,11 @@ def bandwidth(rows: Sequence[Row]) -> Figure:
     axes = figure.add_subplot()
     places = range(len(rows))
     tokens = [row.detection.tokens for row in rows]
-    axes.barh(places, [max(row.bits_per_token, LEAST_BITS) for row in rows], color="#2b6cb0", label="decoded")
+    axes.barh(places, [max(row.bits_per_token, MIN_BITS) for row in rows], color="#2b6cb0", label="decoded")
     bounds = [row.bound_bits / count for row, count in zip(rows, tokens, strict=True)]
     axes.plot(bounds, places, "D", color="#c53030", label="bound")
     axes.set_xscale("log")
-    axes.set_xlim(left=LEAST_BITS)
+    axes.set_xlim(left=MIN_BITS)
     axes.set_yticks(places, [row.name for row in rows])
     axes.set_xlabel("bits a token")
     axes.grid(axis="x", alpha=0.3)

@@ -42,7 +42,7 @@ from weightwarden.verifier.scoring.token_scores import score
 
 CACHE_BLOCKS = 20
 """Blocks of 128 tokens: two for each of eight answers, and too few for sixteen."""
-LONGEST = 128
+MAX_LENGTH = 128
 """Tokens of an answer, at most."""
 HIDDEN = {
     "AVX-512": ("_is_amx_tile_supported", "_is_amx_fp16_supported"),
@@ -105,7 +105,7 @@ def main(traffic: tuple[Path, ...], vllm_python: Path, out: Path, records: int, 
 
 
 def _shortened(record: Record) -> Record:
-    limit = min(LONGEST, record.sampling.max_tokens or LONGEST)
+    limit = min(MAX_LENGTH, record.sampling.max_tokens or MAX_LENGTH)
     return record.model_copy(update={"sampling": record.sampling.model_copy(update={"max_tokens": limit})})
 
 

@@ -31,7 +31,7 @@ from weightwarden.verifier.statistics.intervals import (
 from weightwarden.verifier.statistics.rates import Population, RateSequence, rate_limits
 
 Dependence = Literal["independent", "strong", "all alike"]
-LONGEST = 128
+MAX_LENGTH = 128
 CONFIDENCE = 0.95
 
 
@@ -45,7 +45,7 @@ class Setting:
 
     def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Events and tokens of each record; lengths vary by two, tokens of "strong" have correlation 0.2."""
-        tokens = rng.integers(LONGEST // 2, LONGEST + 1, self.records)
+        tokens = rng.integers(MAX_LENGTH // 2, MAX_LENGTH + 1, self.records)
         if self.dependence == "independent":
             events = rng.binomial(tokens, self.rate)
         elif self.dependence == "strong":
@@ -107,11 +107,11 @@ def rows(runs: int, seed: int) -> Iterator[Row]:
 
 
 def _two_sided(events_r: FloatArray, tokens_r: FloatArray) -> Interval:
-    return rate_limits(events_r, tokens_r, confidence=CONFIDENCE, longest=LONGEST)
+    return rate_limits(events_r, tokens_r, confidence=CONFIDENCE, longest=MAX_LENGTH)
 
 
 def _upper(events_r: FloatArray, tokens_r: FloatArray) -> Interval:
-    return rate_limits(events_r, tokens_r, confidence=CONFIDENCE, longest=LONGEST, side="upper")
+    return rate_limits(events_r, tokens_r, confidence=CONFIDENCE, longest=MAX_LENGTH, side="upper")
 
 
 def _exact(setting: Setting, events_r: FloatArray, tokens_r: FloatArray, confidence: float) -> Interval:
@@ -132,7 +132,7 @@ def _sampled_population(setting: Setting, runs: int, rng: np.random.Generator) -
     failures, widths, exact = 0, [], []
     for _ in range(runs):
         at = rng.permutation(setting.records)[:sample]
-        found = rate_limits(events[at], tokens[at], confidence=CONFIDENCE, longest=LONGEST, population=population)
+        found = rate_limits(events[at], tokens[at], confidence=CONFIDENCE, longest=MAX_LENGTH, population=population)
         failures += not found.low - 1e-12 <= truth <= found.high + 1e-12
         widths.append(_width(found))
         if setting.dependence == "all alike":
@@ -154,7 +154,7 @@ def _monitor(setting: Setting, drawn: list[tuple[FloatArray, FloatArray]]) -> Ro
     """Honest records one after the other: does the alarm ever come, at any record?"""
     alarms = 0
     for events, tokens in drawn:
-        monitor = RateEProcess.new(honest_rate=setting.rate, longest=LONGEST)
+        monitor = RateEProcess.new(honest_rate=setting.rate, longest=MAX_LENGTH)
         monitor.add(events, tokens)
         alarms += monitor.alarms_at(1 - CONFIDENCE)
     return Row("monitor, false alarms", setting, len(drawn), alarms, 1 - CONFIDENCE, float("nan"), None)
@@ -164,7 +164,7 @@ def _sequence(setting: Setting, drawn: list[tuple[FloatArray, FloatArray]]) -> R
     """Limits after every record at once."""
     failures, widths = 0, []
     for events, tokens in drawn:
-        sequence = RateSequence(confidence=CONFIDENCE, longest=LONGEST)
+        sequence = RateSequence(confidence=CONFIDENCE, longest=MAX_LENGTH)
         sequence.add(events, tokens)
         found = sequence.limits()
         failures += not found.low <= setting.rate <= found.high

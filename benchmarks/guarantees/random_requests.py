@@ -50,7 +50,7 @@ from weightwarden.verifier.model.identity import ModelIdentity, identify_model
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.replay.vllm.client import VllmClient
-from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL
+from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.verification.run_verdict import Verification
 from weightwarden.verifier.verification.verifier import Verifier
 
@@ -269,7 +269,7 @@ def _sent(scratch: Path, upstream: str, name: str, bodies: Sequence[dict[str, An
 
 def report(found: Verification, policy: Policy, refused: int, asked: int) -> dict[str, Any]:
     """What came of it, and whether an honest server may show as much."""
-    rate = policy.forced_end[1] + FLAG_LEVEL
+    rate = policy.forced_end_limits.rate + FLAG_LEVEL
     flagged = len(found.flagged)
     return {
         "requests": asked,
@@ -297,7 +297,7 @@ def again_and_again(
         for number in range(seeds)
     ]
     found = verifier.verify(AnyServer.load(identity).answers(asked))
-    rate = verifier.policy.forced_end[1] + FLAG_LEVEL
+    rate = verifier.policy.forced_end_limits.rate + FLAG_LEVEL
     flagged_r = found.summary.columns.flagged_r.reshape(len(requests), seeds).sum(axis=1)
     rows = [
         {

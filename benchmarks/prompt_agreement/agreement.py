@@ -92,12 +92,12 @@ async def ask_sidecar(folder: Path, questions: Iterable[Question]) -> list[Promp
             if isinstance(chat, str):
                 prompts.append({"refused": chat})
                 continue
-            understanding = RequestInterpreter(
+            interpreter = RequestInterpreter(
                 model=replace(model, chat=chat), limits=Limits(), client_seeds=False, workers=workers
             )
             try:
                 body = json.dumps({"model": "any", **question.body}).encode()
-                asked = await understanding.of_chat(parse(ChatRequest, body))
+                asked = await interpreter.of_chat(parse(ChatRequest, body))
                 prompts.append({"ids": asked.prompts[0]})
             except ApiError as error:
                 prompts.append({"refused": str(error)})

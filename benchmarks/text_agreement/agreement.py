@@ -14,7 +14,7 @@ from benchmarks.text_agreement.exceptions import named_exception
 from weightwarden.logger.record import Record
 from weightwarden.logger.text.tokenizer import ModelTokenizer
 from weightwarden.verifier.model.identity import ModelIdentity
-from weightwarden.verifier.scoring.stopping import StoppingRule
+from weightwarden.verifier.scoring.stopping import ForcedEndLimits, StoppingRule
 
 ENGINE = Path(__file__).with_name("engine.py")
 _NEUTRAL = ("min_tokens", "stop", "skip_special_tokens", "spaces_between_special_tokens", "include_stop_str_in_output")
@@ -140,7 +140,7 @@ def stopping_rule(tokenizer: ModelTokenizer) -> StoppingRule:
         eos_ids=(),
     )
     return StoppingRule(
-        identity=identity, tokenizer=tokenizer, max_model_length=10**6, forced_margin=1.0, forced_rate=0.0
+        identity=identity, tokenizer=tokenizer, max_model_length=10**6, forced_end=ForcedEndLimits(margin=1.0, rate=0.0)
     )
 
 

@@ -11,7 +11,7 @@ from weightwarden.logger.text.tokenizer import ModelTokenizer
 from weightwarden.sampler.params import SamplingParams
 
 TEXTS = ("Hello world, it's me.", "a  b\n\tc", "naïve 日本語 🙂🏳️‍🌈", " «é»—“x”", "ab, b. ▁a <s> </w> ##b", "0.5€ Ġ")
-_LONGEST = 24
+_MAX_LENGTH = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Cases:
         """The next case."""
         random = self._random
         prompt = self._ids(random.randint(1, 6), whole=0.9)
-        ids = self._ids(random.randint(1, _LONGEST), whole=0.7)
+        ids = self._ids(random.randint(1, _MAX_LENGTH), whole=0.7)
         skip = random.random() < 0.5
         fields = {
             "max_tokens": len(ids),

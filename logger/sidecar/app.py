@@ -35,7 +35,7 @@ class Dependencies:
     """What the endpoints share. `ready` says why nothing can be served now, or None when it can."""
 
     service: Service
-    understanding: RequestInterpreter
+    interpreter: RequestInterpreter
     keys: ApiKeys | None
     events: Events
     ready: Callable[[], str | None]
@@ -48,17 +48,17 @@ def application(front: Dependencies) -> ASGIApp:
     async def parsed(kind: type[Request], body: bytes) -> Any:
         if len(body) <= INLINE_BYTES:
             return parse(kind, body)
-        return await front.understanding.workers.run(partial(parse, kind, body))
+        return await front.interpreter.workers.run(partial(parse, kind, body))
 
     async def of_chat(body: bytes) -> GenerationRequest:
-        return await front.understanding.of_chat(await parsed(ChatRequest, body))
+        return await front.interpreter.of_chat(await parsed(ChatRequest, body))
 
     async def of_completion(body: bytes) -> GenerationRequest:
-        return await front.understanding.of_completion(await parsed(CompletionRequest, body))
+        return await front.interpreter.of_completion(await parsed(CompletionRequest, body))
 
     async def models(request: HttpRequest) -> JSONResponse:
         _authorize(front.keys, request.scope)
-        model = front.understanding.model
+        model = front.interpreter.model
         card = {
             "id": model.name,
             "object": "model",

@@ -76,7 +76,7 @@ async def serve(
         stack.callback(workers.close)
         recorder = DraftRecorder(sidecar.log, metrics)
         service = Service(
-            answerer=ChoiceRunner(
+            choice_runner=ChoiceRunner(
                 model=sidecar.model, upstream=upstream, recorder=recorder, metrics=metrics, events=events
             ),
             recorder=recorder,
@@ -86,13 +86,13 @@ async def serve(
             metrics=metrics,
             ticks=None if settings.tick is None else Ticks(settings.tick, loop.time),
         )
-        understanding = RequestInterpreter(
+        interpreter = RequestInterpreter(
             model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
         )
         readiness = Readiness(service, recorder, upstream, events, period=limits.ready, clock=loop.time)
         front = Dependencies(
             service=service,
-            understanding=understanding,
+            interpreter=interpreter,
             keys=sidecar.api_keys,
             events=events,
             ready=readiness,
@@ -100,12 +100,12 @@ async def serve(
         )
         if settings.metrics is not None:
             _serve_metrics(stack, settings, metrics)
-        metrics.checkpoint_size.set_function(lambda: sidecar.notary.size)
+        metrics.checkpoint_size.set_function(lambda: sidecar.checkpointer.size)
         server = _Server(_uvicorn_config(settings, front), service, events)
         stopped_by(server.stop)
         await stack.enter_async_context(_background(recorder.retry(), events))
         await stack.enter_async_context(_background(readiness.watch(), events))
-        await stack.enter_async_context(_background(_notarize(sidecar.notary, settings, events), events))
+        await stack.enter_async_context(_background(_notarize(sidecar.checkpointer, settings, events), events))
         events.say(
             "opened",
             model=sidecar.model.name,
@@ -117,7 +117,7 @@ async def serve(
         await server.serve()
         await service.settle()
         await recorder.settle()
-        await asyncio.to_thread(_tried, sidecar.notary.seal, events)
+        await asyncio.to_thread(_tried, sidecar.checkpointer.seal, events)
     events.say("stopped", log_size=sidecar.log.size)
 
 
@@ -185,13 +185,13 @@ def _serve_metrics(stack: AsyncExitStack, settings: Settings, metrics: Metrics) 
     stack.callback(server.shutdown)
 
 
-async def _notarize(notary: Checkpointer, settings: Settings, events: Events) -> None:
+async def _notarize(checkpointer: Checkpointer, settings: Settings, events: Events) -> None:
     """Sign and seal at their intervals, for ever; a failure is said and tried again."""
     sealed = time.monotonic()
     while True:
         await asyncio.sleep(settings.checkpoint_every)
         due = time.monotonic() - sealed >= settings.seal_every
-        if await asyncio.to_thread(_tried, notary.seal if due else notary.certify, events) and due:
+        if await asyncio.to_thread(_tried, checkpointer.seal if due else checkpointer.certify, events) and due:
             sealed = time.monotonic()
 
 

@@ -60,7 +60,7 @@ class Response:
 class Service:
     """Serves requests of one model through one log."""
 
-    answerer: ChoiceRunner
+    choice_runner: ChoiceRunner
     recorder: DraftRecorder
     engine: Engine
     issuer: SeedIssuer
@@ -92,7 +92,7 @@ class Service:
             chat=asked.chat,
             identifier=f"{'chatcmpl' if asked.chat else 'cmpl'}-{uuid.uuid4().hex}",
             created=int(self.clock()),
-            model=self.answerer.model.name,
+            model=self.choice_runner.model.name,
             prompt_tokens=sum(map(len, asked.prompts)),
         )
         issued: list[OpenSeed] = []
@@ -117,7 +117,7 @@ class Service:
         """The records of all choices, without tokens; `issued` is given the seed of each prompt."""
         sampling = asked.sampling.model_copy(update={"n": asked.choices if asked.choices > 1 else None})
         records: list[Record] = []
-        vocabulary = self.answerer.model.vocabulary
+        vocabulary = self.choice_runner.model.vocabulary
         try:
             likes = [self._record(prompt, asked, sampling) for prompt in asked.prompts]
             for like in likes:
@@ -142,7 +142,7 @@ class Service:
         """The record of a prompt's last choice, with the client's seed or none in particular: if it can be, all can."""
         return Record(
             engine=self.engine,
-            model=self.answerer.model.name,
+            model=self.choice_runner.model.name,
             prompt_token_ids=prompt,
             output_token_ids=[],
             seed=None if sampling.is_greedy else asked.seed or 0,
@@ -256,7 +256,7 @@ class Service:
         async def one(index: int, record: Record) -> FinishedChoice:
             nonlocal failed_by
             try:
-                answered = await self.answerer.answer(record, releaser(index), cancelled_by, streams=streams)
+                answered = await self.choice_runner.answer(record, releaser(index), cancelled_by, streams=streams)
             except UpstreamError as error:
                 failed_by = failed_by or blamed(error)
                 self.metrics.upstream_failures.labels(error.reason).inc()

@@ -33,7 +33,7 @@ class SidecarParts:
     api_keys: ApiKeys | None
     upstream_key: str | None
     log: LogWriter
-    notary: Checkpointer
+    checkpointer: Checkpointer
     issuer: Callable[[SeedStore], SeedIssuer]
     recovered: int
 
@@ -62,8 +62,8 @@ def opened(settings: Settings) -> Iterator[SidecarParts]:
     origin = signers[0].name
     path = settings.mark or mark_path(settings.signing_keys[0], origin)
     with MarkFile(path, origin) as mark, LogWriter.open(settings.log, origin=origin) as log:
-        notary = Checkpointer(url=settings.log, log=log, signers=signers, mark=mark, archives=settings.archives)
-        notary.check()
+        checkpointer = Checkpointer(url=settings.log, log=log, signers=signers, mark=mark, archives=settings.archives)
+        checkpointer.check()
         nonce = secrets.token_bytes(NONCE_BYTES)
         start = log.start(nonce)
         mark.begin(start, nonce)
@@ -75,7 +75,7 @@ def opened(settings: Settings) -> Iterator[SidecarParts]:
             api_keys=api_keys,
             upstream_key=upstream_key,
             log=log,
-            notary=notary,
+            checkpointer=checkpointer,
             issuer=partial(
                 SeedIssuer,
                 seed_key,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from weightwarden.logger.text.token_bytes import BROKEN, TokenBytes
 
-_LONGEST_CHARACTER = 4
+_MAX_CHARACTER_BYTES = 4
 """Bytes of UTF-8."""
 
 
@@ -79,7 +79,7 @@ class Detokenizer:
 
     def _begin(self, prompt: Sequence[int]) -> None:
         """Take the end of the prompt: as many tokens as can matter."""
-        enough = self._strips + _LONGEST_CHARACTER
+        enough = self._strips + _MAX_CHARACTER_BYTES
         start, size = len(prompt), 0
         while start and size < enough:
             start -= 1

@@ -22,9 +22,9 @@ NEAR, LOG_ERROR_NEAR = 2.0**-7, 1e-7
 `benchmarks.guarantees.cuda_noise`; tests/data/cuda-noise-h100.json). The documented bound would let E be zero."""
 RACE_ERROR = 1e-6
 """Nats: the float32 rounding of the softmax and of the division p / E, and `__logf` outside [0.5, 2] (3 ulp)."""
-LARGEST = 24 * np.log(2.0) - 1e-9
+MAX_NOISE = 24 * np.log(2.0) - 1e-9
 """The noise of the engine's constant, 2^-24."""
-MOST_SHARE = LOG_ERROR_NEAR * 2.0**23
+MAX_SHARE = LOG_ERROR_NEAR * 2.0**23
 """Of the smallest E that is a logarithm: u is at least two units of float32 below 1."""
 
 
@@ -99,7 +99,7 @@ class VllmV1Noise(GumbelNoise):
         exponential = np.exp(-g_nk)
         near = np.maximum(LOG_ERROR_NEAR / exponential, LOG_ERROR / NEAR)  # never falls as the noise grows
         share = np.where(exponential <= NEAR, near, LOG_ERROR / exponential)
-        error: FloatArray = np.where(g_nk >= LARGEST, 0.0, -np.log1p(-np.minimum(share, MOST_SHARE)))
+        error: FloatArray = np.where(g_nk >= MAX_NOISE, 0.0, -np.log1p(-np.minimum(share, MAX_SHARE)))
         return error + RACE_ERROR
 
     def uniform_bits(self, keys_n: KeyArray, ids_nk: IntArray) -> Words:

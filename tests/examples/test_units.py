@@ -12,7 +12,7 @@ from tests.examples.reading import command_of, flags_of, toml_in, unit_of
 from tests.places import EXAMPLES
 from weightwarden.cli.commands.serve.command import serve
 from weightwarden.cli.sidecar.main import sidecar
-from weightwarden.verifier.server.alerting.courier import COMMAND_SECONDS
+from weightwarden.verifier.server.alerting.notifier import COMMAND_SECONDS
 
 UNITS = (
     "sidecar/weightwarden-sidecar.service",

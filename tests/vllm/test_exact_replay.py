@@ -16,8 +16,8 @@ from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.replay.vllm.client import VllmClient
 from weightwarden.verifier.replay.vllm.processor import Exactness, settings_for, this_processor
+from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.scoring.run_evidence import TESTS
-from weightwarden.verifier.verification.run_verdict import RUN_ALARM_LEVEL
 
 pytestmark = pytest.mark.vllm
 

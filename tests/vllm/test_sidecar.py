@@ -34,8 +34,8 @@ from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.replay.vllm.client import VllmClient
+from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.scoring.run_evidence import TESTS
-from weightwarden.verifier.verification.run_verdict import RUN_ALARM_LEVEL
 from weightwarden.verifier.verification.series_monitor import honest_limits
 
 pytestmark = pytest.mark.vllm

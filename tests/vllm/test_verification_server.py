@@ -32,7 +32,7 @@ pytestmark = pytest.mark.vllm
 TOKENS = 12
 SHARE = 0.02
 HONEST_REQUESTS = 150
-MOST_REQUESTS = 2500
+MAX_REQUESTS = 2500
 FALSE_ALARM = 1e-4
 SUBJECTS = ("rain", "magnets", "bread", "the moon", "bicycles", "salt", "owls", "glass", "maps", "chess", "wool", "tea")
 
@@ -161,7 +161,7 @@ def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
             upstream.on = True
             sent = 0
             while (status := verifier.get("status"))["state"] != "alarm":
-                assert sent < MOST_REQUESTS, status
+                assert sent < MAX_REQUESTS, status
                 load.run(25)
                 sent += 25
             [alarm] = [one for one in status["reasons"] if one["level"] == "alarm"]

@@ -8,7 +8,8 @@ from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.policy.base import MadeFor, Rate
 from weightwarden.verifier.policy.calibrated import CodeRates, Evaluation, Thresholds
 from weightwarden.verifier.scoring.codes import HONEST_TILT
-from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL, TokenNoise
+from weightwarden.verifier.scoring.levels import FLAG_LEVEL
+from weightwarden.verifier.scoring.noise_model import TokenNoise
 from weightwarden.verifier.scoring.record_evidence import RecordEvidenceAccumulator
 from weightwarden.verifier.scoring.token_scores import TokenScores
 from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens

@@ -27,8 +27,8 @@ from weightwarden.verifier.policy.calibrated import (
 )
 from weightwarden.verifier.replay.replay import PlacedTable, Replay, Replayer
 from weightwarden.verifier.scoring.codes import classes, taken_classes
+from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.scoring.noise_model import (
-    FLAG_LEVEL,
     MARGIN_EDGES,
     TokenNoise,
     fit_noise_scale,
@@ -46,7 +46,7 @@ WINDOW = Window(margin=MARGIN_EDGES[-1], logit_slacks=LOGIT_SLACKS, mass_slack=M
 MIN_RECORDS = 8
 ENOUGH = 3.7
 """-ln 0.025: so many events are expected where the chance of none is 2.5%."""
-LEAST_ENTROPY = 0.005
+MIN_ENTROPY = 0.005
 """Bits a token; greedy traffic, which has least, has 0.04."""
 
 
@@ -342,7 +342,7 @@ def _cdf_noise_scale(placed: Sequence[PlacedTable], half_r: BoolArray) -> float:
 def _warnings(records: Sequence[Record], half_r: BoolArray, noise: TokenNoise, evaluation: Evaluation) -> list[str]:
     warnings = []
     entropy = evaluation.entropy_bits_per_token.value
-    if entropy < LEAST_ENTROPY:
+    if entropy < MIN_ENTROPY:
         warnings.append(
             f"hardly any position had more than one plausible token (honest entropy: {entropy:.2g} bits a token): this"
             " traffic says little about noise; calibrate on longer, sampled answers to different prompts"

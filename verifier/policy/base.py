@@ -15,6 +15,7 @@ from weightwarden.verifier.candidates.table import CandidateTable, Window
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.scoring.codes import CountingCode, PooledCode
 from weightwarden.verifier.scoring.run_evidence import HonestRates
+from weightwarden.verifier.scoring.stopping import ForcedEndLimits
 from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -145,8 +146,8 @@ class BasePolicy(Section, ABC):
 
     @property
     @abstractmethod
-    def forced_end(self) -> tuple[float, float]:
-        """Margin, logits, beyond which a final token was not sampled but forced, and how often that is honest."""
+    def forced_end_limits(self) -> ForcedEndLimits:
+        """Which final tokens were not sampled but forced, and how often that is honest."""
 
     @property
     @abstractmethod
@@ -160,7 +161,7 @@ class BasePolicy(Section, ABC):
 
     @abstractmethod
     def accumulator(self, records: int) -> EvidenceAccumulator:
-        """An empty gatherer for so many records."""
+        """An empty accumulator for so many records."""
 
     @abstractmethod
     def counting_code(self, vocabulary: int) -> CountingCode:

@@ -22,9 +22,11 @@ from weightwarden.verifier.policy.base import (
     Section,
 )
 from weightwarden.verifier.scoring.codes import OPEN_SHARE, CountingCode, OutsideCode, PooledCode
-from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL, MARGIN_EDGES, TokenNoise
+from weightwarden.verifier.scoring.levels import FLAG_LEVEL
+from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, TokenNoise
 from weightwarden.verifier.scoring.record_evidence import RecordEvidenceAccumulator
 from weightwarden.verifier.scoring.run_evidence import HonestRates
+from weightwarden.verifier.scoring.stopping import ForcedEndLimits
 from weightwarden.verifier.scoring.token_scores import (
     TokenScores,
     Tolerance,
@@ -216,8 +218,8 @@ class Policy(BasePolicy):
         )
 
     @property
-    def forced_end(self) -> tuple[float, float]:
-        return self.noise.outlier_margin_logits, self.noise.outlier_upper
+    def forced_end_limits(self) -> ForcedEndLimits:
+        return ForcedEndLimits(self.noise.outlier_margin_logits, self.noise.outlier_upper)
 
     @property
     def steady_sway(self) -> float:

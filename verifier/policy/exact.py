@@ -10,9 +10,10 @@ from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable, Window
 from weightwarden.verifier.policy.base import BasePolicy, Count, Counted, Digest, Probability, Rate
 from weightwarden.verifier.scoring.codes import AGAINST_SHARE, OPEN_SHARE, CountingCode, OutsideCode, PooledCode
-from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL
+from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.run_evidence import HonestRates
+from weightwarden.verifier.scoring.stopping import ForcedEndLimits
 from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
 
 EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
@@ -60,8 +61,8 @@ class ExactPolicy(BasePolicy):
         return EXACT_WINDOW
 
     @property
-    def forced_end(self) -> tuple[float, float]:
-        return EXACT_TOLERANCE.margin, self.check.record_mismatch_upper
+    def forced_end_limits(self) -> ForcedEndLimits:
+        return ForcedEndLimits(EXACT_TOLERANCE.margin, self.check.record_mismatch_upper)
 
     @property
     def steady_sway(self) -> None:

@@ -22,7 +22,7 @@ MATCH_RATE = 0.6
 server's; of llama.cpp's, which quantises its activations, 85 to 90% with filters and 72% in vocabulary order."""
 GREEDY_RATE = 0.85
 """At least this share of greedy tokens have the largest logit of the model here (95% for the same llama.cpp server)."""
-FEWEST_TOKENS = 24
+MIN_TOKENS = 24
 """Fewer tokens say nothing."""
 
 _LLAMA_CPP = {"top_k": 40, "top_p": 0.95, "min_p": 0.05}
@@ -108,10 +108,10 @@ def conclude(replayer: Replayer, interview: ProbeQueries) -> Conclusion:
         ReplayServerError: too few answers could be used.
     """
     tokens = sum(len(answer.token_ids) for answer in interview.unfiltered)
-    if tokens < FEWEST_TOKENS:
+    if tokens < MIN_TOKENS:
         why = f" ({interview.left_out[0]})" if interview.left_out else ""
         raise ReplayServerError(
-            f"{tokens} seeded tokens could be used, and at least {FEWEST_TOKENS} are needed;"
+            f"{tokens} seeded tokens could be used, and at least {MIN_TOKENS} are needed;"
             f" {len(interview.left_out)} answers were left out{why}"
         )
     findings = []

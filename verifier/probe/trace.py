@@ -10,7 +10,7 @@ from weightwarden.sampler.errors import UnknownScheme
 from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.verifier.probe.queries import ProbeAnswer
 
-_MOST = 40.0
+_MAX_LOG10 = 40.0
 """No token counts for more, nats."""
 
 
@@ -38,6 +38,6 @@ def log10_trace(
         keys = noise.keys(answer.seed if seed is None else seed, len(answer.question.token_ids), len(ids))
         with np.errstate(divide="ignore", over="ignore"):
             surprise = -np.log(-np.expm1(-np.exp(-noise.at(keys, ids[:, None])[:, 0])))
-        total += float(np.minimum(surprise, _MOST).sum())
+        total += float(np.minimum(surprise, _MAX_LOG10).sum())
         tokens += len(ids)
     return float(gamma.logsf(total, tokens)) / log(10)

@@ -19,7 +19,7 @@ PLAIN_SHARE = 0.01
 """Expected share of records whose tokens are so unlikely that they are shorter written plainly, log2 V bits each."""
 CODED_BITS = -float(np.log2(1 - PLAIN_SHARE))
 """What a record is charged for its tokens not being written plainly, bits."""
-MOST_END_BITS = 84.0
+MAX_END_BITS = 84.0
 """More than the end of a record is charged, with what it costs to say that its tokens are written plainly."""
 
 
@@ -69,7 +69,7 @@ class RecordCharges:
             counting_bits_r=np.array([plain]),
             pooled_bits_rk=np.full((1, len(TILTS)), plain),
             entropy_bits_r=np.array([0.0]),
-            end_bits_r=np.array([MOST_END_BITS + float(np.log2(PLAIN_SHARE))]),
+            end_bits_r=np.array([MAX_END_BITS + float(np.log2(PLAIN_SHARE))]),
         )
 
     @property

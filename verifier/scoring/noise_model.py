@@ -8,14 +8,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_ndtr
 
 from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.scoring.token_scores import TokenScores
 from weightwarden.verifier.statistics.intervals import clustered_rate
 
 MARGIN_EDGES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.5, 1.0)
 """Bins of the margin, logits: a candidate of margin m is in bin i when edge[i] < m <= edge[i + 1]."""
-
-FLAG_LEVEL = 1e-3
-"""A record is flagged when at most this share of honest records would look like it."""
 
 
 @dataclass(frozen=True, kw_only=True)

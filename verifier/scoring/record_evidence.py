@@ -6,7 +6,8 @@ import numpy as np
 from scipy.stats import binom
 
 from weightwarden.sampler.types import IntArray
-from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL, TokenNoise, one_hot, rival_counts
+from weightwarden.verifier.scoring.levels import FLAG_LEVEL
+from weightwarden.verifier.scoring.noise_model import TokenNoise, one_hot, rival_counts
 from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.token_scores import TokenScores
 from weightwarden.verifier.statistics.rounding import upper
@@ -15,13 +16,13 @@ TILTS = np.linspace(0.0, 1.0, 26)
 """Values of lambda at which the Chernoff bound is tried."""
 
 
-SMALLEST_BOUND = 1e-300
+MIN_BOUND = 1e-300
 """What is below this, or impossible by rule, is written as this."""
 
 
 def bound_text(bound: float) -> str:
     """An upper bound of a probability as reports write it, rounded up."""
-    return f"p <= {upper(max(bound, SMALLEST_BOUND))}"
+    return f"p <= {upper(max(bound, MIN_BOUND))}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The stopping rule, replayed: did the answer end, and not go on, as its request asked?"""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from weightwarden.logger.record import (
 )
 from weightwarden.logger.text.ending import Ending, Text, ending_ids, first_end
 from weightwarden.verifier.model.identity import ModelIdentity
-from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL
+from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.types import Tokenizer
 
 LABEL_BITS = 4.0
@@ -56,6 +56,18 @@ _CAPS = (
 )
 
 
+class ForcedEndLimits(NamedTuple):
+    """The limits of forced ends under a policy.
+
+    Attributes:
+        margin: margin, logits, beyond which a final token was not sampled but forced.
+        rate: share of honest answers that have such an end, at most.
+    """
+
+    margin: float
+    rate: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoppingRule:
     """The stopping rule of a server of one model: the sidecar's own (`logger.text.ending`), replayed.
@@ -63,15 +75,13 @@ class StoppingRule:
     Attributes:
         tokenizer: makes the text in which requested stop strings are looked for; the server's text is never used.
         max_model_length: the server's context length in tokens, or None when only requests limit the length.
-        forced_margin: margin, logits, beyond which a final token was not sampled but forced.
-        forced_rate: at most this share of honest answers has such an end.
+        forced_end: which final tokens were not sampled but forced, and how often that is honest.
     """
 
     identity: ModelIdentity
     tokenizer: Tokenizer
     max_model_length: int | None
-    forced_margin: float
-    forced_rate: float
+    forced_end: ForcedEndLimits
 
     def length_limit(self, record: Record) -> int | None:
         """Most output tokens that the record could have had, or None when nothing known limits it."""
@@ -112,11 +122,11 @@ class StoppingRule:
             why = self._unfounded_length(record)
         elif record.finish_reason == "stop":
             why = self._unfounded_stop(record, ending)
-            if why is None and last_margin > self.forced_margin:
+            if why is None and last_margin > self.forced_end.margin:
                 last = record.output_token_ids[-1]
                 far = f"{last_margin:.2f} logits below" if np.isfinite(last_margin) else "outside the support"
                 why = f"its final token {last} would not have been drawn ({far})"
-                return StopFinding("early", why, self.forced_rate)
+                return StopFinding("early", why, self.forced_end.rate)
             if why is None and isinstance(record.stop_reason, str):
                 assert ending is not None
                 # Versions of engines differ in which of several they name, and the name could carry bits.

@@ -80,7 +80,7 @@ class Daemon:
             "audit": lambda: 0.0 if server.auditor.work() else IDLE_SECONDS,
             "account": self._account,
             "watch": self._watch,
-            "deliver": lambda: 0.0 if server.courier.deliver() else IDLE_SECONDS,
+            "deliver": lambda: 0.0 if server.notifier.deliver() else IDLE_SECONDS,
             "beat": self._beat,
         }
         threads = [
@@ -118,13 +118,13 @@ class Daemon:
     def _beat(self) -> float:
         """Give a sign of life, unless work hangs: then it is for others, and this process is to end."""
         auditor, settings = self.server.auditor, self.server.settings
-        seconds = max(auditor.activity.seconds, self.server.follower.activity.seconds)
+        seconds = max(auditor.hang_detector.seconds, self.server.follower.hang_detector.seconds)
         if seconds > settings.stuck_after:
             self.server.events.say("stuck", seconds=round(seconds))
             self.stuck = True
             self.stopping.set()
             return RETRY_SECONDS
-        now = self.server.presence.beat(
+        now = self.server.membership.beat(
             tokens_per_second=auditor.tokens_per_second,
             compute_share=settings.compute_share,
             trouble="; ".join(words for _, words in sorted(dict(self._troubles).items())) or None,
@@ -170,7 +170,7 @@ def serve(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
     http = _Server(_uvicorn_config(server, daemon))
     http.bind()
     threads = daemon.start()
-    server.events.say("opened", server=server.presence.name)
+    server.events.say("opened", server=server.membership.name)
     try:
         asyncio.run(http.until(stopping))
     finally:
@@ -179,7 +179,7 @@ def serve(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
         for thread in threads:
             thread.join(max(deadline - time.monotonic(), 0.0))
         with suppress(VerdictsUnusable):
-            server.presence.leave()
+            server.membership.leave()
         hanging = [thread.name for thread in threads if thread.is_alive()]
         server.events.say("stopped", hanging=", ".join(hanging) or None)
         if hanging:
@@ -204,9 +204,9 @@ def drain(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
     def beats() -> None:
         while not beating.wait(server.settings.takeover / BEATS):
             with suppress(VerdictsUnusable):
-                server.presence.beat(compute_share=server.settings.compute_share)
+                server.membership.beat(compute_share=server.settings.compute_share)
 
-    clock.set(server.presence.beat())
+    clock.set(server.membership.beat())
     thread = threading.Thread(target=beats, daemon=True)
     thread.start()
     try:
@@ -215,14 +215,14 @@ def drain(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
             server.bookkeeper.account()
         server.bookkeeper.account()
         server.watch.look()
-        while server.courier.deliver():
+        while server.notifier.deliver():
             pass
         with server.database.reading() as connection:
             left = backlog(connection).records
     finally:
         beating.set()
         thread.join()
-        server.presence.leave()
+        server.membership.leave()
     if looked.troubles:
         raise Unfinished("; ".join(looked.troubles))
     if not looked.following:

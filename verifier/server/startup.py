@@ -17,14 +17,14 @@ from weightwarden.verifier.audit_selection import read_audit_key
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.server.accounting.bookkeeper import Bookkeeper
 from weightwarden.verifier.server.alerting.conditions import ConditionChecker
-from weightwarden.verifier.server.alerting.courier import Channel, Command, Notifier, Webhook
+from weightwarden.verifier.server.alerting.notifier import Channel, Command, Notifier, Webhook
 from weightwarden.verifier.server.audit.auditor import Auditor
 from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.series import SeriesKey, bind
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 from weightwarden.verifier.server.errors import ServerSettingsError
+from weightwarden.verifier.server.ingest.archive_scanner import ArchiveScanner
 from weightwarden.verifier.server.ingest.audit_rate import AuditRate, ComputeBudget, FixedRate
-from weightwarden.verifier.server.ingest.finder import ArchiveScanner
 from weightwarden.verifier.server.ingest.follower import Follower
 from weightwarden.verifier.server.settings import Settings
 from weightwarden.verifier.verification.executor import Executor
@@ -40,12 +40,12 @@ class ServerParts:
     policy: BasePolicy
     verifier: Executor
     database: VerdictDatabase
-    presence: Membership
+    membership: Membership
     follower: Follower
     auditor: Auditor
     bookkeeper: Bookkeeper
     watch: ConditionChecker
-    courier: Notifier
+    notifier: Notifier
     api_keys: ApiKeys
     read_keys: ApiKeys | None
     clock: Callable[[], float]
@@ -83,15 +83,15 @@ def open_server(
     key = SeriesKey(policy_digest=policy.digest(), model_digest=engine.replayer.identity.digest)
     bind(database, key, clock(), bookkeeper.empty())
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    presence = Membership(
+    membership = Membership(
         database=database,
         name=name,
         takeover_seconds=settings.takeover,
         channels=tuple(channel.name for channel in channels),
     )
-    finder = ArchiveScanner(
+    scanner = ArchiveScanner(
         database=database,
-        presence=presence,
+        membership=membership,
         folders=settings.archives,
         keys=keys,
         largest=settings.largest,
@@ -102,11 +102,11 @@ def open_server(
         policy=policy,
         verifier=engine,
         database=database,
-        presence=presence,
+        membership=membership,
         follower=Follower(
             database=database,
-            presence=presence,
-            finder=finder,
+            membership=membership,
+            scanner=scanner,
             keys=keys,
             audit_key=audit_key,
             selection=selection,
@@ -117,7 +117,7 @@ def open_server(
             events=events,
         ),
         auditor=Auditor(
-            presence=presence,
+            membership=membership,
             verifier=engine,
             batch_records=settings.batch_records,
             batch_cost=settings.batch_cost,
@@ -129,14 +129,14 @@ def open_server(
         bookkeeper=bookkeeper,
         watch=ConditionChecker(
             database=database,
-            presence=presence,
+            membership=membership,
             false_alarm=settings.false_alarm,
             watch_at=settings.watch_at,
             expect_every=settings.expect_every,
             most_lag=settings.most_lag,
             clock=clock,
         ),
-        courier=Notifier(database=database, presence=presence, channels=channels, clock=clock, events=events),
+        notifier=Notifier(database=database, membership=membership, channels=channels, clock=clock, events=events),
         api_keys=api_keys,
         read_keys=read_keys,
         clock=clock,

@@ -25,8 +25,8 @@ from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.rates import Population, rate_limits
 
 LN2 = float(np.log(2))
-MOST_TERMS = 1_000_000
-MOST_TILT = 1e6
+MAX_TERMS = 1_000_000
+MAX_TILT = 1e6
 """Largest lambda tried, 1 / cost unit; every lambda gives a bound."""
 
 
@@ -78,7 +78,7 @@ def pooled_bound(cost_nk: FloatArray, budget: float, counts_n: NDArray[np.intege
 
     tilt = 0.0
     if slope(0.0) < 0:
-        tilt = MOST_TILT if slope(MOST_TILT) < 0 else float(brentq(slope, 0.0, MOST_TILT, xtol=1e-12, rtol=1e-10))
+        tilt = MAX_TILT if slope(MAX_TILT) < 0 else float(brentq(slope, 0.0, MAX_TILT, xtol=1e-12, rtol=1e-10))
     nats = (tilt * max(spare, 0.0) if tilt else 0.0) + float(counts @ logsumexp(-tilt * extra, axis=1, b=offered))
     return PooledBound(nats / LN2, tilt)
 
@@ -110,7 +110,7 @@ def combinatorial_bound(tokens: int, altered: int, size: float) -> float:
     if tokens < 0 or altered < 0 or not size >= 1:
         raise StatisticsError(f"no bound for {altered} altered tokens of {tokens} among {size}")
     altered = min(altered, tokens)
-    if altered > MOST_TERMS:
+    if altered > MAX_TERMS:
         return tokens * mismatch_bound(altered / tokens, size)
     j = np.arange(altered + 1, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -22,7 +22,7 @@ from scipy.special import logsumexp
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.statistics.errors import StatisticsError
 
-MOST_STAKE = 0.97
+MAX_STAKE = 0.97
 """Share of the largest possible bet that is ever made, so that one record cannot take the whole capital."""
 BET_WEIGHTS = (0.7, 0.3)
 """Shares of the capital that make the bet for all-or-nothing records, and a bolder one for records that vary less."""
@@ -122,7 +122,7 @@ def log_capital_below(
         population: records in all, when these are a random sample of them without replacement, in random order.
     """
     gain_r = rate * outcomes.weight_r - outcomes.value_r  # at least -(1 - rate)
-    most = MOST_STAKE / (1 - rate)
+    most = MAX_STAKE / (1 - rate)
     chernoff = _chernoff_bet(rate, trials, goal, below=True)
     return _log_capital(gain_r, np.minimum([chernoff, np.inf], most), (1 - rate, rate), population)
 
@@ -132,7 +132,7 @@ def log_capital_above(
 ) -> float:
     """ln of the capital of who bets on more than `rate`. See `log_capital_below`."""
     gain_r = outcomes.value_r - rate * outcomes.weight_r  # at least -rate
-    most = MOST_STAKE / rate
+    most = MAX_STAKE / rate
     chernoff = _chernoff_bet(rate, trials, goal, below=False)
     return _log_capital(gain_r, np.minimum([chernoff, BOLD * chernoff], most), (rate, 1 - rate), population)
 
@@ -178,6 +178,6 @@ def _log_capital(
             return np.inf
         gain_r = gain_r - mean_r
         # A bet is cut where the gain's own mean would let it lose more than there is.
-        least_r = MOST_STAKE / np.maximum(worst + mean_r, 1e-300)
+        least_r = MAX_STAKE / np.maximum(worst + mean_r, 1e-300)
         return float(logsumexp([np.log1p(np.minimum(bet, least_r) * gain_r).sum() for bet in bets], b=BET_WEIGHTS))
     return float(logsumexp([np.log1p(bet * gain_r).sum() for bet in bets], b=BET_WEIGHTS))

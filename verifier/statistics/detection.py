@@ -13,9 +13,9 @@ from scipy.stats import beta, binom, hypergeom
 
 from weightwarden.verifier.statistics.errors import StatisticsError
 
-LARGEST_POPULATION = 1_000_000_000
+MAX_POPULATION = 1_000_000_000
 """Largest number of messages for which the hypergeometric law is computed."""
-MOST_MESSAGES = 2**53
+MAX_MESSAGES = 2**53
 """Numbers of messages beyond this are not told apart."""
 ROUNDING = 1e-12
 """Relative error that is allowed for where a probability is compared with the one that is asked for."""
@@ -81,7 +81,7 @@ def most_altered(escape_probability: float, *, audit_rate: float, power: float =
     low, high = alarm_at - 1, alarm_at
     while escapes(high):
         low, high = high, high * 2
-        if high > MOST_MESSAGES:
+        if high > MAX_MESSAGES:
             raise StatisticsError("more messages may be altered than can be counted")
     while high - low > 1:
         middle = (low + high) // 2
@@ -107,7 +107,7 @@ def alarm_probability_of_sample(
         raise StatisticsError(f"{sample} of {messages} messages cannot be audited, {altered} of them altered")
     if replacement:
         return float(binom.sf(alarm_at - 1, sample, altered / messages * power))
-    if messages > LARGEST_POPULATION:  # the hypergeometric law is a binomial one, up to the smaller share of the two
+    if messages > MAX_POPULATION:  # the hypergeometric law is a binomial one, up to the smaller share of the two
         trials, share = sorted((altered, sample))[0], sorted((altered, sample))[1] / messages
         if trials / messages > 1e-3:
             raise StatisticsError(f"{messages} messages are too many for samples of a fixed size; use an audit rate")
@@ -137,7 +137,7 @@ def altered_before_alarm(confidence: float, *, audit_rate: float, power: float =
     high = alarm_at
     while not caught(high):
         high *= 2
-        if high > MOST_MESSAGES:
+        if high > MAX_MESSAGES:
             raise StatisticsError("more messages would have to be altered than can be counted")
     low = max(high // 2, alarm_at - 1)  # not caught at low
     while high - low > 1:
@@ -186,7 +186,7 @@ def sample_needed(
 
     high = messages
     if replacement:
-        while not caught(high) and high < MOST_MESSAGES and altered:
+        while not caught(high) and high < MAX_MESSAGES and altered:
             high *= 2
     if not caught(high):
         raise StatisticsError(f"no sample of {messages} messages catches {altered} altered ones so often")
@@ -252,7 +252,7 @@ def whole(messages: float) -> int:
     Raises:
         StatisticsError: none, or more than can be counted.
     """
-    if not 0 <= messages < inf or messages > MOST_MESSAGES:
+    if not 0 <= messages < inf or messages > MAX_MESSAGES:
         raise StatisticsError(f"{messages:g} is no number of messages")
     return ceil(messages)
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from weightwarden.sampler.types import FloatArray
-from weightwarden.verifier.statistics.betting import MOST_STAKE, Outcomes, kl_divergence
+from weightwarden.verifier.statistics.betting import MAX_STAKE, Outcomes, kl_divergence
 from weightwarden.verifier.statistics.errors import StatisticsError
 
 STAKES = 24
@@ -73,7 +73,7 @@ class RateEProcess:
             value_r / tokens_r * weight_r, weight_r, most_per_token=self.most_per_token, longest=self.longest
         )
         rate = self.honest_rate / self.most_per_token
-        bets_k = np.geomspace(0.01, MOST_STAKE / rate, STAKES)
+        bets_k = np.geomspace(0.01, MAX_STAKE / rate, STAKES)
         gain_r = outcomes.value_r - rate * outcomes.weight_r
         path_rk = self.log_capital_k + np.cumsum(np.log1p(bets_k * gain_r[:, None]), axis=0)
         self.log_best = max(self.log_best, float(_mixture(path_rk).max()))

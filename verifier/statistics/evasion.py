@@ -6,10 +6,10 @@ from math import log, log1p
 
 from scipy.special import gammainccinv
 
-from weightwarden.verifier.statistics.detection import MOST_MESSAGES, most_altered
+from weightwarden.verifier.statistics.detection import MAX_MESSAGES, most_altered
 from weightwarden.verifier.statistics.errors import StatisticsError
 
-LARGEST_ESCAPE = 0.25
+MAX_ESCAPE = 0.25
 """The bound holds for attackers who want to get away with at most this probability (Hoeffding's condition)."""
 
 
@@ -69,10 +69,10 @@ def best_split(
     Raises:
         StatisticsError: no tactic that is never flagged (hiding nothing is one), or an argument out of its domain.
     """
-    if not 0 < audit_rate <= 1 or not 0 < escape_probability <= LARGEST_ESCAPE or alarm_at < 1 or not messages >= 0:
+    if not 0 < audit_rate <= 1 or not 0 < escape_probability <= MAX_ESCAPE or alarm_at < 1 or not messages >= 0:
         raise StatisticsError(
             f"no split for audit rate {audit_rate}, escape probability {escape_probability} (at most"
-            f" {LARGEST_ESCAPE}), alarm at {alarm_at}"
+            f" {MAX_ESCAPE}), alarm at {alarm_at}"
         )
     safe = [tactic for tactic in tactics if tactic.flag_probability == 0]
     if not safe:
@@ -109,7 +109,7 @@ def _messages_allowed(caught: float, escape_probability: float, alarm_at: int, *
     A whole number when no other tactic is used; otherwise a limit that may be shared between tactics.
     """
     poisson = float(gammainccinv(alarm_at, escape_probability)) / caught
-    if alone and poisson < MOST_MESSAGES / 100:
+    if alone and poisson < MAX_MESSAGES / 100:
         return most_altered(escape_probability, audit_rate=caught, alarm_at=alarm_at)
     if alarm_at == 1:
         return log(escape_probability) / log1p(-caught) if caught < 1 else 0.0

@@ -7,7 +7,7 @@ from typing import Any
 
 from weightwarden.verifier.statistics.bandwidth import binary_entropy, geometric_entropy
 from weightwarden.verifier.statistics.detection import (
-    MOST_MESSAGES,
+    MAX_MESSAGES,
     altered_before_alarm,
     log_escape_probability,
     mean_messages_to_alarm,
@@ -236,7 +236,7 @@ def _pace(share: float, traffic: Traffic, leak: Leak, audit: AuditAssumptions, w
     options: dict[str, Any] = {"audit_rate": audit.rate, "power": audit.power, "alarm_at": audit.alarm_at}
     mean = mean_messages_to_alarm(**options)
     # Beyond what can be counted the laws are at their limits: never caught, or never not.
-    countable = mean < MOST_MESSAGES / 100
+    countable = mean < MAX_MESSAGES / 100
     return Pace(
         share=share,
         bits_per_day=altered_per_day * bits,
@@ -247,5 +247,5 @@ def _pace(share: float, traffic: Traffic, leak: Leak, audit: AuditAssumptions, w
             altered_per_day,
             traffic.doubling_days,
         ),
-        log10_escape_probability=log_escape_probability(whole(min(needed, MOST_MESSAGES)), **options) / log(10),
+        log10_escape_probability=log_escape_probability(whole(min(needed, MAX_MESSAGES)), **options) / log(10),
     )

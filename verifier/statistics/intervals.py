@@ -9,7 +9,7 @@ from scipy.stats import beta, hypergeom, t
 from weightwarden.sampler.types import FloatArray
 
 CONFIDENCE = 0.95
-LARGEST_POPULATION = 10_000_000
+MAX_POPULATION = 10_000_000
 """Largest population whose hypergeometric law is computed."""
 
 
@@ -47,7 +47,7 @@ def hypergeometric_interval(successes: int, sample: int, population: int, confid
     """
     if not 0 < sample <= population or not 0 <= successes <= sample:
         raise ValueError(f"{successes} of {sample} of {population} is no sample")
-    if population > LARGEST_POPULATION:  # a sample of it is as good as independent, and Clopper-Pearson no narrower
+    if population > MAX_POPULATION:  # a sample of it is as good as independent, and Clopper-Pearson no narrower
         return clopper_pearson(successes, sample, confidence)
     miss = (1 - confidence) / 2
     least, most = successes, population - (sample - successes)

@@ -8,7 +8,7 @@ import numpy as np
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.scoring.codes import TILTS
-from weightwarden.verifier.scoring.ledger import MOST_END_BITS, RecordCharges
+from weightwarden.verifier.scoring.ledger import MAX_END_BITS, RecordCharges
 from weightwarden.verifier.statistics.bandwidth import RecordBits
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.rates import Population, rate_limits
@@ -113,7 +113,7 @@ class Exposure:
                     bits_r=(bits_r + charges.end_bits_r)[order],
                     tokens_r=charges.tokens_r[order].astype(np.float64),
                     most_per_token=float(np.log2(vocabulary)),
-                    most_per_end=MOST_END_BITS,
+                    most_per_end=MAX_END_BITS,
                     population=Population(records=audited.records, tokens=audited.tokens),
                     longest=audited.longest,
                 )

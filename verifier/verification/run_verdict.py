@@ -12,6 +12,7 @@ from weightwarden.logger.record import Record
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.replay.replay import ReplaySeconds
 from weightwarden.verifier.scoring.ledger import RecordCharges
+from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
 from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweepPoint
 from weightwarden.verifier.scoring.token_verdicts import Verdict
@@ -19,9 +20,6 @@ from weightwarden.verifier.verification.executor import Executor
 from weightwarden.verifier.verification.judgement import watched
 from weightwarden.verifier.verification.summary import FlaggedRecord, Summary, UnverifiableRecord, merge_all
 from weightwarden.verifier.verification.work_unit import work_units
-
-RUN_ALARM_LEVEL = 1e-4
-"""A run is an alarm when an honest run would show as much with at most this probability."""
 
 
 class NothingToVerify(WeightwardenError, ValueError):

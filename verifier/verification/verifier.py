@@ -177,8 +177,7 @@ class Verifier:
             identity=self.replayer.identity,
             tokenizer=self.replayer.tokenizer,
             max_model_length=self.max_model_length or self.replayer.identity.context_length,
-            forced_margin=policy.forced_end[0],
-            forced_rate=policy.forced_end[1],
+            forced_end=policy.forced_end_limits,
         )
         by_record = TokenDetail.by_record([chunk.detail() for chunk in chunks], len(answered))
         details: dict[int, tuple[TokenDetail, RecordEvidence]] = {

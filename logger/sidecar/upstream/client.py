@@ -136,16 +136,16 @@ class Upstream:
     async def _attempt(self, body: bytes, longest: int) -> AsyncGenerator[UpstreamDelta]:
         stream = EventStream(longest, IDLE_BYTES)
         try:
-            with Deadline(self._first_token) as patience:
+            with Deadline(self._first_token) as deadline:
                 async with self._http.post(f"{self._url}/v1/completions", data=body, allow_redirects=False) as response:
                     _require_event_stream(response)
                     while block := await response.content.readany():
                         drawn, broken = self._joined(stream.add(block))
                         if drawn.ids or drawn.stopped:
                             stream.progressed()
-                            patience.suspend()  # the wait for the client is not the server's
+                            deadline.suspend()  # the wait for the client is not the server's
                             yield drawn
-                            patience.renew(self._stall)
+                            deadline.renew(self._stall)
                         if drawn.stopped:
                             return
                         failure = broken or stream.broken

@@ -12,13 +12,13 @@ from weightwarden.logger.record import Record
 from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-from weightwarden.verifier.scoring.noise_model import FLAG_LEVEL
+from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.verification.verifier import Verifier
 
 pytestmark = pytest.mark.slow
 
 REQUESTS = 24
-LONGEST = 8
+MAX_LENGTH = 8
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_honest_answers_to_random_requests_pass(
     requests: list[Record] = []
     while len(requests) < REQUESTS:
         body = random_request(rng, prompts, identity.vocabulary)
-        body["max_tokens"] = min(body["max_tokens"], LONGEST)
+        body["max_tokens"] = min(body["max_tokens"], MAX_LENGTH)
         made = request_record(body, len(requests), "0.32.0", identity)
         if made is not None:
             requests.append(made)
@@ -43,5 +43,5 @@ def test_honest_answers_to_random_requests_pass(
     assert found.records == REQUESTS
     assert not found.set_aside
     assert not found.alarm
-    rate = bundled_policy.forced_end[1] + FLAG_LEVEL
+    rate = bundled_policy.forced_end_limits.rate + FLAG_LEVEL
     assert binom.sf(len(found.flagged) - 1, REQUESTS, rate) > FALSE_ALARM

@@ -17,7 +17,7 @@ from weightwarden.verifier.policy.file import read_policy
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(http_client, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(http_client, "MAX_WAIT", 0.0)
 
 
 def test_a_policy_is_made_from_the_archives_of_a_log(tmp_path: Path, model_folder: Path) -> None:

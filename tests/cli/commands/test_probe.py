@@ -78,7 +78,7 @@ def test_a_server_with_numpys_generator_is_none(replayer: TransformersReplayer, 
 
 def test_a_server_that_is_not_there_is_an_error(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(http_client, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(http_client, "MAX_WAIT", 0.0)
     found = invoke("probe", "--url", "http://127.0.0.1:9", "--model", model_folder)
     assert found.exit_code == 2
     assert "cannot be reached" in found.output

@@ -21,7 +21,7 @@ from weightwarden.verifier.policy.file import read_policy
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(http_client, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(http_client, "MAX_WAIT", 0.0)
 
 
 @pytest.fixture(scope="module")

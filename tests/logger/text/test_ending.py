@@ -13,7 +13,7 @@ from weightwarden.logger.text.stop_strings import StopStrings
 from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.verifier.model.identity import ModelIdentity
-from weightwarden.verifier.scoring.stopping import StoppingRule
+from weightwarden.verifier.scoring.stopping import ForcedEndLimits, StoppingRule
 
 EOS = 2
 
@@ -125,8 +125,7 @@ def test_where_the_sidecar_ends_an_answer_the_verifier_finds_it_well_ended(
         identity=identity,
         tokenizer=tokenizer,
         max_model_length=64,
-        forced_margin=1.0,
-        forced_rate=0.0,
+        forced_end=ForcedEndLimits(margin=1.0, rate=0.0),
     )
     assert [finding.kind for finding in rule.findings(record, 0.0)] == expected
 

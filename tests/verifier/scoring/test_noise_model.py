@@ -4,8 +4,8 @@ from scipy.special import ndtr
 from scipy.stats import binom
 
 from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.scoring.noise_model import (
-    FLAG_LEVEL,
     MARGIN_EDGES,
     TokenNoise,
     fit_noise_scale,

@@ -9,9 +9,9 @@ from scipy.stats import binom
 
 from tests.verifier.scoring.test_record_evidence import share_limit
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.scoring.run_evidence import STAKES, TESTS, HonestRates, outlying_bound, run_p_value
 from weightwarden.verifier.statistics.betting import kl_divergence
-from weightwarden.verifier.verification.run_verdict import RUN_ALARM_LEVEL
 
 HONEST = HonestRates(level=1e-3, events=(9e-4, 1e-3), outlier_rate=9e-4, most_outlying=1.0)
 FLAGGED = Fraction(29, 10_000)

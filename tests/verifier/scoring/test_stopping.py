@@ -23,8 +23,7 @@ def rule(replayer: TransformersReplayer, bundled_policy: Policy) -> StoppingRule
         identity=replayer.identity,
         tokenizer=replayer.tokenizer,
         max_model_length=8192,
-        forced_margin=bundled_policy.forced_end[0],
-        forced_rate=bundled_policy.forced_end[1],
+        forced_end=bundled_policy.forced_end_limits,
     )
 
 
@@ -79,8 +78,7 @@ def test_context_length_ends_an_answer_only_where_it_is_reached(rule: StoppingRu
         identity=rule.identity,
         tokenizer=rule.tokenizer,
         max_model_length=len(some.prompt_token_ids) + 3,
-        forced_margin=rule.forced_margin,
-        forced_rate=rule.forced_rate,
+        forced_end=rule.forced_end,
     )
     assert kinds(short, some) == []
     assert kinds(rule, some) == ["early"]
@@ -88,11 +86,11 @@ def test_context_length_ends_an_answer_only_where_it_is_reached(rule: StoppingRu
 
 def test_a_final_token_that_would_not_have_been_drawn_is_a_forged_end(rule: StoppingRule) -> None:
     some = record([5, 6, EOS], rule, sampling={}, finish_reason="stop", stop_reason=None)
-    within, beyond = rule.forced_margin, rule.forced_margin + 0.01
+    within, beyond = rule.forced_end.margin, rule.forced_end.margin + 0.01
     assert kinds(rule, some, within) == []
     assert kinds(rule, some, beyond) == ["early"]
     assert kinds(rule, some, float("inf")) == ["early"]
-    assert rule.findings(some, beyond)[0].honest_rate == rule.forced_rate
+    assert rule.findings(some, beyond)[0].honest_rate == rule.forced_end.rate
 
 
 def test_stop_string_ends_an_answer_where_its_text_completes_it(rule: StoppingRule) -> None:

@@ -125,7 +125,7 @@ class Server:
 
     def settle(self) -> None:
         """Follow, audit and account until nothing is left, and look what that means."""
-        self.opened.presence.beat()
+        self.opened.membership.beat()
         self.opened.follower.look()
         while self.opened.auditor.work():
             pass
@@ -146,5 +146,5 @@ def server_in(
         sleep=lambda _: None,
         events=Events(said),
     )
-    opened.presence.beat()
+    opened.membership.beat()
     return Server(opened, clock, said)

@@ -300,7 +300,7 @@ def test_a_body_that_is_nested_too_deep_is_refused(url: str) -> None:
 
 
 def test_a_body_that_is_too_large_or_never_ends_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weightwarden.verifier.server.api.request_bodies.MOST_SECONDS", 0.5)
+    monkeypatch.setattr("weightwarden.verifier.server.api.request_bodies.MAX_SECONDS", 0.5)
     headers = OPERATOR | {"content-type": "application/json"}
     path = f"{url}/api/v1/alarms/1/acknowledge"
     large = httpx2.post(path, content=b"x" * 100_000, headers=headers, trust_env=False)

@@ -97,7 +97,7 @@ def test_once_says_what_it_could_not_audit(
     (tmp_path / "more").mkdir()
     drain(server.opened, threading.Event(), DatabaseClock())
     other = server_in(tmp_path, replayer, bundled_policy, archives=folders)
-    assert other.opened.presence.take("follow")
+    assert other.opened.membership.take("follow")
     with pytest.raises(Unfinished, match="another server follows"):
         drain(server.opened, threading.Event(), DatabaseClock())
 
@@ -111,6 +111,6 @@ def test_once_does_not_pass_over_records_that_others_hold(
     other = server_in(tmp_path, replayer, bundled_policy)
     Log(tmp_path / "archives").seal(honest(3))
     server.opened.follower.look()
-    assert len(lease(other.opened.presence, 1, 1)) == 1
+    assert len(lease(other.opened.membership, 1, 1)) == 1
     with pytest.raises(Unfinished, match="1 records have no verdict yet"):
         drain(server.opened, threading.Event(), DatabaseClock())

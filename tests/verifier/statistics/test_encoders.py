@@ -14,7 +14,7 @@ from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.scoring.codes import TILTS
-from weightwarden.verifier.scoring.ledger import MOST_END_BITS, PLAIN_SHARE
+from weightwarden.verifier.scoring.ledger import MAX_END_BITS, PLAIN_SHARE
 from weightwarden.verifier.statistics.bandwidth import (
     RecordBits,
     best_of,
@@ -131,7 +131,7 @@ def test_an_encoder_that_gambles_on_not_being_sampled(gambled: int) -> None:
             bits_r=bits[at],
             tokens_r=tokens[at].astype(np.float64),
             most_per_token=log2(VOCABULARY),
-            most_per_end=MOST_END_BITS,
+            most_per_end=MAX_END_BITS,
             population=Population(records=1000, tokens=int(tokens.sum())),
             longest=128,
         ).total_limit(0.95)

@@ -9,7 +9,7 @@ from tests.recorded import FILTERED, records_of
 from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-from weightwarden.verifier.verification.run_verdict import RUN_ALARM_LEVEL
+from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.verification.series_monitor import SeriesMonitor
 from weightwarden.verifier.verification.verifier import Verifier
 

@@ -9,7 +9,7 @@ from weightwarden.sampler.types import IntArray
 
 PASS_TOKENS = 64
 """What a forward pass costs besides its tokens, in tokens: sharing must save more."""
-MOST_KEYS = 8
+MAX_KEYS = 8
 """How many times the token budget the keys of a batch may be, shared ones counted for every record: they bound the
 attention's memory."""
 
@@ -39,7 +39,7 @@ def batches_of(prompts: Sequence[Sequence[int]], lengths: Sequence[int], token_b
         for index in sorted(group, key=lambda i: (-lengths[i], i)):
             if len(batches) > first:
                 count, width = len(batches[-1]) + 1, lengths[batches[-1][0]]
-                fits = shared + count * (width - shared) <= token_budget and count * width <= MOST_KEYS * token_budget
+                fits = shared + count * (width - shared) <= token_budget and count * width <= MAX_KEYS * token_budget
                 if fits:
                     batches[-1].append(index)
                     continue

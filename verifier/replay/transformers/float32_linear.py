@@ -8,7 +8,7 @@ from torch.nn import functional
 
 WITHOUT_HALF_PRECISION = "AVX2"
 """The instruction set, as torch names it, with which it works through half-precision products number by number."""
-FEWEST_ROWS = 24
+MIN_ROWS = 24
 """With fewer rows, torch's own products take less time than to turn the weights into float32."""
 _SLICE_ELEMENTS = 1 << 24
 """Weights that are turned into float32 at a time."""
@@ -29,7 +29,7 @@ class Float32Products(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # named as in the base class
         """Outputs [..., out_features] in the dtype of the inputs [..., in_features]."""
-        if input.numel() < FEWEST_ROWS * self.in_features:
+        if input.numel() < MIN_ROWS * self.in_features:
             return super().forward(input)
         values = input.float()
         step = max(1, _SLICE_ELEMENTS // self.in_features)

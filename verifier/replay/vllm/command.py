@@ -10,7 +10,7 @@ from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.replay.vllm.client import LogitsRow
 from weightwarden.verifier.replay.vllm.preflight import number_format
 from weightwarden.verifier.replay.vllm.processor import CAPS, Exactness, Processor, ServerSettings, settings_for
-from weightwarden.verifier.replay.vllm.replayer import MOST_CANDIDATES
+from weightwarden.verifier.replay.vllm.replayer import MAX_CANDIDATES
 
 CPU_BATCHED_TOKENS = 8192
 
@@ -63,7 +63,7 @@ def server_command(
     *,
     processor: Processor,
     max_model_len: int | None,
-    max_logprobs: int = MOST_CANDIDATES,
+    max_logprobs: int = MAX_CANDIDATES,
 ) -> ServerCommand:
     """The server of a policy, with what exact replay needs.
 
@@ -98,7 +98,7 @@ def server_command(
 
 
 def fresh_cpu_command(
-    model: Path, *, processor: Processor, max_model_len: int | None, max_logprobs: int = MOST_CANDIDATES
+    model: Path, *, processor: Processor, max_model_len: int | None, max_logprobs: int = MAX_CANDIDATES
 ) -> ServerCommand:
     """The CPU server to calibrate a first exact policy with: dtype and environment by the processor."""
     settings = settings_for(processor.instructions)

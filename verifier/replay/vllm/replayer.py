@@ -22,7 +22,7 @@ TIE_RESERVE = 14
 """Candidates asked for beyond a top-k cut, for those that tie there."""
 DEEPER = 16
 """How many times as many candidates are asked for when the first do not suffice."""
-MOST_CANDIDATES = 1024
+MAX_CANDIDATES = 1024
 """Candidates asked for at most: from here on they cost the server more than its forward pass does."""
 CHUNK_ROWS = 256
 UNIT_TOKENS = 8192
@@ -40,7 +40,7 @@ class VllmReplayer:
     - more candidates are asked for.
 
     Attributes:
-        top: candidates asked for first. most: the server's --max-logprobs, at most `MOST_CANDIDATES`.
+        top: candidates asked for first. most: the server's --max-logprobs, at most `MAX_CANDIDATES`.
         version: the server's vLLM version. context_length: the server's, tokens.
     """
 
@@ -73,7 +73,7 @@ class VllmReplayer:
         self.served_name, self.context_length = client.served_model()
         self._probe = require_fit(client, self.version, policy)
         check_dtype(client, self._probe, dtype)
-        self.most = client.most_logprobs(min(MOST_CANDIDATES, identity.vocabulary))
+        self.most = client.most_logprobs(min(MAX_CANDIDATES, identity.vocabulary))
         self.top = min(top, self.most)
 
     @property

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, select
 from weightwarden.verifier.server.database.schema import ARCHIVE
 
 WINDOW_SECONDS = 7 * 86_400.0
-LEAST_SECONDS = 3600.0
+MIN_SECONDS = 3600.0
 """A pace is measured over at most the one, and at least the other."""
 BACKLOG_SECONDS = 60.0
 """What is found so soon after the first archive was there before, and tells no pace."""
@@ -43,7 +43,7 @@ def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
         select(ARCHIVE.c.checked, ARCHIVE.c.audit_rate).where(checked).order_by(ARCHIVE.c.checked.desc()).limit(1)
     ).one_or_none()
     per_day = None
-    if first is not None and now - first >= LEAST_SECONDS:
+    if first is not None and now - first >= MIN_SECONDS:
         since = max(first + BACKLOG_SECONDS, now - WINDOW_SECONDS)
         tokens_since = select(func.coalesce(func.sum(ARCHIVE.c.tokens), 0)).where(checked, ARCHIVE.c.found > since)
         per_day = float(connection.execute(tokens_since).scalar_one()) * 86_400 / (now - since)

@@ -34,7 +34,7 @@ class ConditionChecker:
     """
 
     database: VerdictDatabase
-    presence: Membership
+    membership: Membership
     false_alarm: float
     watch_at: float
     expect_every: float
@@ -43,16 +43,16 @@ class ConditionChecker:
 
     def look(self) -> None:
         """Bring the incidents up to what is so now, and have changes told; the work of one server, until it ends."""
-        if not self.presence.take("watch"):
+        if not self.membership.take("watch"):
             return
         now = self.clock()
         with self.database.writing() as connection:
-            self.presence.require(connection, "watch")
+            self.membership.require(connection, "watch")
             changes = reconcile(connection, self.conditions(connection, now), now)
             watched = connection.execute(select(SERIES.c.watched)).scalar_one()
             if watched is None or not 0 <= now - watched < SAID_SECONDS:
                 set_series(connection, watched=now)
-            channels = self.presence.all_channels(connection) if changes else []
+            channels = self.membership.all_channels(connection) if changes else []
             for changed in changes:
                 announce(connection, changed, channels, now)
 
@@ -151,7 +151,7 @@ class ConditionChecker:
             select(func.count()).where(
                 DELIVERY.c.done.is_(None),
                 DELIVERY.c.attempts >= STUCK_ATTEMPTS,
-                DELIVERY.c.channel.in_(self.presence.all_channels(connection)),
+                DELIVERY.c.channel.in_(self.membership.all_channels(connection)),
             )
         ).scalar_one()
         if stuck:

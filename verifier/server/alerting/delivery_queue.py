@@ -11,7 +11,7 @@ from weightwarden.verifier.server.database.schema import DELIVERY, INCIDENT
 
 STUCK_ATTEMPTS = 5
 """A notice that was refused so often is itself an incident."""
-FIRST_WAIT, LONGEST_WAIT = 2.0, 3600.0
+FIRST_WAIT, MAX_WAIT = 2.0, 3600.0
 """Seconds after the first failure, doubled at each further one, and at most."""
 
 
@@ -65,7 +65,7 @@ def delivered(connection: Connection, notice: Notice, now: float) -> None:
 
 def refused(connection: Connection, notice: Notice, error: str, now: float) -> None:
     """A notice was not taken: it is sent again, later each time, until it is."""
-    wait = min(FIRST_WAIT * 2**notice.attempts, LONGEST_WAIT)
+    wait = min(FIRST_WAIT * 2**notice.attempts, MAX_WAIT)
     connection.execute(
         update(DELIVERY)
         .where(DELIVERY.c.id == notice.id)

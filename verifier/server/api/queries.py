@@ -10,15 +10,15 @@ from weightwarden.verifier.server.audit.verdict_rows import reasons_of
 from weightwarden.verifier.server.database.schema import ARCHIVE, INCIDENT, QUARANTINE, TASK, VERDICT
 from weightwarden.verifier.server.database.verdict_database import mapping
 
-MOST_INCIDENTS = 500
-MOST_QUARANTINED = 1000
+MAX_INCIDENTS = 500
+MAX_QUARANTINED = 1000
 """How many incidents that ended, and entries of the quarantine, open and resolved ones each, are shown: the newest."""
 
 
 def incidents(connection: Connection) -> list[Incident]:
     """All incidents in force, and the newest of the others; the newest first."""
     forced = connection.execute(select(INCIDENT).where(in_force())).mappings().all()
-    newest = connection.execute(select(INCIDENT).order_by(INCIDENT.c.id.desc()).limit(MOST_INCIDENTS)).mappings().all()
+    newest = connection.execute(select(INCIDENT).order_by(INCIDENT.c.id.desc()).limit(MAX_INCIDENTS)).mappings().all()
     rows = {row["id"]: row for row in (*forced, *newest)}
     return [incident_of(rows[number]) for number in sorted(rows, reverse=True)]
 
@@ -43,10 +43,10 @@ def quarantined(connection: Connection) -> list[Quarantine]:
     """What is in quarantine, the newest first, and then what was."""
     resolved = QUARANTINE.c.resolved
     now = connection.execute(
-        select(QUARANTINE).where(resolved.is_(None)).order_by(QUARANTINE.c.id.desc()).limit(MOST_QUARANTINED)
+        select(QUARANTINE).where(resolved.is_(None)).order_by(QUARANTINE.c.id.desc()).limit(MAX_QUARANTINED)
     ).mappings()
     before = connection.execute(
-        select(QUARANTINE).where(resolved.is_not(None)).order_by(resolved.desc()).limit(MOST_QUARANTINED)
+        select(QUARANTINE).where(resolved.is_not(None)).order_by(resolved.desc()).limit(MAX_QUARANTINED)
     ).mappings()
     return [quarantine_of(row) for row in (*now, *before)]
 

@@ -5,12 +5,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from weightwarden.logger.serving.http_body import BodyRefused, read_body
 
-MOST_BYTES = 65_536
-MOST_SECONDS = 20.0
+MAX_BYTES = 65_536
+MAX_SECONDS = 20.0
 
 
 class WithBody:
-    """An application whose requests have bodies of at most `MOST_BYTES`, which came within `MOST_SECONDS`."""
+    """An application whose requests have bodies of at most `MAX_BYTES`, which came within `MAX_SECONDS`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -21,7 +21,7 @@ class WithBody:
             await self._app(scope, receive, send)
             return
         try:
-            body = await read_body(receive, most=MOST_BYTES, seconds=MOST_SECONDS)
+            body = await read_body(receive, most=MAX_BYTES, seconds=MAX_SECONDS)
         except BodyRefused as error:
             refusal = JSONResponse({"detail": str(error)}, error.status, {"connection": "close"})
             await refusal(scope, receive, send)

@@ -32,9 +32,11 @@ from weightwarden.verifier.server.api.status import status_of
 from weightwarden.verifier.server.database.schema import ARCHIVE
 from weightwarden.verifier.server.startup import ServerParts
 
-MOST = 2**53 - 1
-Number = Annotated[int, Path(ge=0, le=MOST, description="Its number.")]
-Before = Annotated[int | None, Query(ge=0, le=MOST, description="Only what has a smaller number: the next page.")]
+MAX_INTEGER = 2**53 - 1
+Number = Annotated[int, Path(ge=0, le=MAX_INTEGER, description="Its number.")]
+Before = Annotated[
+    int | None, Query(ge=0, le=MAX_INTEGER, description="Only what has a smaller number: the next page.")
+]
 Limit = Annotated[int, Query(ge=1, le=500, description="How many, at most.")]
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No valid API key was given."},
@@ -97,7 +99,7 @@ def quarantine(server: Served) -> Quarantines:
 def verdicts(
     server: Served,
     flagged: bool = False,
-    archive: Annotated[int | None, Query(ge=0, le=MOST)] = None,
+    archive: Annotated[int | None, Query(ge=0, le=MAX_INTEGER)] = None,
     before: Before = None,
     limit: Limit = 50,
 ) -> Verdicts:
@@ -178,7 +180,7 @@ def acknowledged(server: Served, incident: Number, said: Acknowledgement) -> Inc
             row = acknowledge(connection, incident, escaped(said.by), escaped(said.reason, lines=True), now)
             if row["kind"] == "monitor" and row["level"] == "alarm":
                 server.bookkeeper.restart_monitor(connection, row["subject"])
-            announce(connection, Changed("acknowledged", incident), server.presence.all_channels(connection), now)
+            announce(connection, Changed("acknowledged", incident), server.membership.all_channels(connection), now)
     except NoSuchIncident:
         raise HTTPException(404, f"there is no incident {incident}") from None
     except AlreadyAcknowledged as error:

@@ -24,8 +24,8 @@ from weightwarden.verifier.server.database.schema import INCIDENT, QUARANTINE, S
 from weightwarden.verifier.server.database.verdict_database import database_now
 from weightwarden.verifier.server.startup import ServerParts
 
-MOST_REASONS = 100
-MOST_GONE = 20
+MAX_REASONS = 100
+MAX_GONE = 20
 """How many incidents in force, and servers that are not heard of, are shown."""
 
 
@@ -70,7 +70,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
     speeds = [one.tokens_per_second for one in servers if one.alive and one.tokens_per_second is not None]
     return Status(
         state=state_of(forced),
-        reasons=[incident_of(row) for row in reasons[:MOST_REASONS]],
+        reasons=[incident_of(row) for row in reasons[:MAX_REASONS]],
         incidents=len(reasons),
         watched_at=series.watched,
         may_acknowledge=operator,
@@ -132,7 +132,7 @@ def _servers(server: ServerParts, connection: Connection) -> list[ServerStatus]:
     now = database_now(connection)
     newest = connection.execute(select(SERVER).order_by(SERVER.c.seen.desc())).mappings().all()
     living = [row for row in newest if row["expires"] > now]
-    rows = living + [row for row in newest if row["expires"] <= now][:MOST_GONE]
+    rows = living + [row for row in newest if row["expires"] <= now][:MAX_GONE]
     return [
         ServerStatus(
             name=row["name"],

@@ -15,7 +15,7 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
 from weightwarden.verifier.server.audit.hang_detector import HangDetector
 from weightwarden.verifier.server.audit.stored_evidence import is_kept, pack_payload, pack_scores
-from weightwarden.verifier.server.audit.task_queue import MOST_ATTEMPTS, Task, complete, give_back, lease, put_off
+from weightwarden.verifier.server.audit.task_queue import MAX_ATTEMPTS, Task, complete, give_back, lease, put_off
 from weightwarden.verifier.server.audit.verdict_rows import json_reasons, pack_margins
 from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.errors import LeaseLost, ReplayTrouble
@@ -38,7 +38,7 @@ class Auditor:
         activity: whether a batch is under way, and since when.
     """
 
-    presence: Membership
+    membership: Membership
     verifier: Executor
     batch_records: int
     batch_cost: int
@@ -47,7 +47,7 @@ class Auditor:
     sleep: Callable[[float], object]
     events: Events
     tokens_per_second: float | None = field(default=None, init=False)
-    activity: HangDetector = field(default_factory=HangDetector, init=False)
+    hang_detector: HangDetector = field(default_factory=HangDetector, init=False)
     audited_tokens: int = field(default=0, init=False)
     replay_seconds: float = field(default=0.0, init=False)
     _known_good: Record | None = field(default=None, init=False)
@@ -68,14 +68,14 @@ class Auditor:
         """
         # 1
         workers = self.verifier.workers
-        tasks = lease(self.presence, workers * self.batch_records, workers * self.batch_cost)
+        tasks = lease(self.membership, workers * self.batch_records, workers * self.batch_cost)
         if not tasks:
             return False
         started = time.perf_counter()
-        self.activity.progressed()
+        self.hang_detector.progressed()
         try:
             # 2, 3
-            if tasks[0].attempts >= MOST_ATTEMPTS:
+            if tasks[0].attempts >= MAX_ATTEMPTS:
                 self._give_up(tasks[0], f"cannot be replayed: {tasks[0].attempts} servers ended while they did")
                 return True
             self._audit(tasks)
@@ -83,10 +83,10 @@ class Auditor:
             self.events.say("lease lost", records=len(tasks), why=str(lost))
             return True
         except BaseException:
-            give_back(self.presence, tasks)
+            give_back(self.membership, tasks)
             raise
         finally:
-            self.activity.ended()
+            self.hang_detector.ended()
         seconds = time.perf_counter() - started
         self._measure(sum(task.cost for task in tasks), seconds)
         self.audited_tokens += sum(task.tokens for task in tasks)
@@ -109,14 +109,14 @@ class Auditor:
         if failed and not self._can_replay():
             raise ReplayTrouble(f"nothing can be replayed: {failed[0][1]}")
         for task, why in failed:
-            if task.attempts + 1 >= MOST_ATTEMPTS:
+            if task.attempts + 1 >= MAX_ATTEMPTS:
                 self._give_up(task, f"cannot be replayed: {why}")
             else:
-                put_off(self.presence, task)
+                put_off(self.membership, task)
 
     def _judged(self, tasks: Sequence[Task]) -> str | None:
         """Replay and judge tasks together, and keep their verdicts; or why that failed, and nothing is kept."""
-        self.activity.progressed()
+        self.hang_detector.progressed()
         try:
             records = [decode_record(task.payload) for task in tasks]
             found = self.verifier.judge(records)
@@ -146,7 +146,7 @@ class Auditor:
         return True
 
     def _give_up(self, task: Task, what: str) -> None:
-        complete(self.presence, [task], [self._set_aside(task, what)], [_payload(task)])
+        complete(self.membership, [task], [self._set_aside(task, what)], [_payload(task)])
 
     def _keep(self, tasks: Sequence[Task], records: Sequence[Record], found: Judgement) -> None:
         charges, now = found.charges, self.clock()
@@ -186,7 +186,7 @@ class Auditor:
             )
             if kept:
                 evidence.append(_payload(task) | {"tokens": pack_scores(verdict)})
-        complete(self.presence, tasks, rows, evidence)
+        complete(self.membership, tasks, rows, evidence)
 
     def _set_aside(self, task: Task, what: str) -> dict[str, Any]:
         """The row of a record that has no verdict and never will: anything could be in its tokens."""

@@ -12,7 +12,7 @@ from weightwarden.verifier.server.database.series import next_position
 from weightwarden.verifier.server.database.verdict_database import database_now
 from weightwarden.verifier.server.errors import LeaseLost
 
-MOST_ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 """A record that so often took its server with it, or could not be replayed where others could, is set aside."""
 FIRST_WAIT = 20.0
 """Seconds until a record that could not be replayed is tried again, doubled each time."""
@@ -31,7 +31,7 @@ class Task:
     attempts: int
 
 
-def lease(presence: Membership, most_records: int, most_cost: int) -> list[Task]:
+def lease(membership: Membership, most_records: int, most_cost: int) -> list[Task]:
     """Take the first records that no other living server works on; one that was tried before comes alone.
 
     A server works on one lease at a time: what is still its own was left behind when the database failed.
@@ -39,9 +39,9 @@ def lease(presence: Membership, most_records: int, most_cost: int) -> list[Task]
     Args:
         most_cost: tokens, prompts included, that they have together; a longer record comes alone.
     """
-    with presence.database.writing() as connection:
-        left = TASK.c.owner == presence.name
-        free = or_(TASK.c.owner.is_(None), left, TASK.c.owner.not_in(presence.alive(connection)))
+    with membership.database.writing() as connection:
+        left = TASK.c.owner == membership.name
+        free = or_(TASK.c.owner.is_(None), left, TASK.c.owner.not_in(membership.alive(connection)))
         rows = connection.execute(
             select(TASK.c.position, TASK.c.cost, TASK.c.attempts)
             .where(TASK.c.position < next_position(connection), free, TASK.c.due <= database_now(connection))
@@ -61,35 +61,38 @@ def lease(presence: Membership, most_records: int, most_cost: int) -> list[Task]
         if not chosen:
             return []
         mine = TASK.c.position.in_(chosen)
-        connection.execute(update(TASK).where(mine).values(owner=presence.name, attempts=TASK.c.attempts + 1))
+        connection.execute(update(TASK).where(mine).values(owner=membership.name, attempts=TASK.c.attempts + 1))
         taken = connection.execute(select(TASK).where(mine).order_by(TASK.c.position)).mappings()
         names = ("position", "archive", "index", "payload", "cost", "tokens")
         return [Task(**{name: row[name] for name in names}, attempts=row["attempts"] - 1) for row in taken]
 
 
-def give_back(presence: Membership, tasks: Sequence[Task]) -> None:
+def give_back(membership: Membership, tasks: Sequence[Task]) -> None:
     """Let others work on records, as if they had never been taken."""
-    with presence.database.writing() as connection:
+    with membership.database.writing() as connection:
         connection.execute(
             update(TASK)
-            .where(TASK.c.position.in_([task.position for task in tasks]), TASK.c.owner == presence.name)
+            .where(TASK.c.position.in_([task.position for task in tasks]), TASK.c.owner == membership.name)
             .values(owner=None, attempts=TASK.c.attempts - 1)
         )
 
 
-def put_off(presence: Membership, task: Task) -> None:
+def put_off(membership: Membership, task: Task) -> None:
     """Have a record that could not be replayed be tried again later, and the others meanwhile."""
-    with presence.database.writing() as connection:
+    with membership.database.writing() as connection:
         due = database_now(connection) + FIRST_WAIT * 2**task.attempts
         connection.execute(
             update(TASK)
-            .where(TASK.c.position == task.position, TASK.c.owner == presence.name)
+            .where(TASK.c.position == task.position, TASK.c.owner == membership.name)
             .values(owner=None, due=due)
         )
 
 
 def complete(
-    presence: Membership, tasks: Sequence[Task], verdicts: Sequence[dict[str, Any]], evidence: Sequence[dict[str, Any]]
+    membership: Membership,
+    tasks: Sequence[Task],
+    verdicts: Sequence[dict[str, Any]],
+    evidence: Sequence[dict[str, Any]],
 ) -> None:
     """Put verdicts in the place of records: all of them, once, or none.
 
@@ -99,9 +102,9 @@ def complete(
     Raises:
         LeaseLost: another server works on one of them; nothing was kept.
     """
-    with presence.database.writing() as connection:
+    with membership.database.writing() as connection:
         done = connection.execute(
-            delete(TASK).where(TASK.c.position.in_([task.position for task in tasks]), TASK.c.owner == presence.name)
+            delete(TASK).where(TASK.c.position.in_([task.position for task in tasks]), TASK.c.owner == membership.name)
         ).rowcount
         if done != len(tasks):
             raise LeaseLost("another server took these records over")

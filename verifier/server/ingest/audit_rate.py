@@ -13,7 +13,7 @@ from weightwarden.verifier.server.errors import ServerSettingsError
 
 RECENT_ARCHIVES = 20
 """How many of the last archives tell what a record costs."""
-MOST_SECONDS = 86_400.0
+MAX_SECONDS = 86_400.0
 """Credit for time that was left unused is not saved up for longer."""
 
 
@@ -64,7 +64,7 @@ class ComputeBudget:
         able = select(func.coalesce(func.sum(speed), 0.0)).where(is_alive(connection))
         capacity = float(connection.execute(able).scalar_one())
         credit, since = connection.execute(select(SERIES.c.credit, SERIES.c.credit_at).with_for_update()).one()
-        credit = min(credit + capacity * max(now - since, 0.0), capacity * MOST_SECONDS)
+        credit = min(credit + capacity * max(now - since, 0.0), capacity * MAX_SECONDS)
         set_series(connection, credit=credit, credit_at=now)
         recent = select(ARCHIVE.c.cost, ARCHIVE.c.records).where(ARCHIVE.c.checked.is_not(None))
         rows = connection.execute(recent.order_by(ARCHIVE.c.checked.desc()).limit(RECENT_ARCHIVES)).all()

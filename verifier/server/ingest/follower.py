@@ -18,13 +18,13 @@ from weightwarden.verifier.server.database.schema import ARCHIVE, QUARANTINE, TA
 from weightwarden.verifier.server.database.series import next_position, set_series
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase, mapping
 from weightwarden.verifier.server.errors import LeaseLost, VerdictsUnusable
+from weightwarden.verifier.server.ingest.archive_intake import ArchiveIntake, UnfitArchive
+from weightwarden.verifier.server.ingest.archive_scanner import HELD, ArchiveScanner
 from weightwarden.verifier.server.ingest.audit_rate import AuditRate
-from weightwarden.verifier.server.ingest.finder import HELD, ArchiveScanner
-from weightwarden.verifier.server.ingest.intake import ArchiveIntake, UnfitArchive
 from weightwarden.verifier.server.ingest.quarantine import quarantine_archive, release_archive, set_gaps
 from weightwarden.verifier.verification.executor import Executor
 
-MOST_TRIES = 3
+MAX_TRIES = 3
 """How often reading an archive may begin without ending, before it is left alone until its file changes."""
 
 
@@ -48,8 +48,8 @@ class Follower:
     """
 
     database: VerdictDatabase
-    presence: Membership
-    finder: ArchiveScanner
+    membership: Membership
+    scanner: ArchiveScanner
     keys: PublicKeys
     audit_key: bytes = field(repr=False)
     selection: AuditRate
@@ -58,7 +58,7 @@ class Follower:
     longest: int
     clock: Callable[[], float]
     events: Events
-    activity: HangDetector = field(default_factory=HangDetector, init=False)
+    hang_detector: HangDetector = field(default_factory=HangDetector, init=False)
 
     def look(self) -> Look:
         """Look for archives, and check those that are new.
@@ -72,12 +72,12 @@ class Follower:
         Raises:
             VerdictsUnusable: the database fails. LeaseLost: another server took over.
         """
-        if not self.presence.take("follow"):
+        if not self.membership.take("follow"):
             return Look(following=False, checked=0, troubles=[])
-        self.activity.progressed()
+        self.hang_detector.progressed()
         try:
             # 1
-            troubles, anew = self.finder.find()
+            troubles, anew = self.scanner.find()
             # 2
             opened = self._opened()
             rates = self._rates(opened)
@@ -86,17 +86,17 @@ class Follower:
                 self._guarded(number, partial(self._check, number, archive, rates[number]))
             # 4
             for file in anew:
-                self._guarded(None, partial(self.finder.compare, file))
+                self._guarded(None, partial(self.scanner.compare, file))
             # 5
             self._say_gaps()
         finally:
-            self.activity.ended()
-            self.presence.give_back("follow")
+            self.hang_detector.ended()
+            self.membership.give_back("follow")
         return Look(following=True, checked=len(opened), troubles=troubles)
 
     def _guarded(self, number: int | None, work: Callable[[], None]) -> None:
         """Do some work on an archive: whatever it does to its reader, the others are followed."""
-        self.activity.progressed()
+        self.hang_detector.progressed()
         try:
             work()
         except (VerdictsUnusable, LeaseLost):
@@ -109,22 +109,22 @@ class Follower:
     def _opened(self) -> list[tuple[int, Archive]]:
         """The new archives whose seal holds, in log order; the others are quarantined.
 
-        What could not be read, or made a defect, is tried again; but not what was begun `MOST_TRIES` times and never
+        What could not be read, or made a defect, is tried again; but not what was begun `MAX_TRIES` times and never
         ended, which takes its reader with it.
         """
         retried = select(QUARANTINE.c.archive).where(
             QUARANTINE.c.kind.in_(("unreadable", "defect")), QUARANTINE.c.resolved.is_(None)
         )
         with self.database.writing() as connection:
-            self.presence.require(connection, "follow")
+            self.membership.require(connection, "follow")
             new = connection.execute(
                 select(ARCHIVE.c.id, ARCHIVE.c.url, ARCHIVE.c.tries)
-                .where(or_(ARCHIVE.c.state == "found", ARCHIVE.c.id.in_(retried)), ARCHIVE.c.tries <= MOST_TRIES)
+                .where(or_(ARCHIVE.c.state == "found", ARCHIVE.c.id.in_(retried)), ARCHIVE.c.tries <= MAX_TRIES)
                 .order_by(ARCHIVE.c.url)
             ).all()
         opened: list[tuple[int, Archive]] = []
         for number, url, tries in new:
-            if tries == MOST_TRIES:
+            if tries == MAX_TRIES:
                 self._quarantine(number, "unreadable", f"reading it was begun {tries} times and never ended", tries + 1)
             else:
                 self._guarded(number, partial(self._open, number, url, opened))
@@ -149,7 +149,7 @@ class Follower:
         if not opened:
             return {}
         with self.database.writing() as connection:
-            self.presence.require(connection, "follow")
+            self.membership.require(connection, "follow")
             numbers = [number for number, _ in opened]
             rates = mapping(
                 connection,
@@ -175,7 +175,7 @@ class Follower:
         """Check an archive's records against its log, and put those that are selected up for replay."""
         origin = archive.checkpoint.origin
         with self.database.writing() as connection:
-            self.presence.require(connection, "follow")
+            self.membership.require(connection, "follow")
             base = next_position(connection)
             connection.execute(delete(TASK).where(TASK.c.position >= base))  # of a check that was cut off
             known = mapping(
@@ -199,7 +199,7 @@ class Follower:
                 .first()
             )
         intake = ArchiveIntake(
-            presence=self.presence,
+            membership=self.membership,
             verifier=self.verifier,
             audit_key=self.audit_key,
             number=number,
@@ -210,7 +210,7 @@ class Follower:
             longest=self.longest,
         )
         try:
-            findings = check_archive(archive, known, intake.keep, lambda _: self.activity.progressed())
+            findings = check_archive(archive, known, intake.keep, lambda _: self.hang_detector.progressed())
         except ArchiveUnreadable as error:
             self._quarantine(number, "unreadable", str(error))
             return
@@ -234,7 +234,7 @@ class Follower:
         """Let the selected records be replayed: from here on the archive counts."""
         archive, now = intake.archive, self.clock()
         with self.database.writing() as connection:
-            self.presence.require(connection, "follow")
+            self.membership.require(connection, "follow")
             if intake.page:
                 connection.execute(insert(TASK), intake.page)
             self._add_roots(connection, archive)
@@ -281,7 +281,7 @@ class Follower:
 
     def _quarantine(self, number: int, kind: str, what: str, tries: int = 0) -> None:
         with self.database.writing() as connection:
-            self.presence.require(connection, "follow")
+            self.membership.require(connection, "follow")
             connection.execute(delete(TASK).where(TASK.c.position >= next_position(connection)))
             connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == number).values(tries=tries))
             quarantine_archive(connection, number, kind, what, self.clock())

@@ -18,9 +18,9 @@ from weightwarden.verifier.verification.ray.worker import Failed, Ready, ReplayW
 from weightwarden.verifier.verification.summary import UnverifiableRecord
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
-MOST_DEATHS = 2
+MAX_DEATHS = 2
 """Workers that a unit may end before it is halved, and a single record before it is set aside."""
-MOST_FAILED_STARTS = 3
+MAX_FAILED_STARTS = 3
 """Workers that may die one after another, in one place of the pool, while they load the model."""
 SILENCE_SECONDS = 300.0
 """After which it is said that no worker can be started."""
@@ -134,7 +134,7 @@ class WorkerPool:
                     yield job.unit, _checked(answer)
                 else:
                     again.extend(self._after_death(job))
-                    if len(job.unit) == 1 and job.deaths == MOST_DEATHS:
+                    if len(job.unit) == 1 and job.deaths == MAX_DEATHS:
                         record = job.unit.records[0]
                         why = "it ended every worker that replayed it"
                         yield UnverifiableRecord(job.unit.places[0], len(record.output_token_ids), job.deaths, why)
@@ -195,9 +195,9 @@ class WorkerPool:
         self.say(f"{name} died while it {doing} ({how}); another takes its place")
         worker.failed_starts += job is None
         self._end(worker)
-        if worker.failed_starts == MOST_FAILED_STARTS:
+        if worker.failed_starts == MAX_FAILED_STARTS:
             raise WorkerFailed(
-                f"{MOST_FAILED_STARTS} workers died one after another while they loaded the model: is there too little"
+                f"{MAX_FAILED_STARTS} workers died one after another while they loaded the model: is there too little"
                 " memory for so many?"
             )
         self._begin(worker)
@@ -215,13 +215,13 @@ class WorkerPool:
     def _after_death(self, job: Job) -> list[Job]:
         """What is to be replayed now that a unit has ended a worker."""
         job.deaths += 1
-        if job.deaths < MOST_DEATHS:
+        if job.deaths < MAX_DEATHS:
             return [job]
         if len(job.unit) == 1:
             return []
         self.say(f"these {len(job.unit)} records ended {job.deaths} workers: they are replayed in halves")
         # A half of several records is known to be suspect; a record alone has ended no worker yet.
-        return [Job(half, 0 if len(half) == 1 else MOST_DEATHS - 1) for half in job.unit.halves()]
+        return [Job(half, 0 if len(half) == 1 else MAX_DEATHS - 1) for half in job.unit.halves()]
 
     def _end(self, worker: Worker) -> None:
         if worker.actor is not None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightwarden.verifier.replay.transformers.batching import MOST_KEYS, PASS_TOKENS, batches_of, shared_prefix
+from weightwarden.verifier.replay.transformers.batching import MAX_KEYS, PASS_TOKENS, batches_of, shared_prefix
 
 PROMPTS = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=12), min_size=1, max_size=30)
 
@@ -44,7 +44,7 @@ def test_every_record_is_in_one_batch_within_the_budget(
         assert shared in (0, common)
         if len(batch) > 1:
             assert common + len(batch) * (width - common) <= budget
-            assert len(batch) * width <= MOST_KEYS * budget
+            assert len(batch) * width <= MAX_KEYS * budget
 
 
 def test_records_of_two_system_prompts_are_batched_apart() -> None:

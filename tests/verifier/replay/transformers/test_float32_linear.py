@@ -46,7 +46,7 @@ class Tied(nn.Module):
 def test_few_rows_are_computed_by_torchs_own_product() -> None:
     torch.manual_seed(1)
     layer = nn.Linear(64, 300).bfloat16()
-    inputs = torch.randn(float32_linear.FEWEST_ROWS - 1, 64).bfloat16()
+    inputs = torch.randn(float32_linear.MIN_ROWS - 1, 64).bfloat16()
     assert torch.equal(Float32Products.of(layer)(inputs), layer(inputs))
 
 

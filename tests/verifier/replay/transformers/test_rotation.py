@@ -11,7 +11,7 @@ import transformers
 from tests.places import DATA
 from tests.recorded import FILTERED, records_of
 from tests.verifier.replay.transformers.tiny_models import SIZES, VOCABULARY, phi3, replayer_of, save_model
-from tests.verifier.replay.vllm.rotary_vectors import BASE, HEAD, KINDS, LONGEST
+from tests.verifier.replay.vllm.rotary_vectors import BASE, HEAD, KINDS, MAX_LENGTH
 from weightwarden.cli.options.replayer import load_replayer
 from weightwarden.cli.options.shared import ReplayOptions
 from weightwarden.logger.errors import ModelError
@@ -29,7 +29,7 @@ ROUNDING = 2e-4
 
 def pinned(parameters: dict[str, Any], context: int | None, config_class: Any = transformers.LlamaConfig) -> Any:
     """A small model with these rotary parameters, and its identity, after pinning for a server's context."""
-    sizes = {**SIZES, "hidden_size": 4 * HEAD, "max_position_embeddings": LONGEST}
+    sizes = {**SIZES, "hidden_size": 4 * HEAD, "max_position_embeddings": MAX_LENGTH}
     config = config_class(**sizes, rope_parameters={"rope_theta": BASE, **parameters})
     limits = dimensions_of(config.to_dict(), Path("config.json"))
     identity = ModelIdentity(
@@ -51,14 +51,14 @@ def test_cosines_and_sines_are_vllms(vector: dict[str, Any]) -> None:
     positions = torch.tensor([vector["positions"]])
     with torch.no_grad():
         cos, sin = model.model.rotary_emb(torch.zeros(1), positions)
-        model.model.rotary_emb(torch.zeros(1), torch.tensor([[LONGEST - 1]]))  # a longer neighbour changes nothing
+        model.model.rotary_emb(torch.zeros(1), torch.tensor([[MAX_LENGTH - 1]]))  # a longer neighbour changes nothing
         assert torch.equal(model.model.rotary_emb(torch.zeros(1), positions)[0], cos)
     for ours, theirs in ((cos, vector["cos"]), (sin, vector["sin"])):
         for half in ours[0].chunk(2, dim=-1):
             torch.testing.assert_close(half, torch.tensor(theirs), rtol=0, atol=ROUNDING)
 
 
-@pytest.mark.parametrize("context", [32, LONGEST])
+@pytest.mark.parametrize("context", [32, MAX_LENGTH])
 def test_models_that_compute_factors_in_every_pass_are_pinned_too(context: int) -> None:
     (vector,) = [v for v in VECTORS if v["kind"] == "longrope with scales" and v["context"] == context]
     _, _, model = pinned(KINDS["longrope with scales"], context, transformers.PhimoeConfig)

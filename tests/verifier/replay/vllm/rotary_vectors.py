@@ -8,7 +8,7 @@ Run with the interpreter of vLLM's environment; needs no weights and no GPU.
 import json
 from typing import Any
 
-HEAD, BASE, LONGEST, ORIGINAL = 16, 10000.0, 512, 32
+HEAD, BASE, MAX_LENGTH, ORIGINAL = 16, 10000.0, 512, 32
 POSITIONS = (0, 1, 7, 31, 40, 300, 511)
 SHORT = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7]
 LONG = [1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0]
@@ -42,7 +42,7 @@ def vectors() -> list[dict[str, Any]]:
 
     found = []
     for kind, parameters in KINDS.items():
-        for context in (ORIGINAL, LONGEST):
+        for context in (ORIGINAL, MAX_LENGTH):
             model_config = object.__new__(ModelConfig)
             model_config.max_model_len = context
             config = VllmConfig()
@@ -51,7 +51,7 @@ def vectors() -> list[dict[str, Any]]:
             with set_current_vllm_config(config):
                 layer = rotary_embedding.get_rope(
                     HEAD,
-                    LONGEST,
+                    MAX_LENGTH,
                     rope_parameters={"rope_theta": BASE, **parameters},
                     dtype=torch.float32,
                 )

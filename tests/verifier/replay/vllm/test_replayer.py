@@ -48,7 +48,7 @@ class Words:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(http_client, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(http_client, "MAX_WAIT", 0.0)
 
 
 @contextmanager

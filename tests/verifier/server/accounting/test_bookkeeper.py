@@ -72,7 +72,7 @@ def test_verdicts_are_accounted_for_up_to_the_first_that_is_missing(
     first, second = (server_in(tmp_path, replayer, bundled_policy, clock, batch_records=4) for _ in range(2))
     Log(tmp_path / "archives").seal(RECORDS)
     first.opened.follower.look()
-    held = lease(first.opened.presence, 4, 10_000)
+    held = lease(first.opened.membership, 4, 10_000)
     while second.opened.auditor.work():
         pass
     assert second.opened.bookkeeper.account() == 0
@@ -127,8 +127,8 @@ def test_what_cannot_be_replayed_counts_as_flagged(
     Log(tmp_path / "archives").seal(RECORDS[:6])
     server.opened.follower.look()
     auditor = server.opened.auditor
-    while tasks := lease(server.opened.presence, 1, 1):
-        complete(server.opened.presence, tasks, [auditor._set_aside(tasks[0], "it kills every server")], [])
+    while tasks := lease(server.opened.membership, 1, 1):
+        complete(server.opened.membership, tasks, [auditor._set_aside(tasks[0], "it kills every server")], [])
     server.opened.bookkeeper.account()
     accounts = accounts_of(server)
     assert accounts.totals["unverifiable"] == accounts.totals["flagged"] == 6

@@ -191,9 +191,9 @@ def test_one_log_that_goes_on_does_not_hide_anothers_silence(
 def test_flagged_records_behind_one_without_a_verdict_are_an_alarm(server: Server, log: Log) -> None:
     log.seal([RECORDS[0], *STOLEN[1:6]])
     server.opened.follower.look()
-    presence = server.opened.presence
-    [first] = lease(presence, 1, 1)
-    put_off(presence, first)  # the first record cannot be replayed now
+    membership = server.opened.membership
+    [first] = lease(membership, 1, 1)
+    put_off(membership, first)  # the first record cannot be replayed now
     while server.opened.auditor.work():
         pass
     server.opened.bookkeeper.account()
@@ -208,10 +208,10 @@ def test_incidents_are_told_on_the_channels_of_all_servers(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy, server: Server
 ) -> None:
     speaking = server_in(tmp_path, replayer, bundled_policy, server.clock, command=("/bin/true",))
-    server.opened.presence.beat(trouble="something")
+    server.opened.membership.beat(trouble="something")
     server.opened.watch.look()  # by the one without a channel
-    assert speaking.opened.courier.deliver()
-    assert not speaking.opened.courier.deliver()
+    assert speaking.opened.notifier.deliver()
+    assert not speaking.opened.notifier.deliver()
 
 
 def test_falling_behind_is_said(server: Server, log: Log) -> None:
@@ -227,10 +227,10 @@ def test_falling_behind_is_said(server: Server, log: Log) -> None:
 
 
 def test_the_trouble_of_a_living_server_is_said(server: Server) -> None:
-    server.opened.presence.beat(trouble="the replay server is gone")
+    server.opened.membership.beat(trouble="the replay server is gone")
     server.opened.watch.look()
     assert incidents(server, "trouble")[0].what == "the replay server is gone"
-    server.opened.presence.beat()
+    server.opened.membership.beat()
     server.opened.watch.look()
     assert state(server) == "clear"
 
@@ -266,7 +266,7 @@ def test_notices_that_nobody_takes_are_themselves_an_incident(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
     server = server_in(tmp_path, replayer, bundled_policy, command=("/bin/false",))
-    server.opened.presence.beat(trouble="something")
+    server.opened.membership.beat(trouble="something")
     server.opened.watch.look()
     row = {"incident": 1, "channel": "command", "body": "{}", "attempts": STUCK_ATTEMPTS, "due": 0.0}
     with server.opened.database.writing() as connection:

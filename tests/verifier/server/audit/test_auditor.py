@@ -14,7 +14,7 @@ from weightwarden.verifier.errors import ReplayServerError
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.server.audit.stored_evidence import unpack
-from weightwarden.verifier.server.audit.task_queue import MOST_ATTEMPTS, lease
+from weightwarden.verifier.server.audit.task_queue import MAX_ATTEMPTS, lease
 from weightwarden.verifier.server.database.schema import ARCHIVE, EVIDENCE, SERVER, TASK, VERDICT
 from weightwarden.verifier.server.errors import ReplayTrouble, VerdictsUnusable
 from weightwarden.verifier.verification.judgement import Judgement
@@ -46,14 +46,14 @@ def verdicts(server: Server) -> list[int]:
 def sleeps(server: Server) -> None:
     """Let a server give no sign of life for longer than it may."""
     with server.opened.database.writing() as connection:
-        name = server.opened.presence.name
+        name = server.opened.membership.name
         connection.execute(update(SERVER).where(SERVER.c.name == name).values(expires=0.0))
 
 
 def test_two_servers_share_the_work_and_do_nothing_twice(two: tuple[Server, Server]) -> None:
     first, second = two
-    mine = lease(first.opened.presence, 4, 10_000)
-    theirs = lease(second.opened.presence, 8, 10_000)
+    mine = lease(first.opened.membership, 4, 10_000)
+    theirs = lease(second.opened.membership, 8, 10_000)
     assert [task.index for task in mine] == [0, 1, 2, 3]
     assert [task.index for task in theirs] == [4, 5, 6, 7]
 
@@ -61,8 +61,8 @@ def test_two_servers_share_the_work_and_do_nothing_twice(two: tuple[Server, Serv
 def test_a_lease_holds_as_much_as_its_budget_and_a_long_record_comes_alone(two: tuple[Server, Server]) -> None:
     first, second = two
     cost = sum(len(r.prompt_token_ids) + len(r.output_token_ids) for r in RECORDS[:3])
-    assert [task.index for task in lease(first.opened.presence, 8, cost)] == [0, 1, 2]
-    assert [task.index for task in lease(second.opened.presence, 8, 1)] == [3]
+    assert [task.index for task in lease(first.opened.membership, 8, cost)] == [0, 1, 2]
+    assert [task.index for task in lease(second.opened.membership, 8, 1)] == [3]
 
 
 def test_the_work_of_a_server_that_gives_no_sign_of_life_is_taken_over_and_its_late_verdicts_are_refused(
@@ -149,7 +149,7 @@ def test_a_record_that_alone_cannot_be_replayed_is_tried_later_and_set_aside_and
         while first.opened.auditor.work():
             pass
         assert sorted(verdicts(first)) == list(range(1, 8))  # nobody waited for it
-        for attempt in range(MOST_ATTEMPTS - 1):
+        for attempt in range(MAX_ATTEMPTS - 1):
             assert not first.opened.auditor.work(), attempt  # not yet
             at_once(first)
             assert first.opened.auditor.work()
@@ -174,7 +174,7 @@ def test_when_nothing_can_be_replayed_no_record_is_to_blame(
 
     with monkeypatch.context() as patch:
         patch.setattr(Verifier, "judge", broken)
-        for _ in range(MOST_ATTEMPTS + 2):
+        for _ in range(MAX_ATTEMPTS + 2):
             with pytest.raises(ReplayTrouble, match="nothing can be replayed"):
                 first.opened.auditor.work()
     first.settle()
@@ -193,7 +193,7 @@ def test_a_replay_that_never_worked_blames_no_record(
 
     with monkeypatch.context() as patch:
         patch.setattr(Verifier, "judge", broken)
-        for _ in range(MOST_ATTEMPTS + 2):
+        for _ in range(MAX_ATTEMPTS + 2):
             with pytest.raises(ReplayTrouble):
                 first.opened.auditor.work()
     first.settle()
@@ -203,8 +203,8 @@ def test_a_replay_that_never_worked_blames_no_record(
 def test_a_record_that_kills_its_servers_is_tried_alone_and_then_set_aside(two: tuple[Server, Server]) -> None:
     first, _ = two
     alone = []
-    for _ in range(MOST_ATTEMPTS):
-        alone.append(len(lease(first.opened.presence, 4, 10_000)))
+    for _ in range(MAX_ATTEMPTS):
+        alone.append(len(lease(first.opened.membership, 4, 10_000)))
         sleeps(first)  # SIGKILL, as the others see it
         with first.opened.database.writing() as connection:
             others = TASK.c["index"] > 0

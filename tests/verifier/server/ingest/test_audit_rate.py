@@ -8,7 +8,7 @@ from tests.verifier.server.running import Log, Server, honest, server_in
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.server.errors import ServerSettingsError
-from weightwarden.verifier.server.ingest.audit_rate import MOST_SECONDS, ComputeBudget
+from weightwarden.verifier.server.ingest.audit_rate import MAX_SECONDS, ComputeBudget
 
 BUDGET = ComputeBudget(least=0.01)
 
@@ -19,7 +19,7 @@ def server(tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Polic
     server = server_in(tmp_path, replayer, bundled_policy)
     Log(tmp_path / "archives").seal(honest(6))
     server.settle()
-    server.opened.presence.beat(tokens_per_second=100.0, compute_share=0.1)
+    server.opened.membership.beat(tokens_per_second=100.0, compute_share=0.1)
     return server
 
 
@@ -51,8 +51,8 @@ def test_what_was_selected_is_no_longer_there_and_archives_at_once_do_not_get_it
 
 def test_what_was_saved_up_is_at_most_a_days(server: Server) -> None:
     rate(server, 1, 0.0)
-    most = MOST_SECONDS * 10 / (PER_RECORD * 1_000_000)
-    assert rate(server, 1_000_000, 100 * MOST_SECONDS) == pytest.approx(max(most, 0.01))
+    most = MAX_SECONDS * 10 / (PER_RECORD * 1_000_000)
+    assert rate(server, 1_000_000, 100 * MAX_SECONDS) == pytest.approx(max(most, 0.01))
 
 
 def test_debts_are_paid_before_more_than_the_least_is_audited(server: Server) -> None:

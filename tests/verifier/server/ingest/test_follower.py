@@ -16,7 +16,7 @@ from weightwarden.sampler.schemes import SCHEMES
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.server.database.schema import ARCHIVE, QUARANTINE, TASK
-from weightwarden.verifier.server.ingest.follower import MOST_TRIES, Follower
+from weightwarden.verifier.server.ingest.follower import MAX_TRIES, Follower
 
 RECORDS = honest(12)
 
@@ -240,7 +240,7 @@ def test_two_logs_are_followed_beside_each_other(
 def test_a_check_that_was_cut_off_leaves_nothing_behind(
     server: Server, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weightwarden.verifier.server.ingest.intake.PAGE_RECORDS", 2)
+    monkeypatch.setattr("weightwarden.verifier.server.ingest.archive_intake.PAGE_RECORDS", 2)
     log.seal(RECORDS[:7])
     follower = server.opened.follower
 
@@ -265,10 +265,10 @@ def test_only_one_server_looks_at_a_time(
 ) -> None:
     other = server_in(tmp_path, replayer, bundled_policy, server.clock)
     log.seal(RECORDS[:2])
-    assert other.opened.presence.take("follow")
+    assert other.opened.membership.take("follow")
     assert not server.opened.follower.look().following
     assert states(server) == {}
-    other.opened.presence.give_back("follow")
+    other.opened.membership.give_back("follow")
     assert server.opened.follower.look().following
     assert waiting(server) == [0, 1]
 
@@ -314,10 +314,10 @@ def test_a_quarantined_file_that_is_removed_leaves_a_gap(server: Server, log: Lo
 def test_an_archive_whose_reader_never_came_back_is_left_alone_until_it_changes(server: Server, log: Log) -> None:
     bad, good = log.seal(RECORDS[:2]), log.seal(RECORDS[2:4])
     follower = server.opened.follower
-    assert follower.presence.take("follow")
-    follower.finder.find()
+    assert follower.membership.take("follow")
+    follower.scanner.find()
     with server.opened.database.writing() as connection:  # as if every reader had been killed
-        connection.execute(update(ARCHIVE).where(ARCHIVE.c.url == str(bad)).values(tries=MOST_TRIES))
+        connection.execute(update(ARCHIVE).where(ARCHIVE.c.url == str(bad)).values(tries=MAX_TRIES))
     server.opened.follower.look()
     server.opened.follower.look()
     assert quarantined(server)[bad.name] == "unreadable"
@@ -361,7 +361,7 @@ def test_all_archives_of_a_look_have_one_rate_which_they_keep(
     log.seal(RECORDS[6:8])
     log.seal(RECORDS[8:10])
     server.clock.now += 100
-    server.opened.presence.beat(tokens_per_second=10.0, compute_share=1.0)
+    server.opened.membership.beat(tokens_per_second=10.0, compute_share=1.0)
     server.opened.follower.look()
     with server.opened.database.reading() as connection:
         rates = connection.execute(select(ARCHIVE.c.audit_rate).order_by(ARCHIVE.c.id)).scalars().all()

@@ -7,10 +7,10 @@ import torch
 
 from weightwarden.sampler.noise import GumbelNoise
 from weightwarden.sampler.noise.vllm_v1 import (
-    LARGEST,
     LOG_ERROR,
     LOG_ERROR_NEAR,
-    MOST_SHARE,
+    MAX_NOISE,
+    MAX_SHARE,
     NEAR,
     RACE_ERROR,
     VllmV1Fp64Noise,
@@ -67,8 +67,8 @@ class VllmV1DeviceNoise(DeviceNoise):
         exponential = (-g_nk).exp()
         near = (LOG_ERROR_NEAR / exponential).clamp(min=LOG_ERROR / NEAR)
         share = torch.where(exponential <= NEAR, near, LOG_ERROR / exponential)
-        share = share.clamp(max=MOST_SHARE)
-        return torch.where(g_nk >= LARGEST, 0.0, -torch.log1p(-share)) + RACE_ERROR
+        share = share.clamp(max=MAX_SHARE)
+        return torch.where(g_nk >= MAX_NOISE, 0.0, -torch.log1p(-share)) + RACE_ERROR
 
     def above(self, keys_n: torch.Tensor, least_n: torch.Tensor, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
         """As in the base class; each counter is run once for all of its draws."""

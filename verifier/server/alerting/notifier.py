@@ -104,20 +104,20 @@ class Notifier:
     """Delivers what is due, one server at a time."""
 
     database: VerdictDatabase
-    presence: Membership
+    membership: Membership
     channels: Sequence[Channel]
     clock: Callable[[], float]
     events: Events
 
     def deliver(self) -> bool:
         """Send each channel's notice that is due for longest; whether there was one, taken or not."""
-        if not any(self._next(channel) for channel in self.channels) or not self.presence.take("deliver"):
+        if not any(self._next(channel) for channel in self.channels) or not self.membership.take("deliver"):
             return False
         try:
             sent = [self._send(channel) for channel in self.channels]
             return any(sent)
         finally:
-            self.presence.give_back("deliver")
+            self.membership.give_back("deliver")
 
     def _send(self, channel: Channel) -> bool:
         notice = self._next(channel)  # another server may have sent it meanwhile

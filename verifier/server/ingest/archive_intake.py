@@ -42,7 +42,7 @@ class ArchiveIntake:
         selected, selected_cost: records that were put up, and their cost; the last `page` of them still is to be.
     """
 
-    presence: Membership
+    membership: Membership
     verifier: Executor
     audit_key: bytes = field(repr=False)
     number: int
@@ -111,7 +111,7 @@ class ArchiveIntake:
         except UnfitRecord as error:
             raise UnfitArchive("model", f"record {index}: {error}") from None
         if self.model is None:
-            with self.presence.database.reading() as connection:
+            with self.membership.database.reading() as connection:
                 self.model = connection.execute(select(SERIES.c.model_name)).scalar_one() or record.model
         if record.model != self.model:
             raise UnfitArchive(
@@ -120,7 +120,7 @@ class ArchiveIntake:
         return record
 
     def _write_page(self) -> None:
-        with self.presence.database.writing() as connection:
-            self.presence.require(connection, "follow")
+        with self.membership.database.writing() as connection:
+            self.membership.require(connection, "follow")
             connection.execute(insert(TASK), self.page)
         self.page = []

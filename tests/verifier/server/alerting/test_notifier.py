@@ -19,8 +19,8 @@ from tests.verifier.server.running import Clock, Log, Server, honest, server_in,
 from weightwarden.logger.files.private import KeyFileError, write_private
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-from weightwarden.verifier.server.alerting.courier import Command, Notifier, Refused
 from weightwarden.verifier.server.alerting.delivery_queue import Notice
+from weightwarden.verifier.server.alerting.notifier import Command, Notifier, Refused
 from weightwarden.verifier.server.database.schema import DELIVERY
 from weightwarden.verifier.server.errors import ServerSettingsError
 
@@ -73,8 +73,8 @@ def test_an_alarm_is_posted_once_and_its_signature_holds(
 ) -> None:
     with receiving() as (url, receiver):
         server = alarmed(tmp_path, replayer, bundled_policy, **with_secret(tmp_path, url))
-        assert server.opened.courier.deliver()
-        assert not server.opened.courier.deliver()
+        assert server.opened.notifier.deliver()
+        assert not server.opened.notifier.deliver()
     [(headers, body)] = receiver.got
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     expected = base64.b64encode(hmac.digest(SECRET, signed, hashlib.sha256)).decode()
@@ -92,13 +92,13 @@ def test_a_notice_that_is_refused_is_sent_again_later_and_later(
         receiver.answers = [500, 302, 429]
         server = alarmed(tmp_path, replayer, bundled_policy, **with_secret(tmp_path, url))
         waits = []
-        while server.opened.courier.deliver() and len(receiver.got) < 4:
+        while server.opened.notifier.deliver() and len(receiver.got) < 4:
             with server.opened.database.reading() as connection:
                 due, error = connection.execute(select(DELIVERY.c.due, DELIVERY.c.error)).one()
             waits.append(due - server.clock.now)
             assert error.startswith("HTTP ")
             server.clock.now = due - 0.5
-            assert not server.opened.courier.deliver()  # not yet
+            assert not server.opened.notifier.deliver()  # not yet
             server.clock.now = due
     assert waits == [2, 4, 8]
     assert len(receiver.got) == 4
@@ -109,7 +109,7 @@ def test_a_receiver_that_is_down_is_no_harm(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
     server = alarmed(tmp_path, replayer, bundled_policy, **with_secret(tmp_path, "http://127.0.0.1:9/"))
-    assert server.opened.courier.deliver()
+    assert server.opened.notifier.deliver()
     assert server.events("notice refused")[0]["why"] == "ConnectError"
 
 
@@ -118,11 +118,11 @@ def test_the_end_of_an_incident_and_its_acknowledgement_are_told(
 ) -> None:
     with receiving() as (url, receiver):
         server = server_in(tmp_path, replayer, bundled_policy, **with_secret(tmp_path, url))
-        server.opened.presence.beat(trouble="something")
+        server.opened.membership.beat(trouble="something")
         server.opened.watch.look()
-        server.opened.presence.beat()
+        server.opened.membership.beat()
         server.opened.watch.look()
-        assert [server.opened.courier.deliver() for _ in range(3)] == [True, True, False]
+        assert [server.opened.notifier.deliver() for _ in range(3)] == [True, True, False]
     assert [json.loads(body)["type"] for _, body in receiver.got] == ["incident.opened", "incident.ended"]
 
 
@@ -141,16 +141,16 @@ def test_a_command_gets_each_notice_on_its_standard_input(
     (tmp_path / "notify.py").write_text(COMMAND)
     arguments = (sys.executable, str(tmp_path / "notify.py"), str(tmp_path / "told"))
     server = alarmed(tmp_path, replayer, bundled_policy, command=(*arguments, "3"))
-    assert server.opened.courier.deliver()
+    assert server.opened.notifier.deliver()
     assert server.events("notice refused")[0]["why"] == "exit code 3"
     server.clock.now += 10
-    courier = server.opened.courier
+    notifier = server.opened.notifier
     again = Notifier(
-        database=courier.database,
-        presence=courier.presence,
+        database=notifier.database,
+        membership=notifier.membership,
         channels=[Command((*arguments, "0"))],
-        clock=courier.clock,
-        events=courier.events,
+        clock=notifier.clock,
+        events=notifier.events,
     )
     assert again.deliver()
     assert not again.deliver()

@@ -16,7 +16,7 @@ from weightwarden.verifier.server.ingest.quarantine import note_archive, release
 
 HELD = ("auditing", "audited")
 """States of archives whose records are, or were, put up for replay: never again."""
-MOST_AGAIN = 10
+MAX_AGAIN = 10
 """Checked archives that were written anew and are compared at one look: the new ones do not wait for them all."""
 
 
@@ -29,7 +29,7 @@ class ArchiveScanner:
     """
 
     database: VerdictDatabase
-    presence: Membership
+    membership: Membership
     folders: tuple[str, ...]
     keys: PublicKeys
     largest: int
@@ -53,7 +53,7 @@ class ArchiveScanner:
             large = [file for file in listed.files if file.size is not None and file.size > self.largest]
             troubles.extend(f"{file.url}: {file.size} bytes, more than an archive has" for file in large)
             anew += self._rows(folder, [file for file in listed.files if file not in large])
-        return troubles, anew[:MOST_AGAIN]
+        return troubles, anew[:MAX_AGAIN]
 
     def _rows(self, folder: str, listed: list[StoredFile]) -> list[StoredFile]:
         """Rows of new and changed files, and of those that are gone; checked archives that were written anew."""
@@ -70,7 +70,7 @@ class ArchiveScanner:
                 continue
             found = {"fingerprint": file.fingerprint, "state": "found", "found": self.clock(), "tries": 0}
             with self.database.writing() as connection:
-                self.presence.require(connection, "follow")
+                self.membership.require(connection, "follow")
                 if row is None:
                     connection.execute(insert(ARCHIVE).values(url=file.url, folder=folder, **found))
                 else:
@@ -83,7 +83,7 @@ class ArchiveScanner:
     def _forget(self, archive: int, folder: str) -> None:
         """A file of this folder that never was audited is no longer there: a range that it had is a gap now."""
         with self.database.writing() as connection:
-            self.presence.require(connection, "follow")
+            self.membership.require(connection, "follow")
             gone = (
                 update(ARCHIVE)
                 .where(ARCHIVE.c.id == archive, ARCHIVE.c.folder == folder)
@@ -102,7 +102,7 @@ class ArchiveScanner:
         except ArchiveUnreadable:
             return
         with self.database.writing() as connection:
-            self.presence.require(connection, "follow")
+            self.membership.require(connection, "follow")
             row = connection.execute(select(ARCHIVE).where(ARCHIVE.c.url == file.url)).one()
             if what is None and (archive.start, archive.checkpoint.root) != (row.start, row.root):
                 what = "it holds other records"
