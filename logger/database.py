@@ -1,7 +1,9 @@
 """Databases of the project: SQLite by path, PostgreSQL by URL; made and migrated by those who may write."""
 
 import os
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from weightwarden.errors import WeightwardenError
 from weightwarden.text import first_line, printable
 
 BUSY_SECONDS = 30
+_POLL_SECONDS = 0.01
 _NO_ROOM = ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHMSIZE")
 _MIGRATING = threading.Lock()
 """Alembic hands a migration its connection by global names: one at a time in a process."""
@@ -185,8 +188,22 @@ def _sqlite_connected(connection: Any, _: Any) -> None:
 
 
 def _sqlite_durable(connection: Any, _: Any) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    _into_wal(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _into_wal(connection: Any) -> None:
+    """Switch a database to WAL; where another connection does so at this moment, SQLite refuses and does not wait."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
 
 
 def _sqlite_read_only(connection: Any, _: Any) -> None:

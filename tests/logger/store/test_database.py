@@ -1,6 +1,7 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -135,3 +136,16 @@ def test_making_a_log_may_be_interrupted_at_every_statement(log_url: str) -> Non
     with LogWriter.open(log_url, origin=ORIGIN) as writer:
         assert writer.append(b"a").result(60) == 0
     assert audited(log_url) == [b"a"]
+
+
+def test_a_database_waits_to_become_wal_while_another_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE t (x)")
+    other.execute("BEGIN IMMEDIATE")  # until its end the journal's mode cannot change, and SQLite does not wait
+    release = threading.Timer(0.2, lambda: other.execute("COMMIT"))
+    release.start()
+    with LOG_DATABASE.make_engine(LOG_DATABASE.parse_url(str(path))).connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+    release.join()
+    other.close()
