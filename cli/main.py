@@ -16,7 +16,7 @@ SECTIONS = {
         "probe": "probe:probe",
         "record": "record:record",
         "vllm": "vllm:vllm",
-        "model": "model:model",
+        "demo-model": "demo_model:demo_model",
         "schema": "schema:schema",
     },
     "Log": {"log": "log:log"},

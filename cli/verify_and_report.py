@@ -11,10 +11,10 @@ from weightwarden.verifier.verification.run import Run, run_of
 from weightwarden.verifier.verification.run_input import RunInput
 
 
-def verify_with_progress(engine: Executor, given: RunInput) -> Run:
+def verify_with_progress(executor: Executor, given: RunInput) -> Run:
     """Verify the records of an input."""
     with progress_bar(given.tokens, "Replaying tokens") as progress:
-        return run_of(engine, given, progress)
+        return run_of(executor, given, progress)
 
 
 def write_reports(context: Run, json_path: Path | None, html_path: Path | None) -> None:

@@ -277,12 +277,12 @@ def report(found: Verification, policy: Policy, refused: int, asked: int) -> dic
         "records": found.records,
         "tokens": found.tokens,
         "exact": found.exact_match_rate,
-        "without_verdict": len(found.set_aside),
+        "unverifiable": len(found.unverifiable),
         "flagged": flagged,
         "honest_rate": rate,
         "p_value": float(binom.sf(flagged - 1, found.records, rate)),
         "alarm": found.alarm,
-        "bits_per_token": found.extractable_bits_per_token,
+        "bits_per_token": found.charged_bits_per_token,
         "flagged_records": [{"record": one.place, "reasons": one.reasons} for one in found.flagged],
     }
 

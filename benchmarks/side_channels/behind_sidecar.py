@@ -14,7 +14,7 @@ def running_sidecar(upstream: str, tick_ms: int | None) -> Iterator[str]:
     """The URL of a sidecar before the upstream, with a log of its own."""
     port = free_port()
     with tempfile.TemporaryDirectory() as scratch:
-        ticks = [] if tick_ms is None else ["--tick", str(tick_ms)]
+        ticks = [] if tick_ms is None else ["--release-tick", str(tick_ms)]
         command = sidecar_command(Path(scratch), upstream, port, *ticks)
         log = Path(scratch) / "sidecar.err"
         process = started(command, log)

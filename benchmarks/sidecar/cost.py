@@ -55,7 +55,9 @@ class Run:
 @click.option("--folder", type=click.Path(path_type=Path, exists=True), help="Where the scratch folder is made.")
 @click.option("--streams", default="1,16,64", show_default=True, metavar="N,N", help="Concurrent streams.")
 @click.option("--rounds", default=3, show_default=True, help="Rounds of each.")
-@click.option("--option", "options", multiple=True, metavar="OPTION", help="More for `sidecar run`, such as --tick=20.")
+@click.option(
+    "--option", "options", multiple=True, metavar="OPTION", help="More for `sidecar run`, such as --release-tick=20."
+)
 def main(log_url: str | None, folder: Path | None, streams: str, rounds: int, options: tuple[str, ...]) -> None:
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()},"

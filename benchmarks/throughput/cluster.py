@@ -127,7 +127,7 @@ def driver_looks(
     entries = [encode_record(shortened(record)) for record in recorded[:each]]
     key = SigningKey("benchmark/scale", Ed25519PrivateKey.generate())
     load = partial(cheap, policy=policy, folder=ensure_embedded_model())
-    with tempfile.TemporaryDirectory() as folder, closing(RayExecutor(load, policy, workers=workers)) as engine:
+    with tempfile.TemporaryDirectory() as folder, closing(RayExecutor(load, policy, workers=workers)) as executor:
         urls = sealed(Path(folder), key, [entries[i % len(entries)] for i in range(each)], archives)
         keys = PublicKeys(key.verifier)
         checks = {}
@@ -151,7 +151,7 @@ def driver_looks(
 
         reading = given.records
         object.__setattr__(given, "records", lambda: watched(reading()))
-        context = verify_with_progress(engine, given)
+        context = verify_with_progress(executor, given)
         total = time.perf_counter() - origin[0]
         report = json_report(context)
         return {
@@ -213,9 +213,9 @@ def measured_speeds(
     for turn in range(rounds):
         names = list(ways) if turn % 2 == 0 else list(reversed(ways))
         for name in names:
-            with closing(ways[name]()) as engine:
-                engine.judge(records[:4])  # warm up
-                found = verify(engine, records)
+            with closing(ways[name]()) as executor:
+                executor.judge(records[:4])  # warm up
+                found = verify(executor, records)
                 speeds[name].append(found.tokens / found.total_seconds)
                 print(f"round {turn}: {name}: {speeds[name][-1]:.1f} tokens/s", flush=True)
     return [Speed(name, rounds_) for name, rounds_ in speeds.items()]

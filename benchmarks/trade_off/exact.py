@@ -119,7 +119,7 @@ def _replayed(path: Path, identity: ModelIdentity, client: VllmClient, head: str
         "judged_tokens": found.tokens,
         "exact_match": found.exact_match_rate,
         "tied": found.tied_positions / found.tokens,
-        "charge": found.extractable_fraction,
+        "charge": found.charged_fraction,
         "counting": float(found.charges.counting_bits_r.sum()) / capacity,
         "pooled": float(found.charges.pooled_bits_rk.sum(axis=0).min()) / capacity,
         "dangerous": found.count(Verdict.DANGEROUS) / found.tokens,

@@ -70,8 +70,8 @@ def calibrate(
 ) -> None:
     """Fit thresholds and token noise on one half of honest TRAFFIC, measure them on the other, write a policy.
 
-    With --exact (and --replay vllm) nothing is fitted: every token must come out the same, up to ties, or no policy is
-    written and the positions that differ are named. First the server is tested (seconds): it must compute the same
+    With --exact (and --replayer vllm) nothing is fitted: every token must come out the same, up to ties, or no policy
+    is written and the positions that differ are named. First the server is tested (seconds): it must compute the same
     alone and among other requests. TRAFFIC should hold answers that were asked for one after the other, and many at a
     time.
 
@@ -86,7 +86,7 @@ def calibrate(
         if record.output_token_ids
     ]
     if exact and replay["implementation"] != "vllm":
-        raise click.UsageError("--exact needs the server's own engine: --replay vllm with --replay-url")
+        raise click.UsageError("--exact needs the server's own engine: --replayer vllm with --replay-url")
     replayer = load_replayer(ReplayOptions(**replay), exact=exact)
     click.get_current_context().call_on_close(replayer.close)
     check_against_model(placed, replayer.identity)
@@ -116,7 +116,7 @@ def calibrate(
 def exact_summary(policy: ExactPolicy, vocabulary: int) -> str:
     """What exact calibration showed, with its confidence limits."""
     check = policy.check
-    bits = check.extractable_bits_per_token
+    bits = check.charged_bits_per_token
     return "\n".join(
         [
             f"Exact: none of {check.tokens} honest tokens in {check.records} records differs beyond ties.",
@@ -161,7 +161,7 @@ def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:
         (f"beyond {policy.noise.outlier_margin_logits:g} logits", evaluation.outliers),
     ):
         lines.append(f"  {name:<20} {100 * rate.value:8.3f}%  [{100 * rate.low:.3f}%, {100 * rate.high:.3f}%]")
-    bits = evaluation.extractable_bits_per_token
+    bits = evaluation.charged_bits_per_token
     lines.append(
         f"  {'extractable':<20} {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
         f" {100 * bits.value / log2(vocabulary):.3f}% of log2 V"

@@ -216,7 +216,7 @@ def _bound(
             ),
             key=lambda item: item[1].limit,
         )
-        sampled = len(statistics.records.tokens) < report.records_in_all
+        sampled = len(statistics.records.tokens) < report.total_records
         whose = "all records, what unaudited ones gambled included" if sampled else "all records, every one audited"
         # The smaller of two limits: either may miss.
         limit = f"{name} for {whose}, {100 * (2 * statistics.confidence - 1):g}% confidence"

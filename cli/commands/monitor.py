@@ -70,14 +70,14 @@ class AuditOutcome:
     help="Go on from this file, made when missing, and keep the series in it: give each audit once.",
 )
 @click.option(
-    "--false-alarm",
+    "--alarm-level",
     type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=1e-4,
     show_default=True,
     help="Probability that an honest series ever alarms, however long it is watched.",
 )
 @click.option(
-    "--longest-record",
+    "--max-record-weight",
     type=click.IntRange(1, 2**31),
     default=1024,
     show_default=True,
@@ -96,8 +96,8 @@ def monitor(
     rate: float | None,
     key_path: Path | None,
     state_path: Path | None,
-    false_alarm: float,
-    longest_record: int,
+    alarm_level: float,
+    max_record_weight: int,
     as_json: bool,
     **replay: Any,
 ) -> None:
@@ -112,9 +112,9 @@ def monitor(
     came before it, and reports are all read before any is added.
     """
     if (rate is None) != (key_path is None):
-        raise click.UsageError("--sample and --audit-key go together")
+        raise click.UsageError("--audit-rate and --audit-key go together")
     if public_key_path is None and rate is not None:
-        raise click.UsageError("--sample needs archives and --public-key: reports are of audits that were made")
+        raise click.UsageError("--audit-rate needs archives and --public-key: reports are of audits that were made")
     check_writable(state_path)
     policy = read_policy(policy_path)
     kept = read_state(state_path) if state_path is not None and state_path.exists() else None
@@ -133,20 +133,20 @@ def monitor(
 
     rows = []
     for audit in outcomes:
-        kept = kept or AuditSeries(SeriesMonitor.new(policy, audit.log2_vocabulary, longest_record), [])
+        kept = kept or AuditSeries(SeriesMonitor.new(policy, audit.log2_vocabulary, max_record_weight), [])
         if audit.digest in kept.seen:
             raise MonitorError(f"{audit.name}: is in the series already; give each audit once")
         kept.monitor.add(audit.columns)
         kept.seen.append(audit.digest)
-        rows.append(_row(audit, kept.monitor, false_alarm))
+        rows.append(_row(audit, kept.monitor, alarm_level))
         if state_path is not None:
             write_state(state_path, kept)
         if not as_json:
             click.echo(_line(rows[-1], header=len(rows) == 1))
     if kept is None:
         raise MonitorError("no audit has a record with a token: nothing was watched")
-    alarm = kept.monitor.alarms_at(false_alarm)
-    click.echo(_result(kept, rows, false_alarm, alarm, as_json=as_json))
+    alarm = kept.monitor.alarms_at(alarm_level)
+    click.echo(_result(kept, rows, alarm_level, alarm, as_json=as_json))
     ctx.exit(exit_codes.ALARM if alarm else exit_codes.CLEAR)
 
 
@@ -200,7 +200,7 @@ def _archives(
         )
 
 
-def _row(audit: AuditOutcome, watch: SeriesMonitor, false_alarm: float) -> dict[str, Any]:
+def _row(audit: AuditOutcome, watch: SeriesMonitor, alarm_level: float) -> dict[str, Any]:
     tokens = audit.columns["tokens"].sum()
     return {
         "audit": audit.name,
@@ -212,7 +212,7 @@ def _row(audit: AuditOutcome, watch: SeriesMonitor, false_alarm: float) -> dict[
             name: float(audit.columns[name].sum() / tokens) if tokens else None for name in WATCHED if name != "flagged"
         },
         "log10_capital": watch.log_capital / math.log(10),
-        "alarm": watch.alarms_at(false_alarm),
+        "alarm": watch.alarms_at(alarm_level),
     }
 
 
@@ -227,7 +227,7 @@ def _line(row: dict[str, Any], *, header: bool) -> str:
     return (f"{title}     capital\n" if header else "") + f"{line} {capital:>11}  {row['audit']}{notes}"
 
 
-def _result(series: AuditSeries, rows: list[dict[str, Any]], false_alarm: float, alarm: bool, *, as_json: bool) -> str:
+def _result(series: AuditSeries, rows: list[dict[str, Any]], alarm_level: float, alarm: bool, *, as_json: bool) -> str:
     watch = series.monitor
     assumes = [
         "An honest server's rates are at most the upper limits of the policy, which are approximate, and too low where"
@@ -242,7 +242,7 @@ def _result(series: AuditSeries, rows: list[dict[str, Any]], false_alarm: float,
     if as_json:
         result = {
             "verdict": "alarm" if alarm else "clear",
-            "false_alarm": false_alarm,
+            "alarm_level": alarm_level,
             "p_value": watch.p_value,
             "audits_in_all": len(series.seen),
             "per_token": rates,

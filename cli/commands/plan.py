@@ -48,7 +48,7 @@ class Cost:
         "--altered-messages", type=click.IntRange(1, 10**15), metavar="M", help="Catch whoever alters so many."
     ),
     click.option(
-        "--stolen",
+        "--stolen-bytes",
         type=Size(),
         metavar="SIZE",
         help="Detect an attacker who has taken this much in wholly altered messages, such as 1GB.",
@@ -68,7 +68,7 @@ class Cost:
         help="Share of honest messages that are flagged, and count; raises the number at which the alarm is due.",
     ),
     click.option(
-        "--false-alarm",
+        "--alarm-level",
         type=FiniteRange(0, 1, min_open=True, max_open=True),
         default=1e-4,
         show_default=True,
@@ -86,11 +86,11 @@ class Cost:
 def plan_command(
     *,
     altered_messages: int | None,
-    stolen: float | None,
+    stolen_bytes: float | None,
     vocabulary: int,
     length_limit: int,
     false_positive_rate: float,
-    false_alarm: float,
+    alarm_level: float,
     verifier_throughput: float | None,
     power: float,
     confidence: float,
@@ -100,22 +100,22 @@ def plan_command(
     """The audit rate that catches an attacker within a budget of messages or bytes, and what the audit costs.
 
     \b
-        verify plan --preset provider-2025-07 --stolen 1GB
+        verify plan --preset provider-2025-07 --stolen-bytes 1GB
         verify plan --output-tokens-per-day 1e10 --altered-messages 459 --verifier-throughput 50000
     """
     traffic = TrafficOptions(**traffic_options).traffic()
-    if (altered_messages is None) == (stolen is None):
-        raise click.UsageError("a budget: --altered-messages M or --stolen SIZE")
+    if (altered_messages is None) == (stolen_bytes is None):
+        raise click.UsageError("a budget: --altered-messages M or --stolen-bytes SIZE")
     if traffic.tokens_per_message > length_limit:
         raise click.UsageError(f"{traffic.tokens_per_message:g} tokens a message are more than --length-limit")
     bits_per_message = log2(vocabulary) * length_limit
     if altered_messages is None:
-        assert stolen is not None  # one of the two is given
-        altered = ceil(8 * stolen / bits_per_message)
+        assert stolen_bytes is not None  # one of the two is given
+        altered = ceil(8 * stolen_bytes / bits_per_message)
         per_day = log2(vocabulary) * traffic.output_tokens_per_day / 8
-        if stolen > per_day:
+        if stolen_bytes > per_day:
             raise click.UsageError(
-                f"{size_text(stolen)} are {stolen / per_day:.3g} days of traffic, all of it altered;"
+                f"{size_text(stolen_bytes)} are {stolen_bytes / per_day:.3g} days of traffic, all of it altered;"
                 " a plan is for a day"
             )
     else:
@@ -126,7 +126,7 @@ def plan_command(
         confidence=confidence,
         power=power,
         false_positive_rate=false_positive_rate,
-        false_alarm=false_alarm,
+        alarm_level=alarm_level,
     )
     cost = _cost(found, traffic, verifier_throughput)
     assumptions = [
@@ -157,12 +157,12 @@ def _cost(found: Plan, traffic: Traffic, throughput: float | None) -> Cost:
     )
 
 
-def _table(found: Plan, cost: Cost, stolen: float, confidence: float, assumptions: list[str]) -> str:
+def _table(found: Plan, cost: Cost, stolen_bytes: float, confidence: float, assumptions: list[str]) -> str:
     rows: list[tuple[str, Any, str]] = [
         (
             "altered messages",
             f"{found.altered:,}",
-            f"up to {size_text(stolen)}, caught with {100 * confidence:g}% confidence",
+            f"up to {size_text(stolen_bytes)}, caught with {100 * confidence:g}% confidence",
         ),
         ("audit rate", f"{100 * found.audit_rate:.4g}%", "of all messages"),
         ("alarm at", f"{found.alarm_at:,}", "flagged messages a day"),

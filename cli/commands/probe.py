@@ -35,7 +35,7 @@ FORMAT = "weightwarden-probe/1"
 @CONTEXT_OPTION
 @click.option("--device", metavar="D", help="Device as torch names it. Default: cuda when there is one, else cpu.")
 @click.option(
-    "--questions", type=click.IntRange(1, 64), default=8, show_default=True, metavar="N", help="Questions of each kind."
+    "--prompts", type=click.IntRange(1, 64), default=8, show_default=True, metavar="N", help="Questions of each kind."
 )
 @click.option(
     "--tokens", type=click.IntRange(4, 512), default=24, show_default=True, metavar="N", help="Tokens of an answer."
@@ -48,7 +48,7 @@ def probe(
     model_name: str | None,
     device: str | None,
     max_model_len: int | None,
-    questions: int,
+    prompts: int,
     tokens: int,
     as_json: bool,
     **provider: Any,
@@ -66,11 +66,11 @@ def probe(
     options = ProviderOptions(**provider)
     replayer = load_replayer(ReplayOptions(model_name=model_name, device=device, max_model_len=max_model_len))
     ctx.call_on_close(replayer.close)
-    seeds = [1 + secrets.randbelow(2**31 - 1) for _ in range(3 * questions + 2)]
+    seeds = [1 + secrets.randbelow(2**31 - 1) for _ in range(3 * prompts + 2)]
     with closing(provider_client(options)) as client:
         served = client.served_model()
         interview = Interviewer(client=client, tokenizer=replayer.tokenizer, tokens=tokens, seeds=seeds).interview(
-            questions
+            prompts
         )
         conclusion = conclude(replayer, interview)
         about = {

@@ -29,7 +29,7 @@ class NothingRecorded(WeightwardenError, ValueError):
 
 
 @click.command()
-@click.argument("questions", type=click.Path(path_type=Path), metavar="QUESTIONS")
+@click.argument("questions", type=click.Path(path_type=Path), metavar="PROMPTS")
 @provider_options(required=False)
 @MODEL_OPTION
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="F", help="Traffic file to write.")
@@ -57,7 +57,7 @@ class NothingRecorded(WeightwardenError, ValueError):
     help="The provider's, as far as you know it: a policy holds for one version.",
 )
 def record(
-    questions: Path,
+    prompts: Path,
     model_name: str | None,
     out: Path,
     max_tokens: int,
@@ -67,7 +67,7 @@ def record(
 ) -> None:
     """Make a traffic file of what an OpenAI-compatible provider answers at temperature 0.
 
-    QUESTIONS is JSON lines. With --url each line is a prompt: an object with messages, with prompt, or with
+    PROMPTS is JSON lines. With --url each line is a prompt: an object with messages, with prompt, or with
     prompt_token_ids, such as a line of a traffic file. Without --url each line is an exchange that was saved: an object
     of request and response, both as the API has them.
 
@@ -80,7 +80,7 @@ def record(
         from weightwarden.verifier.provider.completion import eos_token
         from weightwarden.verifier.provider.recording import CompletionRecorder
     check_writable(out)
-    lines = list(_lines(questions))
+    lines = list(_lines(prompts))
     options = ProviderOptions(**provider)
     identity = identity_of(model_name)
     tokenizer = load_tokenizer(identity)
@@ -95,7 +95,7 @@ def record(
         sampling = {"temperature": 0.0, "max_tokens": max_tokens}
         with closing(provider_client(options, concurrency)) as client:
             results = _in_threads(lambda fields: recorder.asked(fields, client, sampling), lines, concurrency)
-    left_out = [f"{questions}:{n}: {found}" for n, found in enumerate(results, start=1) if isinstance(found, str)]
+    left_out = [f"{prompts}:{n}: {found}" for n, found in enumerate(results, start=1) if isinstance(found, str)]
     _write(out, [found for found in results if not isinstance(found, str)], left_out)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from weightwarden.cli import exit_codes
-from weightwarden.cli.options.executor import EngineOptions, engine_options, open_engine
+from weightwarden.cli.options.executor import ExecutorOptions, executor_options, open_executor
 from weightwarden.cli.options.run_input import read_input, sample_of
 from weightwarden.cli.options.shared import (
     WITNESS_OPTION,
@@ -60,7 +60,7 @@ _EXIT_CODES = {"alarm": exit_codes.ALARM, "incomplete": exit_codes.ERROR, "clear
     metavar="N",
     help="The server's context length, where it was started with one. Default: the policy's, or what vLLM takes.",
 )
-@engine_options
+@executor_options
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -83,10 +83,10 @@ def run(
     against each other and, with --witness, against what you saw before; `verify log check` says more. Without it they
     are traffic files, which nobody vouches for: --unsafe-unsigned.
 
-    With --replay vllm the replayer is a trusted vLLM server (`verify vllm start`); with an exact policy one token that
-    it would not have drawn flags its record.
+    With --replayer vllm the replayer is a trusted vLLM server (`verify vllm start`); with an exact policy one token
+    that it would not have drawn flags its record.
 
-    With --engine ray the records are replayed by workers on a cluster, or on this machine; the report is the same.
+    With --executor ray the records are replayed by workers on a cluster, or on this machine; the report is the same.
 
     Exit code 0: clear. 1: alarm, more than an honest run would show with probability 1e-4. 2: error, nothing verified;
     or no alarm, and records without a verdict: they ended the workers that replayed them, or their requests leave no
@@ -100,8 +100,8 @@ def run(
     policy = read_policy(policy_path)
     given = read_input(traffic, public_key_path, witness_path, audit, unsigned=unsafe_unsigned)
 
-    options, replay = EngineOptions.taken(more)
-    engine = open_engine(options, ReplayOptions(**replay), policy, max_model_len)
+    options, replay = ExecutorOptions.taken(more)
+    engine = open_executor(options, ReplayOptions(**replay), policy, max_model_len)
     ctx.call_on_close(engine.close)
     check_against_model(given.boundary, engine.replayer.identity)
     check_against_policy(given.boundary, policy)

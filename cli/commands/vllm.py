@@ -16,7 +16,7 @@ from weightwarden.verifier.policy.file import read_policy
 
 @click.group()
 def vllm() -> None:
-    """Start, and check, the trusted vLLM server that `--replay vllm` replays on."""
+    """Start, and check, the trusted vLLM server that `--replayer vllm` replays on."""
 
 
 @vllm.command()

@@ -17,34 +17,34 @@ from weightwarden.verifier.verification.verifier import Verifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineOptions:
+class ExecutorOptions:
     """What replays, and with how many workers."""
 
-    engine: str = "local"
-    address: str | None = None
+    executor: str = "local"
+    ray_address: str | None = None
     workers: int | None = None
     gpus_per_worker: float | None = None
-    replay_python: Path | None = None
-    replay_arguments: str = ""
+    vllm_python: Path | None = None
+    vllm_args: str = ""
 
     @classmethod
-    def taken(cls, given: dict[str, Any]) -> "tuple[EngineOptions, dict[str, Any]]":
+    def taken(cls, given: dict[str, Any]) -> "tuple[ExecutorOptions, dict[str, Any]]":
         """Those among a command's options, and the others."""
         names = {field.name for field in fields(cls)}
         ours = {name: value for name, value in given.items() if name in names}
         return cls(**ours), {name: value for name, value in given.items() if name not in names}
 
 
-ENGINE_OPTIONS = (
+EXECUTOR_OPTIONS = (
     click.option(
-        "--engine",
+        "--executor",
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
         help="What replays: this process, or workers of Ray.",
     ),
     click.option(
-        "--address",
+        "--ray-address",
         metavar="A",
         help="The Ray cluster, such as 10.0.0.1:6379 or auto. Default: a Ray on this machine, for this run.",
     ),
@@ -61,13 +61,13 @@ ENGINE_OPTIONS = (
         help="GPUs of a Ray worker; 0.5: two share one. Default: 1 where there are GPUs and the worker replays there.",
     ),
     click.option(
-        "--replay-python",
+        "--vllm-python",
         type=click.Path(path_type=Path),
         metavar="F",
         help="Instead of --replay-url: start a vLLM server, or one a worker, with this interpreter, and end it after.",
     ),
     click.option(
-        "--replay-arguments",
+        "--vllm-args",
         default="",
         metavar="ARGS",
         help="More arguments of that server, as the serving side has them: '--quantization fp8'.",
@@ -75,13 +75,13 @@ ENGINE_OPTIONS = (
 )
 
 
-def engine_options(command: Command) -> Command:
-    """Add --engine and what goes with it (`EngineOptions`)."""
-    return with_options(*ENGINE_OPTIONS)(command)
+def executor_options(command: Command) -> Command:
+    """Add --executor and what goes with it (`ExecutorOptions`)."""
+    return with_options(*EXECUTOR_OPTIONS)(command)
 
 
-def open_engine(
-    options: EngineOptions, replay: ReplayOptions, policy: BasePolicy, max_model_len: int | None = None
+def open_executor(
+    options: ExecutorOptions, replay: ReplayOptions, policy: BasePolicy, max_model_len: int | None = None
 ) -> Executor:
     """The engine that the options describe, ready to replay.
 
@@ -91,9 +91,9 @@ def open_engine(
     """
     max_model_len = max_model_len or policy.made_for.max_model_len
     replay = replace(replay, own_server=_own_server(options, replay, max_model_len), max_model_len=max_model_len)
-    if options.engine == "local":
-        if any(value is not None for value in (options.address, options.workers, options.gpus_per_worker)):
-            raise click.UsageError("--address, --workers and --gpus-per-worker go with --engine ray")
+    if options.executor == "local":
+        if any(value is not None for value in (options.ray_address, options.workers, options.gpus_per_worker)):
+            raise click.UsageError("--ray-address, --workers and --gpus-per-worker go with --executor ray")
         return Verifier(load_replayer(replay, policy, exact=policy.exact), policy, max_model_len)
     from weightwarden.verifier.verification.ray.executor import RayExecutor
 
@@ -102,30 +102,30 @@ def open_engine(
         partial(load_on_worker, replay=replay, policy=policy),
         policy,
         max_model_len,
-        address=options.address,
+        address=options.ray_address,
         workers=options.workers or (max(1, len(replay.replay_urls)) if served else None),
         gpus_per_worker=0.0 if served and options.gpus_per_worker is None else options.gpus_per_worker,
         say=lambda what: click.echo(f"Warning: {what}.", err=True),
     )
 
 
-def _own_server(options: EngineOptions, replay: ReplayOptions, max_model_len: int | None) -> ServerToStart | None:
+def _own_server(options: ExecutorOptions, replay: ReplayOptions, max_model_len: int | None) -> ServerToStart | None:
     """The server that the options say to start."""
-    if options.replay_python is None:
-        if options.replay_arguments:
-            raise click.UsageError("--replay-arguments goes with --replay-python")
+    if options.vllm_python is None:
+        if options.vllm_args:
+            raise click.UsageError("--vllm-args goes with --vllm-python")
         return None
     if replay.implementation != "vllm":
-        raise click.UsageError("--replay-python goes with --replay vllm")
+        raise click.UsageError("--vllm-python goes with --replayer vllm")
     if replay.replay_urls or replay.replay_key_path is not None or replay.replay_model is not None:
         raise click.UsageError(
-            "--replay-python starts a server; --replay-url, --replay-api-key and --replay-model are for one that runs"
+            "--vllm-python starts a server; --replay-url, --replay-api-key and --replay-model are for one that runs"
         )
     try:
-        arguments = tuple(shlex.split(options.replay_arguments))
+        arguments = tuple(shlex.split(options.vllm_args))
     except ValueError as error:
-        raise click.UsageError(f"--replay-arguments: {error}") from None
-    return ServerToStart(python=options.replay_python, arguments=arguments, max_model_len=max_model_len)
+        raise click.UsageError(f"--vllm-args: {error}") from None
+    return ServerToStart(python=options.vllm_python, arguments=arguments, max_model_len=max_model_len)
 
 
 def load_on_worker(number: int, replay: ReplayOptions, policy: BasePolicy) -> Replayer:

@@ -31,7 +31,7 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
     if options.implementation == "vllm":
         return _vllm_replayer(options, policy, exact)
     if options.replay_urls:
-        raise click.UsageError("--replay-url goes with --replay vllm")
+        raise click.UsageError("--replay-url goes with --replayer vllm")
     try:
         from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
     except ImportError as error:
@@ -64,7 +64,7 @@ def _context(options: ReplayOptions, policy: BasePolicy | None, identity: ModelI
 
 def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: bool) -> Replayer:
     if options.device is not None or options.token_budget is not None:
-        raise click.UsageError("--device and --token-budget are the server's own affair with --replay vllm")
+        raise click.UsageError("--device and --token-budget are the server's own affair with --replayer vllm")
     dtype = options.dtype or (None if policy is None else policy.made_for.dtype)
     if options.own_server is not None and policy is not None:
         identity = identity_of(options.model_name)
@@ -135,7 +135,7 @@ def vllm_client(server: ServerOptions) -> "VllmClient":
         raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
     if len(server.replay_urls) != 1:
         missing = "--replay-url, which says where the trusted vLLM server is, is missing"
-        several = "several --replay-url are for several workers: --engine ray"
+        several = "several --replay-url are for several workers: --executor ray"
         raise click.UsageError(several if server.replay_urls else missing)
     return VllmClient(
         server.replay_urls[0],

@@ -18,13 +18,13 @@ class UnsignedTraffic(WeightwardenError):
 
 
 def sample_of(rate: float | None, key_path: Path | None) -> AuditDraw | None:
-    """The audit that --sample and --audit-key ask for; None for all records.
+    """The audit that --audit-rate and --audit-key ask for; None for all records.
 
     Raises:
         UsageError: one of the two without the other. AuditError: an impossible rate, or a key that is none.
     """
     if (rate is None) != (key_path is None):
-        raise click.UsageError("--sample and --audit-key go together")
+        raise click.UsageError("--audit-rate and --audit-key go together")
     return AuditDraw.of(rate, key_path)
 
 

@@ -83,7 +83,7 @@ SERVER_OPTIONS = (
         "replay_urls",
         multiple=True,
         metavar="URL",
-        help="The trusted vLLM server, such as http://127.0.0.1:8000; with --engine ray several, one a worker in turn.",
+        help="The trusted vLLM server, such as http://127.0.0.1:8000; several with --executor ray, one a worker.",
     ),
     click.option("--replay-model", metavar="NAME", help="The model's name there. Default: the one it serves."),
     click.option(
@@ -125,7 +125,7 @@ MODEL_OPTION = click.option(
 REPLAY_OPTIONS = (
     MODEL_OPTION,
     click.option(
-        "--replay",
+        "--replayer",
         "implementation",
         type=click.Choice(["transformers", "vllm"]),
         default="transformers",
@@ -165,7 +165,7 @@ def server_options(command: Command) -> Command:
 
 
 def replay_options(command: Command) -> Command:
-    """Add --replay, --model, --dtype, the server's options and the rest (`ReplayOptions`)."""
+    """Add --replayer, --model, --dtype, the server's options and the rest (`ReplayOptions`)."""
     return with_options(*REPLAY_OPTIONS)(command)
 
 
@@ -198,11 +198,11 @@ def provider_options(*, required: bool) -> Callable[[Command], Command]:
 
 
 def sample_options(command: Command) -> Command:
-    """--sample and --audit-key: which share of the records is taken, and the key that chooses them."""
+    """--audit-rate and --audit-key: which share of the records is taken, and the key that chooses them."""
     for option in reversed(
         (
             click.option(
-                "--sample",
+                "--audit-rate",
                 "rate",
                 type=float,
                 metavar="RATE",

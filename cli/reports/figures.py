@@ -73,9 +73,9 @@ def assumptions(context: Run) -> list[str]:
     if audit_rate is not None:
         said.append(catching(audit_rate, context.given.audited.records))
         said.append("Limits for all records hold over the draw of the audited ones; a few audited records say little.")
-    if context.verification.set_aside:
+    if context.verification.unverifiable:
         said.append(
-            f"{len(context.verification.set_aside)} records have no verdict: they are charged in full, and count as"
+            f"{len(context.verification.unverifiable)} records have no verdict: they are charged in full, and count as"
             " dangerous in the shares."
         )
     if not context.given.signed:
@@ -103,7 +103,7 @@ def statistics(context: Run) -> dict[str, Any]:
     exposure, watched = context.exposure, context.verification.watched
     return {
         "confidence": CONFIDENCE,
-        "tokens_in_all": exposure.tokens_in_all,
+        "total_tokens": exposure.total_tokens,
         "longest_record_tokens": context.given.audited.longest,
         "log2_vocabulary": float(np.log2(context.verification.vocabulary)),
         "rates": {name: _interval(rate) for name, rate in _rates(context).items()},
@@ -126,7 +126,7 @@ def _rates(context: Run) -> dict[str, Interval]:
 
 
 def _limit(context: Run, bound: Bound) -> str:
-    tokens, megabytes = context.exposure.tokens_in_all, bound.limit_bits / 8e6
+    tokens, megabytes = context.exposure.total_tokens, bound.limit_bits / 8e6
     return f"at most {upper_fixed(bound.limit_bits / tokens, 4)} ({upper(megabytes, 3)} MB in {tokens} tokens)"
 
 
@@ -134,7 +134,7 @@ def _bits(context: Run, bound: Bound) -> dict[str, float]:
     exposure = context.exposure
     return {
         "audited": bound.audited_bits / exposure.tokens,
-        "limit": bound.limit_bits / exposure.tokens_in_all,
+        "limit": bound.limit_bits / exposure.total_tokens,
         "limit_bits": bound.limit_bits,
     }
 

@@ -13,7 +13,7 @@ from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.run import Run
 from weightwarden.verifier.verification.summary import MARGIN_ENDS, ShownRecord
 
-SHOWN_SET_ASIDE = 1000
+SHOWN_UNVERIFIABLE = 1000
 SHOWN_TOKENS = 2000
 PLOT_WIDTH, PLOT_HEIGHT = 560, 240
 
@@ -66,9 +66,9 @@ def html_report(context: Run) -> str:
         plot={"width": PLOT_WIDTH, "height": PLOT_HEIGHT},
         shown=[_record(context, record) for record in flagged],
         hidden=len(found.flagged) - len(flagged),
-        set_aside=[
+        unverifiable=[
             (context.given.indices[record.place], context.given.place(record.place).short, record.tokens, record.why)
-            for record in found.set_aside[:SHOWN_SET_ASIDE]
+            for record in found.unverifiable[:SHOWN_UNVERIFIABLE]
         ],
     )
 

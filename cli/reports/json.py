@@ -16,13 +16,12 @@ def json_report(context: Run) -> str:
     report = {
         "format": REPORT_FORMAT,
         "verdict": context.verdict,
-        "records": found.records,
+        "verified_records": found.records,
         "retokenised_records": context.given.retokenised,
-        "records_in_all": context.given.audited.records,
+        "total_records": context.given.audited.records,
         "audit_rate": context.given.audit_rate,
         "audit_digest": context.given.digest,
-        "tokens": found.tokens,
-        "exact_match_rate": found.exact_match_rate,
+        "verified_tokens": found.tokens,
         "safe": found.count(Verdict.SAFE),
         "suspicious": found.count(Verdict.SUSPICIOUS),
         "dangerous": found.count(Verdict.DANGEROUS),
@@ -30,8 +29,8 @@ def json_report(context: Run) -> str:
         "honest_outlying_records": found.honest_outlying,
         "early_stops": found.early_stops,
         "unanswered": found.unanswered,
-        "extractable_bits_per_token": found.extractable_bits_per_token,
-        "extractable_fraction": found.extractable_fraction,
+        "charged_bits_per_token": found.charged_bits_per_token,
+        "charged_fraction": found.charged_fraction,
         "tied_positions": found.tied_positions,
         "unresolved_positions": found.unresolved_positions,
         "unresolved_bits_per_token": found.unresolved_bits_per_token,
@@ -39,10 +38,10 @@ def json_report(context: Run) -> str:
         "run_p_value": found.run_p_value,
         "statistics": statistics(context),
         "flagged": [_flagged(context, record) for record in found.flagged],
-        "set_aside": [_set_aside(context, record) for record in found.set_aside],
+        "unverifiable": [_unverifiable(context, record) for record in found.unverifiable],
         "seconds": {"forward": found.timing.forward, "score": found.timing.score, "total": found.total_seconds},
         "tokens_per_second": found.tokens / found.total_seconds,
-        "engine": {"workers": context.workers, "worker_deaths": context.deaths},
+        "executor": {"workers": context.workers, "worker_deaths": context.deaths},
         "model": context.model_path,
         "model_digest": context.model_digest,
         "policy_digest": context.policy.digest(),
@@ -65,7 +64,7 @@ def _flagged(context: Run, record: FlaggedRecord) -> dict[str, Any]:
     }
 
 
-def _set_aside(context: Run, record: UnverifiableRecord) -> dict[str, Any]:
+def _unverifiable(context: Run, record: UnverifiableRecord) -> dict[str, Any]:
     return {**_place(context, record.place), "tokens": record.tokens, "worker_deaths": record.deaths, "why": record.why}
 
 

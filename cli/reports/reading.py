@@ -73,7 +73,7 @@ class Statistics(_Part):
     """The statistics of a run."""
 
     confidence: float
-    tokens_in_all: Annotated[int, Field(ge=1, le=2**53)]
+    total_tokens: Annotated[int, Field(ge=1, le=2**53)]
     log2_vocabulary: Annotated[float, Field(gt=0, le=64)]
     bits_per_token: BitsPerToken
     records: RecordColumns
@@ -84,7 +84,7 @@ class Report(_Part):
 
     format: Literal["weightwarden-report/1"]
     verdict: Literal["clear", "incomplete", "alarm"]
-    records_in_all: Count
+    total_records: Count
     audit_rate: float | None
     policy_digest: str
     audit_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

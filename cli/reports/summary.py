@@ -23,7 +23,7 @@ def text_summary(context: Run) -> str:
     lines = [
         f"Verdict: {context.verdict.upper()}"
         f" ({len(found.flagged)} flagged; an honest run shows as much with {context.run_p_value})",
-        *_set_aside_lines(context),
+        *_unverifiable_lines(context),
         *([f"Note: {context.retokenised}."] if context.retokenised else []),
         "",
         f"  records        {records}",
@@ -35,8 +35,8 @@ def text_summary(context: Run) -> str:
         f"  with outliers  {found.outlying} records; of honest ones at most {found.honest_outlying:.2g} on average",
         f"  early stops    {found.early_stops}"
         + (f", {found.unanswered} of them before the first token" if found.unanswered else ""),
-        f"  extractable    {found.extractable_bits_per_token:.4f} bits a token"
-        f" ({100 * found.extractable_fraction:.3f}% of log2 V)",
+        f"  extractable    {found.charged_bits_per_token:.4f} bits a token"
+        f" ({100 * found.charged_fraction:.3f}% of log2 V)",
         *_unsteady_lines(context),
         *_exact_lines(context),
         f"  speed          {found.tokens / found.total_seconds:.0f} tokens/s on {context.device} in {context.dtype}"
@@ -90,9 +90,9 @@ def _exact_lines(context: Run) -> list[str]:
     ]
 
 
-def _set_aside_lines(context: Run) -> list[str]:
+def _unverifiable_lines(context: Run) -> list[str]:
     """The records without a verdict, named before anything else."""
-    records = context.verification.set_aside
+    records = context.verification.unverifiable
     if not records:
         return []
     lines = [f"NOT VERIFIED: {len(records)} records have no verdict; they are charged as if anything were in them:"]

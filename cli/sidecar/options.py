@@ -82,7 +82,7 @@ _OPTIONS = (
     click.option("--tls-certificate", type=_FILE, metavar="F", help="PEM file; with --tls-key."),
     click.option("--tls-key", type=_FILE, metavar="F", help="PEM file."),
     click.option(
-        "--tick",
+        "--release-tick",
         type=click.IntRange(1, 60_000),
         metavar="MS",
         help="Tokens leave on ticks of so many milliseconds only.",
@@ -111,7 +111,7 @@ _OPTIONS = (
     _limit("--first-token-timeout", _SECONDS, 600.0, "S", "Longest wait for the server's first token, seconds."),
     _limit("--stall-timeout", _SECONDS, 120.0, "S", "Longest pause between two tokens of the server, seconds."),
     _limit("--ready-every", _SECONDS, 10.0, "S", "Seconds between two checks of the server's readiness."),
-    _limit("--drain", click.IntRange(1), 30, "S", "Seconds for answers to end after SIGTERM."),
+    _limit("--drain-timeout", click.IntRange(1), 30, "S", "Seconds for answers to end after SIGTERM."),
 )
 
 
@@ -163,7 +163,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         tls_certificate=given["tls_certificate"],
         tls_key=given["tls_key"],
         api_keys=given["api_keys"],
-        tick=None if given["tick"] is None else given["tick"] / 1000,
+        release_tick=None if given["release_tick"] is None else given["release_tick"] / 1000,
         archives=given["archives"],
         checkpoint_every=given["checkpoint_every"],
         seal_every=given["seal_every"],
@@ -180,7 +180,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
             send=given["send_timeout"],
             first_token=given["first_token_timeout"],
             stall=given["stall_timeout"],
-            drain=given["drain"],
+            drain_timeout=given["drain_timeout"],
             ready=given["ready_every"],
         ),
     )

@@ -20,8 +20,8 @@ def run(**given: Any) -> None:
     seed of its own. Every option may also stand in the file of --config, or in the environment as
     WEIGHTWARDEN_SIDECAR_<OPTION>; the command line wins over the environment, and that over the file.
 
-    SIGTERM lets answers end for --drain seconds, then cuts them off; either way they are on record. A second signal
-    cuts them off at once.
+    SIGTERM lets answers end for --drain-timeout seconds, then cuts them off; either way they are on record. A second
+    signal cuts them off at once.
     """
     with server_extra():
         import uvloop

@@ -84,7 +84,7 @@ async def serve(
             issuer=sidecar.issuer(recorder),
             limits=limits,
             metrics=metrics,
-            ticks=None if settings.tick is None else Ticks(settings.tick, loop.time),
+            ticks=None if settings.release_tick is None else Ticks(settings.release_tick, loop.time),
         )
         interpreter = RequestInterpreter(
             model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
@@ -160,7 +160,7 @@ def _uvicorn_config(settings: Settings, front: Dependencies) -> uvicorn.Config:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=max(1, int(limits.idle)),
-            timeout_graceful_shutdown=max(1, int(limits.drain)),
+            timeout_graceful_shutdown=max(1, int(limits.drain_timeout)),
             ssl_certfile=settings.tls_certificate,
             ssl_keyfile=settings.tls_key,
         )

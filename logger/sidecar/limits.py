@@ -14,14 +14,21 @@ class Limits:
     """Limits of the sidecar; sizes in bytes or tokens, times in seconds.
 
     Attributes:
-        concurrent: choices under way at once. connections: open at once, idle ones included.
+        concurrent: choices under way at once.
+        connections: connections that are open at once, idle ones included.
         waiting: connections of one client address that wait for their client: silent, sending, or idle.
-        choices: of one request, over all its prompts. body: bytes of a request's body, or None for what
-            the context length says (`for_context`). prompt: tokens of a prompt.
-        headers, header_bytes: within which a request's headers must be complete. receive: for the body.
-        idle: between two requests of one connection. send: that a client may leave what it is sent unread.
-        first_token, stall: that the upstream server may take to its first token, and between two.
-        drain: that answers may go on after SIGTERM. ready: between two looks at whether the upstream server is ready.
+        choices: choices of one request, over all its prompts.
+        body: bytes of a request's body; None for what the context length says (`for_context`).
+        prompt: tokens of a prompt.
+        headers: seconds within which a request's headers must be complete.
+        header_bytes: bytes of a request's headers.
+        receive: seconds within which a request's body must be complete.
+        idle: seconds between two requests of one connection.
+        send: seconds that a client may leave unread what it is sent.
+        first_token: seconds that the upstream server may take to its first token.
+        stall: seconds that the upstream server may take between two tokens.
+        drain_timeout: seconds that answers may go on after SIGTERM.
+        ready: seconds between two checks of the upstream server's readiness.
     """
 
     concurrent: int = 256
@@ -37,7 +44,7 @@ class Limits:
     send: float = 60.0
     first_token: float = 600.0
     stall: float = 120.0
-    drain: float = 30.0
+    drain_timeout: float = 30.0
     ready: float = 10.0
 
     def for_context(self, tokens: int) -> "Limits":

@@ -11,36 +11,46 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "weightwarden_requests", "Requests by endpoint and status.", ["endpoint", "status"], registry=self.registry
+            "weightwarden_sidecar_requests",
+            "Requests by endpoint and status.",
+            ["endpoint", "status"],
+            registry=self.registry,
         )
         self.tokens = Counter(
-            "weightwarden_tokens", "Tokens of prompts and of whole answers.", ["kind"], registry=self.registry
+            "weightwarden_sidecar_tokens", "Tokens of prompts and of whole answers.", ["kind"], registry=self.registry
         )
         self.answers = Counter(
-            "weightwarden_answers",
+            "weightwarden_sidecar_answers",
             "Records by how their answer ended: stop, length, or who cut it off.",
             ["ending"],
             registry=self.registry,
         )
         self.upstream_failures = Counter(
-            "weightwarden_upstream_failures", "Failures of the inference server.", ["reason"], registry=self.registry
+            "weightwarden_sidecar_upstream_failures",
+            "Failures of the inference server.",
+            ["reason"],
+            registry=self.registry,
         )
         self.log_failures = Counter(
-            "weightwarden_log_failures", "Failed writes to the log that answers waited for.", registry=self.registry
+            "weightwarden_sidecar_log_failures",
+            "Failed writes to the log that answers waited for.",
+            registry=self.registry,
         )
-        self.log_size = Gauge("weightwarden_log_size", "Entries of the log.", registry=self.registry)
+        self.log_size = Gauge("weightwarden_sidecar_log_size", "Entries of the log.", registry=self.registry)
         self.checkpoint_size = Gauge(
-            "weightwarden_checkpoint_size", "Entries under the newest signed checkpoint.", registry=self.registry
+            "weightwarden_sidecar_checkpoint_size",
+            "Entries under the newest signed checkpoint.",
+            registry=self.registry,
         )
-        self.choices = Gauge("weightwarden_choices", "Choices under way.", registry=self.registry)
+        self.choices = Gauge("weightwarden_sidecar_choices_in_flight", "Choices under way.", registry=self.registry)
         self.durable_seconds = Histogram(
-            "weightwarden_durable_seconds",
+            "weightwarden_sidecar_log_commit_seconds",
             "Time until tokens were durable.",
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.first_token_seconds = Histogram(
-            "weightwarden_first_token_seconds",
+            "weightwarden_sidecar_first_token_seconds",
             "Time from a request to its first token's release.",
             buckets=_SECONDS,
             registry=self.registry,

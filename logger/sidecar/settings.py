@@ -43,7 +43,7 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     api_keys: Path | None = None
-    tick: float | None = None
+    release_tick: float | None = None
     archives: str | None = None
     checkpoint_every: float = 60.0
     seal_every: float = 3600.0

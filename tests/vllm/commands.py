@@ -22,7 +22,7 @@ def written(path: Path, records: list[Record]) -> Path:
 def invoke(server: VllmClient, *arguments: Any) -> Result:
     options = ["--replay-url", server.url]
     if arguments[0] == "run":
-        options += ["--replay", "vllm", "--max-model-len", str(CONTEXT)]
+        options += ["--replayer", "vllm", "--max-model-len", str(CONTEXT)]
     elif arguments[0] == "calibrate":
-        options += ["--replay", "vllm", "--dtype", settings_here().dtype]
+        options += ["--replayer", "vllm", "--dtype", settings_here().dtype]
     return CliRunner().invoke(verify, [*map(str, arguments), *options])

@@ -43,7 +43,7 @@ def test_every_kind_of_honest_answer_is_equal_and_little_is_left(
     assert found["suspicious"] == found["dangerous"] == 0
     assert found["unresolved_positions"] == 0  # drawing again settles cuts far below the candidates, too
     assert found["exact_match_rate"] > 0.98
-    assert found["extractable_fraction"] < 0.005
+    assert found["charged_fraction"] < 0.005
 
 
 def test_one_altered_token_flags_its_record_and_no_other(
@@ -117,9 +117,9 @@ def test_a_worker_replays_on_a_server_that_it_starts_itself(
 ) -> None:
     del server  # both fit in memory
     sample = written(tmp_path / "t.jsonl", [*traffic["greedy"], *traffic["filtered"]])
-    options = ["--policy", policy, "--unsafe-unsigned", "--replay", "vllm", "--max-model-len", CONTEXT]
-    options += ["--replay-python", os.environ["WEIGHTWARDEN_VLLM_PYTHON"], "--replay-arguments", "--enforce-eager"]
-    options += ["--engine", "ray", "--workers", 1]
+    options = ["--policy", policy, "--unsafe-unsigned", "--replayer", "vllm", "--max-model-len", CONTEXT]
+    options += ["--vllm-python", os.environ["WEIGHTWARDEN_VLLM_PYTHON"], "--vllm-args", "--enforce-eager"]
+    options += ["--executor", "ray", "--workers", 1]
     result = CliRunner().invoke(
         verify, [str(part) for part in ("run", sample, *options, "--json", tmp_path / "r.json")], catch_exceptions=False
     )

@@ -41,7 +41,7 @@ from weightwarden.verifier.verification.series_monitor import honest_limits
 pytestmark = pytest.mark.vllm
 
 FILTERS = {"top_k": 50}
-QUESTIONS = ("What is the capital of France?", "Write a haiku about rain.", "How do magnets work?", "Tell me a story.")
+PROMPTS = ("What is the capital of France?", "Write a haiku about rain.", "How do magnets work?", "Tell me a story.")
 
 
 @dataclass
@@ -90,7 +90,7 @@ def verified(folder: Path, *options: Any) -> tuple[Result, dict[str, Any]]:
 
 
 def exact(server: VllmClient, policy: Path) -> tuple[Any, ...]:
-    return ("--replay", "vllm", "--replay-url", server.url, "--policy", policy)
+    return ("--replayer", "vllm", "--replay-url", server.url, "--policy", policy)
 
 
 def text_of(tokenizer: Tokenizer, record: Record) -> str:
@@ -106,7 +106,7 @@ def test_the_official_client_through_the_sidecar_to_vllm_and_the_verifier(
         client = sidecar.client
         assert [model.id for model in client.models.list()] == ["small"]
         texts: list[str] = []
-        for at, question in enumerate(QUESTIONS):
+        for at, question in enumerate(PROMPTS):
             messages: Any = [{"role": "user", "content": question}]
             more: Any = {"temperature": (0.0, 0.7, 1.0, 1.0)[at], "top_p": 0.95, "max_tokens": 40}
             whole = client.chat.completions.create(model="small", messages=messages, extra_body=FILTERS, **more)
@@ -151,11 +151,11 @@ def test_the_official_client_through_the_sidecar_to_vllm_and_the_verifier(
     assert said[-1].startswith(stopped.choices[0].text)
     result, report = verified(tmp_path, "--policy", BUNDLED_POLICY)
     assert result.exit_code == 0, result.output
-    assert report["records"] == len(records)
+    assert report["verified_records"] == len(records)
     print(f"independent replay: {report['tokens']} tokens, exact match {report['exact_match_rate']:.4f}")
-    mismatches = round((1 - report["exact_match_rate"]) * report["tokens"])
+    mismatches = round((1 - report["exact_match_rate"]) * report["verified_tokens"])
     honest_at_most = honest_limits(read_policy(BUNDLED_POLICY))["mismatches"]
-    assert mismatches <= binom.isf(1e-4, report["tokens"], honest_at_most)
+    assert mismatches <= binom.isf(1e-4, report["verified_tokens"], honest_at_most)
     result, report = verified(tmp_path, *exact(server, policy))
     assert result.exit_code == 0, result.output
     assert report["flagged"] == []
@@ -194,7 +194,7 @@ def test_a_tampering_server_is_caught_or_neutralised(
         tampering_proxy(server.url, tamper, seed=seed) as proxy,
         served(tmp_path, model_folder, server, proxy) as sidecar,
     ):
-        for question in QUESTIONS:
+        for question in PROMPTS:
             asked: Any = {"messages": [{"role": "user", "content": question}], "max_tokens": 24, "extra_body": FILTERS}
             if tamper is breaks_off:
                 texts.append(streamed_until_it_breaks(sidecar.client, asked))
@@ -203,7 +203,7 @@ def test_a_tampering_server_is_caught_or_neutralised(
             texts.append(answer.parse().choices[0].message.content or "")
             seen += str(dict(answer.headers)) + answer.text
     records = sidecar.records()
-    assert len(records) == len(QUESTIONS)
+    assert len(records) == len(PROMPTS)
     assert "LEAK" not in seen
     assert "weights" not in seen
     assert [text_of(tokenizer, record) for record in records] == texts

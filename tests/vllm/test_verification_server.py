@@ -115,7 +115,7 @@ def predicted_records(policy: Policy, vocabulary: int) -> float:
         records_to_alarm(
             limits[name] + seen[name],
             honest_rate=limits[name],
-            false_alarm=FALSE_ALARM / len(WATCHED),
+            alarm_level=FALSE_ALARM / len(WATCHED),
             most_per_token=bits if name == "pooled_bits" else 1.0,
         )
         for name in WATCHED
@@ -143,8 +143,8 @@ def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
             tmp_path,
             str(tmp_path / "verdicts.db"),
             "verifier",
-            *("--audit-rate", 1, "--poll", 1, "--batch-records", 16, "--longest-record", TOKENS),
-            *("--max-model-len", CONTEXT, "--watch-at", 0.01, "--false-alarm", FALSE_ALARM),
+            *("--audit-rate", 1, "--poll-interval", 1, "--batch-records", 16, "--max-record-weight", TOKENS),
+            *("--max-model-len", CONTEXT, "--watch-level", 0.01, "--alarm-level", FALSE_ALARM),
         )
         try:
             verifier.wait_for("opened")

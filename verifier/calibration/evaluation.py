@@ -68,7 +68,7 @@ def evaluate(
         suspicious=rate("suspicious"),
         dangerous=rate("dangerous"),
         outliers=rate("outliers"),
-        extractable_bits_per_token=mean("charged bits"),
+        charged_bits_per_token=mean("charged bits"),
         counting_bits_per_token=mean("counting bits"),
         pooled_bits_per_token=mean("pooled bits"),
         entropy_bits_per_token=mean("entropy bits"),

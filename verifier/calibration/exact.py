@@ -104,7 +104,7 @@ def calibrate_exact(
             token_mismatch_upper=clopper_pearson(0, tokens, one_sided).high,
             tied_positions=tied,
             unresolved_positions=unresolved,
-            extractable_bits_per_token=as_rate(clustered_mean(bits_r, tokens_r)),
+            charged_bits_per_token=as_rate(clustered_mean(bits_r, tokens_r)),
             traffic=list(traffic_digests),
         ),
     )

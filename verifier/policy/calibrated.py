@@ -151,7 +151,7 @@ class Evaluation(Counted):
     suspicious: Rate
     dangerous: Rate
     outliers: Rate
-    extractable_bits_per_token: Rate
+    charged_bits_per_token: Rate
     counting_bits_per_token: Rate
     pooled_bits_per_token: Rate
     entropy_bits_per_token: Rate

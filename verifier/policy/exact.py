@@ -36,7 +36,7 @@ class ExactCheck(Counted):
     token_mismatch_upper: Annotated[Probability, Field(gt=0, lt=1)]
     tied_positions: Count
     unresolved_positions: Count
-    extractable_bits_per_token: Rate
+    charged_bits_per_token: Rate
     traffic: list[Digest]
 
 

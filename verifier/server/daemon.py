@@ -106,7 +106,7 @@ class Daemon:
             self._set_trouble("folders", "; ".join(found.troubles[:3]))
         elif found.following:
             self._set_trouble("folders", None)
-        return self.server.settings.poll
+        return self.server.settings.poll_interval
 
     def _account(self) -> float:
         return 0.0 if self.server.bookkeeper.account() else IDLE_SECONDS
@@ -130,7 +130,7 @@ class Daemon:
             trouble="; ".join(words for _, words in sorted(dict(self._troubles).items())) or None,
         )
         self.clock.set(now)
-        return settings.takeover / BEATS
+        return settings.lease_timeout / BEATS
 
     def _repeat(self, name: str, work: Callable[[], float]) -> None:
         """Do work again and again; a failure is said, and it is tried again after a while."""
@@ -202,7 +202,7 @@ def drain(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
     beating = threading.Event()
 
     def beats() -> None:
-        while not beating.wait(server.settings.takeover / BEATS):
+        while not beating.wait(server.settings.lease_timeout / BEATS):
             with suppress(VerdictsUnusable):
                 server.membership.beat(compute_share=server.settings.compute_share)
 

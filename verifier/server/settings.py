@@ -32,18 +32,18 @@ class Settings:
     audit_rate: float | None
     compute_share: float = 1.0
     least_rate: float = 0.001
-    first_record: int = 0
+    start_index: int = 0
     largest: int = 2**36
-    poll: float = 30.0
-    expect_every: float = 7200.0
-    most_lag: float = 3600.0
-    takeover: float = 30.0
+    poll_interval: float = 30.0
+    archive_interval: float = 7200.0
+    max_lag: float = 3600.0
+    lease_timeout: float = 30.0
     stuck_after: float = 1800.0
     batch_records: int = 32
     batch_cost: int = 4096
-    false_alarm: float = 1e-4
-    watch_at: float = 0.05
-    longest_record: int = 1024
+    alarm_level: float = 1e-4
+    watch_level: float = 0.05
+    max_record_weight: int = 1024
     max_model_len: int | None = None
     webhook: str | None = None
     webhook_secret: Path | None = None

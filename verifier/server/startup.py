@@ -54,7 +54,7 @@ class ServerParts:
 
 def open_server(
     settings: Settings,
-    engine: Executor,
+    executor: Executor,
     *,
     clock: Callable[[], float],
     sleep: Callable[[float], object],
@@ -67,7 +67,7 @@ def open_server(
         VerdictsUnusable: the database cannot be opened. OtherSeries: it holds verdicts under another policy.
     """
     _check(settings)
-    policy = engine.policy
+    policy = executor.policy
     selection: AuditRate = (
         ComputeBudget(least=settings.least_rate) if settings.audit_rate is None else FixedRate(settings.audit_rate)
     )
@@ -76,17 +76,17 @@ def open_server(
     api_keys = ApiKeys() if settings.api_keys is None else ApiKeys.read(settings.api_keys)
     read_keys = None if settings.read_keys is None else ApiKeys.read(settings.read_keys)
     database = VerdictDatabase(settings.database)
-    vocabulary = engine.replayer.identity.vocabulary
+    vocabulary = executor.replayer.identity.vocabulary
     bookkeeper = Bookkeeper(
-        database=database, policy=policy, vocabulary=vocabulary, longest=settings.longest_record, clock=clock
+        database=database, policy=policy, vocabulary=vocabulary, longest=settings.max_record_weight, clock=clock
     )
-    key = SeriesKey(policy_digest=policy.digest(), model_digest=engine.replayer.identity.digest)
+    key = SeriesKey(policy_digest=policy.digest(), model_digest=executor.replayer.identity.digest)
     bind(database, key, clock(), bookkeeper.empty())
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     membership = Membership(
         database=database,
         name=name,
-        takeover_seconds=settings.takeover,
+        takeover_seconds=settings.lease_timeout,
         channels=tuple(channel.name for channel in channels),
     )
     scanner = ArchiveScanner(
@@ -100,7 +100,7 @@ def open_server(
     return ServerParts(
         settings=settings,
         policy=policy,
-        verifier=engine,
+        verifier=executor,
         database=database,
         membership=membership,
         follower=Follower(
@@ -110,15 +110,15 @@ def open_server(
             keys=keys,
             audit_key=audit_key,
             selection=selection,
-            verifier=engine,
-            first_record=settings.first_record,
-            longest=settings.longest_record,
+            verifier=executor,
+            start_index=settings.start_index,
+            longest=settings.max_record_weight,
             clock=clock,
             events=events,
         ),
         auditor=Auditor(
             membership=membership,
-            verifier=engine,
+            verifier=executor,
             batch_records=settings.batch_records,
             batch_cost=settings.batch_cost,
             compute_share=settings.compute_share,
@@ -130,10 +130,10 @@ def open_server(
         watch=ConditionChecker(
             database=database,
             membership=membership,
-            false_alarm=settings.false_alarm,
-            watch_at=settings.watch_at,
-            expect_every=settings.expect_every,
-            most_lag=settings.most_lag,
+            alarm_level=settings.alarm_level,
+            watch_level=settings.watch_level,
+            archive_interval=settings.archive_interval,
+            max_lag=settings.max_lag,
             clock=clock,
         ),
         notifier=Notifier(database=database, membership=membership, channels=channels, clock=clock, events=events),
@@ -153,7 +153,7 @@ def _check(settings: Settings) -> None:
             raise ServerSettingsError(f"{printable(folder)}: there is no such folder of archives")
     if not 0 < settings.compute_share <= 1:
         raise ServerSettingsError(f"a share of the machine lies in (0, 1], not {settings.compute_share}")
-    if not 0 < settings.false_alarm < settings.watch_at < 1:
+    if not 0 < settings.alarm_level < settings.watch_level < 1:
         raise ServerSettingsError("the false-alarm probability lies below the one to watch at, both in (0, 1)")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise ServerSettingsError("TLS needs a certificate and its key")

@@ -96,7 +96,7 @@ def alarm_probability_of_sample(
 
     Args:
         messages: M, of which `altered` are altered. sample: messages audited. replacement: whether one message may be
-            drawn several times (each counts), or, as `verify run --sample` does it, none is.
+            drawn several times (each counts), or, as `verify run --audit-rate` does it, none is.
 
     Raises:
         StatisticsError: an argument out of its domain.
@@ -197,7 +197,7 @@ def sample_needed(
     return high
 
 
-def alarm_threshold(audited: int, *, false_positive_rate: float, false_alarm: float) -> int:
+def alarm_threshold(audited: int, *, false_positive_rate: float, alarm_level: float) -> int:
     """Fewest flagged messages at which an honest run of so many audited ones raises the alarm at most so often.
 
     Args:
@@ -206,12 +206,12 @@ def alarm_threshold(audited: int, *, false_positive_rate: float, false_alarm: fl
     Raises:
         StatisticsError: an argument out of its domain.
     """
-    if not 0 <= false_positive_rate < 1 or not 0 < false_alarm < 1 or audited < 1:
+    if not 0 <= false_positive_rate < 1 or not 0 < alarm_level < 1 or audited < 1:
         raise StatisticsError(
             f"no threshold for {audited} messages at false positive rate {false_positive_rate} and false alarm"
-            f" probability {false_alarm}"
+            f" probability {alarm_level}"
         )
-    return int(binom.isf(false_alarm, audited, false_positive_rate)) + 1
+    return int(binom.isf(alarm_level, audited, false_positive_rate)) + 1
 
 
 def alarm_probability_with_noise(

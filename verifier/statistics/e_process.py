@@ -92,9 +92,9 @@ class RateEProcess:
         """At most this share of honest streams ever looks so bad (anytime-valid)."""
         return float(np.exp(-self.log_best))
 
-    def alarms_at(self, false_alarm: float) -> bool:
+    def alarms_at(self, alarm_level: float) -> bool:
         """Whether the capital has ever reached 1 / false_alarm."""
-        return self.p_value <= false_alarm
+        return self.p_value <= alarm_level
 
 
 def _mixture(log_capital_k: FloatArray) -> FloatArray:
@@ -103,7 +103,7 @@ def _mixture(log_capital_k: FloatArray) -> FloatArray:
     return mean
 
 
-def records_to_alarm(rate: float, *, honest_rate: float, false_alarm: float, most_per_token: float = 1.0) -> float:
+def records_to_alarm(rate: float, *, honest_rate: float, alarm_level: float, most_per_token: float = 1.0) -> float:
     """Longest records after which a monitor can be expected to alarm at a rate above the honest one.
 
     Capital grows at best by kl(rate, honest rate) nats a record where records are all or nothing; where tokens of a
@@ -113,4 +113,4 @@ def records_to_alarm(rate: float, *, honest_rate: float, false_alarm: float, mos
     p, q = rate / most_per_token, honest_rate / most_per_token
     if p <= q:
         return float("inf")
-    return float((np.log(1 / false_alarm) + np.log(STAKES)) / kl_divergence(p, q))
+    return float((np.log(1 / alarm_level) + np.log(STAKES)) / kl_divergence(p, q))

@@ -27,7 +27,7 @@ def plan(
     confidence: float,
     power: float = 1.0,
     false_positive_rate: float = 0.0,
-    false_alarm: float = 1e-4,
+    alarm_level: float = 1e-4,
 ) -> Plan:
     """The smallest audit rate (to a thousandth of itself) that catches so many altered messages of a day.
 
@@ -49,7 +49,7 @@ def plan(
         return Plan(altered=altered, audit_rate=audit_rate_needed(confidence, altered, power=power), alarm_at=1)
 
     def threshold(rate: float) -> int:
-        return alarm_threshold(messages, false_positive_rate=rate * false_positive_rate, false_alarm=false_alarm)
+        return alarm_threshold(messages, false_positive_rate=rate * false_positive_rate, alarm_level=alarm_level)
 
     def caught(rate: float) -> bool:
         found = alarm_probability_with_noise(

@@ -24,8 +24,8 @@ class Executor(Protocol):
     """Judges records under a policy.
 
     `summaries` gives a summary of every unit, in whatever order and grouping, and may leave a record without a verdict
-    only by saying so (`Summary.set_aside`). `judge` judges records at once, and raises where one has no verdict. What
-    they say of a record does not depend on the number of `workers`, nor on their `deaths`. `replayer` says what
+    only by saying so (`Summary.unverifiable`). `judge` judges records at once, and raises where one has no verdict.
+    What they say of a record does not depend on the number of `workers`, nor on their `deaths`. `replayer` says what
     replays, and `unit_tokens` which units suit it. `progress` is called with the number of output tokens replayed.
     """
 

@@ -72,14 +72,14 @@ class Exposure:
     """The figures of a run. Rates are per output token, intervals two-sided at `CONFIDENCE`, records as units.
 
     Attributes:
-        tokens, tokens_in_all: audited output tokens, and those of all records.
+        tokens, total_tokens: audited output tokens, and those of all records.
         counting, pooled: the two bounds, ends included.
         entropy_bits_per_token: honest conditional entropy under the policy's noise, bits: what no threshold takes from
             an attacker; None without a noise model.
     """
 
     tokens: int
-    tokens_in_all: int
+    total_tokens: int
     counting: Bound
     pooled: Bound
     entropy_bits_per_token: float | None
@@ -124,7 +124,7 @@ class Exposure:
         tilt = charges.best_tilt
         return cls(
             tokens=tokens,
-            tokens_in_all=audited.tokens,
+            total_tokens=audited.tokens,
             mismatch=rate(charges.mismatches_r),
             suspicious=rate(charges.suspicious_r),
             dangerous=rate(charges.dangerous_r),

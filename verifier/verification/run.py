@@ -56,7 +56,7 @@ class Run:
         """ "alarm"; "incomplete" where a record has no verdict; or "clear"."""
         if self.verification.alarm:
             return "alarm"
-        return "incomplete" if self.verification.set_aside else "clear"
+        return "incomplete" if self.verification.unverifiable else "clear"
 
     @property
     def retokenised(self) -> str | None:
@@ -87,7 +87,7 @@ class Run:
 
 
 def run_of(
-    engine: Executor,
+    executor: Executor,
     given: RunInput,
     progress: Callable[[int], None] | None = None,
     tokens: TokenFrame | None = None,
@@ -104,20 +104,20 @@ def run_of(
         NothingToVerify: no record, or none with a token.
         PolicyError: the policy was made for another scheme or engine.
     """
-    engine.progress = progress
-    verification = verify(engine, given.records())
-    replayer = engine.replayer
+    executor.progress = progress
+    verification = verify(executor, given.records())
+    replayer = executor.replayer
     return Run(
         verification=verification,
-        exposure=Exposure.of(verification.charges, given.audited, engine.policy, verification.vocabulary),
-        policy=engine.policy,
+        exposure=Exposure.of(verification.charges, given.audited, executor.policy, verification.vocabulary),
+        policy=executor.policy,
         given=given,
         model_path=str(replayer.identity.path),
         model_digest=replayer.identity.digest,
         dtype=replayer.dtype,
         device=replayer.device,
         tokenizer=replayer.tokenizer,
-        workers=engine.workers,
-        deaths=engine.deaths,
+        workers=executor.workers,
+        deaths=executor.deaths,
         tokens=tokens,
     )

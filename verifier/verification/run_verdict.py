@@ -108,19 +108,19 @@ class Verification:
         return float(self.honest_rates.outlying(tokens_r).sum())
 
     @property
-    def set_aside(self) -> list[UnverifiableRecord]:
+    def unverifiable(self) -> list[UnverifiableRecord]:
         """Records that have no verdict: they ended the workers that replayed them, or have no definite answer."""
-        return self.summary.set_aside
+        return self.summary.unverifiable
 
     @property
-    def extractable_bits_per_token(self) -> float:
+    def charged_bits_per_token(self) -> float:
         """Mean information charged, stopping included, bits."""
         columns = self.summary.columns
         return (fsum(columns.charged_bits_r) + fsum(columns.stop_bits_r)) / int(self.charges.tokens_r.sum())
 
     @property
-    def extractable_fraction(self) -> float:
-        return self.extractable_bits_per_token / float(np.log2(self.vocabulary))
+    def charged_fraction(self) -> float:
+        return self.charged_bits_per_token / float(np.log2(self.vocabulary))
 
     @property
     def tied_positions(self) -> int:
@@ -150,7 +150,7 @@ class Verification:
         why, and a client could have an honest server accused.
         """
         columns = self.summary.columns
-        undefined = [record.place for record in self.set_aside if not record.deaths]
+        undefined = [record.place for record in self.unverifiable if not record.deaths]
         found = watched(
             self.charges,
             outlying_r=(columns.outliers_r > 0).astype(np.float64),
@@ -169,7 +169,7 @@ class Verification:
         return int(getattr(self.charges, column)[self.summary.columns.verified_r].sum())
 
 
-def verify(engine: Executor, records: Iterable[Record]) -> Verification:
+def verify(executor: Executor, records: Iterable[Record]) -> Verification:
     """Verify records, and judge them as one run; only a window of them is held at once.
 
     1. Put them together in work units, and have these judged, in whatever order.
@@ -182,16 +182,16 @@ def verify(engine: Executor, records: Iterable[Record]) -> Verification:
     """
     started = time.perf_counter()
     # 1, 2
-    merged = merge_all(engine.summaries(work_units(records, engine.unit_tokens)))
+    merged = merge_all(executor.summaries(work_units(records, executor.unit_tokens)))
     if merged is None:
         raise NothingToVerify("there is no record to verify")
     summary = merged.ordered()
     verified_r = summary.columns.verified_r
     if not summary.charges.tokens_r[verified_r].sum():
-        why = f"; the first that has no verdict: {summary.set_aside[0].why}" if summary.set_aside else ""
+        why = f"; the first that has no verdict: {summary.unverifiable[0].why}" if summary.unverifiable else ""
         raise NothingToVerify(f"none of {len(summary)} records has a token to verify{why}")
     # 3
-    vocabulary, honest, columns = engine.replayer.identity.vocabulary, engine.policy.honest_rates, summary.columns
+    vocabulary, honest, columns = executor.replayer.identity.vocabulary, executor.policy.honest_rates, summary.columns
     return Verification(
         summary=summary,
         vocabulary=vocabulary,
@@ -203,6 +203,6 @@ def verify(engine: Executor, records: Iterable[Record]) -> Verification:
             outlying_r=columns.outliers_r[verified_r] > 0,
             tokens_r=summary.charges.tokens_r[verified_r],
         ),
-        trade_off=[] if engine.policy.exact else summary.trade_off.points(engine.policy.rank_limit, vocabulary),
+        trade_off=[] if executor.policy.exact else summary.trade_off.points(executor.policy.rank_limit, vocabulary),
         total_seconds=time.perf_counter() - started,
     )

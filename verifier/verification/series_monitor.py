@@ -87,15 +87,15 @@ class SeriesMonitor:
         """At most this share of honest series ever looks so bad (anytime-valid)."""
         return float(np.exp(-self.log_best))
 
-    def alarms_at(self, false_alarm: float) -> bool:
+    def alarms_at(self, alarm_level: float) -> bool:
         """Whether the capital has ever reached 1 / false_alarm.
 
         Raises:
             StatisticsError: not a probability.
         """
-        if not 0 < false_alarm < 1:
-            raise StatisticsError(f"a false-alarm probability lies in (0, 1), not {false_alarm}")
-        return self.p_value <= false_alarm
+        if not 0 < alarm_level < 1:
+            raise StatisticsError(f"a false-alarm probability lies in (0, 1), not {alarm_level}")
+        return self.p_value <= alarm_level
 
 
 def _longest(name: str, honest_rate: float, longest: float) -> float:
@@ -132,7 +132,7 @@ def honest_limits(policy: BasePolicy) -> dict[str, float]:
         "mismatches": min(2 * ties + mismatch, 0.5),
         "suspicious": mismatch,
         "dangerous": mismatch,
-        "pooled_bits": 2 * (check.extractable_bits_per_token.high + mismatch),
+        "pooled_bits": 2 * (check.charged_bits_per_token.high + mismatch),
         "outlying": mismatch,
         "flagged": min(policy.honest_rates.flagged, 0.5),
     }

@@ -109,7 +109,7 @@ class RecordColumns:
         )
 
     @classmethod
-    def unverifiable(cls, place: int, bits: float) -> "RecordColumns":
+    def of_unverifiable(cls, place: int, bits: float) -> "RecordColumns":
         """Of one record that was set aside, whose tokens could hold so many bits."""
         return cls(
             place_r=np.array([place]),
@@ -153,7 +153,7 @@ class Summary:
     timing: ReplaySeconds
     flagged: list[FlaggedRecord]
     shown: list[ShownRecord]
-    set_aside: list[UnverifiableRecord]
+    unverifiable: list[UnverifiableRecord]
 
     def __len__(self) -> int:
         """Records."""
@@ -175,7 +175,7 @@ class Summary:
             timing=found.timing,
             flagged=[_in_short(record) for record in placed if record.flagged],
             shown=_worst(record for record in shown if record.verdict.undefined is None),
-            set_aside=[
+            unverifiable=[
                 UnverifiableRecord(record.index, record.evidence.tokens, 0, record.undefined)
                 for record in placed
                 if record.undefined is not None
@@ -183,17 +183,17 @@ class Summary:
         )
 
     @classmethod
-    def unverifiable(cls, record: UnverifiableRecord, vocabulary: int) -> "Summary":
+    def of_unverifiable(cls, record: UnverifiableRecord, vocabulary: int) -> "Summary":
         """Of a record that was set aside: it is charged as if every token could have been any."""
         return cls(
-            columns=RecordColumns.unverifiable(record.place, record.tokens * float(np.log2(vocabulary))),
+            columns=RecordColumns.of_unverifiable(record.place, record.tokens * float(np.log2(vocabulary))),
             charges=RecordCharges.unbounded(record.tokens, vocabulary),
             margins_b=np.zeros(len(MARGIN_ENDS) - 1, np.int64),
             trade_off=ThresholdSweepSums.none(),
             timing=ReplaySeconds(),
             flagged=[],
             shown=[],
-            set_aside=[record],
+            unverifiable=[record],
         )
 
     @classmethod
@@ -207,7 +207,7 @@ class Summary:
             timing=ReplaySeconds.concat([part.timing for part in parts]),
             flagged=[record for part in parts for record in part.flagged],
             shown=_worst([record for part in parts for record in part.shown]),
-            set_aside=[record for part in parts for record in part.set_aside],
+            unverifiable=[record for part in parts for record in part.unverifiable],
         )
 
     def ordered(self) -> "Summary":
@@ -228,7 +228,7 @@ class Summary:
             timing=self.timing,
             flagged=sorted(self.flagged, key=lambda record: record.place),
             shown=self.shown,
-            set_aside=sorted(self.set_aside, key=lambda record: record.place),
+            unverifiable=sorted(self.unverifiable, key=lambda record: record.place),
         )
 
 

@@ -18,7 +18,7 @@ from weightwarden.logger.store.mark import mark_path as mark_beside
 @SIGNING_KEY_OPTION
 @mark_option
 @click.option(
-    "--least",
+    "--min-records",
     type=click.IntRange(1),
     default=1,
     show_default=True,

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from weightwarden.cli import exit_codes
 from weightwarden.cli.commands.serve.options import SERVE_OPTIONS, settings_of, weights_of
 from weightwarden.cli.options.config_file import config_option
-from weightwarden.cli.options.executor import EngineOptions, engine_options, open_engine
+from weightwarden.cli.options.executor import ExecutorOptions, executor_options, open_executor
 from weightwarden.cli.options.optional_dependencies import serve_extra
 from weightwarden.cli.options.shared import ReplayOptions, replay_options, with_options
 from weightwarden.logger.serving.event_log import Events
@@ -26,7 +26,7 @@ _REPLAY = tuple(ReplayOptions.__dataclass_fields__.keys() - {"own_server", "max_
 @with_options(*SERVE_OPTIONS)
 @click.option("--once", is_flag=True, help="Audit what is there, tell of incidents, and end, without serving.")
 @replay_options
-@engine_options
+@executor_options
 @click.pass_context
 def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any) -> None:
     """Run the verification server: it follows sealed archives, audits a random sample, keeps verdicts, and watches.
@@ -46,12 +46,12 @@ def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any)
         from weightwarden.verifier.server.daemon import serve as serve_until
         from weightwarden.verifier.server.database.schema import INCIDENT
         from weightwarden.verifier.server.startup import open_server
-    options, given = EngineOptions.taken(given)
+    options, given = ExecutorOptions.taken(given)
     replay = ReplayOptions(**{name: given.pop(name) for name in _REPLAY})
     settings = settings_of(given | {"once": once})
     policy = read_policy(policy_path)
     settings = replace(settings, max_model_len=settings.max_model_len or policy.made_for.max_model_len)
-    engine = open_engine(options, replay, policy, settings.max_model_len)
+    engine = open_executor(options, replay, policy, settings.max_model_len)
     ctx.call_on_close(engine.close)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

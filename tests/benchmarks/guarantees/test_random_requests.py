@@ -41,7 +41,7 @@ def test_honest_answers_to_random_requests_pass(
             requests.append(made)
     found = Verifier(replayer, bundled_policy).verify(server.answers(requests))
     assert found.records == REQUESTS
-    assert not found.set_aside
+    assert not found.unverifiable
     assert not found.alarm
     rate = bundled_policy.forced_end_limits.rate + FLAG_LEVEL
     assert binom.sf(len(found.flagged) - 1, REQUESTS, rate) > FALSE_ALARM

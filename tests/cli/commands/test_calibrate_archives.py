@@ -29,7 +29,7 @@ def test_a_policy_is_made_from_the_archives_of_a_log(tmp_path: Path, model_folde
                 writer.append(encode_record(one)).result(60)
         logs.seal()
     with small_server(Behaviour()) as url:
-        replay = ("--exact", "--replay", "vllm", "--replay-url", url, "--model", model_folder)
+        replay = ("--exact", "--replayer", "vllm", "--replay-url", url, "--model", model_folder)
         arguments = ("calibrate", logs.archives, "--public-key", logs.public, *replay)
         made = invoke(*arguments, "--out", tmp_path / "exact.toml")
         assert made.exit_code == 0, made.output

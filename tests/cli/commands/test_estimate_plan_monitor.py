@@ -49,7 +49,7 @@ def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_fol
     write_private(key, b"0123456789abcdef")
     traffic = write(tmp_path / "t.jsonl", records_of(FILTERED)[:12])
     result = run(
-        traffic, model_folder, "--sample", "0.5", "--audit-key", key, "--json", tmp_path / "r.json", "--html",
+        traffic, model_folder, "--audit-rate", "0.5", "--audit-key", key, "--json", tmp_path / "r.json", "--html",
         tmp_path / "r.html",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -59,10 +59,10 @@ def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_fol
     assert 0.02 < pooled["audited"] < counting["audited"] < 0.3
     assert 0.01 < found["bits_per_token"]["honest_entropy"] < counting["audited"]
     assert pooled["audited"] < pooled["limit"] < found["log2_vocabulary"]
-    assert pooled["limit_bits"] == pytest.approx(pooled["limit"] * found["tokens_in_all"])
+    assert pooled["limit_bits"] == pytest.approx(pooled["limit"] * found["total_tokens"])
     assert found["rates"]["mismatch"]["value"] == pytest.approx(1 - report["exact_match_rate"])
     assert all(r["low"] <= r["value"] <= r["high"] for r in found["rates"].values())
-    assert len(found["records"]["tokens"]) == report["records"]
+    assert len(found["records"]["tokens"]) == report["verified_records"]
     page = (tmp_path / "r.html").read_text()
     for text in (result.output, page):
         for shown in ("counting bound", "pooled bound", "honest entropy", "mismatch", "99%", "confidence"):
@@ -158,18 +158,18 @@ def test_plan_finds_the_audit_rate_of_the_design_and_counts_what_is_read() -> No
     assert cost["prefill_tokens_per_second"] == pytest.approx(5 * cost["output_tokens_per_second"])
     assert cost["messages_per_second"] == pytest.approx(cost["output_tokens_per_second"] / 500)
     assert cost["verifiers"] == 1
-    shown = invoke("plan", "--output-tokens-per-day", 1e9, "--stolen", "1MB").output
+    shown = invoke("plan", "--output-tokens-per-day", 1e9, "--stolen-bytes", "1MB").output
     assert "forward pass" in shown
     assert "Assumes:" in shown
 
 
 def test_a_plan_catches_the_fewest_messages_that_carry_what_is_stolen() -> None:
-    found = loaded("plan", "--preset", "provider-2025-07", "--stolen", "1GB")
+    found = loaded("plan", "--preset", "provider-2025-07", "--stolen-bytes", "1GB")
     fewest = int(np.ceil(8e9 / (16 * 4096)))
     assert found["altered"] == fewest
     caught = np.random.default_rng(4).binomial(fewest, found["audit_rate"], 100_000) > 0
     assert abs(caught.mean() - 0.99) < 4 * (0.01 / 100_000) ** 0.5 + 1e-5
-    short = loaded("plan", "--preset", "provider-2025-07", "--stolen", "1GB", "--length-limit", 500)
+    short = loaded("plan", "--preset", "provider-2025-07", "--stolen-bytes", "1GB", "--length-limit", 500)
     assert short["altered"] == 1_000_000
 
 
@@ -189,11 +189,14 @@ def test_a_plan_catches_the_fewest_messages_that_carry_what_is_stolen() -> None:
         (["estimate", "--preset", "provider-2025-05", "--bits-per-token", "inf"], "not in the range"),
         (["estimate", "--preset", "provider-2025-05", "--bits-per-token", "17"], "more than log2"),
         (["estimate", "--preset", "provider-2025-05", "--sites", "1" + 400 * "0"], "not in the range"),
-        (["plan", "--output-tokens-per-day", "1e6", "--stolen", "1TB"], "days of traffic"),
-        (["plan", "--output-tokens-per-day", "1e6", "--stolen", "1MB", "--length-limit", "9"], "more than --length"),
-        (["monitor", "r.json", "--policy", str(BUNDLED_POLICY), "--false-alarm", "nan"], "not in the range"),
+        (["plan", "--output-tokens-per-day", "1e6", "--stolen-bytes", "1TB"], "days of traffic"),
+        (
+            ["plan", "--output-tokens-per-day", "1e6", "--stolen-bytes", "1MB", "--length-limit", "9"],
+            "more than --length",
+        ),
+        (["monitor", "r.json", "--policy", str(BUNDLED_POLICY), "--alarm-level", "nan"], "not in the range"),
         (["monitor", "missing.json", "--policy", str(BUNDLED_POLICY)], "missing.json: cannot be read"),
-        (["monitor", "a.json", "--policy", str(BUNDLED_POLICY), "--sample", "0.1"], "go together"),
+        (["monitor", "a.json", "--policy", str(BUNDLED_POLICY), "--audit-rate", "0.1"], "go together"),
     ],
 )
 def test_what_makes_no_sense_is_an_error(arguments: list[str], message: str) -> None:

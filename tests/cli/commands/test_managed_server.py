@@ -1,4 +1,4 @@
-"""`--replay-python`: a vLLM server for a run, or one for each of its workers, which outlives neither."""
+"""`--vllm-python`: a vLLM server for a run, or one for each of its workers, which outlives neither."""
 
 import gc
 import json
@@ -59,7 +59,7 @@ def policy(tmp_path: Path, model_folder: Path) -> Path:
 def run(tmp_path: Path, policy: Path, model_folder: Path) -> Callable[..., Result]:
     """`verify run` of the records, with what a test adds."""
     traffic = written(tmp_path / "t.jsonl", records())
-    options = ["--replay", "vllm", "--model", model_folder, "--policy", policy, "--unsafe-unsigned"]
+    options = ["--replayer", "vllm", "--model", model_folder, "--policy", policy, "--unsafe-unsigned"]
     return lambda *more: invoke("run", traffic, *options, "--json", tmp_path / "r.json", *more)
 
 
@@ -116,7 +116,7 @@ def test_a_run_starts_a_server_of_its_policy_which_ends_with_it(
     for name in CAPS:
         monkeypatch.setenv(name, "AVX512_CORE")
     expected = settings_for(this_processor({}).instructions, "bfloat16")
-    result = run("--replay-python", python, "--replay-arguments", "--quantization 'of a kind'")
+    result = run("--vllm-python", python, "--vllm-args", "--quantization 'of a kind'")
     assert result.exit_code == 0, result.output  # one flagged record of eight: the policy's limit allows for it
     assert [flagged["record"] for flagged in json.loads((tmp_path / "r.json").read_text())["flagged"]] == [3]
     started_as = seen.read_text().splitlines()[0]
@@ -141,7 +141,7 @@ def test_a_server_keeps_the_policys_dtype_and_gets_the_environment_of_the_proces
     here = Processor(name="A Processor", instructions=InstructionSet(instructions))
     monkeypatch.setattr(processor, "this_processor", lambda environment: here)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
-    result = run("--replay-python", python)
+    result = run("--vllm-python", python)
     assert result.exit_code == 2
     started_as = seen.read_text().splitlines()[0]
     assert "--dtype bfloat16" in started_as
@@ -150,7 +150,7 @@ def test_a_server_keeps_the_policys_dtype_and_gets_the_environment_of_the_proces
     assert ("ONEDNN_MAX_CPU_ISA" in started_as) != on_amx
     assert "ONEDNN_MAX_CPU_ISA=AVX512_CORE is not passed on" in result.output
     assert ("exact replay with --dtype bfloat16 on AMX: measured not exact" in result.output) == on_amx
-    assert ("--exact --replay vllm --dtype float32" in result.output) == on_amx
+    assert ("--exact --replayer vllm --dtype float32" in result.output) == on_amx
 
 
 def test_nobody_else_may_open_the_servers_socket(tmp_path: Path) -> None:
@@ -181,10 +181,10 @@ def test_each_worker_has_a_server_of_its_own_and_the_report_is_the_same(
     tmp_path: Path, run: Callable[..., Result]
 ) -> None:
     python, seen = stand_in(tmp_path)
-    assert run("--replay-python", python).exit_code == 0
+    assert run("--vllm-python", python).exit_code == 0
     alone = json.loads((tmp_path / "r.json").read_text())
     seen.unlink()
-    result = run("--replay-python", python, "--engine", "ray", "--workers", 2)
+    result = run("--vllm-python", python, "--executor", "ray", "--workers", 2)
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "r.json").read_text())
     assert report.pop("engine") == {"workers": 2, "worker_deaths": 0}
@@ -204,10 +204,10 @@ def test_a_worker_whose_server_ended_is_replaced_and_what_ends_servers_is_set_as
 ) -> None:
     poison = records()[5].output_token_ids
     python, seen = stand_in(tmp_path, behaviour=f"ends_on={poison!r}")
-    result = run("--replay-python", python, "--engine", "ray", "--workers", 1)
+    result = run("--vllm-python", python, "--executor", "ray", "--workers", 1)
     assert result.exit_code == 2, result.output  # incomplete: a record has no verdict
     report = json.loads((tmp_path / "r.json").read_text())
-    assert [aside["record"] for aside in report["set_aside"]] == [5]
+    assert [aside["record"] for aside in report["unverifiable"]] == [5]
     assert [flagged["record"] for flagged in report["flagged"]] == [3]
     assert all_ended(started(seen), within=30)
 
@@ -264,13 +264,13 @@ def test_a_server_that_does_not_come_up_is_an_error_with_its_last_word(
     tmp_path: Path, run: Callable[..., Result]
 ) -> None:
     python, _ = stand_in(tmp_path, first="sys.exit('ValueError: no such quantization\\n\\n')")
-    result = run("--replay-python", python)
+    result = run("--vllm-python", python)
     assert result.exit_code == 2
     assert "did not come up: ValueError: no such quantization (log: " in result.output
     (folder,) = folders()
     assert "no such quantization" in (folder / "server.log").read_text()
     assert not (tmp_path / "r.json").exists()
-    result = run("--replay-python", tmp_path / "nowhere")
+    result = run("--vllm-python", tmp_path / "nowhere")
     assert result.exit_code == 2
     assert "nowhere: not an interpreter that can be run here" in result.output
 
@@ -314,7 +314,7 @@ def test_another_server_on_the_port_is_not_taken_for_the_one_that_was_started(tm
 
 def test_a_server_that_refuses_is_not_waited_for(tmp_path: Path, run: Callable[..., Result]) -> None:
     python, seen = stand_in(tmp_path, behaviour="key='of its own'")
-    result = run("--replay-python", python)
+    result = run("--vllm-python", python)
     assert result.exit_code == 2
     assert "HTTP 401: Unauthorized" in result.output
     assert all_ended(started(seen), within=0)
@@ -324,7 +324,7 @@ def test_a_policy_for_another_replay_is_refused_before_a_server_is_started(
     tmp_path: Path, run: Callable[..., Result]
 ) -> None:
     python, seen = stand_in(tmp_path)
-    result = run("--replay-python", python, "--policy", BUNDLED_POLICY)
+    result = run("--vllm-python", python, "--policy", BUNDLED_POLICY)
     assert result.exit_code == 2
     assert "the policy was made for replay transformers, not vllm" in result.output
     assert not seen.exists()
@@ -333,10 +333,10 @@ def test_a_policy_for_another_replay_is_refused_before_a_server_is_started(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--replay-arguments", "--x"), "goes with --replay-python"),
-        (("--replay-python", "p", "--replay-url", "http://a"), "for one that runs"),
-        (("--replay-python", "p", "--replay", "transformers"), "goes with --replay vllm"),
-        (("--replay-python", "p", "--replay-arguments", "'"), "--replay-arguments: No closing quotation"),
+        (("--vllm-args", "--x"), "goes with --vllm-python"),
+        (("--vllm-python", "p", "--replay-url", "http://a"), "for one that runs"),
+        (("--vllm-python", "p", "--replayer", "transformers"), "goes with --replayer vllm"),
+        (("--vllm-python", "p", "--vllm-args", "'"), "--vllm-args: No closing quotation"),
     ],
 )
 def test_options_that_contradict_are_refused(

@@ -21,7 +21,7 @@ from weightwarden.verifier.replay.transformers.replayer import TransformersRepla
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("--questions", "4", "--tokens", "12")
+SMALL = ("--prompts", "4", "--tokens", "12")
 
 
 def invoke(*arguments: Any) -> Result:
@@ -59,7 +59,7 @@ def test_a_server_that_tells_text_alone_is_named_from_its_text(
     )
     server = serving(replayer, drawing("inverse-cdf"), tells_ids=False, takes_ids=False, known=known)
     with provider_server(server) as url:
-        found = invoke("probe", "--url", url, "--model", model_folder, "--questions", 8, "--tokens", 8, "--json")
+        found = invoke("probe", "--url", url, "--model", model_folder, "--prompts", 8, "--tokens", 8, "--json")
     assert found.exit_code == 0, found.output
     report = json.loads(found.output)
     assert report["format"] == "weightwarden-probe/1"

@@ -1,4 +1,4 @@
-"""`verify run --engine ray`: the same report as that of a single process, and loud where it cannot be."""
+"""`verify run --executor ray`: the same report as that of a single process, and loud where it cannot be."""
 
 import json
 import sys
@@ -46,16 +46,16 @@ def test_the_report_on_a_sample_of_archives_is_the_same(tmp_path: Path, model_fo
         "--policy",
         BUNDLED_POLICY,
     ]
-    command += ["--sample", "0.7", "--audit-key", tmp_path / "audit.key", "--json"]
+    command += ["--audit-rate", "0.7", "--audit-key", tmp_path / "audit.key", "--json"]
     alone = invoke(*command, tmp_path / "alone.json", "--html", tmp_path / "alone.html", "--token-budget", "128")
     ray = invoke(
         *command,
         tmp_path / "ray.json",
-        *("--html", tmp_path / "ray.html", "--token-budget", "128", "--engine", "ray", "--workers", "2"),
+        *("--html", tmp_path / "ray.html", "--token-budget", "128", "--executor", "ray", "--workers", "2"),
     )
     assert alone.exit_code == ray.exit_code == 1, ray.output
     report = report_of(tmp_path / "ray.json")
-    assert 0 < len(report["flagged"]) < report["records"] < report["records_in_all"] == 9
+    assert 0 < len(report["flagged"]) < report["verified_records"] < report["total_records"] == 9
     assert report == report_of(tmp_path / "alone.json")
     assert (tmp_path / "ray.html").read_bytes() == (tmp_path / "alone.html").read_bytes()
     assert json.loads((tmp_path / "ray.json").read_text())["engine"] == {"workers": 2, "worker_deaths": 0}
@@ -69,7 +69,7 @@ def test_a_run_with_a_record_that_ends_its_workers_is_never_clear_and_names_it(
     load = partial(loads.poisoned, policy=bundled_policy, folder=model_folder, poison=[records[4].prompt_token_ids])
     said: list[str] = []
     monkeypatch.setattr(
-        "weightwarden.cli.commands.run.open_engine",
+        "weightwarden.cli.commands.run.open_executor",
         lambda *_: RayExecutor(load, bundled_policy, workers=1, say=said.append),
     )
     result = invoke(
@@ -79,7 +79,7 @@ def test_a_run_with_a_record_that_ends_its_workers_is_never_clear_and_names_it(
             "--policy",
             BUNDLED_POLICY,
             "--unsafe-unsigned",
-            "--engine",
+            "--executor",
             "ray",
         ),
         *("--json", tmp_path / "r.json", "--html", tmp_path / "r.html"),
@@ -90,8 +90,8 @@ def test_a_run_with_a_record_that_ends_its_workers_is_never_clear_and_names_it(
     assert "record 4 (t.jsonl:5)" in result.output
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["verdict"] == "incomplete"
-    assert [(aside["record"], aside["line"]) for aside in report["set_aside"]] == [(4, 5)]
-    assert report["records"] == 5
+    assert [(aside["record"], aside["line"]) for aside in report["unverifiable"]] == [(4, 5)]
+    assert report["verified_records"] == 5
     assert report["engine"]["worker_deaths"] == len(said) - sum("in halves" in what for what in said) >= 2
     page = (tmp_path / "r.html").read_text()
     assert "Record 4 (t.jsonl:5" in page
@@ -101,7 +101,7 @@ def test_a_run_with_a_record_that_ends_its_workers_is_never_clear_and_names_it(
 def test_without_ray_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     traffic = write(tmp_path / "t.jsonl", records_of(FILTERED)[:1])
-    result = invoke("run", traffic, "--policy", BUNDLED_POLICY, "--unsafe-unsigned", "--engine", "ray")
+    result = invoke("run", traffic, "--policy", BUNDLED_POLICY, "--unsafe-unsigned", "--executor", "ray")
     assert result.exit_code == 2
     assert "pip install 'weightwarden[ray]'" in result.output
 
@@ -109,9 +109,9 @@ def test_without_ray_the_command_says_what_to_install(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--workers", "2"), "go with --engine ray"),
-        (("--address", "auto"), "go with --engine ray"),
-        (("--replay", "vllm", "--replay-url", "http://a", "--replay-url", "http://b"), "for several workers"),
+        (("--workers", "2"), "go with --executor ray"),
+        (("--ray-address", "auto"), "go with --executor ray"),
+        (("--replayer", "vllm", "--replay-url", "http://a", "--replay-url", "http://b"), "for several workers"),
     ],
 )
 def test_options_for_several_workers_need_them(tmp_path: Path, options: tuple[str, ...], message: str) -> None:

@@ -24,8 +24,8 @@ REPORT_KEYS = {
     "dangerous",
     "early_stops",
     "unanswered",
-    "extractable_bits_per_token",
-    "extractable_fraction",
+    "charged_bits_per_token",
+    "charged_fraction",
     "verdict",
     "flagged",
     "seconds",
@@ -55,10 +55,10 @@ def test_honest_traffic_is_clear_and_the_report_is_whole(tmp_path: Path, model_f
     assert "Verdict: CLEAR" in result.output
     report = json.loads((tmp_path / "r.json").read_text())
     assert report.keys() >= REPORT_KEYS
-    assert report["records"] == 8
+    assert report["verified_records"] == 8
     assert report["verdict"] == "clear"
     assert report["flagged"] == []
-    assert report["safe"] + report["suspicious"] + report["dangerous"] == report["tokens"]
+    assert report["safe"] + report["suspicious"] + report["dangerous"] == report["verified_tokens"]
     assert set(report["seconds"]) == {"forward", "score", "total"}
     page = (tmp_path / "r.html").read_text()
     assert "<svg" in page
@@ -87,9 +87,9 @@ def test_sampled_records_keep_their_place_in_the_whole_input(tmp_path: Path, mod
     key = tmp_path / "key"
     write_private(key, b"0123456789abcdef")
     traffic = write(tmp_path / "t.jsonl", records)
-    result = run(traffic, model_folder, "--sample", "0.3", "--audit-key", key, "--json", "-")
+    result = run(traffic, model_folder, "--audit-rate", "0.3", "--audit-key", key, "--json", "-")
     report = json.loads(result.stdout)
-    assert 0 < report["records"] < report["records_in_all"] == 20
+    assert 0 < report["verified_records"] < report["total_records"] == 20
     assert [flag["record"] for flag in report["flagged"]] == [flag["line"] - 1 for flag in report["flagged"]]
     assert "0123456789abcdef" not in result.output
 
@@ -133,7 +133,7 @@ def test_a_policy_for_another_dtype_or_model_is_refused(
         ["run", str(FILTERED), "--policy", str(BUNDLED_POLICY)],
         ["run", "missing.jsonl", "--policy", str(BUNDLED_POLICY), "--unsafe-unsigned"],
         ["run", str(FILTERED), "--policy", "missing.toml", "--unsafe-unsigned"],
-        ["run", str(FILTERED), "--policy", str(BUNDLED_POLICY), "--unsafe-unsigned", "--sample", "0.5"],
+        ["run", str(FILTERED), "--policy", str(BUNDLED_POLICY), "--unsafe-unsigned", "--audit-rate", "0.5"],
         ["run", str(FILTERED), "--policy", str(BUNDLED_POLICY), "--unsafe-unsigned", "--model", "/nowhere"],
         ["run", str(FILTERED), "--policy", str(BUNDLED_POLICY), "--unsafe-unsigned", "--json", "/nowhere/r.json"],
         ["calibrate", "missing.jsonl", "--out", "p.toml"],

@@ -42,7 +42,7 @@ def written(path: Path, records: list[Record]) -> Path:
 def calibrated(folder: Path, records: list[Record], model_folder: Path, url: str) -> Path:
     policy = folder / "exact.toml"
     traffic = written(folder / "honest.jsonl", records)
-    arguments = ["--exact", "--replay", "vllm", "--replay-url", url, "--model", model_folder, "--out", policy]
+    arguments = ["--exact", "--replayer", "vllm", "--replay-url", url, "--model", model_folder, "--out", policy]
     result = invoke("calibrate", traffic, *arguments)
     assert result.exit_code == 0, result.output
     assert "12 records differs beyond ties" in result.output
@@ -58,7 +58,7 @@ def altered_at(one: Record, position: int) -> Record:
 
 def run(folder: Path, records: list[Record], policy: Path, model_folder: Path, url: str) -> Result:
     traffic = written(folder / "t.jsonl", records)
-    arguments = ["--replay", "vllm", "--replay-url", url, "--model", model_folder, "--policy", policy]
+    arguments = ["--replayer", "vllm", "--replay-url", url, "--model", model_folder, "--policy", policy]
     return invoke(
         "run", traffic, *arguments, "--unsafe-unsigned", "--json", folder / "r.json", "--html", folder / "r.html"
     )
@@ -115,7 +115,7 @@ def test_calibration_that_fails_writes_no_policy_and_names_file_and_line(
         tmp_path / "t.jsonl", [*honest[:2], honest[2].model_copy(update={"output_token_ids": output}), *honest[3:]]
     )
     with small_server(Behaviour()) as url:
-        arguments = ["--exact", "--replay", "vllm", "--replay-url", url, "--model", model_folder]
+        arguments = ["--exact", "--replayer", "vllm", "--replay-url", url, "--model", model_folder]
         result = invoke("calibrate", traffic, *arguments, "--out", tmp_path / "p.toml")
     assert result.exit_code == 2
     assert "t.jsonl:3, position" in result.output
@@ -127,7 +127,7 @@ def test_a_server_that_depends_on_its_batch_makes_no_exact_policy_though_all_its
 ) -> None:
     traffic = written(tmp_path / "t.jsonl", honest)  # as a server that answers one request after the other draws them
     with small_server(Behaviour(batch_noise=0.125)) as url:
-        replay = ["--replay", "vllm", "--replay-url", url, "--model", model_folder, "--dtype", "bfloat16"]
+        replay = ["--replayer", "vllm", "--replay-url", url, "--model", model_folder, "--dtype", "bfloat16"]
         result = invoke("calibrate", traffic, "--exact", *replay, "--out", tmp_path / "p.toml")
         checked = invoke("vllm", "check", "--replay-url", url)
     assert result.exit_code == 2
@@ -177,7 +177,7 @@ def test_the_dtype_of_a_fresh_policy_is_what_the_logits_allow(
     traffic = written(tmp_path / "t.jsonl", honest)
     options = [] if stated is None else ["--dtype", stated]
     with small_server(Behaviour(offset=offset)) as url:
-        replay = ["--replay", "vllm", "--replay-url", url, "--model", model_folder, *options]
+        replay = ["--replayer", "vllm", "--replay-url", url, "--model", model_folder, *options]
         result = invoke("calibrate", traffic, "--exact", *replay, "--out", tmp_path / "p.toml")
     if says is None:
         assert result.exit_code == 0, result.output
@@ -250,10 +250,10 @@ CALIBRATE = ["calibrate", str(GREEDY), "--out", "p.toml"]
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([*RUN, "--replay", "vllm"], "--replay-url"),
-        ([*RUN, "--replay-url", "http://127.0.0.1:9"], "goes with --replay vllm"),
-        ([*RUN, "--replay", "vllm", "--replay-url", "http://127.0.0.1:9", "--device", "cpu"], "server's own affair"),
-        ([*CALIBRATE, "--exact"], "--replay vllm"),
+        ([*RUN, "--replayer", "vllm"], "--replay-url"),
+        ([*RUN, "--replay-url", "http://127.0.0.1:9"], "goes with --replayer vllm"),
+        ([*RUN, "--replayer", "vllm", "--replay-url", "http://127.0.0.1:9", "--device", "cpu"], "server's own affair"),
+        ([*CALIBRATE, "--exact"], "--replayer vllm"),
         (["vllm", "check", "--replay-url", "nonsense"], "not an http"),
         (["vllm", "check", "--replay-url", "http://127.0.0.1:9", "--replay-api-key", "no-key"], "no-key: cannot be"),
         (["vllm", "start", "--policy", "missing.toml"], "cannot be read"),
@@ -300,7 +300,7 @@ def test_the_vllm_tier_needs_no_torch(tmp_path: Path, honest: list[Record], mode
         policy = calibrated(tmp_path, honest, model_folder, url)
         traffic = written(tmp_path / "t.jsonl", honest)
         without = HIDDEN_TORCH + WITHOUT_CLIENT.replace('("httpx2", "ijson", "torch")', '("torch",)')
-        arguments = ["--replay", "vllm", "--replay-url", url, "--model", str(model_folder), "--policy", str(policy)]
+        arguments = ["--replayer", "vllm", "--replay-url", url, "--model", str(model_folder), "--policy", str(policy)]
         command = [sys.executable, "-c", without, "run", str(traffic), *arguments, "--unsafe-unsigned"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr

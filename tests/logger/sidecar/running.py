@@ -163,7 +163,7 @@ def running(settings: Settings) -> Iterator[Sidecar]:
             client.close()
             if thread.is_alive():
                 stops[0]()
-            thread.join(settings.limits.drain + 30)
+            thread.join(settings.limits.drain_timeout + 30)
     assert not thread.is_alive()
     if failures:
         raise failures[0]

@@ -71,7 +71,7 @@ def fields() -> dict[str, Any]:
             "suspicious": dict(rate),
             "dangerous": dict(rate),
             "outliers": dict(rate),
-            "extractable_bits_per_token": {"value": 0.12, "low": 0.11, "high": 0.13},
+            "charged_bits_per_token": {"value": 0.12, "low": 0.11, "high": 0.13},
             "counting_bits_per_token": {"value": 0.13, "low": 0.12, "high": 0.14},
             "pooled_bits_per_token": {"value": 0.07, "low": 0.06, "high": 0.08},
             "entropy_bits_per_token": {"value": 0.06, "low": 0.05, "high": 0.07},

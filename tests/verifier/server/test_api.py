@@ -346,12 +346,12 @@ def test_metrics_say_what_the_status_says(url: str) -> None:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    assert samples["weightwarden_state", "alarm"] == 1
-    assert samples["weightwarden_state", "clear"] == 0
-    assert samples["weightwarden_audited_records_total",] == 12
-    assert samples["weightwarden_archives", "quarantined"] == 1
-    assert samples["weightwarden_quarantined", "gap"] == 1
-    assert samples["weightwarden_backlog_records",] == 2
+    assert samples["weightwarden_verifier_state", "alarm"] == 1
+    assert samples["weightwarden_verifier_state", "clear"] == 0
+    assert samples["weightwarden_verifier_audited_records_total",] == 12
+    assert samples["weightwarden_verifier_archives", "quarantined"] == 1
+    assert samples["weightwarden_verifier_quarantined", "gap"] == 1
+    assert samples["weightwarden_verifier_backlog_records",] == 2
 
 
 def test_a_database_that_fails_is_a_503_and_says_nothing_of_itself(
@@ -364,7 +364,7 @@ def test_a_database_that_fails_is_a_503_and_says_nothing_of_itself(
             (tmp_path / f"verdicts.db{name}").unlink(missing_ok=True)
         answer = get(url, "/api/v1/status", **OPERATOR)
         assert (answer.status_code, answer.json()) == (503, {"detail": "the database cannot be used now"})
-        assert "weightwarden_database_up 0.0" in get(url, "/metrics", **OPERATOR).text
+        assert "weightwarden_verifier_database_up 0.0" in get(url, "/metrics", **OPERATOR).text
         assert get(url, "/health").status_code == 200
     assert server.events("database failed")
 

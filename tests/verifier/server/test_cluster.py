@@ -21,7 +21,7 @@ RECORDS = honest(10)
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_a_record_that_ends_its_workers_is_set_aside_and_the_others_get_their_verdict(
+def test_a_record_that_ends_its_workers_is_unverifiable_and_the_others_get_their_verdict(
     tmp_path: Path, model_folder: Path, bundled_policy: Policy
 ) -> None:
     poison = [RECORDS[3].prompt_token_ids]
@@ -41,5 +41,5 @@ def test_a_record_that_ends_its_workers_is_set_aside_and_the_others_get_their_ve
     assert [row["index"] for row in rows] == list(range(len(RECORDS)))
     assert [row["index"] for row in rows if row["unverifiable"]] == [3]
     assert rows[3]["flagged"]
-    assert server.events("record set aside")
+    assert server.events("record unverifiable")
     assert server.events("audited")[0]["records"] == 8  # a batch for each worker

@@ -57,7 +57,7 @@ def test_two_servers_that_are_killed_twenty_times_do_what_one_does_that_is_not(
     parts = [RECORDS[at : at + 30] for at in range(0, len(RECORDS), 30)]
     log.seal(parts[0])
     url = new_database(postgresql)
-    options = ("--audit-rate", 1, "--batch-records", 4, "--takeover", 3, "--poll", 0.3)
+    options = ("--audit-rate", 1, "--batch-records", 4, "--lease-timeout", 3, "--poll-interval", 0.3)
     rng = random.Random(7)
     servers: list[Process] = [started(tmp_path, url, f"first-{at}", *options) for at in range(2)]
     killed = working = 0

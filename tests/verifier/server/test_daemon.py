@@ -18,7 +18,7 @@ from weightwarden.verifier.verification.verifier import Verifier
 
 @pytest.fixture
 def server(tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy) -> Server:
-    return server_in(tmp_path, replayer, bundled_policy, poll=0.1, stuck_after=1.0, takeover=0.4)
+    return server_in(tmp_path, replayer, bundled_policy, poll_interval=0.1, stuck_after=1.0, lease_timeout=0.4)
 
 
 def run_until(daemon: Daemon, happened: Any) -> None:

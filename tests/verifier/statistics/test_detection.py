@@ -103,7 +103,7 @@ def test_one_audit_less_is_too_few(replacement: bool) -> None:
 
 def test_thresholds_keep_false_alarms_and_are_the_lowest_that_do() -> None:
     for audited, rate in ((100, 1e-3), (1_000_000, 1e-3), (50, 0.0), (10_000, 0.2)):
-        at = alarm_threshold(audited, false_positive_rate=rate, false_alarm=1e-4)
+        at = alarm_threshold(audited, false_positive_rate=rate, alarm_level=1e-4)
         assert binom.sf(at - 1, audited, rate) <= 1e-4
         assert at == 1 or binom.sf(at - 2, audited, rate) > 1e-4
 
@@ -112,7 +112,7 @@ def test_honest_noise_raises_the_threshold_and_the_messages_that_an_attacker_has
     messages = 1_000_000
     found = []
     for rate in (0.0, 1e-3):
-        at = alarm_threshold(messages // 100, false_positive_rate=rate, false_alarm=1e-4)
+        at = alarm_threshold(messages // 100, false_positive_rate=rate, alarm_level=1e-4)
         found.append(altered_before_alarm(0.99, audit_rate=0.01, alarm_at=at))
         reached = alarm_probability_with_noise(
             found[-1], messages=messages, audit_rate=0.01, alarm_at=at, false_positive_rate=rate

@@ -23,7 +23,7 @@ def test_an_honest_stream_seldom_alarms_though_every_record_is_looked_at(depende
 @pytest.mark.parametrize("dependence", DEPENDENCES)
 def test_a_worse_stream_alarms_within_the_predicted_records(dependence: Dependence) -> None:
     rng = np.random.default_rng(22)
-    predicted = records_to_alarm(0.05, honest_rate=0.01, false_alarm=1e-4)
+    predicted = records_to_alarm(0.05, honest_rate=0.01, alarm_level=1e-4)
     assert 100 < predicted < 500
     alarms = 0
     for _ in range(RUNS):
@@ -53,7 +53,7 @@ def test_records_longer_than_the_longest_weigh_as_it() -> None:
 
 
 def test_an_honest_rate_is_never_predicted_to_alarm() -> None:
-    assert records_to_alarm(0.01, honest_rate=0.01, false_alarm=1e-4) == float("inf")
+    assert records_to_alarm(0.01, honest_rate=0.01, alarm_level=1e-4) == float("inf")
 
 
 def test_an_alarm_stays_though_the_stream_gets_better() -> None:

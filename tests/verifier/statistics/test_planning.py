@@ -15,7 +15,7 @@ def test_with_false_positives_a_little_less_is_not_enough() -> None:
     options = {"messages_per_day": 100_000.0, "confidence": 0.99, "power": 0.9, "false_positive_rate": 1e-3}
     found = plan(400, **options)
     for rate, enough in ((found.audit_rate, True), (found.audit_rate * 0.98, False)):
-        at = alarm_threshold(100_000, false_positive_rate=rate * 1e-3, false_alarm=1e-4)
+        at = alarm_threshold(100_000, false_positive_rate=rate * 1e-3, alarm_level=1e-4)
         reached = alarm_probability_with_noise(
             400, messages=100_000, audit_rate=rate, alarm_at=at, power=0.9, false_positive_rate=1e-3
         )

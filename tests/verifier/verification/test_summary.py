@@ -18,33 +18,33 @@ RECORDS = records_of(FILTERED)[:60]
 
 
 @pytest.fixture(scope="module")
-def engine(bundled_policy: Policy) -> Verifier:
+def executor(bundled_policy: Policy) -> Verifier:
     return Verifier(CheapReplayer(bundled_policy, Path(), 300), bundled_policy)
 
 
 @pytest.fixture(scope="module")
-def parts(engine: Verifier) -> list[Summary]:
-    return list(engine.summaries(work_units(RECORDS, engine.unit_tokens)))
+def parts(executor: Verifier) -> list[Summary]:
+    return list(executor.summaries(work_units(RECORDS, executor.unit_tokens)))
 
 
-def told(summary: Summary, engine: Verifier) -> dict[str, Any]:
-    vocabulary = engine.replayer.identity.vocabulary
+def told(summary: Summary, executor: Verifier) -> dict[str, Any]:
+    vocabulary = executor.replayer.identity.vocabulary
     return {
         "columns": {name: column.tolist() for name, column in vars(summary.columns).items()},
         "charges": {name: column.tolist() for name, column in vars(summary.charges).items()},
         "margins": summary.margins_b.tolist(),
         "flagged": summary.flagged,
         "shown": [shown.rank for shown in summary.shown],
-        "trade-off": summary.trade_off.points(engine.policy.rank_limit, vocabulary),
-        "set aside": summary.set_aside,
+        "trade-off": summary.trade_off.points(executor.policy.rank_limit, vocabulary),
+        "unverifiable": summary.unverifiable,
     }
 
 
-def test_the_order_and_grouping_of_the_parts_do_not_matter(engine: Verifier, parts: list[Summary]) -> None:
+def test_the_order_and_grouping_of_the_parts_do_not_matter(executor: Verifier, parts: list[Summary]) -> None:
     assert len(parts) > 10
     whole = merge_all(parts)
     assert whole is not None
-    expected = told(whole.ordered(), engine)
+    expected = told(whole.ordered(), executor)
     assert expected["flagged"]
     rng = np.random.default_rng(3)
     for _ in range(5):
@@ -52,10 +52,10 @@ def test_the_order_and_grouping_of_the_parts_do_not_matter(engine: Verifier, par
         cut = int(rng.integers(1, len(parts)))
         left, right = merge_all(shuffled[:cut]), Summary.merged(shuffled[cut:])
         assert left is not None
-        assert told(Summary.merged([right, left]).ordered(), engine) == expected
+        assert told(Summary.merged([right, left]).ordered(), executor) == expected
 
 
-def test_the_least_plausible_records_are_kept_and_no_more(engine: Verifier, parts: list[Summary]) -> None:
+def test_the_least_plausible_records_are_kept_and_no_more(executor: Verifier, parts: list[Summary]) -> None:
     whole = Summary.merged(parts)
     assert len(whole.shown) == SHOWN_RECORDS < len(RECORDS)
     p_value_r = np.sort(whole.columns.p_value_r[~whole.columns.flagged_r])
@@ -69,9 +69,9 @@ def test_a_record_without_a_summary_or_with_two_is_noticed(parts: list[Summary])
             Summary.merged(wrong).ordered()
 
 
-def test_a_record_that_was_set_aside_could_have_carried_anything(engine: Verifier, parts: list[Summary]) -> None:
-    vocabulary = engine.replayer.identity.vocabulary
-    aside = Summary.unverifiable(
+def test_a_record_that_is_unverifiable_could_have_carried_anything(executor: Verifier, parts: list[Summary]) -> None:
+    vocabulary = executor.replayer.identity.vocabulary
+    aside = Summary.of_unverifiable(
         UnverifiableRecord(len(RECORDS), tokens=1000, deaths=2, why="it ended them"), vocabulary
     )
     whole = Summary.merged([aside, *parts]).ordered()
@@ -80,9 +80,9 @@ def test_a_record_that_was_set_aside_could_have_carried_anything(engine: Verifie
     assert whole.charges.dangerous_r[-1] == whole.charges.mismatches_r[-1] == 1000
     assert whole.charges.honest_tilt_bits_r[-1] > most
     assert not whole.columns.verified_r[-1]
-    assert [record.place for record in whole.set_aside] == [len(RECORDS)]
+    assert [record.place for record in whole.unverifiable] == [len(RECORDS)]
 
 
-def test_a_run_is_the_same_whatever_the_units(engine: Verifier, bundled_policy: Policy) -> None:
+def test_a_run_is_the_same_whatever_the_units(executor: Verifier, bundled_policy: Policy) -> None:
     large = Verifier(CheapReplayer(bundled_policy, Path(), 10_000), bundled_policy)
-    assert told(verify(large, RECORDS).summary, large) == told(verify(engine, RECORDS).summary, engine)
+    assert told(verify(large, RECORDS).summary, large) == told(verify(executor, RECORDS).summary, executor)

@@ -58,8 +58,8 @@ def test_the_others_keep_their_verdicts_and_the_poisoned_one_is_charged_and_not_
     assert (found.records, found.tokens, found.exact) == (6, alone.tokens, alone.exact)
     assert not found.alarm
     assert not found.flagged
-    assert [(aside.place, aside.tokens) for aside in found.set_aside] == [(2, 8)]
-    assert found.set_aside[0].why
+    assert [(aside.place, aside.tokens) for aside in found.unverifiable] == [(2, 8)]
+    assert found.unverifiable[0].why
     charged = found.charges.counting_bits_r
     assert charged[2] >= 8 * np.log2(49152)
     assert np.delete(charged, 2) == pytest.approx(alone.charges.counting_bits_r, abs=1e-3)
@@ -77,9 +77,9 @@ def test_a_run_gives_a_figure_for_six_and_a_row_for_the_seventh(tmp_path: Path, 
     assert "Verdict: INCOMPLETE" in result.output
     assert "record 6 (t.jsonl:7): 8 tokens; sampling.allowed_token_ids: every one ends the answer" in result.output
     report = json.loads((tmp_path / "r.json").read_text())
-    assert report["records"] == 6
+    assert report["verified_records"] == 6
     assert report["flagged"] == []
-    assert [aside["line"] for aside in report["set_aside"]] == [7]
+    assert [aside["line"] for aside in report["unverifiable"]] == [7]
     assert "every one ends the answer" in (tmp_path / "r.html").read_text()
 
 

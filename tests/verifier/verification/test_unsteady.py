@@ -56,7 +56,7 @@ def test_a_client_cannot_have_an_honest_server_flagged(
     monkeypatch.setattr(type(bundled_policy), "steady_sway", None)
     taken_at_their_word = verified(replayer, bundled_policy, honest)
     assert len(taken_at_their_word.flagged) > len(honest) / 4  # what this is for
-    assert found.extractable_bits_per_token == taken_at_their_word.extractable_bits_per_token
+    assert found.charged_bits_per_token == taken_at_their_word.charged_bits_per_token
     assert np.array_equal(found.charges.pooled_bits_rk, taken_at_their_word.charges.pooled_bits_rk)
 
 

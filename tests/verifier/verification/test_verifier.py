@@ -38,7 +38,7 @@ def test_honest_answers_match_and_are_cleared(honest: dict[Path, Verification], 
 def test_little_is_left_to_an_attacker_and_little_is_called_dangerous(honest: dict[Path, Verification]) -> None:
     found = honest[FILTERED]
     assert found.count(Verdict.DANGEROUS) / found.tokens <= 3e-4
-    assert found.extractable_fraction <= 0.009
+    assert found.charged_fraction <= 0.009
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -136,7 +136,7 @@ def _remarks(processor: Processor, settings: ServerSettings, *, exact: bool) -> 
     return [
         *remarks,
         f"{found}; start both sides with --dtype {dtype}, and calibrate anew:",
-        f"verify calibrate HONEST... --exact --replay vllm --dtype {dtype} (docs/exact-replay.md)",
+        f"verify calibrate HONEST... --exact --replayer vllm --dtype {dtype} (docs/exact-replay.md)",
     ]
 
 

@@ -96,7 +96,9 @@ def differs(policy: BasePolicy, rows: Sequence[LogitsRow]) -> str | None:
     """
     known = policy.made_for.known_answer
     if known is None or known.token_ids != PROBE:
-        raise PolicyError("the policy has no known answer for this version's probe; calibrate again with --replay vllm")
+        raise PolicyError(
+            "the policy has no known answer for this version's probe; calibrate again with --replayer vllm"
+        )
     distance = np.abs(np.array(known.logits) - np.array([row.logits[0] for row in rows]))
     limit = 0.0 if policy.exact else NOISE_LIMIT
     if distance.max() <= limit:

@@ -123,7 +123,7 @@ def _assumptions(settings: Settings, rate: float, per_day: float | None) -> list
     said = [
         f"Every limit holds at all times at once with {100 * CONFIDENCE:g}% confidence, if the audited records are a"
         " random stream of one source; a record weighs as its tokens, up to"
-        f" {settings.longest_record}, and what is beyond that may be anything.",
+        f" {settings.max_record_weight}, and what is beyond that may be anything.",
         "Bounds count every message that these prompts and seeds allow, along the tokens that were sent.",
         "Traffic: "
         + (

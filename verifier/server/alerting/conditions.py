@@ -35,10 +35,10 @@ class ConditionChecker:
 
     database: VerdictDatabase
     membership: Membership
-    false_alarm: float
-    watch_at: float
-    expect_every: float
-    most_lag: float
+    alarm_level: float
+    watch_level: float
+    archive_interval: float
+    max_lag: float
     clock: Callable[[], float]
 
     def look(self) -> None:
@@ -71,11 +71,11 @@ class ConditionChecker:
         accounts = Accounts.from_bytes(data)
         found = []
         p_value = accounts.monitor.p_value
-        if p_value <= self.watch_at:
-            level: Level = "alarm" if p_value <= self.false_alarm else "watch"
+        if p_value <= self.watch_level:
+            level: Level = "alarm" if p_value <= self.alarm_level else "watch"
             what = (
                 f"the audited answers are not what an honest server says: {bound_text(p_value)}"
-                f" (alarm at {self.false_alarm:g}); {int(accounts.totals['flagged'])} of"
+                f" (alarm at {self.alarm_level:g}); {int(accounts.totals['flagged'])} of"
                 f" {int(accounts.totals['records'])} records flagged"
             )
             found.append(Condition("monitor", accounts.subject, level, what))
@@ -83,7 +83,7 @@ class ConditionChecker:
             what = f"{unverifiable} records could not be replayed and have no verdict"
             doublings = unverifiable.bit_length()  # each doubling is told anew
             found.append(Condition("unverifiable", f"doubled {doublings} times", "watch", what))
-        waiting = (VERDICT.c.position >= accounted, VERDICT.c.at < now - self.most_lag)
+        waiting = (VERDICT.c.position >= accounted, VERDICT.c.at < now - self.max_lag)
         beyond = connection.execute(select(func.count()).where(VERDICT.c.flagged, *waiting)).scalar_one()
         if beyond:
             what = f"{beyond} flagged records are not in the evidence yet: a record before them has no verdict"
@@ -115,7 +115,7 @@ class ConditionChecker:
 
     def _level(self, kind: str, since: float, now: float) -> Level:
         """What is not audited is grave when it lasts; a copy of what is audited is not."""
-        lasts = now - since > self.expect_every and kind != "duplicate"
+        lasts = now - since > self.archive_interval and kind != "duplicate"
         return "alarm" if kind in GRAVE or lasts else "watch"
 
     def _silence(self, connection: Connection, now: float) -> list[Condition]:
@@ -129,17 +129,17 @@ class ConditionChecker:
         found = []
         for origin, last in newest.items():
             quiet = now - min(last, now)
-            if quiet > self.expect_every:
-                every = f"expected every {self.expect_every / 3600:.3g}"
+            if quiet > self.archive_interval:
+                every = f"expected every {self.archive_interval / 3600:.3g}"
                 what = f"no new archive of {origin} for {quiet / 3600:.1f} hours, {every}"
                 found.append(Condition("stale", origin, "stale", what))
         return found
 
     def _lag(self, connection: Connection, now: float) -> list[Condition]:
         seconds = lag(connection, now)
-        if seconds is None or seconds <= self.most_lag:
+        if seconds is None or seconds <= self.max_lag:
             return []
-        what = f"the audit is {seconds / 3600:.1f} hours behind, at most {self.most_lag / 3600:.3g} are wanted"
+        what = f"the audit is {seconds / 3600:.1f} hours behind, at most {self.max_lag / 3600:.3g} are wanted"
         return [Condition("behind", "audit", "watch", what)]
 
     def _trouble(self, connection: Connection) -> list[Condition]:

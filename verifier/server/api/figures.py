@@ -50,7 +50,7 @@ def rates(server: ServerParts, connection: Connection, days: float, most_points:
         confidence=CONFIDENCE,
         series=[_series(name, limits[name], points) for name in WATCHED],
         capital=[CapitalPoint(at=at, log10=figures.log10_capital) for at, figures in points],
-        alarm_log10=-math.log10(server.settings.false_alarm),
+        alarm_log10=-math.log10(server.settings.alarm_level),
     )
 
 

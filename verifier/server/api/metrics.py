@@ -31,9 +31,11 @@ class Metrics:
         """The metrics now; where the database fails, those of the process alone."""
         auditor = self._server.auditor
         yield _counter(
-            "weightwarden_replayed_tokens", "Output tokens that this process replayed.", auditor.audited_tokens
+            "weightwarden_verifier_replayed_tokens", "Output tokens that this process replayed.", auditor.audited_tokens
         )
-        yield _counter("weightwarden_replay_seconds", "Seconds that this process replayed.", auditor.replay_seconds)
+        yield _counter(
+            "weightwarden_verifier_replay_seconds", "Seconds that this process replayed.", auditor.replay_seconds
+        )
         try:
             with self._server.database.reading() as connection:
                 status = status_of(self._server, connection)
@@ -48,51 +50,79 @@ class Metrics:
                 )
                 waiting = connection.execute(select(func.count()).where(DELIVERY.c.done.is_(None))).scalar_one()
         except VerdictsUnusable:
-            yield _gauge("weightwarden_database_up", "Whether the verdict database can be read.", 0)
+            yield _gauge("weightwarden_verifier_database_up", "Whether the verdict database can be read.", 0)
             return
-        yield _gauge("weightwarden_database_up", "Whether the verdict database can be read.", 1)
+        yield _gauge("weightwarden_verifier_database_up", "Whether the verdict database can be read.", 1)
         yield from _of_status(status)
         yield _labelled(
-            "weightwarden_archives", "Archives by state.", "state", {s: states.get(s, 0) for s in ARCHIVE_STATES}
+            "weightwarden_verifier_archives",
+            "Archives by state.",
+            "state",
+            {s: states.get(s, 0) for s in ARCHIVE_STATES},
         )
-        yield _labelled("weightwarden_quarantined", "Open entries of the quarantine by kind.", "kind", held)
-        yield _gauge("weightwarden_notices_waiting", "Notices that nobody took yet.", waiting)
+        yield _labelled("weightwarden_verifier_quarantined", "Open entries of the quarantine by kind.", "kind", held)
+        yield _gauge("weightwarden_verifier_notices_waiting", "Notices that nobody took yet.", waiting)
 
 
 def _of_status(status: Status) -> Iterator[Metric]:
     audit, monitor, bounds = status.audit, status.monitor, status.bounds
     yield _labelled(
-        "weightwarden_state", "1 for the state of the series.", "state", {s: int(s == status.state) for s in LEVELS}
+        "weightwarden_verifier_state",
+        "1 for the state of the series.",
+        "state",
+        {s: int(s == status.state) for s in LEVELS},
     )
     yield _gauge(
-        "weightwarden_unacknowledged_incidents",
+        "weightwarden_verifier_unacknowledged_incidents",
         "Incidents in force that nobody acknowledged.",
         sum(incident.acknowledged_at is None for incident in status.reasons),
     )
-    yield _counter("weightwarden_log_records", "Records of checked archives.", status.traffic.records)
-    yield _counter("weightwarden_log_tokens", "Output tokens of checked archives.", status.traffic.tokens)
-    yield _counter("weightwarden_audited_records", "Records with a verdict.", audit.audited_records)
-    yield _counter("weightwarden_audited_tokens", "Output tokens with a verdict.", audit.audited_tokens)
-    yield _counter("weightwarden_flagged_records", "Records that are flagged.", audit.flagged)
-    yield _counter("weightwarden_unverifiable_records", "Records that could not be replayed.", audit.unverifiable)
-    yield _gauge("weightwarden_backlog_records", "Selected records that wait.", audit.backlog_records)
-    yield _gauge("weightwarden_backlog_tokens", "Output tokens of selected records that wait.", audit.backlog_tokens)
-    yield _gauge("weightwarden_lag_seconds", "Age of the oldest archive that is not done.", audit.lag_seconds or 0.0)
-    yield _gauge("weightwarden_behind", "Whether the audit is further behind than it may be.", int(audit.behind))
-    yield _gauge("weightwarden_audit_rate", "Share of the newest archive's records that is audited.", audit.rate)
-    yield _gauge("weightwarden_servers", "Servers that are alive.", sum(one.alive for one in audit.servers))
-    yield _gauge("weightwarden_monitor_p_value", "At most this share of honest series looks so bad.", monitor.p_value)
-    yield _gauge("weightwarden_monitor_capital_log10", "Evidence against an honest server.", monitor.log10_capital)
-    yield _gauge("weightwarden_monitor_alarm_log10", "Evidence that is an alarm.", -math.log10(monitor.false_alarm))
-    yield _gauge("weightwarden_bits_per_token", "Upper limit of what a token hides.", bounds.bits_per_token)
-    yield _gauge("weightwarden_bits_per_day", "Upper limit of what leaves unseen.", bounds.bits_per_day)
+    yield _counter("weightwarden_verifier_log_records", "Records of checked archives.", status.traffic.records)
+    yield _counter("weightwarden_verifier_log_tokens", "Output tokens of checked archives.", status.traffic.tokens)
+    yield _counter("weightwarden_verifier_audited_records", "Records with a verdict.", audit.audited_records)
+    yield _counter("weightwarden_verifier_audited_tokens", "Output tokens with a verdict.", audit.audited_tokens)
+    yield _counter("weightwarden_verifier_flagged_records", "Records that are flagged.", audit.flagged)
+    yield _counter(
+        "weightwarden_verifier_unverifiable_records", "Records that could not be replayed.", audit.unverifiable
+    )
+    yield _gauge("weightwarden_verifier_backlog_records", "Selected records that wait.", audit.backlog_records)
+    yield _gauge(
+        "weightwarden_verifier_backlog_tokens", "Output tokens of selected records that wait.", audit.backlog_tokens
+    )
+    yield _gauge(
+        "weightwarden_verifier_lag_seconds", "Age of the oldest archive that is not done.", audit.lag_seconds or 0.0
+    )
+    yield _gauge(
+        "weightwarden_verifier_behind", "Whether the audit is further behind than it may be.", int(audit.behind)
+    )
+    yield _gauge(
+        "weightwarden_verifier_audit_rate", "Share of the newest archive's records that is audited.", audit.rate
+    )
+    yield _gauge("weightwarden_verifier_servers", "Servers that are alive.", sum(one.alive for one in audit.servers))
+    yield _gauge(
+        "weightwarden_verifier_monitor_p_value", "At most this share of honest series looks so bad.", monitor.p_value
+    )
+    yield _gauge(
+        "weightwarden_verifier_monitor_log10_e_value", "Evidence against an honest server.", monitor.log10_capital
+    )
+    yield _gauge(
+        "weightwarden_verifier_monitor_alarm_log10", "Evidence that is an alarm.", -math.log10(monitor.alarm_level)
+    )
+    yield _gauge("weightwarden_verifier_bits_per_token", "Upper limit of what a token hides.", bounds.bits_per_token)
+    yield _gauge("weightwarden_verifier_bits_per_day", "Upper limit of what leaves unseen.", bounds.bits_per_day)
     never = bounds.bits_per_day is not None and bounds.days_to_exfiltrate is None
     days = math.inf if never else bounds.days_to_exfiltrate
-    yield _gauge("weightwarden_days_to_exfiltrate", "Until the weights are out, at that pace.", days)
-    yield _gauge("weightwarden_open_channels", "Channels that no limit is known of.", len(bounds.open_channels))
-    yield _gauge("weightwarden_watched_timestamp_seconds", "When incidents were brought up to date.", status.watched_at)
+    yield _gauge("weightwarden_verifier_days_to_exfiltrate", "Until the weights are out, at that pace.", days)
     yield _gauge(
-        "weightwarden_last_archive_timestamp_seconds", "When the newest archive came.", status.traffic.last_archive_at
+        "weightwarden_verifier_open_channels", "Channels that no limit is known of.", len(bounds.open_channels)
+    )
+    yield _gauge(
+        "weightwarden_verifier_watched_timestamp_seconds", "When incidents were brought up to date.", status.watched_at
+    )
+    yield _gauge(
+        "weightwarden_verifier_last_archive_timestamp_seconds",
+        "When the newest archive came.",
+        status.traffic.last_archive_at,
     )
 
 

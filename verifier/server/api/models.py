@@ -71,7 +71,7 @@ class AuditStatus(_Model):
     Attributes:
         rate: share of the records that is selected; the newest archive's where a compute budget decides it.
         audited_share: audited share of all tokens of checked archives.
-        lag_seconds: age of the oldest archive that is not done; None when nothing waits. most_lag_seconds: wanted.
+        lag_seconds: age of the oldest archive that is not done; None when nothing waits. max_lag_seconds: wanted.
         servers: those that are alive, and the newest of the others.
     """
 
@@ -85,7 +85,7 @@ class AuditStatus(_Model):
     backlog_records: int
     backlog_tokens: int
     lag_seconds: float | None
-    most_lag_seconds: float
+    max_lag_seconds: float
     behind: bool
     tokens_per_second: float | None
     servers: list[ServerStatus]
@@ -99,7 +99,7 @@ class MonitorStatus(_Model):
     """
 
     p_value: float
-    false_alarm: float
+    alarm_level: float
     log10_capital: float
 
 

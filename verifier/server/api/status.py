@@ -99,8 +99,8 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
             backlog_records=waiting.records,
             backlog_tokens=waiting.tokens,
             lag_seconds=behind_by,
-            most_lag_seconds=settings.most_lag,
-            behind=behind_by is not None and behind_by > settings.most_lag,
+            max_lag_seconds=settings.max_lag,
+            behind=behind_by is not None and behind_by > settings.max_lag,
             tokens_per_second=sum(speeds) if speeds else None,
             servers=servers,
         ),
@@ -109,7 +109,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
         ).scalar_one(),
         monitor=MonitorStatus(
             p_value=accounts.monitor.p_value,
-            false_alarm=settings.false_alarm,
+            alarm_level=settings.alarm_level,
             log10_capital=accounts.monitor.log_capital / math.log(10),
         ),
         bounds=BoundStatus(

@@ -146,7 +146,7 @@ class Auditor:
         return True
 
     def _give_up(self, task: Task, what: str) -> None:
-        complete(self.membership, [task], [self._set_aside(task, what)], [_payload(task)])
+        complete(self.membership, [task], [self._unverifiable(task, what)], [_payload(task)])
 
     def _keep(self, tasks: Sequence[Task], records: Sequence[Record], found: Judgement) -> None:
         charges, now = found.charges, self.clock()
@@ -154,7 +154,7 @@ class Auditor:
         evidence: list[dict[str, Any]] = []
         for at, (task, verdict) in enumerate(zip(tasks, found.records, strict=True)):
             if verdict.undefined is not None:
-                rows.append(self._set_aside(task, f"no verdict: {verdict.undefined}") | {"flagged": False})
+                rows.append(self._unverifiable(task, f"no verdict: {verdict.undefined}") | {"flagged": False})
                 evidence.append(_payload(task))
                 continue
             kept = is_kept(verdict)
@@ -188,9 +188,9 @@ class Auditor:
                 evidence.append(_payload(task) | {"tokens": pack_scores(verdict)})
         complete(self.membership, tasks, rows, evidence)
 
-    def _set_aside(self, task: Task, what: str) -> dict[str, Any]:
+    def _unverifiable(self, task: Task, what: str) -> dict[str, Any]:
         """The row of a record that has no verdict and never will: anything could be in its tokens."""
-        self.events.say("record set aside", archive=task.archive, index=task.index)
+        self.events.say("record unverifiable", archive=task.archive, index=task.index)
         bits = task.tokens * float(np.log2(self.verifier.replayer.identity.vocabulary))
         return {
             "position": task.position,

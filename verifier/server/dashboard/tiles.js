@@ -47,7 +47,7 @@ function lag({ audit }) {
   return {
     name: "Lag of the audit",
     figure: audit.behind ? `behind: ${age}` : age,
-    note: `at most ${duration(audit.most_lag_seconds)} wanted; ${backlog(audit)}; ${pace(audit)}`,
+    note: `at most ${duration(audit.max_lag_seconds)} wanted; ${backlog(audit)}; ${pace(audit)}`,
     tone: audit.behind ? "suspicious" : null,
   };
 }
@@ -70,12 +70,12 @@ function flagged({ audit }) {
 }
 
 function evidence({ monitor }) {
-  const beyond = monitor.p_value <= monitor.false_alarm;
+  const beyond = monitor.p_value <= monitor.alarm_level;
   return {
     name: "p-value of the monitor",
     figure: probability(monitor.p_value),
     note:
-      `${beyond ? "beyond the alarm's threshold of" : "the alarm is raised at"} ${probability(monitor.false_alarm)}; ` +
+      `${beyond ? "beyond the alarm's threshold of" : "the alarm is raised at"} ${probability(monitor.alarm_level)}; ` +
       "at most this share of honest traffic ever looks so bad",
     tone: beyond ? "dangerous" : null,
   };

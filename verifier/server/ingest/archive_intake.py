@@ -49,7 +49,7 @@ class ArchiveIntake:
     archive: Archive
     rate: float
     base: int
-    first_record: int
+    start_index: int
     longest: int
     model: str | None = field(default=None, init=False)
     unfit: UnfitArchive | None = field(default=None, init=False)
@@ -73,7 +73,7 @@ class ArchiveIntake:
         cost = len(record.prompt_token_ids) + len(record.output_token_ids)
         self.cost += cost
         self.weight += min(len(record.output_token_ids), self.longest)
-        if index < self.first_record or not is_selected(self.audit_key, self.archive.checkpoint.root, index, self.rate):
+        if index < self.start_index or not is_selected(self.audit_key, self.archive.checkpoint.root, index, self.rate):
             return
         self.page.append(
             {

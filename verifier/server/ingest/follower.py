@@ -54,7 +54,7 @@ class Follower:
     audit_key: bytes = field(repr=False)
     selection: AuditRate
     verifier: Executor
-    first_record: int
+    start_index: int
     longest: int
     clock: Callable[[], float]
     events: Events
@@ -206,7 +206,7 @@ class Follower:
             archive=archive,
             rate=rate,
             base=base,
-            first_record=self.first_record,
+            start_index=self.start_index,
             longest=self.longest,
         )
         try:
@@ -219,8 +219,8 @@ class Follower:
             wrong = UnfitArchive(findings[0].kind, findings[0].what)
         elif overlapped is not None:
             wrong = UnfitArchive("duplicate", f"its records are in {printable(overlapped)}, too")
-        elif archive.end <= self.first_record:
-            wrong = UnfitArchive("duplicate", f"its records come before record {self.first_record}, the first followed")
+        elif archive.end <= self.start_index:
+            wrong = UnfitArchive("duplicate", f"its records come before record {self.start_index}, the first followed")
         elif intake.unfit is not None:
             wrong = intake.unfit
             with self.database.writing() as connection:
@@ -301,7 +301,7 @@ class Follower:
             gaps: dict[tuple[str, int, int], str] = {}
             reached: dict[str, int] = {}
             for origin, start, end, url in rows:
-                at = reached.setdefault(origin, self.first_record)
+                at = reached.setdefault(origin, self.start_index)
                 if start > at:
                     gaps[origin, at, start] = url
                 reached[origin] = max(at, end)

@@ -107,7 +107,7 @@ class RayExecutor:
         """Summaries of units and of records that were set aside, as they come."""
         for result in self._running.run(units, "summary"):
             if isinstance(result, UnverifiableRecord):
-                yield Summary.unverifiable(result, self.replayer.identity.vocabulary)
+                yield Summary.of_unverifiable(result, self.replayer.identity.vocabulary)
                 continue
             unit, summary = result
             if self.progress is not None:

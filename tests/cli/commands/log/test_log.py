@@ -96,15 +96,15 @@ def test_archives_are_replayed_and_the_selection_can_be_checked_afterwards(logs:
     audit_key = logs.folder / "audit.key"
     write_private(audit_key, b"k" * 32)
     arguments = ("run", logs.archives, "--public-key", logs.public, "--model", model_folder, "--policy", BUNDLED_POLICY)
-    result = invoke(*arguments, "--json", logs.folder / "r.json", "--sample", 0.5, "--audit-key", audit_key)
+    result = invoke(*arguments, "--json", logs.folder / "r.json", "--audit-rate", 0.5, "--audit-key", audit_key)
     assert result.exit_code == 0, result.output
     assert "unsigned" not in result.output
     report = json.loads((logs.folder / "r.json").read_text())
     assert report["unsafe_unsigned"] is False
     assert report["log"] == ORIGIN
-    assert report["records_in_all"] == 8
+    assert report["total_records"] == 8
     selection = report["selection"]
-    assert report["records"] == sum(len(part["selected"]) for part in selection["ranges"]) > 0
+    assert report["verified_records"] == sum(len(part["selected"]) for part in selection["ranges"]) > 0
     for part in selection["ranges"]:
         chosen = [
             i

@@ -23,7 +23,7 @@ def exact_policy(dtype: str, scheme: str = "vllm-cpu") -> ExactPolicy:
         "token_mismatch_upper": 0.02,
         "tied_positions": 0,
         "unresolved_positions": 0,
-        "extractable_bits_per_token": {"value": 0.0, "low": 0.0, "high": 0.0},
+        "charged_bits_per_token": {"value": 0.0, "low": 0.0, "high": 0.0},
         "traffic": [],
     }
     return ExactPolicy.model_validate({"format": "weightwarden-exact-policy/1", "made_for": made_for, "check": check})

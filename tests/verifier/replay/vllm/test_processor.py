@@ -95,7 +95,7 @@ def test_a_servers_command_keeps_the_policys_dtype_and_takes_the_environment_of_
     assert capped == (None if instructions is InstructionSet.AMX else "AVX2")
     assert set(command.unset) == set(CAPS) - command.environment.keys()
     assert all(f"-u {name} " in shell for name in command.unset)
-    anew = "verify calibrate HONEST... --exact --replay vllm --dtype float32"
+    anew = "verify calibrate HONEST... --exact --replayer vllm --dtype float32"
     assert (anew in shell) == (instructions is InstructionSet.AMX)
     assert ("measured not exact" in shell) == (instructions is InstructionSet.AMX)
 

@@ -102,7 +102,7 @@ def test_honest_answers_are_equal_token_for_token_with_nothing_left_open(kind: s
     assert not found.flagged
     assert not found.alarm
     assert found.unresolved_positions == 0
-    assert found.extractable_fraction < 0.01
+    assert found.charged_fraction < 0.01
 
 
 @pytest.mark.parametrize("kind", KINDS)

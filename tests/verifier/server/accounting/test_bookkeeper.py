@@ -128,7 +128,7 @@ def test_what_cannot_be_replayed_counts_as_flagged(
     server.opened.follower.look()
     auditor = server.opened.auditor
     while tasks := lease(server.opened.membership, 1, 1):
-        complete(server.opened.membership, tasks, [auditor._set_aside(tasks[0], "it kills every server")], [])
+        complete(server.opened.membership, tasks, [auditor._unverifiable(tasks[0], "it kills every server")], [])
     server.opened.bookkeeper.account()
     accounts = accounts_of(server)
     assert accounts.totals["unverifiable"] == accounts.totals["flagged"] == 6

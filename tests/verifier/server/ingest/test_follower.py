@@ -139,7 +139,7 @@ def test_a_missing_range_is_named_until_it_comes(server: Server, log: Log, tmp_p
 def test_what_comes_before_the_first_record_is_neither_missing_nor_audited(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
-    server = server_in(tmp_path, replayer, bundled_policy, first_record=3)
+    server = server_in(tmp_path, replayer, bundled_policy, start_index=3)
     log = Log(tmp_path / "archives")
     log.skip(RECORDS[:2])
     log.seal(RECORDS[2:5])

@@ -35,12 +35,12 @@ def told(found: Verification) -> dict[str, Any]:
         "charges": {name: json.dumps(column.tolist()) for name, column in vars(summary.charges).items()},
         "margins": summary.margins_b.tolist(),
         "flagged": summary.flagged,
-        "set aside": summary.set_aside,
+        "unverifiable": summary.unverifiable,
         "shown": [(shown.rank, shown.output_token_ids, shown.verdict.reasons) for shown in summary.shown],
         "margins of shown": [shown.verdict.tokens.margin.tolist() for shown in summary.shown],
         "trade-off": found.trade_off,
         "p": found.run_p_value,
-        "bits": (found.extractable_bits_per_token, found.unresolved_bits_per_token),
+        "bits": (found.charged_bits_per_token, found.unresolved_bits_per_token),
     }
 
 
@@ -62,27 +62,27 @@ def opened(bundled_policy: Policy, said: list[str]) -> Iterator[Callable[..., Ra
     """Opens engines with two workers, and closes them."""
     engines: list[RayExecutor] = []
 
-    def open_engine(load: Load, **options: Any) -> RayExecutor:
+    def open_executor(load: Load, **options: Any) -> RayExecutor:
         engines.append(RayExecutor(load, bundled_policy, say=said.append, **({"workers": 2} | options)))
         return engines[-1]
 
-    yield open_engine
-    for engine in engines:
-        engine.close()
+    yield open_executor
+    for executor in engines:
+        executor.close()
 
 
 def test_the_outcome_is_that_of_a_single_process(
     opened: Callable[..., RayExecutor], bundled_policy: Policy, model_folder: Path, single: dict[str, Any]
 ) -> None:
-    engine = opened(partial(loads.cheap, policy=bundled_policy, folder=model_folder))
+    executor = opened(partial(loads.cheap, policy=bundled_policy, folder=model_folder))
     replayed: list[int] = []
-    engine.progress = replayed.append
-    found = verify(engine, RECORDS)
+    executor.progress = replayed.append
+    found = verify(executor, RECORDS)
     assert found.flagged  # something is to be told
     assert told(found) == single
     assert sum(replayed) == found.tokens
     assert len(replayed) > 4  # units
-    judged = engine.judge(RECORDS)
+    judged = executor.judge(RECORDS)
     alone = Verifier(CheapReplayer(bundled_policy, model_folder), bundled_policy).judge(RECORDS)
     assert [record.index for record in judged.records] == list(range(len(RECORDS)))
     assert np.array_equal(judged.charges.pooled_bits_rk, alone.charges.pooled_bits_rk)
@@ -98,39 +98,39 @@ def test_workers_that_are_killed_during_a_run_are_replaced_and_the_outcome_is_th
     single: dict[str, Any],
     said: list[str],
 ) -> None:
-    engine = opened(partial(loads.slow, policy=bundled_policy, folder=model_folder))
-    victims = [worker.process for worker in engine.ready]
+    executor = opened(partial(loads.slow, policy=bundled_policy, folder=model_folder))
+    victims = [worker.process for worker in executor.ready]
 
     def kill(_: int) -> None:
         if victims:
             os.kill(victims.pop(), signal.SIGKILL)
 
-    engine.progress = kill
-    found = verify(engine, RECORDS)
+    executor.progress = kill
+    found = verify(executor, RECORDS)
     assert not victims
-    assert engine.deaths == 2
+    assert executor.deaths == 2
     assert sum("died while it replayed" in what for what in said) == 2
     assert told(found) == single
 
 
-def test_a_record_that_ends_its_workers_is_set_aside_and_all_others_are_verified(
+def test_a_record_that_ends_its_workers_is_unverifiable_and_all_others_are_verified(
     opened: Callable[..., RayExecutor], bundled_policy: Policy, model_folder: Path, single: dict[str, Any]
 ) -> None:
     poison = [RECORDS[7].prompt_token_ids]
-    engine = opened(partial(loads.poisoned, policy=bundled_policy, folder=model_folder, poison=poison))
-    found = verify(engine, RECORDS)
-    assert [(aside.place, aside.tokens) for aside in found.set_aside] == [(7, len(RECORDS[7].output_token_ids))]
+    executor = opened(partial(loads.poisoned, policy=bundled_policy, folder=model_folder, poison=poison))
+    found = verify(executor, RECORDS)
+    assert [(aside.place, aside.tokens) for aside in found.unverifiable] == [(7, len(RECORDS[7].output_token_ids))]
     assert found.records == len(RECORDS) - 1
     assert found.tokens == sum(len(record.output_token_ids) for record in RECORDS) - len(RECORDS[7].output_token_ids)
     assert 7 not in [record.place for record in found.flagged]
     assert found.watched["flagged"][7] == 1
     log2_vocabulary = np.log2(found.vocabulary)
-    assert found.charges.counting_bits_r[7] >= found.set_aside[0].tokens * log2_vocabulary
+    assert found.charges.counting_bits_r[7] >= found.unverifiable[0].tokens * log2_vocabulary
     others = np.arange(len(RECORDS)) != 7
     counting_bits_r = np.array(json.loads(single["charges"]["counting_bits_r"]))
     assert np.array_equal(found.charges.counting_bits_r[others], counting_bits_r[others])
     with pytest.raises(WorkersKilled) as caught:
-        engine.judge(RECORDS[6:9])
+        executor.judge(RECORDS[6:9])
     assert caught.value.places == [1]
 
 
@@ -138,10 +138,10 @@ def test_a_failure_ends_the_run_and_what_was_under_way_is_not_taken_for_what_is_
     opened: Callable[..., RayExecutor], bundled_policy: Policy, model_folder: Path, single: dict[str, Any]
 ) -> None:
     refused = RECORDS[-1].prompt_token_ids
-    engine = opened(partial(loads.refusing, policy=bundled_policy, folder=model_folder, refused=refused))
+    executor = opened(partial(loads.refusing, policy=bundled_policy, folder=model_folder, refused=refused))
     with pytest.raises(WorkerFailed, match="this one cannot be replayed"):
-        engine.judge(RECORDS[-4:])
-    found = engine.judge(RECORDS[:8])
+        executor.judge(RECORDS[-4:])
+    found = executor.judge(RECORDS[:8])
     assert [len(record.tokens.margin) for record in found.records] == [len(r.output_token_ids) for r in RECORDS[:8]]
     assert found.charges.counting_bits_r.tolist() == json.loads(single["charges"]["counting_bits_r"])[:8]
 

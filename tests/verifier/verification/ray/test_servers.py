@@ -54,9 +54,9 @@ def test_workers_share_a_server_or_have_one_each_and_find_the_same(servers: int,
         stack.enter_context(closing(alone))
         expected = alone.verify(records())
         asked = [len(behaviour.asked) for behaviour in behaviours]
-        engine = stack.enter_context(closing(RayExecutor(loading, policy, workers=2)))
-        assert engine.replayer.device == ", ".join(sorted(urls))
-        found = verify(engine, records())
+        executor = stack.enter_context(closing(RayExecutor(loading, policy, workers=2)))
+        assert executor.replayer.device == ", ".join(sorted(urls))
+        found = verify(executor, records())
         assert [record.place for record in found.flagged] == [4]
         assert told(found) == told(expected)
         assert all(len(one.asked) > before for one, before in zip(behaviours, asked, strict=True))

@@ -1,4 +1,4 @@
-"""`verify model`: the embedded model as an ordinary folder."""
+"""`verify demo-model`: the embedded model as an ordinary folder."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from weightwarden.verifier.model.identity import identify_model
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-def model(folder: Path) -> None:
+def demo_model(folder: Path) -> None:
     """Write the embedded model (SmolLM2-135M-Instruct, bfloat16) to DIR as an ordinary Hugging Face folder.
 
     DIR must not exist yet; it appears whole or not at all. The recorded traffic that comes with weightwarden was
