@@ -1,27 +1,30 @@
 """The public functions: what a researcher calls in a notebook. The commands do the same with the same code."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.archive.witness import read_witness
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.verifier.calibration.fit import CalibrationLimits, CalibrationResult
 from weightwarden.verifier.calibration.fit import calibrate as fit
-from weightwarden.verifier.errors import MissingExtra
-from weightwarden.verifier.model.compatibility import check_fits
+from weightwarden.verifier.extras import needs_extra
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.model.source import resolve_model
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.file import read_policy as read_policy_file
-from weightwarden.verifier.replay.replay import Replayer
 from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
 from weightwarden.verifier.verification.run import Run, run_of
 from weightwarden.verifier.verification.run_input import AuditDraw, RunInput, from_archives, from_traffic
 from weightwarden.verifier.verification.token_frame import TokenFrame
 from weightwarden.verifier.verification.verifier import Verifier
+
+if TYPE_CHECKING:
+    from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 StrPath = str | PathLike[str]
 Progress = Callable[[int], None]
@@ -60,12 +63,9 @@ def read_archives(
     Raises:
         LogDoesNotHold: the archives are not the log that the key's holder sealed.
         ArchiveUnreadable: an archive cannot be read.
-        AuditError: the rate is impossible, or it draws no record.
+        AuditError: the rate is impossible, it draws no record, or rate or key stands alone.
         KeyFileError: a key cannot be used.
-        ValueError: a rate without a key, or a key without a rate.
     """
-    if (audit_rate is None) != (audit_key is None):
-        raise ValueError("audit_rate and audit_key go together")
     keys = PublicKeys.read(Path(public_key))
     seen = None if witness is None else read_witness(Path(witness), keys)
     draw = AuditDraw.of(audit_rate, None if audit_key is None else Path(audit_key))
@@ -88,7 +88,7 @@ def load_model(
     device: str | None = None,
     token_budget: int | None = None,
     max_model_len: int | None = None,
-) -> Replayer:
+) -> "TransformersReplayer":
     """A model that replays answers, on transformers.
 
     Args:
@@ -102,17 +102,17 @@ def load_model(
         ModelError: the model cannot be used.
         MissingExtra: torch or transformers is not installed.
     """
-    try:
+    with needs_extra("replay"):
         from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-    except ImportError as error:
-        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[replay]'") from error
     identity = identify_model(ensure_embedded_model() if folder is None else resolve_model(str(folder)))
     return TransformersReplayer.load(
         identity, dtype=dtype, device=device, token_budget=token_budget, max_model_len=max_model_len
     )
 
 
-def verify(given: RunInput, policy: BasePolicy, model: Replayer, *, progress: Progress | None = None) -> Run:
+def verify(
+    given: RunInput, policy: BasePolicy, model: "TransformersReplayer", *, progress: Progress | None = None
+) -> Run:
     """The verification of an input: a verdict for every record and for the run, with every token's scores.
 
     Args:
@@ -123,19 +123,20 @@ def verify(given: RunInput, policy: BasePolicy, model: Replayer, *, progress: Pr
 
     Raises:
         UnfitRecord: a record does not fit the model.
-        PolicyError: the policy was made for another model, dtype or scheme.
+        PolicyError: the policy was made for another model, dtype, scheme or context.
         NothingToVerify: no record, or none with a token.
     """
     check_against_model(given.boundary, model.identity)
     check_against_policy(given.boundary, policy)
+    policy.check_context(model.identity, model.max_model_len)
     tokens = TokenFrame()
-    verifier = Verifier(model, policy, policy.made_for.max_model_len, tokens=tokens)
-    return run_of(verifier, given, progress, tokens)
+    verifier = Verifier(model, policy, model.max_model_len or policy.made_for.max_model_len, tokens=tokens)
+    return replace(run_of(verifier, given, progress), tokens=tokens)
 
 
 def calibrate(
     given: RunInput,
-    model: Replayer,
+    model: "TransformersReplayer",
     limits: CalibrationLimits | None = None,
     *,
     progress: Progress | None = None,
@@ -149,11 +150,11 @@ def calibrate(
         progress: called with the number of output tokens just replayed.
 
     Raises:
-        UnfitRecord: a record does not fit the model.
+        UnfitRecord: a record does not fit the model; the error names file and line.
         CalibrationError: no threshold keeps the limits, or there are too few records.
     """
-    records = [record for record in given.records() if record.output_token_ids]
-    for record in records:
-        check_fits(record, model.identity)
-    digests: Sequence[str] = given.digests
-    return fit(model, records, limits or CalibrationLimits(), traffic_digests=digests, progress=progress)
+    placed = [item for item in given.placed() if item.record.output_token_ids]
+    check_against_model(placed, model.identity)
+    records = [item.record for item in placed]
+    found = fit(model, records, limits or CalibrationLimits(), traffic_digests=given.digests, progress=progress)
+    return replace(found, policy=found.policy.with_context(model.max_model_len))

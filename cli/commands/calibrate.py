@@ -19,7 +19,6 @@ from weightwarden.cli.options.shared import (
 )
 from weightwarden.cli.progress import progress_bar
 from weightwarden.logger.files.output import check_writable, write_text
-from weightwarden.logger.formats.location import PlacedRecord
 from weightwarden.verifier.calibration.exact import calibrate_exact
 from weightwarden.verifier.calibration.fit import CalibrationLimits, CalibrationResult
 from weightwarden.verifier.calibration.fit import calibrate as calibrate_policy
@@ -80,11 +79,7 @@ def calibrate(
     """
     check_writable(out)
     given = read_input(traffic, public_key_path, witness_path, sample_of(rate, key_path), unsigned=True)
-    placed = [
-        PlacedRecord(record, at.source, at.number, at.unit)
-        for record, at in ((record, given.place(place)) for place, record in enumerate(given.records()))
-        if record.output_token_ids
-    ]
+    placed = [item for item in given.placed() if item.record.output_token_ids]
     if exact and replay["implementation"] != "vllm":
         raise click.UsageError("--exact needs the server's own engine: --replayer vllm with --replay-url")
     replayer = load_replayer(ReplayOptions(**replay), exact=exact)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weightwarden.cli import exit_codes
-from weightwarden.cli.options.provider import provider_client, vllm_extra
+from weightwarden.cli.options.provider import provider_client
 from weightwarden.cli.options.replayer import load_replayer
 from weightwarden.cli.options.shared import (
     CONTEXT_OPTION,
@@ -19,6 +19,7 @@ from weightwarden.cli.options.shared import (
     provider_options,
 )
 from weightwarden.text import printable
+from weightwarden.verifier.extras import needs_extra
 
 if TYPE_CHECKING:
     from weightwarden.verifier.probe.conclusion import Conclusion, SchemeFinding
@@ -60,7 +61,7 @@ def probe(
 
     Exit code 0: named. 1: none of the known schemes. 2: error, such as a server that does not answer.
     """
-    with vllm_extra():
+    with needs_extra("vllm"):
         from weightwarden.verifier.probe.conclusion import conclude
         from weightwarden.verifier.probe.queries import Interviewer
     options = ProviderOptions(**provider)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weightwarden.cli.options.provider import provider_client, vllm_extra
+from weightwarden.cli.options.provider import provider_client
 from weightwarden.cli.options.replayer import identity_of
 from weightwarden.cli.options.shared import MODEL_OPTION, ProviderOptions, provider_options
 from weightwarden.cli.progress import counter
@@ -17,6 +17,7 @@ from weightwarden.logger.errors import TrafficError
 from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.logger.formats.traffic_file import MAX_LINE_BYTES, RETOKENISED_MEANS, traffic_line
 from weightwarden.verifier.errors import UnusableAnswer
+from weightwarden.verifier.extras import needs_extra
 
 if TYPE_CHECKING:
     from weightwarden.verifier.provider.recording import Recorded
@@ -75,7 +76,7 @@ def record(
     says so. An answer whose text does not come back the same, or is not as many tokens as the provider counts, is left
     out and named. The prompt is always tokenised here.
     """
-    with vllm_extra():
+    with needs_extra("vllm"):
         from weightwarden.verifier.model.tokenizer import load_tokenizer
         from weightwarden.verifier.provider.completion import eos_token
         from weightwarden.verifier.provider.recording import CompletionRecorder

@@ -10,7 +10,7 @@ import click
 from weightwarden.cli import exit_codes
 from weightwarden.cli.options.replayer import identity_of, vllm_client
 from weightwarden.cli.options.shared import MODEL_OPTION, ServerOptions, server_options
-from weightwarden.verifier.errors import MissingExtra
+from weightwarden.verifier.extras import needs_extra
 from weightwarden.verifier.policy.file import read_policy
 
 
@@ -51,11 +51,9 @@ def start(
     Settings of the serving side that change its logits (quantisation, parallelism, attention backend) must be added as
     they are there: `verify vllm check --policy P` tells whether all is as it was at calibration.
     """
-    try:
+    with needs_extra("vllm"):
         from weightwarden.verifier.replay.vllm.command import fresh_cpu_command, server_command
         from weightwarden.verifier.replay.vllm.processor import InstructionSet, Processor, this_processor
-    except ImportError as error:
-        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
     identity = identity_of(model_name)
     if processor_class is None:
         processor = this_processor(os.environ)

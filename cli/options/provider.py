@@ -1,29 +1,14 @@
 """The provider that a command's options describe."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from weightwarden.cli.options.shared import ProviderOptions
-from weightwarden.verifier.errors import MissingExtra
+from weightwarden.verifier.extras import needs_extra
 
 if TYPE_CHECKING:
     from weightwarden.verifier.provider.client import ProviderClient
-
-
-@contextmanager
-def vllm_extra() -> Iterator[None]:
-    """Imports of what speaks HTTP to a model server.
-
-    Raises:
-        MissingExtra: one is not installed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
 
 
 def provider_client(options: ProviderOptions, connections: int = 4) -> "ProviderClient":
@@ -34,7 +19,7 @@ def provider_client(options: ProviderOptions, connections: int = 4) -> "Provider
     """
     if options.url is None:
         raise click.UsageError("--url says where the server is; it is missing")
-    with vllm_extra():
+    with needs_extra("vllm"):
         from weightwarden.verifier.provider.client import ProviderClient
     return ProviderClient(
         options.url,

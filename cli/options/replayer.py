@@ -8,7 +8,7 @@ import click
 
 from weightwarden.cli.options.shared import ReplayOptions, ServerOptions, ServerToStart
 from weightwarden.cli.progress import progress_bar
-from weightwarden.verifier.errors import MissingExtra, PolicyError
+from weightwarden.verifier.extras import needs_extra
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.replay.replay import Replayer
@@ -32,34 +32,20 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
         return _vllm_replayer(options, policy, exact)
     if options.replay_urls:
         raise click.UsageError("--replay-url goes with --replayer vllm")
-    try:
+    with needs_extra("replay"):
         from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-    except ImportError as error:
-        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[replay]'") from error
     identity = identity_of(options.model_name)
+    max_model_len = options.max_model_len
+    if policy is not None:
+        policy.check_context(identity, max_model_len)
+        max_model_len = max_model_len or policy.made_for.max_model_len
     return TransformersReplayer.load(
         identity,
         dtype=options.dtype or "float32",
         device=options.device,
         token_budget=options.token_budget,
-        max_model_len=_context(options, policy, identity),
+        max_model_len=max_model_len,
     )
-
-
-def _context(options: ReplayOptions, policy: BasePolicy | None, identity: ModelIdentity) -> int | None:
-    """The server's context length, tokens: the option's, or what the policy was made for.
-
-    Raises:
-        PolicyError: the policy was made for other rotary factors than the option's context has.
-    """
-    made_for = None if policy is None else policy.made_for.max_model_len
-    told = options.max_model_len or made_for
-    if policy is not None and identity.takes_long_factors(told) != identity.takes_long_factors(made_for):
-        raise PolicyError(
-            f"the policy was made for a server with --max-model-len {made_for or identity.context_length}, and with"
-            f" {told} this model has other rotary factors; calibrate one that fits"
-        )
-    return told
 
 
 def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: bool) -> Replayer:
@@ -101,12 +87,10 @@ def _started(
     options: ReplayOptions, server: ServerToStart, policy: BasePolicy, identity: ModelIdentity
 ) -> "VllmClient":
     """A client of a server that is started for the policy, and ends with this process."""
-    try:
+    with needs_extra("vllm"):
         from weightwarden.verifier.replay.vllm.command import server_command
         from weightwarden.verifier.replay.vllm.managed_server import OwnVllmClient
         from weightwarden.verifier.replay.vllm.processor import CAPS, this_processor
-    except ImportError as error:
-        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
     processor = this_processor(os.environ)
     command = server_command(policy, identity.path, processor=processor, max_model_len=server.max_model_len)
     for remark in command.remarks:
@@ -129,10 +113,8 @@ def vllm_client(server: ServerOptions) -> "VllmClient":
     Raises:
         MissingExtra: the HTTP client or what it needs is not installed.
     """
-    try:
+    with needs_extra("vllm"):
         from weightwarden.verifier.replay.vllm.client import VllmClient
-    except ImportError as error:
-        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[vllm]'") from error
     if len(server.replay_urls) != 1:
         missing = "--replay-url, which says where the trusted vLLM server is, is missing"
         several = "several --replay-url are for several workers: --executor ray"

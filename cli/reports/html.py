@@ -6,7 +6,7 @@ from math import isnan, log2, log10
 from typing import Any
 
 from weightwarden.cli.reports.figures import figures
-from weightwarden.verifier.errors import MissingExtra
+from weightwarden.verifier.extras import needs_extra
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
@@ -46,10 +46,8 @@ def html_report(context: Run) -> str:
     Raises:
         MissingExtra: jinja2 is not installed.
     """
-    try:
+    with needs_extra("replay"):
         import jinja2
-    except ImportError as error:
-        raise MissingExtra("jinja2 is missing: pip install 'weightwarden[replay]'") from error
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("weightwarden.cli", "reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )

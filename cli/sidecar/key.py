@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from weightwarden.cli.options.optional_dependencies import server_extra
+from weightwarden.verifier.extras import needs_extra
 
 
 @click.command()
@@ -16,7 +16,7 @@ def key(path: Path) -> None:
     Whoever has it can foretell seeds: it stays on the sidecar's host, readable by its user alone. The key that signs
     the log is another one (`verify log key new`).
     """
-    with server_extra():
+    with needs_extra("server"):
         from weightwarden.logger.sidecar.log.seeds import write_seed_key
     write_seed_key(path, secrets.token_bytes)
     click.echo(f"{path}: a seed key, secret")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from weightwarden.cli.options.optional_dependencies import server_extra
 from weightwarden.cli.options.shared import SIGNING_KEY_OPTION
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.verifier.extras import needs_extra
 
 
 @click.command()
@@ -18,7 +18,7 @@ def recover(log_url: str, signing_key_paths: tuple[Path, ...]) -> None:
 
     `sidecar run` does so when it starts; this is for a sidecar that does not start again. No other may be running.
     """
-    with server_extra():
+    with needs_extra("server"):
         from weightwarden.logger.sidecar.log.recorder import recover as recover_log
     origin = SigningKey.read(signing_key_paths[0]).name
     with LogWriter.open(log_url, origin=origin) as log:

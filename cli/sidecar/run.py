@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from weightwarden.cli.options.config_file import config_option
-from weightwarden.cli.options.optional_dependencies import server_extra
 from weightwarden.cli.sidecar.options import run_options, settings_of
+from weightwarden.verifier.extras import needs_extra
 
 
 @click.command(context_settings={"auto_envvar_prefix": "WEIGHTWARDEN_SIDECAR"})
@@ -23,7 +23,7 @@ def run(**given: Any) -> None:
     SIGTERM lets answers end for --drain-timeout seconds, then cuts them off; either way they are on record. A second
     signal cuts them off at once.
     """
-    with server_extra():
+    with needs_extra("server"):
         import uvloop
 
         from weightwarden.logger.serving.event_log import Events

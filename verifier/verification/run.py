@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from weightwarden.errors import WeightwardenError
 from weightwarden.logger.formats.traffic_file import RETOKENISED_MEANS
 from weightwarden.text import printable
 from weightwarden.verifier.policy.base import BasePolicy
@@ -17,6 +18,10 @@ from weightwarden.verifier.verification.token_frame import TokenFrame
 
 if TYPE_CHECKING:
     import pyarrow
+
+
+class NoTokensKept(WeightwardenError, ValueError):
+    """The scores of single tokens are wanted of a run that kept verdicts only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +84,10 @@ class Run:
         """A table with one row a token (`TokenFrame`); `to_pandas()` and `polars.from_arrow` open it.
 
         Raises:
-            ValueError: the run kept no tokens.
+            NoTokensKept: of a command, for example.
         """
         if self.tokens is None:
-            raise ValueError("this run kept no tokens: weightwarden.verify keeps them")
+            raise NoTokensKept("this run kept no tokens: weightwarden.verify keeps them")
         return self.tokens.table()
 
 
@@ -90,15 +95,13 @@ def run_of(
     executor: Executor,
     given: RunInput,
     progress: Callable[[int], None] | None = None,
-    tokens: TokenFrame | None = None,
 ) -> Run:
     """The run of an input.
 
     Args:
-        engine: judges the records.
+        executor: judges the records.
         given: the records.
         progress: called with the number of output tokens just replayed.
-        tokens: where the engine keeps tokens.
 
     Raises:
         NothingToVerify: no record, or none with a token.
@@ -119,5 +122,4 @@ def run_of(
         tokenizer=replayer.tokenizer,
         workers=executor.workers,
         deaths=executor.deaths,
-        tokens=tokens,
     )

@@ -19,6 +19,7 @@ from weightwarden.logger.tlog.checkpoint import Checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.text import printable
 from weightwarden.verifier.audit_selection import (
+    AuditError,
     check_rate,
     draw,
     file_sha256,
@@ -59,10 +60,13 @@ class AuditDraw:
         """The draw of a rate and a key file; None, for all records, without them.
 
         Raises:
-            AuditError: an impossible rate. KeyFileError: a key that is none.
+            AuditError: an impossible rate, or one of the two without the other.
+            KeyFileError: the key cannot be used.
         """
-        if rate is None or key_path is None:
+        if rate is None and key_path is None:
             return None
+        if rate is None or key_path is None:
+            raise AuditError("an audit rate and an audit key go together")
         check_rate(rate)
         return cls(rate, read_audit_key(key_path))
 
@@ -100,6 +104,12 @@ class RunInput:
     provenance: dict[str, Any]
     warning: str | None = None
     retokenised: int = 0
+
+    def placed(self) -> Iterator[PlacedRecord]:
+        """The records with their places, so that an error can name file and line."""
+        for place, record in enumerate(self.records()):
+            at = self.place(place)
+            yield PlacedRecord(record, at.source, at.number, at.unit)
 
 
 def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunInput:

@@ -25,8 +25,8 @@ class TokenFrame:
         record: place of the record in the input.
         position: of the token in the output, from 0.
         token: id.
-        margin: logits by which the best rival beats the token; 0 or less where the replay chose it; null outside the
-            support.
+        margin: logits by which the replay's own choice beats the token; 0 where the replay chose it; null where the
+            token is outside the support.
         exact: whether the replay chose it, too.
         logit_rank: 1 for the largest logit.
         gumbel_rank: 1 for the largest score.
@@ -34,6 +34,8 @@ class TokenFrame:
         verdict: safe, suspicious or dangerous.
         charged_bits: bits that the position could carry unseen.
         likelihood: GM-LS or IPT-LS, nats, larger is more plausible; null in exact replay.
+        unsteady: whether rounding errors decide the position; it is charged as scored, and counts as the replay's own
+            choice (margin 0, exact, safe).
         flagged: whether the record is flagged.
     """
 
@@ -78,6 +80,7 @@ class TokenFrame:
                 "verdict": pa.array(_NAMES[whole("verdict").astype(np.int64)].tolist(), pa.string()),
                 "charged_bits": pa.array(whole("charged_bits"), pa.float64()),
                 "likelihood": pa.array(likelihood, pa.float64(), mask=np.isnan(likelihood)),
+                "unsteady": pa.array(whole("unsteady").astype(np.bool_), pa.bool_()),
                 "flagged": pa.array(np.repeat(np.array(self._flagged, np.bool_)[order], lengths), pa.bool_()),
             }
         )

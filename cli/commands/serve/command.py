@@ -13,9 +13,9 @@ from weightwarden.cli import exit_codes
 from weightwarden.cli.commands.serve.options import SERVE_OPTIONS, settings_of, weights_of
 from weightwarden.cli.options.config_file import config_option
 from weightwarden.cli.options.executor import ExecutorOptions, executor_options, open_executor
-from weightwarden.cli.options.optional_dependencies import serve_extra
 from weightwarden.cli.options.shared import ReplayOptions, replay_options, with_options
 from weightwarden.logger.serving.event_log import Events
+from weightwarden.verifier.extras import needs_extra
 from weightwarden.verifier.policy.file import read_policy
 
 _REPLAY = tuple(ReplayOptions.__dataclass_fields__.keys() - {"own_server", "max_model_len"})
@@ -40,7 +40,7 @@ def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any)
 
     Exit code: 0, told to stop; 2, an error. With --once 0: no alarm, 1: an unacknowledged alarm, 2: an error.
     """
-    with serve_extra():
+    with needs_extra("serve"):
         from weightwarden.verifier.server.alerting.incidents import in_force, state_of
         from weightwarden.verifier.server.daemon import DatabaseClock, drain
         from weightwarden.verifier.server.daemon import serve as serve_until

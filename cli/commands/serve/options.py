@@ -179,10 +179,10 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         MissingExtra: what the server needs is not installed. AddressError: an address that is none.
         click.UsageError: no budget, or two; or no API keys.
     """
-    from weightwarden.cli.options.optional_dependencies import serve_extra
     from weightwarden.logger.serving.address import Address
+    from weightwarden.verifier.extras import needs_extra
 
-    with serve_extra():
+    with needs_extra("serve"):
         from weightwarden.verifier.server.settings import Settings
     if (given["audit_rate"] is None) == (given["compute_share"] is None):
         raise click.UsageError("how much is to be audited? --audit-rate R or --compute-share C")

@@ -68,6 +68,7 @@ class TransformersReplayer:
     ) -> None:
         self.model = model
         self.identity = pin_rotation(model, identity, max_model_len)
+        self.max_model_len = max_model_len
         self._tokenizer = tokenizer
         self._trunk, self._head = _trunk_and_head(model)
         parameter = next(model.parameters())

@@ -9,7 +9,7 @@ from typing import Any
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.text import first_line
-from weightwarden.verifier.errors import MissingExtra
+from weightwarden.verifier.extras import needs_extra
 
 CORES_A_WORKER = 8
 """Cores that a worker without a GPU gets where nobody says how many workers there are."""
@@ -54,10 +54,8 @@ def imported(*, own: bool) -> Any:
     os.environ.update(_ENVIRONMENT)
     if own and "ray" not in sys.modules:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
-    try:
+    with needs_extra("ray"):
         import ray
-    except ImportError as error:
-        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[ray]'") from error
     return ray
 
 
