@@ -1,8 +1,7 @@
 """Where the tests' files lie."""
 
-from pathlib import Path
+from benchmarks.repository import BUNDLED_POLICY, DATA, ROOT
 
-ROOT = Path(__file__).parents[1]
-DATA = ROOT / "tests" / "data"
+__all__ = ["BUNDLED_POLICY", "DATA", "EXAMPLES", "ROOT"]
+
 EXAMPLES = ROOT / "examples"
-BUNDLED_POLICY = ROOT / "cli" / "bundled" / "policy.toml"

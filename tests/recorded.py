@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from tests.places import DATA
+from benchmarks.repository import DATA, FILTERED
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
 
-FILTERED = DATA / "smollm2-vllm0.32-t1.0-p0.95-k50.jsonl"
+__all__ = ["FILTERED", "GREEDY", "RECORDED", "UNFILTERED", "VARIED", "records_of"]
+
 GREEDY = DATA / "smollm2-vllm0.32-greedy.jsonl"
 UNFILTERED = DATA / "smollm2-vllm0.32-t1.0-unfiltered.jsonl"
 VARIED = DATA / "smollm2-vllm0.32-varied.jsonl"

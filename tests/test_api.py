@@ -1,6 +1,7 @@
 """The public API: what it gives is what the command gives, and every token besides."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,8 +88,6 @@ def test_archives_are_checked_drawn_and_verified(replayer: TransformersReplayer,
 
 
 def _headless() -> dict[str, str]:
-    import os
-
     return {**os.environ, "MPLBACKEND": "agg", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.archive.witness import read_witness
 from weightwarden.logger.tlog.keys import PublicKeys
-from weightwarden.verifier.calibration.fit import CalibrationLimits, CalibrationResult
+from weightwarden.verifier.calibration.fit import CalibrationResult
 from weightwarden.verifier.calibration.fit import calibrate as fit
+from weightwarden.verifier.calibration.limits import CalibrationLimits
 from weightwarden.verifier.extras import needs_extra
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.model.identity import identify_model

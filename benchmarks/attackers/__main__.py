@@ -32,7 +32,8 @@ from weightwarden.cli.progress import counter, progress_bar
 from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
-from weightwarden.verifier.calibration.fit import CalibrationLimits, calibrate
+from weightwarden.verifier.calibration.fit import calibrate
+from weightwarden.verifier.calibration.limits import CalibrationLimits
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.model.tokenizer import load_tokenizer

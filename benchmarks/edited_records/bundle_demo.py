@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.edited_records.edits import ATTACKS
-from benchmarks.repository import BUNDLED_POLICY, RECORDED
+from benchmarks.repository import BUNDLED_POLICY, DATA
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
-from weightwarden.verifier.calibration.fit import split_halves
+from weightwarden.verifier.calibration.traffic import split_halves
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
@@ -32,9 +32,9 @@ def main() -> None:
     if not isinstance(policy, Policy):
         raise PolicyError(f"{OUT / 'policy.toml'}: not a calibrated policy")
     split_seed = policy.calibration.split_seed
-    records = [placed.record for placed in read_traffic(RECORDED / CALIBRATED_ON)]
+    records = [placed.record for placed in read_traffic(DATA / CALIBRATED_ON)]
     unseen = [records[i] for i in np.flatnonzero(~split_halves(records, split_seed))]
-    others = [[placed.record for placed in read_traffic(RECORDED / name)] for name in OTHERS]
+    others = [[placed.record for placed in read_traffic(DATA / name)] for name in OTHERS]
     honest = [*unseen[:HONEST_EACH], *(record for group in others for record in group[:HONEST_EACH])]
     rng = np.random.default_rng(SEED)
     victims = unseen[HONEST_EACH : HONEST_EACH + len(ATTACKS)]

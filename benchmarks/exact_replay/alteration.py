@@ -21,8 +21,8 @@ from weightwarden.cli.options.replayer import load_replayer
 from weightwarden.cli.options.shared import ReplayOptions
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
-from weightwarden.verifier.candidates.draws import DrawBuilder
-from weightwarden.verifier.candidates.table import Draws
+from weightwarden.verifier.candidates.draw_builder import DrawBuilder
+from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.replay.replay import Replayer
 from weightwarden.verifier.verification.judgement import Judgement

@@ -20,7 +20,7 @@ import click
 from benchmarks.prompt_agreement.agreement import Compared, Question, ask_engine, ask_sidecar, compared
 from benchmarks.prompt_agreement.conversations import CHATML, CONVERSATIONS, LONG, OWN_TEMPLATES
 from benchmarks.prompt_agreement.models import has_template, model_of
-from benchmarks.prompt_agreement.recorded import RECORDED, digest, write_recorded
+from benchmarks.prompt_agreement.recorded import RECORDED_PROMPTS, digest, write_recorded
 from benchmarks.prompt_agreement.templates import WHEEL, public_templates
 from benchmarks.recording.registry_packages import TOKENIZERS
 from weightwarden.verifier.model.embedded import ensure_embedded_model
@@ -69,7 +69,7 @@ def record(vllm_python: str) -> None:
         for name in lasting
     }
     write_recorded(engine=_version(vllm_python), texts=texts, digests=digests)
-    click.echo(f"{RECORDED}: {len(texts)} and {len(digests)} templates")
+    click.echo(f"{RECORDED_PROMPTS}: {len(texts)} and {len(digests)} templates")
 
 
 def _questions(templates: Mapping[str, str | None]) -> list[Question]:

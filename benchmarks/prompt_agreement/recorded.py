@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks.prompt_agreement.agreement import Prompt
 from benchmarks.prompt_agreement.conversations import EXCEPTIONS
 from benchmarks.prompt_agreement.templates import SHA256, WHEEL
-from benchmarks.repository import ROOT
+from benchmarks.repository import DATA
 
-RECORDED = ROOT / "tests" / "data" / "prompts-vllm0.32.json"
+RECORDED_PROMPTS = DATA / "prompts-vllm0.32.json"
 
 
 def digest(prompts: Iterable[tuple[str, Prompt]]) -> str:
@@ -25,7 +25,7 @@ def digest(prompts: Iterable[tuple[str, Prompt]]) -> str:
 
 def read_recorded() -> Any:
     """What `write_recorded` wrote."""
-    return json.loads(RECORDED.read_text(encoding="utf-8"))
+    return json.loads(RECORDED_PROMPTS.read_text(encoding="utf-8"))
 
 
 def write_recorded(*, engine: str, texts: Mapping[str, Mapping[str, str | None]], digests: Mapping[str, str]) -> None:
@@ -36,4 +36,4 @@ def write_recorded(*, engine: str, texts: Mapping[str, Mapping[str, str | None]]
         digests: by public template.
     """
     value = {"engine": engine, "texts": texts, "wheel": WHEEL, "sha256": SHA256, "digests": digests}
-    RECORDED.write_text(json.dumps(value, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    RECORDED_PROMPTS.write_text(json.dumps(value, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")

@@ -23,6 +23,7 @@ import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from benchmarks.repository import DATA
 from weightwarden.logger.archive.check import check_archives
 from weightwarden.logger.archive.writer import write_archive
 from weightwarden.logger.formats.canonical import encode_record
@@ -33,9 +34,7 @@ from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
 from weightwarden.logger.tlog.merkle import Frontier
 
-RECORDED = [
-    Path(f"tests/data/smollm2-vllm0.32-{name}.jsonl") for name in ("greedy", "t1.0-p0.95-k50", "t1.0-unfiltered")
-]
+TRAFFIC = [DATA / f"smollm2-vllm0.32-{name}.jsonl" for name in ("greedy", "t1.0-p0.95-k50", "t1.0-unfiltered")]
 ORIGIN = "benchmark/log"
 WRITERS = {1: 300, 16: 100, 256: 60}
 """Concurrent writers, and how many entries each appends."""
@@ -52,7 +51,7 @@ WRITERS = {1: 300, 16: 100, 256: 60}
 @click.option("--records", default=200_000, show_default=True, help="Records of the archive that is checked.")
 def main(traffic: tuple[Path, ...], server: str | None, folder: Path | None, records: int) -> None:
     entries, tokens = [], 0
-    for path in traffic or RECORDED:
+    for path in traffic or TRAFFIC:
         for placed in read_traffic(path):
             entries.append(encode_record(placed.record))
             tokens += len(placed.record.output_token_ids)

@@ -21,7 +21,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from benchmarks.repository import BUNDLED_POLICY, RECORDED
+from benchmarks.repository import BUNDLED_POLICY, DATA
 from weightwarden.cli.options.replayer import identity_of
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
@@ -31,7 +31,7 @@ from weightwarden.verifier.verification.verifier import Verifier
 
 GROUP = 24
 """Records a turn."""
-TRAFFIC = sorted(RECORDED.glob("smollm2-vllm0.32-*.jsonl"))
+TRAFFIC = sorted(DATA.glob("smollm2-vllm0.32-*.jsonl"))
 
 
 @click.command()

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.trade_off.scored import MARGINS, Choice, Scored, Slack, Sums
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
-from weightwarden.verifier.calibration.fit import LOGIT_SLACKS, MASS_SLACKS
+from weightwarden.verifier.calibration.threshold_choice import LOGIT_SLACKS, MASS_SLACKS
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.statistics.intervals import clopper_pearson
 

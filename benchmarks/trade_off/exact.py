@@ -25,7 +25,7 @@ from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.verifier.audit_selection import file_sha256
 from weightwarden.verifier.calibration.exact import calibrate_exact
-from weightwarden.verifier.calibration.fit import split_halves
+from weightwarden.verifier.calibration.traffic import split_halves
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.model.identity import ModelIdentity, identify_model
 from weightwarden.verifier.model.tokenizer import load_tokenizer

@@ -27,7 +27,7 @@ from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import BoolArray, FloatArray
 from weightwarden.verifier.audit_selection import file_sha256
-from weightwarden.verifier.calibration.fit import split_halves
+from weightwarden.verifier.calibration.traffic import split_halves
 from weightwarden.verifier.candidates.table import boundary
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.model.identity import ModelIdentity, identify_model

@@ -10,8 +10,9 @@ import numpy as np
 
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import BoolArray, IntArray
-from weightwarden.verifier.calibration.fit import LOGIT_SLACKS, MASS_SLACKS
-from weightwarden.verifier.candidates.table import CandidateTable, Window
+from weightwarden.verifier.calibration.threshold_choice import LOGIT_SLACKS, MASS_SLACKS
+from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.replay.replay import PlacedTable, Replay, Replayer
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 

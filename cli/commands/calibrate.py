@@ -20,8 +20,9 @@ from weightwarden.cli.options.shared import (
 from weightwarden.cli.progress import progress_bar
 from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.verifier.calibration.exact import calibrate_exact
-from weightwarden.verifier.calibration.fit import CalibrationLimits, CalibrationResult
+from weightwarden.verifier.calibration.fit import CalibrationResult
 from weightwarden.verifier.calibration.fit import calibrate as calibrate_policy
+from weightwarden.verifier.calibration.limits import CalibrationLimits
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.exact import ExactPolicy
 from weightwarden.verifier.scoring.token_scores import gumbel_likelihood_score

@@ -7,7 +7,7 @@ import numpy as np
 
 from weightwarden.logger.record import Record
 from weightwarden.verifier.calibration.evaluation import as_rate
-from weightwarden.verifier.calibration.fit import MIN_RECORDS, made_for_traffic
+from weightwarden.verifier.calibration.traffic import MIN_RECORDS, made_for_traffic
 from weightwarden.verifier.errors import CalibrationError
 from weightwarden.verifier.policy.exact import (
     EXACT_FORMAT,

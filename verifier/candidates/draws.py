@@ -1,130 +1,86 @@
-"""Draw parameters of a record's positions: noise keys, filters, adjusted logits."""
+"""Draws of output positions: what their tokens were drawn with, besides the logits."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from weightwarden.logger.record import Record
-from weightwarden.sampler.logits import LogitAdjustment
-from weightwarden.sampler.noise import gumbel_noise
-from weightwarden.sampler.params import SamplingParams
-from weightwarden.sampler.schemes import scheme
-from weightwarden.sampler.support import Filters
-from weightwarden.sampler.types import FloatArray, KeyArray
-from weightwarden.sampler.uniforms import inverse_cdf_uniforms
-from weightwarden.verifier.candidates.table import Draws
+from weightwarden.sampler.noise import GumbelNoise
+from weightwarden.sampler.support import Filters, counts_above
+from weightwarden.sampler.types import FloatArray, IntArray, KeyArray
+from weightwarden.verifier.candidates.window import HEAD_SIZE
 from weightwarden.verifier.logits.rows import LogitRows
-from weightwarden.verifier.model.identity import ModelIdentity
-from weightwarden.verifier.types import RowSpan, Tokenizer
 
 
-class DrawBuilder:
-    """Makes the draws of one scheme's chunks; a record's noise keys and adjustment are made once."""
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """What n output positions were drawn with, besides the logits; all of one scheme.
 
-    def __init__(self, scheme_name: str, identity: ModelIdentity, tokenizer: Tokenizer) -> None:
-        self._scheme = scheme(scheme_name)
-        self._identity = identity
-        self._tokenizer = tokenizer
-        gumbel = scheme_name not in ("greedy", "inverse-cdf")
-        self._noise = gumbel_noise(scheme_name, identity.vocabulary) if gumbel else None
-        self._keys: dict[int, KeyArray] = {}
-        self._uniforms: dict[int, FloatArray] = {}
-        self._adjustments: dict[int, LogitAdjustment] = {}
+    Attributes:
+        claimed_n: token ids that the log says were emitted.
+        temperature_n: temperature of the draw; 1 where greedy.
+        filters: the filters, at the temperature at which the engine applies them.
+        top_p_of_everything: whether top-p counts the mass of the whole vocabulary, not of what top-k keeps.
+        noise, keys_n: the Gumbel noise and its keys, or None (greedy, inverse-cdf).
+        uniforms_n: the uniform numbers (inverse-cdf), or None.
+        raw_rank_n: rank of the claimed token in the raw logits where penalties have changed them since, else 0.
+    """
 
-    def draws(self, rows: LogitRows, pieces: Sequence[RowSpan], records: Sequence[Record]) -> Draws:
-        """The draws of a chunk; adjusts its logits in place (bias, masks, penalties)."""
-        claimed = np.concatenate(
-            [np.array(records[p.record].output_token_ids[p.start : p.start + p.count], np.int64) for p in pieces]
-        )
-        counts = np.array([piece.count for piece in pieces])
-        sampling = [records[piece.record].sampling for piece in pieces]
-        vocabulary = self._identity.vocabulary
+    claimed_n: IntArray
+    temperature_n: FloatArray
+    filters: Filters
+    noise: GumbelNoise | None
+    keys_n: KeyArray | None
+    uniforms_n: FloatArray | None
+    raw_rank_n: IntArray
+    top_p_of_everything: bool = False
 
-        def spread(values: list[float]) -> FloatArray:
-            return np.repeat(np.array(values, np.float64), counts)
+    @property
+    def by_rank(self) -> bool:
+        """Whether the noise belongs to ranks, not to token ids."""
+        return self.noise is not None and self.noise.by_rank
 
-        greedy = self._scheme.name == "greedy"
-        temperature = spread([1.0 if greedy else self._scheme.effective_temperature(s.temperature) for s in sampling])
-        before = self._scheme.filters_before_temperature
-        raw_rank = np.zeros(len(claimed), np.int64)
-        for piece in pieces:
-            self._adjust(rows, piece, records[piece.record], claimed, raw_rank)
-        return Draws(
-            claimed_n=claimed,
-            temperature_n=temperature,
-            filters=Filters(
-                temperature_n=np.ones_like(temperature) if before else temperature,
-                top_k_n=np.repeat(np.array([_top_k(s, vocabulary) for s in sampling], np.int64), counts),
-                top_p_n=spread([1.0 if greedy else s.top_p for s in sampling]),
-                min_p_n=spread([0.0 if greedy else s.min_p for s in sampling]),
-            ),
-            noise=self._noise,
-            keys_n=np.concatenate([self._keys_of(p, records) for p in pieces]) if self._noise is not None else None,
-            uniforms_n=(
-                np.concatenate([self._uniforms_of(p, records) for p in pieces])
-                if self._scheme.name == "inverse-cdf"
-                else None
-            ),
-            raw_rank_n=raw_rank,
-            top_p_of_everything=self._scheme.top_p_of_everything,
-        )
+    def perturbation(self, ids_nk: IntArray, rows: IntArray | None = None) -> FloatArray:
+        """temperature * g of candidates [n, k], in logits; zero when greedy."""
+        if self.noise is None or self.keys_n is None:
+            return np.zeros(ids_nk.shape)
+        keys, temperature = self.keys_n, self.temperature_n
+        if rows is not None:
+            keys, temperature = keys[rows], temperature[rows]
+        return temperature[:, None] * self.noise.at(keys, ids_nk)
 
-    def _keys_of(self, piece: RowSpan, records: Sequence[Record]) -> KeyArray:
-        assert self._noise is not None
-        record = records[piece.record]
-        if piece.record not in self._keys:
-            self._keys[piece.record] = self._noise.keys(
-                record.choice_seed(), len(record.prompt_token_ids), len(record.output_token_ids)
-            )
-        return self._keys[piece.record][piece.start : piece.start + piece.count]
-
-    def _uniforms_of(self, piece: RowSpan, records: Sequence[Record]) -> FloatArray:
-        record = records[piece.record]
-        if piece.record not in self._uniforms:
-            self._uniforms[piece.record] = inverse_cdf_uniforms(record.choice_seed(), len(record.output_token_ids))
-        return self._uniforms[piece.record][piece.start : piece.start + piece.count]
-
-    def _adjust(
-        self,
-        rows: LogitRows,
-        piece: RowSpan,
-        record: Record,
-        claimed_n: np.typing.NDArray[np.int64],
-        raw_rank_n: np.typing.NDArray[np.int64],
-    ) -> None:
-        if piece.record not in self._adjustments:
-            self._adjustments[piece.record] = LogitAdjustment(
-                params=record.sampling,
-                prompt_ids=record.prompt_token_ids,
-                output_ids=record.output_token_ids,
-                stop_ids=(*record.sampling.stop_token_ids, *self._identity.eos_ids),
-                bad_word_ids=bad_word_ids(record.sampling.bad_words, self._tokenizer)
-                if record.sampling.bad_words
-                else (),
-                order=record.engine.scheme.adjustments,
-            )
-        adjustment = self._adjustments[piece.record]
-        if adjustment.is_identity:
-            return
-        where = np.arange(piece.row, piece.row + piece.count)
-        raw_rank_n[where] = rows.rank(where, claimed_n[where])
-        rows.adjust(piece.row, piece.count, piece.start, adjustment)
+    def reach(
+        self, scores_nk: FloatArray, perturbation_nk: FloatArray, rows: IntArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """The least and the largest perturbed logit [n, k] that the engine may have had for each of ours."""
+        if self.noise is None:
+            return scores_nk, scores_nk
+        temperature = (self.temperature_n if rows is None else self.temperature_n[rows])[:, None]
+        error = temperature * self.noise.error(perturbation_nk / temperature)
+        return scores_nk - error, scores_nk + error
 
 
-def bad_word_ids(words: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
-    """The token sequences that vLLM bans for bad words: each word, and with a leading space where that is one more
-    spelling of the same length (docs/sampling.md, section 6.1)."""
-    banned: list[list[int]] = []
-    for word in words:
-        plain = tokenizer.encode(word.lstrip(), add_special_tokens=False)
-        spaced = tokenizer.encode(" " + word.lstrip(), add_special_tokens=False)
-        if plain:
-            banned.append(plain)
-        if spaced and plain and spaced[0] != plain[0] and len(spaced) == len(plain):
-            banned.append(spaced)
-    return banned
+def logit_rank(rows: LogitRows, draws: Draws, head: FloatArray | None = None) -> IntArray:
+    """Rank [n] of the claimed tokens in the raw logits: how many are not smaller, so that no two share a small rank.
+
+    Args:
+        head: the largest logits of each row, descending, where they are at hand.
+    """
+    value = rows.at(np.arange(len(rows)), draws.claimed_n)
+    if head is None:
+        head, _ = rows.head(np.arange(len(rows)), HEAD_SIZE)
+    rank = counts_above(head, value[:, None], inclusive=True)[:, 0]
+    known_down_to = head[:, -1] if rows.whole else rows.ceilings()
+    deep = np.flatnonzero((value <= known_down_to) & (draws.raw_rank_n == 0))
+    if len(deep):
+        rank[deep] = rows.rank(deep, draws.claimed_n[deep])
+    return np.where(draws.raw_rank_n > 0, draws.raw_rank_n, rank)
 
 
-def _top_k(sampling: SamplingParams, vocabulary: int) -> int:
-    off = sampling.is_greedy or sampling.top_k <= 0
-    return vocabulary if off else min(sampling.top_k, vocabulary)
+def filters_of(filters: Filters, rows: IntArray) -> Filters:
+    """The filters of some of the positions."""
+    return Filters(
+        temperature_n=filters.temperature_n[rows],
+        top_k_n=filters.top_k_n[rows],
+        top_p_n=filters.top_p_n[rows],
+        min_p_n=filters.min_p_n[rows],
+    )

@@ -6,20 +6,12 @@ import numpy as np
 
 from weightwarden.sampler.support import MassProfile, Slopes, Support, logit_distance
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.draws import Draws, filters_of, logit_rank
 from weightwarden.verifier.candidates.gumbel_head import ScoredHead, placed_head, take_head, without_token
-from weightwarden.verifier.candidates.table import (
-    CandidateTable,
-    Draws,
-    Entries,
-    Standing,
-    Window,
-    at_levels,
-    boundary,
-    filters_of,
-    lay_out,
-    logit_rank,
-)
+from weightwarden.verifier.candidates.layout import Entries, at_levels, lay_out
+from weightwarden.verifier.candidates.table import CandidateTable, Standing, boundary
 from weightwarden.verifier.candidates.unseen import unseen_scores
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.errors import ReplayError
 from weightwarden.verifier.logits.rows import LogitRows
 

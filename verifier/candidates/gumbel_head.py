@@ -7,9 +7,12 @@ import numpy as np
 
 from weightwarden.sampler.support import MassProfile, Support, Unseen, logit_distance, support_of_head
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.draws import Draws
+from weightwarden.verifier.candidates.layout import at_levels
 from weightwarden.verifier.candidates.ranked import ranked_scores, reaches_beyond
-from weightwarden.verifier.candidates.table import HEAD_RESERVE, HEAD_SIZE, Draws, Window, at_levels, boundary
+from weightwarden.verifier.candidates.table import boundary
 from weightwarden.verifier.candidates.unseen import settle_by_draw
+from weightwarden.verifier.candidates.window import HEAD_RESERVE, HEAD_SIZE, Window
 from weightwarden.verifier.logits.rows import LogitRows
 
 DRAWN_LEAD = 1e-6

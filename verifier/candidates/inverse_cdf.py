@@ -7,18 +7,10 @@ from scipy.special import logit
 
 from weightwarden.sampler.support import Filters, logit_distance, support_of_head
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
-from weightwarden.verifier.candidates.table import (
-    HEAD_RESERVE,
-    CandidateTable,
-    Draws,
-    Entries,
-    Window,
-    at_levels,
-    boundary,
-    filters_of,
-    lay_out,
-    logit_rank,
-)
+from weightwarden.verifier.candidates.draws import Draws, filters_of, logit_rank
+from weightwarden.verifier.candidates.layout import Entries, at_levels, lay_out
+from weightwarden.verifier.candidates.table import CandidateTable, boundary
+from weightwarden.verifier.candidates.window import HEAD_RESERVE, Window
 from weightwarden.verifier.logits.rows import LogitRows
 
 MAX_MARGIN = 0.25
@@ -34,7 +26,7 @@ def inverse_cdf_candidates(rows: LogitRows, draws: Draws, window: Window) -> Can
     """Candidates of scheme `inverse-cdf`: llama.cpp's default chain (docs/sampling.md, section 8).
 
     The token is the first, in candidate order (descending logits after top-k or top-p, else vocabulary order), whose
-    cumulative probability exceeds u. The margin of a token is the logit error that would move u into its interval:
+    cumulative probability reaches u. The margin of a token is the logit error that would move u into its interval:
     raising all logits on one side of an edge by e / 2 and lowering the others by e / 2 moves the edge's log-odds by
     e / temperature, so the margin is temperature * |log-odds(edge) - log-odds(u)|, in logits; 0 inside. A cut that may
     or may not keep a token changes every interval: the margin is the smallest over the nominal, the sure and the
@@ -60,7 +52,7 @@ def inverse_cdf_candidates(rows: LogitRows, draws: Draws, window: Window) -> Can
             margins = np.minimum(margins, _margins(*_intervals(weights, kept), kept, uniform, temperature))
 
         lower, upper = _intervals(weights, supports[0])
-        drawn = (upper > uniform[:, None]).argmax(axis=1)
+        drawn = (supports[0] & (upper >= uniform[:, None])).argmax(axis=1)
         match = ids == y[:, None]
         present, at = match.any(axis=1), match.argmax(axis=1)
         exact[which] = present & (at == drawn)
@@ -142,8 +134,8 @@ def _margins(
 ) -> FloatArray:
     """Margins [n, k], logits; inf for tokens that are not kept."""
     u = uniform_n[:, None]
-    edge = np.where(lower_nk > u, lower_nk, upper_nk)
-    inside = (lower_nk <= u) & (u < upper_nk)
+    edge = np.where(lower_nk >= u, lower_nk, upper_nk)
+    inside = ((lower_nk < u) | (lower_nk == 0)) & (u <= upper_nk)
     distance = np.abs(logit(np.clip(edge, 0.0, 1.0)) - logit(np.clip(u, 1e-300, None)))
     return np.where(kept_nk, np.where(inside, 0.0, temperature_n[:, None] * distance), np.inf)
 

@@ -7,7 +7,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from weightwarden.sampler.types import IntArray
-from weightwarden.verifier.candidates.table import CandidateTable, Draws, Window
+from weightwarden.verifier.candidates.draws import Draws
+from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.candidates.window import Window
 
 
 @dataclass(frozen=True)

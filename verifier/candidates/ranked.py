@@ -11,7 +11,8 @@ import numpy as np
 
 from weightwarden.sampler.support import counts_above, logit_distance
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
-from weightwarden.verifier.candidates.table import Draws, Window
+from weightwarden.verifier.candidates.draws import Draws
+from weightwarden.verifier.candidates.window import Window
 
 
 class RankedScores(TypedDict):

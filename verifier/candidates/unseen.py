@@ -4,7 +4,8 @@ import numpy as np
 
 from weightwarden.sampler.support import Support, counts_above
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
-from weightwarden.verifier.candidates.table import Draws, in_columns
+from weightwarden.verifier.candidates.draws import Draws
+from weightwarden.verifier.candidates.layout import in_columns
 from weightwarden.verifier.logits.rows import LogitRows
 
 _PAIRS = 1 << 16

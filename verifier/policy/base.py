@@ -11,7 +11,8 @@ from weightwarden.logger.record import Record
 from weightwarden.sampler.params import TokenId, refusal
 from weightwarden.sampler.schemes import SCHEMES
 from weightwarden.sampler.types import FloatArray, IntArray
-from weightwarden.verifier.candidates.table import CandidateTable, Window
+from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.scoring.codes import CountingCode, PooledCode

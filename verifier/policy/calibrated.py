@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from weightwarden.sampler.params import refusal
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.candidates.inverse_cdf import margin_limit
-from weightwarden.verifier.candidates.table import CandidateTable, Window
+from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.policy.base import (
     BasePolicy,
     Count,

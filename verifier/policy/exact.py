@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Field
 
 from weightwarden.sampler.types import FloatArray, IntArray
-from weightwarden.verifier.candidates.table import CandidateTable, Window
+from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.policy.base import BasePolicy, Count, Counted, Digest, Probability, Rate
 from weightwarden.verifier.scoring.codes import AGAINST_SHARE, OPEN_SHARE, CountingCode, OutsideCode, PooledCode
 from weightwarden.verifier.scoring.levels import FLAG_LEVEL

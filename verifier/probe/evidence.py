@@ -11,10 +11,11 @@ from weightwarden.logger.record import Record
 from weightwarden.sampler.params import SamplingParams, first_complaint
 from weightwarden.sampler.support import support_of_head
 from weightwarden.sampler.types import BoolArray, FloatArray
-from weightwarden.verifier.candidates.draws import DrawBuilder
+from weightwarden.verifier.candidates.draw_builder import DrawBuilder
+from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
-from weightwarden.verifier.candidates.table import HEAD_RESERVE, Draws, Window
+from weightwarden.verifier.candidates.window import HEAD_RESERVE, Window
 from weightwarden.verifier.logits.rows import LogitRows
 from weightwarden.verifier.probe.chance import log10_tail
 from weightwarden.verifier.probe.queries import ProbeAnswer

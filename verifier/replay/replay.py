@@ -11,11 +11,13 @@ import numpy as np
 
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import FloatArray, IntArray
-from weightwarden.verifier.candidates.draws import DrawBuilder
+from weightwarden.verifier.candidates.draw_builder import DrawBuilder
+from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
 from weightwarden.verifier.candidates.pending import PartTable, PendingTables, SelfReducing, concat
-from weightwarden.verifier.candidates.table import CandidateTable, Draws, Standing, Window
+from weightwarden.verifier.candidates.table import CandidateTable, Standing
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.logits.rows import LogitRows
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.policy.base import KnownAnswer

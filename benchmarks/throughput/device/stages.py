@@ -16,10 +16,11 @@ from weightwarden.verifier.candidates.device.noise import device_noise
 from weightwarden.verifier.candidates.device.pending import begun
 from weightwarden.verifier.candidates.device.rows import DeviceRows
 from weightwarden.verifier.candidates.device.top_logits import Pass, TopKMethod, head_of
-from weightwarden.verifier.candidates.draws import DrawBuilder
+from weightwarden.verifier.candidates.draw_builder import DrawBuilder
+from weightwarden.verifier.candidates.draws import Draws, filters_of
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.pending import finished
-from weightwarden.verifier.candidates.table import Draws, Window, filters_of
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.scoring.token_scores import Tolerance, score

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from benchmarks.guarantees.random_requests import FALSE_ALARM, AnyServer, random_request, request_record
+from benchmarks.guarantees.any_server import AnyServer
+from benchmarks.guarantees.request_generator import random_request, request_record
 from tests.recorded import FILTERED, records_of
 from weightwarden.logger.record import Record
 from weightwarden.verifier.model.identity import identify_model
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.slow
 
 REQUESTS = 24
 MAX_LENGTH = 8
+FALSE_ALARM = 1e-3
+"""Probability that an honest server is said to be flagged too often."""
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
 from weightwarden.sampler.params import SamplingParams
 
-RECORDED = [p.record for path in sorted(DATA.glob("*.jsonl")) for p in read_traffic(path)]
+RECORDS = [p.record for path in sorted(DATA.glob("*.jsonl")) for p in read_traffic(path)]
 DEFAULTS_OF_VERSION_1: dict[str, Any] = {
     "temperature": 1.0,
     "top_p": 1.0,
@@ -88,7 +88,7 @@ def joined(header: dict[str, Any], tokens: bytes) -> bytes:
     return json.dumps(header, separators=(",", ":"), sort_keys=True).encode() + b"\n" + tokens
 
 
-GREEDY = next(r for r in RECORDED if r.sampling.is_greedy)
+GREEDY = next(r for r in RECORDS if r.sampling.is_greedy)
 
 
 def test_the_bytes_are_a_line_of_sorted_json_and_little_endian_token_ids() -> None:
@@ -105,7 +105,7 @@ def test_the_bytes_are_a_line_of_sorted_json_and_little_endian_token_ids() -> No
 
 
 def test_recorded_traffic_comes_back_equal() -> None:
-    assert [decode_record(encode_record(record)) for record in RECORDED] == RECORDED
+    assert [decode_record(encode_record(record)) for record in RECORDS] == RECORDS
 
 
 @given(records())

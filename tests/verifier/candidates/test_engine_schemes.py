@@ -14,11 +14,12 @@ from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.sampler.support import Filters
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.calibration.exact import calibrate_exact
-from weightwarden.verifier.calibration.fit import CalibrationLimits, calibrate
-from weightwarden.verifier.candidates.draws import DrawBuilder
+from weightwarden.verifier.calibration.fit import calibrate
+from weightwarden.verifier.calibration.limits import CalibrationLimits
+from weightwarden.verifier.candidates.draw_builder import DrawBuilder
+from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.ranked import range_maximum
-from weightwarden.verifier.candidates.table import Draws
 from weightwarden.verifier.errors import ReplayError
 from weightwarden.verifier.logits.partial_rows import CandidateRows, KnownLogits
 from weightwarden.verifier.logits.whole_rows import TorchRows

@@ -7,8 +7,9 @@ from tests.verifier.scoring.reference import score_position
 from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.sampler.support import Filters
 from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
-from weightwarden.verifier.candidates.table import Draws, Window
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.errors import ReplayError
 from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.scoring.token_scores import Tolerance, score

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from weightwarden.sampler.support import Filters
 from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.inverse_cdf import MAX_MARGIN, inverse_cdf_candidates
-from weightwarden.verifier.candidates.table import CandidateTable, Draws, Window
+from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.scoring.token_scores import Tolerance, score
 
@@ -80,7 +82,7 @@ def enumerate_position(logits: FloatArray, uniform: float, setting: Setting) -> 
     for weight in weights:
         running += weight
         ends.append(running / total)
-    drawn = next((token for token, end in zip(order, ends, strict=True) if end > uniform), order[-1])
+    drawn = next((token for token, end in zip(order, ends, strict=True) if end >= uniform), order[-1])
     return Position(order=order, ends=ends, drawn=drawn)
 
 
@@ -182,7 +184,7 @@ def test_slack_at_the_cuts_never_raises_a_margin(setting: Setting) -> None:
 def test_interval_brackets_the_uniform_number_exactly_when_the_token_is_drawn(setting: Setting) -> None:
     sample = Sample(5, setting)
     table = sample.table(NOMINAL)
-    brackets = (table.cdf_low_n <= 0) & (table.cdf_high_n > 0)
+    brackets = (table.cdf_low_n < 0) & (table.cdf_high_n >= 0)
     assert brackets.tolist() == (sample.claimed == sample.drawn).tolist()
     for t, claimed in enumerate(sample.claimed.tolist()):
         position, u = sample.positions[t], sample.uniform[t]
@@ -191,6 +193,18 @@ def test_interval_brackets_the_uniform_number_exactly_when_the_token_is_drawn(se
             low = position.ends[at - 1] if at else 0.0
             assert table.cdf_low_n[t] == pytest.approx(low - u, abs=1e-12)
             assert table.cdf_high_n[t] == pytest.approx(position.ends[at] - u, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["unfiltered", "min-p in vocabulary order", "top-k"])
+def test_uniform_number_on_an_edge_draws_the_token_that_the_edge_ends(name: str) -> None:
+    logits = np.full((5, V), -np.inf, np.float32)
+    logits[:, 1:5] = 0.0  # four equal tokens, whose intervals end at quarters
+    uniform = np.array([0.0, 0.25, 0.5, 0.75, np.nextafter(0.75, 1.0)])
+    table = table_of(logits, uniform, np.array([1, 1, 2, 3, 4]), SETTINGS[name], NOMINAL)
+    assert table.exact_n.all()
+    assert (margins_of(table, NOMINAL) == 0).all()
+    after = table_of(logits, uniform, np.array([2, 2, 3, 4, 3]), SETTINGS[name], NOMINAL)
+    assert not after.exact_n.any()
 
 
 def test_token_that_top_k_leaves_out_far_below_the_cut_has_no_finite_margin() -> None:

@@ -13,8 +13,10 @@ from weightwarden.sampler.logits import LogitAdjustment
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.support import Filters
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
-from weightwarden.verifier.candidates.table import TIE_MARGIN, CandidateTable, Draws, Window
+from weightwarden.verifier.candidates.table import TIE_MARGIN, CandidateTable
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.errors import ReplayError
 from weightwarden.verifier.logits.partial_rows import CandidateRows, KnownLogits
 from weightwarden.verifier.logits.whole_rows import TorchRows

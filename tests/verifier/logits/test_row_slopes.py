@@ -10,8 +10,9 @@ from weightwarden.sampler.logits import LogitAdjustment
 from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.support import Filters
+from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
-from weightwarden.verifier.candidates.table import Draws, Window
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, noise_counts
 from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance, score

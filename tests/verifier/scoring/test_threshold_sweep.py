@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from weightwarden.sampler.types import BoolArray, IntArray
-from weightwarden.verifier.candidates.table import CandidateTable, at_levels
+from weightwarden.verifier.candidates.layout import at_levels
+from weightwarden.verifier.candidates.table import CandidateTable
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.scoring.threshold_sweep import MARGIN_GRID, ThresholdSweep, ThresholdSweepPoint, fits
 from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance, score

@@ -6,7 +6,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from weightwarden.sampler.types import FloatArray
-from weightwarden.verifier.candidates.table import CandidateTable, at_levels
+from weightwarden.verifier.candidates.layout import at_levels
+from weightwarden.verifier.candidates.table import CandidateTable
 from weightwarden.verifier.scoring.token_scores import (
     TokenScores,
     Tolerance,

@@ -12,7 +12,7 @@ from tests.places import DATA
 from tests.recorded import records_of
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import BoolArray, FloatArray
-from weightwarden.verifier.candidates.table import Window
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.replay.replay import Replay
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 

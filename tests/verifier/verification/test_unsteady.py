@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from benchmarks.guarantees.random_requests import AnyServer
+from benchmarks.guarantees.any_server import AnyServer
 from tests.recorded import FILTERED, records_of
 from weightwarden.logger.record import Record
 from weightwarden.verifier.model.identity import ModelIdentity

@@ -7,7 +7,7 @@ import torch
 
 from weightwarden.verifier.candidates.device.noise import DeviceNoise
 from weightwarden.verifier.candidates.device.support import DeviceFilters, min_p_offset
-from weightwarden.verifier.candidates.table import Draws
+from weightwarden.verifier.candidates.draws import Draws
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,17 +19,10 @@ from weightwarden.verifier.candidates.device.reduction import (
     reduced,
 )
 from weightwarden.verifier.candidates.device.top_logits import TopKMethod
+from weightwarden.verifier.candidates.draws import Draws, filters_of
+from weightwarden.verifier.candidates.layout import Entries, at_levels, lay_out
 from weightwarden.verifier.candidates.pending import PartTable, PendingTables
-from weightwarden.verifier.candidates.table import (
-    HEAD_RESERVE,
-    HEAD_SIZE,
-    Draws,
-    Entries,
-    Window,
-    at_levels,
-    filters_of,
-    lay_out,
-)
+from weightwarden.verifier.candidates.window import HEAD_RESERVE, HEAD_SIZE, Window
 from weightwarden.verifier.errors import UndefinedRow
 
 _GROWTH = 16

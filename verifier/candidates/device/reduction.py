@@ -9,7 +9,7 @@ from weightwarden.verifier.candidates.device.kernels import can_scan, can_select
 from weightwarden.verifier.candidates.device.support import DeviceSupport, boundary, logit_distance, support_of_head
 from weightwarden.verifier.candidates.device.tail import Tail, no_tail, tail_of
 from weightwarden.verifier.candidates.device.top_logits import Head, Pass, TopKMethod, head_of
-from weightwarden.verifier.candidates.table import Window
+from weightwarden.verifier.candidates.window import Window
 
 EXACT, UNFINISHED, CONTRADICTED, NOT_FINITE = 1, 2, 4, 8
 """Bits of a position's flags."""

@@ -6,8 +6,9 @@ from weightwarden.sampler.logits import LogitAdjustment
 from weightwarden.verifier.candidates.device.noise import device_noise
 from weightwarden.verifier.candidates.device.pending import begun
 from weightwarden.verifier.candidates.device.top_logits import TopKMethod
+from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.pending import PendingTables
-from weightwarden.verifier.candidates.table import Draws, Window
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.logits.whole_rows import TorchRows
 
 

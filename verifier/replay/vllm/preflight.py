@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from weightwarden.verifier.candidates.table import HEAD_SIZE
+from weightwarden.verifier.candidates.window import HEAD_SIZE
 from weightwarden.verifier.errors import PolicyError, ReplayServerError
 from weightwarden.verifier.policy.base import BasePolicy, KnownAnswer
 from weightwarden.verifier.replay.vllm.client import LogitsRow, VllmClient

@@ -8,7 +8,7 @@ import numpy as np
 from weightwarden.logger.formats.vllm_request import request_sampling
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import IntArray
-from weightwarden.verifier.candidates.table import HEAD_SIZE
+from weightwarden.verifier.candidates.window import HEAD_SIZE
 from weightwarden.verifier.errors import ReplayServerError
 from weightwarden.verifier.logits.partial_rows import CandidateRows, KnownLogits
 from weightwarden.verifier.model.identity import ModelIdentity

@@ -11,9 +11,11 @@ from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.sampler.support import Filters
 from weightwarden.verifier.candidates.device.rows import DeviceRows
 from weightwarden.verifier.candidates.device.top_logits import TopKMethod
+from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.pending import finished
-from weightwarden.verifier.candidates.table import CandidateTable, Draws, Window
+from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.errors import ReplayError
 from weightwarden.verifier.logits.whole_rows import TorchRows
 

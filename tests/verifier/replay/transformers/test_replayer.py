@@ -11,7 +11,7 @@ import transformers
 from tests.recorded import FILTERED, records_of
 from weightwarden.logger.errors import ModelError
 from weightwarden.logger.record import Record
-from weightwarden.verifier.candidates.table import Window
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.model.source import resolve_model
 from weightwarden.verifier.replay.replay import Replay
@@ -196,7 +196,7 @@ import numpy as np, torch, transformers
 from pathlib import Path
 from weightwarden.logger.record import Record
 from weightwarden.logger.formats.traffic_file import read_traffic
-from weightwarden.verifier.candidates.table import Window
+from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.replay.replay import Replay
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer

@@ -1,0 +1,98 @@
+"""Report of an estimate: JSON for programs, a table for people, and what both assume."""
+
+from dataclasses import asdict
+from typing import Any
+
+from weightwarden.cli.options.quantities import count_text, days_text, power_of_ten_text, size_text
+from weightwarden.cli.options.token_bound import TokenBound
+from weightwarden.cli.options.traffic_estimate import traffic_assumptions
+from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Estimate, Leak, Weights
+from weightwarden.verifier.statistics.traffic import Traffic
+
+
+def estimate_result(found: Estimate, traffic: Traffic, bound: TokenBound, weights: Weights) -> dict[str, Any]:
+    """The estimate's JSON fields, but for what it assumes."""
+    return {
+        "bits_per_day": found.bits_per_day,
+        "bits_per_day_per_site": found.bits_per_day / traffic.sites,
+        "channel_bytes_per_day": traffic.bytes_per_day(bound.log2_vocabulary / 8),
+        "days_to_exfiltrate": found.days_to_exfiltrate,
+        "dominant": found.dominant,
+        "terms": [asdict(term) for term in found.terms],
+        "gambled_bits_once": found.gamble.gambled_bits,
+        "gambled_messages_once": found.gamble.gambled,
+        "gamble_in_bits_per_token": bound.contains_gamble,
+        "paces": [asdict(pace) for pace in found.paces],
+        "bits_per_token": bound.bits_per_token,
+        "weights_bits": weights.bits,
+        "traffic": asdict(traffic),
+    }
+
+
+def estimate_table(
+    found: Estimate, traffic: Traffic, leak: Leak, audit: AuditAssumptions, weights: Weights, assumptions: list[str]
+) -> str:
+    """Everything as text for a terminal."""
+    confidence = f"{100 * audit.confidence:g}%"
+    lines = ["Staying under every threshold:", "", f"  {'channel':<30} {'bits a day':>12} {'bytes a day':>12}"]
+    for term in found.terms:
+        note = "" if term.counted else "  OPEN, not in the sum: release on ticks"
+        lines.append(f"  {term.name:<30} {term.bits_per_day:>12.3g} {size_text(term.bits_per_day / 8):>12}{note}")
+    lines += [
+        f"  {'all that are counted':<30} {found.bits_per_day:>12.3g} {size_text(found.bits_per_day / 8):>12}"
+        f"  ({size_text(found.bits_per_day / 8 / traffic.sites)} a site)",
+        "",
+        f"  {size_text(weights.size_bytes)} of weights, {size_text(weights.bits / 8)} after compression:"
+        f" {_leaving(found)}",
+        "",
+        "Gambling on not being sampled: altered messages that raise no alarm with probability"
+        f" {1 - audit.confidence:.2g} or more:",
+        "",
+        f"  at most {count_text(found.gamble.gambled)} of up to {leak.length_limit:,} tokens,"
+        f" {size_text(found.gamble.gambled_bits / 8)}, once"
+        + ("; the tokens' term contains it, and it is not added again" if leak.contains_gamble else ""),
+        "",
+        f"  {'share altered':>13} {'bytes a day':>12} {'weights out':>14} {'caught, mean':>14}"
+        f" {f'caught, {confidence}':>14} {'never caught':>13}",
+    ]
+    for pace in found.paces:
+        lines.append(
+            f"  {pace.share:>13g} {size_text(pace.bits_per_day / 8):>12} {days_text(pace.days_to_exfiltrate):>14}"
+            f" {days_text(pace.mean_days_to_alarm):>14} {days_text(pace.days_to_alarm):>14}"
+            f" {power_of_ten_text(pace.log10_escape_probability):>13}"
+        )
+    return "\n".join([*lines, "", "Assumes:", "", *(f"  - {said}" for said in assumptions)])
+
+
+def _leaving(found: Estimate) -> str:
+    """How soon the weights are out, in words."""
+    if found.gamble_suffices:
+        return f"what gambling carries (below) is enough, in no less than {days_text(found.days_to_exfiltrate)}"
+    if found.bits_per_day == 0:
+        return "the counted channels carry nothing"
+    return f"out in {days_text(found.days_to_exfiltrate)}; the largest part: {found.dominant}"
+
+
+def estimate_assumptions(traffic: Traffic, leak: Leak, audit: AuditAssumptions, bound: TokenBound) -> list[str]:
+    """Sentences on what the figures rest on."""
+    timing = (
+        f"Timing is open: {leak.timing.bits_per_token:.2g} bits a token more, for tokens {leak.timing.gap:g} ms apart"
+        f" that a receiver tells to {leak.timing.resolution:g} ms."
+        if leak.timing.open
+        else f"Timing: {leak.timing.tokens_per_tick:g} tokens a tick on average, their number free:"
+        f" {leak.timing.bits_per_token:.2g} bits a token."
+    )
+    return [
+        *traffic_assumptions(traffic),
+        f"Tokens: {bound.bits_per_token:.4g} bits each unseen ({bound.source}); {bound.log2_vocabulary:.4g} bits where"
+        " they are chosen freely.",
+        f"Audit: {100 * audit.rate:g}% of the messages, unforeseeable; an altered one is flagged with probability"
+        f" {audit.power:g}; alarm at {audit.alarm_at}, after which nothing leaves. Times to the alarm count sent"
+        " messages: sealing and replaying them come on top.",
+        f"Altered messages have {leak.length_limit} tokens, or what the traffic has for them: the attacker writes the"
+        " prompts.",
+        f"Unnoticed: {100 * leak.early_stop_share:g}% early stops in one of {leak.length_limit} places,"
+        f" {100 * leak.refusal_share:g}% refusals.",
+        timing,
+        "The receiver knows prompts and seeds and loses nothing; seeds are the sidecar's; nothing bypasses the log.",
+    ]

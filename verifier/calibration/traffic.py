@@ -1,0 +1,66 @@
+"""Traffic to calibrate on: what a policy of it holds for, and its two halves."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from weightwarden.logger.record import Record
+from weightwarden.sampler.defined import undefined_field
+from weightwarden.sampler.types import BoolArray, IntArray
+from weightwarden.verifier.errors import CalibrationError
+from weightwarden.verifier.policy.base import MadeFor
+from weightwarden.verifier.replay.replay import PlacedTable, Replayer
+from weightwarden.verifier.scoring.token_scores import TokenScores
+
+MIN_RECORDS = 8
+
+
+def split_halves(records: Sequence[Record], seed: int) -> BoolArray:
+    """Which records choose the thresholds, bool [records]; choices of one request are never split.
+
+    Raises:
+        CalibrationError: too few records for two halves.
+    """
+    requests: dict[tuple[object, ...], list[int]] = {}
+    for index, record in enumerate(records):
+        requests.setdefault((record.seed, tuple(record.prompt_token_ids)), []).append(index)
+    if len(records) < MIN_RECORDS or len(requests) < MIN_RECORDS // 2:
+        raise CalibrationError(f"{len(records)} records are too few to calibrate on; at least {MIN_RECORDS} are needed")
+    groups = list(requests.values())
+    half = np.zeros(len(records), np.bool_)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    for group in order[: (len(groups) + 1) // 2]:
+        half[groups[group]] = True
+    return half
+
+
+def made_for_traffic(replayer: Replayer, records: Sequence[Record]) -> MadeFor:
+    """What a policy made from this traffic on this replayer holds for.
+
+    Raises:
+        CalibrationError: the records are not all of one engine, version and scheme, or one has no definite answer.
+    """
+    for index, record in enumerate(records):
+        undefined = undefined_field(record.sampling, replayer.identity.eos_ids, replayer.identity.vocabulary)
+        if undefined is not None:
+            raise CalibrationError(f"record {index}: sampling.{undefined[0]}: {undefined[1]}; leave it out")
+    engines = {(r.engine.name, r.engine.version, r.engine.sampler) for r in records}
+    if len(engines) != 1:
+        listed = "; ".join(" ".join(engine) for engine in sorted(engines)) or "none"
+        raise CalibrationError(f"the traffic must be of one engine, version and scheme; found: {listed}")
+    name, version, scheme = engines.pop()
+    return MadeFor(
+        model_digest=replayer.identity.digest,
+        engine=name,
+        engine_version=version,
+        scheme=scheme,
+        replay=replayer.implementation,
+        dtype=replayer.dtype,
+        known_answer=replayer.known_answer(),
+    )
+
+
+def scores_of(placed: PlacedTable, scores: TokenScores, half_r: BoolArray) -> tuple[IntArray, TokenScores]:
+    """Record indices and scores of the positions that belong to some records."""
+    which = half_r[placed.record_n]
+    return placed.record_n[which], scores.take(which)
