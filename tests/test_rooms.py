@@ -23,7 +23,7 @@ ROOMS = {
         ("model",),
     ),
     "verifier": (
-        ("errors", "types", "statistics", "audit_selection", "http_client"),
+        ("columns", "errors", "extras", "types", "statistics", "audit_selection", "http_client"),
         ("logits", "model", "provider"),
         ("candidates",),
         ("scoring",),

@@ -30,7 +30,7 @@ class NothingRecorded(WeightwardenError, ValueError):
 
 
 @click.command()
-@click.argument("questions", type=click.Path(path_type=Path), metavar="PROMPTS")
+@click.argument("prompts", type=click.Path(path_type=Path), metavar="PROMPTS")
 @provider_options(required=False)
 @MODEL_OPTION
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="F", help="Traffic file to write.")

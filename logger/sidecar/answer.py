@@ -1,7 +1,7 @@
 """One choice of one request, from the upstream server through the log to the client."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
@@ -16,17 +16,33 @@ from weightwarden.logger.sidecar.upstream.causes import SHORT_ANSWER, cause_of_r
 from weightwarden.logger.sidecar.upstream.client import Upstream
 from weightwarden.logger.text.ending import Ending, Text
 
-Release = Callable[[Sequence[str]], Awaitable[None]]
-"""Lets the client have the text of some tokens, one piece a token; returns when there is room for more."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedChoice:
-    """How an answer ended. `rest` is text that only the end releases. `tokens`: how many."""
+    """How an answer ended.
+
+    Attributes:
+        ending: the end.
+        rest: text that only the end releases.
+        tokens: number of tokens.
+    """
 
     ending: Ending
     rest: str
     tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DurableText:
+    """Text whose tokens are durable in the log: all that ever reaches a client.
+
+    Attributes:
+        pieces: text of tokens, one piece a token.
+        end: how the answer ended, in its last part, once its record is durable; None before.
+    """
+
+    pieces: Sequence[str]
+    end: FinishedChoice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,29 +56,29 @@ class ChoiceRunner:
     events: Events
 
     async def answer(
-        self, asked: Record, release: Release, cancelled_by: Callable[[], str], *, streams: bool
-    ) -> FinishedChoice:
-        """Answer one choice.
+        self, asked: Record, cancelled_by: Callable[[], str], *, streams: bool
+    ) -> AsyncGenerator[DurableText]:
+        """The answer of one choice, part by part; the last part holds the end.
 
         1. Begin a draft in the log: what cannot be logged is not asked for.
         2. Draw tokens from the upstream server, until the stopping rule ends the answer or the server says that it is.
-        3. Make them durable, then release them.
-        4. Make the draft a record, durable before the end is released.
+        3. Make them durable, then yield their text. No more is drawn until the next part is asked for.
+        4. Make the draft a record, durable before the end is yielded.
 
         Args:
             asked: the choice's record, without tokens.
-            release: takes the text of tokens.
-            streams: whether it lets the client have them at once; otherwise all are released when this returns.
-            cancelled_by: who cut the answer off (`CUT_OFF_BY_...`), asked when this task is cancelled.
+            cancelled_by: who cut the answer off (`CUT_OFF_BY_...`), asked when this is cancelled or closed early.
+            streams: whether text is yielded as it comes; otherwise all of it is in the last part.
 
         Raises:
-            UpstreamError: the server failed; what was released until then is on record.
-            LogWriteError, LogForked, LogClosed: the log cannot be written; nothing that is not in it was released.
+            UpstreamError: the server failed; what was yielded until then is on record.
+            LogWriteError, LogForked, LogClosed: the log cannot be written; nothing that is not in it was yielded.
         """
         draft = self.recorder.draft(asked)
         detokenizer = self.model.tokenizer.detokenizer(asked.sampling, asked.prompt_token_ids)
         text = Text(detokenizer, asked.sampling, self.model.eos_ids)
         drawn_ids: list[int] = []
+        unreleased: list[str] = []
         released = 0
         ending: Ending | None = None
         try:
@@ -75,12 +91,13 @@ class ChoiceRunner:
                     ids = drawn.ids[: len(pieces)]
                     drawn_ids += ids
                     # 3
-                    if streams and ids:
+                    if not streams:
+                        unreleased += pieces
+                    elif ids:
                         with self.metrics.durable_seconds.time():
                             await self.recorder.extend(draft, token_bytes(ids))
                         released = len(drawn_ids)
-                    if ids:
-                        await release(pieces)
+                        yield DurableText(pieces=pieces)
                     if ending is None and drawn.stopped is not None:
                         ending = Ending(drawn.stopped)  # as claimed, for the verifier to judge
                         if drawn.stopped == "length":
@@ -92,14 +109,17 @@ class ChoiceRunner:
         except BaseException as error:
             if isinstance(error, UpstreamRefusal):
                 self._say_refused(asked, error.status)
-            by = cancelled_by() if isinstance(error, asyncio.CancelledError) else blamed(error)
+            cancelled = isinstance(error, (asyncio.CancelledError, GeneratorExit))
+            by = cancelled_by() if cancelled else blamed(error)
             if draft.confirmed or not isinstance(error, LOG_FAILURES):
                 with suppress(*LOG_FAILURES):
                     await self.recorder.end(draft, asked, drawn_ids[:released], Ending("abort", by))
             raise
         # 4
         await self.recorder.end(draft, asked, drawn_ids, ending)
-        return FinishedChoice(ending=ending, rest=text.rest(), tokens=len(drawn_ids))
+        self.metrics.tokens.labels("output").inc(len(drawn_ids))
+        end = FinishedChoice(ending=ending, rest=text.rest(), tokens=len(drawn_ids))
+        yield DurableText(pieces=unreleased, end=end)
 
     def _say_refused(self, asked: Record, status: int) -> None:
         self.events.say(

@@ -4,16 +4,17 @@ import asyncio
 import itertools
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from weightwarden.logger.formats.canonical import RecordEncodingError, encode_record
 from weightwarden.logger.formats.validation_message import first_complaint
 from weightwarden.logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, Engine, Record
-from weightwarden.logger.sidecar.answer import ChoiceRunner, FinishedChoice, Release, blamed
+from weightwarden.logger.sidecar.answer import ChoiceRunner, DurableText, blamed
 from weightwarden.logger.sidecar.errors import (
     ApiError,
     UpstreamError,
@@ -35,6 +36,8 @@ from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.sampler.params import SamplingParams
 
 Write = Callable[[bytes], Awaitable[None]]
+DurableTexts = AsyncGenerator[DurableText]
+Used = TypeVar("Used")
 
 
 @dataclass
@@ -42,8 +45,14 @@ class Response:
     """Where a response goes: a body at once, or event after event (status 200) until it is closed.
 
     Attributes:
-        begun, complete: whether anything has left, and whether all has. output_tokens: that were released.
-        status: that the client was told. reason: why it failed, for the operator.
+        write_body: sends a status and a body.
+        write_event: sends one event.
+        close: ends a response of events.
+        begun: whether anything has left.
+        complete: whether all has left.
+        output_tokens: tokens that were released.
+        status: status that the client was told.
+        reason: why the request failed, for the operator.
     """
 
     write_body: Callable[[int, bytes], Awaitable[None]]
@@ -71,7 +80,7 @@ class Service:
     stopping: bool = False
     under_way: int = 0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
-    _tasks: set["asyncio.Task[FinishedChoice]"] = field(default_factory=set)
+    _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
 
     async def respond(self, asked: GenerationRequest, response: Response) -> None:
         """Answer a request.
@@ -173,21 +182,18 @@ class Service:
             self.metrics.choices.dec(choices)
 
     async def _whole(self, records: Sequence[Record], responses: Responses, response: Response, number: int) -> None:
-        texts: list[list[str]] = [[] for _ in records]
+        async def collected(index: int, texts: DurableTexts) -> Choice:
+            pieces: list[str] = []
+            async for text in texts:
+                pieces += text.pieces
+                if text.end is not None:
+                    whole = "".join(pieces) + text.end.rest
+                    return Choice(index, whole, text.end.ending.finish_reason, text.end.tokens)
+            raise AssertionError("the last part of an answer holds its end")
 
-        def collector(index: int) -> Release:
-            async def collect(pieces: Sequence[str]) -> None:
-                texts[index] += pieces
-
-            return collect
-
-        answered = await self._answers(records, collector, streams=False)
-        choices = [
-            Choice(index, "".join(texts[index]) + one.rest, one.ending.finish_reason, one.tokens)
-            for index, one in enumerate(answered)
-        ]
+        choices = await self._side_by_side(records, collected, streams=False)
         await self._tick(number, 0)
-        response.output_tokens = sum(one.tokens for one in answered)
+        response.output_tokens = sum(choice.tokens for choice in choices)
         response.begun, response.status = True, 200
         await response.write_body(200, responses.whole(choices))
         response.complete = True
@@ -207,22 +213,20 @@ class Service:
                 for event in events:  # each a chunk of its own: how many came together is nobody's affair
                     await response.write_event(event)
 
-        def releaser(index: int) -> Release:
-            events = responses.tokens(index)
-            begin = responses.begin(index)
-
-            async def release(pieces: Sequence[str]) -> None:
-                response.output_tokens += len(pieces)
-                first = [begin.pop()] if begin else []
-                await write(index, *first, *events.of(pieces))
-
-            return release
-
-        async def end(index: int, answered: FinishedChoice) -> None:
-            await write(index, responses.end(index, answered.rest, answered.ending.finish_reason))
+        async def streamed(index: int, texts: DurableTexts) -> int:
+            events, begin, tokens = responses.tokens(index), responses.begin(index), 0
+            async for text in texts:
+                if text.pieces:
+                    response.output_tokens += len(text.pieces)
+                    first = [begin.pop()] if begin else []
+                    await write(index, *first, *events.of(text.pieces))
+                if text.end is not None:
+                    await write(index, responses.end(index, text.end.rest, text.end.ending.finish_reason))
+                    tokens = text.end.tokens
+            return tokens
 
         try:
-            answered = await self._answers(records, releaser, streams=True, end=end)
+            tokens = await self._side_by_side(records, streamed, streams=True)
         except ApiError as error:
             if not response.begun:
                 raise
@@ -230,20 +234,24 @@ class Service:
             response.status, response.reason = error.status, error.reason
             await response.close()
             return
-        usage = [responses.usage(sum(one.tokens for one in answered))] if asked.include_usage else []
+        usage = [responses.usage(sum(tokens))] if asked.include_usage else []
         await write(len(records), *usage, DONE)
         await response.close()
         response.complete = True
 
-    async def _answers(
+    async def _side_by_side(
         self,
         records: Sequence[Record],
-        releaser: Callable[[int], Release],
+        used: Callable[[int, DurableTexts], Coroutine[Any, Any, Used]],
         *,
         streams: bool,
-        end: Callable[[int, FinishedChoice], Awaitable[None]] | None = None,
-    ) -> list[FinishedChoice]:
+    ) -> list[Used]:
         """Answer all choices; when one fails the others are cut off, and that is whose doing the failure was.
+
+        Args:
+            records: the choices, without tokens.
+            used: what becomes of the durable text of a choice.
+            streams: whether text is used as it comes.
 
         Raises:
             ApiError: what failed first, as the client is told.
@@ -253,21 +261,18 @@ class Service:
         def cancelled_by() -> str:
             return failed_by or (CUT_OFF_BY_LOGGER if self.stopping else CUT_OFF_BY_CLIENT)
 
-        async def one(index: int, record: Record) -> FinishedChoice:
+        async def one(index: int, record: Record) -> Used:
             nonlocal failed_by
-            try:
-                answered = await self.choice_runner.answer(record, releaser(index), cancelled_by, streams=streams)
-            except UpstreamError as error:
-                failed_by = failed_by or blamed(error)
-                self.metrics.upstream_failures.labels(error.reason).inc()
-                raise
-            except Exception:
-                failed_by = failed_by or CUT_OFF_BY_LOGGER
-                raise
-            self.metrics.tokens.labels("output").inc(answered.tokens)
-            if end is not None:
-                await end(index, answered)
-            return answered
+            async with aclosing(self.choice_runner.answer(record, cancelled_by, streams=streams)) as texts:
+                try:
+                    return await used(index, texts)
+                except UpstreamError as error:
+                    failed_by = failed_by or blamed(error)
+                    self.metrics.upstream_failures.labels(error.reason).inc()
+                    raise
+                except Exception:
+                    failed_by = failed_by or CUT_OFF_BY_LOGGER
+                    raise
 
         tasks = [asyncio.ensure_future(one(index, record)) for index, record in enumerate(records)]
         self._tasks.update(tasks)

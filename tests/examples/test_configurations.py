@@ -68,4 +68,4 @@ def test_sidecar_and_verifier_are_set_up_for_each_other() -> None:
     audits = tomllib.loads((EXAMPLES / "verifier/verifier.toml").read_text())
     assert audits["archives"] == [logs["archives"]]
     assert audits["max-model-len"] == logs["max-model-len"]
-    assert audits["expect-every"] >= 2 * logs["seal-every"]
+    assert audits["archive-interval"] >= 2 * logs["seal-every"]

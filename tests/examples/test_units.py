@@ -40,7 +40,7 @@ def test_the_verifiers_unit_and_container_start_it_with_the_example() -> None:
 
 
 def test_units_leave_time_to_stop(tmp_path: Path) -> None:
-    [drain] = [parameter.default for parameter in sidecar.commands["run"].params if parameter.name == "drain"]
+    [drain] = [parameter.default for parameter in sidecar.commands["run"].params if parameter.name == "drain_timeout"]
     assert unit_of("sidecar/weightwarden-sidecar.service")["TimeoutStopSec"] == [str(2 * int(str(drain)))]
     given = serve.make_context("serve", ["--config", str(toml_in(tmp_path, "verifier/verifier.toml"))]).params
     batch, notice = given["batch_tokens"] / SLOW_REPLAY, COMMAND_SECONDS

@@ -42,7 +42,7 @@ def test_every_kind_of_honest_answer_is_equal_and_little_is_left(
     assert found["flagged"] == []
     assert found["suspicious"] == found["dangerous"] == 0
     assert found["unresolved_positions"] == 0  # drawing again settles cuts far below the candidates, too
-    assert found["exact_match_rate"] > 0.98
+    assert found["statistics"]["rates"]["mismatch"]["value"] < 0.02
     assert found["charged_fraction"] < 0.005
 
 

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from weightwarden.sampler.support import Filters
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.columns import Columns
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entries:
+class Entries(Columns):
     """Candidates as a flat list [m], before they are laid out in columns."""
 
     row: IntArray
@@ -23,15 +24,6 @@ class Entries:
     mass_min_e: FloatArray
     mass_max_e: FloatArray
     slope: FloatArray
-
-    @classmethod
-    def concat(cls, parts: "list[Entries]") -> "Entries":
-        """All entries of several lists."""
-        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
-
-    def take(self, which: BoolArray | IntArray) -> "Entries":
-        """Some of the entries."""
-        return Entries(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
     def replaced(self, at: IntArray, by: "Entries") -> "Entries":
         """These entries, with those at some places replaced."""

@@ -4,13 +4,14 @@ A *candidate table* is what is left of a replay: small enough to keep for every 
 threshold within its window, so that calibration can try thresholds without replaying again.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.columns import Columns
 
 TIE_MARGIN = 1e-4
 """Margin, logits, of a candidate that ties exactly with the winner and loses by its id: engines take the lowest id.
@@ -31,7 +32,7 @@ class Standing(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CandidateTable:
+class CandidateTable(Columns):
     """Candidates of n positions; column 0 is the claimed token, unused columns have id -1 and score -inf.
 
     Attributes:
@@ -77,13 +78,6 @@ class CandidateTable:
     contradicted_n: BoolArray
     standing_n: NDArray[np.int8]
     open_n: BoolArray
-
-    def __len__(self) -> int:
-        return len(self.ids_nk)
-
-    def take(self, which: IntArray) -> "CandidateTable":
-        """The candidates of some of the positions."""
-        return CandidateTable(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
 def boundary(

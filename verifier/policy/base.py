@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from weightwarden.logger.record import Record
 from weightwarden.sampler.params import TokenId, refusal
 from weightwarden.sampler.schemes import SCHEMES
-from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.candidates.table import CandidateTable
 from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.scoring.accumulator import Accumulator
 from weightwarden.verifier.scoring.codes import CountingCode, PooledCode
 from weightwarden.verifier.scoring.run_evidence import HonestRates
 from weightwarden.verifier.scoring.stopping import ForcedEndLimits
@@ -114,10 +115,8 @@ class RecordEvidence(Protocol):
     def reasons(self) -> list[str]: ...
 
 
-class EvidenceAccumulator(Protocol):
-    """Takes the scored positions of many records in any order, and gives each record's evidence."""
-
-    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None: ...
+class EvidenceAccumulator(Accumulator, Protocol):
+    """The accumulator that gives each record's evidence."""
 
     def evidence(self, record: int) -> RecordEvidence: ...
 

@@ -18,6 +18,7 @@ from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
 from weightwarden.verifier.candidates.pending import PartTable, PendingTables, SelfReducing, concat
 from weightwarden.verifier.candidates.table import CandidateTable, Standing
 from weightwarden.verifier.candidates.window import Window
+from weightwarden.verifier.columns import Sums
 from weightwarden.verifier.logits.rows import LogitRows
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.policy.base import KnownAnswer
@@ -100,17 +101,17 @@ class SwayingReplayer(Replayer, Protocol):
     def sway(self, records: Sequence[Record]) -> list[FloatArray]: ...
 
 
-@dataclass
-class ReplaySeconds:
-    """Seconds spent waiting for the replayer, and reducing and scoring what came out; summed over threads."""
+@dataclass(kw_only=True)
+class ReplaySeconds(Sums):
+    """Seconds of a replay, summed over threads.
+
+    Attributes:
+        forward: spent waiting for the replayer.
+        score: spent reducing and scoring what came out.
+    """
 
     forward: float = 0.0
     score: float = 0.0
-
-    @classmethod
-    def concat(cls, parts: "Sequence[ReplaySeconds]") -> "ReplaySeconds":
-        """All of them together."""
-        return cls(sum(part.forward for part in parts), sum(part.score for part in parts))
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,15 @@
 """The bandwidth ledger of a run: what each record is charged, under every code, and what happened in it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.columns import Columns
 from weightwarden.verifier.scoring.codes import HONEST_TILT, TILTS, CountingCode, PooledCode
 from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.token_scores import TokenScores
-from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
 from weightwarden.verifier.statistics.bandwidth import best_of
 
 UNASKED_END_SHARE = 0.01
@@ -24,15 +23,18 @@ MAX_END_BITS = 84.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordCharges:
+class RecordCharges(Columns):
     """One entry a record, in the order of the records verified.
 
     Attributes:
-        tokens_r: output tokens. mismatches_r: those that are not the replay's choice. suspicious_r, dangerous_r: those
-            with that verdict.
-        counting_bits_r, pooled_bits_rk: length of the record's tokens under the counting code, and under the pooled
-            code at each of `TILTS`, bits; without the end. Never much more than log2 V a token: which of the two is
-            shorter, the code or writing the tokens plainly, is part of the length.
+        tokens_r: output tokens.
+        mismatches_r: tokens that are not the replay's choice.
+        suspicious_r: suspicious tokens.
+        dangerous_r: dangerous tokens.
+        counting_bits_r: length of the record's tokens under the counting code, bits; without the end. Never much more
+            than log2 V a token: which of the two is shorter, the code or writing the tokens plainly, is part of the
+            length.
+        pooled_bits_rk: the same under the pooled code at each of `TILTS`.
         entropy_bits_r: honest entropy of its positions, bits; nan without a noise model.
         end_bits_r: length of the record's end: what is charged for ending early or late, or for not.
     """
@@ -45,15 +47,6 @@ class RecordCharges:
     pooled_bits_rk: FloatArray
     entropy_bits_r: FloatArray
     end_bits_r: FloatArray
-
-    @classmethod
-    def concat(cls, parts: "Sequence[RecordCharges]") -> "RecordCharges":
-        """Of the records of some parts, one part after another."""
-        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
-
-    def take(self, order_r: IntArray) -> "RecordCharges":
-        """Of some of the records, in an order."""
-        return RecordCharges(**{f.name: getattr(self, f.name)[order_r] for f in fields(self)})
 
     @classmethod
     def unbounded(cls, tokens: int, vocabulary: int) -> "RecordCharges":
@@ -94,57 +87,54 @@ class RecordCharges:
         return best_of(self.pooled_bits_rk.sum(axis=0)) + float(self.end_bits_r.sum())
 
 
+class OutcomeCounter:
+    """Accumulator of what happened at the positions of many records: tokens, mismatches, verdicts."""
+
+    def __init__(self, records: int, *, margin: float, rank_limit: int, vocabulary: int) -> None:
+        self._margin, self._rank_limit, self._vocabulary = margin, rank_limit, vocabulary
+        self.counts_rc = np.zeros((records, 4), np.int64)
+        """Tokens, mismatches, suspicious and dangerous tokens of each record."""
+
+    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
+        """Add positions (`Accumulator`)."""
+        verdict_n = judge_tokens(scores, self._margin, self._rank_limit, self._vocabulary).verdict_n
+        verdicts = [verdict_n == verdict for verdict in (Verdict.SUSPICIOUS, Verdict.DANGEROUS)]
+        happened_nc = np.stack([np.ones(len(scores), np.bool_), ~scores.exact_n, *verdicts], axis=1)
+        scatter_add(self.counts_rc, record_n, happened_nc, times_n)
+
+
 class Ledger:
-    """Accumulates scored positions of many records, in any order."""
+    """Accumulator of the lengths of many records under every code."""
 
     def __init__(self, records: int, counting: CountingCode, pooled: PooledCode, *, has_noise_model: bool) -> None:
         self._counting, self._pooled, self._has_noise_model = counting, pooled, has_noise_model
         self._plain_bits = float(np.log2(counting.escape.vocabulary))
-        self._counts = np.zeros((records, 4), np.int64)
         self._counting_bits = np.zeros(records)
         self._pooled_bits = np.zeros((records, len(TILTS)))
         self._entropy_bits = np.zeros(records) if has_noise_model else np.full(records, np.nan)
 
-    def add(
-        self,
-        record_n: IntArray,
-        scores: TokenScores,
-        verdict_n: NDArray[np.int8],
-        times_n: IntArray | None = None,
-        no_evidence_n: BoolArray | None = None,
-    ) -> None:
-        """Add positions.
-
-        Args:
-            record_n: whose they are.
-            scores: theirs; every position is charged by them.
-            verdict_n: `Verdict` of each.
-            times_n: how often each counts; once without.
-            no_evidence_n: which are charged, and counted as the replay's own choice.
-        """
-        counted_n = np.ones(len(scores), np.bool_) if no_evidence_n is None else ~no_evidence_n
-        verdicts = [(verdict_n == verdict) & counted_n for verdict in (Verdict.SUSPICIOUS, Verdict.DANGEROUS)]
-        happened_nc = np.stack([np.ones(len(scores), np.bool_), ~scores.exact_n & counted_n, *verdicts], axis=1)
-        scatter_add(self._counts, record_n, happened_nc, times_n)
+    def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
+        """Add positions (`Accumulator`)."""
         scatter_add(self._counting_bits, record_n, self._counting.lengths(scores), times_n)
         scatter_add(self._pooled_bits, record_n, self._pooled.lengths(scores), times_n)
         if self._has_noise_model:
             scatter_add(self._entropy_bits, record_n, self._pooled.entropies(scores), times_n)
 
-    def charges(self, end_code_r: FloatArray) -> RecordCharges:
+    def charges(self, counts_rc: IntArray, end_code_r: FloatArray) -> RecordCharges:
         """What every record is charged.
 
         Args:
+            counts_rc: `OutcomeCounter.counts_rc` of the records.
             end_code_r: bits that say how a record ended that did not end as asked; 0 where it did.
         """
-        plain = self._counts[:, 0] * self._plain_bits - np.log2(PLAIN_SHARE)
+        plain = counts_rc[:, 0] * self._plain_bits - np.log2(PLAIN_SHARE)
         unasked = end_code_r > 0
         end = np.where(unasked, end_code_r - np.log2(UNASKED_END_SHARE), -np.log2(1 - UNASKED_END_SHARE))
         return RecordCharges(
-            tokens_r=self._counts[:, 0],
-            mismatches_r=self._counts[:, 1],
-            suspicious_r=self._counts[:, 2],
-            dangerous_r=self._counts[:, 3],
+            tokens_r=counts_rc[:, 0],
+            mismatches_r=counts_rc[:, 1],
+            suspicious_r=counts_rc[:, 2],
+            dangerous_r=counts_rc[:, 3],
             counting_bits_r=np.minimum(self._counting_bits + CODED_BITS, plain),
             pooled_bits_rk=np.minimum(self._pooled_bits + CODED_BITS, plain[:, None]),
             entropy_bits_r=self._entropy_bits,

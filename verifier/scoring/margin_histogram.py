@@ -1,10 +1,11 @@
 """Histogram of margins: tokens that have each, beside candidates that could have had it."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.columns import Columns
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, margin_bins, noise_counts, one_hot
 from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.token_scores import TokenScores
@@ -14,8 +15,9 @@ BINS = len(MARGIN_EDGES) + 1
 CANDIDATE_BINS = len(MARGIN_EDGES) - 1
 
 
-class MarginHistogram:
-    """Accumulates scored positions of many records, in any order.
+@dataclass(frozen=True, kw_only=True)
+class MarginHistogram(Columns):
+    """Histogram of margins of each record.
 
     Attributes:
         tokens_rb: int64 [records, BINS], claimed tokens by margin.
@@ -23,29 +25,28 @@ class MarginHistogram:
             taken, the claimed token among them.
     """
 
-    def __init__(self, records: int) -> None:
-        self.tokens_rb = np.zeros((records, BINS), np.int64)
-        self.candidates_rb = np.zeros((records, CANDIDATE_BINS), np.int64)
+    tokens_rb: IntArray
+    candidates_rb: IntArray
 
     @classmethod
-    def concat(cls, parts: "Sequence[MarginHistogram]") -> "MarginHistogram":
-        """Of the records of some parts, one part after another."""
-        counts = cls(0)
-        counts.tokens_rb = np.concatenate([part.tokens_rb for part in parts])
-        counts.candidates_rb = np.concatenate([part.candidates_rb for part in parts])
-        return counts
+    def zeros(cls, records: int) -> "MarginHistogram":
+        """Histograms of so many records without a position."""
+        return cls(
+            tokens_rb=np.zeros((records, BINS), np.int64), candidates_rb=np.zeros((records, CANDIDATE_BINS), np.int64)
+        )
 
-    def take(self, order_r: IntArray) -> "MarginHistogram":
-        """Of some of the records, in an order."""
-        counts = MarginHistogram(0)
-        counts.tokens_rb, counts.candidates_rb = self.tokens_rb[order_r], self.candidates_rb[order_r]
-        return counts
+
+class MarginCounter:
+    """Accumulator of the margins of many records."""
+
+    def __init__(self, records: int) -> None:
+        self.histogram = MarginHistogram.zeros(records)
 
     def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
-        """Add positions; record_n says whose they are, times_n how often each counts."""
+        """Add positions (`Accumulator`)."""
         bins = margin_bins(scores.margin_n, np.array(MARGIN_EDGES)) + 1
-        scatter_add(self.tokens_rb, record_n, one_hot(bins, BINS), times_n)
-        scatter_add(self.candidates_rb, record_n, noise_counts(scores)[0], times_n)
+        scatter_add(self.histogram.tokens_rb, record_n, one_hot(bins, BINS), times_n)
+        scatter_add(self.histogram.candidates_rb, record_n, noise_counts(scores)[0], times_n)
 
 
 def expected_at_most(candidates_b: IntArray, tokens: int, upper_b: FloatArray, outlier_upper: float) -> FloatArray:

@@ -1,11 +1,11 @@
 """Sweep of margin thresholds: honest tokens beyond each, against information left to an attacker."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from weightwarden.sampler.types import BoolArray, IntArray
+from weightwarden.verifier.columns import Sums
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.token_scores import TokenScores
@@ -35,44 +35,28 @@ class ThresholdSweepPoint:
     bits_per_token: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThresholdSweepSums:
-    """What every threshold of the grid makes of some records at one rank limit, in sums that can be put together.
+def _no_tokens() -> IntArray:
+    return np.zeros(len(MARGIN_GRID), np.int64)
+
+
+@dataclass(kw_only=True)
+class ThresholdSweepSums(Sums):
+    """What every threshold of the grid makes of some records at one rank limit.
 
     Attributes:
-        tokens, outliers: counts. suspicious_m, dangerous_m: tokens with that verdict, int64 [thresholds].
+        tokens: all tokens.
+        outliers: tokens beyond all token noise.
+        suspicious_m: suspicious tokens, int64 [thresholds].
+        dangerous_m: dangerous tokens, int64 [thresholds].
         bits_m: information charged for safe tokens, each record's rounded to 1 / `BITS` bits, in that unit, int64
             [thresholds].
     """
 
-    tokens: int
-    outliers: int
-    suspicious_m: IntArray
-    dangerous_m: IntArray
-    bits_m: IntArray
-
-    @classmethod
-    def none(cls) -> "ThresholdSweepSums":
-        """Of no records."""
-        size = len(MARGIN_GRID)
-        return cls(
-            tokens=0,
-            outliers=0,
-            suspicious_m=np.zeros(size, np.int64),
-            dangerous_m=np.zeros(size, np.int64),
-            bits_m=np.zeros(size, np.int64),
-        )
-
-    @classmethod
-    def concat(cls, parts: "Sequence[ThresholdSweepSums]") -> "ThresholdSweepSums":
-        """Of all records of some parts, none of which is in two."""
-        return cls(
-            tokens=sum(part.tokens for part in parts),
-            outliers=sum(part.outliers for part in parts),
-            suspicious_m=np.sum([part.suspicious_m for part in parts], axis=0),
-            dangerous_m=np.sum([part.dangerous_m for part in parts], axis=0),
-            bits_m=np.sum([part.bits_m for part in parts], axis=0),
-        )
+    tokens: int = 0
+    outliers: int = 0
+    suspicious_m: IntArray = field(default_factory=_no_tokens)
+    dangerous_m: IntArray = field(default_factory=_no_tokens)
+    bits_m: IntArray = field(default_factory=_no_tokens)
 
     def points(self, rank_limit: int, vocabulary: int) -> list[ThresholdSweepPoint]:
         """The trade-off, one point a threshold, at the rank limit of these sums."""
@@ -95,7 +79,7 @@ class ThresholdSweepSums:
 
 
 class ThresholdSweep:
-    """Accumulates the scored positions of some records and gives the trade-off of every threshold of the grid."""
+    """Accumulator of the trade-off of every threshold of the grid, on many records."""
 
     def __init__(self, vocabulary: int, records: int) -> None:
         self._vocabulary = vocabulary
@@ -105,7 +89,7 @@ class ThresholdSweep:
         self._beyond: list[list[tuple[IntArray, IntArray]]] = [[] for _ in MARGIN_GRID]
 
     def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
-        """Add positions; record_n says whose they are, times_n how often each counts where it is safe throughout."""
+        """Add positions (`Accumulator`); those that count more than once are safe at every threshold."""
         scatter_add(self._tokens_r, record_n, 1.0, times_n)
         scatter_add(self._outliers_r, record_n, scores.margin_n > MARGIN_EDGES[-1], times_n)
         rivals = np.nan_to_num(np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu]), nan=np.inf)

@@ -1,6 +1,6 @@
 """Scores of the claimed tokens, with sure and possible candidates (docs/design.md, section 6)."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from scipy.special import log_ndtr, ndtr
 from weightwarden.sampler.support import slope_classes
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.candidates.table import TIE_MARGIN, CandidateTable, Standing, boundary
+from weightwarden.verifier.columns import Columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Tolerance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenScores:
+class TokenScores(Columns):
     """Scores of n positions, one array each.
 
     Attributes:
@@ -58,13 +59,6 @@ class TokenScores:
     unseen_margin_nu: FloatArray
     contradicted_n: BoolArray
     standing_n: NDArray[np.int8]
-
-    def __len__(self) -> int:
-        return len(self.margin_n)
-
-    def take(self, which: BoolArray | IntArray) -> "TokenScores":
-        """The scores of some of the positions."""
-        return TokenScores(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
 def without_evidence(scores: TokenScores, which_n: BoolArray) -> TokenScores:

@@ -7,11 +7,10 @@ import numpy as np
 
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import FloatArray, IntArray
-from weightwarden.verifier.replay.replay import ReplaySeconds
 from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.scoring.margin_histogram import MarginHistogram
-from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweepSums
 from weightwarden.verifier.verification.record_verdict import RecordVerdict, TokenDetail, Undefined
+from weightwarden.verifier.verification.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,34 +18,30 @@ class Judgement:
     """Records with their verdicts.
 
     Attributes:
-        charges: what each record could have carried unseen, under every code.
+        records: verdict of each record.
         margins: how many tokens have which margin, and how many could.
-        trade_off: what every margin threshold would make of the records that are not flagged.
+        tally: what the records are charged.
     """
 
     records: list[RecordVerdict]
-    charges: RecordCharges
     margins: MarginHistogram
-    trade_off: ThresholdSweepSums
-    timing: ReplaySeconds
+    tally: Tally
 
     @classmethod
     def concat(cls, parts: "Sequence[tuple[Sequence[int], Judgement]]") -> "Judgement":
-        """Of all records of some parts, each given with its records' places: 0, 1, ... over all parts."""
+        """The judgement of all records of some parts, each given with its records' places: 0, 1, ... over all."""
         place_r: IntArray = np.concatenate([np.array(places, np.int64) for places, _ in parts])
         order_r = np.argsort(place_r)
         records = [record for _, part in parts for record in part.records]
         return cls(
             records=[replace(records[at], index=place) for place, at in enumerate(order_r)],
-            charges=RecordCharges.concat([part.charges for _, part in parts]).take(order_r),
             margins=MarginHistogram.concat([part.margins for _, part in parts]).take(order_r),
-            trade_off=ThresholdSweepSums.concat([part.trade_off for _, part in parts]),
-            timing=ReplaySeconds.concat([part.timing for _, part in parts]),
+            tally=Tally.concat([part.tally for _, part in parts]).ordered(order_r),
         )
 
     @classmethod
     def of_undefined(cls, record: Record, why: str, vocabulary: int) -> "Judgement":
-        """Of one record whose tokens cannot be judged (`Undefined`)."""
+        """The judgement of one record whose tokens cannot be judged (`Undefined`)."""
         tokens = len(record.output_token_ids)
         verdict = RecordVerdict(
             index=0,
@@ -58,13 +53,11 @@ class Judgement:
             tokens=TokenDetail.empty(),
             alternatives={},
         )
-        return cls(
-            records=[verdict],
-            charges=RecordCharges.unbounded(tokens, vocabulary),
-            margins=MarginHistogram(1),
-            trade_off=ThresholdSweepSums.none(),
-            timing=ReplaySeconds(),
-        )
+        return cls(records=[verdict], margins=MarginHistogram.zeros(1), tally=Tally.unbounded(tokens, vocabulary))
+
+    @property
+    def charges(self) -> RecordCharges:
+        return self.tally.charges
 
     @property
     def watched(self) -> dict[str, FloatArray]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable
+from weightwarden.verifier.columns import Columns
 from weightwarden.verifier.policy.base import RecordEvidence
 from weightwarden.verifier.scoring.stopping import StopFinding
 from weightwarden.verifier.scoring.token_scores import TokenScores
@@ -33,11 +34,21 @@ def alternatives_at(table: CandidateTable, scores: TokenScores, row: int, margin
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenDetail:
-    """Scores and verdicts of one record's tokens, one entry an output position (`TokenScores`, `TokenVerdicts`).
+class TokenDetail(Columns):
+    """Scores and verdicts of tokens, one entry an output position (`TokenScores`, `TokenVerdicts`).
 
-    `likelihood_score` is GM-LS, or IPT-LS for inverse-cdf, in nats, larger is more plausible; nan in exact replay.
-    `unsteady` positions hang on rounding errors: they count as the replay's own choice, and are charged as scored.
+    Attributes:
+        margin: margin, logits.
+        exact: whether the token is the replay's own choice.
+        logit_rank: rank in the raw logits, 1 is the largest.
+        gumbel_rank: rank among the perturbed logits.
+        admissible: tokens that could have been claimed, this one included.
+        unseen: how many of those are unseen.
+        verdict: `Verdict`.
+        charged_bits: information charged, bits.
+        likelihood_score: GM-LS, or IPT-LS for inverse-cdf, nats; larger is more plausible; nan in exact replay.
+        unsteady: whether rounding errors decide the position: it counts as the replay's own choice, and is charged as
+            scored.
     """
 
     margin: FloatArray
@@ -51,35 +62,35 @@ class TokenDetail:
     likelihood_score: FloatArray
     unsteady: NDArray[np.bool_]
 
-    @staticmethod
-    def by_record(parts: "list[tuple[IntArray, IntArray, TokenDetail]]", records: int) -> "list[TokenDetail]":
-        """Every record's details from pieces of any, each with the record and the output position of its entries.
+    @classmethod
+    def by_record(cls, parts: "list[tuple[IntArray, IntArray, TokenDetail]]", records: int) -> "list[TokenDetail]":
+        """The details of every record; none for a record without positions.
+
+        Args:
+            parts: of any records, each with the record and the output position of its entries.
+            records: their number.
 
         Raises:
             ValueError: a position is missing or there twice: a replay that skips tokens is not a verification.
         """
         if not parts:
-            return []
+            return [cls.empty() for _ in range(records)]
         record_n, position_n = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
         order = np.lexsort((position_n, record_n))
         ends = np.cumsum(np.bincount(record_n, minlength=records))
         starts = np.append(0, ends[:-1])
         if not np.array_equal(position_n[order], np.arange(len(order)) - starts[record_n[order]]):
             raise ValueError("the replay did not cover every output position once")
-        names = [f.name for f in fields(TokenDetail)]
-        whole = {name: np.concatenate([getattr(part[2], name) for part in parts])[order] for name in names}
-        return [
-            TokenDetail(**{name: whole[name][start:end] for name in names})
-            for start, end in zip(starts, ends, strict=True)
-        ]
+        whole = cls.concat([part[2] for part in parts]).take(order)
+        return [whole.take(slice(start, end)) for start, end in zip(starts, ends, strict=True)]
 
-    @staticmethod
-    def empty() -> "TokenDetail":
+    @classmethod
+    def empty(cls) -> "TokenDetail":
         """The details of a record without tokens."""
         types: dict[str, type] = dict.fromkeys(("exact", "unsteady"), np.bool_)
         types |= dict.fromkeys(("margin", "charged_bits", "likelihood_score"), np.float64)
-        nothing: dict[str, Any] = {f.name: np.empty(0, types.get(f.name, np.int64)) for f in fields(TokenDetail)}
-        return TokenDetail(**nothing)
+        nothing: dict[str, Any] = {f.name: np.empty(0, types.get(f.name, np.int64)) for f in fields(cls)}
+        return cls(**nothing)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ class Verification:
 
     @property
     def timing(self) -> ReplaySeconds:
-        return self.summary.timing
+        return self.summary.tally.timing
 
     @property
     def records(self) -> int:
@@ -192,6 +192,7 @@ def verify(executor: Executor, records: Iterable[Record]) -> Verification:
         raise NothingToVerify(f"none of {len(summary)} records has a token to verify{why}")
     # 3
     vocabulary, honest, columns = executor.replayer.identity.vocabulary, executor.policy.honest_rates, summary.columns
+    sweep = summary.tally.trade_off
     return Verification(
         summary=summary,
         vocabulary=vocabulary,
@@ -203,6 +204,6 @@ def verify(executor: Executor, records: Iterable[Record]) -> Verification:
             outlying_r=columns.outliers_r[verified_r] > 0,
             tokens_r=summary.charges.tokens_r[verified_r],
         ),
-        trade_off=[] if executor.policy.exact else summary.trade_off.points(executor.policy.rank_limit, vocabulary),
+        trade_off=[] if executor.policy.exact else sweep.points(executor.policy.rank_limit, vocabulary),
         total_seconds=time.perf_counter() - started,
     )

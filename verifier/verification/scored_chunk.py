@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
-from weightwarden.verifier.scoring.ledger import Ledger
 from weightwarden.verifier.scoring.record_sums import compress_plain_positions
 from weightwarden.verifier.scoring.token_scores import TokenScores, without_evidence
 from weightwarden.verifier.scoring.token_verdicts import TokenVerdicts, Verdict
 from weightwarden.verifier.verification.record_verdict import TokenDetail
+
+Positions = tuple[IntArray, TokenScores, IntArray]
+"""What an `Accumulator` takes: record, scores and multiplicity of positions."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class ScoredChunk:
     """Scored positions of one chunk of a replay.
 
     Attributes:
-        record_n: place of each position's record among those with tokens.
+        record_n: place of each position's record among those that are judged together.
         position_n: output position of each.
         scores: scores of the claimed tokens.
         verdicts: verdicts and charges of the claimed tokens.
@@ -48,22 +50,17 @@ class ScoredChunk:
         """The scores that tests count."""
         return self.scores if self.unsteady_n is None else without_evidence(self.scores, self.unsteady_n)
 
-    def evidence(self) -> tuple[IntArray, TokenScores, IntArray]:
-        """Record, scores and multiplicity of positions that stand for all, for sums over records."""
-        tested = self.tested
-        which_n, times_n = compress_plain_positions(self.record_n, tested)
-        return self.record_n[which_n], tested.take(which_n), times_n
+    def evidence(self) -> Positions:
+        """The positions as tests count them."""
+        return self._compressed(self.tested)
 
-    def charge(self, ledger: Ledger, places: Sequence[int]) -> None:
-        """Add the positions to a ledger; `places` are the records' places there."""
-        which_n, times_n = compress_plain_positions(self.record_n, self.scores)
-        ledger.add(
-            np.array(places)[self.record_n[which_n]],
-            self.scores.take(which_n),
-            self.verdicts.verdict_n[which_n],
-            times_n,
-            None if self.unsteady_n is None else self.unsteady_n[which_n],
-        )
+    def charged(self) -> Positions:
+        """The positions as they are charged."""
+        return self._compressed(self.scores)
+
+    def _compressed(self, scores: TokenScores) -> Positions:
+        which_n, times_n = compress_plain_positions(self.record_n, scores)
+        return self.record_n[which_n], scores.take(which_n), times_n
 
     def detail(self) -> tuple[IntArray, IntArray, TokenDetail]:
         """What a record's verdict keeps of its positions; record and position of each."""

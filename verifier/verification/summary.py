@@ -5,18 +5,18 @@ Summaries of disjoint records are put together in any order and grouping (`merge
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
-from weightwarden.verifier.replay.replay import ReplaySeconds
+from weightwarden.verifier.columns import Columns
 from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
-from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweepSums
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.judgement import Judgement
 from weightwarden.verifier.verification.record_verdict import RecordVerdict
+from weightwarden.verifier.verification.tally import Tally
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
 SHOWN_RECORDS = 50
@@ -61,18 +61,22 @@ class UnverifiableRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordColumns:
-    """One entry a record.
+class RecordColumns(Columns):
+    """A few numbers of each record.
 
     Attributes:
-        place_r: among the records of the run. verified_r: false for a record that was set aside.
-        p_value_r: `RecordVerdict.p_value`; 1 for one set aside.
-        outliers_r: outliers among its tokens (`RecordEvidence`).
-        charged_bits_r, stop_bits_r: information charged for its tokens, and for an early stop, bits.
+        place_r: place among the records of the run.
+        verified_r: false for an unverifiable record.
+        p_value_r: `RecordVerdict.p_value`; 1 for an unverifiable record.
+        outliers_r: outliers among the record's tokens (`RecordEvidence`).
+        charged_bits_r: information charged for the record's tokens, bits.
+        stop_bits_r: information charged for an early stop, bits.
         tied_r: safe positions with more than one admissible token among those whose logits are known.
-        unresolved_r: positions where a token whose logit is not known might have won. unresolved_bits_r: the part of
-            the information charged that is due to them, bits.
-        unsteady_r: positions that hang on rounding errors, and are charged without being evidence.
+        unresolved_r: positions where a token whose logit is not known might have won.
+        unresolved_bits_r: the part of the information charged that is due to unresolved positions, bits.
+        unsteady_r: positions that rounding errors decide: they are charged, and are no evidence.
+        flagged_r: whether the record is flagged.
+        early_stop_r: whether the record ends early.
     """
 
     place_r: IntArray
@@ -90,7 +94,7 @@ class RecordColumns:
 
     @classmethod
     def of(cls, places: Sequence[int], records: Sequence[RecordVerdict], charges: RecordCharges) -> "RecordColumns":
-        """Of judged records."""
+        """The columns of judged records."""
         verified_r = np.array([record.undefined is None for record in records])
         charged_r = np.array([record.tokens.charged_bits.sum() for record in records])
         return cls(
@@ -110,7 +114,7 @@ class RecordColumns:
 
     @classmethod
     def of_unverifiable(cls, place: int, bits: float) -> "RecordColumns":
-        """Of one record that was set aside, whose tokens could hold so many bits."""
+        """The columns of one record without a verdict, whose tokens could hold so many bits."""
         return cls(
             place_r=np.array([place]),
             verified_r=np.array([False]),
@@ -126,53 +130,46 @@ class RecordColumns:
             early_stop_r=np.array([False]),
         )
 
-    @classmethod
-    def concat(cls, parts: "Sequence[RecordColumns]") -> "RecordColumns":
-        """Of the records of some parts, one part after another."""
-        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
-
-    def take(self, order_r: IntArray) -> "RecordColumns":
-        """Of some of the records, in an order."""
-        return RecordColumns(**{f.name: getattr(self, f.name)[order_r] for f in fields(self)})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """Judged records, in short.
 
     Attributes:
-        columns, charges: of every record. margins_b: tokens by margin, in the bins of `MARGIN_ENDS`.
-        trade_off: what every margin threshold would make of the records that are not flagged.
-        flagged: all flagged ones. shown: the least plausible, at most `SHOWN_RECORDS`, flagged or not.
+        columns: a few numbers of every record.
+        tally: what the records are charged.
+        margins_b: tokens by margin, in the bins of `MARGIN_ENDS`.
+        flagged: all flagged records.
+        shown: the least plausible records, at most `SHOWN_RECORDS`, flagged or not.
+        unverifiable: all records without a verdict.
     """
 
     columns: RecordColumns
-    charges: RecordCharges
+    tally: Tally
     margins_b: IntArray
-    trade_off: ThresholdSweepSums
-    timing: ReplaySeconds
     flagged: list[FlaggedRecord]
     shown: list[ShownRecord]
     unverifiable: list[UnverifiableRecord]
 
     def __len__(self) -> int:
         """Records."""
-        return len(self.columns.place_r)
+        return len(self.columns)
+
+    @property
+    def charges(self) -> RecordCharges:
+        return self.tally.charges
 
     @classmethod
     def of(cls, unit: WorkUnit, found: Judgement) -> "Summary":
-        """Of a judged unit."""
+        """The summary of a judged unit."""
         placed = [replace(verdict, index=place) for verdict, place in zip(found.records, unit.places, strict=True)]
         shown = [ShownRecord(verdict, r.output_token_ids) for verdict, r in zip(placed, unit.records, strict=True)]
         margins = np.concatenate([record.tokens.margin for record in placed])
+        bins = np.searchsorted(MARGIN_ENDS[1:], margins)
         return cls(
             columns=RecordColumns.of(unit.places, placed, found.charges),
-            charges=found.charges,
-            margins_b=np.bincount(np.searchsorted(MARGIN_ENDS[1:], margins), minlength=len(MARGIN_ENDS) - 1).astype(
-                np.int64
-            ),
-            trade_off=found.trade_off,
-            timing=found.timing,
+            tally=found.tally,
+            margins_b=np.bincount(bins, minlength=len(MARGIN_ENDS) - 1).astype(np.int64),
             flagged=[_in_short(record) for record in placed if record.flagged],
             shown=_worst(record for record in shown if record.verdict.undefined is None),
             unverifiable=[
@@ -184,13 +181,11 @@ class Summary:
 
     @classmethod
     def of_unverifiable(cls, record: UnverifiableRecord, vocabulary: int) -> "Summary":
-        """Of a record that was set aside: it is charged as if every token could have been any."""
+        """The summary of a record without a verdict: it is charged as if every token could have been any."""
         return cls(
             columns=RecordColumns.of_unverifiable(record.place, record.tokens * float(np.log2(vocabulary))),
-            charges=RecordCharges.unbounded(record.tokens, vocabulary),
+            tally=Tally.unbounded(record.tokens, vocabulary),
             margins_b=np.zeros(len(MARGIN_ENDS) - 1, np.int64),
-            trade_off=ThresholdSweepSums.none(),
-            timing=ReplaySeconds(),
             flagged=[],
             shown=[],
             unverifiable=[record],
@@ -198,13 +193,11 @@ class Summary:
 
     @classmethod
     def merged(cls, parts: "Sequence[Summary]") -> "Summary":
-        """Of all records of some parts, none of which is in two."""
+        """The summary of all records of some parts, none of which is in two."""
         return cls(
             columns=RecordColumns.concat([part.columns for part in parts]),
-            charges=RecordCharges.concat([part.charges for part in parts]),
+            tally=Tally.concat([part.tally for part in parts]),
             margins_b=np.sum([part.margins_b for part in parts], axis=0),
-            trade_off=ThresholdSweepSums.concat([part.trade_off for part in parts]),
-            timing=ReplaySeconds.concat([part.timing for part in parts]),
             flagged=[record for part in parts for record in part.flagged],
             shown=_worst([record for part in parts for record in part.shown]),
             unverifiable=[record for part in parts for record in part.unverifiable],
@@ -220,14 +213,11 @@ class Summary:
         columns = self.columns.take(order_r)
         if not np.array_equal(columns.place_r, np.arange(len(self))):
             raise ValueError("the replay did not cover every record once")
-        return Summary(
+        return replace(
+            self,
             columns=columns,
-            charges=self.charges.take(order_r),
-            margins_b=self.margins_b,
-            trade_off=self.trade_off,
-            timing=self.timing,
+            tally=self.tally.ordered(order_r),
             flagged=sorted(self.flagged, key=lambda record: record.place),
-            shown=self.shown,
             unverifiable=sorted(self.unverifiable, key=lambda record: record.place),
         )
 

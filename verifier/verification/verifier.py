@@ -12,8 +12,9 @@ from weightwarden.sampler.types import BoolArray
 from weightwarden.verifier.errors import UndefinedRow
 from weightwarden.verifier.policy.base import BasePolicy, EvidenceAccumulator, RecordEvidence
 from weightwarden.verifier.replay.replay import Replay, Replayer, SwayingReplayer
-from weightwarden.verifier.scoring.ledger import Ledger
-from weightwarden.verifier.scoring.margin_histogram import MarginHistogram
+from weightwarden.verifier.scoring.accumulator import Accumulator
+from weightwarden.verifier.scoring.ledger import Ledger, OutcomeCounter
+from weightwarden.verifier.scoring.margin_histogram import MarginCounter
 from weightwarden.verifier.scoring.stopping import StoppingRule
 from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweep
 from weightwarden.verifier.scoring.token_scores import score
@@ -29,6 +30,7 @@ from weightwarden.verifier.verification.record_verdict import (
 from weightwarden.verifier.verification.run_verdict import Verification, verify
 from weightwarden.verifier.verification.scored_chunk import ScoredChunk
 from weightwarden.verifier.verification.summary import Summary
+from weightwarden.verifier.verification.tally import Tally
 from weightwarden.verifier.verification.token_frame import TokenFrame
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
@@ -121,57 +123,44 @@ class Verifier:
         """The verdicts of records that all have definite tokens.
 
         1. Replay those that have tokens, and score every claimed token against its candidates.
-        2. Gather the evidence about each record. Where it speaks against a record, leave out the positions whose
-           logits hang on rounding errors (`SwayingReplayer`): they are charged, and say nothing about the server.
-        3. Sum up what every position is charged, and what it shows.
+        2. Accumulate the evidence about each record. Where it speaks against a record, leave out the positions that
+           rounding errors decide (`SwayingReplayer`): they are charged, and say nothing about the server.
+        3. Accumulate what every position shows, and what it is charged.
         4. Judge records: by the evidence, and by where they end.
 
         Raises:
             UndefinedRow: one has not.
         """
-        answered = [index for index, record in enumerate(records) if record.output_token_ids]
-        policy, vocabulary = self.policy, self.replayer.identity.vocabulary
+        policy, vocabulary, count = self.policy, self.replayer.identity.vocabulary, len(records)
         # 1
         replay = Replay(self.replayer, policy.window, self.progress)
-        chunks: list[ScoredChunk] = []
         alternatives: list[dict[int, list[Alternative]]] = [{} for _ in records]
-        for placed in replay.tables([records[index] for index in answered]):
-            at = time.perf_counter()
-            scores = score(placed.table, policy.tolerance, 0)
-            verdicts = judge_tokens(scores, policy.tolerance.margin, policy.rank_limit, vocabulary)
-            for row in np.flatnonzero(verdicts.verdict_n != Verdict.SAFE):
-                found = alternatives_at(placed.table, scores, int(row), policy.tolerance.margin)
-                alternatives[answered[placed.record_n[row]]][int(placed.position_n[row])] = found
-            likelihood_n = policy.likelihood(placed.table, scores)
-            chunks.append(ScoredChunk(placed.record_n, placed.position_n, scores, verdicts, likelihood_n))
-            replay.timing.score += time.perf_counter() - at
+        chunks = list(self._scored(records, replay, alternatives))
         at = time.perf_counter()
         # 2
-        test = policy.accumulator(len(answered))
-        for chunk in chunks:
-            test.add(*chunk.evidence())
-        unsteady = self._unsteady([records[index] for index in answered], test)
+        evidence = self._evidence(chunks, count)
+        unsteady = self._unsteady(records, evidence)
         if any(unsteady_t is not None for unsteady_t in unsteady):
             chunks = [chunk.without(unsteady) for chunk in chunks]
-            test = policy.accumulator(len(answered))
-            for chunk in chunks:
-                test.add(*chunk.evidence())
+            evidence = self._evidence(chunks, count)
         # 3
-        trade_off = ThresholdSweep(vocabulary, len(answered))
-        margins = MarginHistogram(len(records))
+        trade_off, margins = ThresholdSweep(vocabulary, count), MarginCounter(count)
+        outcomes = OutcomeCounter(
+            count, margin=policy.tolerance.margin, rank_limit=policy.rank_limit, vocabulary=vocabulary
+        )
         ledger = Ledger(
-            len(records),
+            count,
             policy.counting_code(vocabulary),
             policy.pooled_code(vocabulary),
             has_noise_model=not policy.exact,
         )
+        shown: tuple[Accumulator, ...] = (trade_off, margins, outcomes)
         for chunk in chunks:
-            record_n, some, times_n = chunk.evidence()
-            trade_off.add(record_n, some, times_n)
-            margins.add(np.array(answered)[record_n], some, times_n)
-            chunk.charge(ledger, answered)
+            tested = chunk.evidence()
+            for accumulator in shown:
+                accumulator.add(*tested)
+            ledger.add(*(tested if chunk.unsteady_n is None else chunk.charged()))
         replay.timing.score += time.perf_counter() - at
-
         # 4
         rule = StoppingRule(
             identity=self.replayer.identity,
@@ -179,26 +168,52 @@ class Verifier:
             max_model_length=self.max_model_length or self.replayer.identity.context_length,
             forced_end=policy.forced_end_limits,
         )
-        by_record = TokenDetail.by_record([chunk.detail() for chunk in chunks], len(answered))
-        details: dict[int, tuple[TokenDetail, RecordEvidence]] = {
-            index: (by_record[at], test.evidence(at)) for at, index in enumerate(answered)
-        }
-        nothing = (TokenDetail.empty(), NoTokens())
+        details = TokenDetail.by_record([chunk.detail() for chunk in chunks], count)
         judged = [
-            self._judge(index, record, *details.get(index, nothing), alternatives[index], rule)
+            self._judge(
+                index,
+                record,
+                details[index],
+                evidence.evidence(index) if record.output_token_ids else NoTokens(),
+                alternatives[index],
+                rule,
+            )
             for index, record in enumerate(records)
         ]
+        kept_r = np.array([not record.flagged for record in judged])
+        charges = ledger.charges(outcomes.counts_rc, np.array([record.end_code_bits for record in judged]))
         return Judgement(
             records=judged,
-            charges=ledger.charges(np.array([record.end_code_bits for record in judged])),
-            margins=margins,
-            trade_off=trade_off.sums(
-                policy.rank_limit, np.array([not judged[index].flagged for index in answered], np.bool_)
-            ),
-            timing=replay.timing,
+            margins=margins.histogram,
+            tally=Tally(charges=charges, trade_off=trade_off.sums(policy.rank_limit, kept_r), timing=replay.timing),
         )
 
-    def _unsteady(self, records: Sequence[Record], test: EvidenceAccumulator) -> list[BoolArray | None]:
+    def _scored(
+        self, records: Sequence[Record], replay: Replay, alternatives: Sequence[dict[int, list[Alternative]]]
+    ) -> Iterator[ScoredChunk]:
+        """The scored positions of records, chunk by chunk; alternatives of unsafe tokens go to each record's own."""
+        policy, vocabulary = self.policy, self.replayer.identity.vocabulary
+        answered = [index for index, record in enumerate(records) if record.output_token_ids]
+        for placed in replay.tables([records[index] for index in answered]):
+            at = time.perf_counter()
+            record_n = np.array(answered)[placed.record_n]
+            scores = score(placed.table, policy.tolerance, 0)
+            verdicts = judge_tokens(scores, policy.tolerance.margin, policy.rank_limit, vocabulary)
+            for row in np.flatnonzero(verdicts.verdict_n != Verdict.SAFE):
+                found = alternatives_at(placed.table, scores, int(row), policy.tolerance.margin)
+                alternatives[record_n[row]][int(placed.position_n[row])] = found
+            likelihood_n = policy.likelihood(placed.table, scores)
+            replay.timing.score += time.perf_counter() - at
+            yield ScoredChunk(record_n, placed.position_n, scores, verdicts, likelihood_n)
+
+    def _evidence(self, chunks: Sequence[ScoredChunk], records: int) -> EvidenceAccumulator:
+        """The evidence about every record."""
+        evidence = self.policy.accumulator(records)
+        for chunk in chunks:
+            evidence.add(*chunk.evidence())
+        return evidence
+
+    def _unsteady(self, records: Sequence[Record], evidence: EvidenceAccumulator) -> list[BoolArray | None]:
         """The unsteady output positions of each record, bool [output tokens]; None for a record without any.
 
         Only records against which the evidence speaks are computed again: those with an outlier, or with a reason to
@@ -208,8 +223,9 @@ class Verifier:
         unsteady: list[BoolArray | None] = [None] * len(records)
         if limit is None or not isinstance(replayer, SwayingReplayer):
             return unsteady
-        evidence = [test.evidence(index) for index in range(len(records))]
-        suspects = [index for index, found in enumerate(evidence) if found.outliers or found.reasons]
+        answered = [index for index, record in enumerate(records) if record.output_token_ids]
+        found = {index: evidence.evidence(index) for index in answered}
+        suspects = [index for index, of in found.items() if of.outliers or of.reasons]
         for index, sway_t in zip(suspects, replayer.sway([records[index] for index in suspects]), strict=True):
             unsteady_t = sway_t > limit
             unsteady[index] = unsteady_t if unsteady_t.any() else None
@@ -236,5 +252,5 @@ class Verifier:
             end_code_bits=rule.end_code_bits(record) if findings else 0.0,
             reasons=reasons,
             tokens=detail,
-            alternatives=alternatives,
+            alternatives={at: tokens for at, tokens in alternatives.items() if not detail.unsteady[at]},
         )

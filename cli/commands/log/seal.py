@@ -25,7 +25,9 @@ from weightwarden.logger.store.mark import mark_path as mark_beside
     metavar="N",
     help="Only N new records or more.",
 )
-def seal(log_url: str, folder: str, signing_key_paths: tuple[Path, ...], mark_path: Path | None, least: int) -> None:
+def seal(
+    log_url: str, folder: str, signing_key_paths: tuple[Path, ...], mark_path: Path | None, min_records: int
+) -> None:
     """Seal the records that the log holds and no archive does yet, beside its writer if there is one.
 
     A database that is older than its mark, or than the newest archive in the folder, is not sealed.
@@ -34,7 +36,7 @@ def seal(log_url: str, folder: str, signing_key_paths: tuple[Path, ...], mark_pa
     signers = read_signers(signing_key_paths)
     origin = signers[0].name
     mark = MarkFile(mark_path or mark_beside(signing_key_paths[0], origin), origin)
-    sealed = seal_log(log_url, folder, signers, least, mark)
+    sealed = seal_log(log_url, folder, signers, min_records, mark)
     for archive in sealed:
         click.echo(f"{archive.url}: records {archive.start} to {archive.end - 1}")
     if not sealed:

@@ -16,9 +16,8 @@ from weightwarden.logger.files.private import write_private
 from weightwarden.verifier.policy.calibrated import Policy
 
 REPORT_KEYS = {
-    "records",
-    "tokens",
-    "exact_match_rate",
+    "verified_records",
+    "verified_tokens",
     "safe",
     "suspicious",
     "dangerous",

@@ -48,7 +48,7 @@ def config_file(folder: Path, model_folder: Path, upstream: str, /, **more: Any)
         "engine-version": "0.32.0",
         "listen": f"127.0.0.1:{free_port()}",
         "sampling-defaults": "neutral",
-        **more,
+        **{name.replace("_", "-"): value for name, value in more.items()},
     }
     path = folder / "sidecar.toml"
     path.write_text(tomli_w.dumps(options))

@@ -130,7 +130,7 @@ def test_a_killed_sidecar_loses_no_token_that_any_client_received(
 
 @pytest.fixture
 def process(tmp_path: Path, model_folder: Path, upstream: Upstream) -> Process:
-    return started(config_file(tmp_path, model_folder, upstream.url, drain=1))
+    return started(config_file(tmp_path, model_folder, upstream.url, drain_timeout=1))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -184,7 +184,7 @@ def test_told_twice_it_cuts_off_at_once(tmp_path: Path, model_folder: Path, upst
             await asyncio.sleep(0.02)
 
     upstream.answer = endless
-    process = started(config_file(tmp_path, model_folder, upstream.url, drain=60))
+    process = started(config_file(tmp_path, model_folder, upstream.url, drain_timeout=60))
     body = {"model": "small", "prompt": [5], "max_tokens": 7000}
     answers: list[httpx2.Response] = []
     asking = threading.Thread(

@@ -326,7 +326,7 @@ def test_on_ticks_tokens_leave_at_no_other_time(tmp_path: Path, model_folder: Pa
         upstream.answer = irregular
         folder = tmp_path / str(tick)
         folder.mkdir()
-        with running(settings_in(folder, model_folder, upstream.url, tick=tick)) as sidecar:
+        with running(settings_in(folder, model_folder, upstream.url, release_tick=tick)) as sidecar:
             body = {"model": "small", "prompt": "a", "max_tokens": 41, "stream": True}
             with sidecar.client.stream("POST", "/v1/completions", json=body) as response:
                 return [time.perf_counter() for _ in response.iter_raw()]

@@ -11,8 +11,14 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.scoring.codes import TILTS
-from weightwarden.verifier.scoring.ledger import CODED_BITS, PLAIN_SHARE, UNASKED_END_SHARE, Ledger, RecordCharges
-from weightwarden.verifier.scoring.token_verdicts import judge_tokens
+from weightwarden.verifier.scoring.ledger import (
+    CODED_BITS,
+    PLAIN_SHARE,
+    UNASKED_END_SHARE,
+    Ledger,
+    OutcomeCounter,
+    RecordCharges,
+)
 from weightwarden.verifier.verification.exposure import CONFIDENCE, AuditedPopulation, Exposure
 
 VOCABULARY = 49_152
@@ -29,12 +35,14 @@ def charges(tokens: list[int], altered: list[int], ends: FloatArray | None = Non
     ledger = Ledger(
         len(tokens), policy().counting_code(VOCABULARY), policy().pooled_code(VOCABULARY), has_noise_model=True
     )
+    outcomes = OutcomeCounter(len(tokens), margin=DELTA, rank_limit=64, vocabulary=VOCABULARY)
     record_n = np.repeat(np.arange(len(tokens)), tokens)
     positions = like_recorded(np.random.default_rng(1), sum(tokens))
     choice = np.where(np.isin(record_n, altered), 4 + VOCABULARY - 1, 0)
     scores = positions.take(choice)
-    ledger.add(record_n, scores, judge_tokens(scores, DELTA, 64, VOCABULARY).verdict_n)
-    return ledger.charges(np.zeros(len(tokens)) if ends is None else ends)
+    for accumulator in (ledger, outcomes):
+        accumulator.add(record_n, scores)
+    return ledger.charges(outcomes.counts_rc, np.zeros(len(tokens)) if ends is None else ends)
 
 
 def test_the_ledger_counts_and_no_record_is_charged_much_more_than_writing_it_plainly() -> None:

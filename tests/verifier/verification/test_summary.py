@@ -35,7 +35,7 @@ def told(summary: Summary, executor: Verifier) -> dict[str, Any]:
         "margins": summary.margins_b.tolist(),
         "flagged": summary.flagged,
         "shown": [shown.rank for shown in summary.shown],
-        "trade-off": summary.trade_off.points(executor.policy.rank_limit, vocabulary),
+        "trade-off": summary.tally.trade_off.points(executor.policy.rank_limit, vocabulary),
         "unverifiable": summary.unverifiable,
     }
 

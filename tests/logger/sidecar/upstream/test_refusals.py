@@ -114,7 +114,7 @@ def test_room_that_a_failure_frees_is_free_when_the_failure_is_told_and_not_befo
         yield response("400 No")
 
     upstream.answer = fails
-    settings = settings_in(tmp_path, model_folder, upstream.url, tick=2.0, limits={"concurrent": 1})
+    settings = settings_in(tmp_path, model_folder, upstream.url, release_tick=2.0, limits={"concurrent": 1})
     with running(settings) as sidecar:
         told = threading.Event()
         statuses: list[int] = []

@@ -1,0 +1,43 @@
+"""The tally of judged records: what they are charged, and what every threshold would make of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from weightwarden.sampler.types import IntArray
+from weightwarden.verifier.replay.replay import ReplaySeconds
+from weightwarden.verifier.scoring.ledger import RecordCharges
+from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweepSums
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """What judgements and summaries of records have in common.
+
+    Attributes:
+        charges: what each record could have carried unseen, under every code.
+        trade_off: what every margin threshold would make of the records that are not flagged.
+        timing: seconds of their replay.
+    """
+
+    charges: RecordCharges
+    trade_off: ThresholdSweepSums = field(default_factory=ThresholdSweepSums)
+    timing: ReplaySeconds = field(default_factory=ReplaySeconds)
+
+    @classmethod
+    def unbounded(cls, tokens: int, vocabulary: int) -> Self:
+        """The tally of one record without a verdict: every token may be any."""
+        return cls(charges=RecordCharges.unbounded(tokens, vocabulary))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """The tally of the records of some parts, one part after another."""
+        return cls(
+            charges=RecordCharges.concat([part.charges for part in parts]),
+            trade_off=ThresholdSweepSums.total([part.trade_off for part in parts]),
+            timing=ReplaySeconds.total([part.timing for part in parts]),
+        )
+
+    def ordered(self, order_r: IntArray) -> Self:
+        """The same, with the records in another order."""
+        return replace(self, charges=self.charges.take(order_r))
