@@ -311,10 +311,23 @@ def row(result: Result) -> GpuRow:
 def measurement(results: Sequence[Result], devices: Mapping[str, str], ceiling: Mapping[str, float]) -> Results[GpuRow]:
     """The rows, and in full: seconds, floors, disagreements, stages and kernels."""
     details = {f"{result.shape}, {result.filter}": vars(result) for result in results}
-    settings = {f"rounds: {name}": result["facts"]["rounds"] for name, result in details.items()}
+    rounds = [result.facts["rounds"] for result in results]
+    settings = {"least_rounds": min(rounds), "most_rounds": max(rounds)}
     return Results[GpuRow].measured(
-        [row(result) for result in results], settings, facts=ceiling, devices=devices, details=_plain(details)
+        [row(result) for result in results],
+        settings,
+        facts=extremes(results) | dict(ceiling),
+        devices=devices,
+        details=_plain(details),
     )
+
+
+def extremes(results: Sequence[Result]) -> dict[str, float]:
+    """The least and the most, over all rows, of what the table does not show."""
+    found = {"most_spread_of_bare": max(result.facts["spread_of_bare"] for result in results)}
+    if moved := [r.floor_seconds["logit_bytes"] / r.seconds["bare"] for r in results if r.floor_seconds]:
+        found |= {"least_logit_bytes_floor_of_bare": min(moved), "most_logit_bytes_floor_of_bare": max(moved)}
+    return found
 
 
 def _plain(details: dict[str, Any]) -> Any:
