@@ -29,6 +29,7 @@ DESIGN = "docs/design.md"
 OPERATOR = "docs/operator.md"
 
 VOCABULARY = 49_152
+"""The tokens of the embedded model."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ def claims() -> Iterator[Claim]:
     yield from _bundled_policy()
 
 
-def said(text: str, *figures: object, holds: bool | None = True) -> Claim:
+def said(text: str, *figures: object, holds: bool = True) -> Claim:
     """A claim of docs/results.md."""
-    return Claim(RESULTS, text, figures, bool(holds))
+    return Claim(RESULTS, text, figures, holds)
 
 
 def hundreds(figure: float | None) -> float:
@@ -192,6 +193,7 @@ def _noise_models_and_cascade() -> Iterator[Claim]:
 def _exact() -> Iterator[Claim]:
     found = EXACT.read(FILES / "exact-bfloat16.json")
     (row,) = found.rows
+    yield said("This row was made with `--records {}`", found.settings["records"])
     yield said("that took every second request, {};", row.records)
     yield said("{:.0f} positions of {:,} are tied", row.tied_share * row.judged_tokens, row.judged_tokens)
     yield said("(all {} answers that were judged or calibrated came out token for token", row.records)
@@ -200,10 +202,12 @@ def _exact() -> Iterator[Claim]:
 def _cluster() -> Iterator[Claim]:
     speed, driver = CLUSTER_SPEED.read(FILES / "cluster-speed.json"), CLUSTER_DRIVER.read(FILES / "cluster-driver.json")
     yield said("({} cores, {};", speed.settings["cores"], speed.environment["processor"])
-    yield said("medians of {} rounds)", speed.settings["rounds"])
+    measured = speed.settings["records"], speed.settings["rounds"]
+    yield said("`--records {} --archives 100`, medians of {} rounds)", *measured)
     resident = {row.archives: row.resident_mib for row in driver.rows}
     shown = [resident[archives] for archives in (100, 500, 1000)]
-    yield said("The driver over a log of {:,} archives", driver.settings["archives"])
+    logged = driver.settings["archives"]
+    yield said("The driver over a log of {:,} archives (`--rounds 0 --archives {}`)", logged, logged)
     yield said("{:.0f}, {:.0f} and {:.0f} MiB resident at 100, 500 and 1,000 archives", *shown)
     times = driver.facts["least_processor_ms_per_archive"], driver.facts["most_processor_ms_per_archive"]
     yield said("{:.0f} to {:.0f} ms of processor time an archive", *times)
