@@ -15,7 +15,7 @@ TRITON_ALONE := $(VLLM_VENV)/triton-alone
 LLAMA_VENV := .venv-llama
 LLAMA_READY := $(LLAMA_VENV)/.ready
 
-.PHONY: demo test test-slow test-all test-vllm test-triton fuzz lint site bench benchmarks benchmarks-vllm fresh-traffic llama-traffic clean
+.PHONY: demo test test-slow test-all test-vllm test-triton fuzz lint site bench benchmarks benchmarks-vllm results-page fresh-traffic llama-traffic clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -97,6 +97,10 @@ benchmarks-vllm: $(READY) $(VLLM_READY)
 		tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl
 	$(BIN)/python -m benchmarks.trade_off.exact --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results \
 		--head float32 benchmarks/traffic/float32-head.jsonl
+
+# The tables of docs/results.md, from the files of docs/results.
+results-page: $(READY)
+	$(BIN)/python -m benchmarks.results_page
 
 fresh-traffic: $(READY) $(VLLM_READY)
 	$(BIN)/python -m benchmarks.recording.fresh_traffic --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results/fresh

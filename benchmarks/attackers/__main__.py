@@ -14,20 +14,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
 from benchmarks.attackers import plots
-from benchmarks.attackers.detection import detect
+from benchmarks.attackers.detection import AUDITED, DAYS, DRAWS, SERIES, detect
 from benchmarks.attackers.interface import Attacker, Outside, Site, in_batches
 from benchmarks.attackers.payload import Payload
 from benchmarks.attackers.registry import attackers
-from benchmarks.attackers.results import SEED_BITS, Row, markdown
+from benchmarks.attackers.results import SEED_BITS, Row
 from benchmarks.attackers.serving import ServedModel, honestly
-from benchmarks.environment import environment
 from benchmarks.repository import FILTERED
+from benchmarks.results_file import Results
+from benchmarks.tables.attackers import ATTACKERS, AttackerRow
 from weightwarden.cli.progress import counter, progress_bar
 from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic
@@ -115,7 +115,7 @@ def main(out: Path, records: int, calibration: int, tokens: int, seed: int, name
             write_text(path, json.dumps(row.to_json(), indent=1))
         if _is_of(path, policy):
             rows.append(Row.from_json(json.loads(path.read_text(encoding="utf-8"))))
-            click.echo(markdown(rows[-1:]).splitlines()[-1])
+            click.echo(ATTACKERS.line(rows[-1].table_row()))
     _report(out, setting, policy, rows)
 
 
@@ -178,9 +178,10 @@ def _policy(
 
 def _report(out: Path, setting: Setting, policy: Policy, rows: Sequence[Row]) -> None:
     """The results as JSON, Markdown and pictures."""
-    about: dict[str, Any] = {"setting": asdict(setting), "environment": environment(), "policy": policy.digest()}
-    write_text(out / "attackers.json", json.dumps(about | {"rows": [row.to_json() for row in rows]}, indent=1) + "\n")
-    write_text(out / "attackers.md", markdown(rows))
+    drawn = {"audited_share": 1 / AUDITED, "audits": DRAWS, "days": DAYS, "orders": SERIES}
+    settings = asdict(setting) | drawn | {"policy": policy.digest()}
+    shown = [row.table_row() for row in rows]
+    ATTACKERS.write(out, "attackers", Results[AttackerRow].measured(shown, settings))
     plots.save(plots.bandwidth(rows), out, "bandwidth")
     plots.save(plots.detection(rows), out, "detection")
     broken = [row.name for row in rows if not row.bound_kept]

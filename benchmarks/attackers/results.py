@@ -1,10 +1,10 @@
-"""A row of the table of attackers, and the table as Markdown."""
+"""The figures of one attacker, as they are kept and as the table shows them."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from benchmarks.attackers.detection import Detection
+from benchmarks.tables.attackers import AttackerRow
 
 LUCK_BITS = 20.0
 """A uniform message lets s bits more through than any bound with probability 2^-s (`verifier.statistics.bandwidth`)."""
@@ -48,6 +48,30 @@ class Row:
         limits = self.detection.limit_bits
         return sum(self.decoded_bits <= limit + LUCK_BITS for limit in limits) / len(limits)
 
+    def table_row(self) -> AttackerRow:
+        """The row of the table."""
+        seen = self.detection
+        steals = self.channel != "nothing"
+        message_1e2, message_1e4 = seen.by_message.values()
+        day_1e2, day_1e4 = seen.by_day.values()
+        return AttackerRow(
+            attacker=self.name,
+            offered_bits=self.offered_bits if steals else None,
+            decoded_bits=self.decoded_bits if steals else None,
+            decoded_bits_per_token=self.bits_per_token if steals else None,
+            bound_bits=self.bound_bits,
+            bound_kept=self.bound_kept if steals else None,
+            limit_bits=sorted(seen.limit_bits)[len(seen.limit_bits) // 2],
+            limit_kept_share=self.limit_kept if steals else None,
+            mismatch_share=seen.mismatch_rate,
+            messages_flagged_share_at_1e2=message_1e2,
+            messages_flagged_share_at_1e4=message_1e4,
+            days_flagged_share_at_1e2=day_1e2,
+            days_flagged_share_at_1e4=day_1e4,
+            tokens_to_alarm=seen.tokens_to_alarm,
+            tokens_without_alarm=seen.tokens if seen.tokens_to_alarm is None else None,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The row with what follows from it."""
         return asdict(self) | {name: getattr(self, name) for name in FOLLOWING}
@@ -61,30 +85,3 @@ class Row:
 
 FOLLOWING = ("bits_per_token", "bound_kept", "limit_kept")
 """Members of a row's JSON that follow from the others."""
-COLUMNS = (
-    *("attacker", "bits offered", "decoded", "bits/token", "bound, bits", "kept", "a tenth audited: limit", "kept"),
-    *("mismatches", "message 1e-2", "message 1e-4", "day 1e-2", "day 1e-4", "tokens to alarm"),
-)
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """The table."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|" + "--:|" * (len(COLUMNS) - 1)]
-    for row in rows:
-        seen = row.detection
-        steals = row.channel != "nothing"
-        cells = [
-            row.name,
-            f"{row.offered_bits:.0f}" if steals else "-",
-            f"{row.decoded_bits:.0f}" if steals else "-",
-            f"{row.bits_per_token:.3f}" if steals else "-",
-            f"{row.bound_bits:.0f}",
-            ("yes" if row.bound_kept else "NO") if steals else "-",
-            f"{sorted(seen.limit_bits)[len(seen.limit_bits) // 2]:.0f}",
-            f"{100 * row.limit_kept:.0f}%" if steals else "-",
-            f"{100 * seen.mismatch_rate:.1f}%",
-            *(f"{100 * share:.0f}%" for share in (*seen.by_message.values(), *seen.by_day.values())),
-            f"> {seen.tokens}" if seen.tokens_to_alarm is None else f"{seen.tokens_to_alarm:.0f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"

@@ -11,7 +11,6 @@ requests whose answers were the least plausible are answered again, each under m
 an honest server flagged more often than that (simulated server only).
 """
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,14 +23,15 @@ import httpx2
 import numpy as np
 from scipy.stats import binom
 
-from benchmarks.environment import environment
 from benchmarks.free_port import free_port
 from benchmarks.guarantees.any_server import AnyServer
 from benchmarks.guarantees.request_generator import plain_requests, random_request, request_record
 from benchmarks.recording.vllm_answers import answered
 from benchmarks.recording.vllm_server import settings_here, vllm_server
 from benchmarks.repository import FILTERED
+from benchmarks.results_file import Results
 from benchmarks.sidecar.cost import await_port, sidecar_command, started
+from benchmarks.tables.random_requests import RANDOM_REQUESTS, RandomRequestsRow
 from weightwarden.cli.progress import progress_bar
 from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.canonical import decode_record
@@ -108,23 +108,29 @@ def _sent(scratch: Path, upstream: str, name: str, bodies: Sequence[dict[str, An
         process.wait(60)
 
 
-def report(found: Verification, policy: Policy, refused: int, asked: int) -> dict[str, Any]:
+def row(server: str, found: Verification, policy: Policy, refused: int, asked: int) -> RandomRequestsRow:
     """What came of it, and whether an honest server may show as much."""
     rate = policy.forced_end_limits.rate + FLAG_LEVEL
     flagged = len(found.flagged)
+    return RandomRequestsRow(
+        server=server,
+        requests=asked,
+        refused=refused,
+        answers=found.records,
+        tokens=found.tokens,
+        flagged=flagged,
+        unsteady_positions=found.unsteady_positions,
+        flagged_expected_at_most=rate * found.records,
+        p_value=float(binom.sf(flagged - 1, found.records, rate)),
+    )
+
+
+def whole(found: Verification) -> dict[str, float]:
+    """The figures of all answers that the table does not show."""
     return {
-        "requests": asked,
-        "refused": refused,
-        "records": found.records,
-        "tokens": found.tokens,
-        "exact": found.exact_match_rate,
-        "unverifiable": len(found.unverifiable),
-        "flagged": flagged,
-        "honest_rate": rate,
-        "p_value": float(binom.sf(flagged - 1, found.records, rate)),
-        "alarm": found.alarm,
-        "bits_per_token": found.charged_bits_per_token,
-        "flagged_records": [{"record": one.place, "reasons": one.reasons} for one in found.flagged],
+        "exact_match_share": found.exact_match_rate,
+        "answers_without_verdict": len(found.unverifiable),
+        "charged_bits_per_token": found.charged_bits_per_token,
     }
 
 
@@ -195,15 +201,23 @@ def main(
     policy = calibrate(replayer, honest, CalibrationLimits()).policy
     with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress:
         found = Verifier(replayer, policy, progress=progress).verify(records)
-    said = {"environment": environment(), "seed": seed, **report(found, policy, refused, count)}
-    if vllm_python is None and url is None:
+    flagged = [{"record": one.place, "reasons": one.reasons} for one in found.flagged]
+    details: dict[str, Any] = {"alarm": found.alarm, "flagged": flagged}
+    simulated = vllm_python is None and url is None
+    if simulated:
         mismatched_r = found.charges.mismatches_r / np.maximum(found.charges.tokens_r, 1)
         order = np.lexsort((-mismatched_r, found.summary.columns.p_value_r))[:worst]
-        said["again"] = again_and_again(identity, Verifier(replayer, policy), [records[at] for at in order], seeds)
-    text = json.dumps(said, indent=1)
-    click.echo(text)
+        details["again"] = again_and_again(identity, Verifier(replayer, policy), [records[at] for at in order], seeds)
+    server = "simulated" if simulated else f"vLLM {records[0].engine.version}"
+    results = Results[RandomRequestsRow].measured(
+        [row(server, found, policy, refused, count)],
+        {"plain_answers": len(honest), "seed": seed, "worst_requests": worst, "seeds_of_each": seeds},
+        facts=whole(found),
+        details=details,
+    )
+    click.echo(results.to_json())
     if out is not None:
-        write_text(out / "random-requests.json", text)
+        RANDOM_REQUESTS.write(out, f"random-requests-{'simulated' if simulated else 'vllm'}", results)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,14 @@ or whole ticks), and in the order of several streams; a client behind `sidecar r
 ticks and with a tick.
 """
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks.environment import environment
+from benchmarks.results_file import Results
 from benchmarks.side_channels import each_token, stream_order
-from benchmarks.side_channels.row import markdown
-from weightwarden.logger.files.output import write_text
+from benchmarks.tables.side_channels import SIDE_CHANNELS, SideChannelRow
 
 
 @click.command(help=__doc__)
@@ -36,14 +33,10 @@ def main(out: Path | None, tokens: int, seed: int) -> None:
         stream_order.measured(tick, tokens // stream_order.STREAMS, np.random.default_rng([seed, len(rows)]))
         for tick in (None, stream_order.TICK_MS)
     ]
-    table = markdown(rows)
-    click.echo(table)
+    click.echo(SIDE_CHANNELS.markdown(rows))
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        made = [asdict(row) | {"decoded_bits": row.decoded_bits} for row in rows]
-        said = {"environment": environment(), "seed": seed, "rows": made}
-        write_text(out / "side-channels.json", json.dumps(said, indent=1) + "\n")
-        write_text(out / "side-channels.md", table)
+        results = Results[SideChannelRow].measured(rows, {"tokens": tokens, "seed": seed})
+        SIDE_CHANNELS.write(out, "side-channels", results)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import numpy as np
 from benchmarks.attackers.hostile_source import Said, hostile_source
 from benchmarks.side_channels.behind_sidecar import running_sidecar
 from benchmarks.side_channels.client import Heard, listened
-from benchmarks.side_channels.row import Row
 from benchmarks.sidecar.token_source import FIRST_ID
+from benchmarks.tables.side_channels import SideChannelRow
 from weightwarden.sampler.types import IntArray
 from weightwarden.verifier.statistics.exfiltration import TimingChannel
 
@@ -59,7 +59,7 @@ CHANNELS = (
 )
 
 
-def measured(channel: Channel, tick_ms: int | None, tokens: int, rng: np.random.Generator) -> Row:
+def measured(channel: Channel, tick_ms: int | None, tokens: int, rng: np.random.Generator) -> SideChannelRow:
     """Say random symbols through a channel, and hear them behind a sidecar.
 
     The bound of pauses is the most that those with their mean can say (`TimingChannel`).
@@ -82,7 +82,7 @@ def measured(channel: Channel, tick_ms: int | None, tokens: int, rng: np.random.
     of_times = (
         sent * TimingChannel(tokens_per_tick=sent / (1000 * seconds / tick_ms)).bits_per_token if tick_ms else None
     )
-    return Row(
+    return SideChannelRow(
         name=channel.name,
         tick_ms=tick_ms,
         tokens=len(payload) * PER_ANSWER,

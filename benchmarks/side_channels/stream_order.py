@@ -8,8 +8,8 @@ import numpy as np
 from benchmarks.attackers.hostile_source import Said, hostile_source
 from benchmarks.side_channels.behind_sidecar import running_sidecar
 from benchmarks.side_channels.client import Heard, listened
-from benchmarks.side_channels.row import Row
 from benchmarks.sidecar.token_source import FIRST_ID
+from benchmarks.tables.side_channels import SideChannelRow
 
 STREAMS = 3
 ROUND_MS, TICK_MS = 170, 150
@@ -18,7 +18,7 @@ STEP = 0.03
 """Seconds by which a stream's token comes after the one before it in the order."""
 
 
-def measured(tick_ms: int | None, rounds: int, rng: np.random.Generator) -> Row:
+def measured(tick_ms: int | None, rounds: int, rng: np.random.Generator) -> SideChannelRow:
     """Say a random order in each round, one token of every stream, and hear it behind a sidecar.
 
     With ticks only those rounds count that leave on one: there the order is the sidecar's own, and the bound 0. What
@@ -39,7 +39,7 @@ def measured(tick_ms: int | None, rounds: int, rng: np.random.Generator) -> Row:
         for one, order in itertools.islice(zip(heard, orders, strict=True), 1, None)  # in the first, streams begin
         if tick_ms is None or one[-1].at - one[0].at < tick_ms / 3000
     ]
-    return Row(
+    return SideChannelRow(
         name=f"order of {STREAMS} streams",
         tick_ms=tick_ms,
         tokens=rounds * STREAMS,

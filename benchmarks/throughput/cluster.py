@@ -11,13 +11,12 @@ one worker with as many, and by a worker a core with one thread each; in turns, 
 and loading the model are left out. Efficiency is the share of the one process's speed.
 """
 
-import json
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -27,15 +26,15 @@ import numpy as np
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks.environment import environment
 from benchmarks.repository import BUNDLED_POLICY, FILTERED
+from benchmarks.results_file import Results
+from benchmarks.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED, ClusterDriverRow, ClusterSpeedRow
 from benchmarks.throughput.cheap_replayer import CheapReplayer
 from weightwarden.cli.options.executor import load_on_worker
 from weightwarden.cli.options.shared import ReplayOptions
 from weightwarden.cli.reports.json import json_report
 from weightwarden.cli.verify_and_report import verify_with_progress
 from weightwarden.logger.archive.writer import write_archive
-from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.canonical import encode_record
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
@@ -70,20 +69,23 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Output tokens a second of one way to replay, by round."""
+class Driver:
+    """The driver over a log.
 
-    name: str
-    rounds: list[float]
+    Attributes:
+        looks: by hundreds of archives.
+        facts: the figures of the whole log.
+    """
 
-    @property
-    def median(self) -> float:
-        return float(np.median(self.rounds))
+    looks: list[Look]
+    facts: dict[str, float]
 
 
 @click.command()
 @click.argument("traffic", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for scale.json and scale.md.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for cluster-*.json and cluster-*.md."
+)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(0), help="0: no speed.")
 @click.option("--records", default=110, show_default=True, help="Records of the traffic whose replay is timed.")
 @click.option("--token-budget", default=1024, show_default=True, help="Tokens of a forward pass.")
@@ -101,28 +103,29 @@ def main(
     policy = read_policy(BUNDLED_POLICY)
     recorded = [placed.record for path in traffic or (FILTERED,) for placed in read_traffic(path)]
     cores = len(os.sched_getaffinity(0))
-    found: dict[str, object] = {"environment": environment(), "cores": cores}
-    text: list[str] = []
     with closing(Cluster.connect(None)):
         if archives:
             driver = driver_looks(policy, recorded, archives, archive_records, cores)
-            found["driver"] = {name: _plain(value) for name, value in driver.items()}
-            text += driver_table(driver, archive_records)
+            log = Results[ClusterDriverRow].measured(
+                driver_rows(driver.looks),
+                {"archives": archives, "records_per_archive": archive_records, "workers": cores},
+                facts=driver.facts,
+            )
+            print(log.to_json(), CLUSTER_DRIVER.markdown(log.rows), sep="\n")
+            if out is not None:
+                CLUSTER_DRIVER.write(out, "cluster-driver", log)
         if rounds:
-            speeds = measured_speeds(policy, recorded[:records], token_budget, cores, rounds)
-            found["speed"] = [asdict(speed) | {"median": speed.median} for speed in speeds]
-            text += speed_table(speeds)
-    shown = "\n".join(text)
-    print(json.dumps(found, indent=1), shown, sep="\n\n")
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(out / "scale.json", json.dumps(found, indent=1) + "\n")
-        write_text(out / "scale.md", shown + "\n")
+            timed = recorded[:records]
+            speed = Results[ClusterSpeedRow].measured(
+                measured_speeds(policy, timed, token_budget, cores, rounds),
+                {"records": len(timed), "token_budget": token_budget, "rounds": rounds, "cores": cores},
+            )
+            print(speed.to_json(), CLUSTER_SPEED.markdown(speed.rows), sep="\n")
+            if out is not None:
+                CLUSTER_SPEED.write(out, "cluster-speed", speed)
 
 
-def driver_looks(
-    policy: BasePolicy, recorded: Sequence[Record], archives: int, each: int, workers: int
-) -> dict[str, list[Look] | float]:
+def driver_looks(policy: BasePolicy, recorded: Sequence[Record], archives: int, each: int, workers: int) -> Driver:
     """The driver over a log of many archives: by hundreds while records are replayed, and in all."""
     entries = [encode_record(shortened(record)) for record in recorded[:each]]
     key = SigningKey("benchmark/scale", Ed25519PrivateKey.generate())
@@ -154,15 +157,20 @@ def driver_looks(
         context = verify_with_progress(executor, given)
         total = time.perf_counter() - origin[0]
         report = json_report(context)
-        return {
-            "looks": looks,
-            "check_processor_seconds_per_archive_of_first": checks[min(STEP, archives)],
-            "check_processor_seconds_per_archive_of_all": checks[archives],
+        shares = [
+            row.processor_ms_per_archive for row in driver_rows(looks) if row.processor_ms_per_archive is not None
+        ]
+        facts = {
+            "check_processor_ms_per_archive_of_first": 1e3 * checks[min(STEP, archives)],
+            "check_processor_ms_per_archive_of_all": 1e3 * checks[archives],
+            "least_processor_ms_per_archive": min(shares),
+            "most_processor_ms_per_archive": max(shares),
             "seconds": total,
             "tokens": float(context.verification.tokens),
-            "memory_after_report": resident(),
+            "resident_mib_after_report": resident(),
             "report_mib": len(report) / 2**20,
         }
+        return Driver(looks, facts)
 
 
 def cheap(number: int, policy: BasePolicy, folder: Path) -> CheapReplayer:
@@ -195,7 +203,7 @@ def sealed(folder: Path, key: SigningKey, entries: Sequence[bytes], archives: in
 
 def measured_speeds(
     policy: BasePolicy, records: Sequence[Record], token_budget: int, cores: int, rounds: int
-) -> list[Speed]:
+) -> list[ClusterSpeedRow]:
     """Output tokens a second of each way to replay, in turns."""
     replay = ReplayOptions(dtype=policy.made_for.dtype, device="cpu", token_budget=token_budget)
     load = partial(load_on_worker, replay=replay, policy=policy)
@@ -204,21 +212,29 @@ def measured_speeds(
         torch.set_num_threads(cores)
         return Verifier(load_on_worker(0, replay, policy), policy)
 
-    ways: dict[str, Callable[[], Executor]] = {f"one process, {cores} threads": alone}
-    for workers in sorted({1, cores}):
-        threads = cores // workers
-        name = f"{workers} worker{'s' * (workers > 1)}, {threads} thread{'s' * (threads > 1)} each"
-        ways[name] = partial(RayExecutor, load, policy, workers=workers)
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    ways: dict[int | None, Callable[[], Executor]] = {None: alone}
+    ways |= {workers: partial(RayExecutor, load, policy, workers=workers) for workers in sorted({1, cores})}
+    speeds: dict[int | None, list[float]] = {workers: [] for workers in ways}
     for turn in range(rounds):
-        names = list(ways) if turn % 2 == 0 else list(reversed(ways))
-        for name in names:
-            with closing(ways[name]()) as executor:
+        order = list(ways) if turn % 2 == 0 else list(reversed(ways))
+        for workers in order:
+            with closing(ways[workers]()) as executor:
                 executor.judge(records[:4])  # warm up
                 found = verify(executor, records)
-                speeds[name].append(found.tokens / found.total_seconds)
-                print(f"round {turn}: {name}: {speeds[name][-1]:.1f} tokens/s", flush=True)
-    return [Speed(name, rounds_) for name, rounds_ in speeds.items()]
+                speeds[workers].append(found.tokens / found.total_seconds)
+                said = "one process" if workers is None else f"Ray workers: {workers}"
+                print(f"round {turn}: {said}: {speeds[workers][-1]:.1f} tokens/s", flush=True)
+    return [
+        ClusterSpeedRow(
+            workers=workers,
+            threads=cores if workers is None else cores // workers,
+            tokens_per_second=float(np.median(by_round)),
+            slowest_tokens_per_second=min(by_round),
+            fastest_tokens_per_second=max(by_round),
+            efficiency=float(np.median(by_round) / np.median(speeds[None])),
+        )
+        for workers, by_round in speeds.items()
+    ]
 
 
 def resident() -> float:
@@ -229,43 +245,20 @@ def resident() -> float:
     return float("nan")
 
 
-def driver_table(found: dict[str, list[Look] | float], each: int) -> list[str]:
-    looks = found["looks"]
-    assert isinstance(looks, list)
-    first, every = (_number(found, f"check_processor_seconds_per_archive_of_{which}") for which in ("first", "all"))
-    lines = [
-        f"Driver, {each} records an archive. The check of the log before: {1e3 * first:.2f} processor ms an archive"
-        f" of the first {STEP}, {1e3 * every:.2f} of all. After the report of {_number(found, 'report_mib'):.1f} MiB:"
-        f" {_number(found, 'memory_after_report'):.0f} MiB resident.",
-        "",
-        "| archives read | resident, MiB | seconds an archive | processor ms an archive |",
-        "|---|---|---|---|",
-    ]
-    for before, now in pairwise(looks):
-        step = max(now.archives - before.archives, 1)
-        lines.append(
-            f"| {now.archives} | {now.memory:.1f} | {(now.seconds - before.seconds) / step:.4f}"
-            f" | {1e3 * (now.processor_seconds - before.processor_seconds) / step:.2f} |"
+def driver_rows(looks: Sequence[Look]) -> list[ClusterDriverRow]:
+    """The driver by hundreds of archives."""
+    return [
+        ClusterDriverRow(
+            archives=now.archives,
+            resident_mib=now.memory,
+            seconds_per_archive=(now.seconds - before.seconds) / (now.archives - before.archives),
+            processor_ms_per_archive=1e3
+            * (now.processor_seconds - before.processor_seconds)
+            / (now.archives - before.archives),
         )
-    return [*lines, ""]
-
-
-def speed_table(speeds: Sequence[Speed]) -> list[str]:
-    lines = ["| replay | output tokens/s, median | slowest to fastest round | efficiency |", "|---|---|---|---|"]
-    for speed in speeds:
-        spread = f"{min(speed.rounds):.1f} to {max(speed.rounds):.1f}"
-        lines.append(f"| {speed.name} | {speed.median:.1f} | {spread} | {speed.median / speeds[0].median:.3f} |")
-    return [*lines, ""]
-
-
-def _number(found: dict[str, list[Look] | float], name: str) -> float:
-    value = found[name]
-    assert isinstance(value, float)
-    return value
-
-
-def _plain(value: list[Look] | float) -> object:
-    return [asdict(look) for look in value] if isinstance(value, list) else value
+        for before, now in pairwise(looks)
+        if now.archives > before.archives
+    ]
 
 
 if __name__ == "__main__":

@@ -25,9 +25,10 @@ from typing import Any
 import click
 import numpy as np
 import torch
-import transformers
 
 from benchmarks.repository import BUNDLED_POLICY
+from benchmarks.results_file import Results
+from benchmarks.tables.gpu import GPU, GpuRow
 from benchmarks.throughput.device.random_model import FILTERS, SHAPES, Filter, Shape, drawn_records, random_replayer
 from benchmarks.throughput.device.stages import Chunk, ceilings, kernel_times
 from weightwarden.logger.record import Record
@@ -85,7 +86,7 @@ class Result:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for device.json and device.md.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for gpu.json and gpu.md.")
 @click.option("--shape", "shape_names", multiple=True, type=click.Choice(list(SHAPES)))
 @click.option("--filter", "filter_names", multiple=True, type=click.Choice([f.name for f in FILTERS]))
 @click.option("--device", default="cuda", show_default=True, type=click.Choice(["cuda", "cpu"]))
@@ -98,14 +99,9 @@ def main(
         return
     started = time.perf_counter()
     where = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
-    facts: dict[str, Any] = {
-        "device": where,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "kernels": has_kernels(),
-        "ceilings": ceilings() if device == "cuda" else {},
-    }
-    print(json.dumps(facts), flush=True)
+    devices = {"device": where, "kernels": str(has_kernels())}
+    ceiling = ceilings() if device == "cuda" else {}
+    print(json.dumps(devices | ceiling), flush=True)
     names = shape_names or (("135M", "7B", "1.7B", "1.5B") if device == "cuda" else ("tiny",))
     results: list[Result] = []
     failures: list[str] = []
@@ -120,7 +116,7 @@ def main(
                 print(f"{name}, {one.name}: not measured, the time is up")
                 continue
             try:
-                result = measured(replayer, shape, load, one, facts["ceilings"], started + budget)
+                result = measured(replayer, shape, load, one, ceiling, started + budget)
             except Exception:  # the other shapes' figures are worth having
                 failures.append(f"{name}, {one.name}")
                 traceback.print_exc()
@@ -128,11 +124,11 @@ def main(
             results.append(result)
             print(line(result), f"[{time.perf_counter() - started:.0f} s]", flush=True)
             if out is not None:
-                written(out, facts, results)
+                GPU.write(out, "gpu", measurement(results, devices, ceiling))
         del replayer
         if device == "cuda":
             torch.cuda.empty_cache()
-    print(table(facts, results))
+    print(GPU.markdown([row(result) for result in results]))
     if failures:
         raise click.ClickException(f"not measured: {'; '.join(failures)}")
 
@@ -298,39 +294,45 @@ def line(result: Result) -> str:
     )
 
 
-def table(facts: dict[str, Any], results: Sequence[Result]) -> str:
-    """Everything as Markdown."""
-    lines = [
-        f"{facts['device']}, torch {facts['torch']}, transformers {facts['transformers']}; measured ceilings:"
-        f" {facts['ceilings']}",
-        "",
-        "| model | drawn | bare tokens/s | tables | verdicts | floor: operations | floor: logits' bytes | exact |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for r in results:
-        bare = r.seconds["bare"]
-        floor = [
-            f"{r.floor_seconds[k] / bare:.2f} of bare" if r.floor_seconds else "" for k in ("operations", "logit_bytes")
-        ]
-        lines.append(
-            f"| {r.shape} | {r.filter} | {r.tokens / bare:.0f} | {bare / r.seconds['tables']:.3f} |"
-            f" {bare / r.seconds['verdicts']:.3f} | {' | '.join(floor)} | {r.facts['exact_share']:.4f} |"
-        )
-    for r in results:
-        if r.stages:
-            lines += [
-                "",
-                f"{r.shape}, {r.filter}, one chunk, ms: " + ", ".join(f"{k} {v:.2f}" for k, v in r.stages.items()),
-            ]
-            lines += [f"    {ms:9.2f} ms {calls:6d} x {name[:90]}" for name, ms, calls in r.kernels[:9]]
-    return "\n".join(lines)
+def row(result: Result) -> GpuRow:
+    """The row of the table."""
+    bare = result.seconds["bare"]
+    return GpuRow(
+        model=result.shape,
+        vocabulary_tokens=SHAPES[result.shape].vocabulary,
+        drawn_with=result.filter,
+        bare_tokens_per_second=result.tokens / bare,
+        tables_of_bare=bare / result.seconds["tables"],
+        verdicts_of_bare=bare / result.seconds["verdicts"],
+        operations_floor_of_bare=result.floor_seconds["operations"] / bare if result.floor_seconds else None,
+    )
 
 
-def written(out: Path, facts: dict[str, Any], results: Sequence[Result]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    content = {**facts, "results": [vars(result) for result in results]}
-    (out / "device.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    (out / "device.md").write_text(table(facts, results), encoding="utf-8")
+def measurement(results: Sequence[Result], devices: Mapping[str, str], ceiling: Mapping[str, float]) -> Results[GpuRow]:
+    """The rows, and in full: seconds, floors, disagreements, stages and kernels."""
+    details = {f"{result.shape}, {result.filter}": vars(result) for result in results}
+    rounds = [result.facts["rounds"] for result in results]
+    settings = {"least_rounds": min(rounds), "most_rounds": max(rounds)}
+    return Results[GpuRow].measured(
+        [row(result) for result in results],
+        settings,
+        facts=extremes(results) | dict(ceiling),
+        devices=devices,
+        details=_plain(details),
+    )
+
+
+def extremes(results: Sequence[Result]) -> dict[str, float]:
+    """The least and the most, over all rows, of what the table does not show."""
+    found = {"most_spread_of_bare": max(result.facts["spread_of_bare"] for result in results)}
+    if moved := [r.floor_seconds["logit_bytes"] / r.seconds["bare"] for r in results if r.floor_seconds]:
+        found |= {"least_logit_bytes_floor_of_bare": min(moved), "most_logit_bytes_floor_of_bare": max(moved)}
+    return found
+
+
+def _plain(details: dict[str, Any]) -> Any:
+    """Measurements as JSON has them."""
+    return json.loads(json.dumps(details))
 
 
 if __name__ == "__main__":

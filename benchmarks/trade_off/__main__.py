@@ -10,7 +10,6 @@ the rank limit, or of V; "counting code" and "pooled code" are lengths under cod
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,9 @@ import click
 import numpy as np
 
 from benchmarks.attackers.plots import save
-from benchmarks.environment import environment
+from benchmarks.results_file import Results
+from benchmarks.tables.admissible_sets import ADMISSIBLE_SETS, AdmissibleSetsRow
+from benchmarks.tables.trade_off import TRADE_OFF, Extractable, TradeOffRow
 from benchmarks.trade_off import plots
 from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slacks, counting_curve, pooled_curve
 from benchmarks.trade_off.published import Published, gm_ls
@@ -65,13 +66,19 @@ def main(series: tuple[Path, ...], out: Path, precisions: tuple[str, ...], seed:
             curves = {name: [Point(**point) for point in points] for name, points in result["curves"].items()}
             title = f"{path.stem}, replayed in {precision}: {result['judged_tokens']} tokens judged"
             save(plots.curves(title, curves, capacity, result["entropy"]), out, f"trade-off-{path.stem}-{precision}")
-            click.echo(_rows(result, capacity))
+            click.echo("\n".join(map(TRADE_OFF.line, _rows(result, capacity))))
     sizes = {r["name"]: {int(k): v for k, v in r["sizes"].items()} for r in results if r["precision"] == precisions[0]}
     save(plots.set_sizes(sizes), out, "admissible-sets")
-    about = {"environment": environment(), "capacity_bits": capacity, "seed": seed}
-    write_text(out / "trade-off.json", json.dumps(about | {"series": results}, indent=1) + "\n")
-    write_text(out / "trade-off.md", _table(results, capacity))
-    click.echo(_table(results, capacity))
+    settings = {"dangerous_rate": TABLE_RATE, "seed": seed}
+    rows = [
+        row for precision in precisions for r in results if r["precision"] == precision for row in _rows(r, capacity)
+    ]
+    facts = {"capacity_bits_per_token": capacity}
+    TRADE_OFF.write(out, "trade-off", Results[TradeOffRow].measured(rows, settings, facts=facts))
+    shares = [_admissible_sets(name, share_of_size) for name, share_of_size in sizes.items()]
+    settings_of_sets = settings | {"replay": precisions[0]}
+    ADMISSIBLE_SETS.write(out, "admissible-sets", Results[AdmissibleSetsRow].measured(shares, settings_of_sets))
+    click.echo(TRADE_OFF.markdown(rows))
 
 
 def _series(path: Path, identity: ModelIdentity, precision: str, cache: Path, seed: int) -> dict[str, Any]:
@@ -125,42 +132,44 @@ def _scored(of: Replayed, vocabulary: int, by: Score) -> Scored:
     return Scored(of, by, vocabulary)
 
 
-def _table(results: Sequence[dict[str, Any]], capacity: float) -> str:
-    """Extractable information at `TABLE_RATE`, percent of log2 V, on the judging half."""
-    columns = (
-        "series",
-        "replay",
-        "tokens",
-        "equal",
-        "score",
-        "charge",
-        "counting code",
-        "pooled code",
-        "dangerous, at most",
-    )
-    lines = ["| " + " | ".join((*columns, "entropy")) + " |\n", "|---|---|--:|--:|---|--:|--:|--:|--:|--:|\n"]
-    return "".join([*lines, *(_rows(result, capacity) for result in results)])
+def _rows(result: dict[str, Any], capacity: float) -> list[TradeOffRow]:
+    """The rows of a series at `TABLE_RATE`, by score, on the judging half."""
 
-
-def _rows(result: dict[str, Any], capacity: float) -> str:
     def at(points: list[dict[str, Any]]) -> Point:
         return next(Point(**point) for point in points if point["rate"] == TABLE_RATE)
 
-    def percent(bits: float) -> str:
-        return f"{100 * bits / capacity:.3f}%"
+    def left(point: Point) -> Extractable:
+        bits = {"value": point.bits_per_token, "low": point.low, "high": point.high}
+        return Extractable(**{name: value / capacity for name, value in bits.items()})
 
-    def cell(point: Point) -> str:
-        return f"{percent(point.bits_per_token)} [{percent(point.low)}, {percent(point.high)}]"
-
-    rows = []
-    for score, (counting, pooled) in result["graded"].items():
-        cells = (
-            *(result["name"], result["precision"], str(result["judged_tokens"]), f"{100 * result['exact_match']:.2f}%"),
-            *(score, cell(at(counting)), percent(result["counting_code"][score]), cell(at(pooled))),
-            *(f"{at(counting).dangerous:.1e}, {at(counting).dangerous_upper:.1e}", percent(result["entropy"])),
+    return [
+        TradeOffRow(
+            series=result["name"],
+            replay=result["precision"],
+            tokens=result["tokens"],
+            judged_tokens=result["judged_tokens"],
+            exact_match_share=result["exact_match"],
+            score=score,
+            charge_of_log2_v=left(at(counting)),
+            counting_code_of_log2_v=result["counting_code"][score] / capacity,
+            pooled_code_of_log2_v=left(at(pooled)),
+            dangerous_share=at(counting).dangerous,
+            dangerous_share_at_most=at(counting).dangerous_upper,
+            entropy_of_log2_v=result["entropy"] / capacity,
         )
-        rows.append("| " + " | ".join(cells) + " |\n")
-    return "".join(rows)
+        for score, (counting, pooled) in result["graded"].items()
+    ]
+
+
+def _admissible_sets(series: str, share_of_size: dict[int, float]) -> AdmissibleSetsRow:
+    return AdmissibleSetsRow(
+        series=series,
+        one_share=share_of_size.get(1, 0.0),
+        two_share=share_of_size.get(2, 0.0),
+        three_share=share_of_size.get(3, 0.0),
+        more_share=sum(share for size, share in share_of_size.items() if size > 3),
+        most_tokens=max(share_of_size),
+    )
 
 
 if __name__ == "__main__":

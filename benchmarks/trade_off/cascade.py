@@ -9,21 +9,19 @@ at a clear position: information that an attacker has and that is not charged. T
 the two precisions' forward passes, measured here in turns.
 """
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
-from benchmarks.environment import environment
+from benchmarks.results_file import Results
+from benchmarks.tables.cascade import CASCADE, CascadeRow
 from benchmarks.throughput.replay import timed
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
 from benchmarks.trade_off.scored import Scored, Slack
 from weightwarden.cli.progress import progress_bar
-from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
 from weightwarden.verifier.audit_selection import file_sha256
@@ -50,18 +48,17 @@ PRECISIONS = ("float32", "bfloat16")
 )
 def main(series: tuple[Path, ...], out: Path) -> None:
     identity = identify_model(ensure_embedded_model())
-    rows = []
+    rows: list[CascadeRow] = []
+    facts: dict[str, float] = {}
     for path in series:
         records = [placed.record for placed in read_traffic(path)]
         full, half = (_replayed(path, records, identity, out, precision) for precision in PRECISIONS)
         cost = _relative_cost(records, identity)
-        rows += [
-            {"name": path.stem, "bfloat16_cost": cost} | _cascade(full, half, width, cost, identity) for width in WIDTHS
-        ]
-    write_text(out / "cascade.json", json.dumps({"environment": environment(), "rows": rows}, indent=1) + "\n")
-    table = _table(rows)
-    write_text(out / "cascade.md", table)
-    click.echo(table)
+        facts[f"bfloat16_time_of_float32: {path.stem}"] = cost
+        rows += [_cascade(path.stem, full, half, width, cost, identity) for width in WIDTHS]
+    settings = {"threshold_logits": DELTA, "timed_records": TIMED_RECORDS, "timed_rounds": ROUNDS}
+    CASCADE.write(out, "cascade", Results[CascadeRow].measured(rows, settings, facts=facts))
+    click.echo(CASCADE.markdown(rows))
 
 
 def _replayed(path: Path, records: Sequence[Record], identity: ModelIdentity, out: Path, precision: str) -> Replayed:
@@ -84,7 +81,9 @@ def _relative_cost(records: Sequence[Record], identity: ModelIdentity) -> float:
     return float(half / full)
 
 
-def _cascade(full: Replayed, half: Replayed, width: float, cost: float, identity: ModelIdentity) -> dict[str, Any]:
+def _cascade(
+    series: str, full: Replayed, half: Replayed, width: float, cost: float, identity: ModelIdentity
+) -> CascadeRow:
     """What a width makes of a series."""
     first = Scored(half, WIDE, identity.vocabulary)
     second = Scored(full, FLOAT32, identity.vocabulary)
@@ -109,38 +108,22 @@ def _cascade(full: Replayed, half: Replayed, width: float, cost: float, identity
     repeated = np.array(
         [len(r.prompt_token_ids) + last[i] if i in last else 0 for i, r in enumerate(full.records)], np.float64
     )
-    return {
-        "width": width,
-        "unclear_positions": 1 - sum(clear.values()) / len(clear),
-        "unclear_records": len(last) / len(full.records),
-        "repeated_tokens": float(repeated.sum() / lengths.sum()),
-        "missed_positions": missed / len(clear),
-        "missed_share_of_bits": missed_bits / all_bits,
-        "clear_beyond_threshold": beyond / len(clear),
-        "time": cost + float(repeated.sum() / lengths.sum()),
-    }
+    return CascadeRow(
+        series=series,
+        width_logits=width,
+        unclear_positions_share=1 - sum(clear.values()) / len(clear),
+        unclear_records_share=len(last) / len(full.records),
+        repeated_tokens_share=float(repeated.sum() / lengths.sum()),
+        missed_bits_share=missed_bits / all_bits,
+        missed_positions_share=missed / len(clear),
+        clear_beyond_threshold_share=beyond / len(clear),
+        time_of_float32=cost + float(repeated.sum() / lengths.sum()),
+    )
 
 
 def _keys(placed: PlacedTable) -> list[tuple[int, int]]:
     """(record, position) of each row."""
     return list(zip(placed.record_n.tolist(), placed.position_n.tolist(), strict=True))
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = [
-        "| series | width, logits | unclear positions | records with one | tokens repeated | bits missed | time |\n",
-        "|---|--:|--:|--:|--:|--:|--:|\n",
-    ]
-    for row in rows:
-        shares = ("unclear_positions", "unclear_records", "repeated_tokens", "missed_share_of_bits")
-        cells = [
-            row["name"],
-            str(row["width"]),
-            *(f"{100 * row[share]:.1f}%" for share in shares),
-            f"{row['time']:.2f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |\n")
-    return "".join(lines)
 
 
 if __name__ == "__main__":

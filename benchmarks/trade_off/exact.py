@@ -8,18 +8,17 @@ replays them. One half of the records, by request, makes the exact policy, which
 beyond ties; the other half is judged.
 """
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
-from benchmarks.environment import environment
 from benchmarks.recording.fresh_traffic import HEADS
 from benchmarks.recording.vllm_answers import AT_ONCE, answered
 from benchmarks.recording.vllm_server import settings_here, vllm_server
+from benchmarks.results_file import Results, Settings
+from benchmarks.tables.exact import EXACT, ExactRow
 from weightwarden.cli.progress import progress_bar
 from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic
@@ -34,8 +33,6 @@ from weightwarden.verifier.replay.vllm.repeatability import require_repeatable
 from weightwarden.verifier.replay.vllm.replayer import VllmReplayer
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.verifier import Verifier
-
-HEAD_LINE = "| series | head | tokens | equal | ties | charge | counting code | pooled code | dangerous |\n"
 
 
 @click.command(help=__doc__)
@@ -52,6 +49,7 @@ def main(series: tuple[Path, ...], vllm_python: Path, out: Path, head: str, reco
     names = {path: f"{path.stem}-{head}-{records}-{seed}-{file_sha256(path).hex()[:12]}" for path in series}
     answers = {path: out / "exact" / f"{name}.jsonl" for path, name in names.items()}
     stored = {path: out / "series" / f"{name}-exact.json" for path, name in names.items()}
+    settings: Settings = {"head": head, "records": records, "seed": seed, "dtype": settings_here().dtype}
     arguments = ("--max-logprobs", "1024", *HEADS[head])
     if missing := [path for path in series if not answers[path].exists()]:
         with vllm_server(vllm_python, identity.path, out / "vllm.log", arguments) as client:
@@ -60,12 +58,11 @@ def main(series: tuple[Path, ...], vllm_python: Path, out: Path, head: str, reco
     if missing := [path for path in series if not stored[path].exists()]:
         with vllm_server(vllm_python, identity.path, out / "vllm.log", arguments) as client:
             for path in missing:
-                found = _replayed(answers[path], identity, client, head, seed) | {"environment": environment()}
-                write_text(stored[path], json.dumps(found | {"name": path.stem}, indent=1) + "\n")
-    results = [json.loads(stored[path].read_text(encoding="utf-8")) for path in series]
-    table = HEAD_LINE + "|---|---|--:|--:|--:|--:|--:|--:|--:|\n" + "".join(map(_row, results))
-    write_text(out / f"exact-{head}.md", table)
-    click.echo(table)
+                row = _replayed(path.stem, answers[path], identity, client, head, seed)
+                EXACT.write(out / "series", stored[path].stem, Results[ExactRow].measured([row], settings))
+    rows = [row for path in series for row in EXACT.read(stored[path]).rows]
+    EXACT.write(out, f"exact-{head}", Results[ExactRow].measured(rows, settings))
+    click.echo(EXACT.markdown(rows))
 
 
 def _answer(path: Path, answers: Path, most: int, client: VllmClient, identity: ModelIdentity) -> None:
@@ -88,7 +85,7 @@ def _answer(path: Path, answers: Path, most: int, client: VllmClient, identity: 
     write_text(answers, "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records))
 
 
-def _replayed(path: Path, identity: ModelIdentity, client: VllmClient, head: str, seed: int) -> dict[str, Any]:
+def _replayed(series: str, path: Path, identity: ModelIdentity, client: VllmClient, head: str, seed: int) -> ExactRow:
     """Make the policy from one half, judge the other."""
     placed = list(read_traffic(path))
     records = [one.record for one in placed]
@@ -112,27 +109,18 @@ def _replayed(path: Path, identity: ModelIdentity, client: VllmClient, head: str
         verifier.progress = progress
         found = verifier.verify([records[at] for at in np.flatnonzero(~half_r)])
     capacity = found.tokens * float(np.log2(identity.vocabulary))
-    return {
-        "head": head,
-        "dtype": dtype,
-        "records": len(records),
-        "judged_tokens": found.tokens,
-        "exact_match": found.exact_match_rate,
-        "tied": found.tied_positions / found.tokens,
-        "charge": found.charged_fraction,
-        "counting": float(found.charges.counting_bits_r.sum()) / capacity,
-        "pooled": float(found.charges.pooled_bits_rk.sum(axis=0).min()) / capacity,
-        "dangerous": found.count(Verdict.DANGEROUS) / found.tokens,
-    }
-
-
-def _row(result: dict[str, Any]) -> str:
-    cells = (
-        *(result["name"], result["head"], str(result["judged_tokens"]), f"{100 * result['exact_match']:.2f}%"),
-        *(f"{100 * result[part]:.4f}%" for part in ("tied", "charge", "counting", "pooled")),
-        f"{result['dangerous']:.1e}",
+    return ExactRow(
+        series=series,
+        head=head,
+        records=len(records),
+        judged_tokens=found.tokens,
+        exact_match_share=found.exact_match_rate,
+        tied_share=found.tied_positions / found.tokens,
+        charge_of_log2_v=found.charged_fraction,
+        counting_code_of_log2_v=float(found.charges.counting_bits_r.sum()) / capacity,
+        pooled_code_of_log2_v=float(found.charges.pooled_bits_rk.sum(axis=0).min()) / capacity,
+        dangerous_share=found.count(Verdict.DANGEROUS) / found.tokens,
     )
-    return "| " + " | ".join(cells) + " |\n"
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
+from benchmarks.results_file import Results
+from benchmarks.tables.noise_models import NOISE_MODELS, NoiseModelRow
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
 from weightwarden.cli.progress import progress_bar
-from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import BoolArray, FloatArray
@@ -35,6 +36,8 @@ from weightwarden.verifier.replay.transformers.replayer import TransformersRepla
 
 LOGIT_SLACK, MASS_SLACK = 0.15, 0.006
 """Pairs near a cut are left out: which side of it they are on is another matter."""
+SPLIT_SEED = 0
+"""The seed of the split into halves."""
 LENGTH = 80.0
 """Tokens of context at which sigma is the baseline's."""
 
@@ -110,20 +113,19 @@ MODELS: dict[str, tuple[Model, tuple[float, ...]]] = {
 )
 def main(series: tuple[Path, ...], out: Path) -> None:
     identity = identify_model(ensure_embedded_model())
-    lines = ["| series | noise model | sigma, logits | bits a token |", "|---|---|--:|--:|"]
+    rows = []
     for path in series:
         records = [placed.record for placed in read_traffic(path)]
         full, half, rounded = (
             _replayed(path, records, identity, out, how) for how in ("float32", "bfloat16", "rounded")
         )
-        first_r = split_halves(records, 0)
+        first_r = split_halves(records, SPLIT_SEED)
         pairs = pairs_of(full, half, first_r)
         for name, (model, start) in MODELS.items():
-            lines.append(_row(path.stem, name, model, start, pairs))
-        lines.append(_row(path.stem, "logits rounded to bfloat16", _plain, (-3.0,), pairs_of(rounded, half, first_r)))
-    table = "\n".join(lines) + "\n"
-    write_text(out / "noise-models.md", table)
-    click.echo(table)
+            rows.append(_row(path.stem, name, model, start, pairs))
+        rows.append(_row(path.stem, "logits rounded to bfloat16", _plain, (-3.0,), pairs_of(rounded, half, first_r)))
+    NOISE_MODELS.write(out, "noise-models", Results[NoiseModelRow].measured(rows, {"split_seed": SPLIT_SEED}))
+    click.echo(NOISE_MODELS.markdown(rows))
 
 
 def _replayed(path: Path, records: Sequence[Record], identity: ModelIdentity, out: Path, how: str) -> Replayed:
@@ -184,7 +186,7 @@ def pairs_of(series: Replayed, other: Replayed, first_r: BoolArray) -> Pairs:
     return Pairs(margin, apart, taken, first, context.astype(np.float64), rivals.astype(np.float64), tokens)
 
 
-def _row(series: str, name: str, model: Model, start: tuple[float, ...], pairs: Pairs) -> str:
+def _row(series: str, name: str, model: Model, start: tuple[float, ...], pairs: Pairs) -> NoiseModelRow:
     def nats(parameters: FloatArray, which_p: BoolArray) -> float:
         margin_p, sigma_p = model(parameters, pairs)
         scaled_p = margin_p / (sigma_p * np.sqrt(2.0))
@@ -192,7 +194,8 @@ def _row(series: str, name: str, model: Model, start: tuple[float, ...], pairs: 
 
     found = minimize(nats, np.array(start), args=(pairs.first_p,), method="Nelder-Mead").x
     bits = nats(found, ~pairs.first_p) / np.log(2) / pairs.tokens
-    return f"| {series} | {name} | {np.exp(found[0]):.4f} | {bits:.5f} |"
+    sigma = float(np.exp(found[0]))
+    return NoiseModelRow(series=series, noise_model=name, sigma_logits=sigma, bits_per_token=float(bits))
 
 
 if __name__ == "__main__":

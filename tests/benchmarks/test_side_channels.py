@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.side_channels import stream_order
 from benchmarks.side_channels.each_token import CHANNELS, PER_ANSWER, TICK_MS, Channel, measured
-from benchmarks.side_channels.row import Row
+from benchmarks.tables.side_channels import SideChannelRow
 from weightwarden.verifier.statistics.exfiltration import TimingChannel
 
 pytestmark = pytest.mark.slow
@@ -17,7 +17,7 @@ def channel(request: pytest.FixtureRequest) -> Channel:
     return found
 
 
-def row_of(channel: Channel, tick_ms: int | None) -> Row:
+def row_of(channel: Channel, tick_ms: int | None) -> SideChannelRow:
     return measured(channel, tick_ms, PER_ANSWER, np.random.default_rng(3))
 
 
@@ -42,8 +42,8 @@ def test_the_order_of_streams_is_the_servers_without_ticks_and_says_nothing_with
 
 
 def test_what_is_decoded_of_symbols_is_all_when_none_is_wrong_and_nothing_when_they_are_chance() -> None:
-    def row(wrong: int) -> Row:
-        return Row(name="", tick_ms=None, tokens=0, symbols=60, alphabet=4, wrong=wrong, bound_bits=None)
+    def row(wrong: int) -> SideChannelRow:
+        return SideChannelRow(name="", tick_ms=None, tokens=0, symbols=60, alphabet=4, wrong=wrong, bound_bits=None)
 
     assert row(0).decoded_bits == row(0).offered_bits == 120
     assert row(45).decoded_bits == 0

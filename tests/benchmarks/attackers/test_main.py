@@ -1,12 +1,12 @@
 """The benchmark of attackers as a command: a table, resumed where it stopped, and never of mixed settings."""
 
-import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from benchmarks.attackers.__main__ import HONEST, main
+from benchmarks.tables.attackers import ATTACKERS
 
 pytestmark = pytest.mark.slow
 
@@ -29,14 +29,14 @@ def test_a_later_run_adds_rows_and_keeps_those_that_are_there(out: Path) -> None
     result = CliRunner().invoke(main, ["--out", str(out), *SMALL, "--attacker", PAYLOAD_DUMP], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert (honest.stat().st_mtime_ns, honest.read_bytes()) == before
-    results = json.loads((out / "attackers.json").read_text(encoding="utf-8"))
-    rows = {row["name"]: row for row in results["rows"]}
+    results = ATTACKERS.read(out / "attackers.json")
+    rows = {row.attacker: row for row in results.rows}
     assert list(rows) == [HONEST, PAYLOAD_DUMP]
-    assert rows[PAYLOAD_DUMP]["decoded_bits"] > 0
-    assert rows[PAYLOAD_DUMP]["bound_kept"]
-    assert rows[PAYLOAD_DUMP]["detection"]["mismatch_rate"] > 0.9
-    assert results["setting"] == {"records": 10, "calibration": 16, "tokens": 4, "seed": 0}
-    assert {"python", "torch"} <= set(results["environment"])
+    assert rows[PAYLOAD_DUMP].decoded_bits
+    assert rows[PAYLOAD_DUMP].bound_kept
+    assert rows[PAYLOAD_DUMP].mismatch_share > 0.9
+    assert results.settings.items() >= {"records": 10, "calibration": 16, "tokens": 4, "seed": 0}.items()
+    assert {"python", "torch", "commit"} <= set(results.environment)
     for name in ("attackers.md", "bandwidth.png", "bandwidth.svg", "detection.png", "detection.svg"):
         assert (out / name).stat().st_size > 0
     table = (out / "attackers.md").read_text(encoding="utf-8")

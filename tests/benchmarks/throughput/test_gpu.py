@@ -1,11 +1,12 @@
-import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks.tables.gpu import GPU
 from benchmarks.throughput import gpu
 from benchmarks.throughput.device.random_model import SHAPES
 
@@ -21,13 +22,18 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_benchmark_draws_traffic_that_replays_and_measures_it(tmp_path: Path) -> None:
     result = CliRunner().invoke(gpu.main, ["--device", "cpu", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    results = json.loads((tmp_path / "device.json").read_text())["results"]
-    assert [r["filter"] for r in results] == ["top-p 0.95, top-k 50", "unfiltered", "top-p 0.95"]
-    for r in results:
+    results = GPU.read(tmp_path / "gpu.json")
+    assert [row.drawn_with for row in results.rows] == ["top-p 0.95, top-k 50", "unfiltered", "top-p 0.95"]
+    assert all(row.vocabulary_tokens == 701 for row in results.rows)
+    details = results.details
+    assert isinstance(details, dict)
+    for row in results.rows:
+        r: Any = details[f"tiny, {row.drawn_with}"]
+        assert row.tables_of_bare == r["seconds"]["bare"] / r["seconds"]["tables"]
         assert r["facts"]["exact_share"] > 0.8
         assert set(r["seconds"]) == {"bare", "tables", "verdicts"}
         assert all(found["positions"] > 0 for found in r["disagreements"].values())
-    assert "| tiny |" in (tmp_path / "device.md").read_text()
+    assert "| tiny | 701 |" in (tmp_path / "gpu.md").read_text()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

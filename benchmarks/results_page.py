@@ -1,0 +1,98 @@
+"""The tables of docs/results.md, made from the files of docs/results.
+
+    python -m benchmarks.results_page [--check]
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`, and is what its benchmark writes as NAME.md. A marker
+of several names makes one table of their rows. With --check nothing is written, and the exit code is 1 where the page
+is not what the files give.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from benchmarks.repository import ROOT
+from benchmarks.results_table import ResultsTable
+from benchmarks.tables.admissible_sets import ADMISSIBLE_SETS
+from benchmarks.tables.attackers import ATTACKERS
+from benchmarks.tables.cascade import CASCADE
+from benchmarks.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
+from benchmarks.tables.exact import EXACT
+from benchmarks.tables.gpu import GPU
+from benchmarks.tables.noise_models import NOISE_MODELS
+from benchmarks.tables.random_requests import RANDOM_REQUESTS
+from benchmarks.tables.side_channels import SIDE_CHANNELS
+from benchmarks.tables.trade_off import TRADE_OFF
+from weightwarden.logger.files.output import write_text
+
+PAGE = ROOT / "docs" / "results.md"
+FILES = ROOT / "docs" / "results"
+TABLES: Mapping[str, ResultsTable[Any]] = {
+    "attackers": ATTACKERS,
+    "side-channels": SIDE_CHANNELS,
+    "trade-off": TRADE_OFF,
+    "admissible-sets": ADMISSIBLE_SETS,
+    "noise-models": NOISE_MODELS,
+    "cascade": CASCADE,
+    "exact-bfloat16": EXACT,
+    "cluster-speed": CLUSTER_SPEED,
+    "cluster-driver": CLUSTER_DRIVER,
+    "gpu": GPU,
+    "random-requests-simulated": RANDOM_REQUESTS,
+    "random-requests-vllm": RANDOM_REQUESTS,
+}
+"""The table of each file, by its name without `.json`."""
+MARKED = re.compile(r"<!-- table: ([\w -]+) -->\n(.*?)<!-- end -->", re.DOTALL)
+
+
+class ResultsPageError(click.ClickException):
+    """The page names a table that there is not, or a file is not one of its table."""
+
+
+def generated(page: str, files: Path) -> str:
+    """The page with the tables that the files give.
+
+    Args:
+        page: the text of the page, with markers.
+        files: the folder of the results files.
+
+    Raises:
+        ResultsPageError: a marker names no table, or a file is missing or not one of its table.
+    """
+    return MARKED.sub(lambda marked: _block(marked[1].split(), files), page)
+
+
+def _block(names: list[str], files: Path) -> str:
+    """The markers of some files, and between them the table of their rows and the way to the files."""
+    rows, links = [], []
+    for name in names:
+        if name not in TABLES:
+            raise ResultsPageError(f"no table is named {name!r}; known: {', '.join(TABLES)}")
+        try:
+            results = TABLES[name].read(files / f"{name}.json")
+        except (OSError, ValidationError) as error:
+            raise ResultsPageError(f"{files / name}.json: {error}") from error
+        rows += results.rows
+        links.append(f"[{name}.json]({files.name}/{name}.json)" + (" (transcribed)" if results.provenance else ""))
+    table = TABLES[names[0]].markdown(rows)
+    return f"<!-- table: {' '.join(names)} -->\n\n{table}\nFrom {', '.join(links)}.\n\n<!-- end -->"
+
+
+@click.command(help=__doc__)
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 where the page is not what the files give.")
+def main(check: bool) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    made = generated(page, FILES)
+    if check and made != page:
+        raise click.ClickException(f"{PAGE}: not what the files give; `make results-page` makes it anew")
+    if made != page:
+        write_text(PAGE, made, public=True)
+    click.echo(f"{PAGE}: what the files give")
+
+
+if __name__ == "__main__":
+    main()

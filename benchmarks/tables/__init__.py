@@ -1,0 +1,1 @@
+"""The tables of docs/results.md: the row of each, and its columns."""

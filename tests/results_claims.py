@@ -1,0 +1,263 @@
+"""The sentences of the documents that state results, each beside the figures that the results files give."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.attackers.results import LUCK_BITS, SEED_BITS
+from benchmarks.results_page import FILES
+from benchmarks.tables.admissible_sets import ADMISSIBLE_SETS
+from benchmarks.tables.attackers import ATTACKERS
+from benchmarks.tables.cascade import CASCADE
+from benchmarks.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
+from benchmarks.tables.exact import EXACT
+from benchmarks.tables.gpu import GPU
+from benchmarks.tables.noise_models import NOISE_MODELS
+from benchmarks.tables.random_requests import RANDOM_REQUESTS
+from benchmarks.tables.side_channels import SIDE_CHANNELS
+from benchmarks.tables.trade_off import TRADE_OFF
+from tests.places import BUNDLED_POLICY
+from tests.recorded import FILTERED, records_of
+from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.file import read_policy
+
+RESULTS = "docs/results.md"
+README = "README.md"
+DESIGN = "docs/design.md"
+OPERATOR = "docs/operator.md"
+
+VOCABULARY = 49_152
+"""The tokens of the embedded model."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that states results.
+
+    Attributes:
+        page: where it stands.
+        text: its words, with a replacement field for each figure.
+        figures: what the files give, in the order of the fields.
+        holds: whether the files bear out what the words say.
+    """
+
+    page: str
+    text: str
+    figures: tuple[object, ...] = ()
+    holds: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """The words with their figures."""
+        return self.text.format(*self.figures)
+
+
+def claims() -> Iterator[Claim]:
+    """All claims."""
+    yield from _environment()
+    yield from _attackers()
+    yield from _side_channels()
+    yield from _trade_off()
+    yield from _noise_models_and_cascade()
+    yield from _exact()
+    yield from _cluster()
+    yield from _gpu()
+    yield from _random_requests()
+    yield from _bundled_policy()
+
+
+def said(text: str, *figures: object, holds: bool = True) -> Claim:
+    """A claim of docs/results.md."""
+    return Claim(RESULTS, text, figures, holds)
+
+
+def hundreds(figure: float | None) -> float:
+    """A figure, to the nearest hundred."""
+    assert figure is not None
+    return round(figure, -2)
+
+
+def _environment() -> Iterator[Claim]:
+    for measured in (
+        ATTACKERS.read(FILES / "attackers.json"),
+        SIDE_CHANNELS.read(FILES / "side-channels.json"),
+        TRADE_OFF.read(FILES / "trade-off.json"),
+        ADMISSIBLE_SETS.read(FILES / "admissible-sets.json"),
+        NOISE_MODELS.read(FILES / "noise-models.json"),
+        CASCADE.read(FILES / "cascade.json"),
+        EXACT.read(FILES / "exact-bfloat16.json"),
+        CLUSTER_SPEED.read(FILES / "cluster-speed.json"),
+        CLUSTER_DRIVER.read(FILES / "cluster-driver.json"),
+        RANDOM_REQUESTS.read(FILES / "random-requests-simulated.json"),
+    ):
+        names = ("processor", "cores", "python", "torch", "transformers")
+        versions = [measured.environment[name] for name in names]
+        yield said("Where nothing else is said: {}, {} cores, Python {}, torch {}, transformers {};", *versions)
+
+
+def _attackers() -> Iterator[Claim]:
+    found = ATTACKERS.read(FILES / "attackers.json")
+    settings, of = found.settings, {row.attacker: row for row in found.rows}
+    yield said("The policy is calibrated on {} honest answers", settings["calibration"])
+    yield said("answers {} requests of the other half, at most {} tokens", settings["records"], settings["tokens"])
+    yield said("its upper 95% limit from ten answers of the hundred, drawn {} times", settings["audits"])
+    yield said("(a tenth of the pool, drawn {:,} times)", settings["days"])
+    yield said("(median of {} orders)", settings["orders"])
+    yield said(
+        "No attacker decodes more than its bound ({:.0f} bits of luck allowed: a uniform message is that lucky once in"
+        " a million), nor than the limit from a tenth of its answers.",
+        LUCK_BITS,
+        holds=all(row.bound_kept and row.limit_kept_share == 1 for row in found.rows if row.decoded_bits is not None),
+    )
+    seen_at_once = ("payload dump", "text steganography", "substitution at 0.1")
+    yield said(
+        "seed grinding against the logger's seeds** are seen within a few answers",
+        holds=all(
+            (of[name].tokens_to_alarm or math.inf) <= 3 * int(settings["tokens"] or 0)
+            for name in (*seen_at_once, "seed grinding, the logger issues the seeds")
+        ),
+    )
+    rare = of["substitution at 0.01"]
+    yield said("One payload token in a hundred hides for {:,.0f} audited tokens", hundreds(rare.tokens_to_alarm))
+    coded = of["admissible-set coding"]
+    yield said("**Admissible-set coding** flags no message", holds=coded.messages_flagged_share_at_1e2 == 0)
+    yield said("alarm comes after some {:,.0f} audited tokens", hundreds(coded.tokens_to_alarm))
+    budgeted = of["budgeted admissible-set coding"]
+    yield said(
+        "is not seen in {:,.0f}: {:.0f} bits of {:.0f} that the bound allows, {:.3f} bits a token",
+        hundreds(budgeted.tokens_without_alarm),
+        *(budgeted.decoded_bits, budgeted.bound_bits, budgeted.decoded_bits_per_token),
+    )
+    corrected = of["error-corrected admissible-set coding"]
+    yield said("{:.0f} bits of the {:.0f} that it offers", corrected.decoded_bits, corrected.offered_bits)
+    yield said("says the next bits; {:.0f} bits", of["hash of the answer, 6 tries"].decoded_bits)
+    missed = 1 - of["gambling on 0.1 of the answers"].days_flagged_share_at_1e4
+    yield said("A day on which a tenth is audited misses it {:.0f} times in 100", 100 * missed)
+    free = of["seed grinding, the server issues the seeds"]
+    yield said("are an open channel: nothing is flagged", holds=free.days_flagged_share_at_1e2 == 0)
+    yield said("The bound adds the {:.0f} bits of each seed", SEED_BITS)
+    cut = of["length coding"]
+    yield said("is flagged at every message that it cuts", holds=cut.messages_flagged_share_at_1e4 == 1)
+    yield said("are an alarm after {:,.0f} tokens", hundreds(of["int8 weights"].tokens_to_alarm))
+    yield said("cannot rule out: {:,.0f} bits for an honest server", of["honest server"].limit_bits)
+
+
+def _side_channels() -> Iterator[Claim]:
+    rows = SIDE_CHANNELS.read(FILES / "side-channels.json").rows
+    spelt = [row.decoded_bits for row in rows if row.name == "white space"]
+    yield said("White space in the upstream's text never arrives", holds=max(spelt) == 0)
+    counted = next(row for row in rows if row.name == "pauses of one to four ticks" and row.tick_ms)
+    yield said("keeps nearly all of his, {:.0f} of a bound of {:,.0f}", counted.decoded_bits, counted.bound_bits)
+
+
+def _trade_off() -> Iterator[Claim]:
+    found = TRADE_OFF.read(FILES / "trade-off.json")
+    exact = [row.exact_match_share for row in found.rows if row.replay == "float32" and row.series != "float32-head"]
+    equal = f"{np.mean(exact):.0%}"
+    yield said("Percent of log2 V = {:.2f} bits", found.facts["capacity_bits_per_token"])
+    exponent = math.log10(float(found.settings["dangerous_rate"] or math.nan))
+    yield said("at a dangerous rate of at most 1e{:.0f} on the choosing half", exponent)
+    wide = next(
+        row
+        for row in found.rows
+        if (row.series, row.replay, row.score) == ("much-entropy", "bfloat16", "boundary-aware")
+    )
+    dangerous = wide.dangerous_share * wide.judged_tokens
+    yield said("{:.0f} tokens of {:,} of the judging half are dangerous", dangerous, wide.judged_tokens)
+    fresh = {row.series: row.tokens for row in found.rows if row.series != FILTERED.stem}
+    yield Claim(README, "trade-off on {:,} fresh tokens", (round(sum(fresh.values()), -3),))
+    yield Claim(README, "A replay reproduces about {} of honest tokens exactly", (equal,))
+    yield Claim(DESIGN, "A replay of a request on trusted hardware reproduces about {}", (equal,))
+    yield Claim(OPERATOR, "answers are {} equal", (equal,))
+
+
+def _noise_models_and_cascade() -> Iterator[Claim]:
+    traffic = sum(len(record.output_token_ids) for record in records_of(FILTERED))
+    bits = {row.noise_model: row.bits_per_token for row in NOISE_MODELS.read(FILES / "noise-models.json").rows}
+    plain, rounded = bits.pop("one sigma for all"), bits.pop("logits rounded to bfloat16")
+    yield said("as far as {:,} tokens show", round(traffic, -3))
+    yield said("(differences of {:.4f} bits are chance)", max(abs(other - plain) for other in bits.values()))
+    yield said(
+        "A replay that rounds its logits as the server does is worse", holds=rounded > max(plain, *bits.values())
+    )
+    cascade = CASCADE.read(FILES / "cascade.json")
+    saved = [1 - row.repeated_tokens_share for row in cascade.rows]
+    yield said("only where bfloat16 costs less than {:.0f} to {:.0%} of it", 100 * min(saved), max(saved))
+    yield said("Here it costs {:.0%}", cascade.facts[f"bfloat16_time_of_float32: {FILTERED.stem}"])
+    unclear = all(row.unclear_records_share == 1 for row in cascade.rows)
+    yield said("Every record has an unclear position near its end", holds=unclear)
+
+
+def _exact() -> Iterator[Claim]:
+    found = EXACT.read(FILES / "exact-bfloat16.json")
+    (row,) = found.rows
+    yield said("This row was made with `--records {}`", found.settings["records"])
+    yield said("that took every second request, {};", row.records)
+    yield said("{:.0f} positions of {:,} are tied", row.tied_share * row.judged_tokens, row.judged_tokens)
+    yield said("(all {} answers that were judged or calibrated came out token for token", row.records)
+
+
+def _cluster() -> Iterator[Claim]:
+    speed, driver = CLUSTER_SPEED.read(FILES / "cluster-speed.json"), CLUSTER_DRIVER.read(FILES / "cluster-driver.json")
+    yield said("({} cores, {};", speed.settings["cores"], speed.environment["processor"])
+    measured = speed.settings["records"], speed.settings["rounds"]
+    yield said("`--records {} --archives 100`, medians of {} rounds)", *measured)
+    resident = {row.archives: row.resident_mib for row in driver.rows}
+    shown = [resident[archives] for archives in (100, 500, 1000)]
+    logged = driver.settings["archives"]
+    yield said("The driver over a log of {:,} archives (`--rounds 0 --archives {}`)", logged, logged)
+    yield said("{:.0f}, {:.0f} and {:.0f} MiB resident at 100, 500 and 1,000 archives", *shown)
+    times = driver.facts["least_processor_ms_per_archive"], driver.facts["most_processor_ms_per_archive"]
+    yield said("{:.0f} to {:.0f} ms of processor time an archive", *times)
+
+
+def _gpu() -> Iterator[Claim]:
+    found = GPU.read(FILES / "gpu.json")
+    versions = [found.environment[name] for name in ("device", "torch", "transformers")]
+    facts, rows = found.facts, {(row.model, row.drawn_with): row for row in found.rows}
+    yield said("One {}, torch {}, transformers {}, bfloat16", *versions)
+    yield said("medians of {} to {} rounds", found.settings["least_rounds"], found.settings["most_rounds"])
+    yield said("(bare differed by {:.0%} at most)", facts["most_spread_of_bare"])
+    yield said("operations at the card's measured {:.0f} TFLOP/s", facts["tflops"])
+    moved = 100 * facts["least_logit_bytes_floor_of_bare"], facts["most_logit_bytes_floor_of_bare"]
+    yield said("once at the measured {:.2f} TB/s is {:.0f} to {:.0%} of it", facts["terabytes"], *moved)
+    filtered = "top-p 0.95, top-k 50"
+    large = [row for row in found.rows if row.model in ("1.7B", "7B")]
+    yield said(
+        "The aim of 0.9 is met for the tables from 1.7B parameters on, and for the verdicts at 7B with top-k",
+        holds=min(row.tables_of_bare for row in large) >= 0.9 and rows["7B", filtered].verdicts_of_bare >= 0.9,
+    )
+    slow, fast = (1e6 / rows[model, filtered].bare_tokens_per_second for model in ("7B", "135M"))
+    yield said("a prefill of {:.0f} microseconds a token and not behind one of {:.1f}", slow, fast)
+
+
+def _random_requests() -> Iterator[Claim]:
+    for name in ("random-requests-simulated", "random-requests-vllm"):
+        found = RANDOM_REQUESTS.read(FILES / f"{name}.json")
+        yield said("{:,} requests at random over all", found.rows[0].requests)
+        yield said("The policy is made of {} plain answers", found.settings["plain_answers"])
+    (real,) = RANDOM_REQUESTS.read(FILES / "random-requests-vllm.json").rows
+    yield said("Of vLLM's four, one is a greedy answer", holds=real.flagged == 4)
+
+
+def _bundled_policy() -> Iterator[Claim]:
+    policy = read_policy(BUNDLED_POLICY)
+    assert isinstance(policy, Policy)
+    judged, answers = policy.evaluation, policy.calibration.records + policy.evaluation.records
+    yield Claim(README, "The bundled policy was calibrated on half of {} recorded answers", (answers,))
+    yield Claim(README, "On the other half ({:,} tokens)", (judged.tokens,))
+    shares = [
+        rate.value / np.log2(VOCABULARY)
+        for rate in (judged.charged_bits_per_token, judged.counting_bits_per_token, judged.pooled_bits_per_token)
+    ]
+    yield Claim(
+        README,
+        "| {:.1%} [{:.1f}, {:.1f}] | {:.0%} [{:.0f}, {:.3f}] | {:.2%}, {:.2%}, {:.2%} |",
+        (
+            *(judged.exact_match.value, 100 * judged.exact_match.low, 100 * judged.exact_match.high),
+            *(judged.dangerous.value, 100 * judged.dangerous.low, 100 * judged.dangerous.high),
+            *shares,
+        ),
+    )
