@@ -19,7 +19,7 @@ ROOMS = {
     ),
     "logger/sidecar": (
         ("errors", "limits", "metrics", "prompts"),
-        ("wire", "http", "log", "upstream"),
+        ("wire", "log", "upstream"),
         ("model",),
     ),
     "verifier": (

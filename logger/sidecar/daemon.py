@@ -15,10 +15,10 @@ import uvicorn
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.serving.limited_protocol import limited_protocol
 from weightwarden.logger.sidecar.answer import ChoiceRunner
 from weightwarden.logger.sidecar.app import Dependencies, application
 from weightwarden.logger.sidecar.errors import SettingsError
-from weightwarden.logger.sidecar.http.guard import limited_protocol
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
 from weightwarden.logger.sidecar.log.recorder import DraftRecorder

@@ -1,30 +1,24 @@
-"""Limits of one client, and of all clients together."""
+"""Limits of one client of the sidecar, and of all clients together."""
 
 from dataclasses import dataclass, replace
 
-BODY_BYTES, BODY_BYTES_A_TOKEN = 65_536, 32
-"""A request's body has so many bytes, and so many for each token of the context, unless the operator says otherwise.
+from weightwarden.logger.serving.connection_limits import BODY_BYTES, ConnectionLimits
+
+BODY_BYTES_A_TOKEN = 32
+"""Bytes of a request's body for each token of the context, beside `BODY_BYTES`, unless the operator says otherwise.
 
 A token of a text takes 3 to 12 bytes of JSON, a token id up to 8.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Limits of the sidecar; sizes in bytes or tokens, times in seconds.
+class Limits(ConnectionLimits):
+    """Limits of the sidecar.
 
     Attributes:
         concurrent: choices under way at once.
-        connections: connections that are open at once, idle ones included.
-        waiting: connections of one client address that wait for their client: silent, sending, or idle.
         choices: choices of one request, over all its prompts.
-        body: bytes of a request's body; None for what the context length says (`for_context`).
-        prompt: tokens of a prompt.
-        headers: seconds within which a request's headers must be complete.
-        header_bytes: bytes of a request's headers.
-        receive: seconds within which a request's body must be complete.
-        idle: seconds between two requests of one connection.
-        send: seconds that a client may leave unread what it is sent.
+        prompt: tokens of a prompt; None for what the context holds.
         first_token: seconds that the upstream server may take to its first token.
         stall: seconds that the upstream server may take between two tokens.
         drain_timeout: seconds that answers may go on after SIGTERM.
@@ -32,26 +26,13 @@ class Limits:
     """
 
     concurrent: int = 256
-    connections: int = 1024
-    waiting: int = 256
     choices: int = 16
-    body: int | None = None
     prompt: int | None = None
-    headers: float = 10.0
-    header_bytes: int = 32_768
-    receive: float = 60.0
-    idle: float = 30.0
-    send: float = 60.0
     first_token: float = 600.0
     stall: float = 120.0
     drain_timeout: float = 30.0
     ready: float = 10.0
 
     def for_context(self, tokens: int) -> "Limits":
-        """These limits, with those of a body that a context of so many tokens allows where none were said."""
+        """These limits, with those of a body that a context of so many tokens allows where none were set."""
         return self if self.body is not None else replace(self, body=BODY_BYTES + BODY_BYTES_A_TOKEN * tokens)
-
-    @property
-    def body_bytes(self) -> int:
-        """Most bytes of a request's body."""
-        return BODY_BYTES if self.body is None else self.body

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import uvicorn
 
-from weightwarden.logger.sidecar.http.guard import limited_protocol
-from weightwarden.logger.sidecar.limits import Limits
+from weightwarden.logger.serving.connection_limits import ConnectionLimits
+from weightwarden.logger.serving.limited_protocol import limited_protocol
 from weightwarden.verifier.server.api.app import application
 from weightwarden.verifier.server.api.metrics import Metrics
 from weightwarden.verifier.server.audit.task_queue import backlog
@@ -265,7 +265,7 @@ class _Server(uvicorn.Server):
 
 
 def _uvicorn_config(server: ServerParts, daemon: Daemon) -> uvicorn.Config:
-    settings, limits = server.settings, Limits(connections=256)
+    settings, limits = server.settings, ConnectionLimits(connections=256)
     try:
         config = uvicorn.Config(
             application(server, Metrics(server), daemon.ready),

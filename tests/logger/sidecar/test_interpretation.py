@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.logger.sidecar.running import running, settings_in
+from weightwarden.logger.serving.connection_limits import BODY_BYTES
 from weightwarden.logger.sidecar.errors import ApiError
 from weightwarden.logger.sidecar.interpretation import INLINE_CHARACTERS, RequestInterpreter
-from weightwarden.logger.sidecar.limits import BODY_BYTES, BODY_BYTES_A_TOKEN, Limits
+from weightwarden.logger.sidecar.limits import BODY_BYTES_A_TOKEN, Limits
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prepare_pool import PreparePool
 from weightwarden.logger.sidecar.wire.requests import CompletionRequest

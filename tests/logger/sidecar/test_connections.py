@@ -12,8 +12,8 @@ import pytest
 
 from tests.logger.sidecar.running import Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event, honest
-from weightwarden.logger.sidecar.http import guard
-from weightwarden.logger.sidecar.http.waiting_room import WaitingRoom, network_of
+from weightwarden.logger.serving import limited_protocol
+from weightwarden.logger.serving.waiting_room import WaitingRoom, network_of
 
 BODY = b'{"model": "small", "prompt": [5], "max_tokens": 3}'
 STREAM = b'{"model": "small", "prompt": [5], "max_tokens": 3, "stream": true}'
@@ -73,7 +73,7 @@ def test_a_client_that_shuts_down_its_sending_side_gets_its_answer(
 def test_a_client_that_waits_long_after_its_last_byte_is_asked_whether_it_is_there(
     impatient: Sidecar, shared_upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(limited_protocol, "PROBE_SECONDS", 0.05)
     shared_upstream.answer = slow
     with connected(impatient) as connection:
         connection.sendall(post(BODY))
@@ -96,7 +96,7 @@ def test_a_client_that_is_gone_is_cut_off_before_its_answer_begins(
         yield HEAD
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(guard, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(limited_protocol, "PROBE_SECONDS", 0.05)
     shared_upstream.answer, asked = never, len(shared_upstream.asked)
     with connected(impatient) as connection:
         connection.sendall(post(body))

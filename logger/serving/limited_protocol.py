@@ -5,9 +5,9 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from weightwarden.logger.sidecar.http.buffered_transport import CoalescingTransport
-from weightwarden.logger.sidecar.http.waiting_room import WaitingRoom, network_of
-from weightwarden.logger.sidecar.limits import Limits
+from weightwarden.logger.serving.coalescing_transport import CoalescingTransport
+from weightwarden.logger.serving.connection_limits import ConnectionLimits
+from weightwarden.logger.serving.waiting_room import WaitingRoom, network_of
 
 LINGER_SECONDS = 2.0
 """For a client that still sends to read its answer."""
@@ -24,7 +24,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     client that shut down its sending side is answered, too.
     """
 
-    limits: Limits
+    limits: ConnectionLimits
     room: WaitingRoom
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -181,6 +181,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._patience = None
 
 
-def limited_protocol(limits: Limits) -> type[LimitedHttpProtocol]:
+def limited_protocol(limits: ConnectionLimits) -> type[LimitedHttpProtocol]:
     """The protocol under these limits."""
     return type("Guarded", (LimitedHttpProtocol,), {"limits": limits, "room": WaitingRoom(limits.waiting)})
