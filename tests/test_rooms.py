@@ -1,6 +1,7 @@
 """The direction of imports: each room imports the rooms above it in these lists, and none below."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,3 +131,26 @@ def test_benchmarks_and_tests_import_by_the_one_name() -> None:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                     assert node.module.split(".")[0] not in PACKAGES, f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def test_only_the_sidecars_commands_import_the_sidecar() -> None:
+    for package in ("verifier", "cli"):
+        for path in files_of(package):
+            if "cli/sidecar" not in str(path):
+                wrong = {name for name in imports_of(path) if name.startswith("logger/sidecar")}
+                assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_a_room_names_the_rooms_that_it_imports(package: str) -> None:
+    rooms = {room for row in ROOMS[package] for room in row}
+    for room in sorted(rooms):
+        folder = ROOT / package / room
+        if not folder.is_dir():
+            continue
+        imported = {room_of(name, package) for path in folder.rglob("*.py") for name in imports_of(path)}
+        folders = sorted(one for one in imported & rooms - {room} if one and (ROOT / package / one).is_dir())
+        text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+        said = re.search(r"Imports ([\w, ]+)\.", " ".join(text.split()))
+        named = sorted(said[1].replace(" and ", ", ").split(", ")) if said else []
+        assert named == folders, f"{package}/{room}/__init__.py: imports {', '.join(folders) or 'no room'}"

@@ -1,1 +1,1 @@
-"""Sealed ranges of the log as signed Parquet files."""
+"""Sealed ranges of the log as signed Parquet files. Imports files, formats, tlog."""

@@ -1,1 +1,4 @@
-"""Calibration: a policy from honest records, and its figures on held-out records. Imports replay and policy."""
+"""Calibration: a policy from honest records, and its figures on held-out records.
+
+Imports candidates, policy, replay, scoring, statistics.
+"""

@@ -1,1 +1,4 @@
-"""Candidate tables: for each position the tokens that could have been drawn, with their scores. Imports logits."""
+"""Candidate tables: for each position the tokens that could have been drawn, with their scores.
+
+Imports logits, model.
+"""

@@ -1,1 +1,1 @@
-"""Rows of logits and the adjustments that requests make to them. Imports sampler."""
+"""Rows of logits and the adjustments that requests make to them."""

@@ -1,1 +1,4 @@
-"""Policies: thresholds and honest rates, calibrated or exact, and their file format. Imports scoring."""
+"""Policies: thresholds and honest rates, calibrated or exact, and their file format.
+
+Imports candidates, model, scoring.
+"""

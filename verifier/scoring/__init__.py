@@ -1,1 +1,4 @@
-"""Token scores, token verdicts, codes and the noise model that honest replays show. Imports candidates, statistics."""
+"""Token scores, token verdicts, codes and the noise model that honest replays show.
+
+Imports candidates, model, statistics.
+"""

@@ -1,1 +1,1 @@
-"""The running accounts of a series: rates, bounds, traffic."""
+"""The running accounts of a series: rates, bounds, traffic. Imports audit, database."""

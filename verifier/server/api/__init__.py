@@ -1,1 +1,1 @@
-"""The verification server's HTTP API and its dashboard."""
+"""The verification server's HTTP API and its dashboard. Imports accounting, alerting, audit, database."""

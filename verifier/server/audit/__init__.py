@@ -1,1 +1,1 @@
-"""The audit of selected records: the task queue, the auditor, verdicts as rows."""
+"""The audit of selected records: the task queue, the auditor, verdicts as rows. Imports database."""

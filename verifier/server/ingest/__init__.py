@@ -1,1 +1,4 @@
-"""Archives on their way in: found, checked, followed or quarantined, their records selected for audit."""
+"""Archives on their way in: found, checked, followed or quarantined, their records selected for audit.
+
+Imports audit, database.
+"""
