@@ -101,13 +101,13 @@ def run(
     given = read_input(traffic, public_key_path, witness_path, audit, unsigned=unsafe_unsigned)
 
     options, replay = ExecutorOptions.taken(more)
-    engine = open_executor(options, ReplayOptions(**replay), policy, max_model_len)
-    ctx.call_on_close(engine.close)
-    check_against_model(given.boundary, engine.replayer.identity)
+    executor = open_executor(options, ReplayOptions(**replay), policy, max_model_len)
+    ctx.call_on_close(executor.close)
+    check_against_model(given.boundary, executor.replayer.identity)
     check_against_policy(given.boundary, policy)
     if given.warning is not None:
         click.echo(f"Warning: {given.warning}", err=True)
-    context = verify_with_progress(engine, given)
+    context = verify_with_progress(executor, given)
     write_reports(context, None if to_stdout else json_path, html_path)
     click.echo(json_report(context) if to_stdout else text_summary(context), nl=not to_stdout)
     ctx.exit(_EXIT_CODES[context.verdict])

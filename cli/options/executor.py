@@ -27,6 +27,14 @@ class ExecutorOptions:
     vllm_python: Path | None = None
     vllm_args: str = ""
 
+    def __post_init__(self) -> None:
+        if self.executor == "local" and any(
+            value is not None for value in (self.ray_address, self.workers, self.gpus_per_worker)
+        ):
+            raise click.UsageError("--ray-address, --workers and --gpus-per-worker go with --executor ray")
+        if self.vllm_args and self.vllm_python is None:
+            raise click.UsageError("--vllm-args goes with --vllm-python")
+
     @classmethod
     def taken(cls, given: dict[str, Any]) -> "tuple[ExecutorOptions, dict[str, Any]]":
         """Those among a command's options, and the others."""
@@ -83,7 +91,7 @@ def executor_options(command: Command) -> Command:
 def open_executor(
     options: ExecutorOptions, replay: ReplayOptions, policy: BasePolicy, max_model_len: int | None = None
 ) -> Executor:
-    """The engine that the options describe, ready to replay.
+    """The executor that the options describe, ready to replay.
 
     Raises:
         MissingExtra, ModelError, ReplayServerError: the replayer cannot be had. PolicyError: the policy was made for
@@ -92,8 +100,6 @@ def open_executor(
     max_model_len = max_model_len or policy.made_for.max_model_len
     replay = replace(replay, own_server=_own_server(options, replay, max_model_len), max_model_len=max_model_len)
     if options.executor == "local":
-        if any(value is not None for value in (options.ray_address, options.workers, options.gpus_per_worker)):
-            raise click.UsageError("--ray-address, --workers and --gpus-per-worker go with --executor ray")
         return Verifier(load_replayer(replay, policy, exact=policy.exact), policy, max_model_len)
     from weightwarden.verifier.verification.ray.executor import RayExecutor
 
@@ -112,8 +118,6 @@ def open_executor(
 def _own_server(options: ExecutorOptions, replay: ReplayOptions, max_model_len: int | None) -> ServerToStart | None:
     """The server that the options say to start."""
     if options.vllm_python is None:
-        if options.vllm_args:
-            raise click.UsageError("--vllm-args goes with --vllm-python")
         return None
     if replay.implementation != "vllm":
         raise click.UsageError("--vllm-python goes with --replayer vllm")

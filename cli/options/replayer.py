@@ -30,8 +30,6 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
     """
     if options.implementation == "vllm":
         return _vllm_replayer(options, policy, exact)
-    if options.replay_urls:
-        raise click.UsageError("--replay-url goes with --replayer vllm")
     with needs_extra("replay"):
         from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
     identity = identity_of(options.model_name)
@@ -49,8 +47,6 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
 
 
 def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: bool) -> Replayer:
-    if options.device is not None or options.token_budget is not None:
-        raise click.UsageError("--device and --token-budget are the server's own affair with --replayer vllm")
     dtype = options.dtype or (None if policy is None else policy.made_for.dtype)
     if options.own_server is not None and policy is not None:
         identity = identity_of(options.model_name)

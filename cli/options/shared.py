@@ -76,6 +76,12 @@ class ReplayOptions(ServerOptions):
     max_model_len: int | None = None
     own_server: ServerToStart | None = None
 
+    def __post_init__(self) -> None:
+        if self.implementation == "vllm" and not (self.device is None and self.token_budget is None):
+            raise click.UsageError("--device and --token-budget are the server's own affair with --replayer vllm")
+        if self.implementation != "vllm" and self.replay_urls:
+            raise click.UsageError("--replay-url goes with --replayer vllm")
+
 
 SERVER_OPTIONS = (
     click.option(

@@ -51,15 +51,15 @@ def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any)
     settings = settings_of(given | {"once": once})
     policy = read_policy(policy_path)
     settings = replace(settings, max_model_len=settings.max_model_len or policy.made_for.max_model_len)
-    engine = open_executor(options, replay, policy, settings.max_model_len)
-    ctx.call_on_close(engine.close)
+    executor = open_executor(options, replay, policy, settings.max_model_len)
+    ctx.call_on_close(executor.close)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     clock = DatabaseClock()
     server = open_server(
-        settings if settings.weights_bytes else replace(settings, weights_bytes=weights_of(engine.replayer.identity)),
-        engine,
+        settings if settings.weights_bytes else replace(settings, weights_bytes=weights_of(executor.replayer.identity)),
+        executor,
         clock=clock,
         sleep=stopping.wait,
         events=Events(),
