@@ -1,1 +1,1 @@
-"""Token scores, token verdicts, codes and the noise model that honest replays show. Imports candidates, statistics."""
+"""Scores, verdicts and codes of tokens, and the token noise of honest replays. Imports candidates, statistics."""

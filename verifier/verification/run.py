@@ -58,7 +58,7 @@ class Run:
 
     @property
     def verdict(self) -> str:
-        """"alarm"; "incomplete" where a record has no verdict; or "clear"."""
+        """The verdict: "alarm"; "incomplete" where a record has no verdict; or "clear"."""
         if self.verification.alarm:
             return "alarm"
         return "incomplete" if self.verification.unverifiable else "clear"

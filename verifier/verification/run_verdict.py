@@ -89,8 +89,7 @@ class Verification:
 
     @property
     def unanswered(self) -> int:
-        """Records without output tokens: their requests were refused, failed, or were aborted before the first token.
-        """
+        """Records without output tokens: their requests were refused, failed, or aborted before the first token."""
         return int((self.charges.tokens_r == 0).sum())
 
     @property

@@ -191,8 +191,7 @@ class Verifier:
     def _scored(
         self, records: Sequence[Record], replay: Replay, alternatives: Sequence[dict[int, list[Alternative]]]
     ) -> Iterator[ScoredChunk]:
-        """The scored positions of records, chunk by chunk. Alternatives of unsafe tokens go to the record's own list.
-        """
+        """The scored positions of records, chunk by chunk. Alternatives of unsafe tokens go to `alternatives`."""
         policy, vocabulary = self.policy, self.replayer.identity.vocabulary
         answered = [index for index, record in enumerate(records) if record.output_token_ids]
         for placed in replay.tables([records[index] for index in answered]):
