@@ -1,1 +1,1 @@
-"""Candidate tables: for each position the tokens that could have been drawn, with their scores. Imports logits."""
+"""Candidate tables: the tokens that could have been drawn at each position, with their scores. Imports logits."""

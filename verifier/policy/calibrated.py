@@ -1,5 +1,4 @@
-"""The calibrated policy (TOML): calibrated thresholds and token noise, and the model, engine and replay they hold for.
-"""
+"""The calibrated policy (TOML): calibrated thresholds and token noise, with the model, engine and replay of both."""
 
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
