@@ -1,1 +1,2 @@
-"""Replay, score, verdict and calibration. Imports sampler and logger; torch only where a model is run."""
+"""The verifier: replay, scores, verdicts and calibration. Imports sampler and logger; torch only where a model is run.
+"""

@@ -316,7 +316,7 @@ def _trunk_and_head(model: Any) -> tuple[Any, Any]:
     divisor = getattr(config, "logits_scaling", None)
 
     def head(hidden: torch.Tensor) -> torch.Tensor:
-        logits = cast(torch.Tensor, linear(hidden.to(linear.weight.dtype)))  # Mamba's hidden states are float32 throughout
+        logits = cast(torch.Tensor, linear(hidden.to(linear.weight.dtype)))  # Mamba's states are float32 throughout
         if scale is not None:
             logits = logits * scale
         if divisor is not None:
