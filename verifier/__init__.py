@@ -1,2 +1,1 @@
-"""The verifier: replay, scores, verdicts and calibration. Imports sampler and logger; torch only where a model is run.
-"""
+"""The verifier: replay, scores, verdicts, calibration. Imports sampler and logger; torch only where a model is run."""

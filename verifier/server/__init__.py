@@ -1,1 +1,1 @@
-"""The verification server: follows archives, audits a random sample of their records, watches, and raises the alarm."""
+"""The verification server: follows archives, audits a random sample of their records, and raises the alarm."""

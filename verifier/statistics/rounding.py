@@ -10,12 +10,12 @@ def upper(value: float, digits: int = 2) -> str:
 
 
 def upper_fixed(value: float, places: int) -> str:
-    """An upper limit with `digits` decimal places, not below the value."""
+    """An upper limit with `places` decimal places, not below the value."""
     return _fixed(value, places, ROUND_CEILING)
 
 
 def lower_fixed(value: float, places: int) -> str:
-    """A lower limit with `digits` decimal places, not above the value."""
+    """A lower limit with `places` decimal places, not above the value."""
     return _fixed(value, places, ROUND_FLOOR)
 
 

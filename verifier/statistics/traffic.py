@@ -75,4 +75,4 @@ PRESETS = {
     "provider-2025-05": _provider(500e12, "one provider's own figure for May 2025, 500 trillion tokens a month"),
     "provider-2025-07": _provider(1e15, "one provider's own figure for July 2025, 1 quadrillion tokens a month"),
 }
-"""Published estimates as defaults (docs/design.md, section 1)."""
+"""Traffic by name, from public figures (docs/design.md, section 1)."""

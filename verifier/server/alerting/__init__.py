@@ -1,1 +1,1 @@
-"""Conditions, incidents, and their delivery to people."""
+"""Conditions, incidents, and notices of incidents."""
