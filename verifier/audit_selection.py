@@ -82,7 +82,9 @@ def is_drawn(number: int, rate: float) -> bool:
 
 
 def draw(key: bytes, root: bytes, index: int) -> int:
-    """A record's number below 2^64; a small one selects the record. Sorted by it, selected records are in random order.
+    """A record's number below 2^64; a small one selects the record.
+
+    Sorted by it, selected records are in random order.
     """
     return int.from_bytes(hmac.digest(key, root + index.to_bytes(8, "big"), "sha256")[:8], "big")
 

@@ -112,8 +112,10 @@ class DrawBuilder:
 
 
 def bad_word_ids(words: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
-    """The token sequences that vLLM bans for bad words: each word, and the word with a leading space where that is
-    another spelling of the same length (docs/sampling.md, section 6.1).
+    """The token sequences that vLLM bans for bad words.
+
+    Each word, and the word with a leading space where that is another spelling of the same length (docs/sampling.md,
+    section 6.1).
     """
     banned: list[list[int]] = []
     for word in words:

@@ -160,8 +160,10 @@ def _scored(
 def _against_cuts(
     rows: LogitRows, draws: Draws, window: Window, head: FloatArray, slope_nk: FloatArray
 ) -> tuple[Support, Mapping[int, MassProfile], BoolArray]:
-    """The head against the cuts, mass profiles of rows with a wide nucleus, and a mask of supports that may reach
-    beyond it.
+    """The head against the cuts.
+
+    Returns:
+        The support; mass profiles of rows with a wide nucleus; a mask of supports that may reach beyond the head.
     """
     filters, slack = draws.filters, window.logit_slacks[-1]
     levels = np.asarray(window.logit_slacks)

@@ -24,8 +24,10 @@ class PendingTables(Protocol):
     """A reduction under way. Every row appears once: in a part, or in the pending tables that `take` returns."""
 
     def take(self) -> "tuple[list[PartTable], PendingTables | None]":
-        """Wait. Return the parts that are ready, and a restarted reduction of the other rows, if any. To be called
-        once.
+        """Wait for the parts that are ready. To be called once.
+
+        Returns:
+            The parts, and a restarted reduction of the other rows, if any.
 
         Raises:
             ReplayError: a row holds nan or +inf, or nothing finite.

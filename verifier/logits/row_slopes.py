@@ -28,8 +28,9 @@ class RowSlopes:
     _items: list[_Sloped] = field(default_factory=list)
 
     def add(self, first: int, start: int, adjustment: LogitAdjustment, raw_nu: NDArray[np.floating[Any]]) -> None:
-        """Add the slopes of an adjustment of rows from `first` on. The other arguments are those of
-        `LogitAdjustment.slopes`.
+        """Add the slopes of an adjustment of rows from `first` on.
+
+        The other arguments are those of `LogitAdjustment.slopes`.
         """
         if adjustment.steepest > 1:
             slopes = adjustment.slopes(start, raw_nu.astype(np.float32, copy=False))

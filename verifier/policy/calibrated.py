@@ -91,8 +91,7 @@ def code_edges(scheme: str) -> FloatArray:
 
 
 class CodeRates(Section):
-    """Rates to which the codes of tokens are fitted (`verifier.scoring.codes`): shares on the calibration half, no
-    limits.
+    """Rates to which the codes of tokens are fitted (`verifier.scoring.codes`): shares on one half, no limits.
 
     Attributes:
         alternative: share of alternatives of each class that honest traffic took: on a boundary, then the margin bins.

@@ -95,7 +95,7 @@ def gather(
     records: dict[int, list[Record]] = {}
     refusals = []
     for at, hypothesis in enumerate(hypotheses):
-        name = "vllm-v2" if hypothesis.scheme == "greedy" else hypothesis.scheme  # any scheme that takes every parameter
+        name = "vllm-v2" if hypothesis.scheme == "greedy" else hypothesis.scheme  # any scheme with all parameters
         try:
             sampling = SamplingParams.model_validate(hypothesis.sampling)
             records[at] = [answer.record(name, sampling, hypothesis.seed) for answer in said]

@@ -52,8 +52,10 @@ class RecordCharges(Columns):
 
     @classmethod
     def unbounded(cls, tokens: int, vocabulary: int) -> "RecordCharges":
-        """The charges of one unverifiable record: each token may be any token, and none counts as an honest server's
-        token. The end has the largest charge of an end.
+        """The charges of one unverifiable record.
+
+        Each token may be any token, and none counts as an honest server's token. The end has the largest charge of an
+        end.
         """
         plain = tokens * float(np.log2(vocabulary)) - float(np.log2(PLAIN_SHARE))
         return cls(

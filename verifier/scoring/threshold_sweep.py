@@ -125,8 +125,10 @@ class ThresholdSweep:
         )
 
     def best_points(self, max_dangerous_rate: float) -> list[ThresholdSweepPoint]:
-        """The best point for every threshold: the one with the smallest rank limit, a power of two, and few enough
-        dangerous tokens. The rank limit is the vocabulary's size where no power of two suffices.
+        """The best point for every threshold.
+
+        The one with the smallest rank limit, a power of two, and few enough dangerous tokens. The rank limit is the
+        vocabulary's size where no power of two suffices.
         """
         limits = [2**k for k in range(1, int(np.ceil(np.log2(self._vocabulary))))] + [self._vocabulary]
         tables = [self.points(limit) for limit in limits]

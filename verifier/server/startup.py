@@ -1,5 +1,4 @@
-"""Start-up of a verification server: it reads and opens everything before the first search, so that errors come first.
-"""
+"""Start-up of a verification server: everything is read and opened before the first search, so errors show early."""
 
 import os
 import secrets

@@ -56,9 +56,7 @@ class TimingChannel:
 
     @property
     def bits_per_token(self) -> float:
-        """Largest information in the number of tokens on a tick, or of clock steps between tokens, bits (maximum
-        entropy).
-        """
+        """Largest information in the number of tokens on a tick, or of clock steps between tokens (maximum entropy)."""
         if self.tokens_per_tick is None:
             return geometric_entropy(self.gap / self.resolution)
         return geometric_entropy(self.tokens_per_tick) / self.tokens_per_tick

@@ -4,8 +4,7 @@ from weightwarden.logger.formats.location import PlacedRecord
 
 
 class BoundaryRecords:
-    """The records that bound all others: the longest, the one with the largest token id, and one of each of two
-    engines.
+    """The records that bound all others: the longest, the one with the largest token id, one of each of two engines.
 
     Two engines are enough to keep, since no policy holds for two.
 

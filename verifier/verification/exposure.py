@@ -54,9 +54,7 @@ class AuditedPopulation:
 
     @staticmethod
     def order(draws: Sequence[int], audited: int) -> IntArray:
-        """A random order of the audited records, by their numbers in the draw; their own order when there are no
-        numbers.
-        """
+        """A random order of the audited records, by their numbers in the draw; without numbers, their own order."""
         return np.argsort(np.array(draws, np.uint64)) if draws else np.arange(audited)
 
     @property

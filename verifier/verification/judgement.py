@@ -29,8 +29,9 @@ class Judgement:
 
     @classmethod
     def concat(cls, parts: "Sequence[tuple[Sequence[int], Judgement]]") -> "Judgement":
-        """The judgement of all records of some parts, each part given with the places of its records: 0, 1, ... over
-        all.
+        """The judgement of all records of some parts.
+
+        Each part is given with the places of its records, which are 0, 1, ... over all parts.
         """
         place_r: IntArray = np.concatenate([np.array(places, np.int64) for places, _ in parts])
         order_r = np.argsort(place_r)

@@ -154,8 +154,9 @@ class TransformersReplayer:
         return torch.cat([hidden[row, start : start + count] for row, (start, count) in enumerate(spans)])
 
     def _trunk_states(self, ids: torch.Tensor, shared: int) -> torch.Tensor:
-        """The trunk's last hidden states [batch, width - shared, hidden] after the first `shared` ids, which are equal
-        in all sequences.
+        """The trunk's last hidden states [batch, width - shared, hidden] after the first `shared` ids.
+
+        These first ids are equal in all sequences.
         """
         if not shared:
             return cast(torch.Tensor, self._trunk(input_ids=ids, use_cache=False).last_hidden_state)
@@ -291,9 +292,7 @@ class TransformersReplayer:
 
 
 def default_selection(device: torch.device) -> TopKMethod | None:
-    """Default method of reducing rows: on the device for a GPU, by kernels if Triton is installed; on the host for a
-    CPU.
-    """
+    """Default method of reducing rows: on a GPU by kernels, or by torch without Triton; on the host for a CPU."""
     if device.type != "cuda":
         return None
     return "kernel" if has_kernels() else "blocked"

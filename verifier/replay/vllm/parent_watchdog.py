@@ -21,8 +21,9 @@ ORDERLY_SECONDS = 20.0
 
 
 def main(folder: str, command: list[str]) -> int:
-    """Run the command, and return its exit code. The watching process is no child of the parent: Ray kills the children
-    of a worker.
+    """Run the command, and return its exit code.
+
+    The watching process is no child of the parent: Ray kills the children of a worker.
     """
     watching = os.fork()
     if watching:

@@ -183,8 +183,9 @@ class _Transcript:
         return known_logits(rows, top, self.replayer.identity.vocabulary)
 
     def _redraw(self) -> None:
-        """Have the engine answer the request again, and keep the tokens on which it agrees, and its choice at the first
-        difference.
+        """Have the engine answer the request again.
+
+        Keep the tokens on which it agrees, and its choice at the first difference.
         """
         record, client = self.record, self.replayer.client
         output = record.output_token_ids

@@ -1,5 +1,6 @@
-"""Incidents: conditions that an operator must know of. Opened once for each subject, raised, ended, acknowledged, never
-removed.
+"""Incidents: conditions that an operator must know of.
+
+An incident is opened once for each subject, raised, ended, acknowledged, and never removed.
 """
 
 from collections.abc import Sequence

@@ -118,8 +118,9 @@ class Auditor:
                 put_off(self.membership, task)
 
     def _judged(self, tasks: Sequence[Task]) -> str | None:
-        """Replay and judge tasks together, and store their verdicts. If that fails, store nothing and return the
-        reason.
+        """Replay and judge tasks together, and store their verdicts.
+
+        If that fails, store nothing and return the reason.
         """
         self.hang_detector.progressed()
         try:

@@ -18,8 +18,9 @@ MAX_SECONDS = 86_400.0
 
 
 class AuditRate(Protocol):
-    """Source of the audit rate of new archives. The rate is fixed before their records are read, so that they cannot
-    influence it.
+    """Source of the audit rate of new archives.
+
+    The rate is fixed before their records are read, so that they cannot influence it.
     """
 
     def rate(self, connection: Connection, records: int, now: float) -> float: ...

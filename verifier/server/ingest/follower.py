@@ -104,8 +104,7 @@ class Follower:
         return Look(following=True, checked=len(opened), troubles=troubles)
 
     def _guarded(self, number: int | None, work: Callable[[], None]) -> None:
-        """Work on an archive, isolated: a failure, even of the reading process, does not stop the following of others.
-        """
+        """Isolated work on an archive: a failure, even of the reading process, does not stop the work on others."""
         self.hang_detector.progressed()
         try:
             work()
@@ -298,8 +297,9 @@ class Follower:
         self.events.say("archive quarantined", archive=number, kind=kind, why=what)
 
     def _say_gaps(self) -> None:
-        """Record the ranges of each log that no authentic archive holds, whether its records are verifiable here or
-        not.
+        """Record the ranges of each log that no authentic archive holds.
+
+        An authentic archive counts whether its records are verifiable here or not.
         """
         unfit = select(QUARANTINE.c.archive).where(
             QUARANTINE.c.kind.in_(("model", "scheme", "record")), QUARANTINE.c.resolved.is_(None)
