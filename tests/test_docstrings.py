@@ -76,6 +76,7 @@ def faults_of_sections(node: Documented, text: str) -> Iterator[str]:
     for title, line in found:
         if title in SECTIONS_OF_NAMES and not ENTRY.match(line):
             yield f"{title}: not one name before the colon: {line}"
+            continue
         second = rf"[.;,)] ({EXCEPTION}|{alternatives}): " if title == "Raises" else rf"[.;,)] ({alternatives}): "
         if alternatives and re.search(second, line):
             yield f"{title}: a second entry: {line}"

@@ -21,8 +21,7 @@ from weightwarden.verifier.statistics.intervals import clustered_mean
 def bernstein_excess(
     bits_r: FloatArray, tokens_r: FloatArray, *, most_per_token: float, records: int, alarm_level: float
 ) -> float:
-    """Bits a token by which the mean of a day's records exceeds its expectation with probability `alarm_level` at most.
-    """
+    """Bits a token by which the mean of a day's records exceeds its expectation, with probability `alarm_level`."""
     mean = bits_r.sum() / tokens_r.sum()
     variance = float(np.var(bits_r - mean * tokens_r, ddof=1))
     largest = most_per_token * float(tokens_r.max())
