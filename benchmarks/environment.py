@@ -1,4 +1,4 @@
-"""On what a figure was measured."""
+"""Environment of a measurement."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ PACKAGES = ("weightwarden", "torch", "transformers", "numpy", "scipy")
 
 
 def environment() -> dict[str, str]:
-    """The machine, the versions of what computes, and the commit."""
+    """The machine, the versions of the computing libraries, and the commit."""
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
@@ -25,7 +25,7 @@ def environment() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The checked-out commit; `-dirty` says that tracked files differ from it."""
+    """The checked-out commit, with `-dirty` if tracked files differ from it."""
     git = shutil.which("git")
     if git is None:
         return "unknown"

@@ -1,10 +1,10 @@
-"""A port that nothing listens on, for servers that are told theirs."""
+"""A free port for servers that are told theirs."""
 
 import random
 import socket
 
 _PORTS = range(20_000, 32_000)
-"""Below those that systems give to outgoing connections, of which one could take the port before the server does."""
+"""Ports below those that systems give to outgoing connections, which could take the port before the server does."""
 _random = random.SystemRandom()
 
 

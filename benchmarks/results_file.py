@@ -1,4 +1,4 @@
-"""The results file of a benchmark: the rows of a table, and all that it takes to measure them again."""
+"""The results file of a benchmark: the rows of a table, and all information for repeating the measurement."""
 
 import shlex
 import sys
@@ -23,10 +23,10 @@ Settings = Mapping[str, int | float | str | None]
 
 
 class Results(BaseModel, Generic[Row]):
-    """The rows of a measurement, and where they come from.
+    """The rows of a measurement, and their origin.
 
     Attributes:
-        provenance: how the file was made, where the command did not write it itself.
+        provenance: origin of the file, if the command did not write it itself.
         environment: the machine, the versions and the commit.
         command: the command line.
         settings: the settings that the figures depend on, with the seeds.
@@ -55,7 +55,7 @@ class Results(BaseModel, Generic[Row]):
         devices: Mapping[str, str] | None = None,
         details: JsonValue = None,
     ) -> "Results[Row]":
-        """The results of the command that runs, with its command line, the machine and the versions.
+        """The results of the running command, with its command line, the machine and the versions.
 
         Args:
             rows: the rows of the table.

@@ -2,9 +2,9 @@
 
     python -m benchmarks.results_page [--check]
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`, and is what its benchmark writes as NAME.md. A marker
-of several names makes one table of their rows. With --check nothing is written, and the exit code is 1 where the page
-is not what the files give.
+A table lies between `<!-- table: NAME -->` and `<!-- end -->`, and equals the NAME.md of its benchmark. A marker of
+several names makes one table of their rows. With --check nothing is written, and the exit code is 1 if the page differs
+from the files.
 """
 
 import re
@@ -50,24 +50,24 @@ MARKED = re.compile(r"<!-- table: ([\w -]+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 
 class ResultsPageError(click.ClickException):
-    """The page names a table that there is not, or a file is not one of its table."""
+    """The page names a table that does not exist, or a file does not belong to its table."""
 
 
 def generated(page: str, files: Path) -> str:
-    """The page with the tables that the files give.
+    """The page with the tables made from the files.
 
     Args:
         page: the text of the page, with markers.
         files: the folder of the results files.
 
     Raises:
-        ResultsPageError: a marker names no table, or a file is missing or not one of its table.
+        ResultsPageError: a marker names no table, or a file is missing or does not belong to its table.
     """
     return MARKED.sub(lambda marked: _block(marked[1].split(), files), page)
 
 
 def _block(names: list[str], files: Path) -> str:
-    """The markers of some files, and between them the table of their rows and the way to the files."""
+    """The markers of some files, the table of their rows between them, and links to the files."""
     rows, links = [], []
     for name in names:
         if name not in TABLES:

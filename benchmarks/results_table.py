@@ -16,7 +16,7 @@ class Column(Generic[Row]):
     Attributes:
         heading: its first line.
         cell: the text of a row's cell.
-        words: whether it holds words; numbers stand at the right.
+        words: whether it holds words; numbers are aligned right.
     """
 
     heading: str

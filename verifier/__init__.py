@@ -1,1 +1,1 @@
-"""Replay, score, verdict and calibration. Imports sampler and logger; torch only where a model is run."""
+"""The verifier: replay, scores, verdicts, calibration. Imports sampler and logger; torch only where a model is run."""

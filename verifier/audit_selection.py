@@ -1,4 +1,4 @@
-"""Audit selection: unpredictable without the auditor's key, checkable with it (docs/design.md, section 7)."""
+"""Audit selection: unpredictable without the audit key, checkable with it (docs/design.md, section 7)."""
 
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ MAX_KEY_BYTES = 4096
 
 
 class AuditError(WeightwardenError, ValueError):
-    """The audit cannot be drawn: an impossible rate, or a sample of nothing."""
+    """The audit cannot be drawn: the rate is impossible, or there is nothing to sample."""
 
 
 class NothingSelected(AuditError):
@@ -21,7 +21,7 @@ class NothingSelected(AuditError):
 
 
 def traffic_root(files: Iterable[Path]) -> bytes:
-    """What the selection is bound to for unsigned traffic: SHA-256 over the SHA-256 of each file, in order."""
+    """Root of unsigned traffic, to which the selection is bound: SHA-256 over the SHA-256 of each file, in order."""
     root = hashlib.sha256()
     for path in files:
         root.update(file_sha256(path))
@@ -35,10 +35,11 @@ def file_sha256(path: Path) -> bytes:
 
 
 def read_audit_key(path: Path) -> bytes:
-    """The auditor's key: the file's bytes as they are.
+    """The audit key: the bytes of its file.
 
     Raises:
-        KeyFileError: unreadable, readable by others, or too short to be secret; the message never holds the key.
+        KeyFileError: the file is unreadable, readable by others, or too short to be secret. The message never holds the
+            key.
     """
     key = read_private(path)
     if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
@@ -48,40 +49,43 @@ def read_audit_key(path: Path) -> bytes:
 
 
 def check_rate(rate: float) -> None:
-    """Refuse a share of the records that is none.
+    """Check that an audit rate is a share of the records.
 
     Raises:
-        AuditError: outside (0, 1].
+        AuditError: the rate is outside (0, 1].
     """
     if not 0 < rate <= 1:
         raise AuditError(f"an audit rate lies in (0, 1], not {rate}")
 
 
 def is_selected(key: bytes, root: bytes, index: int, rate: float) -> bool:
-    """Whether a record is audited: whether HMAC-SHA256(key, root || index) is below the rate.
+    """True if a record is audited: HMAC-SHA256(key, root || index) is below the rate.
 
     The first 8 bytes of the MAC are read as a number below 2^64; the index is 8 bytes, big-endian, too. Each record is
     selected with probability `rate`, independently to anyone without the key.
 
     Args:
-        root: what the selection is bound to; for a log, the root of the archive's checkpoint, so that nobody could know
-            it before the range was sealed.
+        root: root to which the selection is bound. For a log, the root of the archive's checkpoint, which is unknown
+            before the range is sealed.
         index: the record's index in the log (in unsigned traffic, its place from 0).
 
     Raises:
-        AuditError: rate outside (0, 1].
+        AuditError: the rate is outside (0, 1].
     """
     check_rate(rate)
     return is_drawn(draw(key, root, index), rate)
 
 
 def is_drawn(number: int, rate: float) -> bool:
-    """Whether a record with that number (`draw`) is audited."""
+    """True if a record with that number (`draw`) is audited."""
     return number < int(rate * 2**64)
 
 
 def draw(key: bytes, root: bytes, index: int) -> int:
-    """A record's number below 2^64: selected when it is small. Sorted by it, selected records are in random order."""
+    """A record's number below 2^64; a small one selects the record.
+
+    Sorted by it, selected records are in random order.
+    """
     return int.from_bytes(hmac.digest(key, root + index.to_bytes(8, "big"), "sha256")[:8], "big")
 
 
@@ -89,7 +93,7 @@ def select_records(key: bytes, root: bytes, count: int, rate: float) -> list[int
     """Indices below `count` that are selected.
 
     Raises:
-        AuditError: rate outside (0, 1], or nothing selected (an audit of nothing is not a pass).
+        AuditError: the rate is outside (0, 1], or nothing is selected (an audit of nothing is not a pass).
     """
     check_rate(rate)
     chosen = [index for index in range(count) if is_selected(key, root, index, rate)]

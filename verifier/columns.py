@@ -26,16 +26,16 @@ class Columns:
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
     def take(self, which: BoolArray | IntArray | slice) -> Self:
-        """Some of the rows, in the order that their indices are given in."""
+        """The rows with these indices, in the order of the indices."""
         return type(self)(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
 @dataclass(kw_only=True)
 class Sums:
-    """Base of a struct of sums: every field is a number or an array that is added; by default it is zero."""
+    """Base of a struct of sums: every field is a number or an array, zero by default."""
 
     @classmethod
     def total(cls, parts: Sequence[Self]) -> Self:
-        """The sums over all that some parts are sums over; zeros where there is no part."""
+        """The sums over disjoint parts; zeros without parts."""
         values: dict[str, Any] = {f.name: sum(getattr(part, f.name) for part in parts) for f in fields(cls)}
         return cls(**values) if parts else cls()

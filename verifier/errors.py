@@ -8,32 +8,32 @@ class PolicyError(WeightwardenError, ValueError):
 
 
 class CalibrationError(WeightwardenError, ValueError):
-    """The traffic does not suffice, or does not fit, for a policy."""
+    """The traffic is insufficient, or unsuitable, for a policy."""
 
 
 class MissingExtra(WeightwardenError, ImportError):
-    """An optional dependency is not installed; the message says what to install."""
+    """An optional dependency is not installed; the message names the installation command."""
 
 
 class ReplayError(WeightwardenError, ArithmeticError):
-    """The replay did not come to numbers (overflow in a narrow dtype, a broken model); nothing can be judged by it."""
+    """The replay produced no finite numbers (overflow in a narrow dtype, a broken model); it judges nothing."""
 
 
 class UndefinedRow(ReplayError):
-    """A row of logits that no token can be drawn from: none is left, or one is no number."""
+    """A row of logits from which no token can be drawn: no token is left, or a logit is no number."""
 
 
 class ReplayServerError(WeightwardenError, ConnectionError):
-    """A replay server cannot be reached, fails, or is not fit to replay; nothing was judged by what it said."""
+    """A replay server cannot be reached, fails, or is not fit to replay; none of its answers was used for a verdict."""
 
 
 class RequestRefused(ReplayServerError):
-    """A replay server answered that it will not do what it was asked to; asking again does not help."""
+    """A replay server refused a request; a retry does not help."""
 
 
 class ReplayServerEnded(ReplayServerError):
-    """A replay server that was started here has ended while it was asked."""
+    """A replay server that was started here ended during a request."""
 
 
 class UnusableAnswer(WeightwardenError, ValueError):
-    """An answer of a server from which no record can be made; the message says why."""
+    """An answer of a server that cannot become a record; the message tells the reason."""

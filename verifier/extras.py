@@ -1,4 +1,4 @@
-"""Optional dependencies (extras): imported where they are used, and missed with a clear message."""
+"""Optional dependencies (extras): imported at their use, and reported clearly when missing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from weightwarden.verifier.errors import MissingExtra
 
 @contextmanager
 def needs_extra(name: str) -> Iterator[None]:
-    """A block of imports that an extra of the package brings.
+    """Context of imports that need an extra of the package.
 
     Raises:
-        MissingExtra: one is not installed; the message names it and says what to install.
+        MissingExtra: the extra is not installed; the message names it and the installation command.
     """
     try:
         yield

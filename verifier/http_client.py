@@ -1,4 +1,4 @@
-"""HTTP to a server that answers in JSON: retried where that can help, and never a partial answer."""
+"""HTTP to a server with JSON answers: retried where that can help, and never a partial answer."""
 
 import json
 import re
@@ -23,24 +23,24 @@ Part = TypeVar("Part", bound="PartialModel")
 
 
 class PartialModel(BaseModel):
-    """A part of a server's answer of which only some fields matter."""
+    """A part of a server's answer; further fields are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
 class _Retryable(Exception):
-    """A failure that may pass: the server is busy, restarting, or the connection broke."""
+    """A temporary failure: the server is busy or restarting, or the connection broke."""
 
 
 class JsonClient:
-    """A server at a URL. Safe for concurrent use; every method raises `ReplayServerError` when it fails for good.
+    """A server at a URL. Safe for concurrent use; every method raises `ReplayServerError` on a permanent failure.
 
-    A failed request is tried `ATTEMPTS` times in all, unless told otherwise, where trying again can help; it never
+    A failed request is tried `ATTEMPTS` times in all, unless configured otherwise, where a retry can help. It never
     becomes an empty or partial answer.
 
     Attributes:
-        kind: what it is said to be in messages.
-        behind_proxies: whether the environment's proxies are used; none stands between a verifier and its own server.
+        kind: name of the kind of server in messages.
+        behind_proxies: whether the environment's proxies are used. A verifier's own server has none in between.
     """
 
     kind = "a server"
@@ -60,9 +60,13 @@ class JsonClient:
         """A client.
 
         Args:
-            url: of the server. api_key: what it asks for. timeout: seconds for one answer. connections: at most.
-            model: which of its models is meant. socket: the Unix socket it listens on, whatever host the URL names.
-            attempts: times in all that a request is tried where trying again can help.
+            url: URL of the server.
+            api_key: API key of the server.
+            timeout: seconds for one answer.
+            connections: largest number of connections.
+            model: name of the requested model.
+            socket: the Unix socket of the server, for any host in the URL.
+            attempts: number of attempts of a request where a retry can help.
         """
         if not re.match(r"https?://", url):
             raise ReplayServerError(f"{printable(url)}: not an http:// or https:// URL")
@@ -87,7 +91,7 @@ class JsonClient:
         self.close()
 
     def close(self) -> None:
-        """Drop all connections; requests under way fail."""
+        """Drop all connections. Requests under way fail."""
         self._http.close()
 
     def _parsed(self, kind: type[Part], content: Any) -> Part:
@@ -109,7 +113,7 @@ class JsonClient:
         return self._tried(attempt)
 
     def _sent(self, method: str, path: str, body: dict[str, Any]) -> httpx2.Response:
-        """A response of any status that is not worth another try."""
+        """A response whose status does not justify a retry."""
 
         def attempt() -> httpx2.Response:
             response = self._http.request(method, path, json=body)
@@ -129,7 +133,7 @@ class JsonClient:
         raise RequestRefused(f"{self.url}: HTTP {status}: {what}")
 
     def _tried(self, attempt: Callable[[], Answer]) -> Answer:
-        """The attempt's result, tried again while it fails in a way that may pass."""
+        """The attempt's result, after retries of temporary failures."""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(
                 (_Retryable, httpx2.TransportError, ijson.JSONError, json.JSONDecodeError)
@@ -150,7 +154,7 @@ class JsonClient:
 
 
 def _message(response: httpx2.Response) -> str:
-    """What an error response says, at most 300 characters."""
+    """Message of an error response, at most 300 characters."""
     try:
         error = response.json()["error"]
         return str(error["message"] if isinstance(error, dict) else error)[:300]

@@ -1,4 +1,4 @@
-"""Domain types that several modules of the verifier share."""
+"""Types that several rooms of the verifier share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class RowSpan:
 
 
 class Tokenizer(Protocol):
-    """What verification needs of a tokenizer (`ModelTokenizer`)."""
+    """The part of a tokenizer that verification needs (`ModelTokenizer`)."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
 

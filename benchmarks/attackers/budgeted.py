@@ -1,4 +1,4 @@
-"""Budgeted admissible-set coding, tuned against the pooled test: alternatives as often as honest noise takes them."""
+"""Budgeted admissible-set coding against the pooled test: alternatives at the rate of honest noise."""
 
 import numpy as np
 
@@ -20,8 +20,10 @@ def honest_odds(step: Step, policy: Policy) -> FloatArray:
 
 
 class Budgeted(CodedTokens):
-    """Weights alternatives by their honest odds: no rate rises above an honest server's by much, and what is left is
-    the entropy of honest noise."""
+    """Coding of alternatives by their honest odds.
+
+    No rate rises much above an honest server's, and the capacity is the entropy of honest noise.
+    """
 
     on_replica = True
 

@@ -17,8 +17,8 @@ class CodedTokens(Attacker):
     """Arithmetic coding of the payload by `offer`, one stream through all answers of a batch.
 
     Attributes:
-        on_replica: whether the tokens are chosen by what the verifier's replay will say (`Site.replica`), rather than
-            by what the server itself computes. The decoder follows on the same.
+        on_replica: whether the tokens are chosen by the verifier's expected replay (`Site.replica`) instead of the
+            server's own computation. The decoder follows the same.
     """
 
     knows = "answers and weights"
@@ -26,7 +26,7 @@ class CodedTokens(Attacker):
 
     @abstractmethod
     def offer(self, step: Step, policy: Policy) -> FloatArray:
-        """With which probabilities candidates [b, k] are to be said."""
+        """Probabilities with which candidates [b, k] are chosen."""
 
     def serve(self, site: Site, requests: Sequence[Record]) -> list[Record]:
         return in_batches(self._model(site), requests, lambda answers: self.choose(site, answers))
@@ -44,7 +44,7 @@ class CodedTokens(Attacker):
         return said
 
     def decode(self, outside: Outside, records: Sequence[Record]) -> list[Received]:
-        """The stream of each batch, as what its first answer says."""
+        """The stream of each batch, as the content of its first answer."""
         receivers: dict[int, ArithmeticReceiver] = {}
 
         def watch(step: Step, answers: range, said_b: IntArray) -> None:

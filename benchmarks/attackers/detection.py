@@ -16,28 +16,31 @@ from weightwarden.verifier.verification.series_monitor import SeriesMonitor
 from weightwarden.verifier.verification.verifier import Verifier
 
 RATES = (1e-2, 1e-4)
-"""False-positive rates that the tests promise, at which detection is told."""
+"""False-positive rates of the tests at which detection is reported."""
 AUDITED = 10
-"""Of so many answers one is audited, where not all are."""
+"""One of so many answers is audited in audits of a part."""
 DAYS = 2000
-"""Days that are drawn from the pool, which is `AUDITED` times as large."""
+"""Number of days drawn from the pool, which is `AUDITED` times as large."""
 DRAWS = 100
-"""Draws of the answers that are audited, each with a limit for all answers."""
+"""Number of draws of the audited answers, each with a limit for all answers."""
 SERIES = 15
-"""Orders of the pool in which it is audited until the alarm."""
+"""Number of random orders in which the pool is audited until the alarm."""
 FALSE_ALARM = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """What the verifier says.
+    """The verifier's findings.
 
     Attributes:
-        by_message, by_day: share whose p-value is at most each of `RATES`; a day is a tenth of the pool.
-        tokens_to_alarm: median of audited tokens until the monitor's alarm, no answer twice; None where it does not
-            come within the pool.
-        counting_bits, pooled_bits: what the records could carry unseen, ends included; bound_bits: the least of both.
-        limit_bits: what all answers could, each of `DRAWS` times from an audit of a tenth of them, with confidence
+        by_message: share of messages with a p-value of at most each of `RATES`.
+        by_day: share of days with a p-value of at most each of `RATES`; a day is a tenth of the pool.
+        tokens_to_alarm: median of audited tokens until the monitor's alarm, each answer once; None if no alarm comes
+            within the pool.
+        counting_bits: bits that the records could carry unseen under the counting code, ends included.
+        pooled_bits: bits that the records could carry unseen under the pooled code, ends included.
+        bound_bits: the lesser of the two.
+        limit_bits: limits of all answers, each from one of `DRAWS` audits of a tenth of them, with confidence
             `verifier.verification.exposure.CONFIDENCE` each.
     """
 
@@ -77,7 +80,7 @@ def detect(verifier: Verifier, records: Sequence[Record], rng: np.random.Generat
 
 
 def _limits(charges: RecordCharges, verifier: Verifier, rng: np.random.Generator) -> list[float]:
-    """Limits of what all answers could carry, from audits of some."""
+    """Limits of the bits that all answers could carry, from audits of some."""
     tokens = charges.tokens_r.tolist()
     count = max(len(tokens) // AUDITED, 2)
     vocabulary = verifier.replayer.identity.vocabulary
@@ -92,7 +95,7 @@ def _limits(charges: RecordCharges, verifier: Verifier, rng: np.random.Generator
 
 
 def _by_day(found: Judgement, honest: HonestRates, rng: np.random.Generator) -> dict[str, float]:
-    """Share of days on which the day's audit together is flagged; a day's records are drawn without replacement."""
+    """Share of days whose audit as a whole is an alarm; a day's records are drawn without replacement."""
     p_value_r = np.array([record.p_value for record in found.records])
     flagged_r = np.array([record.flagged for record in found.records])
     outlying_r = np.array([record.evidence.outliers > 0 for record in found.records])
@@ -114,7 +117,7 @@ def _by_day(found: Judgement, honest: HonestRates, rng: np.random.Generator) -> 
 
 
 def _tokens_to_alarm(found: Judgement, verifier: Verifier, rng: np.random.Generator) -> float | None:
-    """Median over random orders of the records."""
+    """Median number of tokens over random orders of the records."""
     watched = found.watched
     bits = float(np.log2(verifier.replayer.identity.vocabulary))
     longest = float(watched["tokens"].max())

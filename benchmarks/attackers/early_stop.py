@@ -1,4 +1,4 @@
-"""Length coding: honest tokens, cut off at a place that the payload says."""
+"""Length coding: honest tokens, cut off at a place that carries the payload."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from weightwarden.logger.record import Record
 
 
 class EarlyStop(Attacker):
-    """The answer's length says log2 of the limit; the finish reason is a lie."""
+    """Coding by the answer's length, which carries log2 of the limit. The finish reason is a lie."""
 
     channel = "ends"
 
@@ -38,7 +38,7 @@ class EarlyStop(Attacker):
 
 
 def length_bits(record: Record) -> int:
-    """Bits that a length up to the limit can say."""
+    """Bits that a length up to the limit can carry."""
     limit = record.sampling.max_tokens
     assert limit is not None
     return limit.bit_length() - 1

@@ -1,4 +1,4 @@
-"""Error-corrected admissible-set coding: the decoder's own replay is noisy, and loses no message for it."""
+"""Error-corrected admissible-set coding: the decoder's own replay is noisy, and still loses no message."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class ErrorCorrected(Attacker):
     """A repetition code over keyed hash bits of tokens, through all answers of a batch.
 
     Every position stands for one bit of the payload, which encoder and decoder know; every token has a keyed hash bit.
-    Where the admissible set has tokens of both values, the encoder says the right one. The decoder cannot know for
-    sure which positions those were: where its own replay offers both values, what was said is a vote.
+    Where the admissible set has tokens of both values, the encoder takes one with the right value. The decoder cannot
+    know these positions for sure: where its own replay offers both values, the claimed token is a vote.
 
     Attributes:
         spread: payload bits of a batch; fewer are repeated more often.
@@ -79,12 +79,12 @@ MAX_TOKENS = 4096
 
 
 def _received(vote_s: FloatArray) -> Received:
-    """What most votes say; what nothing was heard of is a guess."""
+    """The majority of the votes for each bit; a guess without votes."""
     return Received(int("".join("1" if vote > 0 else "0" for vote in vote_s), 2), len(vote_s))
 
 
 def _places(key: bytes, answer: int, spread: int) -> IntArray:
-    """Which payload bit each position of an answer stands for."""
+    """Payload bit of each position of an answer."""
     return shared_draws(key, "places", answer).integers(spread, size=MAX_TOKENS)
 
 

@@ -1,4 +1,4 @@
-"""Gambling: whole answers are payload, seldom, in the hope that these are not audited."""
+"""Gambling: a few whole answers are payload, in the hope that they are not audited."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from weightwarden.sampler.types import IntArray
 
 @dataclass(frozen=True)
 class Gambling(Attacker):
-    """Payload dumps in a share of the answers; which, only encoder and decoder know."""
+    """Payload dumps in a share of the answers, which only encoder and decoder know."""
 
     share: float
 
@@ -41,5 +41,5 @@ class Gambling(Attacker):
         ]
 
     def altered(self, key: bytes, answer: int) -> bool:
-        """Whether an answer is payload."""
+        """True if the answer is payload."""
         return bool(shared_draws(key, "gamble", answer).random() < self.share)

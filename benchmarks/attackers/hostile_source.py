@@ -1,4 +1,4 @@
-"""An inference server that an attacker wrote: it says what it was told to, with what text and when it was told to."""
+"""An inference server written by an attacker: it sends given tokens, with given texts at given times."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from benchmarks.sidecar.token_source import HEAD, event
 
 @dataclass(frozen=True)
 class Said:
-    """A token, the text that comes with it, and how many seconds after the token before."""
+    """A token, its text, and the seconds since the token before."""
 
     token: int
     text: str = ""
@@ -21,7 +21,7 @@ class Said:
 
 @contextmanager
 def hostile_source(answers: Mapping[int, Sequence[Said]]) -> Iterator[str]:
-    """The URL of a running server; the first id of a prompt says which answer it gets."""
+    """The URL of a running server. The first id of a prompt selects its answer."""
     loop = asyncio.new_event_loop()
     server = loop.run_until_complete(
         asyncio.start_server(lambda reader, writer: _serve(answers, reader, writer), "127.0.0.1", 0)
@@ -53,7 +53,7 @@ async def _serve(
         clock = asyncio.get_running_loop().time
         due = clock()
         for at, said in enumerate(answer):
-            due += said.wait  # a token that is late makes none after it late
+            due += said.wait  # a late token does not delay the tokens after it
             await asyncio.sleep(due - clock())
             writer.write(event(said.token, "length" if at == len(answer) - 1 else None, said.text))
             await writer.drain()

@@ -15,18 +15,18 @@ from weightwarden.sampler.types import IntArray
 from weightwarden.verifier.policy.calibrated import Policy
 
 BATCH = 48
-"""Answers that a server works on at once."""
+"""Number of answers that a server works on at once."""
 Channel = Literal["tokens", "ends", "seeds", "nothing"]
-"""Where the bits are; "nothing": the server cheats its users, and steals nothing."""
+"""Carrier of the bits; "nothing" for a server that cheats its users, and steals nothing."""
 Knowledge = Literal["answers", "answers and weights", "answers, and weights in other arithmetic"]
 
 
 @dataclass(frozen=True)
 class Site:
-    """What an encoder has: the server, the policy that is published, the key that it shares with its decoder.
+    """Resources of an encoder: the server, the published policy, and the key that it shares with its decoder.
 
     Attributes:
-        replica: the same weights in float32, on the attacker's own: what the verifier's replay will say.
+        replica: the attacker's own copy of the weights in float32, which predicts the verifier's replay.
     """
 
     server: ServedModel
@@ -38,10 +38,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Outside:
-    """What a decoder has: the key, a copy of the sampler, and the weights where its attacker says so.
+    """Resources of a decoder: the key, a copy of the sampler, and the weights if the attacker has them outside.
 
     Attributes:
-        server, replica: the weights, as the encoder has them (`Site`).
+        server: the weights in the form of the encoder's server (`Site`).
+        replica: the weights in the form of the encoder's replica (`Site`).
     """
 
     key: bytes
@@ -51,10 +52,11 @@ class Outside:
 
 
 class Attacker(ABC):
-    """One way to cheat.
+    """One method of cheating.
 
     Attributes:
-        channel: where the bits are. knows: what the decoder has.
+        channel: carrier of the bits.
+        knows: resources of the decoder.
     """
 
     channel: Channel = "tokens"
@@ -62,35 +64,35 @@ class Attacker(ABC):
 
     @property
     def seeds_are_free(self) -> bool:
-        """Whether the server issues the seeds, and the log holds what it says."""
+        """True if the server issues the seeds, and the log holds the server's values."""
         return False
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What it does, in a few words."""
+        """Name of the method, in a few words."""
 
     def serve(self, site: Site, requests: Sequence[Record]) -> list[Record]:
-        """What the trusted logger writes of these requests. By default the tokens are chosen one by one (`choose`)."""
+        """The trusted logger's records of these requests. By default the tokens are chosen one by one (`choose`)."""
         return in_batches(site.server, requests, lambda answers: self.choose(site, answers))
 
     def offered(self, payload: Payload, answers: int) -> float:
-        """Payload bits that it tries to send in so many answers: of each as much as goes in, unless it says less."""
+        """Payload bits that the attacker tries to send in the answers; by default as many of each as possible."""
         return 0.0 if self.channel == "nothing" else float(payload.length * answers)
 
     def choose(self, site: Site, answers: range) -> Choose:
-        """How the tokens of a batch of answers are chosen; honestly by default."""
+        """Function that chooses the tokens of a batch of answers; honest by default."""
         return honestly
 
     def decode(self, outside: Outside, records: Sequence[Record]) -> list[Received]:
-        """What each answer says; nothing by default."""
+        """The decoded content of each answer; nothing by default."""
         return [Received(0, 0)] * len(records)
 
 
 def in_batches(
     server: ServedModel, requests: Sequence[Record], chooser: Callable[[range], Choose], *, stops: bool = True
 ) -> list[Record]:
-    """Serve requests batch by batch; what the trusted logger writes."""
+    """Serve requests batch by batch. Return the trusted logger's records."""
     records = []
     for start in range(0, len(requests), BATCH):
         answers = range(start, min(start + BATCH, len(requests)))
@@ -103,13 +105,13 @@ def in_batches(
 
 
 def answered(request: Record, output: list[int], eos_ids: Sequence[int]) -> Record:
-    """The record of an answer that ends as its tokens say: by an end-of-sequence token, or at the limit."""
+    """The record of an answer that ends where its tokens say: at an end-of-sequence token, or at the limit."""
     reason = "stop" if output[-1] in eos_ids else "length"
     return request.model_copy(update={"output_token_ids": output, "finish_reason": reason, "stop_reason": None})
 
 
 def follow(server: ServedModel, records: Sequence[Record], watch: Callable[[Step, range, IntArray], None]) -> None:
-    """Have a server say what was said, in the same batches, and be told what it could have said instead.
+    """Have a server repeat given answers, in the same batches, to observe its alternatives.
 
     Args:
         watch: called with each position, the answers of the batch, and the tokens there.

@@ -1,4 +1,4 @@
-"""Servers that are not what was asked for: nothing is stolen through them, and replay tells all the same."""
+"""Servers that differ from the requested one: they steal nothing, and the replay detects them."""
 
 import copy
 from abc import abstractmethod
@@ -17,7 +17,7 @@ SYSTEM = "<|im_start|>system\nYou are a helpful assistant who answers in few wor
 
 
 class OtherServer(Attacker):
-    """An honest sampler over something else than the model that the log names."""
+    """An honest sampler over another model than the one that the log names."""
 
     channel = "nothing"
 
@@ -30,7 +30,7 @@ class OtherServer(Attacker):
 
 
 class WrongTemperature(OtherServer):
-    """Tokens are drawn at another temperature than was asked for."""
+    """A server that draws tokens at another temperature than the requested one."""
 
     def __init__(self, factor: float) -> None:
         self.factor = factor
@@ -46,7 +46,7 @@ class WrongTemperature(OtherServer):
 
 
 class Quantised(OtherServer):
-    """Weights of linear layers are rounded to so many bits, each row with a scale of its own."""
+    """A server with weights of linear layers rounded to a few bits, with one scale a row."""
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -67,7 +67,7 @@ class Quantised(OtherServer):
 
 
 class FineTuned(OtherServer):
-    """Some steps of training on its own kind of answers."""
+    """A server with a model after some training steps on its own kind of answers."""
 
     def __init__(self, tuning: Sequence[Record]) -> None:
         self.tuning = tuning
@@ -91,7 +91,7 @@ class FineTuned(OtherServer):
 
 
 class FewerLayers(OtherServer):
-    """A smaller model: the same without one of its layers."""
+    """A server with a smaller model: the same without one of its layers."""
 
     @property
     def name(self) -> str:
@@ -109,7 +109,7 @@ class FewerLayers(OtherServer):
 
 
 class WrongSystemPrompt(OtherServer):
-    """The server puts instructions before every prompt that nobody asked for."""
+    """A server that adds instructions before every prompt without a request for it."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""The payload: real weight bytes, enciphered so that they look like random bits."""
+"""The payload: real weight bytes, encrypted so that they look like random bits."""
 
 import hashlib
 import hmac
@@ -17,7 +17,9 @@ class Payload:
     """A piece of the weights for each answer.
 
     Attributes:
-        path: file with weights. key: that encoder and decoder share. length: bits of a piece, a multiple of 8.
+        path: file with weights.
+        key: key that encoder and decoder share.
+        length: bits of a piece, a multiple of 8.
     """
 
     path: Path
@@ -25,7 +27,7 @@ class Payload:
     length: int
 
     def message(self, answer: int) -> int:
-        """The bits that an answer is to carry: weight bytes, enciphered."""
+        """The encrypted weight bytes for an answer."""
         size = self.length // 8
         with self.path.open("rb") as stream:
             stream.seek(self.path.stat().st_size // 3 + answer * size)
@@ -41,17 +43,18 @@ class Payload:
         return message, self.length * len(answers)
 
     def bits(self, answer: int, start: int, count: int) -> int:
-        """Some of the bits from an answer's piece on, as a number; later pieces follow on it."""
+        """Some of the bits from an answer's piece on, as a number; later pieces follow."""
         first, last = start // self.length, max(start, start + count - 1) // self.length
         message, length = self.stream(range(answer + first, answer + last + 1))
         return (message >> (length - (start - first * self.length) - count)) & ((1 << count) - 1)
 
     def arrived(self, received: Sequence[Received]) -> float:
-        """Bits by which what all answers said makes the weights shorter to tell: all of them, or less where some are
-        wrong. What says nothing of the weights saves s bits with probability 2^-s at most.
+        """Bits by which the decoded answers shorten the description of the weights: all of them, or fewer with errors.
 
-        Told are how many bits are wrong, and which (`saved_bits`): of all answers together, or of each answer by
-        itself, whichever is shorter, for one bit; an answer by itself may be told plainly, for half of its weight.
+        Decoded bits that are unrelated to the weights save s bits with probability 2^-s at most. The description gives
+        the number of wrong bits, and their places (`saved_bits`): for all answers together, or for each answer
+        separately, whichever is shorter, for one bit. A separate answer may be described plainly, for half of its
+        weight.
         """
         heard = [one.bits for one in received]
         wrong = [
@@ -64,11 +67,11 @@ class Payload:
 
 
 def saved_bits(heard: int, wrong: int) -> float:
-    """n - log2(n + 1) - log2 C(n, e): bits saved by who is told n bits of which e are wrong (Cover 1973)."""
+    """n - log2(n + 1) - log2 C(n, e): bits saved by a copy of n bits of which e are wrong (Cover 1973)."""
     choices = gammaln(heard + 1) - gammaln(wrong + 1) - gammaln(heard - wrong + 1)
     return heard - float(np.log2(heard + 1)) - float(choices) / float(np.log(2))
 
 
 def shared_draws(key: bytes, what: str, answer: int) -> np.random.Generator:
-    """Random numbers that encoder and decoder share, and nobody else knows."""
+    """Random numbers that only encoder and decoder know."""
     return np.random.default_rng(list(hmac.digest(key, f"{what} {answer}".encode(), hashlib.sha256)))

@@ -1,4 +1,4 @@
-"""Payload dump: every token is payload, and no language."""
+"""Payload dump: every token is payload, and the text is no language."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from weightwarden.sampler.types import IntArray
 
 TOKEN_BITS = 15
 FIRST_ID = 1000
-"""Token ids from here on carry 15 bits each: no special tokens, which would end the answer."""
+"""First of the token ids that carry 15 bits each: no special tokens, which would end the answer."""
 
 
 class PayloadDump(Attacker):
-    """Fifteen bits a token, which anybody with the key reads."""
+    """Coding of fifteen bits a token, which any holder of the key can read."""
 
     @property
     def name(self) -> str:
@@ -35,7 +35,7 @@ class PayloadDump(Attacker):
 
 
 def plain_payload(tokens: Sequence[int]) -> Received:
-    """What tokens say that each carry fifteen bits."""
+    """The bits of tokens that carry fifteen bits each."""
     message = 0
     for token in tokens:
         message = message << TOKEN_BITS | ((token - FIRST_ID) % (1 << TOKEN_BITS))

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from benchmarks.attackers.results import Row
 
-mpl.rcParams["svg.hashsalt"] = "weightwarden"  # the same picture is the same file
+mpl.rcParams["svg.hashsalt"] = "weightwarden"  # the same picture gives the same file
 MIN_BITS = 1e-4
-"""Bits a token that the axis still shows."""
+"""Largest number of bits a token on the axis."""
 
 
 def bandwidth(rows: Sequence[Row]) -> Figure:
-    """What arrived beside what the bounds allow, bits a token."""
+    """Decoded bits beside the bounds, bits a token."""
     rows = [row for row in rows if row.channel != "nothing"][::-1]
     figure = Figure(figsize=(9, 0.42 * len(rows) + 1.6), layout="constrained")
     axes = figure.add_subplot()
@@ -33,7 +33,7 @@ def bandwidth(rows: Sequence[Row]) -> Figure:
 
 
 def detection(rows: Sequence[Row]) -> Figure:
-    """Which share of messages and days is flagged at 1e-4."""
+    """Share of messages and days that is flagged at 1e-4."""
     rows = rows[::-1]
     figure = Figure(figsize=(9, 0.42 * len(rows) + 1.6), layout="constrained")
     axes = figure.add_subplot()

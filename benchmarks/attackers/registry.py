@@ -23,7 +23,7 @@ def attackers(tokenizer: Tokenizer, vocabulary: int, tuning: Sequence[Record]) -
     """Every attacker whose answers are served by `ServedModel`.
 
     Args:
-        tuning: answers that a model is fine-tuned on.
+        tuning: answers on which a model is fine-tuned.
     """
     return [
         PayloadDump(),

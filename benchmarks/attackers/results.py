@@ -1,4 +1,4 @@
-"""The figures of one attacker, as they are kept and as the table shows them."""
+"""The figures of one attacker, in the form of the stored file and of the table."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -7,19 +7,25 @@ from benchmarks.attackers.detection import Detection
 from benchmarks.tables.attackers import AttackerRow
 
 LUCK_BITS = 20.0
-"""A uniform message lets s bits more through than any bound with probability 2^-s (`verifier.statistics.bandwidth`)."""
+"""Luck allowed, bits: a uniform message carries s bits more than any bound with probability 2^-s
+(`verifier.statistics.bandwidth`).
+"""
 SEED_BITS = 64.0
-"""What the seed of a record can say, where the server is free to issue it."""
+"""Bits that the seed of a record can carry, if the server may issue it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What came of an attacker.
+    """Results of an attacker.
 
     Attributes:
-        channel, knows: as the attacker's. offered_bits: payload that was to be sent. decoded_bits: that arrived.
-        bound_bits: of its channel, all records audited. seconds: that serving, decoding and verifying took.
-        policy: digest of the policy that it was held against.
+        channel: the attacker's channel.
+        knows: resources of the attacker's decoder.
+        offered_bits: payload that was to be sent.
+        decoded_bits: payload that was decoded.
+        bound_bits: bound of the channel, all records audited.
+        seconds: seconds of serving, decoding and verifying.
+        policy: digest of the policy that judged the records.
     """
 
     name: str
@@ -34,17 +40,17 @@ class Row:
 
     @property
     def bits_per_token(self) -> float:
-        """Payload that arrived."""
+        """Decoded payload per token, bits."""
         return self.decoded_bits / self.detection.tokens
 
     @property
     def bound_kept(self) -> bool:
-        """Whether no more arrived than the bound, and luck, allow."""
+        """True if the decoded payload exceeds the bound by no more than luck allows."""
         return self.decoded_bits <= self.bound_bits + LUCK_BITS
 
     @property
     def limit_kept(self) -> float:
-        """Share of the audits of a tenth whose limit for all answers is not below what arrived, luck allowed."""
+        """Share of the audits of a tenth whose limit for all answers is not below the decoded payload, luck allowed."""
         limits = self.detection.limit_bits
         return sum(self.decoded_bits <= limit + LUCK_BITS for limit in limits) / len(limits)
 
@@ -73,12 +79,12 @@ class Row:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The row with what follows from it."""
+        """The row with the figures that follow from it."""
         return asdict(self) | {name: getattr(self, name) for name in FOLLOWING}
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> Self:
-        """What `to_json` made."""
+        """The row from the stored form of `to_json`."""
         plain = {name: value for name, value in said.items() if name not in FOLLOWING}
         return cls(**(plain | {"detection": Detection(**said["detection"])}))
 

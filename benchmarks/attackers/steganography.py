@@ -7,7 +7,7 @@ from weightwarden.verifier.policy.calibrated import Policy
 
 
 class Steganography(CodedTokens):
-    """Tokens come with the model's own probabilities: no reader of the text can tell; the seed can."""
+    """Coding with the model's own probabilities: a reader of the text cannot detect it; a check of the seed can."""
 
     @property
     def name(self) -> str:

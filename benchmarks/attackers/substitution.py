@@ -16,7 +16,7 @@ from weightwarden.sampler.types import IntArray
 
 @dataclass(frozen=True)
 class Substitution(Attacker):
-    """Fifteen bits in every 1 / rate tokens."""
+    """Coding of fifteen bits in every 1 / rate tokens."""
 
     rate: float
 

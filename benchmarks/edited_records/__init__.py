@@ -1,1 +1,1 @@
-"""Honest records edited by simple attacks: how surely they are seen. Makes the demo's traffic."""
+"""Honest records edited by simple attacks, and their rates of detection. Makes the demo's traffic."""

@@ -1,6 +1,6 @@
-"""Detection: simulated attackers against honest traffic under a policy.
+"""Detection of simulated attackers among honest traffic under a policy.
 
-Prints, for each attacker, how many tampered records are flagged, and how many honest ones.
+Prints, for each attacker, the number of tampered records that are flagged, and of honest ones.
 """
 
 import platform
@@ -54,7 +54,7 @@ def main(traffic: tuple[Path, ...], policy_path: Path, model_name: str | None, s
 
 
 def _victims(records: list[Record], attack: str, rng: np.random.Generator, count: int) -> list[Record]:
-    """Records that the attack changes: long enough, and drawn from a seed where it is about the seed."""
+    """Records that the attack changes: long enough, and drawn from a seed if the attack concerns the seed."""
     fit = [r for r in records if len(r.output_token_ids) > 10 and not (attack == "wrong seed" and r.sampling.is_greedy)]
     return [fit[int(i)] for i in rng.permutation(len(fit))[:count]]
 

@@ -1,4 +1,4 @@
-"""Make what `verify demo` ships: honest and tampered traffic from the records that did not choose the policy.
+"""Make the traffic of `verify demo`: honest and tampered traffic from the records that did not choose the policy.
 
 verify calibrate tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl --out cli/bundled/policy.toml
 python -m benchmarks.edited_records.bundle_demo

@@ -1,6 +1,6 @@
 """Attackers who own the inference server, simulated on recorded answers.
 
-Each takes an honest record and gives the record that the trusted logger would have written had the server cheated.
+Each maps an honest record to the record that the trusted logger would have written if the server had cheated.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from weightwarden.logger.record import Record
 
 
 def replace_answer(record: Record, vocabulary: int, rng: np.random.Generator) -> Record:
-    """Every output token carries log2 V payload bits."""
+    """An answer with log2 V payload bits in every output token."""
     payload = rng.integers(0, vocabulary, len(record.output_token_ids)).tolist()
     return record.model_copy(update={"output_token_ids": payload, "finish_reason": "length", "stop_reason": None})
 
 
 def splice_payload(record: Record, vocabulary: int, rng: np.random.Generator, count: int = 10) -> Record:
-    """`count` successive tokens in the middle of the answer are payload; the rest is as it was."""
+    """An answer with `count` successive payload tokens in the middle; the rest is unchanged."""
     output = list(record.output_token_ids)
     count = min(count, len(output) - 1)
     start = int(rng.integers(0, len(output) - count))
@@ -26,7 +26,7 @@ def splice_payload(record: Record, vocabulary: int, rng: np.random.Generator, co
 
 
 def scatter_payload(record: Record, vocabulary: int, rng: np.random.Generator, count: int = 10) -> Record:
-    """`count` tokens anywhere in the answer (but the last) are payload."""
+    """An answer with `count` payload tokens anywhere but at its end."""
     output = list(record.output_token_ids)
     places = rng.choice(len(output) - 1, min(count, len(output) - 1), replace=False)
     for place in places:
@@ -35,13 +35,13 @@ def scatter_payload(record: Record, vocabulary: int, rng: np.random.Generator, c
 
 
 def lie_about_seed(record: Record, vocabulary: int, rng: np.random.Generator) -> Record:
-    """The answer was drawn with another seed than the log says."""
+    """An answer that was drawn with another seed than that of the log."""
     del vocabulary
     return record.model_copy(update={"seed": int(rng.integers(0, 2**31))})
 
 
 def cut_short(record: Record, vocabulary: int, rng: np.random.Generator) -> Record:
-    """The answer ends early and is called stopped: where it ends carries log2 of its length."""
+    """An answer that ends early with finish reason "stop": its length carries log2 of its original length."""
     del vocabulary
     keep = int(rng.integers(1, len(record.output_token_ids)))
     cut = record.output_token_ids[:keep]
@@ -49,7 +49,7 @@ def cut_short(record: Record, vocabulary: int, rng: np.random.Generator) -> Reco
 
 
 def forge_end(record: Record, vocabulary: int, rng: np.random.Generator, end: int = 2) -> Record:
-    """The answer is cut short, and an end-of-sequence token that was never drawn makes it look finished."""
+    """An answer that is cut short, with an end-of-sequence token that was never drawn as its end."""
     cut = cut_short(record, vocabulary, rng)
     return cut.model_copy(update={"output_token_ids": [*cut.output_token_ids[:-1], end]})
 

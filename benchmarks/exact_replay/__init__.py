@@ -1,1 +1,1 @@
-"""Exact replay on this processor, between servers that differ, and on altered answers."""
+"""Exact replay on this processor, between different servers, and of altered answers."""

@@ -1,8 +1,8 @@
-"""One altered token: how often does exact replay name the record, and how often does independent replay?
+"""Detection of one altered token: by exact replay, and by independent replay.
 
-Each trial takes a random record and a random position of it, and puts there the token that stood second: the least
-conspicuous lie, one bit. What follows stays as it was. Both replays judge the same altered records, and the honest ones
-beside them.
+Each trial takes a random record and a random position of it, and puts the second-best token there: the least
+conspicuous lie, one bit. The tokens after it are unchanged. Both replays judge the same altered records, and the honest
+ones beside them.
 
     python -m benchmarks.exact_replay.alteration --exact-policy exact.toml --replay-url URL --model DIR TRAFFIC...
 """
@@ -31,7 +31,7 @@ from weightwarden.verifier.verification.verifier import Verifier
 
 @dataclass(frozen=True)
 class Alteration:
-    """One trial: which record, where, and what its token was and became."""
+    """One trial: the record, the position, the token there, and its replacement."""
 
     record: int
     position: int
@@ -81,7 +81,7 @@ def main(
 
 
 def choose(replayer: Replayer, records: Sequence[Record], trials: int, rng: np.random.Generator) -> list[Alteration]:
-    """Random positions of random records, each with its second choice; positions with no other choice are redrawn."""
+    """Random positions of random records, each with its second choice. Positions with no other choice are redrawn."""
     found: dict[tuple[int, int], int | None] = {}
     alterations: list[Alteration] = []
     while len(alterations) < trials:
@@ -99,7 +99,7 @@ def choose(replayer: Replayer, records: Sequence[Record], trials: int, rng: np.r
 def second_choices(
     replayer: Replayer, records: Sequence[Record], places: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], int | None]:
-    """The token that stood second at each (record, position), by enumeration; None where the support has one token."""
+    """The second-best token at each (record, position), by enumeration; None where the support has one token."""
     seconds: dict[tuple[int, int], int | None] = {}
     for name in sorted({records[r].scheme_name for r, _ in places}):
         indices = sorted({r for r, _ in places if records[r].scheme_name == name})
@@ -131,14 +131,14 @@ def _second(logits_v: NDArray[np.float32], draws: Draws, row: int) -> int | None
 
 
 def apply(record: Record, alteration: Alteration) -> Record:
-    """The record as it would have been logged, had the server said the second choice."""
+    """The record that would have been logged if the server had emitted the second choice."""
     output = list(record.output_token_ids)
     output[alteration.position] = alteration.becomes
     return record.model_copy(update={"output_token_ids": output})
 
 
 def missed(alteration: Alteration, found: Judgement, index: int) -> str:
-    """Where a trial passed, and what stood open there."""
+    """Position of a trial that passed, and the number of open tokens there."""
     tokens, at = found.records[index].tokens, alteration.position
     return (
         f"record {alteration.record}, position {at}, {alteration.was} -> {alteration.becomes}: margin"

@@ -1,4 +1,4 @@
-"""Exact replay on this machine's processor, and on narrower ones that it emulates: dtype, environment, batches.
+"""Exact replay on this machine's processor, and on narrower ones that it emulates, by dtype, environment and batches.
 
     python -m benchmarks.exact_replay.processors --vllm-python VENV/bin/python --out FOLDER [--row NAME]... TRAFFIC...
 
@@ -6,7 +6,7 @@ For each row a server is started with a dtype and an environment. It answers req
 prompts, seeds and sampling): eight at a time; one at a time; sixteen at a time in a cache too small for them, so that
 it preempts some; and long prompts, three at a time. The same server then replays all of them, sixteen at a time. An
 emulated processor is this one with instruction sets capped for oneDNN and torch and hidden from vLLM, which chooses its
-kernels by `torch.cpu`; it rounds as this processor's narrower kernels do, which need not be another processor's.
+kernels by `torch.cpu`. It rounds like this processor's narrower kernels, which need not be those of another processor.
 """
 
 import os
@@ -41,9 +41,9 @@ from weightwarden.verifier.replay.vllm.replayer import VllmReplayer
 from weightwarden.verifier.scoring.token_scores import score
 
 CACHE_BLOCKS = 20
-"""Blocks of 128 tokens: two for each of eight answers, and too few for sixteen."""
+"""Number of blocks of 128 tokens: two for each of eight answers, and too few for sixteen."""
 MAX_LENGTH = 128
-"""Tokens of an answer, at most."""
+"""Largest number of tokens of an answer."""
 HIDDEN = {
     "AVX-512": ("_is_amx_tile_supported", "_is_amx_fp16_supported"),
     "AVX2": (
@@ -51,7 +51,7 @@ HIDDEN = {
         *("_is_avx512_supported", "_is_avx512_bf16_supported", "_is_vnni_supported"),
     ),
 }
-"""Functions of `torch.cpu` that say no on an emulated processor."""
+"""Functions of `torch.cpu` that return False on an emulated processor."""
 AVX2_CAPS = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 
 
@@ -60,10 +60,10 @@ class Row:
     """A server to be measured.
 
     Attributes:
-        dtype: its arithmetic.
-        environment: its variables.
-        emulates: the narrower class of processors that it is made to take this one for.
-        arguments: more of its arguments.
+        dtype: dtype of the model.
+        environment: variables of the server.
+        emulates: the narrower class of processors that it emulates.
+        arguments: further arguments.
     """
 
     dtype: str
@@ -110,7 +110,7 @@ def _shortened(record: Record) -> Record:
 
 
 def _measured(name: str, python: Path, identity: ModelIdentity, out: Path, requests: Sequence[Record]) -> str:
-    """A row's figures, or why its server does not start."""
+    """A row's figures, or the reason why its server does not start."""
     row = ROWS[name]
     log = out / f"{re.sub('[^a-z0-9]+', '-', name.lower())}.log"
     settings = ServerSettings(dtype=row.dtype, environment=row.environment, exactness=Exactness.UNKNOWN)
@@ -139,7 +139,7 @@ def _measured(name: str, python: Path, identity: ModelIdentity, out: Path, reque
 
 
 def _hide(folder: Path, functions: Sequence[str]) -> None:
-    """Have every interpreter that finds the folder in PYTHONPATH start with functions of `torch.cpu` that say no."""
+    """Make every interpreter with the folder in PYTHONPATH start with functions of `torch.cpu` that return False."""
     lines = ["import torch.cpu", *(f"torch.cpu.{name} = lambda: False" for name in functions)]
     (folder / "sitecustomize.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -155,7 +155,7 @@ def _preemptions(url: str) -> float:
 
 
 def _equal(client: VllmClient, identity: ModelIdentity, dtype: str, records: Sequence[Record]) -> str:
-    """Tokens that the server's replay comes to, up to ties, of all."""
+    """Number of tokens that equal the replay's, up to ties, and number of all tokens."""
     replayer = VllmReplayer(client, identity, load_tokenizer(identity), dtype=dtype, redraw=True)
     margins = np.concatenate(
         [score(p.table, EXACT_TOLERANCE, 0).margin_n for p in Replay(replayer, EXACT_WINDOW).tables(records)]

@@ -1,12 +1,12 @@
-"""Is replay exact across what a server may vary? Records answers of one server, and replays them on another.
+"""Exactness of replay under variations of the server: answers of one server are recorded, and replayed on another.
 
-For each variation: the share of tokens that come out the same, ties, the largest finite margin, tokens outside the
-support, and what is left to an attacker.
+For each variation: the share of equal tokens, ties, the largest finite margin, tokens outside the support, and the
+information left to an attacker.
 
     python -m benchmarks.exact_replay.server_variations --vllm-python PYTHON --model DIR --cache FOLDER TRAFFIC...
 
 Prompts, seeds and sampling are those of the traffic files; the answers are drawn anew. Each kind of serving side is
-recorded once and kept in --cache, so that an interrupted run goes on.
+recorded once and kept in --cache, so that an interrupted run can continue.
 """
 
 import os
@@ -36,12 +36,12 @@ from weightwarden.verifier.scoring.token_verdicts import judge_tokens
 
 FLOAT32_HEAD = ("--hf-overrides", '{"head_dtype":"float32"}')
 LONG_PROMPT, LONG_RECORDS = 1200, 3
-"""Tokens of a long prompt, and how many such records are made."""
+"""Tokens of a long prompt, and number of these records."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """How one of the two servers is started, besides what both have."""
+    """Start settings of one of the two servers, besides the common ones."""
 
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Variation:
-    """A serving and a replaying side, how many requests each has at once, and whether prompts are long."""
+    """A serving and a replaying side, the number of concurrent requests of each, and the length of prompts."""
 
     name: str
     serving: str = "compiled"

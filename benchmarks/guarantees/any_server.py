@@ -1,4 +1,4 @@
-"""A simulated server for any request: the embedded model's logits, adjusted, filtered and drawn as vLLM does."""
+"""A simulated server for any request: the embedded model's logits, adjusted, filtered and drawn like vLLM's."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ BATCH = 32
 
 
 class AnyServer(ServedModel):
-    """A simulated server that draws from the whole vocabulary, with every adjustment and filter, as vLLM does."""
+    """A simulated server that draws from the whole vocabulary, with every adjustment and filter of vLLM."""
 
     _said: list[list[int]]
 

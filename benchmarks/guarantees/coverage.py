@@ -1,10 +1,10 @@
-"""Do the statistics hold what they claim? Simulated coverage of every interval and alarm, and how wide they are.
+"""Simulated coverage and width of every interval and alarm of the statistics.
 
     python -m benchmarks.guarantees.coverage [--runs 1000] [--seed 0]
 
 Records of tokens that are independent, that depend strongly on each other, or that are all alike; rates down to 1e-4;
-few records and many. A claim is kept where it fails in at most its share of the runs, up to chance (one-sided binomial
-test at 1 in 1,000). Widths are medians, beside the exact interval's where one exists (independent tokens: Clopper and
+few records and many. A claim is kept if it fails in at most its share of the runs, up to chance (one-sided binomial
+test at 1 in 1,000). Widths are medians, beside the exact interval's if one exists (independent tokens: Clopper and
 Pearson over tokens; all alike: over records). Named baseline: the clustered interval, which is approximate.
 """
 
@@ -64,7 +64,7 @@ SETTINGS = [
 
 @dataclass(frozen=True)
 class Row:
-    """How often a claim failed, and how wide it was."""
+    """Failures of a claim, and the width of its interval."""
 
     claim: str
     setting: Setting
@@ -76,7 +76,7 @@ class Row:
 
     @property
     def kept(self) -> bool | None:
-        """Whether the claim is kept; None where it claims only to be approximate."""
+        """True if the claim is kept; None for an approximate claim."""
         if self.allowed_share is None:
             return None
         return self.failures <= int(binom.isf(1e-3, self.runs, self.allowed_share))
@@ -151,7 +151,7 @@ def _sampled_population(setting: Setting, runs: int, rng: np.random.Generator) -
 
 
 def _monitor(setting: Setting, drawn: list[tuple[FloatArray, FloatArray]]) -> Row:
-    """Honest records one after the other: does the alarm ever come, at any record?"""
+    """Simulation of honest records in succession: true if the alarm ever comes, at any record."""
     alarms = 0
     for events, tokens in drawn:
         monitor = RateEProcess.new(honest_rate=setting.rate, longest=MAX_LENGTH)

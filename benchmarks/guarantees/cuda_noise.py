@@ -2,9 +2,9 @@
 
     python -m benchmarks.guarantees.cuda_noise > cuda-noise.json
 
-Uniform numbers must be equal bit for bit, exponentials within the tolerance that the noise states, and the tokens of
-races admissible. What `__logf` does near 1, where the tolerance is widest, is tabulated. Imports torch, NumPy and
-`sampler.noise` only. Exit code 1 where something is not as it must be.
+Uniform numbers must be equal bit for bit, exponentials within the noise's stated tolerance, and the tokens of races
+admissible. The behaviour of `__logf` near 1, where the tolerance is widest, is tabulated. Imports torch, NumPy and
+`sampler.noise` only. Exit code 1 if a comparison fails.
 """
 
 import json
@@ -22,7 +22,7 @@ VOCABULARIES = (1_000, 49_152, 151_936, 300_000)
 SEEDS = (0, 42, 2**31 - 1, 2**32 + 42, 2**63 - 1, -3, -(2**63))
 STEPS = 10
 LARGE = 1 << 28
-"""Elements of the fill that looks for uniform numbers next to 1: about eight at each of the nearest."""
+"""Number of elements of the fill in search of uniform numbers next to 1: about eight at each of the nearest."""
 SAMPLED = 100_000
 NEAR = 64
 RACES = 500
@@ -31,7 +31,7 @@ SPREADS = (0.5, 2.0, 4.0)
 
 
 def threads_of(device: torch.device) -> int:
-    """Threads that the GPU holds at once."""
+    """Number of threads that the GPU holds at once."""
     found = torch.cuda.get_device_properties(device)
     return int(found.multi_processor_count) * int(found.max_threads_per_multi_processor)
 
@@ -60,7 +60,7 @@ def uniforms(seed: int, vocabulary: int, dtype: torch.dtype, device: torch.devic
 
 
 def expected_uniforms(noise: VllmV1Noise, keys: Any, ids: IntArray) -> FloatArray:
-    """What `torch.rand` should give: (0, 1], then 1 as 0."""
+    """Expected values of `torch.rand`: (0, 1], then 1 as 0."""
     bits = noise.uniform_bits(keys, ids)
     if isinstance(noise, VllmV1Fp64Noise):
         uniform = bits.astype(np.float64) * 2.0**-53 + 2.0**-54
@@ -164,7 +164,7 @@ def near_one(seed: int, device: torch.device) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure, print JSON, and say whether everything is as it must be."""
+    """Measure, print JSON, and return 0 if every comparison holds."""
     if not torch.cuda.is_available():
         print("benchmarks.guarantees.cuda_noise needs a CUDA device", file=sys.stderr)
         return 2

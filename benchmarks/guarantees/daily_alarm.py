@@ -1,11 +1,11 @@
-"""The daily alarm threshold: the pooled bound of all traffic that honest traffic can show at most.
+"""The daily alarm threshold: the largest pooled bound of all traffic that honest traffic shows.
 
     python -m benchmarks.guarantees.daily_alarm report.json [--records 1000000] [--alarm-level 1e-4]
 
-From a report of `verify run` over honest traffic: the mean pooled bits a token, and what the mean of a day of so many
-audited records like these exceeds with at most the stated probability (Bernstein's inequality, with the variance of
-these records and a record's largest value; the honest mean taken as known, and at its 97.5% limit by record clusters).
-An attacker who stays below has at most so many bits a token.
+From a report of `verify run` over honest traffic: the mean pooled bits a token, and the value that the mean of a day of
+so many audited records like these exceeds with at most the stated probability (Bernstein's inequality, with the
+variance of these records and a record's largest value; the honest mean taken as known, and at its 97.5% limit by record
+clusters). An attacker who stays below has at most so many bits a token.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from weightwarden.verifier.statistics.intervals import clustered_mean
 def bernstein_excess(
     bits_r: FloatArray, tokens_r: FloatArray, *, most_per_token: float, records: int, alarm_level: float
 ) -> float:
-    """Bits a token by which the mean of `records` such records exceeds its expectation at most so often."""
+    """Bits a token by which the mean of a day's records exceeds its expectation, with probability `alarm_level`."""
     mean = bits_r.sum() / tokens_r.sum()
     variance = float(np.var(bits_r - mean * tokens_r, ddof=1))
     largest = most_per_token * float(tokens_r.max())

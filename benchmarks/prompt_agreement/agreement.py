@@ -20,7 +20,7 @@ from weightwarden.logger.text.special_tokens import SpecialTokens
 
 ENGINE = Path(__file__).with_name("engine.py")
 Prompt = Mapping[str, Any]
-"""`ids` of a prompt, perhaps its `text`; or why it is `refused`."""
+"""`ids` of a prompt, perhaps its `text`; or the reason why it is `refused`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,9 @@ class Question:
     """A chat under a template.
 
     Attributes:
-        template: its name. text: the template, or None for the model's own. chat: the conversation's name.
+        template: name of the template.
+        text: text of the template, or None for the model's own.
+        chat: name of the conversation.
         body: the request without its model.
     """
 
@@ -40,7 +42,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """What both make of a question."""
+    """Prompts of both for one chat."""
 
     question: Question
     engine: Prompt
@@ -63,7 +65,7 @@ class Compared:
 
 
 def ask_engine(python: str, folder: Path, questions: Iterable[Question]) -> list[Prompt]:
-    """What vLLM makes of the questions.
+    """vLLM's prompts of the chats.
 
     Args:
         python: an interpreter that has vLLM.
@@ -80,7 +82,7 @@ def ask_engine(python: str, folder: Path, questions: Iterable[Question]) -> list
 
 
 async def ask_sidecar(folder: Path, questions: Iterable[Question]) -> list[Prompt]:
-    """What the sidecar makes of the questions."""
+    """The sidecar's prompts of the chats."""
     model = ServedModel.load(folder, name="any")
     special = SpecialTokens(folder).named
     workers, chats, prompts = PreparePool(), dict[str | None, ChatTemplate | str | None](), list[Prompt]()
@@ -107,7 +109,7 @@ async def ask_sidecar(folder: Path, questions: Iterable[Question]) -> list[Promp
 
 
 def compared(questions: Sequence[Question], engine: Sequence[Prompt], sidecar: Sequence[Prompt]) -> list[Compared]:
-    """The answers of both to each question."""
+    """The prompts of both for each chat."""
     return [
         Compared(question=one, engine=theirs, sidecar=ours)
         for one, theirs, ours in zip(questions, engine, sidecar, strict=True)

@@ -1,4 +1,4 @@
-"""Chats and templates that try what templates and engines treat in their own ways.
+"""Chats and templates for features that templates and engines treat differently.
 
 A conversation is the body of a request without the model.
 """
@@ -129,7 +129,7 @@ CONVERSATIONS: Mapping[str, dict[str, Any]] = {
     "attribution of a client alone": _said(("system", _text("x-anthropic-billing-header: a", "b")), ("user", "Hi")),
     "attribution not at the start": _said(("user", "x-anthropic-billing-header: a\nb")),
     "long": _said(("user", "word " * 2000)),
-    # What a request says of the template
+    # Parameters of the template in the request
     "variables": {**_said(("user", "Hi")), "chat_template_kwargs": {"enable_thinking": True, "thinking": True}},
     "variables that say no": {**_said(("user", "Hi")), "chat_template_kwargs": {"enable_thinking": False}},
     "variables that are null or auto": {
@@ -159,9 +159,11 @@ CONVERSATIONS: Mapping[str, dict[str, Any]] = {
 }
 
 LONG = "long"
-"""The conversation whose texts are not kept: they would be most of the file."""
+"""The conversation whose texts are not stored: they would be most of the file."""
 EXCEPTIONS = frozenset({"variables of transformers'"})
-"""Where the sidecar refuses what vLLM ignores: a template variable named like an argument of transformers'."""
+"""Conversations that the sidecar refuses, and whose odd part vLLM ignores: a template variable named like an argument
+of transformers'.
+"""
 
 CHATML = (
     "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{{ eos_token }}\n{% endfor %}"
@@ -203,4 +205,4 @@ OWN_TEMPLATES: Mapping[str, str] = {
     "variables": "{{ enable_thinking | default('unset') }} {{ thinking | default('unset') }} {{ tools is none }}"
     " {{ documents is none }} {{ date_string is defined }} {{ bos_token }} {{ pad_token }}" + _ROLES + _END,
 }
-"""Of the project; every kind of loop that decides what form content has, among others."""
+"""Templates of the project. Among others, every kind of loop that determines the form of content."""

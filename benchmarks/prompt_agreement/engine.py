@@ -1,9 +1,9 @@
-"""The engine's half: prompts as vLLM's own request classes and renderer make them. Run by vLLM's Python, alone.
+"""Prompts of vLLM's own request classes and renderer. Run by vLLM's Python, without this project.
 
     python engine.py QUESTIONS ANSWERS
 
-QUESTIONS is a file of JSON lines: a model folder, then `[template or null, body]`. Each of the latter is answered by a
-line: the token ids and the text, or why the engine refuses.
+QUESTIONS is a file of JSON lines: a model folder, then `[template or null, body]`. For each of the latter, ANSWERS has
+a line: the token ids and the text, or the reason of the engine's refusal.
 """
 
 import asyncio

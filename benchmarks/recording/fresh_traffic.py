@@ -1,10 +1,10 @@
-"""Fresh traffic of a real vLLM server for the trade-off curves: started here, asked, and stopped.
+"""Fresh traffic for the trade-off curves from a real vLLM server, which is started and stopped here.
 
     python -m benchmarks.recording.fresh_traffic --vllm-python .venv-vllm/bin/python --out FOLDER [--tokens 100000]
 
-Three series, in the recorded setting (temperature 1, top-p 0.95, top-k 50), each in a file of its own: questions about
-many subjects; the same on a server whose output head is float32; and prompts whose answers have much entropy, such as
-lists of random numbers. A series that is there already is not recorded again.
+Three series, in the recorded setting (temperature 1, top-p 0.95, top-k 50), each in a separate file: questions about
+many subjects; the same on a server with a float32 output head; and prompts whose answers have much entropy, such as
+lists of random numbers. An existing series is not recorded again.
 """
 
 import itertools
@@ -32,7 +32,7 @@ SAMPLING = {"temperature": 1.0, "top_p": 0.95, "top_k": 50, "max_tokens": 128}
 ENGINE = {"name": "vllm", "sampler": "vllm-cpu"}
 AT_ONCE = 48
 FASTEST = ServerSettings(dtype="bfloat16", environment={}, exactness=Exactness.UNKNOWN)
-"""These answers are not replayed exactly: the processor's own bfloat16 kernels will do."""
+"""These answers are not replayed exactly, so that the processor's own bfloat16 kernels suffice."""
 FORMS = (
     *("Explain {} to a child.", "Write a short story about {}.", "What is the history of {}?", "List facts about {}."),
     *("Write a poem about {}.", "Why do people care about {}?", "Describe {} in one paragraph.", "Compare {} and tea."),
@@ -56,7 +56,7 @@ MUCH_ENTROPY = (
 
 @dataclass(frozen=True)
 class Series:
-    """A file of answers: which prompts, the share of all tokens that it is to have, and how the server is started."""
+    """A file of answers: its prompts, its share of all tokens, and the settings of its server."""
 
     name: str
     prompts: tuple[str, ...]
@@ -68,7 +68,7 @@ HEADS: dict[str, tuple[str, ...]] = {
     "bfloat16": (),
     "float32": ("--hf-overrides", '{"head_dtype":"float32"}'),
 }
-"""How a server is started with an output head of that precision."""
+"""Arguments of a server for each precision of the output head."""
 QUESTIONS = tuple(form.format(subject) for form, subject in itertools.product(FORMS, SUBJECTS))
 SERIES = (
     Series("questions", QUESTIONS, 1.0),
@@ -105,7 +105,7 @@ def main(vllm_python: Path, out: Path, tokens: int, seed: int) -> None:
 
 
 def _requests(series: Series, tokenizer: Any, engine: dict[str, str], seed: int) -> "itertools.chain[Record]":
-    """The prompts in a random order, again and again, each time with other seeds."""
+    """The prompts in a random order, repeated, each time with other seeds."""
     rng = np.random.default_rng([seed, len(series.name)])
 
     def some() -> list[Record]:
@@ -141,7 +141,7 @@ def _tokens_of(tokenizer: Any, prompt: str) -> list[int]:
 def _answers(
     client: VllmClient, requests: "itertools.chain[Record]", tokens: int, eos_ids: Sequence[int], name: str
 ) -> list[Record]:
-    """Answers to as many requests as it takes."""
+    """Answers to as many requests as necessary."""
     records: list[Record] = []
     said = 0
     with ThreadPoolExecutor(AT_ONCE) as pool, progress_bar(tokens, f"Recording {name}") as progress:

@@ -1,8 +1,7 @@
-"""Record answers of a real llama.cpp server as traffic files: how tests/data/smollm2-llamacpp11549-*.jsonl were made.
+"""Recorder of a real llama.cpp server's answers as traffic files, such as tests/data/smollm2-llamacpp11549-*.jsonl.
 
 The server is llama.cpp's own (C++) from the package xllamacpp, with the embedded model's GGUF file, one slot and no
-prompt cache. Its /completion takes prompts as token ids and tells the ids that it drew. Prompts are those of a traffic
-file.
+prompt cache. Its /completion takes prompts as token ids and reports the drawn ids. Prompts are those of a traffic file.
 
     python -m benchmarks.recording.llama_cpp --llama-python .venv-llama/bin/python --out tests/data PROMPTS
 """
@@ -34,7 +33,7 @@ BUILD = "11549"
 
 @contextmanager
 def llama_cpp_server(python: Path, model: Path, log: Path, threads: int) -> Iterator[str]:
-    """The URL of a server of its own, which ends with the block."""
+    """The URL of a separate server, which ends with the block."""
     script = Path(__file__).with_name("llama_cpp_server.py")
     with (
         log.open("wb") as errors,

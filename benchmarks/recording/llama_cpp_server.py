@@ -1,6 +1,6 @@
 """Serve a GGUF file with llama.cpp's own HTTP server (package xllamacpp), until standard input ends.
 
-Runs in an environment of its own and needs nothing of this project; prints the server's URL.
+Runs in a separate environment and needs nothing of this project; prints the server's URL.
 
     .venv-llama/bin/python benchmarks/recording/llama_cpp_server.py MODEL.gguf THREADS
 """

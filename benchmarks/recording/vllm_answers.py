@@ -10,7 +10,7 @@ AT_ONCE = 16
 
 
 def answered(client: VllmClient, request: Record, eos_ids: Sequence[int]) -> Record:
-    """A request with the server's own answer instead of the recorded one; its limit is the request's, or 100 tokens."""
+    """A request with the server's own answer instead of the recorded one. Its limit is the request's, or 100 tokens."""
     limit = request.sampling.max_tokens or 100
     output = client.draw(request.prompt_token_ids, limit, request_sampling(request))
     reason = "stop" if output[-1] in eos_ids else "length"

@@ -1,4 +1,4 @@
-"""A real vLLM server on this machine's CPU, for benchmarks and tests: started, waited for, stopped."""
+"""A real vLLM server on this machine's CPU for benchmarks and tests: started, awaited, stopped."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1", "VLLM_NO_US
 
 
 def settings_here(dtype: str | None = None) -> ServerSettings:
-    """Dtype and environment with which a server on this machine replays exactly, or those of a given dtype.
+    """Dtype and environment of exact replay on this machine, or those for a given dtype.
 
     Variables that cap the instruction set are passed on to the server, which then emulates a narrower processor.
     """
@@ -35,7 +35,7 @@ def vllm_server(
     environment: Mapping[str, str] | None = None,
     settings: ServerSettings | None = None,
 ) -> Iterator[VllmClient]:
-    """A client of a server of its own, which is stopped at the end.
+    """A client of a separate server, which is stopped at the end.
 
     Args:
         python: the interpreter of an environment that has vLLM.
@@ -45,7 +45,7 @@ def vllm_server(
         settings: dtype and environment; by default those of `settings_here`.
 
     Raises:
-        ReplayServerError: it does not come up; with the last lines that it wrote.
+        ReplayServerError: the server does not start; the message holds its last lines.
     """
     settings = settings or settings_here()
     port = free_port()

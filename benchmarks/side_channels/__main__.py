@@ -3,8 +3,8 @@
     python -m benchmarks.side_channels [--out FOLDER] [--tokens 400]
 
 An attacker's server hides symbols in white space of the text that it sends, in pauses between tokens (short and long,
-or whole ticks), and in the order of several streams; a client behind `sidecar run` decodes what reaches it, without
-ticks and with a tick.
+or whole ticks), and in the order of several streams. A client behind `sidecar run` decodes the text, times and order
+that reach it, without ticks and with a tick.
 """
 
 from pathlib import Path

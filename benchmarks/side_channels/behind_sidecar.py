@@ -11,7 +11,7 @@ from benchmarks.sidecar.cost import await_port, sidecar_command, started
 
 @contextmanager
 def running_sidecar(upstream: str, tick_ms: int | None) -> Iterator[str]:
-    """The URL of a sidecar before the upstream, with a log of its own."""
+    """The URL of a sidecar in front of the upstream, with a separate log."""
     port = free_port()
     with tempfile.TemporaryDirectory() as scratch:
         ticks = [] if tick_ms is None else ["--release-tick", str(tick_ms)]

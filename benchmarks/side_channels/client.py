@@ -1,4 +1,4 @@
-"""A client that notes when which token of which stream comes."""
+"""A client that records time and stream of each token."""
 
 import json
 import time
@@ -10,7 +10,7 @@ import httpx2
 
 @dataclass(frozen=True)
 class Heard:
-    """A token as the client gets it: when, seconds, of which stream, with which text."""
+    """A token at the client: time in seconds, stream, and text."""
 
     at: float
     stream: int
@@ -18,10 +18,10 @@ class Heard:
 
 
 def listened(url: str, numbers: Sequence[int], tokens: int) -> Iterator[Heard]:
-    """The tokens of the hostile source's answers of those numbers, asked for in one request, as they come.
+    """The tokens of the hostile source's answers of those numbers, requested together, in the order of arrival.
 
     Args:
-        tokens: of each answer.
+        tokens: number of tokens of each answer.
     """
     body = {
         "model": "source",

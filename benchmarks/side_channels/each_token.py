@@ -1,4 +1,4 @@
-"""Channels in which each token of one stream says something by its spelling, or by the pause before it."""
+"""Channels in which each token of one stream carries a symbol by its spelling, or by the pause before it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from weightwarden.verifier.statistics.exfiltration import TimingChannel
 
 TICK_MS = 50
 SHORT, LONG = 0.005, 0.045
-"""Pauses, seconds."""
+"""Lengths of pauses, seconds."""
 PER_ANSWER = 50
-"""Tokens of an answer."""
+"""Number of tokens of an answer."""
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A way to say a symbol of `alphabet` with each token, and to hear it: symbols of an answer from its tokens."""
+    """An encoder of one symbol of `alphabet` in each token, and a decoder of an answer's tokens into symbols."""
 
     name: str
     alphabet: int
@@ -60,9 +60,9 @@ CHANNELS = (
 
 
 def measured(channel: Channel, tick_ms: int | None, tokens: int, rng: np.random.Generator) -> SideChannelRow:
-    """Say random symbols through a channel, and hear them behind a sidecar.
+    """Send random symbols through a channel, and decode them behind a sidecar.
 
-    The bound of pauses is the most that those with their mean can say (`TimingChannel`).
+    The bound of pauses is the capacity of pauses with their mean (`TimingChannel`).
     """
     numbers = range(1, 1 + tokens // PER_ANSWER)
     payload = {number: rng.integers(0, channel.alphabet, PER_ANSWER) for number in numbers}
@@ -75,7 +75,7 @@ def measured(channel: Channel, tick_ms: int | None, tokens: int, rng: np.random.
     with hostile_source(answers) as upstream, running_sidecar(upstream, tick_ms) as sidecar:
         for number, symbols in payload.items():
             heard = list(listened(sidecar, [number], PER_ANSWER))
-            # Of the first token's pause the client does not know when it began.
+            # The client does not know the beginning of the first token's pause.
             wrong += int((channel.hear(heard)[1:] != symbols[1:]).sum())
             seconds += heard[-1].at - heard[0].at
     sent = len(payload) * (PER_ANSWER - 1)

@@ -1,4 +1,4 @@
-"""The order in which several streams of one request get their tokens: log2(n!) bits a round, were it the server's."""
+"""The order of tokens of several streams of one request: log2(n!) bits a round, if the server could choose it."""
 
 import itertools
 import math
@@ -13,16 +13,16 @@ from benchmarks.tables.side_channels import SideChannelRow
 
 STREAMS = 3
 ROUND_MS, TICK_MS = 170, 150
-"""Time of one token of every stream, and a tick that most rounds fall on one of."""
+"""Time of one token of every stream, in seconds, and a tick that holds most rounds whole."""
 STEP = 0.03
-"""Seconds by which a stream's token comes after the one before it in the order."""
+"""Seconds between a stream's token and the one before it in the order."""
 
 
 def measured(tick_ms: int | None, rounds: int, rng: np.random.Generator) -> SideChannelRow:
-    """Say a random order in each round, one token of every stream, and hear it behind a sidecar.
+    """Send a random order in each round, one token of every stream, and decode it behind a sidecar.
 
-    With ticks only those rounds count that leave on one: there the order is the sidecar's own, and the bound 0. What
-    falls on two ticks are pauses, of which the bound of timing speaks.
+    With ticks only rounds that leave on a single tick count: there the order is the sidecar's own, and the bound 0. A
+    round on two ticks is a pause, which the bound of timing covers.
     """
     orders = [rng.permutation(STREAMS) for _ in range(rounds)]
     answers: dict[int, list[Said]] = {}
@@ -51,7 +51,7 @@ def measured(tick_ms: int | None, rounds: int, rng: np.random.Generator) -> Side
 
 
 def _rounds(sidecar: str, rounds: int) -> list[list[Heard]]:
-    """The streams' tokens in the order in which they come, round by round."""
+    """The streams' tokens in the order of arrival, round by round."""
     orders: list[list[Heard]] = [[] for _ in range(rounds)]
     counts = [0] * STREAMS
     for heard in listened(sidecar, range(1, 1 + STREAMS), rounds):

@@ -1,8 +1,8 @@
 """The sidecar's cost: one upstream in one run, directly, through a plain proxy, and through the sidecar.
 
-Throughput: tokens a second that all streams together take from an upstream that draws as fast as it is read. Latency:
-how long each token is under way from the upstream's write to the client's read, at a pace of 50 tokens a second and
-stream, and the time from request to first token. Each number of streams is measured in rounds, the three in turn.
+Throughput: tokens a second that all streams together receive from an upstream that draws as fast as it is read.
+Latency: time of each token from the upstream's write to the client's read, at a pace of 50 tokens a second and stream,
+and the time from request to first token. Each number of streams is measured in rounds, the three ways in turn.
 
     python -m benchmarks.sidecar.cost [--log URL] [--streams 1,16,64] [--rounds 3]
 """
@@ -35,7 +35,7 @@ from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 
 PACE = 20_000
-"""Microseconds a token, of the latency runs."""
+"""Microseconds a token of the latency runs."""
 FAST_TOKENS, PACED_TOKENS = 4000, 100
 WAYS = ("direct", "pass-through", "sidecar")
 _numbers = count(1)
@@ -43,7 +43,12 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of one way saw. Times in seconds; `under_way` and `first` have an entry a token, or a stream."""
+    """Measurements of one run of one way. Times are in seconds.
+
+    Attributes:
+        under_way: time from the upstream's write to the client's read, an entry a token.
+        first: time from request to first token, an entry a stream.
+    """
 
     tokens_per_second: float
     under_way: Sequence[float]
@@ -100,7 +105,7 @@ def servers(scratch: Path, log_url: str | None, options: Sequence[str]) -> Itera
 
 
 def sidecar_command(scratch: Path, upstream: str, port: int, *options: str, log_url: str | None = None) -> list[str]:
-    """The module and arguments of a sidecar on a port, with new keys and, by default, its log in a scratch folder."""
+    """The module and arguments of a sidecar on a port, with new keys and, by default, its log in a temporary folder."""
     key, seed = scratch / "log.key", scratch / "seed.key"
     SigningKey.generate("benchmark/sidecar").write(key)
     write_seed_key(seed, os.urandom)
@@ -126,7 +131,7 @@ def measured(urls: dict[str, str], way: str, streams: int, tokens: int, pace: in
 
 
 async def take_all(url: str, numbers: Sequence[int], tokens: int, pace: int) -> list[tuple[float, list[float]]]:
-    """Ask for all streams at once: when each was asked for, and when each of its tokens came."""
+    """Request all streams at once. Return the time of each request, and of each of its tokens."""
     host, port = url.removeprefix("http://").split(":")
 
     async def take(number: int) -> tuple[float, list[float]]:
@@ -155,7 +160,7 @@ async def take_all(url: str, numbers: Sequence[int], tokens: int, pace: int) -> 
 
 
 async def sent_at(url: str) -> dict[int, list[float]]:
-    """When the upstream sent each token of each request."""
+    """Times at which the upstream sent each token of each request."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/sent") as response:
         return {int(number): times for number, times in json.loads(await response.read()).items()}
 
@@ -186,16 +191,17 @@ def report(streams: int, fast: dict[str, list[Run]], paced: dict[str, list[Run]]
 
 
 def started(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
-    """A module of this project that runs as a process, with a log of what it writes to stderr."""
+    """A module of this project running as a process, with a log of its stderr."""
     with log.open("wb") as errors:
         return subprocess.Popen([sys.executable, "-m", *command], stderr=errors)  # noqa: S603  (ours)
 
 
 def await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Return when something listens; the end of the process that is to listen ends the wait.
+    """Wait until a process listens. The end of the process ends the wait.
 
     Raises:
-        ChildProcessError: it ended, or does not listen in a minute; with the last lines of its log.
+        ChildProcessError: the process ended, or does not listen within a minute; the message holds the last lines of
+            its log.
     """
     deadline = time.monotonic() + 60
     while True:

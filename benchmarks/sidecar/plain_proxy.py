@@ -1,4 +1,4 @@
-"""A proxy on the sidecar's own libraries that only passes bytes through: what the sidecar is measured against.
+"""A proxy on the sidecar's own libraries that only passes bytes through: the baseline of the sidecar.
 
 python -m benchmarks.sidecar.plain_proxy PORT UPSTREAM
 """

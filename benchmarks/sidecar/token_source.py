@@ -1,6 +1,6 @@
-"""An inference server that costs nothing: vLLM's wire form, one event a token, as fast as asked for or at a pace.
+"""An inference server without computation: vLLM's wire form, one event a token, as fast as possible or at a pace.
 
-It remembers when it sent each token of each request, so that a client can tell how long each was under way.
+It stores the time at which it sent each token of each request, so that a client can compute the latency of each.
 
     python -m benchmarks.sidecar.token_source PORT
 """
@@ -18,7 +18,7 @@ FIRST_ID = 300
 
 
 def event(token: int, finish: str | None, text: str = " token") -> bytes:
-    """An event with the fields that vLLM 0.32 sends."""
+    """An event with the fields of vLLM 0.32."""
     choice = {
         "index": 0,
         "text": text,
@@ -46,7 +46,7 @@ LAST = event(FIRST_ID, "length") + b"data: [DONE]\n\n"
 
 
 class Source:
-    """Serves any number of requests. The prompt's ids are [number of the request, microseconds a token]."""
+    """Server of any number of requests. The prompt's ids are [number of the request, microseconds a token]."""
 
     def __init__(self) -> None:
         self.sent: dict[int, list[float]] = {}

@@ -3,10 +3,10 @@
     python -m benchmarks.storage.dashboard --verdicts 1000000
     python -m benchmarks.storage.dashboard --database postgresql://user@host/empty
 
-Fills a new verdict database (archives of 1,000 records each, 1 in 30 flagged; a year of chart points;
-incidents and quarantine), starts `verify serve` on it, and loads the page again and again, each time in a browser
-without a cache, until every section has its figures. The baseline of the same run is the same page on a database of a
-thousandth of the verdicts. Then it prints the plans of the queries.
+Fills a new verdict database (archives of 1,000 records each, 1 in 30 flagged; a year of chart points; incidents and
+quarantine), starts `verify serve` on it, and loads the page repeatedly, each time in a browser without a cache, until
+every section has its figures. The baseline of the same run is the same page on a database with a thousandth of the
+verdicts. Then it prints the plans of the queries.
 """
 
 import os
@@ -63,7 +63,7 @@ READY = """() => {
 
 
 def fill(database: VerdictDatabase, verdicts: int, now: float) -> None:
-    """Put so many verdicts, and all that goes with them, into an empty database."""
+    """Insert verdicts, and all rows that belong to them, into an empty database."""
     archives = max(verdicts // PER_ARCHIVE, 30)
     margins = pack_margins(np.full(BINS, 8), np.full(CANDIDATE_BINS, 3))
     step, pages = 365 * DAY / archives, range(0, verdicts, PAGE)
@@ -190,7 +190,7 @@ def page_loads(browser: Browser, url: str, key: str) -> list[float]:
         context = browser.new_context(http_credentials={"username": "me", "password": key})
         page = context.new_page()
         page.goto(url, wait_until="commit")
-        while (loaded := page.evaluate(READY)) is None:  # the page's policy lets nothing wait inside it
+        while (loaded := page.evaluate(READY)) is None:  # the page's security policy blocks waiting inside it
             page.wait_for_timeout(10)
         seconds.append(float(loaded) / 1000)
         context.close()
@@ -231,7 +231,7 @@ def plans(database: VerdictDatabase) -> Iterator[tuple[str, list[str]]]:
 
 
 def plan(connection: Connection, query: Select[object]) -> list[str]:
-    """What the database says that it will do."""
+    """The database's plan of a query."""
     compiled = query.compile(connection, compile_kwargs={"literal_binds": True})
     explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
     return [str(row[-1]) for row in connection.execute(text(f"{explain} {compiled}"))]

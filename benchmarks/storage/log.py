@@ -86,7 +86,7 @@ def appends(name: str, url: str, entries: list[bytes], scratch: Path) -> None:
 
 @contextmanager
 def fresh(name: str, url: str, writers: int) -> Iterator[str]:
-    """The URL of a log that is not there yet."""
+    """The URL of a log that does not exist yet."""
     if name == "sqlite":
         yield f"{url}-{writers}.db"
         return
@@ -103,7 +103,7 @@ def fresh(name: str, url: str, writers: int) -> Iterator[str]:
 
 @contextmanager
 def counted_commits() -> Iterator[list[int]]:
-    """How many transactions were committed, in the list's one element."""
+    """Number of committed transactions, in the list's one element."""
     count = [0]
 
     def committed(_: object) -> None:
@@ -117,7 +117,7 @@ def counted_commits() -> Iterator[list[int]]:
 
 
 def append_all(url: str, entries: list[bytes], writers: int, each: int) -> float:
-    """Seconds for all writers to have their entries confirmed, one after the other."""
+    """Seconds until all entries of all writers, each appended after the one before, are confirmed."""
 
     async def run() -> float:
         with LogWriter.open(url, origin=ORIGIN) as log:
@@ -134,7 +134,7 @@ def append_all(url: str, entries: list[bytes], writers: int, each: int) -> float
 
 
 def bare_appends(entries: list[bytes], syncs: int, path: Path) -> float:
-    """Seconds for a loop that writes the same bytes with so many fsyncs, evenly spread."""
+    """Seconds of a loop that writes the same bytes with as many fsyncs, evenly spread."""
     started = time.perf_counter()
     with path.open("wb", buffering=0) as stream:
         for at in range(syncs):

@@ -9,7 +9,9 @@ class AdmissibleSetsRow(ResultRow):
 
     Attributes:
         series: the traffic.
-        one_share, two_share, three_share: the positions with so many admissible tokens.
+        one_share: the positions with one admissible token.
+        two_share: the positions with two admissible tokens.
+        three_share: the positions with three admissible tokens.
         more_share: the positions with more.
         most_tokens: the size of the largest set.
     """

@@ -5,20 +5,22 @@ from benchmarks.results_table import Column, ResultsTable
 
 
 class AttackerRow(ResultRow):
-    """What came of an attacker, or of a server that steals nothing.
+    """Results of an attacker, or of a server that steals nothing.
 
     Attributes:
         attacker: its name.
         offered_bits: the payload that was to be sent; None for a server that steals nothing.
-        decoded_bits: the payload that arrived.
+        decoded_bits: the payload that was decoded.
         decoded_bits_per_token: the same by the token.
         bound_bits: the bound of the whole pool, from all answers.
-        bound_kept: whether no more arrived than the bound, and luck, allow.
+        bound_kept: whether the decoded payload exceeds the bound by no more than luck allows.
         limit_bits: the limit from an audit of a tenth, the median of the audits.
         limit_kept_share: the audits whose limit was kept.
         mismatch_share: the tokens that are not the replay's.
-        messages_flagged_share_at_1e2, messages_flagged_share_at_1e4: the messages with a p-value of at most 1e-2, 1e-4.
-        days_flagged_share_at_1e2, days_flagged_share_at_1e4: the days with such a p-value.
+        messages_flagged_share_at_1e2: the messages with a p-value of at most 1e-2.
+        messages_flagged_share_at_1e4: the messages with a p-value of at most 1e-4.
+        days_flagged_share_at_1e2: the days with a p-value of at most 1e-2.
+        days_flagged_share_at_1e4: the days with a p-value of at most 1e-4.
         tokens_to_alarm: the audited tokens until the monitor's alarm, the median; None where none comes.
         tokens_without_alarm: the tokens of the pool, where no alarm comes.
     """

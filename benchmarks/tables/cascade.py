@@ -5,16 +5,16 @@ from benchmarks.results_table import Column, ResultsTable
 
 
 class CascadeRow(ResultRow):
-    """What a width makes of a series.
+    """Results of a width on a series.
 
     Attributes:
         series: the traffic.
         width_logits: the distance of the nearest rival from which on a position is clear.
         unclear_positions_share: the positions that bfloat16 leaves unclear.
-        unclear_records_share: the records with such a position.
+        unclear_records_share: the records with an unclear position.
         repeated_tokens_share: the tokens that float32 computes again.
-        missed_bits_share: the bits of float32's admissible sets that stand at clear positions.
-        missed_positions_share: the clear positions with such bits.
+        missed_bits_share: the bits of float32's admissible sets that lie at clear positions.
+        missed_positions_share: the clear positions with these bits.
         clear_beyond_threshold_share: the clear positions whose token is beyond the threshold in float32.
         time_of_float32: the time of the cascade, that of float32 alone = 1.
     """

@@ -1,4 +1,4 @@
-"""The tables of a cluster: the speed of its replay, and what its driver needs."""
+"""The tables of a cluster: the speed of its replay, and the resources of its driver."""
 
 from benchmarks.results_file import ResultRow, Results
 from benchmarks.results_table import Column, ResultsTable
@@ -11,7 +11,8 @@ class ClusterSpeedRow(ResultRow):
         workers: Ray workers; None for one process without Ray.
         threads: threads of the process, or of each worker.
         tokens_per_second: output tokens, the median of the rounds.
-        slowest_tokens_per_second, fastest_tokens_per_second: those of the slowest and of the fastest round.
+        slowest_tokens_per_second: output tokens of the slowest round.
+        fastest_tokens_per_second: output tokens of the fastest round.
         efficiency: the speed as a share of one process's.
     """
 
@@ -46,12 +47,12 @@ CLUSTER_SPEED = ResultsTable[ClusterSpeedRow](
 
 
 class ClusterDriverRow(ResultRow):
-    """The driver after so many archives.
+    """The driver after a number of archives.
 
     Attributes:
-        archives: those that were read.
-        resident_mib: its memory.
-        seconds_per_archive: since the row before.
+        archives: archives read.
+        resident_mib: resident memory, MiB.
+        seconds_per_archive: seconds since the row before.
         processor_ms_per_archive: processor time since the row before.
     """
 

@@ -5,15 +5,15 @@ from benchmarks.results_table import Column, ResultsTable
 
 
 class GpuRow(ResultRow):
-    """A model's shape and the filters that its traffic was drawn with.
+    """A model's shape and the filters of its traffic.
 
     Attributes:
         model: the shape.
         vocabulary_tokens: the size of its vocabulary.
         drawn_with: the filters.
-        bare_tokens_per_second: of the bare prefill.
+        bare_tokens_per_second: output tokens of the bare prefill.
         tables_of_bare: the speed of the replay to candidate tables, as a share of the bare prefill's.
-        verdicts_of_bare: the same of the replay to verdicts.
+        verdicts_of_bare: the same for the replay to verdicts.
         operations_floor_of_bare: the least time of the arithmetic, as a share of the bare prefill's; None off a GPU.
     """
 

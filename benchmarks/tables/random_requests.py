@@ -5,17 +5,17 @@ from benchmarks.results_table import Column, ResultsTable
 
 
 class RandomRequestsRow(ResultRow):
-    """What came of random requests to an honest server.
+    """Results of random requests to an honest server.
 
     Attributes:
         server: the server, in words.
-        requests: those that were sent.
-        refused: those that the sidecar refuses.
-        answers: the records.
-        tokens: of the answers.
-        flagged: the records that were flagged.
+        requests: number of requests sent.
+        refused: number of requests that the sidecar refuses.
+        answers: number of records.
+        tokens: tokens of the answers.
+        flagged: number of flagged records.
         unsteady_positions: the positions that no test counts; None where they were counted in the tests.
-        flagged_expected_at_most: the records that an honest server has flagged, at most, in the mean.
+        flagged_expected_at_most: largest mean number of flagged records of an honest server.
         p_value: the probability of so many flagged records, at that rate.
     """
 

@@ -9,13 +9,13 @@ from weightwarden.verifier.statistics.bandwidth import binary_entropy
 
 
 class SideChannelRow(ResultRow):
-    """What came of a channel.
+    """Results of a channel.
 
     Attributes:
-        name: of the channel.
+        name: name of the channel.
         tick_ms: the sidecar's tick; None without ticks.
-        tokens: of the answers.
-        symbols: those that were sent.
+        tokens: tokens of the answers.
+        symbols: number of symbols sent.
         alphabet: the number of different symbols.
         wrong: the symbols that were not received as sent.
         bound_bits: the bound of the channel; None where it is open.
@@ -31,12 +31,12 @@ class SideChannelRow(ResultRow):
 
     @property
     def offered_bits(self) -> float:
-        """Payload that was sent."""
+        """Payload that was sent, bits."""
         return self.symbols * math.log2(self.alphabet)
 
     @property
     def decoded_bits(self) -> float:
-        """n (log2 M - h2(e / n) - e / n log2(M - 1)): what is left of n symbols of M when e are wrong."""
+        """n (log2 M - h2(e / n) - e / n log2(M - 1)): information in n symbols of M when e are wrong."""
         if not self.symbols:
             return 0.0
         share = self.wrong / self.symbols
@@ -47,7 +47,7 @@ class SideChannelRow(ResultRow):
 
     @property
     def bound_kept(self) -> bool:
-        """Whether no more arrived than the bound, and luck, allow."""
+        """True if the decoded payload exceeds the bound by no more than luck allows."""
         return self.bound_bits is None or self.decoded_bits <= self.bound_bits + LUCK_BITS
 
 

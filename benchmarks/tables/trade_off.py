@@ -5,7 +5,7 @@ from benchmarks.results_table import Column, ResultsTable
 
 
 class Extractable(ResultRow):
-    """The information that is left, as shares of log2 V, with the 95% band of resampled prompts."""
+    """Information left to an attacker, as shares of log2 V, with the 95% band of resampled prompts."""
 
     value: float
     low: float
@@ -18,15 +18,15 @@ class TradeOffRow(ResultRow):
     Attributes:
         series: the traffic.
         replay: the precision of the replay.
-        tokens: of the whole series.
-        judged_tokens: those of the judging half.
+        tokens: tokens of the whole series.
+        judged_tokens: tokens of the judging half.
         exact_match_share: the tokens that are the replay's own.
         score: published, or boundary-aware.
         charge_of_log2_v: the paper's charge.
         counting_code_of_log2_v: the length under the counting code.
         pooled_code_of_log2_v: the length under the pooled code.
         dangerous_share: the dangerous tokens.
-        dangerous_share_at_most: the upper 95% limit of their rate, were tokens independent.
+        dangerous_share_at_most: the upper 95% limit of their rate, if tokens were independent.
         entropy_of_log2_v: the entropy of an honest server's choice given the replay.
     """
 

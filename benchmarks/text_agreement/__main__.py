@@ -1,6 +1,6 @@
 """Text agreement: random token sequences on real and small tokenizers, in the sidecar, the verifier and vLLM.
 
-Fails where a difference has no name. `--vllm-python` is an environment with vLLM 0.32.
+Fails if a difference is not a named exception. `--vllm-python` is an environment with vLLM 0.32.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from weightwarden.verifier.model.tokenizer import load_tokenizer
 
 REAL = ("llama2", "llama3_1", "qwen3", "gemma3", "deepseek_v3", "gptoss")
 BEYOND = 16
-"""Ids that a model has beyond its tokenizer's."""
+"""Number of ids that a model has beyond its tokenizer's."""
 
 
 def real_tokenizers(model: str) -> tuple[ModelTokenizer, ModelTokenizer]:
-    """A published model's tokenizer as the sidecar and as the verifier loads it."""
+    """A published model's tokenizer in the forms of the sidecar and of the verifier."""
     folder = model_folder(TOKENIZERS[model])
     backend = read_tokenizer(folder)
     vocabulary = backend.get_vocab_size() + BEYOND

@@ -22,11 +22,12 @@ _NEUTRAL = ("min_tokens", "stop", "skip_special_tokens", "spaces_between_special
 
 @dataclass
 class Agreement:
-    """What was found of one tokenizer.
+    """Findings about one tokenizer.
 
     Attributes:
-        cases: how many were tried. exceptions: how many fall under each named one.
-        differences: what is neither the same nor named, in words.
+        cases: number of cases tried.
+        exceptions: number of cases of each named exception.
+        differences: other differences, in words.
     """
 
     cases: int = 0
@@ -43,7 +44,7 @@ class EngineText:
         )
 
     def of(self, tokenizer: Path, cases: Iterable[Case]) -> list[Outcome | None]:
-        """What the engine makes of each case (`benchmarks.text_agreement.engine`); None where it fails."""
+        """The engine's text of each case (`benchmarks.text_agreement.engine`); None where it fails."""
         asked = {"tokenizer": str(tokenizer), "cases": [_asked(case) for case in cases]}
         _pipe(self._process.stdin).write(json.dumps(asked).encode() + b"\n")
         _pipe(self._process.stdin).flush()
@@ -61,7 +62,9 @@ def compare(
     """Compare random cases of a tokenizer.
 
     Args:
-        sidecar, verifier: the tokenizer as each of them loads it. folder: scratch space.
+        sidecar: the tokenizer in the sidecar's form.
+        verifier: the tokenizer in the verifier's form.
+        folder: folder for temporary files.
     """
     path = folder / "tokenizer.json"
     sidecar.backend.save(str(path))
@@ -91,11 +94,11 @@ def own_difference(
     ours: Outcome,
     random: Random,
 ) -> str | None:
-    """How the sidecar disagrees with itself or with the verifier, or None.
+    """Disagreement of the sidecar with itself or with the verifier in words; None without one.
 
-    1. However the tokens come, text and ending are the same.
-    2. The verifier's text of the tokens is the sidecar's, where no stop string cuts it.
-    3. The verifier finds the answer well ended.
+    1. Check that text and ending do not depend on the split of the tokens.
+    2. Check that the verifier's text of the tokens is the sidecar's, unless a stop string cuts it.
+    3. Check that the verifier accepts the end of the answer.
     """
     # 1
     for _ in range(3):

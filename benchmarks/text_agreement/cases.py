@@ -1,4 +1,4 @@
-"""Random answers of a tokenizer: text, broken characters, special tokens, ids that it lacks, and stop strings."""
+"""Random answers for a tokenizer: text, broken characters, special tokens, ids that it lacks, and stop strings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ class Case:
     """A prompt, and an answer that a server draws for it.
 
     Attributes:
-        ids: what the server draws, whether or not the answer ends before. step: how many at once.
+        ids: tokens that the server draws, even beyond the end of the answer.
+        step: number of tokens drawn at once.
     """
 
     prompt: list[int]
@@ -30,10 +31,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The text of an answer, how many tokens it has, and how it ends.
+    """The text of an answer, its number of tokens, and its end.
 
     Attributes:
-        stop: the stop string or token that ended it, or None where its length did.
+        stop: the stop string or token that ended it, or None at the length limit.
     """
 
     text: str
@@ -42,7 +43,7 @@ class Outcome:
 
 
 class Cases:
-    """Makes random cases for one tokenizer."""
+    """Generator of random cases for one tokenizer."""
 
     def __init__(self, tokenizer: ModelTokenizer, random: Random) -> None:
         table = tokenizer.table
@@ -75,7 +76,7 @@ class Cases:
         )
 
     def _ids(self, count: int, *, whole: float) -> list[int]:
-        """Token ids; `whole` is the probability that the last is text by itself."""
+        """Token ids; `whole` is the probability that the last id is text by itself."""
         random, ids = self._random, list[int]()
         while len(ids) < count:
             match random.randrange(6):
@@ -101,7 +102,7 @@ class Cases:
 
 
 def outcome(tokenizer: ModelTokenizer, case: Case, splits: Sequence[int] = ()) -> Outcome:
-    """What the sidecar makes of a case that comes in parts, which end at `splits`."""
+    """The sidecar's result for a case that arrives in parts, which end at `splits`."""
     text = Text(tokenizer.detokenizer(case.sampling, case.prompt), case.sampling, frozenset())
     pieces: list[str] = []
     bounds = [0, *splits, len(case.ids)]

@@ -1,8 +1,8 @@
 """The inference engine's own text: run by vLLM's Python, with cases on standard input and answers on standard output.
 
-Nothing of this project is imported here. Each line of input is a tokenizer file and its cases; each case is answered by
-`FastIncrementalDetokenizer`, which is given the tokens as the engine core would: one step after another, and told when
-the core stopped at a token id.
+Nothing of this project is imported here. Each line of input is a tokenizer file and its cases. Each case is answered by
+`FastIncrementalDetokenizer`, which receives the tokens like from the engine core: one step after another, with a mark
+when the core stopped at a token id.
 """
 
 import json
@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 
 def answered(tokenizer: Any, case: dict[str, Any]) -> dict[str, Any] | None:
-    """The engine's text, how many tokens it took, and what ended it; None where its detokenizer fails."""
+    """The engine's text, its number of tokens, and the cause of its end; None if its detokenizer fails."""
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.detokenizer import FastIncrementalDetokenizer
 
@@ -42,10 +42,10 @@ def answered(tokenizer: Any, case: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def main() -> None:
-    """Answer what stands on standard input."""
+    """Answer the cases on standard input."""
     from vllm.logger import init_logger
 
-    init_logger("vllm.v1.engine.detokenizer").setLevel("ERROR")  # what it warns of is counted by who asks
+    init_logger("vllm.v1.engine.detokenizer").setLevel("ERROR")  # the caller counts its warnings
     for line in sys.stdin:
         asked = json.loads(line)
         tokenizer = Tokenizer.from_file(asked["tokenizer"])

@@ -1,6 +1,7 @@
-"""Named exceptions, where the engine's text differs from the sidecar's.
+"""Named exceptions: known differences of the engine's text from the sidecar's.
 
-No stop string is sent to the engine, and its text is not used: these are differences that nobody sees behind a sidecar.
+No stop string is sent to the engine, and its text is not used, so that these differences never reach a client of the
+sidecar.
 """
 
 from itertools import groupby
@@ -17,10 +18,10 @@ BROKEN_BYTES = "byte tokens that are no UTF-8: the engine gives U+FFFD for each,
 
 
 def named_exception(tokenizer: ModelTokenizer, case: Case, ours: Outcome, theirs: Outcome | None) -> str | None:
-    """The known difference that a case falls under, or None.
+    """The name of a case's known difference, or None.
 
     Args:
-        theirs: the engine's, or None where its detokenizer failed.
+        theirs: the engine's outcome, or None if its detokenizer failed.
     """
     skip = case.sampling.skip_special_tokens
     if tokenizer.backend.decode(case.prompt, skip_special_tokens=skip).endswith(BROKEN):

@@ -1,4 +1,4 @@
-"""Small tokenizers with every kind of decoder that the `tokenizers` library has, built here."""
+"""Small tokenizers with every kind of decoder of the `tokenizers` library, built here."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ PLAIN = ("<think>", "▁x y")
 
 
 def sentence_piece(*, strip: bool = True) -> Tokenizer:
-    """As Llama 2's: pieces with a low line for a space, all bytes as fallback, and three special tokens."""
+    """A tokenizer like Llama 2's: pieces with a low line for a space, bytes as fallback, and three special tokens."""
     pieces = [*SPECIAL, *BYTES, "▁", "a", "b", "▁a", "ab", "é", "▁▁"]
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     if strip:
@@ -20,7 +20,7 @@ def sentence_piece(*, strip: bool = True) -> Tokenizer:
 
 
 def small_tokenizers() -> dict[str, Tokenizer]:
-    """A tokenizer for each kind of decoder, by name; byte-level ones are all real ones'."""
+    """A tokenizer for each kind of decoder, by name, except byte-level ones: all real tokenizers are."""
     letters = ["a", "b", "ab", ",", ".", "é", "\ufffd", "b\ufffd"]
     spaced = ["▁", "▁▁", "▁a", "▁b▁", "▁.", *letters]
     words = ["##a", "##b", "n't", "'s", "I", "##", *letters]

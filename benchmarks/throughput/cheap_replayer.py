@@ -1,7 +1,7 @@
-"""A replayer that computes next to nothing: for measuring, and testing, what happens around a replay.
+"""A replayer with almost no computation, for measuring and testing everything around a replay.
 
-Of each position two tokens are known, the claimed one and another whose logit is drawn from the record; it mostly
-loses and now and then wins, so that verdicts differ between records. What comes out depends on the record alone.
+Of each position two tokens are known: the claimed one, and another whose logit is drawn from the record. It mostly
+loses and now and then wins, so that verdicts differ between records. The result depends only on the record.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ NO_OTHERS = -1e4
 
 
 class _NoTokenizer:
-    """For records without stop strings, which need none."""
+    """Placeholder for records without stop strings, which need no tokenizer."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         raise NotImplementedError
@@ -40,7 +40,7 @@ class _NoTokenizer:
 
 
 class CheapReplayer:
-    """The replay protocol, as what a policy was made for; `folder` is the model's, whose tokenizer reports may need."""
+    """The replay protocol for the replayer of a policy. `folder` is the model's, whose tokenizer reports may need."""
 
     concurrency = 1
     device = "cpu"
@@ -61,7 +61,7 @@ class CheapReplayer:
         return _NoTokenizer()
 
     def batches(self, records: Sequence[Record]) -> list[list[int]]:
-        """All at once."""
+        """One batch of all records."""
         return [list(range(len(records)))]
 
     def replay(self, batch: Sequence[int], records: Sequence[Record]) -> Iterator[ReplayChunk]:
@@ -77,7 +77,7 @@ class CheapReplayer:
         """None: there is no model."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no resources."""
 
 
 def _known(records: Sequence[Record]) -> KnownLogits:

@@ -1,14 +1,14 @@
-"""Verification on a Ray of this machine: its speed beside one process with as many threads, and what the driver needs.
+"""Verification on a Ray of this machine: its speed beside one process with as many threads, and its driver's resources.
 
     python -m benchmarks.throughput.cluster [--out FOLDER] [--rounds 3] [--archives 1000] [TRAFFIC...]
 
 Driver: a log of many small archives, written by the project's own writer with copied records, each verified from
-archive to report. The workers' replayer computes next to nothing (`benchmarks.throughput.cheap_replayer`), so that
-what is measured is the driver: its memory (resident) and its processor time, by hundreds of archives.
+archive to report. The workers' replayer has almost no computation (`benchmarks.throughput.cheap_replayer`), so that
+only the driver is measured: its resident memory and its processor time, by hundreds of archives.
 
 Speed: output tokens a second of the same records in the same work units, by one process with all cores as threads, by
-one worker with as many, and by a worker a core with one thread each; in turns, medians over rounds. Starting workers
-and loading the model are left out. Efficiency is the share of the one process's speed.
+one worker with as many, and by a worker a core with one thread each; in turns, medians over rounds. The start of
+workers and the loading of the model are excluded. Efficiency is the share of the one process's speed.
 """
 
 import os
@@ -52,9 +52,9 @@ from weightwarden.verifier.verification.run_verdict import verify
 from weightwarden.verifier.verification.verifier import Verifier
 
 STEP = 100
-"""Archives between two looks at the driver."""
+"""Number of archives between two measurements of the driver."""
 SHORT = 16
-"""Output tokens of a copied record, at most."""
+"""Largest number of output tokens of a copied record."""
 UNIT_TOKENS = 8192
 
 
@@ -73,7 +73,7 @@ class Driver:
     """The driver over a log.
 
     Attributes:
-        looks: by hundreds of archives.
+        looks: measurements by hundreds of archives.
         facts: the figures of the whole log.
     """
 
@@ -126,7 +126,7 @@ def main(
 
 
 def driver_looks(policy: BasePolicy, recorded: Sequence[Record], archives: int, each: int, workers: int) -> Driver:
-    """The driver over a log of many archives: by hundreds while records are replayed, and in all."""
+    """The driver over a log of many archives: by hundreds during the replay of records, and in total."""
     entries = [encode_record(shortened(record)) for record in recorded[:each]]
     key = SigningKey("benchmark/scale", Ed25519PrivateKey.generate())
     load = partial(cheap, policy=policy, folder=ensure_embedded_model())
@@ -174,7 +174,7 @@ def driver_looks(policy: BasePolicy, recorded: Sequence[Record], archives: int, 
 
 
 def cheap(number: int, policy: BasePolicy, folder: Path) -> CheapReplayer:
-    """A worker's replayer that computes next to nothing."""
+    """A worker's replayer with almost no computation."""
     return CheapReplayer(policy, folder, UNIT_TOKENS)
 
 
@@ -189,7 +189,7 @@ def shortened(record: Record) -> Record:
 
 
 def sealed(folder: Path, key: SigningKey, entries: Sequence[bytes], archives: int) -> list[str]:
-    """A log of archives that hold the same records each."""
+    """A log of archives with the same records each."""
     tree, urls = Frontier(), []
 
     def certify(size: int, root: bytes) -> bytes:

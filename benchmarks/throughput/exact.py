@@ -1,8 +1,8 @@
 """Throughput of exact replay, beside the same server's bare prefill of the same sequences and the transformers replay.
 
-The bare prefill is the least that any replay on that server must do: one token after each transcript, no logits sent.
-All three run in turns on small groups of records, several rounds each; sums over groups of the median times are
-compared. Tokens are output tokens.
+The bare prefill is the minimum for any replay on that server: one token after each transcript, no logits sent. All
+three run in turns on small groups of records, several rounds each; sums over groups of the median times are compared.
+Tokens are output tokens.
 
     python -m benchmarks.throughput.exact --exact-policy exact.toml --replay-url URL --model DIR TRAFFIC...
 """
@@ -83,7 +83,7 @@ def main(
 
 
 def bare_prefill(client: VllmClient, records: Sequence[Record]) -> None:
-    """The server's forward pass over the transcripts, sixteen at a time, nothing remembered from an earlier one."""
+    """The server's forward pass over the transcripts, sixteen at a time, without cached prefixes of earlier ones."""
 
     def one(record: Record) -> None:
         transcript = [*record.prompt_token_ids, *record.output_token_ids]

@@ -1,15 +1,15 @@
 """Replay with scoring on a GPU over a bare prefill of the same batches, for several models' shapes.
 
 The bare prefill is the transformer over the same batches and the output head over the output positions, logits in the
-model's precision, thrown away. Three things run in turns: it, the replay to candidate tables, and the verdicts (the
-whole of `Verifier.judge`); medians of the rounds are compared. Models have random weights and draw their own traffic
-(`benchmarks.throughput.device.random_model`). Before anything is timed, the device's scores of a sample of positions
-are held against the host's; where they differ nothing is timed. Floors: arithmetic and bytes at the card's measured
+model's dtype, discarded. Three things run in turns: the bare prefill, the replay to candidate tables, and the verdicts
+(the whole of `Verifier.judge`); medians of the rounds are compared. Models have random weights and draw their own
+traffic (`benchmarks.throughput.device.random_model`). Before the timing, the device's scores of a sample of positions
+are compared with the host's; if they differ nothing is timed. Floors: arithmetic and bytes at the card's measured
 ceilings.
 
     python -m benchmarks.throughput.gpu [--out FOLDER] [--shape NAME]... [--device cuda|cpu]
 
-With --device cpu it runs the shape `tiny` and no ceilings: a test that it runs.
+With --device cpu it runs the shape `tiny` without ceilings, as a test of the benchmark itself.
 """
 
 import json
@@ -43,13 +43,15 @@ from weightwarden.verifier.verification.verifier import Verifier
 MARGIN_TOLERANCE = 1e-4
 """Largest difference of margins between device and host, logits."""
 NUMBERS = ("positions", "margin")
-"""What `Chunk.disagreements` tells besides counts of positions that differ."""
+"""Entries of `Chunk.disagreements` that are not numbers of differing positions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """How much one shape is measured with: records, tokens each, tokens a pass, sequences decoded at once, rounds; and
-    how many of `FILTERS`."""
+    """Load of the measurement of one shape.
+
+    Records, tokens each, tokens a pass, sequences decoded at once, rounds; and number of `FILTERS`.
+    """
 
     records: int
     prompt: int
@@ -71,7 +73,7 @@ LOADS = {
 
 @dataclass
 class Result:
-    """What was measured of one shape and one filter; seconds are medians, over all of the records."""
+    """Measurements of one shape and one filter; seconds are medians, over all of the records."""
 
     shape: str
     filter: str
@@ -117,7 +119,7 @@ def main(
                 continue
             try:
                 result = measured(replayer, shape, load, one, ceiling, started + budget)
-            except Exception:  # the other shapes' figures are worth having
+            except Exception:  # the other shapes' figures are still useful
                 failures.append(f"{name}, {one.name}")
                 traceback.print_exc()
                 continue
@@ -143,7 +145,10 @@ def measured(
 ) -> Result:
     """One shape under one filter.
 
-    1. Traffic, drawn by the model. 2. Agreement with the host. 3. Times in turns. 4. Stages and kernels.
+    1. Draw traffic from the model.
+    2. Compare with the host.
+    3. Measure times in turns.
+    4. Measure stages and kernels.
     """
     # 1
     records = drawn_records(
@@ -227,21 +232,21 @@ def measured(
 
 
 def compared(chunk: Chunk, way: TopKMethod, policy: Policy) -> dict[str, float]:
-    """`Chunk.disagreements`; a reduction that fails disagrees."""
+    """Result of `Chunk.disagreements`; a reduction that fails disagrees."""
     try:
         return chunk.disagreements(way, policy.tolerance, 256)
-    except Exception:  # a kernel that does not compile here: there are other ways
+    except Exception:  # a kernel that does not compile here: there are other methods
         traceback.print_exc()
         return {"positions": 0, "margin": float("inf")}
 
 
 def agrees(found: dict[str, float]) -> bool:
-    """Whether the device's scores are the host's; what is wrong is not timed."""
+    """True if the device's scores are the host's. Wrong scores are not timed."""
     return found["margin"] <= MARGIN_TOLERANCE and not any(v for k, v in found.items() if k not in NUMBERS)
 
 
 def policy_for(replayer: TransformersReplayer) -> Policy:
-    """The bundled policy, as if it had been made for this model: tolerances of a real one."""
+    """The bundled policy with its real tolerances, as if made for this model."""
     policy = read_policy(BUNDLED_POLICY)
     assert isinstance(policy, Policy)
     made_for = policy.made_for.model_copy(
@@ -257,7 +262,7 @@ def policy_for(replayer: TransformersReplayer) -> Policy:
 
 
 def bare_prefill(replayer: TransformersReplayer, records: Sequence[Record]) -> None:
-    """The transformer over the same batches, the head over output positions; logits are thrown away."""
+    """The transformer over the same batches, and the head over output positions; logits are discarded."""
     for batch in replayer.batches(records):
         hidden = replayer.hidden_states(batch, records)
         for start in range(0, len(hidden), replayer.chunk_rows):
@@ -274,7 +279,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def floors(shape: Shape, tokens: int, outputs: int, ceiling: dict[str, float]) -> dict[str, float]:
-    """Seconds that the arithmetic of the prefill takes at least, and the logits' way to memory and back (bfloat16)."""
+    """Least seconds of the prefill's arithmetic, and of the logits' way to memory and back (bfloat16)."""
     if not ceiling:
         return {}
     operations = 2 * (shape.trunk_parameters * tokens + shape.head_parameters * outputs)
@@ -309,7 +314,7 @@ def row(result: Result) -> GpuRow:
 
 
 def measurement(results: Sequence[Result], devices: Mapping[str, str], ceiling: Mapping[str, float]) -> Results[GpuRow]:
-    """The rows, and in full: seconds, floors, disagreements, stages and kernels."""
+    """The rows, and the measurement in full: seconds, floors, disagreements, stages and kernels."""
     details = {f"{result.shape}, {result.filter}": vars(result) for result in results}
     rounds = [result.facts["rounds"] for result in results]
     settings = {"least_rounds": min(rounds), "most_rounds": max(rounds)}
@@ -323,7 +328,7 @@ def measurement(results: Sequence[Result], devices: Mapping[str, str], ceiling: 
 
 
 def extremes(results: Sequence[Result]) -> dict[str, float]:
-    """The least and the most, over all rows, of what the table does not show."""
+    """Least and largest value, over all rows, of the figures that the table does not show."""
     found = {"most_spread_of_bare": max(result.facts["spread_of_bare"] for result in results)}
     if moved := [r.floor_seconds["logit_bytes"] / r.seconds["bare"] for r in results if r.floor_seconds]:
         found |= {"least_logit_bytes_floor_of_bare": min(moved), "most_logit_bytes_floor_of_bare": max(moved)}
@@ -331,7 +336,7 @@ def extremes(results: Sequence[Result]) -> dict[str, float]:
 
 
 def _plain(details: dict[str, Any]) -> Any:
-    """Measurements as JSON has them."""
+    """Measurements in the types of JSON."""
     return json.loads(json.dumps(details))
 
 

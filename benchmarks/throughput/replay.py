@@ -1,9 +1,9 @@
-"""Throughput: replay and scoring over a bare forward pass of the same records, in one process.
+"""Throughput of replay and scoring, over a bare forward pass of the same records, in one process.
 
-The bare pass is the same transformer over the same batches with the output head on output positions only, and nothing
-done to the logits: the least that any replayer must compute. Both run in turns on small groups of records, several
-rounds each, and the sums over groups of the median times are compared: a shared machine changes speed by the minute.
-A second baseline, the model's own forward with logits at every position, is what a plain script would run.
+The bare pass is the same transformer over the same batches with the output head on output positions only, and no work
+on the logits: the minimum for any replayer. Both run in turns on small groups of records, several rounds each, and the
+sums over groups of the median times are compared: a shared machine changes speed by the minute. A second baseline, the
+model's own forward with logits at every position, is that of a plain script.
 
     python -m benchmarks.throughput.replay [TRAFFIC...]
 """
@@ -30,7 +30,7 @@ from weightwarden.verifier.replay.transformers.replayer import TransformersRepla
 from weightwarden.verifier.verification.verifier import Verifier
 
 GROUP = 24
-"""Records a turn."""
+"""Number of records a turn."""
 TRAFFIC = sorted(DATA.glob("smollm2-vllm0.32-*.jsonl"))
 
 
@@ -92,7 +92,7 @@ def row(name: str, tokens: int | None, seconds: NDArray[np.float64]) -> str:
 
 
 def bare_forward(replayer: TransformersReplayer, records: Sequence[Record]) -> None:
-    """The transformer over the same batches, the head over output positions; logits are thrown away."""
+    """The transformer over the same batches, and the head over output positions; logits are discarded."""
     for batch in replayer.batches(records):
         hidden = replayer.hidden_states(batch, records)
         for start in range(0, len(hidden), replayer.chunk_rows):

@@ -2,8 +2,8 @@
 
     python -m benchmarks.throughput.shared_prefix [--records 24] [--rounds 3] [--prefix 128 --prefix 512 --prefix 1024]
 
-The recorded answers, with a system prompt of random tokens put before their prompts: what the tokens are does not
-matter to the time. Medians of rounds.
+The recorded answers, with a system prompt of random tokens before their prompts: the time does not depend on the
+tokens. Medians of rounds.
 """
 
 import json

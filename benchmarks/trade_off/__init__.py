@@ -1,1 +1,1 @@
-"""The trade-off curve: information that is left to an attacker against honest tokens that are called dangerous."""
+"""The trade-off curve: information left to an attacker against honest tokens judged dangerous."""

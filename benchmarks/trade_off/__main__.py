@@ -4,9 +4,10 @@
 
 Every series is replayed once in each precision; the tables are kept in --out. One half of the prompts, with all their
 answers, chooses slacks, thresholds and codes, the other half judges. In the curves every token beyond the threshold is
-a false positive; the table grades them: what is likely enough is suspicious. "published" is the margin score of arXiv
-2511.02620 (`published.py`), "boundary-aware" this project's. "charge" is the paper's: log2 of the admissible set, of
-the rank limit, or of V; "counting code" and "pooled code" are lengths under codes, and bound what can be said.
+a false positive; the table grades them: a token that is likely enough is suspicious. "published" is the margin score of
+arXiv 2511.02620 (`published.py`), "boundary-aware" this project's. "charge" is the paper's: log2 of the admissible set,
+of the rank limit, or of V; "counting code" and "pooled code" are lengths under codes, and bound the information
+carried.
 """
 
 import json

@@ -1,12 +1,12 @@
-"""Does a cascade pay: replay in bfloat16 first, and repeat in float32 only what that leaves unclear?
+"""Cost and losses of a cascade: replay in bfloat16 first, and repeat only the unclear positions in float32.
 
     python -m benchmarks.trade_off.cascade --out results SERIES.jsonl...
 
 A position is *clear* when the claimed token is the bfloat16 replay's choice and no rival that may be in the support is
 within a width of it. The float32 replay then needs the records with an unclear position, each up to the last of them
-(teacher forcing computes every position before it). What the cascade misses are rivals that float32 would have admitted
-at a clear position: information that an attacker has and that is not charged. Time is that of float32 alone = 1, from
-the two precisions' forward passes, measured here in turns.
+(teacher forcing computes every position before it). The cascade misses rivals that float32 would have admitted at a
+clear position: information that an attacker has and that is not charged. Time is that of float32 alone = 1, from the
+two precisions' forward passes, measured here in turns.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from weightwarden.verifier.replay.replay import PlacedTable, Replay
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 WIDTHS = (0.1, 0.2, 0.3, 0.5, 1.0)
-"""Logits that the nearest rival must be away for a position to be clear."""
+"""Least distance in logits of the nearest rival at a clear position."""
 WIDE = Slack(0.3, 0.03)
 """Slack at the cuts in the bfloat16 replay: a rival that may be in the support counts as one."""
 FLOAT32 = Slack(0.15, 0.006)
@@ -84,7 +84,7 @@ def _relative_cost(records: Sequence[Record], identity: ModelIdentity) -> float:
 def _cascade(
     series: str, full: Replayed, half: Replayed, width: float, cost: float, identity: ModelIdentity
 ) -> CascadeRow:
-    """What a width makes of a series."""
+    """Results of a width on a series."""
     first = Scored(half, WIDE, identity.vocabulary)
     second = Scored(full, FLOAT32, identity.vocabulary)
     clear = {

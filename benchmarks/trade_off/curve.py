@@ -27,9 +27,15 @@ class Point:
     """A point of a curve.
 
     Attributes:
-        rate: dangerous rate that the choosing half was allowed. margin, rank_limit: what it chose.
-        dangerous, bits_per_token: on the judging half; low, high: confidence band of the latter, prompts resampled.
-        dangerous_upper: what the rate is at most, were tokens independent (Clopper and Pearson 1934, one-sided 95%).
+        rate: dangerous rate that the choosing half was allowed.
+        margin: margin threshold that it chose.
+        rank_limit: rank limit that it chose.
+        dangerous: dangerous rate on the judging half.
+        bits_per_token: bits per token on the judging half.
+        low: lower end of the confidence band of `bits_per_token`, prompts resampled.
+        high: upper end of the confidence band of `bits_per_token`, prompts resampled.
+        dangerous_upper: upper limit of the dangerous rate if tokens were independent (Clopper and Pearson 1934,
+            one-sided 95%).
     """
 
     rate: float
@@ -46,7 +52,7 @@ def counting_curve(scored: Scored, half_p: BoolArray, *, graded: bool) -> list[P
     """The counting bound: log2 of the admissible set.
 
     Args:
-        graded: whether tokens beyond the threshold that are likely enough are only suspicious; else all are dangerous.
+        graded: whether likely enough tokens beyond the threshold are only suspicious; otherwise all are dangerous.
     """
     limits = _limits(scored.vocabulary, graded=graded)
     tokens = float(scored.tokens_p[half_p].sum())
@@ -62,7 +68,11 @@ def counting_curve(scored: Scored, half_p: BoolArray, *, graded: bool) -> list[P
 
 
 def pooled_curve(scored: Scored, half_p: BoolArray, *, graded: bool) -> list[Point]:
-    """The pooled bound; its thresholds are where the bins end. graded: as for `counting_curve`."""
+    """The pooled bound, with thresholds at the ends of the bins.
+
+    Args:
+        graded: as for `counting_curve`.
+    """
     limits = _limits(scored.vocabulary, graded=graded)
     tokens = float(scored.tokens_p[half_p].sum())
     tried: list[tuple[Choice, Sums]] = []
@@ -85,8 +95,10 @@ def pooled_curve(scored: Scored, half_p: BoolArray, *, graded: bool) -> list[Poi
 
 @dataclass(frozen=True)
 class Slacks:
-    """The slacks that leave least on the choosing half: at `TABLE_RATE` with grades, under the counting and the pooled
-    bound, and at `CURVE_RATE` without grades."""
+    """The slacks that leave least information on the choosing half.
+
+    At `TABLE_RATE` with grades, under the counting and the pooled bound, and at `CURVE_RATE` without grades.
+    """
 
     counting: Slack
     pooled: Slack
@@ -124,7 +136,7 @@ def _limits(vocabulary: int, *, graded: bool) -> list[int]:
 
 
 def _least(limits: Sequence[int], ranks: IntArray, most: float) -> int | None:
-    """The least rank limit beyond which no more tokens are than that."""
+    """The least rank limit with no more tokens beyond it than allowed."""
     return next((limit for limit in limits if (ranks > limit).sum() <= most), None)
 
 
@@ -132,7 +144,7 @@ def _curve(tried: list[tuple[Choice, Sums]], judge: Callable[[Choice], Sums]) ->
     points = []
     for rate in RATES:
         if rate != TABLE_RATE and rate * float(sum(tried[0][1].tokens_p)) < 1:
-            continue  # not one event: such rates are all alike
+            continue  # not a single event: these rates are all alike
         fit = [(choice, sums) for choice, sums in tried if sums.dangerous <= rate]
         if not fit:
             continue

@@ -3,8 +3,8 @@
     python -m benchmarks.trade_off.exact --vllm-python .venv-vllm/bin/python --out results SERIES.jsonl... [--head H]
 
 A vLLM server is started here and answers the requests of a series anew, several at a time: exact replay needs the same
-kind of processor (docs/exact-replay.md), and who knows where the series was recorded. The server is started again, and
-replays them. One half of the records, by request, makes the exact policy, which is refused if one token of it differs
+kind of processor (docs/exact-replay.md), and that of the recording is unknown. The server is started again, and replays
+the answers. One half of the records, by request, makes the exact policy, which is refused if one token of it differs
 beyond ties; the other half is judged.
 """
 

@@ -3,10 +3,10 @@
     python -m benchmarks.trade_off.noise_models --out results SERIES.jsonl...
 
 An honest server takes a rival of margin m instead of the replay's choice with probability Phi(-m / (sigma sqrt 2)).
-Tried: one sigma for all (the baseline), sigma by context length and by how many rivals there are, the margin of another
-replay in bfloat16 mixed in, its disagreement as a local estimate of sigma; and a replay whose logits are rounded to
-bfloat16 as the server's are. The figure is the honest likelihood of the judging half, bits a token: smaller is better,
-and a gain is at most what bounds can fall by.
+Tried: one sigma for all (the baseline), sigma by context length and by the number of rivals, the margin of another
+replay in bfloat16 mixed in, its disagreement as a local estimate of sigma; and a replay with logits rounded to bfloat16
+like the server's. The figure is the honest likelihood of the judging half, bits a token: smaller is better, and a gain
+is at most what bounds can fall by.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,15 +35,15 @@ from weightwarden.verifier.model.identity import ModelIdentity, identify_model
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 LOGIT_SLACK, MASS_SLACK = 0.15, 0.006
-"""Pairs near a cut are left out: which side of it they are on is another matter."""
+"""Distance from cuts, logits and probability, below which pairs are left out: they may lie on either side."""
 SPLIT_SEED = 0
 """The seed of the split into halves."""
 LENGTH = 80.0
-"""Tokens of context at which sigma is the baseline's."""
+"""Tokens of context at which sigma equals the baseline's."""
 
 
 class RoundedReplayer(TransformersReplayer):
-    """A float32 replay whose logits are rounded to bfloat16, once it is told to."""
+    """A float32 replay that can round its logits to bfloat16."""
 
     rounded = False
 
@@ -54,12 +54,15 @@ class RoundedReplayer(TransformersReplayer):
 
 @dataclass(frozen=True)
 class Pairs:
-    """The replay's choice and one rival each.
+    """Pairs of the replay's choice and one rival.
 
     Attributes:
-        margin_p: logits by which the rival is below. other_p: the same in the other replay.
-        taken_p: whether the server took the rival. first_p: whether the pair is of the fitting half.
-        context_p: tokens before it. rivals_p: how many there are at its position.
+        margin_p: logits by which the rival is below.
+        other_p: the same in the other replay.
+        taken_p: whether the server took the rival.
+        first_p: whether the pair is of the fitting half.
+        context_p: number of tokens before it.
+        rivals_p: number of rivals at its position.
     """
 
     margin_p: FloatArray
@@ -142,7 +145,7 @@ def _replayed(path: Path, records: Sequence[Record], identity: ModelIdentity, ou
 
 
 def pairs_of(series: Replayed, other: Replayed, first_r: BoolArray) -> Pairs:
-    """All pairs of which both are surely in the support, and whose rival is within the window."""
+    """All pairs with both tokens surely in the support, and the rival within the window."""
     others: dict[tuple[int, int], dict[int, float]] = {}
     for placed in other.tables:
         ids, scores = placed.table.ids_nk, placed.table.scores_nk

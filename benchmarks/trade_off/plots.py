@@ -14,7 +14,7 @@ STYLES = {
 
 
 def curves(title: str, of: Mapping[str, Sequence[Point]], capacity: float, floor: float | None) -> Figure:
-    """Share of the channel that is left, against the share of honest tokens called dangerous, with bands."""
+    """Share of the channel left to an attacker, against the share of honest tokens judged dangerous, with bands."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
     for name, points in of.items():
@@ -46,7 +46,7 @@ def curves(title: str, of: Mapping[str, Sequence[Point]], capacity: float, floor
 
 
 def set_sizes(of: Mapping[str, Mapping[int, float]]) -> Figure:
-    """How many tokens are plausible: the share of positions with each size of the admissible set."""
+    """Share of positions with each size of the admissible set."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
     width = 0.8 / len(of)

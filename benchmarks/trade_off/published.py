@@ -1,8 +1,8 @@
 """The published margin score as a baseline: GM-LS of arXiv 2511.02620, written from the paper.
 
-The replay filters its own logits as the server filters its own, adds the noise, and scores the claimed token by
-ln Phi(-margin / (sigma sqrt 2)); a token outside the replay's support scores minus infinity. Nothing allows for a cut
-that rounding moves. What passes a threshold tau is safe; the admissible set is what would have passed.
+The replay filters its own logits like the server does, adds the noise, and scores the claimed token by ln Phi(-margin /
+(sigma sqrt 2)); a token outside the replay's support scores minus infinity. There is no allowance for a cut that
+rounding moves. A token that passes a threshold tau is safe; the admissible set holds all tokens that would have passed.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ def gm_ls(margin_n: FloatArray, sigma: float) -> FloatArray:
     """ln Phi(-margin / (sigma sqrt 2)), nats; larger is more plausible.
 
     Args:
-        margin_n: logits below the replay's choice, inf outside its support. sigma: standard deviation of one logit.
+        margin_n: logits below the replay's choice, inf outside its support.
+        sigma: standard deviation of one logit.
     """
     values: FloatArray = log_ndtr(-margin_n / (sigma * np.sqrt(2.0)))
     return values
@@ -31,7 +32,7 @@ def gm_ls(margin_n: FloatArray, sigma: float) -> FloatArray:
 
 @dataclass(frozen=True)
 class Published:
-    """The score by margins, which order tokens as GM-LS does whatever sigma is."""
+    """The score by margins, which order tokens like GM-LS for any sigma."""
 
     def scores(self, table: CandidateTable) -> TokenScores:
         """Margins of the claimed tokens and of their rivals; every token of the window is known (whole rows)."""
@@ -53,7 +54,7 @@ class Published:
         )
 
     def support(self, table: CandidateTable) -> BoolArray:
-        """Which candidates [n, k] the replay's own top-k, min-p and top-p leave."""
+        """Candidates [n, k] that the replay's own top-k, min-p and top-p keep."""
         top_p = table.top_p_n[:, None]
         nucleus: BoolArray = (top_p >= 1) | (table.mass_above_min_nke[:, :, _UNMOVED] < top_p)
         return nucleus & (table.logit_distance_nk >= 0) & np.isfinite(table.scores_nk)

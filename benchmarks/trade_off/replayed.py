@@ -1,4 +1,4 @@
-"""Traffic that was replayed once, and kept as candidate tables, so that every score sees the same numbers."""
+"""Traffic that was replayed once, and kept as candidate tables, so that every score uses the same numbers."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ from weightwarden.verifier.replay.replay import PlacedTable, Replay, Replayer
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 
 WINDOW = Window(margin=MARGIN_EDGES[-1], logit_slacks=(0.0, *LOGIT_SLACKS), mass_slack=MASS_SLACKS[-1])
-"""As calibration's, and without any slack: what the published score has."""
+"""The window of calibration, and one without any slack for the published score."""
 
 
 KIND = ", ".join(field.name for field in fields(CandidateTable)) + f"; {WINDOW}"
-"""What tells tables from those of another version."""
+"""Version of the stored tables."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Replayed:
         return np.array([numbers.setdefault(prompt, len(numbers)) for prompt in prompts])
 
     def half_of_prompts(self, seed: int) -> BoolArray:
-        """Which prompts choose; the others judge. Bool [prompts], true for every other one in a random order."""
+        """The prompts that choose; the others judge. Bool [prompts], true for every other one in a random order."""
         prompts = int(self.prompt_of_record.max()) + 1
         half = np.zeros(prompts, np.bool_)
         half[np.random.default_rng(seed).permutation(prompts)[::2]] = True
@@ -51,7 +51,7 @@ def replayed(
 ) -> Replayed:
     """The tables of a series: from the cache, or replayed and written there, all or none.
 
-    A cache of tables of another kind, of an earlier version, is made anew.
+    Cached tables of an earlier version are replaced.
     """
     complete = cache / "complete"
     if not complete.exists() or complete.read_text(encoding="utf-8") != KIND:

@@ -26,14 +26,14 @@ MARGINS = np.unique(np.round(np.geomspace(0.005, 1.0, 47), 4))
 
 
 class Score(Protocol):
-    """What makes scores of candidates."""
+    """A score of candidates."""
 
     def scores(self, table: CandidateTable) -> TokenScores: ...
 
 
 @dataclass(frozen=True)
 class Slack:
-    """This project's score, where a candidate may be that far from a cut (`Tolerance`)."""
+    """This project's score, with the slack of cuts in `Tolerance`."""
 
     logits: float
     mass: float
@@ -46,7 +46,7 @@ class Slack:
 
 @dataclass(frozen=True)
 class Choice:
-    """A threshold, logits, and a rank limit: what is beyond the one and within the other is suspicious."""
+    """A threshold, logits, and a rank limit: tokens beyond the threshold and within the rank limit are suspicious."""
 
     margin: float
     rank_limit: int
@@ -54,7 +54,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Sums:
-    """What a choice makes of the answers to each of some prompts. dangerous_p: tokens. bits_p: charged."""
+    """Sums of a choice over the answers to each of some prompts.
+
+    Attributes:
+        dangerous_p: dangerous tokens.
+        bits_p: bits charged.
+    """
 
     tokens_p: FloatArray
     dangerous_p: FloatArray
@@ -62,12 +67,12 @@ class Sums:
 
     @property
     def dangerous(self) -> float:
-        """Share of honest tokens that are called dangerous: the false-positive rate."""
+        """Share of honest tokens judged dangerous: the false-positive rate."""
         return float(self.dangerous_p.sum() / self.tokens_p.sum())
 
     @property
     def bits_per_token(self) -> float:
-        """Information that is left to an attacker."""
+        """Information left to an attacker, bits a token."""
         return float(self.bits_p.sum() / self.tokens_p.sum())
 
 
@@ -75,8 +80,9 @@ class Scored:
     """A series under one score.
 
     Attributes:
-        prompts: how many there are. vocabulary: tokens.
-        parts: scores of positions, with the number of the prompt that each is of.
+        prompts: number of prompts.
+        vocabulary: size of the vocabulary, tokens.
+        parts: scores of positions, with the number of each position's prompt.
     """
 
     def __init__(self, series: Replayed, by: Score, vocabulary: int) -> None:
@@ -102,7 +108,7 @@ class Scored:
         return self._of(which_p, dangerous, bits)
 
     def pooled_sums(self, code: PooledCode, which_p: BoolArray) -> Sums:
-        """Bits under the pooled code with lambda 1; dangerous is what is beyond its bins and its rank limit."""
+        """Bits under the pooled code with lambda 1. Tokens beyond its bins and its rank limit are dangerous."""
         bits = [code.lengths(scores)[:, HONEST_TILT] for _, scores in self.parts]
         edge = code.edges_b[-1]
         far = [
@@ -117,7 +123,7 @@ class Scored:
         return float(bits[which_p].sum() / self.tokens_p[which_p].sum())
 
     def pooled_code(self, edges_b: FloatArray, rank_limit: int, which_p: BoolArray) -> PooledCode:
-        """The code that the answers to some prompts make; one half of an event is added, so that no share is 0."""
+        """The code fitted to the answers to some prompts; one half of an event is added, so that no share is 0."""
         offered, taken = np.zeros(len(edges_b)), np.zeros(len(edges_b))
         for prompt_n, scores in self.parts:
             half = scores.take(which_p[prompt_n])
@@ -133,7 +139,10 @@ class Scored:
         )
 
     def counting_code_sums(self, choice: Choice, chosen_by_p: BoolArray, which_p: BoolArray) -> Sums:
-        """Bits under a code of the admissible set's tokens alike, that some prompts choose; `dangerous` as `sums`."""
+        """Bits under a code of equal lengths for the admissible set, fitted to some prompts.
+
+        `dangerous` is as in `sums`.
+        """
         escape = self._escape(choice.margin, choice.rank_limit, chosen_by_p)
         code = CountingCode(margin=choice.margin, escape=escape)
         bits = [
@@ -147,7 +156,7 @@ class Scored:
         return self._of(which_p, far, bits)
 
     def _escape(self, margin: float, rank_limit: int, which_p: BoolArray) -> OutsideCode:
-        """How often tokens are beyond the margin, near and far; one half of an event is added."""
+        """Shares of tokens beyond the margin, near and far; one half of an event is added."""
         ranks = self.beyond(margin, which_p)
         tokens = float(self.tokens_p[which_p].sum())
         return OutsideCode(

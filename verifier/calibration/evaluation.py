@@ -28,7 +28,8 @@ def evaluate(
     """Rates and bits a token, with record-clustered intervals.
 
     Args:
-        scored: positions, each with the record that it is of. half_r: the records to evaluate on.
+        scored: positions, each with its record.
+        half_r: records to evaluate on.
     """
     records = len(half_r)
     test = RecordEvidenceAccumulator(noise, records)
@@ -77,5 +78,5 @@ def evaluate(
 
 
 def as_rate(interval: Interval) -> Rate:
-    """An interval as policies hold it."""
+    """An interval in the form of policies."""
     return Rate(value=interval.value, low=interval.low, high=interval.high)

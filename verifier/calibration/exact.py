@@ -1,4 +1,4 @@
-"""Exact calibration: does honest traffic come out token for token, up to ties? A policy if so, a refusal if not."""
+"""Exact calibration: a policy if the replay reproduces honest traffic token for token, up to ties; a refusal if not."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ UPPER_CONFIDENCE = 0.95
 
 @dataclass(frozen=True, order=True)
 class Mismatch:
-    """An honest token that the replay did not come to."""
+    """An honest token that differs from the replay's."""
 
     record: str
     position: int
@@ -67,10 +67,11 @@ def calibrate_exact(
     Nothing is chosen, so that no record is held back: the tolerance is zero, and every record tests it.
 
     Args:
-        names: what to call each record in a refusal, such as "file.jsonl:12".
+        names: name of each record in a refusal, such as "file.jsonl:12".
 
     Raises:
-        CalibrationError: mixed traffic or too few records. NotExact: a token differs; all of them are named.
+        CalibrationError: the traffic is mixed, or has too few records.
+        NotExact: a token differs; the error names all of them.
     """
     made_for = made_for_traffic(replayer, records)
     if len(records) < MIN_RECORDS:

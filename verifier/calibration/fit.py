@@ -1,4 +1,4 @@
-"""Calibration: thresholds and token noise from one half of honest traffic, what they do from the other."""
+"""Calibration: thresholds and token noise from one half of honest traffic, their evaluation from the other."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class CalibrationResult:
     """The policy, and the trade-off table of the calibration half at the chosen slacks.
 
     Attributes:
-        dangerous: what the half that chose the threshold shows of the rate of dangerous tokens.
+        dangerous: rate of dangerous tokens on the half that chose the threshold.
     """
 
     policy: Policy
@@ -46,15 +46,15 @@ def calibrate(
     """Make a policy from honest traffic.
 
     1. Check that the records are of one engine and scheme, and split them; choices of one request stay together.
-    2. Replay everything once, keeping every candidate that any threshold tried could need.
-    3. On the first half, try every pair of slacks and every threshold; of those within the limits, take the one that
+    2. Replay all records once, keeping every candidate that any threshold tried could need.
+    3. On the first half, try every pair of slacks and every threshold. Among those within the limits, take the one that
        leaves an attacker least information.
     4. On the same half, count the token noise under those slacks.
-    5. On the other half, measure what the policy does.
+    5. On the other half, evaluate the policy.
     6. Count the token noise on both halves, which bounds it more tightly; the thresholds stay.
 
     Raises:
-        CalibrationError: mixed traffic, too few records, or no threshold within the limits.
+        CalibrationError: the traffic is mixed, has too few records, or no threshold is within the limits.
     """
     # 1
     made_for = made_for_traffic(replayer, records)

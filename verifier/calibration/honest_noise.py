@@ -1,4 +1,4 @@
-"""Noise of honest tokens, and the rates that codes are made for, as counted on records."""
+"""Counts on honest records: the token noise, and the rates to which codes are fitted."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def token_noise(
     half_r: BoolArray,
     outlier_margin: float | None = None,
 ) -> TokenNoise:
-    """Noise of the tokens of a half, by margin; outliers begin at the margin given, else at one of its own."""
+    """Noise of the tokens of a half, by margin. Outliers begin at the given margin, or else at one chosen here."""
     records, bins = len(half_r), len(MARGIN_EDGES) - 1
     exposures, chosen = np.zeros((records, bins)), np.zeros((records, bins))
     beyond, tokens = np.zeros((records, bins + 1)), np.zeros(records)
@@ -32,7 +32,7 @@ def token_noise(
 
 
 def code_rates(half: Sequence[TokenScores], thresholds: Thresholds, scheme: str) -> CodeRates:
-    """What the codes of tokens are made for; one half of an event is added, so that no share is 0."""
+    """Rates to which the codes are fitted. One half of an event is added, so that no share is 0."""
     edges = np.array(MARGIN_EDGES)
     offered, taken = np.zeros(len(edges)), np.zeros(len(edges))
     for scores in half:

@@ -1,11 +1,11 @@
-"""Limits of what honest traffic may look like under the policy that is made from it."""
+"""Limits of honest traffic under the policy that is made from it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationLimits:
-    """What honest traffic may look like under the policy, on the half that chooses it.
+    """Limits of honest traffic under the policy, on the half that chooses it.
 
     Attributes:
         max_dangerous_rate: largest share of honest tokens judged dangerous, or beyond all token noise.

@@ -1,4 +1,4 @@
-"""Choice of thresholds: the slacks and the threshold, within limits, that leave an attacker least information."""
+"""Choice of the slacks and the threshold, within limits, that leave an attacker least information."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from weightwarden.verifier.scoring.token_scores import Tolerance, score
 LOGIT_SLACKS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 MASS_SLACKS = (0.0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03)
 TYPICAL_MASS_SLACK = 0.006
-"""Taken where the traffic has no top-p to tell."""
+"""Default for traffic without top-p."""
 WINDOW = Window(margin=MARGIN_EDGES[-1], logit_slacks=LOGIT_SLACKS, mass_slack=MASS_SLACKS[-1])
 
 
@@ -32,10 +32,10 @@ def choose_thresholds(
             trade_off.add(*scores_of(p, score(p.table, tolerance, level), half_r))
         points = [p for p in trade_off.best_points(limits.max_dangerous_rate) if p.margin <= max_margin]
         for point in points:
-            # A cut is crossed by the noise that swaps two candidates: its slack is never below the threshold.
+            # The noise that swaps two candidates also moves them across a cut: the slack is never below the threshold.
             if logit_slack < point.margin or not fits(point, limits.max_dangerous_rate, limits.max_unsafe_rate):
                 continue
-            # Equal where the traffic has no such filter: then slacks that the threshold itself suggests.
+            # Equal for all slacks if the traffic has no such filter: then the threshold itself determines the slacks.
             rank = (
                 round(point.bits_per_token, 9),
                 abs(logit_slack - point.margin),

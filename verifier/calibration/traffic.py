@@ -1,4 +1,4 @@
-"""Traffic to calibrate on: what a policy of it holds for, and its two halves."""
+"""Traffic for a calibration: the scope of its policy, and its two halves."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ MIN_RECORDS = 8
 
 
 def split_halves(records: Sequence[Record], seed: int) -> BoolArray:
-    """Which records choose the thresholds, bool [records]; choices of one request are never split.
+    """The records that choose the thresholds, bool [records]. Choices of one request are never split.
 
     Raises:
-        CalibrationError: too few records for two halves.
+        CalibrationError: there are too few records for two halves.
     """
     requests: dict[tuple[object, ...], list[int]] = {}
     for index, record in enumerate(records):
@@ -35,7 +35,7 @@ def split_halves(records: Sequence[Record], seed: int) -> BoolArray:
 
 
 def made_for_traffic(replayer: Replayer, records: Sequence[Record]) -> MadeFor:
-    """What a policy made from this traffic on this replayer holds for.
+    """The scope of a policy made from this traffic on this replayer.
 
     Raises:
         CalibrationError: the records are not all of one engine, version and scheme, or one has no definite answer.
@@ -61,6 +61,6 @@ def made_for_traffic(replayer: Replayer, records: Sequence[Record]) -> MadeFor:
 
 
 def scores_of(placed: PlacedTable, scores: TokenScores, half_r: BoolArray) -> tuple[IntArray, TokenScores]:
-    """Record indices and scores of the positions that belong to some records."""
+    """Record indices and scores of the positions of some records."""
     which = half_r[placed.record_n]
     return placed.record_n[which], scores.take(which)

@@ -1,4 +1,4 @@
-"""Warnings of what the traffic is too small, or too uniform, to show."""
+"""Warnings about traffic that is too small, or too uniform."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,18 @@ from weightwarden.verifier.scoring.token_scores import TokenScores
 from weightwarden.verifier.statistics.intervals import clustered_rate
 
 ENOUGH = 3.7
-"""-ln 0.025: so many events are expected where the chance of none is 2.5%."""
+"""-ln 0.025: the expected number of events at which the chance of none is 2.5%."""
 MIN_ENTROPY = 0.005
-"""Bits a token; greedy traffic, which has least, has 0.04."""
+"""Limit in bits a token; greedy traffic, which has least, has 0.04."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DangerousSeen:
-    """What honest tokens show of the rate of dangerous ones: how many there were, and how many there may be.
+    """Rate of dangerous tokens in honest traffic: the number counted, and its upper limit.
 
     Attributes:
-        count: dangerous tokens. tokens: honest tokens looked at.
+        count: dangerous tokens.
+        tokens: honest tokens examined.
         upper: upper 97.5% confidence limit of the rate, records as clusters.
     """
 
@@ -36,7 +37,7 @@ class DangerousSeen:
     def of(
         cls, half: Sequence[tuple[IntArray, TokenScores]], thresholds: Thresholds, half_r: BoolArray
     ) -> "DangerousSeen":
-        """Of the records of a half."""
+        """The rate on the records of a half."""
         dangerous_r, tokens_r = np.zeros(len(half_r)), np.zeros(len(half_r))
         for record_n, scores in half:
             far = (scores.margin_n > thresholds.margin_logits) & (scores.logit_rank_n > thresholds.rank_limit)
@@ -49,7 +50,7 @@ class DangerousSeen:
         return f"{self.count} of {self.tokens} tokens seen, at most {self.upper:.2g}"
 
     def warnings(self, wanted: float) -> list[str]:
-        """What to say where these tokens do not show that the rate is as small as wanted."""
+        """Warnings if these tokens do not show that the rate is as small as wanted."""
         if self.upper <= wanted or not wanted:
             return []
         return [
@@ -61,7 +62,7 @@ class DangerousSeen:
 def traffic_warnings(
     records: Sequence[Record], half_r: BoolArray, noise: TokenNoise, evaluation: Evaluation
 ) -> list[str]:
-    """Warnings of what the half that chose, and all tokens together, leave open."""
+    """Warnings from the half that chose the thresholds, and from all tokens together."""
     warnings = []
     entropy = evaluation.entropy_bits_per_token.value
     if entropy < MIN_ENTROPY:

@@ -1,4 +1,4 @@
-"""Candidate tables: for each position the tokens that could have been drawn, with their scores.
+"""Candidate tables: the tokens that could have been drawn at each position, with their scores.
 
 Imports logits, model.
 """

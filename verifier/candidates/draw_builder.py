@@ -19,7 +19,7 @@ from weightwarden.verifier.types import RowSpan, Tokenizer
 
 
 class DrawBuilder:
-    """Makes the draws of one scheme's chunks; a record's noise keys and adjustment are made once."""
+    """Builder of the draws of one scheme's chunks. A record's noise keys and adjustment are made once."""
 
     def __init__(self, scheme_name: str, identity: ModelIdentity, tokenizer: Tokenizer) -> None:
         self._scheme = scheme(scheme_name)
@@ -112,8 +112,11 @@ class DrawBuilder:
 
 
 def bad_word_ids(words: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
-    """The token sequences that vLLM bans for bad words: each word, and with a leading space where that is one more
-    spelling of the same length (docs/sampling.md, section 6.1)."""
+    """The token sequences that vLLM bans for bad words.
+
+    Each word, and the word with a leading space where that is another spelling of the same length (docs/sampling.md,
+    section 6.1).
+    """
     banned: list[list[int]] = []
     for word in words:
         plain = tokenizer.encode(word.lstrip(), add_special_tokens=False)

@@ -1,4 +1,4 @@
-"""Draws of output positions: what their tokens were drawn with, besides the logits."""
+"""Draws of output positions: all inputs of the engine's choice of tokens except the logits."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,16 @@ from weightwarden.verifier.logits.rows import LogitRows
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """What n output positions were drawn with, besides the logits; all of one scheme.
+    """Inputs of the draws of n output positions, except the logits; all of one scheme.
 
     Attributes:
-        claimed_n: token ids that the log says were emitted.
+        claimed_n: claimed token ids.
         temperature_n: temperature of the draw; 1 where greedy.
         filters: the filters, at the temperature at which the engine applies them.
-        top_p_of_everything: whether top-p counts the mass of the whole vocabulary, not of what top-k keeps.
-        noise, keys_n: the Gumbel noise and its keys, or None (greedy, inverse-cdf).
+        top_p_of_everything: whether top-p counts the mass of the whole vocabulary instead of the tokens that top-k
+            keeps.
+        noise: the Gumbel noise, or None (greedy, inverse-cdf).
+        keys_n: the keys of the noise, or None (greedy, inverse-cdf).
         uniforms_n: the uniform numbers (inverse-cdf), or None.
         raw_rank_n: rank of the claimed token in the raw logits where penalties have changed them since, else 0.
     """
@@ -36,7 +38,7 @@ class Draws:
 
     @property
     def by_rank(self) -> bool:
-        """Whether the noise belongs to ranks, not to token ids."""
+        """True if the noise belongs to ranks, not to token ids."""
         return self.noise is not None and self.noise.by_rank
 
     def perturbation(self, ids_nk: IntArray, rows: IntArray | None = None) -> FloatArray:
@@ -51,7 +53,7 @@ class Draws:
     def reach(
         self, scores_nk: FloatArray, perturbation_nk: FloatArray, rows: IntArray | None = None
     ) -> tuple[FloatArray, FloatArray]:
-        """The least and the largest perturbed logit [n, k] that the engine may have had for each of ours."""
+        """Least and largest perturbed logit [n, k] that the engine may have had for each of ours."""
         if self.noise is None:
             return scores_nk, scores_nk
         temperature = (self.temperature_n if rows is None else self.temperature_n[rows])[:, None]
@@ -60,10 +62,12 @@ class Draws:
 
 
 def logit_rank(rows: LogitRows, draws: Draws, head: FloatArray | None = None) -> IntArray:
-    """Rank [n] of the claimed tokens in the raw logits: how many are not smaller, so that no two share a small rank.
+    """Rank [n] of the claimed tokens in the raw logits: the number of logits that are not smaller.
+
+    Tied tokens have the largest of their ranks, so that no two share a small rank.
 
     Args:
-        head: the largest logits of each row, descending, where they are at hand.
+        head: the largest logits of each row, descending, if they are known.
     """
     value = rows.at(np.arange(len(rows)), draws.claimed_n)
     if head is None:

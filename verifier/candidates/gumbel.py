@@ -1,4 +1,4 @@
-"""Candidates of positions whose token is the argmax of perturbed logits, or of plain ones (greedy)."""
+"""Candidates of positions whose token is the argmax of perturbed logits, or of plain logits (greedy)."""
 
 from collections.abc import Mapping
 
@@ -17,22 +17,23 @@ from weightwarden.verifier.logits.rows import LogitRows
 
 
 def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> CandidateTable:
-    """Candidates of positions whose token is the argmax of perturbed logits (or of plain ones: greedy).
+    """Candidates of positions whose token is the argmax of perturbed logits, or of plain logits (greedy).
 
     1. Take the head: the largest logits of each row, past every top-k cut and its slack.
     2. Place the head against the cuts, with the probability of the whole support where top-p needs it.
-    3. Perturb it; the best surely supported candidate, at the least that the engine's own noise may give it, sets the
-       floor that others must reach, at most.
-       Where a penalty scales logits, and their errors with them, every tolerance is scaled alike (`Slopes`).
-    4. Where the support reaches beyond the head, hash the whole vocabulary for noise large enough to lift any token
-       of the tail to that floor (exact: none is missed). Tokens whose logit is not known get their row's ceiling.
-    5. Place the claimed token, wherever it stands. Say what contradicts it, what is still open, and lay the table out.
+    3. Perturb it. The best surely supported candidate, with the least noise that the engine may have had, sets the
+       floor that others must reach with the largest. Where a penalty scales logits and their errors, every tolerance is
+       scaled alike (`Slopes`).
+    4. Where the support reaches beyond the head, hash the whole vocabulary for noise large enough to lift any token of
+       the tail to that floor (exact: none is missed). Tokens of unknown logit get their row's ceiling.
+    5. Place the claimed token, wherever it lies. Mark contradicted and open positions, and lay the table out.
 
-    What the engine was seen to draw is first, whatever is claimed. A token whose logit is known only because it is
-    claimed is left out of steps 1 to 4, so that what else could have been claimed does not depend on the claim.
+    A token that the engine was observed to draw is placed first, whatever the claimed token. A token whose logit is
+    known only because it is claimed is left out of steps 1 to 4, so that the other tokens that could have been claimed
+    do not depend on the claim.
 
     Raises:
-        ReplayError: a row with no finite maximum, or noise of ranks with rows that are not whole.
+        ReplayError: a row has no finite maximum, or noise of ranks meets rows that are not whole.
     """
     if draws.by_rank and not rows.whole:
         raise ReplayError("ranks need every logit of a row: replay on transformers")
@@ -151,7 +152,7 @@ def _tail(
     near_floor: FloatArray,
     support: Support,
 ) -> tuple[Entries, BoolArray]:
-    """Tokens below the head whose noise lifts them to the floor of their row, and which are nominally supported."""
+    """Tokens below the head that are nominally supported, with noise that lifts them to the floor of their row."""
     if draws.noise is None or draws.keys_n is None or not len(open_rows):
         nothing = np.empty(0, np.int64)
         return _placed(rows, draws, window, profiles, head, slope_nk, support, nothing, nothing, np.empty(0))
@@ -164,7 +165,7 @@ def _tail(
     near = np.flatnonzero(value >= head[row, -1])
     in_head[near] = (head_ids[row[near]] == token[near, None]).any(axis=1)
     keep = np.flatnonzero(~in_head & np.isfinite(value))
-    if (slope_nk != 1).any():  # the floor is the steepest token's; most are not so steep
+    if (slope_nk != 1).any():  # the floor holds for the steepest token; most tokens are less steep
         slope = window.slopes(rows, row[keep], token[keep])
         perturbation = draws.perturbation(token[keep, None], row[keep])
         _, largest = draws.reach(value[keep, None] + perturbation, perturbation, row[keep])
@@ -189,9 +190,9 @@ def _placed(
     token: IntArray,
     value: FloatArray,
 ) -> tuple[Entries, BoolArray]:
-    """Entries of tokens outside the head (rows ascending), placed against the cuts; and which are nominal.
+    """Entries of tokens outside the head (rows ascending), placed against the cuts, and a mask of the nominal ones.
 
-    Where top-p ends the support within the head, the whole nucleus is above such a token.
+    Where top-p ends the support within the head, the whole nucleus is above the token.
     """
     filters = draws.filters
     narrow = filters.top_p_n[row] < 1
@@ -215,7 +216,7 @@ def _placed(
     plain = (slope == 1).all() and (slope_nk == 1).all()
     slopes = None if plain else Slopes(values_nq=slope[:, None], head_nk=slope_nk[row])
     distance = logit_distance(value[:, None], head[row], filters_of(filters, row), slopes=slopes)[:, 0]
-    if draws.by_rank:  # the head holds all that is possible
+    if draws.by_rank:  # the head holds all possible candidates
         score, least, largest = (np.full((len(row), 1), -np.inf) for _ in range(3))
     else:
         perturbation = draws.perturbation(token[:, None], row)

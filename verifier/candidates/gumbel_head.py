@@ -16,12 +16,12 @@ from weightwarden.verifier.candidates.window import HEAD_RESERVE, HEAD_SIZE, Win
 from weightwarden.verifier.logits.rows import LogitRows
 
 DRAWN_LEAD = 1e-6
-"""Logits by which a token that the engine drew stands above one that scoring puts first; below every tolerance."""
+"""Logits by which a token that the engine drew is placed above the best score; below every tolerance."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredHead:
-    """Perturbed logits [n, k] of the head, and their least and largest values [n, k, e] (`CandidateTable`); slopes."""
+    """Perturbed logits [n, k] of the head, their least and largest values [n, k, e] (`CandidateTable`), and slopes."""
 
     slope_nk: FloatArray
     scores: FloatArray
@@ -29,7 +29,7 @@ class ScoredHead:
     largest: FloatArray
 
     def raised(self, which_nk: BoolArray, to_nk: FloatArray) -> "ScoredHead":
-        """The same, with some of the scores replaced."""
+        """The same head with some of the scores replaced."""
         return ScoredHead(
             slope_nk=self.slope_nk,
             scores=np.where(which_nk, to_nk, self.scores),
@@ -43,11 +43,13 @@ class PlacedHead:
     """A head placed against the cuts and perturbed (steps 2 and 3).
 
     Attributes:
-        sure, possible: which of the head [n, k] are inside every cut (`boundary`).
-        best_sure_n: the least score of the best sure candidate. best_slope_n: that candidate's slope.
+        sure: candidates of the head [n, k] that are surely inside every cut (`boundary`).
+        possible: candidates of the head [n, k] that are possibly inside every cut (`boundary`).
+        best_sure_n: the least score of the best sure candidate.
+        best_slope_n: slope of the best sure candidate.
         winner_n: the token of the largest nominal score.
         mass_slack_n: probability by which a token may cross the top-p cut.
-        beyond: which supports may reach beyond the head.
+        beyond: rows with a support that may reach beyond the head.
     """
 
     scored: ScoredHead
@@ -65,7 +67,7 @@ class PlacedHead:
 def take_head(rows: LogitRows, draws: Draws, window: Window, steepest_n: FloatArray) -> tuple[FloatArray, IntArray]:
     """The head, grown until it reaches past every top-k cut (greedy: past the window) by more than the slack.
 
-    Where noise belongs to ranks it reaches past every cut, by as much again as ranks are unsure.
+    Where noise belongs to ranks, it reaches past every cut by twice the slack.
     """
     filters, vocabulary = draws.filters, rows.vocabulary
     everything = np.arange(len(rows))
@@ -118,8 +120,8 @@ def placed_head(rows: LogitRows, draws: Draws, window: Window, head: FloatArray,
     )
     sure_scores = np.where(sure, scored.least[:, :, -1], -np.inf)
     best_sure_n = sure_scores.max(axis=1)
-    # What the engine itself was seen to draw is no mismatch though scoring says otherwise; what scoring says would have
-    # passed as well, and stays in the admissible set.
+    # A token that the engine was observed to draw is no mismatch, though scoring contradicts it. The token that scoring
+    # chooses would have passed as well, and stays in the admissible set.
     drawn = (head_ids == rows.drawn()[:, None]) & (head_ids >= 0)
     won = drawn & (scored.largest[:, :, -1] < best_sure_n[:, None])
     if won.any():
@@ -158,7 +160,11 @@ def _scored(
 def _against_cuts(
     rows: LogitRows, draws: Draws, window: Window, head: FloatArray, slope_nk: FloatArray
 ) -> tuple[Support, Mapping[int, MassProfile], BoolArray]:
-    """The head against the cuts; mass profiles of rows whose nucleus is wide; which supports may reach beyond it."""
+    """The head against the cuts.
+
+    Returns:
+        The support; mass profiles of rows with a wide nucleus; a mask of supports that may reach beyond the head.
+    """
     filters, slack = draws.filters, window.logit_slacks[-1]
     levels = np.asarray(window.logit_slacks)
     sloped = None if (slope_nk == 1).all() else slope_nk
@@ -192,7 +198,7 @@ def _against_cuts(
         int(row): MassProfile(rows.row(int(row)), cut_n[row], filters.temperature_n[row])
         for row in np.flatnonzero(beyond & top_p_on)
     }
-    for at, profile in profiles.items():  # what is within the slack of these may lie below the head
+    for at, profile in profiles.items():  # tokens within the slack of these may lie below the head
         own = profile.own(head[at])
         for level, some_slack in enumerate(window.logit_slacks):
             reach = some_slack * np.maximum(slope_nk[at], support.slope_n[at])

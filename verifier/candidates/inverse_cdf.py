@@ -1,4 +1,4 @@
-"""Candidates of positions whose token is where one uniform number falls in the cumulative distribution."""
+"""Candidates of positions whose token is the interval of the cumulative distribution that holds one uniform number."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ MAX_MARGIN = 0.25
 
 
 def margin_limit(scheme_name: str) -> float:
-    """Largest threshold, logits, at which the admissible set of a scheme is counted whole."""
+    """Largest threshold, logits, at which the admissible set of a scheme is counted completely."""
     return MAX_MARGIN if scheme_name == "inverse-cdf" else float("inf")
 
 
@@ -27,10 +27,10 @@ def inverse_cdf_candidates(rows: LogitRows, draws: Draws, window: Window) -> Can
 
     The token is the first, in candidate order (descending logits after top-k or top-p, else vocabulary order), whose
     cumulative probability reaches u. The margin of a token is the logit error that would move u into its interval:
-    raising all logits on one side of an edge by e / 2 and lowering the others by e / 2 moves the edge's log-odds by
-    e / temperature, so the margin is temperature * |log-odds(edge) - log-odds(u)|, in logits; 0 inside. A cut that may
-    or may not keep a token changes every interval: the margin is the smallest over the nominal, the sure and the
-    possible support. Scores are minus the margin; the cuts need no further slack.
+    raising all logits on one side of an edge by e / 2 and lowering the others by e / 2 moves the edge's log-odds by e /
+    temperature, so the margin is temperature * |log-odds(edge) - log-odds(u)|, in logits; 0 inside. A cut that may or
+    may not keep a token changes every interval: the margin is the smallest over the nominal, the sure and the possible
+    support. Scores are minus the margin; the cuts need no further slack.
     """
     if draws.uniforms_n is None:
         raise ValueError("scheme inverse-cdf needs its uniform numbers")
@@ -78,11 +78,11 @@ def inverse_cdf_candidates(rows: LogitRows, draws: Draws, window: Window) -> Can
 def _by_rank(
     rows: LogitRows, which: IntArray, filters: Filters, window: Window
 ) -> tuple[FloatArray, IntArray, list[BoolArray]]:
-    """Logits, ids and supports (`_supports`) of rows whose candidates a filter left in descending order."""
+    """Logits, ids and supports (`_supports`) of rows with candidates that a filter left in descending order."""
     cut = filters.top_k_n < rows.vocabulary
     size = int(filters.top_k_n.max()) + HEAD_RESERVE if cut.all() else rows.vocabulary
     values, ids = rows.head(which, size)
-    # llama.cpp cuts by min-p last: top-p sees what top-k keeps.
+    # llama.cpp applies min-p last: top-p counts the tokens that top-k keeps.
     earlier = replace(filters, min_p_n=np.zeros_like(filters.min_p_n))
     support = support_of_head(values, earlier, None, np.asarray(window.logit_slacks))
     sure, possible = boundary(
@@ -100,7 +100,7 @@ def _by_rank(
 def _by_id(
     rows: LogitRows, which: IntArray, filters: Filters, window: Window
 ) -> tuple[FloatArray, IntArray, list[BoolArray]]:
-    """The same of rows in vocabulary order, which only min-p may have cut."""
+    """Logits, ids and supports of rows in vocabulary order, which no filter but min-p may have cut."""
     largest_n = rows.head(which, 1)[0][:, 0]
     values = np.stack([rows.row(int(row)) for row in which]).astype(np.float64)
     with np.errstate(invalid="ignore"):  # -inf minus -inf: masked tokens, outside everything
@@ -112,7 +112,7 @@ def _by_id(
 
 
 def _supports(nominal: BoolArray, sure: BoolArray, possible: BoolArray) -> list[BoolArray]:
-    """The nominal support, and the sure and the possible one where they are others.
+    """The nominal support; the sure and the possible support where they differ from it.
 
     A row with no sure token falls back on the nominal support.
     """
@@ -150,6 +150,6 @@ def _entries(row: IntArray, token: IntArray, margin: FloatArray, window: Window)
         score_max_e=at_levels(-margin, len(window.logit_slacks)),
         distance=np.where(np.isfinite(margin), np.inf, -np.inf),
         mass_min_e=nothing,
-        mass_max_e=nothing - 1.0,  # the margin has the cuts in it already: surely inside
+        mass_max_e=nothing - 1.0,  # the margin includes the cuts already: surely inside
         slope=np.ones(len(row)),  # the scheme has no penalties
     )

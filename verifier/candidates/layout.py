@@ -1,4 +1,4 @@
-"""Layout of candidates in a table: a flat list of entries, and the columns that it is brought into."""
+"""Layout of candidates in a table: from a flat list of entries to columns."""
 
 from dataclasses import dataclass, fields
 
@@ -13,7 +13,7 @@ from weightwarden.verifier.columns import Columns
 
 @dataclass(frozen=True, kw_only=True)
 class Entries(Columns):
-    """Candidates as a flat list [m], before they are laid out in columns."""
+    """Candidates as a flat list [m], before their layout in columns."""
 
     row: IntArray
     token: IntArray
@@ -26,7 +26,7 @@ class Entries(Columns):
     slope: FloatArray
 
     def replaced(self, at: IntArray, by: "Entries") -> "Entries":
-        """These entries, with those at some places replaced."""
+        """The entries with some of them replaced."""
         arrays = {f.name: getattr(self, f.name).copy() for f in fields(self)}
         for name, array in arrays.items():
             array[at] = getattr(by, name)
@@ -53,7 +53,8 @@ def lay_out(
     """The table of the claimed tokens (one a row, in order) and the other candidates (any order).
 
     Args:
-        slope_n, steepest_n: of `Support`, and of `LogitRows`; None where every slope is 1.
+        slope_n: `Support.slope_n`; None where every slope is 1.
+        steepest_n: `LogitRows.steepest`; None where every slope is 1.
     """
     n, levels = len(claimed.row), claimed.mass_min_e.shape[1]
     order = np.argsort(others.row, kind="stable")
@@ -107,12 +108,12 @@ def lay_out(
 
 
 def at_levels(values: FloatArray, levels: int) -> FloatArray:
-    """Values that are the same at every slack level, with that axis added last (a view)."""
+    """Values that are equal at every slack level, with that axis added last (a view)."""
     return np.broadcast_to(values[..., None], (*values.shape, levels))
 
 
 def in_columns(row: IntArray, values: FloatArray, rows: int) -> FloatArray:
-    """Values [m] of some rows (ascending) laid out in columns [rows, most of any row], -inf where unused."""
+    """Values [m] of some rows (ascending) laid out in columns [rows, largest number in a row], -inf where unused."""
     counts = np.bincount(row, minlength=rows)
     table = np.full((rows, int(counts.max(initial=0))), -np.inf)
     table[row, np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)] = values

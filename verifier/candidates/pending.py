@@ -1,4 +1,4 @@
-"""Candidate tables whose reduction is under way elsewhere."""
+"""Candidate tables whose reduction is under way on a device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -21,10 +21,13 @@ class PartTable:
 
 
 class PendingTables(Protocol):
-    """A reduction that was begun. Every row comes out once: in a part, or of what is pending afterwards."""
+    """A reduction under way. Every row appears once: in a part, or in the pending tables that `take` returns."""
 
     def take(self) -> "tuple[list[PartTable], PendingTables | None]":
-        """Wait; the parts that are ready, and what had to be begun anew, if anything; to be called once.
+        """Wait for the parts that are ready. To be called once.
+
+        Returns:
+            The parts, and a restarted reduction of the other rows, if any.
 
         Raises:
             ReplayError: a row holds nan or +inf, or nothing finite.
@@ -34,12 +37,12 @@ class PendingTables(Protocol):
 
 @runtime_checkable
 class SelfReducing(Protocol):
-    """Rows that are reduced where they are; `LogitRows` that do not are reduced on the host."""
+    """Rows that can be reduced on their device. Other `LogitRows` are reduced on the host."""
 
     def begin(self, draws: Draws, window: Window) -> PendingTables | None:
-        """Begin to reduce all rows to the candidates that `gumbel_candidates` gives, without waiting for them.
+        """Begin to reduce all rows to the candidates of `gumbel_candidates`, without waiting for them.
 
-        None where that cannot be done for the draws' scheme.
+        None if the draws' scheme cannot be reduced on the device.
         """
         ...
 

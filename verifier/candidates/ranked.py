@@ -1,8 +1,8 @@
-"""Scores where the noise belongs to a candidate's rank, and its rank is known up to the slack (scheme `sglang-ranked`).
+"""Scores where the noise belongs to a candidate's rank, which is known up to the slack (scheme `sglang-ranked`).
 
-A token whose logit another's may have overtaken may have been drawn with that one's noise. Each token is bounded on its
-own, by the least and the largest noise of the ranks that it may have had: that two tokens cannot share a rank is not
-used. So an honest token is never worse than its margin, and the admissible set is larger than it need be.
+If another token's logit may have overtaken a token, the token may have been drawn with that one's noise. Each token is
+bounded separately, by the least and the largest noise of its possible ranks. The bounds ignore that two tokens cannot
+share a rank. So an honest token is never worse than its margin, and the admissible set is larger than necessary.
 """
 
 from typing import TypedDict
@@ -16,7 +16,7 @@ from weightwarden.verifier.candidates.window import Window
 
 
 class RankedScores(TypedDict):
-    """Perturbed logits [n, k] at the replay's own ranks; the least and the largest [n, k, e] within each slack."""
+    """Perturbed logits [n, k] at the replay's own ranks, and the least and the largest [n, k, e] within each slack."""
 
     scores: FloatArray
     least: FloatArray
@@ -24,11 +24,11 @@ class RankedScores(TypedDict):
 
 
 def ranked_scores(draws: Draws, window: Window, head: FloatArray, scale_nk: FloatArray) -> RankedScores:
-    """Scores of a head that holds every token that is possible, and every token that may have such a token's rank.
+    """Scores of a head that holds every possible token, and every token that may have the rank of one.
 
     Args:
         head: the largest logits of each row, descending.
-        scale_nk: by what factor errors of raw logits may be errors of the difference to a neighbour.
+        scale_nk: largest factor from errors of raw logits to errors of the difference to a neighbour.
     """
     perturbation = draws.perturbation(np.broadcast_to(np.arange(head.shape[1]), head.shape))
     low, high = draws.reach(perturbation, perturbation)
@@ -45,7 +45,7 @@ def ranked_scores(draws: Draws, window: Window, head: FloatArray, scale_nk: Floa
 def reaches_beyond(
     head: FloatArray, log_mass_n: FloatArray, draws: Draws, window: Window, steepest_n: FloatArray
 ) -> BoolArray:
-    """In which rows [n] a token below the head may be possible, or may have a possible token's rank.
+    """True for rows [n] in which a token below the head may be possible, or may have a possible token's rank.
 
     A possible token that is above the last of the head by no more than the slack would be within twice the slack of the
     cuts, seen from that last one.
@@ -66,12 +66,12 @@ def reaches_beyond(
 
 
 def range_maximum(values_nk: FloatArray, first_nk: IntArray, last_nk: IntArray) -> FloatArray:
-    """Largest value [n, q] of each row's columns first to last, both included and first <= last."""
+    """Largest value [n, q] of each row in the columns first to last, both included and first <= last."""
     width = values_nk.shape[1]
     first, last = np.minimum(first_nk, width - 1), np.minimum(last_nk, width - 1)
     power = np.frexp(last - first + 1)[1] - 1
     found = np.full(first.shape, -np.inf)
-    spans, span = values_nk, 1  # spans[:, i]: the largest of columns i to i + span - 1
+    spans, span = values_nk, 1  # spans[:, i]: the maximum of columns i to i + span - 1
     for exponent in range(int(power.max(initial=0)) + 1):
         row, column = np.nonzero(power == exponent)
         start, end = first[row, column], last[row, column] - span + 1

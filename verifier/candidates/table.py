@@ -1,7 +1,7 @@
-"""The few candidates of each output position that could matter, as a table.
+"""The few relevant candidates of each output position, as a table.
 
-A *candidate table* is what is left of a replay: small enough to keep for every position, and complete for every
-threshold within its window, so that calibration can try thresholds without replaying again.
+A *candidate table* is the result of a replay: small enough to keep for every position, and complete for every threshold
+within its window, so that calibration can try thresholds without replaying again.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ Below every calibrated threshold, above every rounding that exact replay allows 
 
 
 class Standing(IntEnum):
-    """How it is known that the claimed token could have been claimed."""
+    """The evidence that the claimed token could have been claimed."""
 
     HELD = 0
-    """Its logit is known whatever is claimed."""
+    """The logit is known whatever token is claimed."""
     CLAIMED = 1
-    """Its logit is known only because it is claimed."""
+    """The logit is known only because the token is claimed."""
     DRAWN = 2
-    """The trusted engine drew it, where scoring left the position open, whatever is claimed."""
+    """The trusted engine drew the token where scoring left the position open, whatever token is claimed."""
     DRAWN_AGAINST = 3
-    """The trusted engine drew it, where scoring settled the position without it."""
+    """The trusted engine drew the token where scoring had decided for another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,26 +36,33 @@ class CandidateTable(Columns):
     """Candidates of n positions; column 0 is the claimed token, unused columns have id -1 and score -inf.
 
     Attributes:
-        ids_nk: token ids. slope_nk: by what factor errors of their raw logits are errors of the scores; 1 where unused.
+        ids_nk: token ids.
+        slope_nk: factor from errors of the raw logits to errors of the scores; 1 where unused.
         scores_nk: perturbed logits l + T g, logits; the engine emits the largest inside the support.
-        score_min_nke, score_max_nke: bounds of the engine's own perturbed logit, logits, at each logit slack of the
-            window: what its noise may differ by (`GumbelNoise.error`), and whose noise it is where ranks are unsure.
+        score_min_nke: lower bound of the engine's own perturbed logit, logits, at each logit slack of the window:
+            includes the error of its noise (`GumbelNoise.error`), and the possible ranks where ranks are unsure.
+        score_max_nke: upper bound of the engine's own perturbed logit, logits, at each logit slack of the window.
         logit_distance_nk: distance from the top-k and min-p cuts (`sampler.support.Support`), logits.
-        mass_above_min_nke, mass_above_max_nke: bounds of the mass above a candidate at each logit slack of the window.
-        top_p_n: the top-p cut; 1 where off. mass_scale_n: factor on the mass slack: the largest slope of a token that
-            is nominally inside, by the temperature of the filters. steepest_n: no slope of the position exceeds it.
-        exact_n: whether the claimed token is the argmax over the nominal support, or the engine was seen to draw it.
+        mass_above_min_nke: lower bound of the mass above a candidate at each logit slack of the window.
+        mass_above_max_nke: upper bound of the mass above a candidate at each logit slack of the window.
+        top_p_n: the top-p cut; 1 where off.
+        mass_scale_n: factor on the mass slack: the largest slope of a token that is nominally inside, divided by the
+            temperature of the filters.
+        steepest_n: upper bound of the slopes of the position.
+        exact_n: whether the claimed token is the argmax over the nominal support, or the engine was observed to draw
+            it.
         logit_rank_n: rank of the claimed token in the raw logits, 1 is the largest; ties count as larger.
         gumbel_rank_n: rank of the claimed token among the perturbed logits of the nominal support; exact within the
-            window, at least that far beyond it.
-        cdf_low_n, cdf_high_n: distance of the claimed token's interval ends from the uniform number, in probability
+            window, a lower bound beyond it.
+        cdf_low_n: distance of the lower end of the claimed token's interval from the uniform number, in probability
             (inverse-cdf only, else nan).
-        unseen_scores_nu: the largest perturbed logits that tokens whose logit is not known could have, for those that
-            might stand in the support and reach the window; unused places are -inf.
-        contradicted_n: whether the claimed token is outside the window, and the engine was not seen to draw it; or
-            whether it was seen to draw another where the position was open.
+        cdf_high_n: distance of the upper end of the same interval from the uniform number.
+        unseen_scores_nu: the largest possible perturbed logits of tokens of unknown logit that might be in the support
+            and reach the window; unused places are -inf.
+        contradicted_n: whether the claimed token is outside the window and the engine was not observed to draw it, or
+            the engine was observed to draw another where the position was open.
         standing_n: `Standing` of the claimed token.
-        open_n: whether something unseen could matter to the position: such a token, or probability that moves a cut.
+        open_n: whether an unseen token, or unseen probability that moves a cut, could matter to the position.
     """
 
     ids_nk: IntArray
@@ -88,7 +95,7 @@ def boundary(
     logit_slack: float,
     mass_slack_n: FloatArray,
 ) -> tuple[BoolArray, BoolArray]:
-    """Candidates surely, and possibly, inside every cut (docs/design.md, section 6); two bool [n, k]."""
+    """Candidates surely, and candidates possibly, inside every cut (docs/design.md, section 6); two bool [n, k]."""
     no_top_p = (top_p_n >= 1)[:, None]
     sure = (distance_nk >= logit_slack) & (no_top_p | (mass_max_nk < (top_p_n - mass_slack_n)[:, None]))
     possible = (distance_nk > -logit_slack) & (no_top_p | (mass_min_nk < (top_p_n + mass_slack_n)[:, None]))

@@ -1,4 +1,4 @@
-"""Bounds for rows that are not whole: tokens whose logit is not known, and cuts that they could move."""
+"""Bounds for rows that are not whole: tokens of unknown logit, and cuts that they could move."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from weightwarden.verifier.candidates.layout import in_columns
 from weightwarden.verifier.logits.rows import LogitRows
 
 _PAIRS = 1 << 16
-"""(row, token) pairs compared with the head at a time."""
+"""Number of (row, token) pairs compared with the head at a time."""
 
 
 def settle_by_draw(
@@ -22,14 +22,15 @@ def settle_by_draw(
     reach: tuple[FloatArray, FloatArray],
     support: Support,
 ) -> None:
-    """Where the engine was seen to draw a token, what that says of the cuts; changes the support in place.
+    """Settle the cuts of rows where the engine was observed to draw a token. Changes the support in place.
 
     The drawn token is then inside every cut, and a rival that would have beaten it is outside. A token that is known to
-    tie with another on a cut is left alone: which of the two survives may differ from run to run. Below the ceiling
-    ties are not known, and what the engine drew decides: it stands inside, and what is not sure to be inside does not.
+    tie with another on a cut is left alone: the one that survives may differ from run to run. Below the ceiling ties
+    are not known, and the engine's draw decides: the drawn token is inside, and every token that is not surely inside
+    is outside.
 
     Args:
-        reach: the least and the largest score [n, k] that the engine may have given each of the head.
+        reach: least and largest score [n, k] that the engine may have given each token of the head.
     """
     drawn = np.flatnonzero(rows.drawn() >= 0)
     if not len(drawn):
@@ -40,7 +41,7 @@ def settle_by_draw(
     alone = (ties == 1) | low
     least, largest = (scores[drawn] for scores in reach)
     own_score = np.where(own, largest, -np.inf).max(axis=1, keepdims=True)
-    row, column = np.nonzero(own)  # inside, or on a cut at least
+    row, column = np.nonzero(own)  # inside, or at least on a cut
     support.logit_distance_nk[drawn[row], column] = np.maximum(support.logit_distance_nk[drawn[row], column], 0.0)
     support.mass_above_min_nke[drawn[row], column] = -1.0
     row, column = np.nonzero(alone & own)
@@ -60,10 +61,11 @@ def unseen_scores(
     floor_n: FloatArray,
     head_ids: IntArray,
 ) -> tuple[FloatArray, BoolArray]:
-    """Largest scores [n, u] that unseen tokens could have, of those that could reach the floor of their row.
+    """Largest possible scores [n, u] of the unseen tokens that could reach the floor of their row.
 
     Returns:
-        Those of other tokens than the claimed one; and which rows have any, the claimed one among them.
+        The scores of tokens other than the claimed one, and a mask of rows with any unseen token, the claimed one
+            included.
     """
     open_n = np.zeros(len(rows), np.bool_)
     if rows.whole or not len(open_rows):

@@ -1,4 +1,4 @@
-"""Window of a candidate table: what is kept in it, and how many logits are looked at for that."""
+"""Window of a candidate table: the limits of the candidates kept, and the number of logits inspected for them."""
 
 from dataclasses import dataclass
 
@@ -8,21 +8,21 @@ from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.logits.rows import LogitRows
 
 HEAD_SIZE = 64
-"""Largest logits looked at first; grown where top-k needs more."""
+"""Number of largest logits inspected at first; grown where top-k needs more."""
 HEAD_RESERVE = 24
-"""Candidates looked at beyond the top-k cut, for those within the slack of it."""
+"""Number of candidates inspected beyond the top-k cut, for those within the slack of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """How far from the winner and from the cuts a candidate is kept.
+    """Largest distance from the winner and from the cuts at which a candidate is kept.
 
     Attributes:
         margin: logits below the best sure candidate.
         logit_slacks: slacks at the top-k and min-p cuts and for rank swaps at the top-p cut, logits, ascending.
         mass_slack: slack at the top-p cut, probability mass at temperature 1 (scaled by 1 / temperature).
-        least_slope: no slope is taken to be less: 1 where what differs is the sampler's own rounding, which a penalty
-            that shrinks logits does not shrink.
+        least_slope: lower limit of slopes: 1 if only the sampler's own rounding differs, which a penalty that shrinks
+            logits does not shrink.
     """
 
     margin: float

@@ -1,4 +1,4 @@
-"""Rows of which only some logits are known: the largest, the claimed token's, and a ceiling for all others."""
+"""Rows with only some logits known: the largest, the claimed token's, and a ceiling for all others."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -13,14 +13,14 @@ from weightwarden.verifier.logits.row_slopes import RowSlopes
 
 @dataclass(frozen=True)
 class KnownLogits:
-    """What is known of the raw logits of m output positions.
+    """Known raw logits of m output positions.
 
     Attributes:
         ids_mk: token ids, one row a position; unused places are -1.
-        logits_mk: their logits, float64; unused places are -inf.
-        ceiling_m: no other token's logit exceeds it (there may be ties with it).
+        logits_mk: logits of these tokens, float64; unused places are -inf.
+        ceiling_m: upper bound of all other tokens' logits (there may be ties with it).
         claimed_rank_m: rank of the claimed token in the whole row, ties counted above it.
-        drawn_m: the token that the trusted engine was seen to draw; -1 where it was not.
+        drawn_m: the token that the trusted engine was observed to draw; -1 where none was.
         claim_only_m: the claimed token where its logit is known only because it is claimed; else -1.
     """
 
@@ -35,7 +35,7 @@ class KnownLogits:
         return len(self.ids_mk)
 
     def append(self, more: "KnownLogits") -> "KnownLogits":
-        """These positions, and then more of them."""
+        """These positions, followed by others."""
         width = max(self.ids_mk.shape[1], more.ids_mk.shape[1])
         first, second = self._wide(width), more._wide(width)
         return KnownLogits(
@@ -43,13 +43,13 @@ class KnownLogits:
         )
 
     def with_token(self, position: int, token: int, logit: float) -> "KnownLogits":
-        """The same, with one more token of one position known."""
+        """The same logits with one more token of one position known."""
         wider = self._wide(self.ids_mk.shape[1] + 1)
         wider.ids_mk[position, -1], wider.logits_mk[position, -1] = token, logit
         return wider
 
     def _wide(self, width: int) -> "KnownLogits":
-        """A copy with so many places a position."""
+        """A copy with `width` places a position."""
         spare = ((0, 0), (0, width - self.ids_mk.shape[1]))
         return replace(
             self,
@@ -73,7 +73,10 @@ class _Adjusted:
 
 
 class CandidateRows:
-    """`LogitRows` over `KnownLogits`. What can learn more overrides `draw_again` and `deepen`, and calls `replace`."""
+    """`LogitRows` over `KnownLogits`.
+
+    A subclass that can learn more overrides `draw_again` and `deepen`, and calls `replace`.
+    """
 
     def __init__(self, known: KnownLogits, vocabulary: int) -> None:
         self._vocabulary = vocabulary
@@ -82,7 +85,7 @@ class CandidateRows:
         self.replace(known)
 
     def replace(self, known: KnownLogits) -> None:
-        """Take what is known now; adjustments made before are made again.
+        """Replace the known logits. Adjustments made before are made again.
 
         Raises:
             ReplayError: a logit is nan or +inf, or a row holds nothing finite.
@@ -90,7 +93,7 @@ class CandidateRows:
         if np.isnan(known.logits_mk).any() or not np.isfinite(known.logits_mk.max(axis=1)).all():
             raise UndefinedRow("the replay gave a row of logits with no finite maximum")
         self._known = known
-        spare = ((0, 0), (0, 1))  # for what stands where masks leave nothing known
+        spare = ((0, 0), (0, 1))  # for positions where masks leave no known token
         self._ids = np.pad(known.ids_mk, spare, constant_values=-1)
         self._logits = np.pad(known.logits_mk, spare, constant_values=-np.inf)
         self._ceiling = known.ceiling_m.copy()
@@ -153,11 +156,11 @@ class CandidateRows:
         return self._known.claim_only_m
 
     def draw_again(self) -> bool:
-        """There is no engine here."""
+        """False: there is no engine here."""
         return False
 
     def deepen(self, rows: IntArray) -> bool:
-        """Nothing more is known here."""
+        """False: nothing more is known here."""
         return False
 
     def adjust(self, first_row: int, count: int, start: int, adjustment: LogitAdjustment) -> None:
@@ -198,7 +201,7 @@ class CandidateRows:
             self._logits[rows][row, place] = adjusted[row, column[row, place]]
             bounded = adjusted
             claim_only = self._known.claim_only_m[rows]
-            if (claim_only >= 0).any():  # what others could reach does not depend on such a claim
+            if (claim_only >= 0).any():  # the bounds of other tokens do not depend on such a claim
                 bounded = item.adjustment.adjusted(item.start, ceilings.astype(np.float32)).astype(np.float64)
             unheld = np.ones(adjusted.shape, np.bool_)
             others = ids[row, place] != claim_only[row]
@@ -209,7 +212,7 @@ class CandidateRows:
         if item.adjustment.allowed_ids is not None:
             self._logits[rows][~np.isin(self._ids[rows], item.adjustment.allowed_ids)] = -np.inf
         self._ceiling[rows] = np.maximum(self._ceiling[rows], largest)
-        # Masks may leave no known token: something unknown stands there then, and what was claimed is outside.
+        # Masks may leave no known token: an unknown token is then the choice, and the claimed one is outside.
         empty = item.first + np.flatnonzero(np.isneginf(self._logits[rows].max(axis=1)))
         self._logits[empty, -1] = self._ceiling[empty]
         self._bounds.append((item, adjusted))

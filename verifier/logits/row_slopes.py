@@ -1,4 +1,4 @@
-"""The slopes of rows of logits: by what factor errors of raw logits are errors of adjusted ones."""
+"""Slopes of rows of logits: factors from errors of raw logits to errors of adjusted ones."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from weightwarden.sampler.types import FloatArray, IntArray
 
 @dataclass(frozen=True)
 class _Sloped:
-    """Slopes [n, u] of one choice's touched ids, in rows from `first` on; and a bound of them."""
+    """Slopes [n, u] of one choice's touched ids, in rows from `first` on, and an upper bound of them."""
 
     first: int
     touched_ids: IntArray
@@ -22,23 +22,26 @@ class _Sloped:
 
 @dataclass
 class RowSlopes:
-    """Slopes of m rows (`LogitAdjustment.slopes`), 1 but for tokens that a repetition penalty touches."""
+    """Slopes of m rows (`LogitAdjustment.slopes`): 1 except for tokens that a repetition penalty touches."""
 
     rows: int
     _items: list[_Sloped] = field(default_factory=list)
 
     def add(self, first: int, start: int, adjustment: LogitAdjustment, raw_nu: NDArray[np.floating[Any]]) -> None:
-        """Take the slopes of an adjustment of rows from `first` on, as `LogitAdjustment.slopes` has its arguments."""
+        """Add the slopes of an adjustment of rows from `first` on.
+
+        The other arguments are those of `LogitAdjustment.slopes`.
+        """
         if adjustment.steepest > 1:
             slopes = adjustment.slopes(start, raw_nu.astype(np.float32, copy=False))
             self._items.append(_Sloped(first, adjustment.touched_ids, slopes, adjustment.steepest))
 
     def clear(self) -> None:
-        """Forget them."""
+        """Forget all slopes."""
         self._items.clear()
 
     def steepest(self) -> FloatArray:
-        """No slope of a row exceeds this, float64 [m]; 1 where nothing scales a logit."""
+        """Upper bound of the slopes of each row, float64 [m]; 1 where nothing scales a logit."""
         found = np.ones(self.rows)
         for item in self._items:
             found[item.first : item.first + len(item.slope_nu)] = item.steepest

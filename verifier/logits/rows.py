@@ -1,4 +1,4 @@
-"""Rows of logits as scoring sees them: the few numbers that it takes from them, wherever they are."""
+"""Rows of logits as scoring reads them: a few numbers of each row, on any device."""
 
 from typing import Protocol
 
@@ -10,11 +10,11 @@ from weightwarden.sampler.types import FloatArray, IntArray
 
 
 class LogitRows(Protocol):
-    """Logits of m output positions over a vocabulary of V tokens, all of them or the few that matter.
+    """Logits of m output positions over a vocabulary of V tokens, all of them or only the relevant ones.
 
-    Everything that scoring needs leaves the device as arrays of candidates; the [m, V] block never does. `rows` are
-    row numbers, int64; tokens are named by id. Rows that are not whole *hold* some tokens of each row, the claimed one
-    among them, and bound all others; scoring charges what a bound cannot exclude.
+    The inputs of scoring leave the device as arrays of candidates; the [m, V] block never does. `rows` are row numbers,
+    int64; tokens are named by id. Rows that are not whole *hold* some tokens of each row, the claimed one included, and
+    bound all others. Scoring charges every token that a bound cannot exclude.
     """
 
     @property
@@ -24,7 +24,7 @@ class LogitRows(Protocol):
 
     @property
     def whole(self) -> bool:
-        """Whether every logit is held; `log_mass` and `row` may be called only then."""
+        """True if every logit is held. Only then may `log_mass` and `row` be called."""
         ...
 
     def __len__(self) -> int:
@@ -34,10 +34,10 @@ class LogitRows(Protocol):
     def head(self, rows: IntArray, size: int) -> tuple[FloatArray, IntArray]:
         """The `size` largest logits of each row, descending, and their token ids; float64 and int64 [rows, width].
 
-        Rows that are not whole give all that they hold; missing places have logit -inf and id -1.
+        Rows that are not whole return all tokens that they hold. Missing places have logit -inf and id -1.
 
         Raises:
-            ReplayError: a row holds nan or +inf, or nothing finite; comparisons with it would pass in silence.
+            ReplayError: a row holds nan or +inf, or nothing finite. Comparisons with these would pass silently.
         """
         ...
 
@@ -46,15 +46,14 @@ class LogitRows(Protocol):
         ...
 
     def rank(self, rows: IntArray, claimed: IntArray) -> IntArray:
-        """Rank of each row's claimed token among the row's logits, 1 is the largest, int64 [rows]: how many
-        are not smaller.
+        """Rank of each row's claimed token, 1 is the largest, int64 [rows]: the number of logits that are not smaller.
 
         Exact before `adjust`.
         """
         ...
 
     def ceilings(self) -> FloatArray:
-        """No logit that a row does not hold exceeds its ceiling; -inf where all are held. Float64 [m]."""
+        """Upper bound of the logits that each row does not hold, float64 [m]; -inf where all are held."""
         ...
 
     def bounds(self, rows: IntArray, ids: IntArray) -> FloatArray:
@@ -62,21 +61,21 @@ class LogitRows(Protocol):
         ...
 
     def drawn(self) -> IntArray:
-        """The token that the trusted engine itself was seen to draw in each row, int64 [m]; -1 where it was not.
+        """The token that the trusted engine itself was observed to draw in each row, int64 [m]; -1 where none was.
 
-        It then stood above every other token of the support, seen or not. Such tokens are held.
+        Its score was above that of every other token of the support, seen or unseen. Drawn tokens are held.
         """
         ...
 
     def claim_only(self) -> IntArray:
         """The claimed token of each row that is held only because it is claimed, int64 [m]; -1 where it is held anyway.
 
-        What else could have been claimed must not depend on such a token.
+        The other tokens that could have been claimed must not depend on it.
         """
         ...
 
     def draw_again(self) -> bool:
-        """Have the trusted engine draw the tokens itself, where that can be done and has not been; else False.
+        """Have the trusted engine draw the tokens itself. False if that cannot be done, or has been done already.
 
         Raises:
             ReplayError: the source failed.
@@ -84,7 +83,7 @@ class LogitRows(Protocol):
         ...
 
     def deepen(self, rows: IntArray) -> bool:
-        """Learn more about the tokens that some rows do not hold, at some cost; False when there is nothing to learn.
+        """Learn more about the tokens that some rows do not hold, at some cost. False if there is nothing to learn.
 
         Raises:
             ReplayError: the source failed.
@@ -95,7 +94,7 @@ class LogitRows(Protocol):
         """ln of the sum of exp(logit / temperature) over the logits of each row >= its floor, float64 [rows].
 
         Args:
-            floor: -inf where everything counts.
+            floor: least logit that counts; -inf for all.
             largest: the largest logit of each row.
         """
         ...
@@ -109,14 +108,14 @@ class LogitRows(Protocol):
         ...
 
     def slopes(self, rows: IntArray, ids: IntArray) -> FloatArray:
-        """By what factor errors of raw logits are errors of these (row, token id) pairs, float64 of their common shape.
+        """Factors from errors of raw logits to errors of these (row, token id) pairs, float64 of their common shape.
 
         1 unless `adjust` applied a repetition penalty.
         """
         ...
 
     def steepest(self) -> FloatArray:
-        """No slope of a row exceeds this, float64 [m]; at least 1."""
+        """Upper bound of the slopes of each row, float64 [m]; at least 1."""
         ...
 
     def row(self, row: int) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from weightwarden.verifier.errors import UndefinedRow
 from weightwarden.verifier.logits.row_slopes import RowSlopes
 
 _CACHE_ROWS = 8
-"""Rows reduced at a time where temporaries are made: they stay in cache."""
+"""Number of rows reduced at a time where temporaries are made, so that they stay in cache."""
 
 
 class TorchRows:

@@ -1,1 +1,1 @@
-"""A model's identity, where it is loaded from, its tokenizer, and which records it can have answered."""
+"""A model's identity, source and tokenizer, and the check that it can have answered a record."""

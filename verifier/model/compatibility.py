@@ -1,4 +1,4 @@
-"""The check that a record's token ids and length fit a model's vocabulary and context."""
+"""Check that a record's token ids and length fit a model's vocabulary and context."""
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.record import Record
@@ -6,14 +6,14 @@ from weightwarden.verifier.model.identity import ModelIdentity
 
 
 class UnfitRecord(WeightwardenError, ValueError):
-    """A record that the model at hand cannot have answered; the message names the field."""
+    """A record that the model cannot have answered; the message names the field."""
 
 
 def check_fits(record: Record, identity: ModelIdentity) -> None:
     """Check a record against a model's vocabulary and context length.
 
     Raises:
-        UnfitRecord: naming the field.
+        UnfitRecord: the record does not fit; the message names the field.
     """
     outside = record.out_of_vocabulary(identity.vocabulary)
     if outside is not None:

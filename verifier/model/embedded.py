@@ -18,7 +18,7 @@ FOLDER_NAME = "SmolLM2-135M-Instruct"
 
 
 def default_model_folder() -> Path:
-    """Where the embedded model is kept once written: $WEIGHTWARDEN_CACHE, else the user's cache folder."""
+    """Folder of the embedded model: in $WEIGHTWARDEN_CACHE, else in the user's cache folder."""
     override = os.environ.get("WEIGHTWARDEN_CACHE")
     if override:
         return Path(override) / FOLDER_NAME
@@ -49,7 +49,7 @@ def write_embedded_model(folder: Path) -> None:
     The folder appears whole or not at all.
 
     Raises:
-        MissingExtra: the package or what reads it is not installed.
+        MissingExtra: the package or its reader is not installed.
         ModelError: the folder exists already, or cannot be written.
     """
     if folder.exists():

@@ -24,14 +24,17 @@ _MAX_HEADER_BYTES = 1 << 28
 
 @dataclass(frozen=True, kw_only=True)
 class ModelIdentity:
-    """A model as policies and reports name it.
+    """Identity of a model in policies and reports.
 
     Attributes:
         digest: "sha256:..." over every tensor (name, dtype, shape, bytes), the configuration without the keys that
             depend on who saved it, and the tokenizer. Independent of how tensors are sharded into files.
-        vocabulary, context_length, longest_context, original_context: see `logger.model.dimensions.Dimensions`.
+        vocabulary: see `logger.model.dimensions.Dimensions`.
+        context_length: see `logger.model.dimensions.Dimensions`.
+        longest_context: see `logger.model.dimensions.Dimensions`.
+        original_context: see `logger.model.dimensions.Dimensions`.
         eos_ids: token ids that end an answer (`end_ids`).
-        dtype: of the weights as the configuration names it, or None.
+        dtype: dtype of the weights in the configuration, or None.
     """
 
     path: Path
@@ -44,10 +47,10 @@ class ModelIdentity:
     original_context: int | None = None
 
     def takes_long_factors(self, max_model_len: int | None) -> bool:
-        """Whether a server's rotary factors are its long ones: of LongRoPE, where its context exceeds the original one.
+        """True if a server uses its long rotary factors: those of LongRoPE, if its context exceeds the original one.
 
         Args:
-            max_model_len: the server's context length, tokens; None: what it takes by default.
+            max_model_len: the server's context length, tokens; None for the model's default.
         """
         context = max_model_len or self.context_length
         return self.original_context is not None and context is not None and context > self.original_context
@@ -57,11 +60,11 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
     """Read a Hugging Face model folder's identity.
 
     Args:
-        progress: called with (bytes hashed, bytes in all) as hashing goes on.
+        progress: called with (bytes hashed, total bytes) during the hashing.
 
     Raises:
-        ModelError: no such folder, no safetensors weights (pickled ones are refused), a shard that is not there, an
-            adapter, a malformed file, or files that do not say which tokens end an answer.
+        ModelError: there is no such folder or no safetensors weights (pickled ones are refused), a shard is missing,
+            the folder holds an adapter or a malformed file, or its files do not name the tokens that end an answer.
     """
     config = read_model_config(folder)
     if (folder / _ADAPTER).exists():
@@ -97,7 +100,7 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
 
 
 def _indexed_shards(folder: Path) -> list[str]:
-    """The shards that the folder's index names; none without an index."""
+    """The shards in the folder's index; none without an index."""
     if not (folder / _INDEX).exists():
         return []
     shards = read_json(folder / _INDEX).get("weight_map")
@@ -141,7 +144,7 @@ def _tensor_digests(shards: list[Path], progress: Callable[[int, int], None] | N
 
 
 def _safetensors_header(shard: Path) -> tuple[int, dict[str, Any]]:
-    """Where the tensor bytes of a shard start, and its tensors' descriptions."""
+    """Offset of the tensor bytes of a shard, and descriptions of its tensors."""
     with shard.open("rb") as stream:
         prefix = stream.read(8)
         size = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0

@@ -8,11 +8,11 @@ from weightwarden.verifier.errors import MissingExtra
 
 
 def resolve_model(name: str) -> Path:
-    """The local folder of a model: a folder as it is, a hub name from the local cache or the hub.
+    """The local folder of a model: a given folder itself, or a hub name's folder from the local cache or the hub.
 
     Raises:
-        ModelError: neither a folder nor a model that the hub gives.
-        MissingExtra: a hub name, and nothing installed that speaks to the hub.
+        ModelError: the name is neither a folder nor a model on the hub.
+        MissingExtra: the name is a hub name, and no hub client is installed.
     """
     folder = Path(name)
     if folder.is_dir():

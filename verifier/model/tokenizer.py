@@ -1,4 +1,4 @@
-"""A model folder's tokenizer, as the verifier uses it."""
+"""Tokenizer of a model folder, for the verifier."""
 
 import copy
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ from weightwarden.verifier.model.identity import ModelIdentity
 
 @dataclass(frozen=True)
 class FolderTokenizer(ModelTokenizer):
-    """The tokenizer of a model folder; text is the logger's, chat templates are rendered by transformers.
+    """The tokenizer of a model folder. The logger's code makes text; transformers renders chat templates.
 
     Attributes:
-        folder: the model's.
+        folder: folder of the model.
     """
 
     folder: Path
 
     def apply_chat_template(self, messages: Sequence[Any], **options: Any) -> Any:
-        """What `transformers` makes of a chat."""
+        """The rendering of a chat by `transformers`."""
         return self._rendering.apply_chat_template(messages, **options)
 
     @property
@@ -43,11 +43,11 @@ class FolderTokenizer(ModelTokenizer):
 def load_tokenizer(identity: ModelIdentity) -> FolderTokenizer:
     """The folder's tokenizer, without running the folder's code and without torch.
 
-    A folder without a tokenizer.json has the one that transformers makes of its other files.
+    In a folder without a tokenizer.json, transformers makes one from the other files.
 
     Raises:
-        MissingExtra: transformers is not installed, and needed. ModelError: the folder has no tokenizer that can be
-            loaded.
+        MissingExtra: transformers is needed, and not installed.
+        ModelError: the folder has no tokenizer that can be loaded.
     """
     folder = identity.path
     if (folder / TOKENIZER).exists():

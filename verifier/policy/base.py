@@ -1,4 +1,4 @@
-"""The base of policies: model, engine and replay that one is made for, and how records are judged under it."""
+"""The base of policies: model, engine and replay of a policy, and its rules for judging records."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -34,9 +34,9 @@ class Section(BaseModel):
 
 
 class KnownAnswer(Section):
-    """What the replay server said at calibration: a transcript, and the raw logit of each of its tokens but the first.
+    """A known answer of the replay server at calibration: a transcript, and the raw logit of each token but the first.
 
-    No field of an HTTP answer tells which weights, dtype or build a server computes with; its logits do.
+    No field of an HTTP answer reveals the weights, dtype or build of a server; its logits do.
     """
 
     token_ids: Annotated[list[TokenId], Field(min_length=2, max_length=1024)]
@@ -50,10 +50,10 @@ class KnownAnswer(Section):
 
 
 class MadeFor(Section):
-    """What the policy holds for; any sampling parameters, since margins are in logits.
+    """The model, engine and replay for which a policy holds; any sampling parameters, since margins are in logits.
 
     Attributes:
-        max_model_len: the server's context length, tokens, where calibration was told it (`--max-model-len`).
+        max_model_len: the server's context length in tokens, if it was given to calibration (`--max-model-len`).
     """
 
     model_digest: Digest
@@ -73,7 +73,7 @@ class MadeFor(Section):
 
 
 class Counted(Section):
-    """Which records stood behind a part of the policy."""
+    """The amount of records behind a part of the policy."""
 
     records: PositiveCount
     tokens: PositiveCount
@@ -94,12 +94,13 @@ class Rate(Section):
 
 
 class RecordEvidence(Protocol):
-    """What the tokens of one record say about it.
+    """Evidence from the tokens of one record.
 
     Attributes:
-        tokens: its output tokens. outliers: those that an honest server would hardly, or never, have said.
-        p_value: at most this share of honest records looks like this one.
-        reasons: why its tokens flag the record; empty when they do not.
+        tokens: output tokens.
+        outliers: number of tokens beyond the outlier margin (independent) or mismatching (exact).
+        p_value: share of honest records, at most, that look like this one.
+        reasons: reasons why the record is flagged by its tokens; empty when it is not.
     """
 
     @property
@@ -116,16 +117,16 @@ class RecordEvidence(Protocol):
 
 
 class EvidenceAccumulator(Accumulator, Protocol):
-    """The accumulator that gives each record's evidence."""
+    """The accumulator of each record's evidence."""
 
     def evidence(self, record: int) -> RecordEvidence: ...
 
 
 class BasePolicy(Section, ABC):
-    """How tokens and records are judged, and for which model, engine and replay that holds."""
+    """The rules for judging tokens and records, and the model, engine and replay for which they hold."""
 
     exact: ClassVar[bool]
-    """Whether the replay is on the same engine, with tolerance zero."""
+    """True for replay on the same engine, with tolerance zero."""
 
     format: str
     made_for: MadeFor
@@ -133,7 +134,7 @@ class BasePolicy(Section, ABC):
     @property
     @abstractmethod
     def tolerance(self) -> Tolerance:
-        """How far an honest token may be from the replay."""
+        """Tolerated distance of an honest token from the replay."""
 
     @property
     @abstractmethod
@@ -143,34 +144,34 @@ class BasePolicy(Section, ABC):
     @property
     @abstractmethod
     def window(self) -> Window:
-        """Which candidates the judgement needs; its one slack level is the tolerance's."""
+        """The window of candidates that the judgement needs. Its one slack level is that of the tolerance."""
 
     @property
     @abstractmethod
     def forced_end_limits(self) -> ForcedEndLimits:
-        """Which final tokens were not sampled but forced, and how often that is honest."""
+        """Limits of final tokens that were not sampled but forced."""
 
     @property
     @abstractmethod
     def steady_sway(self) -> float | None:
-        """Sway, logits, up to which a position is evidence (`SwayingReplayer`); None where every position is."""
+        """Largest sway of a position that is evidence, logits (`SwayingReplayer`); None where every position is."""
 
     @property
     @abstractmethod
     def honest_rates(self) -> HonestRates:
-        """What honest records do at most: what runs and series are judged against."""
+        """Upper limits of honest records, against which runs and series are judged."""
 
     @abstractmethod
     def accumulator(self, records: int) -> EvidenceAccumulator:
-        """An empty accumulator for so many records."""
+        """An empty accumulator for `records` records."""
 
     @abstractmethod
     def counting_code(self, vocabulary: int) -> CountingCode:
-        """What tokens are charged when every admissible one counts alike."""
+        """The code with equal charges for all admissible tokens."""
 
     @abstractmethod
     def pooled_code(self, vocabulary: int) -> PooledCode:
-        """What tokens are charged when less likely ones count more."""
+        """The code with larger charges for less likely tokens."""
 
     @abstractmethod
     def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
@@ -180,7 +181,7 @@ class BasePolicy(Section, ABC):
         """Check that the policy holds for a record.
 
         Raises:
-            PolicyError: it was made for another scheme or engine.
+            PolicyError: the policy was made for another scheme or engine.
         """
         made_for, engine = self.made_for, record.engine
         for what, ours, theirs in (
@@ -191,12 +192,12 @@ class BasePolicy(Section, ABC):
                 raise PolicyError(f"the policy was made for {what} {ours}, not {theirs}; calibrate one that fits")
 
     def to_toml(self) -> str:
-        """The policy as its file's text."""
+        """The policy as text of a policy file."""
         content: dict[str, Any] = self.model_dump(exclude_none=True)
         return tomli_w.dumps(content)
 
     def with_context(self, max_model_len: int | None) -> Self:
-        """The same policy, made for a server with this context length, tokens; None: what it takes by default."""
+        """The same policy for a server with this context length, tokens; None for the model's default."""
         made_for = self.made_for.model_copy(update={"max_model_len": max_model_len})
         return self.model_copy(update={"made_for": made_for})
 
@@ -205,10 +206,10 @@ class BasePolicy(Section, ABC):
 
         Args:
             identity: the model.
-            max_model_len: the server's context length, tokens; None: what it takes by default.
+            max_model_len: the server's context length, tokens; None for the one that the policy was made for.
 
         Raises:
-            PolicyError: the policy was made for other rotary factors than the model has with this context.
+            PolicyError: the model has other rotary factors with this context than with the policy's.
         """
         made_for = self.made_for.max_model_len
         told = max_model_len or made_for
@@ -219,14 +220,14 @@ class BasePolicy(Section, ABC):
             )
 
     def digest(self) -> str:
-        """ "sha256:..." of the canonical text: what reports name it by."""
+        """Digest "sha256:..." of the canonical text, which identifies the policy in reports."""
         return f"sha256:{hashlib.sha256(self.to_toml().encode()).hexdigest()}"
 
     def check_made_for(self, *, model_digest: str, replay: str, dtype: str) -> None:
         """Check that the policy holds for a replayer.
 
         Raises:
-            PolicyError: it was made for another model, replay implementation or dtype.
+            PolicyError: the policy was made for another model, replay implementation or dtype.
         """
         for what, ours, theirs in (
             ("model", self.made_for.model_digest, model_digest),

@@ -1,4 +1,4 @@
-"""The calibrated policy: thresholds and token noise that calibration found, and for what they hold (TOML)."""
+"""The calibrated policy (TOML): calibrated thresholds and token noise, with the model, engine and replay of both."""
 
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
@@ -42,12 +42,13 @@ Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
 STEADY_SWAY = 1.5
-"""Sway, logits, beyond which a position is no evidence: more than any margin that the noise model tells apart. Of the
-embedded model's ordinary positions none in a thousand sways so far, half sway by less than 0.2."""
+"""Sway, logits, beyond which a position is no evidence: more than any margin that the noise model distinguishes. Among
+ordinary positions of the embedded model, none in a thousand has so large a sway, and half have less than 0.2.
+"""
 
 
 class Thresholds(Section):
-    """How far an honest token may be from the replay; chosen on the calibration half."""
+    """Thresholds between an honest token and the replay, chosen on the calibration half."""
 
     margin_logits: Annotated[Logits, Field(gt=0)]
     logit_slack_logits: Logits
@@ -58,7 +59,7 @@ class Thresholds(Section):
 
 
 class NoiseBounds(Section):
-    """`TokenNoise` as numbers: upper bounds of how often honest traffic took a candidate of each margin bin."""
+    """`TokenNoise` as numbers: upper bounds of the share of candidates of each margin bin that honest traffic took."""
 
     margin_edges_logits: list[Logits]
     chosen_upper: list[Probability]
@@ -80,23 +81,24 @@ class NoiseBounds(Section):
 
 
 def open_share(made_for: MadeFor) -> float:
-    """The share of open positions that a code is made for; an independent replay knows every logit."""
+    """The expected share of open positions in a code; 0 for an independent replay, which knows every logit."""
     return 0.0 if made_for.replay == "transformers" else OPEN_SHARE
 
 
 def code_edges(scheme: str) -> FloatArray:
-    """Margin bins, logits, within which a scheme's candidates are all kept: nothing else may stand inside a code."""
+    """Margin bins, logits, within which all candidates of a scheme are kept: no other token may be inside a code."""
     return np.array([edge for edge in MARGIN_EDGES if edge <= margin_limit(scheme)])
 
 
 class CodeRates(Section):
-    """What the codes of tokens are made for (`verifier.scoring.codes`); shares on the calibration half, no limits.
+    """Rates to which the codes of tokens are fitted (`verifier.scoring.codes`): shares on one half, no limits.
 
     Attributes:
-        alternative: how often honest traffic took an alternative of each class: on a boundary, then the margin bins.
-        suspicious, dangerous: shares of tokens with that verdict.
-        outliers_near, outliers_far: shares of tokens beyond the last bin that are among the rank_limit most likely,
-            and that are not.
+        alternative: share of alternatives of each class that honest traffic took: on a boundary, then the margin bins.
+        suspicious: share of suspicious tokens.
+        dangerous: share of dangerous tokens.
+        outliers_near: share of tokens beyond the last bin that are among the `rank_limit` most likely.
+        outliers_far: share of tokens beyond the last bin that are not.
     """
 
     alternative: list[Annotated[float, Field(gt=0, le=0.5)]]
@@ -106,7 +108,7 @@ class CodeRates(Section):
     outliers_far: Share
 
     def counting_code(self, thresholds: Thresholds, made_for: MadeFor, vocabulary: int) -> CountingCode:
-        """Every token of the admissible set alike."""
+        """The code with equal charges for all tokens of the admissible set."""
         return CountingCode(
             margin=thresholds.margin_logits,
             escape=OutsideCode(
@@ -120,7 +122,7 @@ class CodeRates(Section):
         )
 
     def pooled_code(self, thresholds: Thresholds, made_for: MadeFor, vocabulary: int) -> PooledCode:
-        """Alternatives by the share of honest traffic that took them."""
+        """The code of alternatives by the share of honest traffic that took them."""
         edges = code_edges(made_for.scheme)
         taken = np.array(self.alternative[: len(edges)])
         return PooledCode(
@@ -146,7 +148,7 @@ class CodeRates(Section):
 
 
 class Evaluation(Counted):
-    """What the thresholds do on honest records that did not choose them."""
+    """Rates of the thresholds on honest records that were not used to choose them."""
 
     exact_match: Rate
     suspicious: Rate
@@ -160,7 +162,7 @@ class Evaluation(Counted):
 
 
 class Calibration(Counted):
-    """The half that chose thresholds and noise bounds, and how the halves were made."""
+    """The half that chose thresholds and noise bounds, and the split of the halves."""
 
     split_seed: Count
     max_dangerous_rate: Probability
@@ -169,7 +171,7 @@ class Calibration(Counted):
 
 
 class Policy(BasePolicy):
-    """A calibrated policy; immutable, strict, and refused for anything that it was not made for."""
+    """A calibrated policy: immutable, strict, and refused for any other model, engine or replay than its own."""
 
     exact: ClassVar[bool] = False
 
@@ -224,7 +226,7 @@ class Policy(BasePolicy):
 
     @property
     def steady_sway(self) -> float:
-        """The same for every policy: it is about the model, not about the noise of a server."""
+        """The same for every policy: sway is a property of the model, not of the server's noise."""
         return STEADY_SWAY
 
     @property
@@ -241,11 +243,11 @@ class Policy(BasePolicy):
         return RecordEvidenceAccumulator(self.token_noise, records)
 
     def counting_code(self, vocabulary: int) -> CountingCode:
-        """Every token of the admissible set alike."""
+        """The code with equal charges for all tokens of the admissible set."""
         return self.code.counting_code(self.thresholds, self.made_for, vocabulary)
 
     def pooled_code(self, vocabulary: int) -> PooledCode:
-        """Alternatives by the share of honest traffic that took them."""
+        """The code of alternatives by the share of honest traffic that took them."""
         return self.code.pooled_code(self.thresholds, self.made_for, vocabulary)
 
     def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:

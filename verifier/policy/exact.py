@@ -19,16 +19,17 @@ from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
 
 EXACT_FORMAT: Literal["weightwarden-exact-policy/1"] = "weightwarden-exact-policy/1"
 EXACT_TOLERANCE = Tolerance(margin=5e-5, logit_slack=1e-5, mass_slack=1e-5)
-"""Zero, up to the float32 rounding of the engine's own sampler, which is never seen: the division by the temperature
-(3e-6 logits at a logit of 50), and the cumulative sum that top-p cuts. What its noise may differ by, the noise itself
-says (`GumbelNoise.error`). Below any step between two bfloat16 logits beyond 0.01, and below the margin of a lost
-tie."""
+"""Zero, up to the float32 rounding of the engine's own sampler, which is never observed: the division by the
+temperature (3e-6 logits at a logit of 50), and the cumulative sum that top-p cuts. The error of the noise is separate
+(`GumbelNoise.error`). The tolerance is below any step between two bfloat16 logits beyond 0.01, and below the margin of
+a lost tie.
+"""
 RANK_LIMIT = 64
-"""R of the exact tier: no choice of calibration, since any mismatch flags its record."""
+"""R of exact replay. It needs no calibration, since any mismatch flags its record."""
 
 
 class ExactCheck(Counted):
-    """The honest traffic on which no token differed, and what that shows.
+    """The honest traffic on which no token differed, and the rates that it leaves possible.
 
     The two rates are one-sided 95% upper confidence limits: of records that would hold a mismatch, and of tokens.
     """
@@ -42,7 +43,7 @@ class ExactCheck(Counted):
 
 
 class ExactPolicy(BasePolicy):
-    """A policy for replay on the same engine; made only from traffic on which no token differed."""
+    """A policy for replay on the same engine, made only from traffic on which no token differed."""
 
     exact: ClassVar[bool] = True
 
@@ -76,27 +77,27 @@ class ExactPolicy(BasePolicy):
         return HonestRates(level=0.0, events=(mismatch, FLAG_LEVEL), outlier_rate=mismatch, most_outlying=mismatch)
 
     def accumulator(self, records: int) -> "MismatchCounter":
-        """Counts of mismatches."""
+        """The accumulator of mismatches."""
         return MismatchCounter(records, self.check.record_mismatch_upper)
 
     def counting_code(self, vocabulary: int) -> CountingCode:
-        """Ties and what is unresolved, all alike."""
+        """The code of ties and unresolved tokens, with equal charges."""
         return CountingCode(margin=EXACT_TOLERANCE.margin, escape=self._escape(vocabulary))
 
     def pooled_code(self, vocabulary: int) -> PooledCode:
-        """The same, with a cost for every token that is not the replay's choice; lambda 0 is the counting code."""
+        """The same code with a cost for every token that is not the replay's choice; lambda 0 is the counting code."""
         edges = np.array([0.0, EXACT_TOLERANCE.margin])
         return PooledCode(edges_b=edges, log_odds_c=np.full(len(edges), -1.0), escape=self._escape(vocabulary))
 
     def _escape(self, vocabulary: int) -> OutsideCode:
-        """Mismatches, as many as the traffic that the policy was made from cannot exclude."""
+        """The code of mismatches, at the rate that the policy's traffic cannot exclude."""
         share = self.check.token_mismatch_upper / 2
         return OutsideCode(
             near=share, far=share, open=OPEN_SHARE, against=AGAINST_SHARE, rank_limit=RANK_LIMIT, vocabulary=vocabulary
         )
 
     def likelihood(self, table: CandidateTable, scores: TokenScores) -> FloatArray:
-        """None: there is no noise."""
+        """nan for every token: there is no noise."""
         del table
         return np.full(len(scores), np.nan)
 
@@ -111,9 +112,11 @@ EXACT_WINDOW = Window(
 
 @dataclass(frozen=True, kw_only=True)
 class ExactEvidence:
-    """Evidence about one record: how many of its tokens are not what the same engine draws.
+    """Evidence about one record under an exact policy.
 
     Attributes:
+        tokens: output tokens.
+        outliers: mismatches.
         mismatch_upper: largest share of honest records that hold a mismatch.
     """
 
@@ -123,7 +126,7 @@ class ExactEvidence:
 
     @property
     def p_value(self) -> float:
-        """At most this share of honest records holds a mismatch, where this record does."""
+        """The largest share of honest records with a mismatch, if this record has one; otherwise 1."""
         return self.mismatch_upper if self.outliers else 1.0
 
     @property
@@ -145,12 +148,12 @@ class MismatchCounter:
         self._mismatches = np.zeros(records, np.int64)
 
     def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
-        """Add positions; record_n says whose they are, times_n how often each counts."""
+        """Add positions (`Accumulator`)."""
         scatter_add(self._tokens, record_n, 1, times_n)
         scatter_add(self._mismatches, record_n, scores.margin_n > EXACT_TOLERANCE.margin, times_n)
 
     def evidence(self, record: int) -> ExactEvidence:
-        """Evidence about one record, all of whose positions have been added.
+        """Evidence about one record. All of its positions must have been added before.
 
         Raises:
             ValueError: no position of the record has been added.

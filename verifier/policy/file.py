@@ -1,4 +1,4 @@
-"""Reading policy files: strict, of bounded size, and refused with the field's name."""
+"""Reader of policy files: strict, with a size limit; an error names the field."""
 
 import tomllib
 from pathlib import Path
@@ -15,10 +15,10 @@ MAX_POLICY_BYTES = 1 << 20
 
 
 def read_policy(path: Path) -> BasePolicy:
-    """Read a policy file: a calibrated policy or an exact one, as its `format` says.
+    """Read a calibrated or exact policy file, according to its `format`.
 
     Raises:
-        PolicyError: unreadable, not TOML, or not a strict policy; the message names the file and the field.
+        PolicyError: the file is unreadable, not TOML, or not a strict policy; the message names the file and the field.
     """
     try:
         with path.open("rb") as stream:
@@ -33,7 +33,7 @@ def read_policy(path: Path) -> BasePolicy:
         fields = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise PolicyError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer with too many digits
         raise PolicyError(f"{path}: not TOML: {error or 'nested too deeply'}") from None
     kind: type[BasePolicy] = ExactPolicy if fields.get("format") == EXACT_FORMAT else Policy
     try:

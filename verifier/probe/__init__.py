@@ -1,4 +1,4 @@
-"""The probe: the sampling scheme of a server, found by a few seeded requests.
+"""The probe: a few seeded requests that show by which scheme a server samples.
 
 Imports candidates, logits, provider, replay.
 """

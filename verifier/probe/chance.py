@@ -1,4 +1,4 @@
-"""The number of tokens that a scheme would explain by chance."""
+"""The number of tokens that a scheme would match by chance."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from weightwarden.sampler.types import FloatArray
 def log10_tail(chance_n: FloatArray, matches: int) -> float:
     """log10 of the probability that at least `matches` of n independent events happen; -inf below 1e-300.
 
-    The events' number is Poisson binomial; the law is computed by convolution, a sum of positive terms, so that its
+    The number of events is Poisson binomial. The law is computed by convolution, a sum of positive terms, so that its
     small tail is exact to rounding.
 
     Args:

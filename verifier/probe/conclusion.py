@@ -1,4 +1,4 @@
-"""The conclusion of a probe: the scheme of a server, or none that is known."""
+"""The conclusion of a probe: the scheme of a server, or no known one."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +16,15 @@ from weightwarden.verifier.probe.trace import log10_trace
 from weightwarden.verifier.replay.replay import Replayer
 
 ERROR = 1e-6
-"""Probability of naming any scheme by chance, over everything that is tried."""
+"""Probability of naming any scheme by chance, over all hypotheses tried."""
 MATCH_RATE = 0.6
-"""A scheme is named when it gives at least this share of the tokens. An independent replay gives some 98% of an honest
-server's; of llama.cpp's, which quantises its activations, 85 to 90% with filters and 72% in vocabulary order."""
+"""Least share of the tokens that a named scheme gives. An independent replay gives some 98% of an honest server's; of
+llama.cpp's, which quantises its activations, 85 to 90% with filters and 72% in vocabulary order.
+"""
 GREEDY_RATE = 0.85
-"""At least this share of greedy tokens have the largest logit of the model here (95% for the same llama.cpp server)."""
+"""Least share of greedy tokens that have the largest logit of the trusted model (95% for the same llama.cpp server)."""
 MIN_TOKENS = 24
-"""Fewer tokens say nothing."""
+"""Least number of tokens for a conclusion."""
 
 _LLAMA_CPP = {"top_k": 40, "top_p": 0.95, "min_p": 0.05}
 OTHER_SETTINGS: tuple[Mapping[str, Any], ...] = (
@@ -39,24 +40,27 @@ OTHER_SETTINGS: tuple[Mapping[str, Any], ...] = (
     {"temperature": 0.7, "top_k": 20, "top_p": 0.8},
     {"temperature": 0.6, "top_k": 20, "top_p": 0.95},
 )
-"""What servers put in the place of what was asked: defaults of engines and of well-known models."""
+"""Settings that servers use instead of the requested ones: defaults of engines and of well-known models."""
 OTHER_SEEDS = (0, 42)
-"""Seeds that stand for all where a server ignores the request's; 42 is SGLang's."""
+"""Seeds that a server may use for all requests if it ignores theirs; 42 is SGLang's."""
 SIGN_LEVEL = 0.01
-"""Probability of taking other settings for better than those asked for although they are not."""
+"""Probability of preferring other settings to the requested ones although they are no better."""
 _TRIED = 2 * len(SCHEMES) * (1 + len(OTHER_SEEDS)) * (2 + len(OTHER_SETTINGS))
 LOG10_LIMIT = log10(ERROR / _TRIED)
-"""log10 of the probability below which nothing is chance."""
+"""log10 of the probability below which a match is not attributed to chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchemeFinding:
-    """What explains one kind of request.
+    """The explanation of one kind of request.
 
     Attributes:
-        asked: the parameters asked for. evidence: each scheme's as asked, the best first. refusals: schemes that cannot
-            have drawn such requests. best: what is named, or None. alike: other schemes that give the same tokens.
-        traced: where nothing is named as asked, a scheme whose noise is in the answers.
+        asked: the requested parameters.
+        evidence: evidence for each scheme with the requested parameters, the best first.
+        refusals: schemes that cannot have drawn these requests.
+        best: the named hypothesis, or None.
+        alike: other schemes that give the same tokens.
+        traced: a scheme whose noise is in the answers, if no scheme is named with the requested parameters.
     """
 
     asked: Mapping[str, Any]
@@ -68,22 +72,24 @@ class SchemeFinding:
 
     @property
     def scheme(self) -> str | None:
-        """The scheme that the answers were drawn by, or None; "greedy" is one."""
+        """The scheme that drew the answers, or None; "greedy" is one."""
         return self.traced if self.best is None else self.best.scheme
 
     @property
     def as_asked(self) -> bool:
-        """Whether what is named was drawn with the parameters and the seed asked for."""
+        """True if the named hypothesis has the requested parameters and seed."""
         return self.best is None or (self.best.sampling == self.asked and self.best.seed is None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conclusion:
-    """What was learnt of a server.
+    """The findings about a server.
 
     Attributes:
         greedy: answers at temperature 0 against the largest logit, or None where there are none.
-        unfiltered, filtered: what explains the seeded answers. findings: what is not as it should be, in words.
+        unfiltered: explanation of the seeded answers without filters.
+        filtered: explanation of the seeded answers with filters.
+        findings: deviations from an honest server, in words.
     """
 
     greedy: SchemeMatch | None
@@ -93,16 +99,16 @@ class Conclusion:
 
     @property
     def named(self) -> str | None:
-        """The scheme that the server samples by, or None: it is none that is known."""
+        """The scheme by which the server samples, or None if it is not a known one."""
         return None if self.unfiltered.scheme == "greedy" else self.unfiltered.scheme
 
 
 def conclude(replayer: Replayer, interview: ProbeQueries) -> Conclusion:
-    """What a server's answers show.
+    """Conclude from a server's answers.
 
-    1. Is it the model here? At temperature 0 the tokens are the largest logits of that model.
-    2. Which scheme gives the unfiltered answers, and which the filtered ones?
-    3. Does the seed decide the answer?
+    1. Check the model: at temperature 0 the tokens are the largest logits of the trusted model.
+    2. Find the schemes of the unfiltered answers, and of the filtered ones.
+    3. Check that the seed determines the answer.
 
     Raises:
         ReplayServerError: too few answers could be used.
@@ -145,18 +151,19 @@ def conclude(replayer: Replayer, interview: ProbeQueries) -> Conclusion:
 
 
 def is_shown(evidence: SchemeMatch) -> bool:
-    """Whether a hypothesis explains the tokens: most of them, and more than chance with probability `ERROR`."""
+    """True if a hypothesis explains the tokens: most of them, and more than chance with probability `ERROR`."""
     least = GREEDY_RATE if evidence.scheme == "greedy" else MATCH_RATE
     return evidence.rate >= least and evidence.log10_p <= LOG10_LIMIT
 
 
 def _found(replayer: Replayer, said: Sequence[ProbeAnswer], asked: Mapping[str, Any]) -> SchemeFinding:
-    """What explains answers.
+    """The explanation of answers.
 
-    1. Each scheme as asked.
-    2. Where one does, the same with other settings: taken only where they give clearly more of the tokens.
-    3. Where none does, other settings and other seeds for the schemes whose noise is in the answers all the same, and
-       for those that have none.
+    1. Try each scheme with the requested parameters.
+    2. If one explains them, try it with other settings, which are preferred only if they give clearly more of the
+       tokens.
+    3. If none does, try other settings and other seeds for the schemes whose noise is in the answers all the same, and
+       for those that have no noise.
     """
     names = [*SCHEMES]
     # 1
@@ -189,7 +196,7 @@ def _found(replayer: Replayer, said: Sequence[ProbeAnswer], asked: Mapping[str, 
 
 
 def _clearly_better(one: SchemeMatch, other: SchemeMatch) -> bool:
-    """Whether a hypothesis gives more of the tokens than another, by a sign test of those that only one gives."""
+    """True if a hypothesis gives more of the tokens than another, by a sign test of those that only one gives."""
     only_one = int((one.matched_n & ~other.matched_n).sum())
     only_other = int((other.matched_n & ~one.matched_n).sum())
     return bool(binom.sf(only_one - 1, only_one + only_other, 0.5) <= SIGN_LEVEL / len(OTHER_SETTINGS))

@@ -1,4 +1,4 @@
-"""The evidence of a probe: how well each scheme explains the answers."""
+"""The evidence of a probe: the match between each scheme and the answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +22,20 @@ from weightwarden.verifier.probe.queries import ProbeAnswer
 from weightwarden.verifier.replay.replay import Replayer
 
 WINDOW = Window(margin=0.0, logit_slacks=(0.0,), mass_slack=0.0)
-"""Only the scheme's own choice counts."""
+"""Window without tolerance: only the scheme's own choice counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchemeMatch:
-    """How many tokens one hypothesis explains.
+    """Tokens that one hypothesis explains.
 
     Attributes:
-        scheme: its name, or "greedy". sampling: parameters that it supposes. seed: the seed that it supposes, or None
-            for each request's own. matched_n: whether it gives each token. chance_n: the probability that it would if
-            it had nothing to do with the server: for a scheme with its own fresh noise that of the token itself.
+        scheme: name of the scheme, or "greedy".
+        sampling: parameters of the hypothesis.
+        seed: seed of the hypothesis, or None for each request's own.
+        matched_n: whether the hypothesis gives each token.
+        chance_n: the probability that it would if it were unrelated to the server. For a scheme with fresh noise, the
+            probability of the token itself.
     """
 
     scheme: str
@@ -51,12 +54,12 @@ class SchemeMatch:
 
     @property
     def rate(self) -> float:
-        """Share of the tokens that it gives."""
+        """Share of the tokens that the hypothesis gives."""
         return self.matches / self.tokens
 
     @property
     def chance_rate(self) -> float:
-        """Share that it would give by chance, on average."""
+        """Mean share of the tokens that it would give by chance."""
         return float(self.chance_n.mean())
 
     @property
@@ -67,7 +70,7 @@ class SchemeMatch:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A scheme that cannot have drawn such requests, and why."""
+    """A scheme that cannot have drawn these requests, and the reason."""
 
     scheme: str
     why: str
@@ -75,7 +78,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What the answers may have been drawn with."""
+    """A possible origin of the answers: scheme, parameters and seed."""
 
     scheme: str
     sampling: Mapping[str, Any]
@@ -85,14 +88,14 @@ class Hypothesis:
 def gather(
     replayer: Replayer, said: Sequence[ProbeAnswer], hypotheses: Sequence[Hypothesis]
 ) -> tuple[list[SchemeMatch], list[Refusal]]:
-    """Evidence for each hypothesis, from one replay of the answers; and which hypotheses the schemes refuse.
+    """Evidence for each hypothesis, from one replay of the answers, and the hypotheses that the schemes refuse.
 
     For scheme "greedy" the match is with the largest logit, and chance is that of sampling with the parameters.
     """
     records: dict[int, list[Record]] = {}
     refusals = []
     for at, hypothesis in enumerate(hypotheses):
-        name = "vllm-v2" if hypothesis.scheme == "greedy" else hypothesis.scheme  # any that takes every parameter
+        name = "vllm-v2" if hypothesis.scheme == "greedy" else hypothesis.scheme  # any scheme with all parameters
         try:
             sampling = SamplingParams.model_validate(hypothesis.sampling)
             records[at] = [answer.record(name, sampling, hypothesis.seed) for answer in said]

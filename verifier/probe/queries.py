@@ -21,7 +21,7 @@ PROMPTS = (
     "Random numbers and letters: 7",
     "The following is a conversation between two strangers on a train.\n\nA:",
 )
-"""Prompts after which many tokens are about as likely, so that few tokens tell much about how they were drawn."""
+"""Prompts with many about equally likely next tokens, so that few tokens reveal much about their draw."""
 
 FILTERED: dict[str, Any] = {"temperature": 0.8, "top_k": 40, "top_p": 0.95}
 UNFILTERED: dict[str, Any] = {"temperature": 1.0}
@@ -33,7 +33,8 @@ class ProbeAnswer:
     """One request, and the tokens of its answer.
 
     Attributes:
-        seed: the request's. token_ids: those of the answer, its end-of-sequence token where that is known.
+        seed: seed of the request.
+        token_ids: tokens of the answer, with the end-of-sequence token if it is known.
     """
 
     question: Prompt
@@ -41,10 +42,10 @@ class ProbeAnswer:
     token_ids: list[int]
 
     def record(self, scheme_name: str, sampling: SamplingParams, seed: int | None = None) -> Record:
-        """The answer as a record of a scheme, drawn with other parameters or another seed where these are given.
+        """The answer as a record of a scheme, with other parameters or another seed if given.
 
         Raises:
-            pydantic.ValidationError: the scheme cannot have drawn so.
+            pydantic.ValidationError: the scheme cannot have drawn it.
         """
         return Record.model_validate(
             {
@@ -63,12 +64,16 @@ class ProbeAnswer:
 
 @dataclass
 class ProbeQueries:
-    """What a server said.
+    """Answers of a server.
 
     Attributes:
-        greedy, unfiltered, filtered: answers at temperature 0; at temperature 1; with `FILTERED`.
-        same_seed, other_seed: the first unfiltered question asked again, with the same seed and with another.
-        left_out: why answers are not among these. retokenised: answers whose tokens were made from text.
+        greedy: answers at temperature 0.
+        unfiltered: answers at temperature 1.
+        filtered: answers with `FILTERED`.
+        same_seed: answer to the first unfiltered prompt, sent again with the same seed.
+        other_seed: answer to the first unfiltered prompt, sent again with another seed.
+        left_out: reasons why answers are not among these.
+        retokenised: number of answers whose tokens were made from text.
     """
 
     greedy: list[ProbeAnswer] = field(default_factory=list)
@@ -82,11 +87,12 @@ class ProbeQueries:
 
 @dataclass(frozen=True, kw_only=True)
 class Interviewer:
-    """Asks one server.
+    """Interviewer of one server.
 
     Attributes:
-        tokenizer: of the trusted copy of the model. tokens: length of an answer. seeds: at least 2 + 2 * questions of
-            them, all different, which the server cannot have known.
+        tokenizer: tokenizer of the trusted copy of the model.
+        tokens: length of an answer.
+        seeds: at least 2 + 2 * questions of them, all different, which the server cannot have known.
     """
 
     client: ProviderClient
@@ -95,7 +101,7 @@ class Interviewer:
     seeds: Sequence[int]
 
     def interview(self, count: int) -> ProbeQueries:
-        """Ask `count` questions of each kind.
+        """Ask `count` prompts of each kind.
 
         Raises:
             ReplayServerError: the server fails.

@@ -11,22 +11,22 @@ from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.verifier.probe.queries import ProbeAnswer
 
 _MAX_LOG10 = 40.0
-"""No token counts for more, nats."""
+"""Largest contribution of a token, nats."""
 
 
 def log10_trace(
     scheme_name: str, said: Sequence[ProbeAnswer], vocabulary: int, seed: int | None = None
 ) -> float | None:
-    """log10 of the probability, by chance, of noise as large as the scheme has for the tokens that were said.
+    """log10 of the probability, by chance, of noise as large as the scheme's noise of the claimed tokens.
 
-    A token that wins by its noise has large noise. If the answers have nothing to do with the scheme, exp(-exp(-g)) of
-    their tokens is uniform, so that the sum of -ln(1 - exp(-exp(-g))) has the Gamma law of as many tokens.
+    A token that wins by its noise has large noise. If the answers are unrelated to the scheme, exp(-exp(-g)) of their
+    tokens is uniform, so that the sum of -ln(1 - exp(-exp(-g))) has the Gamma law of as many tokens.
 
     Args:
-        seed: the seed that all requests are supposed to have been drawn with; None for each one's own.
+        seed: the seed with which all requests are supposed to have been drawn; None for each one's own.
 
     Returns:
-        None where the scheme has no noise of token ids.
+        The logarithm. None if the scheme has no noise of token ids.
     """
     try:
         noise = gumbel_noise(scheme_name, vocabulary)

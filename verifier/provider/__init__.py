@@ -1,1 +1,1 @@
-"""OpenAI-compatible servers of others: asked, and their answers made records."""
+"""Clients of foreign OpenAI-compatible servers, and records made of their answers."""

@@ -1,4 +1,4 @@
-"""HTTP to an OpenAI-compatible server whose answers are to be verified: any engine's, trusted in nothing."""
+"""HTTP to an OpenAI-compatible server of any engine whose answers are to be verified. None of its claims is trusted."""
 
 import json
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ _BAD_REQUEST = (httpx2.codes.BAD_REQUEST, httpx2.codes.UNPROCESSABLE_CONTENT)
 
 @dataclass(frozen=True)
 class Dialect:
-    """How an engine is asked for what OpenAI's API has no name for.
+    """An engine's form of the parameters that OpenAI's API does not name.
 
     Attributes:
-        top_k_off: what turns top-k off, or None where the field must not be sent.
-        neutral: fields that turn off what a server may have on by default, and ask for token ids.
+        top_k_off: value that turns top-k off, or None if the field must not be sent.
+        neutral: fields that turn off a server's possible defaults, and request token ids.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Dialect:
 
 
 _TOKEN_IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
-_LOGPROBS = {"logprobs": True}  # llama.cpp tells token ids there; for completions the number 1
+_LOGPROBS = {"logprobs": True}  # llama.cpp reports token ids there; for completions the number 1
 _NO_FILTER = {"top_p": 1.0, "min_p": 0.0}
 DIALECTS = (
     Dialect("vLLM, SGLang, llama.cpp", -1, {**_NO_FILTER, "repetition_penalty": 1.0, **_TOKEN_IDS, **_LOGPROBS}),
@@ -53,11 +53,11 @@ class _Models(PartialModel):
 class ProviderClient(JsonClient):
     """An OpenAI-compatible server at a URL.
 
-    The first question finds out how it wants to be asked: the first of `DIALECTS`, prompts as token ids or as text,
-    that it does not refuse. All later ones are asked so.
+    The first request finds the form that the server accepts: the first of `DIALECTS`, with prompts as token ids or as
+    text, that it does not refuse. All later requests use it.
 
     Attributes:
-        manner: the dialect, and whether prompts go as token ids; None before the first answer.
+        manner: the dialect, and whether prompts are sent as token ids; None before the first answer.
     """
 
     kind = "an OpenAI-compatible server"
@@ -68,19 +68,20 @@ class ProviderClient(JsonClient):
         self.manner: tuple[Dialect, bool] | None = None
 
     def served_model(self) -> str:
-        """Name of the model that requests go to: the one asked for, else the server's first."""
+        """Name of the model that receives the requests: the requested one, else the server's first."""
         if not self._model:
             self._model = self._parsed(_Models, self._json("GET", "/v1/models")).data[0].id
         return self._model
 
     def ask(self, question: Prompt, sampling: Mapping[str, Any]) -> Completion:
-        """One answer; filters and penalties that are not asked for are off.
+        """One answer. Filters and penalties that are not requested are off.
 
         Args:
             sampling: vLLM's names; `top_k` 0 or absent is off.
 
         Raises:
-            UnusableAnswer: it is no completion. ReplayServerError: the server fails, or refuses to be asked so.
+            UnusableAnswer: the answer is no completion.
+            ReplayServerError: the server fails, or refuses every form of the request.
         """
         manners = [self.manner] if self.manner is not None else _manners(question)
         for manner in manners:
@@ -93,7 +94,7 @@ class ProviderClient(JsonClient):
     def _request(
         self, question: Prompt, sampling: Mapping[str, Any], manner: tuple[Dialect, bool]
     ) -> tuple[str, dict[str, Any]]:
-        """Path and body."""
+        """Path and body of a request."""
         dialect, by_id = manner
         body = {"model": self.served_model(), **dialect.neutral, **sampling}
         top_k = sampling.get("top_k", 0) or dialect.top_k_off
@@ -106,7 +107,7 @@ class ProviderClient(JsonClient):
         return "/v1/completions", {**body, "prompt": question.token_ids if by_id else question.text}
 
     def _posted(self, path: str, body: dict[str, Any]) -> tuple[Any, str | None]:
-        """The answer's JSON and None; or None and why the request was refused."""
+        """The answer's JSON and None; or None and the reason of a refusal."""
 
         def attempt() -> tuple[Any, str | None]:
             with self._http.stream("POST", path, json=body) as response:
@@ -128,7 +129,7 @@ class ProviderClient(JsonClient):
 
 
 def _manners(question: Prompt) -> list[tuple[Dialect, bool]]:
-    """The ways to ask a question, the most exact first."""
+    """The forms of a request, the most exact first."""
     if question.messages is not None:
         return [(dialect, False) for dialect in DIALECTS]
     forms = (True,) if question.text is None else (True, False)

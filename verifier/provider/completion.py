@@ -1,4 +1,4 @@
-"""An answer of an OpenAI-compatible server: its text, and its token ids where the server tells them."""
+"""An answer of an OpenAI-compatible server: its text, and its token ids if the server reports them."""
 
 import re
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from weightwarden.verifier.http_client import PartialModel
 from weightwarden.verifier.provider.prompt import Prompt, is_unicode
 
 _TOKEN_ID = re.compile(r"token_id:(\d{1,10})")
-"""How vLLM names a token in logprobs (`return_tokens_as_token_ids`)."""
+"""Prefix of vLLM's names of tokens in logprobs (`return_tokens_as_token_ids`)."""
 
 
 class AnswerTokenizer(Protocol):
-    """What makes token ids of an answer's text, and text of them (`ModelTokenizer`)."""
+    """Converter between an answer's text and token ids (`ModelTokenizer`)."""
 
     def encode_answer(self, text: str) -> list[int]: ...
 
@@ -61,12 +61,15 @@ class _Completion(PartialModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """What a server said; nothing of it is checked.
+    """Contents of a server's answer, unchecked.
 
     Attributes:
-        token_ids, prompt_token_ids: as the server tells them, or None. output_tokens, prompt_tokens: as it counts them;
-            servers differ in whether an end-of-sequence token counts.
-        finish_reason, stop_reason: as OpenAI and vLLM name them.
+        token_ids: output token ids that the server reports, or None.
+        prompt_token_ids: prompt token ids that the server reports, or None.
+        output_tokens: the server's count of output tokens; servers differ in whether an end-of-sequence token counts.
+        prompt_tokens: the server's count of prompt tokens.
+        finish_reason: OpenAI's field.
+        stop_reason: vLLM's field.
     """
 
     text: str
@@ -82,7 +85,7 @@ class Completion:
         """The first choice of a completion, or chat completion, as JSON.
 
         Raises:
-            UnusableAnswer: it is neither.
+            UnusableAnswer: the JSON is neither.
         """
         try:
             completion = _Completion.model_validate(content)
@@ -105,17 +108,17 @@ class Completion:
 
 @dataclass(frozen=True)
 class OutputTokens:
-    """Output token ids, and whether they are the server's own or were made anew from its text."""
+    """Output token ids, and whether they are the server's own or re-tokenised from its text."""
 
     token_ids: list[int]
     retokenised: bool
 
 
 def check_prompt(answer: Completion, question: Prompt) -> None:
-    """Check that the server's prompt is ours, as far as it tells it: its token ids, or their number.
+    """Check the token ids of the server's prompt, or their number, against ours, as far as the server reports them.
 
     Raises:
-        UnusableAnswer: it is not.
+        UnusableAnswer: the server's prompt differs from ours.
     """
     if answer.prompt_token_ids not in (None, question.token_ids):
         raise UnusableAnswer("the server's prompt has other token ids than the model here makes of it")
@@ -129,21 +132,21 @@ def check_prompt(answer: Completion, question: Prompt) -> None:
 def output_tokens(
     answer: Completion, tokenizer: AnswerTokenizer, prompt: Sequence[int], end_id: int | None
 ) -> OutputTokens:
-    """The answer's token ids; without the server's word, its text's.
+    """The answer's token ids; if the server does not report them, its re-tokenised text.
 
-    A text does not show an end-of-sequence token: where the server says that the answer stopped by itself, `end_id` is
-    added, so that replay tells whether the model would have ended there.
+    A text does not show an end-of-sequence token. If the server reports that the answer stopped by itself, `end_id` is
+    added, so that the replay checks whether the model would have ended there.
 
     Args:
-        prompt: token ids from which the answer goes on, so that its text keeps the space it begins with.
+        prompt: token ids before the answer, so that its text keeps a leading space.
         end_id: the model's end-of-sequence token.
 
     Raises:
-        UnusableAnswer: the text is not what the ids say, or not as many tokens as the server counts.
+        UnusableAnswer: the text differs from that of the ids, or the number of tokens from the server's count.
     """
     if answer.token_ids is not None:
         told = len(answer.token_ids)
-        if answer.output_tokens not in (None, told):  # llama.cpp's logprobs leave out parts of characters
+        if answer.output_tokens not in (None, told):  # llama.cpp's logprobs omit parts of characters
             raise UnusableAnswer(f"the server counts {answer.output_tokens} tokens and tells the ids of {told}")
         return OutputTokens(answer.token_ids, retokenised=False)
     if not is_unicode(answer.text):
@@ -158,13 +161,13 @@ def output_tokens(
 
 
 def eos_token(tokenizer: Any, eos_ids: Sequence[int]) -> int | None:
-    """The token that ends an answer: the tokenizer's own, where it is one of the model's."""
+    """The token that ends an answer: the tokenizer's own, if it is one of the model's."""
     own = getattr(tokenizer, "eos_token_id", None)
     return own if own in eos_ids else next(iter(eos_ids), None)
 
 
 def _named_by_id(logprobs: _Logprobs | None) -> list[int] | None:
-    """Token ids that logprobs name the tokens by, or None where they have text alone."""
+    """Token ids by which logprobs name the tokens, or None if they hold only text."""
     if logprobs is None:
         return None
     tokens = logprobs.content or []

@@ -13,7 +13,7 @@ from weightwarden.text import first_line
 
 
 class PromptError(WeightwardenError, ValueError):
-    """Not a question; the message names the field."""
+    """An object or a line holds no prompt; the message names the field."""
 
 
 class _Message(BaseModel):
@@ -36,8 +36,9 @@ class Prompt:
     """One prompt.
 
     Attributes:
-        token_ids: as the trusted tokenizer and chat template make them, never as the server says.
-        text: the prompt as text, where it was given so. messages: the chat's, where it was given so.
+        token_ids: ids from the trusted tokenizer and chat template, never from the server.
+        text: the prompt as text, if given in this form.
+        messages: the messages of the chat, if given in this form.
     """
 
     token_ids: list[int]
@@ -46,12 +47,12 @@ class Prompt:
 
     @classmethod
     def parse(cls, fields: Any, tokenizer: Any) -> "Prompt":
-        """The question in an object with exactly one of `prompt` (text or token ids), `prompt_token_ids`, `messages`.
+        """The prompt in an object with exactly one of `prompt` (text or token ids), `prompt_token_ids`, `messages`.
 
-        A record of a traffic file is one; its other fields are not looked at.
+        A record of a traffic file is one; its other fields are ignored.
 
         Raises:
-            QuestionError: it holds none, or more than one, or one that cannot be tokenised.
+            PromptError: the object holds no prompt, or more than one, or one that cannot be tokenised.
         """
         try:
             given = _Fields.model_validate(fields)
@@ -72,17 +73,17 @@ class Prompt:
 
 
 def _rendered(messages: list[dict[str, str]], tokenizer: Any) -> list[int]:
-    """Token ids of a chat, up to where the answer begins."""
+    """Token ids of a chat, up to the beginning of the answer."""
     try:
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    except Exception as error:  # a template raises what it likes
+    except Exception as error:  # a template may raise any error
         raise PromptError(f"messages: the model's chat template refuses them: {first_line(error)}") from None
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
     return ids
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text has no lone surrogate, which JSON can hold and no tokenizer takes."""
+    """True if a text has no lone surrogate, which JSON can hold and no tokenizer accepts."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -90,7 +91,7 @@ def parse_json(line: bytes) -> Any:
     """One line of JSON.
 
     Raises:
-        QuestionError: it is not JSON.
+        PromptError: the line is not JSON.
     """
     try:
         return json.loads(line)

@@ -1,4 +1,4 @@
-"""A question and its answer as a record, so that a provider's greedy traffic can be verified."""
+"""A request and its answer as a record, so that a provider's greedy traffic can be verified."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _NOT_SAMPLING = frozenset(
         *("logprobs", "top_logprobs", "return_token_ids", "return_tokens_as_token_ids", "max_completion_tokens"),
     )
 )
-"""Fields of a request that do not say how it is sampled, or that are looked at apart."""
+"""Fields of a request that do not concern sampling, or that are checked separately."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,12 @@ class Recorded:
 
 @dataclass(frozen=True, kw_only=True)
 class CompletionRecorder:
-    """Makes records of what one provider was asked and said.
+    """Maker of records from requests to one provider and its answers.
 
     Attributes:
         engine: name, version and sampler of the records' engine.
-        tokenizer: of the trusted copy of the model. end_id: the model's end-of-sequence token.
+        tokenizer: tokenizer of the trusted copy of the model.
+        end_id: the model's end-of-sequence token.
     """
 
     engine: Mapping[str, str]
@@ -46,19 +47,22 @@ class CompletionRecorder:
     end_id: int | None
 
     def asked(self, fields: Any, client: ProviderClient, sampling: Mapping[str, Any]) -> Recorded:
-        """The record of a question (`Prompt.parse`) that is asked now, with sampling parameters that OpenAI names.
+        """The record of a prompt (`Prompt.parse`) that is sent now, with OpenAI's sampling parameters.
 
         Raises:
-            QuestionError, UnusableAnswer, ReplayServerError.
+            PromptError: the object holds no prompt.
+            UnusableAnswer: the answer cannot become a record.
+            ReplayServerError: the server fails, or refuses the request.
         """
         question = Prompt.parse(fields, self.tokenizer)
         return self.record(question, sampling_of(sampling), client.ask(question, sampling), client.served_model())
 
     def exchange(self, fields: Any) -> Recorded:
-        """The record of an exchange that was saved: an object of `request` and `response`, as the API has them.
+        """The record of a saved exchange: an object with `request` and `response`, in the form of the API.
 
         Raises:
-            QuestionError, UnusableAnswer.
+            PromptError: the request holds no prompt.
+            UnusableAnswer: the answer cannot become a record.
         """
         if not isinstance(fields, dict) or not all(isinstance(fields.get(part), dict) for part in _EXCHANGE):
             raise PromptError("not an exchange: an object of request and response, two objects")
@@ -72,15 +76,17 @@ class CompletionRecorder:
         )
 
     def record(self, question: Prompt, sampling: SamplingParams, answer: Completion, model: str) -> Recorded:
-        """The record of an answer without a seed; `model` is the name in it.
+        """The record of an answer without a seed.
 
-        1. The server's prompt must be ours, as far as it tells it: its ids, or their number.
-        2. Token ids: its own, else its text's. What ended the answer cannot be seen in a text that ends before a stop
-           string.
-        3. A record that cannot be replayed is none.
+        1. Check that the server's prompt is ours, as far as the server reports its ids, or their number.
+        2. Take the server's token ids, or else its text's. A text that ends before a stop string does not show its end.
+        3. Refuse a record that cannot be replayed.
+
+        Args:
+            model: name of the model in the record.
 
         Raises:
-            UnusableAnswer: naming which of these failed.
+            UnusableAnswer: one of these checks failed; the message names it.
         """
         # 1
         check_prompt(answer, question)
@@ -109,10 +115,10 @@ class CompletionRecorder:
 
 
 def sampling_of(request: Mapping[str, Any]) -> SamplingParams:
-    """How a request in OpenAI's form asked to be sampled.
+    """Sampling parameters of a request in OpenAI's form.
 
     Raises:
-        UnusableAnswer: a field that is unknown or cannot be replayed.
+        UnusableAnswer: a field is unknown or cannot be replayed.
     """
     fields = {name: value for name, value in request.items() if name not in _NOT_SAMPLING}
     if request.get("max_completion_tokens") is not None:

@@ -1,1 +1,1 @@
-"""Replayers: what computes the logits of a recorded answer anew. Imports candidates, logits, model, policy."""
+"""Replayers, which compute the logits of a recorded answer. Imports candidates, logits, model, policy."""

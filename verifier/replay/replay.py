@@ -1,4 +1,4 @@
-"""The replayer protocol, and the candidate tables that come out of a replay."""
+"""The replayer protocol, and the candidate tables of a replay."""
 
 import time
 from collections import deque
@@ -29,20 +29,24 @@ Reduce = Callable[[LogitRows, Draws, Window], CandidateTable]
 Reduced = tuple[list[RowSpan], CandidateTable, float, float]
 
 AHEAD = 3
-"""Chunks whose reduction may be under way on a device while an earlier one is scored; their logits stay there."""
+"""Number of chunks whose reduction may be under way on a device while an earlier one is scored. Their logits stay
+there.
+"""
 
 
 @dataclass(frozen=True)
 class ReplayChunk:
-    """Raw logits of some output positions, and whose they are."""
+    """Raw logits of some output positions, and the records of these positions."""
 
     rows: LogitRows
     pieces: list[RowSpan]
 
 
 class ReplayFacts(Protocol):
-    """What replays: `implementation` and `dtype` name what computes, and stand in policies: a tolerance holds for one
-    pair of server and replayer. `device` is where, for reports.
+    """Facts about a replayer.
+
+    `implementation` and `dtype` identify the arithmetic, and are part of policies: a tolerance holds for one pair of
+    server and replayer. `device` is for reports.
     """
 
     @property
@@ -62,15 +66,15 @@ class ReplayFacts(Protocol):
 
 
 class Replayer(ReplayFacts, Protocol):
-    """A trusted copy of the model that says which logits an honest server would have had.
+    """A trusted copy of the model that computes the logits of an honest server.
 
-    `batches` says which records are replayed together, and every record is in exactly one batch. `replay` yields every
+    `batches` groups the records that are replayed together; every record is in exactly one batch. `replay` yields every
     output position of a batch's records exactly once, each row computed from the record's prompt and the claimed output
-    before it (teacher forcing); chunks come in any order. A failure raises; it never yields rows that were not
-    computed. `replay` may be called for `concurrency` batches at once, on threads of their own. `unit_tokens` is
-    how many tokens, prompts included, records have together that keep it busy (`work_units`).
-    `known_answer` is what tells this replayer's model and build from another's where its name cannot, else None.
-    `close` ends what is under way and frees what is held.
+    before it (teacher forcing). Chunks come in any order. A failure raises; rows that were not computed are never
+    yielded. `replay` may be called for `concurrency` batches at once, on separate threads. `unit_tokens` is the number
+    of tokens, prompts included, that a work unit needs to keep the replayer busy (`work_units`). `known_answer`
+    distinguishes this replayer's model and build from others where the name cannot; None otherwise. `close` ends all
+    work under way and frees the resources.
     """
 
     implementation: str
@@ -92,10 +96,10 @@ class Replayer(ReplayFacts, Protocol):
 
 @runtime_checkable
 class SwayingReplayer(Replayer, Protocol):
-    """A replayer that can say where the model's logits hang on rounding errors.
+    """A replayer that can measure how rounding errors move the model's logits.
 
-    `sway` gives, for every output token of records that have some, by how many logits errors of the size of a server's
-    rounding move it against the likely tokens. Larger is less steady.
+    `sway` returns, for every output token of records that have some, by how many logits rounding errors of a server's
+    size move it against the likely tokens. Larger is less steady.
     """
 
     def sway(self, records: Sequence[Record]) -> list[FloatArray]: ...
@@ -106,8 +110,8 @@ class ReplaySeconds(Sums):
     """Seconds of a replay, summed over threads.
 
     Attributes:
-        forward: spent waiting for the replayer.
-        score: spent reducing and scoring what came out.
+        forward: time spent waiting for the replayer.
+        score: time spent reducing and scoring.
     """
 
     forward: float = 0.0
@@ -125,7 +129,7 @@ class PlacedTable:
 
 @dataclass
 class Replay:
-    """Replay records and keep what scoring needs, one candidate table a chunk.
+    """Replay of records that keeps only the input of scoring, one candidate table a chunk.
 
     Attributes:
         progress: called with the number of output tokens just replayed.
@@ -139,7 +143,7 @@ class Replay:
     def tables(self, records: Sequence[Record]) -> Iterator[PlacedTable]:
         """Candidate tables that cover every output position of the records once.
 
-        Records of different schemes are replayed apart, so that each chunk is drawn by one scheme.
+        Records of different schemes are replayed separately, so that each chunk has one scheme.
         """
         for name in sorted({record.scheme_name for record in records}):
             indices = np.array([i for i, record in enumerate(records) if record.scheme_name == name])
@@ -156,7 +160,7 @@ class Replay:
                 yield PlacedTable(placed.table, indices[placed.record_n], placed.position_n)
 
     def _in_threads(self, group: Sequence[Record], builder: DrawBuilder, reduce: Reduce) -> Iterator[PlacedTable]:
-        """Tables of batches that are replayed and reduced at once."""
+        """Tables of batches that are replayed and reduced in parallel."""
         work = partial(self._reduced, group=group, builder=builder, reduce=reduce)
         for reduced in map_unordered(work, self.replayer.batches(group), self.replayer.concurrency):
             for pieces, table, forward, score in reduced:
@@ -165,10 +169,10 @@ class Replay:
                 yield PlacedTable(table, *_places(pieces))
 
     def _ahead(self, group: Sequence[Record], builder: DrawBuilder, reduce: Reduce) -> Iterator[PlacedTable]:
-        """Tables of batch after batch.
+        """Tables of the batches, one batch after another.
 
-        1. Begin the reduction of a chunk where its rows are; what cannot be begun is reduced here and now.
-        2. While the device has later chunks to work on, take what has come out of the earliest.
+        1. Begin the reduction of a chunk on its device. If that is not possible, reduce it here at once.
+        2. While the device has later chunks to reduce, take the finished parts of the earliest.
         """
         under_way: deque[tuple[IntArray, IntArray, PendingTables]] = deque()
         for batch in self.replayer.batches(group):
@@ -197,7 +201,7 @@ class Replay:
             yield from self._taken(under_way)
 
     def _taken(self, under_way: deque[tuple[IntArray, IntArray, PendingTables]]) -> list[PlacedTable]:
-        """What the earliest reduction gives; what had to be begun anew goes to the end."""
+        """The finished parts of the earliest reduction. A restarted reduction goes to the end of the queue."""
         started = time.perf_counter()
         record_n, position_n, pending = under_way.popleft()
         parts, left = pending.take()
@@ -210,7 +214,7 @@ class Replay:
     def _reduced(
         self, batch: list[int], group: Sequence[Record], builder: DrawBuilder, reduce: Reduce
     ) -> list[Reduced]:
-        """A batch's tables, each with its pieces and the seconds of waiting and of reducing."""
+        """A batch's tables, each with its row spans and the seconds of waiting and of reducing."""
         reduced: list[Reduced] = []
         started = time.perf_counter()
         for chunk in self.replayer.replay(batch, group):
@@ -226,9 +230,10 @@ class Replay:
         """A chunk's table, and the seconds of waiting for the replayer.
 
         1. Reduce the rows to candidates.
-        2. While the rows contradict the claim, or something unseen could matter, and more can be learnt: ask, and
-           reduce again.
-        3. Keep the first table where it settled a position: what was asked because of others changes nothing there.
+        2. While the rows contradict the claim, or unseen tokens could matter, and the replayer can learn more: ask it,
+           and reduce again.
+        3. Keep the first table for each position that it settled: later answers, asked for other positions, change
+           nothing there.
         """
         waited = 0.0
         first = table = reduce(chunk.rows, draws, self.window)  # 1
@@ -242,13 +247,13 @@ class Replay:
 
 
 def settled_tables(first: CandidateTable, last: CandidateTable, drawn_n: IntArray) -> CandidateTable:
-    """The first table where it settled a position, else the last, with how that came to be settled.
+    """The first table where it settled a position, else the last, marked with the evidence that settled it.
 
-    So what could have been claimed at a position does not depend on what is claimed there, or later. Where the first
-    table left it open, that is what the engine drew, if it was seen to.
+    So the tokens that could have been claimed at a position depend neither on the claimed token there, nor on later
+    ones. Where the first table left the position open, the engine's draw decides, if it was observed.
 
     Args:
-        drawn_n: tokens that the engine was seen to draw, -1 where it was not.
+        drawn_n: tokens that the engine was observed to draw, -1 where none was.
     """
     early = ~first.open_n & ~first.contradicted_n
     kept, others = np.flatnonzero(early), np.flatnonzero(~early)
@@ -271,7 +276,7 @@ def _places(pieces: Sequence[RowSpan]) -> tuple[IntArray, IntArray]:
 
 
 def _learnt(rows: LogitRows, table: CandidateTable) -> bool:
-    """Whether asking further made a chunk's rows say more."""
+    """True if a chunk's rows learnt more from the replayer."""
     if table.contradicted_n.any() and rows.draw_again():
         return True
     return bool(table.open_n.any()) and rows.deepen(np.flatnonzero(table.open_n))

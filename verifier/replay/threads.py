@@ -1,4 +1,4 @@
-"""Work on several threads at once, lazily and in bounded number, with results as they come."""
+"""Lazy work on a bounded number of threads, with results in the order of completion."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -9,10 +9,10 @@ Result = TypeVar("Result")
 
 
 def map_unordered(work: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:
-    """Results of `work`, one an item, in the order in which they are done; in order, on this thread, with one thread.
+    """Results of `work`, one an item, in the order of completion. With one thread: in order, on the calling thread.
 
-    No more than `threads` items are under way or done and not yet taken. The first failure is raised, and what has not
-    begun then is not begun.
+    No more than `threads` items are under way or finished and not yet taken. The first failure is raised, and no
+    further item is begun.
     """
     if threads <= 1:
         yield from map(work, items)

@@ -1,4 +1,4 @@
-"""Token scores, token verdicts, codes and the noise model that honest replays show.
+"""Scores, verdicts and codes of tokens, and the token noise of honest replays.
 
 Imports candidates, model, statistics.
 """

@@ -7,7 +7,7 @@ from weightwarden.verifier.scoring.token_scores import TokenScores
 
 
 class Accumulator(Protocol):
-    """Takes the scored positions of many records, in any order; what it then gives is its own."""
+    """Accumulator of the scored positions of many records, in any order. Each accumulator defines its result."""
 
     def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
         """Add positions.
@@ -15,5 +15,5 @@ class Accumulator(Protocol):
         Args:
             record_n: place of each position's record, int64 [positions].
             scores: scores of the claimed tokens.
-            times_n: how often each position counts, int64 [positions]; once without (`compress_plain_positions`).
+            times_n: multiplicity of each position, int64 [positions]; 1 if omitted (`compress_plain_positions`).
         """

@@ -1,9 +1,9 @@
-"""Codes for output tokens: how many bits each token is charged, so that no choice of tokens says more than it costs.
+"""Codes for output tokens: the charge of each token in bits, so that no choice of tokens carries more than its charge.
 
 At every position a code gives each token of the vocabulary a length in bits, and the lengths obey Kraft's inequality,
 sum over tokens of 2^-length <= 1. A record's length is the sum over its tokens; at most 2^B outputs of a prompt and
 seed have a length of B or less (`verifier.statistics.bandwidth`). The charge of docs/design.md, section 6, log2|A|,
-log2 R or log2 V, is no such length: it leaves out that an attacker also chooses *where* a token is suspicious or
+log2 R or log2 V, is not a code length: it leaves out that an attacker also chooses *where* a token is suspicious or
 dangerous. Both codes here charge for that.
 """
 
@@ -17,30 +17,31 @@ from weightwarden.verifier.scoring.noise_model import margin_bins, one_hot, riva
 from weightwarden.verifier.scoring.token_scores import TokenScores
 
 TILTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
-"""Values of lambda that the pooled code is tried with; which one was best costs log2 of their number."""
+"""Values of lambda tried with the pooled code. The choice of the best one costs log2 of their number."""
 HONEST_TILT = TILTS.index(1.0)
 OPEN_SHARE = 1e-3
-"""Expected share of tokens of unknown logit at positions that stay open, where the replay is a server that tells some
-logits only."""
+"""Expected share of tokens of unknown logit at open positions, when the replay server reports only some logits."""
 AGAINST_SHARE = 1e-3
-"""Expected share of tokens that the engine drew again and that scoring would not have let stand."""
+"""Expected share of tokens that the engine drew again although scoring excludes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutsideCode:
-    """What a token outside of a code's sets is charged: that it is outside, and which token it is.
+    """Code of the tokens outside of a code's sets: the fact that the token is outside, and its identity.
 
-    The tokens of a position, whatever is claimed there, are of five kinds, and each kind has its share: known ones that
-    could have stood there; those of unknown logit that could, all charged alike; one that the engine drew against what
-    scoring says; the likely ones among all others; and the rest.
+    The tokens of a position, whatever the claimed token, are of five kinds, and each kind has its share: known tokens
+    that could have been drawn; tokens of unknown logit that could have been drawn, all charged alike; a token that the
+    engine drew against scoring; the likely tokens among all others; and the rest.
 
     Attributes:
-        near, far: expected shares of tokens outside that are among the `rank_limit` most likely, and beyond. In (0, 1).
-        open: expected share of tokens of unknown logit, where one might be the choice; 0 where the replay knows every
+        near: expected share of tokens outside that are among the `rank_limit` most likely, in (0, 1).
+        far: expected share of tokens outside beyond the rank limit, in (0, 1).
+        open: expected share of tokens of unknown logit, where one might be the choice; 0 if the replay knows every
             logit.
-        against: expected share of tokens that the engine drew when it was asked again, and that scoring would not have
-            let stand; 0 where the engine is never asked.
-        rank_limit: R, tokens. vocabulary: V, tokens.
+        against: expected share of tokens that the engine drew in a second request although scoring excludes them; 0 if
+            the engine is never asked.
+        rank_limit: R, tokens.
+        vocabulary: V, tokens.
     """
 
     near: float
@@ -51,10 +52,10 @@ class OutsideCode:
     vocabulary: int
 
     def lengths(self, scores: TokenScores, outside_n: BoolArray, inside_bits: FloatArray, margin: float) -> FloatArray:
-        """Bits [n, ...] of all tokens, from those of the known tokens inside.
+        """Bits [n, ...] of all tokens, from the bits of the known tokens inside.
 
         Tokens that contradict the replay are outside, whatever their margin. Where scoring left a position open and the
-        engine was seen to draw, there is nothing inside but what it drew.
+        engine's draw was observed, only the drawn token is inside.
 
         Args:
             margin: logits within which tokens are inside.
@@ -85,33 +86,36 @@ class OutsideCode:
 
 @dataclass(frozen=True, kw_only=True)
 class CountingCode:
-    """Every token of the admissible set alike: the counting bound.
+    """Code with equal lengths for all tokens of the admissible set: the counting bound.
 
     Attributes:
-        margin: delta, logits, that the sets were counted with.
+        margin: the tolerance delta with which the sets were counted, logits.
+        escape: code of the tokens outside the admissible set.
     """
 
     margin: float
     escape: OutsideCode
 
     def lengths(self, scores: TokenScores) -> FloatArray:
-        """Bits [n] that the claimed tokens are charged."""
+        """Bits [n] charged for the claimed tokens."""
         known_n = scores.admissible_n - scores.unseen_n
         return self.escape.lengths(scores, scores.margin_n > self.margin, np.log2(known_n), self.margin)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PooledCode:
-    """Alternatives by how likely an honest server takes them: the pooled (free-energy) bound.
+    """Code of alternatives by an honest server's odds to take them: the pooled (free-energy) bound.
 
     The replay's own choice has weight 1, an alternative of class c weight odds_c^lambda, and a token's length is -log2
-    of its weight's share of all weights at its position. Summed, that is the free-energy bound with cost -ln odds at
-    the observed total cost. Class 0 is the *boundary*: tokens of margin 0 that are not the choice itself, because it
-    is unsure which side of a cut they or the choice are on; classes 1 ... B are the bins of the margin.
+    of its weight's share of all weights at its position. The sum is the free-energy bound with cost -ln odds at the
+    observed total cost. Class 0 is the *boundary*: tokens of margin 0 that are not the choice itself, because they or
+    the choice may lie on either side of a cut. Classes 1 ... B are the bins of the margin.
 
     Attributes:
-        edges_b: bin edges, logits. log_odds_c: ln of the odds of each class against the choice, nats, at most 0, not
-            rising with the margin. Whatever they are, the lengths bound; near the truth they are short.
+        edges_b: bin edges, logits.
+        log_odds_c: ln of the odds of each class against the choice, nats, at most 0, not rising with the margin. The
+            lengths are a bound whatever the odds, and short near the true odds.
+        escape: code of the tokens outside the bins.
     """
 
     edges_b: FloatArray
@@ -119,7 +123,7 @@ class PooledCode:
     escape: OutsideCode
 
     def lengths(self, scores: TokenScores) -> FloatArray:
-        """Bits [n, lambda] that the claimed tokens are charged with each of `TILTS`."""
+        """Bits [n, lambda] charged for the claimed tokens with each of `TILTS`."""
         class_n, offered_nc = classes(self.edges_b, scores)
         log_weight_c = np.append(self.log_odds_c, 0.0)  # the last, index -1: the choice itself
         tilts = np.array(TILTS)
@@ -130,7 +134,7 @@ class PooledCode:
         return self.escape.lengths(scores, outside, bits, float(self.edges_b[-1]))
 
     def entropies(self, scores: TokenScores) -> FloatArray:
-        """Entropy [n] of an honest server's choice among what is known, bits, were the odds the truth."""
+        """Entropy [n] of an honest server's choice among the known tokens, bits, if the odds are the truth."""
         _, offered_nc = classes(self.edges_b, scores)
         odds_c = np.exp(self.log_odds_c)
         total = 1 + offered_nc @ odds_c
@@ -139,11 +143,11 @@ class PooledCode:
 
 
 def classes(edges_b: FloatArray, scores: TokenScores) -> tuple[IntArray, FloatArray]:
-    """Where the claimed tokens and their known alternatives stand (`PooledCode`).
+    """Classes of the claimed tokens, and numbers of their known alternatives (`PooledCode`).
 
     Returns:
-        The class [n] of the claimed token: -1 is the choice itself, B + 1 is outside. How many alternatives of each
-        class [n, B + 1] stand at its position, the claimed one among them.
+        The class [n] of the claimed token: -1 is the choice itself, B + 1 is outside. The number of alternatives of
+            each class [n, B + 1] at its position, the claimed one included.
     """
     bins = len(edges_b) - 1
     level = scores.margin_n == 0
@@ -151,7 +155,7 @@ def classes(edges_b: FloatArray, scores: TokenScores) -> tuple[IntArray, FloatAr
     offered_nc = np.zeros((len(scores), bins + 1))
     offered_nc[:, 1:] = rival_counts(scores.rival_margin_nk, edges_b)[:, :bins]
     level_n = (scores.rival_margin_nk == 0).sum(axis=1)
-    # Of the rivals of margin 0 one is the choice, unless the claimed token is.
+    # One of the rivals of margin 0 is the choice, unless the claimed token is.
     offered_nc[:, 0] = np.where(scores.exact_n, level_n, np.maximum(level_n - 1, 0))
     offered_nc += taken_classes(class_n, bins)
     return class_n, offered_nc

@@ -1,4 +1,4 @@
-"""The bandwidth ledger of a run: what each record is charged, under every code, and what happened in it."""
+"""The bandwidth ledger of a run: charges of each record under every code, and counts of verdicts."""
 
 from dataclasses import dataclass
 
@@ -13,30 +13,32 @@ from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
 from weightwarden.verifier.statistics.bandwidth import best_of
 
 UNASKED_END_SHARE = 0.01
-"""Expected share of records that do not end as asked: what the code of ends is made for, any value bounds."""
+"""Expected share of records with an end that violates the request. The code of ends is fitted to it.
+
+Any value gives a bound.
+"""
 PLAIN_SHARE = 0.01
-"""Expected share of records whose tokens are so unlikely that they are shorter written plainly, log2 V bits each."""
+"""Expected share of records with tokens so unlikely that plain coding, log2 V bits each, is shorter."""
 CODED_BITS = -float(np.log2(1 - PLAIN_SHARE))
-"""What a record is charged for its tokens not being written plainly, bits."""
+"""Charge of a record for the information that its tokens are not coded plainly, bits."""
 MAX_END_BITS = 84.0
-"""More than the end of a record is charged, with what it costs to say that its tokens are written plainly."""
+"""Upper bound of the charge for an end, including the information that the record's tokens are coded plainly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordCharges(Columns):
-    """One entry a record, in the order of the records verified.
+    """Charges and counts, one entry a record, in the order of the records verified.
 
     Attributes:
         tokens_r: output tokens.
         mismatches_r: tokens that are not the replay's choice.
         suspicious_r: suspicious tokens.
         dangerous_r: dangerous tokens.
-        counting_bits_r: length of the record's tokens under the counting code, bits; without the end. Never much more
-            than log2 V a token: which of the two is shorter, the code or writing the tokens plainly, is part of the
-            length.
+        counting_bits_r: length of the record's tokens under the counting code, bits, without the end. Never much more
+            than log2 V a token: the length includes the choice of the shorter of code and plain tokens.
         pooled_bits_rk: the same under the pooled code at each of `TILTS`.
-        entropy_bits_r: honest entropy of its positions, bits; nan without a noise model.
-        end_bits_r: length of the record's end: what is charged for ending early or late, or for not.
+        entropy_bits_r: honest entropy of the record's positions, bits; nan without a noise model.
+        end_bits_r: charge for the record's end, whether it ends early, late, or as requested, bits.
     """
 
     tokens_r: IntArray
@@ -50,8 +52,10 @@ class RecordCharges(Columns):
 
     @classmethod
     def unbounded(cls, tokens: int, vocabulary: int) -> "RecordCharges":
-        """Of one record that could not be replayed: every token may be any, and counts as none that an honest server
-        says; its end is charged the most that one can be.
+        """The charges of one unverifiable record.
+
+        Each token may be any token, and none counts as an honest server's token. The end has the largest charge of an
+        end.
         """
         plain = tokens * float(np.log2(vocabulary)) - float(np.log2(PLAIN_SHARE))
         return cls(
@@ -67,13 +71,13 @@ class RecordCharges(Columns):
 
     @property
     def honest_tilt_bits_r(self) -> FloatArray:
-        """Bits of each record's tokens under the pooled code with lambda 1, or written plainly where shorter."""
+        """Bits of each record's tokens under the pooled code with lambda 1, or coded plainly where that is shorter."""
         bits: FloatArray = np.maximum(self.pooled_bits_rk[:, HONEST_TILT] - CODED_BITS, 0.0)
         return bits
 
     @property
     def best_tilt(self) -> int:
-        """Index of the tilt under which all records together are shortest."""
+        """Index of the tilt with the least total length of all records."""
         return int(np.argmin(self.pooled_bits_rk.sum(axis=0)))
 
     @property
@@ -88,7 +92,7 @@ class RecordCharges(Columns):
 
 
 class OutcomeCounter:
-    """Accumulator of what happened at the positions of many records: tokens, mismatches, verdicts."""
+    """Accumulator of the counts of many records: tokens, mismatches, verdicts."""
 
     def __init__(self, records: int, *, margin: float, rank_limit: int, vocabulary: int) -> None:
         self._margin, self._rank_limit, self._vocabulary = margin, rank_limit, vocabulary
@@ -121,11 +125,11 @@ class Ledger:
             scatter_add(self._entropy_bits, record_n, self._pooled.entropies(scores), times_n)
 
     def charges(self, counts_rc: IntArray, end_code_r: FloatArray) -> RecordCharges:
-        """What every record is charged.
+        """The charges of every record.
 
         Args:
             counts_rc: `OutcomeCounter.counts_rc` of the records.
-            end_code_r: bits that say how a record ended that did not end as asked; 0 where it did.
+            end_code_r: code length of each record's end, bits, if it violates the request; 0 otherwise.
         """
         plain = counts_rc[:, 0] * self._plain_bits - np.log2(PLAIN_SHARE)
         unasked = end_code_r > 0

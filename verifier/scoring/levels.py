@@ -1,6 +1,6 @@
-"""Levels of significance: how seldom an honest record, and an honest run, is accused."""
+"""Significance levels of flagged records and of alarms."""
 
 FLAG_LEVEL = 1e-3
-"""A record is flagged when at most this share of honest records would look like it."""
+"""Largest share of honest records that look like a flagged record."""
 RUN_ALARM_LEVEL = 1e-4
-"""A run is an alarm when an honest run would show as much with at most this probability."""
+"""Largest probability that an honest run shows as much as an alarm."""

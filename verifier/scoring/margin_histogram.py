@@ -1,4 +1,4 @@
-"""Histogram of margins: tokens that have each, beside candidates that could have had it."""
+"""Histogram of margins: claimed tokens in each bin, beside the candidates that could have been claimed."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.token_scores import TokenScores
 
 BINS = len(MARGIN_EDGES) + 1
-"""Margin 0, the bins of `MARGIN_EDGES`, and what is beyond the last edge."""
+"""Number of bins: margin 0, the bins of `MARGIN_EDGES`, and margins beyond the last edge."""
 CANDIDATE_BINS = len(MARGIN_EDGES) - 1
 
 
@@ -21,8 +21,8 @@ class MarginHistogram(Columns):
 
     Attributes:
         tokens_rb: int64 [records, BINS], claimed tokens by margin.
-        candidates_rb: int64 [records, CANDIDATE_BINS], candidates of each bin of `MARGIN_EDGES` that were there to be
-            taken, the claimed token among them.
+        candidates_rb: int64 [records, CANDIDATE_BINS], candidates in each bin of `MARGIN_EDGES`, the claimed token
+            included.
     """
 
     tokens_rb: IntArray
@@ -30,7 +30,7 @@ class MarginHistogram(Columns):
 
     @classmethod
     def zeros(cls, records: int) -> "MarginHistogram":
-        """Histograms of so many records without a position."""
+        """Empty histograms of `records` records."""
         return cls(
             tokens_rb=np.zeros((records, BINS), np.int64), candidates_rb=np.zeros((records, CANDIDATE_BINS), np.int64)
         )
@@ -50,10 +50,12 @@ class MarginCounter:
 
 
 def expected_at_most(candidates_b: IntArray, tokens: int, upper_b: FloatArray, outlier_upper: float) -> FloatArray:
-    """The most tokens of each bin that calibration allows on average; float64 [BINS], nan for margin 0.
+    """The largest mean number of tokens in each bin under the calibration; float64 [BINS], nan for margin 0.
 
     Args:
-        candidates_b: `MarginHistogram.candidates_rb`, summed. tokens: all of them.
-        upper_b, outlier_upper: `TokenNoise.upper_b` and `outlier_upper`.
+        candidates_b: `MarginHistogram.candidates_rb`, summed over the records.
+        tokens: number of all tokens.
+        upper_b: `TokenNoise.upper_b`.
+        outlier_upper: `TokenNoise.outlier_upper`.
     """
     return np.concatenate([[np.nan], candidates_b * upper_b, [tokens * outlier_upper]])

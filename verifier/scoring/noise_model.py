@@ -1,4 +1,4 @@
-"""The token noise: how often an honest server emits a token some margin below the replay's own choice."""
+"""The token noise: the probability that an honest server emits a token at a margin below the replay's own choice."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -18,20 +18,19 @@ MARGIN_EDGES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0
 
 @dataclass(frozen=True, kw_only=True)
 class TokenNoise:
-    """The calibrated token noise: for each bin of margins, how often honest traffic took a candidate there.
+    """The calibrated token noise: for each bin of margins, the share of candidates that honest traffic took.
 
-    A candidate that the replay puts a margin m below its own choice is emitted by an honest server with some
-    probability G(m), at most 1/2 and falling with m. G is a property of two implementations of one model, in logits,
-    and does not depend on the sampling parameters; it is counted here, with no assumption about its shape but that
-    it does not rise.
+    An honest server emits a candidate at a margin m below the replay's own choice with some probability G(m), at most
+    1/2 and falling with m. G is a property of two implementations of one model, in logits, and does not depend on the
+    sampling parameters. It is counted here, with no assumption about its shape except that it does not rise.
 
     Attributes:
         edges_b: bin edges, logits, one more than there are bins.
         upper_b: upper confidence bound of G in each bin (97.5%, record-clustered), lowered to the bound of any smaller
             margin. Where G is flat over several bins that is the least of their bounds, and covers less (83% over
             thirteen equal bins in simulation).
-        outlier_margin: margin beyond which a token is an *outlier*: honest tokens are so with at most
-            `outlier_upper` probability (upper confidence bound).
+        outlier_margin: margin beyond which a token is an *outlier*.
+        outlier_upper: upper confidence bound of the probability that an honest token is an outlier.
     """
 
     edges_b: FloatArray
@@ -49,14 +48,15 @@ class TokenNoise:
         *,
         outlier_margin: float | None = None,
     ) -> Self:
-        """Bounds from counts by record.
+        """The noise from counts by record.
 
         Args:
-            exposures_rb, chosen_rb: candidates of each bin that were there to be taken, and that were taken.
+            exposures_rb: candidates of each bin.
+            chosen_rb: candidates of each bin that were claimed.
             beyond_rb: tokens whose margin exceeds each edge.
             tokens_r: tokens of each record.
-            outlier_margin: one of `MARGIN_EDGES`, chosen on other counts; without, the least beyond which honest
-                tokens are seldom enough.
+            outlier_margin: one of `MARGIN_EDGES`, chosen on other counts. If omitted, the least one that honest tokens
+                seldom enough exceed.
         """
         upper = np.array(
             [
@@ -77,29 +77,29 @@ class TokenNoise:
         )
 
     def bins(self, margins: FloatArray) -> IntArray:
-        """Bin of each margin: 0 ... B - 1; -1 where it is 0 or nan; B where it is beyond the last edge."""
+        """Bin of each margin: 0 ... B - 1; -1 where the margin is 0 or nan; B where it is beyond the last edge."""
         return margin_bins(margins, self.edges_b)
 
     @property
     def probabilities(self) -> FloatArray:
-        """Upper bounds for bins 0 ... B; the last, of what is beyond every edge, is a bound for a position."""
+        """Upper bounds for bins 0 ... B. The last is the bound, for a position, of a token beyond every edge."""
         return np.append(self.upper_b, self.outlier_upper)
 
     @property
     def costs(self) -> FloatArray:
-        """-ln of the probabilities, nats: what a token of each bin costs its record."""
+        """-ln of the probabilities, nats: the cost of a token of each bin to its record."""
         costs: FloatArray = -np.log(self.probabilities)
         return costs
 
 
 def margin_bins(margins: FloatArray, edges_b: FloatArray) -> IntArray:
-    """See `TokenNoise.bins`."""
+    """Bin of each margin; see `TokenNoise.bins`."""
     found = np.searchsorted(edges_b, margins, side="left") - 1
     return np.where(np.isnan(margins) | (margins <= 0), -1, found)
 
 
 def noise_counts(scores: TokenScores) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Exposures [n, B], chosen [n, B] and beyond [n, B + 1] of each position, as `from_counts` sums them."""
+    """Exposures [n, B], chosen [n, B] and beyond [n, B + 1] of each position, the summands of `from_counts`."""
     edges = np.array(MARGIN_EDGES)
     count = len(edges) - 1
     chosen = one_hot(margin_bins(scores.margin_n, edges), count + 1)[:, :count]
@@ -109,7 +109,7 @@ def noise_counts(scores: TokenScores) -> tuple[FloatArray, FloatArray, FloatArra
 
 
 def rival_counts(margin_nk: FloatArray, edges_b: FloatArray) -> FloatArray:
-    """How many rivals of each position stand in each bin, float64 [n, B + 1]."""
+    """Number of rivals in each bin at each position, float64 [n, B + 1]."""
     counts = np.zeros((len(margin_nk), len(edges_b)))
     bins = margin_bins(margin_nk, edges_b)
     row, column = np.nonzero(bins >= 0)

@@ -13,15 +13,15 @@ from weightwarden.verifier.scoring.token_scores import TokenScores
 from weightwarden.verifier.statistics.rounding import upper
 
 TILTS = np.linspace(0.0, 1.0, 26)
-"""Values of lambda at which the Chernoff bound is tried."""
+"""Values of lambda tried in the Chernoff bound."""
 
 
 MIN_BOUND = 1e-300
-"""What is below this, or impossible by rule, is written as this."""
+"""Smallest probability in reports; smaller ones, and impossible events, are written as this."""
 
 
 def bound_text(bound: float) -> str:
-    """An upper bound of a probability as reports write it, rounded up."""
+    """Text of an upper bound of a probability, rounded up, for reports."""
     return f"p <= {upper(max(bound, MIN_BOUND))}"
 
 
@@ -30,13 +30,14 @@ class RecordEvidence:
     """Evidence about one record.
 
     Attributes:
-        tokens: its output tokens. outliers: those beyond the outlier margin.
+        tokens: output tokens.
+        outliers: tokens beyond the outlier margin.
         worst_p: probability bound that an honest record of this length has so many outliers; 1 with fewer than two.
         total_p: probability bound that the costs of an honest record, given its positions, reach this record's total
-            without its dearest token.
+            without its most expensive token.
         outlier_margin: logits beyond which a token is an outlier.
-        p_value: at most this share of honest records looks like this one by either test (Bonferroni over the two).
-        reasons: which test flags the record, if any.
+        p_value: share of honest records, at most, that look like this one by either test (Bonferroni over the two).
+        reasons: the tests that flag the record, if any.
     """
 
     tokens: int
@@ -63,7 +64,7 @@ class RecordEvidence:
 
 
 class RecordEvidenceAccumulator:
-    """Accumulates the positions of many records, in any order, and gives each record's evidence.
+    """Accumulator of the positions of many records, in any order, for the evidence about each record.
 
     *Worst tokens*: the outliers of an honest record of n tokens are at most Binomial(n, r), r the upper bound of the
     outlier rate. *Total*: with cost c(m) = -ln G(m) for a token of margin m, and position t offering candidates of
@@ -71,7 +72,7 @@ class RecordEvidenceAccumulator:
 
         ln P(C >= c) <= sum_t ln(1 + sum_v G(m_tv) (exp(lambda c(m_tv)) - 1)) - lambda c,
 
-    minimised over lambda; what lies beyond every edge counts at every position with the outlier rate. The dearest
+    minimised over lambda; a token beyond every edge counts at every position with the outlier rate. The most expensive
     token is left out of the total, so that a lone token never flags its record. Assumes that, given the replayed
     candidates, tokens are independent, and that the upper bounds of G hold.
     """
@@ -87,7 +88,7 @@ class RecordEvidenceAccumulator:
         self._lift = probabilities[:, None] * np.expm1(costs[:, None] * TILTS[None, :])  # [B + 1, tilts]
 
     def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
-        """Add positions; record_n says whose they are, times_n how often each counts."""
+        """Add positions (`Accumulator`)."""
         noise, bins = self._noise, self._noise.bins(scores.margin_n)
         costs = np.where(bins >= 0, np.append(noise.costs, 0.0)[bins], 0.0)
         rivals = np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu])
@@ -100,7 +101,7 @@ class RecordEvidenceAccumulator:
         scatter_add(self._log_moment, record_n, np.log1p(offered @ self._lift), times_n)
 
     def evidence(self, record: int) -> RecordEvidence:
-        """Evidence about one record, all of whose positions have been added.
+        """Evidence about one record. All of its positions must have been added before.
 
         Raises:
             ValueError: no position of the record has been added.

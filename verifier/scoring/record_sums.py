@@ -1,4 +1,4 @@
-"""Sums over records of what their positions hold, quickly: positions of a record mostly stand together."""
+"""Fast sums over the positions of records, for positions of a record that mostly lie together."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ def scatter_add(
     values_n: "NDArray[np.generic] | float",
     times_n: IntArray | None = None,
 ) -> None:
-    """Add values [n, ...] to the totals [records, ...] of the records they belong to, in place.
+    """Add values [n, ...] to the totals [records, ...] of their records, in place.
 
-    Values that are no integers are rounded to 1 / `GRID`: sums up to 2^20 are then exact, and so the same in whatever
-    portions a record's positions come.
+    Values that are not integers are rounded to 1 / `GRID`. Sums up to 2^20 are then exact, and do not depend on how a
+    record's positions are split.
 
     Args:
-        times_n: how often each value counts; once without.
+        times_n: multiplicity of each value; 1 if omitted.
     """
     values: NDArray[Any] = np.broadcast_to(np.asarray(values_n, total_r.dtype), (len(record_n), *total_r.shape[1:]))
     if not len(values):
@@ -38,13 +38,13 @@ def scatter_add(
 
 
 def compress_plain_positions(record_n: IntArray, scores: TokenScores) -> tuple[IntArray, IntArray]:
-    """Positions that stand for all, and for how many each: for sums over records.
+    """Positions that represent all positions in sums over records, with their multiplicities.
 
-    A *plain* position is the replay's own choice with no rival in the window; nothing that is summed tells the plain
-    positions of one record apart, and most positions are plain.
+    A *plain* position is the replay's own choice with no rival in the window. All plain positions of one record add the
+    same to every sum, and most positions are plain.
 
     Returns:
-        Indices, and times, int64.
+        Indices and multiplicities, int64.
     """
     plain = scores.exact_n & (scores.margin_n == 0) & (scores.admissible_n == 1) & ~scores.contradicted_n
     plain &= scores.standing_n == Standing.HELD
@@ -59,5 +59,5 @@ def compress_plain_positions(record_n: IntArray, scores: TokenScores) -> tuple[I
 
 
 def _starts(record_n: IntArray) -> IntArray:
-    """Where runs of one record begin."""
+    """First positions of the runs of one record."""
     return np.flatnonzero(np.concatenate([[True], record_n[1:] != record_n[:-1]]))

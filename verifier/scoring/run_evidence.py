@@ -9,22 +9,22 @@ from scipy.stats import binom
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 
 TESTS = 3
-"""Tests of a run; each is used at this part of the level (Bonferroni)."""
+"""Number of tests of a run; each is used at this part of the level (Bonferroni)."""
 STAKES = np.geomspace(1e-4, 0.97, 32)
-"""Shares of the capital that the test of the outlying records bets, side by side."""
+"""Shares of the capital that the test of the outlying records bets in parallel."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HonestRates:
-    """What honest records do at most, as a policy has it.
+    """Upper limits of honest records under a policy.
 
     Attributes:
-        level: largest share of honest records that the tests of their tokens flag; their p-values are at most x in a
-            share x of honest records. 0 where no test has a p-value of its own.
-        events: largest shares of honest records in which something else happens that flags a record, such as a
-            server's failure. The p-value of such a record is that share.
+        level: largest share of honest records flagged by the tests of their tokens; the p-values are at most x in a
+            share x of honest records. 0 where no test has its own p-value.
+        events: largest shares of honest records with another event that flags a record, such as a server's failure. The
+            p-value of such a record is that share.
         outlier_rate: largest share of honest tokens that are outliers.
-        most_outlying: largest share of honest records that hold an outlier, however long they are.
+        most_outlying: largest share of honest records that hold an outlier, whatever their length.
     """
 
     level: float
@@ -34,18 +34,18 @@ class HonestRates:
 
     @property
     def flagged(self) -> float:
-        """Largest share of honest records that are flagged, for whatever reason."""
+        """Largest share of honest records that are flagged, for any reason."""
         return self.level + sum(self.events)
 
     def as_implausible(self, p_value: float) -> float:
-        """Largest share of honest records whose p-value, the least over all reasons, is at most this one."""
+        """Largest share of honest records with a p-value, the least over all reasons, of at most this one."""
         by_tokens = p_value if self.level else 0.0
         return by_tokens + sum(share for share in self.events if share <= p_value)
 
     def outlying(self, tokens_r: IntArray) -> FloatArray:
         """Largest probability [r] that an honest record of so many tokens holds an outlier.
 
-        The sum over its tokens, which holds whatever they do together.
+        The sum over its tokens, which holds for any dependence between them.
         """
         probability: FloatArray = np.minimum(tokens_r * self.outlier_rate, self.most_outlying)
         return probability
@@ -54,21 +54,21 @@ class HonestRates:
 def run_p_value(
     honest: HonestRates, *, p_value_r: FloatArray, flagged: int, outlying_r: BoolArray, tokens_r: IntArray
 ) -> float:
-    """Probability bound that an honest run shows what this one does.
+    """Probability bound that an honest run shows as much as this one.
 
     Three tests, Bonferroni over all. *Count*: the flagged records against a binomial law at the honest rate of being
-    flagged for any reason; it sees many records that are each just implausible. *Extreme*: the smallest p-value; it
-    sees one record that is impossible. *Outlying*: the records that hold at least one outlier (`outlying_bound`); it
-    sees lone outliers, none of which flags its record.
+    flagged for any reason; it detects many records that are each just implausible. *Extreme*: the smallest p-value; it
+    detects one record that is impossible. *Outlying*: the records that hold at least one outlier (`outlying_bound`); it
+    detects lone outliers, none of which flags its record.
 
     Args:
-        p_value_r: of every record, 0 for one that no honest run would show.
-        flagged: how many records are flagged.
-        outlying_r: which records hold an outlier.
+        p_value_r: p-value of every record, 0 for one that no honest run would show.
+        flagged: number of flagged records.
+        outlying_r: whether each record holds an outlier.
         tokens_r: output tokens of each record.
 
     Raises:
-        ValueError: no records.
+        ValueError: there are no records.
     """
     records = len(p_value_r)
     if not records:
@@ -80,13 +80,13 @@ def run_p_value(
 
 
 def outlying_bound(probability_r: FloatArray, outlying_r: BoolArray) -> float:
-    """Probability bound that honest records hold so many, and such, outliers: a test of a Poisson-binomial law.
+    """Probability bound that honest records hold these outliers: a test of a Poisson-binomial law.
 
-    Someone bets a share s of the capital on every record: against one that holds an outlier with probability at most q
-    the capital is multiplied by 1 + s (1 / q - 1) where it holds one, and by 1 - s where it does not. Honest records
-    multiply it by at most 1 on average, so that it reaches x with probability at most 1 / x (Markov). The capital is
-    the mean over `STAKES`. An outlier in a short answer says more than one in a long answer. For equal records the
-    best stake reaches the exponent of the binomial tail (Chernoff 1952).
+    The test bets a share s of the capital on every record: against a record that holds an outlier with probability at
+    most q, the capital is multiplied by 1 + s (1 / q - 1) if the record holds one, and by 1 - s if it does not. Honest
+    records multiply it by at most 1 on average, so that it reaches x with probability at most 1 / x (Markov). The
+    capital is the mean over `STAKES`. An outlier in a short answer is stronger evidence than one in a long answer. For
+    equal records the best stake reaches the exponent of the binomial tail (Chernoff 1952).
 
     Assumes that records are independent; tokens of one record need not be.
 

@@ -1,4 +1,4 @@
-"""The stopping rule, replayed: did the answer end, and not go on, as its request asked?"""
+"""Replay of the stopping rule: the answer must end exactly where its request asks for it."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -18,16 +18,18 @@ from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.types import Tokenizer
 
 LABEL_BITS = 4.0
-"""More than the finish and stop reasons of a record can say at one place, bits: at most 16 differ there."""
+"""Upper bound of the information in a record's finish and stop reasons at one place, bits: at most 16 differ there."""
 
 
 @dataclass(frozen=True)
 class StopFinding:
-    """What is wrong with where an answer ends.
+    """A violation of the stopping rule.
 
-    `early`: it ended although nothing that ends an answer happened; charged log2(length limit) bits.
-    `late`: it went on after something that ends an answer. `honest_rate`: at most this share of honest answers end so;
-    1 where the server cannot be blamed, and the finding is charged without flagging.
+    Attributes:
+        kind: "early" if nothing that ends an answer happened, which is charged log2(length limit) bits; "late" if the
+            answer continued after something that ends an answer.
+        honest_rate: share of honest answers, at most, that end so. 1 if the server cannot be blamed: the finding is
+            then charged without flagging.
     """
 
     kind: Literal["early", "late"]
@@ -47,8 +49,8 @@ _CUT_OFF = {
 }
 """Stop reasons of a trusted logger for answers cut off: in words, and the share of honest answers that end so.
 
-A refusal is charged and never flags: how many requests an honest server refuses depends on its settings and its
-clients. Each may carry what the code of ends charges for it.
+A refusal is charged and never flags: the number of requests that an honest server refuses depends on its settings and
+its clients. Each refusal may carry the charge of the code of ends.
 """
 _CAPS = (
     "a cap of the server's own? --override-generation-config or generation_config.json with max_new_tokens,"
@@ -60,8 +62,8 @@ class ForcedEndLimits(NamedTuple):
     """The limits of forced ends under a policy.
 
     Attributes:
-        margin: margin, logits, beyond which a final token was not sampled but forced.
-        rate: share of honest answers that have such an end, at most.
+        margin: margin beyond which a final token was not sampled but forced, logits.
+        rate: share of honest answers, at most, that have a forced end.
     """
 
     margin: float
@@ -73,9 +75,9 @@ class StoppingRule:
     """The stopping rule of a server of one model: the sidecar's own (`logger.text.ending`), replayed.
 
     Attributes:
-        tokenizer: makes the text in which requested stop strings are looked for; the server's text is never used.
+        tokenizer: makes the text that is searched for the requested stop strings; the server's text is never used.
         max_model_length: the server's context length in tokens, or None when only requests limit the length.
-        forced_end: which final tokens were not sampled but forced, and how often that is honest.
+        forced_end: limits of final tokens that were not sampled but forced.
     """
 
     identity: ModelIdentity
@@ -84,7 +86,7 @@ class StoppingRule:
     forced_end: ForcedEndLimits
 
     def length_limit(self, record: Record) -> int | None:
-        """Most output tokens that the record could have had, or None when nothing known limits it."""
+        """Largest number of output tokens that the record could have, or None when nothing known limits it."""
         limits = []
         if record.sampling.max_tokens is not None:
             limits.append(record.sampling.max_tokens)
@@ -97,9 +99,10 @@ class StoppingRule:
         return float(np.log2(max(self.length_limit(record) or 0, len(record.output_token_ids), 2)))
 
     def end_code_bits(self, record: Record) -> float:
-        """Length, in a code, of an end that is not as asked: its place, and what it is called (Kraft over all ends).
+        """Code length of an end that violates the request: its place and its label (Kraft over all ends).
 
-        With a limit every place up to it alike; without, or beyond it, a universal code of the place (Elias 1975).
+        With a limit, every place up to it has the same length; without, or beyond it, a universal code of the place
+        (Elias 1975).
         """
         limit, place = self.length_limit(record), len(record.output_token_ids)
         if limit is not None and place <= limit:
@@ -107,10 +110,10 @@ class StoppingRule:
         return 2 * float(np.floor(np.log2(place + 1))) + 1 + 1 + LABEL_BITS
 
     def findings(self, record: Record, last_margin: float) -> list[StopFinding]:
-        """What is wrong with the record's end; empty when it ended as asked.
+        """Violations of the stopping rule; empty when the record ends as its request asks.
 
         Args:
-            last_margin: margin of its last token, logits; of no meaning for a record without tokens.
+            last_margin: margin of the record's last token, logits; ignored for a record without tokens.
         """
         place, ending = self._replayed(record)
         late = self._late(record, place, ending)
@@ -129,14 +132,14 @@ class StoppingRule:
                 return StopFinding("early", why, self.forced_end.rate)
             if why is None and isinstance(record.stop_reason, str):
                 assert ending is not None
-                # Versions of engines differ in which of several they name, and the name could carry bits.
+                # Engines of different versions may name different ones of several matches, which could carry bits.
                 if ending.stop_reason != record.stop_reason:
                     why = (
                         f"says that it stopped at {record.stop_reason!r}, and {ending.stop_reason!r} is complete first"
                     )
                     return StopFinding("early", why, 1.0)
         else:
-            # Without a trusted logger's word, a client that hangs up is as rare as the operator's clients are patient.
+            # Without a trusted logger's stop reason, an abort is assumed to be as rare as `FLAG_LEVEL`.
             unknown = (f"finished for reason {record.finish_reason!r}", FLAG_LEVEL)
             cut_off = record.finish_reason == "abort" and isinstance(record.stop_reason, str)
             why, rate = _CUT_OFF.get(str(record.stop_reason), unknown) if cut_off else unknown
@@ -144,7 +147,7 @@ class StoppingRule:
         return None if why is None else StopFinding("early", why, 0.0)
 
     def _unfounded_length(self, record: Record) -> str | None:
-        """Why finish reason "length" is not so, or None when it is."""
+        """The reason why finish reason "length" is wrong, or None when it is right."""
         limit, tokens = self.length_limit(record), len(record.output_token_ids)
         if limit is None:
             return "says that it reached a length limit, and none is known"
@@ -153,7 +156,7 @@ class StoppingRule:
         return None
 
     def _unfounded_stop(self, record: Record, ending: Ending | None) -> str | None:
-        """Why nothing in the output justifies finish reason "stop", or None when something does."""
+        """The reason why nothing in the output justifies finish reason "stop", or None when something does."""
         reason, last = record.stop_reason, record.output_token_ids[-1]
         if isinstance(reason, str):
             if reason not in record.sampling.stop:
@@ -177,7 +180,7 @@ class StoppingRule:
         return StopFinding("late", f"went on after token {record.output_token_ids[at]} at position {at}", 0.0)
 
     def _replayed(self, record: Record) -> tuple[int, Ending | None]:
-        """How many tokens a record has by the rule, and how it ends with them; None where it goes on."""
+        """Number of tokens of the record by the rule, and its ending there; None where the answer continues."""
         eos_ids = frozenset(self.identity.eos_ids)
         if record.sampling.stop:
             detokenizer = self.tokenizer.detokenizer(record.sampling, record.prompt_token_ids)

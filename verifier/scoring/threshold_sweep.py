@@ -1,4 +1,4 @@
-"""Sweep of margin thresholds: honest tokens beyond each, against information left to an attacker."""
+"""Sweep of margin thresholds: honest tokens beyond each threshold, against the information left to an attacker."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from weightwarden.verifier.scoring.token_scores import TokenScores
 MARGIN_GRID = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 """Thresholds tried, logits."""
 BITS = 2**24
-"""Sums of bits are kept in units of 1 / `BITS`, so that no order or grouping of their parts changes them."""
+"""Sums of bits are kept in units of 1 / `BITS`, so that they do not depend on the order or grouping of their parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,10 @@ class ThresholdSweepPoint:
     """One threshold on one set of records.
 
     Attributes:
-        margin: delta, logits. rank_limit: R.
-        suspicious, dangerous: share of tokens with that verdict.
+        margin: the threshold delta, logits.
+        rank_limit: R, tokens.
+        suspicious: share of suspicious tokens.
+        dangerous: share of dangerous tokens.
         outliers: share of tokens whose margin is beyond every bin of the token noise, or infinite.
         bits_per_token: mean information charged, bits.
     """
@@ -41,14 +43,14 @@ def _no_tokens() -> IntArray:
 
 @dataclass(kw_only=True)
 class ThresholdSweepSums(Sums):
-    """What every threshold of the grid makes of some records at one rank limit.
+    """Sums over some records for every threshold of the grid, at one rank limit.
 
     Attributes:
         tokens: all tokens.
         outliers: tokens beyond all token noise.
         suspicious_m: suspicious tokens, int64 [thresholds].
         dangerous_m: dangerous tokens, int64 [thresholds].
-        bits_m: information charged for safe tokens, each record's rounded to 1 / `BITS` bits, in that unit, int64
+        bits_m: information charged for safe tokens, in units of 1 / `BITS` bits, rounded for each record, int64
             [thresholds].
     """
 
@@ -89,7 +91,7 @@ class ThresholdSweep:
         self._beyond: list[list[tuple[IntArray, IntArray]]] = [[] for _ in MARGIN_GRID]
 
     def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
-        """Add positions (`Accumulator`); those that count more than once are safe at every threshold."""
+        """Add positions (`Accumulator`). Positions with a multiplicity above 1 are safe at every threshold."""
         scatter_add(self._tokens_r, record_n, 1.0, times_n)
         scatter_add(self._outliers_r, record_n, scores.margin_n > MARGIN_EDGES[-1], times_n)
         rivals = np.nan_to_num(np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu]), nan=np.inf)
@@ -123,8 +125,10 @@ class ThresholdSweep:
         )
 
     def best_points(self, max_dangerous_rate: float) -> list[ThresholdSweepPoint]:
-        """For every threshold, the point whose rank limit (a power of two) is the smallest with few enough
-        dangerous tokens; the vocabulary's size where none is.
+        """The best point for every threshold.
+
+        The one with the smallest rank limit, a power of two, and few enough dangerous tokens. The rank limit is the
+        vocabulary's size where no power of two suffices.
         """
         limits = [2**k for k in range(1, int(np.ceil(np.log2(self._vocabulary))))] + [self._vocabulary]
         tables = [self.points(limit) for limit in limits]
@@ -135,6 +139,6 @@ class ThresholdSweep:
 
 
 def fits(point: ThresholdSweepPoint, max_dangerous_rate: float, max_unsafe_rate: float) -> bool:
-    """Whether few enough honest tokens lie beyond the threshold, and beyond all token noise."""
+    """True if few enough honest tokens lie beyond the threshold, and beyond all token noise."""
     unsafe = point.suspicious + point.dangerous
     return max(point.dangerous, point.outliers) <= max_dangerous_rate and unsafe <= max_unsafe_rate

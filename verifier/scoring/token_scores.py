@@ -14,7 +14,7 @@ from weightwarden.verifier.columns import Columns
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far an honest server's numbers may be from the replay's; all calibrated, larger accepts more.
+    """Tolerated differences between an honest server's numbers and the replay's; all calibrated, larger accepts more.
 
     Attributes:
         margin: delta, logits below the best sure candidate at which a token still passes.
@@ -32,21 +32,21 @@ class TokenScores(Columns):
     """Scores of n positions, one array each.
 
     Attributes:
-        margin_n: by what difference of errors, in raw logits, the claimed token would have won: its perturbed logit is
-            so far below a sure candidate's, divided by the larger of the two slopes (`sampler.support.Slopes`), at most
-            over all sure candidates and whatever the engine's own noise was within its error. Beyond the window, where
-            slopes differ, it may be larger than this. 0 when it may not be below, inf when the token is outside the
-            support by more than the slack. Larger is less plausible.
+        margin_n: the difference of errors, in raw logits, by which the claimed token would have won: the distance of
+            its perturbed logit below a sure candidate's, divided by the larger of the two slopes
+            (`sampler.support.Slopes`). The maximum is taken over all sure candidates of the table, with the engine's
+            own noise within its error. Beyond the window, where slopes differ, the true margin may be larger. 0 if the
+            token may not be below; inf if it is outside the support by more than the slack. Larger is less plausible.
         exact_n: whether the claimed token is the replay's own choice (no slack).
-        logit_rank_n: its rank in the raw logits, 1 is the most likely token.
-        gumbel_rank_n: its rank among the perturbed logits of the support.
-        admissible_n: size of the admissible set A(delta), at least 1; what is unseen and might belong to it counts.
-        unseen_n: how many of those are unseen.
+        logit_rank_n: rank of the claimed token in the raw logits, 1 is the most likely token.
+        gumbel_rank_n: rank of the claimed token among the perturbed logits of the support.
+        admissible_n: size of the admissible set A(delta), at least 1; unseen tokens that might belong to it count.
+        unseen_n: number of unseen tokens among those.
         rival_margin_nk: margins of the other possible candidates within the window, logits; nan where there is none.
-        unseen_margin_nu: the least margins that unseen tokens could have, logits; nan where there is none.
+        unseen_margin_nu: the least possible margins of unseen tokens, logits; nan where there is none.
         contradicted_n: whether the claim is contradicted (`CandidateTable`).
-        standing_n: how it is known that the claim could have been made (`Standing`). What else could have been does not
-            depend on a claim whose logit is known only because it is claimed.
+        standing_n: the evidence that the claimed token could have been claimed (`Standing`). Other tokens that could
+            have been claimed do not depend on a claim whose logit is known only because it is claimed.
     """
 
     margin_n: FloatArray
@@ -62,7 +62,7 @@ class TokenScores(Columns):
 
 
 def without_evidence(scores: TokenScores, which_n: BoolArray) -> TokenScores:
-    """The scores with some positions taken for the replay's own choice, so that no test counts them."""
+    """The scores with some positions replaced by the replay's own choice, so that no test counts them."""
     return replace(
         scores,
         margin_n=np.where(which_n, 0.0, scores.margin_n),
@@ -77,7 +77,7 @@ def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> Toke
     """Score the claimed tokens of a table.
 
     Args:
-        slack_level: index, in the window that the table was made with, of the level equal to tolerance.logit_slack.
+        slack_level: index of the level equal to `tolerance.logit_slack` in the window of the table.
     """
     sure, possible = boundary(
         table.logit_distance_nk,
@@ -88,7 +88,7 @@ def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> Toke
         tolerance.mass_slack * table.mass_scale_n,
     )
     score_min_nk, score_max_nk = table.score_min_nke[:, :, slack_level], table.score_max_nke[:, :, slack_level]
-    ahead = sure.copy()  # those that others are measured from
+    ahead = sure.copy()  # the candidates from which margins are measured
     ahead[table.standing_n == Standing.CLAIMED, 0] = False
     best = np.where(ahead, score_min_nk, -np.inf).max(axis=1)
     margins = np.zeros(score_max_nk.shape)
@@ -122,9 +122,9 @@ def score(table: CandidateTable, tolerance: Tolerance, slack_level: int) -> Toke
 def _loses_tie(
     table: CandidateTable, score_min_nk: FloatArray, score_max_nk: FloatArray, sure: BoolArray, best_n: FloatArray
 ) -> BoolArray:
-    """Which candidates [n, k] reach just the best sure score, and a sure candidate of that score has a lower id.
+    """True for candidates [n, k] that lose a tie: their score equals the best sure score of a token with a lower id.
 
-    None where the token is no argmax (inverse-cdf).
+    False everywhere where the token is no argmax (inverse-cdf).
     """
     argmax = np.isnan(table.cdf_low_n)[:, None]
     lowest = np.where(sure & (score_min_nk == best_n[:, None]), table.ids_nk, np.iinfo(np.int64).max).min(axis=1)
@@ -137,7 +137,7 @@ def gumbel_likelihood_score(margin_n: FloatArray, noise_scale: float) -> FloatAr
     """GM-LS: ln Phi(-margin / (sigma sqrt 2)), nats, at most ln(1/2); larger is more plausible (arXiv 2511.02620).
 
     The probability that two logits with Gaussian noise of standard deviation `noise_scale` (logits) swap places. It
-    orders tokens as the margin does.
+    orders tokens like the margin.
     """
     values: FloatArray = log_ndtr(-margin_n / (noise_scale * np.sqrt(2.0)))
     return values
@@ -147,7 +147,8 @@ def inverse_transform_likelihood_score(low_n: FloatArray, high_n: FloatArray, no
     """IPT-LS: ln of the probability that u + noise falls into the token's interval, nats (arXiv 2511.02620).
 
     Args:
-        low_n, high_n: ends of the claimed token's interval of the cumulative distribution, minus the uniform number u.
+        low_n: lower end of the claimed token's interval of the cumulative distribution, minus the uniform number u.
+        high_n: upper end of the same interval, minus u.
         noise_scale: standard deviation of the Gaussian noise on u, probability.
     """
     # The tail on the side away from u, so that nothing cancels.

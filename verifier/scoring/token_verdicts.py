@@ -11,10 +11,10 @@ from weightwarden.verifier.scoring.token_scores import TokenScores
 
 
 class Verdict(IntEnum):
-    """Verdict of one token, from harmless to not.
+    """Verdict of one token, in ascending order of severity.
 
-    `SAFE`: in the admissible set. `SUSPICIOUS`: outside it, and among the `rank_limit` most likely tokens.
-    `DANGEROUS`: neither; any token of the vocabulary could have stood there.
+    `SAFE`: in the admissible set. `SUSPICIOUS`: outside it, and among the `rank_limit` most likely tokens. `DANGEROUS`:
+    neither; any token of the vocabulary could be in its place.
     """
 
     SAFE = 0
@@ -39,8 +39,8 @@ def judge_tokens(scores: TokenScores, margin: float, rank_limit: int, vocabulary
     """Verdicts of scored tokens (docs/design.md, section 6).
 
     Args:
-        margin: delta, logits; the same that `scores.admissible_n` was counted with.
-        rank_limit: R; the largest raw-logit rank at which a token beyond delta is suspicious only.
+        margin: delta, logits; must be the value with which `scores.admissible_n` was counted.
+        rank_limit: R; the largest raw-logit rank at which a token beyond delta is only suspicious.
         vocabulary: V, tokens.
     """
     safe = scores.margin_n <= margin

@@ -1,4 +1,4 @@
-"""The verification server as a process: follows, audits and watches on threads of their own, until told to stop."""
+"""The verification server as a process: it follows, audits and watches on separate threads, until told to stop."""
 
 import asyncio
 import logging
@@ -28,13 +28,13 @@ from weightwarden.verifier.server.errors import (
 from weightwarden.verifier.server.startup import ServerParts
 
 IDLE_SECONDS = 1.0
-"""Between two looks for something to do, when there was nothing."""
+"""Seconds between two searches for work, after one without result."""
 RETRY_SECONDS = 5.0
-"""After a failure of the database or of the replay, or a defect."""
+"""Seconds to wait after a failure of the database or of the replay, or a defect."""
 BEATS = 4
-"""Signs of life within the time after which others take over."""
+"""Signs of life within the lease timeout, after which other servers take over."""
 STOP_SECONDS = 120.0
-"""For what is under way to end after a signal; what does not is cut off, and others take it over."""
+"""Seconds after a signal for work under way to end. Unfinished work is aborted, and taken over by other servers."""
 _WORDS = {
     "audit": "nothing can be replayed",
     "follow": "archives cannot be followed",
@@ -43,11 +43,11 @@ _WORDS = {
     "deliver": "notices cannot be sent",
     "beat": "the database cannot be used",
 }
-"""What /ready says of work that fails."""
+"""Reasons in /ready for each kind of failing work."""
 
 
 class DatabaseClock:
-    """The database's clock, as far as the last sign of life told it: servers may disagree on the time."""
+    """The database's clock, from the last sign of life: the clocks of servers may differ."""
 
     def __init__(self) -> None:
         self._offset = 0.0
@@ -56,13 +56,13 @@ class DatabaseClock:
         return time.time() + self._offset
 
     def set(self, now: float) -> None:
-        """The database says that it is now."""
+        """Set the clock to the database's time."""
         self._offset = now - time.time()
 
 
 @dataclass
 class Daemon:
-    """The work of one server, each kind on a thread of its own."""
+    """The work of one server, each kind on a separate thread."""
 
     server: ServerParts
     stopping: threading.Event
@@ -72,7 +72,7 @@ class Daemon:
     _progress: dict[str, float] = field(default_factory=dict)
 
     def start(self) -> list[threading.Thread]:
-        """Begin to work; the threads end after `stopping` was set."""
+        """Start to work. The threads end after `stopping` is set."""
         self._beat()
         server = self.server
         works: dict[str, Callable[[], float]] = {
@@ -92,7 +92,7 @@ class Daemon:
         return threads
 
     def ready(self) -> str | None:
-        """Why the work cannot go on now, in fixed words; None when it does."""
+        """The reason why the work cannot go on now, in fixed words; None if it can."""
         if self.stopping.is_set():
             return "stopping"
         for work, words in _WORDS.items():
@@ -116,7 +116,7 @@ class Daemon:
         return IDLE_SECONDS
 
     def _beat(self) -> float:
-        """Give a sign of life, unless work hangs: then it is for others, and this process is to end."""
+        """Give a sign of life, unless work hangs: then other servers take over, and this process ends."""
         auditor, settings = self.server.auditor, self.server.settings
         seconds = max(auditor.hang_detector.seconds, self.server.follower.hang_detector.seconds)
         if seconds > settings.stuck_after:
@@ -133,7 +133,7 @@ class Daemon:
         return settings.lease_timeout / BEATS
 
     def _repeat(self, name: str, work: Callable[[], float]) -> None:
-        """Do work again and again; a failure is said, and it is tried again after a while."""
+        """Repeat work. A failure is reported, and the work is tried again after a while."""
         while not self.stopping.is_set():
             try:
                 wait = work()
@@ -145,7 +145,7 @@ class Daemon:
             except (VerdictsUnusable, ReplayTrouble) as error:
                 self._set_trouble(name, str(error))
                 wait = RETRY_SECONDS
-            except Exception as error:  # a defect: said, and the other work goes on
+            except Exception as error:  # a defect: reported, and the other work goes on
                 self.server.events.defect(error)
                 self._set_trouble(name, f"{name}: an internal error: {type(error).__name__}")
                 wait = RETRY_SECONDS
@@ -160,10 +160,11 @@ class Daemon:
 
 
 def serve(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) -> None:
-    """Work and serve until SIGTERM or SIGINT; what was leased is given back.
+    """Work and serve until SIGTERM or SIGINT; then give the leases back.
 
     Raises:
-        ServerSettingsError: it cannot listen where it should. Unfinished: work hung.
+        ServerSettingsError: the server cannot listen at its address.
+        Unfinished: work hung.
     """
     _quieten()
     daemon = Daemon(server, stopping, clock)
@@ -189,7 +190,7 @@ def serve(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
 
 
 def exit_code_of(daemon: Daemon) -> int:
-    """2 where work hung, so that whoever watches the process starts it anew; 0 where it was told to stop."""
+    """2 if work hung, so that the supervisor restarts the process; 0 after a normal stop."""
     return 2 if daemon.stuck else 0
 
 
@@ -197,7 +198,9 @@ def drain(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
     """Follow, audit and account until nothing is left, without serving.
 
     Raises:
-        VerdictsUnusable, ReplayTrouble. Unfinished: something that is there was not audited.
+        VerdictsUnusable: the database fails.
+        ReplayTrouble: nothing can be replayed.
+        Unfinished: something was not audited.
     """
     beating = threading.Event()
 
@@ -232,13 +235,13 @@ def drain(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that is told to stop by an event, and whose address is known to be free before any work begins."""
+    """uvicorn that an event stops, and that binds its address before any work begins."""
 
     def bind(self) -> None:
-        """Take the address.
+        """Bind the address.
 
         Raises:
-            ServerSettingsError: it cannot be had.
+            ServerSettingsError: the address is not available.
         """
         family = socket.AF_INET6 if ":" in self.config.host else socket.AF_INET
         self._socket = socket.socket(family)
@@ -292,7 +295,7 @@ def _uvicorn_config(server: ServerParts, daemon: Daemon) -> uvicorn.Config:
 
 
 def _quieten() -> None:
-    """Libraries log what exceptions say; the server has a log of its own."""
+    """Silence libraries that log the text of exceptions; the server has a separate log."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "httpx2", "httpcore2"):
         logging.getLogger(name).addHandler(logging.NullHandler())
         logging.getLogger(name).propagate = False

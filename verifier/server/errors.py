@@ -5,7 +5,7 @@ from weightwarden.logger.database import DatabaseUnusable
 
 
 class VerdictsUnusable(DatabaseUnusable):
-    """The verdict database cannot be opened: missing, no such server, another format."""
+    """The verdict database cannot be opened: it is missing, its server does not exist, or it has another format."""
 
 
 class OtherSeries(WeightwardenError, ValueError):
@@ -13,16 +13,16 @@ class OtherSeries(WeightwardenError, ValueError):
 
 
 class ServerSettingsError(WeightwardenError, ValueError):
-    """A setting that cannot be; the message names it."""
+    """A setting is invalid; the message names it."""
 
 
 class LeaseLost(WeightwardenError, RuntimeError):
-    """Another server took this one's work over, since it gave no sign of life in time; nothing of it was kept."""
+    """Another server took over this one's work, since its sign of life was late; nothing of the work was stored."""
 
 
 class ReplayTrouble(WeightwardenError, RuntimeError):
-    """Nothing can be replayed now, and no record is to blame."""
+    """Nothing can be replayed now, and no record is the cause."""
 
 
 class Unfinished(WeightwardenError, RuntimeError):
-    """Not everything that is there could be audited."""
+    """Not everything could be audited."""

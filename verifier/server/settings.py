@@ -1,4 +1,4 @@
-"""All that an operator says about a verification server, in one immutable object; secrets are files, never shown."""
+"""All settings of a verification server in one immutable object; secrets are files, never shown."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,20 +8,41 @@ from weightwarden.logger.serving.address import Address
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a verification server is run with, besides the policy and the replayer.
+    """Settings of a verification server, besides the policy and the replayer.
 
     Attributes:
-        archives: folders (paths or fsspec URLs). public_keys: of the logs. database: path or URL.
-        audit_key, api_keys, read_keys, webhook_secret, tls_key: files with secrets.
-        audit_rate: share of the records; None where `compute_share` and `least_rate` decide it.
-        largest: bytes; what is larger is no archive.
-        poll: seconds between looks at the folders. expect_every: seconds within which a new archive is expected.
-        most_lag: seconds that auditing an archive may take. takeover: seconds without a sign of life after which
-            another server takes over. stuck_after: seconds without progress after which a server ends itself.
-        false_alarm, watch_at: probabilities that an honest series ever alarms, and is ever to be watched.
-        longest_record: tokens of a record that weighs most in rates.
-        command: what is run with each notice. show_text: whether the API shows tokens.
-        weights_bytes, compression: what there is to steal. tokens_per_day: where it is not to be measured.
+        archives: folders (paths or fsspec URLs).
+        public_keys: file with the public keys of the logs.
+        database: path or URL of the verdict database.
+        audit_key: file with the audit key.
+        audit_rate: share of the records; None where `compute_share` and `least_rate` determine it.
+        compute_share: share of the machine's time for replaying, if a compute budget determines the audit rate.
+        least_rate: least audit rate under a compute budget.
+        start_index: index in each log at which following begins.
+        largest: largest size of an archive, bytes; larger files are ignored.
+        poll_interval: seconds between searches of the folders.
+        archive_interval: seconds within which a new archive is expected.
+        max_lag: seconds that auditing an archive may take.
+        lease_timeout: seconds without a sign of life after which another server takes over.
+        stuck_after: seconds without progress after which a server ends itself.
+        batch_records: largest number of records replayed at once by each worker.
+        batch_cost: largest number of tokens, prompts included, replayed at once by each worker.
+        alarm_level: probability that an honest series ever alarms.
+        watch_level: probability that an honest series ever enters state `watch`.
+        max_record_weight: tokens of a record that weighs most in rates.
+        max_model_len: the inference server's context length, tokens; None for the model's default.
+        webhook: URL that receives notices.
+        webhook_secret: file with the secret that signs notices.
+        command: command that is run with each notice.
+        listen: address of the HTTP server.
+        api_keys: file with the operators' API keys.
+        read_keys: file with API keys that may read, and change nothing.
+        show_text: whether the API shows tokens.
+        tls_certificate: file with the TLS certificate.
+        tls_key: file with the TLS key.
+        weights_bytes: size of the weights that could be stolen.
+        compression: factor by which an attacker compresses the weights.
+        tokens_per_day: output tokens a day; None to measure them.
         tokens_per_tick: mean tokens that a stream releases on a tick of the sidecar; None without ticks.
     """
 

@@ -1,4 +1,4 @@
-"""Start-up of a verification server: all that it reads and opens before its first look, so that errors come first."""
+"""Start-up of a verification server: everything is read and opened before the first search, so errors show early."""
 
 import os
 import secrets
@@ -63,8 +63,10 @@ def open_server(
     """Open a verification server.
 
     Raises:
-        KeyFileError: a key that is none. ServerSettingsError: a setting that cannot be.
-        VerdictsUnusable: the database cannot be opened. OtherSeries: it holds verdicts under another policy.
+        KeyFileError: a key file is invalid.
+        ServerSettingsError: a setting is invalid.
+        VerdictsUnusable: the database cannot be opened.
+        OtherSeries: the database holds verdicts under another policy.
     """
     _check(settings)
     policy = executor.policy
@@ -145,7 +147,7 @@ def open_server(
 
 
 def _check(settings: Settings) -> None:
-    """Refuse what could only fail later."""
+    """Refuse settings that could only fail later."""
     if not settings.archives:
         raise ServerSettingsError("no folder of archives to follow")
     for folder in settings.archives:

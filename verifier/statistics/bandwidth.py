@@ -1,15 +1,15 @@
 """Bounds of the bits that answers could have carried unseen (docs/design.md, section 6).
 
-All of them count: if at most 2^B outputs would have been accepted, at most B bits were said by the choice of one. They
-come in two kinds.
+All bounds count outputs: if at most 2^B outputs would have been accepted, the choice of one carries at most B bits.
+There are two kinds.
 
 - *Budgets.* Outputs are accepted while their costs stay under a budget: `pooled_bound`, and its special cases
   `mismatch_bound` and `combinatorial_bound`.
 - *Codes.* Every output has a length, in bits, that obeys Kraft's inequality: sum over outputs of 2^-length <= 1. Then
   at most 2^B outputs have a length of B or less, a uniform message of M bits gets a length below M - s with probability
-  at most 2^-s, and the mean length is at least the entropy of the message. Lengths are summed along the observed
-  path, and nothing need be known of the sets on other paths. `verifier.scoring.codes` charges tokens so; `best_of`
-  chooses among several codes afterwards, at the price of saying which.
+  at most 2^-s, and the mean length is at least the entropy of the message. Lengths are summed along the observed path,
+  and need no knowledge of the sets on other paths. `verifier.scoring.codes` charges tokens so; `best_of` chooses among
+  several codes afterwards, at the cost of naming the choice.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ MAX_TILT = 1e6
 
 @dataclass(frozen=True)
 class PooledBound:
-    """The pooled bound, bits in all, and the lambda (1 / cost unit) at which it is least; 0 is the counting bound."""
+    """The pooled bound, total bits, and the lambda (1 / cost unit) at which it is least; 0 is the counting bound."""
 
     bits: float
     tilt: float
@@ -46,18 +46,18 @@ def pooled_bound(cost_nk: FloatArray, budget: float, counts_n: NDArray[np.intege
         e^(lambda C) * prod_t sum_v e^(-lambda c_t(v)).
 
     With lambda = 0 every candidate counts: the counting bound. With cost 1 for every candidate but one it is
-    `mismatch_bound`; with -ln of the honest probabilities and the honest mean as the budget, the honest entropy.
-    The sets must not depend on what is chosen: where they do (an answer's later tokens), it is a bound for attackers
-    who stay on paths with such sets; a code is one for all.
+    `mismatch_bound`; with -ln of the honest probabilities and the honest mean as the budget, the honest entropy. The
+    sets must not depend on the choices. Where they do (an answer's later tokens), it is a bound only for attackers who
+    stay on paths with these sets; a code is a bound for all attackers.
 
     Args:
         cost_nk: costs of the candidates of n positions, at least 0; inf where there is none.
         budget: C, the largest total cost that is accepted, in the unit of the costs.
-        counts_n: how many positions each row stands for (1 where None), so that millions of them need no more rows
-            than there are kinds.
+        counts_n: number of positions that each row stands for (1 where None), so that millions of positions need no
+            more rows than there are kinds.
 
     Raises:
-        StatisticsError: a position without candidates, a negative cost, or a budget that no output meets.
+        StatisticsError: a position has no candidates, a cost is negative, or no output meets the budget.
     """
     costs = np.asarray(cost_nk, np.float64)
     counts = np.ones(len(costs)) if counts_n is None else np.asarray(counts_n, np.float64)
@@ -67,7 +67,7 @@ def pooled_bound(cost_nk: FloatArray, budget: float, counts_n: NDArray[np.intege
     least_n = costs.min(axis=1)
     if np.isnan(budget):
         raise StatisticsError("a budget is a number")
-    spare = budget - float(counts @ least_n)  # what is left when every position takes its cheapest
+    spare = budget - float(counts @ least_n)  # remaining budget after the cheapest candidate of every position
     if spare < -1e-9 * max(1.0, abs(budget)):
         raise StatisticsError(f"a budget of {budget:g} accepts no output: the cheapest costs {counts @ least_n:g}")
     extra = np.where(offered, costs, 0.0) - np.where(offered, least_n[:, None], 0.0)
@@ -84,13 +84,14 @@ def pooled_bound(cost_nk: FloatArray, budget: float, counts_n: NDArray[np.intege
 
 
 def mismatch_bound(rate: float, size: float) -> float:
-    """Bits a token of outputs of which a share differs from the honest choice: h2(q) + q log2(m - 1).
+    """Bits a token of outputs that differ from the honest choice in a share of tokens: h2(q) + q log2(m - 1).
 
     Args:
-        rate: q, share of tokens that are not the first choice, in [0, 1]. size: m, tokens to choose from, at least 1.
+        rate: q, share of tokens that are not the first choice, in [0, 1].
+        size: m, number of tokens to choose from, at least 1.
 
     Raises:
-        StatisticsError: an argument out of its domain.
+        StatisticsError: an argument is out of its domain.
     """
     if not 0 <= rate <= 1 or not size >= 1:
         raise StatisticsError(f"no bound for a mismatch rate of {rate} among {size} tokens")
@@ -100,12 +101,12 @@ def mismatch_bound(rate: float, size: float) -> float:
 
 
 def combinatorial_bound(tokens: int, altered: int, size: float) -> float:
-    """Bits of n tokens of which at most k are altered, each to one of m - 1 others: log2 sum_j C(n, j) (m - 1)^j.
+    """Bits of n tokens with at most k altered, each to one of m - 1 others: log2 sum_j C(n, j) (m - 1)^j.
 
-    Exact, where `mismatch_bound` is its limit and is taken instead beyond a million altered tokens (it is no less).
+    Exact. Its limit, `mismatch_bound`, replaces it beyond a million altered tokens (the limit is no less).
 
     Raises:
-        StatisticsError: an argument out of its domain.
+        StatisticsError: an argument is out of its domain.
     """
     if tokens < 0 or altered < 0 or not size >= 1:
         raise StatisticsError(f"no bound for {altered} altered tokens of {tokens} among {size}")
@@ -132,12 +133,15 @@ def entropy(probability_nk: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordBits:
-    """What audited records are charged, and what they were audited from.
+    """Charges of audited records, and the population from which these were drawn.
 
     Attributes:
-        bits_r: of each record, its end included, bits, in random order. tokens_r: its output tokens.
-        most_per_token, most_per_end: a record is charged at most so much for each token and once for its end, bits.
-        population: all records and their tokens. longest: most tokens of any of them.
+        bits_r: charge of each record, its end included, bits, in random order.
+        tokens_r: output tokens of each record.
+        most_per_token: largest charge of a record for each token, bits.
+        most_per_end: largest charge of a record for its end, bits.
+        population: all records and their tokens.
+        longest: output tokens of the longest record of the population.
     """
 
     bits_r: FloatArray
@@ -150,11 +154,12 @@ class RecordBits:
     def total_limit(self, confidence: float) -> Interval:
         """Bits of all records: estimate, no lower limit, and an upper limit that holds with this confidence.
 
-        Over the choice of the audited records, which nobody could foresee. An end counts as so many tokens as could be
-        charged as much, so that records without tokens count too. With every record audited nothing is uncertain.
+        The confidence is over the random choice of the audited records, which an attacker could not predict. An end
+        counts like the tokens with the same largest charge, so that records without tokens count too. If every record
+        is audited, nothing is uncertain.
 
         Raises:
-            StatisticsError: no records, or charges beyond the most.
+            StatisticsError: there are no records, or charges exceed the largest.
         """
         end = self.most_per_end / self.most_per_token
         units = self.population.tokens + self.population.records * end
@@ -171,7 +176,7 @@ class RecordBits:
 
 
 def best_of(length_k: FloatArray) -> float:
-    """Length under the best of K codes, chosen after the fact: the least, and log2 K bits to say which.
+    """Length under the best of K codes, chosen afterwards: the least length, and log2 K bits to name the code.
 
     (The mixture of K codes with equal weights is a code, and no longer than that on any output.)
     """
@@ -179,10 +184,10 @@ def best_of(length_k: FloatArray) -> float:
 
 
 def geometric_entropy(mean: float) -> float:
-    """Largest entropy of a whole number >= 0 with this mean, bits: what a count, such as of ticks, can say.
+    """Largest entropy of a whole number >= 0 with this mean, bits: the capacity of a count, for example of ticks.
 
     Raises:
-        StatisticsError: a negative mean.
+        StatisticsError: the mean is negative.
     """
     if not 0 <= mean < np.inf:
         raise StatisticsError(f"a count has a mean of at least 0, not {mean}")

@@ -1,14 +1,14 @@
-"""Betting on bounded means: the capital of someone who bets against a hypothesis (Waudby-Smith and Ramdas 2024).
+"""Betting on bounded means: the capital from bets against a hypothesis (Waudby-Smith and Ramdas 2024).
 
 A record r has a weight l_r in [0, 1] (its tokens, as a share of the longest record's) and a value x_r in [0, l_r] (its
-events). The rate is E[x] / E[l]. Whoever bets a share of 1 unit on the records one after the other, each bet fixed
-before its record is seen, has after n records the capital
+events). The rate is E[x] / E[l]. A bettor bets shares of 1 unit on the records one after the other, each bet fixed
+before its record is seen. After n records the capital is
 
     K_n(p) = prod_r (1 + b_r (x_r - p l_r)),        0 <= b_r <= 1 / p            ("more than p")
     K_n(p) = prod_r (1 + b_r (p l_r - x_r)),        0 <= b_r <= 1 / (1 - p)      ("less than p")
 
 which is a nonnegative supermartingale where the rate is p, or on p's other side: it reaches 1 / alpha at any time with
-probability at most alpha (Ville 1939). So rates whose capital is 1 / alpha are rejected at level alpha, whatever the
+probability at most alpha (Ville 1939). So rates whose capital is 1 / alpha are rejected at level alpha, for any
 dependence of the tokens within a record. Sources: arXiv 2010.09686, theorems 1 to 3; Ville's inequality, section 2.
 """
 
@@ -23,19 +23,21 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.statistics.errors import StatisticsError
 
 MAX_STAKE = 0.97
-"""Share of the largest possible bet that is ever made, so that one record cannot take the whole capital."""
+"""Largest bet as a share of the largest possible one, so that one record cannot take the whole capital."""
 BET_WEIGHTS = (0.7, 0.3)
-"""Shares of the capital that make the bet for all-or-nothing records, and a bolder one for records that vary less."""
+"""Shares of the capital for two bets: one for all-or-nothing records, and a bolder one for records that vary less."""
 BOLD = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """What was counted in n records, scaled to [0, 1].
+    """Counts of n records, scaled to [0, 1].
 
     Attributes:
-        value_r: x, in [0, weight]. weight_r: l, in [0, 1]. scale: value per token that x = l stands for: the largest.
-        longest: tokens that l = 1 stands for.
+        value_r: x, in [0, weight].
+        weight_r: l, in [0, 1].
+        scale: largest value per token, for which x = l stands.
+        longest: tokens for which l = 1 stands.
     """
 
     value_r: FloatArray
@@ -48,11 +50,11 @@ class Outcomes:
         """Scale counts.
 
         Args:
-            value_r: of each record, such as events or bits, at most most_per_token * tokens.
-            longest: most tokens that any record could have.
+            value_r: value of each record, such as events or bits, at most most_per_token * tokens.
+            longest: largest number of tokens that any record could have.
 
         Raises:
-            StatisticsError: no record with tokens, or a value outside its range.
+            StatisticsError: no record has tokens, or a value is outside its range.
         """
         value_r, tokens_r = np.asarray(value_r, np.float64), np.asarray(tokens_r, np.float64)
         used = tokens_r > 0
@@ -87,10 +89,13 @@ class Outcomes:
 
 @dataclass
 class Spread:
-    """A running estimate of E[(x - p l)^2], from the records before each, started at 1/4: it never looks ahead.
+    """A running estimate of E[(x - p l)^2] from the records before each, started at 1/4. It never looks ahead.
 
     Attributes:
-        records, value, weight, squares: how many records were seen, and their sums.
+        records: number of records seen.
+        value: sum of their values.
+        weight: sum of their weights.
+        squares: sum of their squares.
     """
 
     records: int = 0
@@ -99,7 +104,7 @@ class Spread:
     squares: float = 0.0
 
     def before(self, value_r: FloatArray, weight_r: FloatArray) -> FloatArray:
-        """The estimate [r] before each of some further records, which are then part of it."""
+        """The estimate [r] before each of some further records, which are added to it."""
         count = self.records + np.arange(1, len(value_r) + 1)
         rate = (self.value + np.cumsum(value_r) + 0.5) / (self.weight + np.cumsum(weight_r) + 1)
         squares = self.squares + np.cumsum((value_r - rate * weight_r) ** 2)
@@ -114,12 +119,12 @@ class Spread:
 def log_capital_below(
     outcomes: Outcomes, rate: float, goal: float, trials: float, population: int | None = None
 ) -> float:
-    """ln of the capital of who bets on less than `rate`; large where the records speak for less.
+    """ln of the capital from bets on less than `rate`; large if the records are evidence for less.
 
     Args:
-        goal: ln(1 / alpha), nats: the bets are those that reach it soonest (`_chernoff_bet`).
-        trials: about how many of the longest records these are worth; a number that does not depend on the sample.
-        population: records in all, when these are a random sample of them without replacement, in random order.
+        goal: ln(1 / alpha), nats. The bets are those that reach it soonest (`_chernoff_bet`).
+        trials: approximate number of longest records with the same weight; must not depend on the sample.
+        population: number of all records, if these are a random sample of them without replacement, in random order.
     """
     gain_r = rate * outcomes.weight_r - outcomes.value_r  # at least -(1 - rate)
     most = MAX_STAKE / (1 - rate)
@@ -130,7 +135,7 @@ def log_capital_below(
 def log_capital_above(
     outcomes: Outcomes, rate: float, goal: float, trials: float, population: int | None = None
 ) -> float:
-    """ln of the capital of who bets on more than `rate`. See `log_capital_below`."""
+    """ln of the capital from bets on more than `rate`. See `log_capital_below`."""
     gain_r = outcomes.value_r - rate * outcomes.weight_r  # at least -rate
     most = MAX_STAKE / rate
     chernoff = _chernoff_bet(rate, trials, goal, below=False)
@@ -138,10 +143,11 @@ def log_capital_above(
 
 
 def _chernoff_bet(rate: float, trials: float, goal: float, *, below: bool) -> float:
-    """The bet that rejects `rate` with the least evidence, were every record all events or none.
+    """The bet that rejects `rate` with the least evidence, if every record were all events or none.
 
-    So many Bernoulli trials reach the goal at the observed rate a where trials * kl(a, rate) = goal, and the bet that
-    gets there is |rate - a| / (rate (1 - rate)). It depends on how many records there are, not on what is in them.
+    The number of Bernoulli trials that reaches the goal at the observed rate a solves trials * kl(a, rate) = goal, and
+    the bet that achieves it is |rate - a| / (rate (1 - rate)). It depends on the number of records, not on their
+    contents.
     """
 
     def short_of_goal(a: float) -> float:
@@ -164,8 +170,8 @@ def _log_capital(
 ) -> float:
     """ln of the mean over bets (weights `BET_WEIGHTS`) of prod (1 + bet * (gain - its mean)).
 
-    Without replacement the gains of the whole population sum to zero, so that those still to come have the mean
-    -(sum so far) / (records left) (arXiv 2010.09686, section 4). Where that mean is impossible, so is the hypothesis.
+    Without replacement the gains of the whole population sum to zero, so that the records still to come have the mean
+    -(sum so far) / (records left) (arXiv 2010.09686, section 4). If that mean is impossible, so is the hypothesis.
 
     Args:
         range_of_gain: the largest loss and the largest gain of one record.
@@ -177,7 +183,7 @@ def _log_capital(
         if (mean_r < -worst - 1e-9).any() or (mean_r > best + 1e-9).any():
             return np.inf
         gain_r = gain_r - mean_r
-        # A bet is cut where the gain's own mean would let it lose more than there is.
+        # A bet is cut where the gain's own mean would let it lose more than the capital.
         least_r = MAX_STAKE / np.maximum(worst + mean_r, 1e-300)
         return float(logsumexp([np.log1p(np.minimum(bet, least_r) * gain_r).sum() for bet in bets], b=BET_WEIGHTS))
     return float(logsumexp([np.log1p(bet * gain_r).sum() for bet in bets], b=BET_WEIGHTS))

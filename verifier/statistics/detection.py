@@ -1,8 +1,8 @@
 """Probability that an audit catches an attacker who alters m messages, and its inverses (docs/design.md, section 6).
 
-The auditor replays some messages and raises the alarm when at least `alarm_at` of them are flagged. A message that the
-attacker altered is flagged, when audited, with probability `power`; an honest one with `false_positive_rate`. Which
-messages are audited must be unpredictable to the attacker, and messages must be flagged independently of each other.
+The auditor replays some messages and raises the alarm when at least `alarm_at` of them are flagged. A message altered
+by the attacker is flagged, when audited, with probability `power`; an honest one with `false_positive_rate`. The draw
+of the audited messages must be unpredictable to the attacker, and messages must be flagged independently of each other.
 Probabilities are exact sums of binomial and hypergeometric laws.
 """
 
@@ -16,19 +16,22 @@ from weightwarden.verifier.statistics.errors import StatisticsError
 MAX_POPULATION = 1_000_000_000
 """Largest number of messages for which the hypergeometric law is computed."""
 MAX_MESSAGES = 2**53
-"""Numbers of messages beyond this are not told apart."""
+"""Largest number of messages; larger ones are not distinguished."""
 ROUNDING = 1e-12
-"""Relative error that is allowed for where a probability is compared with the one that is asked for."""
+"""Relative error that is allowed for when a probability is compared with the requested one."""
 
 
 def alarm_probability(altered: int, *, audit_rate: float, power: float = 1.0, alarm_at: int = 1) -> float:
     """Probability of the alarm when each message is audited with probability `audit_rate`, independently.
 
     Args:
-        altered: m, messages. audit_rate, power: probabilities, in (0, 1]. alarm_at: flagged messages, at least 1.
+        altered: m, messages.
+        audit_rate: probability, in (0, 1].
+        power: probability, in (0, 1].
+        alarm_at: flagged messages, at least 1.
 
     Raises:
-        StatisticsError: an argument out of its domain.
+        StatisticsError: an argument is out of its domain.
     """
     _check(audit_rate=audit_rate, power=power)
     _check_counts(altered, alarm_at)
@@ -47,7 +50,7 @@ def log_escape_probability(altered: int, *, audit_rate: float, power: float = 1.
         alarm_at: flagged messages that raise the alarm, at least 1.
 
     Raises:
-        StatisticsError: an argument out of its domain.
+        StatisticsError: an argument is out of its domain.
     """
     _check(audit_rate=audit_rate, power=power)
     _check_counts(altered, alarm_at)
@@ -67,10 +70,12 @@ def most_altered(escape_probability: float, *, audit_rate: float, power: float =
 
     Args:
         escape_probability: in (0, 1).
-        audit_rate, power, alarm_at: as in `log_escape_probability`.
+        audit_rate: as in `log_escape_probability`.
+        power: as in `log_escape_probability`.
+        alarm_at: as in `log_escape_probability`.
 
     Raises:
-        StatisticsError: an argument out of its domain, or more messages than can be counted.
+        StatisticsError: an argument is out of its domain, or the messages exceed `MAX_MESSAGES`.
     """
     _check_confidence(escape_probability)
     wanted = log(escape_probability) - ROUNDING
@@ -95,11 +100,14 @@ def alarm_probability_of_sample(
     """Probability of the alarm when a fixed number of all messages is audited.
 
     Args:
-        messages: M, of which `altered` are altered. sample: messages audited. replacement: whether one message may be
-            drawn several times (each counts), or, as `verify run --audit-rate` does it, none is.
+        messages: M, number of all messages.
+        altered: number of altered ones among them.
+        sample: number of audited messages.
+        replacement: whether one message may be drawn several times, each of which counts. False for the draw of `verify
+            run --audit-rate`.
 
     Raises:
-        StatisticsError: an argument out of its domain.
+        StatisticsError: an argument is out of its domain.
     """
     _check(power=power)
     _check_counts(altered, alarm_at)
@@ -122,10 +130,10 @@ def alarm_probability_of_sample(
 def altered_before_alarm(confidence: float, *, audit_rate: float, power: float = 1.0, alarm_at: int = 1) -> int:
     """Smallest number of altered messages at which the alarm comes with at least this probability.
 
-    What an attacker gets away with is one message less. 459 at 99%, 1% audited; 12,460 for at least 100 caught.
+    An attacker can alter one message less. 459 at 99%, 1% audited; 12,460 for at least 100 caught.
 
     Raises:
-        StatisticsError: an argument out of its domain, or more messages than can be counted.
+        StatisticsError: an argument is out of its domain, or the messages exceed `MAX_MESSAGES`.
     """
     _check(audit_rate=audit_rate, power=power)
     _check_confidence(confidence)
@@ -150,7 +158,7 @@ def audit_rate_needed(confidence: float, altered: int, *, power: float = 1.0, al
     """Smallest audit rate at which so many altered messages raise the alarm with this probability.
 
     Raises:
-        StatisticsError: no audit rate is enough.
+        StatisticsError: no audit rate suffices.
     """
     _check(power=power)
     _check_confidence(confidence)
@@ -173,7 +181,7 @@ def sample_needed(
     """Smallest fixed sample at which so many altered messages raise the alarm with this probability.
 
     Raises:
-        StatisticsError: no sample is enough.
+        StatisticsError: no sample suffices.
     """
     _check(power=power)
     _check_confidence(confidence)
@@ -198,13 +206,15 @@ def sample_needed(
 
 
 def alarm_threshold(audited: int, *, false_positive_rate: float, alarm_level: float) -> int:
-    """Fewest flagged messages at which an honest run of so many audited ones raises the alarm at most so often.
+    """Smallest number of flagged messages with an alarm probability of at most `alarm_level` in an honest run.
 
     Args:
-        false_positive_rate: probability that an honest message is flagged (an upper limit of it). false_alarm: per run.
+        audited: number of audited messages of the run.
+        false_positive_rate: probability that an honest message is flagged (an upper limit of it).
+        alarm_level: probability of a false alarm per run.
 
     Raises:
-        StatisticsError: an argument out of its domain.
+        StatisticsError: an argument is out of its domain.
     """
     if not 0 <= false_positive_rate < 1 or not 0 < alarm_level < 1 or audited < 1:
         raise StatisticsError(
@@ -225,10 +235,10 @@ def alarm_probability_with_noise(
 ) -> float:
     """Probability of the alarm when honest messages are flagged too, and count.
 
-    An honest run raises `alarm_at` (`alarm_threshold`); the noise then helps to reach it.
+    Honest messages raise the necessary `alarm_at` (`alarm_threshold`), but also help to reach it.
 
     Raises:
-        StatisticsError: an argument out of its domain.
+        StatisticsError: an argument is out of its domain.
     """
     _check(audit_rate=audit_rate, power=power)
     _check_counts(altered, alarm_at)
@@ -247,10 +257,10 @@ def mean_messages_to_alarm(*, audit_rate: float, power: float = 1.0, alarm_at: i
 
 
 def whole(messages: float) -> int:
-    """Messages, rounded up, as the laws here take them.
+    """Number of messages, rounded up to a whole number.
 
     Raises:
-        StatisticsError: none, or more than can be counted.
+        StatisticsError: the number is negative, or exceeds `MAX_MESSAGES`.
     """
     if not 0 <= messages < inf or messages > MAX_MESSAGES:
         raise StatisticsError(f"{messages:g} is no number of messages")

@@ -1,9 +1,9 @@
-"""An alarm that may be watched all the time: an e-process, capital that honest traffic seldom multiplies.
+"""An alarm that may be watched continuously: an e-process, a capital that honest traffic seldom multiplies.
 
-Who bets that the rate is higher than an honest one has capital that an honest stream multiplies by 1 / alpha, at any
-time, with probability at most alpha (Ville 1939; betting as in `verifier.statistics.betting`). So the alarm may be
-looked at after every record without spending its error budget, and the capital says how strong the evidence is: 20
-is what one would call 5%. Capital of several monitors of the same traffic may be averaged.
+The capital from bets on a rate higher than the honest one is multiplied by 1 / alpha in an honest stream, at any time,
+with probability at most alpha (Ville 1939; betting as in `verifier.statistics.betting`). So the alarm may be inspected
+after every record without spending its error budget, and the capital measures the evidence: 20 corresponds to 5%.
+Capital of several monitors of the same traffic may be averaged.
 """
 
 from dataclasses import dataclass
@@ -16,23 +16,27 @@ from weightwarden.verifier.statistics.betting import MAX_STAKE, Outcomes, kl_div
 from weightwarden.verifier.statistics.errors import StatisticsError
 
 STAKES = 24
-"""Bets made side by side, from 1/100 to nearly all that may be bet."""
+"""Bets made in parallel, from 1/100 of the largest possible bet to nearly all of it."""
 
 
 @dataclass
 class RateEProcess:
-    """The e-process of one rate: is it at most what an honest server has?
+    """The e-process of one rate, against the hypothesis that the rate is at most an honest server's.
 
-    Null hypothesis: given all records before it, each has E[weight * value per token] <= honest_rate * E[weight],
-    whatever its tokens do together; a record's weight is its tokens, up to `longest`. For records no longer than that,
-    the rate is one per token; were records of any length weighted alike, honest short ones could look bad. A mixture
-    over fixed bets.
+    Null hypothesis: given all records before it, each has E[weight * value per token] <= honest_rate * E[weight], for
+    any dependence of its tokens; a record's weight is its tokens, up to `longest`. For records no longer than that, the
+    rate is one per token. If records of any length weighed alike, honest short ones could look bad. A mixture over
+    fixed bets.
 
     Attributes:
         honest_rate: upper limit of the honest value per token, in (0, most_per_token).
-        most_per_token: largest value per token. longest: tokens of a record that weighs most.
-        records, tokens, value: what was added.
-        log_capital_k: ln of the capital of each bet. log_best: the largest ln capital of the mixture so far, nats.
+        most_per_token: largest value per token.
+        longest: tokens of a record with the largest weight.
+        records: number of records added.
+        tokens: output tokens of the records added.
+        value: sum of the values added.
+        log_capital_k: ln of the capital of each bet.
+        log_best: the largest ln capital of the mixture so far, nats.
     """
 
     honest_rate: float
@@ -46,10 +50,10 @@ class RateEProcess:
 
     @classmethod
     def new(cls, *, honest_rate: float, longest: float, most_per_token: float = 1.0) -> "RateEProcess":
-        """A monitor that has seen nothing.
+        """A monitor without records.
 
         Raises:
-            StatisticsError: a rate that no bet can be made against.
+            StatisticsError: no bet can be made against the rate.
         """
         if not 0 < honest_rate < most_per_token or not longest >= 1:
             raise StatisticsError(
@@ -59,10 +63,10 @@ class RateEProcess:
         return cls(honest_rate, most_per_token, longest, 0, 0.0, 0.0, np.zeros(STAKES), 0.0)
 
     def add(self, value_r: FloatArray, tokens_r: FloatArray) -> None:
-        """Add records in the order in which they came; those without tokens say nothing.
+        """Add records in the order of their arrival. Records without tokens are no evidence.
 
         Raises:
-            StatisticsError: a value out of range; nothing was added.
+            StatisticsError: a value is out of range; nothing was added.
         """
         answered = tokens_r > 0
         value_r, tokens_r = value_r[answered], tokens_r[answered]
@@ -84,16 +88,16 @@ class RateEProcess:
 
     @property
     def log_capital(self) -> float:
-        """ln of the capital now, nats: the e-value of all that was added."""
+        """ln of the capital now, nats: the e-value of all records added."""
         return float(_mixture(self.log_capital_k))
 
     @property
     def p_value(self) -> float:
-        """At most this share of honest streams ever looks so bad (anytime-valid)."""
+        """The share of honest streams, at most, that ever look so bad (anytime-valid)."""
         return float(np.exp(-self.log_best))
 
     def alarms_at(self, alarm_level: float) -> bool:
-        """Whether the capital has ever reached 1 / false_alarm."""
+        """True if the capital has ever reached 1 / `alarm_level`."""
         return self.p_value <= alarm_level
 
 
@@ -104,11 +108,11 @@ def _mixture(log_capital_k: FloatArray) -> FloatArray:
 
 
 def records_to_alarm(rate: float, *, honest_rate: float, alarm_level: float, most_per_token: float = 1.0) -> float:
-    """Longest records after which a monitor can be expected to alarm at a rate above the honest one.
+    """Expected number of longest records until a monitor alarms at a rate above the honest one.
 
-    Capital grows at best by kl(rate, honest rate) nats a record where records are all or nothing; where tokens of a
-    record vary less, sooner. So: ln(1 / false_alarm) and the price of the mixture over that growth; inf where the rate
-    is honest.
+    Capital grows at best by kl(rate, honest rate) nats a record if records are all or nothing, and faster if tokens of
+    a record vary less. The result is (ln(1 / `alarm_level`) + the cost of the mixture) / that growth; inf where the
+    rate is honest.
     """
     p, q = rate / most_per_token, honest_rate / most_per_token
     if p <= q:

@@ -4,4 +4,4 @@ from weightwarden.errors import WeightwardenError
 
 
 class StatisticsError(WeightwardenError, ValueError):
-    """A figure that was asked for does not exist: an impossible rate, nothing observed, a goal out of reach."""
+    """A requested figure does not exist: the rate is impossible, nothing was observed, or the goal is out of reach."""

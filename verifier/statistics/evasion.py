@@ -1,4 +1,4 @@
-"""Gambling past an audit: the attacker's best split between hiding and not being sampled."""
+"""Gambling past an audit: the attacker's best split between hiding and gambling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from weightwarden.verifier.statistics.detection import MAX_MESSAGES, most_altere
 from weightwarden.verifier.statistics.errors import StatisticsError
 
 MAX_ESCAPE = 0.25
-"""The bound holds for attackers who want to get away with at most this probability (Hoeffding's condition)."""
+"""Largest escape probability of the attackers for whom the bound holds (Hoeffding's condition)."""
 
 
 @dataclass(frozen=True)
 class Tactic:
-    """One way to use a message: bits that it carries, and the probability that it is flagged when audited."""
+    """One use of a message: the bits that it carries, and the probability that it is flagged when audited."""
 
     name: str
     bits: float
@@ -27,9 +27,11 @@ class Split:
     """The attacker's best split.
 
     Attributes:
-        hiding: the tactic that is never flagged. gambling: the one that pays best for its risk; None if none pays.
-        gambled: messages that gamble, at most. hidden_bits: what all messages carry by hiding.
-        gambled_bits: what gambling adds, at most, before the alarm: once, however long it takes.
+        hiding: the tactic that is never flagged.
+        gambling: the tactic with the largest gain for its risk; None if no tactic gains.
+        gambled: largest number of gambling messages.
+        hidden_bits: bits that all messages carry by hiding.
+        gambled_bits: largest number of bits that gambling adds before the alarm: once, for any duration.
     """
 
     hiding: Tactic
@@ -54,20 +56,20 @@ def best_split(
     - One gambling tactic: its messages are counted exactly (`detection.most_altered`).
     - An alarm at the first flagged message: the escape probability is the product of 1 - rate * power over the
       messages. Each tactic spends -ln of its factor out of -ln of the escape probability.
-    - Otherwise: fewer than `alarm_at` trials succeed no likelier than for a Poisson number of the same mean
+    - Otherwise: fewer than `alarm_at` trials succeed at most as likely as for a Poisson number of the same mean
       (Hoeffding 1956). Each tactic spends its part of the mean at which a Poisson number escapes so often.
 
-    In the last two cases the tactic that pays most bits for what it spends takes it all.
+    In the last two cases the tactic with the most bits for its expense takes everything.
 
     Args:
-        tactics: what a message may be used for.
-        messages: number of messages; inf when there is always another day.
+        tactics: possible uses of a message.
+        messages: number of messages; inf without a limit in time.
         audit_rate: probability that a message is audited, in (0, 1].
         escape_probability: 0.01 for "with 99% confidence less than this".
         alarm_at: flagged messages that raise the alarm.
 
     Raises:
-        StatisticsError: no tactic that is never flagged (hiding nothing is one), or an argument out of its domain.
+        StatisticsError: every tactic can be flagged (hiding nothing cannot), or an argument is out of its domain.
     """
     if not 0 < audit_rate <= 1 or not 0 < escape_probability <= MAX_ESCAPE or alarm_at < 1 or not messages >= 0:
         raise StatisticsError(
@@ -92,7 +94,7 @@ def best_split(
         return allowed(tactic) * (tactic.bits - hiding.bits)
 
     best = max(gambles, key=paid)
-    # Where messages run out, a mixture may pay more than any one tactic: both limits hold for it.
+    # If messages run out, a mixture may gain more than any one tactic: both limits hold for it.
     most = max(tactic.bits - hiding.bits for tactic in gambles) * messages
     return Split(
         hiding=hiding,

@@ -1,4 +1,4 @@
-"""Time to exfiltrate the weights through all channels, and time to detect that."""
+"""Time to exfiltrate the weights through all channels, and time to detect it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from weightwarden.verifier.statistics.traffic import Traffic
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """What is to be stolen: its size in bytes, and by what factor the attacker makes it smaller first."""
+    """The weights to be stolen: their size in bytes, and the factor by which the attacker compresses them first."""
 
     size_bytes: float
     compression: float = 1.0
@@ -31,17 +31,18 @@ class Weights:
 
     @property
     def bits(self) -> float:
-        """What has to leave, bits."""
+        """Size of the compressed weights, bits."""
         return 8 * self.size_bytes / self.compression
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimingChannel:
-    """When tokens leave, as a channel.
+    """The timing of tokens as a channel.
 
     Attributes:
         tokens_per_tick: mean tokens of a stream on a tick; None where there are no ticks.
-        gap, resolution: mean time between tokens without ticks, and how finely an observer tells it; same unit.
+        gap: mean time between tokens without ticks, in any unit.
+        resolution: smallest time difference that an observer can measure, in the same unit.
     """
 
     tokens_per_tick: float | None = None
@@ -50,12 +51,12 @@ class TimingChannel:
 
     @property
     def open(self) -> bool:
-        """Whether nothing limits it but the observer's clock."""
+        """True if only the observer's clock limits the channel."""
         return self.tokens_per_tick is None
 
     @property
     def bits_per_token(self) -> float:
-        """The most that the number of tokens on a tick, or of clock steps between tokens, can say (max. entropy)."""
+        """Largest information in the number of tokens on a tick, or of clock steps between tokens (maximum entropy)."""
         if self.tokens_per_tick is None:
             return geometric_entropy(self.gap / self.resolution)
         return geometric_entropy(self.tokens_per_tick) / self.tokens_per_tick
@@ -63,13 +64,13 @@ class TimingChannel:
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """What is known, or assumed, of each channel of docs/design.md, section 2.
+    """Known or assumed limits of each channel of docs/design.md, section 2.
 
     Attributes:
-        bits_per_token: bound of what tokens carry unseen (`verifier.statistics.bandwidth`).
-        contains_gamble: whether that bound covers unaudited messages, so that what they gamble is in it.
+        bits_per_token: bound of the bits that tokens carry unseen (`verifier.statistics.bandwidth`).
+        contains_gamble: whether that bound covers unaudited messages, and so includes the bits of gambling.
         early_stop_share: share of answers that may end early without an alarm.
-        length_limit: most tokens of an answer.
+        length_limit: largest number of tokens of an answer.
         refusal_share: share of requests that may be refused or fail without an alarm.
         log2_vocabulary: bits of a token that is chosen freely.
     """
@@ -85,7 +86,7 @@ class Leak:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditAssumptions:
-    """How the traffic is audited; the parameters of `verifier.statistics.detection`."""
+    """Parameters of the audit, as in `verifier.statistics.detection`."""
 
     rate: float
     power: float = 1.0
@@ -95,7 +96,7 @@ class AuditAssumptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One channel's part: bits a day, and whether it is in the sum."""
+    """One channel: its bits a day, and whether they are in the sum."""
 
     name: str
     bits_per_day: float
@@ -104,14 +105,14 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """What altering a share of all messages would bring, and how soon it is seen.
+    """Yield of altering a share of all messages, and time until its detection.
 
     Altered answers are as long as the length limit, as far as the traffic has tokens for it: the attacker chooses the
     prompts. Days are inf for never.
 
     Attributes:
         share: share of all messages that is altered.
-        bits_per_day: what they carry.
+        bits_per_day: bits that these carry.
         days_to_exfiltrate: days until they have carried the weights.
         mean_days_to_alarm: expected days until the alarm, not counting the delay of the audit.
         days_to_alarm: days by which the alarm has come with the audit's confidence, not counting that delay.
@@ -128,14 +129,14 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The result.
+    """The estimate of all channels together.
 
     Attributes:
         terms: every channel.
         bits_per_day: the sum of the channels that are counted, of all sites, now.
-        gamble: what can be had once, by gambling on not being sampled.
-        days_to_exfiltrate: days until the counted channels have carried what gambling does not, with growth; all of
-            the weights where the bound of tokens contains the gamble. Never fewer than all tokens need.
+        gamble: bits that gambling on not being sampled can gain once.
+        days_to_exfiltrate: days until the counted channels have carried the weights less the gamble, with growth; all
+            of the weights where the bound of tokens contains the gamble. Never fewer days than all tokens need.
         gamble_suffices: whether gambling alone carries the weights.
         dominant: the largest counted channel.
         paces: gambling at several shares of the traffic.
@@ -156,15 +157,15 @@ SHARES = (1e-6, 1e-4, 1e-2, 1.0)
 def estimate(
     traffic: Traffic, leak: Leak, audit: AuditAssumptions, weights: Weights, shares: Sequence[float] = SHARES
 ) -> Estimate:
-    """Put the channels together.
+    """Combine the channels.
 
-    1. What each channel carries a day while the attacker stays under every threshold.
-    2. What gambling adds once.
-    3. Days until the weights are out.
-    4. What altering whole messages would bring at several paces, and how soon that is seen.
+    1. Sum the bits a day of each channel while the attacker stays under every threshold.
+    2. Add the bits that gambling gains once.
+    3. Compute the days until the weights are out.
+    4. Compute the yield of altering whole messages at several paces, and the time until its detection.
 
     Raises:
-        StatisticsError: an argument out of its domain.
+        StatisticsError: an argument is out of its domain.
     """
     if leak.bits_per_token > leak.log2_vocabulary:
         raise StatisticsError(f"{leak.bits_per_token:g} bits a token are more than log2 of the vocabulary")
@@ -209,7 +210,7 @@ def estimate(
 
 
 def days_until(amount: float, per_day: float, doubling_days: float | None = None) -> float:
-    """Days until an amount has come together at a rate that doubles so often; inf at a rate of 0.
+    """Days until an amount is reached at a rate that doubles every `doubling_days`; inf at a rate of 0.
 
     With growth: the integral of per_day 2^(t / doubling) up to D is per_day doubling / ln 2 (2^(D / doubling) - 1).
     """
@@ -223,7 +224,7 @@ def days_until(amount: float, per_day: float, doubling_days: float | None = None
 
 
 def _event_bits(share: float, places: int) -> float:
-    """Bits a message of an event that happens to a share of them, in one of so many places."""
+    """Bits a message of an event that happens to a share of messages, in one of `places` places."""
     if not 0 <= share <= 1 or places < 1:
         raise StatisticsError(f"an event has a share of the messages and a place, not {share} and {places}")
     return binary_entropy(min(share, 0.5)) + share * log2(places)
@@ -235,7 +236,7 @@ def _pace(share: float, traffic: Traffic, leak: Leak, audit: AuditAssumptions, w
     needed = weights.bits / bits  # messages
     options: dict[str, Any] = {"audit_rate": audit.rate, "power": audit.power, "alarm_at": audit.alarm_at}
     mean = mean_messages_to_alarm(**options)
-    # Beyond what can be counted the laws are at their limits: never caught, or never not.
+    # Beyond the countable messages the laws are at their limits: always escaped, or never.
     countable = mean < MAX_MESSAGES / 100
     return Pace(
         share=share,

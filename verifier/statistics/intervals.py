@@ -1,4 +1,4 @@
-"""Confidence intervals for rates and means over tokens, when tokens of one record depend on each other."""
+"""Confidence intervals for rates and means over tokens that depend on each other within a record."""
 
 import bisect
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from weightwarden.sampler.types import FloatArray
 
 CONFIDENCE = 0.95
 MAX_POPULATION = 10_000_000
-"""Largest population whose hypergeometric law is computed."""
+"""Largest population for which the hypergeometric law is computed."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def clopper_pearson(successes: float, trials: float, confidence: float = CONFIDE
     """Exact binomial interval (Clopper and Pearson 1934); real-valued counts are allowed (Korn and Graubard 1998).
 
     Raises:
-        ValueError: no trials: nothing is known of the rate.
+        ValueError: there are no trials.
     """
     if trials <= 0:
         raise ValueError("a rate of zero trials has no interval")
@@ -39,15 +39,15 @@ def clopper_pearson(successes: float, trials: float, confidence: float = CONFIDE
 def hypergeometric_interval(successes: int, sample: int, population: int, confidence: float = CONFIDENCE) -> Interval:
     """Exact interval of a share of a population that was sampled without replacement (Buonaccorsi 1987).
 
-    For events that a record has or has not, such as being flagged. Each tail test is inverted, as Clopper and Pearson
-    do for the binomial law.
+    For events that a record either has or has not, such as being flagged. Each tail test is inverted, as Clopper and
+    Pearson do for the binomial law.
 
     Raises:
-        ValueError: nothing sampled, or more than there is.
+        ValueError: nothing was sampled, or more than the population.
     """
     if not 0 < sample <= population or not 0 <= successes <= sample:
         raise ValueError(f"{successes} of {sample} of {population} is no sample")
-    if population > MAX_POPULATION:  # a sample of it is as good as independent, and Clopper-Pearson no narrower
+    if population > MAX_POPULATION:  # its sample is practically independent, and Clopper-Pearson no narrower
         return clopper_pearson(successes, sample, confidence)
     miss = (1 - confidence) / 2
     least, most = successes, population - (sample - successes)
@@ -64,17 +64,18 @@ def hypergeometric_interval(successes: int, sample: int, population: int, confid
 
 
 def clustered_rate(successes_r: FloatArray, trials_r: FloatArray, confidence: float = CONFIDENCE) -> Interval:
-    """Interval of a rate over tokens that come in records: Clopper-Pearson at the effective sample size.
+    """Interval of a rate over tokens grouped in records: Clopper-Pearson at the effective sample size.
 
     The design effect (between-record variance over binomial variance, at least 1) divides the trials, and the t
     quantile's ratio accounts for the number of records (Korn and Graubard, Survey Methodology 24 (1998)). Assumes
     independent records; with no event at all the design effect is 1, which is the best that the data allow.
 
     Args:
-        successes_r, trials_r: events and tokens of each record.
+        successes_r: events of each record.
+        trials_r: tokens of each record.
 
     Raises:
-        ValueError: fewer than two records with trials.
+        ValueError: fewer than two records have trials.
     """
     used = trials_r > 0
     successes_r, trials_r = successes_r[used], trials_r[used]
@@ -100,7 +101,7 @@ def clustered_mean(sums_r: FloatArray, trials_r: FloatArray, confidence: float =
     Approximate (asymptotic in the number of records); assumes independent records of bounded sums.
 
     Raises:
-        ValueError: fewer than two records.
+        ValueError: there are fewer than two records.
     """
     used = trials_r > 0
     sums_r, trials_r = sums_r[used], trials_r[used]

@@ -1,4 +1,4 @@
-"""The audit that a goal needs: how large a share to audit, and at how many flagged messages to raise the alarm."""
+"""Plan of an audit for a goal: the audit rate, and the number of flagged messages that raises the alarm."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,13 @@ from weightwarden.verifier.statistics.errors import StatisticsError
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Audit this share of the messages, and raise the alarm at so many flagged ones a day."""
+    """A planned audit.
+
+    Attributes:
+        altered: altered messages of a day that it catches.
+        audit_rate: share of the messages to audit.
+        alarm_at: flagged messages a day that raise the alarm.
+    """
 
     altered: int
     audit_rate: float
@@ -29,15 +35,16 @@ def plan(
     false_positive_rate: float = 0.0,
     alarm_level: float = 1e-4,
 ) -> Plan:
-    """The smallest audit rate (to a thousandth of itself) that catches so many altered messages of a day.
+    """The smallest audit rate (to a thousandth of itself) that catches `altered` messages of a day.
 
-    The alarm's threshold rises with the messages that are audited, since honest ones are flagged too.
+    The alarm's threshold rises with the number of audited messages, since honest ones are flagged too.
 
     Args:
-        false_positive_rate: probability that an honest message is flagged. false_alarm: probability a day.
+        false_positive_rate: probability that an honest message is flagged.
+        alarm_level: probability of a false alarm a day.
 
     Raises:
-        StatisticsError: no audit rate is enough.
+        StatisticsError: no audit rate suffices.
     """
     messages = whole(messages_per_day)
     if altered > messages:

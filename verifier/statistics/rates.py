@@ -1,8 +1,8 @@
-"""Rates per token with the record as the sampling unit: limits that hold whatever the tokens of one record do together.
+"""Rates per token with the record as the sampling unit: limits that hold for any dependence within a record.
 
-Tokens of one answer depend on each other, so an audit of 100 records knows little more than 100 things, however many
-tokens they have. `rate_limits` holds for records that were sampled at random, with nothing assumed of their
-tokens; `RateSequence` holds at every moment of a series that is watched as it grows. The clustered intervals of
+Tokens of one answer depend on each other, so an audit of 100 records yields little more than 100 observations, for any
+number of tokens. `rate_limits` holds for records that were sampled at random, with no assumption about their tokens;
+`RateSequence` holds at every moment of a series that is watched as it grows. The clustered intervals of
 `verifier.statistics.intervals` are narrower, and approximate.
 """
 
@@ -19,12 +19,12 @@ from weightwarden.verifier.statistics.intervals import Interval
 
 Side = Literal["upper", "lower", "both"]
 STEPS = 40
-"""Bisections of a limit: to 2^-40 of the scale, about 1e-12."""
+"""Number of bisections of a limit: to 2^-40 of the scale, about 1e-12."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Population:
-    """All records that have tokens, of which some were sampled without replacement, and the number of their tokens."""
+    """All records that have tokens, some of which were sampled without replacement, and the number of their tokens."""
 
     records: int
     tokens: float
@@ -43,22 +43,24 @@ def rate_limits(
     """Confidence limits of a value per token, such as a rate of mismatches or the mean of charged bits.
 
     With probability at least `confidence` over the choice of the records the true rate (values by tokens, of the
-    population, or of the source that the records are independent draws of) lies within the limits. Nothing is
-    assumed of how tokens of one record depend on each other. From betting (`verifier.statistics.betting`).
+    population, or of the source of independent records) lies within the limits. The tokens of one record may depend on
+    each other in any way. From betting (`verifier.statistics.betting`).
 
     Args:
-        value_r, tokens_r: of each sampled record, in random order (for a sample without replacement, an order that
-            depends on their place in the log would let an attacker choose it).
+        value_r: value of each sampled record, in random order. (For a sample without replacement, an order that depends
+            on the records' places in the log would let an attacker choose it.)
+        tokens_r: tokens of each sampled record, in the same order.
         side: "upper" and "lower" spend the whole error on one limit; the other one is trivial.
-        longest: most tokens that any record can have; the longest of these where None, which must then be so.
+        longest: largest number of tokens that any record can have; None if no record is longer than the longest sampled
+            one.
         most_per_token: largest value per token, in the value's unit.
-        population: what the records were sampled from without replacement. With all of it seen, nothing is uncertain.
+        population: the population, for a sample without replacement. If all of it is sampled, nothing is uncertain.
 
     Returns:
         The interval in the value's unit per token.
 
     Raises:
-        StatisticsError: no tokens, a value out of range, or a population smaller than its sample.
+        StatisticsError: there are no tokens, a value is out of range, or a population is smaller than its sample.
     """
     if not 0 < confidence < 1:
         raise StatisticsError(f"a confidence lies in (0, 1), not {confidence}")
@@ -86,7 +88,7 @@ def rate_limits(
 
 
 def _logical_limits(outcomes: Outcomes, population: Population) -> tuple[float, float]:
-    """What the seen part of a population leaves possible: none, or all, of the unseen tokens."""
+    """The limits left possible by the seen part of a population: none, or all, of the unseen tokens."""
     seen, total = float(outcomes.weight_r.sum()), population.tokens / outcomes.longest
     if population.records < len(outcomes) or total < seen * (1 - 1e-12):
         raise StatisticsError(
@@ -98,7 +100,7 @@ def _logical_limits(outcomes: Outcomes, population: Population) -> tuple[float, 
 
 
 def _last_rejected(rejected: Callable[[float], bool], far: float, near: float) -> float:
-    """The end of the rejected rates between `far` and `near`, on their side; `far` where not even that is rejected."""
+    """The end of the rejected rates between `far` and `near`, on their side; `far` if not even that is rejected."""
     end, far = far, min(max(far, 1e-12), 1 - 1e-12)
     if not rejected(far):
         return end
@@ -111,7 +113,7 @@ def _last_rejected(rejected: Callable[[float], bool], far: float, near: float) -
 GRID_R = np.concatenate([[0.0], np.geomspace(1e-8, 1.0, 1200)])
 """Rates, as shares of the largest value, at which a sequence keeps capital: neighbours are 1.5% apart."""
 SEQUENCE_STAKE = 0.6
-"""Share of the largest possible bet that a sequence makes: it is to hold for records of any kind."""
+"""Share of the largest possible bet that a sequence makes, since it must suit records of any kind."""
 CHUNK = 1024
 
 
@@ -119,12 +121,14 @@ CHUNK = 1024
 class RateSequence:
     """Confidence limits of a value per token that hold at every record of a series at once (a confidence sequence).
 
-    However often one looks, and whatever makes one stop: with probability at least `confidence` the true rate is within
-    the limits at every moment. Assumes that the records are a random stream of one source: given the past, each has the
-    same expected (value - rate * tokens) of zero. Limits are rounded outward to a grid of 1,200 rates.
+    The limits may be inspected at any time and stopped for any reason: with probability at least `confidence` the true
+    rate is within the limits at every moment. Assumes that the records are a random stream of one source: given the
+    past, each has the same expected (value - rate * tokens) of zero. Limits are rounded outward to a grid of 1,200
+    rates.
 
     Attributes:
-        most_per_token: largest value per token, in the value's unit. longest: most tokens of a record.
+        most_per_token: largest value per token, in the value's unit.
+        longest: largest number of tokens of a record.
     """
 
     confidence: float
@@ -137,10 +141,10 @@ class RateSequence:
     best_above_p: FloatArray = field(default_factory=lambda: np.zeros(len(GRID_R)))
 
     def add(self, value_r: FloatArray, tokens_r: FloatArray) -> None:
-        """Add records in the order in which they came; those without tokens say nothing.
+        """Add records in the order of their arrival. Records without tokens are no evidence.
 
         Raises:
-            StatisticsError: a value out of range, or a record longer than `longest`.
+            StatisticsError: a value is out of range, or a record is longer than `longest`.
         """
         if not np.asarray(tokens_r).any():
             return
@@ -166,7 +170,7 @@ class RateSequence:
         """The limits now, in the value's unit per token.
 
         Raises:
-            StatisticsError: no token yet.
+            StatisticsError: there is no token yet.
         """
         if not self.spread.records:
             raise StatisticsError("no record with a token yet")

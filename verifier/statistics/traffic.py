@@ -17,7 +17,7 @@ class Traffic:
         tokens_per_message: mean output tokens of an answer.
         sites: data centres that share the traffic evenly.
         doubling_days: days in which traffic doubles; None when it does not grow.
-        source: where the figures are from.
+        source: source of the figures.
     """
 
     output_tokens_per_day: float
@@ -48,15 +48,15 @@ class Traffic:
         return self.output_tokens_per_day / self.output_share
 
     def bytes_per_day(self, bytes_per_token: float = 2.0) -> float:
-        """What the output could carry with nothing to stop it; 2 bytes a token is a vocabulary of 65,536."""
+        """Bytes a day that the output could carry without any audit; 2 bytes a token is a vocabulary of 65,536."""
         return self.output_tokens_per_day * bytes_per_token
 
     def per_site(self) -> "Traffic":
-        """One site's part."""
+        """The traffic of one site."""
         return replace(self, output_tokens_per_day=self.output_tokens_per_day / self.sites, sites=1)
 
     def after(self, days: float) -> "Traffic":
-        """The traffic some days later, grown."""
+        """The traffic some days later, with growth."""
         if self.doubling_days is None:
             return self
         return replace(self, output_tokens_per_day=self.output_tokens_per_day * 2 ** (days / self.doubling_days))
@@ -75,4 +75,4 @@ PRESETS = {
     "provider-2025-05": _provider(500e12, "one provider's own figure for May 2025, 500 trillion tokens a month"),
     "provider-2025-07": _provider(1e15, "one provider's own figure for July 2025, 1 quadrillion tokens a month"),
 }
-"""Public figures that users reason with (docs/design.md, section 1)."""
+"""Traffic by name, from public figures (docs/design.md, section 1)."""

@@ -1,4 +1,4 @@
-"""Verification of records: the verifier, verdicts, bounds of a run, work units and who replays them.
+"""Verification of records: work units and their executors, verdicts of tokens, records and runs, and bounds of a run.
 
 Imports candidates, model, policy, replay, scoring, statistics.
 """

@@ -6,10 +6,10 @@ from weightwarden.logger.formats.location import PlacedRecord
 class BoundaryRecords:
     """The records that bound all others: the longest, the one with the largest token id, one of each of two engines.
 
-    No policy holds for two engines, so that two are enough.
+    Two engines are enough to keep, since no policy holds for two.
 
     Attributes:
-        records: those of the records that were added.
+        records: the boundary records among the records added so far.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class BoundaryRecords:
         return [record for record in found if record is not None]
 
     def add(self, placed: PlacedRecord) -> None:
-        """Compare one more record with those that are kept."""
+        """Compare one more record with the boundary records so far."""
         record = placed.record
         if len(self._by_engine) < 2:
             engine = record.engine

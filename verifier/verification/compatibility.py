@@ -1,4 +1,4 @@
-"""The check of an input against the model and the policy, before anything is replayed."""
+"""Checks of an input against the model and the policy, before any replay."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def check_against_model(traffic: Sequence[PlacedRecord], identity: ModelIdentity
     """Check every record against the model's vocabulary and context length.
 
     Raises:
-        UnfitRecord: naming file, line (or index in the log) and field.
+        UnfitRecord: a record does not fit; the message names file, line (or index in the log) and field.
     """
     for placed in traffic:
         try:
@@ -26,7 +26,7 @@ def check_against_policy(traffic: Sequence[PlacedRecord], policy: BasePolicy) ->
     """Check that the policy holds for every record.
 
     Raises:
-        PolicyError: naming file and line of the first for which it does not.
+        PolicyError: the policy does not hold for a record; the message names file and line of the first one.
     """
     for placed in traffic:
         try:

@@ -1,4 +1,4 @@
-"""The executor protocol: this process, or workers elsewhere, judge work units."""
+"""Executor protocol: work units are judged by this process or by workers elsewhere."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
@@ -13,7 +13,11 @@ from weightwarden.verifier.verification.work_unit import WorkUnit
 
 
 class WorkersKilled(WeightwardenError, RuntimeError):
-    """Records ended the workers that replayed them. `places`: theirs among those that were to be judged."""
+    """Some records crashed the workers that replayed them.
+
+    Attributes:
+        places: places of these records among those to be judged.
+    """
 
     def __init__(self, places: Sequence[int]) -> None:
         super().__init__(f"{len(places)} records ended the workers that replayed them")
@@ -23,10 +27,12 @@ class WorkersKilled(WeightwardenError, RuntimeError):
 class Executor(Protocol):
     """Judges records under a policy.
 
-    `summaries` gives a summary of every unit, in whatever order and grouping, and may leave a record without a verdict
-    only by saying so (`Summary.unverifiable`). `judge` judges records at once, and raises where one has no verdict.
-    What they say of a record does not depend on the number of `workers`, nor on their `deaths`. `replayer` says what
-    replays, and `unit_tokens` which units suit it. `progress` is called with the number of output tokens replayed.
+    `summaries` yields one summary per unit, in any order and grouping. A record without a verdict is always listed in
+    `Summary.unverifiable`. `judge` judges records at once, and raises if one has no verdict. The result for a record
+    depends neither on the number of `workers` nor on their `deaths`.
+
+    `replayer` describes the replayer, and `unit_tokens` is the work unit size that suits it. `progress` is called with
+    the number of output tokens replayed.
     """
 
     progress: Callable[[int], None] | None

@@ -14,16 +14,19 @@ from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.rates import Population, rate_limits
 
 CONFIDENCE = 0.99
-"""Confidence of the limits of a run, each."""
+"""Confidence of each limit of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedPopulation:
-    """What audited records were drawn from.
+    """The population from which audited records were drawn.
 
     Attributes:
-        records, tokens: all of them, and their output tokens. answered: those with tokens. longest: most output tokens.
-        order_r: places of the audited records in a random order; any order when they are all.
+        records: number of all records.
+        answered: number of records with output tokens.
+        tokens: output tokens of all records.
+        longest: output tokens of the longest record.
+        order_r: places of the audited records in a random order; any order when all records were audited.
     """
 
     records: int
@@ -34,7 +37,13 @@ class AuditedPopulation:
 
     @classmethod
     def of(cls, tokens: Sequence[int], audited: int, draws: Sequence[int]) -> "AuditedPopulation":
-        """From the output tokens of all records, and the audited ones' numbers in the draw (none: all are audited)."""
+        """The population of all records.
+
+        Args:
+            tokens: output tokens of each record.
+            audited: number of audited records.
+            draws: numbers of the audited records in the draw; empty when all records were audited.
+        """
         return cls(
             records=len(tokens),
             answered=sum(count > 0 for count in tokens),
@@ -45,12 +54,12 @@ class AuditedPopulation:
 
     @staticmethod
     def order(draws: Sequence[int], audited: int) -> IntArray:
-        """A random order of the audited records, by their numbers in the draw; as they stand when there are none."""
+        """A random order of the audited records, by their numbers in the draw; without numbers, their own order."""
         return np.argsort(np.array(draws, np.uint64)) if draws else np.arange(audited)
 
     @property
     def complete(self) -> bool:
-        """Whether every record was audited."""
+        """True if every record was audited."""
         return len(self.order_r) == self.records
 
 
@@ -59,8 +68,9 @@ class Bound:
     """A bandwidth bound.
 
     Attributes:
-        audited_bits: what the audited records could have carried, by what they are charged.
-        limit_bits: what all records could have, with confidence `CONFIDENCE`; the same where all were audited.
+        audited_bits: bits that the audited records could have carried, by their charges.
+        limit_bits: bits that all records could have carried, with confidence `CONFIDENCE`; the same where all were
+            audited.
     """
 
     audited_bits: float
@@ -69,13 +79,18 @@ class Bound:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """The figures of a run. Rates are per output token, intervals two-sided at `CONFIDENCE`, records as units.
+    """The figures of a run. Rates are per output token; intervals are two-sided at `CONFIDENCE`, with records as units.
 
     Attributes:
-        tokens, total_tokens: audited output tokens, and those of all records.
-        counting, pooled: the two bounds, ends included.
-        entropy_bits_per_token: honest conditional entropy under the policy's noise, bits: what no threshold takes from
-            an attacker; None without a noise model.
+        tokens: output tokens of the audited records.
+        total_tokens: output tokens of all records.
+        counting: the counting bound, ends of answers included.
+        pooled: the pooled bound, ends of answers included.
+        entropy_bits_per_token: honest conditional entropy under the policy's noise, bits; an attacker keeps it under
+            any threshold. None without a noise model.
+        mismatch: rate of mismatches.
+        suspicious: rate of suspicious tokens.
+        dangerous: rate of dangerous tokens.
     """
 
     tokens: int
@@ -89,11 +104,12 @@ class Exposure:
 
     @classmethod
     def of(cls, charges: RecordCharges, audited: AuditedPopulation, policy: BasePolicy, vocabulary: int) -> "Exposure":
-        """The figures of what a verification charged.
+        """The figures from the charges of the audited records.
 
-        1. Rates, with limits for all records.
-        2. The counting bound; 3. the pooled bound, under the tilt that suits the records best. The choice of the tilt
-           is paid for in bits, and in the confidence of the limit (a limit for every tilt, each at 1/K of the error).
+        1. Compute rates, with limits for all records.
+        2. Compute the counting bound.
+        3. Compute the pooled bound under the tilt with the lowest charge for these records. The choice of the tilt
+           costs bits, and confidence of the limit (a limit for every tilt, each at 1/K of the error).
         """
         order, tokens = audited.order_r, int(charges.tokens_r.sum())
         answered = Population(records=audited.answered, tokens=audited.tokens)

@@ -1,4 +1,4 @@
-"""Records with their verdicts, before they are judged as a run."""
+"""Judged records before the verdict of their run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from weightwarden.verifier.verification.tally import Tally
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """Records with their verdicts.
+    """Judged records.
 
     Attributes:
         records: verdict of each record.
-        margins: how many tokens have which margin, and how many could.
-        tally: what the records are charged.
+        margins: histogram of margins, claimed and possible.
+        tally: charges of the records.
     """
 
     records: list[RecordVerdict]
@@ -29,7 +29,10 @@ class Judgement:
 
     @classmethod
     def concat(cls, parts: "Sequence[tuple[Sequence[int], Judgement]]") -> "Judgement":
-        """The judgement of all records of some parts, each given with its records' places: 0, 1, ... over all."""
+        """The judgement of all records of some parts.
+
+        Each part is given with the places of its records, which are 0, 1, ... over all parts.
+        """
         place_r: IntArray = np.concatenate([np.array(places, np.int64) for places, _ in parts])
         order_r = np.argsort(place_r)
         records = [record for _, part in parts for record in part.records]
@@ -61,7 +64,7 @@ class Judgement:
 
     @property
     def watched(self) -> dict[str, FloatArray]:
-        """What `SeriesMonitor` watches of every record, and its tokens; float64 [records]."""
+        """The quantities of every record that `SeriesMonitor` watches, and the record's tokens; float64 [records]."""
         return watched(
             self.charges,
             outlying_r=np.array([record.evidence.outliers > 0 for record in self.records], np.float64),
@@ -70,7 +73,7 @@ class Judgement:
 
 
 def watched(charges: RecordCharges, *, outlying_r: FloatArray, flagged_r: FloatArray) -> dict[str, FloatArray]:
-    """What `SeriesMonitor` watches of every record, and its tokens; float64 [records]."""
+    """The quantities of every record that `SeriesMonitor` watches, and the record's tokens; float64 [records]."""
     return {
         "tokens": charges.tokens_r.astype(np.float64),
         "mismatches": charges.mismatches_r.astype(np.float64),

@@ -15,17 +15,17 @@ from weightwarden.verifier.scoring.token_scores import TokenScores
 
 
 class Alternative(NamedTuple):
-    """A token that would have passed where another stands: its id, and its margin in logits."""
+    """An admissible token in place of the claimed one: its id, and its margin in logits."""
 
     token: int
     margin: float
 
 
 def alternatives_at(table: CandidateTable, scores: TokenScores, row: int, margin: float) -> list[Alternative]:
-    """The admissible tokens of a position but the claimed one, the likeliest first; those unseen are not among them.
+    """The admissible tokens of a position without the claimed one, the likeliest first. Unseen tokens are left out.
 
     Args:
-        margin: delta, logits.
+        margin: the tolerance delta, logits.
     """
     margin_k = scores.rival_margin_nk[row]
     columns = np.flatnonzero(margin_k <= margin)  # nan is not
@@ -42,13 +42,13 @@ class TokenDetail(Columns):
         exact: whether the token is the replay's own choice.
         logit_rank: rank in the raw logits, 1 is the largest.
         gumbel_rank: rank among the perturbed logits.
-        admissible: tokens that could have been claimed, this one included.
-        unseen: how many of those are unseen.
+        admissible: size of the admissible set, this token included.
+        unseen: tokens of the admissible set whose logits are not known.
         verdict: `Verdict`.
         charged_bits: information charged, bits.
         likelihood_score: GM-LS, or IPT-LS for inverse-cdf, nats; larger is more plausible; nan in exact replay.
-        unsteady: whether rounding errors decide the position: it counts as the replay's own choice, and is charged as
-            scored.
+        unsteady: whether rounding errors decide the position. An unsteady position counts as the replay's own choice,
+            and is charged as scored.
     """
 
     margin: FloatArray
@@ -64,14 +64,14 @@ class TokenDetail(Columns):
 
     @classmethod
     def by_record(cls, parts: "list[tuple[IntArray, IntArray, TokenDetail]]", records: int) -> "list[TokenDetail]":
-        """The details of every record; none for a record without positions.
+        """The details of every record; no entry for a record without positions.
 
         Args:
-            parts: of any records, each with the record and the output position of its entries.
-            records: their number.
+            parts: details of any records, each with the record and the output position of its entries.
+            records: number of records.
 
         Raises:
-            ValueError: a position is missing or there twice: a replay that skips tokens is not a verification.
+            ValueError: a position is missing or present twice. A replay that skips tokens is not a verification.
         """
         if not parts:
             return [cls.empty() for _ in range(records)]
@@ -95,7 +95,7 @@ class TokenDetail(Columns):
 
 @dataclass(frozen=True, kw_only=True)
 class NoTokens:
-    """The evidence of a record without tokens: none; where it ends is judged all the same."""
+    """The empty evidence of a record without tokens. The end of the record is judged all the same."""
 
     tokens: int = 0
     outliers: int = 0
@@ -108,10 +108,10 @@ class NoTokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Undefined:
-    """The evidence of a record whose tokens cannot be judged, since a row of its logits has no definite token: none.
+    """The empty evidence of a record whose tokens cannot be judged: a row of its logits has no definite token.
 
-    Its request is why, which the server did not choose, so that it flags nothing; it is charged as if its tokens could
-    have been any.
+    The request is the reason, and the server did not choose it, so the record is not flagged. It is charged as if each
+    of its tokens could have been any token.
     """
 
     tokens: int
@@ -129,12 +129,12 @@ class RecordVerdict:
     """The verdict of one record.
 
     Attributes:
-        index: its place among the records verified.
-        reasons: why it is flagged; empty when it is not.
-        stop_findings: what is wrong with where it ends.
+        index: place of the record among the records verified.
+        reasons: reasons why the record is flagged; empty when it is not.
+        stop_findings: violations of the stopping rule.
         stop_bits: bits charged for an early stop, else 0.
-        alternatives: for positions that are not safe, the admissible tokens there.
-        end_code_bits: length of an end that is not as asked, early or late, in the code of ends; else 0.
+        alternatives: the admissible tokens at positions that are not safe.
+        end_code_bits: code length of an end that violates the request, early or late, in the code of ends; else 0.
     """
 
     index: int
@@ -152,12 +152,12 @@ class RecordVerdict:
 
     @property
     def undefined(self) -> str | None:
-        """Why its tokens have no verdict, or None where they have one."""
+        """The reason why the tokens have no verdict; None where they have one."""
         return self.evidence.why if isinstance(self.evidence, Undefined) else None
 
     @property
     def p_value(self) -> float:
-        """At most this share of honest records looks like this one: by its tokens, or by where it ends."""
+        """The share of honest records, at most, that look like this one, by their tokens or by their ends."""
         return min([self.evidence.p_value, *(finding.honest_rate for finding in self.stop_findings)])
 
     @property

@@ -1,4 +1,4 @@
-"""A run: the verification of one input, with everything that reports say of it."""
+"""A run: the verification of one input, with the contents of its reports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class NoTokensKept(WeightwardenError, ValueError):
-    """The scores of single tokens are wanted of a run that kept verdicts only."""
+    """Scores of single tokens were requested from a run that kept verdicts only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +30,17 @@ class Run:
 
     Attributes:
         verification: verdicts of the records, judged as one run.
-        exposure: rates, and bounds of what the answers could carry unseen, in bits.
-        policy: what the records were judged by.
-        given: the records, and where they come from.
-        model_path: folder of the model that replayed.
-        model_digest: SHA-256 that names the model.
-        dtype: of the replay.
-        device: that replayed.
-        tokenizer: turns token ids into text.
-        workers: how many replayed.
-        deaths: workers that ended meanwhile.
-        tokens: scores and verdicts of every token, where they were asked for.
+        exposure: rates, and bandwidth bounds of the answers in bits.
+        policy: the policy that judged the records.
+        given: the records and their source.
+        model_path: folder of the replayed model.
+        model_digest: SHA-256 that identifies the model.
+        dtype: dtype of the replay.
+        device: device of the replay.
+        tokenizer: converts token ids to text.
+        workers: number of workers that replayed.
+        deaths: workers that crashed during the run.
+        tokens: scores and verdicts of every token, if they were requested.
     """
 
     verification: Verification
@@ -58,14 +58,14 @@ class Run:
 
     @property
     def verdict(self) -> str:
-        """ "alarm"; "incomplete" where a record has no verdict; or "clear"."""
+        """The verdict: "alarm"; "incomplete" where a record has no verdict; or "clear"."""
         if self.verification.alarm:
             return "alarm"
         return "incomplete" if self.verification.unverifiable else "clear"
 
     @property
     def retokenised(self) -> str | None:
-        """What it means that records were re-tokenised, or None where none was."""
+        """Warning about re-tokenised records; None where there is none."""
         count = self.given.retokenised
         if not count:
             return None
@@ -81,10 +81,10 @@ class Run:
         return printable(self.tokenizer.token_text(token))
 
     def tokens_frame(self) -> "pyarrow.Table":
-        """A table with one row a token (`TokenFrame`); `to_pandas()` and `polars.from_arrow` open it.
+        """A table with one row a token (`TokenFrame`), for `to_pandas()` or `polars.from_arrow`.
 
         Raises:
-            NoTokensKept: of a command, for example.
+            NoTokensKept: the run did not keep its tokens, for example a run of a command.
         """
         if self.tokens is None:
             raise NoTokensKept("this run kept no tokens: weightwarden.verify keeps them")
@@ -104,7 +104,7 @@ def run_of(
         progress: called with the number of output tokens just replayed.
 
     Raises:
-        NothingToVerify: no record, or none with a token.
+        NothingToVerify: the input has no record, or none with a token.
         PolicyError: the policy was made for another scheme or engine.
     """
     executor.progress = progress

@@ -1,4 +1,4 @@
-"""The input of a run: records of traffic files, which nothing vouches for, or of archives of a log, checked here."""
+"""The input of a run: records of traffic files, which are unsigned, or of archives of a log, which are checked here."""
 
 import hashlib
 import json
@@ -40,16 +40,16 @@ METHOD = (
 
 
 class LogDoesNotHold(WeightwardenError, ValueError):
-    """The archives are not the log that the key's holder sealed, so that nothing in them is worth replaying."""
+    """The archives are not the log that the key's holder sealed: none of their records is replayed."""
 
 
 @dataclass(frozen=True)
 class AuditDraw:
-    """The random draw of the records that are replayed.
+    """The random draw of the records to replay.
 
     Attributes:
         rate: share of the records, in (0, 1].
-        key: secret that chooses them.
+        key: audit key that draws them.
     """
 
     rate: float
@@ -57,10 +57,10 @@ class AuditDraw:
 
     @classmethod
     def of(cls, rate: float | None, key_path: Path | None) -> "AuditDraw | None":
-        """The draw of a rate and a key file; None, for all records, without them.
+        """The draw from a rate and a key file; None, for all records, without them.
 
         Raises:
-            AuditError: an impossible rate, or one of the two without the other.
+            AuditError: the rate is outside (0, 1], or one of the two is missing.
             KeyFileError: the key cannot be used.
         """
         if rate is None and key_path is None:
@@ -73,22 +73,22 @@ class AuditDraw:
 
 @dataclass(frozen=True, kw_only=True)
 class RunInput:
-    """The records to verify, and where they come from.
+    """The records to verify, and their source.
 
     Attributes:
-        records: reads them, from the start each time it is called; it holds only a few at once.
-        tokens: their output tokens.
-        boundary: where these records fit a model and a policy, all do.
-        place: where the record at a place among them stands.
-        indices: their indices in the log, or places among all records of the traffic files.
-        audited: what they were drawn from, and in which random order.
-        digest: names the input: the same records, drawn in the same way, have the same.
+        records: iterates over the records from the start at each call, and holds only a few at once.
+        tokens: output tokens of the records.
+        boundary: boundary records; if these fit a model and a policy, all records do.
+        place: gives the location of the record at a place among the records.
+        indices: indices of the records in the log, or their places among all records of the traffic files.
+        audited: the population they were drawn from, and their random order.
+        digest: identifies the input: equal for the same records drawn in the same way.
         digests: "sha256:..." of each traffic file, or of each archive's signed checkpoint.
-        audit_rate: share of all records that was drawn; None when it is all of them.
-        signed: whether a log vouches for them.
-        provenance: what the report says to find the records again and, with the audit key, to check their draw.
-        warning: what is taken on trust.
-        retokenised: how many of them have output token ids made from text.
+        audit_rate: share of all records that was drawn; None when all were.
+        signed: whether the records come from a signed log.
+        provenance: the report's entries to find the records again and, with the audit key, to check their draw.
+        warning: what the run takes on trust.
+        retokenised: number of re-tokenised records.
     """
 
     records: Callable[[], Iterator[Record]]
@@ -106,17 +106,18 @@ class RunInput:
     retokenised: int = 0
 
     def placed(self) -> Iterator[PlacedRecord]:
-        """The records with their places, so that an error can name file and line."""
+        """The records with their locations, so that an error can name file and line."""
         for place, record in enumerate(self.records()):
             at = self.place(place)
             yield PlacedRecord(record, at.source, at.number, at.unit)
 
 
 def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunInput:
-    """The input of traffic files, whose records are held.
+    """The input from traffic files. The records are held in memory.
 
     Raises:
-        TrafficError, AuditError.
+        TrafficError: a traffic file cannot be read, or holds something that is not a record.
+        AuditError: the draw selects no record, or cannot be made.
     """
     everything = [placed for path in paths for placed in read_traffic(path)]
     root = traffic_root(paths)
@@ -154,17 +155,20 @@ def from_archives(
     audit: AuditDraw | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> RunInput:
-    """The input of archives of one log, which are checked first, in a pass of its own.
+    """The input from archives of one log, which are checked first, in a separate pass.
 
     Args:
-        urls: of the archives.
-        keys: that may have signed the log.
+        urls: URLs of the archives.
+        keys: public keys that may have signed the log.
         witness: checkpoint of the log that was seen before; the archives must extend it.
         audit: draw of the records; None for all.
         progress: called with the number of records just checked.
 
     Raises:
-        LogDoesNotHold: the check found something. ArchiveUnreadable, OtherLog, AuditError.
+        LogDoesNotHold: the check found a fault.
+        ArchiveUnreadable: an archive cannot be read.
+        OtherLog: an archive belongs to another log.
+        AuditError: the draw selects no record.
     """
     scan = LogScan(audit)
     found = check_archives(urls, keys, witness, scan.add, progress or _silent, partial=True)
@@ -201,7 +205,7 @@ def from_archives(
 
 
 class LogScan:
-    """One pass over all records of a log: counts, the draw, and the boundary records of what was drawn."""
+    """One pass over all records of a log: counts, the draw, and the boundary records of the drawn ones."""
 
     def __init__(self, audit: AuditDraw | None) -> None:
         self._audit = audit
@@ -214,7 +218,7 @@ class LogScan:
         return self._boundary.records
 
     def add(self, archive: Archive, index: int, entry: bytes) -> None:
-        """Count a record, and draw it or not."""
+        """Count a record, and keep it if it is drawn."""
         record = decode_record(entry)
         tokens = len(record.output_token_ids)
         self.records += 1
@@ -232,13 +236,15 @@ class LogScan:
 
 
 def check_whole(urls: Sequence[str], keys: PublicKeys, progress: Callable[[int], None] | None = None) -> None:
-    """Check archives against each other, and keep nothing of them.
+    """Check archives against each other, and keep none of their records.
 
     Args:
         progress: called with the number of records just checked.
 
     Raises:
-        LogDoesNotHold: the check found something. ArchiveUnreadable, OtherLog.
+        LogDoesNotHold: the check found a fault.
+        ArchiveUnreadable: an archive cannot be read.
+        OtherLog: an archive belongs to another log.
     """
     found = check_archives(urls, keys, None, lambda archive, index, entry: None, progress or _silent, partial=True)
     if not found.holds:
@@ -258,7 +264,7 @@ def _does_not_hold(found: LogCheck) -> LogDoesNotHold:
 
 
 def _digest(root: bytes, audit: AuditDraw | None, indices: Sequence[int]) -> str:
-    """Names an audit: what was audited, at which rate, and which records that selected.
+    """Digest of an audit: its input, its rate, and the records it drew.
 
     SHA-256 of the JSON text [root, rate, [indices]], written in parts.
     """

@@ -23,21 +23,21 @@ from weightwarden.verifier.verification.work_unit import work_units
 
 
 class NothingToVerify(WeightwardenError, ValueError):
-    """There is no record to verify, which is not the same as a clear result."""
+    """There is no record to verify. This is not a clear result."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What a verification found; the evidence is in it.
+    """The outcome of a verification, with its evidence.
 
-    Counts and rates are of the records that have a verdict; charges and bits are of all of them, those that were set
-    aside included.
+    Counts and rates are of the records that have a verdict. Charges and bits are of all records, unverifiable ones
+    included.
 
     Attributes:
-        summary: of all records, in their order.
-        honest_rates: what the run was judged against.
-        run_p_value: probability bound that an honest run shows as much.
-        trade_off: what every margin threshold would make of the records that are not flagged.
+        summary: summary of all records, in their order.
+        honest_rates: upper limits of an honest server's rates, against which the run was judged.
+        run_p_value: probability, at most, that an honest run shows as much.
+        trade_off: threshold sweep of the records that are not flagged.
     """
 
     summary: Summary
@@ -62,12 +62,12 @@ class Verification:
 
     @property
     def tokens(self) -> int:
-        """Their output tokens."""
+        """Output tokens of the records with a verdict."""
         return self._verified("tokens_r")
 
     @property
     def exact(self) -> int:
-        """Tokens that the replay chose, too."""
+        """Exact matches."""
         return self.tokens - self._verified("mismatches_r")
 
     def count(self, verdict: Verdict) -> int:
@@ -89,7 +89,7 @@ class Verification:
 
     @property
     def unanswered(self) -> int:
-        """Requests that got no token: refused, failed, or given up before the first."""
+        """Records without output tokens: their requests were refused, failed, or aborted before the first token."""
         return int((self.charges.tokens_r == 0).sum())
 
     @property
@@ -103,18 +103,18 @@ class Verification:
 
     @property
     def honest_outlying(self) -> float:
-        """How many records of an honest run, of the same lengths, hold an outlier on average, at most."""
+        """The mean number of records with an outlier, at most, in an honest run with records of the same lengths."""
         tokens_r = self.charges.tokens_r[self.summary.columns.verified_r]
         return float(self.honest_rates.outlying(tokens_r).sum())
 
     @property
     def unverifiable(self) -> list[UnverifiableRecord]:
-        """Records that have no verdict: they ended the workers that replayed them, or have no definite answer."""
+        """Unverifiable records: they crashed their workers, or their requests leave no definite token."""
         return self.summary.unverifiable
 
     @property
     def charged_bits_per_token(self) -> float:
-        """Mean information charged, stopping included, bits."""
+        """Mean information charged, early stops included, bits per token."""
         columns = self.summary.columns
         return (fsum(columns.charged_bits_r) + fsum(columns.stop_bits_r)) / int(self.charges.tokens_r.sum())
 
@@ -134,20 +134,20 @@ class Verification:
 
     @property
     def unsteady_positions(self) -> int:
-        """Positions whose logits hang on rounding errors: they are charged, and are no evidence."""
+        """Positions decided by rounding errors: they are charged, and are no evidence."""
         return int(self.summary.columns.unsteady_r.sum())
 
     @property
     def unresolved_bits_per_token(self) -> float:
-        """The part of the information charged that is due to unresolved positions, bits."""
+        """The part of the information charged that is due to unresolved positions, bits per token."""
         return fsum(self.summary.columns.unresolved_bits_r) / self.tokens
 
     @property
     def watched(self) -> dict[str, FloatArray]:
-        """What `SeriesMonitor` watches of every record, and its tokens; float64 [records].
+        """The quantities of every record that `SeriesMonitor` watches, and the record's tokens; float64 [records].
 
-        A record that ended workers counts as flagged. One that has no definite answer is no evidence: its request is
-        why, and a client could have an honest server accused.
+        A record that crashed workers counts as flagged. A record without a definite token is no evidence, since its
+        request is the reason: otherwise a client could have an honest server accused.
         """
         columns = self.summary.columns
         undefined = [record.place for record in self.unverifiable if not record.deaths]
@@ -162,7 +162,7 @@ class Verification:
 
     @property
     def alarm(self) -> bool:
-        """Whether an honest run would show as much with probability at most `RUN_ALARM_LEVEL`."""
+        """True if an honest run would show as much with probability at most `RUN_ALARM_LEVEL`."""
         return self.run_p_value <= RUN_ALARM_LEVEL
 
     def _verified(self, column: str) -> int:
@@ -170,15 +170,15 @@ class Verification:
 
 
 def verify(executor: Executor, records: Iterable[Record]) -> Verification:
-    """Verify records, and judge them as one run; only a window of them is held at once.
+    """Verify records, and judge them as one run. Only a window of records is held at once.
 
-    1. Put them together in work units, and have these judged, in whatever order.
+    1. Group the records into work units, and have the executor judge these, in any order.
     2. Merge the summaries, and put them in the order of the records.
     3. Judge the run.
 
     Raises:
-        NothingToVerify: no records, or none with a token. PolicyError: the policy holds for another scheme
-            or engine.
+        NothingToVerify: there is no record, or none with a token.
+        PolicyError: the policy holds for another scheme or engine.
     """
     started = time.perf_counter()
     # 1, 2

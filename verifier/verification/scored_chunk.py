@@ -1,4 +1,4 @@
-"""Scored positions of several records: what is tested, what is charged, and what reports show of them."""
+"""Scored positions of several records, as tests, charges and reports use them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from weightwarden.verifier.scoring.token_verdicts import TokenVerdicts, Verdict
 from weightwarden.verifier.verification.record_verdict import TokenDetail
 
 Positions = tuple[IntArray, TokenScores, IntArray]
-"""What an `Accumulator` takes: record, scores and multiplicity of positions."""
+"""Input of an `Accumulator`: record, scores and multiplicity of positions."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ScoredChunk:
     """Scored positions of one chunk of a replay.
 
     Attributes:
-        record_n: place of each position's record among those that are judged together.
+        record_n: place of each position's record among the records that are judged together.
         position_n: output position of each.
         scores: scores of the claimed tokens.
         verdicts: verdicts and charges of the claimed tokens.
@@ -63,7 +63,7 @@ class ScoredChunk:
         return self.record_n[which_n], scores.take(which_n), times_n
 
     def detail(self) -> tuple[IntArray, IntArray, TokenDetail]:
-        """What a record's verdict keeps of its positions; record and position of each."""
+        """Details of the positions for the records' verdicts, with the record and the output position of each."""
         tested, verdict_n = self.tested, self.verdicts.verdict_n
         unsteady_n = np.zeros(len(tested), np.bool_) if self.unsteady_n is None else self.unsteady_n
         detail = TokenDetail(

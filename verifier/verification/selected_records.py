@@ -1,4 +1,4 @@
-"""Selected records of checked archives, read again when they are wanted."""
+"""Selected records of checked archives, read from the archives on demand."""
 
 from array import array
 from bisect import bisect_right
@@ -13,7 +13,7 @@ from weightwarden.logger.record import Record
 
 
 class SelectedRecords:
-    """Records of archives in log order, by their indices in the log, which alone are held."""
+    """Records of archives in log order. Only their indices in the log are held."""
 
     def __init__(self, archives: Sequence[Archive], indices: "array[int]") -> None:
         self._archives, self.indices = archives, indices
@@ -22,10 +22,11 @@ class SelectedRecords:
         self._bounds = [bisect_right(indices, start - 1) for start in starts]
 
     def records(self) -> Iterator[Record]:
-        """All of them, in order.
+        """All selected records, in order.
 
         Raises:
-            ArchiveUnreadable: an archive can no longer be read. ArchiveRefused: it is no longer what was checked.
+            ArchiveUnreadable: an archive can no longer be read.
+            ArchiveRefused: an archive has changed since its check.
         """
         for archive, first, last in zip(self._archives, self._bounds[:-1], self._bounds[1:], strict=True):
             if first == last:
@@ -38,12 +39,12 @@ class SelectedRecords:
                     ahead = next(wanted, -1)
 
     def place(self, place: int) -> Place:
-        """Where the record at a place among them stands."""
+        """The location of the record at a place among the selected records."""
         index = self.indices[place]
         return Place(self._archives[bisect_right(self._starts, index) - 1].url, index, "index")
 
     def ranges(self) -> list[dict[str, Any]]:
-        """What each archive holds, and which of its records are selected, for a report."""
+        """The range of each archive and its selected records, for a report."""
         return [
             {
                 "archive": archive.url,

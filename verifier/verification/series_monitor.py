@@ -1,4 +1,4 @@
-"""The alarm over a series of audits: one e-process for each thing that an honest server does seldom."""
+"""The alarm over a series of audits: one e-process for each rare event of an honest server."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -13,21 +13,23 @@ from weightwarden.verifier.statistics.e_process import RateEProcess
 from weightwarden.verifier.statistics.errors import StatisticsError
 
 WATCHED = ("mismatches", "suspicious", "dangerous", "pooled_bits", "outlying", "flagged")
-"""What is watched of every record: three counts of tokens, the bits that it could have carried, whether it holds an
-outlier, and whether it is flagged (which counts by records, all others by tokens)."""
+"""Names of the quantities watched of every record: three counts of tokens, the bits that the record could have carried,
+whether it holds an outlier, and whether it is flagged. The last counts by records, all others by tokens.
+"""
 
 
 @dataclass
 class SeriesMonitor:
-    """Watches a series of audited records, all under one policy.
+    """Monitor of a series of audited records, all under one policy.
 
-    The capital is the mean over the e-processes of `WATCHED`, so that it is one itself. What an honest server does at
-    most is what the policy's own evaluation says (upper limits), or, for exact replay, what its check could not
-    exclude. Looked at after every audit.
+    The capital is the mean over the e-processes of `WATCHED`, and so an e-process itself. The honest rates are the
+    upper limits of the policy's own evaluation or, for exact replay, the rates that its check could not exclude. The
+    capital is inspected after every audit.
 
     Attributes:
-        policy_digest: of the policy whose honest rates these are.
-        monitors: by name. log_best: the largest ln of the capital after any audit, nats.
+        policy_digest: digest of the policy with these honest rates.
+        monitors: e-processes by name.
+        log_best: the largest ln of the capital after any audit, nats.
     """
 
     policy_digest: str
@@ -36,7 +38,11 @@ class SeriesMonitor:
 
     @classmethod
     def new(cls, policy: BasePolicy, log2_vocabulary: float, longest: float) -> Self:
-        """A monitor that has seen nothing; `longest` as `RateEProcess` has it."""
+        """A monitor without audits.
+
+        Args:
+            longest: tokens of the longest record, as in `RateEProcess`.
+        """
         limits = honest_limits(policy)
         most = {name: log2_vocabulary if name == "pooled_bits" else 1.0 for name in WATCHED}
         monitors = {
@@ -50,10 +56,10 @@ class SeriesMonitor:
         return cls(policy.digest(), monitors, 0.0)
 
     def check_made_for(self, policy: BasePolicy) -> None:
-        """Check that this is a series under a policy, with that policy's honest rates.
+        """Check that the series belongs to a policy, with that policy's honest rates.
 
         Raises:
-            StatisticsError: it is not.
+            StatisticsError: it does not.
         """
         if self.policy_digest != policy.digest():
             raise StatisticsError(f"a series under another policy, {self.policy_digest}")
@@ -84,14 +90,14 @@ class SeriesMonitor:
 
     @property
     def p_value(self) -> float:
-        """At most this share of honest series ever looks so bad (anytime-valid)."""
+        """The share of honest series, at most, that ever look so bad (anytime-valid)."""
         return float(np.exp(-self.log_best))
 
     def alarms_at(self, alarm_level: float) -> bool:
-        """Whether the capital has ever reached 1 / false_alarm.
+        """True if the capital has ever reached 1 / `alarm_level`.
 
         Raises:
-            StatisticsError: not a probability.
+            StatisticsError: `alarm_level` is not in (0, 1).
         """
         if not 0 < alarm_level < 1:
             raise StatisticsError(f"a false-alarm probability lies in (0, 1), not {alarm_level}")
@@ -99,11 +105,11 @@ class SeriesMonitor:
 
 
 def _longest(name: str, honest_rate: float, longest: float) -> float:
-    """Tokens of a record that weighs most in a rate.
+    """Tokens of the record that weighs most in a rate.
 
-    A record that holds an outlier weighs most where an honest one of its length does so, too. Shorter ones weigh by
-    their tokens and hold one event at most, so that a bet on a lone outlier nearly doubles what is bet, however long
-    other records are.
+    For the rate of records with an outlier, this is the length at which an honest record holds one. Shorter records
+    weigh by their tokens and hold one event at most, so that a bet on a lone outlier nearly doubles the stake, whatever
+    the length of other records.
     """
     if name == "flagged":
         return 1.0
@@ -111,7 +117,7 @@ def _longest(name: str, honest_rate: float, longest: float) -> float:
 
 
 def honest_limits(policy: BasePolicy) -> dict[str, float]:
-    """What an honest server does at most, a token or (flagged) a record, by name of `WATCHED`: the policy's limits."""
+    """Upper limits of an honest server, by name of `WATCHED`: per token, or per record for "flagged"."""
     if isinstance(policy, Policy):
         evaluation = policy.evaluation
         return {
@@ -125,7 +131,7 @@ def honest_limits(policy: BasePolicy) -> dict[str, float]:
     if not isinstance(policy, ExactPolicy):
         raise StatisticsError(f"no honest rates are known of a policy of format {policy.format}")
     check = policy.check
-    # Of ties and what is unresolved an honest server may take any: with lambda 1 at most twice the counting charge.
+    # An honest server may take any of the tied or unresolved tokens: with lambda 1 at most twice the counting charge.
     mismatch = check.token_mismatch_upper
     ties = (check.tied_positions + check.unresolved_positions) / check.tokens
     return {

@@ -1,7 +1,7 @@
 """Summary of judged records: a few numbers of each, and the evidence about the worst.
 
-Summaries of disjoint records are put together in any order and grouping (`merged`); put in the order of the records
-(`ordered`), what comes out is the same.
+Summaries of disjoint records can be merged in any order and grouping (`merged`). Sorted by record (`ordered`), the
+result is always the same.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,14 +20,22 @@ from weightwarden.verifier.verification.tally import Tally
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
 SHOWN_RECORDS = 50
-"""Records whose tokens are kept: the least plausible."""
+"""Number of records whose tokens are kept: the least plausible ones."""
 MARGIN_ENDS = np.array([-np.inf, *MARGIN_EDGES, np.finfo(float).max, np.inf])
-"""Ends of the bins that margins are counted in: 0, the bins of `MARGIN_EDGES`, beyond them, outside the support."""
+"""Edges of the margin bins: 0, the bins of `MARGIN_EDGES`, margins beyond them, and tokens outside the support."""
 
 
 @dataclass(frozen=True)
 class FlaggedRecord:
-    """A flagged record, in short; `place` among the records of the run."""
+    """A flagged record in short.
+
+    Attributes:
+        place: place among the records of the run.
+        reasons: reasons why the record is flagged.
+        p_value: `RecordVerdict.p_value`.
+        tokens: output tokens.
+        outliers: outliers among them.
+    """
 
     place: int
     reasons: list[str]
@@ -38,21 +46,28 @@ class FlaggedRecord:
 
 @dataclass(frozen=True)
 class ShownRecord:
-    """A record with all that is known of its tokens."""
+    """A record with scores and verdicts of its tokens."""
 
     verdict: RecordVerdict
     output_token_ids: list[int]
 
     @property
     def rank(self) -> tuple[bool, float, int, int]:
-        """The least plausible record first."""
+        """Sort key that puts the least plausible record first."""
         verdict = self.verdict
         return (not verdict.flagged, verdict.p_value, -verdict.evidence.outliers, verdict.index)
 
 
 @dataclass(frozen=True)
 class UnverifiableRecord:
-    """A record that could not be replayed, and has no verdict: anything could be in it. `why`: in words."""
+    """A record that has no verdict, so that its tokens could hold anything.
+
+    Attributes:
+        place: place among the records of the run.
+        tokens: output tokens.
+        deaths: workers that the record crashed.
+        why: the reason, in words.
+    """
 
     place: int
     tokens: int
@@ -114,7 +129,7 @@ class RecordColumns(Columns):
 
     @classmethod
     def of_unverifiable(cls, place: int, bits: float) -> "RecordColumns":
-        """The columns of one record without a verdict, whose tokens could hold so many bits."""
+        """The columns of one unverifiable record, charged with `bits`."""
         return cls(
             place_r=np.array([place]),
             verified_r=np.array([False]),
@@ -133,11 +148,11 @@ class RecordColumns(Columns):
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Judged records, in short.
+    """Judged records in short.
 
     Attributes:
         columns: a few numbers of every record.
-        tally: what the records are charged.
+        tally: charges of the records.
         margins_b: tokens by margin, in the bins of `MARGIN_ENDS`.
         flagged: all flagged records.
         shown: the least plausible records, at most `SHOWN_RECORDS`, flagged or not.
@@ -152,7 +167,7 @@ class Summary:
     unverifiable: list[UnverifiableRecord]
 
     def __len__(self) -> int:
-        """Records."""
+        """Number of records."""
         return len(self.columns)
 
     @property
@@ -181,7 +196,7 @@ class Summary:
 
     @classmethod
     def of_unverifiable(cls, record: UnverifiableRecord, vocabulary: int) -> "Summary":
-        """The summary of a record without a verdict: it is charged as if every token could have been any."""
+        """The summary of an unverifiable record: it is charged as if each of its tokens could have been any token."""
         return cls(
             columns=RecordColumns.of_unverifiable(record.place, record.tokens * float(np.log2(vocabulary))),
             tally=Tally.unbounded(record.tokens, vocabulary),
@@ -193,7 +208,7 @@ class Summary:
 
     @classmethod
     def merged(cls, parts: "Sequence[Summary]") -> "Summary":
-        """The summary of all records of some parts, none of which is in two."""
+        """The summary of all records of disjoint parts."""
         return cls(
             columns=RecordColumns.concat([part.columns for part in parts]),
             tally=Tally.concat([part.tally for part in parts]),
@@ -204,10 +219,10 @@ class Summary:
         )
 
     def ordered(self) -> "Summary":
-        """The same, in the order of the records.
+        """The same summary in the order of the records.
 
         Raises:
-            ValueError: a record is missing or there twice: records without a verdict are not verified.
+            ValueError: a record is missing or present twice. Records without a verdict are not verified.
         """
         order_r = np.argsort(self.columns.place_r)
         columns = self.columns.take(order_r)
@@ -223,7 +238,7 @@ class Summary:
 
 
 def merge_all(parts: Iterable[Summary]) -> Summary | None:
-    """All parts merged, as they come; None of none.
+    """All parts merged in the order of arrival; None without parts.
 
     Parts of similar size are merged with each other, so that each record is copied a logarithmic number of times.
     """

@@ -1,4 +1,4 @@
-"""The tally of judged records: what they are charged, and what every threshold would make of them."""
+"""The tally of judged records: their charges, and the threshold sweep."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,12 +12,12 @@ from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweepSums
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What judgements and summaries of records have in common.
+    """The common part of judgements and summaries of records.
 
     Attributes:
-        charges: what each record could have carried unseen, under every code.
-        trade_off: what every margin threshold would make of the records that are not flagged.
-        timing: seconds of their replay.
+        charges: bits that each record could have carried, under every code.
+        trade_off: threshold sweep of the records that are not flagged.
+        timing: seconds of the replay.
     """
 
     charges: RecordCharges
@@ -26,7 +26,7 @@ class Tally:
 
     @classmethod
     def unbounded(cls, tokens: int, vocabulary: int) -> Self:
-        """The tally of one record without a verdict: every token may be any."""
+        """The tally of one unverifiable record: each token may be any token."""
         return cls(charges=RecordCharges.unbounded(tokens, vocabulary))
 
     @classmethod
@@ -39,5 +39,5 @@ class Tally:
         )
 
     def ordered(self, order_r: IntArray) -> Self:
-        """The same, with the records in another order."""
+        """The same tally with the records in another order."""
         return replace(self, charges=self.charges.take(order_r))

@@ -1,4 +1,4 @@
-"""The scores and verdicts of every token of a run, as a table."""
+"""Table of the scores and verdicts of every token of a run."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,16 +25,15 @@ class TokenFrame:
         record: place of the record in the input.
         position: of the token in the output, from 0.
         token: id.
-        margin: logits by which the replay's own choice beats the token; 0 where the replay chose it; null where the
-            token is outside the support.
-        exact: whether the replay chose it, too.
+        margin: margin in logits; 0 where the token is the replay's own choice; null outside the support.
+        exact: whether the token is the replay's own choice.
         logit_rank: 1 for the largest logit.
-        gumbel_rank: 1 for the largest score.
-        admissible: tokens that could have been claimed here, this one included.
+        gumbel_rank: 1 for the largest perturbed logit.
+        admissible: size of the admissible set, this token included.
         verdict: safe, suspicious or dangerous.
         charged_bits: bits that the position could carry unseen.
         likelihood: GM-LS or IPT-LS, nats, larger is more plausible; null in exact replay.
-        unsteady: whether rounding errors decide the position; it is charged as scored, and counts as the replay's own
+        unsteady: whether rounding errors decide the position. It is charged as scored, and counts as the replay's own
             choice (margin 0, exact, safe).
         flagged: whether the record is flagged.
     """
@@ -46,7 +45,7 @@ class TokenFrame:
         self._flagged: list[bool] = []
 
     def add(self, places: Sequence[int], records: Sequence[Record], judged: Judgement) -> None:
-        """Keep the tokens of judged records; those without a verdict have none."""
+        """Keep the tokens of judged records. Records without a verdict have none."""
         for place, record, verdict in zip(places, records, judged.records, strict=True):
             if len(verdict.tokens.margin):
                 self._places.append(place)
@@ -55,7 +54,7 @@ class TokenFrame:
                 self._flagged.append(verdict.flagged)
 
     def table(self) -> "pyarrow.Table":
-        """The table; see the class for its columns."""
+        """The table; the class docstring lists its columns."""
         import pyarrow as pa
 
         order = np.argsort(np.array(self._places, np.int64))

@@ -1,4 +1,4 @@
-"""Verification of records on one replayer, in this process: from claimed answers to verdicts, with the evidence."""
+"""Verification of records on one replayer in this process: from claimed tokens to verdicts, with the evidence."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,15 +37,14 @@ from weightwarden.verifier.verification.work_unit import WorkUnit
 
 @dataclass
 class Verifier:
-    """Verifies records on one replayer under one policy: the `Executor` that is this process.
+    """The `Executor` in this process: it verifies records on one replayer under one policy.
 
     Attributes:
         replayer: the trusted copy of the model.
-        policy: how records are judged.
-        max_model_length: the server's context length in tokens, where it may have ended answers; the model's own when
-            None.
+        policy: the policy that judges the records.
+        max_model_length: context length in tokens at which the server may have ended answers; None for the model's own.
         progress: called with the number of output tokens just replayed.
-        tokens: keeps scores and verdicts of every token, where that is asked for.
+        tokens: collects scores and verdicts of every token, if they are requested.
     """
 
     replayer: Replayer
@@ -66,7 +65,7 @@ class Verifier:
         return self.replayer.unit_tokens
 
     def close(self) -> None:
-        """Free what the replayer holds."""
+        """Free the replayer's resources."""
         self.replayer.close()
 
     def verify(self, records: Iterable[Record]) -> Verification:
@@ -82,11 +81,12 @@ class Verifier:
             yield Summary.of(unit, judged)
 
     def judge(self, records: Sequence[Record]) -> Judgement:
-        """Judge records one by one; those without tokens by where they end.
+        """Judge records one by one. Records without tokens are judged by their ends.
 
         1. Check that the policy holds for every record.
-        2. Leave out those whose requests have no definite answer: they get no verdict (`Undefined`).
-        3. Judge the others together. Where one of them comes to a row without a definite token, judge halves of them.
+        2. Leave out records whose requests leave no definite token: they get no verdict (`Undefined`).
+        3. Judge the others together. Where one of them reaches a row without a definite token, judge the halves
+           separately.
 
         Raises:
             PolicyError: the policy holds for another scheme or engine.
@@ -122,14 +122,14 @@ class Verifier:
     def _judged(self, records: Sequence[Record]) -> Judgement:
         """The verdicts of records that all have definite tokens.
 
-        1. Replay those that have tokens, and score every claimed token against its candidates.
-        2. Accumulate the evidence about each record. Where it speaks against a record, leave out the positions that
-           rounding errors decide (`SwayingReplayer`): they are charged, and say nothing about the server.
-        3. Accumulate what every position shows, and what it is charged.
-        4. Judge records: by the evidence, and by where they end.
+        1. Replay the records that have tokens, and score every claimed token against its candidates.
+        2. Accumulate the evidence about each record. Where it speaks against a record, leave out the positions decided
+           by rounding errors (`SwayingReplayer`): they are charged, and are no evidence about the server.
+        3. Accumulate the scores and charges of every position.
+        4. Judge records: by the evidence, and by their ends.
 
         Raises:
-            UndefinedRow: one has not.
+            UndefinedRow: a record has a row without a definite token.
         """
         policy, vocabulary, count = self.policy, self.replayer.identity.vocabulary, len(records)
         # 1
@@ -191,7 +191,7 @@ class Verifier:
     def _scored(
         self, records: Sequence[Record], replay: Replay, alternatives: Sequence[dict[int, list[Alternative]]]
     ) -> Iterator[ScoredChunk]:
-        """The scored positions of records, chunk by chunk; alternatives of unsafe tokens go to each record's own."""
+        """The scored positions of records, chunk by chunk. Alternatives of unsafe tokens go to `alternatives`."""
         policy, vocabulary = self.policy, self.replayer.identity.vocabulary
         answered = [index for index, record in enumerate(records) if record.output_token_ids]
         for placed in replay.tables([records[index] for index in answered]):
@@ -216,8 +216,8 @@ class Verifier:
     def _unsteady(self, records: Sequence[Record], evidence: EvidenceAccumulator) -> list[BoolArray | None]:
         """The unsteady output positions of each record, bool [output tokens]; None for a record without any.
 
-        Only records against which the evidence speaks are computed again: those with an outlier, or with a reason to
-        flag them.
+        Only records with evidence against them are computed again: those with an outlier, or with a reason to flag
+        them.
         """
         limit, replayer = self.policy.steady_sway, self.replayer
         unsteady: list[BoolArray | None] = [None] * len(records)

@@ -1,4 +1,4 @@
-"""Work units: records that are replayed together, the same ones whoever replays them and however many do."""
+"""Work units: records that are replayed together; the same ones whatever the executor."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from weightwarden.logger.record import Record
 
 WINDOW_UNITS = 64
-"""Units' worth of records that are looked at together: what bounds memory, and how far alike prompts may be apart."""
+"""Length of the window of records that is grouped at once, in units; bounds memory and the distance between similar
+prompts.
+"""
 WINDOW_RECORDS = 8192
 FIRST_PREFIX = 64
-"""Prompts are alike when so many of their first tokens are the same; shorter ones, when they are the same."""
+"""Number of equal first tokens that makes two prompts alike. Shorter prompts are alike when they are equal."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,11 @@ class WorkUnit:
 
 
 def work_units(records: Iterable[Record], unit_tokens: int) -> Iterator[WorkUnit]:
-    """Units of about `unit_tokens` tokens, prompts included; every record is in one of them.
+    """Units of about `unit_tokens` tokens, prompts included. Every record is in exactly one unit.
 
-    They depend on the records and on `unit_tokens` alone. Within a window of records those whose prompts begin alike
-    are put together, so that what they share need be computed once, and among them those of similar length, so that
-    batches hold little padding. Lazy: no more than a window is held.
+    The units depend only on the records and on `unit_tokens`. Within a window of records, those whose prompts begin
+    alike are put together, so that their common prefix is computed once. Among these, records of similar length are put
+    together, so that batches hold little padding. Lazy: no more than a window is held.
     """
     window: list[tuple[int, Record]] = []
     tokens = 0
@@ -52,11 +54,12 @@ def work_units(records: Iterable[Record], unit_tokens: int) -> Iterator[WorkUnit
 
 
 def _units(window: Sequence[tuple[int, Record]], most: int) -> Iterator[WorkUnit]:
-    """Runs of alike records one after another, cut where a unit is full, between two runs where that leaves it half
-    full at least.
+    """Runs of alike records, one after another, cut into units.
+
+    A cut lies where a unit is full, or between two runs if the unit is then at least half full.
     """
     unit: list[tuple[int, Record]] = []
-    tokens = 0  # that the unit takes, what neighbours share counted once
+    tokens = 0  # computed tokens of the unit, with shared prefixes counted once
     for name in sorted({record.scheme_name for _, record in window}):
         for run in _runs([item for item in window if item[1].scheme_name == name], FIRST_PREFIX, most):
             if 2 * tokens >= most and tokens + _tokens_of(run) > most:
@@ -76,8 +79,8 @@ def _units(window: Sequence[tuple[int, Record]], most: int) -> Iterator[WorkUnit
 def _runs(items: Sequence[tuple[int, Record]], prefix: int, most: int) -> list[list[tuple[int, Record]]]:
     """Records in an order in which alike prompts follow each other, as runs that are better not cut.
 
-    Records whose first `prefix` prompt tokens are the same are one run; where that is more than a unit, they are
-    divided by longer prefixes.
+    Records with the same first `prefix` prompt tokens are one run. A run larger than a unit is divided by longer
+    prefixes.
     """
     groups: dict[tuple[int, ...], list[tuple[int, Record]]] = {}
     for item in items:
@@ -104,12 +107,12 @@ def _unit(items: Sequence[tuple[int, Record]]) -> WorkUnit:
 
 
 def _tokens_of(run: Sequence[tuple[int, Record]]) -> int:
-    """Tokens that replaying a run takes."""
+    """Tokens computed in the replay of a run."""
     return sum(_added(item, before) for before, item in zip([None, *run], run, strict=False))
 
 
 def _added(item: tuple[int, Record], before: tuple[int, Record] | None) -> int:
-    """Tokens that replaying a record takes after one that may begin alike."""
+    """Tokens computed in the replay of a record after a record with a prompt that may begin alike."""
     cost = _cost(item[1])
     if before is None or not cost or not before[1].output_token_ids:
         return cost
@@ -120,5 +123,5 @@ def _added(item: tuple[int, Record], before: tuple[int, Record] | None) -> int:
 
 
 def _cost(record: Record) -> int:
-    """Tokens that replaying a record takes; one without output takes none."""
+    """Tokens computed in the replay of a record; 0 for a record without output."""
     return len(record.prompt_token_ids) + len(record.output_token_ids) if record.output_token_ids else 0

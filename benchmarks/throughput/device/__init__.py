@@ -1,1 +1,1 @@
-"""Replay on a GPU: models of random weights, traffic that they drew themselves, and what scoring it costs."""
+"""Replay on a GPU: models with random weights, traffic drawn by them, and the cost of scoring it."""

@@ -1,7 +1,7 @@
 """Llama-shaped models with random weights, made on the device, and answers that they draw under the scheme's own noise.
 
-A model with random weights has logits that are nearly Gaussian; its output head is scaled so that the mean entropy of
-the next token, after a few random ones, is `ENTROPY_BITS`, about that of text.
+A model with random weights has nearly Gaussian logits. Its output head is scaled so that the mean entropy of the next
+token, after a few random ones, is `ENTROPY_BITS`, about that of text.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from weightwarden.verifier.replay.transformers.replayer import TransformersRepla
 ENTROPY_BITS = 1.0
 ENGINE = {"name": "random", "version": "1", "sampler": "vllm-v2"}
 _PROBE = (16, 48)
-"""Sequences and tokens on which the entropy is measured."""
+"""Number of sequences and of tokens with which the entropy is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ SHAPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """How the traffic is drawn; temperature 1."""
+    """Filters of the traffic; temperature 1."""
 
     name: str
     top_k: int
@@ -81,7 +81,7 @@ FILTERS = (
 
 
 class _NoTokenizer:
-    """For records whose end needs no text."""
+    """Placeholder for records whose end needs no text."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         raise NotImplementedError("no text here")
@@ -94,7 +94,7 @@ class _NoTokenizer:
 
 
 def random_replayer(shape: Shape, device: str, token_budget: int) -> tuple[TransformersReplayer, float]:
-    """A replayer on a model of random weights in bfloat16, and the mean entropy of its next token, bits."""
+    """A replayer on a model with random weights in bfloat16, and the mean entropy of its next token, bits."""
     config = transformers.LlamaConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
@@ -151,7 +151,7 @@ def drawn_records(
 ) -> list[Record]:
     """Answers of full length to random prompts, drawn token by token with a cache, `batch` at a time.
 
-    Decoding rounds otherwise than the replay's one pass does, as a server's does.
+    Decoding rounds differently from the replay's one pass, like that of a server.
     """
     noise = gumbel_noise(ENGINE["sampler"], shape.vocabulary)
     twin = device_noise(noise)

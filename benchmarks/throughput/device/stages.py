@@ -42,7 +42,7 @@ def milliseconds(work: Callable[[], object], repeats: int = 7) -> float:
 
 
 def ceilings() -> dict[str, float]:
-    """What the card does here: bfloat16 TFLOP/s of a large product, TB/s of a large copy (read and write)."""
+    """Speed of the card here: bfloat16 TFLOP/s of a large product, TB/s of a large copy (read and write)."""
     a, b = (torch.randn(8192, 8192, dtype=torch.bfloat16, device="cuda") for _ in range(2))
     source = torch.randn(1 << 30, dtype=torch.bfloat16, device="cuda")
     target = torch.empty_like(source)
@@ -52,7 +52,7 @@ def ceilings() -> dict[str, float]:
 
 
 class Chunk:
-    """One chunk of a replay, kept, to reduce it in several ways."""
+    """One chunk of a replay, kept for several reductions."""
 
     def __init__(self, replayer: TransformersReplayer, records: list[Record], window: Window) -> None:
         batch = replayer.batches(records)[0]
@@ -67,7 +67,10 @@ class Chunk:
         self.pieces: list[RowSpan] = chunk.pieces
 
     def disagreements(self, selection: TopKMethod, tolerance: Tolerance, rows: int) -> dict[str, float]:
-        """How the device's scores of some positions differ from the host's: positions, or the largest difference."""
+        """Differences between the device's and the host's scores of some positions.
+
+        Numbers of differing positions, or the largest difference.
+        """
         which = np.unique(np.linspace(0, len(self.logits) - 1, rows).astype(np.int64))
         draws = chosen_draws(self.draws, which)
         logits = self.logits[torch.from_numpy(which).to(self.logits.device)]
@@ -119,7 +122,7 @@ class Chunk:
 
 
 def chosen_draws(draws: Draws, which: IntArray) -> Draws:
-    """The draws of some of the positions; of a scheme with noise."""
+    """The draws of some of the positions, for a scheme with noise."""
     assert draws.keys_n is not None
     return replace(
         draws,
@@ -132,7 +135,7 @@ def chosen_draws(draws: Draws, which: IntArray) -> Draws:
 
 
 def kernel_times(work: Callable[[], object], most: int = 15) -> tuple[list[tuple[str, float, int]], float]:
-    """The kernels that take longest over some work: name, milliseconds, calls; and the milliseconds of all."""
+    """The kernels that take longest during some work: name, milliseconds, calls; and the milliseconds of all."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         work()
         torch.cuda.synchronize()

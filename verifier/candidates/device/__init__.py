@@ -1,1 +1,1 @@
-"""The reduction of whole rows to candidates on the device that holds them; imports torch, and Triton where it is."""
+"""The reduction of whole rows to candidates on the device that holds them. Imports torch, and Triton if installed."""

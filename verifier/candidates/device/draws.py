@@ -15,7 +15,7 @@ class DeviceDraws:
     """`Draws` of n positions on the device; float64 and int64.
 
     Attributes:
-        keys_n: of the noise, int64, [n] or [n, words].
+        keys_n: keys of the noise, int64, [n] or [n, words].
     """
 
     claimed_n: torch.Tensor
@@ -26,7 +26,7 @@ class DeviceDraws:
     raw_rank_n: torch.Tensor
 
     def perturbation(self, ids_nk: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """temperature * g of candidates [n, k], and how far the engine's own may be from it; logits, 0 when greedy."""
+        """temperature * g of candidates [n, k], and the largest error of the engine's own; logits, 0 when greedy."""
         if self.noise is None:
             zeros = torch.zeros(ids_nk.shape, dtype=torch.float64, device=ids_nk.device)
             return zeros, zeros
@@ -46,7 +46,7 @@ class DeviceDraws:
 
 
 def on_device(draws: Draws, noise: DeviceNoise | None, device: torch.device) -> DeviceDraws:
-    """Two small copies to the device, which do not wait for it."""
+    """Draws on the device, by two small copies that do not wait for it."""
     filters = draws.filters
     claimed = torch.from_numpy(draws.claimed_n)
     keys = noise.keys(draws.keys_n) if noise is not None and draws.keys_n is not None else torch.zeros_like(claimed)

@@ -1,4 +1,4 @@
-"""Triton kernels of the reduction; where Triton is missing, torch does the same more slowly."""
+"""Triton kernels of the reduction. Without Triton, torch gives the same results more slowly."""
 
 import importlib.util
 from functools import cache
@@ -11,7 +11,7 @@ from weightwarden.verifier.candidates.device.top_logits import Head, Pass
 
 _GROUPS = 2048
 _RESERVE = 64
-"""Places for tokens that tie with the last of a head, or stand above it in a group of another."""
+"""Reserve of places for tokens that tie with the last of a head, or lie above it in the group of another."""
 _MAX_PLACES = 512
 _SCAN_BLOCK, _SCAN_STEPS = 1024, 16
 _SCAN_SCHEMES = {VllmV2DeviceNoise.name: 0, VllmCpuDeviceNoise.name: 1}
@@ -19,7 +19,7 @@ _SCAN_SCHEMES = {VllmV2DeviceNoise.name: 0, VllmCpuDeviceNoise.name: 1}
 
 @cache
 def has_kernels() -> bool:
-    """Whether Triton is installed."""
+    """True if Triton is installed."""
     return importlib.util.find_spec("triton") is not None
 
 
@@ -29,14 +29,14 @@ def _places(size: int) -> int:
 
 
 def can_select(logits_nv: torch.Tensor, size: int) -> bool:
-    """Whether `select` can find heads of that size."""
+    """True if `select` can find heads of that size."""
     return _places(size) <= _MAX_PLACES and size < logits_nv.shape[1] and logits_nv.stride(1) == 1
 
 
 def select(logits_nv: torch.Tensor, wanted: Pass) -> Head:
     """`head_of` by kernels: two reads of each row, the second often from cache.
 
-    Rows with more ties at the end of the head than there are places are `Head.cut_short_n`.
+    A row with more ties at the end of the head than places is marked in `Head.cut_short_n`.
     """
     from weightwarden.verifier.candidates.device.triton_kernels import find_largest, sort_largest
 
@@ -68,7 +68,7 @@ def select(logits_nv: torch.Tensor, wanted: Pass) -> Head:
     ids = torch.empty((n, wanted.size), dtype=torch.int64, device=device)
     sort_largest[(n,)](keys, counts, wanted.size, values, ids, PLACES=places, num_warps=1)
     top_n = top.double()
-    values[:, 0] = top_n  # nan where the row holds one
+    values[:, 0] = top_n  # nan if the row holds one
     nothing = torch.full_like(top_n, torch.nan)
     return Head(
         values_nk=values,
@@ -87,10 +87,11 @@ def scan(
     last_n: torch.Tensor,
     places: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tokens not above the end of the head whose word reaches least_n and whose perturbed logit may reach floor_n.
+    """Tokens not above the end of the head whose word reaches `least_n` and whose perturbed logit may reach `floor_n`.
 
     Returns:
-        Rows and token ids, int64 [places], in any order, 0 where unused; and how many there are, which may be more.
+        Rows and token ids, int64 [places], in any order, 0 where unused; and the number of tokens found, which may
+            exceed the places.
     """
     from weightwarden.verifier.candidates.device.triton_kernels import scan_tail
 
@@ -117,5 +118,5 @@ def scan(
 
 
 def can_scan(draws: DeviceDraws) -> bool:
-    """Whether there is a kernel for the scheme's hash."""
+    """True if there is a kernel for the scheme's hash."""
     return draws.noise is not None and draws.noise.name in _SCAN_SCHEMES

@@ -1,4 +1,4 @@
-"""Reductions under way on a device, and the tables that they become."""
+"""Reductions under way on a device, and the tables made from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,16 +27,17 @@ from weightwarden.verifier.errors import UndefinedRow
 
 _GROWTH = 16
 _BLOCK_ELEMENTS = 1 << 24
-"""Head entries reduced at a time, which bounds memory: about 30 float64 arrays of this size."""
+"""Number of head entries reduced at a time; bounds memory: about 30 float64 arrays of this size."""
 _PLACES_PER_ROW = 4
 _FEW = 4
-"""Other candidates of a position that has few; those with none, few and more are laid out apart, so that few places are
-empty."""
+"""Largest number of other candidates that counts as few. Positions with none, few and more are laid out in separate
+tables, so that few places are empty.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """What all reductions of one chunk share."""
+    """The common part of all reductions of one chunk."""
 
     logits_mv: torch.Tensor
     draws: Draws
@@ -47,7 +48,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Copied:
-    """`Reduced` in host memory once `ready` is reached (None: it is there)."""
+    """`Reduced` in host memory once `ready` is reached. None: it is there already."""
 
     reduced: Reduced
     ready: torch.cuda.Event | None
@@ -56,7 +57,7 @@ class _Copied:
 def begun(
     logits_mv: torch.Tensor, draws: Draws, noise: DeviceNoise | None, window: Window, selection: TopKMethod
 ) -> PendingTables:
-    """Start the reduction of a chunk's rows; the device's work is queued when this returns."""
+    """Start the reduction of a chunk's rows. The device's work is queued when this returns."""
     job = _Job(
         logits_mv=logits_mv,
         draws=draws,
@@ -122,7 +123,7 @@ class _Pending:
 
 
 def _launched(job: _Job, rows: IntArray, size: int, places_per_row: int) -> _Copied:
-    """Queue the reduction of some rows, and the copy of what comes out."""
+    """Queue the reduction of some rows, and the copy of the result."""
     filters, logits, draws = job.draws.filters, job.logits_mv, job.device_draws
     vocabulary = logits.shape[1]
     if len(rows) < len(logits):
@@ -183,7 +184,11 @@ def _tables(found: Reduced, rows: IntArray, finished: BoolArray, job: _Job) -> l
 
 
 def _entries(draws: Draws, position: IntArray, row: IntArray, token: IntArray, numbers: FloatArray) -> Entries:
-    """Entries in rows of a table. position: theirs among the draws."""
+    """Entries in rows of a table.
+
+    Args:
+        position: positions of the rows among the draws.
+    """
     levels = (numbers.shape[1] - 2) // 2
     error = _errors(draws, position, token)
     return Entries(
@@ -200,7 +205,7 @@ def _entries(draws: Draws, position: IntArray, row: IntArray, token: IntArray, n
 
 
 def _errors(draws: Draws, position: IntArray, token: IntArray) -> FloatArray:
-    """How far the engine's own perturbed logits may be from ours, logits."""
+    """Largest differences between the engine's own perturbed logits and ours, logits."""
     noise, temperature = draws.noise, draws.temperature_n[position]
     if noise is None or draws.keys_n is None:
         return np.zeros_like(temperature)

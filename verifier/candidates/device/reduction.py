@@ -1,4 +1,4 @@
-"""`gumbel_candidates` of whole rows on the device that holds them: one small copy of candidates comes back."""
+"""`gumbel_candidates` of whole rows on the device that holds them. One small copy of candidates returns to the host."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,14 @@ EXACT, UNFINISHED, CONTRADICTED, NOT_FINITE = 1, 2, 4, 8
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How rows are reduced; what it says follows from the filters, so that nothing waits for the device.
+    """Plan of the reduction of rows. It follows from the filters, so that no step waits for the device.
 
     Attributes:
         size: width of the head.
         mass: whether some row may need the probability beyond its head.
-        tail: whether some row's support may reach beyond its head whatever top-p.
-        places_per_row: candidates provided for besides the claimed one, on average, of the head and of the tail each.
+        tail: whether some row's support may reach beyond its head, whatever top-p.
+        places_per_row: mean number of places for candidates besides the claimed one, for the head and for the tail
+            each.
     """
 
     size: int
@@ -35,15 +36,17 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Reduced:
-    """Candidates of n positions, still on the device; numbers of an entry are score, distance, and masses by level.
+    """Candidates of n positions, still on the device. The numbers of an entry are score, distance, and masses by level.
 
     Attributes:
-        claimed_numbers: float64 [n, 2 + 2 e], one entry a position. claimed_words: int32 [n, 3]: flags, logit rank,
-            rank among the perturbed.
-        other_numbers, other_words: float64 [c, 2 + 2 e] and int32 [c, 2] (row, token) of the other candidates: those of
-            the head row by row in columns' order, then those of the tail in any order.
-        counts: int64 [4]: entries of the head, of the tail, how many of these two have no place, tail tokens lost.
-        head_places: where the tail's entries begin.
+        claimed_numbers: float64 [n, 2 + 2 e], one entry a position.
+        claimed_words: int32 [n, 3]: flags, logit rank, rank among the perturbed logits.
+        other_numbers: float64 [c, 2 + 2 e] of the other candidates: those of the head row by row in the order of
+            columns, then those of the tail in any order.
+        other_words: int32 [c, 2] (row, token) of the other candidates, in the same order.
+        counts: int64 [4]: entries of the head, entries of the tail, entries of either without a place, tail tokens
+            lost.
+        head_places: index of the first entry of the tail.
     """
 
     claimed_numbers: torch.Tensor
@@ -55,15 +58,15 @@ class Reduced:
 
     @property
     def tensors(self) -> dict[str, torch.Tensor]:
-        """What must be copied to the host, by name."""
+        """Tensors to copy to the host, by name."""
         return {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
 
 
 def reduced(logits_nv: torch.Tensor, draws: DeviceDraws, window: Window, plan: Plan) -> Reduced:
-    """Candidates of positions; the steps are those of `gumbel_candidates`, and so are the results.
+    """Candidates of positions. The steps and the results are those of `gumbel_candidates`.
 
     Where a head does not reach past its row's cuts, or past a nucleus, the position is flagged UNFINISHED, to be
-    reduced again with a wider one; no probability beyond a head is ever placed.
+    reduced again with a wider head. No probability beyond a head is ever placed.
     """
     filters, slack = draws.filters, window.logit_slacks[-1]
     mass_slack_n = window.mass_slack / filters.temperature_n
@@ -149,8 +152,12 @@ def _head(logits_nv: torch.Tensor, draws: DeviceDraws, plan: Plan) -> Head:
 def _reach(
     head: Head, draws: DeviceDraws, slack: float, whole: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The mass of each row where its head does not hold it all, else nan; whether its support may reach beyond the head
-    for all that top-k and min-p say; whether it has a nucleus."""
+    """The mass and the reach of each row.
+
+    Returns:
+        The mass of each row where its head does not hold it all, else nan; whether the support may reach beyond the
+            head by top-k and min-p; whether the row has a nucleus.
+    """
     nucleus = draws.filters.top_p_n < 1
     if draws.noise is None or whole:
         beyond = torch.zeros_like(nucleus)
@@ -160,7 +167,7 @@ def _reach(
 
 
 def _unfinished(head: Head, draws: DeviceDraws, window: Window, wide_n: torch.Tensor, vocabulary: int) -> torch.Tensor:
-    """Rows whose head must be wider; none where it is the whole row."""
+    """Rows that need a wider head; none where the head is the whole row."""
     if head.values_nk.shape[1] >= vocabulary:
         return torch.zeros_like(wide_n)
     if draws.noise is None:
@@ -182,7 +189,8 @@ def _claimed(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Numbers [n, 2 + 2 e] of the claimed tokens, in the head or below it, and the errors [n] of their scores.
 
-    Below the head of a row with a nucleus, the whole of it is above the token: else the row is unfinished.
+    For a token below the head of a row with a nucleus, the whole nucleus is above the token; otherwise the row is
+    unfinished.
     """
     token = draws.claimed_n[:, None]
     value = logits_nv.gather(1, token).double()
@@ -234,7 +242,7 @@ def _others(
 
 
 def _places(kept: torch.Tensor, places: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indices [places] of the first true values, 0 where unused, and how many there are; waits for nothing."""
+    """Indices [places] of the first true values, 0 where unused, and their number. Does not wait for the device."""
     order = kept.cumsum(dim=0)
     count = order[-1]
     target = torch.where(kept & (order <= places), order - 1, places)

@@ -1,4 +1,4 @@
-"""Whole rows of logits in the model's own precision, reduced on the device that holds them."""
+"""Whole rows of logits in the model's dtype, reduced on the device that holds them."""
 
 import torch
 
@@ -21,7 +21,7 @@ class DeviceRows(TorchRows):
 
     @property
     def logits(self) -> torch.Tensor:
-        """As they are now, [m, V]."""
+        """The current logits, [m, V]."""
         return self._logits
 
     def begin(self, draws: Draws, window: Window) -> PendingTables | None:

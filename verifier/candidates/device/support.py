@@ -1,4 +1,4 @@
-"""`sampler.support` for whole rows, in torch: where the head stands against the cuts, on the device that holds it."""
+"""`sampler.support` for whole rows, in torch: the head against the cuts, on the device that holds it."""
 
 from dataclasses import dataclass, fields
 from typing import Self
@@ -10,7 +10,7 @@ from weightwarden.sampler.support import Filters
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceFilters:
-    """`Filters` of n positions on the device; float64, but top_k int64. A filter that is off has its neutral value."""
+    """`Filters` of n positions on the device: float64, top_k int64. A filter that is off has its neutral value."""
 
     temperature_n: torch.Tensor
     top_k_n: torch.Tensor
@@ -24,7 +24,7 @@ class DeviceFilters:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceSupport:
-    """`Support` of rows that are whole."""
+    """`Support` of whole rows."""
 
     nominal_nk: torch.Tensor
     logit_distance_nk: torch.Tensor
@@ -38,7 +38,7 @@ def min_p_offset(filters: Filters) -> torch.Tensor:
 
 
 def counts_above(descending_nk: torch.Tensor, thresholds_nq: torch.Tensor, *, inclusive: bool = False) -> torch.Tensor:
-    """How many of each row's values exceed each of its thresholds, int64 [n, q]."""
+    """Number of each row's values that exceed each of its thresholds, int64 [n, q]."""
     return torch.searchsorted((-descending_nk).contiguous(), (-thresholds_nq).contiguous(), right=inclusive)
 
 
@@ -62,8 +62,8 @@ def support_of_head(
 
     Args:
         head_nk: the largest logits, float64, descending.
-        log_mass_n: ln of the sum of exp(logit / temperature) over what min-p and top-k keep, where that reaches
-            beyond the head; nan where it is to be taken from the head itself.
+        log_mass_n: ln of the sum of exp(logit / temperature) over the tokens that min-p and top-k keep, where these
+            reach beyond the head; nan where the head itself gives it.
     """
     width = head_nk.shape[1]
     last = filters.top_k_n.clamp(max=width)[:, None] - 1

@@ -12,12 +12,14 @@ from weightwarden.verifier.candidates.device.top_logits import Head
 
 @dataclass(frozen=True, kw_only=True)
 class Tail:
-    """Tokens [h] outside the head of their row; `valid_h` says which places hold one.
+    """Tokens [h] outside the head of their row.
 
     Attributes:
-        score_h, distance_h: perturbed logit, and logit distance from the cuts, float64.
-        error_h: how far the engine's own perturbed logit may be from that, logits, float64.
-        lost: how many tokens found no place, int64 scalar; where it is not 0 the reduction must be repeated.
+        valid_h: whether the place holds a token.
+        score_h: perturbed logit, float64.
+        distance_h: logit distance from the cuts, float64.
+        error_h: largest difference of the engine's own perturbed logit from `score_h`, logits, float64.
+        lost: number of tokens that found no place, int64 scalar. If it is not 0 the reduction must be repeated.
     """
 
     row_h: torch.Tensor
@@ -30,7 +32,7 @@ class Tail:
 
 
 def no_tail(like: torch.Tensor) -> Tail:
-    """A tail with no place."""
+    """A tail without places."""
     ids = torch.empty(0, dtype=torch.int64, device=like.device)
     real = torch.empty(0, dtype=torch.float64, device=like.device)
     return Tail(
@@ -52,12 +54,12 @@ def tail_of(
     floor_n: torch.Tensor,
     places: int | None,
 ) -> Tail:
-    """The tail of the rows that are open: whose support reaches beyond the head, whatever top-p.
+    """The tail of the open rows: those with a support that reaches beyond the head, whatever top-p.
 
     Args:
         floor_n: perturbed logit that a token must reach, float64.
-        places: how many tokens to provide for, found by a kernel; None for as many as there are, found by torch,
-            which waits for the device.
+        places: number of tokens to provide for, found by a kernel. None for all tokens, found by torch, which waits for
+            the device.
     """
     assert draws.noise is not None
     last_n = head.values_nk[:, -1]

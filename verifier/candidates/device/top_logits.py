@@ -6,24 +6,25 @@ from typing import Literal
 import torch
 
 TopKMethod = Literal["kernel", "blocked", "topk"]
-"""How the largest logits are found: a Triton kernel; maxima of blocks, then the blocks that hold them; torch alone."""
+"""Method for the largest logits: a Triton kernel; maxima of blocks, then the blocks that hold them; or torch alone."""
 
 _STRIDE_GROUP = 32
-"""Tokens whose maximum is taken first."""
+"""Number of tokens per group whose maximum is taken first."""
 _MASS_ELEMENTS = 1 << 26
-"""Logits of which exponentials are held at a time."""
+"""Number of logits with exponentials held at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The head of n rows, and what else takes a pass over them.
+    """The head of n rows, with the other results of a pass over them.
 
     Attributes:
-        values_nk: the largest logits, descending, float64. ids_nk: their token ids, int64.
-        log_mass_n: ln of the sum of exp(logit / temperature) over the logits >= the min-p cut, float64; nan where it
-            was not asked for.
-        rank_n: how many logits of the row are not smaller than the claimed token's, int64.
-        cut_short_n: whether some of the largest are missing, so that the row must be looked at again; bool.
+        values_nk: the largest logits, descending, float64.
+        ids_nk: token ids of the largest logits, int64.
+        log_mass_n: ln of the sum of exp(logit / temperature) over the logits >= the min-p cut, float64; nan if not
+            requested.
+        rank_n: number of logits of the row that are not smaller than the claimed token's, int64.
+        cut_short_n: whether some of the largest are missing, so that the row must be read again; bool.
     """
 
     values_nk: torch.Tensor
@@ -35,13 +36,14 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """What to take from a pass over rows.
+    """Parameters of a pass over rows.
 
     Attributes:
         size: width of the head, tokens.
         claimed_n: token ids, int64.
-        temperature_n, min_p_offset_n: of the filters, float64.
-        mass: whether `log_mass_n` is wanted.
+        temperature_n: temperature of the filters, float64.
+        min_p_offset_n: min-p cut of the filters, logits relative to the largest, float64.
+        mass: whether `log_mass_n` is requested.
     """
 
     size: int
@@ -52,13 +54,13 @@ class Pass:
 
 
 def largest(logits_nv: torch.Tensor, size: int, selection: TopKMethod) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `size` largest logits of each row, descending, and their ids; of tied ones at the end, any."""
+    """The `size` largest logits of each row, descending, and their ids. Ties at the end are broken arbitrarily."""
     vocabulary = logits_nv.shape[1]
     groups = vocabulary // _STRIDE_GROUP
     if selection == "topk" or 4 * size >= groups:
         values, ids = logits_nv.topk(size)
         return values, ids
-    # The largest tokens stand in the groups with the largest maxima; group j is j, j + groups, j + 2 groups, ...
+    # The largest tokens lie in the groups with the largest maxima; group j is j, j + groups, j + 2 groups, ...
     body = logits_nv[:, : groups * _STRIDE_GROUP].view(-1, _STRIDE_GROUP, groups)
     chosen = body.amax(dim=1).topk(size, sorted=False).indices
     offsets = torch.arange(_STRIDE_GROUP, device=logits_nv.device) * groups

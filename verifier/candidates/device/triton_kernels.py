@@ -1,4 +1,4 @@
-"""The kernels themselves; importing this needs Triton. `kernels` calls them."""
+"""Triton kernels, called by `kernels`. The import needs Triton."""
 
 import triton
 import triton.language as tl
@@ -6,7 +6,7 @@ import triton.language as tl
 
 @triton.jit
 def _ordered(x):
-    """Uint32 that stand in the order of float32 numbers; that of -inf is 0x007FFFFF."""
+    """Uint32 in the order of float32 numbers; -inf becomes 0x007FFFFF."""
     bits = x.to(tl.uint32, bitcast=True)
     return tl.where(bits < 0x80000000, bits + 0x80000000, bits ^ 0xFFFFFFFF)
 
@@ -29,12 +29,12 @@ def find_largest(
     PLACES: tl.constexpr,
     MASS: tl.constexpr,
 ):
-    """One program a row: what stands at or above the `size`-th largest of the maxima of GROUPS groups of its tokens.
+    """One program a row: the tokens at or above the `size`-th largest of the maxima of GROUPS groups of its tokens.
 
-    1. The maximum of each group: tokens j, j + GROUPS, ...; the size-th largest of them, by bisection, is at most the
-       size-th largest logit.
-    2. All tokens that reach it, as keys (logit, then lowest id) in the order of tokens; how many logits reach the
-       claimed token's; the mass.
+    1. Find the maximum of each group: tokens j, j + GROUPS, ... The size-th largest maximum, found by bisection, is at
+       most the size-th largest logit.
+    2. Store all tokens that reach it, as keys (logit, then lowest id) in the order of tokens; the number of logits that
+       reach the claimed token's; the mass.
     """
     row = tl.program_id(0).to(tl.int64)
     base = logits + row * stride
@@ -143,14 +143,14 @@ def scan_tail(
 ):
     """Tokens of a part of a row whose word reaches `least` and whose logit, not above `last`, may reach the floor.
 
-    The noise of those is bounded from above in float32: with c the distance of the uniform number from the end where
-    noise is large, -ln(1 - c) is at least the first terms of its series.
+    Their noise is bounded from above in float32: with c the distance of the uniform number from the end where noise is
+    large, -ln(1 - c) is at least the first terms of its series.
     """
     row = tl.program_id(0).to(tl.int64)
     base = logits + row * stride
     key = tl.load(keys + row)
     needed = tl.load(least + row)
-    if needed <= 9007199254740991:  # 2^53 - 1: else the row is closed
+    if needed <= 9007199254740991:  # 2^53 - 1: otherwise the row is closed
         for step in range(STEPS):
             at = (tl.program_id(1) * STEPS + step) * BLOCK + tl.arange(0, BLOCK)
             if SCHEME == 0:

@@ -1,4 +1,4 @@
-"""Batches of records: similar length, and a shared prefix where that pays."""
+"""Batches of records: similar length, and a shared prefix where sharing saves time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,28 +8,30 @@ import numpy as np
 from weightwarden.sampler.types import IntArray
 
 PASS_TOKENS = 64
-"""What a forward pass costs besides its tokens, in tokens: sharing must save more."""
+"""Fixed cost of a forward pass, in tokens: sharing must save more."""
 MAX_KEYS = 8
-"""How many times the token budget the keys of a batch may be, shared ones counted for every record: they bound the
-attention's memory."""
+"""Limit of a batch's keys as a multiple of the token budget, with shared keys counted for every record. It bounds the
+attention's memory.
+"""
 
 
 @dataclass
 class _Open:
-    """Records in whose prompts the first `shared` tokens are the same, and that no group has taken yet."""
+    """Records with the same first `shared` prompt tokens that belong to no group yet."""
 
     shared: int
     records: list[int]
 
 
 def batches_of(prompts: Sequence[Sequence[int]], lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Batches of indices, every one in exactly one; the longest first, so that memory peaks at once.
+    """Batches of indices, each index in exactly one. The longest records come first, so that memory peaks at once.
 
     A batch computes its shared prefix once and the rest of every record padded to the longest: at most `token_budget`
-    tokens, unless a single record is longer. The result depends on the records alone.
+    tokens, unless a single record is longer. The result depends only on the records.
 
     Args:
-        prompts: prompt token ids of each record. lengths: tokens of each record that the replay computes.
+        prompts: prompt token ids of each record.
+        lengths: tokens of each record that the replay computes.
     """
     arrays = [np.asarray(prompt, np.int64) for prompt in prompts]
     batches: list[list[int]] = []
@@ -48,9 +50,9 @@ def batches_of(prompts: Sequence[Sequence[int]], lengths: Sequence[int], token_b
 
 
 def shared_prefix(prompts: Sequence[IntArray]) -> int:
-    """Tokens that all prompts begin with, where computing them once pays; else 0.
+    """Number of first tokens that all prompts share, if computing them once saves time; else 0.
 
-    The last token of a prompt is never among them: its row is wanted for every record.
+    The last token of a prompt is never shared: its row is needed for every record.
     """
     shared = min(len(prompt) for prompt in prompts) - 1
     for prompt in prompts[1:]:
@@ -59,17 +61,17 @@ def shared_prefix(prompts: Sequence[IntArray]) -> int:
 
 
 def _common(one: IntArray, other: IntArray, most: int) -> int:
-    """How many of the first `most` tokens are the same, up to the first that differs."""
+    """Number of equal tokens among the first `most`, up to the first that differs."""
     differ = np.flatnonzero(one[:most] != other[:most])
     return int(differ[0]) if len(differ) else most
 
 
 def _groups(prompts: Sequence[IntArray], lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Records that are batched among themselves, by the prefixes that they share.
+    """Records that are batched together, by the prefixes that they share.
 
     The prompts in lexicographic order are the leaves of a tree of prefixes, which is walked from the left with a stack
-    of the nodes that are open (the intervals of a longest-common-prefix array). A node that closes becomes a group when
-    sharing its longer prefix saves more than its passes cost; else its records stay with their parent's.
+    of the open nodes (the intervals of a longest-common-prefix array). A node that closes becomes a group if sharing
+    its longer prefix saves more than its passes cost; otherwise its records stay with their parent's.
     """
     order = sorted(range(len(prompts)), key=lambda i: prompts[i].tolist())
     stack = [_Open(0, [])]
@@ -99,7 +101,7 @@ def _groups(prompts: Sequence[IntArray], lengths: Sequence[int], token_budget: i
 
 
 def _saved(node: _Open, parent: int, lengths: Sequence[int], token_budget: int) -> int:
-    """Tokens saved by a group of its own, beside sharing only the parent's prefix."""
+    """Tokens saved by a separate group, compared with sharing only the parent's prefix."""
     rest = sum(lengths[index] - node.shared for index in node.records)
     passes = -(-rest // max(1, token_budget - node.shared))
     return len(node.records) * (node.shared - parent) - passes * (node.shared + PASS_TOKENS)

@@ -1,4 +1,4 @@
-"""Half-precision matrix products on a CPU that has none: in float32, rounded after."""
+"""Half-precision matrix products in float32, rounded afterwards, for CPUs without half-precision instructions."""
 
 from typing import Self
 
@@ -7,27 +7,27 @@ from torch import nn
 from torch.nn import functional
 
 WITHOUT_HALF_PRECISION = "AVX2"
-"""The instruction set, as torch names it, with which it works through half-precision products number by number."""
+"""Name, in torch, of the instruction set with which it computes half-precision products element by element."""
 MIN_ROWS = 24
-"""With fewer rows, torch's own products take less time than to turn the weights into float32."""
+"""Number of rows below which torch's own products take less time than the conversion of weights to float32."""
 _SLICE_ELEMENTS = 1 << 24
-"""Weights that are turned into float32 at a time."""
+"""Number of weights converted to float32 at a time."""
 
 
 class Float32Products(nn.Linear):
-    """A linear layer of half precision whose sums are float32's, of inputs, weights and outputs that are rounded.
+    """A half-precision linear layer with sums in float32, and with rounded inputs, weights and outputs.
 
-    The same as torch's own but for the order of sums, which its own does not promise, either.
+    Equal to torch's own layer except for the order of sums, which torch's does not promise either.
     """
 
     @classmethod
     def of(cls, layer: nn.Linear) -> Self:
-        """In place of a layer, with the same parameters."""
+        """The replacement of a layer, with the same parameters."""
         made = cls(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
         made.weight, made.bias = layer.weight, layer.bias
         return made
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # named as in the base class
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # named like the method of the base class
         """Outputs [..., out_features] in the dtype of the inputs [..., in_features]."""
         if input.numel() < MIN_ROWS * self.in_features:
             return super().forward(input)
@@ -42,7 +42,7 @@ class Float32Products(nn.Linear):
 
 
 def with_float32_products(model: nn.Module) -> None:
-    """Have the linear layers of a half-precision model on the CPU compute in float32 where that is faster there."""
+    """Replace the linear layers of a half-precision model on the CPU by float32 products, if these are faster there."""
     if torch.backends.cpu.get_cpu_capability() != WITHOUT_HALF_PRECISION:
         return
     for name, layer in list(model.named_modules(remove_duplicate=False)):

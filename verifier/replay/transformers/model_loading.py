@@ -1,4 +1,4 @@
-"""The weights of a model folder as a transformers model: all of them, and nothing made up."""
+"""The complete weights of a model folder as a transformers model, with no initialised weights."""
 
 from collections.abc import Iterable
 from typing import Any, cast
@@ -16,11 +16,12 @@ _NAMES_SHOWN = 3
 
 
 def load_language_model(identity: ModelIdentity, dtype: torch.dtype, device: str) -> torch.nn.Module:
-    """A folder's language model, of images and text or of text alone, without running the folder's code.
+    """A folder's language model, of images and text or of text alone, loaded without running the folder's code.
 
     Raises:
-        ModelError: not a causal language model that transformers can load, no such device, or a checkpoint with a
-            tensor that is missing, superfluous or of another shape than the model's (the message names it).
+        ModelError: the folder is not a causal language model that transformers can load, the device does not exist, or
+            the checkpoint has a tensor that is missing, superfluous or of another shape than the model's (the message
+            names it).
     """
     named = str(dtype).removeprefix("torch.")
     try:
@@ -44,7 +45,7 @@ def load_language_model(identity: ModelIdentity, dtype: torch.dtype, device: str
         with_float32_products(model)
     except ModelError:
         raise
-    except Exception as error:  # whatever transformers does with the files that it is given
+    except Exception as error:  # transformers raises many types of errors for faulty files
         kind = type(error).__name__
         said = first_line(error)
         raise ModelError(f"{identity.path}: cannot be loaded on {device} in {named}: {kind}: {said}") from error
@@ -52,7 +53,7 @@ def load_language_model(identity: ModelIdentity, dtype: torch.dtype, device: str
 
 
 def class_of(config: Any) -> Any:
-    """The class that loads a configuration's checkpoints: with images where the checkpoint holds them."""
+    """The class that loads a configuration's checkpoints: with images if the checkpoint holds them."""
     named = (getattr(config, "architectures", None) or [""])[0]
     with_images = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
     if with_images and not named.endswith("ForCausalLM"):
@@ -61,10 +62,10 @@ def class_of(config: Any) -> Any:
 
 
 def _check_complete(identity: ModelIdentity, found: dict[str, Any]) -> None:
-    """Refuse a checkpoint that is not the model's; what the class ignores or ties is not in `found`.
+    """Refuse a checkpoint that does not match the model. Tensors that the class ignores or ties are not in `found`.
 
     Raises:
-        ModelError: naming the first tensors.
+        ModelError: tensors are missing, superfluous or of another shape; the message names the first ones.
     """
     mismatched = [f"{name} {tuple(theirs)}, not {tuple(ours)}" for name, theirs, ours in found["mismatched_keys"]]
     for what, names in (
@@ -79,7 +80,7 @@ def _check_complete(identity: ModelIdentity, found: dict[str, Any]) -> None:
 
 
 def _some(names: Iterable[str]) -> str:
-    """The first names in order, and how many more there are."""
+    """The first names in order, and the number of further names."""
     ordered = sorted(names)
     more = len(ordered) - _NAMES_SHOWN
     return ", ".join(ordered[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Keys and values of a prefix that a batch of sequences shares, computed once."""
+"""Keys and values of the prefix that a batch of sequences shares, computed once."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 
 class _PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
-    """One layer's keys and values [1, heads, prefix, size], put before those of every sequence, and never grown.
+    """One layer's keys and values [1, heads, prefix, size] of the prefix, placed before those of every sequence.
 
-    Nothing is kept of what is computed, so that memory holds one layer of the batch at a time.
+    Nothing of a sequence is kept, so that memory holds one layer of the batch at a time.
     """
 
     def __init__(self, prefix: DynamicLayer) -> None:
@@ -30,12 +30,12 @@ class _PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
 
 
 def can_share(computed: Cache) -> bool:
-    """Whether a prefix's keys and values are the same whatever follows: plain attention over the whole context."""
+    """True if a prefix's keys and values are the same whatever follows: plain attention over the whole context."""
     return all(type(layer) is DynamicLayer for layer in computed.layers)
 
 
 def prefix_cache(computed: Cache) -> Cache:
-    """A cache for any number of sequences that begin with what was computed, a batch of one.
+    """A cache for any number of sequences that begin with the computed prefix, itself a batch of one.
 
     Raises:
         ValueError: a layer keeps more or less than all keys and values.

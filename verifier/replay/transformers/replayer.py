@@ -28,31 +28,30 @@ from weightwarden.verifier.types import RowSpan, Tokenizer
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEFAULT_TOKEN_BUDGET = {"cpu": 2048, "cuda": 16384}
 CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
-"""Size of a block of logits: what bounds memory, whatever the vocabulary; a few are held at once on a GPU."""
+"""Size of a block of logits, in bytes. It bounds memory for any vocabulary; a few blocks are held at once on a GPU."""
 UNIT_BATCHES = 2
-"""Full batches of a work unit."""
+"""Number of full batches in a work unit."""
 _PROBE_LENGTH = 8
 _PROBE_TOLERANCE = 1e-3
 _SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 _SHARING_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
 """Largest difference of hidden states that rounding explains, as a share of the largest state.
 
-In float32 up to 1.3e-4 was seen (the embedded model, a processor with AMX); what computes other states differs by 0.1.
+In float32 up to 1.3e-4 was measured (the embedded model, a processor with AMX). Wrong states differ by 0.1.
 """
 
 
 class TransformersReplayer:
     """The replay protocol over a `transformers` causal language model.
 
-    A batch holds sequences of similar length, at most `token_budget` tokens with padding (`batches_of`); the
-    transformer runs once over it, a prefix that all share once for all, and the output head only over output positions,
-    `CHUNK_BYTES` of logits at a time, so that memory does not grow with positions times vocabulary. Padding stands on
-    the right, where causal attention never sees it.
+    A batch holds sequences of similar length, at most `token_budget` tokens with padding (`batches_of`). The
+    transformer runs once over it, and once over a prefix that all its sequences share. The output head runs only over
+    output positions, `CHUNK_BYTES` of logits at a time, so that memory does not grow with positions times vocabulary.
+    Padding is on the right, where causal attention never reads it.
 
     Attributes:
         shares_prefixes: whether the model's keys and values of a prefix are the same whatever follows.
-        selection: how rows are reduced on the device that holds them; None to reduce them on the host, which is the
-            quicker on a CPU.
+        selection: method of reducing rows on their device. None reduces them on the host, which is faster for a CPU.
     """
 
     implementation = "transformers"
@@ -82,7 +81,7 @@ class TransformersReplayer:
             self.shares_prefixes = self._sharing_is_exact()
         except ModelError:
             raise
-        except Exception as error:  # whatever the model's class does with a few tokens
+        except Exception as error:  # any error of the model's class with a few tokens
             said = f"{type(error).__name__}: {first_line(error)}"
             raise ModelError(f"{identity.path}: {type(model).__name__} cannot be computed here: {said}") from error
 
@@ -99,21 +98,21 @@ class TransformersReplayer:
         """Load a model folder.
 
         Args:
-            dtype: arithmetic of the replay; float32 makes the verifier's own rounding negligible.
-            device: as torch names it; CUDA when there is one, by default.
-            token_budget: tokens a forward pass, padding included.
-            max_model_len: the server's context length, tokens, where it is not what a server takes by default: some
-                models have other rotary factors then (`pin_rotation`).
+            dtype: dtype of the replay; float32 makes the verifier's own rounding negligible.
+            device: torch's name of the device; by default CUDA when available.
+            token_budget: tokens of a forward pass, padding included.
+            max_model_len: the server's context length, tokens, if it is not the default. Some models have other rotary
+                factors then (`pin_rotation`).
 
         Raises:
-            ModelError: the folder is not a causal language model that transformers can load without running its code,
-                its weights are not all there, or the dtype or device does not exist here.
+            ModelError: the folder is not a causal language model that transformers can load without running the
+                folder's code, some weights are missing, or the dtype or device does not exist here.
         """
         if dtype not in DTYPES:
             raise ModelError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
         name = device or ("cuda" if torch.cuda.is_available() else "cpu")
         transformers.utils.logging.disable_progress_bar()
-        torch.set_float32_matmul_precision("highest")  # no TF32: its rounding is what float32 is here to avoid
+        torch.set_float32_matmul_precision("highest")  # no TF32: float32 is chosen to avoid its rounding
         model = load_language_model(identity, DTYPES[dtype], name)
         tokenizer = load_tokenizer(identity)
         kind = torch.device(name).type
@@ -133,10 +132,10 @@ class TransformersReplayer:
         return UNIT_BATCHES * self.token_budget
 
     def known_answer(self) -> None:
-        """None: the model's digest says which it is."""
+        """None: the digest identifies the model."""
 
     def close(self) -> None:
-        """Nothing is under way between calls."""
+        """Do nothing: no work is under way between calls."""
 
     def batches(self, records: Sequence[Record]) -> list[list[int]]:
         """Record indices, batched by length and shared prefix under the token budget."""
@@ -155,8 +154,10 @@ class TransformersReplayer:
         return torch.cat([hidden[row, start : start + count] for row, (start, count) in enumerate(spans)])
 
     def _trunk_states(self, ids: torch.Tensor, shared: int) -> torch.Tensor:
-        """The trunk's last hidden states [batch, width - shared, hidden] after the first `shared` ids, which are one
-        and the same prefix."""
+        """The trunk's last hidden states [batch, width - shared, hidden] after the first `shared` ids.
+
+        These first ids are equal in all sequences.
+        """
         if not shared:
             return cast(torch.Tensor, self._trunk(input_ids=ids, use_cache=False).last_hidden_state)
         cache = prefix_cache(self._computed(ids[:1, :shared]))
@@ -173,7 +174,7 @@ class TransformersReplayer:
         return transformers.DynamicCache(config=self._trunk.config)
 
     def padded_ids(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
-        """Prompt and output ids of a batch but each last one, padded on the right, int64 [batch, width]."""
+        """Prompt and output ids of a batch without each last id, padded on the right, int64 [batch, width]."""
         sequences = [[*records[i].prompt_token_ids, *records[i].output_token_ids[:-1]] for i in batch]
         width = max(map(len, sequences))
         return torch.tensor([s + [0] * (width - len(s)) for s in sequences], device=self._device)
@@ -185,7 +186,7 @@ class TransformersReplayer:
 
     @torch.no_grad()
     def rows(self, hidden: torch.Tensor) -> TorchRows:
-        """Rows of the logits of hidden states; in the model's own precision where the device reduces them."""
+        """Rows of the logits of hidden states, in the model's dtype if the device reduces them."""
         if self.selection is None:
             return TorchRows(self.logits(hidden))
         return DeviceRows(cast(torch.Tensor, self._head(hidden)), self.selection)
@@ -210,7 +211,7 @@ class TransformersReplayer:
 
     @torch.no_grad()
     def sway(self, records: Sequence[Record]) -> list[FloatArray]:
-        """How far rounding errors move each claimed token's logit against the likely ones', logits [output tokens]."""
+        """Sway of each claimed token against the likely ones, logits [output tokens]."""
         found: dict[int, FloatArray] = {}
         for batch in self.batches(records):
             computed = []
@@ -245,7 +246,7 @@ class TransformersReplayer:
 
     @torch.no_grad()
     def _sharing_is_exact(self) -> bool:
-        """Whether a shared prefix changes nothing, by the model's kind and by trying."""
+        """True if a shared prefix changes nothing, by the model's kind and by a trial."""
         ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
         both = torch.cat([ids, ids.flip(1)])
         both[:, : _PROBE_LENGTH // 2] = ids[:, : _PROBE_LENGTH // 2]
@@ -254,13 +255,13 @@ class TransformersReplayer:
             if not (can_share(self._empty_cache()) and can_share(self._computed(ids[:, :1]))):
                 return False
             shared = self._trunk_states(both, _PROBE_LENGTH // 2)
-        except Exception:  # a model that keeps something else, or nothing
+        except Exception:  # a model that keeps other things than keys and values, or nothing
             return False
         return bool((alone - shared).abs().max() <= _SHARING_TOLERANCE[self.dtype] * (1 + alone.abs().max()))
 
     @torch.no_grad()
     def _check_head(self) -> None:
-        """Refuse a model whose logits are not head(trunk(x)): a soft cap or scale there would be missed in silence."""
+        """Refuse a model whose logits are not head(trunk(x)): a soft cap or scale there would be missed silently."""
         ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
         whole = self.model(input_ids=ids, use_cache=False).logits[0].float()
         ours = self.logits(self._trunk(input_ids=ids, use_cache=False).last_hidden_state[0])
@@ -279,7 +280,7 @@ class TransformersReplayer:
 
     @torch.no_grad()
     def _check_causal(self) -> None:
-        """Refuse a model in which what follows a token, or stands beside it in the batch, changes its row."""
+        """Refuse a model in which later tokens, or other sequences of the batch, change a token's row."""
         ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
         alone = self._trunk_states(ids, 0)[0]
         beside = self._trunk_states(torch.cat([torch.cat([ids, ids.flip(1)], 1), torch.cat([ids.flip(1), ids], 1)]), 0)
@@ -291,16 +292,16 @@ class TransformersReplayer:
 
 
 def default_selection(device: torch.device) -> TopKMethod | None:
-    """How rows on a device are reduced: there on a GPU, by kernels where Triton is; on the host otherwise."""
+    """Default method of reducing rows: on a GPU by kernels, or by torch without Triton; on the host for a CPU."""
     if device.type != "cuda":
         return None
     return "kernel" if has_kernels() else "blocked"
 
 
 def _trunk_and_head(model: Any) -> tuple[Any, Any]:
-    """The language model without its output head, and the head with the soft cap and scales that configurations name.
+    """The language model without its output head, and the head with the soft cap and scales of known configurations.
 
-    Of a model of images and text the trunk is the text's: positions count tokens, and no id stands for an image.
+    For a model of images and text the trunk is the text model: positions count tokens, and no id stands for an image.
     """
     config = model.config.get_text_config()
     linear = model.get_output_embeddings()
@@ -314,7 +315,7 @@ def _trunk_and_head(model: Any) -> tuple[Any, Any]:
     divisor = getattr(config, "logits_scaling", None)
 
     def head(hidden: torch.Tensor) -> torch.Tensor:
-        logits = cast(torch.Tensor, linear(hidden.to(linear.weight.dtype)))  # Mamba's are float32 throughout
+        logits = cast(torch.Tensor, linear(hidden.to(linear.weight.dtype)))  # Mamba's states are float32 throughout
         if scale is not None:
             logits = logits * scale
         if divisor is not None:

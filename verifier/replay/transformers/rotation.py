@@ -1,6 +1,6 @@
-"""Rotary factors that depend on a length, pinned to those of the server: never to what else is in the batch.
+"""Rotary factors that depend on a length, pinned to those of the server instead of the other sequences of the batch.
 
-transformers takes them by the longest sequence of a batch. vLLM takes them once, when it starts.
+transformers selects them by the longest sequence of a batch. vLLM selects them once, at its start.
 """
 
 import math
@@ -17,7 +17,7 @@ LONGROPE, DYNAMIC, PINNED = "longrope", "dynamic", "default"
 
 
 class PinnedRotation(nn.Module):
-    """Cosines and sines of positions by factors that never change."""
+    """Cosines and sines of positions, with constant factors."""
 
     inv_freq: torch.Tensor
 
@@ -35,21 +35,21 @@ class PinnedRotation(nn.Module):
 
 
 def pin_rotation(model: nn.Module, identity: ModelIdentity, max_model_len: int | None) -> ModelIdentity:
-    """Have a model compute every sequence with the rotary factors of one server.
+    """Pin a model to the rotary factors of one server, for all sequences.
 
     LongRoPE: the long factors where the server's context exceeds the original one, the short ones elsewhere, for
-    sequences of all lengths; cosines and sines are multiplied by long_mscale or short_mscale, by default
-    sqrt(1 + ln(longest / original) / ln(original)) (vLLM 0.32.0, `Phi3LongRoPEScaledRotaryEmbedding`).
+    sequences of all lengths; cosines and sines are multiplied by long_mscale or short_mscale, by default sqrt(1 +
+    ln(longest / original) / ln(original)) (vLLM 0.32.0, `Phi3LongRoPEScaledRotaryEmbedding`).
     Dynamic NTK: the plain factors, which hold up to the model's own context (`DynamicNTKScalingRotaryEmbedding`).
 
     Args:
-        max_model_len: the server's context length, tokens; what a server takes by default where None.
+        max_model_len: the server's context length, tokens; None for the model's default.
 
     Returns:
-        The identity, its `longest_context` lowered to what the factors hold for.
+        The identity, with `longest_context` lowered to the lengths for which the factors hold.
 
     Raises:
-        ModelError: factors that depend on a length in a way that the server's is not known to.
+        ModelError: the factors depend on a length in a way that is not known of the server.
     """
     found: list[tuple[str, Any]] = list(model.named_modules())
     for name, module in found:
@@ -80,7 +80,7 @@ def _pin_longrope(model: nn.Module, name: str, module: Any, original: int, *, lo
         scale = config.max_position_embeddings / original
         scaling = math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 else 1.0
     device = next(model.parameters()).device
-    if type(module).__name__ == "PhimoeRotaryEmbedding":  # computes its factors anew in every pass
+    if type(module).__name__ == "PhimoeRotaryEmbedding":  # computes its factors again in every pass
         model.set_submodule(name, PinnedRotation(inv_freq.to(device), scaling))
         return
     module.register_buffer("inv_freq", inv_freq.to(device), persistent=False)

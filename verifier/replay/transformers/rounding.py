@@ -1,8 +1,8 @@
 """The sway of a model's logits under rounding errors: where it is large, two honest computations disagree.
 
 A prompt of a few odd tokens can bring a model to a point where errors of one part in 500, which every half-precision
-server makes, are amplified from layer to layer until its logits differ by more than those of different tokens do. There
-a replay in other arithmetic says nothing about the server.
+server makes, are amplified from layer to layer until its logits differ by more than the logits of different tokens. A
+replay in other arithmetic is then no evidence about the server.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,20 +12,20 @@ from typing import Any
 import torch
 
 RELATIVE_ERROR = 2.0**-9
-"""Of the output of every layer: half a unit in the last place of bfloat16."""
+"""Relative error of the output of every layer: half a unit in the last place of bfloat16."""
 SEEDS = (1, 2, 3)
-"""Of the errors: as many computations are compared."""
+"""Seeds of the errors, one for each computation that is compared."""
 RIVALS = 8
-"""Likeliest tokens, of each computation, that a token is compared with."""
+"""Number of likeliest tokens, of each computation, with which a token is compared."""
 
 
 @contextmanager
 def rounding_errors(model: torch.nn.Module, seed: int) -> Iterator[None]:
     """Rounding errors of random sign in a model, until the block ends.
 
-    They stand on the output of every layer that has parameters of its own, and on the residual stream after every
-    block. A layer's error is the same at every position and in every pass. A record therefore sways alike in every
-    batch, with and without a shared prefix.
+    They are added to the output of every layer that has its own parameters, and to the residual stream after every
+    block. A layer's error is the same at every position and in every pass, so that a record sways alike in every batch,
+    with and without a shared prefix.
     """
     layers = [layer for layer in model.modules() if next(layer.parameters(recurse=False), None) is not None]
     layers += [block for blocks in model.modules() if isinstance(blocks, torch.nn.ModuleList) for block in blocks]
@@ -39,7 +39,7 @@ def rounding_errors(model: torch.nn.Module, seed: int) -> Iterator[None]:
 
 
 class _LayerError:
-    """The error of one layer: a factor for each channel of its output, drawn when the output is first seen."""
+    """The error of one layer: a factor for each channel of its output, drawn at the first output."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
@@ -51,7 +51,7 @@ class _LayerError:
         return self._of(output)
 
     def _of(self, output: Any) -> Any:
-        """The output with its error; what is not made of numbers, as it is."""
+        """The output with its error. Values that are not numeric are unchanged."""
         if not (isinstance(output, torch.Tensor) and output.is_floating_point()):
             return output
         if self._factors is None or len(self._factors) != output.shape[-1]:

@@ -1,1 +1,1 @@
-"""A trusted vLLM server as the replayer, spoken to over HTTP; vLLM itself is never imported."""
+"""A trusted vLLM server as the replayer, over HTTP. vLLM itself is never imported."""

@@ -14,7 +14,7 @@ from weightwarden.verifier.errors import ReplayServerError
 from weightwarden.verifier.http_client import JsonClient, PartialModel
 
 ENTRY_BYTES = 512
-"""More than one candidate takes in a response, its text included; what bounds a response's length."""
+"""Upper bound of the bytes of one candidate in a response, its text included. It bounds a response's length."""
 _OVERHEAD_BYTES = 1 << 16
 _LIMIT_IN_WORDS = re.compile(r"max(?:imum)? allowed: (\d+)")
 
@@ -23,7 +23,7 @@ _LIMIT_IN_WORDS = re.compile(r"max(?:imum)? allowed: (\d+)")
 class LogitsRow:
     """The candidates of one position: token ids, their raw logits, and the rank of the transcript's own token.
 
-    The transcript's own token comes first; ties count above it in its rank, which is None where the server gives none.
+    The transcript's own token comes first. Ties count above it in its rank, which is None if the server reports none.
     """
 
     ids: list[int]
@@ -69,18 +69,18 @@ class VllmClient(JsonClient):
 
     @property
     def place(self) -> str:
-        """Where it is, for reports."""
+        """Location of the server, for reports."""
         return self.url
 
     def ready(self) -> None:
-        """Called before records are replayed, while no request is under way."""
+        """Prepare for a replay. Called before records are replayed, while no request is under way."""
 
     def version(self) -> str:
         """The server's vLLM version."""
         return self._parsed(_Version, self._json("GET", "/version")).version
 
     def served_model(self) -> tuple[str, int]:
-        """Name and context length, tokens, of the model that requests go to."""
+        """Name and context length, tokens, of the model that receives the requests."""
         models = self._parsed(_Models, self._json("GET", "/v1/models")).data
         named = [m for m in models if m.id == self._model] if self._model else [m for m in models if m.parent is None]
         if not named:
@@ -90,7 +90,7 @@ class VllmClient(JsonClient):
         return named[0].id, named[0].max_model_len
 
     def most_logprobs(self, wanted: int) -> int:
-        """How many candidates a position the server gives, at most `wanted`: its --max-logprobs."""
+        """Number of candidates a position that the server reports, at most `wanted`: its --max-logprobs."""
         body = self._body([1, 1], prompt_logprobs=wanted)
         response = self._sent("POST", "/v1/completions", body)
         if response.status_code == httpx2.codes.BAD_REQUEST:
@@ -101,9 +101,9 @@ class VllmClient(JsonClient):
         return wanted
 
     def score(self, token_ids: Sequence[int], top: int, first: int) -> list[LogitsRow]:
-        """Candidates of positions first, first + 1, ... of a transcript, given all that stands before each.
+        """Candidates of positions first, first + 1, ... of a transcript, given all tokens before each.
 
-        Parsed as it arrives: memory is bounded by what is returned, and the response's length by what was asked for.
+        Parsed during the transfer: the result bounds the memory, and the request bounds the response's length.
         """
         body = self._body(token_ids, prompt_logprobs=top)
         limit = _OVERHEAD_BYTES + ENTRY_BYTES * (top + 2) * len(token_ids)
@@ -152,7 +152,7 @@ class VllmClient(JsonClient):
         return drawn
 
     def draw_with_logits(self, token_ids: Sequence[int], count: int, sampling: dict[str, Any], top: int) -> DrawnAnswer:
-        """As `draw`, with the `top` largest raw logits of each position."""
+        """Like `draw`, with the `top` largest raw logits of each position."""
         more = {**sampling, "max_tokens": count, "return_token_ids": True, "logprobs": top}
         choice = self._parsed(
             _Completion, self._json("POST", "/v1/completions", {**self._body(token_ids), **more})
@@ -174,7 +174,7 @@ class VllmClient(JsonClient):
         return DrawnAnswer(drawn, rows)
 
     def _body(self, token_ids: Sequence[int], **more: Any) -> dict[str, Any]:
-        """A request that scores: one greedy token after the transcript, tokens named by id."""
+        """Body of a scoring request: one greedy token after the transcript, tokens named by id."""
         return {
             "model": self._model,
             "prompt": list(token_ids),
@@ -218,7 +218,7 @@ _ROWS = "choices.item.prompt_logprobs.item"
 
 
 class _Reader:
-    """A response body as ijson reads it, of bounded length."""
+    """A response body of bounded length, in the form that ijson reads."""
 
     def __init__(self, blocks: Iterator[bytes], limit: int) -> None:
         self._blocks, self._rest, self._limit = blocks, b"", limit

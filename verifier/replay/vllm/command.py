@@ -20,11 +20,11 @@ class ServerCommand:
     """A server's command line without its interpreter and port.
 
     Attributes:
-        package: the package that it needs.
-        environment: the variables that it needs.
-        arguments: its arguments.
-        unset: variables that it must not get.
-        remarks: what an operator should know about exact replay with it.
+        package: required package.
+        environment: required variables.
+        arguments: arguments of the command.
+        unset: variables that must not be set.
+        remarks: remarks for the operator about exact replay with it.
     """
 
     package: str
@@ -34,7 +34,7 @@ class ServerCommand:
     remarks: Sequence[str] = ()
 
     def shell(self, port: int) -> str:
-        """Shell lines for an operator: what to install, and the command."""
+        """Shell lines for an operator: the installation, and the command."""
         environment = " ".join(f"{name}={value}" for name, value in self.environment.items())
         unset = "".join(f"-u {name} " for name in self.unset)
         url = f"http://127.0.0.1:{port}"
@@ -65,13 +65,13 @@ def server_command(
     max_model_len: int | None,
     max_logprobs: int = MAX_CANDIDATES,
 ) -> ServerCommand:
-    """The server of a policy, with what exact replay needs.
+    """The server of a policy, with the settings of exact replay.
 
     The dtype is the policy's; a CPU server's environment follows from the processor. On a CPU seeded requests must not
-    be prefilled in chunks (the engine fails); on a GPU logits must not depend on what else is in the batch.
+    be prefilled in chunks (the engine fails); on a GPU logits must not depend on the other requests of the batch.
 
     Args:
-        processor: of the machine that the server runs on.
+        processor: processor of the server's machine.
     """
     made_for = policy.made_for
     head = None
@@ -100,7 +100,7 @@ def server_command(
 def fresh_cpu_command(
     model: Path, *, processor: Processor, max_model_len: int | None, max_logprobs: int = MAX_CANDIDATES
 ) -> ServerCommand:
-    """The CPU server to calibrate a first exact policy with: dtype and environment by the processor."""
+    """The CPU server to calibrate a first exact policy with; the processor determines dtype and environment."""
     settings = settings_for(processor.instructions)
     arguments = ["--model", str(model), "--dtype", settings.dtype]
     if max_model_len is not None:
@@ -125,7 +125,7 @@ def _cpu_command(
 
 
 def _remarks(processor: Processor, settings: ServerSettings, *, exact: bool) -> list[str]:
-    """What is known about exact replay on the processor with the settings."""
+    """Remarks about exact replay on the processor with the settings."""
     remarks = [f"for this processor: {processor.name} ({processor.instructions})"]
     if not exact:
         return remarks

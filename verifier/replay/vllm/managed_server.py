@@ -20,34 +20,38 @@ from weightwarden.verifier.replay.vllm.client import VllmClient
 from weightwarden.verifier.replay.vllm.command import ServerCommand
 
 START_SECONDS = 1500.0
-"""A server that compiles needs some 150 seconds on two cores, more where another works beside it."""
+"""Seconds for the start of a server. One that compiles needs some 150 seconds on two cores, more beside other work."""
 _POLL_SECONDS = 1.0
 _PROBE_SECONDS = 10.0
-"""For one answer of a server that is waited for: it may listen before it can answer."""
+"""Seconds for one answer of a starting server: it may listen before it can answer."""
 LAST_LINES = 12
 _LINE_CHARACTERS = 300
 _ERROR_LINES = 6
 _ERROR = re.compile(r"\b[A-Z]\w*(Error|Exception): |what\(\): ")
-"""Lines that name a cause, in Python's words or the C++ library's."""
+"""Pattern of lines that name a cause, from Python or the C++ library."""
 _STOP_SECONDS = parent_watchdog.ORDERLY_SECONDS + 10.0
 _END_SECONDS = 3.0
-"""In which the end of a server is seen here after its requests have failed."""
+"""Seconds in which the end of a server becomes visible here after its requests have failed."""
 _NOT_PASSED_ON = re.compile(
     "^RAY_|^PYTHON(PATH|HOME)$|^WEIGHTWARDEN_|^PG|^AWS_|^AZURE_|^GOOGLE_|PASSWORD|SECRET|TOKEN|CREDENTIAL|_KEY$"
 )
-"""Variables that are this process's affair: its secrets, and another interpreter's modules."""
+"""Variables that belong to this process: its secrets, and another interpreter's modules."""
 _OPERATORS = ("VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND")
-"""Variables that change no logit: where the operator has set them, they stay."""
+"""Variables that change no logit: the operator's settings of these stay."""
 
 _PREFIX, _SOCKET = "weightwarden-vllm-", "socket"
 _MAX_SOCKET_BYTES = 103
-"""Of a Unix socket's path: 107 on Linux, 103 on other systems."""
+"""Largest length of a Unix socket's path: 107 on Linux, 103 on other systems."""
 
 Answer = TypeVar("Answer")
 
 
 class OwnServer:
-    """A running server process. `log`: of its output."""
+    """A running server process.
+
+    Attributes:
+        log: file of its output.
+    """
 
     def __init__(
         self,
@@ -58,13 +62,13 @@ class OwnServer:
         *,
         unset: Sequence[str] = (),
     ) -> None:
-        """Start it; it does not answer yet.
+        """Start the server. It does not answer yet.
 
         Args:
             command: the program and its arguments.
-            environment: variables besides this process's own.
-            log: the file for its output.
-            folder: a folder to be removed when the server is ended, not when it ends by itself.
+            environment: variables besides those of this process.
+            log: the file for the server's output.
+            folder: a folder that is removed when the server is stopped, but not when it ends by itself.
             unset: variables of this process that the server does not get.
         """
         self.log = log
@@ -83,11 +87,11 @@ class OwnServer:
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended."""
+        """True if the server has ended."""
         return self._process.poll() is not None
 
     def ends_within(self, seconds: float) -> bool:
-        """Whether it has ended, or does so soon: those who watch it take a moment."""
+        """True if the server has ended, or ends soon: the watchdog takes a moment."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -96,7 +100,7 @@ class OwnServer:
 
     @property
     def last_word(self) -> str:
-        """The last lines that it wrote, the errors among earlier ones, and where the log is."""
+        """The last lines of the server's output, the errors among earlier ones, and the place of the log."""
         text = self.log.read_text(encoding="utf-8", errors="replace")
         lines = [printable(line[:_LINE_CHARACTERS].strip()) for line in text.split("\n") if line.strip()]
         last = lines[-LAST_LINES:] or ["it wrote nothing"]
@@ -107,16 +111,17 @@ class OwnServer:
         return "".join(f"\n  {line}" for line in shown) + f"\n(log: {self.log})"
 
     def wait_for(self, url: str, path: Path | None = None, name: str = "") -> None:
-        """Return when it answers; its end ends the wait at once.
+        """Wait until the server answers. The server's end ends the wait at once.
 
         Args:
-            url: its URL.
-            path: the Unix socket that it will listen on; nothing is asked before it does.
-            name: a model's name that no other server at the URL has; by default any answer will do.
+            url: URL of the server.
+            path: the Unix socket of the server; no request is made before it listens.
+            name: a model's name that no other server at the URL has; by default any answer suffices.
 
         Raises:
-            ReplayServerError: it ended, or does not answer in `START_SECONDS`; with its last lines.
-            RequestRefused: it answers, and refuses.
+            ReplayServerError: the server ended, or does not answer in `START_SECONDS`; the message holds its last
+                lines.
+            RequestRefused: the server answers, and refuses.
         """
         deadline = time.monotonic() + START_SECONDS
         with VllmClient(url, timeout=_PROBE_SECONDS, socket=path, model=name, attempts=1) as client:
@@ -136,7 +141,7 @@ class OwnServer:
                 return
 
     def stop(self) -> None:
-        """End it; return when it has ended, for all that can be seen from here."""
+        """Stop the server; return when it has ended, as far as visible here."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -147,13 +152,13 @@ class OwnServer:
 
 
 def _connect(path: Path) -> None:
-    """Connect to a Unix socket, and no more; the HTTP client leaves a socket open that does not connect."""
+    """Connect to a Unix socket, and close it: the HTTP client leaves a socket open if the connection fails."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(str(path))
 
 
 def _socket_folder() -> Path:
-    """A new folder for a socket, which only this user may open: in TMPDIR, or in /tmp where that path is too long."""
+    """A new folder for a socket that only this user may open: in TMPDIR, or in /tmp if that path is too long."""
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     if len(os.fsencode(folder / _SOCKET)) <= _MAX_SOCKET_BYTES:
         return folder
@@ -162,20 +167,20 @@ def _socket_folder() -> Path:
 
 
 class OwnVllmClient(VllmClient):
-    """A client of a server of its own, started for it and ended when it is closed.
+    """A client of a separate server, started for it and stopped when the client is closed.
 
-    It listens on a socket in a folder that only this user may open: nobody else can ask it, nor answer in its place.
-    Where it ends, requests under way fail with `ReplayServerEnded`; `ready` starts it again.
+    The server listens on a socket in a folder that only this user may open: no other user can ask it, or answer in its
+    place. If it ends, requests under way fail with `ReplayServerEnded`; `ready` starts it again.
     """
 
     def __init__(self, python: Path, command: ServerCommand, *, timeout: float, connections: int) -> None:
         """Start the server and wait for it.
 
         Args:
-            python: the interpreter of an environment that has vLLM.
+            python: the interpreter of an environment with vLLM.
 
         Raises:
-            ReplayServerError: there is no such interpreter, or the server does not come up.
+            ReplayServerError: the interpreter does not exist, or the server does not start.
         """
         if not os.access(python, os.X_OK):
             raise ReplayServerError(f"{python}: not an interpreter that can be run here")
@@ -183,7 +188,7 @@ class OwnVllmClient(VllmClient):
         self._socket = self._folder / _SOCKET
         self._command = [str(python), *command.on_socket(self._socket)]
         self._environment, self._unset = dict(command.environment), command.unset
-        if "OMP_NUM_THREADS" in os.environ:  # one of several workers, each with so many threads: none has cores alone
+        if "OMP_NUM_THREADS" in os.environ:  # one of several workers: none has cores for itself
             self._environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         self._environment |= {name: os.environ[name] for name in _OPERATORS if name in os.environ}
         self._lock = threading.Lock()
@@ -211,7 +216,7 @@ class OwnVllmClient(VllmClient):
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _started(self) -> OwnServer:
-        """A server that answers."""
+        """A running server that answers."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._socket.unlink(missing_ok=True)
         log = self._folder / "server.log"

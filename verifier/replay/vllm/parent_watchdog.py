@@ -1,10 +1,10 @@
-"""Run a command that ends with the process that started this one, however that ends.
+"""Watchdog of a command that ends with the process that started this one, however that process ends.
 
-    python ended_with_parent.py FOLDER COMMAND...
+    python parent_watchdog.py FOLDER COMMAND...
 
-Standard input is the parent's promise: at its end, which SIGKILL of the parent brings about, too, the command and its
-process group are ended, and FOLDER is removed (-: none). Where the command ends by itself the folder stays, for its log
-says why. SIGTERM does as the end of input does. Needs nothing but Python. Exits with the command's own code.
+Standard input is a pipe held by the parent. At its end, which SIGKILL of the parent causes too, the command and its
+process group are ended, and FOLDER is removed (-: none). If the command ends by itself, FOLDER stays, since its log
+tells why. SIGTERM acts like the end of input. Needs nothing but Python. Exits with the command's own code.
 """
 
 import contextlib
@@ -17,11 +17,14 @@ import threading
 import time
 
 ORDERLY_SECONDS = 20.0
-"""After which what does not end is killed."""
+"""Seconds after which a process that does not end is killed."""
 
 
 def main(folder: str, command: list[str]) -> int:
-    """Run the command; its exit code. What watches is no child of the parent: Ray kills the children of a worker."""
+    """Run the command, and return its exit code.
+
+    The watching process is no child of the parent: Ray kills the children of a worker.
+    """
     watching = os.fork()
     if watching:
         signal.signal(signal.SIGTERM, lambda *_: os.kill(watching, signal.SIGTERM))
@@ -32,7 +35,7 @@ def main(folder: str, command: list[str]) -> int:
     threading.Thread(target=_ask_at_end_of_input, args=(asked,), daemon=True).start()
     threading.Thread(target=_end_when_asked, args=(child, asked), daemon=True).start()
     code = child.wait()
-    _signal(child, signal.SIGKILL)  # what it left running
+    _signal(child, signal.SIGKILL)  # processes that the command left running
     if asked.is_set() and folder != "-":
         shutil.rmtree(folder, ignore_errors=True)
     return code

@@ -1,4 +1,4 @@
-"""Is a server fit to replay on? Version, logits rather than log-probabilities, candidates, a known answer."""
+"""Fitness checks of a replay server: version, logits instead of log-probabilities, candidates, a known answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from weightwarden.verifier.policy.base import BasePolicy, KnownAnswer
 from weightwarden.verifier.replay.vllm.client import LogitsRow, VllmClient
 
 PROBE = [11 + 37 * i % 997 for i in range(48)]
-"""Token ids that every vocabulary of a thousand tokens has, in no order that a language has."""
+"""Token ids of the probe, which every vocabulary of a thousand tokens has, in an order that no language has."""
 PROBE_CANDIDATES = 20
-"""Candidates a position asked for of the probe; vLLM's own default limit."""
+"""Number of candidates per position of the probe; vLLM's own default limit."""
 NOISE_LIMIT = 1.0
-"""Logits by which a server may differ from the known answer of a policy that is not exact: its noise is calibrated,
-another model is not noise."""
+"""Largest difference in logits between a server and the known answer of a policy that is not exact. The noise of the
+server is calibrated, and another model differs by more than noise.
+"""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: what it is, whether it is as it must be, and what was found."""
+    """One check: its name, whether it passed, and the finding in words."""
 
     what: str
     fit: bool
@@ -30,17 +31,17 @@ class Finding:
 
 
 def probe(client: VllmClient) -> list[LogitsRow]:
-    """The server's candidates along the probe."""
+    """The server's candidates for the probe."""
     return client.score(PROBE, PROBE_CANDIDATES, 1)
 
 
 def known_answer(rows: Sequence[LogitsRow]) -> KnownAnswer:
-    """What a policy keeps of the probe."""
+    """The part of the probe that a policy keeps."""
     return KnownAnswer(token_ids=PROBE, logits=[row.logits[0] for row in rows])
 
 
 def number_format(rows: Sequence[LogitsRow]) -> str:
-    """The narrowest format that holds every logit: "bfloat16", "float16" or "float32"; a float32 head shows here."""
+    """The narrowest format that holds every logit: "bfloat16", "float16" or "float32". It reveals a float32 head."""
     values = np.array([value for row in rows for value in row.logits], np.float32)
     if not (values.view(np.uint32) & 0xFFFF).any():
         return "bfloat16"
@@ -50,7 +51,7 @@ def number_format(rows: Sequence[LogitsRow]) -> str:
 
 
 def check_dtype(client: VllmClient, rows: Sequence[LogitsRow], dtype: str) -> None:
-    """Check that a server's logits are numbers of its dtype, or of float32, which an output head may be.
+    """Check that a server's logits are numbers of its dtype, or of float32, in which an output head may compute.
 
     Raises:
         ReplayServerError: they are not, so that the server computes in another dtype than stated.
@@ -64,13 +65,13 @@ def check_dtype(client: VllmClient, rows: Sequence[LogitsRow], dtype: str) -> No
 
 
 def dtype_without_policy(client: VllmClient, configured: str | None) -> str:
-    """The dtype that a server computes in, where its logits and the model's configuration leave no doubt.
+    """The dtype of a server, if its logits and the model's configuration determine it.
 
     Args:
-        configured: the dtype that the model's configuration names, vLLM's default.
+        configured: the dtype in the model's configuration, vLLM's default.
 
     Raises:
-        ReplayServerError: they leave doubt, and the operator must say it.
+        ReplayServerError: they do not determine it; the operator must state it.
     """
     found = number_format(probe(client))
     if configured is None or (found == "float32" and configured != "float32"):
@@ -83,16 +84,16 @@ def dtype_without_policy(client: VllmClient, configured: str | None) -> str:
 
 
 def gives_logits(rows: Sequence[LogitsRow]) -> bool:
-    """Whether these are logits: log-probabilities never add up to more than one, and are no bfloat16 numbers."""
+    """True if the values are logits: log-probabilities never add up to more than one, and are no bfloat16 numbers."""
     totals = [logsumexp(row.logits[1:]) for row in rows]
     return bool(max(totals) > 1e-3) or number_format(rows) == "bfloat16"
 
 
 def differs(policy: BasePolicy, rows: Sequence[LogitsRow]) -> str | None:
-    """How a server's probe differs from the policy's known answer, or None when it is as it must be.
+    """Difference between a server's probe and the policy's known answer in words; None if there is none.
 
     Raises:
-        PolicyError: the policy has no known answer, or one of another probe.
+        PolicyError: the policy has no known answer, or one for another probe.
     """
     known = policy.made_for.known_answer
     if known is None or known.token_ids != PROBE:
@@ -114,8 +115,8 @@ def require_fit(client: VllmClient, version: str, policy: BasePolicy | None) -> 
     """The probe of a server that is fit to replay.
 
     Raises:
-        ReplayServerError: it gives log-probabilities, is another version than the policy says, or differs from the
-            policy's known answer.
+        ReplayServerError: the server returns log-probabilities, has another version than the policy, or differs from
+            the policy's known answer.
     """
     rows = probe(client)
     if not gives_logits(rows):
@@ -135,10 +136,10 @@ def require_fit(client: VllmClient, version: str, policy: BasePolicy | None) -> 
 
 
 def examine(client: VllmClient, policy: BasePolicy | None) -> list[Finding]:
-    """Everything that can be seen of a server from outside, one finding each.
+    """All checks of a server that are possible from outside, one finding each.
 
     Raises:
-        ReplayServerError: it cannot be reached, or does not answer as vLLM does.
+        ReplayServerError: the server cannot be reached, or does not answer like vLLM.
     """
     version = client.version()
     name, context = client.served_model()

@@ -15,13 +15,13 @@ from weightwarden.text import printable
 
 ONEDNN_CAP = "ONEDNN_MAX_CPU_ISA"
 CAPS = (ONEDNN_CAP, "ATEN_CPU_CAPABILITY")
-"""Environment variables that make oneDNN and torch use fewer instructions than the processor has."""
+"""Environment variables that limit oneDNN and torch to fewer instructions than the processor has."""
 _NO_CAP = ("", "ALL", "DEFAULT")
 _AVX512_FLAGS = frozenset({"avx512f", "avx512vl", "avx512bw", "avx512dq"})
 
 
 class InstructionSet(StrEnum):
-    """The widest instructions of a processor for which vLLM or oneDNN has kernels of its own."""
+    """The widest instructions of a processor for which vLLM or oneDNN has separate kernels."""
 
     OTHER = "other"
     AVX2 = "AVX2"
@@ -30,7 +30,7 @@ class InstructionSet(StrEnum):
 
 
 class Exactness(StrEnum):
-    """What is known about exact replay with a dtype on a class of processors."""
+    """Knowledge about exact replay with a dtype on a class of processors."""
 
     MEASURED = "measured exact"
     UNKNOWN = "not measured"
@@ -42,7 +42,7 @@ class Processor:
     """A machine's processor.
 
     Attributes:
-        name: the model's name, as the system gives it.
+        name: the model's name, from the system.
         instructions: its class.
         caps: variables of `CAPS` that are set, and restrict libraries to a part of the instructions.
     """
@@ -58,12 +58,12 @@ class Processor:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """How a CPU server is started for exact replay.
+    """Settings of a CPU server for exact replay.
 
     Attributes:
-        dtype: the model's arithmetic (`--dtype`).
-        environment: variables to set. Those of `CAPS` that are not here must not be set.
-        exactness: what is known about exact replay with these settings.
+        dtype: dtype of the model (`--dtype`).
+        environment: variables to set. Other variables of `CAPS` must not be set.
+        exactness: knowledge about exact replay with these settings.
     """
 
     dtype: str
@@ -87,8 +87,9 @@ _SETTINGS: dict[InstructionSet, tuple[ServerSettings, ...]] = {
     ),
     InstructionSet.OTHER: (ServerSettings(dtype="float32", environment={}, exactness=Exactness.UNKNOWN),),
 }
-"""The first of each class is its choice. With AMX and bfloat16 any cap below AMX ends the server at its start: vLLM
-takes its AMX kernels by the processor's flags, and oneDNN then refuses them."""
+"""Settings by class; the first of each class is the default. With AMX and bfloat16 any cap below AMX ends the server at
+its start: vLLM takes its AMX kernels by the processor's flags, and oneDNN then refuses them.
+"""
 
 
 def settings_for(instructions: InstructionSet, dtype: str | None = None) -> ServerSettings:

@@ -1,8 +1,8 @@
 """Test of a replay server's repeatability: the same logits and tokens alone and among other requests.
 
-Exact replay needs it. Honest answers are drawn among whatever requests are under way, and replayed among others. A
-server whose kernels round by what is in the batch comes to other tokens now and then, and honest traffic shows that
-only if it holds answers of both kinds: no record says how many requests its server had at once.
+Exact replay needs it. Honest answers are drawn among any concurrent requests, and replayed among others. A server whose
+kernels round differently with the contents of the batch draws other tokens now and then. Honest traffic shows that only
+if it holds answers of both kinds, and no record tells the number of concurrent requests.
 """
 
 import time
@@ -18,20 +18,20 @@ from weightwarden.verifier.replay.vllm.client import DrawnAnswer, LogitsRow, Vll
 from weightwarden.verifier.replay.vllm.preflight import PROBE, PROBE_CANDIDATES
 
 ANSWERS, ANSWER_TOKENS = 8, 6
-"""Answers that are drawn twice, and tokens of each."""
+"""Number of answers that are drawn twice, and tokens of each."""
 _SAMPLING: dict[str, Any] = {"temperature": 1.0, "ignore_eos": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repeatability:
-    """What a server gave alone and among other requests.
+    """Results of a server alone and among other requests.
 
     Attributes:
         answers: answers that were drawn alone, one request after the other, and then all at once.
-        differing: of these, answers that came out differently.
-        drawn_apart: largest difference, logits, between the two, up to the first token that differs.
-        scored_apart: the same of transcripts that were scored alone and among others.
-        seconds: what the test took.
+        differing: answers among these that differ between the two.
+        drawn_apart: largest difference between the two, up to the first token that differs, logits.
+        scored_apart: the same for transcripts that were scored alone and among others.
+        seconds: duration of the test.
     """
 
     answers: int
@@ -42,7 +42,7 @@ class Repeatability:
 
     @property
     def passed(self) -> bool:
-        """Whether exact replay is possible: all tokens equal, all logits within the exact policy's tolerance."""
+        """True if exact replay is possible: all tokens equal, all logits within the exact policy's tolerance."""
         apart = max(self.drawn_apart, self.scored_apart)
         return not self.differing and apart <= EXACT_TOLERANCE.margin
 
@@ -58,7 +58,7 @@ class Repeatability:
 
 
 class NotRepeatable(ReplayServerError):
-    """A server that computes otherwise alone than among other requests; nothing can be replayed exactly on it."""
+    """A server computes differently alone and among other requests. It can replay nothing exactly."""
 
     def __init__(self, url: str, found: Repeatability) -> None:
         super().__init__(
@@ -73,7 +73,7 @@ def repeatability(client: VllmClient) -> Repeatability:
     """The test: `ANSWERS` answers drawn one after the other and then together, and transcripts scored.
 
     Raises:
-        ReplayServerError: the server fails, or does not answer as vLLM does.
+        ReplayServerError: the server fails, or does not answer like vLLM.
     """
     started = time.monotonic()
     prompts = [PROBE[: len(PROBE) - 5 * at] for at in range(ANSWERS)]
@@ -99,10 +99,11 @@ def repeatability(client: VllmClient) -> Repeatability:
 
 
 def require_repeatable(client: VllmClient) -> Repeatability:
-    """The test's result, where it is passed.
+    """The result of a passed test.
 
     Raises:
-        NotRepeatable: it is not. ReplayServerError: the server fails.
+        NotRepeatable: the test failed.
+        ReplayServerError: the server fails.
     """
     found = repeatability(client)
     if not found.passed:
@@ -111,13 +112,13 @@ def require_repeatable(client: VllmClient) -> Repeatability:
 
 
 def _drawn(client: VllmClient, seed: int, prompt: Sequence[int]) -> DrawnAnswer:
-    """An answer that takes nothing from an earlier one's cache."""
+    """An answer drawn without any other answer's cached prefix."""
     sampling = _SAMPLING | {"seed": seed, "cache_salt": uuid.uuid4().hex}
     return client.draw_with_logits(prompt, ANSWER_TOKENS, sampling, PROBE_CANDIDATES)
 
 
 def _agreed(ours: Sequence[int], theirs: Sequence[int]) -> int:
-    """Tokens before the first that differs."""
+    """Number of tokens before the first difference."""
     pairs = zip(ours, theirs, strict=False)
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
 

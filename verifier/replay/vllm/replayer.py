@@ -19,14 +19,14 @@ from weightwarden.verifier.replay.vllm.preflight import check_dtype, known_answe
 from weightwarden.verifier.types import RowSpan, Tokenizer
 
 TIE_RESERVE = 14
-"""Candidates asked for beyond a top-k cut, for those that tie there."""
+"""Number of candidates requested beyond a top-k cut, for tokens that tie there."""
 DEEPER = 16
-"""How many times as many candidates are asked for when the first do not suffice."""
+"""Factor on the number of requested candidates when the first ones do not suffice."""
 MAX_CANDIDATES = 1024
-"""Candidates asked for at most: from here on they cost the server more than its forward pass does."""
+"""Largest number of requested candidates: from here on they cost the server more than its forward pass."""
 CHUNK_ROWS = 256
 UNIT_TOKENS = 8192
-"""Tokens of a work unit for each request that is under way at once: at its end the server runs idle."""
+"""Tokens of a work unit per concurrent request: the server runs idle at the end of a unit."""
 
 
 class VllmReplayer:
@@ -35,13 +35,15 @@ class VllmReplayer:
     A record is one request, the transcript as the prompt with `prompt_logprobs` (docs/sampling.md, section 7.4). Its
     rows are the largest logits and the claimed token's. Where those do not settle a position, `deepen` has two ways:
 
-    - the engine answers the request again, with its seed (only with `redraw`, that is when the replay is exact): as
-      far as it says the same, the engine itself drew the claimed tokens, over the whole vocabulary;
-    - more candidates are asked for.
+    - the engine answers the request again, with its seed (only with `redraw`, that is when the replay is exact): up to
+      the first difference, the engine itself drew the claimed tokens, over the whole vocabulary;
+    - more candidates are requested.
 
     Attributes:
-        top: candidates asked for first. most: the server's --max-logprobs, at most `MAX_CANDIDATES`.
-        version: the server's vLLM version. context_length: the server's, tokens.
+        top: number of candidates requested first.
+        most: the server's --max-logprobs, at most `MAX_CANDIDATES`.
+        version: the server's vLLM version.
+        context_length: the server's context length, tokens.
     """
 
     implementation = "vllm"
@@ -58,14 +60,14 @@ class VllmReplayer:
         top: int = HEAD_SIZE,
         concurrency: int = 16,
     ) -> None:
-        """Look at the server, and refuse one that is not fit.
+        """Examine the server, and refuse an unfit one.
 
         Args:
-            dtype: the server's, as its operator knows it.
-            policy: what the replay is for; the server must be what it was made for.
+            dtype: dtype of the server, as stated by its operator.
+            policy: the policy of the replay; the server must be the one that it was made for.
 
         Raises:
-            ReplayServerError: the server is not to be reached or not fit.
+            ReplayServerError: the server cannot be reached or is unfit.
         """
         self.client, self.identity, self._tokenizer = client, identity, tokenizer
         self.dtype, self.redraw, self.concurrency = dtype, redraw, concurrency
@@ -97,7 +99,7 @@ class VllmReplayer:
         self.client.close()
 
     def batches(self, records: Sequence[Record]) -> list[list[int]]:
-        """Each record by itself, the longest first: the server makes its own batches."""
+        """Batches of one record each, the longest first. The server forms its own batches."""
         self.client.ready()
         return [[i] for i in sorted(range(len(records)), key=lambda i: -_length(records[i]))]
 
@@ -112,7 +114,7 @@ class VllmReplayer:
                 yield ReplayChunk(rows, [RowSpan(record=index, start=start, row=0, count=len(rows))])
 
     def first_top(self, record: Record) -> int:
-        """Candidates asked for first: past the record's top-k cut, with some room for ties."""
+        """Number of candidates requested first: past the record's top-k cut, with some room for ties."""
         top_k = record.sampling.top_k
         return min(self.most, max(self.top, top_k + TIE_RESERVE if top_k > 0 else 0))
 
@@ -131,7 +133,7 @@ class VllmReplayer:
 
 
 class _Transcript:
-    """One record at the server: what is known of its positions so far."""
+    """One record at the server, with the known logits of its positions so far."""
 
     def __init__(self, replayer: VllmReplayer, record: Record) -> None:
         self.replayer, self.record = replayer, record
@@ -142,7 +144,7 @@ class _Transcript:
         self._scoring = self._scored(len(record.output_token_ids), self.top)
 
     def known(self, positions: slice, *, drawn: bool) -> KnownLogits:
-        """What is known of some positions: by scoring alone, or with what the engine was seen to draw."""
+        """Known logits of some positions: from scoring alone, or with the engine's observed draws."""
         known = self._scoring
         if drawn and self._drawn is not None:
             known = replace(known, drawn_m=self._drawn)
@@ -151,7 +153,7 @@ class _Transcript:
         return known.rows(positions)
 
     def draw_again(self) -> bool:
-        """Have the engine answer the request again, if it has not; whether that may be done at all."""
+        """Have the engine answer the request again, unless it has already. False if that is not allowed."""
         if not self.replayer.redraw:
             return False
         if self._drawn is None:
@@ -159,7 +161,7 @@ class _Transcript:
         return True
 
     def deepen(self, needed: IntArray) -> bool:
-        """Learn more about some output positions (numbered from the start); False when nothing is left to try."""
+        """Learn more about some output positions (numbered from the start). False when nothing is left to try."""
         wider = min(self.top * DEEPER, self.replayer.most)
         if wider <= self.top:
             return False
@@ -175,20 +177,23 @@ class _Transcript:
         transcript = [*prompt, *output]
         if len(transcript) < self.replayer.context_length:
             rows = client.score(transcript, top, len(prompt))
-        else:  # no room for the token that the request must draw: the last position is that token's
+        else:  # no room for the token that the request must draw: the last position takes that token's place
             rows = client.score(transcript[:-1], top, len(prompt)) if count > 1 else []
             rows.append(client.next_row(transcript[:-1], top, output[-1]))
         return known_logits(rows, top, self.replayer.identity.vocabulary)
 
     def _redraw(self) -> None:
-        """Have the engine answer the request again: where does it agree, and what is its choice where it does not?"""
+        """Have the engine answer the request again.
+
+        Keep the tokens on which it agrees, and its choice at the first difference.
+        """
         record, client = self.record, self.replayer.client
         output = record.output_token_ids
         redrawn = client.draw(record.prompt_token_ids, len(output), request_sampling(record))
         compared = min(len(output), len(redrawn))
         agreed = next((t for t in range(compared) if output[t] != redrawn[t]), compared)
         self._drawn = np.full(len(output), -1)
-        said = min(agreed + 1, compared)  # its own choice where it differs, and nothing after that
+        said = min(agreed + 1, compared)  # the engine's choice at the first difference, and nothing after it
         self._drawn[:said] = redrawn[:said]
         if agreed < compared:
             row = client.next_row([*record.prompt_token_ids, *output[:agreed]], 1, redrawn[agreed])
@@ -196,9 +201,9 @@ class _Transcript:
 
 
 class _VllmRows(CandidateRows):
-    """Some output positions of one transcript; what the engine drew shows when it is asked for, not before.
+    """Some output positions of one transcript. The engine's draws are shown only after a request for them.
 
-    So what is known at first does not depend on what other positions needed.
+    So the first known logits do not depend on the needs of other positions.
     """
 
     def __init__(self, transcript: _Transcript, positions: slice) -> None:
@@ -222,10 +227,10 @@ class _VllmRows(CandidateRows):
 
 
 def known_logits(rows: Sequence[LogitsRow], top: int, vocabulary: int) -> KnownLogits:
-    """Rows of a server as arrays; the smallest of a row's `top` largest logits is its ceiling.
+    """A server's rows as arrays. The smallest of a row's `top` largest logits is its ceiling.
 
     Raises:
-        ReplayServerError: a token outside the vocabulary: the server's model is another one.
+        ReplayServerError: a token is outside the vocabulary: the server has another model.
     """
     width = max((len(row.ids) for row in rows), default=0)
     ids = np.full((len(rows), width), -1, np.int64)

@@ -1,7 +1,7 @@
-"""The accounts of a series: everything that is summed up over its verdicts, so that nobody has to read them all.
+"""The accounts of a series: all sums over its verdicts, so that reports need not read every verdict.
 
-Verdicts are accounted for in the order of their positions, each once, in one transaction with the place that was
-reached: whatever dies when, however many servers work, the accounts are those of one server that was never interrupted.
+Verdicts are accounted for in the order of their positions, each once, in one transaction with the position reached. The
+accounts of several servers, some of which may crash, are therefore those of one server without interruption.
 """
 
 import io
@@ -21,10 +21,10 @@ from weightwarden.verifier.statistics.rates import RateSequence
 from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
 
 CONFIDENCE = 0.99
-"""Of every confidence sequence, each."""
+"""Confidence of each confidence sequence."""
 PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "counting_bits", "outlying")
 PER_RECORD = ("flagged", "early_stops", "refusals")
-"""What has a confidence sequence; refusals are records without a token."""
+"""Quantities with a confidence sequence. Refusals are records without a token."""
 TOTALS = (
     "records",
     "unverifiable",
@@ -41,9 +41,9 @@ TOTALS = (
     "end_bits",
     "entropy_bits",
 )
-"""What is added up. Unverifiable records count as flagged ones without tokens: what cannot be replayed could hide
-anything; those whose request leaves no definite token are charged and not flagged. Bits of tokens are without those of
-ends."""
+"""Names of the sums. Unverifiable records count as flagged ones without tokens, since they could hide anything; those
+whose requests leave no definite token are charged and not flagged. Bits of tokens do not include those of ends.
+"""
 
 
 @dataclass
@@ -51,10 +51,13 @@ class Accounts:
     """The accounts.
 
     Attributes:
-        monitor: the evidence against an honest server, since it was last restarted. epoch: how often it was.
-        sequences: by name of `PER_TOKEN` and `PER_RECORD`. totals: by name of `TOTALS`.
-        margins_b, candidates_b: tokens and candidates by margin (`MarginHistogram`).
-        pointed: when the last point of the charts was made.
+        monitor: the evidence against an honest server since its last restart.
+        epoch: number of restarts.
+        sequences: confidence sequences by name of `PER_TOKEN` and `PER_RECORD`.
+        totals: sums by name of `TOTALS`.
+        margins_b: tokens by margin (`MarginHistogram`).
+        candidates_b: candidates by margin (`MarginHistogram`).
+        pointed: time of the last point of the charts.
     """
 
     monitor: SeriesMonitor
@@ -67,12 +70,12 @@ class Accounts:
 
     @property
     def subject(self) -> str:
-        """What the monitor's incident is about: the evidence since its last restart."""
+        """Subject of the monitor's incident: the evidence since its last restart."""
         return f"series {self.epoch}"
 
     @classmethod
     def new(cls, policy: BasePolicy, vocabulary: int, longest: int) -> "Accounts":
-        """Accounts of nothing; records longer than `longest` tokens weigh as much as that."""
+        """Empty accounts. Records longer than `longest` tokens weigh as much as that."""
         bits = float(np.log2(vocabulary))
 
         def sequence(name: str) -> RateSequence:
@@ -86,7 +89,7 @@ class Accounts:
         )
 
     def restart_monitor(self, policy: BasePolicy, vocabulary: int, longest: int) -> None:
-        """Forget the evidence that an operator has seen, so that new evidence is an alarm again."""
+        """Drop the evidence that an operator has acknowledged, so that new evidence is an alarm again."""
         self.monitor = SeriesMonitor.new(policy, float(np.log2(vocabulary)), longest)
         self.epoch += 1
 
@@ -97,14 +100,14 @@ class Accounts:
             columns: "tokens", `WATCHED`, and the other names of `TOTALS`, float64 [records].
         """
         tokens_r = columns["tokens"]
-        # A record that is unverifiable and not flagged is no evidence: its request is why.
+        # A record that is unverifiable and not flagged is no evidence: its request is the reason.
         counts_r = (columns["unverifiable"] == 0) | (columns["flagged"] > 0)
         self.monitor.add({name: columns[name] * counts_r for name in ("tokens", *WATCHED)})
         for name, sequence in self.sequences.items():
             if name in PER_RECORD:
                 sequence.add(columns[name], np.ones_like(tokens_r))
                 continue
-            # As in `RateEProcess`: a record weighs as its tokens, up to the longest.
+            # As in `RateEProcess`: a record weighs by its tokens, up to the longest.
             weight_r = np.minimum(tokens_r, sequence.longest)
             per_token_r = columns[name] / np.maximum(tokens_r, 1)
             sequence.add(np.minimum(per_token_r, sequence.most_per_token) * weight_r, weight_r)
@@ -116,7 +119,7 @@ class Accounts:
         self.candidates_b = self.candidates_b + candidates_b
 
     def to_bytes(self) -> bytes:
-        """The accounts as the database keeps them: arrays in NumPy's format, everything else as JSON among them."""
+        """The accounts in their stored form: arrays in NumPy's format, everything else as JSON among them."""
         arrays: dict[str, Any] = {"margins_b": self.margins_b, "candidates_b": self.candidates_b}
         sequences, monitors = {}, {}
         for name, sequence in self.sequences.items():
@@ -147,7 +150,7 @@ class Accounts:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Accounts":
-        """What `to_bytes` wrote."""
+        """The accounts from the stored form of `to_bytes`."""
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes())
             monitors = {

@@ -18,19 +18,19 @@ from weightwarden.verifier.server.database.series import locked_series, set_seri
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 
 CHUNK = 2000
-"""Verdicts of one transaction."""
+"""Number of verdicts of one transaction."""
 POINT_SECONDS = 60.0
-"""Between two points of the charts."""
+"""Seconds between two points of the charts."""
 _PLAIN = (
     *("tokens", "mismatches", "suspicious", "dangerous"),
     *("counting_bits", "pooled_bits", "end_bits", "entropy_bits", "flagged", "unverifiable"),
 )
-"""Columns of verdicts that are added up as they are."""
+"""Columns of verdicts that are added up unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bookkeeper:
-    """Keeps the accounts of a series.
+    """Bookkeeper of the accounts of a series.
 
     Attributes:
         longest: tokens of a record that weighs most in rates; longer ones weigh as much.
@@ -43,11 +43,11 @@ class Bookkeeper:
     clock: Callable[[], float]
 
     def empty(self) -> bytes:
-        """Accounts of nothing."""
+        """Empty accounts."""
         return Accounts.new(self.policy, self.vocabulary, self.longest).to_bytes()
 
     def account(self) -> int:
-        """Account for all verdicts before the first record that still has none; how many that were."""
+        """Account for all verdicts before the first record without a verdict. Return their number."""
         total = 0
         while done := self._account():
             total += done
@@ -56,10 +56,10 @@ class Bookkeeper:
     def _account(self) -> int:
         """Account for some verdicts, in one transaction.
 
-        1. Find how far verdicts reach without a hole.
-        2. Add those that are not accounted for yet.
-        3. Make a point of the charts, if the last one is old enough.
-        4. Keep the accounts with the place that was reached, and say which archives are done.
+        1. Find the last verdict before the first gap.
+        2. Add the verdicts that are not accounted for yet.
+        3. Add a point to the charts, if the last one is old enough.
+        4. Store the accounts with the position reached, and mark finished archives.
         """
         with self.database.writing() as connection:
             # 1
@@ -89,7 +89,7 @@ class Bookkeeper:
             return int(horizon - accounted)
 
     def restart_monitor(self, connection: Connection, subject: str) -> None:
-        """Begin to gather evidence anew, within a transaction, if the alarm that an operator has seen is about it."""
+        """Restart the evidence, within a transaction, if the acknowledged alarm is about it."""
         _, _, data = locked_series(connection)
         accounts = Accounts.from_bytes(data)
         if subject != accounts.subject:

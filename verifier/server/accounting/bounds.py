@@ -33,7 +33,11 @@ class TokenBound:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """The bandwidth ledger. estimate: None while too little is known of the traffic."""
+    """The bandwidth ledger.
+
+    Attributes:
+        estimate: time to exfiltrate; None while too little is known of the traffic.
+    """
 
     bounds: list[TokenBound]
     entropy_bits_per_token: float | None
@@ -42,28 +46,28 @@ class Exposure:
 
     @property
     def tightest(self) -> TokenBound | None:
-        """The bound that the estimate is made with."""
+        """The bound on which the estimate is based."""
         return min(self.bounds, key=lambda bound: bound.limit, default=None)
 
 
 def exposure_of(
     accounts: Accounts, traffic: TrafficSeen, settings: Settings, vocabulary: int, length_limit: int, *, exact: bool
 ) -> Exposure:
-    """The ledger: each limit is that of a confidence sequence, so that looking at it often costs nothing.
+    """The ledger. Each limit is that of a confidence sequence, so that frequent inspection costs nothing.
 
     Args:
-        length_limit: tokens that no answer is longer than.
+        length_limit: largest number of tokens of an answer.
     """
     totals, most = accounts.totals, float(np.log2(vocabulary))
     if not totals["tokens"] or not traffic.records:
         return Exposure(bounds=[], entropy_bits_per_token=None, estimate=None, assumptions=[])
     per_message = max(traffic.tokens / traffic.records, 1.0)
-    a_record = CODED_BITS / per_message  # what saying that its tokens are coded costs
+    a_record = CODED_BITS / per_message  # the cost of the information that a record's tokens are coded
     limits = _limits(accounts)
     counted = traffic.weight / traffic.tokens if traffic.tokens else 1.0
 
     def of_all(limit: float) -> float:
-        """A limit per weight as one per token: tokens beyond the longest record that counts may be anything."""
+        """A limit per token from a limit per weight: tokens beyond the longest record that counts may be anything."""
         return min(limit, most) * counted + most * (1 - counted)
 
     bounds = [
@@ -106,7 +110,7 @@ def exposure_of(
 
 
 def _limits(accounts: Accounts) -> Callable[[str], Interval]:
-    """The limits of a sequence; anything is possible where no record said something."""
+    """The limits of a sequence; without any record the trivial limits."""
 
     def limits(name: str) -> Interval:
         sequence = accounts.sequences[name]

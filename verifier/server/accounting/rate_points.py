@@ -14,11 +14,12 @@ from weightwarden.verifier.statistics.intervals import Interval
 
 @dataclass(frozen=True, kw_only=True)
 class RateFigures:
-    """What a point shows.
+    """Figures of a point.
 
     Attributes:
-        totals: by name of `TOTALS`, all so far: two points tell what came between them.
-        limits: of each rate, all so far. log10_capital: of the monitor.
+        totals: sums so far by name of `TOTALS`; two points give the sums between them.
+        limits: limits of each rate, over all records so far.
+        log10_capital: log10 of the capital of the monitor.
     """
 
     totals: dict[str, float]
@@ -27,7 +28,7 @@ class RateFigures:
 
     @classmethod
     def of(cls, accounts: Accounts) -> "RateFigures":
-        """What the accounts show now; no rate has limits before the first token."""
+        """The figures of the accounts now. No rate has limits before the first token."""
         limits = {}
         for name, sequence in accounts.sequences.items():
             try:
@@ -39,7 +40,7 @@ class RateFigures:
         )
 
     def since(self, name: str, before: "RateFigures | None") -> float | None:
-        """A rate of what came since another point, or from the beginning; None where nothing came."""
+        """A rate of the records since another point, or since the beginning; None without records."""
         units = "records" if name in PER_RECORD else "tokens"
         value, count = self.totals[name], self.totals[units]
         if before is not None:
@@ -47,21 +48,21 @@ class RateFigures:
         return value / count if count > 0 else None
 
     def to_json(self) -> str:
-        """As the database keeps it."""
+        """The figures in their stored form."""
         limits = {name: [one.value, one.low, one.high] for name, one in self.limits.items()}
         said = {"totals": self.totals, "limits": limits, "log10_capital": self.log10_capital}
         return json.dumps(said, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "RateFigures":
-        """What `to_json` wrote."""
+        """The figures from the stored form of `to_json`."""
         said = json.loads(text)
         limits = {name: Interval(*one) for name, one in said["limits"].items()}
         return cls(totals=said["totals"], limits=limits, log10_capital=said["log10_capital"])
 
 
 def add_point(connection: Connection, accounts: Accounts, at: float) -> None:
-    """Keep a point of the charts; none before the first token."""
+    """Store a point of the charts; none before the first token."""
     figures = RateFigures.of(accounts)
     if not figures.limits:
         return

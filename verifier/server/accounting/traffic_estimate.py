@@ -1,4 +1,4 @@
-"""Volume and growth of the log's traffic, as far as it was followed."""
+"""Volume and growth of the log's traffic, from the archives followed."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from weightwarden.verifier.server.database.schema import ARCHIVE
 
 WINDOW_SECONDS = 7 * 86_400.0
 MIN_SECONDS = 3600.0
-"""A pace is measured over at most the one, and at least the other."""
+"""Longest and shortest time over which the tokens per day are measured."""
 BACKLOG_SECONDS = 60.0
-"""What is found so soon after the first archive was there before, and tells no pace."""
+"""Archives found so soon after the first one existed before, and are not used to measure the tokens per day."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +18,11 @@ class TrafficSeen:
     """Checked archives, their records and output tokens.
 
     Attributes:
-        tokens_per_day: measured over the last days; None where archives were followed for less than an hour.
+        tokens_per_day: output tokens a day over the last days; None if archives were followed for less than an hour.
         weight: output tokens, each record's up to the longest that counts in rates.
-        last_archive: when the newest was checked. rate: its audit rate; least_rate: the least of the last days.
+        last_archive: time of the check of the newest archive.
+        rate: audit rate of the newest archive.
+        least_rate: least audit rate of the last days.
     """
 
     archives: int
@@ -34,7 +36,7 @@ class TrafficSeen:
 
 
 def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
-    """What was followed until now."""
+    """The traffic followed until now."""
     checked = ARCHIVE.c.checked.is_not(None)
     sums = (func.coalesce(func.sum(column), 0) for column in (ARCHIVE.c.records, ARCHIVE.c.tokens, ARCHIVE.c.weight))
     archives, records, tokens, weight = connection.execute(select(func.count(), *sums).where(checked)).one()

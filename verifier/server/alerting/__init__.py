@@ -1,1 +1,1 @@
-"""Conditions, incidents, and their delivery to people. Imports accounting, database, ingest."""
+"""Conditions, incidents, and notices of incidents. Imports accounting, database, ingest."""

@@ -1,4 +1,4 @@
-"""Conditions of incidents: evidence, quarantine, silence, backlog, trouble."""
+"""Conditions of incidents: evidence, quarantine, missing archives, backlog, trouble."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,20 +17,22 @@ from weightwarden.verifier.server.database.verdict_database import VerdictDataba
 from weightwarden.verifier.server.ingest.quarantine import GRAVE
 
 SHOWN = 20
-"""Incidents of one kind that quarantine makes, of the newest, before it counts the rest."""
+"""Largest number of incidents of one kind for quarantined archives, the newest; further ones are counted."""
 SAID_SECONDS = 10.0
-"""How often the database is told that somebody watches."""
+"""Seconds between updates of the time of the last check in the database."""
 SEVERAL = 3
-"""So many flagged records that the evidence does not have yet are an alarm by themselves."""
+"""Number of flagged records outside the evidence that are an alarm by themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionChecker:
-    """Watches a series.
+    """Checker of the conditions of a series.
 
     Attributes:
-        false_alarm: probability that an honest series ever alarms. watch_at: that it is ever to be watched.
-        expect_every: seconds within which a new archive is expected. most_lag: seconds that auditing may take.
+        alarm_level: probability that an honest series ever alarms.
+        watch_level: probability that an honest series ever enters state `watch`.
+        archive_interval: seconds within which a new archive is expected.
+        max_lag: seconds that auditing may take.
     """
 
     database: VerdictDatabase
@@ -42,7 +44,7 @@ class ConditionChecker:
     clock: Callable[[], float]
 
     def look(self) -> None:
-        """Bring the incidents up to what is so now, and have changes told; the work of one server, until it ends."""
+        """Update the incidents to the present conditions, and announce changes. Only one server does it at a time."""
         if not self.membership.take("watch"):
             return
         now = self.clock()
@@ -57,7 +59,7 @@ class ConditionChecker:
                 announce(connection, changed, channels, now)
 
     def conditions(self, connection: Connection, now: float) -> list[Condition]:
-        """What is wrong now."""
+        """The present conditions."""
         return [
             *self._evidence(connection, now),
             *self._quarantine(connection, now),
@@ -81,7 +83,7 @@ class ConditionChecker:
             found.append(Condition("monitor", accounts.subject, level, what))
         if unverifiable := int(accounts.totals["unverifiable"]):
             what = f"{unverifiable} records could not be replayed and have no verdict"
-            doublings = unverifiable.bit_length()  # each doubling is told anew
+            doublings = unverifiable.bit_length()  # each doubling is announced again
             found.append(Condition("unverifiable", f"doubled {doublings} times", "watch", what))
         waiting = (VERDICT.c.position >= accounted, VERDICT.c.at < now - self.max_lag)
         beyond = connection.execute(select(func.count()).where(VERDICT.c.flagged, *waiting)).scalar_one()
@@ -107,19 +109,19 @@ class ConditionChecker:
                 what = f"{kind}: {printable(row['place'])}: {row['what']}"
                 found.append(Condition(name, place, self._level(kind, row["since"], now), what))
             if count > SHOWN:
-                doublings = int(count).bit_length()  # each doubling is told anew
+                doublings = int(count).bit_length()  # each doubling is announced again
                 what = f"{kind}: {count - SHOWN} more in quarantine"
                 subject = f"{kind}, doubled {doublings} times"
                 found.append(Condition(name, subject, self._level(kind, oldest, now), what))
         return found
 
     def _level(self, kind: str, since: float, now: float) -> Level:
-        """What is not audited is grave when it lasts; a copy of what is audited is not."""
+        """Level of a quarantine: an unaudited archive is grave if it lasts, a copy of an audited one is not."""
         lasts = now - since > self.archive_interval and kind != "duplicate"
         return "alarm" if kind in GRAVE or lasts else "watch"
 
     def _silence(self, connection: Connection, now: float) -> list[Condition]:
-        """Of every log by itself: one that goes on does not hide another's silence."""
+        """Missing archives of each log separately: a log that continues does not hide another that has stopped."""
         since = connection.execute(select(SERIES.c.since)).scalar_one()
         checked = ARCHIVE.c.checked.is_not(None)
         rows = connection.execute(
@@ -160,7 +162,7 @@ class ConditionChecker:
 
 
 def lag(connection: Connection, now: float) -> float | None:
-    """Age of the oldest archive that is not done, seconds; None where none waits."""
+    """Age of the oldest unfinished archive, seconds; None without one."""
     oldest = connection.execute(
         select(func.min(ARCHIVE.c.found)).where(ARCHIVE.c.state.in_(("found", "auditing")))
     ).scalar()

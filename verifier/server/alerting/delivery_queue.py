@@ -1,4 +1,4 @@
-"""Notices of incidents on their way to a webhook or a command: kept until they are taken."""
+"""Queue of notices of incidents for a webhook or a command; a notice stays until it is accepted."""
 
 import json
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from weightwarden.verifier.server.alerting.incidents import Changed, in_force, s
 from weightwarden.verifier.server.database.schema import DELIVERY, INCIDENT
 
 STUCK_ATTEMPTS = 5
-"""A notice that was refused so often is itself an incident."""
+"""Number of refusals after which a notice is itself an incident."""
 FIRST_WAIT, MAX_WAIT = 2.0, 3600.0
-"""Seconds after the first failure, doubled at each further one, and at most."""
+"""Seconds before the first retry, doubled after each failure, and their maximum."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What is to be told: its number, which stays the same however often it is sent, and a JSON text."""
+    """A notice: its number, which is the same for all attempts, and a JSON text."""
 
     id: int
     channel: str
@@ -26,7 +26,7 @@ class Notice:
 
 
 def announce(connection: Connection, changed: Changed, channels: Sequence[str], now: float) -> None:
-    """Have a change of an incident told on every channel."""
+    """Queue a notice of a change of an incident on every channel."""
     if not channels:
         return
     incident = connection.execute(select(INCIDENT).where(INCIDENT.c.id == changed.incident)).mappings().one()
@@ -48,7 +48,7 @@ def announce(connection: Connection, changed: Changed, channels: Sequence[str], 
 
 
 def next_notice(connection: Connection, channel: str, now: float) -> Notice | None:
-    """The notice of a channel that is due for longest."""
+    """The notice of a channel that has been due for longest."""
     row = connection.execute(
         select(DELIVERY.c.id, DELIVERY.c.channel, DELIVERY.c.body, DELIVERY.c.attempts)
         .where(DELIVERY.c.done.is_(None), DELIVERY.c.due <= now, DELIVERY.c.channel == channel)
@@ -59,12 +59,12 @@ def next_notice(connection: Connection, channel: str, now: float) -> Notice | No
 
 
 def delivered(connection: Connection, notice: Notice, now: float) -> None:
-    """A notice was taken."""
+    """Remove an accepted notice."""
     connection.execute(update(DELIVERY).where(DELIVERY.c.id == notice.id).values(done=now, error=None))
 
 
 def refused(connection: Connection, notice: Notice, error: str, now: float) -> None:
-    """A notice was not taken: it is sent again, later each time, until it is."""
+    """Schedule another attempt for a refused notice, later each time."""
     wait = min(FIRST_WAIT * 2**notice.attempts, MAX_WAIT)
     connection.execute(
         update(DELIVERY)

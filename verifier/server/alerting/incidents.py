@@ -1,4 +1,7 @@
-"""Incidents: what an operator must know. Opened once for each subject, raised, ended, acknowledged, never removed."""
+"""Incidents: conditions that an operator must know of.
+
+An incident is opened once for each subject, raised, ended, acknowledged, and never removed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,21 +14,21 @@ from weightwarden.verifier.server.database.schema import INCIDENT
 
 Level = Literal["clear", "watch", "stale", "alarm"]
 LEVELS: tuple[Level, ...] = ("clear", "watch", "stale", "alarm")
-"""From harmless to not."""
+"""Levels in ascending order of severity."""
 Change = Literal["opened", "ended", "acknowledged"]
 
 
 class NoSuchIncident(WeightwardenError, KeyError):
-    """There is no incident of this number."""
+    """The incident of this number does not exist."""
 
 
 class AlreadyAcknowledged(WeightwardenError, ValueError):
-    """Somebody acknowledged the incident before; what they said is kept."""
+    """The incident was acknowledged before; the first acknowledgement is kept."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Something that is so now: what kind, of what, how grave, in words."""
+    """A present condition: its kind, subject, level, and description."""
 
     kind: str
     subject: str
@@ -35,19 +38,19 @@ class Condition:
 
 @dataclass(frozen=True)
 class Changed:
-    """What happened to an incident."""
+    """A change of an incident."""
 
     change: Change
     incident: int
 
 
 def in_force() -> "or_":  # type: ignore[valid-type]
-    """Incidents that count: lasting ones, and alarms that nobody has acknowledged yet, whether they last or not."""
+    """Incidents in force: lasting ones, and alarms without an acknowledgement, lasting or not."""
     return or_(INCIDENT.c.ended.is_(None), (INCIDENT.c.level == "alarm") & INCIDENT.c.acknowledged.is_(None))
 
 
 def state_of(incidents: Sequence[RowMapping]) -> Level:
-    """The state that the incidents in force make: the gravest; what was acknowledged and lasts is to be watched."""
+    """The state from the incidents in force: the gravest level. An acknowledged lasting incident counts as `watch`."""
     levels: list[Level] = [
         "watch" if incident["acknowledged"] is not None else incident["level"] for incident in incidents
     ]
@@ -55,7 +58,7 @@ def state_of(incidents: Sequence[RowMapping]) -> Level:
 
 
 def reconcile(connection: Connection, conditions: Sequence[Condition], now: float) -> list[Changed]:
-    """Open incidents for new conditions, and for those that became graver; end those that are no longer so.
+    """Open incidents for new conditions, and for those that became graver; end the incidents of past conditions.
 
     A condition whose incident was acknowledged opens no new one, unless it became graver.
     """
@@ -93,10 +96,11 @@ def reconcile(connection: Connection, conditions: Sequence[Condition], now: floa
 
 
 def acknowledge(connection: Connection, number: int, by: str, reason: str, now: float) -> RowMapping:
-    """Keep who has seen an incident, and what they make of it; the incident.
+    """Store the operator's acknowledgement of an incident. Return the incident.
 
     Raises:
-        NoSuchIncident, AlreadyAcknowledged.
+        NoSuchIncident: the incident does not exist.
+        AlreadyAcknowledged: the incident was acknowledged before.
     """
     found = (
         connection.execute(select(INCIDENT).where(INCIDENT.c.id == number).with_for_update()).mappings().one_or_none()

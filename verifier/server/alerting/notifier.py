@@ -1,4 +1,4 @@
-"""Delivering notices: to a webhook, signed as Standard Webhooks has it, and to a command on its standard input."""
+"""Delivery of notices: to a webhook, signed by the rules of Standard Webhooks, and to a command's standard input."""
 
 import base64
 import hashlib
@@ -21,11 +21,11 @@ COMMAND_SECONDS = 30.0
 
 
 class Refused(Exception):
-    """A notice was not taken; the message says why, in few words and none of a secret's."""
+    """A notice was refused; the message gives the reason briefly, without any secret."""
 
 
 class Channel(Protocol):
-    """Takes notices, each at least once; `name` is kept with those that wait."""
+    """Receiver of notices, each at least once. `name` is stored with waiting notices."""
 
     name: str
 
@@ -37,7 +37,7 @@ class Webhook:
     """An HTTP endpoint.
 
     Each request bears `webhook-id`, `webhook-timestamp` and `webhook-signature`, "v1," and the base64 of HMAC-SHA256
-    over "id.timestamp.body" (standardwebhooks.com), so that the receiver can tell forged, old and repeated ones.
+    over "id.timestamp.body" (standardwebhooks.com), so that the receiver can detect forged, old and repeated ones.
     """
 
     url: str
@@ -48,7 +48,7 @@ class Webhook:
         """Send a notice.
 
         Raises:
-            Refused: no answer, or not one of success.
+            Refused: there is no answer, or its status is not one of success.
         """
         stamp, number = str(int(now)), f"weightwarden-{notice.id}"
         signed = f"{number}.{stamp}.{notice.body}".encode()
@@ -71,7 +71,7 @@ class Webhook:
 
 @dataclass(frozen=True)
 class Command:
-    """A program of the operator's, run once a notice; exit code 0 takes it."""
+    """A program of the operator's, run once a notice; exit code 0 accepts it."""
 
     arguments: tuple[str, ...]
     name = "command"
@@ -80,7 +80,7 @@ class Command:
         """Run the program, with the notice on its standard input.
 
         Raises:
-            Refused: it cannot be run, takes too long, or fails.
+            Refused: the program cannot be run, takes too long, or fails.
         """
         try:
             done = subprocess.run(  # noqa: S603  (the operator's own command, without a shell)
@@ -101,7 +101,7 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Notifier:
-    """Delivers what is due, one server at a time."""
+    """Notifier of all channels; only one server delivers at a time."""
 
     database: VerdictDatabase
     membership: Membership
@@ -110,7 +110,7 @@ class Notifier:
     events: Events
 
     def deliver(self) -> bool:
-        """Send each channel's notice that is due for longest; whether there was one, taken or not."""
+        """Send each channel's notice that has been due for longest. Return whether there was one, accepted or not."""
         if not any(self._next(channel) for channel in self.channels) or not self.membership.take("deliver"):
             return False
         try:
@@ -128,7 +128,7 @@ class Notifier:
             channel.send(notice, self.clock())
         except Refused as error:
             why = str(error)
-        except Exception as error:  # whatever a receiver does, the notice waits, and the other channels go on
+        except Exception as error:  # any failure of a receiver: the notice waits, and the other channels go on
             self.events.defect(error)
             why = type(error).__name__
         with self.database.writing() as connection:

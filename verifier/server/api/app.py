@@ -1,4 +1,4 @@
-"""The verification server's HTTP side: the API, the dashboard that is made of it, and what monitors ask."""
+"""HTTP application of the verification server: the API, the dashboard, and the endpoints for monitoring."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -39,10 +39,10 @@ def description() -> dict[str, Any]:
 
 
 def application(server: ServerParts, metrics: Metrics, ready: Callable[[], str | None]) -> ASGIApp:
-    """The HTTP side of a server.
+    """The HTTP application of a server.
 
     Args:
-        ready: says why the server cannot do its work now, or None.
+        ready: returns the reason why the server cannot work now, or None.
     """
     app = _api()
     app.state.server = server
@@ -54,7 +54,7 @@ def application(server: ServerParts, metrics: Metrics, ready: Callable[[], str |
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: Exception) -> JSONResponse:
-        """What is wrong with each field, without what was sent: it may be no text, or no number, that JSON has."""
+        """Errors of each field, without the values sent, which may not be valid text or numbers of JSON."""
         wrong = cast(RequestValidationError, error).errors()
         detail = [
             {

@@ -1,4 +1,4 @@
-"""Authorization by API key, as a bearer token or the password of HTTP Basic, for everything but /health."""
+"""Authorization by API key, as a bearer token or the password of HTTP Basic, for all paths except /health."""
 
 import base64
 
@@ -24,14 +24,18 @@ _HEADERS = {
 
 
 class Authorized:
-    """An application for those who have a key; browsers ask for it themselves, and send it again with every request.
+    """An application for holders of a key. Browsers ask for the key, and send it with every request.
 
-    So another site's page must not have the browser of an operator change anything: requests that a browser says come
-    from elsewhere are refused.
+    Another site's page must not make an operator's browser change anything. So requests that the browser marks as
+    cross-site are refused.
     """
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, readers: ApiKeys | None) -> None:
-        """Args: readers: keys that may look, and change nothing."""
+        """The application behind the authorization.
+
+        Args:
+            readers: keys that may read, and change nothing.
+        """
         self._app, self._keys, self._readers = app, keys, readers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,12 +73,12 @@ class Authorized:
 
 
 def is_operator(scope: Scope) -> bool:
-    """Whether a request came with a key that may change something."""
+    """True if a request came with a key that may change something."""
     return bool(scope.get(_OPERATOR))
 
 
 def _key(authorization: str) -> str:
-    """The key in an Authorization header; empty, which none is, where there is none."""
+    """The key in an Authorization header; empty, which no key is, without one."""
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return given.strip()

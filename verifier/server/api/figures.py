@@ -31,7 +31,7 @@ from weightwarden.verifier.verification.series_monitor import WATCHED, honest_li
 
 
 def rates(server: ServerParts, connection: Connection, days: float, most_points: int) -> Rates:
-    """The watched rates over the last days, in at most so many points and the state now."""
+    """The watched rates over the last days, in at most `points` points and the present state."""
     since = server.clock() - 86_400 * days
     in_time = RATE_POINT.c.at >= since
     count, last = connection.execute(select(func.count(), func.max(RATE_POINT.c.id)).where(in_time)).one()
@@ -109,7 +109,7 @@ def bounds(server: ServerParts, connection: Connection) -> Bounds:
 
 
 def margins(server: ServerParts, connection: Connection) -> Margins:
-    """The margins of all audited tokens, beside what calibration allows."""
+    """The margins of all audited tokens, beside the numbers that calibration allows."""
     accounts = current_accounts(connection)
     edges: list[tuple[float, float | None]] = [(0.0, 0.0), *pairwise(MARGIN_EDGES), (MARGIN_EDGES[-1], None)]
     tokens = int(accounts.margins_b.sum())

@@ -1,4 +1,4 @@
-"""Prometheus metrics: of the series, as its database has it, and of this process. Labels have few, fixed values."""
+"""Prometheus metrics of the series, from its database, and of this process. Labels have few, fixed values."""
 
 import math
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ ARCHIVE_STATES = get_args(ArchiveState)
 
 
 class Metrics:
-    """All metrics, in a registry of their own; read from the database when Prometheus asks."""
+    """All metrics, in a separate registry, read from the database at each scrape."""
 
     def __init__(self, server: ServerParts) -> None:
         self._server = server
@@ -28,7 +28,7 @@ class Metrics:
         self.registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics now; where the database fails, those of the process alone."""
+        """The present metrics; if the database fails, those of the process alone."""
         auditor = self._server.auditor
         yield _counter(
             "weightwarden_verifier_replayed_tokens", "Output tokens that this process replayed.", auditor.audited_tokens
@@ -127,7 +127,7 @@ def _of_status(status: Status) -> Iterator[Metric]:
 
 
 def _gauge(name: str, text: str, value: float | None) -> Metric:
-    """A gauge; not a number where it is not known."""
+    """A gauge; nan where the value is unknown."""
     return GaugeMetricFamily(name, text, value=float("nan") if value is None else value)
 
 

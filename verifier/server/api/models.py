@@ -13,17 +13,18 @@ class _Model(BaseModel):
 
 
 class Problem(_Model):
-    """Why a request was refused."""
+    """The reason of a refused request."""
 
     detail: str
 
 
 class Incident(_Model):
-    """Something that an operator must know.
+    """A condition that an operator must know of.
 
     Attributes:
         kind: monitor, quarantine, gap, unverifiable, unaccounted, behind, stale, trouble or delivery.
-        level: how grave it is. lasting: whether what caused it still holds.
+        level: severity.
+        lasting: whether its cause still holds.
     """
 
     id: int
@@ -39,7 +40,7 @@ class Incident(_Model):
 
 
 class Acknowledgement(BaseModel):
-    """Who has seen an incident, and what they make of it: kept."""
+    """An operator's acknowledgement of an incident: name and assessment, both stored."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
     by: Annotated[str, Field(min_length=1, max_length=100)]
@@ -56,7 +57,7 @@ class ServerStatus(_Model):
 
 
 class TrafficStatus(_Model):
-    """What the log holds, as far as it was followed."""
+    """Contents of the log, as far as it was followed."""
 
     archives: int
     records: int
@@ -66,13 +67,14 @@ class TrafficStatus(_Model):
 
 
 class AuditStatus(_Model):
-    """What was audited, and what waits.
+    """Audited and waiting records.
 
     Attributes:
-        rate: share of the records that is selected; the newest archive's where a compute budget decides it.
+        rate: share of the records that is selected; the newest archive's if a compute budget determines it.
         audited_share: audited share of all tokens of checked archives.
-        lag_seconds: age of the oldest archive that is not done; None when nothing waits. max_lag_seconds: wanted.
-        servers: those that are alive, and the newest of the others.
+        lag_seconds: age of the oldest unfinished archive; None when nothing waits.
+        max_lag_seconds: largest acceptable lag.
+        servers: servers that are alive, and the newest of the others.
     """
 
     compute_share: float | None
@@ -95,7 +97,8 @@ class MonitorStatus(_Model):
     """The evidence against an honest server since the last acknowledged alarm.
 
     Attributes:
-        p_value: at most this share of honest series ever looks so bad. log10_capital: now; false_alarm at -log10.
+        p_value: share of honest series, at most, that ever look so bad.
+        log10_capital: log10 of the capital now; the alarm is at -log10 of the alarm level.
     """
 
     p_value: float
@@ -104,11 +107,13 @@ class MonitorStatus(_Model):
 
 
 class BoundStatus(_Model):
-    """What could leave unseen, all counted channels together; None while too little is known.
+    """Bound of all counted channels together; None while too little is known.
 
     Attributes:
-        confidence: of the limits. bits_per_token: of tokens alone, an upper limit. days_to_exfiltrate: None is never.
-        open_channels: names of those that no limit is known of, and that are not in the sum.
+        confidence: confidence of the limits.
+        bits_per_token: upper limit of the bits per token, of tokens alone.
+        days_to_exfiltrate: days until the weights are out; None is never.
+        open_channels: names of channels without a known limit, which are not in the sum.
     """
 
     confidence: float
@@ -124,8 +129,10 @@ class Status(_Model):
     """The state at a glance.
 
     Attributes:
-        reasons: incidents in force, the gravest first, at most 100; incidents: how many there are.
-        watched_at: when incidents were last brought up to date. may_acknowledge: whether this key may.
+        reasons: incidents in force, the gravest first, at most 100.
+        incidents: number of incidents in force.
+        watched_at: time of the last update of incidents.
+        may_acknowledge: whether the key of this request may acknowledge.
     """
 
     state: Level
@@ -148,11 +155,12 @@ class Status(_Model):
 
 
 class Quarantine(_Model):
-    """What is kept out of the audit, or is missing, and why.
+    """An archive that is kept out of the audit, or a missing range, with the reason.
 
     Attributes:
-        kind: unreadable, seal, format, fork, root, duplicate, record, model, scheme: an archive; gap: a range.
-        start, end: the range of records, where it is known.
+        kind: of an archive: unreadable, seal, format, fork, root, duplicate, record, model, scheme; of a range: gap.
+        start: first record of the range, if known.
+        end: end of the range, if known.
     """
 
     id: int
@@ -170,8 +178,10 @@ class Archive(_Model):
     """One archive: records start to end - 1 of a log.
 
     Attributes:
-        state: found (not checked yet), quarantined, auditing, audited; gone: its file is, and it never was audited.
-        root: of the log at its end, hex. selected: records chosen for the audit; remaining: those still to be replayed.
+        state: found (not checked yet), quarantined, auditing, audited; gone: its file was removed before its audit.
+        root: root of the log at the archive's end, hex.
+        selected: records chosen for the audit.
+        remaining: selected records still to be replayed.
     """
 
     id: int
@@ -196,12 +206,18 @@ class Verdict(_Model):
     """The verdict of one audited record.
 
     Attributes:
-        position: its place in the order of the audit. archive, index: where it stands in the log.
-        flagged: no honest server would have said so, or it could not be replayed; reasons say why.
-        unverifiable: it has no verdict; not flagged where its request leaves no definite token.
-        p_value: at most this share of honest records looks so.
-        counting_bits, pooled_bits: what its tokens could have carried unseen, under two codes; end_bits: its end.
-        largest_margin: logits; None where a token is outside the support. evidence: whether its tokens are kept.
+        position: place of the record in the order of the audit.
+        archive: the record's archive.
+        index: index of the record in the log.
+        flagged: whether the record is implausible for an honest server, or could not be replayed; reasons gives the
+            cause.
+        unverifiable: whether the record has no verdict; not flagged if its request leaves no definite token.
+        p_value: share of honest records, at most, that look so.
+        counting_bits: bits that its tokens could have carried unseen, under the counting code.
+        pooled_bits: bits that its tokens could have carried unseen, under the pooled code.
+        end_bits: bits charged for its end.
+        largest_margin: largest margin in logits; None if a token is outside the support.
+        evidence: whether its tokens are stored.
     """
 
     position: int
@@ -225,7 +241,7 @@ class Verdict(_Model):
 
 
 class Alternative(_Model):
-    """An admissible token where another stands; id and text only where the operator shows text."""
+    """An admissible token in place of the claimed one; id and text only if the operator shows text."""
 
     margin: float
     id: int | None
@@ -233,11 +249,11 @@ class Alternative(_Model):
 
 
 class Token(_Model):
-    """One token of a record; id and text only where the operator shows text.
+    """One token of a record; id and text only if the operator shows text.
 
     Attributes:
         margin: logits below the replay's choice; None outside the support.
-        alternatives: the admissible tokens, for a token that is not one of them.
+        alternatives: the admissible tokens of the position, if the token is not one of them.
     """
 
     verdict: Literal["safe", "suspicious", "dangerous"]
@@ -252,7 +268,7 @@ class Token(_Model):
 
 
 class RecordView(_Model):
-    """A record with its tokens, where evidence of it is kept (it has a token that is not safe, or is flagged)."""
+    """A record with its tokens, if its evidence is stored: it has a token that is not safe, or is flagged."""
 
     verdict: Verdict
     url: str
@@ -269,8 +285,12 @@ class RatePoint(_Model):
     """A rate at one moment.
 
     Attributes:
-        records, tokens: audited so far. value, low, high: a token, all so far, with a confidence sequence.
-        recent: value a token since the point before, of those that are sent; None where no token came.
+        records: records audited so far.
+        tokens: tokens audited so far.
+        value: value per token of all records so far.
+        low: lower limit of the confidence sequence.
+        high: upper limit of the confidence sequence.
+        recent: value per token since the previous point of this series; None without tokens.
     """
 
     at: float
@@ -283,7 +303,11 @@ class RatePoint(_Model):
 
 
 class RateSeries(_Model):
-    """One watched rate over time, a token or (share of records) a record. honest_at_most: what the policy allows."""
+    """One watched rate over time, per token or (share of records) per record.
+
+    Attributes:
+        honest_at_most: upper limit of an honest server under the policy.
+    """
 
     name: str
     unit: Literal["share of tokens", "share of records", "bits a token", "a token"]
@@ -299,7 +323,7 @@ class CapitalPoint(_Model):
 
 
 class Rates(_Model):
-    """All watched rates; each confidence sequence holds at all times at once with this confidence."""
+    """All watched rates. Each confidence sequence holds at all times at once with this confidence."""
 
     confidence: float
     series: list[RateSeries]
@@ -308,7 +332,7 @@ class Rates(_Model):
 
 
 class Bound(_Model):
-    """A bound of what tokens and ends carry unseen, bits a token: of the audited records, and at most of all."""
+    """A bound of the bits that tokens and ends carry unseen, per token: of the audited records, and at most of all."""
 
     name: str
     audited: float
@@ -316,7 +340,12 @@ class Bound(_Model):
 
 
 class Channel(_Model):
-    """One channel's part. counted: whether it is in the sum; note: what is behind it."""
+    """One channel's part.
+
+    Attributes:
+        counted: whether it is in the sum.
+        note: explanation of its limit.
+    """
 
     name: str
     bits_per_day: float
@@ -325,10 +354,10 @@ class Channel(_Model):
 
 
 class Bounds(_Model):
-    """The bandwidth ledger: None or empty while nothing was audited.
+    """The bandwidth ledger; None or empty before the first audit.
 
     Attributes:
-        gambled_bits: what whole altered answers bring once before they are caught.
+        gambled_bits: bits that wholly altered answers gain once before they are caught.
         days_to_exfiltrate: None is never.
     """
 
@@ -346,7 +375,8 @@ class Bounds(_Model):
 class MarginBin(_Model):
     """Tokens with a margin in (low, high], logits; the first bin is 0, the last is open or outside the support.
 
-    `expected_at_most`: what calibration allows given the candidates that were there; None where it says nothing.
+    Attributes:
+        expected_at_most: largest mean number under the calibration, given the candidates; None where it has none.
     """
 
     low: float
@@ -364,20 +394,28 @@ class Margins(_Model):
 
 
 class Archives(_Model):
-    """A page of archives, the newest first; next: `before` of the next page."""
+    """A page of archives, the newest first.
+
+    Attributes:
+        next: `before` of the next page.
+    """
 
     archives: list[Archive]
     next: int | None
 
 
 class Quarantines(_Model):
-    """What is in quarantine, and what was: the newest 1000 of each."""
+    """Present and past entries of the quarantine: the newest 1000 of each."""
 
     quarantined: list[Quarantine]
 
 
 class Verdicts(_Model):
-    """A page of verdicts, the newest first; next: `before` of the next page."""
+    """A page of verdicts, the newest first.
+
+    Attributes:
+        next: `before` of the next page.
+    """
 
     verdicts: list[Verdict]
     next: int | None

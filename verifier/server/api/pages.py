@@ -1,4 +1,4 @@
-"""The dashboard's files, read once; there are no others."""
+"""The dashboard's files, read once; no other file is served."""
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -15,7 +15,7 @@ Page = Callable[[Request], Awaitable[Response]]
 
 
 def pages() -> dict[str, Page]:
-    """The endpoint of every path: `/` is the dashboard, `/dashboard/NAME` what it is made of."""
+    """The endpoint of every path: `/` is the dashboard, `/dashboard/NAME` one of its files."""
     found: dict[str, Page] = {}
     for file in files("weightwarden.verifier.server").joinpath("dashboard").iterdir():
         kind = _TYPES.get(f".{file.name.rpartition('.')[2]}")

@@ -1,4 +1,4 @@
-"""Rows of the verdict database as the API's models; every query uses an index, however many verdicts there are."""
+"""Rows of the verdict database as the API's models. Every query uses an index, for any number of verdicts."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from weightwarden.verifier.server.database.verdict_database import mapping
 
 MAX_INCIDENTS = 500
 MAX_QUARANTINED = 1000
-"""How many incidents that ended, and entries of the quarantine, open and resolved ones each, are shown: the newest."""
+"""Number of ended incidents, and of open and of resolved quarantine entries, that are shown: the newest."""
 
 
 def incidents(connection: Connection) -> list[Incident]:
@@ -40,7 +40,7 @@ def incident_of(row: RowMapping) -> Incident:
 
 
 def quarantined(connection: Connection) -> list[Quarantine]:
-    """What is in quarantine, the newest first, and then what was."""
+    """Present entries of the quarantine, the newest first, and then past ones."""
     resolved = QUARANTINE.c.resolved
     now = connection.execute(
         select(QUARANTINE).where(resolved.is_(None)).order_by(QUARANTINE.c.id.desc()).limit(MAX_QUARANTINED)
@@ -67,7 +67,7 @@ def quarantine_of(row: RowMapping) -> Quarantine:
 
 
 def archives_of(connection: Connection, rows: Sequence[RowMapping]) -> list[Archive]:
-    """Archives' rows, with what waits of each and why it is in quarantine."""
+    """Archives' rows, with the waiting records of each and the reason of its quarantine."""
     numbers = [row["id"] for row in rows]
     waiting: dict[int, int] = mapping(
         connection, select(TASK.c.archive, func.count()).where(TASK.c.archive.in_(numbers)).group_by(TASK.c.archive)
@@ -114,7 +114,7 @@ def archive_page(connection: Connection, state: str | None, before: int | None, 
 def verdict_page(
     connection: Connection, *, flagged: bool, archive: int | None, before: int | None, limit: int, with_text: bool
 ) -> list[Verdict]:
-    """Verdicts, the newest first; where `flagged`, those alone."""
+    """Verdicts, the newest first; only flagged ones if `flagged`."""
     query = select(VERDICT).order_by(VERDICT.c.position.desc()).limit(limit)
     if flagged:
         query = query.where(VERDICT.c.flagged)
@@ -126,7 +126,7 @@ def verdict_page(
 
 
 def verdict_of(row: RowMapping, *, with_text: bool) -> Verdict:
-    """A verdict's row; its reasons quote the record where `with_text`."""
+    """A verdict's row. Its reasons quote the record if `with_text`."""
     return Verdict(
         position=row["position"],
         archive=row["archive"],

@@ -1,4 +1,4 @@
-"""A record as an auditor sees it: its tokens with their verdicts, and what would have been admissible instead."""
+"""A record for an auditor: its tokens with their verdicts, and the admissible alternatives."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from weightwarden.verifier.server.startup import ServerParts
 
 
 def record_view(server: ServerParts, connection: Connection, position: int) -> RecordView | None:
-    """The record at a position; None where there is no verdict."""
+    """The record at a position; None without a verdict."""
     row = connection.execute(select(VERDICT).where(VERDICT.c.position == position)).mappings().one_or_none()
     if row is None:
         return None
@@ -37,7 +37,7 @@ def record_view(server: ServerParts, connection: Connection, position: int) -> R
 
 
 def _tokens(server: ServerParts, evidence: StoredRecord) -> list[Token]:
-    """The tokens; which they are only where the operator shows text: ids are text to whoever has the tokenizer."""
+    """The tokens. Ids are left out unless the operator shows text, since a tokenizer turns them into text."""
     shown = server.settings.show_text
     tokenizer = server.verifier.replayer.tokenizer
 

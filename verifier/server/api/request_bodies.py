@@ -1,4 +1,4 @@
-"""Request bodies: read whole, small and in time, before anything is done with them."""
+"""Request bodies: read completely before any other work, with limits of size and time."""
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,7 +10,7 @@ MAX_SECONDS = 20.0
 
 
 class WithBody:
-    """An application whose requests have bodies of at most `MAX_BYTES`, which came within `MAX_SECONDS`."""
+    """An application that receives request bodies of at most `MAX_BYTES`, within `MAX_SECONDS`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -90,7 +90,7 @@ def archive(server: Served, archive: Number) -> Archive:
 
 @router.get("/quarantine", summary="What is in quarantine, and what was")
 def quarantine(server: Served) -> Quarantines:
-    """What is in quarantine, and what was."""
+    """Present and past entries of the quarantine."""
     with server.database.reading() as connection:
         return Quarantines(quarantined=queries.quarantined(connection))
 
@@ -173,7 +173,7 @@ def alarms(server: Served) -> Incidents:
     | _problem(409, "It was acknowledged before."),
 )
 def acknowledged(server: Served, incident: Number, said: Acknowledgement) -> Incident:
-    """Keep who has seen an incident and what they make of it; the evidence of the alarm begins anew."""
+    """Store an operator's acknowledgement of an incident. The evidence of an acknowledged alarm restarts."""
     now = server.clock()
     try:
         with server.database.writing() as connection:

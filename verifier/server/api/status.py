@@ -26,12 +26,12 @@ from weightwarden.verifier.server.startup import ServerParts
 
 MAX_REASONS = 100
 MAX_GONE = 20
-"""How many incidents in force, and servers that are not heard of, are shown."""
+"""Number of incidents in force, and of silent servers, that are shown."""
 
 
 @lru_cache(maxsize=4)
 def parsed_accounts(data: bytes) -> Accounts:
-    """Accounts as the database keeps them, which nobody may change."""
+    """Accounts from their stored form; shared, so that no caller may change them."""
     return Accounts.from_bytes(data)
 
 
@@ -54,7 +54,7 @@ def current_exposure(server: ServerParts, accounts: Accounts, traffic: TrafficSe
 
 
 def status_of(server: ServerParts, connection: Connection, *, operator: bool = False) -> Status:
-    """The state of a series, all its servers together; for an operator, or for who may only look."""
+    """The state of a series, all its servers together, for an operator or a reader."""
     now = server.clock()
     settings = server.settings
     series = connection.execute(select(SERIES)).one()
@@ -124,7 +124,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
 
 
 def finite(number: float) -> float | None:
-    """A number as JSON has it: never is null."""
+    """A number for JSON; None for inf."""
     return number if math.isfinite(number) else None
 
 

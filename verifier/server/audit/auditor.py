@@ -1,4 +1,4 @@
-"""Auditing: selected records are replayed, judged, and their verdicts kept, each once."""
+"""The auditor: it replays and judges selected records, and stores their verdicts, each once."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,19 +23,22 @@ from weightwarden.verifier.verification.executor import Executor, WorkersKilled
 from weightwarden.verifier.verification.judgement import Judgement
 
 SMOOTHING = 0.2
-"""Weight of the last batch in the speed that is measured."""
+"""Weight of the last batch in the measured speed."""
 
 
 @dataclass(kw_only=True)
 class Auditor:
-    """Replays what was selected.
+    """Auditor of the selected records.
 
     Attributes:
-        batch_records, batch_cost: how much is taken at once for each worker: records, and their tokens with prompts.
-        compute_share: of this machine's time that replaying may take; 1 for all of it.
-        sleep: waits so many seconds, or less where the server is told to stop.
+        batch_records: largest number of records taken at once for each worker.
+        batch_cost: largest number of tokens, prompts included, taken at once for each worker.
+        compute_share: share of this machine's time for replaying; 1 for all of it.
+        sleep: waits so many seconds, or less if the server is told to stop.
         tokens_per_second: measured speed of the replay, prompts included; None before the first batch.
-        activity: whether a batch is under way, and since when.
+        hang_detector: time without progress of the batch under way.
+        audited_tokens: output tokens audited by this process.
+        replay_seconds: seconds of replaying in this process.
     """
 
     membership: Membership
@@ -53,18 +56,18 @@ class Auditor:
     _known_good: Record | None = field(default=None, init=False)
 
     def work(self) -> bool:
-        """Audit the next records; whether there were any.
+        """Audit the next records. False if there were none.
 
-        1. Lease some that no other living server works on.
-        2. Replay and judge them. Where that fails, each alone: one that fails where a record that was replayed before
-           can be replayed again is put off, and set aside when it was tried often. One that ended several workers of
-           a cluster is set aside at once.
-        3. Keep their verdicts, if they are still this server's.
-        4. Rest, if the machine is not this work's alone.
+        1. Lease records that no other living server works on.
+        2. Replay and judge them. If that fails, replay each alone. A record that fails while a record replayed before
+           can be replayed again is postponed, and is unverifiable after several attempts. A record that crashed several
+           workers of a cluster is unverifiable at once.
+        3. Store the verdicts, if the leases are still this server's.
+        4. Rest, if the machine is shared with other work.
 
         Raises:
             VerdictsUnusable: the database fails.
-            ReplayTrouble: nothing can be replayed; what was leased is given back.
+            ReplayTrouble: nothing can be replayed; the leases are given back.
         """
         # 1
         workers = self.verifier.workers
@@ -99,7 +102,7 @@ class Auditor:
         return True
 
     def _audit(self, tasks: Sequence[Task]) -> None:
-        """Keep the verdicts of tasks: of all at once, or where that fails, of each alone that can be replayed."""
+        """Store the verdicts of tasks: of all at once, or if that fails, of each that can be replayed alone."""
         why = self._judged(tasks)
         if why is None:
             return
@@ -115,7 +118,10 @@ class Auditor:
                 put_off(self.membership, task)
 
     def _judged(self, tasks: Sequence[Task]) -> str | None:
-        """Replay and judge tasks together, and keep their verdicts; or why that failed, and nothing is kept."""
+        """Replay and judge tasks together, and store their verdicts.
+
+        If that fails, store nothing and return the reason.
+        """
         self.hang_detector.progressed()
         try:
             records = [decode_record(task.payload) for task in tasks]
@@ -136,7 +142,7 @@ class Auditor:
         return None
 
     def _can_replay(self) -> bool:
-        """Whether a record that was replayed before can be replayed again; without one nobody knows."""
+        """True if a record that was replayed before can be replayed again. Unknown, and so false, without one."""
         if self._known_good is None:
             return False
         try:
@@ -189,7 +195,7 @@ class Auditor:
         complete(self.membership, tasks, rows, evidence)
 
     def _unverifiable(self, task: Task, what: str) -> dict[str, Any]:
-        """The row of a record that has no verdict and never will: anything could be in its tokens."""
+        """The row of an unverifiable record: its tokens could hold anything."""
         self.events.say("record unverifiable", archive=task.archive, index=task.index)
         bits = task.tokens * float(np.log2(self.verifier.replayer.identity.vocabulary))
         return {

@@ -4,21 +4,21 @@ import time
 
 
 class HangDetector:
-    """One kind of work; told by the thread that does it, asked by another."""
+    """Detector for one kind of work: updated by the thread that works, read by another."""
 
     def __init__(self) -> None:
         self._since: float | None = None
 
     def progressed(self) -> None:
-        """Work began, or went on."""
+        """Register that work began, or made progress."""
         self._since = time.monotonic()
 
     def ended(self) -> None:
-        """Nothing is under way."""
+        """Register that no work is under way."""
         self._since = None
 
     @property
     def seconds(self) -> float:
-        """Since the last progress; 0 where nothing is under way."""
+        """Seconds since the last progress; 0 without work under way."""
         since = self._since
         return 0.0 if since is None else time.monotonic() - since

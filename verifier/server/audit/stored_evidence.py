@@ -1,4 +1,4 @@
-"""The evidence that is kept of a record: its canonical bytes, and the scores of its tokens, as compressed JSON."""
+"""The stored evidence of a record: its canonical bytes, and the scores of its tokens, as compressed JSON."""
 
 import json
 import zlib
@@ -28,12 +28,12 @@ class StoredRecord:
 
 
 def is_kept(verdict: RecordVerdict) -> bool:
-    """Whether a record's tokens are kept: it is flagged, or a token of it is not safe."""
+    """True if a record's tokens are stored: it is flagged, or a token of it is not safe."""
     return verdict.flagged or bool((verdict.tokens.verdict != Verdict.SAFE).any())
 
 
 def pack_scores(verdict: RecordVerdict | None) -> bytes:
-    """The scores of a record's tokens; none where it could not be replayed."""
+    """The scores of a record's tokens; none for a record that could not be replayed."""
     rows: list[dict[str, Any]] = []
     if verdict is not None:
         tokens = verdict.tokens
@@ -59,10 +59,11 @@ def pack_payload(entry: bytes) -> bytes:
 
 
 def unpack(payload: bytes, scores: bytes) -> StoredRecord:
-    """What was packed.
+    """The stored record from its compressed parts.
 
     Raises:
-        RecordEncodingError, ValueError: the database holds something else.
+        RecordEncodingError: the canonical bytes are not those of a record.
+        ValueError: the scores are malformed.
     """
     return StoredRecord(
         decode_record(_inflated(payload, MAX_RECORD_BYTES)), json.loads(_inflated(scores, MAX_SCORES_BYTES))

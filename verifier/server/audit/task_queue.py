@@ -1,4 +1,4 @@
-"""Selected records on their way to a verdict: leased, given back, and replaced by their verdict in one transaction."""
+"""Queue of selected records: leased, given back, and replaced by their verdicts in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from weightwarden.verifier.server.database.verdict_database import database_now
 from weightwarden.verifier.server.errors import LeaseLost
 
 MAX_ATTEMPTS = 5
-"""A record that so often took its server with it, or could not be replayed where others could, is set aside."""
+"""Number of attempts after which a record is unverifiable: it crashed its server, or failed where others succeeded."""
 FIRST_WAIT = 20.0
-"""Seconds until a record that could not be replayed is tried again, doubled each time."""
+"""Seconds until the retry of a record that could not be replayed, doubled each time."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A record to be replayed: its canonical bytes, where it stands, and how often it was tried before."""
+    """A record to replay: its canonical bytes, its place, and the number of earlier attempts."""
 
     position: int
     archive: int
@@ -32,12 +32,12 @@ class Task:
 
 
 def lease(membership: Membership, most_records: int, most_cost: int) -> list[Task]:
-    """Take the first records that no other living server works on; one that was tried before comes alone.
+    """Take the first records that no other living server works on. A record with earlier attempts is taken alone.
 
-    A server works on one lease at a time: what is still its own was left behind when the database failed.
+    A server works on one lease at a time: older leases of its own remain from a failure of the database.
 
     Args:
-        most_cost: tokens, prompts included, that they have together; a longer record comes alone.
+        most_cost: largest number of their tokens, prompts included; a longer record is taken alone.
     """
     with membership.database.writing() as connection:
         left = TASK.c.owner == membership.name
@@ -68,7 +68,7 @@ def lease(membership: Membership, most_records: int, most_cost: int) -> list[Tas
 
 
 def give_back(membership: Membership, tasks: Sequence[Task]) -> None:
-    """Let others work on records, as if they had never been taken."""
+    """Release records to other servers, as if they had never been taken."""
     with membership.database.writing() as connection:
         connection.execute(
             update(TASK)
@@ -78,7 +78,7 @@ def give_back(membership: Membership, tasks: Sequence[Task]) -> None:
 
 
 def put_off(membership: Membership, task: Task) -> None:
-    """Have a record that could not be replayed be tried again later, and the others meanwhile."""
+    """Postpone a record that could not be replayed, and release the others."""
     with membership.database.writing() as connection:
         due = database_now(connection) + FIRST_WAIT * 2**task.attempts
         connection.execute(
@@ -94,13 +94,14 @@ def complete(
     verdicts: Sequence[dict[str, Any]],
     evidence: Sequence[dict[str, Any]],
 ) -> None:
-    """Put verdicts in the place of records: all of them, once, or none.
+    """Replace records by their verdicts: all of them, once, or none.
 
     Args:
-        verdicts, evidence: rows of their tables.
+        verdicts: rows of the table of verdicts.
+        evidence: rows of the table of evidence.
 
     Raises:
-        LeaseLost: another server works on one of them; nothing was kept.
+        LeaseLost: another server works on one of them; nothing was stored.
     """
     with membership.database.writing() as connection:
         done = connection.execute(
@@ -114,7 +115,7 @@ def complete(
 
 
 def finish_archives(connection: Connection, now: float) -> None:
-    """Mark the archives of which no selected record waits any more."""
+    """Mark the archives without waiting selected records."""
     waiting = select(TASK.c.position).where(TASK.c.archive == ARCHIVE.c.id).exists()
     connection.execute(
         update(ARCHIVE).where(ARCHIVE.c.state == "auditing", ~waiting).values(state="audited", audited=now)
@@ -123,7 +124,7 @@ def finish_archives(connection: Connection, now: float) -> None:
 
 @dataclass(frozen=True)
 class Backlog:
-    """Records that wait, their output tokens, and all their tokens."""
+    """Number of waiting records, their output tokens, and all their tokens."""
 
     records: int
     tokens: int
@@ -131,7 +132,7 @@ class Backlog:
 
 
 def backlog(connection: Connection) -> Backlog:
-    """What waits for a verdict."""
+    """The records that wait for a verdict."""
     sums = (func.coalesce(func.sum(column), 0) for column in (TASK.c.tokens, TASK.c.cost))
     row = connection.execute(select(func.count(), *sums).select_from(TASK)).one()
     return Backlog(int(row[0]), int(row[1]), int(row[2]))

@@ -11,7 +11,7 @@ from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
 
 _COUNT = np.dtype("<u4")
 OF_NUMBERS = ("worst tokens", "total", "mismatch")
-"""Kinds of reasons that hold counts and p-values alone; others may quote stop strings and tokens."""
+"""Kinds of reasons that hold only counts and p-values; others may quote stop strings and tokens."""
 
 
 def pack_margins(tokens_b: IntArray, candidates_b: IntArray) -> bytes:
@@ -20,10 +20,10 @@ def pack_margins(tokens_b: IntArray, candidates_b: IntArray) -> bytes:
 
 
 def sum_margins(rows: Sequence[bytes]) -> tuple[IntArray, IntArray]:
-    """The sums of what many records' rows hold: tokens and candidates, each by margin bin.
+    """The sums of many records' rows: tokens and candidates, each by margin bin.
 
     Raises:
-        ValueError: a row that `pack_margins` did not make.
+        ValueError: a row was not made by `pack_margins`.
     """
     counts_rb = np.frombuffer(b"".join(rows), _COUNT).reshape(len(rows), BINS + CANDIDATE_BINS)
     total = counts_rb.sum(axis=0, dtype=np.int64)
@@ -31,12 +31,12 @@ def sum_margins(rows: Sequence[bytes]) -> tuple[IntArray, IntArray]:
 
 
 def json_reasons(reasons: Sequence[str]) -> str | None:
-    """Reasons as a column holds them: each a short line, whatever a record has in it."""
+    """Reasons in their stored form: each a short line, whatever the record holds."""
     return json.dumps([printable(reason) for reason in reasons]) if reasons else None
 
 
 def reasons_of(column: str | None, *, with_text: bool) -> list[str]:
-    """The reasons that a column holds; without text, of those that may quote a record only what kind they are."""
+    """The reasons in a column. Without text, a reason that may quote the record is reduced to its kind."""
     reasons = [] if column is None else [str(reason) for reason in json.loads(column)]
     return reasons if with_text else [_without_text(reason) for reason in reasons]
 

@@ -1,7 +1,7 @@
-"""Signs of life of the servers on a database, and the work that one of them does at a time.
+"""Signs of life of the servers on a database, and leases of the work that only one server does at a time.
 
-A server that gives no sign of life for `takeover_seconds` has lost everything that it held; whatever it would write
-afterwards is refused, since each transaction that ends a piece of work first checks that the work is still its own.
+A server without a sign of life for `takeover_seconds` has lost all its leases. Its later writes are refused, since each
+transaction that ends a piece of work first checks that the lease is still its own.
 """
 
 import json
@@ -14,7 +14,7 @@ from weightwarden.verifier.server.database.verdict_database import VerdictDataba
 from weightwarden.verifier.server.errors import LeaseLost
 
 FORGET_SECONDS = 7 * 86_400.0
-"""Servers that were not seen for so long are no longer shown."""
+"""Seconds without a sign of life after which a server is no longer shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,9 @@ class Membership:
     """One server among those on its database.
 
     Attributes:
-        name: of this server, never used by another process.
-        takeover_seconds: how long a sign of life counts. channels: that this server tells of incidents.
+        name: name of this server, never used by another process.
+        takeover_seconds: validity of a sign of life.
+        channels: names of the channels on which this server announces incidents.
     """
 
     database: VerdictDatabase
@@ -34,7 +35,7 @@ class Membership:
     def beat(
         self, *, tokens_per_second: float | None = None, compute_share: float | None = None, trouble: str | None = None
     ) -> float:
-        """Give a sign of life, with what others want to know; the database's time."""
+        """Give a sign of life, with information for the other servers. Return the database's time."""
         with self.database.writing() as connection:
             now = database_now(connection)
             said = {
@@ -51,7 +52,7 @@ class Membership:
         return now
 
     def leave(self) -> None:
-        """Give back everything that this server holds."""
+        """Give back all leases of this server."""
         with self.database.writing() as connection:
             mine = update(TASK).where(TASK.c.owner == self.name)
             connection.execute(mine.values(owner=None, attempts=TASK.c.attempts - 1))
@@ -68,7 +69,7 @@ class Membership:
         return sorted({*self.channels, *(str(name) for one in said for name in json.loads(one))})
 
     def take(self, work: str) -> bool:
-        """Whether this server now does a piece of work that one does at a time."""
+        """True if this server now holds the lease of a piece of work."""
         with self.database.writing() as connection:
             owner = self._owner(connection, work)
             if owner == self.name:
@@ -79,15 +80,15 @@ class Membership:
             return True
 
     def give_back(self, work: str) -> None:
-        """Let others do a piece of work."""
+        """Give back the lease of a piece of work."""
         with self.database.writing() as connection:
             connection.execute(update(LEASE).where(LEASE.c.name == work, LEASE.c.owner == self.name).values(owner=None))
 
     def require(self, connection: Connection, work: str) -> None:
-        """Check, within a transaction, that the work is this server's until the transaction ends.
+        """Check, within a transaction, that this server holds the lease until the transaction ends.
 
         Raises:
-            LeaseLost: it is another's.
+            LeaseLost: another server holds it.
         """
         if self._owner(connection, work) != self.name:
             raise LeaseLost(f"another server does {work!r}")
@@ -100,5 +101,5 @@ class Membership:
 
 
 def is_alive(connection: Connection) -> ColumnElement[bool]:
-    """Whether a server's last sign of life still counts."""
+    """True if a server's last sign of life is still valid."""
     return SERVER.c.expires > database_now(connection)

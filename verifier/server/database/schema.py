@@ -1,4 +1,4 @@
-"""The tables of the verdict database; `migrations` makes them. Times are seconds since 1970 (UTC)."""
+"""The tables of the verdict database; `migrations` creates them. Times are seconds since 1970 (UTC)."""
 
 from sqlalchemy import (
     BigInteger,
@@ -35,9 +35,10 @@ SERIES = Table(
     Column("credit_at", _TIME, nullable=False),
     Column("watched", _TIME),
 )
-"""One row: what all verdicts were made under; the first position that no record has yet; the first one that is not in
-the accounts yet; the accounts (`verifier.server.accounting.accounts`); what a compute budget has left, tokens, and
-since when; when incidents were last brought up to date."""
+"""The series, one row: policy and model of all verdicts; the first position without a record; the first position that
+is not in the accounts; the accounts (`verifier.server.accounting.accounts`); the rest of a compute budget, tokens, and
+its time; time of the last update of incidents.
+"""
 
 SERVER = Table(
     "server",
@@ -50,8 +51,9 @@ SERVER = Table(
     Column("compute_share", _TIME),
     Column("trouble", Text),
 )
-"""Servers on this database: when they last gave a sign of life and until when it counts, by the database's clock, and
-the channels that they tell of incidents, as JSON."""
+"""Servers on this database: time of the last sign of life and end of its validity, by the database's clock, and the
+channels on which the server announces incidents, as JSON.
+"""
 
 LEASE = Table(
     "lease",
@@ -59,7 +61,7 @@ LEASE = Table(
     Column("name", String, primary_key=True),
     Column("owner", String),
 )
-"""Work that one server does at a time."""
+"""Leases of work that one server does at a time."""
 
 ARCHIVE = Table(
     "archive",
@@ -90,8 +92,9 @@ ARCHIVE = Table(
     Index("archive_found", "found"),
     Index("archive_silence", "origin", "checked"),
 )
-"""Every archive that was found. `tries`: how often reading it began and did not end. `tokens`: output tokens of its
-records; `cost`: those of prompts too; `weight`: output tokens, each record's up to the longest that counts."""
+"""Every archive that was found. `tries`: number of unfinished attempts to read it. `tokens`: output tokens of its
+records; `cost`: prompt tokens included; `weight`: output tokens, each record's up to the longest that counts.
+"""
 
 TREE_ROOT = Table(
     "tree_root",
@@ -100,7 +103,7 @@ TREE_ROOT = Table(
     Column("size", _BIG, primary_key=True, autoincrement=False),
     Column("root", LargeBinary, nullable=False),
 )
-"""Roots of logs at the sizes where checked archives begin and end: what later archives must agree with."""
+"""Roots of logs at the sizes where checked archives begin and end; later archives must agree with them."""
 
 QUARANTINE = Table(
     "quarantine",
@@ -118,7 +121,7 @@ QUARANTINE = Table(
     Index("quarantine_open", "resolved", "id"),
     Index("quarantine_archive", "archive"),
 )
-"""Archives that are kept out of the audit, and ranges that are missing."""
+"""Quarantine: archives that are kept out of the audit, and missing ranges."""
 
 TASK = Table(
     "task",
@@ -134,8 +137,9 @@ TASK = Table(
     Column("due", _TIME, nullable=False),
     Index("task_archive", "archive"),
 )
-"""Records that were selected and have no verdict yet: their canonical bytes, the server that works on them, how often
-that did not end well, and from when on they may be tried."""
+"""Selected records without a verdict: their canonical bytes, the server that works on them, the number of failed
+attempts, and the time of the next one.
+"""
 
 VERDICT = Table(
     "verdict",
@@ -165,8 +169,9 @@ VERDICT = Table(
     Index("verdict_of_archive", "archive", "position"),
     Index("verdict_flagged", "flagged", "position"),
 )
-"""The verdict of every record that was audited: once, which two keys see to. What is unverifiable is flagged,
-too, unless its request leaves no definite token."""
+"""The verdict of every audited record, exactly once, by two unique keys. An unverifiable record is flagged too, unless
+its request leaves no definite token.
+"""
 
 EVIDENCE = Table(
     "evidence",
@@ -175,7 +180,9 @@ EVIDENCE = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("tokens", LargeBinary, nullable=False),
 )
-"""Of records with a token that is not safe, and of flagged ones: canonical bytes, and the scores of the tokens."""
+"""Evidence of records with a token that is not safe, and of flagged ones: canonical bytes, and the scores of the
+tokens.
+"""
 
 RATE_POINT = Table(
     "rate_point",
@@ -185,7 +192,7 @@ RATE_POINT = Table(
     Column("figures", Text, nullable=False),
     Index("rate_point_at", "at"),
 )
-"""The watched rates at moments: what charts are made of."""
+"""The watched rates at moments, for charts."""
 
 INCIDENT = Table(
     "incident",
@@ -203,7 +210,7 @@ INCIDENT = Table(
     Index("incident_ended", "ended", "id"),
     Index("incident_unseen", "acknowledged", "id"),
 )
-"""What an operator must know, since when, and what they said to it. Never removed."""
+"""Incidents: condition, times, and the operator's acknowledgement. Never removed."""
 
 DELIVERY = Table(
     "delivery",
@@ -218,4 +225,4 @@ DELIVERY = Table(
     Column("error", Text),
     Index("delivery_due", "done", "due"),
 )
-"""What is to be told to whom; kept until it was taken."""
+"""Notices and their channels; kept until they are accepted."""

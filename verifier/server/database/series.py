@@ -9,12 +9,12 @@ from weightwarden.verifier.server.database.verdict_database import VerdictDataba
 from weightwarden.verifier.server.errors import OtherSeries
 
 WORKS = ("follow", "watch", "deliver")
-"""What one server does at a time."""
+"""Kinds of work that one server does at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesKey:
-    """What a database is bound to."""
+    """Policy and model to which a database is bound."""
 
     policy_digest: str
     model_digest: str
@@ -24,10 +24,10 @@ def bind(database: VerdictDatabase, key: SeriesKey, now: float, accounts: bytes)
     """Bind a new database to a policy and a model, or check that it is bound to them.
 
     Args:
-        accounts: those of a series in which nothing happened yet.
+        accounts: empty accounts.
 
     Raises:
-        OtherSeries: it is bound to others.
+        OtherSeries: the database is bound to another policy or model.
     """
     first = {
         "id": 1,
@@ -55,17 +55,17 @@ def bind(database: VerdictDatabase, key: SeriesKey, now: float, accounts: bytes)
 
 
 def locked_series(connection: Connection) -> Row[int, int, bytes]:
-    """next_position, accounted and accounts, which nobody else changes until the transaction ends."""
+    """next_position, accounted and accounts, locked until the transaction ends."""
     return connection.execute(
         select(SERIES.c.next_position, SERIES.c.accounted, SERIES.c.accounts).with_for_update()
     ).one()
 
 
 def next_position(connection: Connection) -> int:
-    """The first position that no record has yet."""
+    """The first position without a record."""
     return int(connection.execute(select(SERIES.c.next_position)).scalar_one())
 
 
 def set_series(connection: Connection, **values: object) -> None:
-    """Change the series' row."""
+    """Update the series' row."""
     connection.execute(update(SERIES).values(**values))

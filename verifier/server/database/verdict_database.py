@@ -21,13 +21,13 @@ _NOW = {
 
 
 class VerdictDatabase:
-    """Opens the database, making it when new; may be used from any thread."""
+    """Connection to the database, which is created when new. May be used from any thread."""
 
     def __init__(self, url: str) -> None:
         """Open the database.
 
         Raises:
-            VerdictsUnusable: it cannot be opened, or its tables are of a later version.
+            VerdictsUnusable: the database cannot be opened, or its tables are of a later version.
         """
         self._url = VERDICT_DATABASE.parse_url(url)
         self._engine = VERDICT_DATABASE.make_engine(self._url, create=True)
@@ -49,7 +49,7 @@ class VerdictDatabase:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction, durable once the context is left without an exception, and without a trace otherwise.
+        """A transaction: durable after the context, and rolled back by an exception.
 
         Raises:
             VerdictsUnusable: the database fails.
@@ -63,16 +63,16 @@ class VerdictDatabase:
 
 
 def database_now(connection: Connection) -> float:
-    """The database's own clock, seconds since 1970: the one that all servers share."""
+    """The database's own clock, seconds since 1970, which all servers share."""
     return float(connection.execute(text(_NOW[connection.dialect.name])).scalar_one())
 
 
 def mapping(connection: Connection, query: "Select[Any, Any]") -> dict[Any, Any]:
-    """A query of two columns, the second by the first."""
+    """Dictionary of a query's two columns: the second by the first."""
     return dict(iter(connection.execute(query)))
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows, but for those whose key is there already, whoever inserts it at the same time."""
+    """Insert rows whose keys are new, also with concurrent inserts."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     connection.execute(insert(table).on_conflict_do_nothing(), list(rows))

@@ -1,4 +1,4 @@
-"""Archives on their way in: found, checked, followed or quarantined, their records selected for audit.
+"""Intake of archives: found, checked, followed or quarantined, and their records selected for audit.
 
 Imports audit, database.
 """

@@ -1,4 +1,4 @@
-"""Intake of an archive that is being checked: its records are counted, and those that are drawn put up for replay."""
+"""Intake of an archive during its check: its records are counted, and the drawn ones queued for replay."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,11 +18,15 @@ from weightwarden.verifier.server.database.schema import SERIES, TASK
 from weightwarden.verifier.verification.executor import Executor
 
 PAGE_RECORDS = 256
-"""Selected records that are put up in one transaction."""
+"""Number of selected records that are queued in one transaction."""
 
 
 class UnfitArchive(WeightwardenError, ValueError):
-    """An archive whose records cannot be verified here; `kind` says why in one word."""
+    """An archive has records that cannot be verified here.
+
+    Attributes:
+        kind: the reason, in one word.
+    """
 
     def __init__(self, kind: str, what: str) -> None:
         super().__init__(what)
@@ -31,15 +35,24 @@ class UnfitArchive(WeightwardenError, ValueError):
 
 @dataclass(kw_only=True)
 class ArchiveIntake:
-    """One archive's records.
+    """Intake of one archive's records.
 
     Attributes:
-        number, archive: of the archive. rate: its audit rate, with audit_key.
-        base: position of its first selected record. first_record: index in the log from which on records are followed.
+        number: number of the archive in the database.
+        archive: the archive.
+        rate: audit rate of the archive, used with `audit_key`.
+        audit_key: the audit key.
+        base: position of the archive's first selected record.
+        start_index: index in the log of the first record that is followed.
         longest: tokens of a record that counts most in `weight`.
-        model: that all records name. unfit: the first reason why they cannot be verified here.
-        tokens: output tokens; cost: those of prompts too; weight: output tokens, each record's up to `longest`.
-        selected, selected_cost: records that were put up, and their cost; the last `page` of them still is to be.
+        model: the model that all records name.
+        unfit: the first reason why records cannot be verified here.
+        tokens: output tokens.
+        cost: output and prompt tokens.
+        weight: output tokens, each record's up to `longest`.
+        selected: number of selected records.
+        selected_cost: output and prompt tokens of the selected records.
+        page: selected records that are not queued yet.
     """
 
     membership: Membership
@@ -61,7 +74,7 @@ class ArchiveIntake:
     page: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     def keep(self, _: Archive, index: int, entry: bytes) -> None:
-        """Take in a record, if all before it could be verified here."""
+        """Take a record, if all before it could be verified here."""
         if self.unfit is not None:
             return
         try:
@@ -93,7 +106,7 @@ class ArchiveIntake:
             self._write_page()
 
     def _fit(self, index: int, entry: bytes) -> Record:
-        """The record that an entry is, if it can be verified here.
+        """The record of an entry, if it can be verified here.
 
         Raises:
             UnfitArchive: it cannot.

@@ -1,4 +1,4 @@
-"""Finding archives: what lies in the folders becomes rows, and what is written anew is looked at anew."""
+"""Search for archives: new files become rows, and rewritten files are compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,17 +15,19 @@ from weightwarden.verifier.server.database.verdict_database import VerdictDataba
 from weightwarden.verifier.server.ingest.quarantine import note_archive, release_archive
 
 HELD = ("auditing", "audited")
-"""States of archives whose records are, or were, put up for replay: never again."""
+"""States of archives whose records are, or were, queued for replay; never queued again."""
 MAX_AGAIN = 10
-"""Checked archives that were written anew and are compared at one look: the new ones do not wait for them all."""
+"""Number of rewritten checked archives compared in one search, so that new archives need not wait for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveScanner:
-    """Looks into folders; the work of the one server that follows.
+    """Scanner of folders, used by the one server that follows.
 
     Attributes:
-        folders: paths or fsspec URLs. keys: of the logs. largest: bytes; larger files are no archives.
+        folders: paths or fsspec URLs.
+        keys: public keys of the logs.
+        largest: largest size of an archive, bytes; larger files are ignored.
     """
 
     database: VerdictDatabase
@@ -36,10 +38,11 @@ class ArchiveScanner:
     clock: Callable[[], float]
 
     def find(self) -> tuple[list[str], list[StoredFile]]:
-        """Bring the rows up to the folders; what is wrong with the folders, and checked archives written anew.
+        """Update the rows to the folders. Return the faults of folders, and the checked archives that were rewritten.
 
         Raises:
-            VerdictsUnusable: the database fails. LeaseLost: another server follows.
+            VerdictsUnusable: the database fails.
+            LeaseLost: another server follows.
         """
         troubles: list[str] = []
         anew: list[StoredFile] = []
@@ -56,7 +59,7 @@ class ArchiveScanner:
         return troubles, anew[:MAX_AGAIN]
 
     def _rows(self, folder: str, listed: list[StoredFile]) -> list[StoredFile]:
-        """Rows of new and changed files, and of those that are gone; checked archives that were written anew."""
+        """Rows of new, changed and missing files, and checked archives that were rewritten."""
         with self.database.reading() as connection:
             rows = connection.execute(select(ARCHIVE.c.id, ARCHIVE.c.url, ARCHIVE.c.fingerprint, ARCHIVE.c.state)).all()
         known = {row.url: row for row in rows}
@@ -81,7 +84,7 @@ class ArchiveScanner:
         return anew
 
     def _forget(self, archive: int, folder: str) -> None:
-        """A file of this folder that never was audited is no longer there: a range that it had is a gap now."""
+        """Remove a missing file that was never audited. The range of its archive, if known, becomes a gap."""
         with self.database.writing() as connection:
             self.membership.require(connection, "follow")
             gone = (
@@ -93,7 +96,7 @@ class ArchiveScanner:
                 release_archive(connection, archive, self.clock())
 
     def compare(self, file: StoredFile) -> None:
-        """An archive that was checked before was written anew: it must be the same archive."""
+        """Compare a rewritten archive that was checked before: it must be the same archive."""
         what = None
         try:
             archive = read_archive(file.url, self.keys)

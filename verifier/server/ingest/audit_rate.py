@@ -1,4 +1,4 @@
-"""The audit rate: a fixed share of the records, or as much as a share of the machines can replay."""
+"""The audit rate: a fixed share of the records, or the largest that a share of the machines can replay."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,13 +12,16 @@ from weightwarden.verifier.server.database.series import set_series
 from weightwarden.verifier.server.errors import ServerSettingsError
 
 RECENT_ARCHIVES = 20
-"""How many of the last archives tell what a record costs."""
+"""Number of the last archives from which the cost of a record is estimated."""
 MAX_SECONDS = 86_400.0
-"""Credit for time that was left unused is not saved up for longer."""
+"""Longest time for which unused credit is saved."""
 
 
 class AuditRate(Protocol):
-    """Says the audit rate of new archives before their records are looked at, so that they cannot influence it."""
+    """Source of the audit rate of new archives.
+
+    The rate is fixed before their records are read, so that they cannot influence it.
+    """
 
     def rate(self, connection: Connection, records: int, now: float) -> float: ...
 
@@ -39,17 +42,17 @@ class FixedRate:
         return self.share
 
     def spend(self, connection: Connection, cost: int) -> None:
-        """Nothing: what was selected is audited, however long it takes."""
+        """Do nothing: the selected records are audited, however long it takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeBudget:
-    """As much as fits into a share of the machines' time, and never less than a least rate.
+    """The largest rate that a share of the machines' time can replay, but not less than a least rate.
 
-    The series has a credit, in tokens: it grows by what the living servers can replay, at the speed that they measured
-    and the share of their time that they may use, and shrinks by what is selected. All archives of one look get the
-    same rate: the credit by what their records are expected to cost. Where not even the least rate fits, the servers
-    fall behind, and say so.
+    The series has a credit, in tokens. It grows by the tokens that the living servers can replay, at their measured
+    speed and in the share of their time that they may use, and shrinks by the selected tokens. All archives of one
+    search get the same rate: the credit divided by the expected cost of their records. If not even the least rate fits,
+    the servers fall behind, and report it.
     """
 
     least: float
@@ -75,5 +78,5 @@ class ComputeBudget:
         return float(min(max(credit / (per_record * records), self.least), 1.0))
 
     def spend(self, connection: Connection, cost: int) -> None:
-        """Take what was selected off the credit."""
+        """Deduct the selected tokens from the credit."""
         set_series(connection, credit=SERIES.c.credit - cost)

@@ -1,4 +1,4 @@
-"""Following archives: found, checked, and their selected records put up for replay, in the order of their logs."""
+"""Follower of archives: found, checked, and their selected records queued for replay, in the order of their logs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,12 +25,18 @@ from weightwarden.verifier.server.ingest.quarantine import quarantine_archive, r
 from weightwarden.verifier.verification.executor import Executor
 
 MAX_TRIES = 3
-"""How often reading an archive may begin without ending, before it is left alone until its file changes."""
+"""Number of unfinished attempts to read an archive, after which it is ignored until its file changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What a look came to: whether it was this server's to follow, archives checked, what is wrong with the folders."""
+    """Result of a search.
+
+    Attributes:
+        following: whether this server holds the lease to follow.
+        checked: number of archives checked.
+        troubles: faults of the folders.
+    """
 
     following: bool
     checked: int
@@ -39,12 +45,14 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Follower:
-    """Follows folders of archives.
+    """Follower of folders of archives.
 
     Attributes:
-        keys: of the logs. audit_key: chooses records, with `selection`'s rate.
+        keys: public keys of the logs.
+        audit_key: audit key that draws records, at the rate of `selection`.
+        selection: source of the audit rate.
+        start_index: index in each log at which following begins; a missing range behind it is a gap.
         longest: tokens of a record that counts most in rates.
-        first_record: index in each log at which following begins; what is missing behind it is a gap.
     """
 
     database: VerdictDatabase
@@ -61,16 +69,17 @@ class Follower:
     hang_detector: HangDetector = field(default_factory=HangDetector, init=False)
 
     def look(self) -> Look:
-        """Look for archives, and check those that are new.
+        """Search for archives, and check the new ones.
 
-        1. If no other server is at it: bring the archives' rows up to the folders.
-        2. Read what each new archive says of itself, and sort them into the order of the logs.
-        3. Check each; put its selected records up for replay, or the archive into quarantine.
-        4. Compare archives that were checked before, and written anew since.
-        5. Say which ranges are missing.
+        1. If no other server does so: update the archives' rows to the folders.
+        2. Open each new archive, and sort them into the order of the logs.
+        3. Check each; queue its selected records for replay, or put the archive into quarantine.
+        4. Compare archives that were checked before and have been rewritten since.
+        5. Record the missing ranges.
 
         Raises:
-            VerdictsUnusable: the database fails. LeaseLost: another server took over.
+            VerdictsUnusable: the database fails.
+            LeaseLost: another server took over.
         """
         if not self.membership.take("follow"):
             return Look(following=False, checked=0, troubles=[])
@@ -95,7 +104,7 @@ class Follower:
         return Look(following=True, checked=len(opened), troubles=troubles)
 
     def _guarded(self, number: int | None, work: Callable[[], None]) -> None:
-        """Do some work on an archive: whatever it does to its reader, the others are followed."""
+        """Isolated work on an archive: a failure, even of the reading process, does not stop the work on others."""
         self.hang_detector.progressed()
         try:
             work()
@@ -107,10 +116,10 @@ class Follower:
                 self._quarantine(number, "defect", f"an internal error: {type(error).__name__}")
 
     def _opened(self) -> list[tuple[int, Archive]]:
-        """The new archives whose seal holds, in log order; the others are quarantined.
+        """The new archives with a valid seal, in log order; the others are quarantined.
 
-        What could not be read, or made a defect, is tried again; but not what was begun `MAX_TRIES` times and never
-        ended, which takes its reader with it.
+        An archive that could not be read, or caused a defect, is tried again. One with `MAX_TRIES` attempts that never
+        ended is not, since it crashes its reader.
         """
         retried = select(QUARANTINE.c.archive).where(
             QUARANTINE.c.kind.in_(("unreadable", "defect")), QUARANTINE.c.resolved.is_(None)
@@ -131,7 +140,7 @@ class Follower:
         return sorted(opened, key=lambda one: (one[1].checkpoint.origin, one[1].start, one[1].end, one[1].url))
 
     def _open(self, number: int, url: str, opened: list[tuple[int, Archive]]) -> None:
-        """Read what an archive says of itself, if its seal holds."""
+        """Open an archive, if its seal is valid."""
         with self.database.writing() as connection:
             connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == number).values(tries=ARCHIVE.c.tries + 1))
         try:
@@ -145,7 +154,7 @@ class Follower:
             opened.append((number, archive))
 
     def _rates(self, opened: Sequence[tuple[int, Archive]]) -> dict[int, float]:
-        """The audit rate of each archive: the one that it got when it was first seen, or that of this look."""
+        """The audit rate of each archive: its rate when it was first seen, or the rate of this search."""
         if not opened:
             return {}
         with self.database.writing() as connection:
@@ -166,18 +175,18 @@ class Follower:
         return {number: float(rate) for number, rate in rates.items()}
 
     def _place(self, number: int, archive: Archive) -> None:
-        """Keep which range an archive says it has: its seal holds."""
+        """Store the range of an archive with a valid seal."""
         says = {"origin": archive.checkpoint.origin, "start": archive.start, "end": archive.end}
         with self.database.writing() as connection:
             connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == number).values(**says))
 
     def _check(self, number: int, archive: Archive, rate: float) -> None:
-        """Check an archive's records against its log, and put those that are selected up for replay."""
+        """Check an archive's records against its log, and queue the selected ones for replay."""
         origin = archive.checkpoint.origin
         with self.database.writing() as connection:
             self.membership.require(connection, "follow")
             base = next_position(connection)
-            connection.execute(delete(TASK).where(TASK.c.position >= base))  # of a check that was cut off
+            connection.execute(delete(TASK).where(TASK.c.position >= base))  # from an aborted check
             known = mapping(
                 connection,
                 select(TREE_ROOT.c.size, TREE_ROOT.c.root).where(
@@ -231,7 +240,7 @@ class Follower:
             self._publish(intake)
 
     def _publish(self, intake: ArchiveIntake) -> None:
-        """Let the selected records be replayed: from here on the archive counts."""
+        """Release the selected records for replay: from now on the archive counts."""
         archive, now = intake.archive, self.clock()
         with self.database.writing() as connection:
             self.membership.require(connection, "follow")
@@ -288,7 +297,10 @@ class Follower:
         self.events.say("archive quarantined", archive=number, kind=kind, why=what)
 
     def _say_gaps(self) -> None:
-        """Ranges of each log that no archive has whose records are its log's, verifiable here or not."""
+        """Record the ranges of each log that no authentic archive holds.
+
+        An authentic archive counts whether its records are verifiable here or not.
+        """
         unfit = select(QUARANTINE.c.archive).where(
             QUARANTINE.c.kind.in_(("model", "scheme", "record")), QUARANTINE.c.resolved.is_(None)
         )

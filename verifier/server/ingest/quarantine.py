@@ -1,11 +1,11 @@
-"""Quarantine: archives that are kept out of the audit, or are missing, with the reason."""
+"""Quarantine: archives, or missing ranges, that are kept out of the audit, with the reason."""
 
 from sqlalchemy import Connection, insert, select, update
 
 from weightwarden.verifier.server.database.schema import ARCHIVE, QUARANTINE
 
 GRAVE = ("seal", "root", "fork")
-"""Kinds that nothing but an attack or a broken store explains."""
+"""Kinds that only an attack or a broken store explains."""
 
 
 def quarantine_archive(connection: Connection, archive: int, kind: str, what: str, now: float) -> None:
@@ -15,7 +15,7 @@ def quarantine_archive(connection: Connection, archive: int, kind: str, what: st
 
 
 def note_archive(connection: Connection, archive: int, kind: str, what: str, now: float) -> None:
-    """Say what is wrong with an archive; the same reason twice is one entry, and another takes its place."""
+    """Record a fault of an archive. The same reason again is the same entry; another reason replaces it."""
     url = connection.execute(select(ARCHIVE.c.url).where(ARCHIVE.c.id == archive)).scalar_one()
     kept = connection.execute(
         select(QUARANTINE.c.kind, QUARANTINE.c.what).where(
@@ -31,14 +31,14 @@ def note_archive(connection: Connection, archive: int, kind: str, what: str, now
 
 
 def release_archive(connection: Connection, archive: int, now: float) -> None:
-    """What was wrong with an archive no longer is."""
+    """Remove an archive from quarantine after its fault has ended."""
     connection.execute(
         update(QUARANTINE).where(QUARANTINE.c.archive == archive, QUARANTINE.c.resolved.is_(None)).values(resolved=now)
     )
 
 
 def set_gaps(connection: Connection, gaps: dict[tuple[str, int, int], str], now: float) -> None:
-    """Have exactly these ranges of logs be missing.
+    """Set the missing ranges of logs.
 
     Args:
         gaps: (origin, start, end) of each, and the archive behind it.
@@ -62,6 +62,6 @@ def set_gaps(connection: Connection, gaps: dict[tuple[str, int, int], str], now:
                 origin=origin,
                 start=start,
                 end=end,
-                since=min([now, *before]),  # a gap that shrinks or moves is no new one
+                since=min([now, *before]),  # a gap that shrinks or moves is not a new one
             )
         )

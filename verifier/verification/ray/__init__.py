@@ -1,1 +1,1 @@
-"""Verification on a cluster with Ray."""
+"""Verification on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""The Ray cluster: the one at an address, or one on this machine that begins and ends with the run."""
+"""The Ray cluster: the one at an address, or one on this machine that starts and ends with the run."""
 
 import logging
 import os
@@ -12,25 +12,25 @@ from weightwarden.text import first_line
 from weightwarden.verifier.extras import needs_extra
 
 CORES_A_WORKER = 8
-"""Cores that a worker without a GPU gets where nobody says how many workers there are."""
+"""Default number of cores per worker without a GPU, when the number of workers is not given."""
 OBJECT_STORE_BYTES = 512 * 2**20
-"""Shared memory of a Ray on this machine: units and summaries are small."""
+"""Shared memory of a Ray on this machine, in bytes. Units and summaries are small."""
 
 
 _ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told of runs
-    "RAY_worker_niceness": "0",  # workers are all that is wanted of a Ray of a run; Ray makes them yield to everything
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # what Ray says of dead workers would go to standard output, to the report
+    "RAY_USAGE_STATS_ENABLED": "0",  # no usage report leaves this machine
+    "RAY_worker_niceness": "0",  # Ray lowers its workers' priority; a run's own Ray has no other work
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # Ray's messages about dead workers would go to standard output, into the report
 }
 
 
 class ClusterError(WeightwardenError, ConnectionError):
-    """There is no Ray at the address, or it has not what the workers need."""
+    """There is no Ray at the address, or it lacks the resources that the workers need."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """What a node of a cluster has."""
+    """Resources of a node of a cluster."""
 
     cpus: float
     gpus: float
@@ -38,7 +38,13 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How the workers are laid out. `gpus`: of each worker; 0.5 lets two share one. `threads`: of each worker."""
+    """Layout of the workers.
+
+    Attributes:
+        workers: number of workers.
+        threads: threads of each worker.
+        gpus: GPUs of each worker; 0.5 lets two workers share one.
+    """
 
     workers: int
     threads: int
@@ -46,10 +52,13 @@ class Layout:
 
 
 def imported(*, own: bool) -> Any:
-    """The `ray` module, which reads its environment when it is imported. `own`: for a Ray that is started here.
+    """The `ray` module, which reads its environment at import.
+
+    Args:
+        own: prepare the environment for a Ray that is started here.
 
     Raises:
-        MissingExtra: not installed.
+        MissingExtra: ray is not installed.
     """
     os.environ.update(_ENVIRONMENT)
     if own and "ray" not in sys.modules:
@@ -61,7 +70,12 @@ def imported(*, own: bool) -> Any:
 
 @dataclass
 class Cluster:
-    """A connection to a Ray. `owned`: whether it was made here, and ends here."""
+    """A connection to a Ray.
+
+    Attributes:
+        ray: the `ray` module.
+        owned: whether the connection was made here, and ends here.
+    """
 
     ray: Any
     owned: bool
@@ -70,11 +84,12 @@ class Cluster:
     def connect(cls, address: str | None) -> "Cluster":
         """Connect to the Ray at an address, or start one here.
 
-        A Ray that was started here listens on all addresses of this machine; a token of its own, which only this
-        user's processes know, keeps others out. A Ray that this process is connected to already is used as it is.
+        A Ray that is started here listens on all addresses of this machine. A random token, known only to this user's
+        processes, keeps others out. If this process is connected to a Ray already, that one is used unchanged.
 
         Raises:
-            MissingExtra: ray is not installed. ClusterError: none there.
+            MissingExtra: ray is not installed.
+            ClusterError: there is no Ray at the address.
         """
         ray = imported(own=address is None)
         if ray.is_initialized():
@@ -83,7 +98,7 @@ class Cluster:
         options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
         if address is None:
             options |= {
-                "address": "local",  # not the one that RAY_ADDRESS names
+                "address": "local",  # overrides the address in RAY_ADDRESS
                 "num_cpus": len(os.sched_getaffinity(0)),
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE_BYTES,
@@ -105,17 +120,18 @@ class Cluster:
         ]
 
     def close(self) -> None:
-        """End the connection, and a Ray that was started here."""
+        """End the connection, and the Ray if it was started here."""
         if self.owned:
             self.ray.shutdown()
 
 
 def layout_of(nodes: list[Node], workers: int | None, gpus: float | None) -> Layout:
-    """The layout of workers on nodes, filled in where nobody said: one a GPU, or one to `CORES_A_WORKER` cores, and the
-    cores divided among them.
+    """The layout of workers on nodes.
+
+    Defaults: one worker per GPU, or one per `CORES_A_WORKER` cores; the cores are divided among the workers.
 
     Raises:
-        ClusterError: the nodes do not hold so many.
+        ClusterError: the nodes do not have room for so many workers.
     """
     if gpus is None:
         gpus = 1.0 if any(node.gpus >= 1 for node in nodes) else 0.0

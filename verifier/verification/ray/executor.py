@@ -1,4 +1,4 @@
-"""The engine whose workers are Ray's."""
+"""The executor whose workers are Ray actors."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from weightwarden.verifier.verification.work_unit import WorkUnit, work_units
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFacts:
-    """What replays on the workers (`ReplayFacts`); `device`: each one's, once."""
+    """Facts about the workers' replayer (`ReplayFacts`); `device` lists each device once."""
 
     implementation: str
     dtype: str
@@ -29,10 +29,10 @@ class WorkerFacts:
 
     @classmethod
     def of(cls, workers: Sequence[Ready]) -> "WorkerFacts":
-        """Of workers that are ready. The tokenizer, for reports alone, is read here.
+        """The facts of workers that are ready. The tokenizer, which only reports need, is read here.
 
         Raises:
-            ModelError: the model's folder is not here, too.
+            ModelError: this machine does not have the model's folder.
         """
         first = workers[0]
         return cls(
@@ -45,13 +45,13 @@ class WorkerFacts:
 
 
 class RayExecutor:
-    """The `Executor` whose workers are Ray actors: each replays on its own, in its own process, wherever Ray puts it.
+    """The `Executor` whose workers are Ray actors, each of which replays in a separate process.
 
-    The report is the one of a single process: units are the same ones, each is replayed whole on one worker, and
-    summaries are merged in whatever order they come.
+    The report equals that of a single process: the units are the same, each unit is replayed whole on one worker, and
+    summaries can be merged in any order.
 
     Attributes:
-        ready: the workers as they were at the start.
+        ready: the workers at the start.
     """
 
     def __init__(
@@ -68,8 +68,10 @@ class RayExecutor:
         """Connect, start the workers, and wait until all have loaded the model.
 
         Raises:
-            MissingExtra: ray is not installed. ClusterError: no Ray there, or too small a one.
-            WorkerFailed, WorkersDiffer: the workers cannot replay.
+            MissingExtra: ray is not installed.
+            ClusterError: there is no Ray at the address, or it is too small.
+            WorkerFailed: a worker cannot load the model.
+            WorkersDiffer: the workers have not loaded the same model.
         """
         self.policy = policy
         self.progress: Callable[[int], None] | None = None
@@ -94,17 +96,17 @@ class RayExecutor:
 
     @property
     def deaths(self) -> int:
-        """Workers that died."""
+        """Number of workers that died."""
         return 0 if self._pool is None else self._pool.deaths
 
     def close(self) -> None:
-        """End the workers, and a Ray that was started here."""
+        """End the workers, and the Ray if it was started here."""
         if self._pool is not None:
             self._pool.close()
         self._cluster.close()
 
     def summaries(self, units: Iterable[WorkUnit]) -> Iterator[Summary]:
-        """Summaries of units and of records that were set aside, as they come."""
+        """Summaries of units and of unverifiable records, in the order in which they are ready."""
         for result in self._running.run(units, "summary"):
             if isinstance(result, UnverifiableRecord):
                 yield Summary.of_unverifiable(result, self.replayer.identity.vocabulary)
@@ -118,7 +120,7 @@ class RayExecutor:
         """Judge records, on all workers at once.
 
         Raises:
-            KillsWorkers: some ended the workers that replayed them; what was found of the others is lost.
+            WorkersKilled: some records crashed the workers that replayed them. The verdicts of the others are lost.
         """
         parts: list[tuple[Sequence[int], Judgement]] = []
         killers: list[int] = []

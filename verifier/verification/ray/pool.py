@@ -1,9 +1,9 @@
-"""Work on Ray workers that may die: units are replayed again, and the record that kills is found.
+"""Pool of Ray workers that may die: units are replayed again, until the record that crashes workers is found.
 
-Ray Data's actor pool is not used. It resubmits a dead actor's block without telling (so that a record that kills its
-worker would kill every one), can at most drop the whole block when told to stop doing so, and may then wait for ever
-for an actor that it does not replace (ray issue 62746). Here the driver holds one unit for each worker, sees each
-death, and knows what was being replayed.
+Ray Data's actor pool is not used. It resubmits a dead actor's block silently, so that a record that crashes its worker
+would crash every one. With resubmission off, it can only drop the whole block, and may then wait for ever for an actor
+that it does not replace (ray issue 62746). Here the driver gives each worker one unit, sees each death, and knows which
+unit was being replayed.
 """
 
 from collections import deque
@@ -19,15 +19,15 @@ from weightwarden.verifier.verification.summary import UnverifiableRecord
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
 MAX_DEATHS = 2
-"""Workers that a unit may end before it is halved, and a single record before it is set aside."""
+"""Workers that a unit may crash before it is halved, and a single record before it is unverifiable."""
 MAX_FAILED_STARTS = 3
-"""Workers that may die one after another, in one place of the pool, while they load the model."""
+"""Workers that may die in succession, in one place of the pool, while they load the model."""
 SILENCE_SECONDS = 300.0
-"""After which it is said that no worker can be started."""
+"""Time without an answer after which the pool reports that no worker can be started."""
 
 
 class WorkerFailed(WeightwardenError, RuntimeError):
-    """A worker could not do what it was asked to, and said why."""
+    """A worker could not do its task, and reported the reason."""
 
 
 class WorkersDiffer(WeightwardenError, ValueError):
@@ -40,7 +40,12 @@ class WorkerDefect(RuntimeError):
 
 @dataclass
 class Job:
-    """A unit, how many workers it has ended, and whether anybody still waits for what comes of it."""
+    """A unit under way.
+
+    Attributes:
+        deaths: workers that the unit has crashed.
+        abandoned: whether the result is no longer needed.
+    """
 
     unit: WorkUnit
     deaths: int = 0
@@ -49,7 +54,14 @@ class Job:
 
 @dataclass
 class Worker:
-    """One place of the pool: the actor that fills it, once it is ready; and deaths at the start, in succession."""
+    """One place of the pool.
+
+    Attributes:
+        number: number of the place.
+        actor: the actor in the place.
+        ready: facts about the actor once it has loaded the model.
+        failed_starts: successive deaths during the start.
+    """
 
     number: int
     actor: Any
@@ -62,8 +74,11 @@ class WorkerPool:
     """A fixed number of workers, each of which is replaced when it dies.
 
     Attributes:
-        arguments: of `ReplayWorker`, but for the threads. say: is told of deaths.
-        deaths: workers that died. cluster, layout: where they are, and how many.
+        cluster: the Ray cluster of the workers.
+        layout: number and resources of the workers.
+        arguments: arguments of `ReplayWorker`, except the number of threads.
+        say: called with a message about each death.
+        deaths: number of workers that died.
     """
 
     cluster: Cluster
@@ -76,10 +91,11 @@ class WorkerPool:
     _running: dict[Any, tuple[Worker, Job | None]] = field(default_factory=dict)
 
     def start(self) -> list[Ready]:
-        """Start all workers, and say what they are once all have loaded the model.
+        """Start all workers, and return their facts once all have loaded the model.
 
         Raises:
-            WorkerFailed: a worker cannot load it. WorkersDiffer: not all have loaded the same.
+            WorkerFailed: a worker cannot load the model.
+            WorkersDiffer: the workers have not loaded the same model.
         """
         for number in range(self.layout.workers):
             self._workers.append(Worker(number, None))
@@ -90,18 +106,19 @@ class WorkerPool:
         return [worker.ready for worker in self._workers if worker.ready is not None]
 
     def run(self, units: Iterable[WorkUnit], method: str) -> Iterator[tuple[WorkUnit, Any] | UnverifiableRecord]:
-        """What the workers' `method` makes of units, in whatever order; units are taken as workers become free.
+        """Results of the workers' `method` on units, in any order. Units are taken when workers become free.
 
-        1. Give work to every worker that is free; have more at hand for the next.
-        2. Wait for an answer. A death is said, and what was being replayed goes to other workers: whole at first, then
-           in halves, until the record that kills is alone, which is set aside.
+        1. Give work to every free worker, and keep more units at hand.
+        2. Wait for an answer. A death is reported, and its unit goes to other workers: whole at first, then in halves,
+           until the record that crashes workers is alone. That record is unverifiable.
 
         Raises:
-            WorkerFailed: a worker failed, and lives. WorkerDefect: unexpectedly.
+            WorkerFailed: a worker failed, and lives.
+            WorkerDefect: a worker met an unexpected error.
         """
         try:
             yield from self._run(iter(units), method)
-        finally:  # workers go on with what they were given
+        finally:  # workers finish the units they have
             for _, job in self._running.values():
                 if job is not None:
                     job.abandoned = True
@@ -154,7 +171,7 @@ class WorkerPool:
         return unit is not None
 
     def _begin(self, worker: Worker) -> None:
-        """Put a new actor in a place of the pool, and have it load the model."""
+        """Put a new actor in a place of the pool, and start to load its model."""
         threads, gpus = self.layout.threads, self.layout.gpus
         if self._actors is None:
             self._actors = self.cluster.ray.remote(ReplayWorker).options(
@@ -168,7 +185,7 @@ class WorkerPool:
         self._running[getattr(worker.actor, method).remote(unit)] = worker, job
 
     def _answers(self) -> Iterator[tuple[Worker, Job | None, Any]]:
-        """Wait for the next answers; None stands for a worker's death, after which a new one is begun."""
+        """Wait for the next answers. None stands for a worker's death, after which a new worker is started."""
         ray = self.cluster.ray
         done, _ = ray.wait(list(self._running), num_returns=1, timeout=SILENCE_SECONDS)
         if not done and all(job is None for _, job in self._running.values()):
@@ -188,7 +205,7 @@ class WorkerPool:
             yield worker, job, answer
 
     def _died(self, worker: Worker, job: Job | None, how: str) -> None:
-        """A worker died: say so, and put another in its place."""
+        """Report a worker's death, and put another worker in its place."""
         self.deaths += 1
         name = f"worker {worker.number}" if worker.ready is None else f"worker {worker.number} ({worker.ready.name})"
         doing = "loaded the model" if job is None else f"replayed {len(job.unit)} records"
@@ -203,7 +220,7 @@ class WorkerPool:
         self._begin(worker)
 
     def _started(self, worker: Worker, answer: Any) -> None:
-        """A worker has loaded the model, unless it died (None)."""
+        """Register a worker that has loaded the model. None stands for one that died."""
         if answer is None:
             return
         ready: Ready = _checked(answer)
@@ -213,14 +230,14 @@ class WorkerPool:
         worker.ready, worker.failed_starts = ready, 0
 
     def _after_death(self, job: Job) -> list[Job]:
-        """What is to be replayed now that a unit has ended a worker."""
+        """The jobs to replay after a unit has crashed a worker."""
         job.deaths += 1
         if job.deaths < MAX_DEATHS:
             return [job]
         if len(job.unit) == 1:
             return []
         self.say(f"these {len(job.unit)} records ended {job.deaths} workers: they are replayed in halves")
-        # A half of several records is known to be suspect; a record alone has ended no worker yet.
+        # A half of several records is known to be suspect; a single record has crashed no worker yet.
         return [Job(half, 0 if len(half) == 1 else MAX_DEATHS - 1) for half in job.unit.halves()]
 
     def _end(self, worker: Worker) -> None:
@@ -229,7 +246,7 @@ class WorkerPool:
 
 
 def _checked(answer: Any) -> Any:
-    """A worker's answer, if it did what it was asked to."""
+    """The answer of a worker that did its task."""
     if not isinstance(answer, Failed):
         return answer
     raise WorkerDefect(answer.what) if answer.defect else WorkerFailed(f"a worker: {answer.what}")

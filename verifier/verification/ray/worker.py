@@ -1,7 +1,7 @@
-"""A Ray worker: an actor that loads the model once, and judges the units that it is given.
+"""A Ray worker: an actor that loads the model once, and judges the units that it receives.
 
-Records travel as their canonical bytes, which the worker parses as strictly as it would from an archive; what else
-travels between driver and workers are objects of this project. Exceptions come back as text.
+Records are sent as their canonical bytes, which the worker parses as strictly as it would from an archive. All other
+objects between driver and workers are objects of this project. Exceptions are returned as text.
 """
 
 import os
@@ -27,12 +27,12 @@ from weightwarden.verifier.verification.work_unit import WorkUnit
 
 Result = TypeVar("Result")
 Load = Callable[[int], Replayer]
-"""Loads the replayer of the worker with that number. Must be importable where the workers are."""
+"""Loads the replayer of the worker with that number. Must be importable on the workers' machines."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """What a worker that has loaded the model says of itself; the fields of `Replayer`, and where it runs."""
+    """Facts about a worker that has loaded the model: the fields of `Replayer`, and the worker's location."""
 
     implementation: str
     dtype: str
@@ -44,18 +44,18 @@ class Ready:
 
     @property
     def name(self) -> str:
-        """Where it runs, for messages."""
+        """Location of the worker, for messages."""
         return f"process {self.process} on {self.host}"
 
     @property
     def computes(self) -> tuple[str, str, str, int]:
-        """What must be the same on all workers."""
+        """The facts that must be the same on all workers."""
         return self.implementation, self.dtype, self.identity.digest, self.unit_tokens
 
 
 @dataclass(frozen=True)
 class Failed:
-    """What went wrong in a worker that lives on: in one line, or for a defect with its traceback."""
+    """An error in a worker that lives on: in one line, or with its traceback for a defect."""
 
     what: str
     defect: bool
@@ -63,7 +63,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class SentUnit:
-    """A work unit as it travels: places, and canonical bytes of records."""
+    """A work unit in transit: places, and canonical bytes of records."""
 
     places: list[int]
     entries: list[bytes]
@@ -74,18 +74,18 @@ class SentUnit:
 
 
 class ReplayWorker:
-    """A worker. Made without work, so that whatever fails can be said: `start` loads the model."""
+    """A worker. The constructor does no work, so that every failure can be reported: `start` loads the model."""
 
     def __init__(self, load: Load, policy: BasePolicy, max_model_length: int | None, threads: int) -> None:
         self._load, self._policy, self._max_model_length, self._threads = load, policy, max_model_length, threads
         self._verifier: Verifier | None = None
 
     def start(self, number: int) -> Ready | Failed:
-        """Load the model, with so many threads to compute."""
+        """Load the model, with `threads` threads for computation."""
         return _told(lambda: self._start(number))
 
     def summary(self, unit: SentUnit) -> Summary | Failed:
-        """Judge a unit, and say what is kept of it. The process ends with a server of its own that ended."""
+        """Judge a unit, and return its summary. The process ends if the server that it started has ended."""
 
         def work() -> Summary:
             records = unit.records
@@ -94,13 +94,13 @@ class ReplayWorker:
         return _told(_or_die(work))
 
     def judgement(self, unit: SentUnit) -> Judgement | Failed:
-        """Judge a unit, and say all; otherwise as `summary`."""
+        """Judge a unit, and return the whole judgement. Otherwise like `summary`."""
         return _told(_or_die(lambda: self._judged(unit.records)))
 
     def _start(self, number: int) -> Ready:
         os.environ["OMP_NUM_THREADS"] = str(self._threads)
         replayer = self._load(number)
-        if "torch" in sys.modules:  # an HTTP client does without
+        if "torch" in sys.modules:  # a replayer over HTTP does not need torch
             sys.modules["torch"].set_num_threads(self._threads)
         self._verifier = Verifier(replayer, self._policy, self._max_model_length)
         return Ready(
@@ -119,8 +119,10 @@ class ReplayWorker:
 
 
 def _or_die(work: Callable[[], Result]) -> Callable[[], Result]:
-    """Work that ends this process where the server that it started has ended: for the pool, records that end servers
-    and records that end workers are the same."""
+    """Run work that ends this process if the server that it started has ended.
+
+    The pool treats records that crash servers like records that crash workers.
+    """
 
     def tried() -> Result:
         try:
@@ -133,7 +135,7 @@ def _or_die(work: Callable[[], Result]) -> Callable[[], Result]:
 
 
 def _told(work: Callable[[], Result]) -> Result | Failed:
-    """What work comes to, or how it failed."""
+    """The result of work, or its `Failed`."""
     try:
         return work()
     except WeightwardenError as error:

@@ -26,6 +26,6 @@ _TWINS: dict[str, type[DeviceNoise]] = {
 
 
 def device_noise(noise: GumbelNoise) -> DeviceNoise | None:
-    """The twin of a scheme's noise, or None where there is none: then the host reduces."""
+    """The twin of a scheme's noise. None if there is none: then the host reduces the rows."""
     kind = _TWINS.get(noise.name)
     return None if kind is None else kind.twin_of(noise)

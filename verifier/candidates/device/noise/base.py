@@ -1,4 +1,4 @@
-"""The protocol of Gumbel noise on the device, and the integer words that its schemes share."""
+"""The protocol of Gumbel noise on the device, and integer operations shared by its schemes."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
@@ -11,14 +11,14 @@ from weightwarden.sampler.types import KeyArray
 
 UINT32 = 0xFFFFFFFF
 SCAN_ELEMENTS = 1 << 24
-"""Tokens hashed at a time where no kernel does it in registers."""
+"""Number of tokens hashed at a time where no kernel does it in registers."""
 
 
 class DeviceNoise(ABC):
-    """The noise of one scheme on the device of its arguments; what `GumbelNoise` says holds here too.
+    """The noise of one scheme, on the device of its arguments. The rules of `GumbelNoise` apply.
 
-    Keys are int64, [n] or [n, words]: the bits of the scheme's own. Unsigned words stand in int64, whose sums and
-    products wrap.
+    Keys are int64, [n] or [n, words]: the bits of the scheme's own keys. Unsigned words are held in int64, whose sums
+    and products wrap.
     """
 
     name: ClassVar[str]
@@ -47,7 +47,7 @@ class DeviceNoise(ABC):
 
     @abstractmethod
     def words(self, keys_n: torch.Tensor, ids_nk: torch.Tensor) -> torch.Tensor:
-        """What the hash says of tokens [n, k], ordered as their noise is: a larger word never has less noise."""
+        """Hash words of tokens [n, k], ordered like their noise: a larger word never has less noise."""
 
     @abstractmethod
     def least_word(self, floor_n: torch.Tensor) -> torch.Tensor:

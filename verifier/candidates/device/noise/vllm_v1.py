@@ -42,7 +42,7 @@ class VllmV1DeviceNoise(DeviceNoise):
     name = VllmV1Noise.name
 
     def __init__(self, host: VllmV1Noise) -> None:
-        """The twin of that noise."""
+        """The twin of the given noise."""
         super().__init__(host.tolerance)
         self._threads, self._tokens_per_round = host.threads, host.tokens_per_round
 
@@ -71,7 +71,7 @@ class VllmV1DeviceNoise(DeviceNoise):
         return torch.where(g_nk >= MAX_NOISE, 0.0, -torch.log1p(-share)) + RACE_ERROR
 
     def above(self, keys_n: torch.Tensor, least_n: torch.Tensor, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """As in the base class; each counter is run once for all of its draws."""
+        """`DeviceNoise.above`, with each counter run once for all of its draws."""
         threads = torch.arange(self._threads, device=keys_n.device)[None, :]
         rows, ids = [keys_n.new_empty(0)], [keys_n.new_empty(0)]
         step = max(1, SCAN_ELEMENTS // (4 * self._threads))
@@ -97,7 +97,7 @@ class VllmV1DeviceNoise(DeviceNoise):
         return (2.0**32 - share - 2**8).clamp(min=0.0).long()
 
     def _draws(self, keys_n: torch.Tensor, rounds: torch.Tensor, threads: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What each counter gives, one tensor a component."""
+        """Outputs of each counter, one tensor a component."""
         seed, counter = keys_n[:, :1], keys_n[:, 1:] + rounds
         words = (counter & UINT32, shift(counter, 32), threads & UINT32, shift(threads, 32))
         return philox4x32(words, (seed & UINT32, shift(seed, 32)))

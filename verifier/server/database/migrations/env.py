@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that `logger.database` hands over."""
+"""Runner of migrations on the connection from `logger.database`."""
 
 from alembic import context
 

@@ -1,1 +1,1 @@
-"""One migration a version."""
+"""Migrations of the verdict database, one a version."""
