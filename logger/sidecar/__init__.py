@@ -1,1 +1,1 @@
-"""The trusted logger as a daemon in front of an inference server (docs/design.md, section 2)."""
+"""The sidecar: the trusted logger as a daemon in front of an inference server (docs/design.md, section 2)."""

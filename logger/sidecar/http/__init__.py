@@ -1,1 +1,1 @@
-"""The HTTP front: guarded connections, a room for those that wait, buffered writes."""
+"""HTTP front of the sidecar: guarded connections, a waiting room, buffered writes."""
