@@ -1,1 +1,1 @@
-"""Parts that HTTP daemons share: addresses, API keys, bodies, the event log. Imports files."""
+"""Parts that HTTP daemons share: addresses, API keys, request bodies, the event log. Imports files."""

@@ -180,7 +180,7 @@ class MarkFile:
             self._held = None
 
     def _write(self, mark: Mark) -> None:
-        """Write the mark, owned by the owner of the old file or of the folder: root may seal for another user's logger."""
+        """Write the mark, for the old file's owner, else the folder's: root may seal for another user's logger."""
         with self._failures_named():
             owner = (self.path if self.path.exists() else self.path.absolute().parent).stat()
             write_whole(self.path, lambda stream: stream.write(mark.text().encode()), mode=0o600)

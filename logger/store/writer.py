@@ -38,7 +38,7 @@ from weightwarden.text import printable
 
 BATCH_ENTRIES = 4096
 BATCH_BYTES = 32 * 2**20
-"""Limit of a transaction: so many records (`BATCH`), or so many bytes and one more record."""
+"""Limits of a transaction: so many records (`BATCH_ENTRIES`), or so many bytes and one more record."""
 MAX_PENDING = 16_384
 
 
@@ -106,7 +106,7 @@ class LogWriter:
 
     @property
     def tree(self) -> Frontier:
-        """The tree of the records that are known to be durable, as this writer computed it, not read from the database."""
+        """The tree of the records that are known to be durable, as this writer computed it in memory."""
         return self._confirmed.copy()
 
     def append(self, payload: bytes) -> "Future[int]":
@@ -211,7 +211,7 @@ class LogWriter:
             return left_behind(connection)
 
     def end_draft(self, draft: int, payload: bytes) -> "Future[int | None]":
-        """The future of a draft that is made a record. It resolves to the record's index, or None if that was done before."""
+        """The future of a draft that is made a record: its index once it is durable, or None for an ended draft."""
         return self._submitted(Entry(payload, draft))
 
     async def _durably(self, change: Change) -> int | None:

@@ -1,1 +1,1 @@
-"""Text and token ids of a model: one place makes either of the other, for the sidecar and the verifier."""
+"""Text and token ids of a model, with the same conversion for the sidecar and the verifier."""

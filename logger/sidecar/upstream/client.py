@@ -236,7 +236,7 @@ class _Busy(UpstreamError):
 
 
 def request_body(record: Record, model: str) -> bytes:
-    """The request to the server for one choice. Nothing is left to the server's defaults (docs/sampling.md, section 7.3).
+    """The request to the server for one choice, which leaves nothing to its defaults (docs/sampling.md, section 7.3).
 
     Stop strings are not sent: the sidecar matches them in its own text.
     """

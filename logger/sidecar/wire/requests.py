@@ -29,7 +29,7 @@ MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.5, 2.0
 """Range of the repetition penalty. It scales logits, and so their noise on an honest server, here by at most 2."""
 MAX_MESSAGES = 10_000
 MAX_STOP_IDS, MAX_IDS = 128, 1024
-"""vLLM's largest number of stop ids (end-of-sequence tokens included) and of other ids (docs/sampling.md, section 6.1)."""
+"""vLLM's limits for stop ids (end-of-sequence tokens included) and for other ids (docs/sampling.md, section 6.1)."""
 
 _NO_EFFECT_SCHEMA: JsonDict = {"description": "Accepted, and without effect."}
 
