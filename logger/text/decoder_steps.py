@@ -98,7 +98,7 @@ def decoder_steps(tokenizer: Tokenizer) -> DecoderSteps:
 
 
 def byte_level(name: str) -> bytes:
-    """Bytes of a name in GPT-2's alphabet: printable bytes as themselves, the others from U+0100 on. Other names are text."""
+    """Bytes of a name in GPT-2's alphabet: printable bytes as themselves, others from U+0100 on; else its text."""
     try:
         return name.translate(_ALPHABET).encode("latin-1")
     except UnicodeEncodeError:
@@ -111,7 +111,7 @@ def is_byte(name: str) -> bool:
 
 
 def _alphabet() -> dict[int, int]:
-    """Bytes by code point of GPT-2's alphabet. Code points of no byte are not in it."""
+    """Translation of GPT-2's code points to bytes. Code points that occur in no name become U+FFFF: no byte."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in plain]
     return dict.fromkeys(others, 0xFFFF) | {0x100 + at: byte for at, byte in enumerate(others)}

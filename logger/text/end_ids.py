@@ -17,7 +17,7 @@ from weightwarden.text import printable
 
 _FIELD = "eos_token_id"
 _TEXT_CONFIGS = ("text_config", "decoder", "generator", "text_encoder")
-"""Keys under which a configuration of several models holds its language model's (transformers 5.19, `get_text_config`)."""
+"""Keys of the language model's part in a configuration of several models (transformers 5.19, `get_text_config`)."""
 _OF_NO_CLASS = frozenset({"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend", "PythonBackend"})
 """Tokenizer classes without a default end-of-sequence token."""
 _OF_CLASS = {
