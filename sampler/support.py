@@ -114,7 +114,7 @@ class Slopes:
     head_nk: FloatArray
 
     def classes(self) -> list[tuple[BoolArray, FloatArray]]:
-        """Classes of the head's tokens by slope (below 1, 1, above 1), each as a mask [n, k] and the slope [n] in each row."""
+        """Classes of the head's tokens by slope (below 1, 1, above 1): masks [n, k], each with its slope [n] a row."""
         return slope_classes(self.head_nk)
 
 

@@ -1,4 +1,4 @@
-"""Gumbel noise of vLLM's GPU model runner with `--use-fp64-gumbel`: two murmur3 hashes of (seed, position, token id)."""
+"""Gumbel noise of vLLM's GPU model runner with `--use-fp64-gumbel`: two murmur3 hashes a (seed, position, token)."""
 
 import numpy as np
 
