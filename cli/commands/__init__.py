@@ -1,1 +1,1 @@
-"""The commands of `verify`, a file each."""
+"""The commands of `verify`, one file each."""
