@@ -1,1 +1,1 @@
-"""Command line entry points."""
+"""Command line: the commands `verify` and `sidecar`."""

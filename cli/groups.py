@@ -1,4 +1,4 @@
-"""A click group whose exit codes can be relied on."""
+"""Click groups with reliable exit codes, and with commands that are imported on use."""
 
 import traceback
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from weightwarden.cli import exit_codes
 from weightwarden.errors import WeightwardenError
 
 _WHOLE = 1000
-"""Characters of a summary that help shows: all of them."""
+"""Limit of a summary in help, characters: more than any summary has."""
 
 
 class ExitCodeGroup(click.Group):
-    """A group whose exit code 1 means an alarm and nothing else: whatever fails, expected or not, exits with 2."""
+    """A group with exit code 1 for an alarm only. Every failure, expected or not, exits with 2."""
 
     interrupted = "Interrupted: nothing was verified or written."
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; turn its failures into messages and exit codes."""
+        """Run the subcommand, and turn its failures into messages and exit codes."""
         try:
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.ClickException):
@@ -40,11 +40,11 @@ class ExitCodeGroup(click.Group):
 
 
 class LazyGroup(ExitCodeGroup):
-    """A group whose commands are imported when they are used, and listed in sections.
+    """A group that imports its commands on use, and lists them in sections.
 
     Attributes:
         rooms: package of the commands' modules.
-        sections: by title, the commands' names and where they are, as `module:attribute`.
+        sections: by title, the commands' names and their places, as `module:attribute`.
     """
 
     def __init__(self, *arguments: Any, rooms: str, sections: Mapping[str, Mapping[str, str]], **named: Any) -> None:
@@ -56,7 +56,7 @@ class LazyGroup(ExitCodeGroup):
         return [name for names in self._sections.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported now; None where there is none of that name."""
+        """The command, imported now, or None if there is none of that name."""
         for names in self._sections.values():
             if cmd_name in names:
                 module, attribute = names[cmd_name].split(":")
@@ -65,7 +65,7 @@ class LazyGroup(ExitCodeGroup):
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Sections of commands, each with its whole summary."""
+        """Write the sections of commands, with whole summaries."""
         for title, names in self._sections.items():
             rows = []
             for name in names:

@@ -1,4 +1,4 @@
-"""The `verify` command: exit 0 clear or done, 1 alarm, 2 error."""
+"""The `verify` command. Exit code 0: clear or done, 1: alarm, 2: error."""
 
 import click
 
@@ -35,4 +35,4 @@ SECTIONS = {
 )
 @click.version_option(package_name="weightwarden", prog_name="verify")
 def verify() -> None:
-    """Replay recorded LLM answers on a trusted model and name the tokens that an honest server would not have drawn."""
+    """Replay recorded LLM answers on a trusted model, and report tokens that an honest server would not have drawn."""

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, and nothing in a pipe."""
+"""Progress bars on a terminal. In a pipe nothing is shown."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ import click
 
 @contextmanager
 def counter(label: str) -> Iterator[Callable[[int], None]]:
-    """A function that adds to a count shown on a terminal, for work whose length is not known; silent elsewhere."""
+    """A function that adds to a count on the terminal, for work of unknown length. Elsewhere it shows nothing."""
     if not sys.stderr.isatty():
         yield lambda steps: None
         return
@@ -28,7 +28,7 @@ def counter(label: str) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def progress_bar(length: int, label: str) -> Iterator[Callable[[int], None]]:
-    """A function that advances the bar by so many steps; silent where standard error is not a terminal."""
+    """A function that advances a bar by a number of steps. It shows nothing if standard error is not a terminal."""
     if not sys.stderr.isatty():
         yield lambda steps: None
         return

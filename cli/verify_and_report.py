@@ -1,4 +1,4 @@
-"""The verification of an input with a progress bar, and its reports: what `verify run` and `verify demo` share."""
+"""Verification with a progress bar, and its reports, shared by `verify run` and `verify demo`."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from weightwarden.verifier.verification.run_input import RunInput
 
 
 def verify_with_progress(executor: Executor, given: RunInput) -> Run:
-    """Verify the records of an input."""
+    """The verified run of an input."""
     with progress_bar(given.tokens, "Replaying tokens") as progress:
         return run_of(executor, given, progress)
 
 
 def write_reports(context: Run, json_path: Path | None, html_path: Path | None) -> None:
-    """Write the reports that were asked for, each whole or not at all."""
+    """Write the requested reports, each whole or not at all."""
     if html_path is not None:
         write_text(html_path, html_report(context))
     if json_path is not None:

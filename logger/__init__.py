@@ -1,1 +1,1 @@
-"""The trusted logger: what is recorded of every answer. Imports sampler; never torch."""
+"""The trusted logger, which records every answer. Imports sampler; never torch."""

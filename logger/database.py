@@ -1,4 +1,4 @@
-"""Databases of the project: SQLite by path, PostgreSQL by URL; made and migrated by those who may write."""
+"""Databases of the project: SQLite by path, PostgreSQL by URL. A process that may write makes and migrates them."""
 
 import os
 import sqlite3
@@ -25,20 +25,21 @@ BUSY_SECONDS = 30
 _POLL_SECONDS = 0.01
 _NO_ROOM = ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHMSIZE")
 _MIGRATING = threading.Lock()
-"""Alembic hands a migration its connection by global names: one at a time in a process."""
+"""Lock for one migration at a time in a process: Alembic passes the connection by global names."""
 
 
 class DatabaseUnusable(WeightwardenError, OSError):
-    """A database cannot be opened: missing, no such server, another format."""
+    """A database that cannot be opened: missing, no such server, another format."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseKind:
-    """One kind of database that the project keeps.
+    """One kind of database of the project.
 
     Attributes:
-        name: what messages call it, such as "log". migrations: the folder of its Alembic migrations.
-        unusable: raised when one cannot be used.
+        name: the name in messages, for example "log".
+        migrations: folder of its Alembic migrations.
+        unusable: error that is raised when a database cannot be used.
     """
 
     name: str
@@ -49,7 +50,7 @@ class DatabaseKind:
         """The database that a path, `sqlite:///path` or `postgresql://...` names.
 
         Raises:
-            DatabaseUnusable: none that it can be in.
+            DatabaseUnusable: the text names no supported database.
         """
         try:
             url = make_url(text) if "://" in text else _of_file(text)
@@ -69,7 +70,7 @@ class DatabaseKind:
 
     @contextmanager
     def failures_named(self, url: URL) -> Iterator[None]:
-        """Turns what a database says when it cannot be used into `DatabaseUnusable`."""
+        """Context that turns errors of an unusable database into `DatabaseUnusable`."""
         try:
             yield
         except (SQLAlchemyError, OSError) as error:
@@ -78,14 +79,15 @@ class DatabaseKind:
             raise self.unusable(f"{shown(url)}: {described(error)}") from error
 
     def make_engine(self, url: URL, *, create: bool = False, writes: bool = True) -> Engine:
-        """An engine whose every connection is durable and new.
+        """An engine with durable connections, a new one for each use.
 
         Args:
-            create: whether a SQLite file that is not there is made, readable by its owner alone.
-            writes: whether its connections may change anything.
+            url: the database.
+            create: True: a missing SQLite file is made, readable by its owner alone.
+            writes: True: its connections may change the database.
 
         Raises:
-            DatabaseUnusable: the file is missing, or PostgreSQL's driver is.
+            DatabaseUnusable: the file or PostgreSQL's driver is missing.
         """
         if url.drivername == "sqlite":
             self._require_file(url, create=create)
@@ -102,9 +104,9 @@ class DatabaseKind:
         return engine
 
     def _require_file(self, url: URL, *, create: bool) -> None:
-        """Check that a SQLite database is one file of one name; a file that is there is not opened.
+        """Check that a SQLite database is one file of one name. An existing file is not opened.
 
-        Closing it would release the locks that this process's own connections hold on it (POSIX `fcntl`).
+        Closing it would release the locks that this process's other connections hold on it (POSIX `fcntl`).
         """
         path = Path(str(url.database))
         if create and not path.exists():
@@ -121,10 +123,10 @@ class DatabaseKind:
             )
 
     def migrate(self, connection: Connection, url: URL) -> None:
-        """Make or bring up to date the tables.
+        """Make the tables, or migrate them to the present version.
 
         Raises:
-            DatabaseUnusable: they are of a version that is not known here.
+            DatabaseUnusable: the tables have an unknown version.
         """
         config, known = self._migrations()
         with connection.begin():
@@ -141,10 +143,10 @@ class DatabaseKind:
             connection.commit()
 
     def require_current(self, connection: Connection, url: URL) -> None:
-        """Check that the tables are of this version, without changing them.
+        """Check that the tables have the present version, without changing them.
 
         Raises:
-            DatabaseUnusable: they are not.
+            DatabaseUnusable: they have another version.
         """
         _, known = self._migrations()
         at = MigrationContext.configure(connection).get_current_revision()
@@ -157,7 +159,7 @@ class DatabaseKind:
             raise self.unusable(f"{shown(url)}: {what}")
 
     def _migrations(self) -> tuple[Config, list[str]]:
-        """Alembic's configuration, and the versions that there are, the newest first."""
+        """Alembic's configuration, and the versions, newest first."""
         config = Config()
         config.set_main_option("script_location", str(self.migrations).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
@@ -169,14 +171,14 @@ def _of_file(path: str) -> URL:
 
 
 def shown(url: URL) -> str:
-    """A URL for messages, without its password, and without its options: they may hold one too."""
+    """A URL for messages, without its password and its options, which may hold a password too."""
     if url.drivername == "sqlite":
         return printable(url.database or "")
     return printable(url.set(query={}).render_as_string(hide_password=True))
 
 
 def described(error: Exception) -> str:
-    """What a database or the system said, as one line; SQLite says little of a file that may not grow."""
+    """The message of a database or the system, as one line. SQLite's unclear error of a full disk is explained."""
     original = getattr(error, "orig", None) or error
     code = getattr(original, "sqlite_errorname", "")
     hint = " (perhaps the disk is full)" if code in _NO_ROOM else ""
@@ -194,7 +196,7 @@ def _sqlite_durable(connection: Any, _: Any) -> None:
 
 
 def _into_wal(connection: Any) -> None:
-    """Switch a database to WAL; where another connection does so at this moment, SQLite refuses and does not wait."""
+    """Switch a database to WAL. SQLite refuses, without waiting, while another connection switches too."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

@@ -7,14 +7,16 @@ from weightwarden.text import printable
 
 
 class ModelError(WeightwardenError):
-    """A model folder cannot be used: missing, unsafe to read, or not what can be worked with."""
+    """A model folder that cannot be used: missing, unsafe to read, or unsupported."""
 
 
 class TrafficError(WeightwardenError, ValueError):
-    """A traffic file is not what it must be; the message names file, line and field.
+    """An invalid traffic file. The message names file, line and field.
 
     Attributes:
-        path: the file; line: 1-based, or None for the file as a whole; field: dotted name within the record, or None.
+        path: the file.
+        line: 1-based, or None for the file as a whole.
+        field: dotted name within the record, or None.
     """
 
     def __init__(self, what: str, *, path: Path | str, line: int | None = None, field: str | None = None) -> None:

@@ -11,9 +11,9 @@ from weightwarden.sampler.schemes import FILTERS, Scheme, scheme
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 CUT_OFF_BY_CLIENT, CUT_OFF_BY_UPSTREAM, CUT_OFF_BY_LOGGER = "client", "upstream", "logger"
 REFUSED_BY_UPSTREAM = "refused"
-"""What a trusted logger gives as stop reason of an answer that was cut off (`abort`): the client went away, the server
-failed or was lost, the logger itself stopped; the server refused the request (HTTP status 4xx), or another choice of
-it."""
+"""Stop reasons that a trusted logger gives a cut-off answer (`abort`): the client went away; the server failed or was
+lost; the logger stopped; the server refused the request or another choice of it (HTTP status 4xx).
+"""
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -22,7 +22,7 @@ class _Strict(BaseModel):
 
 
 class Engine(_Strict):
-    """The inference engine that produced an answer; `sampler` is one of the schemes of docs/design.md, section 5."""
+    """The inference engine that produced an answer. `sampler` is its sampling scheme (docs/design.md, section 5)."""
 
     name: Name
     version: Name
@@ -55,11 +55,11 @@ class Engine(_Strict):
 
 
 class Record(_Strict):
-    """Input, output and seed of one choice; a record that parses can be replayed.
+    """Input, output and seed of one choice. A valid record can be replayed.
 
-    `seed` is the request's; the choice itself was drawn with `choice_seed`. Token ids are bounded by the model's
-    vocabulary only when a model is at hand (`out_of_vocabulary`). Only an answer that was cut off (`abort`) may have no
-    tokens: a request that was refused or failed is a record, too.
+    `seed` is the request's seed; the choice was drawn with `choice_seed`. Token ids are compared with a vocabulary only
+    when a model is available (`out_of_vocabulary`). Only a cut-off answer (`abort`) may have no tokens: a refused or
+    failed request is a record, too.
     """
 
     engine: Engine
@@ -107,10 +107,10 @@ class Record(_Strict):
         return self
 
     def choice_seed(self) -> int:
-        """Seed that this choice was drawn with.
+        """Seed with which this choice was drawn.
 
         Raises:
-            UnreplayableRequest: there is none, or it is outside the engine's range.
+            UnreplayableRequest: there is no seed, or it is outside the engine's range.
         """
         if self.seed is None:
             raise UnreplayableRequest("an unseeded request cannot be replayed")
@@ -118,7 +118,7 @@ class Record(_Strict):
 
     @property
     def scheme_name(self) -> str:
-        """Scheme that drew the tokens: at temperature 0 every engine is greedy."""
+        """Sampling scheme that drew the tokens. At temperature 0 every engine is greedy."""
         return "greedy" if self.sampling.is_greedy else self.engine.sampler
 
     def out_of_vocabulary(self, vocabulary: int) -> tuple[str, int] | None:

@@ -1,9 +1,9 @@
-"""Sealing: what was appended since the last archive becomes the next one.
+"""Sealing: the records since the last archive become the next archive.
 
-Interrupted at any moment, the next sealing goes on where it was: a checkpoint is recorded once all that it certifies
-was read and before anybody sees it, an archive is written whole before it is recorded, and one that is there already
-is taken for done only if it is the same. The trusted logger signs checkpoints of its own between sealings, of the tree
-that it holds in memory: whoever changes the database before it is sealed contradicts them.
+After an interruption at any moment, the next sealing continues: a checkpoint is recorded once all records under it
+were read and before it is published; an archive is written whole before it is recorded; an existing archive counts as
+done only if it is identical. Between sealings the trusted logger signs checkpoints of the tree in its memory: a change
+of the database before sealing contradicts them.
 """
 
 import re
@@ -29,12 +29,12 @@ _ARCHIVE_NAME = re.compile(r"[0-9]{12}-([0-9]{12,})\.parquet")
 
 
 class AnotherArchive(WeightwardenError, FileExistsError):
-    """Under the name of the next archive lies something else, which is not overwritten."""
+    """Another file with the next archive's name, which is not overwritten."""
 
 
 @dataclass(frozen=True)
 class SealedArchive:
-    """An archive that was just sealed: entries start to end - 1."""
+    """A newly sealed archive of records start to end - 1."""
 
     url: str
     start: int
@@ -44,25 +44,30 @@ class SealedArchive:
 def seal(
     log: str, folder: str, signers: Sequence[SigningKey], least: int = 1, mark: MarkFile | None = None
 ) -> list[SealedArchive]:
-    """Seal a log up to now.
+    """The archives of a sealing: none if no record is new.
 
-    1. Check that the log still extends every checkpoint since the last archive, its mark, and the newest archive that
-       lies in the folder.
-    2. Record an archive that was written for one of them and not recorded: an earlier sealing was interrupted.
-    3. Write an archive of what is new, if that is at least `least` entries, with a new checkpoint, recorded in between.
+    1. Check that the log still extends every checkpoint since the last archive, its mark, and the newest archive in the
+       folder.
+    2. Record an archive that an interrupted sealing wrote for one of them without recording it.
+    3. Write an archive of the new records, if there are at least `least`, with a new checkpoint, which is recorded
+       before the archive is published.
 
     Args:
-        log: the database. folder: path or fsspec URL of a folder that is there.
-        mark: the log's mark, which is moved on before a checkpoint is recorded.
-
-    Returns:
-        The archives that were sealed; none when there was nothing new.
+        log: the database.
+        folder: path or fsspec URL of an existing folder.
+        signers: keys of the log.
+        least: fewest new records for an archive.
+        mark: the log's mark, which is advanced before a checkpoint is recorded.
 
     Raises:
-        LogUnreadable, LogLocked, ArchiveUnreadable, AnotherArchive.
-        LogCorrupt: entries before the last checkpoint are not those that it certifies: the database was changed, or is
-            an old copy; nothing is signed.
-        ArchiveContentError, RecordEncodingError: an entry is not a record.
+        LogUnreadable: the database cannot be opened.
+        LogLocked: another process seals this log.
+        ArchiveUnreadable: an archive cannot be read or written.
+        AnotherArchive: another file has the archive's name.
+        LogCorrupt: records under the last checkpoint differ from those certified: the database was changed, or is an
+            old copy. Nothing is signed.
+        ArchiveContentError: the columns do not reproduce a record.
+        RecordEncodingError: an entry of the log is no record.
         KeyFileError: a key is not one of this log.
     """
     reader = LogReader(log)
@@ -98,7 +103,7 @@ def seal(
 
 
 def check_extends(reader: LogReader, size: int, last: Checkpoint) -> None:
-    """Check that a log of `size` entries extends a checkpoint.
+    """Check that a log of `size` records extends a checkpoint.
 
     Raises:
         LogCorrupt: it does not.
@@ -110,10 +115,11 @@ def check_extends(reader: LogReader, size: int, last: Checkpoint) -> None:
 
 
 def check_newest_archive(reader: LogReader, folder: str, signers: Sequence[SigningKey]) -> None:
-    """Check that a log holds what the newest archive of it in a folder certifies; other files there are passed over.
+    """Check that a log holds the records that its newest archive in a folder certifies. Other files are ignored.
 
     Raises:
-        LogRolledBack: it does not: the database is an old copy, or was changed. ArchiveUnreadable.
+        LogRolledBack: it does not: the database is an old copy, or was changed.
+        ArchiveUnreadable: the folder or an archive cannot be read.
     """
     keys, origin = PublicKeys(*(key.verifier for key in signers)), reader.origin
     recorded = max((end for _, end, _ in reader.archives()), default=0)
@@ -141,7 +147,7 @@ def check_newest_archive(reader: LogReader, folder: str, signers: Sequence[Signi
 
 @dataclass(frozen=True)
 class _Sealing:
-    """Writes and records archives of one log."""
+    """Writer and recorder of one log's archives."""
 
     reader: LogReader
     book: SealBook
@@ -150,11 +156,11 @@ class _Sealing:
     mark: MarkFile | None
 
     def url(self, start: int, end: int) -> str:
-        """Where the archive of entries start to end - 1 lies."""
+        """URL of the archive of records start to end - 1."""
         return joined(self.folder, f"{start:012}-{end:012}.parquet")
 
     def seal(self, start: int, end: int, recorded: Checkpoint | None = None) -> SealedArchive:
-        """Seal entries start to end - 1, under a new checkpoint or one that was recorded before."""
+        """Seal records start to end - 1, under a new checkpoint or one that was recorded before."""
         origin = self.reader.origin
         url = self.url(start, end)
 
@@ -178,6 +184,6 @@ class _Sealing:
         return SealedArchive(url, start, end)
 
     def _is_sealed(self, url: str, start: int, checkpoint: Checkpoint) -> bool:
-        """Whether an archive is the one that an interrupted sealing wrote."""
+        """True if an existing archive is the one that an interrupted sealing wrote."""
         archive = read_archive(url, PublicKeys(*(key.verifier for key in self.signers)))
         return (archive.start, archive.checkpoint) == (start, checkpoint)

@@ -1,4 +1,4 @@
-"""Seeded sampling of a token from logits: parameters, support, and the noise of each engine.
+"""Seeded sampling of a token from logits: parameters, support, and the Gumbel noise of each engine.
 
-Imports nothing of the project's other packages, and no torch: everything here is NumPy over positions and candidates.
+Imports no other package of the project, and no torch: everything here is NumPy over positions and candidates.
 """

@@ -1,18 +1,20 @@
-"""Requests that ask for nothing definite: that leave no token, or scale logits past what errors allow to be known."""
+"""Check for undefined requests, which leave no token, or scale logits so far that their errors are unknown."""
 
 from collections.abc import Collection
 
 from weightwarden.sampler.params import SamplingParams
 
 MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.1, 10.0
-"""Penalties beyond are not judged: errors of logits would be errors ten times as large, or logits overflow."""
+"""Range of judged repetition penalties. Beyond it errors of logits grow more than tenfold, or logits overflow."""
 
 
 def undefined_field(params: SamplingParams, eos_ids: Collection[int], vocabulary: int) -> tuple[str, str] | None:
-    """The field, and why, of a request that no sampler has a definite answer to; None where there is none.
+    """The field that leaves a request without a definite token, and the reason; None if there is none.
 
     Args:
-        eos_ids: the model's end-of-sequence ids, which `min_tokens` masks. vocabulary: V, tokens.
+        params: the sampling parameters.
+        eos_ids: the model's end-of-sequence ids, which `min_tokens` masks.
+        vocabulary: V, tokens.
     """
     penalty = params.repetition_penalty
     if not MIN_REPETITION_PENALTY <= penalty <= MAX_REPETITION_PENALTY:

@@ -4,8 +4,8 @@ from weightwarden.errors import WeightwardenError
 
 
 class UnknownScheme(WeightwardenError, ValueError):
-    """A record or policy names a sampling scheme that this version cannot replay."""
+    """A sampling scheme of a record or policy that this version cannot replay."""
 
 
 class UnreplayableRequest(WeightwardenError, ValueError):
-    """The request was decoded in a way that a seed does not determine (speculative, structured, unseeded ...)."""
+    """A request whose decoding a seed does not determine (speculative, structured, unseeded ...)."""

@@ -1,4 +1,4 @@
-"""Adjustments of logits before the temperature: bias, masks and penalties, for the touched tokens only."""
+"""Adjustments of logits before the temperature (bias, masks, penalties), for the touched tokens only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,24 +11,28 @@ from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.types import FloatArray, IntArray
 
 MAX_BIAS = 100.0
-"""vLLM clamps every logit bias to [-100, 100] (docs/sampling.md, section 6.1)."""
+"""Largest absolute bias. vLLM clamps every logit bias to [-100, 100] (docs/sampling.md, section 6.1)."""
 SIGN_UNSURE = 0.5
-"""Logits: a repetition penalty depends on the sign of a logit, and an error may change the sign of one this small."""
+"""Absolute logit below which an error may change the sign, on which a repetition penalty depends."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogitAdjustment:
-    """The adjustments of one choice: the same numbers as the engine's, applied to the token ids that they touch.
+    """The adjustments of one choice, numerically equal to the engine's, for the token ids that they touch.
 
     vLLM's order (docs/sampling.md, section 6.1): bad words, min tokens and allowed tokens as -inf masks, bias, then
-    repetition, frequency and presence penalties, in float32. SGLang's (docs/sampling.md, section 5): frequency and
-    presence penalties, the repetition penalty, which sees the output only, then bias. Everything else keeps its raw
-    logit.
+    repetition, frequency and presence penalties, in float32. SGLang's order (docs/sampling.md, section 5): frequency
+    and presence penalties, the repetition penalty, which sees the output only, then bias. All other tokens keep their
+    raw logits.
 
     Attributes:
-        prompt_ids, output_ids: the whole prompt and the whole claimed output; a position sees the output before it.
+        params: sampling parameters.
+        prompt_ids: the whole prompt.
+        output_ids: the whole claimed output; a position sees the output before it.
         stop_ids: ids that `min_tokens` masks: requested stop ids and the model's end-of-sequence ids.
-        bad_word_ids: each bad word as token ids (what the engine's tokenizer makes of it).
+        bad_word_ids: each bad word as token ids of the engine's tokenizer.
+        order: engine whose order of adjustments applies.
+        touched_ids: ids whose logits may change, int64 [u].
     """
 
     params: SamplingParams
@@ -52,13 +56,13 @@ class LogitAdjustment:
 
     @property
     def allowed_ids(self) -> IntArray | None:
-        """The only ids that may be drawn, or None when all may."""
+        """The ids that may be drawn, or None when all may."""
         allowed = self.params.allowed_token_ids
         return None if allowed is None else np.array(sorted(set(allowed)), dtype=np.int64)
 
     @property
     def is_identity(self) -> bool:
-        """Whether every logit stays as it is."""
+        """True if every logit stays unchanged."""
         return not len(self.touched_ids) and self.params.allowed_token_ids is None
 
     def adjusted(self, start: int, raw_nu: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -77,11 +81,14 @@ class LogitAdjustment:
         return logits
 
     def slopes(self, start: int, raw_nu: NDArray[np.float32]) -> FloatArray:
-        """By what factor an error of each raw logit is an error of its adjusted one, float64 [n, u].
+        """The factors from an error of each raw logit to the error of its adjusted logit, float64 [n, u].
 
-        Bias and the penalties that subtract shift a logit: 1. A repetition penalty r divides a positive logit, 1 / r,
-        and multiplies another, r; of one so small that its sign is unsure, the larger of the two. Arguments as
-        `adjusted` has them.
+        Bias and subtracted penalties shift a logit: factor 1. A repetition penalty r divides a positive logit, factor 1
+        / r, and multiplies a negative one, factor r. A logit with an unsure sign has the larger of the two.
+
+        Args:
+            start: first output position.
+            raw_nu: raw logits of `touched_ids` at those positions, float32 [n, u].
         """
         penalty = self.params.repetition_penalty
         if penalty == 1.0:
@@ -97,7 +104,7 @@ class LogitAdjustment:
 
     @property
     def steepest(self) -> float:
-        """No slope exceeds it."""
+        """Upper bound of all slopes."""
         return max(self.params.repetition_penalty, 1 / self.params.repetition_penalty)
 
     def _biased(self, logits_nu: NDArray[np.float32], limit: float) -> NDArray[np.float32]:
@@ -115,7 +122,7 @@ class LogitAdjustment:
         return self._additively_penalised(self._repetition_penalised(logits_nu, self._repeated(counts)), counts)
 
     def _repeated(self, counts_nu: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which of the touched ids [n, u] the repetition penalty takes for repeated."""
+        """Mask [n, u] of the touched ids that the repetition penalty counts as repeated."""
         if self.order == "sglang":
             return counts_nu > 0
         return (counts_nu > 0) | np.isin(self.touched_ids, np.asarray(self.prompt_ids))[None, :]
@@ -144,7 +151,7 @@ class LogitAdjustment:
         return counts
 
     def _masked(self, start: int, rows: int) -> NDArray[np.bool_]:
-        """Which of the touched ids [n, u] are masked to -inf."""
+        """Mask [n, u] of the touched ids that are set to -inf."""
         masked = np.zeros((rows, len(self.touched_ids)), dtype=np.bool_)
         if start < self.params.min_tokens:
             stops = np.isin(self.touched_ids, np.asarray(list(self.stop_ids), dtype=np.int64))

@@ -1,6 +1,6 @@
 """The raw 32-bit output stream of torch's CPU generator (MT19937).
 
-NumPy's `RandomState` is frozen by NumPy's own policy (NEP 19), so the stream does not depend on the torch release.
+NumPy's policy (NEP 19) freezes its `RandomState`, so the stream does not depend on the torch release.
 """
 
 import numpy as np

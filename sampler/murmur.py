@@ -1,4 +1,4 @@
-"""murmur3_x86_32 of four 32-bit words: the noise of vLLM's GPU runner and of SGLang (docs/sampling.md, section 4.3)."""
+"""The hash murmur3_x86_32 of four 32-bit words, in vLLM's GPU runner and in SGLang (docs/sampling.md, section 4.3)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ def mix_word(h: NDArray[np.uint32], word: NDArray[np.uint32]) -> NDArray[np.uint
 
 
 def finish(h: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """The finaliser for 16 bytes, in place on an array of its own."""
+    """The finaliser for 16 bytes. It works in place, on an array that the caller owns."""
     h ^= np.uint32(16)
     h ^= h >> np.uint32(16)
     h *= np.uint32(0x85EBCA6B)
@@ -29,11 +29,14 @@ def finish(h: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def position_states(seed: int, prompt_length: int, output_length: int, *, domain: int = 0) -> NDArray[np.uint32]:
-    """Hash states [output_length] after the seed and the position; a token id, or a rank, is the fourth word.
+    """Hash states [output_length] after the seed and the position. The fourth word is a token id, or a rank.
 
     The position is that of the last input token whose logits are sampled, counted from 0.
 
     Args:
+        seed: the choice's seed.
+        prompt_length: prompt tokens.
+        output_length: output tokens.
         domain: the initial state.
     """
     positions = np.arange(prompt_length - 1, prompt_length - 1 + output_length, dtype=np.int64)

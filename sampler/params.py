@@ -25,16 +25,16 @@ UNREPLAYABLE_FIELDS: Mapping[str, str] = {
     "logits_processors": "a custom logits processor is unknown to the verifier",
     "vllm_xargs": "custom arguments may reach plugins unknown to the verifier",
 }
-"""Request fields that, when set, make a request unreplayable, and why (docs/sampling.md, sections 1, 4.9, 6.1, 7.2)."""
+"""Request fields that make a request unreplayable, with the reason (docs/sampling.md, sections 1, 4.9, 6.1, 7.2)."""
 
 
 def refusal(kind: str, at: str, what: str) -> PydanticCustomError:
-    """A complaint about the field `at` below the validated object."""
+    """A validation error for the field `at` below the validated object."""
     return PydanticCustomError(kind, "{what}", {"at": at, "what": what})
 
 
 def first_complaint(error: ValidationError) -> str:
-    """The first thing that is wrong with a validated object, with the field's name."""
+    """The first validation error of an object, with the field's name."""
     first: Any = error.errors(include_url=False)[0]
     at = first.get("ctx", {}).get("at")
     field = ".".join([*map(str, first["loc"]), *([at] if at else [])])
@@ -43,7 +43,7 @@ def first_complaint(error: ValidationError) -> str:
 
 
 def _int_keys(value: Any) -> Any:
-    """JSON object keys are strings; a logit bias is keyed by token id."""
+    """The object with integer keys: JSON keys are strings, and a logit bias has token ids as keys."""
     if not isinstance(value, Mapping):
         return value
     keys = {}
@@ -62,7 +62,7 @@ NonEmptyString = Annotated[str, Field(min_length=1)]
 
 
 class SamplingParams(BaseModel):
-    """How one request asked to be sampled; names and domains are vLLM's.
+    """The sampling parameters of one request, with vLLM's names and domains.
 
     A field that is absent or null has the engine's neutral value, never the server's default: a logger records the
     effective parameters (docs/sampling.md, section 7.3). Unknown fields are refused, and so are fields that make a
@@ -87,7 +87,7 @@ class SamplingParams(BaseModel):
     logit_bias: Annotated[dict[TokenId, float], BeforeValidator(_int_keys)] = {}
     allowed_token_ids: Annotated[list[TokenId], Field(min_length=1)] | None = None
     bad_words: list[NonEmptyString] = []
-    # Text only: no effect on which token is drawn.
+    # Text only: no effect on the draw.
     include_stop_str_in_output: bool = False
     skip_special_tokens: bool = True
     spaces_between_special_tokens: bool = True
@@ -104,11 +104,11 @@ class SamplingParams(BaseModel):
 
     @property
     def is_greedy(self) -> bool:
-        """Whether the token is the plain argmax, so that no seed is used."""
+        """True if the token is the plain argmax, for which no seed is used."""
         return self.temperature == 0.0
 
     def has(self, field: str) -> bool:
-        """Whether a field has another value than its neutral one."""
+        """True if a field differs from its neutral value."""
         if field == "top_k":
             return self.top_k > 0
         return bool(getattr(self, field) != type(self).model_fields[field].default)

@@ -1,4 +1,4 @@
-"""Philox4x32-10, the generator of CUDA's torch.Generator (Salmon et al., SC 2011; docs/sampling.md, section 2.4)."""
+"""The generator Philox4x32-10 of CUDA's torch.Generator (Salmon et al., SC 2011; docs/sampling.md, section 2.4)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ def philox4x32(counter: tuple[Words, Words, Words, Words], key: tuple[Words, Wor
     """The four 32-bit outputs of each counter, words 0 to 3.
 
     Args:
-        counter, key: their words, of shapes that broadcast: whole rows of counters cost least where a word is the
-            same along an axis.
+        counter: words of the counters. Rows of counters cost least where a word is the same along an axis.
+        key: words of the keys, of a shape that broadcasts with the counters'.
     """
     x0, x1, x2, x3 = counter
     k0, k1 = key

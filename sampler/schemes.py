@@ -1,4 +1,4 @@
-"""The names of the sampling schemes, and what each asks of a seed (light: no arrays, so that the logger can use it)."""
+"""The sampling schemes: their names, and their requirements for seeds. No arrays, so that the logger can import it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,26 +17,27 @@ GPU_THREADS = {
 """Threads that a GPU holds at once: multiprocessors times threads on each (h100: the SXM card, and the H200)."""
 
 FILTERS = ("top_k", "top_p", "min_p")
-"""Sampling fields that mean nothing at temperature 0."""
+"""Sampling fields without effect at temperature 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme:
-    """One way in which an engine turns (logits, seed, position) into a token.
+    """A method by which an engine turns (logits, seed, position) into a token.
 
     Attributes:
         name: the value of a record's `engine.sampler`.
-        seed_min, seed_max: range of the seed that a single choice may be drawn with (inclusive).
+        seed_min: smallest seed of a single choice.
+        seed_max: largest seed of a single choice.
         child_seed_offset: choice i of a request is drawn with seed + i * child_seed_offset.
-        filters_before_temperature: top-k, top-p and min-p see the logits before division by the temperature
-            (llama.cpp's default chain); otherwise after it (vLLM).
-        penalties: whether repetition, presence and frequency penalties are replayable.
-        minus_one_is_no_seed: whether the engine takes seed -1 for none (vLLM).
-        min_temperature: the engine raises any positive temperature below it to it (SGLang takes it for 0).
-        adjustments: whose order of bias, masks and penalties (`sampler.logits`).
-        top_p_of_everything: whether top-p counts the mass of the whole vocabulary, not of what top-k keeps.
-        needs_cut: whether top-k or top-p must be on.
-        refused: sampling fields that must have their neutral value, and why.
+        filters_before_temperature: True: top-k, top-p and min-p see the logits before division by the temperature
+            (llama.cpp's default chain). False: after it (vLLM).
+        penalties: True if repetition, presence and frequency penalties can be replayed.
+        minus_one_is_no_seed: True if the engine treats seed -1 as no seed (vLLM).
+        min_temperature: smallest positive temperature; the engine raises smaller ones to it (SGLang takes them for 0).
+        adjustments: engine whose order of bias, masks and penalties applies (`sampler.logits`).
+        top_p_of_everything: True: top-p counts the mass of the whole vocabulary. False: of the tokens that top-k keeps.
+        needs_cut: True if top-k or top-p must be on.
+        refused: sampling fields that must have their neutral value, with the reason.
     """
 
     name: str
@@ -53,14 +54,14 @@ class Scheme:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def effective_temperature(self, temperature: float) -> float:
-        """Temperature that the engine divides by; meaningless when greedy."""
+        """Temperature by which the engine divides. It has no meaning for greedy sampling."""
         return max(temperature, self.min_temperature)
 
     def choice_seed(self, seed: int, choice_index: int) -> int:
-        """Seed that choice `choice_index` was drawn with (docs/sampling.md, sections 5, 6.6).
+        """Seed with which choice `choice_index` was drawn (docs/sampling.md, sections 5, 6.6).
 
         Raises:
-            UnreplayableRequest: outside the engine's range, or -1 where that means "no seed".
+            UnreplayableRequest: the seed is outside the engine's range, or -1 where that means "no seed".
         """
         child = seed + choice_index * self.child_seed_offset
         if not self.seed_min <= child <= self.seed_max:
@@ -121,10 +122,10 @@ SCHEMES: dict[str, Scheme] = {
 
 
 def scheme(name: str) -> Scheme:
-    """The scheme of that name.
+    """The scheme with that name.
 
     Raises:
-        UnknownScheme: no such scheme; the message lists those that exist.
+        UnknownScheme: there is none; the message lists all schemes.
     """
     try:
         return SCHEMES[name]

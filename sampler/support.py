@@ -1,4 +1,4 @@
-"""The support that filters leave, and each candidate's distance from every cut."""
+"""The support that filters leave, and the distance of each candidate from every cut."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ class Filters:
     """The filters of n positions. A filter that is off has its neutral value (top_k = V, top_p = 1, min_p = 0)."""
 
     temperature_n: FloatArray
-    """Temperature at which the filters see the logits; positive."""
+    """Positive temperature of the logits that the filters see."""
     top_k_n: IntArray
     top_p_n: FloatArray
     min_p_n: FloatArray
 
     def min_p_offset(self) -> FloatArray:
-        """The min-p cut, in logits relative to the largest logit [n]; -inf when off.
+        """The min-p cut [n] in logits relative to the largest logit; -inf when off.
 
         A token stays iff softmax >= min_p * max softmax, that is logit >= max + temperature * ln(min_p).
         """
@@ -30,12 +30,12 @@ class Filters:
 
 @dataclass(frozen=True, kw_only=True)
 class Unseen:
-    """What is not known of n rows of which only some logits are: bounds, never guesses.
+    """Bounds for the unseen tokens of n rows of which only some logits are known.
 
     Attributes:
-        ceiling_n: no unseen token's logit exceeds it; -inf where every logit is known.
-        count_n: tokens unseen.
-        on_top_k_n: whether top-k is on (a cut that may lie among the unseen).
+        ceiling_n: upper bound of every unseen token's logit; -inf where every logit is known.
+        count_n: number of unseen tokens.
+        on_top_k_n: True where top-k is on, whose cut may lie among the unseen tokens.
     """
 
     ceiling_n: FloatArray
@@ -54,21 +54,22 @@ class Unseen:
 class Support:
     """Distances of the head candidates (sorted by descending logit) from each cut, at the given slack levels.
 
-    A candidate is inside every cut, *nominally*, where `nominal_nk`. With logit slack e it could at worst have
-    `mass_above_max_nke` of the probability above it, and at best `mass_above_min_nke`; top-p keeps a token iff the
-    mass above it is less than p (docs/sampling.md, section 6.2).
+    A candidate with `nominal_nk` is inside every cut. With logit slack e, the probability above it is at most
+    `mass_above_max_nke` and at least `mass_above_min_nke`. Top-p keeps a token iff the mass above it is less than p
+    (docs/sampling.md, section 6.2).
 
     Attributes:
+        nominal_nk: True inside every cut, without slack.
+        slope_n: largest slope of a nominally inside token; errors of the mass above a cut are larger by this factor.
         logit_distance_nk: distance to the nearer of the top-k and min-p cuts, logits; positive inside, larger is
             deeper inside. An inside token is measured from the token of rank k + 1 (0 where that ties), an outside
             token from the last that top-k keeps, so the width of the gap counts. +inf where neither filter is on.
         mass_above_nk: probability mass (after min-p and top-k) of tokens with a larger logit.
         mass_above_min_nke: the same, of tokens whose logit is larger by more than slack e.
         mass_above_max_nke: the same, of other tokens whose logit is not smaller by more than slack e.
-        unsettled_nk: whether unseen tokens could move a cut past the candidate, or move the candidate past top-p.
-        unseen_distance_n, unseen_mass_min_n: distance and least mass above (at the largest slack) of an unseen token
-            with its row's ceiling; -inf and 1 where there is none.
-        slope_n: largest slope of a token that is nominally inside: errors of the mass above a cut are this much larger.
+        unsettled_nk: True where unseen tokens could move a cut past the candidate, or move the candidate past top-p.
+        unseen_distance_n: distance of an unseen token with its row's ceiling; -inf where there is none.
+        unseen_mass_min_n: least mass above that token, at the largest slack; 1 where there is none.
     """
 
     nominal_nk: BoolArray
@@ -83,10 +84,11 @@ class Support:
 
 
 def kept_before_top_p(logits_nk: FloatArray, filters: Filters) -> BoolArray:
-    """Which of the head candidates min-p and top-k keep; all ties at the top-k threshold stay (PyTorch's rule).
+    """Mask [n, k] of the head candidates that min-p and top-k keep. Ties at the top-k threshold stay (PyTorch's rule).
 
     Args:
         logits_nk: the largest logits of each position, descending; must reach past the top-k cut where top-k is on.
+        filters: the filters.
     """
     width = logits_nk.shape[1]
     last_n = np.minimum(filters.top_k_n, width) - 1
@@ -98,25 +100,26 @@ def kept_before_top_p(logits_nk: FloatArray, filters: Filters) -> BoolArray:
 
 @dataclass(frozen=True, kw_only=True)
 class Slopes:
-    """By what factor errors of raw logits are errors of adjusted ones (`sampler.logits.LogitAdjustment.slopes`).
+    """The factors from errors of raw logits to errors of adjusted logits (`sampler.logits.LogitAdjustment.slopes`).
 
-    Two tokens of slopes a and b are as unsure of their order as two unadjusted ones at max(a, b) times the difference:
-    that covers independent errors, and what errors have in common up to as much variance as they have not.
+    The order of two tokens with slopes a and b is as unsure as that of two unadjusted tokens at max(a, b) times the
+    difference. This covers independent errors, and common errors with up to the variance of the independent ones.
 
     Attributes:
-        values_nq: of the logits that are placed. head_nk: of the head.
+        values_nq: slopes of the logits that are placed.
+        head_nk: slopes of the head.
     """
 
     values_nq: FloatArray
     head_nk: FloatArray
 
     def classes(self) -> list[tuple[BoolArray, FloatArray]]:
-        """The head's tokens by their slope: below 1, 1, above 1, all of a row's the same; which [n, k], and it [n]."""
+        """Classes of the head's tokens by slope (below 1, 1, above 1): masks [n, k], each with its slope [n] a row."""
         return slope_classes(self.head_nk)
 
 
 def slope_classes(slope_nk: FloatArray) -> list[tuple[BoolArray, FloatArray]]:
-    """See `Slopes.classes`; classes without a token are left out."""
+    """The classes of `Slopes.classes` that hold a token."""
     masks = (slope_nk == 1, slope_nk > 1, slope_nk < 1)
     return [(mask, np.where(mask, slope_nk, 0.0).max(axis=1)) for mask in masks if mask.any()]
 
@@ -130,13 +133,15 @@ def logit_distance(
 ) -> FloatArray:
     """Distance [n, k] of logits from the nearer of the top-k and min-p cuts of their row (see `Support`).
 
-    Where unseen tokens could move a cut past a token that would be inside without them, its distance is 0: on the cut.
+    Where unseen tokens could move a cut past an otherwise inside token, its distance is 0: on the cut.
 
     Args:
-        values_nk: logits to place, any order.
-        head_nk: the largest logits of the row, descending; must reach past the top-k cut where top-k is on, but for
-            what `unseen` says.
-        slopes: where some are not 1; distances are then in raw logits.
+        values_nk: logits to place, in any order.
+        head_nk: the largest logits of the row, descending; must reach past the top-k cut where top-k is on, except for
+            tokens in `unseen`.
+        filters: the filters.
+        unseen: bounds for unseen tokens.
+        slopes: slopes, where some are not 1. Distances are then in raw logits.
     """
     if slopes is None:
         distance = _logit_distance(values_nk, head_nk, filters)
@@ -168,7 +173,7 @@ def _logit_distance(values_nk: FloatArray, head_nk: FloatArray, filters: Filters
 
 
 def _sloped_distance(values_nq: FloatArray, head_nk: FloatArray, filters: Filters, slopes: Slopes) -> FloatArray:
-    """The same in raw logits: from that token beyond, or short of, the cut which an error brings nearest."""
+    """Distances in raw logits: from the token beyond or before the cut that an error brings nearest."""
     shape = values_nq.shape
     with np.errstate(invalid="ignore"):
         excess = values_nq - filters.min_p_offset()[:, None]
@@ -200,16 +205,18 @@ def support_of_head(
 ) -> Support:
     """The support of n positions, from their largest logits.
 
-    With unseen tokens the probabilities are bounds: the least mass above a candidate supposes that all of them have
-    the ceiling's logit, the most that none counts in the whole and all count where they may stand above.
+    With unseen tokens the probabilities are bounds. The least mass above a candidate assumes that all unseen tokens
+    have the ceiling's logit. The largest assumes that none adds to the whole, and that all add above the candidate
+    where they may.
 
     Args:
         logits_nk: the largest adjusted logits of each position, float64, descending.
-        log_mass_n: ln of the sum of exp(logit / temperature) over what min-p and top-k keep, where that reaches
-            beyond the head; None, or nan in a row, to take it from the head itself.
+        filters: the filters.
+        log_mass_n: ln of the sum of exp(logit / temperature) over the tokens that min-p and top-k keep, where they
+            reach beyond the head; None, or nan in a row, to compute it from the head.
         slack_levels_e: logit slacks at which to bound the mass above each candidate, ascending.
-        unseen: what is not known of the rows; without log_mass_n only.
-        slope_nk: of the logits (`Slopes`), where some are not 1. Slacks and distances are then in raw logits.
+        unseen: bounds for unseen tokens; only without log_mass_n.
+        slope_nk: slopes of the logits (`Slopes`), where some are not 1. Slacks and distances are then in raw logits.
     """
     kept = kept_before_top_p(logits_nk, filters)
     exponents = np.where(kept, (logits_nk - logits_nk[:, :1]) / filters.temperature_n[:, None], -np.inf)
@@ -220,7 +227,7 @@ def support_of_head(
         total_n = np.where(np.isnan(log_mass_n), total_n, given)
     hidden_n = np.zeros(len(kept))
     if unseen is not None:
-        floor_n = np.where(kept, logits_nk, np.inf).min(axis=1)  # top-k's and min-p's, among what is seen
+        floor_n = np.where(kept, logits_nk, np.inf).min(axis=1)  # floor by top-k and min-p, among the seen tokens
         floor_n = np.where(unseen.on_top_k_n, floor_n, logits_nk[:, 0] + filters.min_p_offset())
         hidden_n = np.exp(np.minimum(unseen.log_weight(logits_nk[:, 0], floor_n, filters.temperature_n), 600.0))
     cumulative = np.concatenate([np.zeros((len(kept), 1)), np.cumsum(weights, axis=1)], axis=1)
@@ -269,14 +276,15 @@ def support_of_head(
 
 
 class MassProfile:
-    """Where the probability of one position's whole support lies, by logit: for supports too wide for the head."""
+    """Distribution of probability over logits for one position, for supports too wide for the head."""
 
     def __init__(self, logits_v: NDArray[np.float32], floor: float, temperature: float) -> None:
-        """Take what min-p and top-k keep of a row.
+        """The profile of the tokens that min-p and top-k keep.
 
         Args:
             logits_v: adjusted logits of the whole vocabulary, in any order.
             floor: the smallest logit kept.
+            temperature: positive temperature.
         """
         self._ascending = np.sort(logits_v[logits_v >= floor])
         weights = np.exp((self._ascending - self._ascending[-1]) / np.float32(temperature))
@@ -294,7 +302,7 @@ class MassProfile:
         return mass
 
     def own(self, logits_q: FloatArray) -> FloatArray:
-        """Probability of one token with each of these logits, which stand in the row."""
+        """Probability of one token with each of these logits, all of which occur in the row."""
         at = np.searchsorted(self._ascending, logits_q.astype(np.float32), side="left")
         at = np.minimum(at, len(self._ascending) - 1)
         ties = np.searchsorted(self._ascending, logits_q.astype(np.float32), side="right") - at
@@ -303,17 +311,17 @@ class MassProfile:
 
 
 def counts_above(descending_nk: FloatArray, thresholds_nq: FloatArray, *, inclusive: bool = False) -> IntArray:
-    """How many of each row's values exceed each of its thresholds, int64 [n, q]; one binary search for all rows.
+    """Number of each row's values above each of its thresholds, int64 [n, q], with one binary search for all rows.
 
     Args:
         descending_nk: float32 values as float64, each row descending; -inf allowed at the end.
-        thresholds_nq: float64, any order.
-        inclusive: count values equal to the threshold, too.
+        thresholds_nq: float64, in any order.
+        inclusive: True: values equal to the threshold count, too.
     """
     rows, width = descending_nk.shape
     finite = descending_nk[np.isfinite(descending_nk)]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
-    # Each row is moved into an interval of its own; a spread of 1e4 logits over 1e4 rows keeps 1e-8 of resolution.
+    # Each row is moved into a separate interval; a spread of 1e4 logits over 1e4 rows keeps 1e-8 of resolution.
     # Masked values go two below every finite one, and thresholds never further than between.
     stride = (high - low) + 6.0
     offsets = np.arange(rows)[:, None] * stride

@@ -1,4 +1,4 @@
-"""The uniform numbers of engines that compare one number with the cumulative distribution."""
+"""Uniform numbers of engines that compare one number with the cumulative distribution."""
 
 import numpy as np
 

@@ -1,1 +1,1 @@
-"""The commands of `verify`, a file each. Imports options, reports."""
+"""The commands of `verify`, one file each. Imports options, reports."""

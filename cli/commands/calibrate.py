@@ -1,4 +1,4 @@
-"""`verify calibrate`: make a policy from honest traffic."""
+"""The command `verify calibrate`, which makes a policy from honest traffic."""
 
 from math import log2
 from pathlib import Path
@@ -36,24 +36,35 @@ from weightwarden.verifier.verification.compatibility import check_against_model
 @public_key_option(required=False)
 @WITNESS_OPTION
 @sample_options
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="P", help="Policy file to write.")
-@click.option("--exact", is_flag=True, help="Make a policy for exact replay: tolerance zero, up to ties, or refuse.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Policy file to write.")
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Make a policy for exact replay (tolerance zero, up to ties). Fails if a token differs.",
+)
 @click.option(
     "--max-dangerous-rate",
+    metavar="RATE",
     type=click.FloatRange(0, 1),
     default=1e-4,
     show_default=True,
-    help="Largest share of honest tokens that may be judged dangerous.",
+    help="Largest share of honest tokens that may be dangerous.",
 )
 @click.option(
     "--max-unsafe-rate",
+    metavar="RATE",
     type=click.FloatRange(0, 1),
     default=1e-3,
     show_default=True,
-    help="Largest share of honest tokens that may lie beyond the threshold, suspicious ones included.",
+    help="Largest share of honest tokens beyond the tolerance (suspicious or dangerous).",
 )
 @click.option(
-    "--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split into halves."
+    "--split-seed",
+    metavar="SEED",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the split into halves.",
 )
 def calibrate(
     traffic: tuple[str, ...],
@@ -68,21 +79,21 @@ def calibrate(
     split_seed: int,
     **replay: Any,
 ) -> None:
-    """Fit thresholds and token noise on one half of honest TRAFFIC, measure them on the other, write a policy.
+    """Choose tolerance and token noise on one half of honest TRAFFIC, measure them on the other, and write a policy.
 
-    With --exact (and --replayer vllm) nothing is fitted: every token must come out the same, up to ties, or no policy
-    is written and the positions that differ are named. First the server is tested (seconds): it must compute the same
-    alone and among other requests. TRAFFIC should hold answers that were asked for one after the other, and many at a
-    time.
+    With --exact (and --replayer vllm) nothing is fitted: every token must replay exactly, up to ties. Otherwise no
+    policy is written, and the differing positions are listed. First the server is tested (seconds): its results alone
+    and among other requests must be equal. TRAFFIC should hold answers that were requested one after the other, and
+    many at a time.
 
     The traffic must be known to be honest: a policy made from an attacker's traffic lets that attacker pass. With
-    --public-key the arguments are archives of one log, which are checked as `verify run` checks them.
+    --public-key the arguments are archives of one log, which are checked as in `verify run`.
     """
     check_writable(out)
     given = read_input(traffic, public_key_path, witness_path, sample_of(rate, key_path), unsigned=True)
     placed = [item for item in given.placed() if item.record.output_token_ids]
     if exact and replay["implementation"] != "vllm":
-        raise click.UsageError("--exact needs the server's own engine: --replayer vllm with --replay-url")
+        raise click.UsageError("--exact requires the server's own engine: --replayer vllm with --replay-url")
     replayer = load_replayer(ReplayOptions(**replay), exact=exact)
     click.get_current_context().call_on_close(replayer.close)
     check_against_model(placed, replayer.identity)
@@ -110,7 +121,7 @@ def calibrate(
 
 
 def exact_summary(policy: ExactPolicy, vocabulary: int) -> str:
-    """What exact calibration showed, with its confidence limits."""
+    """The result of exact calibration, with confidence limits."""
     check = policy.check
     bits = check.charged_bits_per_token
     return "\n".join(
@@ -128,7 +139,7 @@ def exact_summary(policy: ExactPolicy, vocabulary: int) -> str:
 
 
 def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:
-    """The thresholds tried, what honest tokens pay and what an attacker keeps; the chosen one is marked."""
+    """Tolerances tried, with their cost for honest tokens and their use for an attacker. The chosen one is marked."""
     policy = result.policy
     lines = [
         f"Trade-off on the calibration half ({policy.calibration.records} records, {policy.calibration.tokens} tokens;"

@@ -1,4 +1,4 @@
-"""`verify demo`: the embedded model on bundled traffic, honest and tampered, under the bundled policy."""
+"""The command `verify demo`: bundled honest and tampered traffic, the embedded model, and the bundled policy."""
 
 import json
 from importlib.resources import as_file, files
@@ -20,14 +20,14 @@ from weightwarden.verifier.verification.verifier import Verifier
 
 @click.command()
 @click.option(
-    "--html", "html_path", type=click.Path(path_type=Path), metavar="F", help="Write a self-contained HTML report."
+    "--html", "html_path", type=click.Path(path_type=Path), metavar="FILE", help="Write a self-contained HTML report."
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="F", help="Write a JSON report.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write a JSON report.")
 @click.pass_context
 def demo(ctx: click.Context, html_path: Path | None, json_path: Path | None) -> None:
     """Verify bundled answers of a real vLLM server, some honest and some tampered with.
 
-    Exit code 0 when every tampered record is flagged and no honest one is, else 1.
+    Exit code 0: every tampered record is flagged, and no honest one. 1: otherwise.
     """
     check_writable(html_path, json_path)
     with as_file(files("weightwarden.cli") / "bundled") as bundled:

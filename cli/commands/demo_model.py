@@ -1,4 +1,4 @@
-"""`verify demo-model`: the embedded model as an ordinary folder."""
+"""The command `verify demo-model`, which writes the embedded model to an ordinary folder."""
 
 from pathlib import Path
 
@@ -9,12 +9,11 @@ from weightwarden.verifier.model.identity import identify_model
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER")
 def demo_model(folder: Path) -> None:
-    """Write the embedded model (SmolLM2-135M-Instruct, bfloat16) to DIR as an ordinary Hugging Face folder.
+    """Write the embedded model (SmolLM2-135M-Instruct, bfloat16) to FOLDER as an ordinary Hugging Face folder.
 
-    DIR must not exist yet; it appears whole or not at all. The recorded traffic that comes with weightwarden was
-    produced from exactly this folder.
+    FOLDER must not exist yet; it appears whole or not at all. The bundled traffic was recorded from exactly this model.
     """
     write_embedded_model(folder)
     identity = identify_model(folder)

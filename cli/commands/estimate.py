@@ -1,4 +1,4 @@
-"""`verify estimate`: how much can leave a day, how long the weights take, and how soon that is seen."""
+"""The command `verify estimate`: leakage a day, time until the weights are out, time until an attacker is caught."""
 
 from pathlib import Path
 from typing import Any
@@ -26,21 +26,22 @@ from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Leak
         "--policy",
         "policy_path",
         type=click.Path(path_type=Path),
-        metavar="P",
-        help="Take the bits a token from a policy's evaluation (upper limit). Default: the bundled policy.",
+        metavar="FILE",
+        help="Take the bits per token from this policy (upper limit). Default: the bundled policy.",
     ),
     click.option(
         "--report",
         "report_path",
         type=click.Path(path_type=Path),
-        metavar="F",
-        help="Take them from a JSON report of `verify run` (limit for all its records).",
+        metavar="FILE",
+        help="Take the bits per token from this JSON report of `verify run` (limit for all its records).",
     ),
-    click.option("--bits-per-token", type=FiniteRange(0), metavar="B", help="Take this many."),
+    click.option("--bits-per-token", type=FiniteRange(0), metavar="BITS", help="Bits per token that leave unseen."),
     click.option(
         "--vocabulary",
+        metavar="TOKENS",
         type=click.IntRange(2, 2**31),
-        help="Tokens to choose from freely. Default: 65536, or the report's.",
+        help="Size of the vocabulary. Default: 65536, or the report's.",
     ),
     click.option(
         "--weights",
@@ -49,17 +50,19 @@ from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Leak
         default="1TB",
         show_default=True,
         metavar="SIZE",
-        help="Size of the model.",
+        help="Size of the weights.",
     ),
     click.option(
         "--compression",
+        metavar="FACTOR",
         type=FiniteRange(1),
         default=1.0,
         show_default=True,
-        help="By what factor the attacker makes the weights smaller first.",
+        help="Factor by which the attacker compresses the weights first.",
     ),
     click.option(
         "--audit-rate",
+        metavar="RATE",
         type=FiniteRange(0, 1, min_open=True),
         default=0.01,
         show_default=True,
@@ -67,20 +70,23 @@ from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Leak
     ),
     click.option(
         "--alarm-at",
+        metavar="COUNT",
         type=click.IntRange(1, 10**9),
         default=1,
         show_default=True,
-        help="Flagged messages at which the alarm is raised.",
+        help="Number of flagged messages at which the alarm is raised.",
     ),
     click.option(
         "--early-stop-share",
+        metavar="SHARE",
         type=FiniteRange(0, 1),
         default=1e-3,
         show_default=True,
-        help="Share of answers that may end early without an alarm.",
+        help="Share of answers that may stop early without an alarm.",
     ),
     click.option(
         "--refusal-share",
+        metavar="SHARE",
         type=FiniteRange(0, 1),
         default=1e-3,
         show_default=True,
@@ -89,24 +95,25 @@ from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Leak
     click.option(
         "--tokens-per-tick",
         type=Positive(),
-        metavar="N",
-        help="Mean tokens that a stream releases on a tick of the sidecar. Default: no ticks, timing is open.",
+        metavar="TOKENS",
+        help="Mean number of tokens that a stream releases on a tick of the sidecar. Default: no"
+        " ticks, and timing leaks.",
     ),
     click.option(
         "--token-gap",
         type=Positive(),
         default=20.0,
         show_default=True,
-        metavar="MS",
-        help="Without ticks: mean time between tokens.",
+        metavar="MILLISECONDS",
+        help="Mean time between tokens, in milliseconds (without ticks).",
     ),
     click.option(
         "--clock",
         type=Positive(),
         default=1.0,
         show_default=True,
-        metavar="MS",
-        help="Without ticks: how finely the receiver tells when a token came.",
+        metavar="MILLISECONDS",
+        help="Resolution of the receiver's clock, in milliseconds (without ticks).",
     ),
     LENGTH_OPTION,
     *AUDIT_OPTIONS,
@@ -132,7 +139,7 @@ def estimate_command(
     as_json: bool,
     **traffic_options: Any,
 ) -> None:
-    """Bits a day that can leave unseen, days until the weights are out, and days until an attacker is caught.
+    """Estimate the bits a day that leave unseen, the days until the weights are out and until the attacker is caught.
 
     \b
         verify estimate --preset provider-2025-07 --weights 1TB

@@ -1,4 +1,4 @@
-"""Report of an estimate: JSON for programs, a table for people, and what both assume."""
+"""Report of an estimate: JSON for programs, a table for people, and the assumptions of both."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +11,7 @@ from weightwarden.verifier.statistics.traffic import Traffic
 
 
 def estimate_result(found: Estimate, traffic: Traffic, bound: TokenBound, weights: Weights) -> dict[str, Any]:
-    """The estimate's JSON fields, but for what it assumes."""
+    """The estimate's JSON fields, without its assumptions."""
     return {
         "bits_per_day": found.bits_per_day,
         "bits_per_day_per_site": found.bits_per_day / traffic.sites,
@@ -32,7 +32,7 @@ def estimate_result(found: Estimate, traffic: Traffic, bound: TokenBound, weight
 def estimate_table(
     found: Estimate, traffic: Traffic, leak: Leak, audit: AuditAssumptions, weights: Weights, assumptions: list[str]
 ) -> str:
-    """Everything as text for a terminal."""
+    """The estimate and its assumptions as text for a terminal."""
     confidence = f"{100 * audit.confidence:g}%"
     lines = ["Staying under every threshold:", "", f"  {'channel':<30} {'bits a day':>12} {'bytes a day':>12}"]
     for term in found.terms:
@@ -65,7 +65,7 @@ def estimate_table(
 
 
 def _leaving(found: Estimate) -> str:
-    """How soon the weights are out, in words."""
+    """The time until the weights are out, in words."""
     if found.gamble_suffices:
         return f"what gambling carries (below) is enough, in no less than {days_text(found.days_to_exfiltrate)}"
     if found.bits_per_day == 0:
@@ -74,7 +74,7 @@ def _leaving(found: Estimate) -> str:
 
 
 def estimate_assumptions(traffic: Traffic, leak: Leak, audit: AuditAssumptions, bound: TokenBound) -> list[str]:
-    """Sentences on what the figures rest on."""
+    """Assumptions of the figures, as sentences."""
     timing = (
         f"Timing is open: {leak.timing.bits_per_token:.2g} bits a token more, for tokens {leak.timing.gap:g} ms apart"
         f" that a receiver tells to {leak.timing.resolution:g} ms."

@@ -1,4 +1,4 @@
-"""`verify monitor`: an alarm over a series of audits that may be looked at after every one."""
+"""The command `verify monitor`: one alarm for a series of audits, valid at every look."""
 
 import json
 import math
@@ -36,12 +36,12 @@ from weightwarden.verifier.verification.verifier import Verifier
 
 
 class MonitorError(WeightwardenError, ValueError):
-    """Audits that do not make one series: another policy's, or one of them twice."""
+    """Audits that form no series: one of another policy, or one given twice."""
 
 
 @dataclass(frozen=True)
 class AuditOutcome:
-    """One audit of a series: its name, its digest, and what happened in its records."""
+    """One audit of a series: its name, its digest, and the outcome of each record."""
 
     name: str
     digest: str
@@ -57,8 +57,8 @@ class AuditOutcome:
     "policy_path",
     type=click.Path(path_type=Path),
     required=True,
-    metavar="P",
-    help="The policy that the audits were made under: what an honest server does at most is from it.",
+    metavar="FILE",
+    help="Policy of the audits. It holds the upper limits for an honest server.",
 )
 @public_key_option(required=False)
 @sample_options
@@ -66,23 +66,24 @@ class AuditOutcome:
     "--state",
     "state_path",
     type=click.Path(path_type=Path),
-    metavar="F",
-    help="Go on from this file, made when missing, and keep the series in it: give each audit once.",
+    metavar="FILE",
+    help="File that keeps the series between calls; made if missing. Pass each audit once.",
 )
 @click.option(
     "--alarm-level",
+    metavar="PROBABILITY",
     type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=1e-4,
     show_default=True,
-    help="Probability that an honest series ever alarms, however long it is watched.",
+    help="Probability that an honest series ever raises an alarm, over any length of time.",
 )
 @click.option(
     "--max-record-weight",
     type=click.IntRange(1, 2**31),
     default=1024,
     show_default=True,
-    metavar="N",
-    help="Tokens of a record that weighs most, when a series begins; longer ones weigh as much.",
+    metavar="TOKENS",
+    help="Weight limit of a record, in tokens, when a series begins. Longer records weigh as much.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @replay_options
@@ -101,20 +102,20 @@ def monitor(
     as_json: bool,
     **replay: Any,
 ) -> None:
-    """Watch a series of audits, in the order of time, and raise the alarm that honest traffic seldom raises.
+    """Watch a series of audits, in order of time, and raise an alarm that honest traffic seldom raises.
 
-    The arguments are JSON reports of `verify run`; with --public-key they are archives of a log, which are replayed one
-    after the other. Bets that mismatches, suspicious and dangerous tokens or hidden bits are more than the policy's
-    upper limits multiply an imaginary capital; honest traffic brings it to 1 / FALSE_ALARM with at most that
-    probability, at any time, so that looking often costs nothing.
+    The arguments are JSON reports of `verify run`. With --public-key they are archives of a log, which are replayed one
+    after the other. The monitor bets that mismatches, suspicious or dangerous tokens, or hidden bits exceed the
+    policy's upper limits; the result of the bets is an e-value. Honest traffic raises it to 1 / --alarm-level with at
+    most that probability, at any time, so that frequent looks cost nothing.
 
-    Exit code 0: clear. 1: alarm, now or at any earlier audit of the series. 2: error; the state holds the audits that
-    came before it, and reports are all read before any is added.
+    Exit code 0: clear. 1: alarm, now or at an earlier audit of the series. 2: error. After an error the state holds the
+    audits before it; reports are all read before the first is added.
     """
     if (rate is None) != (key_path is None):
-        raise click.UsageError("--audit-rate and --audit-key go together")
+        raise click.UsageError("--audit-rate and --audit-key require each other")
     if public_key_path is None and rate is not None:
-        raise click.UsageError("--audit-rate needs archives and --public-key: reports are of audits that were made")
+        raise click.UsageError("--audit-rate requires archives and --public-key: reports are of completed audits")
     check_writable(state_path)
     policy = read_policy(policy_path)
     kept = read_state(state_path) if state_path is not None and state_path.exists() else None
@@ -176,7 +177,7 @@ def _archives(
     audit: AuditDraw | None,
     options: ReplayOptions,
 ) -> Iterator[AuditOutcome]:
-    """Each archive, checked and replayed in its turn; all of them are checked against each other first."""
+    """The outcome of each archive, replayed in turn. All archives are checked against each other first."""
     keys = PublicKeys.read(public_key_path)
     urls = archive_urls(arguments)
     check_whole(urls, keys)
@@ -190,7 +191,7 @@ def _archives(
             check_against_policy(given.boundary, verifier.policy)
             found = verify_with_progress(verifier, given).verification
         except (NothingSelected, NothingToVerify) as nothing:
-            click.echo(f"{url}: {nothing}; the series goes on without it", err=True)
+            click.echo(f"{url}: {nothing}; the series continues without it", err=True)
             continue
         yield AuditOutcome(
             name=url,

@@ -1,4 +1,4 @@
-"""The file that keeps a monitor between runs of `verify monitor`."""
+"""State file of `verify monitor`, which keeps a series between calls."""
 
 import json
 from dataclasses import dataclass, fields
@@ -20,7 +20,12 @@ MAX_STATE_BYTES = 64 * 2**20
 
 @dataclass
 class AuditSeries:
-    """A series of audits: what watches it, and the digests of those that were added."""
+    """A series of audits.
+
+    Attributes:
+        monitor: the alarm over the series.
+        seen: digests of the audits in it.
+    """
 
     monitor: SeriesMonitor
     seen: list[str]
@@ -57,7 +62,7 @@ def write_state(path: Path, series: AuditSeries) -> None:
     """Write a series whole or not at all.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     state = {
         "format": FORMAT,
@@ -76,10 +81,10 @@ def write_state(path: Path, series: AuditSeries) -> None:
 
 
 def read_state(path: Path) -> AuditSeries:
-    """Read what `write_state` wrote.
+    """The series that `write_state` wrote.
 
     Raises:
-        StateError: unreadable, or no state of this version; names the file and the field.
+        StateError: the file is unreadable, or holds no state of this version; names the file and the field.
     """
     try:
         with path.open("rb") as stream:

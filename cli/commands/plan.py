@@ -1,4 +1,4 @@
-"""`verify plan`: what an audit must do to catch an attacker in time, and what that costs."""
+"""The command `verify plan`: the audit that catches an attacker in time, and its cost."""
 
 from dataclasses import asdict, dataclass
 from math import ceil, log2
@@ -24,13 +24,15 @@ SECONDS_A_DAY = 86_400
 
 @dataclass(frozen=True)
 class Cost:
-    """What auditing takes, of all sites now.
+    """The present cost of auditing, for all sites.
 
     Attributes:
         messages_per_second: audited messages, one forward pass each.
         prefill_tokens_per_second: tokens of prompts and answers that are read.
-        output_tokens_per_second: audited output tokens. prefill_per_output_token: tokens read for each.
+        output_tokens_per_second: audited output tokens.
+        prefill_per_output_token: tokens read for each audited output token.
         share_of_serving: tokens read, as a share of all tokens that the servers process.
+        verifiers: number of verifiers needed, or None without their throughput.
     """
 
     messages_per_second: float
@@ -45,40 +47,48 @@ class Cost:
 @with_options(
     *TRAFFIC_OPTIONS,
     click.option(
-        "--altered-messages", type=click.IntRange(1, 10**15), metavar="M", help="Catch whoever alters so many."
+        "--altered-messages",
+        type=click.IntRange(1, 10**15),
+        metavar="COUNT",
+        help="Detect an attacker who alters this many messages.",
     ),
     click.option(
         "--stolen-bytes",
         type=Size(),
         metavar="SIZE",
-        help="Detect an attacker who has taken this much in wholly altered messages, such as 1GB.",
+        help="Detect an attacker who has taken this much in fully altered messages, e.g. 1GB.",
     ),
     click.option(
         "--vocabulary",
+        metavar="TOKENS",
         type=click.IntRange(2, 2**31),
         default=65_536,
         show_default=True,
-        help="Tokens to choose from freely.",
+        help="Size of the vocabulary.",
     ),
     click.option(
         "--false-positive-rate",
+        metavar="RATE",
         type=FiniteRange(0, 1, max_open=True),
         default=0.0,
         show_default=True,
-        help="Share of honest messages that are flagged, and count; raises the number at which the alarm is due.",
+        help="Share of honest messages that are flagged. A larger share raises the number of flagged"
+        " messages for an alarm.",
     ),
     click.option(
         "--alarm-level",
+        metavar="PROBABILITY",
         type=FiniteRange(0, 1, min_open=True, max_open=True),
         default=1e-4,
         show_default=True,
-        help="Probability of a false alarm, a day.",
+        help="Probability of a false alarm per day.",
     ),
     click.option(
         "--verifier-throughput",
         type=Positive(),
-        metavar="N",
-        help="Tokens that one verifier reads a second (prompts and answers), to say how many are needed.",
+        metavar="TOKENS",
+        help="Tokens (prompts and answers) that one verifier reads per second. With it, the number of"
+        " verifiers is shown.",
     ),
     LENGTH_OPTION,
     *AUDIT_OPTIONS,
@@ -97,7 +107,7 @@ def plan_command(
     as_json: bool,
     **traffic_options: Any,
 ) -> None:
-    """The audit rate that catches an attacker within a budget of messages or bytes, and what the audit costs.
+    """Compute the audit rate that catches an attacker within a budget of messages or bytes, and the audit's cost.
 
     \b
         verify plan --preset provider-2025-07 --stolen-bytes 1GB
@@ -105,12 +115,12 @@ def plan_command(
     """
     traffic = TrafficOptions(**traffic_options).traffic()
     if (altered_messages is None) == (stolen_bytes is None):
-        raise click.UsageError("a budget: --altered-messages M or --stolen-bytes SIZE")
+        raise click.UsageError("give exactly one budget: --altered-messages or --stolen-bytes")
     if traffic.tokens_per_message > length_limit:
         raise click.UsageError(f"{traffic.tokens_per_message:g} tokens a message are more than --length-limit")
     bits_per_message = log2(vocabulary) * length_limit
     if altered_messages is None:
-        assert stolen_bytes is not None  # one of the two is given
+        assert stolen_bytes is not None  # exactly one of the two is given
         altered = ceil(8 * stolen_bytes / bits_per_message)
         per_day = log2(vocabulary) * traffic.output_tokens_per_day / 8
         if stolen_bytes > per_day:

@@ -1,4 +1,4 @@
-"""`verify probe`: by which scheme does a server sample?"""
+"""The command `verify probe`, which identifies a server's sampling scheme."""
 
 import json
 import secrets
@@ -34,14 +34,28 @@ FORMAT = "weightwarden-probe/1"
 @provider_options(required=True)
 @MODEL_OPTION
 @CONTEXT_OPTION
-@click.option("--device", metavar="D", help="Device as torch names it. Default: cuda when there is one, else cpu.")
 @click.option(
-    "--prompts", type=click.IntRange(1, 64), default=8, show_default=True, metavar="N", help="Questions of each kind."
+    "--device",
+    metavar="DEVICE",
+    help="PyTorch device of the replay, e.g. cuda:0. Default: cuda if available, else cpu.",
 )
 @click.option(
-    "--tokens", type=click.IntRange(4, 512), default=24, show_default=True, metavar="N", help="Tokens of an answer."
+    "--prompts",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    metavar="COUNT",
+    help="Number of requests of each kind.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--tokens",
+    type=click.IntRange(4, 512),
+    default=24,
+    show_default=True,
+    metavar="TOKENS",
+    help="Tokens of each answer.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def probe(
     ctx: click.Context,
@@ -54,12 +68,12 @@ def probe(
     as_json: bool,
     **provider: Any,
 ) -> None:
-    """Ask the server at --url a few seeded requests, and name the scheme that it samples by.
+    """Send a few seeded requests to the server at --url, and identify its sampling scheme.
 
-    The answers are replayed on a trusted copy of its model (--model) under every scheme that is known. A scheme is
-    named when it gives most of the tokens, and as many by chance have a probability of 1e-6 over all that is tried.
+    The answers are replayed on a trusted copy of the model (--model) under every known scheme. A scheme is named if it
+    yields most of the tokens, and if as many by chance have probability at most 1e-6 over all schemes tried.
 
-    Exit code 0: named. 1: none of the known schemes. 2: error, such as a server that does not answer.
+    Exit code 0: a scheme is named. 1: no known scheme matches. 2: error, e.g. a server that does not answer.
     """
     with needs_extra("vllm"):
         from weightwarden.verifier.probe.conclusion import conclude

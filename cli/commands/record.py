@@ -1,4 +1,4 @@
-"""`verify record`: a provider's greedy answers become a traffic file."""
+"""The command `verify record`, which makes a traffic file of a provider's greedy answers."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,36 +26,36 @@ ENGINE_NAME = "openai-compatible"
 
 
 class NothingRecorded(WeightwardenError, ValueError):
-    """No answer could be made a record."""
+    """A recording in which no answer could be made a record."""
 
 
 @click.command()
 @click.argument("prompts", type=click.Path(path_type=Path), metavar="PROMPTS")
 @provider_options(required=False)
 @MODEL_OPTION
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="F", help="Traffic file to write.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Traffic file to write.")
 @click.option(
     "--max-tokens",
     type=click.IntRange(1),
     default=128,
     show_default=True,
-    metavar="N",
-    help="With --url: longest answer, tokens.",
+    metavar="TOKENS",
+    help="Longest answer, in tokens (with --url).",
 )
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
     default=4,
     show_default=True,
-    metavar="N",
-    help="With --url: requests under way at once.",
+    metavar="COUNT",
+    help="Largest number of requests under way (with --url).",
 )
 @click.option(
     "--engine-version",
     default="unknown",
     show_default=True,
-    metavar="V",
-    help="The provider's, as far as you know it: a policy holds for one version.",
+    metavar="VERSION",
+    help="Version of the provider's engine, if known. A policy holds for one version.",
 )
 def record(
     prompts: Path,
@@ -66,15 +66,15 @@ def record(
     engine_version: str,
     **provider: Any,
 ) -> None:
-    """Make a traffic file of what an OpenAI-compatible provider answers at temperature 0.
+    """Make a traffic file of the answers of an OpenAI-compatible provider at temperature 0.
 
-    PROMPTS is JSON lines. With --url each line is a prompt: an object with messages, with prompt, or with
-    prompt_token_ids, such as a line of a traffic file. Without --url each line is an exchange that was saved: an object
-    of request and response, both as the API has them.
+    PROMPTS is a file of JSON lines. With --url each line is a prompt: an object with messages, with prompt, or with
+    prompt_token_ids, e.g. a line of a traffic file. Without --url each line is a saved exchange: an object with request
+    and response, both in the API's form.
 
-    Where the provider tells no token ids its text is tokenised anew with the tokenizer of --model, and the traffic file
-    says so. An answer whose text does not come back the same, or is not as many tokens as the provider counts, is left
-    out and named. The prompt is always tokenised here.
+    If the provider returns no token ids, its text is re-tokenised with the tokenizer of --model, and the traffic file
+    is marked. An answer is left out, and listed, if its text changes in this step or if its number of tokens differs
+    from the provider's count. The prompt is always tokenised here.
     """
     with needs_extra("vllm"):
         from weightwarden.verifier.model.tokenizer import load_tokenizer
@@ -101,7 +101,7 @@ def record(
 
 
 def _in_threads(make: "Callable[[Any], Recorded]", lines: list[bytes], concurrency: int) -> "list[Recorded | str]":
-    """The result of each line; the first alone, since it finds out how the server wants to be asked."""
+    """The result of each line. The first runs alone, since it finds out the server's form of requests."""
     results = [_result(make, line) for line in lines[:1]]
     with counter("Answers") as progress, ThreadPoolExecutor(concurrency) as pool:
         for result in pool.map(lambda line: _result(make, line), lines[1:]):
@@ -111,7 +111,7 @@ def _in_threads(make: "Callable[[Any], Recorded]", lines: list[bytes], concurren
 
 
 def _result(make: "Callable[[Any], Recorded]", line: bytes) -> "Recorded | str":
-    """The record of a line, or why there is none."""
+    """The record of a line, or the reason why there is none."""
     from weightwarden.verifier.provider.prompt import PromptError, parse_json
 
     try:
@@ -121,7 +121,7 @@ def _result(make: "Callable[[Any], Recorded]", line: bytes) -> "Recorded | str":
 
 
 def _write(out: Path, recorded: "list[Recorded]", left_out: list[str]) -> None:
-    """Write what was recorded, and say what was not."""
+    """Write the records, and report the answers left out."""
     for line in left_out:
         click.echo(f"Left out: {line}", err=True)
     if not recorded:
@@ -138,7 +138,7 @@ def _lines(path: Path) -> Iterator[bytes]:
     """The lines of a file.
 
     Raises:
-        TrafficError: it cannot be read, or a line is too long.
+        TrafficError: the file cannot be read, or a line is too long.
     """
     try:
         with path.open("rb") as stream:

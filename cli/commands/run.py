@@ -1,4 +1,4 @@
-"""`verify run`: verify recorded traffic under a policy."""
+"""The command `verify run`, which verifies recorded traffic under a policy."""
 
 from pathlib import Path
 from typing import Any
@@ -33,32 +33,36 @@ _EXIT_CODES = {"alarm": exit_codes.ALARM, "incomplete": exit_codes.ERROR, "clear
     "policy_path",
     type=click.Path(path_type=Path),
     required=True,
-    metavar="P",
-    help="Policy file that `verify calibrate` wrote for this model, scheme and dtype.",
+    metavar="FILE",
+    help="Policy file, made by `verify calibrate` for this model, scheme and dtype.",
 )
 @public_key_option(required=False)
 @WITNESS_OPTION
 @click.option(
     "--unsafe-unsigned",
     is_flag=True,
-    help="Accept traffic files, which anybody could have written or edited.",
+    help="Accept traffic files, which are unsigned and can be forged.",
 )
 @click.option(
     "--json",
     "json_path",
     type=click.Path(path_type=Path, allow_dash=True),
-    metavar="F",
-    help="Write a JSON report; - for standard output, without the summary.",
+    metavar="FILE",
+    help="Write a JSON report to this file; - for standard output, instead of the summary.",
 )
 @click.option(
-    "--html", "html_path", type=click.Path(path_type=Path), metavar="F", help="Write a self-contained HTML report."
+    "--html",
+    "html_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a self-contained HTML report to this file.",
 )
 @sample_options
 @click.option(
     "--max-model-len",
     type=click.IntRange(1),
-    metavar="N",
-    help="The server's context length, where it was started with one. Default: the policy's, or what vLLM takes.",
+    metavar="TOKENS",
+    help="Context length of the inference server, in tokens, if set. Default: the policy's, or vLLM's.",
 )
 @executor_options
 @click.pass_context
@@ -77,25 +81,25 @@ def run(
     max_model_len: int | None,
     **more: Any,
 ) -> None:
-    """Replay the records of a log on a trusted model and judge their tokens, their ends, and the run.
+    """Replay the records of a log on a trusted model, and judge their tokens, their ends, and the run.
 
-    With --public-key the arguments are archives of one log (or folders of them, or URLs). They are checked first,
-    against each other and, with --witness, against what you saw before; `verify log check` says more. Without it they
-    are traffic files, which nobody vouches for: --unsafe-unsigned.
+    With --public-key the arguments are archives of one log (files, folders, or URLs). They are checked first, against
+    each other and, with --witness, against the checkpoint you saw before; `verify log check` shows more. Without it
+    they are traffic files, which are unsigned and need --unsafe-unsigned.
 
-    With --replayer vllm the replayer is a trusted vLLM server (`verify vllm start`); with an exact policy one token
-    that it would not have drawn flags its record.
+    With --replayer vllm the replayer is a trusted vLLM server (`verify vllm start`). With an exact policy, one token
+    that this server would not have drawn flags its record.
 
-    With --executor ray the records are replayed by workers on a cluster, or on this machine; the report is the same.
+    With --executor ray, workers on a cluster or on this machine replay the records. The report is the same.
 
-    Exit code 0: clear. 1: alarm, more than an honest run would show with probability 1e-4. 2: error, nothing verified;
-    or no alarm, and records without a verdict: they ended the workers that replayed them, or their requests leave no
-    definite token. They are listed, and charged in full; the figures of all others stand.
+    Exit code 0: clear. 1: alarm (an honest run alarms with probability at most 1e-4). 2: error, or incomplete: no
+    alarm, but some records are unverifiable (they crashed their workers, or their requests leave no definite token).
+    These are listed and charged in full; the figures of all other records are valid.
     """
     audit = sample_of(rate, key_path)
     to_stdout = json_path is not None and str(json_path) == "-"
     if public_key_path is not None and unsafe_unsigned:
-        raise click.UsageError("--public-key or --unsafe-unsigned, not both")
+        raise click.UsageError("--public-key and --unsafe-unsigned exclude each other")
     check_writable(None if to_stdout else json_path, html_path)
     policy = read_policy(policy_path)
     given = read_input(traffic, public_key_path, witness_path, audit, unsigned=unsafe_unsigned)

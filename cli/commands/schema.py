@@ -1,4 +1,4 @@
-"""`verify schema`: JSON Schemas of the files that weightwarden reads and writes."""
+"""The command `verify schema`, which prints JSON Schemas of weightwarden's files."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ FILES: dict[str, type[BaseModel]] = {
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a kind of file, from the model that checks it."""
+    """The JSON Schema (2020-12) of a kind of file, from the model that validates it."""
     found = FILES[name].model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": f"weightwarden {name}"}
 
@@ -30,6 +30,6 @@ def schema_of(name: str) -> dict[str, Any]:
 def schema(kind: str) -> None:
     """Print the JSON Schema of a traffic record, a report or a policy.
 
-    A policy is a TOML file; its schema is that of its content.
+    A policy is a TOML file. The schema describes its content.
     """
     click.echo(json.dumps(schema_of(kind), indent=2))

@@ -1,4 +1,4 @@
-"""`verify vllm`: the trusted vLLM server that replays exactly."""
+"""The commands `verify vllm` for the trusted vLLM server of exact replay."""
 
 import os
 from contextlib import closing
@@ -16,7 +16,7 @@ from weightwarden.verifier.policy.file import read_policy
 
 @click.group()
 def vllm() -> None:
-    """Start, and check, the trusted vLLM server that `--replayer vllm` replays on."""
+    """Start and check the trusted vLLM server for `--replayer vllm`."""
 
 
 @vllm.command()
@@ -25,16 +25,28 @@ def vllm() -> None:
     "--policy",
     "policy_path",
     type=click.Path(path_type=Path),
-    metavar="P",
-    help="The policy whose replayer the server is to be. Without it: a CPU server to calibrate a first one with.",
+    metavar="FILE",
+    help="Policy for which the server is to replay. Default: none; the command starts a CPU server for calibration.",
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
-@click.option("--max-model-len", type=click.IntRange(1), metavar="N", help="The serving side's context length.")
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(1, 65535),
+    default=8000,
+    show_default=True,
+    help="Port of the server.",
+)
+@click.option(
+    "--max-model-len",
+    type=click.IntRange(1),
+    metavar="TOKENS",
+    help="Context length of the inference server, in tokens. Default: the policy's, or vLLM's for the model.",
+)
 @click.option(
     "--processor",
     "processor_class",
     type=click.Choice(["avx2", "avx-512", "amx"], case_sensitive=False),
-    help="Class of the processor that a CPU server runs on. Default: this machine's.",
+    help="Processor class of the host of a CPU server. Default: this machine's.",
 )
 def start(
     model_name: str | None,
@@ -43,13 +55,13 @@ def start(
     max_model_len: int | None,
     processor_class: str | None,
 ) -> None:
-    """Print the command line that starts the server for a policy; nothing is started.
+    """Print the command line that starts the replay server. It does not start the server.
 
-    The dtype is the policy's. The environment of a CPU server follows from the processor, and where exact replay in
-    that dtype is not exact on it, that is said. Without --policy the dtype follows from the processor, too.
+    The dtype is the policy's. The environment of a CPU server depends on the processor; a warning is printed if replay
+    in that dtype is not exact on it. Without --policy the dtype depends on the processor, too.
 
-    Settings of the serving side that change its logits (quantisation, parallelism, attention backend) must be added as
-    they are there: `verify vllm check --policy P` tells whether all is as it was at calibration.
+    Add settings of the serving side that change its logits (quantisation, parallelism, attention backend) yourself.
+    `verify vllm check --policy FILE` shows whether everything is as it was at calibration.
     """
     with needs_extra("vllm"):
         from weightwarden.verifier.replay.vllm.command import fresh_cpu_command, server_command
@@ -75,16 +87,16 @@ def start(
     "--policy",
     "policy_path",
     type=click.Path(path_type=Path),
-    metavar="P",
-    help="Check the version and the known answer of this policy, too.",
+    metavar="FILE",
+    help="Also check the server's version and the known answer of this policy.",
 )
 @click.pass_context
 def check(ctx: click.Context, /, policy_path: Path | None, **server: Any) -> None:
-    """Tell whether the server at --replay-url is fit as a replayer, and for exact replay.
+    """Check that the server at --replay-url can replay, and can replay exactly.
 
-    Answers are drawn alone and among others (seconds): exact replay needs that they are the same.
+    Answers are drawn alone and among others (seconds). Exact replay needs equal results.
 
-    Exit code 0: fit for the policy; without one, for exact replay, too. 2: not fit, or not to be reached.
+    Exit code 0: fit for the policy, or, without one, for exact replay. 2: not fit, or not reachable.
     """
     policy = None if policy_path is None else read_policy(policy_path)
     with closing(vllm_client(ServerOptions(**server))) as client:

@@ -1,4 +1,4 @@
-"""Options that commands share, and what is made of them: replayers, executors, providers, configuration files.
+"""Options that commands share, and the objects made from them: replayers, executors, providers, configuration files.
 
 Imports reports.
 """

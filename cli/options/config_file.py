@@ -1,4 +1,4 @@
-"""A command's options from a TOML file with the same names: command line over environment over file."""
+"""Options of a command from a TOML file. The command line overrides the environment, which overrides the file."""
 
 import tomllib
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def config_option(command: Command) -> Command:
-    """Add --config F; its values are defaults of the command's other options."""
+    """Add --config FILE. The file's values are defaults of the command's other options."""
     return click.option(
         "--config",
         "config",
@@ -19,8 +19,8 @@ def config_option(command: Command) -> Command:
         is_eager=True,
         expose_value=False,
         callback=_read,
-        metavar="F",
-        help='TOML file with these options by their names, without dashes in front: log = "log.db".',
+        metavar="FILE",
+        help='TOML file with values for these options, by name without dashes: log = "log.db".',
     )(command)
 
 
@@ -41,8 +41,8 @@ def _read(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
         if parameter is None or parameter.name == "config":
             raise click.UsageError(f"{path}: {key}: there is no such option")
         if isinstance(value, dict) or (isinstance(value, list) and not parameter.multiple):
-            raise click.UsageError(f"{path}: {key}: one value is wanted")
+            raise click.UsageError(f"{path}: {key}: the option takes a single value")
         assert parameter.name is not None
-        values = [str(one) for one in (value if isinstance(value, list) else [value])]  # as the command line has them
+        values = [str(one) for one in (value if isinstance(value, list) else [value])]  # text, as on the command line
         defaults[parameter.name] = values if parameter.multiple else values[0]
     ctx.default_map = defaults

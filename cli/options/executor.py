@@ -18,7 +18,7 @@ from weightwarden.verifier.verification.verifier import Verifier
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorOptions:
-    """What replays, and with how many workers."""
+    """Options of the executor and its workers."""
 
     executor: str = "local"
     ray_address: str | None = None
@@ -31,13 +31,13 @@ class ExecutorOptions:
         if self.executor == "local" and any(
             value is not None for value in (self.ray_address, self.workers, self.gpus_per_worker)
         ):
-            raise click.UsageError("--ray-address, --workers and --gpus-per-worker go with --executor ray")
+            raise click.UsageError("--ray-address, --workers and --gpus-per-worker require --executor ray")
         if self.vllm_args and self.vllm_python is None:
-            raise click.UsageError("--vllm-args goes with --vllm-python")
+            raise click.UsageError("--vllm-args requires --vllm-python")
 
     @classmethod
     def taken(cls, given: dict[str, Any]) -> "tuple[ExecutorOptions, dict[str, Any]]":
-        """Those among a command's options, and the others."""
+        """The executor's options among a command's options, and the other options."""
         names = {field.name for field in fields(cls)}
         ours = {name: value for name, value in given.items() if name in names}
         return cls(**ours), {name: value for name, value in given.items() if name not in names}
@@ -49,42 +49,45 @@ EXECUTOR_OPTIONS = (
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
-        help="What replays: this process, or workers of Ray.",
+        help="Judge work units in this process (local), or on workers of a Ray cluster (ray).",
     ),
     click.option(
         "--ray-address",
-        metavar="A",
-        help="The Ray cluster, such as 10.0.0.1:6379 or auto. Default: a Ray on this machine, for this run.",
+        metavar="ADDRESS",
+        help="Address of the Ray cluster, e.g. 10.0.0.1:6379 or auto. Default: start Ray on this machine for this run.",
     ),
     click.option(
         "--workers",
         type=click.IntRange(1),
-        metavar="N",
-        help="Ray workers, each with a copy of the model. Default: one a GPU; without GPUs, one to 8 cores.",
+        metavar="COUNT",
+        help="Number of Ray workers, each with a copy of the model. Default: one per GPU; without"
+        " GPUs, one per 8 cores.",
     ),
     click.option(
         "--gpus-per-worker",
         type=click.FloatRange(0),
-        metavar="G",
-        help="GPUs of a Ray worker; 0.5: two share one. Default: 1 where there are GPUs and the worker replays there.",
+        metavar="GPUS",
+        help="GPUs of each Ray worker; 0.5: two workers share one. Default: 1 if there are GPUs and"
+        " the worker replays on them.",
     ),
     click.option(
         "--vllm-python",
         type=click.Path(path_type=Path),
-        metavar="F",
-        help="Instead of --replay-url: start a vLLM server, or one a worker, with this interpreter, and end it after.",
+        metavar="FILE",
+        help="Python interpreter with vLLM: start a vLLM server with it (one per worker) for this run."
+        " Replaces --replay-url.",
     ),
     click.option(
         "--vllm-args",
         default="",
-        metavar="ARGS",
-        help="More arguments of that server, as the serving side has them: '--quantization fp8'.",
+        metavar="ARGUMENTS",
+        help="Further arguments of that vLLM server, equal to those of the serving side, e.g. '--quantization fp8'.",
     ),
 )
 
 
 def executor_options(command: Command) -> Command:
-    """Add --executor and what goes with it (`ExecutorOptions`)."""
+    """Add --executor and its further options (`ExecutorOptions`)."""
     return with_options(*EXECUTOR_OPTIONS)(command)
 
 
@@ -94,8 +97,13 @@ def open_executor(
     """The executor that the options describe, ready to replay.
 
     Raises:
-        MissingExtra, ModelError, ReplayServerError: the replayer cannot be had. PolicyError: the policy was made for
-            another. ClusterError, WorkerFailed, WorkersDiffer: there is no such cluster, or its workers cannot replay.
+        MissingExtra: a package of the replayer or of Ray is not installed.
+        ModelError: the model cannot be used.
+        ReplayServerError: the replay server cannot be used.
+        PolicyError: the policy was made for another replayer.
+        ClusterError: there is no such cluster.
+        WorkerFailed: a worker cannot replay.
+        WorkersDiffer: the workers' replayers differ.
     """
     max_model_len = max_model_len or policy.made_for.max_model_len
     replay = replace(replay, own_server=_own_server(options, replay, max_model_len), max_model_len=max_model_len)
@@ -116,14 +124,14 @@ def open_executor(
 
 
 def _own_server(options: ExecutorOptions, replay: ReplayOptions, max_model_len: int | None) -> ServerToStart | None:
-    """The server that the options say to start."""
+    """The server to start for the options, or None."""
     if options.vllm_python is None:
         return None
     if replay.implementation != "vllm":
-        raise click.UsageError("--vllm-python goes with --replayer vllm")
+        raise click.UsageError("--vllm-python requires --replayer vllm")
     if replay.replay_urls or replay.replay_key_path is not None or replay.replay_model is not None:
         raise click.UsageError(
-            "--vllm-python starts a server; --replay-url, --replay-api-key and --replay-model are for one that runs"
+            "--vllm-python starts a server; it excludes --replay-url, --replay-api-key and --replay-model"
         )
     try:
         arguments = tuple(shlex.split(options.vllm_args))
@@ -133,7 +141,7 @@ def _own_server(options: ExecutorOptions, replay: ReplayOptions, max_model_len: 
 
 
 def load_on_worker(number: int, replay: ReplayOptions, policy: BasePolicy) -> Replayer:
-    """The replayer of a worker: of several servers, the one whose turn it is. Keys are read from files there."""
+    """The replayer of a worker, with one of several servers in turn. Keys are read from files on the worker."""
     urls = replay.replay_urls
     if len(urls) > 1:
         replay = replace(replay, replay_urls=(urls[number % len(urls)],))

@@ -1,4 +1,4 @@
-"""The provider that a command's options describe."""
+"""The client of a provider for a command's options."""
 
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,11 @@ def provider_client(options: ProviderOptions, connections: int = 4) -> "Provider
     """A client of the provider that the options name.
 
     Raises:
-        MissingExtra: the HTTP client or what it needs is not installed. KeyFileError.
+        MissingExtra: the HTTP client or one of its requirements is not installed.
+        KeyFileError: the key file cannot be used.
     """
     if options.url is None:
-        raise click.UsageError("--url says where the server is; it is missing")
+        raise click.UsageError("missing option --url: the URL of the server")
     with needs_extra("vllm"):
         from weightwarden.verifier.provider.client import ProviderClient
     return ProviderClient(

@@ -1,4 +1,4 @@
-"""Quantities as the command line takes and shows them: sizes in bytes, days, bits."""
+"""Quantities on the command line and in its output: sizes in bytes, days, bits."""
 
 import re
 from math import floor, inf, isfinite, isinf
@@ -15,7 +15,7 @@ UNITS = {
 
 
 class Size(click.ParamType[float]):
-    """Bytes, such as 1.5TB, 700GB or 640GiB."""
+    """A size in bytes, e.g. 1.5TB, 700GB or 640GiB."""
 
     name = "size"
 
@@ -25,12 +25,12 @@ class Size(click.ParamType[float]):
             return float(value)
         match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)\s*([a-z]*)\s*", value.lower())
         if match is None or match[2] not in UNITS or not 0 < float(match[1]) * UNITS[match[2]] < 1e30:
-            self.fail(f"{value!r} is no size: a number and a unit, such as 1.5TB or 640GiB", param, ctx)
+            self.fail(f"{value!r} is no size: give a number and a unit, e.g. 1.5TB or 640GiB", param, ctx)
         return float(match[1]) * UNITS[match[2]]
 
 
 class FiniteRange(click.FloatRange):
-    """A number in a range; not a number (nan) and infinity are in none."""
+    """A number in a range, never nan or infinite."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number."""
@@ -41,7 +41,7 @@ class FiniteRange(click.FloatRange):
 
 
 class Positive(click.ParamType[float]):
-    """A number above 0, such as 3e12."""
+    """A number above 0, e.g. 3e12."""
 
     name = "number"
 
@@ -66,12 +66,12 @@ def size_text(size_bytes: float) -> str:
 
 
 def count_text(count: float) -> str:
-    """A number of messages; few digits where there are more than can be counted exactly."""
+    """A number of messages, with few digits where it exceeds exact counts."""
     return f"{count:,.0f}" if count < 1e15 else f"{count:.3g}"
 
 
 def power_of_ten_text(log10: float) -> str:
-    """A probability by its logarithm to base 10, also where it is too small for a float."""
+    """A probability from its logarithm to base 10, even one too small for a float."""
     if log10 == -inf:
         return "0"
     if log10 > -300:
@@ -80,7 +80,7 @@ def power_of_ten_text(log10: float) -> str:
 
 
 def days_text(days: float) -> str:
-    """Days; years where there are many, and hours, minutes or seconds where there are few."""
+    """A duration in days; in years if long, in hours, minutes or seconds if short."""
     if isinf(days):
         return "never"
     if 0 < days < 1:

@@ -1,4 +1,4 @@
-"""The replayer that a command's options describe."""
+"""The replayer for a command's options."""
 
 import os
 from dataclasses import replace
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, exact: bool = False) -> Replayer:
-    """The replayer that the options describe.
+    """The replayer for the options.
 
     Args:
-        policy: what it is for; a server must be what the policy was made for.
-        exact: whether it is to replay exactly.
+        options: the options.
+        policy: policy that it is for; a server must be the one that the policy was made for.
+        exact: True: the replay must be exact.
 
     Raises:
-        MissingExtra: torch, transformers or an HTTP client is not installed. ModelError: the model cannot be used.
+        MissingExtra: torch, transformers or an HTTP client is not installed.
+        ModelError: the model cannot be used.
         ReplayServerError: the server cannot be used.
     """
     if options.implementation == "vllm":
@@ -82,7 +84,7 @@ def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: boo
 def _started(
     options: ReplayOptions, server: ServerToStart, policy: BasePolicy, identity: ModelIdentity
 ) -> "VllmClient":
-    """A client of a server that is started for the policy, and ends with this process."""
+    """A client of a newly started server for the policy. The server ends with this process."""
     with needs_extra("vllm"):
         from weightwarden.verifier.replay.vllm.command import server_command
         from weightwarden.verifier.replay.vllm.managed_server import OwnVllmClient
@@ -107,13 +109,13 @@ def vllm_client(server: ServerOptions) -> "VllmClient":
     """A client of the server that the options name.
 
     Raises:
-        MissingExtra: the HTTP client or what it needs is not installed.
+        MissingExtra: the HTTP client or one of its requirements is not installed.
     """
     with needs_extra("vllm"):
         from weightwarden.verifier.replay.vllm.client import VllmClient
     if len(server.replay_urls) != 1:
-        missing = "--replay-url, which says where the trusted vLLM server is, is missing"
-        several = "several --replay-url are for several workers: --executor ray"
+        missing = "missing option --replay-url: the URL of the trusted vLLM server"
+        several = "several --replay-url require --executor ray: one for each worker"
         raise click.UsageError(several if server.replay_urls else missing)
     return VllmClient(
         server.replay_urls[0],
@@ -128,7 +130,8 @@ def identity_of(model_name: str | None) -> ModelIdentity:
     """The identity of a model folder or hub name, or of the embedded model.
 
     Raises:
-        ModelError, MissingExtra: it cannot be had.
+        ModelError: the model cannot be used.
+        MissingExtra: a package that reads or downloads it is not installed.
     """
     from weightwarden.verifier.model.embedded import default_model_folder, ensure_embedded_model
     from weightwarden.verifier.model.identity import identify_model

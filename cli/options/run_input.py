@@ -1,4 +1,4 @@
-"""The input that a command's arguments name: traffic files, or archives of a log."""
+"""Input of a command's arguments: traffic files, or archives of a log."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +14,18 @@ from weightwarden.verifier.verification.run_input import AuditDraw, RunInput, fr
 
 
 class UnsignedTraffic(WeightwardenError):
-    """Traffic files, which carry no signature, were given without --unsafe-unsigned."""
+    """Traffic files without --unsafe-unsigned: they carry no signature."""
 
 
 def sample_of(rate: float | None, key_path: Path | None) -> AuditDraw | None:
-    """The audit that --audit-rate and --audit-key ask for; None for all records.
+    """The audit for --audit-rate and --audit-key; None for all records.
 
     Raises:
-        UsageError: one of the two without the other. AuditError: an impossible rate, or a key that is none.
+        UsageError: one of the two is given without the other.
+        AuditError: the rate or the key is invalid.
     """
     if (rate is None) != (key_path is None):
-        raise click.UsageError("--audit-rate and --audit-key go together")
+        raise click.UsageError("--audit-rate and --audit-key require each other")
     return AuditDraw.of(rate, key_path)
 
 
@@ -36,14 +37,21 @@ def read_input(
     *,
     unsigned: bool,
 ) -> RunInput:
-    """The records of archives of a log, which are checked, or where there is no key to check them, of traffic files.
+    """The records of checked archives, or, without a public key, of traffic files.
 
     Args:
-        unsigned: whether traffic files are accepted.
+        arguments: archives or traffic files.
+        public_key_path: file with the log's public keys, or None.
+        witness_path: file with the witness, or None.
+        audit: the audit, or None for all records.
+        unsigned: True: traffic files are accepted.
 
     Raises:
-        UsageError: options that do not go together. UnsignedTraffic: traffic files that are not accepted.
-        LogDoesNotHold, TrafficError, AuditError.
+        UsageError: options exclude each other.
+        UnsignedTraffic: traffic files are not accepted.
+        LogDoesNotHold: the archives failed their check.
+        TrafficError: a traffic file is invalid.
+        AuditError: the audit draws no record.
     """
     if public_key_path is not None:
         keys = PublicKeys.read(public_key_path)
@@ -51,10 +59,10 @@ def read_input(
         with counter("Records of the log checked") as progress:
             return from_archives(archive_urls(arguments), keys, witness, audit, progress)
     if witness_path is not None:
-        raise click.UsageError("--witness needs --public-key")
+        raise click.UsageError("--witness requires --public-key")
     if not unsigned:
         raise UnsignedTraffic(
-            "no --public-key: traffic files are unsigned, whoever wrote them could have written anything;"
-            " pass --unsafe-unsigned if you trust how they came here, or archives of a log and --public-key"
+            "no --public-key: traffic files are unsigned and can be forged;"
+            " pass --unsafe-unsigned if you trust their source, or archives of a log and --public-key"
         )
     return from_traffic([Path(argument) for argument in arguments], audit)

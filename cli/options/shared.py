@@ -1,4 +1,4 @@
-"""Options that several commands share: click passes them by name, and a command gathers them in one object."""
+"""Options that several commands share. Click passes them by name, and a command gathers them in one object."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """Where a replay server is, or several for several workers, and how they are spoken to."""
+    """Replay servers (several for several workers), with keys and limits of their requests."""
 
     replay_urls: tuple[str, ...] = ()
     replay_model: str | None = None
@@ -26,14 +26,14 @@ class ServerOptions:
         """The key in the key file.
 
         Raises:
-            KeyFileError: unreadable, readable by others than its owner, or not one key.
+            KeyFileError: the file is unreadable, readable by others than its owner, or holds no single key.
         """
         return None if self.replay_key_path is None else read_secret(self.replay_key_path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderOptions:
-    """A server whose answers are to be verified, and how it is spoken to."""
+    """A server whose answers are to be verified, with key and limits of its requests."""
 
     url: str | None = None
     served_model: str | None = None
@@ -44,15 +44,20 @@ class ProviderOptions:
         """The key in the key file.
 
         Raises:
-            KeyFileError: unreadable, readable by others than its owner, or not one key.
+            KeyFileError: the file is unreadable, readable by others than its owner, or holds no single key.
         """
         return None if self.key_path is None else read_secret(self.key_path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerToStart:
-    """A replay server to start: the interpreter of vLLM's environment, more arguments of the server, and the context
-    length, tokens, of the serving side where that is not the model's."""
+    """A replay server to start.
+
+    Attributes:
+        python: interpreter of vLLM's environment.
+        arguments: further arguments of the server.
+        max_model_len: context length of the serving side, tokens, where it is not the model's.
+    """
 
     python: Path
     arguments: tuple[str, ...] = ()
@@ -61,11 +66,16 @@ class ServerToStart:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayOptions(ServerOptions):
-    """What to replay with, and on which copy of the model.
+    """Options of the replayer and its copy of the model.
 
     Attributes:
-        max_model_len: the context length of the server that answered, tokens; None: what it takes by default.
-        own_server: a replay server to start, instead of one that runs already.
+        model_name: folder or hub name of the model; None: the embedded model.
+        implementation: "transformers" or "vllm".
+        dtype: data type, or None for the default.
+        device: device as torch names it, or None for the default.
+        token_budget: tokens of a forward pass, or None for the default.
+        max_model_len: context length of the inference server, tokens; None: its default.
+        own_server: a replay server to start, instead of a running one.
     """
 
     model_name: str | None = None
@@ -78,9 +88,11 @@ class ReplayOptions(ServerOptions):
 
     def __post_init__(self) -> None:
         if self.implementation == "vllm" and not (self.device is None and self.token_budget is None):
-            raise click.UsageError("--device and --token-budget are the server's own affair with --replayer vllm")
+            raise click.UsageError(
+                "--device and --token-budget do not apply to --replayer vllm: the server decides them"
+            )
         if self.implementation != "vllm" and self.replay_urls:
-            raise click.UsageError("--replay-url goes with --replayer vllm")
+            raise click.UsageError("--replay-url requires --replayer vllm")
 
 
 SERVER_OPTIONS = (
@@ -89,43 +101,46 @@ SERVER_OPTIONS = (
         "replay_urls",
         multiple=True,
         metavar="URL",
-        help="The trusted vLLM server, such as http://127.0.0.1:8000; several with --executor ray, one a worker.",
+        help="URL of the trusted vLLM server, e.g. http://127.0.0.1:8000. With --executor ray:"
+        " several, one per worker.",
     ),
-    click.option("--replay-model", metavar="NAME", help="The model's name there. Default: the one it serves."),
+    click.option(
+        "--replay-model", metavar="NAME", help="Name of the model on that server. Default: the model that it serves."
+    ),
     click.option(
         "--replay-api-key",
         "replay_key_path",
         type=click.Path(path_type=Path),
-        metavar="F",
-        help="File with the server's API key.",
+        metavar="FILE",
+        help="File with the API key of that server.",
     ),
     click.option(
         "--replay-timeout",
         type=click.FloatRange(1),
         default=600.0,
         show_default=True,
-        metavar="S",
-        help="Seconds to wait for one answer.",
+        metavar="SECONDS",
+        help="Seconds to wait for one response of that server.",
     ),
     click.option(
         "--replay-concurrency",
         type=click.IntRange(1, 1024),
         default=16,
         show_default=True,
-        metavar="N",
-        help="Requests under way at once.",
+        metavar="COUNT",
+        help="Largest number of requests under way at that server.",
     ),
 )
 CONTEXT_OPTION = click.option(
     "--max-model-len",
     type=click.IntRange(1),
-    metavar="N",
-    help="The server's context length, where it was started with one. Default: what vLLM takes for the model.",
+    metavar="TOKENS",
+    help="Context length of the inference server, in tokens, if set. Default: vLLM's for the model.",
 )
 MODEL_OPTION = click.option(
     "--model",
     "model_name",
-    metavar="DIR_OR_HUB_NAME",
+    metavar="FOLDER_OR_HUB_NAME",
     help="Trusted copy of the model. Default: the embedded SmolLM2-135M-Instruct.",
 )
 REPLAY_OPTIONS = (
@@ -136,26 +151,30 @@ REPLAY_OPTIONS = (
         type=click.Choice(["transformers", "vllm"]),
         default="transformers",
         show_default=True,
-        help="What replays: an independent implementation here, or a trusted vLLM server at --replay-url.",
+        help="Replay with transformers on this machine (independent), or on the vLLM server at --replay-url.",
     ),
     click.option(
         "--dtype",
         type=click.Choice(["float32", "bfloat16", "float16"]),
-        help="Arithmetic of the replay. Default: float32 here; for a vLLM server, the model's own.",
+        help="Data type of the replay. Default: float32 for transformers, the model's own for a vLLM server.",
     ),
-    click.option("--device", metavar="D", help="Device as torch names it. Default: cuda when there is one, else cpu."),
+    click.option(
+        "--device",
+        metavar="DEVICE",
+        help="PyTorch device of the replay, e.g. cuda:0. Default: cuda if available, else cpu.",
+    ),
     click.option(
         "--token-budget",
         type=click.IntRange(1),
-        metavar="N",
-        help="Tokens a forward pass, padding included. Default: 2048 on a CPU, 16384 on CUDA.",
+        metavar="TOKENS",
+        help="Tokens of one forward pass, padding included. Default: 2048 on a CPU, 16384 on CUDA.",
     ),
     *SERVER_OPTIONS,
 )
 
 
 def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Add options in the order in which help shows them."""
+    """A decorator that adds options, in the order of help."""
 
     def decorate(command: Command) -> Command:
         for option in reversed(options):
@@ -166,7 +185,7 @@ def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], 
 
 
 def server_options(command: Command) -> Command:
-    """Add --replay-url and what goes with it (`ServerOptions`)."""
+    """Add --replay-url and its further options (`ServerOptions`)."""
     return with_options(*SERVER_OPTIONS)(command)
 
 
@@ -176,35 +195,37 @@ def replay_options(command: Command) -> Command:
 
 
 def provider_options(*, required: bool) -> Callable[[Command], Command]:
-    """Add --url and what goes with it (`ProviderOptions`)."""
+    """A decorator that adds --url and its further options (`ProviderOptions`)."""
     return with_options(
         click.option(
             "--url",
             required=required,
             metavar="URL",
-            help="The OpenAI-compatible server, such as http://127.0.0.1:8000.",
+            help="URL of the OpenAI-compatible server, e.g. http://127.0.0.1:8000.",
         ),
-        click.option("--served-model", metavar="NAME", help="The model's name there. Default: the server's first."),
+        click.option(
+            "--served-model", metavar="NAME", help="Name of the model on that server. Default: its first model."
+        ),
         click.option(
             "--api-key",
             "key_path",
             type=click.Path(path_type=Path),
-            metavar="F",
-            help="File with the server's API key.",
+            metavar="FILE",
+            help="File with the API key of that server.",
         ),
         click.option(
             "--timeout",
             type=click.FloatRange(1),
             default=600.0,
             show_default=True,
-            metavar="S",
-            help="Seconds to wait for one answer.",
+            metavar="SECONDS",
+            help="Seconds to wait for one response.",
         ),
     )
 
 
 def sample_options(command: Command) -> Command:
-    """--audit-rate and --audit-key: which share of the records is taken, and the key that chooses them."""
+    """Add --audit-rate and --audit-key: the share of the records, and the key that draws them."""
     for option in reversed(
         (
             click.option(
@@ -212,14 +233,14 @@ def sample_options(command: Command) -> Command:
                 "rate",
                 type=float,
                 metavar="RATE",
-                help="Take this share of the records only, chosen with --audit-key.",
+                help="Share of the records to audit, in (0, 1], drawn with --audit-key. Default: all records.",
             ),
             click.option(
                 "--audit-key",
                 "key_path",
                 type=click.Path(path_type=Path),
-                metavar="F",
-                help="File with the auditor's secret key (16 bytes or more).",
+                metavar="FILE",
+                help="File with the audit key, a secret of at least 16 bytes.",
             ),
         )
     ):
@@ -231,8 +252,8 @@ WITNESS_OPTION = click.option(
     "--witness",
     "witness_path",
     type=click.Path(path_type=Path),
-    metavar="F",
-    help="File with the last checkpoint that you saw of this log.",
+    metavar="FILE",
+    help="File with the last checkpoint of this log that you saw.",
 )
 
 SIGNING_KEY_OPTION = click.option(
@@ -241,19 +262,19 @@ SIGNING_KEY_OPTION = click.option(
     type=click.Path(path_type=Path),
     required=True,
     multiple=True,
-    metavar="F",
-    help="File with the log's signing key (`verify log key new`); give the old and the new one while keys rotate.",
+    metavar="FILE",
+    help="File with the log's signing key (`verify log key new`). Repeat for old and new key while keys rotate.",
 )
 
 
 def public_key_option(*, required: bool) -> Callable[[Command], Command]:
-    """Add --public-key, which some commands cannot do without."""
+    """A decorator that adds --public-key, which some commands require."""
     return click.option(
         "--public-key",
         "public_key_path",
         type=click.Path(path_type=Path),
         required=required,
-        metavar="F",
+        metavar="FILE",
         help="File with the log's public keys, one a line.",
     )
 

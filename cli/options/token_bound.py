@@ -1,4 +1,4 @@
-"""Bound of the bits that a token can carry unseen, from a policy, from a report, or as given."""
+"""Bound of the bits that a token can carry unseen, from a policy, from a report, or given as a number."""
 
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -19,9 +19,9 @@ class TokenBound:
 
     Attributes:
         bits_per_token: the bound.
-        log2_vocabulary: bits of a token that is chosen freely.
-        source: where the bound is from.
-        contains_gamble: whether it covers messages that were not audited, and so what they gambled.
+        log2_vocabulary: bits of a freely chosen token.
+        source: origin of the bound, in words.
+        contains_gamble: True if it covers unaudited messages, and so gambling.
     """
 
     bits_per_token: float
@@ -35,10 +35,10 @@ def token_bound(
 ) -> TokenBound:
     """The bound from one of the three sources, else from the bundled policy."""
     if sum(given is not None for given in (policy_path, report_path, bits_per_token)) > 1:
-        raise click.UsageError("--policy, --report or --bits-per-token: one of them")
+        raise click.UsageError("give only one of --policy, --report and --bits-per-token")
     if report_path is not None:
         if vocabulary is not None:
-            raise click.UsageError("--vocabulary or --report, which has one")
+            raise click.UsageError("--vocabulary and --report exclude each other: the report has a vocabulary")
         report = read_report(report_path)
         statistics = report.statistics
         name, bits = min(
@@ -50,7 +50,7 @@ def token_bound(
         )
         sampled = len(statistics.records.tokens) < report.total_records
         whose = "all records, what unaudited ones gambled included" if sampled else "all records, every one audited"
-        # The smaller of two limits: either may miss.
+        # The smaller of two limits: each may be wrong, hence the lower confidence.
         limit = f"{name} for {whose}, {100 * (2 * statistics.confidence - 1):g}% confidence"
         doubts = ("; ITS VERDICT IS ALARM" if report.verdict == "alarm" else "") + (
             "; unsigned" if report.unsafe_unsigned else ""

@@ -1,4 +1,4 @@
-"""Options of traffic and audit that `verify estimate` and `verify plan` share, and the display of figures."""
+"""Options of traffic and audit for `verify estimate` and `verify plan`, and the display of figures."""
 
 import json
 from dataclasses import dataclass, replace
@@ -13,25 +13,37 @@ TRAFFIC_OPTIONS = (
     click.option(
         "--preset",
         type=click.Choice(sorted(PRESETS)),
-        help="Traffic of a provider, from public figures; other options change parts of it.",
+        help="Traffic of a provider, from public figures. Other options override parts of it.",
     ),
     click.option(
-        "--output-tokens-per-day", type=Positive(), metavar="N", help="Output tokens of all sites, a day, such as 3e12."
+        "--output-tokens-per-day",
+        type=Positive(),
+        metavar="TOKENS",
+        help="Output tokens a day, all sites together, e.g. 3e12.",
     ),
     click.option(
-        "--tokens-per-message", type=Positive(), metavar="N", help="Mean output tokens of an answer. Default: 500."
+        "--tokens-per-message",
+        type=Positive(),
+        metavar="TOKENS",
+        help="Mean number of output tokens of an answer. Default: 500.",
     ),
     click.option(
         "--output-share",
         type=FiniteRange(1e-6, 1),
         metavar="SHARE",
-        help="Share of all tokens that are output; the rest are prompts. Default: 0.1.",
+        help="Output tokens as a share of all tokens; the rest are prompts. Default: 0.1.",
     ),
     click.option(
-        "--sites", type=click.IntRange(1, 10**6), metavar="N", help="Data centres that share the traffic. Default: 1."
+        "--sites",
+        type=click.IntRange(1, 10**6),
+        metavar="COUNT",
+        help="Number of data centres that share the traffic. Default: 1.",
     ),
     click.option(
-        "--doubling-months", type=Positive(), metavar="N", help="Months in which traffic doubles. Default: it does not."
+        "--doubling-months",
+        type=Positive(),
+        metavar="MONTHS",
+        help="Months in which the traffic doubles. Default: no growth.",
     ),
 )
 LENGTH_OPTION = click.option(
@@ -39,31 +51,35 @@ LENGTH_OPTION = click.option(
     type=click.IntRange(1, 2**31),
     default=4096,
     show_default=True,
-    metavar="N",
-    help="Most tokens of an answer: as long an attacker makes those that are altered.",
+    metavar="TOKENS",
+    help="Largest number of output tokens of an answer. An attacker makes altered answers this long.",
 )
 AUDIT_OPTIONS = (
     click.option(
         "--power",
+        metavar="PROBABILITY",
         type=FiniteRange(0, 1, min_open=True),
         default=1.0,
         show_default=True,
-        help="Probability that a wholly altered message is flagged when it is audited.",
+        help="Probability that a fully altered message is flagged when it is audited.",
     ),
     click.option(
         "--confidence",
+        metavar="PROBABILITY",
         type=FiniteRange(0.75, 1, max_open=True),
         default=0.99,
         show_default=True,
-        help="Probability with which the attacker is caught within the figures shown.",
+        help="Probability that the attacker is caught within the figures shown.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table; units are in the names."),
+    click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON instead of a table. Field names contain the units."
+    ),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrafficOptions:
-    """What the command line says of the traffic."""
+    """Options that describe the traffic."""
 
     preset: str | None
     output_tokens_per_day: float | None
@@ -73,10 +89,11 @@ class TrafficOptions:
     doubling_months: float | None
 
     def traffic(self) -> Traffic:
-        """The traffic: the preset, with what else is given changed.
+        """The preset's traffic, or the default, with the given options changed.
 
         Raises:
-            click.UsageError: neither a preset nor a number of tokens. StatisticsError: no such traffic.
+            click.UsageError: neither a preset nor a number of tokens is given.
+            StatisticsError: the values describe no possible traffic.
         """
         given: dict[str, Any] = {
             name: value
@@ -90,12 +107,12 @@ class TrafficOptions:
                 given["source"] = f"{PRESETS[self.preset].source}; changed: {', '.join(sorted(given))}"
             return replace(PRESETS[self.preset], **given)
         if self.output_tokens_per_day is None:
-            raise click.UsageError("how much traffic? --output-tokens-per-day N or --preset NAME")
+            raise click.UsageError("the traffic is missing: give --output-tokens-per-day or --preset")
         return Traffic(**given)
 
 
 def as_json_text(result: dict[str, Any]) -> str:
-    """JSON of a result; what is infinite ("never", the logarithm of 0) is null."""
+    """JSON of a result. Infinite values ("never", the logarithm of 0) are null."""
 
     def finite(value: Any) -> Any:
         if isinstance(value, dict):
@@ -108,7 +125,7 @@ def as_json_text(result: dict[str, Any]) -> str:
 
 
 def traffic_assumptions(traffic: Traffic) -> list[str]:
-    """What is taken for granted about the traffic, in words."""
+    """Assumptions about the traffic, in words."""
     growth = "does not grow" if traffic.doubling_days is None else f"doubles every {traffic.doubling_days:.3g} days"
     return [
         f"Traffic: {traffic.output_tokens_per_day:.3g} output tokens a day at {traffic.sites} site(s),"

@@ -1,4 +1,4 @@
-"""The statistics of a run as reports show them, and as the JSON report holds them for other commands."""
+"""The statistics of a run, as text for reports and as JSON for other commands."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,7 @@ class RateRow:
 
 @dataclass(frozen=True)
 class Figures:
-    """What is shown of a run's exposure."""
+    """The figures of a run's exposure, as text."""
 
     confidence: str
     bounds: list[BoundRow]
@@ -67,7 +67,7 @@ def figures(context: Run) -> Figures:
 
 
 def assumptions(context: Run) -> list[str]:
-    """What the figures take for granted, in words."""
+    """Assumptions behind the figures, in words."""
     said = ["Bounds count every message that these prompts and seeds allow, along the tokens that were sent."]
     audit_rate = context.given.audit_rate
     if audit_rate is not None:
@@ -85,7 +85,7 @@ def assumptions(context: Run) -> list[str]:
 
 
 def catching(audit_rate: float, records: int) -> str:
-    """How many altered records an audit at that rate sees one of, in words."""
+    """The number of altered records of which an audit at that rate sees one, in words."""
     needed = altered_before_alarm(CONFIDENCE, audit_rate=audit_rate)
     unless = "if nobody can foresee which records are audited"
     if needed > records:
@@ -99,7 +99,7 @@ def catching(audit_rate: float, records: int) -> str:
 
 
 def statistics(context: Run) -> dict[str, Any]:
-    """The figures of a run, as JSON; per-record columns in the order of the records verified."""
+    """The figures of a run, as JSON. Columns have one value a verified record, in order."""
     exposure, watched = context.exposure, context.verification.watched
     return {
         "confidence": CONFIDENCE,

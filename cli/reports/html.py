@@ -1,4 +1,4 @@
-"""The HTML report: one page that needs nothing else."""
+"""The HTML report of a run: one self-contained page."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,7 +41,7 @@ class Dot:
 
 
 def html_report(context: Run) -> str:
-    """The page; all text of records is escaped.
+    """The page, with all text of records escaped.
 
     Raises:
         MissingExtra: jinja2 is not installed.
@@ -72,7 +72,7 @@ def html_report(context: Run) -> str:
 
 
 def histogram(context: Run) -> list[Bar]:
-    """Tokens by margin: exact ones, one bar a bin, and those outside the support; heights on a log scale."""
+    """Tokens by margin on a log scale: one bar for exact matches, one a bin, and one for tokens outside the support."""
     labels = [
         "0",
         *(f"{a:g}-{b:g}" for a, b in pairwise(MARGIN_EDGES)),
@@ -97,9 +97,9 @@ def histogram(context: Run) -> list[Bar]:
 
 
 def trade_off(context: Run) -> list[Dot]:
-    """Each threshold, on the records that are not flagged, so that tokens beyond it are false positives.
+    """Trade-off of every tolerance, measured on records that are not flagged: tokens beyond it are false positives.
 
-    x is the information left to an attacker, y the share of tokens beyond the threshold (log scale).
+    x is the information left to an attacker, y the share of tokens beyond the tolerance (log scale).
     """
     found = context.verification
     if not found.trade_off:

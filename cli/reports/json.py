@@ -1,4 +1,4 @@
-"""The JSON report."""
+"""The JSON report of a run."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from weightwarden.verifier.verification.summary import FlaggedRecord, Unverifiab
 
 
 def json_report(context: Run) -> str:
-    """The report as JSON text; numbers that are not finite are null."""
+    """The report as JSON text. Numbers that are not finite are null."""
     found = context.verification
     report = {
         "format": REPORT_FORMAT,

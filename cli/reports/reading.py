@@ -1,4 +1,4 @@
-"""Reports of `verify run`, read back for estimates and monitors; strict, and never larger than reports are."""
+"""Reader of reports of `verify run`, for estimates and monitors. It is strict, and limits the size."""
 
 import json
 from pathlib import Path
@@ -20,17 +20,17 @@ Bits = Annotated[float, Field(ge=0)]
 
 
 class ReportError(WeightwardenError, ValueError):
-    """A report that cannot be used: unreadable, not a report of `verify run`, or of something else."""
+    """A report that cannot be used: unreadable, not a report of `verify run`, or of another subject."""
 
 
 class _Part(BaseModel):
-    """A part of a report: strict in what is read, and other fields may be there."""
+    """A part of a report. Fields that are read are strict, and others are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
 
 class RecordColumns(_Part):
-    """What happened in each record."""
+    """Counts, bits and verdicts of each record, by column."""
 
     tokens: list[Count]
     mismatches: list[Count]
@@ -56,14 +56,14 @@ class RecordColumns(_Part):
 
 
 class CodeBits(_Part):
-    """One bound, bits a token: of what was audited, and at most of all."""
+    """One bound, bits a token: for the audited records, and its limit for all records."""
 
     audited: Bits
     limit: Bits
 
 
 class BitsPerToken(_Part):
-    """The bounds of a run."""
+    """The bandwidth bounds of a run."""
 
     counting: CodeBits
     pooled: CodeBits
@@ -94,10 +94,10 @@ class Report(_Part):
 
 
 def read_report(path: Path) -> Report:
-    """Read a JSON report.
+    """The report in a JSON file.
 
     Raises:
-        ReportError: unreadable, too large, not JSON, or not such a report; names the file and the field.
+        ReportError: the file is unreadable, too large, not JSON, or no such report; names the file and the field.
     """
     try:
         with path.open("rb") as stream:

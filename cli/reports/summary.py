@@ -1,4 +1,4 @@
-"""The summary for a terminal."""
+"""The summary of a run for a terminal."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ CONTEXT_BEFORE, CONTEXT_AFTER = 8, 4
 
 
 def text_summary(context: Run) -> str:
-    """A readable account: the verdict, the counts, and the worst records with their tokens in context."""
+    """The summary: the verdict, the counts, and the worst records with their tokens in context."""
     found = context.verification
     records = str(found.records)
     if context.given.audit_rate is not None:
@@ -60,7 +60,7 @@ def text_summary(context: Run) -> str:
 
 
 def exposure_lines(context: Run) -> list[str]:
-    """What could have been hidden, with the rates behind it and what all that assumes."""
+    """The bandwidth bounds, with the rates behind them and their assumptions."""
     shown = figures(context)
     whose = f"all {context.given.audited.records} records"
     limit = whose if context.given.audited.complete else f"{whose}, {shown.confidence} confidence"
@@ -73,14 +73,14 @@ def exposure_lines(context: Run) -> list[str]:
 
 
 def _unsteady_lines(context: Run) -> list[str]:
-    """The positions that are charged and are no evidence, where there are any."""
+    """The unsteady positions, which are charged and are no evidence; empty if there are none."""
     count = context.verification.unsteady_positions
     said = "where rounding errors alone move the logits so far; charged, and no evidence"
     return [f"  unsteady       {count} positions {said}"] if count else []
 
 
 def _exact_lines(context: Run) -> list[str]:
-    """What exact replay leaves open, by cause."""
+    """Open positions of exact replay, by cause."""
     found = context.verification
     if not context.policy.exact:
         return []
@@ -91,7 +91,7 @@ def _exact_lines(context: Run) -> list[str]:
 
 
 def _unverifiable_lines(context: Run) -> list[str]:
-    """The records without a verdict, named before anything else."""
+    """The unverifiable records, listed first."""
     records = context.verification.unverifiable
     if not records:
         return []

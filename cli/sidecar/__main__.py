@@ -1,4 +1,4 @@
-"""`python -m weightwarden.cli.sidecar`."""
+"""Entry point of `python -m weightwarden.cli.sidecar`."""
 
 from weightwarden.cli.sidecar.main import sidecar
 

@@ -1,4 +1,4 @@
-"""`sidecar key`: the key that seeds are made with."""
+"""The command `sidecar key`, which makes a seed key."""
 
 import secrets
 from pathlib import Path
@@ -9,12 +9,12 @@ from weightwarden.verifier.extras import needs_extra
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path), metavar="F")
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
 def key(path: Path) -> None:
-    """Make a seed key in a new file F.
+    """Make a seed key in a new FILE.
 
-    Whoever has it can foretell seeds: it stays on the sidecar's host, readable by its user alone. The key that signs
-    the log is another one (`verify log key new`).
+    With the key, all seeds can be predicted: keep it on the sidecar's host, readable by its user alone. The log's
+    signing key is a different one (`verify log key new`).
     """
     with needs_extra("server"):
         from weightwarden.logger.sidecar.log.seeds import write_seed_key

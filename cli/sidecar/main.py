@@ -16,7 +16,7 @@ class _Group(ExitCodeGroup):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="weightwarden", prog_name="sidecar")
 def sidecar() -> None:
-    """Log every answer of an inference server before its client sees it."""
+    """Log every answer of an inference server before the client gets it."""
 
 
 for command in (run, key, recover, openapi):

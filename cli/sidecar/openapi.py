@@ -1,4 +1,4 @@
-"""`sidecar openapi`: the description of the sidecar's HTTP interface."""
+"""The command `sidecar openapi`, which prints the description of the HTTP interface."""
 
 import json
 
@@ -9,7 +9,7 @@ from weightwarden.verifier.extras import needs_extra
 
 @click.command()
 def openapi() -> None:
-    """Print the OpenAPI description of what the sidecar serves, as JSON."""
+    """Print the OpenAPI description of the sidecar's HTTP interface, as JSON."""
     with needs_extra("server"):
         from weightwarden.logger.sidecar.wire.openapi import description
     click.echo(json.dumps(description(), indent=2))

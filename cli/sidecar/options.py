@@ -1,4 +1,4 @@
-"""The options of `sidecar run`, and the settings that they make."""
+"""Options of `sidecar run`, and the settings made from them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,95 +23,144 @@ def _limit(flag: str, kind: "click.ParamType[Any]", default: object, metavar: st
 
 _OPTIONS = (
     click.option(
-        "--upstream", required=True, metavar="URL", help="The inference server, such as http://10.0.0.2:8000."
+        "--upstream", required=True, metavar="URL", help="URL of the inference server, e.g. http://10.0.0.2:8000."
     ),
     click.option(
         "--model-dir",
         type=_FILE,
         required=True,
-        metavar="DIR",
-        help="Trusted copy of the model's tokenizer and config.",
+        metavar="FOLDER",
+        help="Folder with a trusted copy of the model's tokenizer and configuration.",
     ),
-    click.option("--log", required=True, metavar="URL", help="The log: a path, or postgresql://...; made when new."),
-    click.option("--seed-key", type=_FILE, required=True, metavar="F", help="File with the seed key (`sidecar key`)."),
+    click.option(
+        "--log",
+        required=True,
+        metavar="URL",
+        help="Database of the log: a path (SQLite), or postgresql://... A missing log is made.",
+    ),
+    click.option(
+        "--seed-key", type=_FILE, required=True, metavar="FILE", help="File with the seed key (`sidecar key`)."
+    ),
     click.option(
         "--signing-key",
         type=_FILE,
         required=True,
         multiple=True,
-        metavar="F",
-        help="File with the log's signing key (`verify log key new`); the old and the new one while keys rotate.",
+        metavar="FILE",
+        help="File with the log's signing key (`verify log key new`). Repeat for old and new key while keys rotate.",
     ),
     click.option(
         "--mark",
         type=_FILE,
-        metavar="F",
-        help="File with the log's mark, which tells an old copy of the log. Default: beside the signing key.",
+        metavar="FILE",
+        help="File with the log's mark, which exposes an old copy of the log. Default: beside the first signing key.",
     ),
-    click.option("--sampler", type=click.Choice(sorted(SCHEMES)), required=True, help="How the server draws tokens."),
-    click.option("--engine-version", required=True, metavar="V", help="The server's version, such as 0.32.0."),
-    click.option("--engine", default="vllm", show_default=True, metavar="NAME", help="The server's engine."),
     click.option(
-        "--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where clients connect."
+        "--sampler",
+        type=click.Choice(sorted(SCHEMES)),
+        required=True,
+        help="Sampling scheme of the server's engine (docs/traffic.md).",
     ),
-    click.option("--metrics", metavar="HOST:PORT", help="Where Prometheus finds /metrics."),
-    click.option("--model-name", metavar="NAME", help="What clients call the model. Default: the folder's name."),
-    click.option("--upstream-model", metavar="NAME", help="What the server calls it. Default: the same."),
-    click.option("--upstream-key", type=_FILE, metavar="F", help="File with the API key that the server wants."),
     click.option(
-        "--max-model-len", type=click.IntRange(2), metavar="N", help="The server's context, if it was told one."
+        "--engine-version", required=True, metavar="VERSION", help="Version of the server's engine, e.g. 0.32.0."
     ),
-    click.option("--chat-template", type=_FILE, metavar="F", help="Chat template instead of the model's own."),
+    click.option("--engine", default="vllm", show_default=True, metavar="NAME", help="Name of the server's engine."),
+    click.option(
+        "--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Address for clients."
+    ),
+    click.option(
+        "--metrics", metavar="HOST:PORT", help="Address for Prometheus metrics (/metrics). Default: no metrics."
+    ),
+    click.option(
+        "--model-name", metavar="NAME", help="Name of the model for clients and in records. Default: the folder's name."
+    ),
+    click.option(
+        "--upstream-model", metavar="NAME", help="Name of the model on the server. Default: the same as --model-name."
+    ),
+    click.option("--upstream-key", type=_FILE, metavar="FILE", help="File with the API key for the server."),
+    click.option(
+        "--max-model-len",
+        type=click.IntRange(2),
+        metavar="TOKENS",
+        help="Context length of the server, in tokens, if set. Default: the model's.",
+    ),
+    click.option(
+        "--chat-template", type=_FILE, metavar="FILE", help="File with a chat template that replaces the model's."
+    ),
     click.option(
         "--sampling-defaults",
         type=click.Choice(["model", "neutral"]),
         default="model",
         show_default=True,
-        help="For requests that say nothing: the model's generation_config.json, or temperature 1 without filters.",
+        help="Sampling defaults for requests: generation_config.json (model), or temperature 1 without"
+        " filters (neutral).",
     ),
     click.option(
         "--client-seeds",
         type=click.Choice(["replace", "allow"]),
         default="replace",
         show_default=True,
-        help="Whether clients may choose seeds: then they and the server together can.",
+        help="Replace the seeds of clients, or allow them. With allow, client and server together can choose a seed.",
     ),
     click.option(
-        "--api-keys", type=_FILE, metavar="F", help="File with the keys that clients may come with, one a line."
+        "--api-keys",
+        type=_FILE,
+        metavar="FILE",
+        help="File with the API keys of clients, one a line. Default: every client is served.",
     ),
-    click.option("--tls-certificate", type=_FILE, metavar="F", help="PEM file; with --tls-key."),
-    click.option("--tls-key", type=_FILE, metavar="F", help="PEM file."),
+    click.option(
+        "--tls-certificate", type=_FILE, metavar="FILE", help="PEM file with the TLS certificate. Requires --tls-key."
+    ),
+    click.option("--tls-key", type=_FILE, metavar="FILE", help="PEM file with the TLS key."),
     click.option(
         "--release-tick",
         type=click.IntRange(1, 60_000),
-        metavar="MS",
-        help="Tokens leave on ticks of so many milliseconds only.",
+        metavar="MILLISECONDS",
+        help="Milliseconds between the ticks on which tokens are released. Default: tokens are released at once.",
     ),
-    click.option("--archives", metavar="URL", help="Folder (path or fsspec URL) to seal archives into."),
-    _limit("--checkpoint-every", _SECONDS, 60.0, "S", "Seconds between signed checkpoints."),
-    _limit("--seal-every", _SECONDS, 3600.0, "S", "Seconds between archives."),
-    _limit("--max-concurrent", click.IntRange(1), 256, "N", "Choices under way at once."),
-    _limit("--max-connections", click.IntRange(1), 1024, "N", "Connections at once."),
-    _limit("--max-waiting", click.IntRange(1), 256, "N", "Connections of one address that wait for their client."),
-    _limit("--max-choices", click.IntRange(1, 65_535), 16, "N", "Choices of one request."),
+    click.option(
+        "--archives", metavar="URL", help="Folder for sealed archives (path or fsspec URL). Default: do not seal."
+    ),
+    _limit("--checkpoint-every", _SECONDS, 60.0, "SECONDS", "Seconds between signed checkpoints."),
+    _limit("--seal-every", _SECONDS, 3600.0, "SECONDS", "Seconds between archives."),
+    _limit("--max-concurrent", click.IntRange(1), 256, "COUNT", "Largest number of choices under way."),
+    _limit("--max-connections", click.IntRange(1), 1024, "COUNT", "Largest number of open connections."),
+    _limit(
+        "--max-waiting",
+        click.IntRange(1),
+        256,
+        "COUNT",
+        "Largest number of connections of one client address that wait for their client.",
+    ),
+    _limit("--max-choices", click.IntRange(1, 65_535), 16, "COUNT", "Largest number of choices of one request."),
     _limit(
         "--max-body",
         click.IntRange(1),
         None,
         "BYTES",
-        "Size of a request's body. Default: 64 KiB, and 32 bytes a token of context.",
+        "Largest request body, in bytes. Default: 64 KiB plus 32 bytes per token of context.",
     ),
-    _limit("--max-prompt", click.IntRange(1), None, "TOKENS", "Length of a prompt. Default: what the context holds."),
-    _limit("--header-timeout", _SECONDS, 10.0, "S", "Longest wait for a request's headers, seconds."),
-    _limit("--body-timeout", _SECONDS, 60.0, "S", "Longest wait for a request's body, seconds."),
     _limit(
-        "--idle-timeout", click.IntRange(1), 30, "S", "Longest pause between two requests of a connection, seconds."
+        "--max-prompt",
+        click.IntRange(1),
+        None,
+        "TOKENS",
+        "Longest prompt, in tokens. Default: the context length minus 1.",
     ),
-    _limit("--send-timeout", _SECONDS, 60.0, "S", "Seconds a client may stop reading before it is disconnected."),
-    _limit("--first-token-timeout", _SECONDS, 600.0, "S", "Longest wait for the server's first token, seconds."),
-    _limit("--stall-timeout", _SECONDS, 120.0, "S", "Longest pause between two tokens of the server, seconds."),
-    _limit("--ready-every", _SECONDS, 10.0, "S", "Seconds between two checks of the server's readiness."),
-    _limit("--drain-timeout", click.IntRange(1), 30, "S", "Seconds for answers to end after SIGTERM."),
+    _limit("--header-timeout", _SECONDS, 10.0, "SECONDS", "Seconds in which the headers of a request must arrive."),
+    _limit("--body-timeout", _SECONDS, 60.0, "SECONDS", "Seconds in which the body of a request must arrive."),
+    _limit(
+        "--idle-timeout",
+        click.IntRange(1),
+        30,
+        "SECONDS",
+        "Seconds that a connection may be idle between two requests.",
+    ),
+    _limit("--send-timeout", _SECONDS, 60.0, "SECONDS", "Seconds a client may stop reading before it is disconnected."),
+    _limit("--first-token-timeout", _SECONDS, 600.0, "SECONDS", "Seconds to wait for the server's first token."),
+    _limit("--stall-timeout", _SECONDS, 120.0, "SECONDS", "Seconds to wait between two tokens of the server."),
+    _limit("--ready-every", _SECONDS, 10.0, "SECONDS", "Seconds between checks of the server's readiness."),
+    _limit("--drain-timeout", click.IntRange(1), 30, "SECONDS", "Seconds that answers may continue after SIGTERM."),
 )
 
 
@@ -123,10 +172,10 @@ def run_options(command: Command) -> Command:
 
 
 def settings_of(given: dict[str, Any]) -> "Settings":
-    """The settings that the options say.
+    """The settings for the options.
 
     Raises:
-        SettingsError: an address that is none, or an engine that cannot be.
+        SettingsError: an address or the engine is invalid.
     """
     from pydantic import ValidationError
 

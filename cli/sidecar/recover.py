@@ -1,4 +1,4 @@
-"""`sidecar recover`: what a crash left behind becomes records, without serving."""
+"""The command `sidecar recover`, which makes records of a crashed sidecar's drafts without serving."""
 
 from pathlib import Path
 
@@ -11,12 +11,15 @@ from weightwarden.verifier.extras import needs_extra
 
 
 @click.command()
-@click.option("--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...")
+@click.option(
+    "--log", "log_url", required=True, metavar="URL", help="Database of the log: a path (SQLite), or postgresql://..."
+)
 @SIGNING_KEY_OPTION
 def recover(log_url: str, signing_key_paths: tuple[Path, ...]) -> None:
-    """Make records of the answers that a crashed sidecar left behind.
+    """Make records of the answers that a crashed sidecar left unfinished.
 
-    `sidecar run` does so when it starts; this is for a sidecar that does not start again. No other may be running.
+    `sidecar run` does this when it starts. Use this command for a sidecar that does not start again. No sidecar may be
+    running on this log.
     """
     with needs_extra("server"):
         from weightwarden.logger.sidecar.log.recorder import recover as recover_log

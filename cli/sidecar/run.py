@@ -1,4 +1,4 @@
-"""`sidecar run`: serve, until told to stop."""
+"""The command `sidecar run`, which serves until it is stopped."""
 
 import asyncio
 from typing import Any
@@ -14,13 +14,13 @@ from weightwarden.verifier.extras import needs_extra
 @config_option
 @run_options
 def run(**given: Any) -> None:
-    """Serve the OpenAI API in front of an inference server, and log every answer before its client sees it.
+    """Serve the OpenAI API in front of an inference server, and log every answer before the client gets it.
 
-    Clients connect here instead of to the server, which the sidecar asks by token ids with explicit parameters and a
-    seed of its own. Every option may also stand in the file of --config, or in the environment as
-    WEIGHTWARDEN_SIDECAR_<OPTION>; the command line wins over the environment, and that over the file.
+    Clients connect to the sidecar instead of the server. The sidecar sends the server token ids, explicit parameters
+    and the sidecar's seed. Every option can also be set in the file of --config, or in the environment as
+    WEIGHTWARDEN_SIDECAR_<OPTION>. The command line overrides the environment, which overrides the file.
 
-    SIGTERM lets answers end for --drain-timeout seconds, then cuts them off; either way they are on record. A second
+    After SIGTERM, answers may continue for --drain-timeout seconds; then they are cut off. Both are on record. A second
     signal cuts them off at once.
     """
     with needs_extra("server"):

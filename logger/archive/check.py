@@ -1,8 +1,8 @@
-"""Is what these archives hold the log, the whole log, in its order? Against each other, and against a witness.
+"""Check that archives hold the whole log in order: against each other, and against a witness.
 
-Every archive is replayed into the tree: its starting frontier, then every leaf. The roots at all sizes where an archive
-begins or ends, or that the witness saw, must be those that others have there: this is the consistency proof between any
-two archives, with the records themselves as its path.
+Every archive is replayed into the tree: its starting frontier, then every leaf. At all sizes where an archive begins
+or ends, or that the witness saw, the roots must agree. This is the consistency proof between any two archives, with
+the records themselves as its path.
 """
 
 from bisect import bisect_right
@@ -21,25 +21,26 @@ from weightwarden.text import printable
 
 FindingKind = Literal["seal", "root", "gap", "fork", "duplicate", "rollback"]
 Keep = Callable[[Archive, int, bytes], None]
-"""Called with each record's archive, index and canonical bytes, before the root is known to hold."""
+"""Callback that receives each record's archive, index and canonical bytes, before the root is verified."""
 
 
 class NothingToCheck(WeightwardenError, ValueError):
-    """No archive was given, which is not the same as a log that holds."""
+    """An empty list of archives. It is an error, not a log without findings."""
 
 
 class OtherLog(WeightwardenError, ValueError):
-    """Archives or a witness of two logs were given, which cannot be held against each other."""
+    """Archives or a witness of two different logs, which cannot be compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that must not be.
+    """A defect of the archives.
 
     Attributes:
-        kind: seal (changed, or not sealed by a known key), root (records that are not those certified), gap, fork (two
-            histories), duplicate (a range twice), rollback (less than the witness saw).
-        where: the archive or range. what: one sentence.
+        kind: seal (changed, or not sealed by a known key), root (records differ from the certified ones), gap, fork
+            (two histories), duplicate (a range twice), rollback (shorter than the witness saw).
+        where: the archive or range.
+        what: one sentence.
     """
 
     kind: FindingKind
@@ -49,12 +50,13 @@ class Finding:
 
 @dataclass(kw_only=True)
 class LogCheck:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        archives: those whose seal holds, in log order.
-        newest: the checkpoint of the largest size among them; None when none holds.
-        records: how many records the archives hold, those that stand in two counted twice.
+        archives: archives with a valid seal, in log order.
+        findings: the defects.
+        newest: the checkpoint of the largest size among them; None without archives.
+        records: number of records in the archives; a record in two archives counts twice.
     """
 
     archives: list[Archive] = field(default_factory=list)
@@ -67,18 +69,18 @@ class LogCheck:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing was found."""
+        """True if there are no findings."""
         return not self.findings
 
 
 @dataclass
 class _Roots:
-    """Roots by tree size, and who has each."""
+    """Roots by tree size, each with the archive or witness that states it."""
 
     known: dict[int, tuple[bytes, str]] = field(default_factory=dict)
 
     def contradiction(self, size: int, root: bytes, who: str) -> Finding | None:
-        """A finding if another has another root at that size."""
+        """A finding if another root is known at that size, else None."""
         other, by = self.known.setdefault(size, (root, who))
         if other == root:
             return None
@@ -93,20 +95,25 @@ def check_archives(
     progress: Callable[[int], None] | None = None,
     partial: bool = False,
 ) -> LogCheck:
-    """Check archives of one log, in any order, in bounded memory.
+    """The check of one log's archives, given in any order, in bounded memory.
 
     1. Open each: seal, checkpoint, start.
-    2. Replay each into the tree; compare the roots where archives meet, and with the witness.
-    3. Look for gaps and for ranges that are there twice.
-    4. Look whether it all reaches as far as the witness saw.
+    2. Replay each into the tree. Compare the roots where archives meet, and with the witness.
+    3. Find gaps and duplicate ranges.
+    4. Compare the end with the witness.
 
     Args:
+        urls: the archives.
+        keys: known keys.
         witness: the last checkpoint that this auditor saw.
+        keep: receives every record.
         progress: called with the number of records just checked.
-        partial: without a witness, let the archives begin anywhere; otherwise what comes before them is a gap.
+        partial: True: without a witness, the archives may begin anywhere. False: missing records before them are a gap.
 
     Raises:
-        NothingToCheck, OtherLog. ArchiveUnreadable: an archive cannot be read at all.
+        NothingToCheck: there are no archives.
+        OtherLog: archives or witness are of different logs.
+        ArchiveUnreadable: an archive cannot be read at all.
     """
     if not urls:
         raise NothingToCheck("no archive was given")
@@ -142,26 +149,29 @@ def check_archive(
     keep: Keep | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Finding]:
-    """Check the records of one opened archive: that they come to its root, and to those that its log is known to have.
+    """The findings of one opened archive: its records must lead to its root, and to the known roots of its log.
 
     Args:
+        archive: the archive.
         known: roots by tree size, of archives of the same log that were checked before.
+        keep: receives every record.
+        progress: called with the number of records just checked.
 
     Raises:
-        ArchiveUnreadable: it can no longer be read.
+        ArchiveUnreadable: the archive can no longer be read.
     """
     roots = _Roots({size: (root, "an archive that was checked before") for size, root in known.items()})
     return _replayed(archive, sorted({archive.start, archive.end, *known}), roots, keep, progress)
 
 
 def certified_entries(archive: Archive) -> Iterator[tuple[int, bytes]]:
-    """Index and canonical bytes of the records of an archive that was checked before, in order, in bounded memory.
+    """Index and canonical bytes of the records of a checked archive, in order, in bounded memory.
 
-    The root that they come to is compared again when all have been read: a file may change between two looks.
+    The root is compared again after the last record, since the file may have changed after the check.
 
     Raises:
-        ArchiveUnreadable: it can no longer be read.
-        ArchiveRefused: it is no longer what was checked; what came of its records does not count.
+        ArchiveUnreadable: the archive can no longer be read.
+        ArchiveRefused: the archive has changed since the check; the records returned before are invalid.
     """
     tree = archive.frontier.copy()
     for entries in archive.entries():
@@ -184,7 +194,7 @@ def _replayed(
     keep: Keep | None,
     progress: Callable[[int], None] | None,
 ) -> list[Finding]:
-    """What replaying one archive into the tree finds."""
+    """The findings of replaying one archive into the tree."""
     tree = archive.frontier.copy()
     findings = [roots.contradiction(tree.size, tree.root(), archive.url)]
     ahead = deque(boundaries[bisect_right(boundaries, archive.start) : bisect_right(boundaries, archive.end)])
@@ -207,7 +217,7 @@ def _replayed(
 
 
 def _append(tree: Frontier, entries: Sequence[bytes], ahead: deque[int], at_boundary: Callable[[], None]) -> None:
-    """Append leaves, stopping at the boundaries ahead, which are taken off the list."""
+    """Append leaves, and call back at each boundary ahead, which is then removed from the list."""
     done = 0
     while done < len(entries):
         stop = len(entries)
@@ -221,7 +231,7 @@ def _append(tree: Frontier, entries: Sequence[bytes], ahead: deque[int], at_boun
 
 
 def _coverage(archives: Sequence[Archive], reached: int) -> list[Finding]:
-    """Gaps and ranges that are there twice, in log order, from a size on."""
+    """Gaps and duplicate ranges from a size on, in log order."""
     findings = []
     for archive in archives:
         if archive.start > reached:
@@ -235,7 +245,7 @@ def _coverage(archives: Sequence[Archive], reached: int) -> list[Finding]:
 
 
 def _rollback(archives: Sequence[Archive], witness: Checkpoint | None) -> list[Finding]:
-    """Whether the archives reach at least as far as the witness saw."""
+    """A finding if the archives end before the witness's size."""
     reached = max(archive.end for archive in archives)
     if witness is None or reached >= witness.size:
         return []

@@ -1,7 +1,7 @@
-"""The typed columns of an archive, one row a record, and the canonical bytes of each row.
+"""Typed columns of an archive, one row a record, and the canonical bytes of each row.
 
-A row's canonical bytes are assembled from the columns without a Python object per token: what a row asks for (model,
-engine, sampling) is encoded once for all rows that ask for the same, and token ids are slices of the column's buffer.
+A row's canonical bytes are assembled from the columns without a Python object per token: the request fields (model,
+engine, sampling) are encoded once for all rows that share them, and token ids are slices of the column's buffer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,15 +61,15 @@ SCHEMA = pa.schema([_field("index", pa.int64()), *_WHO, *_SAMPLING, *_ANSWER])
 TOKEN_COLUMNS = ("prompt_token_ids", "output_token_ids")
 _REQUEST = (*(field.name for field in _WHO), "finish_reason", *(field.name for field in _SAMPLING))
 _TEMPLATES, _TEMPLATE_BYTES = 4096, 4096
-"""How many templates are remembered, and how large one may be."""
+"""Number of cached templates, and largest size of one."""
 
 
 class ArchiveContentError(WeightwardenError, ValueError):
-    """The rows of an archive are not records."""
+    """Rows of an archive that are no records."""
 
 
 def to_batch(start: int, records: Sequence[Record]) -> pa.RecordBatch:
-    """Records, the first of which has index `start` in the log, as one batch of `SCHEMA`."""
+    """Records as one batch of `SCHEMA`. The first has index `start` in the log."""
     sampling = [record.sampling for record in records]
     reasons = [record.stop_reason for record in records]
     columns: dict[str, Sequence[Any]] = {
@@ -90,16 +90,16 @@ def to_batch(start: int, records: Sequence[Record]) -> pa.RecordBatch:
 
 
 class RowEncoder:
-    """Canonical bytes of the rows of one archive after the other."""
+    """Encoder of rows as canonical bytes, for one archive after another."""
 
     def __init__(self) -> None:
         self._templates: dict[tuple[Any, ...], bytes] = {}
 
     def encode(self, batch: pa.RecordBatch, start: int) -> Iterator[bytes]:
-        """The canonical bytes of each row, of which the first must have index `start`.
+        """The canonical bytes of each row. The first row must have index `start`.
 
         Raises:
-            ArchiveContentError: a null where none may be, an index that is not the next, a value that no record has.
+            ArchiveContentError: a forbidden null, an index that does not follow, or a value that no record has.
         """
         _check_indices_and_nulls(batch, start)
         prompts, prompt_at = _token_buffer(batch, "prompt_token_ids")
@@ -138,7 +138,7 @@ class RowEncoder:
         return template
 
 
-assert {field.name for field in _SAMPLING} == set(SamplingParams.model_fields)  # a new parameter needs its column
+assert {field.name for field in _SAMPLING} == set(SamplingParams.model_fields)  # a new parameter needs a column
 
 
 def _check_indices_and_nulls(batch: pa.RecordBatch, start: int) -> None:
@@ -162,7 +162,7 @@ def _stop_reason(token: int | None, text: str | None) -> bytes:
 
 
 def _token_buffer(batch: pa.RecordBatch, name: str) -> tuple[memoryview, list[int]]:
-    """All token ids of a column as bytes (int32, little-endian), and where each row's begin and end, bytes."""
+    """All token ids of a column as bytes (int32, little-endian), and the byte offsets of the rows' ends."""
     column = cast("pa.ListArray[Any]", batch.column(name))
     tokens = column.values.to_numpy().astype(TOKEN_DTYPE, copy=False)
     return memoryview(tokens.tobytes()), (column.offsets.to_numpy() * TOKEN_DTYPE.itemsize).tolist()
@@ -173,7 +173,7 @@ def _values(batch: pa.RecordBatch, name: str) -> "Sequence[Any] | repeat[Any]":
     column = batch.column(name)
     if column.null_count == len(column):
         return repeat(None, len(column))
-    if isinstance(column, pa.ListArray):  # a map is one, too
+    if isinstance(column, pa.ListArray):  # includes maps
         if column.null_count == 0 and len(column.values) == 0:
             return repeat((), len(column))
         return [None if value is None else tuple(value) for value in column.to_pylist()]

@@ -5,14 +5,15 @@ from weightwarden.text import printable
 
 
 class ArchiveUnreadable(WeightwardenError, OSError):
-    """An archive cannot be read or written at all: missing, no permission, no such store."""
+    """An archive that cannot be read or written at all: missing, no permission, no such store."""
 
 
 class ArchiveRefused(WeightwardenError, ValueError):
-    """An archive is there, and is not what the holder of the key sealed.
+    """An archive whose content differs from what the holder of the key sealed.
 
     Attributes:
-        url: the archive; what: why it is refused.
+        url: the archive.
+        what: reason of the refusal.
     """
 
     def __init__(self, url: str, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Reading an archive: seal and checkpoint first, then records in bounded memory."""
+"""Reader of an archive: seal and checkpoint first, then records in bounded memory."""
 
 import base64
 from collections.abc import Iterator
@@ -21,12 +21,14 @@ BATCH_ROWS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """An archive whose seal and checkpoint hold; its records have not been looked at yet.
+    """An archive with a valid seal and checkpoint. Its records are not checked yet.
 
     Attributes:
-        url: where it lies. frontier: the tree before its first record.
-        checkpoint: what the log signed about the tree after its last one. note: the signed form of it.
-        keys: those that it was opened with.
+        url: path or URL.
+        frontier: the tree before its first record.
+        checkpoint: the log's signed statement about the tree after its last record.
+        note: signed form of the checkpoint.
+        keys: keys with which it was opened.
     """
 
     url: str
@@ -46,20 +48,20 @@ class Archive:
         return self.checkpoint.size
 
     def entries(self) -> Iterator[list[bytes]]:
-        """The canonical bytes of all records, in order, some thousands at a time.
+        """The canonical bytes of all records in order, some thousands at a time.
 
-        They are what the file holds now: only the root that they come to tells whether they are the log's.
+        They are the file's present content. Only the root computed from them shows that they are the log's.
 
         Raises:
-            ArchiveUnreadable: it can no longer be opened.
-            ArchiveRefused: a row is not a record, or their number is not the checkpoint's.
+            ArchiveUnreadable: the archive can no longer be opened.
+            ArchiveRefused: a row is no record, or their number differs from the checkpoint's.
         """
         at, encoder = self.start, RowEncoder()
         with opened(self.url) as stream:
             _sealed_by(self.url, stream, self.keys)
             try:
                 parquet = pq.ParquetFile(stream)
-                for group in range(parquet.num_row_groups):  # one by one: batches of several would grow beyond a group
+                for group in range(parquet.num_row_groups):  # a batch over several would be too large
                     for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[group]):
                         entries = list(encoder.encode(batch, at))
                         at += len(entries)
@@ -73,14 +75,14 @@ class Archive:
 
 
 def read_archive(url: str, keys: PublicKeys) -> Archive:
-    """What an archive says of itself, if a known key sealed it.
+    """The archive at a URL, if a known key sealed it.
 
-    1. Check the seal: from here on every byte is what the holder of the key wrote.
+    1. Check the seal: from here on every byte is known to come from the key's holder.
     2. Read the footer, check the checkpoint's signature.
 
     Raises:
-        ArchiveUnreadable: it cannot be opened.
-        ArchiveRefused: seal, footer or checkpoint do not hold.
+        ArchiveUnreadable: the archive cannot be opened.
+        ArchiveRefused: seal, footer or checkpoint are invalid.
     """
     with opened(url) as stream:
         # 1
@@ -93,7 +95,7 @@ def read_archive(url: str, keys: PublicKeys) -> Archive:
 
 
 def _sealed_by(url: str, stream: BinaryIO, keys: PublicKeys) -> str:
-    """The origin whose seal on the file holds."""
+    """The origin whose seal on the file is valid."""
     try:
         return open_seal(stream, keys)
     except SealError as error:
@@ -101,7 +103,7 @@ def _sealed_by(url: str, stream: BinaryIO, keys: PublicKeys) -> str:
 
 
 _REFUSED = (pa.ArrowException, ArchiveContentError, OSError, ValueError, OverflowError)
-"""What a file can make the Parquet reader raise."""
+"""Exceptions that a file's content can cause in the Parquet reader."""
 
 
 def _parsed(url: str, stream: BinaryIO, keys: PublicKeys) -> Archive:

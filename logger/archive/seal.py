@@ -1,13 +1,13 @@
 """The seal of an archive file: a signature over all its bytes.
 
-The log's tree covers the records; the seal covers what else the file holds (statistics that other readers trust, page
-headers, schema), so that not one byte can change. It stands in the Parquet footer as
+The log's tree covers the records. The seal covers the rest of the file (statistics that other readers trust, page
+headers, schema), so that no byte can change. It is in the Parquet footer as
 
     weightwarden-seal/1 LENGTH\\n, then a signed note of LENGTH bytes: "weightwarden-archive/1", origin, digest, key ids
 
-where the digest is SHA-256 (base64) of the file with the note's bytes taken as zeros, and the key ids (hex) are those
-of all that signed, so that no signature can be taken away or made an unknown one's. It is found and checked before
-anything else of the file is parsed. Only the bytes of a signature whose key is not known here could be others.
+The digest is SHA-256 (base64) of the file with the note's bytes taken as zeros. The key ids (hex) are those of all
+signers, so that no signature can be removed or replaced by one of an unknown key. The seal is found and checked before
+the rest of the file is parsed. Only the bytes of a signature whose key is unknown here can differ unnoticed.
 """
 
 import base64
@@ -30,11 +30,11 @@ _BLOCK_BYTES = 2**20
 
 
 class SealError(WeightwardenError, ValueError):
-    """A file bears no seal, or one that does not hold."""
+    """A file without a seal, or with an invalid one."""
 
 
 def blank_seal(origin: str, signers: Sequence[SigningKey]) -> str:
-    """A seal of the right length, to be written into the footer and filled in by `seal`."""
+    """A placeholder of the seal's length for the footer, which `seal` fills in."""
     note = sign_note(_text(origin, bytes(32), _ids(signers)), signers).decode("utf-8")
     return f"weightwarden-seal/1 {len(note.encode()):06}\n{note}"
 
@@ -50,10 +50,10 @@ def seal(stream: BinaryIO, origin: str, signers: Sequence[SigningKey]) -> None:
 
 
 def open_seal(stream: BinaryIO, keys: PublicKeys) -> str:
-    """The origin that sealed the file, once its signature and every byte were checked.
+    """The origin that sealed the file, after its signature and every byte were checked.
 
     Raises:
-        SealError: no seal, a signature that does not hold or is not the origin's, or bytes that are not those sealed.
+        SealError: there is no seal, a signature is invalid or not the origin's, or bytes differ from the sealed ones.
     """
     place = _find(stream)
     stream.seek(place.start)
@@ -84,7 +84,7 @@ def _ids(signers: Sequence[SigningKey]) -> list[bytes]:
 
 
 def _find(stream: BinaryIO) -> range:
-    """Where the seal's note stands in the file."""
+    """The byte range of the seal's note in the file."""
     size = stream.seek(0, 2)
     tail = _read(stream, max(0, size - _TAIL_BYTES), _TAIL_BYTES)
     if tail[4:] != b"PAR1":
@@ -103,7 +103,7 @@ def _find(stream: BinaryIO) -> range:
 
 
 def _digest(stream: BinaryIO, blank: range) -> bytes:
-    """SHA-256 of the file with some bytes taken as zeros."""
+    """SHA-256 of the file with a byte range taken as zeros."""
     digest, at = hashlib.sha256(), 0
     stream.seek(0)
     while block := stream.read(min(_BLOCK_BYTES, blank.start - at)):

@@ -19,10 +19,10 @@ from weightwarden.text import first_line, printable
 
 @contextmanager
 def opened(url: str) -> Iterator[BinaryIO]:
-    """An archive, open for reading.
+    """An archive that is open for reading.
 
     Raises:
-        ArchiveUnreadable: it cannot be opened, or fails while it is read.
+        ArchiveUnreadable: it cannot be opened, or reading fails.
     """
     try:
         files, path = fsspec.core.url_to_fs(url)
@@ -39,13 +39,14 @@ def opened(url: str) -> Iterator[BinaryIO]:
 
 
 def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file that appears whole or not at all, durable on return where the store is a local folder.
+    """Write a file that appears whole or not at all. In a local folder it is durable on return.
 
     Args:
+        url: path or URL of the file.
         write: fills an empty local file, open for reading and writing.
 
     Raises:
-        ArchiveUnreadable: it cannot be written; nothing is left of it.
+        ArchiveUnreadable: it cannot be written; nothing of it remains.
     """
     try:
         files, path = fsspec.core.url_to_fs(url)
@@ -61,22 +62,22 @@ def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
             files.mv(partial, path)
     except (OSError, ValueError, ImportError) as error:
         if isinstance(error, WeightwardenError):
-            raise  # of who writes, not of the store
+            raise  # the writer's error, not the store's
         raise ArchiveUnreadable(f"{printable(url)}: cannot be written: {_why(error)}") from error
 
 
 def is_failure(error: Exception) -> bool:
-    """Whether the machine or the store failed, not what is stored; Arrow's own errors have no errno."""
+    """True if the machine or the store failed, rather than the stored content. Arrow's own errors have no errno."""
     return isinstance(error, (MemoryError, TimeoutError)) or (
         isinstance(error, OSError) and error.errno is not None and not isinstance(error, WeightwardenError)
     )
 
 
 def archive_urls(arguments: Sequence[str]) -> list[str]:
-    """The archives that arguments name: themselves, and all `*.parquet` in those that are folders.
+    """The archives that arguments name: files, and all `*.parquet` of folders.
 
     Raises:
-        ArchiveUnreadable: a folder without archives, or a store that cannot be asked.
+        ArchiveUnreadable: a folder has no archives, or a store cannot be asked.
     """
     urls: list[str] = []
     for argument in arguments:
@@ -97,7 +98,13 @@ def archive_urls(arguments: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file in a folder; its fingerprint is another one when it was written anew. size: bytes, where it is known."""
+    """A file in a folder.
+
+    Attributes:
+        url: path or URL.
+        fingerprint: a text that changes when the file is rewritten.
+        size: bytes, or None if unknown.
+    """
 
     url: str
     fingerprint: str
@@ -106,21 +113,26 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a folder: archives by name, and what is called like one and can be none."""
+    """The content of a folder.
+
+    Attributes:
+        files: archives, by name.
+        strange: entries with an archive's name that cannot be archives.
+    """
 
     files: list[StoredFile]
     strange: list[str]
 
 
 _FINGERPRINT = ("size", "mtime", "ETag", "etag", "LastModified", "md5Hash", "updated")
-"""What stores say of a file that changes when the file does, each in its own words."""
+"""Fields of the stores' file information that change with the file; each store has other names."""
 
 
 def list_archives(folder: str) -> Listing:
-    """All `*.parquet` in a folder; none is no error.
+    """All `*.parquet` of a folder, which may be none.
 
     Raises:
-        ArchiveUnreadable: there is no such folder, or the store cannot be asked, for whatever reason.
+        ArchiveUnreadable: there is no such folder, or the store cannot be asked.
     """
     try:
         files, path = fsspec.core.url_to_fs(folder)
@@ -147,7 +159,7 @@ def list_archives(folder: str) -> Listing:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name is Unicode text, which bytes of a local one need not be."""
+    """True if a name is Unicode text. A local name may be other bytes."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -156,7 +168,7 @@ def _is_text(name: str) -> bool:
 
 
 def exists(url: str) -> bool:
-    """Whether something lies there.
+    """True if a file exists at the URL.
 
     Raises:
         ArchiveUnreadable: the store cannot be asked.

@@ -1,4 +1,4 @@
-"""The witness file: the last checkpoint that this auditor saw of a log, as the log signed it."""
+"""The witness file: the last signed checkpoint of a log that this auditor saw."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def read_witness(path: Path, keys: PublicKeys) -> Checkpoint:
     """The checkpoint in a witness file.
 
     Raises:
-        WitnessError: unreadable, or not a checkpoint that a known key signed.
+        WitnessError: the file is unreadable, or holds no checkpoint signed by a known key.
     """
     try:
         with path.open("rb") as stream:
@@ -32,10 +32,11 @@ def read_witness(path: Path, keys: PublicKeys) -> Checkpoint:
 
 
 def advance_witness(path: Path, newest: Archive, keys: PublicKeys) -> None:
-    """Keep an archive's signed checkpoint, unless another check kept one as large meanwhile.
+    """Store an archive's signed checkpoint, unless another check has stored one of at least its size meanwhile.
 
     Raises:
-        OutputError: it cannot be written. WitnessError: what is there now is no checkpoint.
+        OutputError: the file cannot be written.
+        WitnessError: the file holds no checkpoint.
     """
     if not path.exists() or read_witness(path, keys).size < newest.end:
         write_text(path, newest.note.decode("utf-8"), public=True)

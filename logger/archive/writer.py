@@ -1,4 +1,4 @@
-"""Writing an archive: records in, one sealed Parquet file out."""
+"""Writer of an archive: records become one sealed Parquet file."""
 
 import base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,10 +16,10 @@ from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
 GROUP_RECORDS = 16_384
 GROUP_BYTES = 32 * 2**20
-"""A row group ends at so many records or encoded bytes: what a reader holds at once."""
+"""Encoded bytes at which a row group ends (or `GROUP_RECORDS` records): the part that a reader holds at once."""
 
 Certify = Callable[[int, bytes], bytes]
-"""The signed checkpoint of a tree of some size and root."""
+"""Function that returns the signed checkpoint for a tree's size and root."""
 
 
 def write_archive(
@@ -30,20 +30,24 @@ def write_archive(
     origin: str,
     signers: Sequence[SigningKey],
 ) -> Frontier:
-    """Write canonical records as an archive; the tree after them.
+    """Write canonical records as an archive, and return the tree after them.
 
     1. Write the records in row groups, and append their leaves to the tree.
-    2. Have the tree's size and root certified; put checkpoint and starting frontier into the footer.
-    3. Seal the file, sync it, give it its name.
+    2. Certify the tree's size and root. Put checkpoint and starting frontier into the footer.
+    3. Seal the file, sync it, and give it its name.
 
     Args:
-        entries: canonical records, the first of which follows on `start`.
+        url: path or URL of the archive.
+        entries: canonical records, which follow `start`.
         start: the tree before them.
+        certify: signs the checkpoint.
+        origin: the log's name.
+        signers: keys of the seal.
 
     Raises:
-        ArchiveUnreadable: it cannot be written; nothing is left of it.
-        ArchiveContentError: there are no records, or columns that do not give back their canonical bytes.
-        RecordEncodingError: an entry is not a canonical record.
+        ArchiveUnreadable: the archive cannot be written; nothing of it remains.
+        ArchiveContentError: there are no records, or the columns do not reproduce their canonical bytes.
+        RecordEncodingError: an entry is no canonical record.
     """
     tree = start.copy()
 
@@ -86,7 +90,7 @@ def _parquet(stream: BinaryIO) -> pq.ParquetWriter:
         SCHEMA,
         compression="zstd",
         compression_level=9,
-        use_dictionary=[  # type: ignore[arg-type]  # the stubs forget the list
+        use_dictionary=[  # type: ignore[arg-type]  # the stubs omit the list
             name for name in SCHEMA.names if name not in (*TOKEN_COLUMNS, "index")
         ],
         column_encoding={
@@ -99,7 +103,7 @@ def _parquet(stream: BinaryIO) -> pq.ParquetWriter:
 
 
 def _groups(entries: Iterable[bytes], start: int) -> Iterator[list[tuple[bytes, Record]]]:
-    """Entries and their records, a row group's worth at a time."""
+    """Canonical bytes and records, a row group at a time."""
     group: list[tuple[bytes, Record]] = []
     size = 0
     for at, entry in enumerate(entries, start):

@@ -1,1 +1,1 @@
-"""Files written whole or not at all, and files that only their owner may read."""
+"""Files that are written whole or not at all, and files that only their owner may read."""

@@ -1,4 +1,4 @@
-"""A file that appears under its name whole or not at all, durable on return."""
+"""Atomic writes: a file appears under its name whole or not at all, durable on return."""
 
 import os
 import secrets
@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 PRIVATE, SHARED, PUBLIC = 0o600, 0o640, 0o644
-"""Permissions of a file that may hold prompts, answers, verdicts or keys, of an archive, which a verifier of its group
-may read, and of a file that is for everybody."""
+"""Permissions of files: private (prompts, answers, verdicts, keys), shared (archives, which a verifier in the file's
+group may read), public.
+"""
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], mode: int = PRIVATE) -> None:
-    """Write a file through a temporary one beside it; readers see the old file or the new.
+    """Write a file through a temporary one beside it. Readers see the old file or the new one.
 
     Args:
-        write: fills an empty file, open for reading and writing.
-        mode: the file's permissions, from its first byte on; the process's umask takes its share of them.
+        path: the file.
+        write: fills an empty file, open for reading and writing. Its exceptions pass through.
+        mode: the file's permissions from its first byte on, less the process's umask.
 
     Raises:
-        OSError: it cannot be written; nothing is left of it. What `write` raises passes through.
+        OSError: the file cannot be written; nothing of it remains.
     """
     scratch = path.absolute().parent / f".{path.name}-{secrets.token_hex(8)}"
     handle = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)

@@ -1,4 +1,4 @@
-"""Output files: refused early where they cannot be written, and written whole or not at all."""
+"""Output files: checked before the work, and written whole or not at all."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,11 @@ from weightwarden.logger.files.atomic import PRIVATE, PUBLIC, write_whole
 
 
 class OutputError(WeightwardenError, OSError):
-    """An output file cannot be written."""
+    """An output file that cannot be written."""
 
 
 def check_writable(*paths: Path | None) -> None:
-    """Refuse early what could not be written after the work.
+    """Refuse paths that could not be written after the work.
 
     Raises:
         OutputError: a path's folder does not exist or is not writable, or the path is a folder.
@@ -27,10 +27,10 @@ def check_writable(*paths: Path | None) -> None:
 
 
 def write_text(path: Path, text: str, *, public: bool = False) -> None:
-    """Write a text file whole or not at all; its owner alone can read it unless it is public.
+    """Write a text file whole or not at all. Only its owner can read it, unless it is public.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     try:
         write_whole(path, lambda stream: stream.write(text.encode("utf-8")), PUBLIC if public else PRIVATE)

@@ -1,4 +1,4 @@
-"""Files that hold secrets: read only when nobody but their owner can."""
+"""Files that hold secrets. They are read only if no other user can read them."""
 
 import os
 import stat
@@ -11,14 +11,14 @@ MAX_FILE_BYTES = 64 * 1024
 
 
 class KeyFileError(WeightwardenError, ValueError):
-    """A key, or a file of keys, that cannot be used; the message never holds a secret."""
+    """A key, or a file of keys, that cannot be used. The message never holds a secret."""
 
 
 def read_private(path: Path) -> bytes:
     """The bytes of a file that holds a secret.
 
     Raises:
-        KeyFileError: unreadable, readable by others than its owner, or larger than `MAX_FILE_BYTES`.
+        KeyFileError: the file is unreadable, readable by others than its owner, or larger than `MAX_FILE_BYTES`.
     """
     try:
         with path.open("rb") as stream:
@@ -34,10 +34,10 @@ def read_private(path: Path) -> bytes:
 
 
 def read_secret(path: Path) -> str:
-    """The one secret in a file, such as the API key that a server wants: printable ASCII without spaces.
+    """The single secret in a file, for example a server's API key: printable ASCII without spaces.
 
     Raises:
-        KeyFileError: unreadable, readable by others than its owner, or not one secret.
+        KeyFileError: the file is unreadable, readable by others than its owner, or holds no single secret.
     """
     try:
         key = read_private(path).decode("ascii").strip()
@@ -49,10 +49,10 @@ def read_secret(path: Path) -> str:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a new file that its owner alone can read; once this returns, it outlasts a power cut.
+    """Write a new file that only its owner can read. It survives a power cut once this returns.
 
     Raises:
-        KeyFileError: the file is there already, or cannot be written.
+        KeyFileError: the file exists, or cannot be written.
     """
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,1 +1,1 @@
-"""File and wire formats: canonical records, traffic files, strict JSON, and places in them for messages."""
+"""File and wire formats: canonical records, traffic files, strict JSON, and places of records for messages."""

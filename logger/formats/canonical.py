@@ -1,10 +1,10 @@
-"""The canonical encoding of a record, version 1: one byte string for each record, and no other accepted.
+"""The canonical encoding of a record, version 1: exactly one accepted byte string for each record.
 
     header, one line of canonical JSON (RFC 8785), "\\n", prompt token ids, output token ids (int32, little-endian)
 
-The header holds every field but the token ids, and how many of each there are. Sampling parameters that have their
-default are left out, so that a parameter said and a parameter not said are one record; the defaults are part of the
-version. The seed is a string, since RFC 8785 numbers are doubles.
+The header holds every field but the token ids, and the number of ids of each list. Sampling parameters with their
+default value are omitted, so that a parameter set to its default and an absent one make the same record. The defaults
+are part of the version. The seed is a string, since RFC 8785 numbers are doubles.
 """
 
 import struct
@@ -30,14 +30,14 @@ _DEFAULTS = SamplingParams().model_dump()
 
 
 class RecordEncodingError(WeightwardenError, ValueError):
-    """Bytes that are not the canonical encoding of a record."""
+    """Bytes that are not the canonical encoding of a record, or a record that cannot be encoded."""
 
 
 def encode_record(record: Record) -> bytes:
     """The record's canonical bytes.
 
     Raises:
-        RecordEncodingError: larger than `MAX_RECORD_BYTES`, or its header than `MAX_HEADER_BYTES`.
+        RecordEncodingError: the record is larger than `MAX_RECORD_BYTES`, or its header than `MAX_HEADER_BYTES`.
     """
     template = header_template(
         record.engine.model_dump(), record.finish_reason, record.model, record.sampling.model_dump()
@@ -59,10 +59,13 @@ def encode_record(record: Record) -> bytes:
 
 
 def header_template(engine: dict[str, str], finish_reason: str, model: str, sampling: dict[str, Any]) -> bytes:
-    """The header line of all records that ask for the same; what differs is filled in by `%`, with `header_values`.
+    """The header line shared by all records with the same request. `%` with `header_values` fills in the rest.
 
     Args:
-        sampling: all fields of `SamplingParams`; those at their default are left out.
+        engine: name, version and sampling scheme.
+        finish_reason: finish reason.
+        model: the model's name.
+        sampling: all fields of `SamplingParams`; those with their default value are omitted.
     """
     said = {name: _plain(value) for name, value in sampling.items() if value != _DEFAULTS[name]}
     fields = [canonical_json(part).replace(b"%", b"%%") for part in (engine, finish_reason, model, said)]
@@ -78,7 +81,7 @@ def header_template(engine: dict[str, str], finish_reason: str, model: str, samp
 def header_values(
     choice_index: int, output_tokens: int, prompt_tokens: int, seed: int | None, stop_reason: bytes
 ) -> tuple[int, int, int, bytes, bytes]:
-    """What a header template is filled in with; `stop_reason` is canonical JSON already."""
+    """The values for a header template. `stop_reason` is canonical JSON already."""
     return choice_index, output_tokens, prompt_tokens, b"null" if seed is None else b'"%d"' % seed, stop_reason
 
 
@@ -86,7 +89,7 @@ def canonical_json(value: Any) -> bytes:
     """RFC 8785 JSON.
 
     Raises:
-        RecordEncodingError: the value has no such form (NaN, text that is not Unicode).
+        RecordEncodingError: the value has no canonical form (NaN, text that is not Unicode).
     """
     try:
         return rfc8785.dumps(value)
@@ -100,10 +103,10 @@ def token_bytes(ids: list[int]) -> bytes:
 
 
 def decode_record(data: bytes) -> Record:
-    """The record whose canonical bytes these are.
+    """The record with these canonical bytes.
 
     Raises:
-        RecordEncodingError: they are not those of any record.
+        RecordEncodingError: the bytes are not canonical bytes of any record.
     """
     if len(data) > MAX_RECORD_BYTES:
         raise RecordEncodingError(f"{len(data)} bytes, more than {MAX_RECORD_BYTES}")
@@ -147,7 +150,7 @@ def _record_fields(header: dict[str, Any], tokens: bytes) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A parameter as JSON has it: no negative zero, and text for keys."""
+    """A parameter in the form of JSON: no negative zero, and text for keys."""
     if isinstance(value, float):
         return value + 0.0
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A record and where it stands, for messages and reports."""
+"""Records with their places, for messages and reports."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,11 +10,12 @@ Unit = Literal["line", "index"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a record stands.
+    """The place of a record.
 
     Attributes:
         source: the traffic file's path or the archive's URL.
-        number: its line there, from 1, or its index in the log, from 0. unit: which of the two.
+        number: line of the file, from 1, or index in the log, from 0.
+        unit: the meaning of `number`.
     """
 
     source: str
@@ -22,22 +23,22 @@ class Place:
     unit: Unit = "line"
 
     def __str__(self) -> str:
-        """Source and number, as messages begin with them."""
+        """Source and number, the beginning of messages."""
         return f"{self.source}:{self.number}" if self.unit == "line" else f"{self.source}: record {self.number}"
 
     @property
     def short(self) -> str:
-        """The same with the source's last part only."""
+        """Source without its folders, and number."""
         name = self.source.rstrip("/").rsplit("/", 1)[-1]
         return f"{name}:{self.number}"
 
 
 @dataclass(frozen=True)
 class PlacedRecord:
-    """A record and where it stands (`Place`).
+    """A record with its place (`Place`).
 
     Attributes:
-        retokenised: whether its output token ids were made from text by whoever recorded it, not told by the engine.
+        retokenised: True if its output token ids were made from text, rather than taken from the engine.
     """
 
     record: Record
@@ -52,10 +53,10 @@ class PlacedRecord:
 
     @property
     def place(self) -> str:
-        """Source and number, as messages begin with them."""
+        """Source and number, the beginning of messages."""
         return str(self.at)
 
     @property
     def short_place(self) -> str:
-        """The same with the source's last part only."""
+        """Source without its folders, and number."""
         return self.at.short

@@ -1,4 +1,4 @@
-"""JSON objects of records, as two readers must agree on them: no field twice."""
+"""Strict JSON objects: a repeated field is an error, so that all readers agree on the content."""
 
 import json
 from collections import Counter
@@ -6,14 +6,15 @@ from typing import Any
 
 
 class _NotStrict(ValueError):
-    """JSON that two readers could understand differently, or that is no object."""
+    """JSON that readers could understand differently, or that is no object."""
 
 
 def strict_object(text: str) -> dict[str, Any]:
-    """The JSON object that a text holds; numbers that JSON lacks (NaN) are left for the record to refuse.
+    """The JSON object in a text. Numbers that JSON lacks (NaN) are left for the record to refuse.
 
     Raises:
-        ValueError: not JSON (then `json.JSONDecodeError`), a field twice, nested too deeply, or not an object.
+        ValueError: the text is not JSON (`json.JSONDecodeError`), repeats a field, is nested too deeply, or is no
+            object.
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique_keys)

@@ -1,4 +1,4 @@
-"""The traffic file: JSON lines of records, as anybody can produce it (unsigned)."""
+"""The traffic file: records as JSON lines, unsigned, which any recorder can write."""
 
 import json
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from weightwarden.logger.formats.validation_message import first_complaint
 from weightwarden.logger.record import Record
 
 MAX_LINE_BYTES = 16 * 2**20
-"""A record of a million tokens fits; a line beyond this is refused unread."""
+"""Largest line. A record of a million tokens fits; a longer line is refused unread."""
 RETOKENISED = "retokenised"
-"""Field of a line, besides the record's own: true where its output token ids were made from text. No log holds such."""
+"""Field of a line beside the record's: true if its output token ids were made from text. Records of a log lack it."""
 RETOKENISED_MEANS = (
     "special tokens and how the answer ended are not seen, and a mismatch may be another tokenisation of the same text"
 )
@@ -26,7 +26,8 @@ def read_traffic(path: Path | str) -> list[PlacedRecord]:
     """All records of a traffic file, in order.
 
     Raises:
-        TrafficError: unreadable, empty, or a line that is not exactly one strict record (file, line and field named).
+        TrafficError: the file is unreadable or empty, or a line is not exactly one strict record. The message names
+            file, line and field.
     """
     path = Path(path)
     try:
@@ -49,21 +50,21 @@ def _records(path: Path, stream: BinaryIO) -> Iterator[PlacedRecord]:
 
 
 def traffic_line(record: Record, *, retokenised: bool = False) -> str:
-    """A record as a line of a traffic file, its end included."""
+    """A record as a line of a traffic file, with the newline."""
     text = record.model_dump_json(exclude_defaults=True)
     return (text[:-1] + f',"{RETOKENISED}":true}}' if retokenised else text) + "\n"
 
 
 def parse_record(text: bytes, *, path: Path, line: int) -> Record:
-    """The record that one line holds (`parse_line`)."""
+    """The record in a line (`parse_line`)."""
     return parse_line(text, path=path, line=line).record
 
 
 def parse_line(text: bytes, *, path: Path, line: int) -> PlacedRecord:
-    """The record that one line holds, and what the line says of it.
+    """The record in a line, with the line's place and flags.
 
     Raises:
-        TrafficError: not UTF-8, not JSON, cut off, or not a strict record.
+        TrafficError: the line is not UTF-8, not JSON, cut off, or no strict record.
     """
     if not text.strip():
         raise TrafficError("empty line", path=path, line=line)

@@ -1,13 +1,13 @@
-"""The first complaint of a record's validation, in the words of the record's fields."""
+"""The first error of a record's validation, with the record's field names."""
 
 from pydantic import ValidationError
 
 _UNION_TAGS = ("int", "str", "constrained-int", "constrained-str")
-"""What pydantic adds to a location to say which member of a union complained."""
+"""Parts of a location by which pydantic names the member of a union."""
 
 
 def first_complaint(error: ValidationError) -> tuple[str | None, str]:
-    """The dotted field (None for the record as a whole) and what is wrong with it."""
+    """The dotted field (None for the record as a whole) and its error."""
     first = error.errors(include_url=False)[0]
     parts = [str(part) for part in first["loc"] if part not in _UNION_TAGS]
     at = first.get("ctx", {}).get("at")

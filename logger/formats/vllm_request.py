@@ -1,4 +1,4 @@
-"""The vLLM request of a record: sent by the sidecar to serve it, and by the verifier to replay it."""
+"""The vLLM request of a record. The sidecar sends it to serve a choice, the verifier to replay it."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ _ALWAYS = frozenset({*DEFAULTED, "min_tokens", "stop_token_ids", "ignore_eos"})
 
 
 def request_sampling(record: Record) -> dict[str, Any]:
-    """The request fields that decide which tokens the engine draws for a record, and where it stops by token id.
+    """The request fields that decide which tokens the engine draws for a record, and at which token ids it stops.
 
-    Each is said, so that none is left to the server's defaults (docs/sampling.md, section 7.3); empty lists excepted.
-    Stop strings are left out: they end an answer and draw nothing.
+    All are set explicitly, except empty lists, so that nothing is left to the server's defaults (docs/sampling.md,
+    section 7.3). Stop strings are omitted: they end an answer, and do not affect the draw.
     """
     sampling = record.sampling
     fields = sampling.model_dump(include=set(_ALWAYS))

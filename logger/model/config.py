@@ -1,4 +1,4 @@
-"""The configuration files of a Hugging Face model folder; no weights are read, and no code is run."""
+"""Configuration files of a Hugging Face model folder. No weights are read, and no code is run."""
 
 import json
 from dataclasses import dataclass
@@ -17,8 +17,12 @@ class ModelConfig:
     """A model's configuration.
 
     Attributes:
-        config, generation: the files' contents; `generation` is empty when there is none.
-        vocabulary, context_length, longest_context, original_context: see `Dimensions`.
+        config: content of config.json.
+        generation: content of generation_config.json; empty when there is none.
+        vocabulary: width of the logits, tokens.
+        context_length: default context length of a server, tokens, or None (`Dimensions`).
+        longest_context: largest context length of a server, tokens, or None (`Dimensions`).
+        original_context: context length with short rotary factors, tokens, or None (`Dimensions`).
     """
 
     config: dict[str, Any]
@@ -30,15 +34,15 @@ class ModelConfig:
 
     @property
     def dtype(self) -> str | None:
-        """Of the weights as the configuration names it."""
+        """The weights' dtype as the configuration names it, or None."""
         return next((d for d in (self.config.get("dtype"), self.config.get("torch_dtype")) if isinstance(d, str)), None)
 
 
 def read_model_config(folder: Path) -> ModelConfig:
-    """Read a model folder's configuration.
+    """The configuration of a model folder.
 
     Raises:
-        ModelError: no such folder, or a file that is not what it must be.
+        ModelError: there is no such folder, or a file is invalid.
     """
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such model folder")
@@ -56,10 +60,10 @@ def read_model_config(folder: Path) -> ModelConfig:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object that a file holds.
+    """The JSON object in a file.
 
     Raises:
-        ModelError: unreadable, too large, or not an object.
+        ModelError: the file is unreadable, too large, or no object.
     """
     try:
         with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""The vocabulary and the context length of a model, from its configuration and the defaults of its kind."""
+"""Vocabulary and context length of a model, from its configuration and the defaults of its model type."""
 
 import json
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ CONTEXT_KEYS = (
     "max_seq_length",
     "seq_len",
 )
-"""Names of a model's context length, of which vLLM takes the least (0.32.0, `derive_max_model_len_and_key`)."""
+"""Configuration keys of the context length. vLLM takes the least of them (0.32.0, `derive_max_model_len_and_key`)."""
 _TEXT_PARTS = ("text_config", "llm_config", "language_config")
 _SCALED_ROTATIONS = frozenset({"linear", "ntk", "proportional"})
 """Rotary embeddings whose `factor` multiplies the context length."""
@@ -28,14 +28,14 @@ _SCALED_ROTATIONS = frozenset({"linear", "ntk", "proportional"})
 
 @dataclass(frozen=True, kw_only=True)
 class Dimensions:
-    """What limits the tokens of a model, and their number.
+    """Vocabulary and context length of a model.
 
     Attributes:
         vocabulary: width of the logits, tokens.
-        context_length: tokens that a server takes that is told nothing else, as vLLM does; None when it is not said.
-        longest_context: most tokens that a server can be told to take; None when it is not said.
-        original_context: tokens up to which a server keeps the short factors of its rotary embedding (LongRoPE); None
-            for a model without them.
+        context_length: context length of a server without further settings, tokens, as in vLLM; None when unknown.
+        longest_context: largest context length that a server can be set to, tokens; None when unknown.
+        original_context: context length up to which a server uses the short factors of its rotary embedding (LongRoPE),
+            tokens; None for a model without them.
     """
 
     vocabulary: int
@@ -45,7 +45,7 @@ class Dimensions:
 
 
 def text_part(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The part of a configuration that describes the language model: of images and text, its text.
+    """The part of a configuration that describes the language model, in a model of images and text.
 
     Raises:
         ModelError: that part is not an object.
@@ -64,14 +64,15 @@ def text_part(config: dict[str, Any], path: Path) -> dict[str, Any]:
 def dimensions_of(config: dict[str, Any], path: Path) -> Dimensions:
     """A model's dimensions.
 
-    Where the configuration leaves a number out, its class's default holds, as for transformers and vLLM: files of
-    Gemma 3 name neither vocabulary nor context.
+    A number that the configuration omits has the default of its class, as in transformers and vLLM: files of Gemma 3
+    name neither vocabulary nor context.
 
     Args:
+        config: content of config.json.
         path: the configuration's file, for messages.
 
     Raises:
-        ModelError: no vocabulary, or a number that is none.
+        ModelError: the vocabulary is missing, or a number is invalid.
     """
     text = text_part(config, path)
     usual = _defaults().get(str(text.get("model_type")), {})
@@ -104,15 +105,15 @@ def dimensions_of(config: dict[str, Any], path: Path) -> Dimensions:
             longest_context=own,
             original_context=original,
         )
-    # The factor of "dynamic" is none of them: its plain factors hold up to the model's own context, and no further.
-    if not str(text.get("model_type")).startswith("gemma3"):  # theirs is scaled already
+    # "dynamic" is not among them: its factor applies only beyond the model's own context.
+    if not str(text.get("model_type")).startswith("gemma3"):  # Gemma 3's context length is scaled already
         scaled = [rotation.get("factor") for rotation in rotations if kind_of(rotation) in _SCALED_ROTATIONS]
         own = int(own * next((value for value in reversed(scaled) if _is_number(value)), 1))
     return Dimensions(vocabulary=vocabulary, context_length=own, longest_context=own, original_context=None)
 
 
 def rotations_of(text: dict[str, Any]) -> list[dict[str, Any]]:
-    """The descriptions of a model's rotary embeddings: one, or one a kind of layer."""
+    """The descriptions of a model's rotary embeddings: one, or one for each type of layer."""
     found = text.get("rope_scaling") or text.get("rope_parameters")
     if not isinstance(found, dict):
         return []
@@ -121,7 +122,7 @@ def rotations_of(text: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def kind_of(rotation: dict[str, Any]) -> str:
-    """What a rotary embedding is called; "su", the earlier name of "longrope", is that."""
+    """The type of a rotary embedding, with "su" as "longrope", its later name."""
     kind = str(rotation.get("rope_type", rotation.get("type", "default")))
     longrope = kind in ("su", "longrope") or (kind == "yarn" and "long_factor" in rotation)
     return "longrope" if longrope else kind
@@ -129,7 +130,7 @@ def kind_of(rotation: dict[str, Any]) -> str:
 
 @cache
 def _defaults() -> dict[str, dict[str, int]]:
-    """Vocabulary and context of a configuration that names none, by model type: those of transformers' classes."""
+    """Default vocabulary and context by model type, from transformers' classes."""
     loaded: dict[str, dict[str, int]] = json.loads(
         (files("weightwarden.logger.model") / "defaults.json").read_text("ascii")
     )

@@ -1,4 +1,4 @@
-"""The address that a server listens on."""
+"""Addresses that a server listens on."""
 
 from dataclasses import dataclass
 
@@ -18,10 +18,10 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """The address that HOST:PORT or [HOST]:PORT names.
+        """The address in the form HOST:PORT or [HOST]:PORT.
 
         Raises:
-            AddressError: it names none.
+            AddressError: the text has another form.
         """
         host, colon, port = text.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")

@@ -10,17 +10,17 @@ MIN_KEY_CHARACTERS = 16
 
 
 class ApiKeys:
-    """The keys that clients may come with; only their digests are held."""
+    """API keys of clients. Only their digests are in memory."""
 
     def __init__(self, *keys: str) -> None:
         self._digests = [_digest(key) for key in keys]
 
     @classmethod
     def read(cls, path: Path) -> "ApiKeys":
-        """The keys in a file, one a line; empty lines and lines that begin with # aside.
+        """The keys in a file, one a line. Empty lines and lines that begin with # are skipped.
 
         Raises:
-            KeyFileError: unreadable, readable by others, no key, or one that is too short.
+            KeyFileError: the file is unreadable, readable by others, has no key, or one that is too short.
         """
         try:
             lines = [line.strip() for line in read_private(path).decode("ascii").splitlines()]
@@ -34,12 +34,12 @@ class ApiKeys:
         return cls(*keys)
 
     def admits(self, authorization: bytes | None) -> bool:
-        """Whether an Authorization header holds one of the keys; takes as long whatever it holds."""
+        """True if an Authorization header holds one of the keys. The time taken does not depend on the header."""
         scheme, _, key = (authorization or b"").partition(b" ")
         return self.holds(key.strip().decode("latin-1")) and scheme.lower() == b"bearer"
 
     def holds(self, key: str) -> bool:
-        """Whether this is one of the keys; takes as long whatever it is."""
+        """True if the text is one of the keys. The time taken does not depend on the text."""
         digest = _digest(key)
         found = [hmac.compare_digest(digest, one) for one in self._digests]
         return any(found)

@@ -1,14 +1,14 @@
-"""Many small writes as one: what is written within one round of the event loop leaves together."""
+"""A transport that joins small writes: writes of one round of the event loop leave together."""
 
 import asyncio
 from typing import Any
 
 
 class CoalescingTransport:
-    """A transport whose writes leave at the end of the round of the event loop, in one piece.
+    """A transport whose writes leave in one piece at the end of the round of the event loop.
 
-    Every event of a stream is an HTTP chunk of its own; without this each would be a system call and a packet of its
-    own, too. Everything else is the transport's own affair.
+    Every event of a stream is an HTTP chunk. Without this transport each chunk would be a system call and a packet. All
+    other attributes are those of the wrapped transport.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -16,18 +16,18 @@ class CoalescingTransport:
         self._parts: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        """Write, soon."""
+        """Queue bytes for the end of the round."""
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
 
     def close(self) -> None:
-        """Write what waits, and close."""
+        """Write the queued bytes, and close."""
         self._flush()
         self._transport.close()
 
     def abort(self) -> None:
-        """Close, and drop what waits."""
+        """Drop the queued bytes, and close."""
         self._parts.clear()
         self._transport.abort()
 

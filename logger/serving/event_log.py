@@ -1,7 +1,7 @@
-"""A daemon's own log of what it does: one JSON object a line, with fields that are known beforehand.
+"""A daemon's log of its own events: one JSON object a line, with predefined fields.
 
-No text of a prompt or an answer, no key, and nothing that an inference server chose can be in it: values are numbers,
-fixed words, and names that the operator gave.
+Values are numbers, fixed words, and names that the operator gave. No text of a prompt or an answer, no key, and no
+text of an inference server can be in it.
 """
 
 import json
@@ -16,7 +16,7 @@ Value = str | int | float | bool | None
 
 
 class Events:
-    """Writes events to a stream, one line each; may be used from any thread."""
+    """Writer of events to a stream, one line each. It may be used from any thread."""
 
     def __init__(
         self, stream: TextIO = sys.stderr, clock: Callable[[], datetime] = lambda: datetime.now(tz=UTC)
@@ -25,7 +25,7 @@ class Events:
         self._line = threading.Lock()
 
     def say(self, event: str, **fields: Value) -> None:
-        """Write an event; a stream that cannot be written to stops nothing."""
+        """Write an event. A failing stream is ignored."""
         line = json.dumps({"time": self._clock().isoformat(timespec="milliseconds"), "event": event, **fields})
         with self._line:
             try:
@@ -35,7 +35,7 @@ class Events:
                 pass
 
     def defect(self, error: BaseException) -> None:
-        """Write where an unexpected exception came from, but not what it says: that may hold text of a client."""
+        """Write the place of an unexpected exception, without its message, which may hold a client's text."""
         frames = traceback.extract_tb(error.__traceback__)[-5:]
         where = " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in reversed(frames))
         self.say("defect", kind=type(error).__name__, where=where)

@@ -1,4 +1,4 @@
-"""The body of an HTTP request: not too large, and in time."""
+"""Bodies of HTTP requests, limited in size and time."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from weightwarden.errors import WeightwardenError
 
 
 class BodyRefused(WeightwardenError):
-    """A body that is incomplete, too large or too slow; `status` is the HTTP status that says so."""
+    """A body that is incomplete, too large or too slow. `status` is the HTTP status for it."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -19,10 +19,12 @@ async def read_body(receive: Receive, *, most: int, seconds: float) -> bytes:
     """The whole body of a request.
 
     Args:
-        most: bytes. seconds: within which it must be there.
+        receive: ASGI's receive.
+        most: largest number of bytes.
+        seconds: time within which the body must be complete.
 
     Raises:
-        BodyRefused: it is larger, slower, or the client is gone.
+        BodyRefused: the body is too large or too slow, or the client is gone.
     """
     parts: list[bytes] = []
     size = 0
@@ -37,7 +39,7 @@ async def read_body(receive: Receive, *, most: int, seconds: float) -> bytes:
                 last = not message.get("more_body", False)
                 if size <= most:
                     parts.append(block)
-                elif last or size > 2 * most:  # some is read in vain, so that the client hears why
+                elif last or size > 2 * most:  # a part of a large body is read, so that the client gets the refusal
                     raise BodyRefused(413, f"the body is larger than {most} bytes")
                 if last:
                     return b"".join(parts)

@@ -1,4 +1,4 @@
-"""Limits that uvicorn lacks: deliberately slow clients, endless headers, too many connections."""
+"""Connection limits that uvicorn lacks, against slow clients, endless headers and too many connections."""
 
 import asyncio
 from typing import Any, cast
@@ -10,18 +10,18 @@ from weightwarden.logger.serving.connection_limits import ConnectionLimits
 from weightwarden.logger.serving.waiting_room import WaitingRoom, network_of
 
 LINGER_SECONDS = 2.0
-"""For a client that still sends to read its answer."""
+"""Seconds for which a client that still sends may read its answer."""
 PROBE_SECONDS = 2.0
-"""Between two probes of a client that has sent its last byte and waits for its answer, or is gone."""
+"""Seconds between two probes of a client that has sent its last byte and waits for its answer, or is gone."""
 _PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
-"""An interim response, which every client of HTTP/1.1 reads past (RFC 9110, 15.2); one that is gone resets on it."""
+"""An interim response. Every HTTP/1.1 client skips it (RFC 9110, 15.2); a client that is gone resets the connection."""
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with limits on what a connection may cost before, between and behind its requests.
+    """HTTP/1.1 with limits on the cost of a connection before, during and after its requests.
 
-    What a client sends behind a request that is being answered is left unread: the answer is the connection's last. A
-    client that shut down its sending side is answered, too.
+    Bytes that a client sends behind a request under way are not read: that answer is the connection's last. A client
+    that shut down its sending side still gets its answer.
     """
 
     limits: ConnectionLimits
@@ -48,7 +48,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._await_headers()
 
     def close_now(self) -> None:
-        """Close the connection at once, whatever waits to be sent."""
+        """Close the connection at once, and drop unsent bytes."""
         self.connections.discard(self)
         self.transport.abort()
 
@@ -61,16 +61,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Whether the connection stays open: while a request is being answered, except in TLS, which knows no half."""
+        """True if the connection stays open: a request is being answered, and not over TLS, which cannot half-close."""
         if self._refused or not self._is_answering or self.scheme == "https":
-            self.transport.close()  # once what was written in this round of the event loop has left
+            self.transport.close()  # after the writes of this round of the event loop
             return False
         self.cycle.keep_alive = False
         self._probe = self.loop.call_later(PROBE_SECONDS, self._ask_whether_gone)
         return True
 
     def _ask_whether_gone(self) -> None:
-        """Send an interim response, if no other can tell that the client is gone."""
+        """Send an interim response, unless a response has started, whose writes show a lost client."""
         if self.transport.is_closing() or self.cycle.response_started or self.cycle.scope["http_version"] == "1.0":
             return
         self.transport.write(_PROBE)
@@ -78,7 +78,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     @property
     def _is_answering(self) -> bool:
-        """Whether a whole request came, and its answer has not all left."""
+        """True after a whole request has arrived, until its response is complete."""
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     def data_received(self, data: bytes) -> None:
@@ -104,13 +104,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            self._leave_the_rest()  # uvicorn would no longer tell the first request that its client is gone
+            self._leave_the_rest()  # uvicorn would no longer report to the first request that its client is gone
         elif not self._is_deaf:
             super().on_message_begin()
 
     def send_400_response(self, msg: str) -> None:
         if self._is_answering:
-            self._leave_the_rest()  # what is no HTTP behind a request must not cut its answer in two
+            self._leave_the_rest()  # malformed bytes behind a request must not interrupt its answer
         else:
             super().send_400_response(msg)
 
@@ -120,7 +120,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._parsed += len(name) + len(value)
         if self._parsed > self.limits.header_bytes:
             self._refuse()
-        elif self._in_headers:  # trailers are of no use to anybody
+        elif self._in_headers:  # trailers are ignored
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -140,7 +140,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._in_headers, self._fed, self._parsed = True, 0, 0
 
     def on_response_complete(self) -> None:
-        if not self._in_headers:  # answered before the request was complete: nothing more of it is wanted
+        if not self._in_headers:  # answered before the request was complete: its rest is ignored
             self._patience = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         elif not self.transport.is_closing():
             self.room.enter(self._network, self)
@@ -159,11 +159,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     @property
     def _is_deaf(self) -> bool:
-        """Whether nothing more of what the client sends is looked at."""
+        """True if all further bytes of the client are ignored."""
         return self._refused or self._left_unread is not None
 
     def _leave_the_rest(self) -> None:
-        """Make the answer under way the connection's last, and look at nothing behind its request."""
+        """Make the answer under way the connection's last, and ignore the bytes behind its request."""
         self._left_unread = 0
         self.cycle.keep_alive = False
 

@@ -1,10 +1,10 @@
-"""The connections that wait for their client: silent ones, slow ones, and idle ones between two requests."""
+"""Waiting room for connections that wait for their client: silent, slow, or idle between two requests."""
 
 import ipaddress
 from typing import Protocol
 
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that name one network: its holder chooses the rest."""
+"""Bits of an IPv6 address that identify a network. Its holder chooses the other bits."""
 
 
 class Closable(Protocol):
@@ -14,18 +14,22 @@ class Closable(Protocol):
 
 
 class WaitingRoom:
-    """Connections that wait for their client, by address, the longest waiting first; used within one event loop.
+    """Connections that wait for their client, by address, longest wait first. Used within one event loop.
 
-    An address has few places: where it takes more, the one of its own that has waited longest is closed.
+    Each address has a few places. When an address exceeds them, its longest-waiting connection is closed.
     """
 
     def __init__(self, an_address: int) -> None:
-        """Args: an_address: most that wait for one client address."""
+        """An empty room.
+
+        Args:
+            an_address: largest number of waiting connections of one client address.
+        """
         self._most = an_address
         self._waiting: dict[str, dict[Closable, None]] = {}
 
     def enter(self, address: str, connection: Closable) -> None:
-        """Let a connection wait; too many of its address close the one that has waited longest."""
+        """Add a connection. If its address has too many, the longest-waiting one is closed."""
         mates = self._waiting.setdefault(address, {})
         mates.pop(connection, None)
         mates[connection] = None
@@ -33,7 +37,7 @@ class WaitingRoom:
             self._close_longest(address)
 
     def leave(self, address: str, connection: Closable) -> None:
-        """A connection waits no longer."""
+        """Remove a connection."""
         mates = self._waiting.get(address)
         if mates is not None:
             mates.pop(connection, None)
@@ -41,7 +45,7 @@ class WaitingRoom:
                 del self._waiting[address]
 
     def make_room(self) -> bool:
-        """Close the connection that has waited longest at the address that has most; whether there was one."""
+        """True if a connection was closed: the longest-waiting one of the address with the most."""
         if not self._waiting:
             return False
         self._close_longest(max(self._waiting, key=lambda address: len(self._waiting[address])))
@@ -54,7 +58,7 @@ class WaitingRoom:
 
 
 def network_of(host: str | None) -> str:
-    """What counts as one client address: an IPv4 address, or an IPv6 network of `IPV6_PREFIX` bits."""
+    """The client address that limits count by: an IPv4 address, or an IPv6 network of `IPV6_PREFIX` bits."""
     try:
         address = ipaddress.ip_address((host or "").partition("%")[0])
     except ValueError:

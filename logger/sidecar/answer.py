@@ -1,4 +1,4 @@
-"""One choice of one request, from the upstream server through the log to the client."""
+"""Answer of one choice: tokens from the upstream server are made durable in the log, then sent to the client."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -19,12 +19,12 @@ from weightwarden.logger.text.ending import Ending, Text
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedChoice:
-    """How an answer ended.
+    """The end of an answer.
 
     Attributes:
-        ending: the end.
-        rest: text that only the end releases.
-        tokens: number of tokens.
+        ending: finish reason and stop reason.
+        rest: text that is released only at the end.
+        tokens: number of output tokens.
     """
 
     ending: Ending
@@ -34,11 +34,11 @@ class FinishedChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class DurableText:
-    """Text whose tokens are durable in the log: all that ever reaches a client.
+    """Text whose tokens are durable in the log. A client gets no other text.
 
     Attributes:
-        pieces: text of tokens, one piece a token.
-        end: how the answer ended, in its last part, once its record is durable; None before.
+        pieces: text of the tokens, one piece a token.
+        end: end of the answer, in the last part, once the record is durable; None before.
     """
 
     pieces: Sequence[str]
@@ -47,7 +47,10 @@ class DurableText:
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceRunner:
-    """Answers choices: whatever happens, each becomes one record, which holds all that its client may have got."""
+    """Runner of choices. Every choice becomes one record, after a failure too.
+
+    The record holds all tokens that the client may have received.
+    """
 
     model: ServedModel
     upstream: Upstream
@@ -60,19 +63,22 @@ class ChoiceRunner:
     ) -> AsyncGenerator[DurableText]:
         """The answer of one choice, part by part; the last part holds the end.
 
-        1. Begin a draft in the log: what cannot be logged is not asked for.
-        2. Draw tokens from the upstream server, until the stopping rule ends the answer or the server says that it is.
-        3. Make them durable, then yield their text. No more is drawn until the next part is asked for.
-        4. Make the draft a record, durable before the end is yielded.
+        1. Begin a draft in the log. If that fails, the server is not asked.
+        2. Draw tokens from the upstream server, until the stopping rule ends the answer or the server reports its end.
+        3. Make them durable, then yield their text. No more tokens are drawn until the next part is asked for.
+        4. Make the draft a record. The end is yielded once the record is durable.
 
         Args:
             asked: the choice's record, without tokens.
-            cancelled_by: who cut the answer off (`CUT_OFF_BY_...`), asked when this is cancelled or closed early.
-            streams: whether text is yielded as it comes; otherwise all of it is in the last part.
+            cancelled_by: returns the party that cut the answer off (`CUT_OFF_BY_...`). It is called when this generator
+                is cancelled or closed early.
+            streams: True: text is yielded as tokens become durable. False: all text is in the last part.
 
         Raises:
-            UpstreamError: the server failed; what was yielded until then is on record.
-            LogWriteError, LogForked, LogClosed: the log cannot be written; nothing that is not in it was yielded.
+            UpstreamError: the server failed. All text yielded before is on record.
+            LogWriteError: the log cannot be written. No text was yielded that is not in the log.
+            LogForked: the database lost what the writer confirmed. No text was yielded that is not in the log.
+            LogClosed: the writer was closed. No text was yielded that is not in the log.
         """
         draft = self.recorder.draft(asked)
         detokenizer = self.model.tokenizer.detokenizer(asked.sampling, asked.prompt_token_ids)
@@ -138,7 +144,7 @@ class ChoiceRunner:
 
 
 def blamed(error: BaseException) -> str:
-    """Who an exception cut an answer off for (`CUT_OFF_BY_...`, `REFUSED_BY_UPSTREAM`)."""
+    """The party to which a cut-off answer is attributed (`CUT_OFF_BY_...`, `REFUSED_BY_UPSTREAM`), by exception."""
     if isinstance(error, UpstreamRefusal):
         return REFUSED_BY_UPSTREAM
     return CUT_OFF_BY_UPSTREAM if isinstance(error, UpstreamError) else CUT_OFF_BY_LOGGER

@@ -1,4 +1,4 @@
-"""The sidecar's HTTP side: few paths, each strict; every other is closed, for what cannot be logged is not served."""
+"""HTTP interface of the sidecar: few, strictly parsed paths. Others are refused, since they could not be logged."""
 
 import asyncio
 import json
@@ -25,14 +25,23 @@ from weightwarden.logger.sidecar.service import Response, Service
 from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionRequest, GenerationRequest, Request, parse
 
 INLINE_BYTES = 65_536
-"""Larger bodies are parsed on another thread, so that nobody else's tokens wait."""
+"""Largest body that is parsed on the event loop. Larger ones go to another thread, so that no token of others waits."""
 _JSON = (b"content-type", b"application/json")
 _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dependencies:
-    """What the endpoints share. `ready` says why nothing can be served now, or None when it can."""
+    """Objects that the endpoints share.
+
+    Attributes:
+        service: answers generation requests.
+        interpreter: turns requests into token ids and sampling parameters.
+        keys: API keys of clients, or None when every client is served.
+        events: the operator's log.
+        ready: returns the reason why no request can be served now, or None.
+        created: Unix time of the start, seconds.
+    """
 
     service: Service
     interpreter: RequestInterpreter
@@ -92,10 +101,10 @@ def application(front: Dependencies) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = answering.get(scope["path"]) if scope["method"] == "POST" else None
-        if endpoint is not None:  # past Starlette's middleware, which would wrap the sending of every token
+        if endpoint is not None:  # bypasses Starlette's middleware, which would wrap the sending of every token
             await endpoint(scope, receive, send)
         else:
-            await front.service.next_tick()  # how long it takes says how busy the server keeps the sidecar
+            await front.service.next_tick()  # the response time would reveal how busy the server keeps the sidecar
             await others(scope, receive, send)
 
     return app
@@ -120,7 +129,7 @@ def _authorize(keys: ApiKeys | None, scope: Scope) -> None:
 
 @dataclass(frozen=True)
 class _Answering:
-    """An endpoint that answers, as a pure ASGI application."""
+    """A generation endpoint as a pure ASGI application."""
 
     front: Dependencies
     name: str
@@ -148,7 +157,7 @@ class _Answering:
                 response.status = 503
                 await response.write_body(503, json.dumps(stopping().body).encode())
             raise
-        except Exception as error:  # a defect: the client is told as much, and no more
+        except Exception as error:  # a defect: the client gets no details
             outcome = "defect"
             self.front.events.defect(error)
             if not response.begun:
@@ -171,7 +180,7 @@ class _Answering:
         await self.front.service.respond(await self.understand(body), response)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """The request's body, if it is JSON, not too large, and comes in time."""
+        """The request's body: JSON, within the size limit, received within the time limit."""
         limits = self.front.service.limits
         kind = dict(scope["headers"]).get(b"content-type", b"application/json")
         if kind.partition(b";")[0].strip().lower() != b"application/json":
@@ -183,7 +192,7 @@ class _Answering:
 
 
 async def _unless_gone(work: "asyncio.Future[None]", receive: Receive) -> bool:
-    """Wait for work, but cancel it when the client goes away; whether it was done."""
+    """True when the work is done, False when the client disconnects first; the work is then cancelled."""
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)

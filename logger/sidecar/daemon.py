@@ -1,4 +1,4 @@
-"""The sidecar as a process: opened, served until it is told to stop, and closed with everything on record."""
+"""The sidecar's process: serves until it is stopped, and ends with every answer on record."""
 
 import asyncio
 import gc
@@ -32,11 +32,11 @@ from weightwarden.logger.sidecar.startup import SidecarParts
 from weightwarden.logger.sidecar.upstream.client import Upstream
 
 SWITCH_SECONDS = 0.0005
-"""How long the event loop may keep the interpreter from the thread that commits."""
+"""Seconds for which the event loop may hold the interpreter while the commit thread waits."""
 
 
 def on_signals(stop: Callable[[], None]) -> None:
-    """Have SIGTERM and SIGINT stop the sidecar; within its event loop."""
+    """Let SIGTERM and SIGINT stop the sidecar. Called within its event loop."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
@@ -44,20 +44,21 @@ def on_signals(stop: Callable[[], None]) -> None:
 async def serve(
     sidecar: SidecarParts, events: Events, stopped_by: Callable[[Callable[[], None]], None] = on_signals
 ) -> None:
-    """Serve until told to stop, then end or cut off what is under way, and put it on record.
+    """Serve until stopped, then finish or cut off the answers under way and record them.
 
     Args:
-        stopped_by: given what stops the sidecar: called once, answers may still end; twice, they are cut off.
+        stopped_by: receives the function that stops the sidecar. Its first call lets answers end; its second cuts them
+            off.
 
     Raises:
-        SettingsError: it cannot listen where it should.
+        SettingsError: the sidecar cannot listen on its address, or cannot use its TLS files.
     """
     settings, limits = sidecar.settings, sidecar.settings.limits
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: events.defect(context.get("exception") or RuntimeError()))
     _quieten()
     sys.setswitchinterval(SWITCH_SECONDS)
-    gc.freeze()  # what was loaded until now stays: no collection need look at it again
+    gc.freeze()  # objects loaded until now live to the end: the collector can skip them
     metrics = Metrics()
     metrics.log_size.set_function(lambda: sidecar.log.size)
     async with AsyncExitStack() as stack:
@@ -122,7 +123,7 @@ async def serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signals: it would raise them anew before all is on record."""
+    """uvicorn without its signal handling, which would raise the signals again before all answers are on record."""
 
     def __init__(self, config: uvicorn.Config, service: Service, events: Events) -> None:
         super().__init__(config)
@@ -186,7 +187,7 @@ def _serve_metrics(stack: AsyncExitStack, settings: Settings, metrics: Metrics) 
 
 
 async def _notarize(checkpointer: Checkpointer, settings: Settings, events: Events) -> None:
-    """Sign and seal at their intervals, for ever; a failure is said and tried again."""
+    """Sign checkpoints and seal archives at their intervals, forever. A failure is reported and tried again."""
     sealed = time.monotonic()
     while True:
         await asyncio.sleep(settings.checkpoint_every)
@@ -196,12 +197,12 @@ async def _notarize(checkpointer: Checkpointer, settings: Settings, events: Even
 
 
 def _tried(work: Callable[[], None], events: Events) -> bool:
-    """Whether it was done; a failure is said."""
+    """True if the work succeeded. A failure is reported."""
     try:
         work()
     except WeightwardenError as error:
         events.say("checkpoint failed", kind=type(error).__name__, why=str(error))
-    except Exception as error:  # a store's own: an archive's URL may lead anywhere
+    except Exception as error:  # any exception type: an archive's URL may lead to any fsspec store
         events.defect(error)
     else:
         return True
@@ -210,7 +211,7 @@ def _tried(work: Callable[[], None], events: Events) -> bool:
 
 @asynccontextmanager
 async def _background(work: Coroutine[None, None, None], events: Events) -> AsyncIterator[None]:
-    """Work that goes on meanwhile; should it fail, that is said."""
+    """Work that runs within the block. A failure is reported."""
 
     def done(task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -226,7 +227,7 @@ async def _background(work: Coroutine[None, None, None], events: Events) -> Asyn
 
 
 def _quieten() -> None:
-    """Libraries log what exceptions say, which may hold a client's text; the sidecar has a log of its own."""
+    """Silence the loggers of libraries: their exception texts may hold a client's text. The sidecar has its own log."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "aiohttp"):
         logging.getLogger(name).addHandler(logging.NullHandler())
         logging.getLogger(name).propagate = False

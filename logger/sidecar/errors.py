@@ -4,11 +4,13 @@ from weightwarden.errors import WeightwardenError
 
 
 class ApiError(WeightwardenError):
-    """A request that is refused or failed, as the client is told (the form of OpenAI's API).
+    """An error that the client is told, in the form of OpenAI's API.
 
     Attributes:
-        status: HTTP status. kind: the error's type, one of a fixed few.
-        param: the request's field, where one is to blame. reason: for the operator alone, one of a fixed few words.
+        status: HTTP status.
+        kind: the error's type, one of a fixed few.
+        param: the request's field at fault, or None.
+        reason: cause for the operator's log, one of a fixed few words.
     """
 
     def __init__(
@@ -24,32 +26,32 @@ class ApiError(WeightwardenError):
 
 
 def invalid(message: str, param: str | None = None) -> ApiError:
-    """A request that cannot be served as it is."""
+    """The error for a request that cannot be served as it is (status 400)."""
     return ApiError(400, "invalid_request_error", message, param)
 
 
 def upstream_failed(reason: str) -> ApiError:
-    """The inference server refused, failed or misbehaved: always the same words to the client, whatever it said."""
+    """The error for a failure of the inference server: a fixed message, never text of the server."""
     return ApiError(502, "upstream_error", "the inference server failed", reason=reason)
 
 
 def log_unavailable() -> ApiError:
-    """Nothing is served that is not logged."""
+    """The error while the log cannot be written: an answer that cannot be logged is not served."""
     return ApiError(503, "log_unavailable", "the log cannot be written; nothing is served")
 
 
 def stopping() -> ApiError:
-    """The sidecar was told to stop."""
+    """The error while the sidecar stops."""
     return ApiError(503, "unavailable", "the service is stopping")
 
 
 def busy() -> ApiError:
-    """As many requests as may be are under way."""
+    """The error when the largest number of choices is under way."""
     return ApiError(429, "rate_limit_error", "too many requests are under way; try again")
 
 
 class UpstreamError(WeightwardenError):
-    """The inference server failed or misbehaved; `reason` is one of a fixed few words, never the server's own."""
+    """A failure of the inference server. `reason` is one of a few fixed words, never the server's text."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -57,7 +59,7 @@ class UpstreamError(WeightwardenError):
 
 
 class UpstreamRefusal(UpstreamError):
-    """The inference server refused the request before its first token; `status` is an HTTP status, 400 to 499."""
+    """A request that the inference server refused before its first token. `status` is an HTTP status, 400 to 499."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"status {status}")
@@ -65,4 +67,4 @@ class UpstreamRefusal(UpstreamError):
 
 
 class SettingsError(WeightwardenError, ValueError):
-    """A setting that cannot be; the message names it."""
+    """An invalid setting, which the message names."""

@@ -1,4 +1,4 @@
-"""Token ids and sampling parameters of a request: both ends of tokenization are trusted."""
+"""Interpretation of requests: their token ids and sampling parameters. Tokenization happens on the trusted side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ from weightwarden.sampler.params import SamplingParams
 from weightwarden.text import printable
 
 INLINE_CHARACTERS = 8192
-"""Longer texts are tokenized on another thread."""
+"""Characters of text that are tokenized on the event loop. Longer texts go to another thread."""
 INLINE_MESSAGES = 64
-"""Longer chats are rendered on another thread."""
+"""Messages of a chat that is rendered on the event loop. Longer chats go to another thread."""
 COMPLETION_TOKENS = 16
-"""OpenAI's default for max_tokens of a completion."""
+"""OpenAI's default of `max_tokens` for completions."""
 _TAKEN = frozenset(
     {
         *("messages", "conversation", "tools", "documents", "add_generation_prompt", "continue_final_message"),
@@ -33,14 +33,14 @@ _TAKEN = frozenset(
         *("return_assistant_tokens_mask", "tokenizer_kwargs"),
     }
 )
-"""What a template gets otherwise, and what transformers takes for arguments of its own rather than for variables."""
+"""Names no template variable can have: the sidecar sets them, or transformers reads them as its own arguments."""
 _UNSET = (None, "auto")
-"""Values of template variables that vLLM takes for no value."""
+"""Values of template variables that vLLM treats as absent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestInterpreter:
-    """Understands requests for one model, under limits."""
+    """Interpreter of requests for one model, within limits."""
 
     model: ServedModel
     limits: Limits
@@ -48,7 +48,7 @@ class RequestInterpreter:
     workers: PreparePool
 
     async def of_chat(self, request: ChatRequest) -> GenerationRequest:
-        """What a chat request asks for.
+        """The generation request of a chat request.
 
         Raises:
             ApiError: it cannot be served.
@@ -80,7 +80,7 @@ class RequestInterpreter:
         return self._asked(request, prompts, max_tokens, chat=True)
 
     async def of_completion(self, request: CompletionRequest) -> GenerationRequest:
-        """What a completion request asks for.
+        """The generation request of a completion request.
 
         Raises:
             ApiError: it cannot be served.
@@ -95,9 +95,10 @@ class RequestInterpreter:
         return self._asked(request, prompts, request.max_tokens or COMPLETION_TOKENS, chat=False)
 
     async def _tokenized(self, texts: Sequence[str], *, special: bool, field: str) -> list[Sequence[int]]:
-        """The token ids of a request's prompts; what is too long by its characters is refused before any is tokenized.
+        """Token ids of a request's prompts.
 
-        The first that has too many tokens is the last that is tokenized.
+        A request with a text that has too many characters is refused before any is tokenized. Tokenization stops at the
+        first prompt that has too many tokens.
         """
         limit = self._prompt_limit
         if max(map(len, texts)) > limit * self.model.longest_token:
@@ -123,7 +124,7 @@ class RequestInterpreter:
 
     @property
     def _prompt_limit(self) -> int:
-        """Most tokens of a prompt: at least one is left for the answer."""
+        """Largest number of prompt tokens. At least one token is left for the answer."""
         most = self.model.context_length - 1
         return most if self.limits.prompt is None else min(most, self.limits.prompt)
 

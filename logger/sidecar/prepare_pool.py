@@ -1,4 +1,4 @@
-"""Threads on which large requests are prepared, so that nobody else's tokens wait; few, and with a short queue."""
+"""Thread pool that prepares large requests off the event loop, with few threads and a short queue."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,11 +11,11 @@ Result = TypeVar("Result")
 
 THREADS = 2
 WAITING = 32
-"""Jobs that may wait or run; one that was given up is counted until it is done."""
+"""Largest number of jobs that wait or run. An abandoned job counts until it is done."""
 
 
 class PreparePool:
-    """Runs jobs on threads of its own."""
+    """Pool of threads that run jobs."""
 
     def __init__(self, threads: int = THREADS, waiting: int = WAITING) -> None:
         self._pool = ThreadPoolExecutor(threads, "prepare")
@@ -25,7 +25,7 @@ class PreparePool:
         """The result of a job.
 
         Raises:
-            ApiError: too many wait.
+            ApiError: too many jobs wait.
         """
         if self._free <= 0:
             raise busy()
@@ -39,5 +39,5 @@ class PreparePool:
         self._free += 1
 
     def close(self) -> None:
-        """Drop what waits."""
+        """Drop the jobs that wait."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -10,16 +10,17 @@ from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.upstream.client import Upstream
 
 FIRST_SECONDS = 1.0
-"""Most seconds until what the first look at the server found is said."""
+"""Longest time, in seconds, until the result of the first check of the server is published."""
 SILENT = "does not say in time what it serves"
 
 
 class Readiness:
-    """Why nothing can be served now, in fixed words, answered from memory.
+    """The reason why no request can be served now, in fixed words, answered from memory.
 
-    A timer looks at the inference server. What a look finds is published on the timer's next tick, whenever the server
-    answered, and stands until the tick after: no client makes the server be asked, and the server chooses one of two
-    states a tick and not when the state changes. What is wrong with the server is said to the operator alone.
+    A timer checks the inference server. The result of a check is published on the timer's next tick, whenever the
+    server answered, and holds until the tick after that. No client causes a check, and the server cannot choose the
+    moment at which the state changes: it chooses one of two states a tick. The server's fault is reported to the
+    operator alone.
     """
 
     def __init__(
@@ -33,7 +34,17 @@ class Readiness:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Args: period: seconds between two ticks. clock: of the event loop, seconds."""
+        """A readiness that is negative until the first check.
+
+        Args:
+            service: its `stopping` means not ready.
+            recorder: its `failing` means not ready.
+            upstream: the server that is checked.
+            events: the operator's log.
+            period: seconds between two ticks.
+            clock: the event loop's clock, seconds.
+            sleep: waits so many seconds.
+        """
         self._service, self._recorder, self._upstream, self._events = service, recorder, upstream, events
         self._period, self._clock, self._sleep = period, clock, sleep
         self._unfit: str | None = "was not asked yet"
@@ -46,7 +57,7 @@ class Readiness:
         return None if self._unfit is None else "the inference server is not ready"
 
     async def watch(self) -> None:
-        """Look at the server at every tick; never returns."""
+        """Check the server at every tick. Never returns."""
         started = self._clock()
         await self._look(min(self._period, FIRST_SECONDS))
         while True:
@@ -54,7 +65,7 @@ class Readiness:
             await self._look(started + ticks * self._period - self._clock())
 
     async def _look(self, seconds: float) -> None:
-        """Ask the server now, and publish in so many seconds what it said until then."""
+        """Check the server now, and publish the result after so many seconds."""
         asking = asyncio.ensure_future(self._upstream.check())
         try:
             await self._sleep(seconds)

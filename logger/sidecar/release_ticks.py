@@ -1,22 +1,27 @@
-"""Release on fixed ticks, so that when a token leaves says little of when the server drew it."""
+"""Release of tokens on fixed ticks: the time at which a token leaves says little of when the server drew it."""
 
 import asyncio
 from collections.abc import Callable
 from math import floor
 
 Rank = tuple[int, int]
-"""The number of a request, in the order in which clients asked, and of a choice of it."""
+"""The number of a request, in the order of the clients' requests, and the index of its choice."""
 
 
 class Ticks:
-    """A grid of moments, the same for all answers: what is ready between two leaves on the later one.
+    """A grid of moments that all answers share. A token that is ready between two ticks leaves on the later one.
 
-    What leaves on one tick leaves by rank: in an order that the server has no say in. Otherwise the order in which
-    several choices become ready, log2(n!) bits a tick, would be read on the other side.
+    Tokens of one tick leave in the order of their ranks, which the server cannot influence. Otherwise the order in
+    which *n* choices become ready would carry log2(n!) bits a tick.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
-        """Args: clock: of the event loop, seconds."""
+        """A grid at the multiples of a number of seconds.
+
+        Args:
+            seconds: distance of two ticks.
+            clock: the event loop's clock, seconds.
+        """
         self._seconds, self._clock = seconds, clock
         self._waiting: dict[int, list[tuple[Rank, asyncio.Future[None]]]] = {}
 
@@ -33,7 +38,7 @@ class Ticks:
         await leave
 
     def _release(self, tick: int) -> None:
-        """Wake what waits for a tick, by rank; the event loop goes on with it in that order."""
+        """Wake the waiters of a tick by rank. The event loop resumes them in that order."""
         for _, leave in sorted(self._waiting.pop(tick), key=lambda one: one[0]):
             if not leave.done():
                 leave.set_result(None)

@@ -1,4 +1,4 @@
-"""Answering one understood request: seeds, choices side by side, and the response."""
+"""Service of interpreted requests: seeds, choices side by side, and the response."""
 
 import asyncio
 import itertools
@@ -42,17 +42,17 @@ Used = TypeVar("Used")
 
 @dataclass
 class Response:
-    """Where a response goes: a body at once, or event after event (status 200) until it is closed.
+    """Channel of a response: one body, or events one by one (status 200) until it is closed.
 
     Attributes:
         write_body: sends a status and a body.
         write_event: sends one event.
         close: ends a response of events.
-        begun: whether anything has left.
-        complete: whether all has left.
+        begun: True once anything was sent.
+        complete: True once everything was sent.
         output_tokens: tokens that were released.
-        status: status that the client was told.
-        reason: why the request failed, for the operator.
+        status: status that the client received.
+        reason: cause of a failure, for the operator.
     """
 
     write_body: Callable[[int, bytes], Awaitable[None]]
@@ -67,7 +67,7 @@ class Response:
 
 @dataclass
 class Service:
-    """Serves requests of one model through one log."""
+    """Service of one model through one log."""
 
     choice_runner: ChoiceRunner
     recorder: DraftRecorder
@@ -85,12 +85,12 @@ class Service:
     async def respond(self, asked: GenerationRequest, response: Response) -> None:
         """Answer a request.
 
-        1. If there is room, give every prompt a counter, and so a seed; a request that failed before gets the same.
+        1. If there is room, give every prompt a counter, and so a seed. A request that failed before gets its old one.
         2. Answer all choices side by side. Tokens leave when they are durable, and on a tick if there are ticks.
-        3. End the response when every record is durable; where one failed, keep the counters and say so.
+        3. End the response when every record is durable. If a choice failed, keep the counters and report the failure.
 
         Raises:
-            ApiError: nothing has left yet, and this is what the client is told.
+            ApiError: the request failed before anything was sent; the client is told this error.
         """
         # 1
         if self.stopping:
@@ -123,7 +123,7 @@ class Service:
                     self.issuer.keep(seed)
 
     async def _records(self, asked: GenerationRequest, issued: list[OpenSeed]) -> list[Record]:
-        """The records of all choices, without tokens; `issued` is given the seed of each prompt."""
+        """The records of all choices, without tokens. The seed of each prompt is appended to `issued`."""
         sampling = asked.sampling.model_copy(update={"n": asked.choices if asked.choices > 1 else None})
         records: list[Record] = []
         vocabulary = self.choice_runner.model.vocabulary
@@ -148,7 +148,7 @@ class Service:
         return records
 
     def _record(self, prompt: list[int], asked: GenerationRequest, sampling: SamplingParams) -> Record:
-        """The record of a prompt's last choice, with the client's seed or none in particular: if it can be, all can."""
+        """The record of a prompt's last choice, with the client's seed or 0. If it is valid, all of them are."""
         return Record(
             engine=self.engine,
             model=self.choice_runner.model.name,
@@ -163,9 +163,10 @@ class Service:
 
     @asynccontextmanager
     async def _counted(self, choices: int, number: int) -> AsyncIterator[None]:
-        """Room for so many choices, as long as they are under way.
+        """Reservation of room for so many choices, for as long as they are under way.
 
-        A failure is told, and its room is free again, on a tick: another client could see when there is room.
+        After a failure, the error is sent and the room freed on a tick, since another client could observe the free
+        room.
         """
         if self.under_way + choices > self.limits.concurrent:
             await self._tick(number, 0)
@@ -210,7 +211,7 @@ class Service:
                 if not response.begun:
                     self.metrics.first_token_seconds.observe(time.perf_counter() - started)
                 response.begun, response.status = True, 200
-                for event in events:  # each a chunk of its own: how many came together is nobody's affair
+                for event in events:  # a chunk each: chunks must not show how many tokens the server sent together
                     await response.write_event(event)
 
         async def streamed(index: int, texts: DurableTexts) -> int:
@@ -246,15 +247,15 @@ class Service:
         *,
         streams: bool,
     ) -> list[Used]:
-        """Answer all choices; when one fails the others are cut off, and that is whose doing the failure was.
+        """Results of all choices, answered side by side. When one fails the others are cut off, for the same cause.
 
         Args:
             records: the choices, without tokens.
-            used: what becomes of the durable text of a choice.
-            streams: whether text is used as it comes.
+            used: consumer of a choice's durable text; its result is returned.
+            streams: True: text is consumed as tokens become durable.
 
         Raises:
-            ApiError: what failed first, as the client is told.
+            ApiError: the first failure, in the words for the client.
         """
         failed_by: str | None = None
 
@@ -289,7 +290,7 @@ class Service:
             self._tasks.difference_update(tasks)
 
     async def next_tick(self) -> None:
-        """Wait for the next tick, as a request of its own, if there are ticks."""
+        """Wait for the next tick with the rank of a new request, if there are ticks."""
         await self._tick(next(self._numbers), 0)
 
     async def _tick(self, number: int, index: int) -> None:
@@ -297,7 +298,7 @@ class Service:
             await self.ticks.next((number, index))
 
     async def settle(self) -> None:
-        """Cut off what is still under way, and wait until it is on record."""
+        """Cut off the answers under way, and wait until they are on record."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

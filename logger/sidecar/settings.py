@@ -1,4 +1,4 @@
-"""All that an operator says about a sidecar, in one immutable object; secrets are read from files and never shown."""
+"""Settings of a sidecar in one immutable object. Secrets are read from files and never shown."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +11,33 @@ from weightwarden.logger.sidecar.limits import Limits
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a sidecar is run with.
+    """Settings of a sidecar.
 
     Attributes:
-        upstream: URL of the inference server. upstream_model: the model's name there.
-        upstream_key, seed_key, api_keys, signing_keys: files with secrets.
-        model_dir: folder with the trusted tokenizer and configuration. model_name: what clients and records call it.
-        engine: the server's, as the operator knows it. log: the log's database.
+        upstream: URL of the inference server.
+        upstream_model: the model's name on that server.
+        upstream_key: file with the API key for the server, or None.
+        model_dir: folder with the trusted tokenizer and configuration.
+        model_name: the model's name for clients and in records.
+        max_model_len: context length in tokens where it is less than the model's, or None.
+        chat_template: file with the chat template, or None for the model folder's.
+        neutral_defaults: ignore generation_config.json: temperature 1, no filters.
+        engine: the server's engine, as the operator knows it.
+        log: URL of the log's database.
+        signing_keys: files with the keys that sign checkpoints and archives.
+        seed_key: file with the key from which seeds are made.
         mark: file with the log's mark, or None for the one beside the first signing key.
-        metrics: where Prometheus finds metrics, or None.
-        tick: seconds between releases, or None. archives: folder for archives, or None when another seals.
-        checkpoint_every, seal_every: seconds.
+        client_seeds: "replace" ignores a client's seed, "allow" uses it.
+        listen: address for clients.
+        metrics: address for Prometheus metrics, or None.
+        tls_certificate: file with the TLS certificate, or None for plain HTTP.
+        tls_key: file with the TLS key.
+        api_keys: file with the clients' API keys, or None when every client is served.
+        release_tick: seconds between two ticks of release, or None.
+        archives: folder for archives, or None when another process seals.
+        checkpoint_every: seconds between checkpoints.
+        seal_every: seconds between archives.
+        limits: limits for clients and server.
     """
 
     upstream: str

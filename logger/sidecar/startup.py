@@ -1,4 +1,4 @@
-"""Start-up of the sidecar: all that it reads and opens before its first request, so that errors come first."""
+"""Start-up of the sidecar. Everything that it reads and opens is checked before its first request."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -25,7 +25,19 @@ from weightwarden.text import printable
 
 @dataclass(frozen=True, kw_only=True)
 class SidecarParts:
-    """What was read and opened before the first request; all that can be refused was refused."""
+    """The parts of a sidecar that are opened and checked before the first request.
+
+    Attributes:
+        settings: the settings, with limits for the model's context.
+        model: the served model.
+        signers: keys of the log.
+        api_keys: the clients' keys, or None.
+        upstream_key: API key for the server, or None.
+        log: writer of the log.
+        checkpointer: signs checkpoints and seals archives.
+        issuer: makes the issuer of seeds over a store.
+        recovered: number of drafts of an earlier process that were made records.
+    """
 
     settings: Settings
     model: ServedModel
@@ -40,10 +52,16 @@ class SidecarParts:
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[SidecarParts]:
-    """Open a sidecar: keys, model, log; answers that an earlier process left behind become records first.
+    """The parts of an opened sidecar: keys, model, log. Drafts of an earlier process become records first.
 
     Raises:
-        KeyFileError, SettingsError, ModelError, LogLocked, LogUnreadable, LogCorrupt, LogWriteError.
+        KeyFileError: a key file or the mark cannot be used.
+        SettingsError: a setting is invalid.
+        ModelError: the model folder cannot be used.
+        LogLocked: another process has the log open.
+        LogUnreadable: the log's database cannot be opened.
+        LogCorrupt: the log was changed, or does not extend its checkpoint, mark or archive.
+        LogWriteError: the log cannot be written.
     """
     _check(settings)
     signers = tuple(SigningKey.read(path) for path in settings.signing_keys)
@@ -89,7 +107,7 @@ def opened(settings: Settings) -> Iterator[SidecarParts]:
 
 
 def _check(settings: Settings) -> None:
-    """Refuse what could only fail later, one request at a time."""
+    """Refuse settings that would otherwise fail later, one request at a time."""
     parts = urlsplit(settings.upstream)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")

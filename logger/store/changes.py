@@ -1,4 +1,4 @@
-"""Changes that a transaction of the log's writer can make."""
+"""Changes that the log's writer makes in a transaction."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
 
 class Entry:
-    """An entry of the log; `draft` is the draft that it ends, without which it is not written."""
+    """A record for the log. `draft` is the draft that it ends; without that draft it is not written."""
 
     __slots__ = ("draft", "leaf", "payload")
 
@@ -21,7 +21,7 @@ class Entry:
 
 
 class DraftTokens(NamedTuple):
-    """Tokens of a draft from position `at` on; `payload` is there when the draft begins, with tokens or without."""
+    """Tokens of a draft from position `at` on. `payload` is set when the draft begins, with or without tokens."""
 
     draft: int
     at: int
@@ -31,25 +31,27 @@ class DraftTokens(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SeedBlock:
-    """So many seed counters, never to be handed out again."""
+    """A block of `count` seed counters, never handed out again."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class NewStart:
-    """A start of the logger, and the random bytes that its seeds depend on."""
+    """A start of the logger, with the random bytes on which its seeds depend."""
 
     nonce: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSeed:
-    """A seed that a request got, which is not complete.
+    """The seed of a request that is not complete.
 
     Attributes:
-        start: number of the start under which it was issued. counter: the seed's counter.
-        request: digest of the request. issued_at: Unix time in seconds.
+        start: number of the start under which it was issued.
+        counter: the seed's counter.
+        request: digest of the request.
+        issued_at: Unix time, seconds.
     """
 
     start: int
@@ -60,14 +62,14 @@ class OpenSeed:
 
 @dataclass(frozen=True, slots=True)
 class ClosedSeeds:
-    """Counters of open seeds that are not kept any longer."""
+    """Counters of open seeds that are no longer kept."""
 
     counters: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SignedCheckpoint:
-    """A signed checkpoint, which is recorded unless one of its size or beyond is there."""
+    """A signed checkpoint. It is recorded unless one of its size or a larger size exists."""
 
     size: int
     note: bytes
@@ -77,7 +79,7 @@ Change = Entry | DraftTokens | SeedBlock | NewStart | OpenSeed | ClosedSeeds | S
 
 
 def size_of(change: Change) -> int:
-    """About how many bytes a change writes."""
+    """Approximate number of bytes that a change writes."""
     if isinstance(change, Entry):
         return len(change.payload)
     return len(change.tokens) + len(change.payload or b"") if isinstance(change, DraftTokens) else 0
@@ -98,14 +100,16 @@ class _Rows:
 
 
 def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> list[int | None]:
-    """Make changes, in their order, within a transaction of the caller's.
+    """Make changes in order, within the caller's transaction.
 
     Args:
-        tree: of all entries so far; those that are added are added to it, too.
+        connection: connection with an open transaction.
+        changes: the changes.
+        tree: tree of all records so far. New records are added to it.
 
     Returns:
-        For each change: the index of its entry, None where the draft that it ends was ended before; the first of its
-        seed counters; the number of a start; the size of the newest checkpoint; for others 0.
+        For each change: the index of its record, or None where its draft was ended before; the first of its seed
+        counters; the number of a start; the size of the newest checkpoint; 0 for others.
     """
     new, before = _Rows(), tree.size
     ended = {change.draft for change in changes if isinstance(change, Entry) and change.draft is not None}
@@ -149,7 +153,7 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
 
 
 def _removed(connection: Connection, drafts: set[int]) -> set[int]:
-    """Remove drafts; those that were there."""
+    """Remove drafts, and return those that existed."""
     if not drafts:
         return set()
     connection.execute(delete(DRAFT_TOKENS).where(DRAFT_TOKENS.c.draft.in_(drafts)))
@@ -157,21 +161,21 @@ def _removed(connection: Connection, drafts: set[int]) -> set[int]:
 
 
 def _reserved(connection: Connection, count: int) -> int:
-    """The first of `count` seed counters that nobody else gets."""
+    """The first of `count` seed counters, now reserved."""
     first = int(connection.execute(select(func.coalesce(func.max(SEED_BLOCK.c.end), 0))).scalar_one())
     connection.execute(insert(SEED_BLOCK), {"end": first + count})
     return first
 
 
 def _started(connection: Connection, start: NewStart) -> int:
-    """The number of a start."""
+    """The number of a start, now recorded."""
     number = int(connection.execute(select(func.coalesce(func.max(START.c.number), 0))).scalar_one()) + 1
     connection.execute(insert(START), {"number": number, "nonce": start.nonce})
     return number
 
 
 def _signed(connection: Connection, checkpoint: SignedCheckpoint) -> int:
-    """The size of the newest checkpoint, once this one is recorded if it is newer."""
+    """The size of the newest checkpoint, after this one is recorded if it is newer."""
     newest = int(connection.execute(select(func.coalesce(func.max(CHECKPOINT.c.size), 0))).scalar_one())
     if checkpoint.size > newest:
         connection.execute(insert(CHECKPOINT), {"size": checkpoint.size, "note": checkpoint.note})

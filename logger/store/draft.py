@@ -1,4 +1,4 @@
-"""Drafts: answers on their way, durable token by token, until each becomes one entry of the log."""
+"""Drafts: answers under way, durable token by token, until each becomes one record of the log."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ TOKEN_BYTES = 4
 
 @dataclass(frozen=True)
 class LeftDraft:
-    """What an earlier process left of a draft: what its record was to be, and its tokens (int32, little-endian)."""
+    """A draft that an earlier process left: its record without tokens, and its tokens (int32, little-endian)."""
 
     payload: bytes
     tokens: bytes
 
 
 class Draft:
-    """An answer on its way: its tokens are durable before anybody else sees them, and it becomes one entry.
+    """An answer under way. Its tokens are durable before they are released, and it becomes one record.
 
-    `confirmed` says whether anything of it is known to be durable. Used by one task. After a failure what was confirmed
-    stays; the tokens of the failed call may or may not be there.
+    `confirmed` is True once any of it is known to be durable. Used by one task. After a failure, confirmed tokens stay;
+    the tokens of the failed call may or may not be in the log.
     """
 
     def __init__(self, durably: Callable[[Change], Awaitable[int | None]], number: int, payload: bytes) -> None:
@@ -38,7 +38,9 @@ class Draft:
         """Add tokens (int32, little-endian), and wait until they are durable.
 
         Raises:
-            LogWriteError, LogForked, LogClosed.
+            LogWriteError: the write was not confirmed.
+            LogForked: the database lost what the writer confirmed.
+            LogClosed: the writer was closed.
         """
         payload = None if self._begun else self._payload
         self._begun = True
@@ -47,10 +49,13 @@ class Draft:
         self.confirmed = True
 
     async def end(self, payload: bytes) -> None:
-        """Make it an entry, and wait until that is durable. After a failure it may be called again: there is one entry.
+        """Make the draft a record, and wait until it is durable. A second call after a failure adds no second record.
 
         Raises:
-            LogWriteError, LogForked, LogClosed. LogCorrupt: somebody else removed it.
+            LogWriteError: the write was not confirmed.
+            LogForked: the database lost what the writer confirmed.
+            LogClosed: the writer was closed.
+            LogCorrupt: another process removed the draft.
         """
         first, self._asked_to_end = not self._asked_to_end, True
         index = await self._durably(Entry(payload, self._number if self._begun else None))
@@ -65,10 +70,10 @@ def first_free(connection: Connection) -> int:
 
 
 def left_behind(connection: Connection) -> dict[int, LeftDraft]:
-    """All drafts that are there, by number.
+    """All drafts in the database, by number.
 
     Raises:
-        LogCorrupt: tokens of one are missing.
+        LogCorrupt: tokens of a draft are missing.
     """
     payloads = connection.execute(select(DRAFT.c.id, DRAFT.c.payload)).all()
     tokens: dict[int, bytes] = {number: b"" for number, _ in payloads}

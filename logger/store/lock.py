@@ -1,4 +1,4 @@
-"""One process at a time: a lock that a crash releases."""
+"""Lock for one process at a time, which a crash releases."""
 
 import fcntl
 import os
@@ -13,17 +13,17 @@ from weightwarden.logger.store.errors import LogLocked
 
 Purpose = Literal["append", "seal"]
 _ADVISORY = {"append": 0x77_77_6C_6F_67_01, "seal": 0x77_77_6C_6F_67_02}
-"""Keys of PostgreSQL's advisory locks, which are a database's own."""
+"""Keys of PostgreSQL's advisory locks. Each database has separate ones."""
 _LEAVING_SECONDS = 2.0
-"""In which a PostgreSQL server gives back the lock of a session whose connection was closed or lost just before."""
+"""Seconds within which a PostgreSQL server frees the lock of a connection that was closed or lost."""
 _POLL_SECONDS = 0.02
 
 
 class LogLock:
-    """The right to append to a log, or to seal it, held by one process.
+    """The right of one process to append to a log, or to seal it.
 
-    In SQLite a lock on a file beside the database; in PostgreSQL an advisory lock of the session whose connection
-    does the writing, so that who lost the one lost the other.
+    In SQLite it is a lock on a file beside the database. In PostgreSQL it is an advisory lock of the session that
+    writes: a process that loses the connection loses the lock with it.
     """
 
     def __init__(self, url: URL, purpose: Purpose) -> None:
@@ -34,7 +34,7 @@ class LogLock:
         """Take the lock for a connection.
 
         Raises:
-            LogLocked: another has it.
+            LogLocked: another process holds it.
         """
         if connection.dialect.name == "postgresql":
             key = _ADVISORY[self._purpose]
@@ -55,13 +55,13 @@ class LogLock:
 
     @staticmethod
     def _taken(connection: Connection, key: int) -> bool:
-        """Whether an advisory lock could be taken."""
+        """True if the advisory lock was taken."""
         with connection.begin():
             held = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one()
         return bool(held)
 
     def release(self) -> None:
-        """Give the lock of a file back; PostgreSQL's goes with its connection."""
+        """Release the lock of a file. PostgreSQL's ends with its connection."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None

@@ -1,4 +1,4 @@
-"""A log's mark: what its logger knows of it without asking its database, which may be an old copy."""
+"""A log's mark: the newest checkpoint and start, kept outside the database, which may be an old copy."""
 
 import fcntl
 import os
@@ -23,16 +23,17 @@ _MAX_FILE_NAME = 200
 
 
 class LogRolledBack(LogCorrupt):
-    """A database that lacks what its log's mark or newest archive certifies: an old copy, or changed."""
+    """A database that lacks what its log's mark or newest archive certifies: an old copy, or a changed one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """The newest that was signed or started.
+    """The newest checkpoint and the newest start of a log.
 
     Attributes:
-        checkpoint: of the most entries. start: number of the newest start of a logger, 0 before the first.
-        nonce: that start's random bytes, empty before the first.
+        checkpoint: the checkpoint of the largest size.
+        start: number of the newest start of a logger, 0 before the first.
+        nonce: random bytes of that start, empty before the first.
     """
 
     checkpoint: Checkpoint
@@ -44,7 +45,11 @@ class Mark:
 
     @classmethod
     def parse(cls, text: str) -> "Mark":
-        """Raises: ValueError, where a text is not a mark."""
+        """The mark in a text.
+
+        Raises:
+            ValueError: the text is no mark.
+        """
         kind, _, rest = text.partition("\n")
         started, _, checkpoint = rest.partition("\n")
         start, _, nonce = started.partition(" ")
@@ -55,14 +60,14 @@ class Mark:
 
 
 def mark_path(signing_key: Path, origin: str) -> Path:
-    """Where a log's mark lies unless something else is said: beside a signing key, named by the log."""
+    """Default path of a log's mark: beside a signing key, named by the log."""
     return signing_key.with_name(f"{quote(origin, safe='')[:_MAX_FILE_NAME]}.mark")
 
 
 class MarkFile:
-    """The file that holds a log's mark, moved on before a checkpoint or a start is used, never back.
+    """The file with a log's mark. It is advanced before a checkpoint or a start is used, and never goes back.
 
-    Keep it where a copy of the database that is put back does not take it back as well.
+    Keep it where restoring a copy of the database does not restore the mark as well.
     """
 
     def __init__(self, path: Path, origin: str) -> None:
@@ -70,10 +75,10 @@ class MarkFile:
         self._held: int | None = None
 
     def read(self) -> Mark | None:
-        """The mark; None where there is no file.
+        """The mark, or None where there is no file.
 
         Raises:
-            KeyFileError: unreadable, readable by others, no mark, or another log's.
+            KeyFileError: the file is unreadable, readable by others, no mark, or another log's.
         """
         with self._failures_named("read"):
             if not self.path.exists():
@@ -89,10 +94,11 @@ class MarkFile:
         return mark
 
     def check(self, reader: LogReader) -> None:
-        """Check that a log's database holds all that its mark certifies; a log that is new has none.
+        """Check that a log's database holds everything that its mark certifies. A new log has no mark.
 
         Raises:
-            LogRolledBack: it does not. KeyFileError: the mark cannot be read, or there is none and the log is not new.
+            LogRolledBack: the database lacks some of it.
+            KeyFileError: the mark cannot be read, or is missing for a log that is not new.
         """
         mark = self.read()
         if mark is None:
@@ -112,10 +118,10 @@ class MarkFile:
             )
 
     def advance(self, checkpoint: Checkpoint) -> None:
-        """Move the mark on to a checkpoint that is about to be used; durable on return.
+        """Advance the mark to a checkpoint that is about to be used. It is durable on return.
 
         Raises:
-            KeyFileError: it cannot be written.
+            KeyFileError: the file cannot be written.
         """
         with self._turn():
             mark = self.read() or Mark(checkpoint=Checkpoint(self._origin, 0, EMPTY_ROOT))
@@ -123,20 +129,21 @@ class MarkFile:
                 self._write(replace(mark, checkpoint=replace(checkpoint, extensions=())))
 
     def begin(self, start: int, nonce: bytes) -> None:
-        """Move the mark on to a start that is about to issue seeds; durable on return.
+        """Advance the mark to a start that is about to issue seeds. It is durable on return.
 
         Raises:
-            KeyFileError: it cannot be written.
+            KeyFileError: the file cannot be written.
         """
         with self._turn():
             mark = self.read() or Mark(checkpoint=Checkpoint(self._origin, 0, EMPTY_ROOT))
             self._write(replace(mark, start=start, nonce=nonce))
 
     def renew(self, reader: LogReader) -> Mark:
-        """Take a database as it is for the newest; what the mark said before is lost.
+        """A new mark that certifies the database as it is. The earlier mark is lost.
 
         Raises:
-            KeyFileError: it cannot be written. LogCorrupt: entries are missing.
+            KeyFileError: the file cannot be written.
+            LogCorrupt: records are missing.
         """
         size, starts = reader.size(), reader.starts()
         start = max(starts, default=0)
@@ -150,10 +157,11 @@ class MarkFile:
         return mark
 
     def __enter__(self) -> "MarkFile":
-        """Hold the mark: one logger at a time serves the log, by whatever name it knows the database.
+        """Hold the mark. One logger at a time serves the log, under whatever URL it opens the database.
 
         Raises:
-            LogLocked: another does. KeyFileError: the file that says so cannot be made.
+            LogLocked: another logger holds the mark.
+            KeyFileError: the lock file cannot be made.
         """
         path = self.path.with_name(f"{self.path.name}.lock")
         with self._failures_named():
@@ -172,7 +180,7 @@ class MarkFile:
             self._held = None
 
     def _write(self, mark: Mark) -> None:
-        """Write it for the one who owned it before, or else the folder: root may seal what another serves."""
+        """Write the mark, for the old file's owner, else the folder's: root may seal for another user's logger."""
         with self._failures_named():
             owner = (self.path if self.path.exists() else self.path.absolute().parent).stat()
             write_whole(self.path, lambda stream: stream.write(mark.text().encode()), mode=0o600)
@@ -181,7 +189,7 @@ class MarkFile:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """One process at a time changes the mark."""
+        """The right of one process to change the mark."""
         with self._failures_named():
             handle = os.open(self.path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -202,5 +210,5 @@ class MarkFile:
 
 
 def holds(reader: LogReader, checkpoint: Checkpoint) -> bool:
-    """Whether a log's database holds the entries that a checkpoint certifies."""
+    """True if a log's database holds the records that a checkpoint certifies."""
     return reader.size() >= checkpoint.size and reader.frontier(checkpoint.size).root() == checkpoint.root

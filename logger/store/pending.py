@@ -1,4 +1,4 @@
-"""Changes that wait for their transaction, and how those who asked for them are told."""
+"""Changes that wait for their transaction, and the futures that resolve with its outcome."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,14 @@ from weightwarden.logger.store.changes import Change
 
 
 class Pending(NamedTuple):
-    """A change that waits, and how its asker is told: by a future of its own, or of an event loop."""
+    """A waiting change.
+
+    Attributes:
+        change: the change.
+        future: resolves with the outcome: a plain future, or one of an event loop.
+        loop: the event loop of the future, or None.
+        slot: semaphore to release afterwards, or None.
+    """
 
     change: Change
     future: "Future[int | None] | asyncio.Future[int | None]"
@@ -19,15 +26,16 @@ class Pending(NamedTuple):
 
 
 def resolve(batch: Sequence[Pending], outcome: "Sequence[int | None] | WeightwardenError") -> None:
-    """Resolve the futures of a batch, those of an event loop with one call.
+    """Resolve the futures of a batch, with one call for each event loop.
 
     Args:
-        outcome: what came of each change, or why none was confirmed.
+        batch: the changes.
+        outcome: results of the changes, or the error if none was confirmed.
     """
 
     def resolve(pending: Pending, at: int) -> None:
         if isinstance(outcome, WeightwardenError):
-            pending.future.set_exception(type(outcome)(*outcome.args))  # raised anew by each that waits
+            pending.future.set_exception(type(outcome)(*outcome.args))  # a new exception for each waiter
         else:
             pending.future.set_result(outcome[at])
 
@@ -49,4 +57,4 @@ def resolve(batch: Sequence[Pending], outcome: "Sequence[int | None] | Weightwar
         try:
             loop.call_soon_threadsafe(tell_loop)
         except RuntimeError:
-            continue  # the loop was closed: nobody waits any more
+            continue  # the loop was closed: there is no waiter

@@ -1,4 +1,4 @@
-"""Reading a log, beside its writer if there is one, and auditing it whole."""
+"""Reader of a log, beside its writer, with an audit of the whole log."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,20 +14,20 @@ from weightwarden.logger.store.tree import frontier_at, require_all, restored, s
 from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
 _PAGE = 64
-"""Payloads read at a time: few, since one may have megabytes."""
+"""Payloads that are read at a time. They are few, since one payload may have megabytes."""
 
 
 class LogReader:
-    """Reads what was committed; never writes and needs no lock.
+    """Reader of committed records. It never writes and needs no lock.
 
-    Each call sees the log as it was at one moment, however long it takes.
+    Each call sees the log at one moment, however long the call takes.
     """
 
     def __init__(self, url: str) -> None:
-        """Open a log that is there.
+        """A reader of an existing log.
 
         Raises:
-            LogUnreadable: it is not, or not a log.
+            LogUnreadable: there is none, or it is not a log.
         """
         self._url = LOG_DATABASE.parse_url(url)
         self._engine = LOG_DATABASE.make_engine(self._url, writes=False)
@@ -51,24 +51,24 @@ class LogReader:
         return origins[0]
 
     def size(self) -> int:
-        """How many entries there are."""
+        """Number of records."""
         with self._connected() as connection:
             return stored_size(connection)
 
     def frontier(self, size: int) -> Frontier:
-        """The tree of the first `size` entries, by their stored leaf hashes.
+        """The tree of the first `size` records, by their stored leaf hashes.
 
         Raises:
-            LogCorrupt: an entry is missing.
+            LogCorrupt: a record is missing.
         """
         with self._connected() as connection:
             return frontier_at(connection, size)
 
     def entries(self, start: int, stop: int) -> Iterator[bytes]:
-        """The payloads of entries start to stop - 1, a page at a time.
+        """The payloads of records start to stop - 1, read a page at a time.
 
         Raises:
-            LogCorrupt: one is missing, or is not what its leaf hash says.
+            LogCorrupt: a record is missing, or does not match its leaf hash.
         """
         with self._connected() as connection:
             for index, (payload, leaf) in enumerate(_rows(connection, start, stop), start):
@@ -76,7 +76,7 @@ class LogReader:
                 yield payload
 
     def checkpoints(self) -> list[tuple[int, bytes]]:
-        """Size and signed note of every checkpoint, the smallest first."""
+        """Size and signed note of every checkpoint, smallest first."""
         with self._connected() as connection:
             return _checkpoints(connection)
 
@@ -89,13 +89,13 @@ class LogReader:
             ]
 
     def starts(self) -> dict[int, bytes]:
-        """The nonce of every start of a logger, by its number."""
+        """The nonce of every start of a logger, by number."""
         with self._connected() as connection:
             rows = connection.execute(select(START.c.number, START.c.nonce).order_by(START.c.number))
             return {number: stored_bytes(nonce, f"start {number}") for number, nonce in rows}
 
     def open_seeds(self) -> list[OpenSeed]:
-        """The seeds whose requests are not complete, in the order in which they were issued."""
+        """The seeds of requests that are not complete, in order of issue."""
         columns = (OPEN_SEED.c.start, OPEN_SEED.c.counter, OPEN_SEED.c.request, OPEN_SEED.c.issued_at)
         with self._connected() as connection:
             rows = connection.execute(select(*columns).order_by(OPEN_SEED.c.counter))
@@ -105,14 +105,14 @@ class LogReader:
             ]
 
     def audit(self, root_of: Callable[[bytes], bytes] | None = None) -> Frontier:
-        """Recompute every leaf hash, mark and checkpoint from the payloads; the tree of them all.
+        """The tree of all records, with every leaf hash, stored frontier and checkpoint recomputed from the payloads.
 
         Args:
-            root_of: the root in a checkpoint's note, once its signature was checked; without it checkpoints are not
-                looked at, and an attacker who rewrote entries, leaf hashes and marks alike is not seen.
+            root_of: checks the signature of a checkpoint's note and returns its root. Without it checkpoints are not
+                checked, and an attacker who rewrote records, leaf hashes and frontiers consistently is not detected.
 
         Raises:
-            LogCorrupt: naming the first entry, mark or checkpoint that is not what it must be.
+            LogCorrupt: the first record, frontier or checkpoint that does not match, which the message names.
         """
         with self._connected() as connection:
             size = stored_size(connection)
@@ -148,7 +148,7 @@ class LogReader:
 
 
 def _rows(connection: Connection, start: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
-    """Payload and leaf hash of each entry of a range."""
+    """Payload and leaf hash of each record of a range."""
     for page in range(start, stop, _PAGE):
         expected = range(page, min(stop, page + _PAGE))
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""The tables of a log. `migrations` makes them; rows are only ever added."""
+"""The tables of a log, which `migrations` makes. Rows are only added, except those of drafts and open seeds."""
 
 from sqlalchemy import (
     BigInteger,
@@ -15,7 +15,7 @@ from sqlalchemy import (
 
 
 class _Blob(TypeDecorator[bytes]):
-    """Bytes, read as the database has them: SQLite keeps whatever an attacker put in their place (`stored_bytes`)."""
+    """Bytes in the database's own type. SQLite keeps any value that an attacker wrote there (`stored_bytes`)."""
 
     impl = LargeBinary
     cache_ok = True
@@ -26,7 +26,7 @@ class _Blob(TypeDecorator[bytes]):
 
 METADATA = MetaData()
 
-_INDEX = BigInteger().with_variant(Integer(), "sqlite")  # SQLite's row id
+_INDEX = BigInteger().with_variant(Integer(), "sqlite")  # the row id in SQLite
 
 LOG = Table(
     "log",
@@ -34,7 +34,7 @@ LOG = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("origin", String, nullable=False),
 )
-"""One row: whose log this is."""
+"""The log's name, in one row."""
 
 ENTRY = Table(
     "entry",
@@ -43,7 +43,7 @@ ENTRY = Table(
     Column("leaf_hash", _Blob, nullable=False),
     Column("payload", _Blob, nullable=False),
 )
-"""The entries: canonical records and their leaf hashes, counted from 0."""
+"""The records: canonical bytes and leaf hashes, with indices from 0."""
 
 MARK = Table(
     "mark",
@@ -51,7 +51,7 @@ MARK = Table(
     Column("size", _INDEX, primary_key=True, autoincrement=False),
     Column("frontier", _Blob, nullable=False),
 )
-"""The tree's frontier now and then, so that opening a log does not read it all."""
+"""The tree's frontier at some sizes, so that opening a log does not read all records."""
 
 CHECKPOINT = Table(
     "checkpoint",
@@ -59,7 +59,7 @@ CHECKPOINT = Table(
     Column("size", _INDEX, primary_key=True, autoincrement=False),
     Column("note", _Blob, nullable=False),
 )
-"""Every checkpoint that was signed."""
+"""Every signed checkpoint."""
 
 ARCHIVE = Table(
     "archive",
@@ -68,7 +68,7 @@ ARCHIVE = Table(
     Column("start", _INDEX, nullable=False),
     Column("url", String, nullable=False),
 )
-"""Every range that was sealed into an archive."""
+"""Every range that was sealed in an archive."""
 
 DRAFT = Table(
     "draft",
@@ -76,7 +76,7 @@ DRAFT = Table(
     Column("id", _INDEX, primary_key=True, autoincrement=False),
     Column("payload", _Blob, nullable=False),
 )
-"""Answers on their way: what their record will be, without the tokens. Removed when the record becomes an entry."""
+"""Drafts: the record without tokens. A row is removed when its draft becomes a record."""
 
 DRAFT_TOKENS = Table(
     "draft_tokens",
@@ -88,7 +88,7 @@ DRAFT_TOKENS = Table(
 """The tokens of a draft (int32, little-endian), from position `at` on."""
 
 SEED_BLOCK = Table("seed_block", METADATA, Column("end", _INDEX, primary_key=True, autoincrement=False))
-"""Seed counters that were handed out, in blocks: everything below `end`."""
+"""Blocks of seed counters that were handed out: all below `end`."""
 
 START = Table(
     "start",
@@ -96,7 +96,7 @@ START = Table(
     Column("number", _INDEX, primary_key=True, autoincrement=False),
     Column("nonce", _Blob, nullable=False),
 )
-"""Every start of a logger that issues seeds: its number, from 1 on, and the random bytes that its seeds depend on."""
+"""Every start of a logger that issues seeds: its number, from 1 on, and the random bytes on which its seeds depend."""
 
 OPEN_SEED = Table(
     "open_seed",
@@ -106,4 +106,4 @@ OPEN_SEED = Table(
     Column("request", _Blob, nullable=False),
     Column("issued_at", _INDEX, nullable=False),
 )
-"""Seeds that were issued to requests that are not complete. Removed when the request completes."""
+"""Seeds of requests that are not complete. A row is removed when its request completes."""

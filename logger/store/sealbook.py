@@ -1,4 +1,4 @@
-"""Signed checkpoints and sealed archives of a log, as its database records them."""
+"""Book of a log's signed checkpoints and sealed archives, in its database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +14,17 @@ from weightwarden.logger.store.turn import write_turn
 
 
 class SealBook:
-    """Records checkpoints and archives of a log, beside its writer; one process at a time (`LogLocked`).
+    """Recorder of checkpoints and archives, beside the log's writer. One process at a time holds it (`LogLocked`).
 
-    What it recorded is durable on return, and never changes.
+    Rows are durable on return, and never change.
     """
 
     def __init__(self, url: str) -> None:
-        """Open it.
+        """The open book of a log.
 
         Raises:
-            LogLocked: another process seals this log. LogUnreadable: there is none.
+            LogLocked: another process seals this log.
+            LogUnreadable: there is no log.
         """
         self._url = LOG_DATABASE.parse_url(url)
         self._lock = LogLock(self._url, "seal")
@@ -39,10 +40,11 @@ class SealBook:
                 raise
 
     def add_checkpoint(self, size: int, note: bytes) -> None:
-        """Record a signed checkpoint, before anybody else sees it.
+        """Record a signed checkpoint before it is published.
 
         Raises:
-            LogCorrupt: one of this size or beyond is there. LogUnreadable: it cannot be written.
+            LogCorrupt: a checkpoint of its size or a larger size exists.
+            LogUnreadable: the database cannot be written.
         """
         with self._recording():
             last = self._connection.execute(select(func.max(CHECKPOINT.c.size))).scalar() or 0
@@ -54,7 +56,8 @@ class SealBook:
         """Record that a range was sealed.
 
         Raises:
-            LogCorrupt: it does not follow on the last one. LogUnreadable: it cannot be written.
+            LogCorrupt: the range does not follow the last one.
+            LogUnreadable: the database cannot be written.
         """
         with self._recording():
             last = self._connection.execute(select(func.max(ARCHIVE.c.end))).scalar() or 0
@@ -66,14 +69,14 @@ class SealBook:
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
-        """One transaction under the lock: SQLAlchemy would connect anew on its own, but without it."""
+        """One transaction under the lock. After a disconnect, SQLAlchemy would reconnect without the lock."""
         if self._connection.invalidated:
             raise LogUnreadable(f"{shown(self._url)}: the connection was lost, and the lock with it: open it again")
         with LOG_DATABASE.failures_named(self._url), write_turn(self._url), self._connection.begin():
             yield
 
     def close(self) -> None:
-        """Give it back."""
+        """Release the lock and close the connection."""
         self._connection.close()
         self._lock.release()
 

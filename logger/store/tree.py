@@ -1,4 +1,4 @@
-"""The Merkle tree of a stored log: its frontier at a size, from the nearest mark on."""
+"""The Merkle tree of a stored log: its frontier at a size, computed from the nearest stored frontier."""
 
 from collections.abc import Iterator
 
@@ -9,16 +9,16 @@ from weightwarden.logger.store.schema import ENTRY, MARK
 from weightwarden.logger.tlog.merkle import HASH_BYTES, Frontier, FrontierError
 
 MARK_EVERY = 4096
-"""A mark is kept whenever an append crosses a multiple of this."""
+"""Distance of stored frontiers: one is stored when an append crosses a multiple of it."""
 PAGE = 4096
-"""Leaf hashes read at a time."""
+"""Leaf hashes that are read at a time."""
 
 
 def stored_size(connection: Connection) -> int:
-    """How many entries there are.
+    """Number of records.
 
     Raises:
-        LogCorrupt: the last has no index.
+        LogCorrupt: the last record has no index.
     """
     last = connection.execute(select(func.max(ENTRY.c.index))).scalar()
     if last is None:
@@ -29,10 +29,10 @@ def stored_size(connection: Connection) -> int:
 
 
 def stored_bytes(value: object, place: str) -> bytes:
-    """A value that must be bytes.
+    """A stored value that must be bytes.
 
     Raises:
-        LogCorrupt: it is something else.
+        LogCorrupt: it has another type.
     """
     if not isinstance(value, bytes):
         raise LogCorrupt(f"{place} holds {type(value).__name__}, not bytes")
@@ -40,10 +40,10 @@ def stored_bytes(value: object, place: str) -> bytes:
 
 
 def leaf_hashes(connection: Connection, start: int, stop: int) -> Iterator[bytes]:
-    """The leaf hashes of entries start to stop - 1, a page at a time.
+    """The leaf hashes of records start to stop - 1, read a page at a time.
 
     Raises:
-        LogCorrupt: one is missing, or not 32 bytes.
+        LogCorrupt: a leaf hash is missing, or has not 32 bytes.
     """
     for page in range(start, stop, PAGE):
         expected = range(page, min(stop, page + PAGE))
@@ -61,10 +61,10 @@ def leaf_hashes(connection: Connection, start: int, stop: int) -> Iterator[bytes
 
 
 def require_all(expected: range, found: list[int]) -> None:
-    """Check that every index of a range is there, once.
+    """Check that every index of a range was found once.
 
     Raises:
-        LogCorrupt: naming the first that is not.
+        LogCorrupt: an index was not found; the message names the first.
     """
     if list(expected) != found:
         last = min(len(found), len(expected) - 1)
@@ -73,10 +73,10 @@ def require_all(expected: range, found: list[int]) -> None:
 
 
 def frontier_at(connection: Connection, size: int) -> Frontier:
-    """The frontier of the first `size` entries.
+    """The frontier of the first `size` records.
 
     Raises:
-        LogCorrupt: an entry before it is missing, or a mark is no frontier.
+        LogCorrupt: a record is missing, or a stored frontier is invalid.
     """
     mark = connection.execute(
         select(MARK.c.size, MARK.c.frontier).where(MARK.c.size <= size).order_by(MARK.c.size.desc()).limit(1)
@@ -87,10 +87,10 @@ def frontier_at(connection: Connection, size: int) -> Frontier:
 
 
 def restored(size: int, stored: object) -> Frontier:
-    """The frontier that a mark holds.
+    """The frontier in a row of the table `mark`.
 
     Raises:
-        LogCorrupt: it is none.
+        LogCorrupt: it is invalid.
     """
     hashes = stored_bytes(stored, f"mark {size}")
     try:

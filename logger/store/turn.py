@@ -1,4 +1,4 @@
-"""One connection at a time that writes to a SQLite database or copies its write-ahead log back."""
+"""Turn of one connection to write to a SQLite database, or to copy its write-ahead log back."""
 
 import fcntl
 import os
@@ -18,12 +18,13 @@ _WAIT_SECONDS = 0.002
 def write_turn(url: URL) -> Iterator[None]:
     """The turn to write, for a transaction and the checkpoint of the write-ahead log that its commit may run.
 
-    SQLite before 3.51.3 (and 3.44.6, 3.50.7) can corrupt a database where two connections write or checkpoint at one
-    moment (sqlite.org/wal.html, "the WAL-reset bug"). Its own locks do not prevent that; a lock of the project's own on
-    a file beside the database does. PostgreSQL needs none.
+    SQLite before 3.51.3 (and 3.44.6, 3.50.7) can corrupt a database when two connections write or checkpoint at the
+    same moment (sqlite.org/wal.html, "the WAL-reset bug"). Its own locks do not prevent that; this lock on a file
+    beside the database does. PostgreSQL needs none.
 
     Raises:
-        TimeoutError: another process kept the turn for `BUSY_SECONDS`. OSError: the file cannot be made.
+        TimeoutError: another process kept the turn for `BUSY_SECONDS`.
+        OSError: the lock file cannot be made.
     """
     if url.drivername != "sqlite":
         yield

@@ -1,4 +1,4 @@
-"""Appending to a log, durably and in order, by many at once."""
+"""Writer of a log: durable, ordered appends from many threads and event loops."""
 
 import asyncio
 import threading
@@ -38,25 +38,25 @@ from weightwarden.text import printable
 
 BATCH_ENTRIES = 4096
 BATCH_BYTES = 32 * 2**20
-"""A transaction takes at most so many entries, or bytes of them and one more entry."""
+"""Limits of a transaction: so many records (`BATCH_ENTRIES`), or so many bytes and one more record."""
 MAX_PENDING = 16_384
 
 
 class LogWriter:
-    """Appends to a log. It promises:
+    """Writer of a log, with these guarantees:
 
-    - *Durability.* An append is confirmed only after the transaction that holds it was committed and synced
-      (SQLite: WAL, synchronous FULL; PostgreSQL: synchronous_commit on).
-    - *Order.* Entries have consecutive indices in the order in which `append` was called; an index never changes.
+    - *Durability.* An append is confirmed only after its transaction was committed and synced (SQLite: WAL, synchronous
+      FULL; PostgreSQL: synchronous_commit on).
+    - *Order.* Records have consecutive indices in the order of the calls of `append`; an index never changes.
     - *Concurrency.* `append` and `append_durably` may be called from any thread and event loop. One process at a time
-      has a log open for appending (`LogLocked`); everybody may read meanwhile.
-    - *Failure.* When a transaction fails, its appends fail with `LogWriteError`: their entries may or may not be in
-      the log, in their order. The next transaction opens the log anew and goes on after what is there, unless what
-      was confirmed is not (`LogForked`, for good).
-    - *Drafts.* Tokens of an answer on its way are as durable as entries, and are told from them: a draft becomes an
-      entry once, however often that is asked for.
+      has a log open for appending (`LogLocked`); any process may read meanwhile.
+    - *Failure.* When a transaction fails, its appends fail with `LogWriteError`: their records may or may not be in the
+      log, in their order. The next transaction reopens the log and continues after its last record, unless confirmed
+      records are missing (`LogForked`, for good).
+    - *Drafts.* Tokens of a draft are as durable as records, and separate from them. A draft becomes a record once, even
+      if that is requested several times.
 
-    All that wait are written in one transaction (group commit).
+    All waiting changes are written in one transaction (group commit).
     """
 
     def __init__(self, url: str, origin: str, max_pending: int) -> None:
@@ -76,22 +76,23 @@ class LogWriter:
 
     @classmethod
     def open(cls, url: str, *, origin: str, max_pending: int = MAX_PENDING) -> "LogWriter":
-        """Open a log for appending; a new one is made.
+        """The writer of a log. A missing log is made.
 
         Args:
             url: a path or `sqlite:///path`, or `postgresql://...`.
-            origin: the log's name; a log keeps the one that it was made with.
-            max_pending: appends that may wait at once, for each event loop.
+            origin: the log's name. It must equal the name with which the log was made.
+            max_pending: largest number of waiting appends, for each event loop.
 
         Raises:
-            LogLocked: another process appends to it. LogUnreadable: it cannot be opened, or is another log.
-            LogCorrupt: entries are missing.
+            LogLocked: another process appends to the log.
+            LogUnreadable: the log cannot be opened, or is another log.
+            LogCorrupt: records are missing.
         """
         writer = cls(url, origin, max_pending)
         try:
             connection = writer._connect()
             with LOG_DATABASE.failures_named(writer._url), connection.begin():
-                writer._drafts = count(first_free(connection))  # once: no number is handed out again
+                writer._drafts = count(first_free(connection))  # read once: no number is used again
         except BaseException:
             writer._lock.release()
             raise
@@ -100,111 +101,128 @@ class LogWriter:
 
     @property
     def size(self) -> int:
-        """Entries that are known to be durable."""
+        """Number of records that are known to be durable."""
         return self._confirmed.size
 
     @property
     def tree(self) -> Frontier:
-        """The tree of the entries that are known to be durable, as this writer made it: not read from the database."""
+        """The tree of the records that are known to be durable, as this writer computed it in memory."""
         return self._confirmed.copy()
 
     def append(self, payload: bytes) -> "Future[int]":
-        """Append an entry; the future resolves to its index once it is durable.
+        """The future of an appended record. It resolves to the record's index once the record is durable.
+
+        The future fails with `LogWriteError` or `LogForked`.
 
         Raises:
-            LogBusy: too many wait. LogClosed. The future: LogWriteError, LogForked.
+            LogBusy: too many appends wait.
+            LogClosed: the writer was closed.
         """
         return cast("Future[int]", self._submitted(Entry(payload)))
 
     async def reserve_seeds(self, number: int) -> int:
-        """The first of so many seed counters that are handed out once, whatever happens after this returns.
+        """The first of so many seed counters, which are never handed out again, even after a crash.
 
         Raises:
-            LogClosed, LogWriteError, LogForked.
+            LogClosed: the writer was closed.
+            LogWriteError: the write was not confirmed.
+            LogForked: the database lost what this writer confirmed.
         """
         return cast(int, await self._durably(SeedBlock(number)))
 
     def start(self, nonce: bytes) -> int:
-        """Record a start of the logger, and wait until that is durable; its number, from 1 on.
+        """The number of a new start of the logger, from 1 on, durable on return.
 
         Raises:
-            LogBusy, LogClosed, LogWriteError, LogForked.
+            LogBusy: too many appends wait.
+            LogClosed: the writer was closed.
+            LogWriteError: the write was not confirmed.
+            LogForked: the database lost what this writer confirmed.
         """
         return cast(int, self._submitted(NewStart(nonce)).result())
 
     async def open_seeds(self, seeds: Sequence[OpenSeed]) -> None:
-        """Record seeds of requests that are not complete, and wait until that is durable.
+        """Record seeds of requests that are not complete, and wait until they are durable.
 
         Raises:
-            LogClosed, LogWriteError, LogForked.
+            LogClosed: the writer was closed.
+            LogWriteError: the write was not confirmed.
+            LogForked: the database lost what this writer confirmed.
         """
         await asyncio.gather(*map(self._durably, seeds))
 
     def close_seeds(self, counters: Sequence[int]) -> None:
-        """Forget open seeds, without waiting; where that cannot be written they stay open.
+        """Forget open seeds, without waiting. If the write fails they stay open.
 
         Raises:
-            LogBusy, LogClosed.
+            LogBusy: too many appends wait.
+            LogClosed: the writer was closed.
         """
         self._submitted(ClosedSeeds(tuple(counters)))
 
     def add_checkpoint(self, size: int, note: bytes) -> int:
-        """Record a signed checkpoint of this log, wherever its file is by now; the size of the newest there.
+        """Record a signed checkpoint in the file that is open, and return the size of the newest checkpoint there.
 
         Raises:
-            LogBusy, LogClosed, LogWriteError, LogForked.
+            LogBusy: too many appends wait.
+            LogClosed: the writer was closed.
+            LogWriteError: the write was not confirmed.
+            LogForked: the database lost what this writer confirmed.
         """
         return cast(int, self._submitted(SignedCheckpoint(size, note)).result())
 
     def _submitted(self, change: Change) -> "Future[int | None]":
         future: Future[int | None] = Future()
-        future.set_running_or_notify_cancel()  # it cannot be taken back
+        future.set_running_or_notify_cancel()  # it can no longer be cancelled
         self._enqueue(Pending(change, future))
         return future
 
     async def append_durably(self, payload: bytes) -> int:
-        """Append an entry, and wait until it is durable; while too many wait, wait for room first.
+        """Append a record, and wait until it is durable. While too many appends wait, it first waits for room.
 
-        Cancelled while it waits for its confirmation, the entry is written all the same.
+        If it is cancelled while it waits for the confirmation, the record is written all the same.
 
         Returns:
-            The entry's index.
+            The record's index.
 
         Raises:
-            LogWriteError, LogForked, LogClosed.
+            LogWriteError: the write was not confirmed.
+            LogForked: the database lost what this writer confirmed.
+            LogClosed: the writer was closed.
         """
         return cast(int, await self._durably(Entry(payload)))
 
     def draft(self, payload: bytes) -> Draft:
-        """A new answer on its way; nothing is written before it is first extended.
+        """A new draft. Nothing is written before it is first extended.
 
         Args:
-            payload: what its record will be, without the tokens.
+            payload: its record, without tokens.
         """
         return Draft(self._durably, next(self._drafts), payload)
 
     def drafts(self) -> dict[int, LeftDraft]:
-        """The drafts that an earlier process left behind, by number.
+        """The drafts that an earlier process left, by number.
 
         Raises:
-            LogUnreadable, LogCorrupt.
+            LogUnreadable: the database cannot be read.
+            LogCorrupt: tokens of a draft are missing.
         """
         with LOG_DATABASE.failures_named(self._url), self._engine.connect() as connection:
             return left_behind(connection)
 
     def end_draft(self, draft: int, payload: bytes) -> "Future[int | None]":
-        """Make a draft an entry; None when that was done before."""
+        """The future of a draft that is made a record: its index once it is durable, or None for an ended draft."""
         return self._submitted(Entry(payload, draft))
 
     async def _durably(self, change: Change) -> int | None:
-        """Make a change, and wait until it is durable."""
+        """The result of a change, once it is durable."""
         loop = asyncio.get_running_loop()
         slot = self._slots.get(loop)
         if slot is None:
             slot = self._slots[loop] = asyncio.Semaphore(self._max_pending)
         future: asyncio.Future[int | None] = loop.create_future()
         pending = Pending(change, future, loop, slot)
-        await slot.acquire()  # released when the entry was written, not when the caller stops waiting
+        await slot.acquire()  # released when the record is written, not when the caller stops waiting
         try:
             self._enqueue(pending, bounded=False)
         except LogClosed:
@@ -213,7 +231,7 @@ class LogWriter:
         return await future
 
     def close(self) -> None:
-        """Write what waits, and give the log back. May be called twice."""
+        """Write the waiting changes, and release the log. May be called twice."""
         with self._state:
             self._closing = True
             self._state.notify_all()
@@ -237,7 +255,7 @@ class LogWriter:
             self._state.notify()
 
     def _work(self) -> None:
-        """The committing thread: take all that waits, commit it, tell who waits."""
+        """Loop of the committing thread: take all waiting changes, commit them, resolve their futures."""
         while batch := self._next_batch():
             try:
                 results = self._commit([pending.change for pending in batch])
@@ -247,7 +265,7 @@ class LogWriter:
                 resolve(batch, results)
 
     def _next_batch(self) -> list[Pending]:
-        """What waits, up to a transaction's worth; nothing once the writer is closed and all is written."""
+        """Waiting changes for one transaction; none once the writer is closed and everything is written."""
         with self._state:
             self._state.wait_for(lambda: self._waiting or self._closing)
             batch: list[Pending] = []
@@ -258,7 +276,7 @@ class LogWriter:
             return batch
 
     def _commit(self, changes: Sequence[Change]) -> list[int | None]:
-        """Make changes in one transaction; what came of each."""
+        """Results of changes, made in one transaction."""
         connection = self._connection or self._connect()
         tree = self._confirmed.copy()
         with write_turn(self._url), connection.begin():
@@ -271,7 +289,7 @@ class LogWriter:
         """The counter after those that a transaction hands out.
 
         Raises:
-            LogForked: it hands out one for the second time: the database is an older one than before.
+            LogForked: a counter is handed out a second time, since the database is an older copy.
         """
         seeds = self._next_seed
         for change, first in zip(changes, results, strict=True):
@@ -283,10 +301,10 @@ class LogWriter:
         return seeds
 
     def _connect(self) -> Connection:
-        """Open the log (anew), under its lock, and go on after what is there.
+        """A new connection that holds the log's lock. It continues after the last record.
 
         Raises:
-            LogForked: what was confirmed is not there.
+            LogForked: confirmed records are missing.
         """
         if self._forked is not None:
             raise LogForked(self._forked)
@@ -327,7 +345,7 @@ class LogWriter:
                 raise LogUnreadable(f"{shown(self._url)}: the log of {printable(str(origin))}, not of {self._origin}")
 
     def _failed(self, error: Exception) -> WeightwardenError:
-        """Drop the connection; the error that the appends fail with."""
+        """The error for failed appends, after the connection is dropped."""
         self._disconnect()
         if isinstance(error, LogForked):
             return error
@@ -342,4 +360,4 @@ class LogWriter:
                 connection.invalidate()
                 connection.close()
             except SQLAlchemyError:
-                pass  # it is gone, which is what was wanted
+                pass  # the connection is closed already

@@ -1,4 +1,1 @@
-"""Text and token ids of a model: one place makes either of the other, for the sidecar and the verifier.
-
-Imports model.
-"""
+"""Text and token ids of a model, with the same conversion for the sidecar and the verifier. Imports model."""

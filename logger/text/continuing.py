@@ -1,4 +1,4 @@
-"""A tokenizer for text that goes on from other text."""
+"""Tokenizer for text that continues other text."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 def continuing(tokenizer: Tokenizer) -> Tokenizer:
     """The same tokenizer, without the space that some put before every text (Llama 2, Mistral, T5).
 
-    It is the inverse of a text that goes on from a prompt, which keeps the space of its first token.
+    It is the inverse of the text of an answer to a prompt, which keeps the space of its first token.
     """
     whole = json.loads(tokenizer.to_str())
     whole["normalizer"] = _without_prefix(whole["normalizer"])

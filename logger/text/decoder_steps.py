@@ -1,4 +1,4 @@
-"""The decoders of a tokenizer.json, taken apart into what each does to one token."""
+"""The decoders of a tokenizer.json, split into their effects on a single token."""
 
 import json
 import re
@@ -14,9 +14,9 @@ from weightwarden.text import printable
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _BY_TOKEN = frozenset({"Replace", "Strip", "WordPiece", "Metaspace", "BPEDecoder", "CTC"})
-"""Decoders that make of each token a text of its own."""
+"""Decoders that turn each token into a separate text."""
 _ALONE = frozenset({"BPEDecoder", "CTC"})
-"""Those of them that look at other tokens, too, and are known by themselves alone."""
+"""Those of them that also read neighbouring tokens, and are supported only as the sole decoder."""
 _ANCHOR = "a"
 
 
@@ -25,8 +25,9 @@ class Pieces:
     """The bytes of one token.
 
     Attributes:
-        first: as the first token of a text, before anything is stripped. later: after another one.
-        ends_word: whether a space follows once another token does.
+        first: bytes as the first token of a text, before anything is stripped.
+        later: bytes after another token.
+        ends_word: True if a space follows once another token does.
     """
 
     first: bytes
@@ -36,12 +37,13 @@ class Pieces:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderSteps:
-    """What a tokenizer's decoders do.
+    """The effects of a tokenizer's decoders.
 
     Attributes:
-        of: the bytes of a token, by its name in the vocabulary.
-        strips, stripped: most bytes that a text loses at its beginning, and which.
-        merges_repeats: whether a token right after itself adds nothing.
+        of: returns the bytes of a token, by its name in the vocabulary.
+        strips: largest number of times that `stripped` is removed from the beginning of a text.
+        stripped: bytes that are removed there.
+        merges_repeats: True if a token right after itself adds nothing.
     """
 
     of: Callable[[str], Pieces]
@@ -96,7 +98,7 @@ def decoder_steps(tokenizer: Tokenizer) -> DecoderSteps:
 
 
 def byte_level(name: str) -> bytes:
-    """GPT-2's alphabet: printable bytes as themselves, the others from U+0100 on; anything else is text as it is."""
+    """Bytes of a name in GPT-2's alphabet: printable bytes as themselves, others from U+0100 on; else its text."""
     try:
         return name.translate(_ALPHABET).encode("latin-1")
     except UnicodeEncodeError:
@@ -104,12 +106,12 @@ def byte_level(name: str) -> bytes:
 
 
 def is_byte(name: str) -> bool:
-    """Whether a token stands for a single byte (byte fallback)."""
+    """True if a token stands for a single byte (byte fallback)."""
     return _BYTE_TOKEN.fullmatch(name) is not None
 
 
 def _alphabet() -> dict[int, int]:
-    """Code points to bytes; those that are in no name become what is no byte."""
+    """Translation of GPT-2's code points to bytes. Code points that occur in no name become U+FFFF: no byte."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in plain]
     return dict.fromkeys(others, 0xFFFF) | {0x100 + at: byte for at, byte in enumerate(others)}
@@ -124,7 +126,7 @@ def _byte_fallback(name: str) -> bytes:
 
 
 def _spaced(name: str) -> Pieces:
-    """Without a decoder tokens are words, with a space between."""
+    """Bytes of a token without a decoder: tokens are words, with a space between them."""
     return Pieces(name.encode(), b" " + name.encode())
 
 
@@ -141,7 +143,7 @@ def _flat(decoder: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _by_token(steps: Sequence[dict[str, Any]]) -> Callable[[str], Pieces]:
-    """What these steps make of each token."""
+    """The function that applies these steps to one token."""
     plain = [(step["pattern"]["String"], step["content"]) for step in steps if _replaces_a_string(step)]
     if len(plain) == len(steps):
         return partial(_replaced, plain)
@@ -162,9 +164,9 @@ def _replaced(steps: Sequence[tuple[str, str]], name: str) -> Pieces:
 
 
 def _by_library(decode: Callable[[list[str]], str], before: str, suffix: str | None, name: str) -> Pieces:
-    """By the library's own steps, of the token alone, and of the token after another one."""
+    """Bytes of a token by the library's decoder: of the token alone, and after another token."""
     first, both = decode([name]), decode([_ANCHOR, name])
-    if name == _ANCHOR:  # what repeats a token may add nothing
+    if name == _ANCHOR:  # a repeated token may add nothing
         both = decode(["b", _ANCHOR]).replace("b", _ANCHOR, 1)
     ends_word = False
     if suffix:

@@ -1,4 +1,4 @@
-"""Token ids to text, one token at a time: the text is the UTF-8 of the tokens' bytes, whatever their number."""
+"""Detokenizer, one token at a time: the text is the UTF-8 of the tokens' bytes."""
 
 import codecs
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ _MAX_CHARACTER_BYTES = 4
 
 
 class Detokenizer:
-    """The text of one answer as its tokens come.
+    """The text of one answer, token by token.
 
-    The pieces joined are the text of prompt and answer, less what the prompt completes. Bytes that are no UTF-8 become
-    U+FFFD as the Unicode standard recommends (section 3.9), whatever the tokenizer. As in vLLM, text that ends within a
-    character or with U+FFFD is held back until a token ends it otherwise, so that stop strings are complete with the
-    same token. What a token costs does not depend on what came before it.
+    The joined pieces are the text of prompt and answer, without the text that the prompt completes. Bytes that are not
+    UTF-8 become U+FFFD as the Unicode standard recommends (section 3.9), with every tokenizer. As in vLLM, text that
+    ends within a character or with U+FFFD is held back until a later token completes it, so that stop strings are
+    complete at the same token. The cost of a token does not depend on the tokens before it.
     """
 
     def __init__(
@@ -26,13 +26,15 @@ class Detokenizer:
         skip_special: bool = True,
         spaces_between_special: bool = True,
     ) -> None:
-        """Begin an answer.
+        """The beginning of an answer.
 
         Args:
-            prompt: what the answer goes on from: its first space stays where a text that begins would lose it.
-            skip_special: whether special tokens are left out.
-            spaces_between_special: where they are not, whether an added token after another one is decoded like any
-                token, and not as its plain content.
+            table: bytes of the tokens.
+            prompt: token ids that the answer continues. After a prompt, a first space stays that the beginning of a
+                text would lose.
+            skip_special: True: special tokens are omitted.
+            spaces_between_special: used if they are not omitted. True: an added token after another is decoded like any
+                token. False: it is decoded as its plain content.
         """
         self._table = table
         self._of_id, self._text_of_id = table.of_id, table.text_of_id
@@ -45,14 +47,14 @@ class Detokenizer:
         self._last: int | None = None
         self._after_added = False
         self._held: list[str] = []
-        self._at_rest = False  # nothing that came before changes what a token is
+        self._at_rest = False  # earlier tokens do not affect the next ones
         self._begin(prompt)
 
     def add(self, token: int) -> str:
         """The text that a token completes; may be empty.
 
         Raises:
-            IndexError: outside the vocabulary.
+            IndexError: the token is outside the vocabulary.
         """
         if token in self._skipped:
             self._after_added = False
@@ -70,7 +72,7 @@ class Detokenizer:
         return self._released() + text
 
     def end(self) -> str:
-        """What is held back: text that ends with U+FFFD, or nothing."""
+        """The text that is held back: empty, or ending with U+FFFD."""
         return self._released() + self._utf8.decode(b"", final=True)
 
     def _released(self) -> str:
@@ -78,7 +80,7 @@ class Detokenizer:
         return held
 
     def _begin(self, prompt: Sequence[int]) -> None:
-        """Take the end of the prompt: as many tokens as can matter."""
+        """Take the last tokens of the prompt, as far back as they can affect the text."""
         enough = self._strips + _MAX_CHARACTER_BYTES
         start, size = len(prompt), 0
         while start and size < enough:
@@ -90,7 +92,7 @@ class Detokenizer:
         self._held, self._after_added = [], False
 
     def _bytes(self, token: int) -> bytes:
-        """The bytes that a token adds here."""
+        """The bytes that a token adds at this position."""
         table, last, self._last = self._table, self._last, token
         if self._bare_added:
             before, self._after_added = self._after_added, token in table.added

@@ -1,7 +1,7 @@
-"""Token ids that end an answer: the tokenizer's end-of-sequence token and generation_config.json's, as in vLLM.
+"""Token ids that end an answer: the tokenizer's end-of-sequence token and those of generation_config.json, as in vLLM.
 
-Source: vLLM 0.32, `SamplingParams.update_from_generation_config` and `ModelConfig.try_get_generation_config`. What
-config.json says counts only where there is no generation_config.json.
+Source: vLLM 0.32, `SamplingParams.update_from_generation_config` and `ModelConfig.try_get_generation_config`.
+config.json counts only where there is no generation_config.json.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from weightwarden.text import printable
 
 _FIELD = "eos_token_id"
 _TEXT_CONFIGS = ("text_config", "decoder", "generator", "text_encoder")
-"""Where a configuration of several models keeps its language model's (transformers 5.19, `get_text_config`)."""
+"""Keys of the language model's part in a configuration of several models (transformers 5.19, `get_text_config`)."""
 _OF_NO_CLASS = frozenset({"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend", "PythonBackend"})
-"""Tokenizer classes without an end-of-sequence token of their own."""
+"""Tokenizer classes without a default end-of-sequence token."""
 _OF_CLASS = {
     "CodeLlama": "</s>",
     "Cohere": "<|END_OF_TURN_TOKEN|>",
@@ -31,19 +31,21 @@ _OF_CLASS = {
     "T5": "</s>",
     "XGLM": "</s>",
 }
-"""The end-of-sequence token that a tokenizer class has where the configuration names none (transformers 5.19)."""
+"""Default end-of-sequence token by tokenizer class, where the configuration names none (transformers 5.19)."""
 
 
 def end_ids(folder: Path, config: ModelConfig, tokenizer: Tokenizer | None) -> tuple[int, ...]:
     """The token ids that end an answer of a model, ascending.
 
-    Ids outside the vocabulary are left out: they cannot be drawn.
+    Ids outside the vocabulary are omitted: they cannot be drawn.
 
     Args:
-        tokenizer: the folder's; None where it has none, and an engine could not know its end-of-sequence token either.
+        folder: the model folder.
+        config: its configuration.
+        tokenizer: its tokenizer; None where it has none, and an engine could not know its end-of-sequence token either.
 
     Raises:
-        ModelError: the files do not say which they are, or do not say it in token ids.
+        ModelError: the files do not name the ids, or not as token ids.
     """
     ids = _of_generation(folder, config)
     own = None if tokenizer is None else own_end_id(folder, tokenizer)
@@ -55,7 +57,7 @@ def own_end_id(folder: Path, tokenizer: Tokenizer) -> int | None:
     """The tokenizer's end-of-sequence token, or None where it has none.
 
     Raises:
-        ModelError: the tokenizer's configuration does not say.
+        ModelError: the tokenizer's configuration does not name it.
     """
     token = _named(folder)
     found: int | None = None if token is None else tokenizer.token_to_id(token)
@@ -63,10 +65,10 @@ def own_end_id(folder: Path, tokenizer: Tokenizer) -> int | None:
 
 
 def require_end_ids(folder: Path, ids: tuple[int, ...]) -> frozenset[int]:
-    """The same ids, of a model that is to be served.
+    """The same ids, for a model that is to be served.
 
     Raises:
-        ModelError: there is none: no answer would end by itself, and every server that ends one would be accused.
+        ModelError: there are none. No answer would end by itself, and a server that ends one would be accused.
     """
     if not ids:
         raise ModelError(
@@ -91,7 +93,7 @@ def _of_generation(folder: Path, config: ModelConfig) -> set[int]:
 
 
 def _ids(value: Any, path: Path) -> set[int]:
-    """Token ids, given as one or as a list; null is none."""
+    """Token ids, given as one or as a list. Null is an empty set."""
     listed = value if isinstance(value, list) else [] if value is None else [value]
     for one in listed:
         if not isinstance(one, int) or isinstance(one, bool) or one < 0:
@@ -100,7 +102,7 @@ def _ids(value: Any, path: Path) -> set[int]:
 
 
 def _named(folder: Path) -> str | None:
-    """The end-of-sequence token as the tokenizer's configuration names it, or its class."""
+    """The end-of-sequence token by the tokenizer's configuration, or by its class."""
     special = SpecialTokens(folder)
     if "eos_token" not in special.unsaid:
         return special.named.get("eos_token")

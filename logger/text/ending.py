@@ -1,4 +1,4 @@
-"""The end of an answer by its own tokens and text, whatever the server claims."""
+"""The end of an answer by its own tokens and text, independent of the server's claim."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from weightwarden.sampler.params import SamplingParams
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why an answer ended: finish and stop reason as a record has them."""
+    """The end of an answer: finish and stop reason in the form of a record."""
 
     finish_reason: Literal["stop", "length", "abort", "repetition"]
     stop_reason: int | str | None = None
 
 
 class TextOfTokens(Protocol):
-    """Makes the text of one answer, a piece for each token (`Detokenizer`)."""
+    """Maker of one answer's text, a piece for each token (`Detokenizer`)."""
 
     def add(self, token: int) -> str: ...
 
@@ -25,15 +25,21 @@ class TextOfTokens(Protocol):
 
 
 class Text:
-    """The text of one answer, a piece for each token, until its stopping rule ends it.
+    """The text of one answer, a piece for each token, until the stopping rule ends it.
 
-    The rule is vLLM's. A token that ends a sequence, or a requested stop token, ends the answer; its own text is left
-    out unless `include_stop_str_in_output` asks for it. So does a requested stop string once the text holds it, and the
-    length limit. Where one token does several of these, the stop string is named, then the token, then the length.
+    The rule is vLLM's. An end-of-sequence token or a requested stop token ends the answer; its text is omitted unless
+    `include_stop_str_in_output` is set. A requested stop string ends it once the text holds it, and so does the length
+    limit. If one token does several of these, the stop string is named, then the token, then the length.
     """
 
     def __init__(self, detokenizer: TextOfTokens, sampling: SamplingParams, eos_ids: frozenset[int]) -> None:
-        """Args: detokenizer: has the prompt. sampling: with `max_tokens`."""
+        """The beginning of an answer.
+
+        Args:
+            detokenizer: has read the prompt.
+            sampling: sampling parameters, with `max_tokens`.
+            eos_ids: end-of-sequence ids of the model.
+        """
         self._detokenizer = detokenizer
         self._include = sampling.include_stop_str_in_output
         self._stops = StopStrings(sampling.stop, include=self._include)
@@ -43,10 +49,10 @@ class Text:
         self._over = False
 
     def add(self, ids: Sequence[int]) -> tuple[list[str], Ending | None]:
-        """The text that each token adds, up to the one that ends the answer; what comes after that is left out.
+        """The text that each token adds, up to the one that ends the answer, and that end. Later tokens are ignored.
 
         Raises:
-            IndexError: an id outside the vocabulary.
+            IndexError: an id is outside the vocabulary.
         """
         pieces: list[str] = []
         for token in ids:
@@ -64,14 +70,14 @@ class Text:
         return pieces, None
 
     def rest(self) -> str:
-        """What is still held back, once no token follows; nothing when a token ended the answer."""
+        """The text that is held back once no token follows; empty when a token ended the answer."""
         if self._over:
             return ""
         text, _ = self._stops.add(self._detokenizer.end(), look=False)
         return text + self._stops.end()
 
     def _ending(self, token: int, ends: bool, stop: str | None) -> Ending | None:
-        """In the engine's order, in which a stop string overrides what else ends the answer at the same token."""
+        """The end in the engine's order, in which a stop string overrides other ends at the same token."""
         if stop is not None:
             return Ending("stop", stop)
         if ends:
@@ -82,12 +88,12 @@ class Text:
 
 
 def ending_ids(sampling: SamplingParams, eos_ids: frozenset[int]) -> tuple[frozenset[int], frozenset[int]]:
-    """The tokens that end an answer: those that end a sequence, unless they are to be ignored, and requested ones."""
+    """The tokens that end an answer: end-of-sequence ids, unless the request ignores them, and requested stop ids."""
     return frozenset() if sampling.ignore_eos else eos_ids, frozenset(sampling.stop_token_ids)
 
 
 def first_end(ids: Sequence[int], sampling: SamplingParams, eos_ids: frozenset[int]) -> tuple[int, Ending | None]:
-    """What `Text` finds of an answer without stop strings, which needs no text: its tokens, and how it ends."""
+    """The length and end of an answer without stop strings. The result equals that of `Text`, and needs no text."""
     eos, stop_ids = ending_ids(sampling, eos_ids)
     limit = sampling.max_tokens
     count = len(ids) if limit is None else min(limit, len(ids))

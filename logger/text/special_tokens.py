@@ -1,4 +1,4 @@
-"""A tokenizer's special tokens as its configuration names them; transformers 5 reads the same files in the same order.
+"""A tokenizer's special tokens by its configuration files, read in the same order as in transformers 5.
 
 Source: transformers 5.19, `tokenization_utils_base.py` (`_from_pretrained`) and `tokenization_utils_tokenizers.py`.
 """
@@ -22,12 +22,16 @@ class SpecialTokens:
     """The special tokens that a model folder's configuration names.
 
     Attributes:
-        named: text of each named token, which templates read as variables, such as `bos_token`.
-        unsaid: standard names that the configuration leaves out; null says that there is no such token.
+        named: text of each named token, which templates read as variables, for example `bos_token`.
+        unsaid: standard names that the configuration omits. A name that is null is not among them: it has no token.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises: ModelError, for a file that cannot be read, or a token that is no text."""
+        """The tokens of a model folder.
+
+        Raises:
+            ModelError: a file cannot be read, or a token is no text.
+        """
         self._path = folder / "tokenizer_config.json"
         config = read_json(self._path) if self._path.exists() else {}
         self._decoder: Any = config.get("added_tokens_decoder")
@@ -46,12 +50,12 @@ class SpecialTokens:
         self.unsaid = frozenset(STANDARD) - raw.keys()
 
     def add_to(self, tokenizer: Tokenizer) -> None:
-        """Add the tokens that the configuration has and tokenizer.json lacks; they get the next ids.
+        """Add the configuration's tokens that tokenizer.json lacks, with the next ids.
 
-        Tokens that are there already get the configuration's flags.
+        Existing tokens get the configuration's flags.
 
         Raises:
-            ModelError: an entry that is no token.
+            ModelError: an entry is no token.
         """
         tokens = list(self._of_decoder() if self._decoder is not None else self._of_ids(tokenizer))
         known = {token.content for token in (*tokenizer.get_added_tokens_decoder().values(), *tokens)}
@@ -59,7 +63,7 @@ class SpecialTokens:
         for name, token in [*self._raw.items(), *(("extra_special_tokens", token) for token in self._listed)]:
             added = self._token(name, token, special=True)
             if added.content and added.content not in known and token not in seen:
-                tokens.append(added)  # one that comes twice has the flags of its last entry
+                tokens.append(added)  # the last entry of a repeated token decides its flags
                 seen.append(token)
         tokenizer.add_tokens(tokens)
 
@@ -73,7 +77,7 @@ class SpecialTokens:
             yield self._token(name, token, special=True if self._text(name, token) in named else None)
 
     def _of_ids(self, tokenizer: Tokenizer) -> Iterable[AddedToken]:
-        """The tokens of an added_tokens.json that tokenizer.json has not."""
+        """The tokens of an added_tokens.json that tokenizer.json lacks."""
         if not self._ids.exists():
             return
         special = {*self.named.values(), *(self._text("extra_special_tokens", token) for token in self._listed)}
@@ -88,7 +92,7 @@ class SpecialTokens:
         return AddedToken(content, **(flags if special is None else {**flags, "special": special}))
 
     def _text(self, name: str, token: Any) -> str:
-        """A token's text, given as it is or as an object."""
+        """A token's text, given as text or as an object."""
         content = token.get("content") if isinstance(token, dict) else token
         if not isinstance(content, str):
             raise ModelError(f"{self._path}: {printable(name)}: {printable(json.dumps(token)[:64])} is not a token")
@@ -96,7 +100,7 @@ class SpecialTokens:
 
 
 def _named(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The tokens that have names: the standard ones, and a model's own."""
+    """The named tokens: standard ones, and those that the model adds."""
     own = {key: item for key, item in config.items() if key.endswith("_token") and isinstance(item, str | dict)}
     extra = config.get("extra_special_tokens")
     standard = {key: config[key] for key in STANDARD if key in config}
@@ -104,6 +108,6 @@ def _named(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _extra(config: Mapping[str, Any]) -> list[Any]:
-    """The tokens that have no names."""
+    """The tokens without names."""
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens")
     return extra if isinstance(extra, list) else []

@@ -1,8 +1,8 @@
-"""The bytes of each token id of a tokenizer, so that text can be made one token at a time.
+"""Bytes of each token id of a tokenizer, from which text is made one token at a time.
 
-Every decoder of the `tokenizers` library is known whose text grows with each token: byte-level BPE (GPT-2, Llama 3,
+All decoders of the `tokenizers` library whose text grows with each token are supported: byte-level BPE (GPT-2, Llama 3,
 Qwen), SentencePiece with or without byte fallback (Llama 2, Gemma, T5), WordPiece, BPE with word ends, CTC, and none. A
-sequence of decoders that rewrites text across tokens is refused, and so is a tokenizer whose own text is another.
+sequence of decoders that rewrites text across tokens is refused, and so is a tokenizer whose own text differs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +16,9 @@ from weightwarden.logger.text.decoder_steps import decoder_steps, is_byte
 from weightwarden.text import printable
 
 BROKEN = "\ufffd"
-"""What bytes become that are no UTF-8."""
+"""Replacement for bytes that are not UTF-8."""
 _PROBES = 4096
-"""Ids that are decoded together when a table is checked against the tokenizer."""
+"""Number of ids that are decoded together when a table is compared with the tokenizer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +26,15 @@ class TokenBytes:
     """A tokenizer's ids as bytes.
 
     Attributes:
-        of_id: the bytes that each id below the vocabulary's size adds to a text that has begun.
-        first_of_id: the bytes of each id as the first of a text, where they are others; else None.
+        of_id: bytes that each id below the vocabulary's size adds to a text that has begun.
+        first_of_id: bytes of each id as the first of a text, or None where they are the same.
         absent: ids below the vocabulary's size that the tokenizer does not have.
-        special: ids that are left out of a text unless it is asked for them.
-        added: the content of each added token, special or not.
-        strips: a text loses up to so many of the bytes `stripped` that it begins with.
-        word_ends: ids after which a space stands once another token follows (BPE with word ends).
-        merges_repeats: whether an id right after itself adds nothing (CTC).
+        special: ids that are omitted from a text by default.
+        added: content of each added token, special or not.
+        strips: largest number of times that `stripped` is removed from the beginning of a text.
+        stripped: bytes that are removed there.
+        word_ends: ids after which a space follows once another token does (BPE with word ends).
+        merges_repeats: True if an id right after itself adds nothing (CTC).
     """
 
     of_id: Sequence[bytes]
@@ -48,7 +49,7 @@ class TokenBytes:
 
     @cached_property
     def text_of_id(self) -> Sequence[str | None]:
-        """The text of each id that is text by itself, and does not end with U+FFFD."""
+        """The text of each id whose bytes are complete text, and do not end with U+FFFD; None for others."""
         texts = map(_text, self.of_id)
         return [None if text is None or text.endswith(BROKEN) else text for text in texts]
 
@@ -59,7 +60,7 @@ class TokenBytes:
 
     @property
     def has_memory(self) -> bool:
-        """Whether the bytes of a token depend on the token before it."""
+        """True if the bytes of a token depend on the token before it."""
         return bool(self.word_ends) or self.merges_repeats
 
 
@@ -67,10 +68,11 @@ def token_bytes_of(tokenizer: Tokenizer, vocabulary: int) -> TokenBytes:
     """The bytes of a tokenizer's ids.
 
     Args:
-        vocabulary: width of the model's logits, which may be more than the tokenizer has.
+        tokenizer: the tokenizer.
+        vocabulary: width of the model's logits, which may exceed the tokenizer's size.
 
     Raises:
-        ModelError: a decoder that rewrites text across tokens.
+        ModelError: a decoder rewrites text across tokens.
     """
     steps = decoder_steps(tokenizer)
     names = [tokenizer.id_to_token(i) for i in range(vocabulary)]
@@ -102,10 +104,12 @@ def check_text(tokenizer: Tokenizer, table: TokenBytes, decode: Callable[[Sequen
     """Compare the text of every id with the tokenizer's: after another token, and alone where that can differ.
 
     Args:
-        decode: makes text of ids by the table, special tokens included.
+        tokenizer: the tokenizer.
+        table: the table.
+        decode: text of ids by the table, special tokens included.
 
     Raises:
-        ModelError: it is another.
+        ModelError: a text differs.
     """
     ids = [i for i in range(len(table.of_id)) if i not in table.absent]
     plain = (i for i in ids if table.of_id[i].isascii() and table.of_id[i].strip() and i not in table.special)

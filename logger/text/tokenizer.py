@@ -1,4 +1,4 @@
-"""A model's tokenizer, as the sidecar and the verifier use it."""
+"""A model's tokenizer, shared by the sidecar and the verifier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ TOKENIZER = "tokenizer.json"
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """A model folder's tokenizer.json, with the tokens that its configuration adds; nothing is cut short or padded.
+    """A model folder's tokenizer.json with the tokens that its configuration adds, without truncation or padding.
 
-    The class that tokenizer_config.json names is not looked at: it says how other software is to build a tokenizer
-    anew, and is wrong for some models (DeepSeek-R1-Distill-Llama).
+    The class that tokenizer_config.json names is ignored. It tells other software how to rebuild the tokenizer, and is
+    wrong for some models (DeepSeek-R1-Distill-Llama).
 
     Raises:
-        ModelError: missing or malformed.
+        ModelError: a file is missing or malformed.
     """
     path = folder / TOKENIZER
     if not path.is_file():
@@ -45,7 +45,8 @@ class ModelTokenizer:
     """Text and token ids of one model.
 
     Attributes:
-        backend: the `tokenizers` library's. table: what each id stands for.
+        backend: tokenizer of the `tokenizers` library.
+        table: bytes of each id.
     """
 
     backend: Tokenizer
@@ -53,20 +54,21 @@ class ModelTokenizer:
 
     @classmethod
     def of(cls, backend: Tokenizer, vocabulary: int) -> "ModelTokenizer":
-        """The tokenizer of a backend, whose text is checked against the backend's own for every id.
+        """The tokenizer of a backend. For every id its text is compared with the backend's.
 
         Args:
+            backend: tokenizer of the `tokenizers` library.
             vocabulary: width of the model's logits.
 
         Raises:
-            ModelError: it decodes in a way that is not known here.
+            ModelError: the backend decodes in an unsupported way.
         """
         made = cls(backend, token_bytes_of(backend, vocabulary))
         check_text(backend, made.table, partial(made.decode, skip_special_tokens=False))
         return made
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """The token ids of a text; other threads run meanwhile.
+        """The token ids of a text. Other threads run meanwhile.
 
         Raises:
             UnicodeEncodeError: the text holds half a surrogate pair.
@@ -76,7 +78,7 @@ class ModelTokenizer:
         return ids
 
     def encode_answer(self, text: str) -> list[int]:
-        """The token ids of a text that goes on from a prompt.
+        """The token ids of a text that continues a prompt.
 
         Raises:
             UnicodeEncodeError: the text holds half a surrogate pair.
@@ -86,12 +88,12 @@ class ModelTokenizer:
         return ids
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool, prompt: Sequence[int] = ()) -> str:
-        """The text of token ids that go on from a prompt."""
+        """The text of token ids that continue a prompt."""
         detokenizer = Detokenizer(self.table, prompt=prompt, skip_special=skip_special_tokens)
         return "".join([*map(detokenizer.add, token_ids), detokenizer.end()])
 
     def detokenizer(self, sampling: SamplingParams, prompt: Sequence[int]) -> Detokenizer:
-        """What makes the text of an answer to a prompt."""
+        """The detokenizer of an answer to a prompt."""
         return Detokenizer(
             self.table,
             prompt=prompt,
@@ -104,5 +106,5 @@ class ModelTokenizer:
         return continuing(self.backend)
 
     def token_text(self, token: int) -> str:
-        """What one token adds to a text that has begun; U+FFFD for each part of a character."""
+        """The text that one token adds to a text that has begun, with U+FFFD for each incomplete character."""
         return self.table.of_id[token].decode(errors="replace") if token < len(self.table.of_id) else ""

@@ -1,4 +1,4 @@
-"""Checkpoints (c2sp.org/tlog-checkpoint): what a log says of its tree, as a signed note."""
+"""Checkpoints (c2sp.org/tlog-checkpoint): a log's statement about its tree, as a signed note."""
 
 import re
 from base64 import b64encode
@@ -23,8 +23,10 @@ class Checkpoint:
     """A log's size and root.
 
     Attributes:
-        origin: the log's name, which its keys have, too. size: entries. root: 32 bytes.
-        extensions: further lines; other readers pass over what they do not know.
+        origin: the log's name, which is also its keys' name.
+        size: number of records.
+        root: 32 bytes.
+        extensions: further lines, which readers ignore if they do not know them.
     """
 
     origin: str
@@ -51,10 +53,10 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, text: str) -> "Checkpoint":
-        """The checkpoint that a note's text is.
+        """The checkpoint in a note's text.
 
         Raises:
-            CheckpointError: not one, or not the one text that says the same.
+            CheckpointError: the text is no checkpoint, or not in its canonical form.
         """
         lines = text.split("\n")
         if len(lines) < 4:
@@ -86,10 +88,11 @@ def sign_checkpoint(checkpoint: Checkpoint, signers: Sequence[SigningKey]) -> by
 
 
 def open_checkpoint(note: bytes, keys: PublicKeys) -> Checkpoint:
-    """The checkpoint in a note, once a known key of its origin was seen to have signed it.
+    """The checkpoint in a note, after the signature of a known key of its origin was verified.
 
     Raises:
-        NoteError: not a checkpoint. SignatureError: not signed by a known key of its origin.
+        NoteError: the note is no checkpoint.
+        SignatureError: no known key of its origin signed it.
     """
     opened = open_note(note, keys)
     checkpoint = Checkpoint.parse(opened.text)

@@ -1,4 +1,4 @@
-"""Keys of signed notes (c2sp.org/signed-note), Ed25519 only: what signs, what verifies, and their files."""
+"""Keys of signed notes (c2sp.org/signed-note), Ed25519 only: signing keys, public keys, and their files."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ from weightwarden.logger.files.private import MAX_FILE_BYTES, KeyFileError, read
 from weightwarden.text import printable
 
 ED25519 = b"\x01"
-"""The algorithm byte; no other is accepted."""
+"""The algorithm byte. No other is accepted."""
 KEY_BYTES, SIGNATURE_BYTES, ID_BYTES = 32, 64, 4
 MAX_KEYS = 64
 MAX_NAME = 256
@@ -24,11 +24,17 @@ class VerifierKey:
     """A named public key, written `name+id+base64(0x01 || key)`.
 
     Attributes:
-        name: the signer's, for a log its origin. public: 32 bytes. key_id: 4 bytes, of name and key.
+        name: the signer's name; for a log, its origin.
+        public: 32 bytes.
+        key_id: 4 bytes, computed from name and key.
     """
 
     def __init__(self, name: str, public: bytes) -> None:
-        """Raises: KeyFileError, for a name or a key that cannot be one."""
+        """A public key.
+
+        Raises:
+            KeyFileError: the name or the key is invalid.
+        """
         check_name(name)
         if len(public) != KEY_BYTES:
             raise KeyFileError(f"an Ed25519 public key has {KEY_BYTES} bytes, not {len(public)}")
@@ -38,10 +44,10 @@ class VerifierKey:
 
     @classmethod
     def parse(cls, text: str) -> "VerifierKey":
-        """The key that a text in the written form names.
+        """The key in its written form.
 
         Raises:
-            KeyFileError: not that form, another algorithm, or an id that is not the key's.
+            KeyFileError: the text has another form, another algorithm, or an id that does not match the key.
         """
         if text.startswith(_PRIVATE):
             raise KeyFileError("a private key where a public key is wanted")
@@ -52,7 +58,7 @@ class VerifierKey:
         return key
 
     def holds(self, signature: bytes, text: bytes) -> bool:
-        """Whether this key's holder signed the text."""
+        """True if this key's holder signed the text."""
         try:
             self._key.verify(signature, text)
         except InvalidSignature:
@@ -73,7 +79,7 @@ class VerifierKey:
 
 
 class SigningKey:
-    """A named private key; nothing but `write` and `sign` uses the secret, and nothing shows it."""
+    """A named private key. Only `write` and `sign` use the secret, and nothing shows it."""
 
     def __init__(self, name: str, private: Ed25519PrivateKey) -> None:
         self._private = private
@@ -81,10 +87,10 @@ class SigningKey:
 
     @classmethod
     def generate(cls, name: str) -> "SigningKey":
-        """A fresh key.
+        """A new key.
 
         Raises:
-            KeyFileError: the name cannot be one.
+            KeyFileError: the name is invalid.
         """
         check_name(name)
         return cls(name, Ed25519PrivateKey.generate())
@@ -94,7 +100,7 @@ class SigningKey:
         """The key in a file that `write` wrote.
 
         Raises:
-            KeyFileError: unreadable, readable by others than its owner, or not such a file.
+            KeyFileError: the file is unreadable, readable by others than its owner, or no key file.
         """
         data = read_private(path)
         try:
@@ -117,10 +123,10 @@ class SigningKey:
         return key
 
     def write(self, path: Path) -> None:
-        """Write the key to a new file that its owner alone can read; once this returns, it outlasts a power cut.
+        """Write the key to a new file that only its owner can read. It survives a power cut once this returns.
 
         Raises:
-            KeyFileError: the file is there already, or cannot be written.
+            KeyFileError: the file exists, or cannot be written.
         """
         write_private(path, self._text().encode())
 
@@ -144,20 +150,24 @@ class SigningKey:
 
 
 class PublicKeys:
-    """The keys that an auditor trusts: several while a log's key rotates."""
+    """The keys that an auditor trusts. There are several while a log's key rotates."""
 
     def __init__(self, *keys: VerifierKey) -> None:
-        """Raises: KeyFileError, for a key twice, or two keys that have one name and id."""
+        """A set of keys.
+
+        Raises:
+            KeyFileError: a key is given twice, or two keys share name and id.
+        """
         self._keys = {(key.name, key.key_id): key for key in keys}
         if len(self._keys) < len(keys):
             raise KeyFileError("holds a key twice, or two keys of one name and id")
 
     @classmethod
     def read(cls, path: Path) -> "PublicKeys":
-        """The keys in a file: one a line, empty lines and lines that begin with # aside.
+        """The keys in a file, one a line. Empty lines and lines that begin with # are skipped.
 
         Raises:
-            KeyFileError: unreadable, no key, too many, one twice, or a line that is none.
+            KeyFileError: the file is unreadable, has no key, too many, one twice, or an invalid line.
         """
         try:
             with path.open("rb") as stream:
@@ -184,7 +194,7 @@ class PublicKeys:
             raise KeyFileError(f"{path}: {error}") from None
 
     def find(self, name: str, key_id: bytes) -> VerifierKey | None:
-        """The key of that name and id, if it is one of these."""
+        """The key with that name and id, or None."""
         return self._keys.get((name, key_id))
 
     def __iter__(self) -> Iterator[VerifierKey]:
@@ -195,10 +205,11 @@ class PublicKeys:
 
 
 def check_name(name: str) -> None:
-    """Refuse what cannot be the name of a signer.
+    """Refuse an invalid signer's name.
 
     Raises:
-        KeyFileError: empty, too long, with spaces, plus signs or unprintable characters, or taken by our own formats.
+        KeyFileError: the name is empty, too long, reserved for our own formats, or has spaces, plus signs or
+            unprintable characters.
     """
     if not name or len(name) > MAX_NAME:
         raise KeyFileError(f"a key's name has 1 to {MAX_NAME} characters")
@@ -209,10 +220,10 @@ def check_name(name: str) -> None:
 
 
 def canonical_base64(text: str) -> bytes:
-    """The bytes that a text encodes, if it is the one text that does.
+    """The bytes that a canonical base64 text encodes.
 
     Raises:
-        ValueError: not base64, or not its canonical form.
+        ValueError: the text is not base64, or not in canonical form.
     """
     try:
         data = base64.b64decode(text, validate=True)

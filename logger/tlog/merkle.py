@@ -1,4 +1,4 @@
-"""The Merkle tree over log entries (RFC 9162 section 2.1)."""
+"""The Merkle tree over a log's records (RFC 9162 section 2.1)."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ EMPTY_ROOT = hashlib.sha256().digest()
 
 
 class FrontierError(WeightwardenError, ValueError):
-    """Size and hashes that are not those of any tree's frontier."""
+    """A size and hashes that form no tree's frontier."""
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -24,9 +24,9 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Frontier:
-    """The roots of the maximal complete subtrees of the first `size` leaves, the largest first.
+    """The roots of the maximal complete subtrees of the first `size` leaves, largest first.
 
-    It is all that is needed to append and to tell the root: at most one hash for each bit of the size.
+    It suffices to append leaves and to compute the root. It has at most one hash for each bit of the size.
     """
 
     __slots__ = ("_hashes", "_size")
@@ -38,10 +38,10 @@ class Frontier:
 
     @classmethod
     def of(cls, size: int, hashes: Sequence[bytes]) -> "Frontier":
-        """A frontier from what `size` and `hashes` said of it.
+        """The frontier with this size and these hashes.
 
         Raises:
-            FrontierError: not a size, or not one hash of 32 bytes for each bit set in it.
+            FrontierError: the size is invalid, or there is not one hash of 32 bytes for each bit set in it.
         """
         if size < 0:
             raise FrontierError(f"a tree of {size} leaves")
@@ -68,7 +68,7 @@ class Frontier:
         sha256, hashes, size = hashlib.sha256, self._hashes, self._size
         for node in leaves:
             merges = size
-            while merges & 1:  # a subtree as large as this one stands to the left
+            while merges & 1:  # a subtree of the same size is to the left
                 node = sha256(b"\x01" + hashes.pop() + node).digest()
                 merges >>= 1
             hashes.append(node)
@@ -85,7 +85,7 @@ class Frontier:
         return root
 
     def copy(self) -> "Frontier":
-        """Another frontier of the same leaves."""
+        """A separate frontier of the same leaves."""
         return Frontier.of(self._size, self._hashes)
 
     def __eq__(self, other: object) -> bool:
@@ -93,7 +93,7 @@ class Frontier:
             return NotImplemented
         return (self._size, self._hashes) == (other._size, other._hashes)
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    __hash__ = None  # type: ignore[assignment]  # it is mutable
 
     def __repr__(self) -> str:
         return f"<Frontier of {self._size} leaves, root {self.root().hex()}>"

@@ -1,4 +1,4 @@
-"""Proofs that an entry is in a tree and that a tree extends an earlier one (RFC 9162 sections 2.1.3 and 2.1.4).
+"""Proofs that a record is in a tree and that a tree extends an earlier one (RFC 9162 sections 2.1.3 and 2.1.4).
 
 Both are the path of one node up to the root: the leaf, or the smallest complete subtree that ends where the old tree
 ended. They are made from a frontier and the leaf hashes after it, in O(log n) memory.
@@ -11,26 +11,26 @@ from weightwarden.logger.tlog.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, no
 
 
 class ProofError(WeightwardenError, ValueError):
-    """A proof that does not prove it, or one that cannot be made."""
+    """A proof that is invalid, or one that cannot be made."""
 
 
 class _Path:
-    """Appends leaves to a tree, and notes the sibling of one node whenever its subtree is merged."""
+    """Builder of the path of one node: appends leaves, and collects the node's sibling at every merge."""
 
     def __init__(self, start: Frontier) -> None:
         self.size = start.size
         self._hashes = list(start.hashes)
         self._target: int | None = None
-        """Which of the hashes is the root of the subtree that holds the node."""
+        """Index of the hash that is the root of the node's subtree."""
         self.siblings: list[bytes] = []
 
     def follow_last(self) -> bytes:
-        """Follow the smallest complete subtree at the end; its root."""
+        """Follow the smallest complete subtree at the end, and return its root."""
         self._target = len(self._hashes) - 1
         return self._hashes[-1]
 
     def append(self, leaf: bytes, *, follow: bool = False) -> None:
-        """Add a leaf; with `follow`, it is the node whose path is wanted."""
+        """Add a leaf. With `follow`, its path is collected."""
         self._hashes.append(leaf)
         if follow:
             self._target = len(self._hashes) - 1
@@ -41,7 +41,7 @@ class _Path:
         self.size += 1
 
     def finish(self) -> list[bytes]:
-        """Merge what is left, the smallest first; the siblings, from the bottom up."""
+        """The siblings, bottom up, after the remaining subtrees are merged, smallest first."""
         while len(self._hashes) > 1:
             self._merge_last_two()
         return self.siblings
@@ -62,7 +62,8 @@ def inclusion_proof(index: int, leaf_hashes: Iterable[bytes], start: Frontier | 
 
     Args:
         index: the leaf, not before `start.size`.
-        leaf_hashes: those of entries start.size, start.size + 1, ... to the tree's end.
+        leaf_hashes: leaf hashes of records start.size, start.size + 1, ... to the tree's end.
+        start: the tree before them; None: the empty tree.
 
     Raises:
         ProofError: the leaf is not among them.
@@ -78,10 +79,10 @@ def inclusion_proof(index: int, leaf_hashes: Iterable[bytes], start: Frontier | 
 
 
 def consistency_proof(old_size: int, leaf_hashes: Iterable[bytes], start: Frontier | None = None) -> list[bytes]:
-    """The proof that the tree of `start` and the leaves after it extends the one of its first `old_size` leaves.
+    """The proof that the tree of `start` and the leaves after it extends the tree of its first `old_size` leaves.
 
     Raises:
-        ProofError: the old size is before `start` or beyond the tree, or 0, from which everything follows.
+        ProofError: the old size is before `start` or beyond the tree, or 0, which every tree extends.
     """
     path = _Path(start or Frontier())
     if not max(path.size, 1) <= old_size:
@@ -96,18 +97,18 @@ def consistency_proof(old_size: int, leaf_hashes: Iterable[bytes], start: Fronti
     if path.size < old_size:
         raise ProofError(f"a tree of {path.size} leaves does not extend one of {old_size}")
     if not first:
-        return []  # nothing came after it: the two trees are one
+        return []  # nothing was appended: the two trees are equal
     return [*([] if old_size.bit_count() == 1 else first), *path.finish()]
 
 
 def verify_inclusion(*, leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     """Check that a leaf is in a tree (RFC 9162 section 2.1.3.2).
 
-    The root does not fix the size: other sizes in which the leaf has a path of the same shape pass too. Both must come
-    from one signed checkpoint.
+    The root does not determine the size: other sizes in which the leaf has a path of the same shape pass too. Root and
+    size must come from one signed checkpoint.
 
     Raises:
-        ProofError: the proof does not show it.
+        ProofError: the proof is invalid.
     """
     _check_hashes(leaf_hash, root, *proof)
     if not 0 <= index < size:
@@ -124,11 +125,11 @@ def verify_consistency(
 ) -> None:
     """Check that a tree extends an earlier one (RFC 9162 section 2.1.4.2).
 
-    The roots do not fix the sizes: other sizes whose proof has the same shape pass too. Each root and its size must
-    come from one signed checkpoint.
+    The roots do not determine the sizes: other sizes whose proof has the same shape pass too. Each root and its size
+    must come from one signed checkpoint.
 
     Raises:
-        ProofError: the proof does not show it.
+        ProofError: the proof is invalid.
     """
     _check_hashes(old_root, new_root, *proof)
     if not 0 <= old_size <= new_size:
@@ -156,7 +157,7 @@ def verify_consistency(
 
 
 def _climb(node: int, last: int, proof: Sequence[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Each sibling on the way up from a node of a level whose last is `last`, and whether it stands to the left.
+    """Each sibling on the way up from a node of a level that ends at `last`, and True if it is to the left.
 
     Raises:
         ProofError: there are more or fewer siblings than levels.

@@ -23,20 +23,21 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
 
 class NoteError(WeightwardenError, ValueError):
-    """Bytes that are not a signed note, or whose text is not what it must be."""
+    """Bytes that are no signed note, or a note with an invalid text."""
 
 
 class SignatureError(NoteError):
-    """A note that no known key signed, or with a signature of a known key that does not hold."""
+    """A note without a signature of a known key, or with an invalid one."""
 
 
 @dataclass(frozen=True)
 class VerifiedNote:
-    """A note's text, and who signed it.
+    """A note's text and its verified signers.
 
     Attributes:
-        signed_by: the known keys that did: at least one.
-        signatures: name and key id of all signatures, those of unknown keys, too, in order.
+        text: the text.
+        signed_by: the known keys that signed it, at least one.
+        signatures: name and key id of all signatures in order, those of unknown keys included.
     """
 
     text: str
@@ -48,7 +49,7 @@ def sign_note(text: str, signers: Sequence[SigningKey]) -> bytes:
     """A text with the signatures of all signers.
 
     Raises:
-        NoteError: no signer, too many, one twice, or a text that cannot be a note's: what `open_note` would refuse.
+        NoteError: there is no signer, too many, one twice, or `open_note` would refuse the text.
     """
     _check_text(text)
     if not 1 <= len(signers) <= MAX_SIGNATURES:
@@ -66,12 +67,13 @@ def sign_note(text: str, signers: Sequence[SigningKey]) -> bytes:
 
 
 def open_note(data: bytes, keys: PublicKeys, *, max_bytes: int = MAX_NOTE_BYTES) -> VerifiedNote:
-    """The text of a note, once a known key's signature was verified.
+    """The text of a note, after the signature of a known key was verified.
 
-    Signatures of unknown keys are passed over; one of a known key that does not hold refuses the note.
+    Signatures of unknown keys are ignored. An invalid signature of a known key refuses the note.
 
     Raises:
-        NoteError: not a signed note. SignatureError: no known key signed it, or a signature of one does not hold.
+        NoteError: the bytes are no signed note.
+        SignatureError: no known key signed it, or a known key's signature is invalid.
     """
     if len(data) > max_bytes:
         raise NoteError(f"{len(data)} bytes, more than {max_bytes}")
@@ -99,10 +101,10 @@ def open_note(data: bytes, keys: PublicKeys, *, max_bytes: int = MAX_NOTE_BYTES)
 
 
 def unverified_text(data: bytes) -> str:
-    """The text of a note whose signatures nobody looked at: for those who kept it themselves.
+    """The text of a note without a check of its signatures, for a holder who stored it.
 
     Raises:
-        NoteError: not a note.
+        NoteError: the bytes are no note.
     """
     try:
         text, blank, _ = data.decode("utf-8").rpartition("\n\n")

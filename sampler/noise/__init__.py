@@ -35,10 +35,10 @@ GUMBEL_SCHEMES = (*_NOISE, *_OF_GPU)
 
 
 def gumbel_noise(scheme_name: str, vocabulary: int) -> GumbelNoise:
-    """Noise of a scheme that draws the argmax of perturbed logits, for a vocabulary of that many tokens.
+    """Gumbel noise of a scheme that draws the argmax of perturbed logits, for a vocabulary of that many tokens.
 
     Raises:
-        UnknownScheme: the scheme is not one of those that add Gumbel noise, or not for so many tokens.
+        UnknownScheme: the scheme adds no Gumbel noise, or does not support a vocabulary of this size.
     """
     make = (_NOISE | _OF_GPU).get(scheme_name)
     if make is None:

@@ -21,16 +21,16 @@ class GumbelNoise(ABC):
 
     name: ClassVar[str]
     tolerance: ClassVar[float | None]
-    """Nats by which the engine's own scores may be off for its arithmetic; None where that depends on the noise."""
+    """Error of the engine's own scores by its arithmetic, nats; None where it depends on the noise."""
     by_rank: ClassVar[bool] = False
-    """Whether the noise belongs to ranks (0 is the likeliest token) and not to token ids: then `at` takes ranks."""
+    """True if the noise belongs to ranks (0 is the likeliest token) and not to token ids. `at` then takes ranks."""
 
     def __init__(self, vocabulary: int) -> None:
         self.vocabulary = vocabulary
 
     @abstractmethod
     def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
-        """Keys [output_length] of a choice's output positions 0, 1, ...; any subset of them may be used alone.
+        """Keys [output_length] of a choice's output positions 0, 1, ... Any subset of them may be used alone.
 
         Args:
             seed: the choice's own seed (seed + choice index for vLLM), within the scheme's range.
@@ -43,9 +43,9 @@ class GumbelNoise(ABC):
         """Noise g [n, k] of candidate token ids [n, k] at the positions with these keys."""
 
     def error(self, g_nk: FloatArray) -> FloatArray:
-        """How far the engine's own logit / temperature + g may be from ours [n, k], nats; larger is less certain.
+        """Largest difference [n, k] between the engine's logit / temperature + g and ours, nats.
 
-        What its generator, logarithm and rounding may change for a token with noise g; not what its logits may.
+        It covers the engine's generator, logarithm and rounding for a token with noise g, and not its logits.
         """
         assert self.tolerance is not None
         return np.full(g_nk.shape, self.tolerance)
@@ -54,12 +54,12 @@ class GumbelNoise(ABC):
     def above(self, keys_n: KeyArray, floor_n: FloatArray) -> tuple[IntArray, IntArray]:
         """All (row, token id) of the vocabulary whose noise may reach floor_n[row]; two int64 arrays [m], row-major.
 
-        A superset that misses none: every token whose g + error(g) >= floor is in it, and a few just below may be.
+        The result is a superset: it holds every token with g + error(g) >= floor, and perhaps a few just below.
         """
 
     @property
     def block_rows(self) -> int:
-        """Positions whose whole vocabulary is hashed at a time."""
+        """Number of positions whose whole vocabulary is hashed at a time."""
         return max(1, BLOCK_ELEMENTS // self.vocabulary)
 
     def _blocks(self, rows: int) -> Iterator[slice]:
@@ -68,14 +68,14 @@ class GumbelNoise(ABC):
 
 
 def hits_of(passed_nv: BoolArray, first_row: int) -> tuple[IntArray, IntArray]:
-    """The (rows, ids) where a contiguous block is true; flat, which NumPy finds much faster than pairs."""
+    """The (rows, ids) where a contiguous block is true. NumPy searches the flat block faster than pairs."""
     flat = np.flatnonzero(passed_nv.ravel())
     rows, ids = np.divmod(flat, passed_nv.shape[1])
     return rows + first_row, ids
 
 
 def concatenate_hits(hits: list[tuple[IntArray, IntArray]]) -> tuple[IntArray, IntArray]:
-    """Join the (rows, ids) pairs of successive blocks."""
+    """The (rows, ids) of successive blocks, joined."""
     if not hits:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     return np.concatenate([rows for rows, _ in hits]), np.concatenate([ids for _, ids in hits])

@@ -1,4 +1,4 @@
-"""Noise from one murmur3 hash of (seed, position, column)."""
+"""Gumbel noise from one murmur3 hash of (seed, position, column)."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from weightwarden.sampler.types import IntArray, KeyArray
 
 
 class MurmurNoise(GumbelNoise):
-    """Noise of a hash. Key: the hash state after seed and position, uint32."""
+    """Gumbel noise of a hash. Key: the hash state after seed and position, uint32."""
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__(vocabulary)

@@ -1,4 +1,7 @@
-"""SGLang with deterministic inference: murmur3 of (seed, position, column), the column a token id or a rank."""
+"""Gumbel noise of SGLang with deterministic inference: murmur3 of (seed, position, column).
+
+The column is a token id or a rank.
+"""
 
 import numpy as np
 
@@ -10,9 +13,9 @@ from weightwarden.sampler.types import FloatArray, IntArray, KeyArray
 class SglangNoise(MurmurNoise):
     """Scheme `sglang` (SGLang 0.5.23 `multinomial_with_seed`, docs/sampling.md, section 5): g = -ln(-ln u) in float64.
 
-    u = hash / (2^32 - 1) may be 0 or 1; ln u is kept within [-DBL_MAX, -2^-32]. SGLang before its PR 33423 lacked the
+    u = hash / (2^32 - 1) may be 0 or 1; ln u is clamped to [-DBL_MAX, -2^-32]. SGLang before its PR 33423 lacked the
     upper clamp, so that a token with u = 1 always won (one in 2^32). Key: the hash state after seed and position. The
-    tolerance is the float32 logarithm of the float32 softmax that the noise is added to.
+    tolerance is the error of the float32 logarithm of the float32 softmax to which the noise is added.
     """
 
     name = "sglang"
@@ -36,7 +39,7 @@ class SglangNoise(MurmurNoise):
 
 
 class SglangRankedNoise(SglangNoise):
-    """Scheme `sglang-ranked`: the same noise, of the rank in descending probability (docs/sampling.md, section 5).
+    """Scheme `sglang-ranked`: the same noise, by rank in descending probability (docs/sampling.md, section 5).
 
     SGLang sorts, and draws a column of the sorted row, as soon as any request of the batch is filtered or greedy.
     """

@@ -1,4 +1,4 @@
-"""vLLM on a CPU: SplitMix64 of (step seed, token id), the step seed drawn from the request's generator."""
+"""Gumbel noise of vLLM on a CPU: SplitMix64 of (step seed, token id), with step seeds of the request's generator."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 def _mix(z: NDArray[np.uint64], shifted: NDArray[np.uint64] | None = None) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser, in place on an array of its own; multiplication wraps modulo 2^64.
+    """SplitMix64's finaliser. It works in place, on an array that the caller owns, and multiplies modulo 2^64.
 
     Args:
+        z: the states.
         shifted: scratch of the same shape, for callers that mix block after block.
     """
     shifted = np.empty_like(z) if shifted is None else shifted
@@ -41,7 +42,7 @@ class VllmCpuNoise(GumbelNoise):
         self._counters = np.arange(1, vocabulary + 1, dtype=np.uint64) * _GAMMA
 
     def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
-        del prompt_length  # one draw a step, wherever the step stands
+        del prompt_length  # one draw a step, at any position
         return self.keys_of_steps(MersenneStream(seed).take(2 * output_length)[1::2] & np.uint32(0x7FFFFFFF))
 
     def keys_of_steps(self, step_seeds_n: NDArray[np.unsignedinteger]) -> KeyArray:
@@ -56,7 +57,7 @@ class VllmCpuNoise(GumbelNoise):
         return g
 
     def above(self, keys_n: KeyArray, floor_n: FloatArray) -> tuple[IntArray, IntArray]:
-        # g >= floor  <=>  u >= exp(-exp(-floor)); expm1 keeps the distance from 1, and the margin covers its rounding.
+        # g >= floor  <=>  u >= exp(-exp(-floor)). expm1 is exact near 1, and the margin covers its rounding.
         share = np.clip(-np.expm1(-np.exp(-np.clip(floor_n, -700.0, 700.0))), 0.0, 1.0) * (1 + 1e-9)
         threshold_n = np.maximum(2.0**53 - np.ceil(share * 2.0**53) - 4, 0).astype(np.uint64) << np.uint64(11)
         hits = []

@@ -1,4 +1,4 @@
-"""vLLM's older GPU runner: an exponential race on torch's CUDA generator, which is Philox and counter-based."""
+"""Gumbel noise of vLLM's older GPU runner: an exponential race on torch's CUDA generator, the counter-based Philox."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -14,34 +14,39 @@ from weightwarden.sampler.types import FloatArray, IntArray, KeyArray
 _KEY = np.dtype([("seed", np.uint64), ("counter", np.uint64)])
 _BLOCK_THREADS = 256
 _BLOCK_ELEMENTS = 1 << 14
-"""Counters run at a time: Philox takes several arrays of 64 bits, which should stay in a core's cache."""
+"""Counters that are run at a time. Philox takes several arrays of 64 bits, which should stay in a core's cache."""
 LOG_ERROR = 3.6e-7
 """Bound of the absolute error of CUDA's `__logf` for arguments in [0.5, 2] (CUDA C++ Programming Guide: 2^-21.41)."""
 NEAR, LOG_ERROR_NEAR = 2.0**-7, 1e-7
-"""The same for arguments above 1 - 2^-7: twice the most that an H100 shows at any float32 there (5.2e-8, by
-`benchmarks.guarantees.cuda_noise`; tests/data/cuda-noise-h100.json). The documented bound would let E be zero."""
+"""The same bound for arguments above 1 - 2^-7: twice the largest error that an H100 shows at any float32 there (5.2e-8,
+by `benchmarks.guarantees.cuda_noise`; tests/data/cuda-noise-h100.json). With the documented bound E could be zero.
+"""
 RACE_ERROR = 1e-6
-"""Nats: the float32 rounding of the softmax and of the division p / E, and `__logf` outside [0.5, 2] (3 ulp)."""
+"""Error of the float32 rounding of the softmax and of the division p / E, and of `__logf` outside [0.5, 2] (3 ulp).
+
+Unit: nats.
+"""
 MAX_NOISE = 24 * np.log(2.0) - 1e-9
-"""The noise of the engine's constant, 2^-24."""
+"""The noise for the engine's smallest constant E, 2^-24."""
 MAX_SHARE = LOG_ERROR_NEAR * 2.0**23
-"""Of the smallest E that is a logarithm: u is at least two units of float32 below 1."""
+"""Largest error relative to E, at the smallest E that is a logarithm: u is at least two units of float32 below 1."""
 
 
 class VllmV1Noise(GumbelNoise):
     """Scheme `vllm-v1` (vLLM's `random_sample` on CUDA, docs/sampling.md, section 2): argmax of p / E, so g = -ln E.
 
-    The fill runs on a grid of threads, each with a Philox subsequence of its own and four draws a counter. Up to
-    `gpu_threads` tokens each token has a thread of its own, and the GPU's model does not matter; with more, thread t
-    draws tokens t, t + threads, ..., and `vllm-v1-h100` and the like say how many threads there are.
+    The fill runs on a grid of threads. Each has a separate Philox subsequence and draws four numbers a counter. Up to
+    `gpu_threads` tokens, each token has a separate thread, and the GPU's model does not matter. Beyond, thread t draws
+    tokens t, t + threads, ..., and schemes such as `vllm-v1-h100` name the number of threads.
 
-    One fill a step, from the first: where the engine drops a token that it has sampled (preemption with
-    `drop_stale_output`), it draws one more than the record shows, and the rest of the answer does not replay.
+    There is one fill a step, from the first step on. Where the engine drops a token that it has sampled (preemption
+    with `drop_stale_output`), it draws once more than the record shows, and the rest of the answer does not replay.
 
     Key: the seed modulo 2^64, and the first counter of the step.
 
     Attributes:
-        threads: of the grid. tokens_per_round: tokens that each counter of all threads fills.
+        threads: threads of the grid.
+        tokens_per_round: tokens that each counter of all threads fills.
     """
 
     name: ClassVar[str] = "vllm-v1"
@@ -49,13 +54,14 @@ class VllmV1Noise(GumbelNoise):
     _draws_per_counter: ClassVar[int] = 4
 
     def __init__(self, vocabulary: int, gpu_threads: int | None = None) -> None:
-        """Noise of that many tokens.
+        """Gumbel noise for a vocabulary of that many tokens.
 
         Args:
+            vocabulary: V, tokens.
             gpu_threads: threads that the engine's GPU holds at once; None for at least one a token.
 
         Raises:
-            UnknownScheme: None, with more tokens than any GPU here has threads.
+            UnknownScheme: `gpu_threads` is None, and there are more tokens than threads on every known GPU.
         """
         super().__init__(vocabulary)
         if gpu_threads is None and vocabulary > max(GPU_THREADS.values()):
@@ -69,7 +75,7 @@ class VllmV1Noise(GumbelNoise):
         self._rounds = -(-vocabulary // self.tokens_per_round)
 
     def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
-        del prompt_length  # one fill a step, wherever the step stands
+        del prompt_length  # one fill a step, at any position
         keys = np.empty(output_length, _KEY)
         keys["seed"] = seed & 0xFFFFFFFFFFFFFFFF
         keys["counter"] = np.arange(output_length, dtype=np.uint64) * np.uint64(self._rounds)
@@ -92,18 +98,18 @@ class VllmV1Noise(GumbelNoise):
         return rows[order], ids[order]
 
     def error(self, g_nk: FloatArray) -> FloatArray:
-        """`__logf` is off by an absolute amount, which matters where E is small: at most by 2 nats, at the smallest E.
+        """Errors [n, k], nats, mostly of `__logf`: its absolute error matters where E is small, up to 2 nats.
 
         The largest noise is the engine's constant for u near 1, not a logarithm.
         """
         exponential = np.exp(-g_nk)
-        near = np.maximum(LOG_ERROR_NEAR / exponential, LOG_ERROR / NEAR)  # never falls as the noise grows
+        near = np.maximum(LOG_ERROR_NEAR / exponential, LOG_ERROR / NEAR)  # does not decrease as the noise grows
         share = np.where(exponential <= NEAR, near, LOG_ERROR / exponential)
         error: FloatArray = np.where(g_nk >= MAX_NOISE, 0.0, -np.log1p(-np.minimum(share, MAX_SHARE)))
         return error + RACE_ERROR
 
     def uniform_bits(self, keys_n: KeyArray, ids_nk: IntArray) -> Words:
-        """The generator's integers [n, k] that `at` makes noise of: 32 bits (53 with float64), before any rounding."""
+        """The generator's integers [n, k] from which `at` makes noise: 32 bits (53 with float64), unrounded."""
         rounds, within = np.divmod(ids_nk.astype(np.uint64), np.uint64(self.tokens_per_round))
         component, thread = np.divmod(within, np.uint64(self.threads))
         bits: Words = np.choose(component.astype(np.intp), self._draws(keys_n, rounds, thread))
@@ -121,7 +127,7 @@ class VllmV1Noise(GumbelNoise):
                         yield first, bits[:, : self.vocabulary - first]
 
     def _draws(self, keys_n: KeyArray, rounds: Words, threads: Words) -> tuple[Words, ...]:
-        """What each counter gives, one array a component."""
+        """The outputs of each counter, one array a component."""
         counter = words_of(keys_n["counter"][:, None] + rounds)
         return philox4x32((*counter, *words_of(threads)), words_of(keys_n["seed"][:, None]))
 
@@ -149,7 +155,7 @@ class VllmV1Fp64Noise(VllmV1Noise):
     _draws_per_counter = 2
 
     def error(self, g_nk: FloatArray) -> FloatArray:
-        """The same for every token."""
+        """Errors [n, k], equal for every token, nats."""
         return np.full(g_nk.shape, self.tolerance)
 
     def _draws(self, keys_n: KeyArray, rounds: Words, threads: Words) -> tuple[Words, ...]:

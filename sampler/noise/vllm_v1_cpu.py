@@ -1,4 +1,4 @@
-"""vLLM's older runner with torch's CPU generator: one exponential for every token of the vocabulary at every step."""
+"""Gumbel noise of vLLM's older runner with torch's CPU generator: one exponential for every token at every step."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class VllmV1CpuNoise(GumbelNoise):
         self._row: tuple[int, int, FloatArray] | None = None  # the last row made
 
     def keys(self, seed: int, prompt_length: int, output_length: int) -> KeyArray:
-        del prompt_length  # one draw event a step, wherever the step stands
+        del prompt_length  # one draw event a step, at any position
         keys = np.empty(output_length, _KEY)
         keys["seed"] = seed & 0xFFFFFFFF
         keys["step"] = np.arange(output_length)

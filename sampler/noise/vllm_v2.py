@@ -1,4 +1,4 @@
-"""vLLM's current GPU model runner: murmur3 of (seed, position, token id), counter-based."""
+"""Gumbel noise of vLLM's current GPU model runner: murmur3 of (seed, position, token id), counter-based."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""vLLM's current GPU model runner with `--use-fp64-gumbel`: two murmur3 hashes of (seed, position, token id)."""
+"""Gumbel noise of vLLM's GPU model runner with `--use-fp64-gumbel`: two murmur3 hashes a (seed, position, token)."""
 
 import numpy as np
 
@@ -14,8 +14,9 @@ _HIGH_DOMAIN = 0x9E3779B9
 class VllmV2Fp64Noise(MurmurNoise):
     """Scheme `vllm-v2-fp64` (docs/sampling.md, section 4.5): u of 53 bits, g = -ln(-ln u), all in float64.
 
-    Other uniforms than those of `vllm-v2`, and large noise comes from large u. Key: the two hash states after seed and
-    position. The tolerance is the temperature's division, in float32 on the GPU, and the float64 logarithms.
+    Its uniforms differ from those of `vllm-v2`, and large noise comes from large u. Key: the two hash states after seed
+    and position. The tolerance covers the division by the temperature, in float32 on the GPU, and the float64
+    logarithms.
     """
 
     name = "vllm-v2-fp64"
@@ -35,7 +36,7 @@ class VllmV2Fp64Noise(MurmurNoise):
         return g
 
     def above(self, keys_n: KeyArray, floor_n: FloatArray) -> tuple[IntArray, IntArray]:
-        # g >= floor  <=>  u >= exp(-exp(-floor)); the upper hash alone decides but for one part in 2^32.
+        # g >= floor  <=>  u >= exp(-exp(-floor)). The upper hash alone decides, except for one part in 2^32.
         share = -np.expm1(-np.exp(-np.clip(floor_n, -700.0, 700.0))) * (1 + 1e-4)
         threshold_n = np.clip(2.0**32 - np.ceil(share * 2.0**32) - 1, 0, 2.0**32 - 1).astype(np.uint32)
         hits = []

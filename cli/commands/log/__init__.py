@@ -1,4 +1,4 @@
-"""`verify log`: the tamper-evident log and its archives."""
+"""The commands `verify log` for the tamper-evident log and its archives."""
 
 import click
 

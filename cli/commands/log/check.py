@@ -1,4 +1,4 @@
-"""`verify log check`: is what these archives hold the log?"""
+"""The command `verify log check`, which checks that archives hold the log."""
 
 import json
 from pathlib import Path
@@ -24,8 +24,8 @@ from weightwarden.text import printable
     "--witness",
     "witness_path",
     type=click.Path(path_type=Path),
-    metavar="F",
-    help="File with the last checkpoint that you saw; made when missing, moved on when all holds.",
+    metavar="FILE",
+    help="File with the last checkpoint that you saw. A missing file is made; it is advanced when all checks pass.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
@@ -36,12 +36,12 @@ def check(
     witness_path: Path | None,
     as_json: bool,
 ) -> None:
-    """Check that archives hold the log: nothing removed, changed, reordered, added or forked.
+    """Check that archives hold the log: no record removed, changed, reordered, added or forked.
 
-    An ARCHIVE is a file, a folder of archives, or an fsspec URL. Every leaf and root is recomputed. Only with --witness
-    is it known that the log was not cut off or rolled back: keep that file where the log's operator cannot reach it.
+    ARCHIVE is a file, a folder of archives, or an fsspec URL. Every leaf and root is recomputed. Only --witness can
+    show that the log was not cut off or rolled back. Keep the witness file where the log's operator cannot reach it.
 
-    Exit code 0: all holds. 1: it does not, and the findings say what. 2: error, nothing is known.
+    Exit code 0: all checks passed. 1: findings, which are listed. 2: error, and no result.
     """
     keys = PublicKeys.read(public_key_path)
     witness = read_witness(witness_path, keys) if witness_path is not None and witness_path.exists() else None
@@ -65,7 +65,7 @@ def _as_text(found: LogCheck, witness: Checkpoint | None, witness_path: Path | N
         ]
         return "\n".join(lines)
     newest = found.newest
-    assert newest is not None  # an archive that holds is there, or the check would have found something
+    assert newest is not None  # without findings there is a valid archive
     lines = [
         f"Holds: records {found.archives[0].start} to {newest.size - 1} of {newest.origin},"
         f" in {len(found.archives)} archive{'s' if len(found.archives) > 1 else ''}.",

@@ -1,4 +1,4 @@
-"""`verify log import`: traffic files become a signed archive."""
+"""The command `verify log import`, which makes a signed archive of traffic files."""
 
 import hashlib
 from pathlib import Path
@@ -20,19 +20,19 @@ from weightwarden.verifier.audit_selection import file_sha256
 
 
 class RetokenisedRecord(WeightwardenError, ValueError):
-    """A record whose token ids are not the engine's, where only the engine's will do."""
+    """A re-tokenised record, where the engine's token ids are required."""
 
 
 @click.command("import")
 @click.argument("traffic", nargs=-1, required=True, metavar="TRAFFIC...", type=click.Path(path_type=Path))
 @SIGNING_KEY_OPTION
-@click.option("--out", "url", required=True, metavar="ARCHIVE", help="Archive to write, a path or an fsspec URL.")
+@click.option("--out", "url", required=True, metavar="ARCHIVE", help="Archive to write: a path or an fsspec URL.")
 def import_traffic(traffic: tuple[Path, ...], signing_key_paths: tuple[Path, ...], url: str) -> None:
-    """Sign TRAFFIC files into an archive of a log of their own.
+    """Sign TRAFFIC files into an archive of a separate log.
 
-    Its checkpoint says "imported": from now on nothing can change unseen, but whoever had the files before could have
-    written anything. A log has one history: each import needs a key of its own, whose name's last part begins with
-    "import", such as logs.example.org/import-2026-11.
+    The checkpoint is marked "imported". From then on every change is detected, but the files could have been changed
+    before. A log has one history: each import needs a separate key, whose name's last part begins with "import", e.g.
+    logs.example.org/import-2026-11.
     """
     signers = read_signers(signing_key_paths)
     if not signers[0].name.rsplit("/", 1)[-1].startswith("import"):
@@ -63,7 +63,7 @@ def read_signers(paths: tuple[Path, ...]) -> list[SigningKey]:
     """Signing keys of one log.
 
     Raises:
-        KeyFileError: a file that holds none, or keys of two logs.
+        KeyFileError: a file holds no key, or the keys are of two logs.
     """
     signers = [SigningKey.read(path) for path in paths]
     if len({key.name for key in signers}) > 1:

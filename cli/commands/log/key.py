@@ -1,4 +1,4 @@
-"""`verify log key`: the keys that sign a log."""
+"""The commands `verify log key` for the keys that sign a log."""
 
 from pathlib import Path
 
@@ -20,14 +20,14 @@ def key() -> None:
     "path",
     type=click.Path(path_type=Path),
     required=True,
-    metavar="F",
-    help="File for the signing key; the public key goes into F.pub.",
+    metavar="FILE",
+    help="File for the signing key. The public key is written to FILE.pub.",
 )
 def new(origin: str, path: Path) -> None:
-    """Make a signing key for the log named ORIGIN, such as logs.example.org/cluster-7.
+    """Make a signing key for the log named ORIGIN, e.g. logs.example.org/cluster-7.
 
-    The signing key stays on the host of the trusted logger, readable by its user alone. F.pub is for everybody who
-    checks the log; take it to them by a way that the log's operator cannot reach.
+    Keep the signing key on the trusted logger's host, readable by its user alone. FILE.pub is for all who check the
+    log. Send it to them on a way that the log's operator cannot reach.
     """
     public = path.with_name(f"{path.name}.pub")
     check_writable(path, public)
@@ -38,7 +38,7 @@ def new(origin: str, path: Path) -> None:
 
 
 @key.command()
-@click.argument("path", type=click.Path(path_type=Path), metavar="F")
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
 def show(path: Path) -> None:
-    """Print the public key of the signing key in file F."""
+    """Print the public key of the signing key in FILE."""
     click.echo(str(SigningKey.read(path).verifier))

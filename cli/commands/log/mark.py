@@ -1,4 +1,4 @@
-"""`verify log mark`: the mark of a log, made anew."""
+"""The command `verify log mark`, which makes a log's mark anew."""
 
 from pathlib import Path
 
@@ -14,15 +14,16 @@ from weightwarden.logger.store.reader import LogReader
 
 
 @click.command()
-@click.option("--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...")
+@click.option(
+    "--log", "log_url", required=True, metavar="URL", help="Database of the log: a path (SQLite), or postgresql://..."
+)
 @SIGNING_KEY_OPTION
 @mark_option
 def mark(log_url: str, signing_key_paths: tuple[Path, ...], mark_path: Path | None) -> None:
-    """Make a log's mark anew, from its database as it is now: only when the mark is lost.
+    """Make a log's mark anew from its database as it is. Use it only when the mark is lost.
 
-    The mark tells an old copy of the database from the newest. Where it is lost and this database is an old copy, a
-    mark made from it lets the log go on as a second history, signed with the same key (a fork). A mark that is there
-    is not replaced.
+    The mark exposes an old copy of the database. If the mark is lost and this database is an old copy, a mark made from
+    it lets the log continue as a second history, signed with the same key (a fork). An existing mark is not replaced.
     """
     signers = read_signers(signing_key_paths)
     origin = signers[0].name

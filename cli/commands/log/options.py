@@ -1,4 +1,4 @@
-"""The arguments and options that the log commands share."""
+"""Arguments and options of several log commands."""
 
 from pathlib import Path
 
@@ -10,6 +10,6 @@ mark_option = click.option(
     "--mark",
     "mark_path",
     type=click.Path(path_type=Path),
-    metavar="F",
-    help="File with the log's mark, which tells an old copy of the log. Default: beside the first signing key.",
+    metavar="FILE",
+    help="File with the log's mark, which exposes an old copy of the log. Default: beside the first signing key.",
 )

@@ -1,4 +1,4 @@
-"""`verify log prove`: a proof for others that a record is in the log."""
+"""The command `verify log prove`, which proves to others that a record is in the log."""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ from weightwarden.logger.tlog.proofs import inclusion_proof, verify_inclusion
 @archives_argument
 @public_key_option(required=True)
 def prove(index: int, archives: tuple[str, ...], public_key_path: Path) -> None:
-    """Prove that record INDEX is in the log, with the archive that holds it alone.
+    """Prove that record INDEX is in the log, from only the archive that holds it.
 
-    The proof (c2sp.org/tlog-proof) is the path from the record's leaf hash to the root of the archive's checkpoint,
-    and the signed checkpoint. The leaf hash itself is printed to standard error.
+    The proof (c2sp.org/tlog-proof) is the path from the record's leaf hash to the root of the archive's checkpoint, and
+    the signed checkpoint. The leaf hash is printed to standard error.
     """
     keys = PublicKeys.read(public_key_path)
     archive = archive_of([read_archive(url, keys) for url in archive_urls(archives)], index)
@@ -38,7 +38,7 @@ def prove(index: int, archives: tuple[str, ...], public_key_path: Path) -> None:
 
 
 def _leaves(archive: Archive, index: int, leaf: list[bytes]) -> Iterator[bytes]:
-    """All leaf hashes of an archive; the one at an index is kept on the way."""
+    """All leaf hashes of an archive. The one at the index is also appended to `leaf`."""
     at = archive.start
     for entries in archive.entries():
         for entry in entries:

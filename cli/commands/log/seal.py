@@ -1,4 +1,4 @@
-"""`verify log seal`: what was appended becomes an archive."""
+"""The command `verify log seal`, which makes an archive of new records."""
 
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from weightwarden.logger.store.mark import mark_path as mark_beside
 
 
 @click.command()
-@click.option("--log", "log_url", required=True, metavar="URL", help="The log: a path, or postgresql://...")
+@click.option(
+    "--log", "log_url", required=True, metavar="URL", help="Database of the log: a path (SQLite), or postgresql://..."
+)
 @click.option("--archives", "folder", required=True, metavar="URL", help="Folder for archives: a path or fsspec URL.")
 @SIGNING_KEY_OPTION
 @mark_option
@@ -22,16 +24,16 @@ from weightwarden.logger.store.mark import mark_path as mark_beside
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    metavar="N",
-    help="Only N new records or more.",
+    metavar="RECORDS",
+    help="Seal only if there are at least this many new records.",
 )
 def seal(
     log_url: str, folder: str, signing_key_paths: tuple[Path, ...], mark_path: Path | None, min_records: int
 ) -> None:
-    """Seal the records that the log holds and no archive does yet, beside its writer if there is one.
+    """Seal the log's records that no archive holds. The log's writer may be running.
 
-    A database that is older than its mark, or than the newest archive in the folder, is not sealed.
-    Interrupted, it goes on where it was the next time.
+    A database that is older than its mark, or than the newest archive in the folder, is not sealed. After an
+    interruption, the next call continues.
     """
     signers = read_signers(signing_key_paths)
     origin = signers[0].name

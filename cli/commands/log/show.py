@@ -1,4 +1,4 @@
-"""`verify log show`: what is in an archive."""
+"""The command `verify log show`, which shows the content of archives."""
 
 import json
 from pathlib import Path
@@ -17,16 +17,22 @@ from weightwarden.text import printable
 
 
 class NoSuchRecord(WeightwardenError, IndexError):
-    """An index that is in none of the archives given, or in one that does not hold."""
+    """An index that no valid archive of those given holds."""
 
 
 @click.command()
 @archives_argument
 @public_key_option(required=True)
-@click.option("--checkpoint", "checkpoint_only", is_flag=True, help="Print the newest signed checkpoint alone.")
-@click.option("--record", "index", type=click.IntRange(0), metavar="INDEX", help="Print one record as a traffic line.")
+@click.option("--checkpoint", "checkpoint_only", is_flag=True, help="Print only the newest signed checkpoint.")
+@click.option(
+    "--record",
+    "index",
+    type=click.IntRange(0),
+    metavar="INDEX",
+    help="Print the record with this index as a line of a traffic file.",
+)
 def show(archives: tuple[str, ...], public_key_path: Path, checkpoint_only: bool, index: int | None) -> None:
-    """Tell what ARCHIVE... hold; only what a known key sealed is looked at."""
+    """Show the content of archives that a known key sealed."""
     keys = PublicKeys.read(public_key_path)
     found = sorted((read_archive(url, keys) for url in archive_urls(archives)), key=lambda archive: archive.end)
     if checkpoint_only:
@@ -42,7 +48,7 @@ def archive_of(found: list[Archive], index: int) -> Archive:
     """The archive that holds a record.
 
     Raises:
-        NoSuchRecord: none does.
+        NoSuchRecord: no archive holds it.
     """
     for archive in found:
         if archive.start <= index < archive.end:
@@ -51,7 +57,7 @@ def archive_of(found: list[Archive], index: int) -> Archive:
 
 
 def record_at(found: list[Archive], index: int, keys: PublicKeys) -> str:
-    """A record as a line of a traffic file, once its archive was checked."""
+    """A record as a line of a traffic file, after its archive was checked."""
     archive = archive_of(found, index)
     entries: list[bytes] = []
     check = check_archives(

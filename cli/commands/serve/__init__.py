@@ -1,4 +1,4 @@
-"""`verify serve`: the verification server."""
+"""The command `verify serve`: the verification server."""
 
 from weightwarden.cli.commands.serve.command import serve
 

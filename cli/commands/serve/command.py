@@ -1,4 +1,4 @@
-"""`verify serve`: follow archives, audit, watch and raise the alarm, until told to stop."""
+"""The command `verify serve`, which follows archives, audits them and raises alarms until it is stopped."""
 
 import signal
 import threading
@@ -24,21 +24,22 @@ _REPLAY = tuple(ReplayOptions.__dataclass_fields__.keys() - {"own_server", "max_
 @click.command(context_settings={"auto_envvar_prefix": "WEIGHTWARDEN_SERVE"})
 @config_option
 @with_options(*SERVE_OPTIONS)
-@click.option("--once", is_flag=True, help="Audit what is there, tell of incidents, and end, without serving.")
+@click.option("--once", is_flag=True, help="Audit the present archives, report incidents, and exit without serving.")
 @replay_options
 @executor_options
 @click.pass_context
 def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any) -> None:
-    """Run the verification server: it follows sealed archives, audits a random sample, keeps verdicts, and watches.
+    """Run the verification server: follow sealed archives, audit a random sample, store verdicts, and raise alarms.
 
-    New archives are checked (signature, continuity), records are selected with the audit key and replayed, and their
-    verdicts kept in the database, each once; several servers may share it. What cannot be trusted is quarantined. The
-    dashboard and the API are at --listen, for whoever has one of --api-keys (in a browser: as the password).
+    New archives are checked (signature, continuity). Records are drawn with the audit key and replayed. Each verdict is
+    stored in the database once; several servers may share it. Archives that fail a check are quarantined. The dashboard
+    and the API at --listen need a key of --api-keys (in a browser: as the password).
 
-    Every option may also stand in the file of --config, or in the environment as WEIGHTWARDEN_SERVE_<OPTION>; the
-    command line wins over the environment, and that over the file. A model's options are those of `verify run`.
+    Every option can also be set in the file of --config, or in the environment as WEIGHTWARDEN_SERVE_<OPTION>. The
+    command line overrides the environment, which overrides the file. The options of the model are those of `verify
+    run`.
 
-    Exit code: 0, told to stop; 2, an error. With --once 0: no alarm, 1: an unacknowledged alarm, 2: an error.
+    Exit code 0: stopped. 2: error. With --once: 0: no alarm, 1: an unacknowledged alarm, 2: error.
     """
     with needs_extra("serve"):
         from weightwarden.verifier.server.alerting.incidents import in_force, state_of

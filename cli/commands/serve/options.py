@@ -1,4 +1,4 @@
-"""The options of `verify serve`, and the settings that they make."""
+"""Options of `verify serve`, and the settings made from them."""
 
 import shlex
 from pathlib import Path
@@ -27,7 +27,7 @@ SERVE_OPTIONS = (
         required=True,
         multiple=True,
         metavar="URL",
-        help="Folder of archives (path or fsspec URL) to follow.",
+        help="Folder of archives to follow (path or fsspec URL). May be repeated.",
     ),
     public_key_option(required=True),
     click.option(
@@ -35,134 +35,169 @@ SERVE_OPTIONS = (
         "policy_path",
         type=_FILE,
         required=True,
-        metavar="P",
-        help="Policy file that `verify calibrate` wrote.",
+        metavar="FILE",
+        help="Policy file, made by `verify calibrate`.",
     ),
     click.option(
         "--database",
         required=True,
         metavar="URL",
-        help="Verdicts: a path (SQLite), or postgresql://...; made when new. Servers that share one share the work.",
+        help="Database of verdicts: a path (SQLite), or postgresql://... Missing ones are made."
+        " Servers with the same database share the work.",
     ),
     click.option(
         "--audit-key",
         type=_FILE,
         required=True,
-        metavar="F",
-        help="File with the auditor's secret key (16 bytes or more).",
+        metavar="FILE",
+        help="File with the audit key, a secret of at least 16 bytes.",
     ),
     click.option(
         "--audit-rate",
         type=FiniteRange(0, 1, min_open=True),
-        metavar="R",
-        help="Audit this share of the records; or --compute-share.",
+        metavar="RATE",
+        help="Share of the records to audit, in (0, 1]. Alternative: --compute-share.",
     ),
     click.option(
         "--compute-share",
         type=FiniteRange(0, 1, min_open=True),
-        metavar="C",
-        help="Audit as much as fits into this share of the machine's time, and never less than --min-audit-rate.",
+        metavar="SHARE",
+        help="Share of this machine's time for audits. The audit rate follows from it, and is at least"
+        " --min-audit-rate.",
     ),
     _with_default(
         "--min-audit-rate",
         FiniteRange(0, 1, min_open=True),
         0.001,
-        "R",
-        "Least share of the records, with --compute-share.",
+        "RATE",
+        "Smallest audit rate with --compute-share.",
     ),
-    _with_default(
-        "--start-index", click.IntRange(0), 0, "N", "Index in each log from which on its records are followed."
-    ),
-    _with_default("--poll-interval", _SECONDS, 30.0, "S", "Seconds between two looks for new archives."),
+    _with_default("--start-index", click.IntRange(0), 0, "INDEX", "Index of the first record to follow in each log."),
+    _with_default("--poll-interval", _SECONDS, 30.0, "SECONDS", "Seconds between checks for new archives."),
     _with_default(
         "--archive-interval",
         _SECONDS,
         7200.0,
-        "S",
-        "Seconds within which a new archive is expected: silence is a signal too.",
+        "SECONDS",
+        "Seconds within which a new archive is expected. A later one raises an incident.",
     ),
-    _with_default("--max-lag", _SECONDS, 3600.0, "S", "Seconds that auditing an archive may take before it is said."),
+    _with_default(
+        "--max-lag",
+        _SECONDS,
+        3600.0,
+        "SECONDS",
+        "Seconds that the audit of an archive may take before an incident is raised.",
+    ),
     _with_default(
         "--lease-timeout",
         _SECONDS,
         30.0,
-        "S",
-        "Seconds without a sign of life after which others take over a server's work.",
+        "SECONDS",
+        "Seconds after which another server takes over the work of a silent one.",
     ),
     _with_default(
-        "--stuck-after", _SECONDS, 1800.0, "S", "Seconds of work without progress after which the server ends itself."
+        "--stuck-after", _SECONDS, 1800.0, "SECONDS", "Seconds of work without progress after which the server exits."
     ),
-    _with_default("--max-archive-size", Size(), "64GiB", "SIZE", "Larger files are no archives."),
-    _with_default("--batch-records", click.IntRange(1, 4096), 32, "N", "Records that are replayed at once."),
-    _with_default("--batch-tokens", click.IntRange(1), 4096, "N", "Their tokens, prompts included."),
+    _with_default(
+        "--max-archive-size", Size(), "64GiB", "SIZE", "Largest archive file. Larger files are reported and not read."
+    ),
+    _with_default(
+        "--batch-records",
+        click.IntRange(1, 4096),
+        32,
+        "RECORDS",
+        "Largest number of records that a worker takes at once.",
+    ),
+    _with_default(
+        "--batch-tokens",
+        click.IntRange(1),
+        4096,
+        "TOKENS",
+        "Largest number of tokens that a worker takes at once, prompts included.",
+    ),
     _with_default(
         "--alarm-level",
         FiniteRange(0, 1, min_open=True, max_open=True),
         1e-4,
-        "P",
-        "Probability that an honest series ever alarms, however long it is watched.",
+        "PROBABILITY",
+        "Probability that an honest series ever raises an alarm, over any length of time.",
     ),
     _with_default(
         "--watch-level",
         FiniteRange(0, 1, min_open=True, max_open=True),
         0.05,
-        "P",
-        "p-value at which the series enters the state watch (see --alarm-level).",
+        "PROBABILITY",
+        "p-value at which the series enters the state watch.",
     ),
     _with_default(
-        "--max-record-weight", click.IntRange(1, 2**31), 1024, "N", "Tokens of a record that weighs most in rates."
+        "--max-record-weight",
+        click.IntRange(1, 2**31),
+        1024,
+        "TOKENS",
+        "Weight limit of a record in rates, in tokens. Longer records weigh as much.",
     ),
     click.option(
-        "--max-model-len", type=click.IntRange(1), metavar="N", help="The server's context, if it was told one."
+        "--max-model-len",
+        type=click.IntRange(1),
+        metavar="TOKENS",
+        help="Context length of the inference server, in tokens, if set. Default: the policy's, or vLLM's.",
     ),
-    click.option("--webhook", metavar="URL", help="Where incidents are posted to, signed (Standard Webhooks)."),
+    click.option("--webhook", metavar="URL", help="URL to which incidents are posted, signed (Standard Webhooks)."),
     click.option(
-        "--webhook-secret", type=_FILE, metavar="F", help="File with the secret that signs them (24 bytes or more)."
+        "--webhook-secret",
+        type=_FILE,
+        metavar="FILE",
+        help="File with the secret that signs webhook posts, at least 24 bytes.",
     ),
     click.option(
         "--alarm-command",
         metavar="COMMAND",
-        help="Program that is run for each incident, with its JSON on standard input.",
+        help="Program to run for each incident, which it gets as JSON on standard input.",
     ),
     click.option(
         "--listen",
         default="127.0.0.1:8090",
         show_default=True,
         metavar="HOST:PORT",
-        help="Where the dashboard and the API are served.",
+        help="Address of the dashboard and the API.",
     ),
     click.option(
         "--api-keys",
         type=_FILE,
-        metavar="F",
-        help="File with the keys that users of dashboard and API come with, one a line; needed to serve.",
+        metavar="FILE",
+        help="File with the API keys for dashboard and API, one a line. Required to serve.",
     ),
     click.option(
         "--read-keys",
         type=_FILE,
-        metavar="F",
-        help="File with keys that may look and acknowledge nothing (Prometheus).",
+        metavar="FILE",
+        help="File with API keys that may read only, e.g. for Prometheus.",
     ),
-    click.option("--tls-certificate", type=_FILE, metavar="F", help="PEM file; with --tls-key."),
-    click.option("--tls-key", type=_FILE, metavar="F", help="PEM file."),
+    click.option(
+        "--tls-certificate", type=_FILE, metavar="FILE", help="PEM file with the TLS certificate. Requires --tls-key."
+    ),
+    click.option("--tls-key", type=_FILE, metavar="FILE", help="PEM file with the TLS key."),
     click.option("--show-text", is_flag=True, help="Show the tokens of flagged records in dashboard and API."),
     click.option(
-        "--weights", type=Size(), metavar="SIZE", help="What is to be stolen. Default: the model's weight files."
+        "--weights",
+        type=Size(),
+        metavar="SIZE",
+        help="Size of the weights at risk. Default: the size of the model's weight files.",
     ),
     _with_default(
-        "--compression", FiniteRange(1), 1.0, "X", "By what factor the attacker makes the weights smaller first."
+        "--compression", FiniteRange(1), 1.0, "FACTOR", "Factor by which an attacker compresses the weights first."
     ),
     click.option(
         "--output-tokens-per-day",
         type=Positive(),
-        metavar="N",
-        help="Traffic of the bounds. Default: what the archives show.",
+        metavar="TOKENS",
+        help="Output tokens a day, for the bounds. Default: the rate in the archives.",
     ),
     click.option(
         "--tokens-per-tick",
         type=Positive(),
-        metavar="N",
-        help="Mean tokens that a stream releases on a tick of the sidecar.",
+        metavar="TOKENS",
+        help="Mean number of tokens that a stream releases on a tick of the sidecar.",
     ),
 )
 
@@ -173,11 +208,12 @@ def weights_of(identity: ModelIdentity) -> float:
 
 
 def settings_of(given: dict[str, Any]) -> "Settings":
-    """The settings that the options say; weights of no size where no option says one.
+    """The settings for the options. Weights without --weights have size 0 here.
 
     Raises:
-        MissingExtra: what the server needs is not installed. AddressError: an address that is none.
-        click.UsageError: no budget, or two; or no API keys.
+        MissingExtra: a package of the server is not installed.
+        AddressError: an address is invalid.
+        click.UsageError: not exactly one of --audit-rate and --compute-share is given, or no API keys.
     """
     from weightwarden.logger.serving.address import Address
     from weightwarden.verifier.extras import needs_extra
@@ -185,9 +221,11 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     with needs_extra("serve"):
         from weightwarden.verifier.server.settings import Settings
     if (given["audit_rate"] is None) == (given["compute_share"] is None):
-        raise click.UsageError("how much is to be audited? --audit-rate R or --compute-share C")
+        raise click.UsageError("give exactly one of --audit-rate and --compute-share")
     if given["api_keys"] is None and not given["once"]:
-        raise click.UsageError("--api-keys: without keys nobody may look; `openssl rand -hex 32` makes one")
+        raise click.UsageError(
+            "missing option --api-keys: the dashboard and the API need keys; `openssl rand -hex 32` makes one"
+        )
     return Settings(
         archives=given["archives"],
         public_keys=given["public_key_path"],

@@ -1,1 +1,1 @@
-"""The sidecar's side of the log: drafts, seeds, the same draw, checkpoints."""
+"""The sidecar's use of the log: drafts, seeds, draw digests, checkpoints."""

@@ -1,4 +1,4 @@
-"""Signs checkpoints of the tree that the sidecar holds in memory, and seals archives, now and then."""
+"""Checkpointer of the sidecar: signs checkpoints of the tree in memory, and seals archives."""
 
 import threading
 from collections.abc import Sequence
@@ -20,11 +20,15 @@ from weightwarden.logger.tlog.signed_note import NoteError
 
 @dataclass
 class Checkpointer:
-    """Signs for one log, whose writer is in this process: what the database says of the tree is not asked.
+    """Signer of a log whose writer runs in this process. It signs the tree in memory, not the one in the database.
 
     Attributes:
-        archives: folder for archives, a path or fsspec URL, or None when somebody else seals.
-        size: entries under the newest checkpoint that was signed here.
+        url: the log's database.
+        log: the writer.
+        signers: keys of the log.
+        mark: file with the newest checkpoint and start.
+        archives: folder for archives (a path or fsspec URL), or None when another process seals.
+        size: records under the newest checkpoint signed here.
     """
 
     url: str
@@ -34,16 +38,16 @@ class Checkpointer:
     archives: str | None = None
     size: int = field(default=0, init=False)
     _turn: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
-    """One thread of this process at a time: the last sealing waits for one that is under way."""
+    """Lock of one thread of this process: the last sealing waits for a sealing that is under way."""
 
     def check(self) -> None:
-        """Check that the log extends its newest checkpoint, its mark, and its newest archive where that can be read.
+        """Check that the log extends its newest checkpoint, its mark, and its newest archive if that can be read.
 
-        Between two runs the database may have been changed, or an old copy put in its place.
+        Between two runs the database may have been changed, or replaced by an old copy.
 
         Raises:
-            LogCorrupt: it does not. KeyFileError: the checkpoint is not signed by a key that is given, or the mark
-                cannot be read.
+            LogCorrupt: the log does not extend one of them.
+            KeyFileError: none of the given keys signed the checkpoint, or the mark cannot be read.
         """
         reader = LogReader(self.url)
         checkpoints = reader.checkpoints()
@@ -60,16 +64,21 @@ class Checkpointer:
             self.size = newest.size
         self.mark.check(reader)
         if self.archives is not None:
-            with suppress(ArchiveUnreadable):  # sealing says so; the mark was checked
+            with suppress(ArchiveUnreadable):  # sealing reports it; the mark was checked
                 check_newest_archive(reader, self.archives, self.signers)
 
     def certify(self) -> None:
-        """Sign a checkpoint of what is durable now, if there is more than at the last; nothing while another seals.
+        """Sign a checkpoint of the durable records, if any are new. Does nothing while another process seals.
 
-        The writer records it, in the file that it writes to: another that lies under its name by now gets none.
+        The writer stores it in the file that it has open. A file that has replaced it under the same name gets no
+        checkpoint.
 
         Raises:
-            LogWriteError, LogForked, LogClosed, LogBusy: it cannot be written. KeyFileError: nor the mark.
+            LogWriteError: the checkpoint cannot be written.
+            LogForked: the database lost what the writer confirmed.
+            LogClosed: the writer was closed.
+            LogBusy: too many appends wait.
+            KeyFileError: the mark cannot be written.
         """
         with self._turn:
             tree = self.log.tree
@@ -86,11 +95,18 @@ class Checkpointer:
             self.size = tree.size
 
     def seal(self) -> None:
-        """Seal what no archive holds yet; nothing while another seals.
+        """Seal the records that no archive holds. Does nothing while another process seals.
 
         Raises:
-            LogCorrupt: the database is not what was certified. ArchiveUnreadable, AnotherArchive, LogUnreadable, and
-                those of `certify`.
+            LogCorrupt: the database does not agree with its checkpoints.
+            LogUnreadable: the database cannot be opened.
+            ArchiveUnreadable: the newest archive cannot be read, or the new one not written.
+            AnotherArchive: another archive has the new one's name.
+            LogWriteError: the checkpoint cannot be written.
+            LogForked: the database lost what the writer confirmed.
+            LogClosed: the writer was closed.
+            LogBusy: too many appends wait.
+            KeyFileError: the mark cannot be written.
         """
         with self._turn:
             self.certify()

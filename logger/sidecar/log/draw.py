@@ -1,4 +1,4 @@
-"""The identity of a draw: requests for which the engine would take the same tokens under the same seed."""
+"""Digest of a draw: equal for requests whose tokens the engine would draw alike under the same seed."""
 
 import hashlib
 import json
@@ -10,18 +10,19 @@ from weightwarden.logger.record import Record
 
 
 def draw_digest(asked: Record, vocabulary: int) -> bytes:
-    """SHA-256 of all that decides which token the engine draws at each position, the seed aside.
+    """SHA-256 of everything but the seed that decides the token of each position.
 
-    Two requests that differ only in what cuts nothing have one digest:
+    Requests have the same digest if they differ only in fields without effect on the draw:
 
-    1. Where an answer ends (`stop`, `max_tokens`; stop ids and `ignore_eos` while no `min_tokens` keeps them away) and
-       how its text looks draw nothing.
-    2. Filters at their neutral value are none, however that is said: `top_k` -1, 0 or all of the vocabulary.
-    3. Order and repetition in sets of ids, and biases of 0, change nothing; all ids allowed are no restriction.
-    4. Numbers are taken as the engine's float32.
+    1. The end of an answer (`stop`, `max_tokens`; stop ids and `ignore_eos` without `min_tokens`, which masks them) and
+       the form of its text do not affect the draw.
+    2. A filter at its neutral value is absent, in every spelling: `top_k` -1, 0 or the whole vocabulary.
+    3. The order and repetition of ids in a set, and biases of 0, have no effect. Allowing all ids is no restriction.
+    4. Numbers are rounded to the engine's float32.
 
     Args:
-        asked: the record before it has an answer. vocabulary: ids that the engine draws from.
+        asked: the record without an answer.
+        vocabulary: number of token ids that the engine draws from.
     """
     sampling = asked.sampling
     allowed = sorted(set(sampling.allowed_token_ids or ()))
@@ -45,5 +46,5 @@ def draw_digest(asked: Record, vocabulary: int) -> bytes:
 
 
 def _float32(value: float) -> float:
-    """A number as the engine has it; zero without a sign."""
+    """A number rounded to the engine's float32, with zero unsigned."""
     return float(np.float32(value)) + 0.0

@@ -1,4 +1,4 @@
-"""Answers become records in the log, whatever happens to them."""
+"""Recorder of drafts: every answer becomes a record of the log."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -21,9 +21,9 @@ LOG_FAILURES = (LogWriteError, LogForked, LogClosed)
 
 
 def ended(asked: Record, ids: Sequence[int], ending: Ending) -> Record:
-    """The record of an answer: what was asked, its tokens, and how it ended.
+    """The record of an answer: the request, its tokens, and its end.
 
-    The tokens are from the upstream's ids, which were checked already; nothing else is new.
+    The tokens are ids of the upstream server, which were checked already.
     """
     return asked.model_copy(
         update={
@@ -35,10 +35,14 @@ def ended(asked: Record, ids: Sequence[int], ending: Ending) -> Record:
 
 
 def recover(log: LogWriter) -> int:
-    """Make records of the answers that an earlier process left behind; how many there were.
+    """Make records of the drafts of an earlier process, and return their number.
 
     Raises:
-        LogWriteError, LogForked, LogCorrupt, LogUnreadable, RecordEncodingError.
+        LogWriteError: a record cannot be written.
+        LogForked: the database lost what the writer confirmed.
+        LogCorrupt: the drafts are malformed.
+        LogUnreadable: the database cannot be read.
+        RecordEncodingError: a draft is no record.
     """
     left = log.drafts()
     for number, draft in left.items():
@@ -49,7 +53,7 @@ def recover(log: LogWriter) -> int:
 
 
 class DraftRecorder:
-    """Keeps drafts in the log and makes records of them, again and again while the log cannot be written.
+    """Keeper of drafts, which makes records of them. It repeats failed writes until the log can be written.
 
     Used within one event loop.
     """
@@ -61,7 +65,7 @@ class DraftRecorder:
         self._ends: set[asyncio.Task[None]] = set()
 
     def draft(self, asked: Record) -> Draft:
-        """A draft of an answer of which nothing is known yet.
+        """A draft of an answer without tokens.
 
         Raises:
             RecordEncodingError: the record would be too large.
@@ -70,14 +74,16 @@ class DraftRecorder:
 
     @property
     def failing(self) -> bool:
-        """Whether the log could not be written when that was last tried."""
+        """True if the last attempt to write the log failed."""
         return self._failing
 
     async def extend(self, draft: Draft, tokens: bytes) -> None:
         """Add tokens to a draft, and wait until they are durable.
 
         Raises:
-            LogWriteError, LogForked, LogClosed.
+            LogWriteError: the tokens cannot be written.
+            LogForked: the database lost what the writer confirmed.
+            LogClosed: the writer was closed.
         """
         with self._noticed():
             await draft.extend(tokens)
@@ -92,10 +98,12 @@ class DraftRecorder:
             raise
 
     async def reserve_seeds(self, number: int) -> int:
-        """The first of so many seed counters (`LogWriter.reserve_seeds`).
+        """The first of so many reserved seed counters (`LogWriter.reserve_seeds`).
 
         Raises:
-            LogWriteError, LogForked, LogClosed.
+            LogWriteError: the reservation cannot be written.
+            LogForked: the database lost what the writer confirmed.
+            LogClosed: the writer was closed.
         """
         with self._noticed():
             return await self._log.reserve_seeds(number)
@@ -104,21 +112,25 @@ class DraftRecorder:
         """Record seeds of requests that are not complete (`LogWriter.open_seeds`).
 
         Raises:
-            LogWriteError, LogForked, LogClosed.
+            LogWriteError: the seeds cannot be written.
+            LogForked: the database lost what the writer confirmed.
+            LogClosed: the writer was closed.
         """
         with self._noticed():
             await self._log.open_seeds(seeds)
 
     def close_seeds(self, counters: Sequence[int]) -> None:
-        """Forget open seeds; one that stays open is issued again to an equal request after a restart, and only then."""
+        """Forget open seeds. A seed that stays open is only issued again to an equal request after a restart."""
         with suppress(LogBusy, LogClosed):
             self._log.close_seeds(counters)
 
     async def end(self, draft: Draft, asked: Record, ids: Sequence[int], ending: Ending) -> None:
-        """Make a draft a record, and wait until that is durable; cancelled, it is done all the same.
+        """Make a draft a record, and wait until it is durable. Cancellation does not stop the write.
 
         Raises:
-            LogWriteError, LogForked, LogClosed: not now; it is tried again (`retry`).
+            LogWriteError: the record is not written yet; `retry` repeats the write.
+            LogForked: the same, since the database lost what the writer confirmed.
+            LogClosed: the same, since the writer was closed.
         """
         task = asyncio.ensure_future(self._end(draft, encode_record(ended(asked, ids, ending)), ending))
         self._ends.add(task)
@@ -139,7 +151,7 @@ class DraftRecorder:
         self._metrics.answers.labels(by).inc()
 
     async def retry(self) -> None:
-        """While the log cannot be written, try it, and write what could not be written; never returns."""
+        """Write failed records again while the log cannot be written. Never returns."""
         while True:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(*LOG_FAILURES):
@@ -153,6 +165,6 @@ class DraftRecorder:
                 self._failing = False
 
     async def settle(self) -> None:
-        """Wait until every end that is under way is written, or has failed; what failed is left to `recover`."""
+        """Wait until every end under way is written or has failed. Failed ones are left to `recover`."""
         with suppress(WeightwardenError):
             await asyncio.gather(*self._ends, return_exceptions=True)

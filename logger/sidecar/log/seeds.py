@@ -1,4 +1,4 @@
-"""Seeds that the inference server cannot foresee or choose: HMAC of a start's nonce and a counter."""
+"""Seeds that the inference server can neither predict nor choose: HMAC of a start's nonce and a counter."""
 
 import asyncio
 import hmac
@@ -14,20 +14,22 @@ from weightwarden.logger.store.changes import OpenSeed
 MIN_KEY_BYTES = 16
 KEY_BYTES = 32
 SEEDS = 2_147_483_648
-"""Seeds lie in [0, 2^31): non-negative, safe in JSON, distinct for every engine (docs/sampling.md, section 6.7)."""
+"""Number of seeds. They lie in [0, 2^31): non-negative, exact in JSON, distinct for every engine (docs/sampling.md,
+section 6.7).
+"""
 BLOCK = 4096
-"""Counters that are reserved at once; what is left of a block when the process ends is never used."""
+"""Counters that are reserved at once. The rest of a block is never used once the process ends."""
 MAX_KEPT = 65_536
 MAX_KEPT_SECONDS = 7 * 86_400
-"""How many seeds of failed requests are kept for when they are asked again, and for how long."""
+"""Limits of the seeds that are kept for retries of failed requests: their number (`MAX_KEPT`) and their age."""
 _DOMAIN = b"weightwarden seed v2\n"
 
 
 def read_seed_key(path: Path) -> bytes:
-    """The seed key: the file's bytes as they are.
+    """The seed key: all bytes of the file.
 
     Raises:
-        KeyFileError: unreadable, readable by others, or too short to be secret.
+        KeyFileError: the file is unreadable, readable by others, or too short for a secret.
     """
     key = read_private(path)
     if len(key) < MIN_KEY_BYTES:
@@ -36,48 +38,52 @@ def read_seed_key(path: Path) -> bytes:
 
 
 def write_seed_key(path: Path, random_bytes: Callable[[int], bytes]) -> None:
-    """Write a fresh seed key to a new file.
+    """Write a new seed key to a new file.
 
     Raises:
-        KeyFileError: the file is there already, or cannot be written.
+        KeyFileError: the file exists, or cannot be written.
     """
     write_private(path, random_bytes(KEY_BYTES))
 
 
 def seed_of(key: bytes, origin: str, nonce: bytes, counter: int, choices: int = 1) -> int:
-    """HMAC-SHA256(key, domain || origin || newline || nonce || counter), as a seed in [0, 2^31 - choices].
+    """The seed of a counter, in [0, 2^31 - choices].
+
+    HMAC-SHA256(key, domain || origin || newline || nonce || counter), modulo 2^31 - choices + 1.
 
     Args:
-        origin: the log's name, so that one key under two logs issues two series.
-        nonce: random bytes of the start under which the counter was issued, so that a restored database, which hands
-            out the same counters, issues other seeds. They are in the log's database, in the table `start`.
-        choices: n; choice i is drawn with the seed plus i, which must not leave the range either.
+        key: the seed key.
+        origin: the log's name, so that one key in two logs issues two series.
+        nonce: random bytes of the start under which the counter was issued. They are in the log's database, in the
+            table `start`. A restored database hands out old counters again; the nonce makes their seeds differ.
+        counter: the counter.
+        choices: number n of choices. Choice i is drawn with the seed plus i, which must stay in the range too.
     """
     message = _DOMAIN + origin.encode() + b"\n" + nonce + counter.to_bytes(8, "big")
     return int.from_bytes(hmac.digest(key, message, "sha256"), "big") % (SEEDS - choices + 1)
 
 
 class SeedStore(Protocol):
-    """Where counters come from and open seeds are kept (`DraftRecorder`)."""
+    """Store of counters and open seeds (`DraftRecorder`)."""
 
     async def reserve_seeds(self, number: int) -> int:
-        """The first of so many counters that nobody ever gets again."""
+        """The first of so many counters, which are never handed out again."""
 
     async def open_seeds(self, seeds: Sequence[OpenSeed]) -> None:
-        """Record seeds of requests that are not complete, and wait until that is durable."""
+        """Record seeds of requests that are not complete, and wait until they are durable."""
 
     def close_seeds(self, counters: Sequence[int]) -> None:
         """Forget open seeds."""
 
 
 class SeedIssuer:
-    """Issues a fresh counter to every request, but the old one to a request that failed before.
+    """Issuer of seeds: a fresh counter for every request, the old counter for a retry of a failed one.
 
-    Otherwise the server could fail a request until the client's next try has a seed that suits it. A request is known
-    again by its digest. A seed is open from when it is issued until its request completes; open seeds are in the log's
-    database with the start that they were issued under, so that they outlast a restart. At most `MAX_KEPT` of failed
-    requests are kept, for at most `MAX_KEPT_SECONDS`. Where equal requests failed side by side, each of their counters
-    is issued again, the first that failed first.
+    With fresh seeds for retries, the server could fail a request until its seed suits the server. A retry is recognized
+    by its digest. A seed is open from its issue until its request completes. Open seeds are in the log's database, with
+    the start under which they were issued, so that they survive a restart. At most `MAX_KEPT` seeds of failed requests
+    are kept, for at most `MAX_KEPT_SECONDS`. If equal requests failed side by side, each of their counters is issued
+    again, in the order of the failures.
 
     Used within one event loop.
     """
@@ -93,11 +99,16 @@ class SeedIssuer:
         left_open: Sequence[OpenSeed] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take up what earlier starts left open.
+        """An issuer that keeps the seeds left open by earlier starts.
 
         Args:
-            nonces: every start's, by its number. start: number of this one.
+            key: the seed key.
+            origin: the log's name.
+            store: store of counters and open seeds.
+            nonces: nonce of every start, by its number.
+            start: number of this start.
             left_open: seeds whose requests had not completed when an earlier start ended.
+            clock: Unix time, seconds.
         """
         self._key, self._origin, self._store, self._nonces, self._start = key, origin, store, nonces, start
         self._clock = clock
@@ -109,13 +120,15 @@ class SeedIssuer:
             self.keep(seed)
 
     async def issue(self, requests: Sequence[bytes]) -> list[OpenSeed]:
-        """The counters of requests that are tried now, each with the start that it was issued under.
+        """The counters of new requests, each with the start under which it was issued.
 
         Args:
-            requests: for each a digest of all that decides what is drawn.
+            requests: a digest for each request, of everything that decides its draw (`draw_digest`).
 
         Raises:
-            LogWriteError, LogForked, LogClosed: no counters can be reserved, or they cannot be recorded.
+            LogWriteError: counters cannot be reserved or recorded.
+            LogForked: the database lost what the writer confirmed.
+            LogClosed: the writer was closed.
         """
         kept = [self._taken(request) for request in requests]
         try:
@@ -134,7 +147,7 @@ class SeedIssuer:
         return issued
 
     def _taken(self, request: bytes) -> OpenSeed | None:
-        """The oldest seed that is kept for a request, which is not kept any longer."""
+        """The oldest seed that is kept for a request, removed from the kept ones."""
         self._forget_old()
         kept = self._failed.get(request)
         if kept is None:
@@ -154,7 +167,7 @@ class SeedIssuer:
             return self._next - 1
 
     def keep(self, seed: OpenSeed) -> None:
-        """Keep the seed of a request that failed, for when it is tried again."""
+        """Keep the seed of a failed request for its retry."""
         self._failed.setdefault(seed.request, deque()).append(seed)
         self._failed.move_to_end(seed.request)
         self._kept += 1
@@ -166,7 +179,7 @@ class SeedIssuer:
             self._store.close_seeds([seed.counter for seed in seeds])
 
     def _forget_old(self) -> None:
-        """Forget what is too much or too old; the request that failed longest ago first."""
+        """Forget surplus and expired seeds, the oldest failure first."""
         oldest = self._clock() - MAX_KEPT_SECONDS
         while self._failed:
             request, seeds = next(iter(self._failed.items()))

@@ -1,4 +1,4 @@
-"""Defaults of a model's generation_config.json for requests that leave a parameter open, as vLLM takes them."""
+"""Sampling defaults of a model's generation_config.json, read as vLLM reads them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ from weightwarden.text import printable
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationDefaults:
-    """Defaults of a model's requests.
+    """Defaults for requests to a model.
 
     Attributes:
         sampling: sampling parameters, by name.
-        answer_length: tokens of a chat's answer, at most; None where only the context limits it.
+        answer_length: largest number of tokens of a chat's answer; None where only the context limits it.
     """
 
     sampling: Mapping[str, Any] = field(default_factory=dict)
@@ -29,10 +29,10 @@ class GenerationDefaults:
 
 
 def generation_defaults(folder: Path, config: Mapping[str, Any]) -> GenerationDefaults:
-    """The defaults in a generation_config.json; `do_sample` has no part in them, and null says nothing.
+    """The defaults in a generation_config.json. `do_sample` is ignored, and null counts as absent.
 
     Raises:
-        ModelError: a value that no request could have, with which vLLM would refuse every request that leaves it open.
+        ModelError: a value is invalid for every request; vLLM would refuse each request that does not override it.
     """
     sampling = {name: value for name in DEFAULTED if (value := config.get(name)) is not None}
     length = config.get("max_new_tokens")

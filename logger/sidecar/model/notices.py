@@ -1,4 +1,4 @@
-"""Notices for the operator of a model: parts of it that cannot be served as its server would."""
+"""Notices for the operator of a model: parts that the sidecar cannot serve as the model's server would."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ _OWN_RENDERERS = {
     "deepseek_v4": "DeepSeek V4",
     "kimi_k3": "Kimi K3",
 }
-"""Model types whose chats vLLM 0.32 renders by code of its own instead of a chat template."""
+"""Model types whose chats vLLM 0.32 renders with special code instead of a chat template."""
 _PROBE = [{"role": "user", "content": "a"}]
 
 
@@ -29,7 +29,7 @@ def notices_of(
     special: SpecialTokens,
     tokenizer: Tokenizer,
 ) -> Iterator[str]:
-    """Sentences about a model that starts nevertheless; each names the file, and what to do."""
+    """Sentences about a model that can be served in part. Each names the file and the remedy."""
     if chat is None:
         yield f"{template.lacking}: chats are refused; give a template with --chat-template"
     elif (renderer := config.config.get("model_type")) in _OWN_RENDERERS:

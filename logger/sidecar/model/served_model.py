@@ -1,4 +1,4 @@
-"""The trusted side's own knowledge of the model that is served: its tokenizer, chat template and limits."""
+"""The served model as the trusted side knows it: its tokenizer, chat template and limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,17 @@ from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class ServedModel:
-    """A model as the sidecar serves it; nothing here comes from the inference server.
+    """A model as the sidecar serves it. None of it comes from the inference server.
 
     Attributes:
-        name: what clients and records call it. vocabulary: width of the logits, tokens.
-        context_length: tokens of prompt and answer together. eos_ids: tokens that end an answer.
-        chat: None when the model has no chat template.
-        defaults: what holds for requests that do not say it.
-        notices: sentences that its operator should read: what cannot be served, and why.
+        name: the model's name for clients and in records.
+        vocabulary: width of the logits, tokens.
+        context_length: tokens of prompt and answer together.
+        eos_ids: tokens that end an answer.
+        tokenizer: the trusted tokenizer.
+        chat: the chat template, or None when the model has none.
+        defaults: values for parameters that a request omits.
+        notices: sentences for the operator: parts that cannot be served, with the reason.
     """
 
     name: str
@@ -46,16 +49,19 @@ class ServedModel:
         chat_template: Path | None = None,
         neutral_defaults: bool = False,
     ) -> "ServedModel":
-        """Read a model folder; its weights are not needed.
+        """The model of a folder. Its weights are not needed.
 
         Args:
-            context_length: the server's, where it is less than the model's.
-            neutral_defaults: whether requests that say nothing are sampled at temperature 1 without filters, instead
-                of as the folder's generation_config.json says.
+            folder: the model folder.
+            name: the model's name for clients and in records.
+            context_length: the server's context length, where it is less than the model's.
+            chat_template: file with another chat template.
+            neutral_defaults: True: a request without sampling parameters gets temperature 1 and no filters, instead of
+                the values of generation_config.json.
 
         Raises:
-            ModelError: a file is missing or malformed, or does not say which token ends an answer; or no context length
-                is known.
+            ModelError: a file is missing or malformed, no token is known to end an answer, or no context length is
+                known.
         """
         config = read_model_config(folder)
         limit = context_length or config.context_length
@@ -77,7 +83,7 @@ class ServedModel:
         )
 
     def tokenize(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
-        """The token ids of a text; other threads run meanwhile.
+        """The token ids of a text. Other threads run meanwhile.
 
         Raises:
             UnicodeEncodeError: the text holds half a surrogate pair.
@@ -86,5 +92,5 @@ class ServedModel:
 
     @property
     def longest_token(self) -> int:
-        """Most characters that one token can stand for."""
+        """Largest number of characters of one token."""
         return self.tokenizer.table.longest

@@ -1,1 +1,1 @@
-"""Prompts as the engine renders them: chat templates, content formats, conversations."""
+"""Prompts in the form of the engine's: chat templates, content formats, conversations."""

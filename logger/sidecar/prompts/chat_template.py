@@ -1,4 +1,4 @@
-"""Chat templates, rendered as Hugging Face tokenizers do, without transformers (which would bring torch)."""
+"""Chat templates, rendered like Hugging Face tokenizers, but without transformers (which would import torch)."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -20,17 +20,17 @@ from weightwarden.logger.sidecar.prompts.conversation import Message, conversati
 from weightwarden.text import first_line, printable
 
 _OPEN_END = "CONTINUE_FINAL_MESSAGE_TAG "
-"""Stands for the end of a message that is to be continued, while the template is rendered."""
+"""Placeholder for the end of a message that is to be continued, during rendering."""
 
 
 class TemplateRefusal(WeightwardenError, ValueError):
-    """The template refuses the messages; the message is the template's own."""
+    """A refusal of the messages by the template, with the template's own message."""
 
 
 class _GenerationBlocks(Extension):
-    """Templates mark what the assistant generates by {% generation %}; here it is only rendered.
+    """Jinja extension for {% generation %}, which marks the assistant's text. Here the block is only rendered.
 
-    The block is a scope of its own, as in transformers: what is set in it does not last beyond it.
+    The block is a scope, as in transformers: variables set in it end with it.
     """
 
     tags = {"generation"}
@@ -45,14 +45,23 @@ class _GenerationBlocks(Extension):
 
 
 class ChatTemplate:
-    """A model's chat template. May be used from any thread.
+    """A model's chat template. It may be used from any thread.
 
     Attributes:
-        variables: the names that the template reads, besides those that it sets itself.
+        variables: names that the template reads, without those that it sets itself.
     """
 
     def __init__(self, template: str, special_tokens: Mapping[str, str], path: Path | None = None) -> None:
-        """Args: path, the file that holds the template. Raises: ModelError, for a template that is not one."""
+        """A compiled template.
+
+        Args:
+            template: the template's text.
+            special_tokens: texts of special tokens, by name.
+            path: file that holds the template, for messages.
+
+        Raises:
+            ModelError: the text is no template.
+        """
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlocks, loopcontrols]
         )
@@ -82,13 +91,14 @@ class ChatTemplate:
         """The prompt's text.
 
         Args:
-            variables: more for the template, such as `enable_thinking`.
-            continue_final_message: whether the answer goes on from the last message, whose end is left open.
-            add_generation_prompt: whether the text ends where the assistant's next message begins; not together with
+            messages: the chat's messages.
+            variables: further variables of the template, for example `enable_thinking`.
+            continue_final_message: True: the answer continues the last message, whose end is left open.
+            add_generation_prompt: True: the text ends with the beginning of the assistant's next message. Excludes
                 `continue_final_message`.
 
         Raises:
-            TemplateRefusal: the template refuses these messages, or cannot cope with them.
+            TemplateRefusal: the template refuses these messages, or fails on them.
         """
         conversation = conversation_of(messages, parts=self._parts)
         if not self._knows_developer and any(message["role"] == "developer" for message in conversation):
@@ -104,14 +114,14 @@ class ChatTemplate:
             text = self._template.render(tools=None, documents=None, **given)
         except jinja2.TemplateError as error:
             raise TemplateRefusal(f"the chat template refuses these messages: {printable(first_line(error))}") from None
-        except Exception as error:  # a template is a program: it can raise anything on messages that it does not expect
+        except Exception as error:  # a template is a program: it can raise any exception on unexpected messages
             raise TemplateRefusal(
                 f"the chat template cannot render these messages: {printable(first_line(error))}"
             ) from None
         return _cut(text, last) if continue_final_message else text
 
     def _left_open(self, conversation: list[dict[str, Any]]) -> str:
-        """Mark the end of the last message's text, which is returned."""
+        """The text of the last message, whose end is now marked."""
         content = conversation[-1]["content"]
         if not self._reads_content or content == []:
             raise TemplateRefusal("the last message has no content that the chat template could leave open")
@@ -125,7 +135,7 @@ class ChatTemplate:
 
 
 def _cut(text: str, last: str) -> str:
-    """What was rendered, up to the end of the message that is to be continued."""
+    """The rendered text up to the end of the message that is to be continued."""
     mark = _OPEN_END.strip()
     if last.strip() not in text or mark not in text:
         raise TemplateRefusal("the chat template leaves out, or changes, the message that is to be continued")
@@ -141,7 +151,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Jinja's own filter escapes HTML; parameters, their order and their defaults are those of transformers'."""
+    """JSON filter without Jinja's HTML escapes. Parameters, their order and defaults are those of transformers."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 

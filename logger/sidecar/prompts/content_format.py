@@ -1,17 +1,17 @@
-"""The content format of a chat template: a message as one text, or as a list of parts.
+"""The content format of a chat template: a message's content as one text, or as a list of parts.
 
-Templates do not say which. vLLM guesses it from the template's syntax tree, and passes every content in the form that
-it guessed; the same guess is made here (vLLM 0.32, `vllm/renderers/hf.py`, `_detect_content_format`): a template that
-loops over the content of a message takes parts.
+Templates do not declare it. vLLM guesses it from the template's syntax tree, and passes all contents in that format.
+This file makes the same guess (vLLM 0.32, `vllm/renderers/hf.py`, `_detect_content_format`): a template that loops
+over the content of a message takes parts.
 """
 
 from jinja2 import nodes
 
 
 def takes_parts(template: nodes.Template) -> bool:
-    """Whether a template takes content as a list of parts; otherwise it takes one text.
+    """True if a template takes content as a list of parts, False if it takes one text.
 
-    A loop or an assignment that unpacks what it reads ends the guess: the template takes texts, as in vLLM.
+    A loop or an assignment that unpacks its value ends the guess: the template takes texts, as in vLLM.
     """
     try:
         return _loops_over_content(template)
@@ -20,7 +20,7 @@ def takes_parts(template: nodes.Template) -> bool:
 
 
 class _Unpacked(Exception):
-    """The target of a loop or an assignment is no single name."""
+    """A loop or an assignment with more than one target name."""
 
 
 def _loops_over_content(template: nodes.Template) -> bool:
@@ -38,9 +38,9 @@ def _loops_over_content(template: nodes.Template) -> bool:
 
 
 def _messages(template: nodes.Template) -> list[str]:
-    """The names that stand for one message: targets of loops over `messages`, or over what was assigned from it."""
+    """The names that stand for one message: targets of loops over `messages`, or over a variable assigned from it."""
     sources = ["messages"]
-    for source in sources:  # grows meanwhile
+    for source in sources:  # the list grows during the loop
         for assignment in template.find_all(nodes.Assign):
             if _reads(assignment.node, source) and (name := _name(assignment.target)) not in sources:
                 sources.append(name)
@@ -49,7 +49,7 @@ def _messages(template: nodes.Template) -> list[str]:
 
 
 def _macro_loops(template: nodes.Template, messages: list[str]) -> tuple[set[int], dict[int, set[str]]]:
-    """The loops that stand in macros, and for each the parameters that a call gives a message's content."""
+    """The loops inside macros, each with the macro parameters that receive a message's content."""
     calls = list(template.find_all(nodes.Call))
     loops: set[int] = set()
     parameters: dict[int, set[str]] = {}
@@ -70,13 +70,13 @@ def _macro_loops(template: nodes.Template, messages: list[str]) -> tuple[set[int
 
 
 def _arguments(call: nodes.Call, names: list[str]) -> list[tuple[str, nodes.Expr]]:
-    """A call's arguments with the parameters that they stand for."""
+    """The arguments of a call, each with its parameter's name."""
     keywords = [(keyword.key, keyword.value) for keyword in call.kwargs if keyword.key in names]
     return [*zip(names, call.args, strict=False), *keywords]
 
 
 def _reads(node: nodes.Node | None, name: str, field: str | None = None) -> bool:
-    """Whether an expression is a variable, or a field of it, through any filters, tests and slices."""
+    """True if an expression is a variable or a field of it, after any filters, tests and slices."""
     while isinstance(node, nodes.Filter | nodes.Test) or (
         isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice)
     ):

@@ -1,16 +1,16 @@
-"""A chat's messages as an inference engine gives them to a chat template.
+"""A chat's messages in the form that an inference engine passes to a chat template.
 
-The rules are vLLM 0.32's (`vllm/renderers/chat_utils.py`, `parse_chat_messages`, and `vllm/renderers/hf.py`,
-`safe_apply_chat_template`), so that a chat gets the prompt that the engine itself would make of it.
+The rules are those of vLLM 0.32 (`vllm/renderers/chat_utils.py`, `parse_chat_messages`, and `vllm/renderers/hf.py`,
+`safe_apply_chat_template`), so that a chat gets the prompt that the engine would make of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Message = Mapping[str, Any]
-"""A message as its client sent it: `role`, and perhaps `content`, `name`, `tool_call_id`, `reasoning` and `tools`."""
+"""A message as the client sent it: `role`, and perhaps `content`, `name`, `tool_call_id`, `reasoning` and `tools`."""
 Part = Mapping[str, Any]
-"""A part of a message's content: its `type`, and the field that this type has."""
+"""A part of a message's content: its `type`, and the field of this type."""
 TEXT_OF_PART: Mapping[str, str] = {
     "text": "text",
     "input_text": "text",
@@ -18,27 +18,27 @@ TEXT_OF_PART: Mapping[str, str] = {
     "refusal": "refusal",
     "thinking": "thinking",
 }
-"""The kinds of parts that are text, and the field that holds it."""
+"""Part types that are text, and the field with the text."""
 PASSED_ON = ("cache_control",)
-"""What a part may hold besides its text, and templates of parts can read."""
+"""Other fields of a part that templates of parts can read."""
 _ATTRIBUTION = "x-anthropic-billing-header"
-"""How a line begins that a client adds to system messages, and the engine drops: it differs from request to request."""
+"""Start of a line that a client adds to system messages and the engine drops. It differs from request to request."""
 
 
 def conversation_of(messages: Iterable[Message], *, parts: bool) -> list[dict[str, Any]]:
-    """A chat's messages as a template takes them.
+    """A chat's messages in the form that a template takes.
 
     Args:
-        parts: whether the template takes content as a list of parts; otherwise texts that are not empty are joined by
-            newlines.
+        messages: the messages as the client sent them.
+        parts: True: content is a list of parts. False: the texts that are not empty are joined by newlines.
     """
     return [_parsed(message, parts) for message in messages]
 
 
 def without_developer(conversation: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A conversation for a template that does not know the role `developer`: those messages are the system's.
+    """A conversation for a template without the role `developer`: its messages become system messages.
 
-    Where that leaves a system message that is not the first, all of them become one at the front.
+    If a system message is then not the first, all system messages are joined into one at the front.
     """
     renamed = [
         {**{key: item for key, item in message.items() if key != "tools"}, "role": "system"}
@@ -74,7 +74,7 @@ def _parsed(message: Message, parts: bool) -> dict[str, Any]:
 
 
 def _piece(part: Part) -> dict[str, Any] | None:
-    """A part as templates of parts take it; None for one without text."""
+    """A part in the form for templates of parts, or None for one without text."""
     text = part.get(TEXT_OF_PART[part["type"]])
     if text is None:
         return None

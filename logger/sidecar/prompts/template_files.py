@@ -1,4 +1,4 @@
-"""Chat template files of a model folder, in the order in which vLLM looks for them."""
+"""Chat template files of a model folder, searched in vLLM's order."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,11 +14,12 @@ _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateFile:
-    """A chat template as a file holds it.
+    """A chat template and its file.
 
     Attributes:
-        path: the file. text: the template, or None when the folder has none that chats can use.
-        lacking: why there is none, as a sentence; empty when there is one.
+        path: the file.
+        text: the template, or None when the folder has no usable one.
+        lacking: a sentence that explains why there is none; empty when there is one.
     """
 
     path: Path
@@ -29,13 +30,14 @@ class TemplateFile:
 def find_template(folder: Path, override: Path | None = None) -> TemplateFile:
     """The chat template of a model folder.
 
-    A processor's template comes before the tokenizer's, and files of their own before tokenizer_config.json.
+    A processor's template comes before the tokenizer's, and separate files before tokenizer_config.json.
 
     Args:
-        override: a file with another template.
+        folder: the model folder.
+        override: file with another template.
 
     Raises:
-        ModelError: a file that cannot be read, or that holds something else than templates.
+        ModelError: a file cannot be read, or holds no template.
     """
     if override is not None:
         return TemplateFile(path=override, text=_read(override))
@@ -54,7 +56,7 @@ def find_template(folder: Path, override: Path | None = None) -> TemplateFile:
 
 
 def _places(folder: Path) -> Iterator[tuple[Path, str | Mapping[str, str]]]:
-    """What each place holds that exists: one template, or templates by name."""
+    """The content of each existing place: one template, or templates by name."""
     single, many = folder / "chat_template.jinja", sorted((folder / "additional_chat_templates").glob("*.jinja"))
     legacy, config = folder / "chat_template.json", folder / "tokenizer_config.json"
     if any((folder / name).exists() for name in _PROCESSORS):
@@ -70,7 +72,7 @@ def _places(folder: Path) -> Iterator[tuple[Path, str | Mapping[str, str]]]:
 
 
 def _templates(path: Path) -> str | dict[str, str]:
-    """The field `chat_template` of a JSON file: one template, or templates by name; empty when there is none."""
+    """The field `chat_template` of a JSON file: one template, or templates by name; empty if it is missing."""
     value = read_json(path).get("chat_template")
     if value is None or isinstance(value, str):
         return value or ""

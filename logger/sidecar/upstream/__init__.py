@@ -1,1 +1,1 @@
-"""The inference server as the sidecar meets it: client, event stream, deadlines, likely causes."""
+"""The inference server as the sidecar sees it: client, event stream, deadlines, likely causes of failures."""

@@ -1,4 +1,4 @@
-"""Likely causes of what an inference server does, in fixed words for the operator's log."""
+"""Likely causes of an inference server's behaviour, in fixed words for the operator's log."""
 
 _BY_STATUS = {
     401: "it wants another API key (--upstream-key)",
@@ -15,14 +15,14 @@ SHORT_ANSWER = (
     "a cap of the server's own: --override-generation-config with max_new_tokens, max_new_tokens in its"
     " generation_config.json (--generation-config vllm leaves that out), or a shorter --max-model-len"
 )
-"""Why an honest server says `length` before the length that it was asked for."""
+"""Cause of a `length` that an honest server reports before the requested length."""
 
 
 def is_refusal(status: int) -> bool:
-    """Whether an HTTP status refuses the request (4xx), and does not say that the server failed."""
+    """True if an HTTP status refuses the request (4xx), rather than reporting a failure of the server."""
     return 400 <= status < 500
 
 
 def cause_of_refusal(status: int) -> str:
-    """What most often makes an inference server refuse what a sidecar asks."""
+    """The most frequent cause for which an inference server refuses a sidecar's request with this status."""
     return _BY_STATUS.get(status, _OTHER)

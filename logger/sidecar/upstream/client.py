@@ -1,4 +1,4 @@
-"""The untrusted inference server: asked for token ids, and believed in nothing else but that it stopped."""
+"""Client of the untrusted inference server. Its token ids and the end of its answer are read, all else is ignored."""
 
 import asyncio
 import json
@@ -19,9 +19,9 @@ from weightwarden.logger.sidecar.upstream.deadline import Deadline
 from weightwarden.logger.sidecar.upstream.event_stream import EventStream
 
 LINE_BYTES = 65_536
-"""Longest line of an answer, beyond what the repeated prompt takes."""
+"""Longest line of a response, without the bytes for the repeated prompt."""
 PROMPT_ID_BYTES = 16
-"""What a prompt's id takes at most where a server repeats it in its first event."""
+"""Largest size of one prompt id, where a server repeats the prompt in its first event."""
 IDLE_BYTES = 1 << 20
 READ_BYTES = 1 << 16
 CONNECT_SECONDS = 10.0
@@ -51,12 +51,17 @@ class _Models(msgspec.Struct):
 
 
 _EVENT, _MODELS = msgspec.json.Decoder(_Event), msgspec.json.Decoder(_Models)
-"""Strict about the few fields that count, and without eyes for all others."""
+"""Decoders that are strict about a few fields and ignore all others."""
 
 
 @dataclass(slots=True)
 class UpstreamDelta:
-    """Token ids that the server says it drew, and whether and why it says that it stopped then."""
+    """Token ids that the server reports as drawn next.
+
+    Attributes:
+        ids: the ids.
+        stopped: finish reason that the server reports after them, or None.
+    """
 
     ids: list[int]
     stopped: Literal["stop", "length"] | None
@@ -76,12 +81,16 @@ class Upstream:
         first_token: float,
         stall: float,
     ) -> None:
-        """Open it; within a running event loop.
+        """A client of one server, opened within a running event loop.
 
         Args:
-            model: its name there. vocabulary: token ids are below it.
-            context_length: tokens of prompt and answer together that it must take.
-            first_token, stall: seconds that it may take to its first token, and between two.
+            url: URL of the server.
+            model: the model's name on the server.
+            vocabulary: width of the logits; token ids are below it.
+            context_length: tokens of prompt and answer together that the server must accept.
+            api_key: API key for the server, or None.
+            first_token: seconds that the server may take for its first token.
+            stall: seconds that the server may take between two tokens.
         """
         headers = {"accept": "text/event-stream", "content-type": "application/json", "accept-encoding": "identity"}
         if api_key is not None:
@@ -108,15 +117,15 @@ class Upstream:
         await self._http.close()
 
     async def draw(self, record: Record) -> AsyncGenerator[UpstreamDelta]:
-        """The tokens of one choice as the server draws them, some at a time; ends when it says that it stopped.
+        """The tokens of one choice as the server draws them, some at a time, until it reports the end.
 
         A request that fails before its first token is sent again, with the same seed.
 
         Args:
-            record: of the choice, without its tokens.
+            record: the choice's record, without tokens.
 
         Raises:
-            UpstreamError: it failed, was lost, or answered in another way than it was asked.
+            UpstreamError: the server failed, was lost, or did not answer the request as asked.
         """
         body = request_body(record, self._model)
         longest = LINE_BYTES + PROMPT_ID_BYTES * len(record.prompt_token_ids)
@@ -162,7 +171,7 @@ class Upstream:
             raise UpstreamError("malformed") from None
 
     def _joined(self, events: list[bytes]) -> tuple[UpstreamDelta, UpstreamError | None]:
-        """What several events say together, up to the one that ends the answer, or is not what it must be."""
+        """Several events as one delta, up to the event that ends the answer or is malformed (returned as an error)."""
         ids: list[int] = []
         broken: UpstreamError | None = None
         stopped: Literal["stop", "length"] | None = None
@@ -192,7 +201,7 @@ class Upstream:
         return UpstreamDelta(ids, stopped), broken
 
     async def check(self) -> str | None:
-        """Why it cannot be asked now, for the operator; None when it is there and serves the model."""
+        """The reason why the server cannot be asked now, for the operator; None if it responds and serves the model."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 async with self._http.get(f"{self._url}/v1/models", allow_redirects=False) as response:
@@ -218,7 +227,7 @@ class Upstream:
 
 
 class _Busy(UpstreamError):
-    """A failure that may pass; `lasting` is what it is if it does not."""
+    """A failure that may pass. `lasting` is the error to raise if it does not."""
 
     def __init__(self, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
@@ -227,9 +236,9 @@ class _Busy(UpstreamError):
 
 
 def request_body(record: Record, model: str) -> bytes:
-    """What the server is sent for one choice: nothing is left to its defaults (docs/sampling.md, section 7.3).
+    """The request to the server for one choice, which leaves nothing to its defaults (docs/sampling.md, section 7.3).
 
-    Stop strings are not sent: they are matched in the sidecar's own text.
+    Stop strings are not sent: the sidecar matches them in its own text.
     """
     fields: dict[str, Any] = {
         "model": model,
@@ -248,7 +257,7 @@ def request_body(record: Record, model: str) -> bytes:
 
 
 def _require_event_stream(response: aiohttp.ClientResponse) -> None:
-    """Refuse a response that is not a plain event stream."""
+    """Refuse a response that is no plain event stream."""
     if response.status in _RETRYABLE:
         raise _Busy(f"status {response.status}", response.status)
     if is_refusal(response.status):

@@ -6,10 +6,10 @@ from typing import Self
 
 
 class Deadline:
-    """Raises `TimeoutError` in the task that waits within the block when its time is up, as `asyncio.timeout` does.
+    """Context manager that raises `TimeoutError` in its task when the time is up, like `asyncio.timeout`.
 
-    Giving more time costs nothing, so that it can be done for every token: the timer looks at the deadline only when
-    it fires.
+    Extending the deadline costs nothing, so that every token can do it: the timer compares the deadline only when it
+    fires.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -20,11 +20,11 @@ class Deadline:
         self._expired = False
 
     def renew(self, seconds: float) -> None:
-        """Wait so many seconds from now."""
+        """Set the deadline to so many seconds from now."""
         self._deadline = self._loop.time() + seconds
 
     def suspend(self) -> None:
-        """Wait without a limit until renewed."""
+        """Remove the deadline until it is renewed."""
         self._deadline = float("inf")
 
     def __enter__(self) -> Self:
@@ -38,7 +38,7 @@ class Deadline:
             self._timer.cancel()
         if not self._expired or self._task is None:
             return
-        others = self._task.uncancel()  # how often somebody else cancelled it, too
+        others = self._task.uncancel()  # number of cancellations by others
         if isinstance(error, asyncio.CancelledError) and not others:
             raise TimeoutError from error
 

@@ -1,4 +1,4 @@
-"""Server-sent events of an untrusted server: only `data` lines matter, and nothing grows without bound."""
+"""Server-sent events of an untrusted server. Only `data` lines are read, and all buffers are bounded."""
 
 from weightwarden.logger.sidecar.errors import UpstreamError
 
@@ -6,21 +6,26 @@ _DATA = b"data:"
 
 
 class EventStream:
-    """Cuts the bytes of a stream into the data of its events, as they come, however they come.
+    """Parser that splits a stream of bytes into the data of its events.
 
     Attributes:
-        broken: why nothing more can come of it, once what came before was taken.
+        broken: the reason why the stream yields no further events after those returned, or None.
     """
 
     def __init__(self, longest: int, idle: int) -> None:
-        """Args: longest: bytes of a line. idle: bytes that may come without any progress."""
+        """A parser at the beginning of a stream.
+
+        Args:
+            longest: largest number of bytes of a line.
+            idle: largest number of bytes without progress.
+        """
         self._longest, self._idle_limit = longest, idle
         self._rest = b""
         self._idle = 0
         self.broken: UpstreamError | None = None
 
     def add(self, block: bytes) -> list[bytes]:
-        """The data of all events that are complete with these bytes, up to the one that breaks the stream."""
+        """The data of all events that these bytes complete, up to an event that breaks the stream."""
         lines = (self._rest + block).split(b"\n")
         self._rest = lines.pop()
         found: list[bytes] = []
@@ -38,5 +43,5 @@ class EventStream:
         return found
 
     def progressed(self) -> None:
-        """What came was good for something."""
+        """Reset the count of bytes without progress."""
         self._idle = 0

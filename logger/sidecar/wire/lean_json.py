@@ -1,6 +1,6 @@
-"""JSON of untrusted clients, read level by level: what is of no use is skipped, and what there is too much of refused.
+"""JSON parser for untrusted clients, level by level: unread fields are skipped, and oversized structures refused.
 
-A parser that builds everything first takes seconds for a few megabytes of empty lists, and no other thread runs
+A parser that builds everything first takes seconds for a few megabytes of empty lists, and blocks all other threads
 meanwhile.
 """
 
@@ -13,21 +13,23 @@ import msgspec
 from weightwarden.logger.sidecar.errors import invalid
 
 SMALL_BYTES = 4096
-"""Smaller bodies are parsed whole."""
+"""Size below which bodies are parsed whole."""
 MAX_VALUES = 65_536
-"""Most values in a body, numbers in lists of whole numbers aside."""
+"""Largest number of values in a body. Numbers in lists of integers do not count."""
 MAX_DEPTH = 16
-"""Most lists and objects within one another, the body included: each is scanned once for every level above it."""
+"""Largest nesting of lists and objects, the body included. Each level is scanned once for every level above it."""
 
 _FIELDS, _ITEMS = msgspec.json.Decoder(dict[str, msgspec.Raw]), msgspec.json.Decoder(list[msgspec.Raw])
 _NUMBERS, _ANY = msgspec.json.Decoder(list[int]), msgspec.json.Decoder()
 
 
 def read_object(body: bytes, unread: Set[str]) -> Any:
-    """The value of a body; of an object, fields in `unread` are left out without being built.
+    """The value of a body. The fields of an object that `unread` names are omitted, and never built.
 
     Raises:
-        ValueError, RecursionError: not JSON. ApiError: more values or levels than are read.
+        ValueError: the body is not JSON.
+        RecursionError: the body is nested too deeply for a parser.
+        ApiError: the body has too many values or levels.
     """
     if len(body) <= SMALL_BYTES:
         value = json.loads(body)

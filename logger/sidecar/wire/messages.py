@@ -1,4 +1,4 @@
-"""Messages of a chat as clients send them: text only, and no tool calls."""
+"""Messages of a chat in the clients' form: text only, and no tool calls."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -10,11 +10,11 @@ from weightwarden.logger.sidecar.prompts.conversation import TEXT_OF_PART
 from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict, one_of
 
 _MAY_BE_NULL = ("assistant", "function")
-"""The roles whose content may be null."""
+"""Roles whose content may be null."""
 
 
 class Part(Strict):
-    """A part of a message's content; no other kind than text is served."""
+    """A part of a message's content. Only text is served."""
 
     type: Literal["text", "input_text", "output_text", "refusal", "thinking"]
     text: str | None = None
@@ -32,7 +32,7 @@ class Part(Strict):
 
 
 class Message(Strict):
-    """A message of a chat. Content that is absent is empty."""
+    """A message of a chat. Absent content is empty."""
 
     role: Annotated[str, Field(min_length=1, max_length=64)]
     content: Annotated[str | Few[Part] | None, one_of("a text, or a list of text parts (nothing else is served)")] = (
@@ -64,5 +64,5 @@ class Message(Strict):
         return self
 
     def given(self) -> Mapping[str, Any]:
-        """The message's fields that it was given, for templates."""
+        """The fields that the client set, for templates."""
         return self.model_dump(exclude_unset=True)

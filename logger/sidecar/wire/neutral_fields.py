@@ -1,7 +1,7 @@
-"""Request fields that are not served, and the values of theirs that ask for nothing.
+"""Request fields that are not served, with the values that ask for nothing.
 
-They are those of OpenAI's API and of vLLM 0.32 (`vllm/entrypoints/openai/*/protocol.py`) with their defaults, and what
-other clients send for "no". Null always asks for nothing.
+The fields are those of OpenAI's API and of vLLM 0.32 (`vllm/entrypoints/openai/*/protocol.py`). The values are their
+defaults, and those by which other clients decline a feature. Null always asks for nothing.
 """
 
 from collections.abc import Mapping
@@ -54,5 +54,5 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
 
 
 def asks_for_nothing(field: str, value: object) -> bool:
-    """Whether a field of NEUTRAL has a value that asks for nothing; equality here tells true from 1."""
+    """True if a field of NEUTRAL has a value that asks for nothing. The comparison distinguishes true from 1."""
     return value is None or any(type(value) is type(one) and value == one for one in NEUTRAL[field])

@@ -1,4 +1,4 @@
-"""The description of the sidecar's HTTP interface, made from the request models that it validates with."""
+"""OpenAPI description of the sidecar's HTTP interface, generated from the models that validate requests."""
 
 from importlib.metadata import version
 from typing import Any

@@ -1,7 +1,7 @@
-"""Requests as clients send them (OpenAI's API and vLLM's additions), understood strictly or refused.
+"""Requests in the clients' form (OpenAI's API with vLLM's additions), strictly parsed.
 
-A field is either honoured, known to have no effect on the answer, or refused: what is not understood could change how
-tokens are drawn, and could then not be replayed.
+Each field is used, or known to have no effect on the answer, or refused. An unknown field could change how tokens are
+drawn, and the answer could then not be replayed.
 """
 
 from collections.abc import Mapping
@@ -26,10 +26,10 @@ MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 512
 MAX_TEMPERATURE = 2.0
 MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.5, 2.0
-"""A penalty scales logits, and so what an honest server's logits may differ by: within these, by two at most."""
+"""Range of the repetition penalty. It scales logits, and so their noise on an honest server, here by at most 2."""
 MAX_MESSAGES = 10_000
 MAX_STOP_IDS, MAX_IDS = 128, 1024
-"""As many stop ids (those that end a sequence included) and other ids as vLLM takes (docs/sampling.md, section 6.1)."""
+"""vLLM's limits for stop ids (end-of-sequence tokens included) and for other ids (docs/sampling.md, section 6.1)."""
 
 _NO_EFFECT_SCHEMA: JsonDict = {"description": "Accepted, and without effect."}
 
@@ -49,7 +49,7 @@ Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 class StreamOptions(Strict):
-    """What a stream ends with."""
+    """Options for the end of a stream."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = Field(default=None, description="Accepted, and without effect.")
@@ -57,7 +57,7 @@ class StreamOptions(Strict):
 
 
 class Request(Strict):
-    """What both endpoints have in common. A sampling parameter that is null has the sidecar's default."""
+    """Fields that both endpoints share. A sampling parameter that is null has the sidecar's default."""
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
     stream: bool | None = None
@@ -99,10 +99,10 @@ class Request(Strict):
         return {key: item for key, item in value.items() if key not in NEUTRAL}
 
     def sampling(self, defaults: Mapping[str, Any], max_tokens: int) -> SamplingParams:
-        """The effective sampling parameters: what the request says, else the sidecar's defaults, else neutral.
+        """The effective sampling parameters: the request's, else the sidecar's defaults, else neutral values.
 
         Raises:
-            ApiError: they cannot be.
+            ApiError: a parameter is invalid.
         """
         said = {name: value for name in _SAMPLING_FIELDS if (value := getattr(self, name)) is not None}
         try:
@@ -146,11 +146,16 @@ class CompletionRequest(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """A request, understood.
+    """An interpreted request.
 
     Attributes:
-        prompts: token ids of each prompt. sampling: what every choice is drawn with. choices: n.
-        seed: the client's, or None.
+        chat: True for a chat, False for a completion.
+        prompts: token ids of each prompt.
+        sampling: sampling parameters of every choice.
+        choices: number n of choices of each prompt.
+        seed: the client's seed, or None.
+        stream: True if the response is streamed.
+        include_usage: True if the stream ends with the usage.
     """
 
     chat: bool
@@ -163,10 +168,10 @@ class GenerationRequest:
 
 
 def parse(kind: type[Request], body: bytes) -> Any:
-    """A request's body.
+    """The request in a body.
 
     Raises:
-        ApiError: not JSON, or not such a request; the message names the field.
+        ApiError: the body is not JSON, or not a valid request; the message names the field.
     """
     try:
         value = read_object(body, _without_effect(kind))
@@ -183,6 +188,6 @@ def parse(kind: type[Request], body: bytes) -> Any:
 
 @cache
 def _without_effect(kind: type[Request]) -> frozenset[str]:
-    """The fields that are accepted unread."""
+    """The fields that are accepted and ignored."""
     fields = kind.model_fields.items()
     return frozenset(name for name, field in fields if field.json_schema_extra == _NO_EFFECT_SCHEMA)

@@ -13,7 +13,14 @@ _JSON = msgspec.json.Encoder()
 
 @dataclass(frozen=True)
 class Choice:
-    """A finished choice. `tokens`: of its answer."""
+    """A finished choice.
+
+    Attributes:
+        index: index of the choice.
+        text: text of the answer.
+        finish_reason: reason for its end.
+        tokens: number of its output tokens.
+    """
 
     index: int
     text: str
@@ -23,11 +30,14 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Responses:
-    """Builds the response to one request.
+    """Builder of the response to one request.
 
     Attributes:
-        chat: whether in the form of /v1/chat/completions. identifier: the sidecar's own. created: Unix time, seconds.
-        prompt_tokens: of all prompts together.
+        chat: True for the form of /v1/chat/completions.
+        identifier: the response's id, made by the sidecar.
+        created: Unix time, seconds.
+        model: the model's name.
+        prompt_tokens: tokens of all prompts together.
     """
 
     chat: bool
@@ -37,7 +47,7 @@ class Responses:
     prompt_tokens: int
 
     def whole(self, choices: Sequence[Choice]) -> bytes:
-        """The body of a response that does not stream."""
+        """The body of a response without streaming."""
         made = [
             {
                 "index": choice.index,
@@ -51,25 +61,25 @@ class Responses:
         return json.dumps({**self._head("chat.completion"), "choices": made, "usage": usage}).encode()
 
     def begin(self, index: int) -> list[bytes]:
-        """The event that begins a choice; completions have none."""
+        """The event that begins a choice; none for completions."""
         if not self.chat:
             return []
         return [self._event([self._choice(index, {"role": "assistant", "content": ""}, None)])]
 
     def tokens(self, index: int) -> "TokenEvents":
-        """The events of a choice's tokens."""
+        """The builder of a choice's token events."""
         mark = "\0"
         sample = self._event([self._choice(index, {"content": mark} if self.chat else mark, None)])
         before, _, after = sample.partition(json.dumps(mark).encode())
         return TokenEvents(before, after)
 
     def end(self, index: int, rest: str, finish_reason: str) -> bytes:
-        """The event that ends a choice, with the text that only now can be released."""
+        """The event that ends a choice, with the text that is released only at the end."""
         delta: Any = ({"content": rest} if rest else {}) if self.chat else rest
         return self._event([self._choice(index, delta, finish_reason)])
 
     def usage(self, output_tokens: int) -> bytes:
-        """The event that a stream ends with where the client asked for the usage."""
+        """The last event of a stream whose client asked for the usage."""
         return self._event([], usage=self._usage(output_tokens))
 
     def _choice(self, index: int, content: Any, finish_reason: str | None) -> dict[str, Any]:
@@ -98,17 +108,22 @@ class Responses:
 
 @dataclass(frozen=True)
 class TokenEvents:
-    """The events of one choice's tokens: what stands before and after each token's text."""
+    """Builder of the token events of one choice.
+
+    Attributes:
+        before: bytes before a token's text.
+        after: bytes after a token's text.
+    """
 
     before: bytes
     after: bytes
 
     def of(self, pieces: Sequence[str]) -> list[bytes]:
-        """One event a token."""
+        """The events of tokens, one a token."""
         before, after, quoted = self.before, self.after, _JSON.encode
         return [before + quoted(piece) + after for piece in pieces]
 
 
 def error_event(body: dict[str, object]) -> bytes:
-    """The last event of a stream that failed."""
+    """The last event of a failed stream."""
     return b"data: " + json.dumps(body).encode() + b"\n\n"

@@ -1,4 +1,4 @@
-"""Strict parsing that all parts of a client's request share: understood, or refused with one sentence."""
+"""Strict validation shared by all parts of a request. A refusal is one sentence."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -19,7 +19,7 @@ MAX_FIELDS = 128
 
 
 def one_of(what: str) -> WrapValidator:
-    """Says what a union wants in one sentence, not what each of its members misses."""
+    """Validator of a union that reports one sentence instead of the errors of every member."""
 
     def validate(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -31,9 +31,9 @@ def one_of(what: str) -> WrapValidator:
 
 
 class _FirstErrorOnly(FailFast):
-    """A list's validation ends at its first error: with millions of items, millions of errors would be made."""
+    """Validator of a list that stops at the first error. A list of millions of items would yield millions of errors."""
 
-    __hash__ = object.__hash__  # members of a union are hashed
+    __hash__ = object.__hash__  # a union hashes its members
 
 
 Item = TypeVar("Item")
@@ -41,14 +41,14 @@ Few = Annotated[list[Item], _FirstErrorOnly()]
 
 
 class Strict(BaseModel):
-    """An object of a request: no field but those that are declared, and no other types."""
+    """An object of a request. Undeclared fields and other types are refused."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _few_fields(cls, value: Any) -> Any:
-        """Refuse what would make an error of each of very many fields; unknown ones that are null ask for nothing."""
+        """Refuse an object with very many fields before each becomes an error. Unknown null fields ask for nothing."""
         if not isinstance(value, dict):
             return value
         if len(value) > MAX_FIELDS:

@@ -176,14 +176,14 @@ def test_a_plan_catches_the_fewest_messages_that_carry_what_is_stolen() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["estimate"], "how much traffic?"),
+        (["estimate"], "the traffic is missing"),
         (["estimate", "--output-tokens-per-day", "-3"], "no number above 0"),
         (["estimate", "--output-tokens-per-day", "nan"], "no number above 0"),
         (["estimate", "--preset", "provider-2025-05", "--weights", "big"], "no size"),
         (["estimate", "--preset", "provider-2025-05", "--weights", "1XB"], "no size"),
-        (["estimate", "--preset", "provider-2025-05", "--report", "r", "--policy", "p"], "one of them"),
+        (["estimate", "--preset", "provider-2025-05", "--report", "r", "--policy", "p"], "only one of"),
         (["estimate", "--preset", "provider-2025-05", "--report", "missing.json"], "missing.json: cannot be read"),
-        (["plan", "--preset", "provider-2025-05"], "a budget"),
+        (["plan", "--preset", "provider-2025-05"], "exactly one budget"),
         (["plan", "--output-tokens-per-day", "1e9", "--altered-messages", "3", "--power", "0.1"], "no audit rate"),
         (["estimate", "--preset", "provider-2025-05", "--bits-per-token", "nan"], "not in the range"),
         (["estimate", "--preset", "provider-2025-05", "--bits-per-token", "inf"], "not in the range"),
@@ -196,7 +196,7 @@ def test_a_plan_catches_the_fewest_messages_that_carry_what_is_stolen() -> None:
         ),
         (["monitor", "r.json", "--policy", str(BUNDLED_POLICY), "--alarm-level", "nan"], "not in the range"),
         (["monitor", "missing.json", "--policy", str(BUNDLED_POLICY)], "missing.json: cannot be read"),
-        (["monitor", "a.json", "--policy", str(BUNDLED_POLICY), "--audit-rate", "0.1"], "go together"),
+        (["monitor", "a.json", "--policy", str(BUNDLED_POLICY), "--audit-rate", "0.1"], "require each other"),
     ],
 )
 def test_what_makes_no_sense_is_an_error(arguments: list[str], message: str) -> None:

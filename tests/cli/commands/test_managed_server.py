@@ -333,9 +333,9 @@ def test_a_policy_for_another_replay_is_refused_before_a_server_is_started(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--vllm-args", "--x"), "goes with --vllm-python"),
-        (("--vllm-python", "p", "--replay-url", "http://a"), "for one that runs"),
-        (("--vllm-python", "p", "--replayer", "transformers"), "goes with --replayer vllm"),
+        (("--vllm-args", "--x"), "requires --vllm-python"),
+        (("--vllm-python", "p", "--replay-url", "http://a"), "excludes --replay-url"),
+        (("--vllm-python", "p", "--replayer", "transformers"), "requires --replayer vllm"),
         (("--vllm-python", "p", "--vllm-args", "'"), "--vllm-args: No closing quotation"),
     ],
 )

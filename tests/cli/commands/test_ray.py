@@ -109,8 +109,8 @@ def test_without_ray_the_command_says_what_to_install(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--workers", "2"), "go with --executor ray"),
-        (("--ray-address", "auto"), "go with --executor ray"),
+        (("--workers", "2"), "require --executor ray"),
+        (("--ray-address", "auto"), "require --executor ray"),
         (("--replayer", "vllm", "--replay-url", "http://a", "--replay-url", "http://b"), "for several workers"),
     ],
 )

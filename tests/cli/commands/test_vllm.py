@@ -251,8 +251,11 @@ CALIBRATE = ["calibrate", str(GREEDY), "--out", "p.toml"]
     ("arguments", "says"),
     [
         ([*RUN, "--replayer", "vllm"], "--replay-url"),
-        ([*RUN, "--replay-url", "http://127.0.0.1:9"], "goes with --replayer vllm"),
-        ([*RUN, "--replayer", "vllm", "--replay-url", "http://127.0.0.1:9", "--device", "cpu"], "server's own affair"),
+        ([*RUN, "--replay-url", "http://127.0.0.1:9"], "requires --replayer vllm"),
+        (
+            [*RUN, "--replayer", "vllm", "--replay-url", "http://127.0.0.1:9", "--device", "cpu"],
+            "the server decides them",
+        ),
         ([*CALIBRATE, "--exact"], "--replayer vllm"),
         (["vllm", "check", "--replay-url", "nonsense"], "not an http"),
         (["vllm", "check", "--replay-url", "http://127.0.0.1:9", "--replay-api-key", "no-key"], "no-key: cannot be"),

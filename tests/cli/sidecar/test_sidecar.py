@@ -39,7 +39,7 @@ def refused(config: Path, *arguments: str) -> str:
         ({"upstreem": "x"}, "upstreem: there is no such option"),
         ({"config": "x"}, "config: there is no such option"),
         ({"max-concurrent": "many"}, "max-concurrent"),
-        ({"max-concurrent": [1, 2]}, "max-concurrent: one value is wanted"),
+        ({"max-concurrent": [1, 2]}, "max-concurrent: the option takes a single value"),
         ({"listen": "8080"}, "not HOST:PORT"),
         ({"upstream": "10.0.0.2:8000"}, "10.0.0.2:8000: the upstream server's URL"),
         ({"upstream": "localhost"}, "the upstream server's URL"),

@@ -1,4 +1,4 @@
-"""The log's tables, and triggers that refuse to change or remove rows."""
+"""The log's tables, with triggers that refuse to change or remove rows."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -53,7 +53,7 @@ def _sqlite_triggers() -> None:
                 f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table}"
                 f" BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
             )
-    # INSERT OR REPLACE removes the old row without asking the triggers above: only the next key may come in.
+    # INSERT OR REPLACE removes the old row without firing the triggers above: only the next key may be inserted.
     for table, key, condition in (
         ("log", "id", "EXISTS (SELECT 1 FROM log)"),
         ("entry", "index", 'NEW."index" IS NOT (SELECT COALESCE(MAX("index"), -1) + 1 FROM entry)'),

@@ -1,4 +1,4 @@
-"""Tables of answers on their way, whose rows come and go, and of the seed counters that were handed out."""
+"""Tables of drafts, whose rows are removed again, and of the seed counters that were handed out."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ INDEX = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Make the tables, and the triggers that keep a counter from being handed out twice."""
+    """Make the tables, and the triggers that prevent a counter from being handed out twice."""
     op.create_table(
         "draft",
         sa.Column("id", INDEX, primary_key=True, autoincrement=False),

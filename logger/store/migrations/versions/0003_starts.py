@@ -1,4 +1,4 @@
-"""Tables of the logger's starts, and of the seeds that were issued and whose requests are not complete."""
+"""Tables of the logger's starts, and of open seeds, whose requests are not complete."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ INDEX = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Make the tables, and the triggers that keep a start from being changed."""
+    """Make the tables, and the triggers that prevent changes of a start."""
     op.create_table(
         "start",
         sa.Column("number", INDEX, primary_key=True, autoincrement=False),

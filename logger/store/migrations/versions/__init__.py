@@ -1,1 +1,1 @@
-"""One module a version."""
+"""Migrations of the log's tables, one module a version."""

@@ -180,8 +180,8 @@ def test_mistakes_are_told_with_exit_code_2_and_write_nothing(logs: Logs, argume
 
 def test_signed_and_unsigned_are_not_mixed_up(logs: Logs) -> None:
     for arguments, complaint in (
-        ((logs.archives, "--public-key", logs.public, "--unsafe-unsigned"), "not both"),
-        ((GREEDY, "--unsafe-unsigned", "--witness", logs.witness), "--witness needs --public-key"),
+        ((logs.archives, "--public-key", logs.public, "--unsafe-unsigned"), "exclude each other"),
+        ((GREEDY, "--unsafe-unsigned", "--witness", logs.witness), "--witness requires --public-key"),
         ((GREEDY,), "no --public-key"),
         ((GREEDY, "--public-key", logs.public), "not a whole Parquet file"),
     ):
