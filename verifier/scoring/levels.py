@@ -1,6 +1,6 @@
 """Significance levels of flagged records and of alarms."""
 
 FLAG_LEVEL = 1e-3
-"""Largest share of honest records that look like a flagged record."""
+"""Largest share of honest records that are flagged by one test."""
 RUN_ALARM_LEVEL = 1e-4
-"""Largest probability that an honest run shows as much as an alarm."""
+"""Largest probability of an alarm in an honest run."""
