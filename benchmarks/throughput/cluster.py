@@ -60,9 +60,7 @@ UNIT_TOKENS = 8192
 
 @dataclass(frozen=True)
 class Look:
-    """A measurement of the driver: archives so far, resident memory in MiB, seconds and processor seconds since the
-    start.
-    """
+    """A measurement of the driver: archives so far, resident memory in MiB, seconds and processor seconds."""
 
     archives: int
     memory: float

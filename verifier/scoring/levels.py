@@ -1,6 +1,6 @@
 """Significance levels of flagged records and of alarms."""
 
 FLAG_LEVEL = 1e-3
-"""Largest share of honest records that are flagged by one test."""
+"""Level of a flag: the share of honest records, at most, that look like a flagged record."""
 RUN_ALARM_LEVEL = 1e-4
-"""Largest probability of an alarm in an honest run."""
+"""Level of an alarm: the probability, at most, that an honest run shows as much."""
