@@ -1,4 +1,4 @@
-"""A free port for servers that are told theirs."""
+"""A free port for a server that must be given one."""
 
 import random
 import socket

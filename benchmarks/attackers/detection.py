@@ -18,7 +18,7 @@ from weightwarden.verifier.verification.verifier import Verifier
 RATES = (1e-2, 1e-4)
 """False-positive rates of the tests at which detection is reported."""
 AUDITED = 10
-"""One of so many answers is audited in audits of a part."""
+"""Ratio of all answers to audited ones, in audits of a part."""
 DAYS = 2000
 """Number of days drawn from the pool, which is `AUDITED` times as large."""
 DRAWS = 100

@@ -60,7 +60,7 @@ UNIT_TOKENS = 8192
 
 @dataclass(frozen=True)
 class Look:
-    """The driver after so many archives: resident memory, MiB, and seconds and processor seconds since the start."""
+    """A measurement of the driver: archives so far, resident memory in MiB, seconds and processor seconds."""
 
     archives: int
     memory: float

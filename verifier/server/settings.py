@@ -16,7 +16,7 @@ class Settings:
         database: path or URL of the verdict database.
         audit_key: file with the audit key.
         audit_rate: share of the records; None where `compute_share` and `least_rate` determine it.
-        compute_share: share of the machine's time for replaying, if a compute budget determines the audit rate.
+        compute_share: share of this machine's time for replaying, in (0, 1]; it also limits a compute budget.
         least_rate: least audit rate under a compute budget.
         start_index: index in each log at which following begins.
         largest: largest size of an archive, bytes; larger files are ignored.

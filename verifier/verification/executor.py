@@ -25,7 +25,7 @@ class WorkersKilled(WeightwardenError, RuntimeError):
 
 
 class Executor(Protocol):
-    """Judges records under a policy.
+    """Executor of work units under a policy.
 
     `summaries` yields one summary per unit, in any order and grouping. A record without a verdict is always listed in
     `Summary.unverifiable`. `judge` judges records at once, and raises if one has no verdict. The result for a record

@@ -157,7 +157,7 @@ class RecordVerdict:
 
     @property
     def p_value(self) -> float:
-        """The share of honest records, at most, that look like this one, by their tokens or by their ends."""
+        """The share of honest records, at most, that look like this one by their tokens, or by their ends."""
         return min([self.evidence.p_value, *(finding.honest_rate for finding in self.stop_findings)])
 
     @property

@@ -144,7 +144,7 @@ class VllmClient(JsonClient):
         )
 
     def draw(self, token_ids: Sequence[int], count: int, sampling: dict[str, Any]) -> list[int]:
-        """At most `count` tokens that the engine draws after a prompt with these sampling parameters."""
+        """Tokens, at most `count`, that the engine draws after a prompt with these sampling parameters."""
         body = {**self._body(token_ids), **sampling, "max_tokens": count, "return_token_ids": True}
         drawn = self._parsed(_Completion, self._json("POST", "/v1/completions", body)).choices[0].token_ids
         if drawn is None:

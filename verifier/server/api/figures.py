@@ -31,7 +31,7 @@ from weightwarden.verifier.verification.series_monitor import WATCHED, honest_li
 
 
 def rates(server: ServerParts, connection: Connection, days: float, most_points: int) -> Rates:
-    """The watched rates over the last days, in at most `points` points and the present state."""
+    """The watched rates over the last days, in at most `most_points` points and the present state."""
     since = server.clock() - 86_400 * days
     in_time = RATE_POINT.c.at >= since
     count, last = connection.execute(select(func.count(), func.max(RATE_POINT.c.id)).where(in_time)).one()
