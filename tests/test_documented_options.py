@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import click
@@ -86,10 +87,12 @@ def calls(snippet: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
             words = words[1:]
         if not words or words[0] not in ("verify", "sidecar"):
             continue
-        path = max((path for path in OPTIONS if tuple(words[: len(path)]) == path), key=len)
-        if path in GROUPS and len(words) > len(path) and re.fullmatch(r"[a-z][a-z-]*", words[len(path)]):
-            pytest.fail(f"there is no command {' '.join(words[: len(path) + 1])}")
-        yield path, [option for word in words for option in OPTION.findall(word) if word.startswith(("--", "[--"))]
+        given = [option for word in words for option in OPTION.findall(word) if word.startswith(("--", "[--"))]
+        for call in product(*(word.split("|") for word in words)):
+            path = max((path for path in OPTIONS if call[: len(path)] == path), key=len)
+            if path in GROUPS and len(call) > len(path) and re.fullmatch(r"[a-z][a-z-]*", call[len(path)]):
+                pytest.fail(f"there is no command {' '.join(call[: len(path) + 1])}")
+            yield path, given
 
 
 @pytest.mark.parametrize("path", [*PAGES, *EXAMPLES], ids=lambda path: str(path.relative_to(ROOT)))
