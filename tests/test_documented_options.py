@@ -1,8 +1,9 @@
-"""The documents and examples: every option and every metric that they name exists."""
+"""The documents and examples: every command, option and metric that they name exists."""
 
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import click
@@ -57,6 +58,7 @@ def commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tu
 
 
 OPTIONS = dict(commands(verify, ("verify",))) | dict(commands(sidecar, ("sidecar",)))
+GROUPS = {path for path in OPTIONS if any(other[: len(path)] == path for other in OPTIONS.keys() - {path})}
 OURS = set().union(*OPTIONS.values())
 
 
@@ -85,14 +87,16 @@ def calls(snippet: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
             words = words[1:]
         if not words or words[0] not in ("verify", "sidecar"):
             continue
-        path = max((path for path in OPTIONS if tuple(words[: len(path)]) == path), key=len)
-        yield path, [option for word in words for option in OPTION.findall(word) if word.startswith(("--", "[--"))]
+        given = [option for word in words for option in OPTION.findall(word) if word.startswith(("--", "[--"))]
+        for call in product(*(word.split("|") for word in words)):
+            path = max((path for path in OPTIONS if call[: len(path)] == path), key=len)
+            if path in GROUPS and len(call) > len(path) and re.fullmatch(r"[a-z][a-z-]*", call[len(path)]):
+                pytest.fail(f"there is no command {' '.join(call[: len(path) + 1])}")
+            yield path, given
 
 
 @pytest.mark.parametrize("path", [*PAGES, *EXAMPLES], ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_option_that_a_page_names_exists(path: Path) -> None:
-    if path.name == "CHANGELOG.md":
-        return  # names of earlier versions
+def test_every_command_and_option_that_a_page_names_exists(path: Path) -> None:
     known = OURS | benchmark_options() | set(" ".join(FOREIGN.values()).split())
     for snippet in snippets(path):
         unknown = sorted(set(OPTION.findall(snippet)) - known)
@@ -112,8 +116,6 @@ def test_no_foreign_option_is_listed_in_vain() -> None:
 def test_every_metric_that_a_page_names_exists(path: Path) -> None:
     sources = "".join((ROOT / file).read_text(encoding="utf-8") for file in METRIC_FILES)
     known = set(METRIC.findall(sources))
-    if path.name == "CHANGELOG.md":
-        return
     for name in set(METRIC.findall(path.read_text(encoding="utf-8"))) - DATABASES:
         bare = next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
         assert {name, bare} & known, name
