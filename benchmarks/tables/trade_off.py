@@ -4,7 +4,7 @@ from benchmarks.results_file import ResultRow, Results
 from benchmarks.results_table import Column, ResultsTable
 
 
-class Extractable(ResultRow):
+class ChargedShare(ResultRow):
     """Information left to an attacker, as shares of log2 V, with the 95% band of resampled prompts."""
 
     value: float
@@ -36,15 +36,15 @@ class TradeOffRow(ResultRow):
     judged_tokens: int
     exact_match_share: float
     score: str
-    charge_of_log2_v: Extractable
+    charge_of_log2_v: ChargedShare
     counting_code_of_log2_v: float
-    pooled_code_of_log2_v: Extractable
+    pooled_code_of_log2_v: ChargedShare
     dangerous_share: float
     dangerous_share_at_most: float
     entropy_of_log2_v: float
 
 
-def _banded(part: Extractable) -> str:
+def _banded(part: ChargedShare) -> str:
     return f"{part.value:.3%} [{part.low:.3%}, {part.high:.3%}]"
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.attackers.plots import save
 from benchmarks.results_file import Results
 from benchmarks.tables.admissible_sets import ADMISSIBLE_SETS, AdmissibleSetsRow
-from benchmarks.tables.trade_off import TRADE_OFF, Extractable, TradeOffRow
+from benchmarks.tables.trade_off import TRADE_OFF, ChargedShare, TradeOffRow
 from benchmarks.trade_off import plots
 from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slacks, counting_curve, pooled_curve
 from benchmarks.trade_off.published import Published, gm_ls
@@ -139,9 +139,9 @@ def _rows(result: dict[str, Any], capacity: float) -> list[TradeOffRow]:
     def at(points: list[dict[str, Any]]) -> Point:
         return next(Point(**point) for point in points if point["rate"] == TABLE_RATE)
 
-    def left(point: Point) -> Extractable:
+    def left(point: Point) -> ChargedShare:
         bits = {"value": point.bits_per_token, "low": point.low, "high": point.high}
-        return Extractable(**{name: value / capacity for name, value in bits.items()})
+        return ChargedShare(**{name: value / capacity for name, value in bits.items()})
 
     return [
         TradeOffRow(

@@ -38,7 +38,7 @@ def curves(title: str, of: Mapping[str, Sequence[Point]], capacity: float, floor
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("honest tokens that may lie beyond the threshold, share")
-    axes.set_ylabel("extractable information, % of log2 V")
+    axes.set_ylabel("charged information, % of log2 V")
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend()

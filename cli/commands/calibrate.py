@@ -132,7 +132,7 @@ def exact_summary(policy: ExactPolicy, vocabulary: int) -> str:
             f" mismatch ({100 * check.token_mismatch_upper:.2g}% of tokens)",
             f"  tied positions        {check.tied_positions:8d}",
             f"  unresolved positions  {check.unresolved_positions:8d}",
-            f"  extractable           {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
+            f"  charged               {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
             f" {100 * bits.value / log2(vocabulary):.4f}% of log2 V",
         ]
     )
@@ -145,7 +145,7 @@ def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:
         f"Trade-off on the calibration half ({policy.calibration.records} records, {policy.calibration.tokens} tokens;"
         f" logit slack {policy.thresholds.logit_slack_logits:g}, mass slack {policy.thresholds.mass_slack:g}):",
         "",
-        "  margin  rank limit  suspicious  dangerous  extractable",
+        "  margin  rank limit  suspicious  dangerous      charged",
         "  logits   (tokens)   % of tokens % of tokens  % of log2 V",
     ]
     for point in result.trade_off:
@@ -170,7 +170,7 @@ def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:
         lines.append(f"  {name:<20} {100 * rate.value:8.3f}%  [{100 * rate.low:.3f}%, {100 * rate.high:.3f}%]")
     bits = evaluation.charged_bits_per_token
     lines.append(
-        f"  {'extractable':<20} {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
+        f"  {'charged':<20} {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
         f" {100 * bits.value / log2(vocabulary):.3f}% of log2 V"
     )
     lines.append(f"  {'flagged records':<20} {evaluation.flagged_records:8d} of {evaluation.records}")

@@ -115,7 +115,7 @@ def trade_off(context: Run) -> list[Dot]:
             y=PLOT_HEIGHT * (1 - (log10(max(share, floor)) - low) / (high - low)),
             label=(
                 f"margin {point.margin:g} logits: {100 * share:.3f}% of tokens beyond,"
-                f" {100 * bit / log2(found.vocabulary):.3f}% of log2 V extractable"
+                f" {100 * bit / log2(found.vocabulary):.3f}% of log2 V charged"
             ),
             chosen=point.margin == chosen,
         )

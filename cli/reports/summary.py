@@ -35,7 +35,7 @@ def text_summary(context: Run) -> str:
         f"  with outliers  {found.outlying} records; of honest ones at most {found.honest_outlying:.2g} on average",
         f"  early stops    {found.early_stops}"
         + (f", {found.unanswered} of them before the first token" if found.unanswered else ""),
-        f"  extractable    {found.charged_bits_per_token:.4f} bits a token"
+        f"  charged        {found.charged_bits_per_token:.4f} bits a token"
         f" ({100 * found.charged_fraction:.3f}% of log2 V)",
         *_unsteady_lines(context),
         *_exact_lines(context),
