@@ -100,7 +100,7 @@ benchmarks-vllm: $(READY) $(VLLM_READY)
 
 # The tables of docs/results.md, from the files of docs/results.
 results-page: $(READY)
-	$(BIN)/python -m benchmarks.results_page
+	$(BIN)/python -m benchmarks.results
 
 fresh-traffic: $(READY) $(VLLM_READY)
 	$(BIN)/python -m benchmarks.recording.fresh_traffic --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results/fresh

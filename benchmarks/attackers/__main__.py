@@ -26,8 +26,8 @@ from benchmarks.attackers.registry import attackers
 from benchmarks.attackers.results import SEED_BITS, Row
 from benchmarks.attackers.serving import ServedModel, honestly
 from benchmarks.repository import FILTERED
-from benchmarks.results_file import Results
-from benchmarks.tables.attackers import ATTACKERS, AttackerRow
+from benchmarks.results.file import Results
+from benchmarks.results.tables.attackers import ATTACKERS, AttackerRow
 from weightwarden.cli.progress import counter, progress_bar
 from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic

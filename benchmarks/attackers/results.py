@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from benchmarks.attackers.detection import Detection
-from benchmarks.tables.attackers import AttackerRow
+from benchmarks.results.tables.attackers import AttackerRow
 
 LUCK_BITS = 20.0
 """Luck allowed, bits: a uniform message carries s bits more than any bound with probability 2^-s

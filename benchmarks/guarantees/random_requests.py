@@ -29,9 +29,9 @@ from benchmarks.guarantees.request_generator import plain_requests, random_reque
 from benchmarks.recording.vllm_answers import answered
 from benchmarks.recording.vllm_server import settings_here, vllm_server
 from benchmarks.repository import FILTERED
-from benchmarks.results_file import Results
+from benchmarks.results.file import Results
+from benchmarks.results.tables.random_requests import RANDOM_REQUESTS, RandomRequestsRow
 from benchmarks.sidecar.cost import await_port, sidecar_command, started
-from benchmarks.tables.random_requests import RANDOM_REQUESTS, RandomRequestsRow
 from weightwarden.cli.progress import progress_bar
 from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.canonical import decode_record

@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from benchmarks.results_file import Results
+from benchmarks.results.file import Results
+from benchmarks.results.tables.side_channels import SIDE_CHANNELS, SideChannelRow
 from benchmarks.side_channels import each_token, stream_order
-from benchmarks.tables.side_channels import SIDE_CHANNELS, SideChannelRow
 
 
 @click.command(help=__doc__)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.attackers.hostile_source import Said, hostile_source
+from benchmarks.results.tables.side_channels import SideChannelRow
 from benchmarks.side_channels.behind_sidecar import running_sidecar
 from benchmarks.side_channels.client import Heard, listened
 from benchmarks.sidecar.token_source import FIRST_ID
-from benchmarks.tables.side_channels import SideChannelRow
 from weightwarden.sampler.types import IntArray
 from weightwarden.verifier.statistics.exfiltration import TimingChannel
 

@@ -27,8 +27,8 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.repository import BUNDLED_POLICY, FILTERED
-from benchmarks.results_file import Results
-from benchmarks.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED, ClusterDriverRow, ClusterSpeedRow
+from benchmarks.results.file import Results
+from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED, ClusterDriverRow, ClusterSpeedRow
 from benchmarks.throughput.cheap_replayer import CheapReplayer
 from weightwarden.cli.options.executor import load_on_worker
 from weightwarden.cli.options.shared import ReplayOptions

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 
 from benchmarks.repository import BUNDLED_POLICY
-from benchmarks.results_file import Results
-from benchmarks.tables.gpu import GPU, GpuRow
+from benchmarks.results.file import Results
+from benchmarks.results.tables.gpu import GPU, GpuRow
 from benchmarks.throughput.device.random_model import FILTERS, SHAPES, Filter, Shape, drawn_records, random_replayer
 from benchmarks.throughput.device.stages import Chunk, ceilings, kernel_times
 from weightwarden.logger.record import Record

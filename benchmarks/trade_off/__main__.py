@@ -20,9 +20,9 @@ import click
 import numpy as np
 
 from benchmarks.attackers.plots import save
-from benchmarks.results_file import Results
-from benchmarks.tables.admissible_sets import ADMISSIBLE_SETS, AdmissibleSetsRow
-from benchmarks.tables.trade_off import TRADE_OFF, ChargedShare, TradeOffRow
+from benchmarks.results.file import Results
+from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS, AdmissibleSetsRow
+from benchmarks.results.tables.trade_off import TRADE_OFF, ChargedShare, TradeOffRow
 from benchmarks.trade_off import plots
 from benchmarks.trade_off.curve import TABLE_RATE, Point, chosen_slacks, counting_curve, pooled_curve
 from benchmarks.trade_off.published import Published, gm_ls

@@ -16,8 +16,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from benchmarks.results_file import Results
-from benchmarks.tables.cascade import CASCADE, CascadeRow
+from benchmarks.results.file import Results
+from benchmarks.results.tables.cascade import CASCADE, CascadeRow
 from benchmarks.throughput.replay import timed
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
 from benchmarks.trade_off.scored import Scored, Slack

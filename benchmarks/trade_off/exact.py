@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.recording.fresh_traffic import HEADS
 from benchmarks.recording.vllm_answers import AT_ONCE, answered
 from benchmarks.recording.vllm_server import settings_here, vllm_server
-from benchmarks.results_file import Results, Settings
-from benchmarks.tables.exact import EXACT, ExactRow
+from benchmarks.results.file import Results, Settings
+from benchmarks.results.tables.exact import EXACT, ExactRow
 from weightwarden.cli.progress import progress_bar
 from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.traffic_file import read_traffic

@@ -20,8 +20,8 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
-from benchmarks.results_file import Results
-from benchmarks.tables.noise_models import NOISE_MODELS, NoiseModelRow
+from benchmarks.results.file import Results
+from benchmarks.results.tables.noise_models import NOISE_MODELS, NoiseModelRow
 from benchmarks.trade_off.replayed import WINDOW, Replayed, replayed
 from weightwarden.cli.progress import progress_bar
 from weightwarden.logger.formats.traffic_file import read_traffic

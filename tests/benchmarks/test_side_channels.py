@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from benchmarks.results.tables.side_channels import SideChannelRow
 from benchmarks.side_channels import stream_order
 from benchmarks.side_channels.each_token import CHANNELS, PER_ANSWER, TICK_MS, Channel, measured
-from benchmarks.tables.side_channels import SideChannelRow
 from weightwarden.verifier.statistics.exfiltration import TimingChannel
 
 pytestmark = pytest.mark.slow

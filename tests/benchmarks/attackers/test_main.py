@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.attackers.__main__ import HONEST, main
-from benchmarks.tables.attackers import ATTACKERS
+from benchmarks.results.tables.attackers import ATTACKERS
 
 pytestmark = pytest.mark.slow
 

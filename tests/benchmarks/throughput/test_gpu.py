@@ -6,7 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.tables.gpu import GPU
+from benchmarks.results.tables.gpu import GPU
 from benchmarks.throughput import gpu
 from benchmarks.throughput.device.random_model import SHAPES
 

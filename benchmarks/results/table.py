@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
 
-from benchmarks.results_file import Results, Row
+from benchmarks.results.file import Results, Row
 from weightwarden.logger.files.output import write_text
 
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.attackers.results import LUCK_BITS, SEED_BITS
-from benchmarks.results_page import FILES
-from benchmarks.tables.admissible_sets import ADMISSIBLE_SETS
-from benchmarks.tables.attackers import ATTACKERS
-from benchmarks.tables.cascade import CASCADE
-from benchmarks.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
-from benchmarks.tables.exact import EXACT
-from benchmarks.tables.gpu import GPU
-from benchmarks.tables.noise_models import NOISE_MODELS
-from benchmarks.tables.random_requests import RANDOM_REQUESTS
-from benchmarks.tables.side_channels import SIDE_CHANNELS
-from benchmarks.tables.trade_off import TRADE_OFF
+from benchmarks.results.page import FILES
+from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS
+from benchmarks.results.tables.attackers import ATTACKERS
+from benchmarks.results.tables.cascade import CASCADE
+from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
+from benchmarks.results.tables.exact import EXACT
+from benchmarks.results.tables.gpu import GPU
+from benchmarks.results.tables.noise_models import NOISE_MODELS
+from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
+from benchmarks.results.tables.side_channels import SIDE_CHANNELS
+from benchmarks.results.tables.trade_off import TRADE_OFF
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, records_of
 from weightwarden.verifier.policy.calibrated import Policy

@@ -1,7 +1,7 @@
 """The tables of a cluster: the speed of its replay, and the resources of its driver."""
 
-from benchmarks.results_file import ResultRow, Results
-from benchmarks.results_table import Column, ResultsTable
+from benchmarks.results.file import ResultRow, Results
+from benchmarks.results.table import Column, ResultsTable
 
 
 class ClusterSpeedRow(ResultRow):

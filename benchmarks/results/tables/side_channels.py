@@ -3,8 +3,8 @@
 import math
 
 from benchmarks.attackers.results import LUCK_BITS
-from benchmarks.results_file import ResultRow, Results
-from benchmarks.results_table import Column, ResultsTable
+from benchmarks.results.file import ResultRow, Results
+from benchmarks.results.table import Column, ResultsTable
 from weightwarden.verifier.statistics.bandwidth import binary_entropy
 
 

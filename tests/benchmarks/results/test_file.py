@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from benchmarks.results_file import ResultRow, Results
-from benchmarks.results_table import Column, ResultsTable
+from benchmarks.results.file import ResultRow, Results
+from benchmarks.results.table import Column, ResultsTable
 
 
 class Height(ResultRow):

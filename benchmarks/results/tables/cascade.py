@@ -1,7 +1,7 @@
 """The table of the cascade."""
 
-from benchmarks.results_file import ResultRow, Results
-from benchmarks.results_table import Column, ResultsTable
+from benchmarks.results.file import ResultRow, Results
+from benchmarks.results.table import Column, ResultsTable
 
 
 class CascadeRow(ResultRow):

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import results_page
-from benchmarks.results_page import FILES, MARKED, PAGE, TABLES, ResultsPageError, generated, main
-from benchmarks.tables.noise_models import NOISE_MODELS
+from benchmarks.results import page as results_page
+from benchmarks.results.page import FILES, MARKED, PAGE, TABLES, ResultsPageError, generated, main
+from benchmarks.results.tables.noise_models import NOISE_MODELS
+from tests.benchmarks.results.claims import README, RESULTS, claims
 from tests.places import ROOT
-from tests.results_claims import README, RESULTS, claims
 
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 TARGET = re.compile(r"\]\([^)]*\)")
@@ -71,7 +71,9 @@ def test_the_page_has_no_table_but_those_of_its_files() -> None:
 
 def test_every_claim_stands_in_its_page_with_the_figures_of_its_file() -> None:
     absent = [f"{claim.page}: {claim.sentence}" for claim in claims() if prose(claim.page).count(claim.sentence) != 1]
-    assert not absent, "not in the page, or twice; either the page or tests/results_claims.py is to follow the files"
+    assert not absent, (
+        "not in the page, or twice: the page or tests/benchmarks/results/claims.py has to follow the files"
+    )
 
 
 def test_what_claims_say_in_words_holds() -> None:

@@ -1,6 +1,6 @@
 """The tables of docs/results.md, made from the files of docs/results.
 
-    python -m benchmarks.results_page [--check]
+    python -m benchmarks.results [--check]
 
 A table lies between `<!-- table: NAME -->` and `<!-- end -->`, and equals the NAME.md of its benchmark. A marker of
 several names makes one table of their rows. With --check nothing is written, and the exit code is 1 if the page differs
@@ -16,17 +16,17 @@ import click
 from pydantic import ValidationError
 
 from benchmarks.repository import ROOT
-from benchmarks.results_table import ResultsTable
-from benchmarks.tables.admissible_sets import ADMISSIBLE_SETS
-from benchmarks.tables.attackers import ATTACKERS
-from benchmarks.tables.cascade import CASCADE
-from benchmarks.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
-from benchmarks.tables.exact import EXACT
-from benchmarks.tables.gpu import GPU
-from benchmarks.tables.noise_models import NOISE_MODELS
-from benchmarks.tables.random_requests import RANDOM_REQUESTS
-from benchmarks.tables.side_channels import SIDE_CHANNELS
-from benchmarks.tables.trade_off import TRADE_OFF
+from benchmarks.results.table import ResultsTable
+from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS
+from benchmarks.results.tables.attackers import ATTACKERS
+from benchmarks.results.tables.cascade import CASCADE
+from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
+from benchmarks.results.tables.exact import EXACT
+from benchmarks.results.tables.gpu import GPU
+from benchmarks.results.tables.noise_models import NOISE_MODELS
+from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
+from benchmarks.results.tables.side_channels import SIDE_CHANNELS
+from benchmarks.results.tables.trade_off import TRADE_OFF
 from weightwarden.logger.files.output import write_text
 
 PAGE = ROOT / "docs" / "results.md"
@@ -92,7 +92,3 @@ def main(check: bool) -> None:
     if made != page:
         write_text(PAGE, made, public=True)
     click.echo(f"{PAGE}: what the files give")
-
-
-if __name__ == "__main__":
-    main()
