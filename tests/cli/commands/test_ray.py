@@ -21,7 +21,7 @@ from weightwarden.verifier.verification.ray.executor import RayExecutor
 
 pytestmark = pytest.mark.slow
 
-TIMES = ("seconds", "tokens_per_second", "engine")
+TIMES = ("seconds", "tokens_per_second", "executor")
 
 
 def report_of(path: Path) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def test_the_report_on_a_sample_of_archives_is_the_same(tmp_path: Path, model_fo
     assert 0 < len(report["flagged"]) < report["verified_records"] < report["total_records"] == 9
     assert report == report_of(tmp_path / "alone.json")
     assert (tmp_path / "ray.html").read_bytes() == (tmp_path / "alone.html").read_bytes()
-    assert json.loads((tmp_path / "ray.json").read_text())["engine"] == {"workers": 2, "worker_deaths": 0}
+    assert json.loads((tmp_path / "ray.json").read_text())["executor"] == {"workers": 2, "worker_deaths": 0}
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -92,7 +92,7 @@ def test_a_run_with_a_record_that_ends_its_workers_is_never_clear_and_names_it(
     assert report["verdict"] == "incomplete"
     assert [(aside["record"], aside["line"]) for aside in report["unverifiable"]] == [(4, 5)]
     assert report["verified_records"] == 5
-    assert report["engine"]["worker_deaths"] == len(said) - sum("in halves" in what for what in said) >= 2
+    assert report["executor"]["worker_deaths"] == len(said) - sum("in halves" in what for what in said) >= 2
     page = (tmp_path / "r.html").read_text()
     assert "Record 4 (t.jsonl:5" in page
     assert "have no verdict" in page
@@ -111,7 +111,7 @@ def test_without_ray_the_command_says_what_to_install(tmp_path: Path, monkeypatc
     [
         (("--workers", "2"), "require --executor ray"),
         (("--ray-address", "auto"), "require --executor ray"),
-        (("--replayer", "vllm", "--replay-url", "http://a", "--replay-url", "http://b"), "for several workers"),
+        (("--replayer", "vllm", "--replay-url", "http://a", "--replay-url", "http://b"), "one for each worker"),
     ],
 )
 def test_options_for_several_workers_need_them(tmp_path: Path, options: tuple[str, ...], message: str) -> None:

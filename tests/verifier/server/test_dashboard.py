@@ -215,7 +215,7 @@ def test_an_alarm_comes_and_is_acknowledged_without_reloading(
         page.get_by_role("button", name="Acknowledge monitor").focus()
         page.keyboard.press("Enter")
         expect(page.locator("dialog#acknowledge")).to_be_visible()
-        page.keyboard.press("OutsideCode")
+        page.keyboard.press("Escape")
         expect(page.locator("dialog#acknowledge")).to_be_hidden()
         page.keyboard.press("Enter")
         page.keyboard.type("Ada")
