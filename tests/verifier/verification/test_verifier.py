@@ -1,5 +1,7 @@
 """The figures that the project promises, on recorded traffic of a real vLLM server."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,21 +24,22 @@ def verifier(replayer: TransformersReplayer, bundled_policy: Policy) -> Verifier
 
 
 @pytest.fixture(scope="module")
-def honest(verifier: Verifier) -> dict[Path, Verification]:
-    return {path: verifier.verify(records_of(path)) for path in RECORDED}
+def honest(verifier: Verifier) -> Callable[[Path], Verification]:
+    """Verifies a file of recorded answers, once."""
+    return cache(lambda path: verifier.verify(records_of(path)))
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
-def test_honest_answers_match_and_are_cleared(honest: dict[Path, Verification], path: Path) -> None:
-    found = honest[path]
+def test_honest_answers_match_and_are_cleared(honest: Callable[[Path], Verification], path: Path) -> None:
+    found = honest(path)
     assert found.exact_match_rate >= 0.975
     assert not found.alarm
     assert len(found.flagged) <= found.records / 200
     assert found.early_stops == 0
 
 
-def test_little_is_left_to_an_attacker_and_little_is_called_dangerous(honest: dict[Path, Verification]) -> None:
-    found = honest[FILTERED]
+def test_little_is_left_to_an_attacker_and_little_is_called_dangerous(honest: Callable[[Path], Verification]) -> None:
+    found = honest(FILTERED)
     assert found.count(Verdict.DANGEROUS) / found.tokens <= 3e-4
     assert found.charged_fraction <= 0.009
 
