@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.edited_records.edits import ATTACKS
-from tests.recorded import FILTERED, RECORDED, records_of
+from tests.recorded import FILTERED, RECORDED, VARIED, records_of
 from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
@@ -29,7 +29,11 @@ def honest(verifier: Verifier) -> Callable[[Path], Verification]:
     return cache(lambda path: verifier.verify(records_of(path)))
 
 
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+QUICK = (FILTERED, VARIED)
+FILES = [pytest.param(path, marks=() if path in QUICK else pytest.mark.slow, id=path.stem) for path in RECORDED]
+
+
+@pytest.mark.parametrize("path", FILES)
 def test_honest_answers_match_and_are_cleared(honest: Callable[[Path], Verification], path: Path) -> None:
     found = honest(path)
     assert found.exact_match_rate >= 0.975
@@ -44,6 +48,7 @@ def test_little_is_left_to_an_attacker_and_little_is_called_dangerous(honest: Ca
     assert found.charged_fraction <= 0.009
 
 
+@pytest.mark.slow  # a record of each attack is named in the quick tier (tests/cli/commands/test_run.py)
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_tampered_answers_are_flagged(verifier: Verifier, attack: str) -> None:
     rng = np.random.default_rng(9)
