@@ -37,8 +37,8 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
     identity = identity_of(options.model_name)
     max_model_len = options.max_model_len
     if policy is not None:
-        policy.check_context(identity, max_model_len)
         max_model_len = max_model_len or policy.made_for.max_model_len
+        policy.check_context(identity, max_model_len)
     return TransformersReplayer.load(
         identity,
         dtype=options.dtype or "float32",

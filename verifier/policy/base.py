@@ -206,17 +206,17 @@ class BasePolicy(Section, ABC):
 
         Args:
             identity: the model.
-            max_model_len: the server's context length, tokens; None for the one that the policy was made for.
+            max_model_len: context length with which the model replays, tokens; None for the model's default.
 
         Raises:
             PolicyError: the model has other rotary factors with this context than with the policy's.
         """
         made_for = self.made_for.max_model_len
-        told = max_model_len or made_for
-        if identity.takes_long_factors(told) != identity.takes_long_factors(made_for):
+        if identity.takes_long_factors(max_model_len) != identity.takes_long_factors(made_for):
             raise PolicyError(
                 f"the policy was made for a server with --max-model-len {made_for or identity.context_length}, and with"
-                f" {told} this model has other rotary factors; calibrate one that fits"
+                f" {max_model_len or identity.context_length} this model has other rotary factors; calibrate one that"
+                " fits"
             )
 
     def digest(self) -> str:

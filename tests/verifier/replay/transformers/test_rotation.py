@@ -1,6 +1,7 @@
 """Rotary factors: vLLM's own numbers, for every kind and both contexts of a server."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+import weightwarden
 from tests.places import DATA
 from tests.recorded import FILTERED, records_of
 from tests.verifier.replay.transformers.tiny_models import SIZES, VOCABULARY, phi3, replayer_of, save_model
@@ -101,3 +103,18 @@ def test_a_policy_keeps_the_context_that_it_was_made_for(
     with pytest.raises(PolicyError, match="other rotary factors"):
         load_replayer(other, made)
     assert identify_model(folder).takes_long_factors(512)
+
+
+def test_the_api_refuses_a_model_with_other_factors_than_the_policys(
+    tmp_path: Path, model_folder: Path, bundled_policy: Policy
+) -> None:
+    folder = save_model(tmp_path / "tiny", phi3())
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((model_folder / name).read_bytes())
+    given = weightwarden.read_traffic(FILTERED)
+    given = replace(given, boundary=[])  # the records are another model's
+    for context, made_for in ((None, 512), (512, None)):
+        model = weightwarden.load_model(folder, device="cpu", max_model_len=context)
+        policy = bundled_policy.with_context(made_for)
+        with pytest.raises(PolicyError, match="other rotary factors"):
+            weightwarden.verify(given, policy, model)
