@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from weightwarden.text import first_line
 from weightwarden.verifier.errors import MissingExtra
 
 
@@ -11,9 +12,14 @@ def needs_extra(name: str) -> Iterator[None]:
     """Context of imports that need an extra of the package.
 
     Raises:
-        MissingExtra: the extra is not installed; the message names it and the installation command.
+        MissingExtra: a package of the extra is missing, or cannot be imported; the message names it and the
+            installation command.
     """
     try:
         yield
     except ImportError as error:
-        raise MissingExtra(f"{error.name} is missing: pip install 'weightwarden[{name}]'") from error
+        package = (error.name or "").partition(".")[0]
+        if package == "weightwarden":
+            raise
+        problem = "is missing" if isinstance(error, ModuleNotFoundError) else f"cannot be imported: {first_line(error)}"
+        raise MissingExtra(f"{package or 'a package'} {problem}: pip install 'weightwarden[{name}]'") from error
