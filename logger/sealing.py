@@ -19,7 +19,7 @@ from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.store.errors import LogCorrupt
 from weightwarden.logger.store.mark import LogRolledBack, MarkFile, holds
 from weightwarden.logger.store.reader import LogReader
-from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.store.seals import SealBook
 from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
 from weightwarden.logger.tlog.signed_note import unverified_text

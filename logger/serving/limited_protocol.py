@@ -183,4 +183,4 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
 def limited_protocol(limits: ConnectionLimits) -> type[LimitedHttpProtocol]:
     """The protocol under these limits."""
-    return type("Guarded", (LimitedHttpProtocol,), {"limits": limits, "room": WaitingRoom(limits.waiting)})
+    return type("LimitedHttpProtocol", (LimitedHttpProtocol,), {"limits": limits, "room": WaitingRoom(limits.waiting)})

@@ -17,7 +17,7 @@ from weightwarden.logger.sealing import AnotherArchive, seal
 from weightwarden.logger.store.errors import LogCorrupt
 from weightwarden.logger.store.mark import LogRolledBack, MarkFile
 from weightwarden.logger.store.reader import LogReader
-from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.store.seals import SealBook
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey

@@ -11,7 +11,7 @@ from weightwarden.logger.sealing import check_extends, check_newest_archive, sea
 from weightwarden.logger.store.errors import LogLocked
 from weightwarden.logger.store.mark import MarkFile
 from weightwarden.logger.store.reader import LogReader
-from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.store.seals import SealBook
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey

@@ -11,7 +11,7 @@ from tests.logger.store.examples import ORIGIN, audited, filled
 from tests.postgresql import new_database
 from weightwarden.logger.store import lock
 from weightwarden.logger.store.errors import LogLocked
-from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.store.seals import SealBook
 from weightwarden.logger.store.writer import LogWriter
 
 LEAVES_AFTER_SECONDS = 0.3

@@ -10,7 +10,7 @@ from weightwarden.logger.database import shown
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.errors import LogCorrupt, LogLocked, LogUnreadable
 from weightwarden.logger.store.reader import LogReader
-from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.store.seals import SealBook
 from weightwarden.logger.store.tree import MARK_EVERY
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.merkle import leaf_hash

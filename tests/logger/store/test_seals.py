@@ -5,7 +5,7 @@ import pytest
 from tests.logger.store.examples import filled
 from weightwarden.logger.store.errors import LogCorrupt, LogUnreadable
 from weightwarden.logger.store.reader import LogReader
-from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.store.seals import SealBook
 
 
 def test_a_seal_book_makes_no_log(tmp_path: Path, postgresql: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.logger.store.examples import ORIGIN, filled
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.errors import LogUnreadable
-from weightwarden.logger.store.sealbook import SealBook
+from weightwarden.logger.store.seals import SealBook
 from weightwarden.logger.store.turn import write_turn
 from weightwarden.logger.store.writer import LogWriter
 
