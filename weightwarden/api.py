@@ -1,4 +1,4 @@
-"""The public functions: what a researcher calls in a notebook. The commands do the same with the same code."""
+"""The public functions, for notebooks and scripts. The commands run the same code."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,13 +32,13 @@ Progress = Callable[[int], None]
 
 
 def read_traffic(*paths: StrPath) -> RunInput:
-    """The records of traffic files. Nothing vouches for them: `Run` says so.
+    """The records of traffic files, which carry no signature; the `Run` has a warning.
 
     Args:
         paths: JSON Lines files (docs/traffic.md).
 
     Raises:
-        TrafficError: naming file, line and field.
+        TrafficError: a file cannot be read, or a record is invalid; the message names file, line and field.
     """
     return from_traffic([Path(path) for path in paths])
 
@@ -51,20 +51,20 @@ def read_archives(
     audit_key: StrPath | None = None,
     progress: Progress | None = None,
 ) -> RunInput:
-    """The records of a log's archives, once the archives are checked against each other.
+    """The records of a log's archives. The archives are checked against each other first.
 
     Args:
         archives: archive files, folders of them, or fsspec URLs.
         public_key: file of the log's public key.
-        witness: file with a checkpoint that was seen before; the archives must extend it.
-        audit_rate: share of the records to draw, in (0, 1]; all without it.
-        audit_key: file of the secret key that draws them.
+        witness: file with an earlier checkpoint of the log; the archives must extend it.
+        audit_rate: share of the records to draw, in (0, 1]; None for all records.
+        audit_key: file of the secret key for the draw.
         progress: called with the number of records just checked.
 
     Raises:
         LogDoesNotHold: the archives are not the log that the key's holder sealed.
         ArchiveUnreadable: an archive cannot be read.
-        AuditError: the rate is impossible, it draws no record, or rate or key stands alone.
+        AuditError: the rate is outside (0, 1], it draws no record, or only one of rate and key is given.
         KeyFileError: a key cannot be used.
     """
     keys = PublicKeys.read(Path(public_key))
@@ -77,7 +77,7 @@ def read_policy(path: StrPath) -> BasePolicy:
     """The policy in a file that `calibrate` or `verify calibrate` made.
 
     Raises:
-        PolicyError: naming the field.
+        PolicyError: the file cannot be read, or is no policy; the message names the field.
     """
     return read_policy_file(Path(path))
 
@@ -90,14 +90,14 @@ def load_model(
     token_budget: int | None = None,
     max_model_len: int | None = None,
 ) -> "TransformersReplayer":
-    """A model that replays answers, on transformers.
+    """A trusted copy of a model that replays answers with transformers.
 
     Args:
-        folder: of the weights, or a hub name that is cached; the embedded model without it.
-        dtype: of the replay: float32, bfloat16 or float16.
-        device: such as cpu or cuda; the first GPU, or the CPU, without it.
-        token_budget: tokens of a batch.
-        max_model_len: the server's context length in tokens, where it is not the model's.
+        folder: folder of the weights, or a hub name; None for the embedded model.
+        dtype: arithmetic of the replay: float32, bfloat16 or float16.
+        device: device in torch's notation, such as cpu or cuda:0; None for the first GPU, or the CPU without one.
+        token_budget: tokens a forward pass, padding included; None for 2,048 on a CPU and 16,384 on a GPU.
+        max_model_len: the server's context length, tokens; None for the model's default.
 
     Raises:
         ModelError: the model cannot be used.
@@ -117,15 +117,15 @@ def verify(
     """The verification of an input: a verdict for every record and for the run, with every token's scores.
 
     Args:
-        given: of `read_traffic` or `read_archives`.
-        policy: made for this model, dtype and sampling scheme.
-        model: of `load_model`.
+        given: result of `read_traffic` or `read_archives`.
+        policy: policy for this model, dtype, sampling scheme and context.
+        model: result of `load_model`.
         progress: called with the number of output tokens just replayed; `given.tokens` is their sum.
 
     Raises:
         UnfitRecord: a record does not fit the model.
         PolicyError: the policy was made for another model, dtype, scheme or context.
-        NothingToVerify: no record, or none with a token.
+        NothingToVerify: there is no record, or no record has a token.
     """
     check_against_model(given.boundary, model.identity)
     check_against_policy(given.boundary, policy)
@@ -145,14 +145,14 @@ def calibrate(
     """A policy from honest records: fitted on one half of them, measured on the other.
 
     Args:
-        given: records that are known to be honest.
-        model: of `load_model`.
-        limits: what honest traffic may look like under the policy.
+        given: records of an honest server.
+        model: result of `load_model`.
+        limits: largest shares of honest tokens beyond the thresholds, and the seed of the split into halves.
         progress: called with the number of output tokens just replayed.
 
     Raises:
-        UnfitRecord: a record does not fit the model; the error names file and line.
-        CalibrationError: no threshold keeps the limits, or there are too few records.
+        UnfitRecord: a record does not fit the model; the message names file and line.
+        CalibrationError: no threshold satisfies the limits, or there are too few records.
     """
     placed = [item for item in given.placed() if item.record.output_token_ids]
     check_against_model(placed, model.identity)
