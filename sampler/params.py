@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
-
-from weightwarden.text import printable
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -31,15 +29,6 @@ UNREPLAYABLE_FIELDS: Mapping[str, str] = {
 def refusal(kind: str, at: str, what: str) -> PydanticCustomError:
     """A validation error for the field `at` below the validated object."""
     return PydanticCustomError(kind, "{what}", {"at": at, "what": what})
-
-
-def first_complaint(error: ValidationError) -> str:
-    """The first validation error of an object, with the field's name."""
-    first: Any = error.errors(include_url=False)[0]
-    at = first.get("ctx", {}).get("at")
-    field = ".".join([*map(str, first["loc"]), *([at] if at else [])])
-    what = {"extra_forbidden": "unknown field", "missing": "missing"}.get(first["type"], first["msg"])
-    return f"{printable(field)}: {what}" if field else what
 
 
 def _int_keys(value: Any) -> Any:

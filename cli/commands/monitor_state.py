@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.files.output import write_text
-from weightwarden.sampler.params import first_complaint
+from weightwarden.sampler.validation_message import validation_message
 from weightwarden.verifier.statistics.e_process import STAKES, RateEProcess
 from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
 
@@ -93,7 +93,7 @@ def read_state(path: Path) -> AuditSeries:
     except OSError as error:
         raise StateError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValidationError as error:
-        raise StateError(f"{path}: {first_complaint(error)}") from None
+        raise StateError(f"{path}: {validation_message(error)}") from None
     except (ValueError, RecursionError):
         raise StateError(f"{path}: no JSON") from None
     if state.format != FORMAT or sorted(state.monitors) != sorted(WATCHED):

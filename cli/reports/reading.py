@@ -8,8 +8,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from weightwarden.errors import WeightwardenError
-from weightwarden.sampler.params import first_complaint, refusal
+from weightwarden.sampler.params import refusal
 from weightwarden.sampler.types import FloatArray
+from weightwarden.sampler.validation_message import validation_message
 from weightwarden.text import printable
 
 MAX_REPORT_BYTES = 512 * 2**20
@@ -109,6 +110,6 @@ def read_report(path: Path) -> Report:
     try:
         return Report.model_validate(json.loads(content))
     except ValidationError as error:
-        raise ReportError(f"{path}: no report of `verify run` of this version: {first_complaint(error)}") from None
+        raise ReportError(f"{path}: no report of `verify run` of this version: {validation_message(error)}") from None
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{path}: no JSON: {printable(str(error))[:200]}") from None

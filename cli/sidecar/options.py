@@ -179,17 +179,17 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     """
     from pydantic import ValidationError
 
-    from weightwarden.logger.formats.validation_message import first_complaint
     from weightwarden.logger.record import Engine
     from weightwarden.logger.serving.address import Address
     from weightwarden.logger.sidecar.errors import SettingsError
     from weightwarden.logger.sidecar.limits import Limits
     from weightwarden.logger.sidecar.settings import Settings
+    from weightwarden.sampler.validation_message import field_and_fault
 
     try:
         engine = Engine(name=given["engine"], version=given["engine_version"], sampler=given["sampler"])
     except ValidationError as error:
-        field, what = first_complaint(error)
+        field, what = field_and_fault(error)
         raise SettingsError(f"engine {field}: {what}") from None
     name = given["model_name"] or given["model_dir"].absolute().name
     return Settings(

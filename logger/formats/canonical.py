@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.formats.strict_json import strict_object
-from weightwarden.logger.formats.validation_message import first_complaint
 from weightwarden.logger.record import Record
 from weightwarden.sampler.params import SamplingParams
+from weightwarden.sampler.validation_message import field_and_fault
 from weightwarden.text import printable
 
 VERSION = 1
@@ -117,7 +117,7 @@ def decode_record(data: bytes) -> Record:
         fields = strict_object(data[:end].decode("utf-8"))
         record = Record.model_validate(_record_fields(fields, data[end + 1 :]))
     except ValidationError as error:
-        field, what = first_complaint(error)
+        field, what = field_and_fault(error)
         raise RecordEncodingError(f"{printable(field)}: {what}" if field else what) from None
     except RecordEncodingError:
         raise

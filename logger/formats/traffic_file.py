@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from weightwarden.logger.errors import TrafficError
 from weightwarden.logger.formats.location import PlacedRecord
 from weightwarden.logger.formats.strict_json import strict_object
-from weightwarden.logger.formats.validation_message import first_complaint
 from weightwarden.logger.record import Record
+from weightwarden.sampler.validation_message import field_and_fault
 
 MAX_LINE_BYTES = 16 * 2**20
 """Largest line. A record of a million tokens fits; a longer line is refused unread."""
@@ -84,5 +84,5 @@ def parse_line(text: bytes, *, path: Path, line: int) -> PlacedRecord:
     try:
         return PlacedRecord(Record.model_validate(fields), str(path), line, retokenised=retokenised)
     except ValidationError as error:
-        field, what = first_complaint(error)
+        field, what = field_and_fault(error)
         raise TrafficError(what, path=path, line=line, field=field) from None

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from weightwarden.logger.formats.canonical import RecordEncodingError, encode_record
-from weightwarden.logger.formats.validation_message import first_complaint
 from weightwarden.logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, Engine, Record
 from weightwarden.logger.sidecar.answer import ChoiceRunner, DurableText, blamed
 from weightwarden.logger.sidecar.errors import (
@@ -34,6 +33,7 @@ from weightwarden.logger.sidecar.wire.requests import GenerationRequest
 from weightwarden.logger.sidecar.wire.responses import DONE, Choice, Responses, error_event
 from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.sampler.params import SamplingParams
+from weightwarden.sampler.validation_message import field_and_fault
 
 Write = Callable[[bytes], Awaitable[None]]
 DurableTexts = AsyncGenerator[DurableText]
@@ -139,7 +139,7 @@ class Service:
                 update = {"seed": None if sampling.is_greedy else seed}
                 records += [like.model_copy(update=update | {"choice_index": at}) for at in range(asked.choices)]
         except ValidationError as error:
-            field, what = first_complaint(error)
+            field, what = field_and_fault(error)
             raise invalid(f"{field}: {what}", field and field.removeprefix("sampling.")) from None
         except RecordEncodingError as error:
             raise invalid(str(error)) from None

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tests.logger.examples import edited, fields
 from weightwarden.logger.record import INT64_MAX, INT64_MIN, Record
 from weightwarden.sampler.errors import UnreplayableRequest
-from weightwarden.sampler.params import first_complaint
+from weightwarden.sampler.validation_message import validation_message
 
 seeded = settings(deadline=None, derandomize=True, max_examples=100)
 
@@ -175,7 +175,7 @@ CUT = {"top_k": 20}
 def test_what_sglang_cannot_replay_is_refused_with_the_reason(scheme: str, sampling: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError) as caught:
         parsed(engine=SGLANG | {"sampler": scheme}, sampling=sampling)
-    assert why in first_complaint(caught.value)
+    assert why in validation_message(caught.value)
 
 
 def test_what_sglang_replays_is_accepted() -> None:

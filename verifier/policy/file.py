@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from weightwarden.sampler.params import first_complaint
+from weightwarden.sampler.validation_message import validation_message
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.calibrated import Policy
@@ -39,4 +39,4 @@ def read_policy(path: Path) -> BasePolicy:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise PolicyError(f"{path}: {first_complaint(error)}") from None
+        raise PolicyError(f"{path}: {validation_message(error)}") from None

@@ -8,9 +8,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from weightwarden.logger.record import Record
-from weightwarden.sampler.params import SamplingParams, first_complaint
+from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.support import support_of_head
 from weightwarden.sampler.types import BoolArray, FloatArray
+from weightwarden.sampler.validation_message import validation_message
 from weightwarden.verifier.candidates.draw_builder import DrawBuilder
 from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
@@ -100,7 +101,7 @@ def gather(
             sampling = SamplingParams.model_validate(hypothesis.sampling)
             records[at] = [answer.record(name, sampling, hypothesis.seed) for answer in said]
         except ValidationError as error:
-            refusals.append(Refusal(hypothesis.scheme, first_complaint(error)))
+            refusals.append(Refusal(hypothesis.scheme, validation_message(error)))
     if not records:
         return [], refusals
     any_records = next(iter(records.values()))

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weightwarden.errors import WeightwardenError
-from weightwarden.sampler.params import TokenId, first_complaint
+from weightwarden.sampler.params import TokenId
+from weightwarden.sampler.validation_message import validation_message
 from weightwarden.text import first_line
 
 
@@ -57,7 +58,7 @@ class Prompt:
         try:
             given = _Fields.model_validate(fields)
         except ValidationError as error:
-            raise PromptError(first_complaint(error)) from None
+            raise PromptError(validation_message(error)) from None
         if sum(part is not None for part in (given.prompt, given.prompt_token_ids, given.messages)) != 1:
             raise PromptError("exactly one of prompt, prompt_token_ids and messages is wanted")
         ids = given.prompt_token_ids or (given.prompt if isinstance(given.prompt, list) else None)

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from weightwarden.logger.record import Record
-from weightwarden.sampler.params import SamplingParams, first_complaint
+from weightwarden.sampler.params import SamplingParams
+from weightwarden.sampler.validation_message import validation_message
 from weightwarden.text import printable
 from weightwarden.verifier.errors import UnusableAnswer
 from weightwarden.verifier.provider.client import ProviderClient
@@ -110,7 +111,7 @@ class CompletionRecorder:
                 }
             )
         except ValidationError as error:
-            raise UnusableAnswer(first_complaint(error)) from None
+            raise UnusableAnswer(validation_message(error)) from None
         return Recorded(record, output.retokenised)
 
 
@@ -128,4 +129,4 @@ def sampling_of(request: Mapping[str, Any]) -> SamplingParams:
     try:
         return SamplingParams.model_validate(fields)
     except ValidationError as error:
-        raise UnusableAnswer(f"the request's {first_complaint(error)}") from None
+        raise UnusableAnswer(f"the request's {validation_message(error)}") from None

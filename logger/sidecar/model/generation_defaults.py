@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from weightwarden.logger.errors import ModelError
-from weightwarden.logger.formats.validation_message import first_complaint
 from weightwarden.logger.formats.vllm_request import DEFAULTED
 from weightwarden.logger.model.config import GENERATION_CONFIG
 from weightwarden.logger.sidecar.wire.requests import Request
+from weightwarden.sampler.validation_message import field_and_fault
 from weightwarden.text import printable
 
 
@@ -39,7 +39,7 @@ def generation_defaults(folder: Path, config: Mapping[str, Any]) -> GenerationDe
     try:
         Request.model_validate({"model": "any", "max_tokens": length, **sampling})
     except ValidationError as error:
-        name, what = first_complaint(error)
+        name, what = field_and_fault(error)
         name = "max_new_tokens" if name == "max_tokens" else str(name)
         raise ModelError(
             f"{folder / GENERATION_CONFIG}: {name}: {printable(repr(config[name]))[:64]}: {what}; correct it, or start"

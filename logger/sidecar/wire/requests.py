@@ -13,13 +13,13 @@ from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_v
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from weightwarden.logger.formats.validation_message import first_complaint
 from weightwarden.logger.sidecar.errors import invalid
 from weightwarden.logger.sidecar.wire.lean_json import read_object
 from weightwarden.logger.sidecar.wire.messages import Message
 from weightwarden.logger.sidecar.wire.neutral_fields import NEUTRAL, asks_for_nothing
 from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict, one_of
 from weightwarden.sampler.params import NonEmptyString, SamplingParams, TokenId
+from weightwarden.sampler.validation_message import field_and_fault
 from weightwarden.text import printable
 
 MAX_STOPS = 16
@@ -108,7 +108,7 @@ class Request(Strict):
         try:
             return SamplingParams.model_validate({**defaults, **said, "max_tokens": max_tokens})
         except ValidationError as error:
-            field, what = first_complaint(error)
+            field, what = field_and_fault(error)
             raise invalid(f"{field}: {what}", field) from None
 
 
@@ -180,7 +180,7 @@ def parse(kind: type[Request], body: bytes) -> Any:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        field, what = first_complaint(error)
+        field, what = field_and_fault(error)
         if what == "unknown field":
             what = "not served: what is not known here could change how tokens are drawn"
         raise invalid(f"{printable(field)}: {what}" if field else what, field and printable(field)) from None
