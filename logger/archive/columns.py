@@ -20,6 +20,7 @@ from weightwarden.logger.formats.canonical import (
 )
 from weightwarden.logger.record import Record
 from weightwarden.sampler.params import SamplingParams
+from weightwarden.text import printable
 
 _TOKENS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 _TEXTS = pa.list_(pa.field("element", pa.string(), nullable=False))
@@ -143,7 +144,7 @@ assert {field.name for field in _SAMPLING} == set(SamplingParams.model_fields)  
 
 def _check_indices_and_nulls(batch: pa.RecordBatch, start: int) -> None:
     if not batch.schema.equals(SCHEMA):
-        raise ArchiveContentError("its columns are not those of an archive")
+        raise ArchiveContentError(schema_difference(batch.schema))
     batch.validate(full=True)
     for field in SCHEMA:
         column = batch.column(field.name)
@@ -153,6 +154,18 @@ def _check_indices_and_nulls(batch: pa.RecordBatch, start: int) -> None:
     indices = batch.column("index").to_numpy()
     if len(indices) and not (indices == range(start, start + len(indices))).all():
         raise ArchiveContentError(f"column index does not count from {start}")
+
+
+def schema_difference(schema: pa.Schema) -> str:
+    """The first difference between a file's columns and an archive's, as a message."""
+    names, known = schema.names, SCHEMA.names
+    if unknown := [name for name in names if name not in known]:
+        return f"column {printable(unknown[0])} is not known here: a later version wrote it, or it is no archive"
+    if missing := [name for name in known if name not in names]:
+        return f"column {missing[0]} is missing"
+    if wrong := [field.name for field in SCHEMA if not schema.field(field.name).equals(field)]:
+        return f"column {wrong[0]} has type {printable(str(schema.field(wrong[0]).type))}"
+    return "its columns are in another order"
 
 
 def _stop_reason(token: int | None, text: str | None) -> bytes:

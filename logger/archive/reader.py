@@ -8,15 +8,18 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from weightwarden.logger.archive.columns import SCHEMA, ArchiveContentError, RowEncoder
+from weightwarden.logger.archive.columns import SCHEMA, ArchiveContentError, RowEncoder, schema_difference
 from weightwarden.logger.archive.errors import ArchiveRefused
 from weightwarden.logger.archive.seal import FORMAT, SealError, open_seal
 from weightwarden.logger.archive.storage import is_failure, opened
 from weightwarden.logger.tlog.checkpoint import Checkpoint, open_checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.logger.tlog.merkle import Frontier
+from weightwarden.text import printable
 
 BATCH_ROWS = 4096
+_FOOTER = {b"weightwarden." + name for name in (b"format", b"start", b"frontier", b"checkpoint", b"seal")}
+"""Keys of the footer's metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +116,11 @@ def _parsed(url: str, stream: BinaryIO, keys: PublicKeys) -> Archive:
         metadata = parquet.metadata.metadata or {}
         if metadata.get(b"weightwarden.format") != FORMAT.encode():
             raise ArchiveRefused(url, f"not of the format {FORMAT}, the only one that is known here")
+        if unknown := [key for key in metadata if key.startswith(b"weightwarden.") and key not in _FOOTER]:
+            name = printable(unknown[0].decode("utf-8", "replace"))
+            raise ArchiveRefused(url, f"{name} in its footer is not known here: a later version wrote it; upgrade")
         if not parquet.schema_arrow.equals(SCHEMA):
-            raise ArchiveRefused(url, "its columns are not those of an archive")
+            raise ArchiveRefused(url, schema_difference(parquet.schema_arrow))
         start, frontier, note = (metadata[b"weightwarden." + key] for key in (b"start", b"frontier", b"checkpoint"))
         if not start.isdigit() or len(start) > 19 or str(int(start)).encode() != start:
             raise ArchiveRefused(url, "weightwarden.start: not a canonical number")

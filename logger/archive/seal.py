@@ -20,8 +20,10 @@ from typing import BinaryIO
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
 from weightwarden.logger.tlog.signed_note import NoteError, open_note, sign_note
+from weightwarden.text import printable
 
 FORMAT = "weightwarden-archive/1"
+_FORMAT_NAME = FORMAT.partition("/")[0] + "/"
 MAX_FOOTER_BYTES = 64 * 2**20
 _MARKER = re.compile(rb"weightwarden-seal/1 ([0-9]{6})\n")
 _HEX_IDS = re.compile("[0-9a-f]{8}")
@@ -62,6 +64,8 @@ def open_seal(stream: BinaryIO, keys: PublicKeys) -> str:
     except NoteError as error:
         raise SealError(f"its seal: {error}") from None
     lines = note.text.split("\n")
+    if lines[0] != FORMAT and lines[0].startswith(_FORMAT_NAME):
+        raise SealError(f"its format is {printable(lines[0])}, not {FORMAT}: a later version wrote it; upgrade")
     if len(lines) != 5 or lines[0] != FORMAT:
         raise SealError(f"its seal is not one of {FORMAT}")
     origin = lines[1]

@@ -131,7 +131,10 @@ def decode_record(data: bytes) -> Record:
 def _record_fields(header: dict[str, Any], tokens: bytes) -> dict[str, Any]:
     """The record's fields, from its header and the bytes after it."""
     fields = dict(header)
-    if fields.pop("version", None) != VERSION:
+    version = fields.pop("version", None)
+    if type(version) is int and version > VERSION:
+        raise RecordEncodingError(f"version: {version}, written by a later version of weightwarden: upgrade")
+    if version != VERSION:
         raise RecordEncodingError(f"version: not {VERSION}, the only one that is known here")
     counts = [fields.pop("prompt_tokens", None), fields.pop("output_tokens", None)]
     if not all(type(count) is int and count >= 0 for count in counts):
