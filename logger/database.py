@@ -22,6 +22,8 @@ from weightwarden.errors import WeightwardenError
 from weightwarden.text import first_line, printable
 
 BUSY_SECONDS = 30
+WAL_KEPT_BYTES = 64 * 2**20
+"""Size to which SQLite cuts a write-ahead log once its content is in the database."""
 _POLL_SECONDS = 0.01
 _NO_ROOM = ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHMSIZE")
 _MIGRATING = threading.Lock()
@@ -190,8 +192,9 @@ def _sqlite_connected(connection: Any, _: Any) -> None:
 
 
 def _sqlite_durable(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file: it can shrink
     _into_wal(connection)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", f"journal_size_limit={WAL_KEPT_BYTES}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -102,6 +102,11 @@ def seal(
         return sealed
 
 
+def archive_name(start: int, end: int) -> str:
+    """The file name of the archive of records start to end - 1."""
+    return f"{start:012}-{end:012}.parquet"
+
+
 def check_extends(reader: LogReader, size: int, last: Checkpoint) -> None:
     """Check that a log of `size` records extends a checkpoint.
 
@@ -157,7 +162,7 @@ class _Sealing:
 
     def url(self, start: int, end: int) -> str:
         """URL of the archive of records start to end - 1."""
-        return joined(self.folder, f"{start:012}-{end:012}.parquet")
+        return joined(self.folder, archive_name(start, end))
 
     def seal(self, start: int, end: int, recorded: Checkpoint | None = None) -> SealedArchive:
         """Seal records start to end - 1, under a new checkpoint or one that was recorded before."""

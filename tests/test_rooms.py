@@ -15,7 +15,7 @@ ROOMS = {
         ("errors", "files"),
         ("record", "tlog", "serving", "database", "model", "formats"),
         ("text", "archive", "store"),
-        ("sealing",),
+        ("sealing", "rollover"),
         ("sidecar",),
     ),
     "logger/sidecar": (

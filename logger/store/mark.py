@@ -210,5 +210,11 @@ class MarkFile:
 
 
 def holds(reader: LogReader, checkpoint: Checkpoint) -> bool:
-    """True if a log's database holds the records that a checkpoint certifies."""
+    """True if a log's database holds the records that a checkpoint certifies.
+
+    A checkpoint from before the present segment is older than the one that certifies the segment's start, so the
+    database is no older copy. Its records are in archives.
+    """
+    if checkpoint.size < reader.segment_start().size:
+        return True
     return reader.size() >= checkpoint.size and reader.frontier(checkpoint.size).root() == checkpoint.root

@@ -10,7 +10,15 @@ from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.errors import LogCorrupt
 from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK, OPEN_SEED, START
-from weightwarden.logger.store.tree import frontier_at, require_all, restored, stored_bytes, stored_size
+from weightwarden.logger.store.tree import (
+    RolledOver,
+    frontier_at,
+    require_all,
+    restored,
+    segment_start,
+    stored_bytes,
+    stored_size,
+)
 from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
 _PAGE = 64
@@ -20,7 +28,8 @@ _PAGE = 64
 class LogReader:
     """Reader of committed records. It never writes and needs no lock.
 
-    Each call sees the log at one moment, however long the call takes.
+    Records are read a page at a time, a transaction a page: a long transaction would keep SQLite's write-ahead log, or
+    PostgreSQL's removed rows, from being reclaimed. Records never change, so the pages fit together.
     """
 
     def __init__(self, url: str) -> None:
@@ -68,12 +77,21 @@ class LogReader:
         """The payloads of records start to stop - 1, read a page at a time.
 
         Raises:
+            RolledOver: some of them are from before the present segment.
             LogCorrupt: a record is missing, or does not match its leaf hash.
         """
+        for index, (payload, leaf) in enumerate(self._rows(start, stop), start):
+            self._check_leaf(index, payload, leaf)
+            yield payload
+
+    def segment_start(self) -> Frontier:
+        """The tree of all records before the present segment, which are in archives alone.
+
+        Raises:
+            LogCorrupt: its frontier is invalid.
+        """
         with self._connected() as connection:
-            for index, (payload, leaf) in enumerate(_rows(connection, start, stop), start):
-                self._check_leaf(index, payload, leaf)
-                yield payload
+            return segment_start(connection)
 
     def checkpoints(self) -> list[tuple[int, bytes]]:
         """Size and signed note of every checkpoint, smallest first."""
@@ -115,7 +133,7 @@ class LogReader:
             LogCorrupt: the first record, frontier or checkpoint that does not match, which the message names.
         """
         with self._connected() as connection:
-            size = stored_size(connection)
+            size, tree = stored_size(connection), segment_start(connection)
             marks = {mark.size: mark.frontier for mark in connection.execute(select(MARK))}
             notes = {} if root_of is None else dict(_checkpoints(connection))
             beyond = [n for n in (*marks, *notes) if not isinstance(n, int) or not 0 < n <= size]
@@ -123,19 +141,30 @@ class LogReader:
                 raise LogCorrupt(f"{shown(self._url)}: {size} entries, but a mark or checkpoint of {beyond[0]}")
             if size:
                 self._origin(connection)
-                if connection.execute(select(func.min(ENTRY.c.index))).scalar() != 0:
-                    raise LogCorrupt(f"{shown(self._url)}: the first entry is not entry 0")
-            tree = Frontier()
-            for index, (payload, leaf) in enumerate(_rows(connection, 0, size)):
-                self._check_leaf(index, payload, leaf)
-                tree.append(leaf)
-                if tree.size in marks and restored(tree.size, marks[tree.size]) != tree:
-                    raise LogCorrupt(f"{shown(self._url)}: the mark of {tree.size} entries is not their frontier")
-                if tree.size in notes and root_of is not None and root_of(notes[tree.size]) != tree.root():
-                    raise LogCorrupt(
-                        f"{shown(self._url)}: the first {tree.size} entries are not those of their checkpoint"
-                    )
+            first = connection.execute(select(func.min(ENTRY.c.index))).scalar()
+            if first is not None and not 0 <= first <= tree.size:
+                raise LogCorrupt(f"{shown(self._url)}: the first entry is not entry {tree.size}")
+
+        def check_root() -> None:
+            if tree.size in notes and root_of is not None and root_of(notes[tree.size]) != tree.root():
+                raise LogCorrupt(f"{shown(self._url)}: the first {tree.size} entries are not those of their checkpoint")
+
+        check_root()
+        for index, (payload, leaf) in enumerate(self._rows(tree.size, size), tree.size):
+            self._check_leaf(index, payload, leaf)
+            tree.append(leaf)
+            if tree.size in marks and restored(tree.size, marks[tree.size]) != tree:
+                raise LogCorrupt(f"{shown(self._url)}: the mark of {tree.size} entries is not their frontier")
+            check_root()
         return tree
+
+    def _rows(self, start: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
+        """Payload and leaf hash of each record of a range."""
+        with self._connected() as connection:
+            for page in range(start, stop, _PAGE):
+                with connection.begin():
+                    rows = _page(connection, range(page, min(stop, page + _PAGE)))
+                yield from rows
 
     def _check_leaf(self, index: int, payload: bytes, leaf: bytes) -> None:
         if leaf_hash(payload) != leaf:
@@ -147,18 +176,20 @@ class LogReader:
             yield connection
 
 
-def _rows(connection: Connection, start: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
+def _page(connection: Connection, expected: range) -> list[tuple[bytes, bytes]]:
     """Payload and leaf hash of each record of a range."""
-    for page in range(start, stop, _PAGE):
-        expected = range(page, min(stop, page + _PAGE))
-        rows = connection.execute(
-            select(ENTRY.c.index, ENTRY.c.payload, ENTRY.c.leaf_hash)
-            .where(ENTRY.c.index >= expected.start, ENTRY.c.index < expected.stop)
-            .order_by(ENTRY.c.index)
-        ).all()
-        require_all(expected, [index for index, _, _ in rows])
-        for index, payload, leaf in rows:
-            yield stored_bytes(payload, f"entry {index}"), stored_bytes(leaf, f"entry {index}")
+    rows = connection.execute(
+        select(ENTRY.c.index, ENTRY.c.payload, ENTRY.c.leaf_hash)
+        .where(ENTRY.c.index >= expected.start, ENTRY.c.index < expected.stop)
+        .order_by(ENTRY.c.index)
+    ).all()
+    present = segment_start(connection).size
+    if expected.start < present and len(rows) < len(expected):
+        raise RolledOver(f"the log has rolled over: entries 0 to {present - 1} are in archives")
+    require_all(expected, [index for index, _, _ in rows])
+    return [
+        (stored_bytes(payload, f"entry {index}"), stored_bytes(leaf, f"entry {index}")) for index, payload, leaf in rows
+    ]
 
 
 def _checkpoints(connection: Connection) -> list[tuple[int, bytes]]:

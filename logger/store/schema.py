@@ -1,4 +1,8 @@
-"""The tables of a log, which `migrations` makes. Rows are only added, except those of drafts and open seeds."""
+"""The tables of a log, which `migrations` makes.
+
+Rows are only added, with two exceptions. Rows of drafts and open seeds are removed when they end. Rows from before the
+present segment are removed once their archives were checked (`SEGMENT`).
+"""
 
 from sqlalchemy import (
     BigInteger,
@@ -69,6 +73,17 @@ ARCHIVE = Table(
     Column("url", String, nullable=False),
 )
 """Every range that was sealed in an archive."""
+
+SEGMENT = Table(
+    "segment",
+    METADATA,
+    Column("start", _INDEX, ForeignKey("archive.end"), primary_key=True, autoincrement=False),
+    Column("frontier", _Blob, nullable=False),
+)
+"""Every segment after the first: its first record, and the tree's frontier there. The newest one is the present segment:
+records, frontiers and checkpoints from before it may be removed. Its start is the end of an archive, so the checkpoint
+of that size certifies the frontier.
+"""
 
 DRAFT = Table(
     "draft",

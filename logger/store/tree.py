@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, func, select
 
 from weightwarden.logger.store.errors import LogCorrupt
-from weightwarden.logger.store.schema import ENTRY, MARK
+from weightwarden.logger.store.schema import ENTRY, MARK, SEGMENT
 from weightwarden.logger.tlog.merkle import HASH_BYTES, Frontier, FrontierError
 
 MARK_EVERY = 4096
@@ -14,15 +14,29 @@ PAGE = 4096
 """Leaf hashes that are read at a time."""
 
 
+class RolledOver(LogCorrupt):
+    """Records from before the present segment, which are in archives alone."""
+
+
+def segment_start(connection: Connection) -> Frontier:
+    """The tree of all records before the present segment: empty in a log that never rolled over.
+
+    Raises:
+        LogCorrupt: the stored frontier is invalid.
+    """
+    newest = connection.execute(select(SEGMENT).order_by(SEGMENT.c.start.desc()).limit(1)).first()
+    return Frontier() if newest is None else restored(newest.start, newest.frontier)
+
+
 def stored_size(connection: Connection) -> int:
-    """Number of records.
+    """Number of records in the log, with those of earlier segments.
 
     Raises:
         LogCorrupt: the last record has no index.
     """
     last = connection.execute(select(func.max(ENTRY.c.index))).scalar()
     if last is None:
-        return 0
+        return segment_start(connection).size
     if not isinstance(last, int):
         raise LogCorrupt("an entry's index is no number")
     return last + 1
@@ -76,24 +90,29 @@ def frontier_at(connection: Connection, size: int) -> Frontier:
     """The frontier of the first `size` records.
 
     Raises:
+        RolledOver: the present segment begins after that size.
         LogCorrupt: a record is missing, or a stored frontier is invalid.
     """
+    tree = segment_start(connection)
+    if size < tree.size:
+        raise RolledOver(f"the log has rolled over: entries 0 to {tree.size - 1} are in archives")
     mark = connection.execute(
         select(MARK.c.size, MARK.c.frontier).where(MARK.c.size <= size).order_by(MARK.c.size.desc()).limit(1)
     ).first()
-    tree = Frontier() if mark is None else restored(mark.size, mark.frontier)
+    if mark is not None and mark.size > tree.size:
+        tree = restored(mark.size, mark.frontier)
     tree.extend(leaf_hashes(connection, tree.size, size))
     return tree
 
 
 def restored(size: int, stored: object) -> Frontier:
-    """The frontier in a row of the table `mark`.
+    """The frontier in a row of the table `mark` or `segment`.
 
     Raises:
         LogCorrupt: it is invalid.
     """
-    hashes = stored_bytes(stored, f"mark {size}")
+    hashes = stored_bytes(stored, f"the frontier of {size} entries")
     try:
         return Frontier.of(size, [hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES)])
     except FrontierError as error:
-        raise LogCorrupt(f"mark {size}: {error}") from None
+        raise LogCorrupt(f"the frontier of {size} entries: {error}") from None

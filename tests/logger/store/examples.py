@@ -67,5 +67,7 @@ def disarmed(url: str) -> None:
             for name in names:
                 connection.execute(text(f"DROP TRIGGER {name}"))
         else:
-            connection.execute(text("DROP FUNCTION weightwarden_append_only() CASCADE"))
+            functions = "SELECT proname FROM pg_proc WHERE proname LIKE 'weightwarden%'"
+            for name in connection.execute(text(functions)).scalars().all():
+                connection.execute(text(f"DROP FUNCTION {name}() CASCADE"))
         connection.commit()
