@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from weightwarden.logger.database import shown
+from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.errors import LogCorrupt
 from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK, OPEN_SEED, START
+from weightwarden.logger.store.stamps import stored_stamps
 from weightwarden.logger.store.tree import frontier_at, require_all, restored, stored_bytes, stored_size
 from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
@@ -74,6 +76,18 @@ class LogReader:
             for index, (payload, leaf) in enumerate(_rows(connection, start, stop), start):
                 self._check_leaf(index, payload, leaf)
                 yield payload
+
+    def stamps(self, *conditions: ColumnElement[bool]) -> Iterator[tuple[int, RequestStamp]]:
+        """Index and stamp of the records that have one, in log order, read a page at a time.
+
+        Args:
+            conditions: conditions on the table `REQUEST` that all of them meet.
+
+        Raises:
+            LogCorrupt: a stamp is not an id and a time.
+        """
+        with self._connected() as connection:
+            yield from stored_stamps(connection, *conditions)
 
     def checkpoints(self) -> list[tuple[int, bytes]]:
         """Size and signed note of every checkpoint, smallest first."""
