@@ -1,6 +1,7 @@
 """Stamp of a record: its request and its time of day, beside the log."""
 
 import re
+from dataclasses import dataclass
 from typing import NamedTuple
 
 MAX_REQUEST_ID = 128
@@ -18,6 +19,26 @@ class RequestStamp(NamedTuple):
 
     request_id: str
     time: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StampQuery:
+    """Conditions on records and their stamps. All that are given must hold.
+
+    Attributes:
+        indices: indices of the records, or None for all.
+        request_ids: ids of their requests, or None for all.
+        since: first time, Unix time in milliseconds, or None.
+        until: time after the last one, Unix time in milliseconds, or None.
+    """
+
+    indices: range | None = None
+    request_ids: tuple[str, ...] | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+ALL_STAMPS = StampQuery()
 
 
 def is_request_id(text: str) -> bool:

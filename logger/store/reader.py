@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Connection, func, select
 
 from weightwarden.logger.database import shown
-from weightwarden.logger.request_stamp import RequestStamp
+from weightwarden.logger.request_stamp import ALL_STAMPS, RequestStamp, StampQuery
 from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.errors import LogCorrupt
@@ -77,17 +77,14 @@ class LogReader:
                 self._check_leaf(index, payload, leaf)
                 yield payload
 
-    def stamps(self, *conditions: ColumnElement[bool]) -> Iterator[tuple[int, RequestStamp]]:
-        """Index and stamp of the records that have one, in log order, read a page at a time.
-
-        Args:
-            conditions: conditions on the table `REQUEST` that all of them meet.
+    def stamps(self, query: StampQuery = ALL_STAMPS) -> Iterator[tuple[int, RequestStamp]]:
+        """Index and stamp of the records that have one and meet the query, in log order, read a page at a time.
 
         Raises:
             LogCorrupt: a stamp is not an id and a time.
         """
         with self._connected() as connection:
-            yield from stored_stamps(connection, *conditions)
+            yield from stored_stamps(connection, query)
 
     def checkpoints(self) -> list[tuple[int, bytes]]:
         """Size and signed note of every checkpoint, smallest first."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from weightwarden.logger.request_stamp import RequestStamp
+from weightwarden.logger.request_stamp import RequestStamp, StampQuery
 from weightwarden.logger.store.errors import LogCorrupt
 from weightwarden.logger.store.schema import REQUEST
 
@@ -12,21 +12,31 @@ PAGE = 4096
 """Rows that are read at a time."""
 
 
-def stored_stamps(connection: Connection, *conditions: ColumnElement[bool]) -> Iterator[tuple[int, RequestStamp]]:
-    """Index and stamp of the records that have one, in log order.
-
-    Args:
-        connection: connection for reading.
-        conditions: conditions that all rows meet.
+def stored_stamps(connection: Connection, query: StampQuery) -> Iterator[tuple[int, RequestStamp]]:
+    """Index and stamp of the records that have one and meet the query, in log order.
 
     Raises:
         LogCorrupt: a value has another type.
     """
     rows = connection.execution_options(yield_per=PAGE).execute(
-        select(REQUEST.c.index, REQUEST.c.request_id, REQUEST.c.time).where(*conditions).order_by(REQUEST.c.index)
+        select(REQUEST.c.index, REQUEST.c.request_id, REQUEST.c.time)
+        .where(*_conditions(query))
+        .order_by(REQUEST.c.index)
     )
     for index, request_id, time in rows:
         yield index, stored_stamp(request_id, time, f"the request of entry {index}")
+
+
+def _conditions(query: StampQuery) -> Iterator[ColumnElement[bool]]:
+    if query.indices is not None:
+        yield REQUEST.c.index >= query.indices.start
+        yield REQUEST.c.index < query.indices.stop
+    if query.request_ids is not None:
+        yield REQUEST.c.request_id.in_(query.request_ids)
+    if query.since is not None:
+        yield REQUEST.c.time >= query.since
+    if query.until is not None:
+        yield REQUEST.c.time < query.until
 
 
 def stored_stamp(request_id: object, time: object, place: str) -> RequestStamp:

@@ -1,19 +1,15 @@
 import asyncio
-import sqlite3
-from contextlib import closing
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.logger.archive.examples import ENTRIES, checkpoint_at
 from tests.logger.store.examples import ORIGIN, audited, raw_sql
 from tests.places import DATA
-from weightwarden.logger.request_stamp import RequestStamp, is_request_id
-from weightwarden.logger.store.changes import OpenSeed
+from weightwarden.logger.request_stamp import RequestStamp, StampQuery, is_request_id
 from weightwarden.logger.store.draft import LeftDraft
 from weightwarden.logger.store.errors import LogCorrupt
 from weightwarden.logger.store.reader import LogReader
-from weightwarden.logger.store.schema import REQUEST
 from weightwarden.logger.store.writer import LogWriter
 
 BEGUN, ENDED = RequestStamp("req-1", 1_700_000_000_000), RequestStamp("req-1", 1_700_000_004_000)
@@ -34,7 +30,25 @@ def test_a_record_and_its_stamp_are_written_together(log_url: str) -> None:
     assert audited(log_url) == [b"without", b"with", b"another"]
     reader = LogReader(log_url)
     assert list(reader.stamps()) == [(1, ENDED), (2, RequestStamp("req-2", 5))]
-    assert list(reader.stamps(REQUEST.c.request_id == "req-1", REQUEST.c.time > 7)) == [(1, ENDED)]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (StampQuery(), [0, 1, 2, 3]),
+        (StampQuery(indices=range(1, 3)), [1, 2]),
+        (StampQuery(request_ids=("a", "none")), [0, 2]),
+        (StampQuery(request_ids=()), []),
+        (StampQuery(since=20), [1, 2, 3]),
+        (StampQuery(until=20), [0]),
+        (StampQuery(since=10, until=21, request_ids=("b",)), [1]),
+    ],
+)
+def test_stamps_are_found_by_all_given_conditions(log_url: str, query: StampQuery, found: list[int]) -> None:
+    with LogWriter.open(log_url, origin=ORIGIN) as writer:
+        for at, request_id in enumerate(("a", "b", "a", "c")):
+            writer.append(b"entry", RequestStamp(request_id, 10 + 10 * at)).result(60)
+    assert [index for index, _ in LogReader(log_url).stamps(query)] == found
 
 
 def test_stamps_can_be_changed_and_removed_and_the_log_stays_whole(log_url: str) -> None:
@@ -61,25 +75,14 @@ def test_a_stamp_of_another_type_is_named(tmp_path: Path) -> None:
         list(LogReader(log).stamps())
 
 
-def test_a_log_of_version_0003_keeps_all_it_holds(tmp_path: Path) -> None:
+def test_records_and_drafts_of_version_0_1_have_no_stamps(tmp_path: Path) -> None:
     log = str(tmp_path / "log.db")
-    with closing(sqlite3.connect(log)) as database:
-        database.executescript((DATA / "log-0003.sql").read_text())
+    shutil.copy(DATA / "versions" / "0.1" / "log-0003.db", log)
     with LogWriter.open(log, origin=ORIGIN) as writer:
-        assert writer.size == 10
-        assert writer.drafts() == {
-            0: LeftDraft(ENTRIES[20], bytes([7, 0, 0, 0, 8, 0, 0, 0])),
-            1: LeftDraft(ENTRIES[21], b""),
-        }
-        assert writer.append(b"stamped", ENDED).result(60) == 10
-    assert audited(log) == [*ENTRIES[:10], b"stamped"]
-    reader = LogReader(log)
-    assert list(reader.stamps()) == [(10, ENDED)]
-    assert reader.audit(lambda note: checkpoint_at(int(note.split(b"\n")[1])).root).size == 11
-    assert [size for size, _ in reader.checkpoints()] == [7, 10]
-    assert reader.archives() == [(0, 7, "archives/000000000000-000000000007.parquet")]
-    assert reader.starts() == {1: b"n" * 32}
-    assert reader.open_seeds() == [OpenSeed(1, 2, b"r" * 32, 1_700_000_000)]
+        assert [draft.stamp for draft in writer.drafts().values()] == [None]
+        size = writer.size
+        assert writer.append(b"stamped", ENDED).result(60) == size
+    assert list(LogReader(log).stamps()) == [(size, ENDED)]
 
 
 @pytest.mark.parametrize("text", ["a", "0", "req_7.B-3", "x" * 128])
