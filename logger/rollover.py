@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.check import check_archive
 from weightwarden.logger.archive.errors import ArchiveRefused
+from weightwarden.logger.archive.names import archive_name
 from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.storage import exists, joined
-from weightwarden.logger.sealing import archive_name
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.seals import SealBook
 from weightwarden.logger.tlog.checkpoint import Checkpoint

@@ -2,20 +2,23 @@
 
 After an interruption at any moment, the next sealing continues: a checkpoint is recorded once all records under it
 were read and before it is published; an archive is written whole before it is recorded; an existing archive counts as
-done only if it is identical. Between sealings the trusted logger signs checkpoints of the tree in its memory: a change
+done only if it is identical. Its companion is written between the two, in place of one that an interrupted sealing of
+this log left. Between sealings the trusted logger signs checkpoints of the tree in its memory: a change
 of the database before sealing contradicts them.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from weightwarden.errors import WeightwardenError
+from weightwarden.logger.archive.companion import read_companion, write_companion
 from weightwarden.logger.archive.errors import ArchiveRefused
+from weightwarden.logger.archive.names import ARCHIVE_NAME, archive_name
 from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.storage import exists, joined, list_archives
 from weightwarden.logger.archive.writer import write_archive
 from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.request_stamp import StampQuery
 from weightwarden.logger.store.errors import LogCorrupt
 from weightwarden.logger.store.mark import LogRolledBack, MarkFile, holds
 from weightwarden.logger.store.reader import LogReader
@@ -24,8 +27,6 @@ from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
 from weightwarden.logger.tlog.signed_note import unverified_text
 from weightwarden.text import printable
-
-_ARCHIVE_NAME = re.compile(r"[0-9]{12}-([0-9]{12,})\.parquet")
 
 
 class AnotherArchive(WeightwardenError, FileExistsError):
@@ -62,7 +63,8 @@ def seal(
     Raises:
         LogUnreadable: the database cannot be opened.
         LogLocked: another process seals this log.
-        ArchiveUnreadable: an archive cannot be read or written.
+        ArchiveUnreadable: an archive or companion cannot be read or written.
+        ArchiveRefused: another file has the name of the archive or its companion.
         AnotherArchive: another file has the archive's name.
         LogCorrupt: records under the last checkpoint differ from those certified: the database was changed, or is an
             old copy. Nothing is signed.
@@ -102,11 +104,6 @@ def seal(
         return sealed
 
 
-def archive_name(start: int, end: int) -> str:
-    """The file name of the archive of records start to end - 1."""
-    return f"{start:012}-{end:012}.parquet"
-
-
 def check_extends(reader: LogReader, size: int, last: Checkpoint) -> None:
     """Check that a log of `size` records extends a checkpoint.
 
@@ -129,9 +126,9 @@ def check_newest_archive(reader: LogReader, folder: str, signers: Sequence[Signi
     keys, origin = PublicKeys(*(key.verifier for key in signers)), reader.origin
     recorded = max((end for _, end, _ in reader.archives()), default=0)
     found = [
-        (int(match[1]), file.url)
+        (int(match[2]), file.url)
         for file in list_archives(folder).files
-        if (match := _ARCHIVE_NAME.fullmatch(file.url.rsplit("/", 1)[-1]))
+        if (match := ARCHIVE_NAME.fullmatch(file.url.rsplit("/", 1)[-1]))
     ]
     for end, url in sorted(found, reverse=True):
         if end <= recorded:
@@ -185,8 +182,15 @@ class _Sealing:
             write_archive(url, entries, tree, certify, origin, self.signers)
         elif recorded is None or not self._is_sealed(url, start, recorded):
             raise AnotherArchive(f"{printable(url)}: is there already, and is not the archive that belongs there")
+        self._write_companion(url, start, end)
         self.book.add_archive(start, end, url)
         return SealedArchive(url, start, end)
+
+    def _write_companion(self, url: str, start: int, end: int) -> None:
+        """Write an archive's companion. One that exists is replaced if it was sealed by these keys, and refused if not."""
+        read_companion(url, PublicKeys(*(key.verifier for key in self.signers)))
+        stamps = self.reader.stamps(StampQuery(indices=range(start, end)))
+        write_companion(url, stamps, start, end, self.reader.origin, self.signers)
 
     def _is_sealed(self, url: str, start: int, checkpoint: Checkpoint) -> bool:
         """True if an existing archive is the one that an interrupted sealing wrote."""

@@ -13,7 +13,7 @@ PACKAGES = ("sampler", "logger", "verifier", "cli")
 ROOMS = {
     "logger": (
         ("errors", "files"),
-        ("record", "tlog", "serving", "database", "model", "formats"),
+        ("record", "request_stamp", "tlog", "serving", "database", "model", "formats"),
         ("text", "archive", "store"),
         ("sealing", "rollover"),
         ("sidecar",),

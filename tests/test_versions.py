@@ -17,7 +17,7 @@ from tests.places import DATA
 from weightwarden.logger.archive.check import check_archives
 from weightwarden.logger.archive.errors import ArchiveRefused
 from weightwarden.logger.archive.reader import read_archive
-from weightwarden.logger.archive.seal import blank_seal, seal
+from weightwarden.logger.archive.seal import FORMAT, blank_seal, seal
 from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.errors import TrafficError
 from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record, encode_record
@@ -140,9 +140,9 @@ def rewritten(path: Path, change: Callable[[pa.Table], pa.Table], **footer: str)
     metadata |= {f"weightwarden.{key}": value for key, value in footer.items()}
     with pq.ParquetWriter(path, table.schema.remove_metadata(), store_schema=False) as parquet:
         parquet.write_table(table)
-        parquet.add_key_value_metadata(metadata | {"weightwarden.seal": blank_seal(ORIGIN, [KEY])})
+        parquet.add_key_value_metadata(metadata | {"weightwarden.seal": blank_seal(FORMAT, ORIGIN, [KEY])})
     with path.open("r+b") as stream:
-        seal(stream, ORIGIN, [KEY])
+        seal(stream, FORMAT, ORIGIN, [KEY])
     return str(path)
 
 
@@ -160,7 +160,7 @@ def test_unknown_columns_and_footers_of_an_archive_are_refused_by_name(tmp_path:
 
 def test_an_archive_of_a_later_format_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as later:
-        later.setattr("weightwarden.logger.archive.seal.FORMAT", "weightwarden-archive/2")
+        later.setattr("weightwarden.logger.archive.writer.FORMAT", "weightwarden-archive/2")
         url = archived(tmp_path / "later.parquet", 0, 5)
     with pytest.raises(ArchiveRefused, match="its format is weightwarden-archive/2"):
         read_archive(url, KEYS)

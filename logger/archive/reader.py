@@ -100,7 +100,7 @@ def read_archive(url: str, keys: PublicKeys) -> Archive:
 def _sealed_by(url: str, stream: BinaryIO, keys: PublicKeys) -> str:
     """The origin whose seal on the file is valid."""
     try:
-        return open_seal(stream, keys)
+        return open_seal(stream, FORMAT, keys)
     except SealError as error:
         raise ArchiveRefused(url, str(error)) from None
 

@@ -13,7 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.errors import ArchiveUnreadable
-from weightwarden.logger.files.atomic import SHARED, write_whole
+from weightwarden.logger.files.atomic import SHARED, sync_folder, write_whole
 from weightwarden.text import first_line, printable
 
 
@@ -64,6 +64,23 @@ def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
         if isinstance(error, WeightwardenError):
             raise  # the writer's error, not the store's
         raise ArchiveUnreadable(f"{printable(url)}: cannot be written: {_why(error)}") from error
+
+
+def make_folder(url: str) -> None:
+    """Make a folder, durable on return, if it does not exist. Its parent must exist.
+
+    Raises:
+        ArchiveUnreadable: it cannot be made.
+    """
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+        if not isinstance(files, LocalFileSystem):
+            files.makedirs(path, exist_ok=True)
+        elif not Path(path).is_dir():
+            Path(path).mkdir(0o750)
+            sync_folder(Path(path).parent)
+    except (OSError, ValueError, ImportError) as error:
+        raise ArchiveUnreadable(f"{printable(url)}: cannot be made: {_why(error)}") from error
 
 
 def is_failure(error: Exception) -> bool:

@@ -73,12 +73,12 @@ def write_archive(
                     "weightwarden.start": str(start.size),
                     "weightwarden.frontier": base64.b64encode(b"".join(start.hashes)).decode(),
                     "weightwarden.checkpoint": certify(tree.size, tree.root()).decode("utf-8"),
-                    "weightwarden.seal": blank_seal(origin, signers),
+                    "weightwarden.seal": blank_seal(FORMAT, origin, signers),
                 }
             )
         # 3
         stream.flush()
-        seal(stream, origin, signers)
+        seal(stream, FORMAT, origin, signers)
 
     publish(url, write)
     return tree

@@ -6,27 +6,42 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, func, insert, select
 
-from weightwarden.logger.store.schema import CHECKPOINT, DRAFT, DRAFT_TOKENS, ENTRY, MARK, OPEN_SEED, SEED_BLOCK, START
+from weightwarden.logger.request_stamp import RequestStamp
+from weightwarden.logger.store.schema import (
+    CHECKPOINT,
+    DRAFT,
+    DRAFT_TOKENS,
+    ENTRY,
+    MARK,
+    OPEN_SEED,
+    REQUEST,
+    SEED_BLOCK,
+    START,
+)
 from weightwarden.logger.store.tree import MARK_EVERY
 from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
 
 class Entry:
-    """A record for the log. `draft` is the draft that it ends; without that draft it is not written."""
+    """A record for the log, with its stamp. `draft` is the draft that it ends; without that draft it is not written."""
 
-    __slots__ = ("draft", "leaf", "payload")
+    __slots__ = ("draft", "leaf", "payload", "stamp")
 
-    def __init__(self, payload: bytes, draft: int | None = None) -> None:
-        self.payload, self.draft, self.leaf = payload, draft, leaf_hash(payload)
+    def __init__(self, payload: bytes, draft: int | None = None, stamp: RequestStamp | None = None) -> None:
+        self.payload, self.draft, self.stamp, self.leaf = payload, draft, stamp, leaf_hash(payload)
 
 
 class DraftTokens(NamedTuple):
-    """Tokens of a draft from position `at` on. `payload` is set when the draft begins, with or without tokens."""
+    """Tokens of a draft from position `at` on. `payload` is set when the draft begins, with or without tokens.
+
+    `stamp` is written with the payload.
+    """
 
     draft: int
     at: int
     tokens: bytes
     payload: bytes | None
+    stamp: RequestStamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +105,7 @@ class _Rows:
     """Rows to insert, by table, in an order that foreign keys allow."""
 
     rows: dict[Table, list[dict[str, Any]]] = field(
-        default_factory=lambda: {table: [] for table in (DRAFT, DRAFT_TOKENS, ENTRY, MARK)}
+        default_factory=lambda: {table: [] for table in (DRAFT, DRAFT_TOKENS, ENTRY, REQUEST, MARK)}
     )
 
     def insert(self, connection: Connection) -> None:
@@ -116,7 +131,9 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
     for change in changes:
         if isinstance(change, DraftTokens):
             if change.payload is not None:
-                new.rows[DRAFT].append({"id": change.draft, "payload": change.payload})
+                request_id, begun = change.stamp or (None, None)
+                draft = {"id": change.draft, "payload": change.payload, "request_id": request_id, "begun": begun}
+                new.rows[DRAFT].append(draft)
             if change.tokens:
                 new.rows[DRAFT_TOKENS].append({"draft": change.draft, "at": change.at, "tokens": change.tokens})
     new.insert(connection)
@@ -145,6 +162,8 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
                 open_drafts.remove(change.draft)
             results.append(tree.size)
             new.rows[ENTRY].append({"index": tree.size, "leaf_hash": change.leaf, "payload": change.payload})
+            if change.stamp is not None:
+                new.rows[REQUEST].append({"index": tree.size, **change.stamp._asdict()})
             tree.append(change.leaf)
     if before // MARK_EVERY != tree.size // MARK_EVERY:
         new.rows[MARK].append({"size": tree.size, "frontier": b"".join(tree.hashes)})

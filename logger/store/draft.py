@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.store.changes import Change, DraftTokens, Entry
 from weightwarden.logger.store.errors import LogCorrupt
 from weightwarden.logger.store.schema import DRAFT, DRAFT_TOKENS
+from weightwarden.logger.store.stamps import stored_stamp
 from weightwarden.logger.store.tree import stored_bytes
 
 TOKEN_BYTES = 4
@@ -15,10 +17,17 @@ TOKEN_BYTES = 4
 
 @dataclass(frozen=True)
 class LeftDraft:
-    """A draft that an earlier process left: its record without tokens, and its tokens (int32, little-endian)."""
+    """A draft that an earlier process left.
+
+    Attributes:
+        payload: its record, without tokens.
+        tokens: its tokens (int32, little-endian).
+        stamp: its request and the time of its begin, or None.
+    """
 
     payload: bytes
     tokens: bytes
+    stamp: RequestStamp | None = None
 
 
 class Draft:
@@ -28,8 +37,14 @@ class Draft:
     the tokens of the failed call may or may not be in the log.
     """
 
-    def __init__(self, durably: Callable[[Change], Awaitable[int | None]], number: int, payload: bytes) -> None:
-        self._durably, self._number, self._payload = durably, number, payload
+    def __init__(
+        self,
+        durably: Callable[[Change], Awaitable[int | None]],
+        number: int,
+        payload: bytes,
+        stamp: RequestStamp | None = None,
+    ) -> None:
+        self._durably, self._number, self._payload, self._stamp = durably, number, payload, stamp
         self._tokens = 0
         self._begun = False
         self.confirmed = self._asked_to_end = False
@@ -44,12 +59,15 @@ class Draft:
         """
         payload = None if self._begun else self._payload
         self._begun = True
-        await self._durably(DraftTokens(self._number, self._tokens, tokens, payload))
+        await self._durably(DraftTokens(self._number, self._tokens, tokens, payload, self._stamp))
         self._tokens += len(tokens) // TOKEN_BYTES
         self.confirmed = True
 
-    async def end(self, payload: bytes) -> None:
+    async def end(self, payload: bytes, stamp: RequestStamp | None = None) -> int | None:
         """Make the draft a record, and wait until it is durable. A second call after a failure adds no second record.
+
+        Returns:
+            The record's index, or None if an earlier call had made the record.
 
         Raises:
             LogWriteError: the write was not confirmed.
@@ -58,9 +76,10 @@ class Draft:
             LogCorrupt: another process removed the draft.
         """
         first, self._asked_to_end = not self._asked_to_end, True
-        index = await self._durably(Entry(payload, self._number if self._begun else None))
+        index = await self._durably(Entry(payload, self._number if self._begun else None, stamp))
         if index is None and first and self.confirmed:
             raise LogCorrupt(f"draft {self._number} is gone, whose tokens were durable")
+        return index
 
 
 def first_free(connection: Connection) -> int:
@@ -75,11 +94,18 @@ def left_behind(connection: Connection) -> dict[int, LeftDraft]:
     Raises:
         LogCorrupt: tokens of a draft are missing.
     """
-    payloads = connection.execute(select(DRAFT.c.id, DRAFT.c.payload)).all()
-    tokens: dict[int, bytes] = {number: b"" for number, _ in payloads}
+    drafts = connection.execute(select(DRAFT.c.id, DRAFT.c.payload, DRAFT.c.request_id, DRAFT.c.begun)).all()
+    tokens: dict[int, bytes] = {draft.id: b"" for draft in drafts}
     order = (DRAFT_TOKENS.c.draft, DRAFT_TOKENS.c.at)
     for number, at, some in connection.execute(select(*order, DRAFT_TOKENS.c.tokens).order_by(*order)):
         if at * TOKEN_BYTES != len(tokens[number]):
             raise LogCorrupt(f"tokens of draft {number} are missing before position {at}")
         tokens[number] += stored_bytes(some, f"draft {number}")
-    return {number: LeftDraft(stored_bytes(one, f"draft {number}"), tokens[number]) for number, one in payloads}
+    return {
+        draft.id: LeftDraft(
+            stored_bytes(draft.payload, f"draft {draft.id}"),
+            tokens[draft.id],
+            None if draft.request_id is None else stored_stamp(draft.request_id, draft.begun, f"draft {draft.id}"),
+        )
+        for draft in drafts
+    }

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, func, select
 
 from weightwarden.logger.database import shown
+from weightwarden.logger.request_stamp import ALL_STAMPS, RequestStamp, StampQuery
 from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.errors import LogCorrupt
 from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK, OPEN_SEED, START
+from weightwarden.logger.store.stamps import stored_stamps
 from weightwarden.logger.store.tree import (
     RolledOver,
     frontier_at,
@@ -92,6 +94,15 @@ class LogReader:
         """
         with self._connected() as connection:
             return segment_start(connection)
+
+    def stamps(self, query: StampQuery = ALL_STAMPS) -> Iterator[tuple[int, RequestStamp]]:
+        """Index and stamp of the records that have one and meet the query, in log order, read a page at a time.
+
+        Raises:
+            LogCorrupt: a stamp is not an id and a time.
+        """
+        with self._connected() as connection:
+            yield from stored_stamps(connection, query)
 
     def checkpoints(self) -> list[tuple[int, bytes]]:
         """Size and signed note of every checkpoint, smallest first."""

@@ -1,7 +1,7 @@
 """The tables of a log, which `migrations` makes.
 
-Rows are only added, with two exceptions. Rows of drafts and open seeds are removed when they end. Rows from before the
-present segment are removed once their archives were checked (`SEGMENT`).
+Rows are only added, with these exceptions. Rows of drafts and open seeds are removed when they end. Rows of requests may
+be removed at any time. Rows from before the present segment are removed once their archives were checked (`SEGMENT`).
 """
 
 from sqlalchemy import (
@@ -49,6 +49,15 @@ ENTRY = Table(
 )
 """The records: canonical bytes and leaf hashes, with indices from 0."""
 
+REQUEST = Table(
+    "request",
+    METADATA,
+    Column("index", _INDEX, primary_key=True, autoincrement=False),
+    Column("time", _INDEX, nullable=False),
+    Column("request_id", String, nullable=False),
+)
+"""The records' stamps, by index: request id, and Unix time (milliseconds) of the answer's end. Rows may be removed."""
+
 MARK = Table(
     "mark",
     METADATA,
@@ -90,8 +99,12 @@ DRAFT = Table(
     METADATA,
     Column("id", _INDEX, primary_key=True, autoincrement=False),
     Column("payload", _Blob, nullable=False),
+    Column("request_id", String),
+    Column("begun", _INDEX),
 )
-"""Drafts: the record without tokens. A row is removed when its draft becomes a record."""
+"""Drafts: the record without tokens, and its stamp if it has one (`begun`: Unix time, milliseconds). A row is removed
+when its draft becomes a record.
+"""
 
 DRAFT_TOKENS = Table(
     "draft_tokens",

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.database import described, shown
+from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.store.changes import (
     Change,
     ClosedSeeds,
@@ -109,7 +110,7 @@ class LogWriter:
         """The tree of the records that are known to be durable, as this writer computed it in memory."""
         return self._confirmed.copy()
 
-    def append(self, payload: bytes) -> "Future[int]":
+    def append(self, payload: bytes, stamp: RequestStamp | None = None) -> "Future[int]":
         """The future of an appended record. It resolves to the record's index once the record is durable.
 
         The future fails with `LogWriteError` or `LogForked`.
@@ -118,7 +119,7 @@ class LogWriter:
             LogBusy: too many appends wait.
             LogClosed: the writer was closed.
         """
-        return cast("Future[int]", self._submitted(Entry(payload)))
+        return cast("Future[int]", self._submitted(Entry(payload, stamp=stamp)))
 
     async def reserve_seeds(self, number: int) -> int:
         """The first of so many seed counters, which are never handed out again, even after a crash.
@@ -177,7 +178,7 @@ class LogWriter:
         self._enqueue(Pending(change, future))
         return future
 
-    async def append_durably(self, payload: bytes) -> int:
+    async def append_durably(self, payload: bytes, stamp: RequestStamp | None = None) -> int:
         """Append a record, and wait until it is durable. While too many appends wait, it first waits for room.
 
         If it is cancelled while it waits for the confirmation, the record is written all the same.
@@ -190,15 +191,16 @@ class LogWriter:
             LogForked: the database lost what this writer confirmed.
             LogClosed: the writer was closed.
         """
-        return cast(int, await self._durably(Entry(payload)))
+        return cast(int, await self._durably(Entry(payload, stamp=stamp)))
 
-    def draft(self, payload: bytes) -> Draft:
+    def draft(self, payload: bytes, stamp: RequestStamp | None = None) -> Draft:
         """A new draft. Nothing is written before it is first extended.
 
         Args:
             payload: its record, without tokens.
+            stamp: its request, and the time of its begin.
         """
-        return Draft(self._durably, next(self._drafts), payload)
+        return Draft(self._durably, next(self._drafts), payload, stamp)
 
     def drafts(self) -> dict[int, LeftDraft]:
         """The drafts that an earlier process left, by number.
@@ -210,9 +212,9 @@ class LogWriter:
         with LOG_DATABASE.failures_named(self._url), self._engine.connect() as connection:
             return left_behind(connection)
 
-    def end_draft(self, draft: int, payload: bytes) -> "Future[int | None]":
+    def end_draft(self, draft: int, payload: bytes, stamp: RequestStamp | None = None) -> "Future[int | None]":
         """The future of a draft that is made a record: its index once it is durable, or None for an ended draft."""
-        return self._submitted(Entry(payload, draft))
+        return self._submitted(Entry(payload, draft, stamp))
 
     async def _durably(self, change: Change) -> int | None:
         """The result of a change, once it is durable."""

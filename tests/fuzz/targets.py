@@ -10,7 +10,7 @@ from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, 
 from tests.places import DATA
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.check import check_archives
-from weightwarden.logger.archive.seal import SealError, seal
+from weightwarden.logger.archive.seal import FORMAT, SealError, seal
 from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record, encode_record
 from weightwarden.logger.formats.traffic_file import read_traffic
@@ -57,7 +57,7 @@ def archive(data: bytes) -> None:
     assert not found.holds or data == _example_archive()
     stream = io.BytesIO(data)
     try:
-        seal(stream, ORIGIN, [KEY])
+        seal(stream, FORMAT, ORIGIN, [KEY])
     except SealError:
         return
     _ARCHIVE.write_bytes(stream.getvalue())

@@ -7,12 +7,14 @@ import pytest
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, checkpoint_at, tree_of
 from tests.logger.store.examples import disarmed, raw_sql
 from weightwarden.logger.archive.check import check_archives
+from weightwarden.logger.archive.companion import companion_url, read_companion, write_companion
 from weightwarden.logger.archive.errors import ArchiveRefused, ArchiveUnreadable
 from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.archive.writer import write_archive
 from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.formats.canonical import RecordEncodingError
+from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.sealing import AnotherArchive, seal
 from weightwarden.logger.store.errors import LogCorrupt
 from weightwarden.logger.store.mark import LogRolledBack, MarkFile
@@ -110,6 +112,74 @@ def test_an_interrupted_sealing_goes_on_with_a_new_key(log: str, folder: str) ->
     new = SigningKey.generate(ORIGIN)
     seal(log, folder, [new])
     assert check_archives(archive_urls([folder]), PublicKeys(new.verifier)).holds
+
+
+STAMPS = [(index, RequestStamp(f"req-{index}", 1_700_000_000_000 + index)) for index in range(3)]
+
+
+def append_stamped(url: str) -> None:
+    """Three stamped records, and one without a stamp."""
+    with LogWriter.open(url, origin=ORIGIN) as writer:
+        for index, stamp in STAMPS:
+            writer.append(ENTRIES[index], stamp).result(60)
+        writer.append(ENTRIES[3]).result(60)
+
+
+def test_a_sealing_writes_the_stamps_beside_the_archive_and_nothing_of_them_into_it(
+    log: str, folder: str, tmp_path: Path
+) -> None:
+    stamped, plain = str(tmp_path / "stamped.db"), str(tmp_path / "plain.db")
+    append_stamped(stamped)
+    append(plain, ENTRIES[:4])
+    (tmp_path / "plain").mkdir()
+    archive, same = seal(stamped, folder, [KEY])[0].url, seal(plain, str(tmp_path / "plain"), [KEY])[0].url
+    assert Path(archive).read_bytes() == Path(same).read_bytes()
+    companion = read_companion(archive, KEYS)
+    assert companion is not None
+    assert list(companion.stamps()) == STAMPS
+    assert read_companion(same, KEYS) is None
+    shutil.rmtree(tmp_path / "archives" / "requests")
+    raw_sql(stamped, "DELETE FROM request")
+    assert seal(stamped, folder, [KEY]) == []
+    append(stamped, ENTRIES[4:6])
+    assert seal(stamped, folder, [KEY])[0].end == 6
+    assert check_archives(archive_urls([folder]), KEYS, checkpoint_at(4)).holds
+
+
+@pytest.mark.parametrize("moment", ["before the companion", "after the companion"])
+def test_a_sealing_interrupted_at_the_companion_is_taken_up_there(folder: str, tmp_path: Path, moment: str) -> None:
+    log = str(tmp_path / "stamped.db")
+    append_stamped(log)
+
+    def interrupted(*arguments: object) -> None:
+        if moment == "after the companion":
+            write_companion(*arguments)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("weightwarden.logger.sealing.write_companion", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            seal(log, folder, [KEY])
+    assert LogReader(log).archives() == []
+    append(log, ENTRIES[4:6])
+    sealed = seal(log, folder, [KEY])
+    assert [(one.start, one.end) for one in sealed] == [(0, 4), (4, 6)]
+    companion = read_companion(sealed[0].url, KEYS)
+    assert companion is not None
+    assert list(companion.stamps()) == STAMPS
+
+
+def test_a_companion_that_another_key_sealed_is_not_overwritten(folder: str, tmp_path: Path) -> None:
+    log, url = str(tmp_path / "stamped.db"), f"{folder}/{0:012}-{4:012}.parquet"
+    append_stamped(log)
+    write_companion(url, STAMPS, 0, 4, ORIGIN, [SigningKey.generate(ORIGIN)])
+    theirs = Path(companion_url(url))
+    before = theirs.read_bytes()
+    with pytest.raises(ArchiveRefused, match="no known key"):
+        seal(log, folder, [KEY])
+    assert theirs.read_bytes() == before
+    theirs.unlink()
+    assert seal(log, folder, [KEY])[0].end == 4
 
 
 def change(log: str, index: int) -> None:
