@@ -83,6 +83,19 @@ def make_folder(url: str) -> None:
         raise ArchiveUnreadable(f"{printable(url)}: cannot be made: {_why(error)}") from error
 
 
+def remove(url: str) -> None:
+    """Remove a file.
+
+    Raises:
+        ArchiveUnreadable: the store refuses, or cannot be asked.
+    """
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+        files.rm_file(path)
+    except Exception as error:  # stores raise what they like
+        raise ArchiveUnreadable(f"{printable(url)}: cannot be removed: {_why(error)}") from None
+
+
 def is_failure(error: Exception) -> bool:
     """True if the machine or the store failed, rather than the stored content. Arrow's own errors have no errno."""
     return isinstance(error, (MemoryError, TimeoutError)) or (

@@ -9,7 +9,7 @@ from weightwarden.logger.database import shown
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.errors import LogCorrupt, LogUnreadable
 from weightwarden.logger.store.lock import LogLock
-from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, MARK, SEGMENT
+from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, MARK, REQUEST, SEGMENT
 from weightwarden.logger.store.tree import segment_start
 from weightwarden.logger.store.turn import write_turn
 from weightwarden.logger.tlog.merkle import Frontier
@@ -94,8 +94,8 @@ class SealBook:
     def remove_archived(self, limit: int = REMOVED_AT_ONCE) -> int:
         """Number of records that were removed from before the present segment: at most `limit`, 0 when none is left.
 
-        With the last records go the stored frontiers and the checkpoints from before the segment, except the
-        checkpoints of archives.
+        Their stamps go with them (archives have companions). With the last records go the stored frontiers and the
+        checkpoints from before the segment, except the checkpoints of archives.
 
         Raises:
             LogUnreadable: the database cannot be written.
@@ -105,6 +105,7 @@ class SealBook:
             first = self._connection.execute(select(func.min(ENTRY.c.index))).scalar()
             if start and first is not None and first < start:
                 end = min(start, first + limit)
+                self._connection.execute(delete(REQUEST).where(REQUEST.c.index < end))
                 self._connection.execute(delete(ENTRY).where(ENTRY.c.index < end))
                 return int(end - first)
             self._connection.execute(delete(MARK).where(MARK.c.size < start))
