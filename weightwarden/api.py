@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weightwarden.logger.archive.storage import archive_urls
-from weightwarden.logger.archive.witness import read_witness
+from weightwarden.logger.archive.seen import read_seen
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.verifier.calibration.fit import CalibrationResult
 from weightwarden.verifier.calibration.fit import calibrate as fit
@@ -46,7 +46,7 @@ def read_traffic(*paths: StrPath) -> RunInput:
 def read_archives(
     *archives: StrPath,
     public_key: StrPath,
-    witness: StrPath | None = None,
+    seen: StrPath | None = None,
     audit_rate: float | None = None,
     audit_key: StrPath | None = None,
     progress: Progress | None = None,
@@ -56,7 +56,7 @@ def read_archives(
     Args:
         archives: archive files, folders of them, or fsspec URLs.
         public_key: file of the log's public key.
-        witness: file with an earlier checkpoint of the log; the archives must extend it.
+        seen: file with an earlier checkpoint of the log; the archives must extend it.
         audit_rate: share of the records to draw, in (0, 1]; None for all records.
         audit_key: file of the secret key for the draw.
         progress: called with the number of records just checked.
@@ -68,9 +68,9 @@ def read_archives(
         KeyFileError: a key cannot be used.
     """
     keys = PublicKeys.read(Path(public_key))
-    seen = None if witness is None else read_witness(Path(witness), keys)
+    seen_before = None if seen is None else read_seen(Path(seen), keys)
     draw = AuditDraw.of(audit_rate, None if audit_key is None else Path(audit_key))
-    return from_archives(archive_urls([str(archive) for archive in archives]), keys, seen, draw, progress)
+    return from_archives(archive_urls([str(archive) for archive in archives]), keys, seen_before, draw, progress)
 
 
 def read_policy(path: StrPath) -> BasePolicy:

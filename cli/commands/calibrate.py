@@ -11,7 +11,7 @@ from weightwarden.cli.options.replayer import load_replayer
 from weightwarden.cli.options.run_input import read_input, sample_of
 from weightwarden.cli.options.shared import (
     CONTEXT_OPTION,
-    WITNESS_OPTION,
+    SEEN_OPTION,
     ReplayOptions,
     public_key_option,
     replay_options,
@@ -34,7 +34,7 @@ from weightwarden.verifier.verification.compatibility import check_against_model
 @replay_options
 @CONTEXT_OPTION
 @public_key_option(required=False)
-@WITNESS_OPTION
+@SEEN_OPTION
 @sample_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Policy file to write.")
 @click.option(
@@ -69,7 +69,7 @@ from weightwarden.verifier.verification.compatibility import check_against_model
 def calibrate(
     traffic: tuple[str, ...],
     public_key_path: Path | None,
-    witness_path: Path | None,
+    seen_path: Path | None,
     rate: float | None,
     key_path: Path | None,
     out: Path,
@@ -90,7 +90,7 @@ def calibrate(
     --public-key the arguments are archives of one log, which are checked as in `verify run`.
     """
     check_writable(out)
-    given = read_input(traffic, public_key_path, witness_path, sample_of(rate, key_path), unsigned=True)
+    given = read_input(traffic, public_key_path, seen_path, sample_of(rate, key_path), unsigned=True)
     placed = [item for item in given.placed() if item.record.output_token_ids]
     if exact and replay["implementation"] != "vllm":
         raise click.UsageError("--exact requires the server's own engine: --replayer vllm with --replay-url")

@@ -9,7 +9,7 @@ from weightwarden.cli import exit_codes
 from weightwarden.cli.options.executor import ExecutorOptions, executor_options, open_executor
 from weightwarden.cli.options.run_input import read_input, sample_of
 from weightwarden.cli.options.shared import (
-    WITNESS_OPTION,
+    SEEN_OPTION,
     ReplayOptions,
     public_key_option,
     replay_options,
@@ -37,7 +37,7 @@ _EXIT_CODES = {"alarm": exit_codes.ALARM, "incomplete": exit_codes.ERROR, "clear
     help="Policy file, made by `verify calibrate` for this model, scheme and dtype.",
 )
 @public_key_option(required=False)
-@WITNESS_OPTION
+@SEEN_OPTION
 @click.option(
     "--unsafe-unsigned",
     is_flag=True,
@@ -72,7 +72,7 @@ def run(
     traffic: tuple[str, ...],
     policy_path: Path,
     public_key_path: Path | None,
-    witness_path: Path | None,
+    seen_path: Path | None,
     unsafe_unsigned: bool,
     json_path: Path | None,
     html_path: Path | None,
@@ -84,7 +84,7 @@ def run(
     """Replay the records of a log on a trusted model, and judge their tokens, their ends, and the run.
 
     With --public-key the arguments are archives of one log (files, folders, or URLs). They are checked first, against
-    each other and, with --witness, against the checkpoint you saw before; `verify log check` shows more. Without it
+    each other and, with --seen, against the checkpoint you saw before; `verify log check` shows more. Without it
     they are traffic files, which are unsigned and need --unsafe-unsigned.
 
     With --replayer vllm the replayer is a trusted vLLM server (`verify vllm start`). With an exact policy, one token
@@ -102,7 +102,7 @@ def run(
         raise click.UsageError("--public-key and --unsafe-unsigned exclude each other")
     check_writable(None if to_stdout else json_path, html_path)
     policy = read_policy(policy_path)
-    given = read_input(traffic, public_key_path, witness_path, audit, unsigned=unsafe_unsigned)
+    given = read_input(traffic, public_key_path, seen_path, audit, unsigned=unsafe_unsigned)
 
     options, replay = ExecutorOptions.taken(more)
     executor = open_executor(options, ReplayOptions(**replay), policy, max_model_len)

@@ -8,7 +8,7 @@ import click
 from weightwarden.cli.progress import counter
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.storage import archive_urls
-from weightwarden.logger.archive.witness import read_witness
+from weightwarden.logger.archive.seen import read_seen
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.verifier.verification.run_input import AuditDraw, RunInput, from_archives, from_traffic
 
@@ -32,7 +32,7 @@ def sample_of(rate: float | None, key_path: Path | None) -> AuditDraw | None:
 def read_input(
     arguments: Sequence[str],
     public_key_path: Path | None,
-    witness_path: Path | None,
+    seen_path: Path | None,
     audit: AuditDraw | None,
     *,
     unsigned: bool,
@@ -42,7 +42,7 @@ def read_input(
     Args:
         arguments: archives or traffic files.
         public_key_path: file with the log's public keys, or None.
-        witness_path: file with the witness, or None.
+        seen_path: file with the checkpoint that was seen before, or None.
         audit: the audit, or None for all records.
         unsigned: True: traffic files are accepted.
 
@@ -55,11 +55,11 @@ def read_input(
     """
     if public_key_path is not None:
         keys = PublicKeys.read(public_key_path)
-        witness = None if witness_path is None else read_witness(witness_path, keys)
+        seen = None if seen_path is None else read_seen(seen_path, keys)
         with counter("Records of the log checked") as progress:
-            return from_archives(archive_urls(arguments), keys, witness, audit, progress)
-    if witness_path is not None:
-        raise click.UsageError("--witness requires --public-key")
+            return from_archives(archive_urls(arguments), keys, seen, audit, progress)
+    if seen_path is not None:
+        raise click.UsageError("--seen requires --public-key")
     if not unsigned:
         raise UnsignedTraffic(
             "no --public-key: traffic files are unsigned and can be forged;"

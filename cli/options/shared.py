@@ -248,9 +248,9 @@ def sample_options(command: Command) -> Command:
     return command
 
 
-WITNESS_OPTION = click.option(
-    "--witness",
-    "witness_path",
+SEEN_OPTION = click.option(
+    "--seen",
+    "seen_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="File with the last checkpoint of this log that you saw.",

@@ -1,7 +1,7 @@
-"""Check that archives hold the whole log in order: against each other, and against a witness.
+"""Check that archives hold the whole log in order: against each other, and against the seen checkpoint.
 
 Every archive is replayed into the tree: its starting frontier, then every leaf. At all sizes where an archive begins
-or ends, or that the witness saw, the roots must agree. This is the consistency proof between any two archives, with
+or ends, or that the auditor saw, the roots must agree. This is the consistency proof between any two archives, with
 the records themselves as its path.
 """
 
@@ -29,7 +29,7 @@ class NothingToCheck(WeightwardenError, ValueError):
 
 
 class OtherLog(WeightwardenError, ValueError):
-    """Archives or a witness of two different logs, which cannot be compared."""
+    """Archives or a seen checkpoint of two different logs, which cannot be compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Finding:
 
     Attributes:
         kind: seal (changed, or not sealed by a known key), root (records differ from the certified ones), gap, fork
-            (two histories), duplicate (a range twice), rollback (shorter than the witness saw).
+            (two histories), duplicate (a range twice), rollback (shorter than the seen checkpoint).
         where: the archive or range.
         what: one sentence.
     """
@@ -75,7 +75,7 @@ class LogCheck:
 
 @dataclass
 class _Roots:
-    """Roots by tree size, each with the archive or witness that states it."""
+    """Roots by tree size, each with the archive or seen checkpoint that states it."""
 
     known: dict[int, tuple[bytes, str]] = field(default_factory=dict)
 
@@ -90,7 +90,7 @@ class _Roots:
 def check_archives(
     urls: Sequence[str],
     keys: PublicKeys,
-    witness: Checkpoint | None = None,
+    seen: Checkpoint | None = None,
     keep: Keep | None = None,
     progress: Callable[[int], None] | None = None,
     partial: bool = False,
@@ -98,21 +98,21 @@ def check_archives(
     """The check of one log's archives, given in any order, in bounded memory.
 
     1. Open each: seal, checkpoint, start.
-    2. Replay each into the tree. Compare the roots where archives meet, and with the witness.
+    2. Replay each into the tree. Compare the roots where archives meet, and with the seen checkpoint.
     3. Find gaps and duplicate ranges.
-    4. Compare the end with the witness.
+    4. Compare the end with the seen checkpoint.
 
     Args:
         urls: the archives.
         keys: known keys.
-        witness: the last checkpoint that this auditor saw.
+        seen: the last checkpoint that this auditor saw.
         keep: receives every record.
         progress: called with the number of records just checked.
-        partial: True: without a witness, the archives may begin anywhere. False: missing records before them are a gap.
+        partial: True: without `seen`, the archives may begin anywhere. False: missing records before them are a gap.
 
     Raises:
         NothingToCheck: there are no archives.
-        OtherLog: archives or witness are of different logs.
+        OtherLog: archives or seen checkpoint are of different logs.
         ArchiveUnreadable: an archive cannot be read at all.
     """
     if not urls:
@@ -125,10 +125,10 @@ def check_archives(
         except ArchiveRefused as refused:
             found.findings.append(Finding(kind="seal", where=url, what=refused.what))
     found.archives.sort(key=lambda archive: (archive.start, archive.end))
-    _same_origin(found.archives, witness)
+    _same_origin(found.archives, seen)
 
     # 2
-    roots = _Roots({} if witness is None else {witness.size: (witness.root, "the witness")})
+    roots = _Roots({} if seen is None else {seen.size: (seen.root, "the seen checkpoint")})
     boundaries = sorted({size for a in found.archives for size in (a.start, a.end)} | set(roots.known))
     for archive in found.archives:
         found.findings.extend(_replayed(archive, boundaries, roots, keep, progress))
@@ -137,9 +137,9 @@ def check_archives(
     # 3, 4
     if found.archives:
         first = found.archives[0].start
-        reached = first if partial and witness is None else min(first, witness.size if witness else 0)
+        reached = first if partial and seen is None else min(first, seen.size if seen else 0)
         found.findings.extend(_coverage(found.archives, reached))
-        found.findings.extend(_rollback(found.archives, witness))
+        found.findings.extend(_rollback(found.archives, seen))
     return found
 
 
@@ -181,10 +181,10 @@ def certified_entries(archive: Archive) -> Iterator[tuple[int, bytes]]:
         raise ArchiveRefused(archive.url, "its records are no longer those that were checked")
 
 
-def _same_origin(archives: Sequence[Archive], witness: Checkpoint | None) -> None:
-    origins = sorted({a.checkpoint.origin for a in archives} | ({witness.origin} if witness else set()))
+def _same_origin(archives: Sequence[Archive], seen: Checkpoint | None) -> None:
+    origins = sorted({a.checkpoint.origin for a in archives} | ({seen.origin} if seen else set()))
     if len(origins) > 1:
-        raise OtherLog(f"of different logs: {', '.join(origins)}; check each by itself, with its own witness")
+        raise OtherLog(f"of different logs: {', '.join(origins)}; check each by itself, with its own seen file")
 
 
 def _replayed(
@@ -244,10 +244,10 @@ def _coverage(archives: Sequence[Archive], reached: int) -> list[Finding]:
     return findings
 
 
-def _rollback(archives: Sequence[Archive], witness: Checkpoint | None) -> list[Finding]:
-    """A finding if the archives end before the witness's size."""
+def _rollback(archives: Sequence[Archive], seen: Checkpoint | None) -> list[Finding]:
+    """A finding if the archives end before the seen size."""
     reached = max(archive.end for archive in archives)
-    if witness is None or reached >= witness.size:
+    if seen is None or reached >= seen.size:
         return []
-    what = f"the witness saw {witness.size} records, here are {reached}: the log was cut off, or archives are missing"
+    what = f"{seen.size} records were seen, here are {reached}: the log was cut off, or archives are missing"
     return [Finding(kind="rollback", where=archives[-1].url, what=what)]

@@ -266,12 +266,12 @@ def put_back(log: str, copy: Path) -> None:
     shutil.copyfile(copy, log)
 
 
-@pytest.mark.parametrize("witness", ["mark", "archive"])
+@pytest.mark.parametrize("proof", ["mark", "archive"])
 @pytest.mark.parametrize("sealed_before", [False, True])
 def test_an_old_copy_of_the_database_is_not_sealed(
-    log: str, folder: str, tmp_path: Path, witness: str, sealed_before: bool
+    log: str, folder: str, tmp_path: Path, proof: str, sealed_before: bool
 ) -> None:
-    mark = MarkFile(tmp_path / "mark", ORIGIN) if witness == "mark" else None
+    mark = MarkFile(tmp_path / "mark", ORIGIN) if proof == "mark" else None
     if sealed_before:
         seal(log, folder, [KEY], mark=mark)
     copy = tmp_path / "copy.db"
@@ -280,14 +280,14 @@ def test_an_old_copy_of_the_database_is_not_sealed(
     seal(log, folder, [KEY], mark=mark)
     put_back(log, copy)
     append(log, ENTRIES[20:40])
-    if witness == "mark":
+    if proof == "mark":
         folder = str(tmp_path / "elsewhere")
         Path(folder).mkdir()
     before = LogReader(log).checkpoints()
     with pytest.raises(LogRolledBack, match="begin a new log"):
         seal(log, folder, [KEY], mark=mark)
     assert LogReader(log).checkpoints() == before
-    if witness == "archive":
+    if proof == "archive":
         assert check_archives(archive_urls([folder]), KEYS).holds
 
 

@@ -151,7 +151,7 @@ def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunIn
 def from_archives(
     urls: Sequence[str],
     keys: PublicKeys,
-    witness: Checkpoint | None,
+    seen: Checkpoint | None,
     audit: AuditDraw | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> RunInput:
@@ -160,7 +160,7 @@ def from_archives(
     Args:
         urls: URLs of the archives.
         keys: public keys that may have signed the log.
-        witness: checkpoint of the log that was seen before; the archives must extend it.
+        seen: checkpoint of the log that was seen before; the archives must extend it.
         audit: draw of the records; None for all.
         progress: called with the number of records just checked.
 
@@ -171,7 +171,7 @@ def from_archives(
         AuditError: the draw selects no record.
     """
     scan = LogScan(audit)
-    found = check_archives(urls, keys, witness, scan.add, progress or _silent, partial=True)
+    found = check_archives(urls, keys, seen, scan.add, progress or _silent, partial=True)
     if not found.holds:
         raise _does_not_hold(found)
     if not scan.selected and audit is not None:

@@ -11,7 +11,7 @@ from weightwarden.cli.options.shared import public_key_option
 from weightwarden.cli.progress import counter
 from weightwarden.logger.archive.check import LogCheck, check_archives
 from weightwarden.logger.archive.storage import archive_urls
-from weightwarden.logger.archive.witness import advance_witness, read_witness
+from weightwarden.logger.archive.seen import advance_seen, read_seen
 from weightwarden.logger.tlog.checkpoint import Checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.text import printable
@@ -21,8 +21,8 @@ from weightwarden.text import printable
 @archives_argument
 @public_key_option(required=True)
 @click.option(
-    "--witness",
-    "witness_path",
+    "--seen",
+    "seen_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="File with the last checkpoint that you saw. A missing file is made; it is advanced when all checks pass.",
@@ -33,31 +33,31 @@ def check(
     ctx: click.Context,
     archives: tuple[str, ...],
     public_key_path: Path,
-    witness_path: Path | None,
+    seen_path: Path | None,
     as_json: bool,
 ) -> None:
     """Check that archives hold the log: no record removed, changed, reordered, added or forked.
 
-    ARCHIVE is a file, a folder of archives, or an fsspec URL. Every leaf and root is recomputed. Only --witness can
-    show that the log was not cut off or rolled back. Keep the witness file where the log's operator cannot reach it.
+    ARCHIVE is a file, a folder of archives, or an fsspec URL. Every leaf and root is recomputed. Only --seen can
+    show that the log was not cut off or rolled back. Keep that file where the log's operator cannot reach it.
 
     Exit code 0: all checks passed. 1: findings, which are listed. 2: error, and no result.
     """
     keys = PublicKeys.read(public_key_path)
-    witness = read_witness(witness_path, keys) if witness_path is not None and witness_path.exists() else None
+    seen = read_seen(seen_path, keys) if seen_path is not None and seen_path.exists() else None
     urls = archive_urls(archives)
     with counter("Records checked") as progress:
-        found = check_archives(urls, keys, witness, progress=progress)
-    click.echo(_as_json(found, witness) if as_json else _as_text(found, witness, witness_path))
+        found = check_archives(urls, keys, seen, progress=progress)
+    click.echo(_as_json(found, seen) if as_json else _as_text(found, seen, seen_path))
     if not found.holds:
         ctx.exit(exit_codes.ALARM)
     newest = max(found.archives, key=lambda archive: archive.end)
-    if witness_path is not None:
-        advance_witness(witness_path, newest, keys)
+    if seen_path is not None:
+        advance_seen(seen_path, newest, keys)
     ctx.exit(exit_codes.CLEAR)
 
 
-def _as_text(found: LogCheck, witness: Checkpoint | None, witness_path: Path | None) -> str:
+def _as_text(found: LogCheck, seen: Checkpoint | None, seen_path: Path | None) -> str:
     if not found.holds:
         lines = ["The log does NOT hold:", ""]
         lines += [
@@ -72,17 +72,17 @@ def _as_text(found: LogCheck, witness: Checkpoint | None, witness_path: Path | N
         "",
         f"  root     {newest.root.hex()}",
     ]
-    if witness is not None:
-        lines.append(f"  witness  extends the {witness.size} records that {witness_path} saw")
-    elif witness_path is not None:
-        lines.append(f"  witness  none yet; {witness_path} is made")
+    if seen is not None:
+        lines.append(f"  seen     extends the {seen.size} records that {seen_path} saw")
+    elif seen_path is not None:
+        lines.append(f"  seen     none yet; {seen_path} is made")
     else:
-        lines.append("  witness  none: whether the log was cut off at the end cannot be told")
+        lines.append("  seen     none: whether the log was cut off at the end cannot be told")
     lines += [f"  note     {extension}" for extension in newest.extensions]
     return "\n".join(lines)
 
 
-def _as_json(found: LogCheck, witness: Checkpoint | None) -> str:
+def _as_json(found: LogCheck, seen: Checkpoint | None) -> str:
     newest = found.newest
     report = {
         "format": "weightwarden-log-check/1",
@@ -91,7 +91,7 @@ def _as_json(found: LogCheck, witness: Checkpoint | None) -> str:
         "size": newest.size if newest else None,
         "root": newest.root.hex() if newest else None,
         "records": found.records,
-        "witness_size": witness.size if witness else None,
+        "seen_size": seen.size if seen else None,
         "archives": [{"url": a.url, "start": a.start, "end": a.end} for a in found.archives],
         "findings": [{"kind": f.kind, "where": f.where, "what": f.what} for f in found.findings],
     }

@@ -139,16 +139,16 @@ def test_changed_records_are_found_even_where_the_seal_was_made_anew(tmp_path: P
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_a_history_that_was_signed_anew_is_found_by_the_witness(tmp_path: Path, change: Change) -> None:
+def test_a_history_that_was_signed_anew_is_found_by_the_seen_checkpoint(tmp_path: Path, change: Change) -> None:
     # The attacker has the signing key.
     entries = change(ENTRIES)
     url = archived(tmp_path / "a", 0, len(entries), entries)
     assert check_archives([url], KEYS).holds
-    witnessed = check_archives([url], KEYS, witness=checkpoint_at(40))
+    checked = check_archives([url], KEYS, seen=checkpoint_at(40))
     if entries[:40] == ENTRIES:
-        assert witnessed.holds
+        assert checked.holds
     else:
-        assert kinds(witnessed) in (["fork"], ["rollback"])
+        assert kinds(checked) in (["fork"], ["rollback"])
 
 
 def test_a_fork_between_archives_is_found(tmp_path: Path) -> None:
@@ -180,23 +180,23 @@ def test_a_missing_archive_is_a_gap(three: list[str]) -> None:
     assert "records 13 to 13" in check_archives([three[0], three[2]], KEYS).findings[0].what
 
 
-def test_archives_may_go_on_from_the_witness(three: list[str]) -> None:
+def test_archives_may_go_on_from_the_seen_checkpoint(three: list[str]) -> None:
     for size in range(13, 41):
-        assert check_archives(three[1:], KEYS, witness=checkpoint_at(size)).holds
+        assert check_archives(three[1:], KEYS, seen=checkpoint_at(size)).holds
     for size in range(13):
-        assert kinds(check_archives(three[1:], KEYS, witness=checkpoint_at(size))) == ["gap"]
+        assert kinds(check_archives(three[1:], KEYS, seen=checkpoint_at(size))) == ["gap"]
 
 
-def test_a_rolled_back_log_is_found_by_the_witness(three: list[str]) -> None:
+def test_a_rolled_back_log_is_found_by_the_seen_checkpoint(three: list[str]) -> None:
     assert check_archives(three[:2], KEYS).holds
-    assert check_archives(three[:2], KEYS, witness=checkpoint_at(14)).holds
-    assert kinds(check_archives(three[:2], KEYS, witness=checkpoint_at(15))) == ["rollback"]
+    assert check_archives(three[:2], KEYS, seen=checkpoint_at(14)).holds
+    assert kinds(check_archives(three[:2], KEYS, seen=checkpoint_at(15))) == ["rollback"]
 
 
-def test_a_witness_of_another_history_is_a_fork_at_every_size(three: list[str]) -> None:
+def test_a_seen_checkpoint_of_another_history_is_a_fork_at_every_size(three: list[str]) -> None:
     other = [entry(999), *ENTRIES[1:]]
     for size in range(1, 41):
-        assert kinds(check_archives(three, KEYS, witness=checkpoint_at(size, other)))[0] == "fork"
+        assert kinds(check_archives(three, KEYS, seen=checkpoint_at(size, other)))[0] == "fork"
 
 
 def test_a_wrong_key_is_found(tmp_path: Path, three: list[str]) -> None:
@@ -229,7 +229,7 @@ def test_archives_of_two_logs_are_refused(tmp_path: Path, three: list[str]) -> N
     with pytest.raises(OtherLog, match=re.escape("another/log, example.org/log")):
         check_archives([three[0], theirs], PublicKeys(KEY.verifier, other.verifier))
     with pytest.raises(OtherLog):
-        check_archives(three, KEYS, witness=Checkpoint("another/log", 1, tree_of(ENTRIES[:1]).root()))
+        check_archives(three, KEYS, seen=Checkpoint("another/log", 1, tree_of(ENTRIES[:1]).root()))
 
 
 def test_nothing_to_check_is_an_error_and_so_is_an_archive_that_is_not_there(tmp_path: Path) -> None:

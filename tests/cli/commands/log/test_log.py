@@ -21,7 +21,7 @@ class Logs:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.key, self.public = folder, folder / "key", folder / "key.pub"
-        self.log, self.archives, self.witness = folder / "log.db", folder / "archives", folder / "witness"
+        self.log, self.archives, self.seen = folder / "log.db", folder / "archives", folder / "seen"
         self.archives.mkdir()
         assert invoke("log", "key", "new", ORIGIN, "--out", self.key).exit_code == 0
 
@@ -66,15 +66,15 @@ def test_a_log_is_sealed_checked_and_shown(logs: Logs) -> None:
     assert key == logs.public.read_text()
 
 
-def test_the_witness_moves_on_and_catches_a_rollback(logs: Logs) -> None:
+def test_the_seen_file_moves_on_and_catches_a_rollback(logs: Logs) -> None:
     first, second = sorted(logs.archives.iterdir())
-    assert "is made" in logs.check(first, "--witness", logs.witness)
-    assert "extends the 5 records" in logs.check(second, "--witness", logs.witness)
-    seen = logs.witness.read_bytes()
+    assert "is made" in logs.check(first, "--seen", logs.seen)
+    assert "extends the 5 records" in logs.check(second, "--seen", logs.seen)
+    seen = logs.seen.read_bytes()
     assert seen == invoke("log", "show", second, "--public-key", logs.public, "--checkpoint").output.encode()
-    assert "ROLLBACK" in logs.check(first, "--witness", logs.witness, expect=1)
-    assert logs.witness.read_bytes() == seen
-    report = json.loads(logs.check(first, "--witness", logs.witness, "--json", expect=1))
+    assert "ROLLBACK" in logs.check(first, "--seen", logs.seen, expect=1)
+    assert logs.seen.read_bytes() == seen
+    report = json.loads(logs.check(first, "--seen", logs.seen, "--json", expect=1))
     assert report["holds"] is False
     assert [finding["kind"] for finding in report["findings"]] == ["rollback"]
 
@@ -152,7 +152,7 @@ def test_a_proof_leads_from_the_record_to_the_signed_root(logs: Logs) -> None:
         (["check", "{archives}", "--public-key", "{key}"], "a private key where a public key is wanted"),
         (["check", "missing.parquet", "--public-key", "{public}"], "missing.parquet"),
         (["check", "{empty}", "--public-key", "{public}"], "no archives"),
-        (["check", "{archives}", "--public-key", "{public}", "--witness", "{public}"], "not a checkpoint"),
+        (["check", "{archives}", "--public-key", "{public}", "--seen", "{public}"], "not a checkpoint"),
         (["check", "--public-key", "{public}"], "Missing argument"),
         (["seal", "--log", "missing.db", "--archives", "{archives}", "--signing-key", "{key}"], "missing.db"),
         (["seal", "--log", "{log}", "--archives", "{archives}", "--signing-key", "{public}"], "{public}"),
@@ -181,7 +181,7 @@ def test_mistakes_are_told_with_exit_code_2_and_write_nothing(logs: Logs, argume
 def test_signed_and_unsigned_are_not_mixed_up(logs: Logs) -> None:
     for arguments, complaint in (
         ((logs.archives, "--public-key", logs.public, "--unsafe-unsigned"), "exclude each other"),
-        ((GREEDY, "--unsafe-unsigned", "--witness", logs.witness), "--witness requires --public-key"),
+        ((GREEDY, "--unsafe-unsigned", "--seen", logs.seen), "--seen requires --public-key"),
         ((GREEDY,), "no --public-key"),
         ((GREEDY, "--public-key", logs.public), "not a whole Parquet file"),
     ):
