@@ -6,8 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.archive.seen import read_seen
+from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.verifier.calibration.fit import CalibrationResult
 from weightwarden.verifier.calibration.fit import calibrate as fit

@@ -7,8 +7,8 @@ import click
 
 from weightwarden.cli.progress import counter
 from weightwarden.errors import WeightwardenError
-from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.archive.seen import read_seen
+from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.verifier.verification.run_input import AuditDraw, RunInput, from_archives, from_traffic
 

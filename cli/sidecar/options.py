@@ -123,6 +123,13 @@ _OPTIONS = (
     ),
     _limit("--checkpoint-every", _SECONDS, 60.0, "SECONDS", "Seconds between signed checkpoints."),
     _limit("--seal-every", _SECONDS, 3600.0, "SECONDS", "Seconds between archives."),
+    click.option(
+        "--keep-sealed",
+        type=click.IntRange(0),
+        metavar="ARCHIVES",
+        help="Remove sealed records from the log's database, except those of this many newest archives, once their"
+        " archives were checked. Default: all stay.",
+    ),
     _limit("--max-concurrent", click.IntRange(1), 256, "COUNT", "Largest number of choices under way."),
     _limit("--max-connections", click.IntRange(1), 1024, "COUNT", "Largest number of open connections."),
     _limit(
@@ -216,6 +223,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         archives=given["archives"],
         checkpoint_every=given["checkpoint_every"],
         seal_every=given["seal_every"],
+        keep_sealed=given["keep_sealed"],
         limits=Limits(
             concurrent=given["max_concurrent"],
             connections=given["max_connections"],

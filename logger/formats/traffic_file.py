@@ -1,9 +1,8 @@
 """The traffic file: records as JSON lines, unsigned, which any recorder can write."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from pydantic import ValidationError
 
@@ -23,30 +22,40 @@ RETOKENISED_MEANS = (
 
 
 def read_traffic(path: Path | str) -> list[PlacedRecord]:
-    """All records of a traffic file, in order.
+    """All records of a traffic file, in order (`stream_traffic`).
+
+    Raises:
+        TrafficError: the file is unreadable or empty, or a line is not exactly one strict record. The message names
+            file, line and field.
+    """
+    return list(stream_traffic(path))
+
+
+def stream_traffic(path: Path | str, read: Callable[[bytes], object] = lambda _: None) -> Iterator[PlacedRecord]:
+    """The records of a traffic file, in order, one line in memory at a time.
+
+    Args:
+        path: the file.
+        read: receives the bytes of each line before its record is yielded, for a digest of what was read.
 
     Raises:
         TrafficError: the file is unreadable or empty, or a line is not exactly one strict record. The message names
             file, line and field.
     """
     path = Path(path)
+    number = 0
     try:
         with path.open("rb") as stream:
-            records = list(_records(path, stream))
+            while line := stream.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(line) > MAX_LINE_BYTES:
+                    raise TrafficError(f"line is longer than {MAX_LINE_BYTES} bytes", path=path, line=number)
+                read(line)
+                yield parse_line(line, path=path, line=number)
     except OSError as error:
         raise TrafficError(f"cannot be read: {error.strerror or error}", path=path) from error
-    if not records:
+    if not number:
         raise TrafficError("holds no records", path=path)
-    return records
-
-
-def _records(path: Path, stream: BinaryIO) -> Iterator[PlacedRecord]:
-    number = 0
-    while line := stream.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        if len(line) > MAX_LINE_BYTES:
-            raise TrafficError(f"line is longer than {MAX_LINE_BYTES} bytes", path=path, line=number)
-        yield parse_line(line, path=path, line=number)
 
 
 def traffic_line(record: Record, *, retokenised: bool = False) -> str:

@@ -37,6 +37,7 @@ class Settings:
         archives: folder for archives, or None when another process seals.
         checkpoint_every: seconds between checkpoints.
         seal_every: seconds between archives.
+        keep_sealed: number of newest archives whose records stay in the log's database, or None for all.
         limits: limits for clients and server.
     """
 
@@ -63,4 +64,5 @@ class Settings:
     archives: str | None = None
     checkpoint_every: float = 60.0
     seal_every: float = 3600.0
+    keep_sealed: int | None = None
     limits: Limits = field(default_factory=Limits)

@@ -80,7 +80,14 @@ def opened(settings: Settings) -> Iterator[SidecarParts]:
     origin = signers[0].name
     path = settings.mark or mark_path(settings.signing_keys[0], origin)
     with MarkFile(path, origin) as mark, LogWriter.open(settings.log, origin=origin) as log:
-        checkpointer = Checkpointer(url=settings.log, log=log, signers=signers, mark=mark, archives=settings.archives)
+        checkpointer = Checkpointer(
+            url=settings.log,
+            log=log,
+            signers=signers,
+            mark=mark,
+            archives=settings.archives,
+            keep_sealed=settings.keep_sealed,
+        )
         checkpointer.check()
         nonce = secrets.token_bytes(NONCE_BYTES)
         start = log.start(nonce)
@@ -115,5 +122,7 @@ def _check(settings: Settings) -> None:
         raise SettingsError("TLS needs a certificate and its key")
     if settings.tls_key is not None:
         read_private(settings.tls_key)
+    if settings.keep_sealed is not None and settings.archives is None:
+        raise SettingsError("keep-sealed needs archives: only sealed records leave the log's database")
     if settings.archives is not None and "://" not in settings.archives and not Path(settings.archives).is_dir():
         raise SettingsError(f"{settings.archives}: there is no such folder for archives")

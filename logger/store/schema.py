@@ -1,7 +1,8 @@
 """The tables of a log, which `migrations` makes.
 
-Rows are only added, with these exceptions. Rows of drafts and open seeds are removed when they end. Rows of requests may
-be removed at any time. Rows from before the present segment are removed once their archives were checked (`SEGMENT`).
+Rows are only added, with these exceptions. Rows of drafts and open seeds are removed when they end. Rows of requests
+may be removed at any time. Rows from before the present segment are removed once their archives were checked
+(`SEGMENT`).
 """
 
 from sqlalchemy import (
@@ -89,9 +90,9 @@ SEGMENT = Table(
     Column("start", _INDEX, ForeignKey("archive.end"), primary_key=True, autoincrement=False),
     Column("frontier", _Blob, nullable=False),
 )
-"""Every segment after the first: its first record, and the tree's frontier there. The newest one is the present segment:
-records, frontiers and checkpoints from before it may be removed. Its start is the end of an archive, so the checkpoint
-of that size certifies the frontier.
+"""Every segment after the first: its first record, and the tree's frontier there. The newest one is the present
+segment: records, frontiers and checkpoints from before it may be removed. Its start is the end of an archive, so the
+checkpoint of that size certifies the frontier.
 """
 
 DRAFT = Table(

@@ -6,7 +6,9 @@ from weightwarden.cli.commands.log.check import check
 from weightwarden.cli.commands.log.importing import import_traffic
 from weightwarden.cli.commands.log.key import key
 from weightwarden.cli.commands.log.mark import mark
+from weightwarden.cli.commands.log.move import move
 from weightwarden.cli.commands.log.prove import prove
+from weightwarden.cli.commands.log.rollover import rollover
 from weightwarden.cli.commands.log.seal import seal
 from weightwarden.cli.commands.log.show import show
 
@@ -16,5 +18,5 @@ def log() -> None:
     """Check, show and make archives of the tamper-evident log."""
 
 
-for command in (check, show, seal, prove, import_traffic, key, mark):
+for command in (check, show, seal, rollover, move, prove, import_traffic, key, mark):
     log.add_command(command)

@@ -10,8 +10,8 @@ from weightwarden.cli.commands.log.options import archives_argument
 from weightwarden.cli.options.shared import public_key_option
 from weightwarden.cli.progress import counter
 from weightwarden.logger.archive.check import LogCheck, check_archives
-from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.archive.seen import advance_seen, read_seen
+from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.tlog.checkpoint import Checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.text import printable

@@ -1,22 +1,23 @@
 """The command `verify log import`, which makes a signed archive of traffic files."""
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from weightwarden.cli.options.shared import SIGNING_KEY_OPTION
+from weightwarden.cli.progress import counter
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.storage import exists
 from weightwarden.logger.archive.writer import write_archive
 from weightwarden.logger.files.output import OutputError, check_writable
 from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.formats.canonical import encode_record
-from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.formats.traffic_file import stream_traffic
 from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.logger.tlog.merkle import Frontier
-from weightwarden.verifier.audit_selection import file_sha256
 
 
 class RetokenisedRecord(WeightwardenError, ValueError):
@@ -44,19 +45,30 @@ def import_traffic(traffic: tuple[Path, ...], signing_key_paths: tuple[Path, ...
         raise OutputError(f"{url}: is there already; an archive is never overwritten")
     if "://" not in url:
         check_writable(Path(url))
-    everything = [placed for path in traffic for placed in read_traffic(path)]
-    for placed in everything:
-        if placed.retokenised:
-            raise RetokenisedRecord(f"{placed.place}: re-tokenised from text; a log holds the token ids of the engine")
-    records = [placed.record for placed in everything]
-    mark = f"imported from {hashlib.sha256(b''.join(map(file_sha256, traffic))).hexdigest()}"
+    digests: list[bytes] = []
     origin = signers[0].name
 
     def certify(size: int, root: bytes) -> bytes:
+        mark = f"imported from {hashlib.sha256(b''.join(digests)).hexdigest()}"
         return sign_checkpoint(Checkpoint(origin, size, root, (mark,)), signers)
 
-    tree = write_archive(url, map(encode_record, records), Frontier(), certify, origin, signers)
+    with counter("Records imported") as progress:
+        tree = write_archive(url, _entries(traffic, digests, progress), Frontier(), certify, origin, signers)
     click.echo(f"{url}: {tree.size} imported records of {origin}, root {tree.root().hex()}")
+
+
+def _entries(traffic: Sequence[Path], digests: list[bytes], progress: Callable[[int], None]) -> Iterator[bytes]:
+    """The canonical bytes of the files' records, in bounded memory. Each file's SHA-256 is appended to `digests`."""
+    for path in traffic:
+        digest = hashlib.sha256()
+        for placed in stream_traffic(path, digest.update):
+            if placed.retokenised:
+                raise RetokenisedRecord(
+                    f"{placed.place}: re-tokenised from text; a log holds the token ids of the engine"
+                )
+            yield encode_record(placed.record)
+            progress(1)
+        digests.append(digest.digest())
 
 
 def read_signers(paths: tuple[Path, ...]) -> list[SigningKey]:

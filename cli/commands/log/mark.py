@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from weightwarden.cli.commands.log.importing import read_signers
-from weightwarden.cli.commands.log.options import mark_option
+from weightwarden.cli.commands.log.options import log_option, mark_option
 from weightwarden.cli.options.shared import SIGNING_KEY_OPTION
 from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.store.mark import MarkFile
@@ -14,9 +14,7 @@ from weightwarden.logger.store.reader import LogReader
 
 
 @click.command()
-@click.option(
-    "--log", "log_url", required=True, metavar="URL", help="Database of the log: a path (SQLite), or postgresql://..."
-)
+@log_option
 @SIGNING_KEY_OPTION
 @mark_option
 def mark(log_url: str, signing_key_paths: tuple[Path, ...], mark_path: Path | None) -> None:

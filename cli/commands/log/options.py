@@ -13,3 +13,7 @@ mark_option = click.option(
     metavar="FILE",
     help="File with the log's mark, which exposes an old copy of the log. Default: beside the first signing key.",
 )
+
+log_option = click.option(
+    "--log", "log_url", required=True, metavar="URL", help="Database of the log: a path (SQLite), or postgresql://..."
+)

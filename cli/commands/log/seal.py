@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from weightwarden.cli.commands.log.importing import read_signers
-from weightwarden.cli.commands.log.options import mark_option
+from weightwarden.cli.commands.log.options import log_option, mark_option
 from weightwarden.cli.options.shared import SIGNING_KEY_OPTION
 from weightwarden.logger.sealing import seal as seal_log
 from weightwarden.logger.store.mark import MarkFile
@@ -13,9 +13,7 @@ from weightwarden.logger.store.mark import mark_path as mark_beside
 
 
 @click.command()
-@click.option(
-    "--log", "log_url", required=True, metavar="URL", help="Database of the log: a path (SQLite), or postgresql://..."
-)
+@log_option
 @click.option("--archives", "folder", required=True, metavar="URL", help="Folder for archives: a path or fsspec URL.")
 @SIGNING_KEY_OPTION
 @mark_option

@@ -1,4 +1,4 @@
-"""Checkpointer of the sidecar: signs checkpoints of the tree in memory, and seals archives."""
+"""Checkpointer of the sidecar: signs checkpoints of the tree in memory, seals archives, and rolls the log over."""
 
 import threading
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from weightwarden.logger.archive.errors import ArchiveUnreadable
 from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.rollover import roll_over
 from weightwarden.logger.sealing import check_extends, check_newest_archive, seal
 from weightwarden.logger.store.errors import LogLocked
 from weightwarden.logger.store.mark import MarkFile
@@ -28,6 +29,7 @@ class Checkpointer:
         signers: keys of the log.
         mark: file with the newest checkpoint and start.
         archives: folder for archives (a path or fsspec URL), or None when another process seals.
+        keep_sealed: number of newest archives whose records stay in the database, or None for all.
         size: records under the newest checkpoint signed here.
     """
 
@@ -36,6 +38,7 @@ class Checkpointer:
     signers: Sequence[SigningKey]
     mark: MarkFile
     archives: str | None = None
+    keep_sealed: int | None = None
     size: int = field(default=0, init=False)
     _turn: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
     """Lock of one thread of this process: the last sealing waits for a sealing that is under way."""
@@ -54,7 +57,7 @@ class Checkpointer:
         if checkpoints:
             size, note = checkpoints[-1]
             try:
-                newest = open_checkpoint(note, PublicKeys(*(key.verifier for key in self.signers)))
+                newest = open_checkpoint(note, self.keys)
             except NoteError as error:
                 raise KeyFileError(
                     f"the log's newest checkpoint, of {size} entries, is signed by none of these keys ({error});"
@@ -95,7 +98,7 @@ class Checkpointer:
             self.size = tree.size
 
     def seal(self) -> None:
-        """Seal the records that no archive holds. Does nothing while another process seals.
+        """Seal the records that no archive holds, and roll over. Does nothing while another process seals.
 
         Raises:
             LogCorrupt: the database does not agree with its checkpoints.
@@ -107,11 +110,19 @@ class Checkpointer:
             LogClosed: the writer was closed.
             LogBusy: too many appends wait.
             KeyFileError: the mark cannot be written.
+            RolloverRefused: an archive does not hold what would leave the database.
         """
         with self._turn:
             self.certify()
             if self.archives is not None:
                 try:
                     seal(self.url, self.archives, self.signers, mark=self.mark)
+                    if self.keep_sealed is not None:
+                        roll_over(self.url, [self.archives], self.keys, keep=self.keep_sealed)
                 except LogLocked:
                     return
+
+    @property
+    def keys(self) -> PublicKeys:
+        """The log's public keys."""
+        return PublicKeys(*(key.verifier for key in self.signers))

@@ -33,7 +33,8 @@ def _sqlite_triggers() -> None:
             f" BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
         )
     op.execute(
-        "CREATE TRIGGER segment_insert BEFORE INSERT ON segment WHEN NEW.start <= (SELECT MAX(start) FROM segment)"
+        "CREATE TRIGGER segment_insert BEFORE INSERT ON segment"  # noqa: S608
+        " WHEN NEW.start <= (SELECT MAX(start) FROM segment)"
         f" BEGIN SELECT RAISE(ABORT, '{REFUSAL}: start out of order'); END"
     )
     for table, key in KEYS.items():
@@ -44,7 +45,7 @@ def _sqlite_triggers() -> None:
         )
     op.execute("DROP TRIGGER entry_insert")
     op.execute(
-        "CREATE TRIGGER entry_insert BEFORE INSERT ON entry"
+        "CREATE TRIGGER entry_insert BEFORE INSERT ON entry"  # noqa: S608
         f' WHEN NEW."index" IS NOT COALESCE((SELECT MAX("index") + 1 FROM entry), {PRESENT})'
         f" BEGIN SELECT RAISE(ABORT, '{REFUSAL}: index out of order'); END"
     )

@@ -10,6 +10,7 @@ from tests.recorded import FILTERED, GREEDY, records_of
 from weightwarden.logger.files.private import write_private
 from weightwarden.logger.formats.canonical import encode_record
 from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.verifier.audit_selection import is_selected
 
@@ -188,3 +189,37 @@ def test_signed_and_unsigned_are_not_mixed_up(logs: Logs) -> None:
         result = invoke("run", *arguments, "--policy", BUNDLED_POLICY)
         assert result.exit_code == 2
         assert complaint in result.output
+
+
+def test_a_log_rolls_over_and_its_archives_move(logs: Logs, tmp_path: Path) -> None:
+    cold = tmp_path / "cold"
+    cold.mkdir()
+    logs.check("--seen", logs.seen, logs.archives)
+    rolled = invoke(
+        *("log", "rollover", "--log", logs.log, "--archives", logs.archives, "--public-key", logs.public),
+        *("--seen", logs.seen, "--compact"),
+    )
+    assert "5 records removed. The present segment begins at record 5." in rolled.output
+    assert "Compacted:" in rolled.output
+    moved = invoke("log", "move", logs.archives, "--to", cold, "--public-key", logs.public, "--keep", "1")
+    assert "records 0 to 4" in moved.output
+    logs.append(2)
+    logs.seal()
+    assert "records 0 to 9" in logs.check(cold, logs.archives)
+    again = invoke("log", "move", logs.archives, "--to", cold, "--public-key", logs.public, "--keep", "2")
+    assert again.output == "Nothing to move.\n"
+
+
+def test_a_rollover_without_its_archives_is_an_error_and_removes_nothing(logs: Logs, tmp_path: Path) -> None:
+    result = invoke("log", "rollover", "--log", logs.log, "--archives", tmp_path, "--public-key", logs.public)
+    assert result.exit_code == 2
+    assert "000000000000-000000000005.parquet: not in" in result.output
+    assert LogReader(str(logs.log)).segment_start().size == 0
+
+
+def test_nothing_is_compacted_beside_a_writer(logs: Logs) -> None:
+    with LogWriter.open(str(logs.log), origin=ORIGIN):
+        arguments = ("--log", logs.log, "--archives", logs.archives, "--public-key", logs.public, "--compact")
+        result = invoke("log", "rollover", *arguments)
+    assert result.exit_code == 2
+    assert "another process appends to this log" in result.output
