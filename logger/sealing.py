@@ -187,7 +187,7 @@ class _Sealing:
         return SealedArchive(url, start, end)
 
     def _write_companion(self, url: str, start: int, end: int) -> None:
-        """Write an archive's companion. One that exists is replaced if it was sealed by these keys, and refused if not."""
+        """Write an archive's companion. An existing one is replaced if these keys sealed it, and refused if not."""
         read_companion(url, PublicKeys(*(key.verifier for key in self.signers)))
         stamps = self.reader.stamps(StampQuery(indices=range(start, end)))
         write_companion(url, stamps, start, end, self.reader.origin, self.signers)

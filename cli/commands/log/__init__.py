@@ -3,6 +3,7 @@
 import click
 
 from weightwarden.cli.commands.log.check import check
+from weightwarden.cli.commands.log.find import find
 from weightwarden.cli.commands.log.importing import import_traffic
 from weightwarden.cli.commands.log.key import key
 from weightwarden.cli.commands.log.mark import mark
@@ -16,5 +17,5 @@ def log() -> None:
     """Check, show and make archives of the tamper-evident log."""
 
 
-for command in (check, show, seal, prove, import_traffic, key, mark):
+for command in (check, show, find, seal, prove, import_traffic, key, mark):
     log.add_command(command)
