@@ -4,9 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MAX_REQUEST_ID = 128
-"""Largest number of characters of a request id."""
-_REQUEST_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_REQUEST_ID}}}")
+REQUEST_ID_PATTERN = "[A-Za-z0-9._-]{1,128}"
 
 
 class RequestStamp(NamedTuple):
@@ -42,5 +40,5 @@ ALL_STAMPS = StampQuery()
 
 
 def is_request_id(text: str) -> bool:
-    """True for 1 to `MAX_REQUEST_ID` letters, digits, dots, underscores and hyphens of ASCII."""
-    return _REQUEST_ID.fullmatch(text) is not None
+    """True for 1 to 128 ASCII letters, digits, dots, underscores and hyphens."""
+    return re.fullmatch(REQUEST_ID_PATTERN, text) is not None

@@ -119,6 +119,11 @@ _OPTIONS = (
         help="Milliseconds between the ticks on which tokens are released. Default: tokens are released at once.",
     ),
     click.option(
+        "--record-index",
+        type=click.Choice(["send", "omit"]),
+        help="Send clients the indices of their records, or omit them. Default: omit with --release-tick, else send.",
+    ),
+    click.option(
         "--archives", metavar="URL", help="Folder for sealed archives (path or fsspec URL). Default: do not seal."
     ),
     _limit("--checkpoint-every", _SECONDS, 60.0, "SECONDS", "Seconds between signed checkpoints."),
@@ -220,6 +225,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         tls_key=given["tls_key"],
         api_keys=given["api_keys"],
         release_tick=None if given["release_tick"] is None else given["release_tick"] / 1000,
+        record_index=given["record_index"],
         archives=given["archives"],
         checkpoint_every=given["checkpoint_every"],
         seal_every=given["seal_every"],

@@ -27,9 +27,8 @@ FOLDER = "requests"
 GROUP_ROWS = 65_536
 SCHEMA = pa.schema(
     [
-        pa.field("index", pa.int64(), nullable=False),
-        pa.field("time", pa.timestamp("ms", tz="UTC"), nullable=False),
-        pa.field("request_id", pa.string(), nullable=False),
+        pa.field(name, kind, nullable=False)
+        for name, kind in (("index", pa.int64()), ("time", pa.timestamp("ms", tz="UTC")), ("request_id", pa.string()))
     ]
 )
 Stamps = Iterable[tuple[int, RequestStamp]]
@@ -71,10 +70,9 @@ class Companion:
                     raise ArchiveRefused(self.url, f"its rows are not of records {self.start} to {self.end - 1}")
                 last = int(indices[-1]) if len(indices) else last
                 found = batch.filter(_meets(batch, query))
-                times = found["time"].cast(pa.int64()).to_pylist()
-                for index, time, request_id in zip(
-                    found["index"].to_pylist(), times, found["request_id"].to_pylist(), strict=True
-                ):
+                times = found["time"].cast(pa.int64())
+                columns: list[list[Any]] = [one.to_pylist() for one in (found["index"], times, found["request_id"])]
+                for index, time, request_id in zip(*columns, strict=True):
                     yield index, RequestStamp(request_id, time)
 
 

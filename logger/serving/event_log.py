@@ -1,7 +1,7 @@
 """A daemon's log of its own events: one JSON object a line, with predefined fields.
 
-Values are numbers, fixed words, and names that the operator gave. No text of a prompt or an answer, no key, and no
-text of an inference server can be in it.
+Values are numbers, fixed words, names that the operator gave, and request ids of checked characters. No text of a
+prompt or an answer, no key, and no text of an inference server can be in it.
 """
 
 import json
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
-Value = str | int | float | bool | None
+Value = str | int | float | bool | list[int] | None
 
 
 class Events:

@@ -25,11 +25,13 @@ class FinishedChoice:
         ending: finish reason and stop reason.
         rest: text that is released only at the end.
         tokens: number of output tokens.
+        record_index: the record's index in the log.
     """
 
     ending: Ending
     rest: str
     tokens: int
+    record_index: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,13 @@ class ChoiceRunner:
     events: Events
 
     async def answer(
-        self, asked: Record, cancelled_by: Callable[[], str], *, streams: bool
+        self,
+        asked: Record,
+        request_id: str,
+        cancelled_by: Callable[[], str],
+        recorded: Callable[[int], None],
+        *,
+        streams: bool,
     ) -> AsyncGenerator[DurableText]:
         """The answer of one choice, part by part; the last part holds the end.
 
@@ -70,8 +78,10 @@ class ChoiceRunner:
 
         Args:
             asked: the choice's record, without tokens.
+            request_id: id of its request.
             cancelled_by: returns the party that cut the answer off (`CUT_OFF_BY_...`). It is called when this generator
                 is cancelled or closed early.
+            recorded: receives the record's index, whatever became of the answer.
             streams: True: text is yielded as tokens become durable. False: all text is in the last part.
 
         Raises:
@@ -80,7 +90,7 @@ class ChoiceRunner:
             LogForked: the database lost what the writer confirmed. No text was yielded that is not in the log.
             LogClosed: the writer was closed. No text was yielded that is not in the log.
         """
-        draft = self.recorder.draft(asked)
+        draft = self.recorder.draft(asked, request_id)
         detokenizer = self.model.tokenizer.detokenizer(asked.sampling, asked.prompt_token_ids)
         text = Text(detokenizer, asked.sampling, self.model.eos_ids)
         drawn_ids: list[int] = []
@@ -119,12 +129,16 @@ class ChoiceRunner:
             by = cancelled_by() if cancelled else blamed(error)
             if draft.confirmed or not isinstance(error, LOG_FAILURES):
                 with suppress(*LOG_FAILURES):
-                    await self.recorder.end(draft, asked, drawn_ids[:released], Ending("abort", by))
+                    index = await self.recorder.end(draft, asked, drawn_ids[:released], Ending("abort", by))
+                    if index is not None:
+                        recorded(index)
             raise
         # 4
-        await self.recorder.end(draft, asked, drawn_ids, ending)
+        index = await self.recorder.end(draft, asked, drawn_ids, ending)
+        if index is not None:
+            recorded(index)
         self.metrics.tokens.labels("output").inc(len(drawn_ids))
-        end = FinishedChoice(ending=ending, rest=text.rest(), tokens=len(drawn_ids))
+        end = FinishedChoice(ending=ending, rest=text.rest(), tokens=len(drawn_ids), record_index=index)
         yield DurableText(pieces=unreleased, end=end)
 
     def _say_refused(self, asked: Record, status: int) -> None:

@@ -21,6 +21,7 @@ from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.http_body import BodyRefused, read_body
 from weightwarden.logger.sidecar.errors import ApiError, stopping
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
+from weightwarden.logger.sidecar.log.request_ids import HEADER, RequestIds
 from weightwarden.logger.sidecar.service import Response, Service
 from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionRequest, GenerationRequest, Request, parse
 
@@ -38,6 +39,7 @@ class Dependencies:
         service: answers generation requests.
         interpreter: turns requests into token ids and sampling parameters.
         keys: API keys of clients, or None when every client is served.
+        request_ids: issuer of request ids.
         events: the operator's log.
         ready: returns the reason why no request can be served now, or None.
         created: Unix time of the start, seconds.
@@ -46,6 +48,7 @@ class Dependencies:
     service: Service
     interpreter: RequestInterpreter
     keys: ApiKeys | None
+    request_ids: RequestIds
     events: Events
     ready: Callable[[], str | None]
     created: int
@@ -138,7 +141,8 @@ class _Answering:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, to the end or until its client is gone."""
         started = time.perf_counter()
-        response = _response(send)
+        request_id, clients_id = self.front.request_ids.of(scope["headers"])
+        response = _response(send, request_id)
         outcome = "answered"
         try:
             _authorize(self.front.keys, scope)
@@ -169,6 +173,9 @@ class _Answering:
             self.front.events.say(
                 "request",
                 endpoint=self.name,
+                request_id=request_id,
+                client_request_id=clients_id,
+                records=sorted(response.records),
                 status=response.status,
                 outcome=outcome,
                 reason=response.reason,
@@ -212,11 +219,12 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _response(send: Send) -> Response:
+def _response(send: Send, request_id: str) -> Response:
     begun = False
+    header = (HEADER, request_id.encode())
 
     async def write_body(status: int, body: bytes) -> None:
-        headers = [_JSON, (b"content-length", b"%d" % len(body))]
+        headers = [_JSON, (b"content-length", b"%d" % len(body)), header]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -224,10 +232,10 @@ def _response(send: Send) -> Response:
         nonlocal begun
         if not begun:
             begun = True
-            await send({"type": "http.response.start", "status": 200, "headers": list(_EVENTS)})
+            await send({"type": "http.response.start", "status": 200, "headers": [*_EVENTS, header]})
         await send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def close() -> None:
         await send({"type": "http.response.body", "body": b""})
 
-    return Response(write_body, write_event, close)
+    return Response(request_id, write_body, write_event, close)

@@ -86,6 +86,7 @@ async def serve(
             limits=limits,
             metrics=metrics,
             ticks=None if settings.release_tick is None else Ticks(settings.release_tick, loop.time),
+            sends_record_index=settings.sends_record_index,
         )
         interpreter = RequestInterpreter(
             model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
@@ -95,6 +96,7 @@ async def serve(
             service=service,
             interpreter=interpreter,
             keys=sidecar.api_keys,
+            request_ids=sidecar.request_ids,
             events=events,
             ready=readiness,
             created=int(time.time()),

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -45,29 +44,36 @@ class Response:
     """Channel of a response: one body, or events one by one (status 200) until it is closed.
 
     Attributes:
+        request_id: id of the request.
         write_body: sends a status and a body.
         write_event: sends one event.
         close: ends a response of events.
         begun: True once anything was sent.
         complete: True once everything was sent.
         output_tokens: tokens that were released.
+        records: indices of the records that the request became, in the order of their ends.
         status: status that the client received.
         reason: cause of a failure, for the operator.
     """
 
+    request_id: str
     write_body: Callable[[int, bytes], Awaitable[None]]
     write_event: Write
     close: Callable[[], Awaitable[None]]
     begun: bool = False
     complete: bool = False
     output_tokens: int = 0
+    records: list[int] = field(default_factory=list)
     status: int = 0
     reason: str | None = None
 
 
 @dataclass
 class Service:
-    """Service of one model through one log."""
+    """Service of one model through one log.
+
+    `sends_record_index` is True if clients are given the indices of their records.
+    """
 
     choice_runner: ChoiceRunner
     recorder: DraftRecorder
@@ -76,6 +82,7 @@ class Service:
     limits: Limits
     metrics: Metrics
     ticks: Ticks | None = None
+    sends_record_index: bool = False
     clock: Callable[[], float] = time.time
     stopping: bool = False
     under_way: int = 0
@@ -99,7 +106,7 @@ class Service:
             raise log_unavailable()
         responses = Responses(
             chat=asked.chat,
-            identifier=f"{'chatcmpl' if asked.chat else 'cmpl'}-{uuid.uuid4().hex}",
+            identifier=f"{'chatcmpl' if asked.chat else 'cmpl'}-{response.request_id}",
             created=int(self.clock()),
             model=self.choice_runner.model.name,
             prompt_tokens=sum(map(len, asked.prompts)),
@@ -189,10 +196,11 @@ class Service:
                 pieces += text.pieces
                 if text.end is not None:
                     whole = "".join(pieces) + text.end.rest
-                    return Choice(index, whole, text.end.ending.finish_reason, text.end.tokens)
+                    reason, shown = text.end.ending.finish_reason, self._shown(text.end.record_index)
+                    return Choice(index, whole, reason, text.end.tokens, shown)
             raise AssertionError("the last part of an answer holds its end")
 
-        choices = await self._side_by_side(records, collected, streams=False)
+        choices = await self._side_by_side(records, response, collected, streams=False)
         await self._tick(number, 0)
         response.output_tokens = sum(choice.tokens for choice in choices)
         response.begun, response.status = True, 200
@@ -222,12 +230,13 @@ class Service:
                     first = [begin.pop()] if begin else []
                     await write(index, *first, *events.of(text.pieces))
                 if text.end is not None:
-                    await write(index, responses.end(index, text.end.rest, text.end.ending.finish_reason))
+                    reason, shown = text.end.ending.finish_reason, self._shown(text.end.record_index)
+                    await write(index, responses.end(index, text.end.rest, reason, shown))
                     tokens = text.end.tokens
             return tokens
 
         try:
-            tokens = await self._side_by_side(records, streamed, streams=True)
+            tokens = await self._side_by_side(records, response, streamed, streams=True)
         except ApiError as error:
             if not response.begun:
                 raise
@@ -243,6 +252,7 @@ class Service:
     async def _side_by_side(
         self,
         records: Sequence[Record],
+        response: Response,
         used: Callable[[int, DurableTexts], Coroutine[Any, Any, Used]],
         *,
         streams: bool,
@@ -251,6 +261,7 @@ class Service:
 
         Args:
             records: the choices, without tokens.
+            response: the response, which is given the indices of their records.
             used: consumer of a choice's durable text; its result is returned.
             streams: True: text is consumed as tokens become durable.
 
@@ -264,7 +275,10 @@ class Service:
 
         async def one(index: int, record: Record) -> Used:
             nonlocal failed_by
-            async with aclosing(self.choice_runner.answer(record, cancelled_by, streams=streams)) as texts:
+            answer = self.choice_runner.answer(
+                record, response.request_id, cancelled_by, response.records.append, streams=streams
+            )
+            async with aclosing(answer) as texts:
                 try:
                     return await used(index, texts)
                 except UpstreamError as error:
@@ -288,6 +302,10 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._tasks.difference_update(tasks)
+
+    def _shown(self, record_index: int | None) -> int | None:
+        """The record's index, if clients are given it."""
+        return record_index if self.sends_record_index else None
 
     async def next_tick(self) -> None:
         """Wait for the next tick with the rank of a new request, if there are ticks."""

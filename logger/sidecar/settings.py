@@ -34,6 +34,8 @@ class Settings:
         tls_key: file with the TLS key.
         api_keys: file with the clients' API keys, or None when every client is served.
         release_tick: seconds between two ticks of release, or None.
+        record_index: "send" gives clients the indices of their records, "omit" does not. None: omit with release
+            ticks, send without.
         archives: folder for archives, or None when another process seals.
         checkpoint_every: seconds between checkpoints.
         seal_every: seconds between archives.
@@ -61,8 +63,18 @@ class Settings:
     tls_key: Path | None = None
     api_keys: Path | None = None
     release_tick: float | None = None
+    record_index: Literal["send", "omit"] | None = None
     archives: str | None = None
     checkpoint_every: float = 60.0
     seal_every: float = 3600.0
     keep_sealed: int | None = None
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def sends_record_index(self) -> bool:
+        """True if clients are given the indices of their records.
+
+        With release ticks the index would be a channel that the ticks do not close: the number of answers that the
+        server ended meanwhile.
+        """
+        return self.record_index == "send" if self.record_index is not None else self.release_tick is None

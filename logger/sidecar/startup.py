@@ -13,6 +13,7 @@ from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
 from weightwarden.logger.sidecar.log.recorder import recover
+from weightwarden.logger.sidecar.log.request_ids import RequestIds
 from weightwarden.logger.sidecar.log.seeds import SeedIssuer, SeedStore, read_seed_key
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.settings import Settings
@@ -36,6 +37,7 @@ class SidecarParts:
         log: writer of the log.
         checkpointer: signs checkpoints and seals archives.
         issuer: makes the issuer of seeds over a store.
+        request_ids: issuer of request ids.
         recovered: number of drafts of an earlier process that were made records.
     """
 
@@ -47,6 +49,7 @@ class SidecarParts:
     log: LogWriter
     checkpointer: Checkpointer
     issuer: Callable[[SeedStore], SeedIssuer]
+    request_ids: RequestIds
     recovered: int
 
 
@@ -109,6 +112,7 @@ def opened(settings: Settings) -> Iterator[SidecarParts]:
                 start=start,
                 left_open=reader.open_seeds(),
             ),
+            request_ids=RequestIds(seed_key, origin, nonce),
             recovered=recover(log),
         )
 

@@ -63,8 +63,12 @@ class Draft:
         self._tokens += len(tokens) // TOKEN_BYTES
         self.confirmed = True
 
-    async def end(self, payload: bytes, stamp: RequestStamp | None = None) -> int | None:
+    async def end(self, payload: bytes, time: int | None = None) -> int | None:
         """Make the draft a record, and wait until it is durable. A second call after a failure adds no second record.
+
+        Args:
+            payload: the record.
+            time: Unix time of the answer's end, milliseconds. None: the time of the draft's stamp.
 
         Returns:
             The record's index, or None if an earlier call had made the record.
@@ -76,6 +80,9 @@ class Draft:
             LogCorrupt: another process removed the draft.
         """
         first, self._asked_to_end = not self._asked_to_end, True
+        stamp = self._stamp
+        if stamp is not None and time is not None:
+            stamp = stamp._replace(time=time)
         index = await self._durably(Entry(payload, self._number if self._begun else None, stamp))
         if index is None and first and self.confirmed:
             raise LogCorrupt(f"draft {self._number} is gone, whose tokens were durable")

@@ -11,6 +11,7 @@ from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.errors import LogCorrupt
 from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK, OPEN_SEED, START
+from weightwarden.logger.store.stamps import PAGE as STAMP_PAGE
 from weightwarden.logger.store.stamps import stored_stamps
 from weightwarden.logger.store.tree import (
     RolledOver,
@@ -101,8 +102,13 @@ class LogReader:
         Raises:
             LogCorrupt: a stamp is not an id and a time.
         """
-        with self._connected() as connection:
-            yield from stored_stamps(connection, query)
+        last, more = -1, True
+        while more:
+            with self._connected() as connection:
+                page = stored_stamps(connection, query, last)
+            yield from page
+            more = len(page) == STAMP_PAGE
+            last = page[-1][0] if page else last
 
     def checkpoints(self) -> list[tuple[int, bytes]]:
         """Size and signed note of every checkpoint, smallest first."""

@@ -12,19 +12,21 @@ PAGE = 4096
 """Rows that are read at a time."""
 
 
-def stored_stamps(connection: Connection, query: StampQuery) -> Iterator[tuple[int, RequestStamp]]:
-    """Index and stamp of the records that have one and meet the query, in log order.
+def stored_stamps(connection: Connection, query: StampQuery, after: int) -> list[tuple[int, RequestStamp]]:
+    """Index and stamp of the next records after an index that have one and meet the query, `PAGE` unless it is the end.
 
     Raises:
         LogCorrupt: a value has another type.
     """
-    rows = connection.execution_options(yield_per=PAGE).execute(
+    rows = connection.execute(
         select(REQUEST.c.index, REQUEST.c.request_id, REQUEST.c.time)
-        .where(*_conditions(query))
+        .where(REQUEST.c.index > after, *_conditions(query))
         .order_by(REQUEST.c.index)
+        .limit(PAGE)
     )
-    for index, request_id, time in rows:
-        yield index, stored_stamp(request_id, time, f"the request of entry {index}")
+    return [
+        (index, stored_stamp(request_id, time, f"the request of entry {index}")) for index, request_id, time in rows
+    ]
 
 
 def _conditions(query: StampQuery) -> Iterator[ColumnElement[bool]]:

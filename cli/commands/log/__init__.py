@@ -3,6 +3,7 @@
 import click
 
 from weightwarden.cli.commands.log.check import check
+from weightwarden.cli.commands.log.find import find
 from weightwarden.cli.commands.log.importing import import_traffic
 from weightwarden.cli.commands.log.key import key
 from weightwarden.cli.commands.log.mark import mark
@@ -18,5 +19,5 @@ def log() -> None:
     """Check, show and make archives of the tamper-evident log."""
 
 
-for command in (check, show, seal, rollover, move, prove, import_traffic, key, mark):
+for command in (check, show, find, seal, rollover, move, prove, import_traffic, key, mark):
     log.add_command(command)

@@ -1,7 +1,8 @@
 """Recorder of drafts: every answer becomes a record of the log."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.formats.canonical import TOKEN_DTYPE, decode_record, encode_record
 from weightwarden.logger.record import CUT_OFF_BY_LOGGER, Record
+from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.logger.store.draft import Draft
@@ -37,6 +39,8 @@ def ended(asked: Record, ids: Sequence[int], ending: Ending) -> Record:
 def recover(log: LogWriter) -> int:
     """Make records of the drafts of an earlier process, and return their number.
 
+    Each keeps its request id. Its time is that of the answer's begin, since the end is unknown.
+
     Raises:
         LogWriteError: a record cannot be written.
         LogForked: the database lost what the writer confirmed.
@@ -48,7 +52,8 @@ def recover(log: LogWriter) -> int:
     for number, draft in left.items():
         asked = decode_record(draft.payload)
         ids = np.frombuffer(draft.tokens, TOKEN_DTYPE).tolist()
-        log.end_draft(number, encode_record(ended(asked, ids, Ending("abort", CUT_OFF_BY_LOGGER)))).result()
+        record = encode_record(ended(asked, ids, Ending("abort", CUT_OFF_BY_LOGGER)))
+        log.end_draft(number, record, draft.stamp).result()
     return len(left)
 
 
@@ -58,19 +63,23 @@ class DraftRecorder:
     Used within one event loop.
     """
 
-    def __init__(self, log: LogWriter, metrics: Metrics) -> None:
-        self._log, self._metrics = log, metrics
+    def __init__(self, log: LogWriter, metrics: Metrics, clock: Callable[[], float] = time.time) -> None:
+        self._log, self._metrics, self._clock = log, metrics, clock
         self._failing = False
-        self._unwritten: list[tuple[Draft, bytes, Ending]] = []
-        self._ends: set[asyncio.Task[None]] = set()
+        self._unwritten: list[tuple[Draft, bytes, int, Ending]] = []
+        self._ends: set[asyncio.Task[int | None]] = set()
 
-    def draft(self, asked: Record) -> Draft:
+    def draft(self, asked: Record, request_id: str) -> Draft:
         """A draft of an answer without tokens.
 
         Raises:
             RecordEncodingError: the record would be too large.
         """
-        return self._log.draft(encode_record(asked))
+        return self._log.draft(encode_record(asked), RequestStamp(request_id, self._now()))
+
+    def _now(self) -> int:
+        """Unix time, milliseconds."""
+        return int(self._clock() * 1000)
 
     @property
     def failing(self) -> bool:
@@ -124,8 +133,11 @@ class DraftRecorder:
         with suppress(LogBusy, LogClosed):
             self._log.close_seeds(counters)
 
-    async def end(self, draft: Draft, asked: Record, ids: Sequence[int], ending: Ending) -> None:
+    async def end(self, draft: Draft, asked: Record, ids: Sequence[int], ending: Ending) -> int | None:
         """Make a draft a record, and wait until it is durable. Cancellation does not stop the write.
+
+        Returns:
+            The record's index, or None if an earlier call had made the record.
 
         Raises:
             LogWriteError: the record is not written yet; `retry` repeats the write.
@@ -135,16 +147,18 @@ class DraftRecorder:
         task = asyncio.ensure_future(self._end(draft, encode_record(ended(asked, ids, ending)), ending))
         self._ends.add(task)
         task.add_done_callback(self._ends.discard)
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
 
-    async def _end(self, draft: Draft, payload: bytes, ending: Ending) -> None:
+    async def _end(self, draft: Draft, payload: bytes, ending: Ending) -> int | None:
+        now = self._now()
         try:
             with self._noticed():
-                await draft.end(payload)
+                index = await draft.end(payload, now)
         except LOG_FAILURES:
-            self._unwritten.append((draft, payload, ending))
+            self._unwritten.append((draft, payload, now, ending))
             raise
         self._ended(ending)
+        return index
 
     def _ended(self, ending: Ending) -> None:
         by = str(ending.stop_reason) if ending.finish_reason == "abort" else ending.finish_reason
@@ -158,8 +172,8 @@ class DraftRecorder:
                 if self._failing:
                     await self._log.reserve_seeds(1)
                 while self._unwritten:
-                    draft, payload, ending = self._unwritten[0]
-                    await draft.end(payload)
+                    draft, payload, ended_at, ending = self._unwritten[0]
+                    await draft.end(payload, ended_at)
                     self._unwritten.pop(0)
                     self._ended(ending)
                 self._failing = False

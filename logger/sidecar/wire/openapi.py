@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from weightwarden.logger.request_stamp import REQUEST_ID_PATTERN
 from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionRequest
 
 _REF = "#/components/schemas/{model}"
@@ -64,6 +65,14 @@ def _answering(summary: str, schema: str) -> dict[str, Any]:
     return {
         "summary": summary,
         "security": [{}, {"key": []}],
+        "parameters": [
+            {
+                "name": "x-request-id",
+                "in": "header",
+                "description": "The client's id of the request. The response repeats it. A malformed one is replaced.",
+                "schema": {"type": "string", "pattern": f"^{REQUEST_ID_PATTERN}$"},
+            }
+        ],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": _REF.format(model=schema)}}},

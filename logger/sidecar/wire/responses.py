@@ -20,12 +20,14 @@ class Choice:
         text: text of the answer.
         finish_reason: reason for its end.
         tokens: number of its output tokens.
+        record_index: index of its record in the log, or None if the client is not given it.
     """
 
     index: int
     text: str
     finish_reason: str
     tokens: int
+    record_index: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ class Responses:
                 **({"message": {"role": "assistant", "content": choice.text}} if self.chat else {"text": choice.text}),
                 "logprobs": None,
                 "finish_reason": choice.finish_reason,
+                **_reference(choice.record_index),
             }
             for choice in choices
         ]
@@ -73,10 +76,10 @@ class Responses:
         before, _, after = sample.partition(json.dumps(mark).encode())
         return TokenEvents(before, after)
 
-    def end(self, index: int, rest: str, finish_reason: str) -> bytes:
+    def end(self, index: int, rest: str, finish_reason: str, record_index: int | None) -> bytes:
         """The event that ends a choice, with the text that is released only at the end."""
         delta: Any = ({"content": rest} if rest else {}) if self.chat else rest
-        return self._event([self._choice(index, delta, finish_reason)])
+        return self._event([self._choice(index, delta, finish_reason) | _reference(record_index)])
 
     def usage(self, output_tokens: int) -> bytes:
         """The last event of a stream whose client asked for the usage."""
@@ -122,6 +125,11 @@ class TokenEvents:
         """The events of tokens, one a token."""
         before, after, quoted = self.before, self.after, _JSON.encode
         return [before + quoted(piece) + after for piece in pieces]
+
+
+def _reference(record_index: int | None) -> dict[str, int]:
+    """The field of a finished choice that names its record."""
+    return {} if record_index is None else {"record_index": record_index}
 
 
 def error_event(body: dict[str, object]) -> bytes:

@@ -31,7 +31,7 @@ def test_a_completion_is_the_text_of_the_upstreams_ids_and_is_on_record(
     assert asked["prompt"] == tokenizer.encode("Once upon a time").ids
     body = response.json()
     assert body["choices"] == [
-        {"index": 0, "text": text_of(tokenizer, ids), "logprobs": None, "finish_reason": "length"}
+        {"index": 0, "text": text_of(tokenizer, ids), "logprobs": None, "finish_reason": "length", "record_index": 0}
     ]
     assert body["usage"] == {"prompt_tokens": 4, "completion_tokens": 12, "total_tokens": 16}
     [record] = sidecar.records()

@@ -61,6 +61,7 @@ class Clients:
                 self.received.append(answer)
                 body = {"model": "small", "prompt": answer.prompt, "max_tokens": 60}
                 try:
+                    client.headers["x-request-id"] = "-".join(map(str, answer.prompt))
                     if number % 3:
                         self._stream(client, body, answer)
                     else:
@@ -124,6 +125,8 @@ def test_a_killed_sidecar_loses_no_token_that_any_client_received(
             cut_off += record.stop_reason == "logger"
     assert seen > 1000
     assert cut_off >= KILLS
+    stamps = dict(LogReader(log).stamps())
+    assert [stamps[at].request_id for at in range(len(records))] == ["-".join(map(str, prompt)) for prompt in records]
     seeds = [record.seed for record in records.values()]
     assert len(set(seeds)) == len(seeds)
 

@@ -46,10 +46,12 @@ def test_text_fields_headers_ids_and_boundaries_of_the_server_never_reach_the_cl
         got = impatient.chat(stream=stream, max_tokens=6)
         assert got.status_code == 200
         assert "upstream" not in (got.text + str(got.headers)).lower()
-        assert set(got.headers) <= {"date", "content-type", "cache-control", "content-length", "transfer-encoding"}
+        sent = {"date", "content-type", "cache-control", "content-length", "transfer-encoding", "x-request-id"}
+        assert set(got.headers) <= sent
         if stream:
             choices = [chunk["choices"][0] for chunk in events_of(got.text)[:-1]]
             assert len(choices) == 1 + 6 + 1
+            assert choices[-1].pop("record_index") == len(impatient.records()) - 1
             assert {frozenset(choice) for choice in choices} == {
                 frozenset({"index", "delta", "logprobs", "finish_reason"})
             }
@@ -79,7 +81,7 @@ def test_how_many_tokens_the_server_sends_at_once_does_not_show_in_the_clients_c
             got = b""
             while block := connection.recv(65_536):
                 got += block
-        seen.add(re.sub(rb'date: [^\r]*|cmpl-[0-9a-f]*|"created":[0-9]*', b"", got))
+        seen.add(re.sub(rb'date: [^\r]*|[0-9a-f]{32}|"created":[0-9]*|"record_index":[0-9]*', b"", got))
     assert len(seen) == 1
     assert got.count(b"\r\ndata: ") == 11  # nine tokens, the end, [DONE]: each a chunk
 
@@ -121,6 +123,7 @@ def test_how_the_server_cuts_its_answer_changes_nothing_of_what_is_sent(
         shared_upstream.answer = answer
         got = impatient.complete(stream=True, max_tokens=31)
         chunks = events_of(got.text)[:-1]
+        assert chunks[-1]["choices"][0].pop("record_index") == len(impatient.records()) - 1
         seen.add(json.dumps([chunk["choices"] for chunk in chunks]))
     assert len(seen) == 1
 

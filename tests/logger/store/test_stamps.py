@@ -22,8 +22,8 @@ def test_a_record_and_its_stamp_are_written_together(log_url: str) -> None:
             await draft.extend(b"")
             assert list(writer.drafts().values()) == [LeftDraft(b"to be", b"", BEGUN)]
             assert await writer.append_durably(b"without") == 0
-            assert await draft.end(b"with", ENDED) == 1
-            assert await draft.end(b"with, again", ENDED) is None
+            assert await draft.end(b"with", ENDED.time) == 1
+            assert await draft.end(b"with, again", ENDED.time) is None
             assert await writer.append_durably(b"another", RequestStamp("req-2", 5)) == 2
 
     asyncio.run(use())
