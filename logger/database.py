@@ -124,9 +124,9 @@ class DatabaseKind:
         try:
             if connection.info.backend_pid != connection.execute("SELECT pg_backend_pid()").fetchone()[0]:
                 raise self.unusable(
-                    f"{shown(url)}: a connection pooler (PgBouncer) is in between: it shares sessions, so that locks and"
-                    f" settings of the {self.name} do not hold; connect to PostgreSQL directly (its own port, usually"
-                    " 5432)"
+                    f"{shown(url)}: a connection pooler (PgBouncer) is in between: it shares sessions, so that locks"
+                    f" and settings of the {self.name} do not hold; connect to PostgreSQL directly (its own port,"
+                    " usually 5432)"
                 )
             if writes and self.synced and (off := _off_settings(connection)):
                 raise self.unusable(

@@ -67,8 +67,8 @@ class Checkpointer:
             with suppress(ArchiveUnreadable):  # sealing reports it; the mark was checked
                 check_newest_archive(reader, self.archives, self.signers)
 
-    def certify(self) -> None:
-        """Sign a checkpoint of the durable records, if any are new. Does nothing while another process seals.
+    def certify(self) -> bool:
+        """Sign a checkpoint of the durable records, if any are new. False: another process seals, and nothing was done.
 
         The writer stores it in the file that it has open. A file that has replaced it under the same name gets no
         checkpoint.
@@ -83,7 +83,7 @@ class Checkpointer:
         with self._turn:
             tree = self.log.tree
             if tree.size <= self.size:
-                return
+                return True
             checkpoint = Checkpoint(self.signers[0].name, tree.size, tree.root())
             note = sign_checkpoint(checkpoint, self.signers)
             try:
@@ -91,11 +91,12 @@ class Checkpointer:
                     self.mark.advance(checkpoint)
                     self.log.add_checkpoint(tree.size, note)
             except LogLocked:
-                return
+                return False
             self.size = tree.size
+            return True
 
-    def seal(self) -> None:
-        """Seal the records that no archive holds. Does nothing while another process seals.
+    def seal(self) -> bool:
+        """Seal the records that no archive holds. False: another process seals, and nothing was done.
 
         Raises:
             LogCorrupt: the database does not agree with its checkpoints.
@@ -114,4 +115,13 @@ class Checkpointer:
                 try:
                     seal(self.url, self.archives, self.signers, mark=self.mark)
                 except LogLocked:
-                    return
+                    return False
+            return True
+
+    def sealed_size(self) -> int:
+        """Number of records that are in archives, whichever process sealed them.
+
+        Raises:
+            LogUnreadable: the database cannot be read.
+        """
+        return LogReader(self.url).sealed_size()
