@@ -28,7 +28,7 @@ def failure(work: Callable[[], object]) -> Exception:
 
 def test_a_full_disk_is_named_through_the_error_of_the_part_that_met_it() -> None:
     def write() -> None:
-        with open("/dev/full", "wb", buffering=0) as device:
+        with Path("/dev/full").open("wb", buffering=0) as device:
             publish("/dev/shm/weightwarden-cause.parquet", lambda _: device.write(b"x"))
 
     assert cause_of(failure(write)) == "disk full"
