@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,11 @@ BUSY_SECONDS = 30
 WAL_KEPT_BYTES = 64 * 2**20
 """Size to which SQLite cuts a write-ahead log once its content is in the database."""
 _POLL_SECONDS = 0.01
+_DURABLE_SETTINGS = ("fsync", "full_page_writes")
+"""PostgreSQL's settings of the server without which a power cut loses or destroys what was committed."""
 _NO_ROOM = ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHMSIZE")
+_WRITING_SESSION = "SET synchronous_commit = on"
+_READING_SESSION = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _MIGRATING = threading.Lock()
 """Lock for one migration at a time in a process: Alembic passes the connection by global names."""
 
@@ -42,11 +47,13 @@ class DatabaseKind:
         name: the name in messages, for example "log".
         migrations: folder of its Alembic migrations.
         unusable: error that is raised when a database cannot be used.
+        synced: True: a PostgreSQL server that does not sync what it commits is refused for writing.
     """
 
     name: str
     migrations: Path
     unusable: type[DatabaseUnusable]
+    synced: bool
 
     def parse_url(self, text: str) -> URL:
         """The database that a path, `sqlite:///path` or `postgresql://...` names.
@@ -89,7 +96,8 @@ class DatabaseKind:
             writes: True: its connections may change the database.
 
         Raises:
-            DatabaseUnusable: the file or PostgreSQL's driver is missing.
+            DatabaseUnusable: the file or PostgreSQL's driver is missing. Connections raise it for a pooler, and for a
+                server that does not sync.
         """
         if url.drivername == "sqlite":
             self._require_file(url, create=create)
@@ -98,12 +106,52 @@ class DatabaseKind:
             event.listen(engine, "connect", _sqlite_durable if writes else _sqlite_read_only)
             event.listen(engine, "begin", _sqlite_begun)
             return engine
+        arguments = {"connect_timeout": BUSY_SECONDS, "prepare_threshold": None}
         try:
-            engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": BUSY_SECONDS})
+            engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
         except (ModuleNotFoundError, NoSuchModuleError):
             raise self.unusable("psycopg is missing: pip install 'weightwarden[postgresql]'") from None
-        event.listen(engine, "connect", _postgresql_durable if writes else _postgresql_read_only)
+        event.listen(engine, "do_connect", partial(self._connected_to_postgresql, url, writes))
         return engine
+
+    def _connected_to_postgresql(
+        self, url: URL, writes: bool, dialect: Any, _: Any, arguments: Any, options: Any
+    ) -> Any:
+        """A new connection to PostgreSQL, checked before its first use, with a session that is set up.
+
+        A pooler makes up the process id of the connection's server process, which its client needs only to cancel.
+        """
+        connection = dialect.connect(*arguments, **options)
+        connection.autocommit = True  # a pooler in statement mode refuses transactions
+        try:
+            if connection.info.backend_pid != connection.execute("SELECT pg_backend_pid()").fetchone()[0]:
+                raise self.unusable(
+                    f"{shown(url)}: a connection pooler (PgBouncer) is in between: it shares sessions, so that locks"
+                    f" and settings of the {self.name} do not hold; connect to PostgreSQL directly (its own port,"
+                    " usually 5432)"
+                )
+            if writes and self.synced and (off := _off_settings(connection)):
+                raise self.unusable(
+                    f"{shown(url)}: PostgreSQL runs with {' and '.join(f'{name} = off' for name in off)}: a power cut"
+                    f" would lose what the {self.name} confirmed; set {' and '.join(off)} to on in postgresql.conf"
+                )
+            connection.execute(_WRITING_SESSION if writes else _READING_SESSION)
+            connection.autocommit = False
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def unsynced(self, url: URL) -> tuple[str, ...]:
+        """Settings of a PostgreSQL server that are off, so that a power cut loses what was committed.
+
+        Raises:
+            DatabaseUnusable: the database cannot be opened.
+        """
+        if url.drivername == "sqlite":
+            return ()
+        with self.failures_named(url), self.make_engine(url, writes=False).connect() as connection:
+            return _off_settings(connection.connection.driver_connection)
 
     def _require_file(self, url: URL, *, create: bool) -> None:
         """Check that a SQLite database is one file of one name. An existing file is not opened.
@@ -219,11 +267,10 @@ def _sqlite_begun(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
 
 
-def _postgresql_durable(connection: Any, _: Any) -> None:
-    connection.execute("SET synchronous_commit = on")
-    connection.commit()
-
-
-def _postgresql_read_only(connection: Any, _: Any) -> None:
-    connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    connection.commit()
+def _off_settings(connection: Any) -> tuple[str, ...]:
+    """The settings of `_DURABLE_SETTINGS` that are off."""
+    return tuple(
+        name
+        for name in _DURABLE_SETTINGS
+        if connection.execute("SELECT current_setting(%s)", (name,)).fetchone()[0] == "off"
+    )

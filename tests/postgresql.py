@@ -24,8 +24,8 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def postgresql_server() -> Iterator[str]:
-    """URL of a fresh server, without a database name; its data is synced as in production.
+def postgresql_server(**settings: str) -> Iterator[str]:
+    """URL of a fresh server with settings, without a database name; its data is synced as in production by default.
 
     Skips where PostgreSQL is not installed, unless WEIGHTWARDEN_REQUIRE_POSTGRESQL is set.
     """
@@ -51,6 +51,7 @@ def postgresql_server() -> Iterator[str]:
 
         run(programs / "initdb", "-D", data, "-U", "weightwarden", "-A", "trust", "-E", "UTF8", "--locale=C")
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c max_connections=40"
+        options += "".join(f" -c {name}={value}" for name, value in settings.items())
         run(programs / "pg_ctl", "-D", data, "-w", "-t", "120", "-l", folder / "log", "-o", options, "start")
         try:
             yield f"postgresql://weightwarden@127.0.0.1:{port}"

@@ -1,7 +1,8 @@
 """A daemon's log of its own events: one JSON object a line, with predefined fields.
 
-Values are numbers, fixed words, names that the operator gave, and request ids of checked characters. No text of a
-prompt or an answer, no key, and no text of an inference server can be in it.
+Values are numbers, fixed words, names that the operator gave, request ids of checked characters, and messages of the
+system and the database. No text of a prompt or an answer, and no key can be in it. Of an inference server's text it can
+hold the names of a few models, once in a run.
 """
 
 import json

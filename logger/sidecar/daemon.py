@@ -3,24 +3,27 @@
 import asyncio
 import gc
 import logging
+import math
+import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
 
 import prometheus_client
 import uvicorn
 
-from weightwarden.errors import WeightwardenError
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.limited_protocol import limited_protocol
 from weightwarden.logger.sidecar.answer import ChoiceRunner
 from weightwarden.logger.sidecar.app import Dependencies, application
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
-from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
+from weightwarden.logger.sidecar.log.notary import Notary
 from weightwarden.logger.sidecar.log.recorder import DraftRecorder
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.prepare_pool import PreparePool
@@ -28,7 +31,7 @@ from weightwarden.logger.sidecar.readiness import Readiness
 from weightwarden.logger.sidecar.release_ticks import Ticks
 from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.settings import Settings
-from weightwarden.logger.sidecar.startup import SidecarParts
+from weightwarden.logger.sidecar.startup import SidecarParts, warnings
 from weightwarden.logger.sidecar.upstream.client import Upstream
 
 SWITCH_SECONDS = 0.0005
@@ -61,6 +64,7 @@ async def serve(
     gc.freeze()  # objects loaded until now live to the end: the collector can skip them
     metrics = Metrics()
     metrics.log_size.set_function(lambda: sidecar.log.size)
+    _watch_space(sidecar, metrics)
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(
             Upstream(
@@ -75,7 +79,7 @@ async def serve(
         )
         workers = PreparePool()
         stack.callback(workers.close)
-        recorder = DraftRecorder(sidecar.log, metrics)
+        recorder = DraftRecorder(sidecar.log, metrics, events)
         service = Service(
             choice_runner=ChoiceRunner(
                 model=sidecar.model, upstream=upstream, recorder=recorder, metrics=metrics, events=events
@@ -91,7 +95,14 @@ async def serve(
         interpreter = RequestInterpreter(
             model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
         )
-        readiness = Readiness(service, recorder, upstream, events, period=limits.ready, clock=loop.time)
+        readiness = Readiness(service, recorder, upstream, events, metrics, period=limits.ready, clock=loop.time)
+        notary = Notary(
+            sidecar.checkpointer,
+            metrics,
+            events,
+            checkpoint_every=settings.checkpoint_every,
+            seal_every=settings.seal_every,
+        )
         front = Dependencies(
             service=service,
             interpreter=interpreter,
@@ -103,12 +114,11 @@ async def serve(
         )
         if settings.metrics is not None:
             _serve_metrics(stack, settings, metrics)
-        metrics.checkpoint_size.set_function(lambda: sidecar.checkpointer.size)
         server = _Server(_uvicorn_config(settings, front), service, events)
         stopped_by(server.stop)
         await stack.enter_async_context(_background(recorder.retry(), events))
         await stack.enter_async_context(_background(readiness.watch(), events))
-        await stack.enter_async_context(_background(_notarize(sidecar.checkpointer, settings, events), events))
+        await stack.enter_async_context(_background(notary.run(), events))
         events.say(
             "opened",
             model=sidecar.model.name,
@@ -117,10 +127,12 @@ async def serve(
         )
         for notice in sidecar.model.notices:
             events.say("model", why=notice)
+        for warning in warnings(settings):
+            events.say("warning", why=warning)
         await server.serve()
         await service.settle()
         await recorder.settle()
-        await asyncio.to_thread(_tried, sidecar.checkpointer.seal, events)
+        await asyncio.to_thread(notary.seal)
     events.say("stopped", log_size=sidecar.log.size)
 
 
@@ -188,27 +200,19 @@ def _serve_metrics(stack: AsyncExitStack, settings: Settings, metrics: Metrics) 
     stack.callback(server.shutdown)
 
 
-async def _notarize(checkpointer: Checkpointer, settings: Settings, events: Events) -> None:
-    """Sign checkpoints and seal archives at their intervals, forever. A failure is reported and tried again."""
-    sealed = time.monotonic()
-    while True:
-        await asyncio.sleep(settings.checkpoint_every)
-        due = time.monotonic() - sealed >= settings.seal_every
-        if await asyncio.to_thread(_tried, checkpointer.seal if due else checkpointer.certify, events) and due:
-            sealed = time.monotonic()
-
-
-def _tried(work: Callable[[], None], events: Events) -> bool:
-    """True if the work succeeded. A failure is reported."""
+def _free_bytes(folder: Path) -> float:
+    """Free space for this process on a folder's file system, bytes; nan if it is unknown."""
     try:
-        work()
-    except WeightwardenError as error:
-        events.say("checkpoint failed", kind=type(error).__name__, why=str(error))
-    except Exception as error:  # any exception type: an archive's URL may lead to any fsspec store
-        events.defect(error)
-    else:
-        return True
-    return False
+        found = os.statvfs(folder)
+    except OSError:
+        return math.nan
+    return float(found.f_bavail * found.f_frsize)
+
+
+def _watch_space(sidecar: SidecarParts, metrics: Metrics) -> None:
+    """Let metrics show the free space of the local folders to which the sidecar writes."""
+    for name, folder in sidecar.folders().items():
+        metrics.free_bytes.labels(name).set_function(partial(_free_bytes, folder))
 
 
 @asynccontextmanager

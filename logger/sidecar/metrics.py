@@ -2,6 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from weightwarden.logger.serving.build_versions import build_versions
+
+_SEALING_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -42,6 +45,55 @@ class Metrics:
             "Entries under the newest signed checkpoint.",
             registry=self.registry,
         )
+        self.log_writable = Gauge(
+            "weightwarden_sidecar_log_writable", "Whether the last write to the log succeeded.", registry=self.registry
+        )
+        self.unsealed_records = Gauge(
+            "weightwarden_sidecar_unsealed_records", "Records that are in no archive.", registry=self.registry
+        )
+        self.last_checkpoint = Gauge(
+            "weightwarden_sidecar_last_checkpoint_timestamp_seconds",
+            "When every record was last under a signed checkpoint, or the sidecar's start. Unix time.",
+            registry=self.registry,
+        )
+        self.last_archive = Gauge(
+            "weightwarden_sidecar_last_archive_timestamp_seconds",
+            "When sealing last succeeded, here or in another process, or the sidecar's start. Unix time.",
+            registry=self.registry,
+        )
+        self.checkpoint_failures = Counter(
+            "weightwarden_sidecar_checkpoint_failures",
+            "Checkpoints that could not be signed or recorded.",
+            ["cause"],
+            registry=self.registry,
+        )
+        self.seal_failures = Counter(
+            "weightwarden_sidecar_seal_failures", "Sealings that failed.", ["cause"], registry=self.registry
+        )
+        self.seal_seconds = Histogram(
+            "weightwarden_sidecar_seal_seconds",
+            "Duration of a sealing that succeeded.",
+            buckets=_SEALING_SECONDS,
+            registry=self.registry,
+        )
+        self.free_bytes = Gauge(
+            "weightwarden_sidecar_free_bytes",
+            "Free space for this process on the file system of a folder: the log's, its mark's, the archives'.",
+            ["folder"],
+            registry=self.registry,
+        )
+        self.upstream_up = Gauge(
+            "weightwarden_sidecar_upstream_up",
+            "Whether the inference server was ready when it was last checked.",
+            registry=self.registry,
+        )
+        self.build_info = Gauge(
+            "weightwarden_sidecar_build_info",
+            "1, with the versions of the sidecar, of Python and of SQLite.",
+            list(build_versions()),
+            registry=self.registry,
+        )
+        self.build_info.labels(**build_versions()).set(1)
         self.choices = Gauge("weightwarden_sidecar_choices_in_flight", "Choices under way.", registry=self.registry)
         self.durable_seconds = Histogram(
             "weightwarden_sidecar_log_commit_seconds",

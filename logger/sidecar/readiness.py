@@ -6,6 +6,7 @@ from math import floor
 
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.sidecar.log.recorder import DraftRecorder
+from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.upstream.client import Upstream
 
@@ -20,7 +21,7 @@ class Readiness:
     A timer checks the inference server. The result of a check is published on the timer's next tick, whenever the
     server answered, and holds until the tick after that. No client causes a check, and the server cannot choose the
     moment at which the state changes: it chooses one of two states a tick. The server's fault is reported to the
-    operator alone.
+    operator alone. The cause why the log cannot be written is the sidecar's own finding.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Readiness:
         recorder: DraftRecorder,
         upstream: Upstream,
         events: Events,
+        metrics: Metrics,
         *,
         period: float,
         clock: Callable[[], float],
@@ -41,19 +43,22 @@ class Readiness:
             recorder: its `failing` means not ready.
             upstream: the server that is checked.
             events: the operator's log.
+            metrics: the operator's metrics.
             period: seconds between two ticks.
             clock: the event loop's clock, seconds.
             sleep: waits so many seconds.
         """
         self._service, self._recorder, self._upstream, self._events = service, recorder, upstream, events
         self._period, self._clock, self._sleep = period, clock, sleep
+        self._metrics = metrics
         self._unfit: str | None = "was not asked yet"
+        self._named = False
 
     def __call__(self) -> str | None:
         if self._service.stopping:
             return "stopping"
         if self._recorder.failing:
-            return "the log cannot be written"
+            return f"the log cannot be written: {self._recorder.cause}"
         return None if self._unfit is None else "the inference server is not ready"
 
     async def watch(self) -> None:
@@ -76,5 +81,16 @@ class Readiness:
         finally:
             asking.cancel()
         if unfit != self._unfit:
-            self._events.say("upstream", unfit=unfit)
+            self._events.say("upstream", unfit=unfit, serves=self._names())
         self._unfit = unfit
+        self._metrics.upstream_up.set(unfit is None)
+
+    def _names(self) -> str | None:
+        """The models that the server serves instead, the first time that it lists any; later None.
+
+        They are the server's text, so that they are few, short, and reported once in a run.
+        """
+        if self._named or not self._upstream.others:
+            return None
+        self._named = True
+        return ", ".join(self._upstream.others)

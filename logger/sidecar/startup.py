@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from weightwarden.logger.files.private import read_private, read_secret
+from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
@@ -17,6 +18,7 @@ from weightwarden.logger.sidecar.log.request_ids import RequestIds
 from weightwarden.logger.sidecar.log.seeds import SeedIssuer, SeedStore, read_seed_key
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.settings import Settings
+from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import NONCE_BYTES, MarkFile, mark_path
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.writer import LogWriter
@@ -51,6 +53,27 @@ class SidecarParts:
     issuer: Callable[[SeedStore], SeedIssuer]
     request_ids: RequestIds
     recovered: int
+
+    def folders(self) -> dict[str, Path]:
+        """The local folders to which the sidecar writes: of the log, of its mark, and for archives."""
+        found = {"mark": self.checkpointer.mark.path.absolute().parent}
+        url = LOG_DATABASE.parse_url(self.settings.log)
+        if url.drivername == "sqlite":
+            found["log"] = Path(str(url.database)).absolute().parent
+        if self.settings.archives is not None and "://" not in self.settings.archives:
+            found["archives"] = Path(self.settings.archives)
+        return found
+
+
+def warnings(settings: Settings) -> list[str]:
+    """What weakens a sidecar with these settings, for its operator."""
+    found = exposures(settings.listen, keys=settings.api_keys is not None, tls=settings.tls_key is not None)
+    if settings.metrics is not None and settings.metrics.is_wildcard:
+        found.append(
+            f"--metrics {settings.metrics}: all networks of this machine reach it, without a key; listen on the address"
+            " that only Prometheus reaches"
+        )
+    return found
 
 
 @contextmanager

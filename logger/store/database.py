@@ -5,4 +5,6 @@ from pathlib import Path
 from weightwarden.logger.database import DatabaseKind
 from weightwarden.logger.store.errors import LogUnreadable
 
-LOG_DATABASE = DatabaseKind(name="log", migrations=Path(__file__).parent / "migrations", unusable=LogUnreadable)
+LOG_DATABASE = DatabaseKind(
+    name="log", migrations=Path(__file__).parent / "migrations", unusable=LogUnreadable, synced=True
+)

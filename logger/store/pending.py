@@ -35,7 +35,9 @@ def resolve(batch: Sequence[Pending], outcome: "Sequence[int | None] | Weightwar
 
     def resolve(pending: Pending, at: int) -> None:
         if isinstance(outcome, WeightwardenError):
-            pending.future.set_exception(type(outcome)(*outcome.args))  # a new exception for each waiter
+            failure = type(outcome)(*outcome.args)  # a new exception for each waiter
+            failure.__cause__ = outcome.__cause__
+            pending.future.set_exception(failure)
         else:
             pending.future.set_result(outcome[at])
 

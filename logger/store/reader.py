@@ -123,6 +123,11 @@ class LogReader:
                 (start, end, url) for start, end, url in connection.execute(select(*columns).order_by(ARCHIVE.c.end))
             ]
 
+    def sealed_size(self) -> int:
+        """Number of records that are in archives."""
+        with self._connected() as connection:
+            return connection.execute(select(func.max(ARCHIVE.c.end))).scalar() or 0
+
     def starts(self) -> dict[int, bytes]:
         """The nonce of every start of a logger, by number."""
         with self._connected() as connection:

@@ -353,9 +353,11 @@ class LogWriter:
         self._disconnect()
         if isinstance(error, LogForked):
             return error
-        return LogWriteError(
+        failure = LogWriteError(
             f"{shown(self._url)}: not written: {described(error)}; the entries may or may not be in the log"
         )
+        failure.__cause__ = error
+        return failure
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

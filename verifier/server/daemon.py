@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import uvicorn
 
+from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.connection_limits import ConnectionLimits
 from weightwarden.logger.serving.limited_protocol import limited_protocol
 from weightwarden.verifier.server.api.app import application
@@ -172,6 +173,8 @@ def serve(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
     http.bind()
     threads = daemon.start()
     server.events.say("opened", server=server.membership.name)
+    for warning in exposures(server.settings.listen, keys=True, tls=server.settings.tls_key is not None):
+        server.events.say("warning", why=warning)
     try:
         asyncio.run(http.until(stopping))
     finally:

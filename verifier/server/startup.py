@@ -78,6 +78,8 @@ def open_server(
     api_keys = ApiKeys() if settings.api_keys is None else ApiKeys.read(settings.api_keys)
     read_keys = None if settings.read_keys is None else ApiKeys.read(settings.read_keys)
     database = VerdictDatabase(settings.database)
+    if off := database.unsynced():
+        events.say("warning", why=f"PostgreSQL runs with {' and '.join(off)} off: a power cut loses verdicts")
     vocabulary = executor.replayer.identity.vocabulary
     bookkeeper = Bookkeeper(
         database=database, policy=policy, vocabulary=vocabulary, longest=settings.max_record_weight, clock=clock

@@ -70,8 +70,8 @@ class Checkpointer:
             with suppress(ArchiveUnreadable):  # sealing reports it; the mark was checked
                 check_newest_archive(reader, self.archives, self.signers)
 
-    def certify(self) -> None:
-        """Sign a checkpoint of the durable records, if any are new. Does nothing while another process seals.
+    def certify(self) -> bool:
+        """Sign a checkpoint of the durable records, if any are new. False: another process seals, and nothing was done.
 
         The writer stores it in the file that it has open. A file that has replaced it under the same name gets no
         checkpoint.
@@ -86,7 +86,7 @@ class Checkpointer:
         with self._turn:
             tree = self.log.tree
             if tree.size <= self.size:
-                return
+                return True
             checkpoint = Checkpoint(self.signers[0].name, tree.size, tree.root())
             note = sign_checkpoint(checkpoint, self.signers)
             try:
@@ -94,11 +94,12 @@ class Checkpointer:
                     self.mark.advance(checkpoint)
                     self.log.add_checkpoint(tree.size, note)
             except LogLocked:
-                return
+                return False
             self.size = tree.size
+            return True
 
-    def seal(self) -> None:
-        """Seal the records that no archive holds, and roll over. Does nothing while another process seals.
+    def seal(self) -> bool:
+        """Seal the records that no archive holds, and roll over. False: another process seals, and nothing was done.
 
         Raises:
             LogCorrupt: the database does not agree with its checkpoints.
@@ -120,9 +121,18 @@ class Checkpointer:
                     if self.keep_sealed is not None:
                         roll_over(self.url, [self.archives], self.keys, keep=self.keep_sealed)
                 except LogLocked:
-                    return
+                    return False
+            return True
 
     @property
     def keys(self) -> PublicKeys:
         """The log's public keys."""
         return PublicKeys(*(key.verifier for key in self.signers))
+
+    def sealed_size(self) -> int:
+        """Number of records that are in archives, whichever process sealed them.
+
+        Raises:
+            LogUnreadable: the database cannot be read.
+        """
+        return LogReader(self.url).sealed_size()

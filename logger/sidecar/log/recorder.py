@@ -11,6 +11,8 @@ from weightwarden.errors import WeightwardenError
 from weightwarden.logger.formats.canonical import TOKEN_DTYPE, decode_record, encode_record
 from weightwarden.logger.record import CUT_OFF_BY_LOGGER, Record
 from weightwarden.logger.request_stamp import RequestStamp
+from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.sidecar.log.trouble import Trouble
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.logger.store.draft import Draft
@@ -63,9 +65,12 @@ class DraftRecorder:
     Used within one event loop.
     """
 
-    def __init__(self, log: LogWriter, metrics: Metrics, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, log: LogWriter, metrics: Metrics, events: Events, clock: Callable[[], float] = time.time
+    ) -> None:
         self._log, self._metrics, self._clock = log, metrics, clock
-        self._failing = False
+        self._trouble = Trouble("log", events)
+        metrics.log_writable.set_function(lambda: float(not self.failing))
         self._unwritten: list[tuple[Draft, bytes, int, Ending]] = []
         self._ends: set[asyncio.Task[int | None]] = set()
 
@@ -84,7 +89,12 @@ class DraftRecorder:
     @property
     def failing(self) -> bool:
         """True if the last attempt to write the log failed."""
-        return self._failing
+        return self.cause is not None
+
+    @property
+    def cause(self) -> str | None:
+        """The cause of the last failure, in fixed words; None if the last attempt to write the log succeeded."""
+        return self._trouble.cause
 
     async def extend(self, draft: Draft, tokens: bytes) -> None:
         """Add tokens to a draft, and wait until they are durable.
@@ -101,8 +111,8 @@ class DraftRecorder:
     def _noticed(self) -> Iterator[None]:
         try:
             yield
-        except LOG_FAILURES:
-            self._failing = True
+        except LOG_FAILURES as error:
+            self._trouble.begin(error)
             self._metrics.log_failures.inc()
             raise
 
@@ -168,15 +178,18 @@ class DraftRecorder:
         """Write failed records again while the log cannot be written. Never returns."""
         while True:
             await asyncio.sleep(RETRY_SECONDS)
-            with suppress(*LOG_FAILURES):
-                if self._failing:
+            try:
+                if self.failing:
                     await self._log.reserve_seeds(1)
                 while self._unwritten:
                     draft, payload, ended_at, ending = self._unwritten[0]
                     await draft.end(payload, ended_at)
                     self._unwritten.pop(0)
                     self._ended(ending)
-                self._failing = False
+            except LOG_FAILURES as error:
+                self._trouble.begin(error)
+            else:
+                self._trouble.end()
 
     async def settle(self) -> None:
         """Wait until every end under way is written or has failed. Failed ones are left to `recover`."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ PROMPT_ID_BYTES = 16
 IDLE_BYTES = 1 << 20
 READ_BYTES = 1 << 16
 CONNECT_SECONDS = 10.0
+NAMES, NAME_CHARACTERS = 3, 96
+"""Largest number of the server's models that the operator is shown, and of characters of each name."""
+_UNSHOWN = re.compile(r"[^A-Za-z0-9_./:@+-]")
 ATTEMPTS = 3
 RETRY_SECONDS = 0.25
 _RETRYABLE = frozenset({429, 500, 502, 503, 504})
@@ -68,7 +72,11 @@ class UpstreamDelta:
 
 
 class Upstream:
-    """An inference server that speaks vLLM's /v1/completions."""
+    """An inference server that speaks vLLM's /v1/completions.
+
+    Attributes:
+        others: the first names of models that it listed instead of the one that was asked for, cut and printable.
+    """
 
     def __init__(
         self,
@@ -98,6 +106,7 @@ class Upstream:
         self._url, self._model = url.rstrip("/").removesuffix("/v1"), model
         self._vocabulary, self._context_length = vocabulary, context_length
         self._first_token, self._stall = first_token, stall
+        self.others: tuple[str, ...] = ()
         self._http = aiohttp.ClientSession(
             headers=headers,
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
@@ -216,6 +225,7 @@ class Upstream:
         except (msgspec.MsgspecError, RecursionError, ValueError):
             return "answers /v1/models with something else"
         if self._model not in served:
+            self.others = tuple(_UNSHOWN.sub("?", name[:NAME_CHARACTERS]) for name in list(served)[:NAMES])
             return "serves another model (--upstream-model)"
         longest = served[self._model]
         if longest is not None and longest < self._context_length:

@@ -15,6 +15,7 @@ import pytest
 from tests.logger.sidecar.running import running, settings_in
 from tests.logger.sidecar.scripted_upstream import Upstream
 from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.readiness import FIRST_SECONDS, Readiness
 
 PERIOD = 10.0
@@ -70,8 +71,9 @@ def changes(answers: list[tuple[float, str | None]]) -> tuple[list[float], int]:
         ready = Readiness(
             SimpleNamespace(stopping=False),  # type: ignore[arg-type]
             SimpleNamespace(failing=False),  # type: ignore[arg-type]
-            SimpleNamespace(check=check),  # type: ignore[arg-type]
+            SimpleNamespace(check=check, others=()),  # type: ignore[arg-type]
             Events(io.StringIO()),
+            Metrics(),
             period=PERIOD,
             clock=clock,
             sleep=clock.sleep,

@@ -12,7 +12,7 @@ from weightwarden.logger.database import DatabaseKind
 from weightwarden.verifier.server.errors import VerdictsUnusable
 
 VERDICT_DATABASE = DatabaseKind(
-    name="verdict database", migrations=Path(__file__).parent / "migrations", unusable=VerdictsUnusable
+    name="verdict database", migrations=Path(__file__).parent / "migrations", unusable=VerdictsUnusable, synced=False
 )
 _NOW = {
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
@@ -36,6 +36,14 @@ class VerdictDatabase:
                 connection.execute(text("SELECT pg_advisory_lock(7827342)"))
                 connection.commit()
             VERDICT_DATABASE.migrate(connection.execution_options(writes=True), self._url)
+
+    def unsynced(self) -> tuple[str, ...]:
+        """Settings of PostgreSQL that are off, so that a power cut loses verdicts.
+
+        Raises:
+            VerdictsUnusable: the database cannot be opened.
+        """
+        return VERDICT_DATABASE.unsynced(self._url)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
