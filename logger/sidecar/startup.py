@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
+from weightwarden.logger.archive.storage import make_folder
 from weightwarden.logger.files.private import read_private, read_secret
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.errors import SettingsError
@@ -57,6 +57,7 @@ def opened(settings: Settings) -> Iterator[SidecarParts]:
     Raises:
         KeyFileError: a key file or the mark cannot be used.
         SettingsError: a setting is invalid.
+        ArchiveUnreadable: a missing folder for archives cannot be made, or the store cannot be used.
         ModelError: the model folder cannot be used.
         LogLocked: another process has the log open.
         LogUnreadable: the log's database cannot be opened.
@@ -115,5 +116,5 @@ def _check(settings: Settings) -> None:
         raise SettingsError("TLS needs a certificate and its key")
     if settings.tls_key is not None:
         read_private(settings.tls_key)
-    if settings.archives is not None and "://" not in settings.archives and not Path(settings.archives).is_dir():
-        raise SettingsError(f"{settings.archives}: there is no such folder for archives")
+    if settings.archives is not None:
+        make_folder(settings.archives)

@@ -90,13 +90,15 @@ class Terminal:
 
     def close(self) -> None:
         """End the shell, and what it left running."""
-        _end_group(self._shell, signal.SIGKILL)
+        with self._shell:  # closes its pipes
+            _end_group(self._shell, signal.SIGKILL)
 
 
 @contextmanager
 def running_server(block: Block, folder: Path, page: str, ports: Ports) -> Iterator[None]:
     """A server of the page in a terminal of its own, from the moment at which it responds."""
-    text = ports("\n".join(block.typed))
+    *before, last = [command.text for command in block.commands]
+    text = ports("\n".join([*before, f"exec {last}"]))  # signals reach the server, not a shell around it
     assert block.ready_at is not None
     url = ports(block.ready_at)
     print(f"[{page}:{block.line}, another terminal]$ {text.rstrip()}")
