@@ -271,11 +271,11 @@ def test_a_folder_is_not_made_where_its_own_folder_is_missing_or_a_file(log: str
 
 
 def test_nothing_is_left_of_an_archive_that_cannot_be_written(log: str, tmp_path: Path) -> None:
-    missing = tmp_path / "no-such-folder"
+    missing = tmp_path / "no-such-folder" / "archives"
     with pytest.raises(ArchiveUnreadable, match="no-such-folder"):
         seal(log, str(missing), [KEY])
-    assert not missing.exists()
-    missing.mkdir()
+    assert not missing.parent.exists()
+    missing.parent.mkdir()
     assert seal(log, str(missing), [KEY])[0].end == 13
 
 
