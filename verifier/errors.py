@@ -11,10 +11,6 @@ class CalibrationError(WeightwardenError, ValueError):
     """The traffic is insufficient, or unsuitable, for a policy."""
 
 
-class MissingExtra(WeightwardenError, ImportError):
-    """An optional dependency is not installed; the message names the installation command."""
-
-
 class ReplayError(WeightwardenError, ArithmeticError):
     """The replay produced no finite numbers (overflow in a narrow dtype, a broken model); it judges nothing."""
 

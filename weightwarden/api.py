@@ -12,7 +12,7 @@ from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.verifier.calibration.fit import CalibrationResult
 from weightwarden.verifier.calibration.fit import calibrate as fit
 from weightwarden.verifier.calibration.limits import CalibrationLimits
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.model.source import resolve_model

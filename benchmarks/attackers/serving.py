@@ -20,7 +20,7 @@ from weightwarden.verifier.replay.transformers.float32_linear import with_float3
 from weightwarden.verifier.replay.transformers.replayer import DTYPES
 
 HEAD = 64
-"""Number of candidates of a position, the most likely: more than top-k keeps."""
+"""Number of candidates of a position, the most likely: more than the attackers' top-k keeps."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class ServedModel:
     Attributes:
         temperature_factor: factor from the request's temperature to the one used for sampling.
         system: token ids added before every prompt without a request for it.
+        head: number of candidates of a position, the most likely. Requests must not need more: the vocabulary's size
+            suffices for all, `HEAD` for those with a smaller top-k.
         progress: called with the number of tokens just drawn.
     """
 
@@ -80,12 +82,14 @@ class ServedModel:
         *,
         temperature_factor: float = 1.0,
         system: Sequence[int] = (),
+        head: int = HEAD,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.model = cast(Any, model)
         self.identity = identity
         self.temperature_factor = temperature_factor
         self.system = list(system)
+        self.head = head
         self.progress = progress
         self._noise = gumbel_noise("vllm-cpu", identity.vocabulary)
 
@@ -159,7 +163,7 @@ class ServedModel:
     def _step(
         self, logits: torch.Tensor, requests: Sequence[Record], keys_b: Any, position: int, active_b: IntArray
     ) -> Step:
-        values, indices = logits.topk(HEAD)
+        values, indices = logits.topk(self.head)
         head, ids = values.double().numpy(), indices.numpy()
         temperature = np.array([request.sampling.temperature * self.temperature_factor for request in requests])
         vocabulary = self.identity.vocabulary

@@ -19,7 +19,7 @@ from weightwarden.cli.options.shared import (
     provider_options,
 )
 from weightwarden.text import printable
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 
 if TYPE_CHECKING:
     from weightwarden.verifier.probe.conclusion import Conclusion, SchemeFinding

@@ -17,7 +17,7 @@ from weightwarden.logger.errors import TrafficError
 from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.logger.formats.traffic_file import MAX_LINE_BYTES, RETOKENISED_MEANS, traffic_line
 from weightwarden.verifier.errors import UnusableAnswer
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 
 if TYPE_CHECKING:
     from weightwarden.verifier.provider.recording import Recorded

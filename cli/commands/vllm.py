@@ -10,7 +10,7 @@ import click
 from weightwarden.cli import exit_codes
 from weightwarden.cli.options.replayer import identity_of, vllm_client
 from weightwarden.cli.options.shared import MODEL_OPTION, ServerOptions, server_options
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 from weightwarden.verifier.policy.file import read_policy
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from weightwarden.cli.options.shared import ProviderOptions
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 
 if TYPE_CHECKING:
     from weightwarden.verifier.provider.client import ProviderClient

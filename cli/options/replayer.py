@@ -8,7 +8,7 @@ import click
 
 from weightwarden.cli.options.shared import ReplayOptions, ServerOptions, ServerToStart
 from weightwarden.cli.progress import progress_bar
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.replay.replay import Replayer

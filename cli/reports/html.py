@@ -6,7 +6,7 @@ from math import isnan, log2, log10
 from typing import Any
 
 from weightwarden.cli.reports.figures import figures
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 
 
 @click.command()

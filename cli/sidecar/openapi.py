@@ -4,7 +4,7 @@ import json
 
 import click
 
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 
 
 @click.command()

@@ -7,7 +7,7 @@ import click
 from weightwarden.cli.options.shared import SIGNING_KEY_OPTION
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.keys import SigningKey
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 
 
 @click.command()

@@ -7,7 +7,7 @@ import click
 
 from weightwarden.cli.options.config_file import config_option
 from weightwarden.cli.sidecar.options import run_options, settings_of
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 
 
 @click.command(context_settings={"auto_envvar_prefix": "WEIGHTWARDEN_SIDECAR"})

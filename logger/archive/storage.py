@@ -38,6 +38,26 @@ def opened(url: str) -> Iterator[BinaryIO]:
             raise ArchiveUnreadable(f"{printable(url)}: cannot be read: {_why(error)}") from error
 
 
+FOLDER_MODE = 0o750
+"""Permissions of a new folder of archives, less the umask: its group may read, as it may read the archives."""
+
+
+def make_folder(folder: str) -> None:
+    """Make a missing local folder for archives, in an existing one. Stores need no folders.
+
+    Raises:
+        ArchiveUnreadable: there is no folder to make it in, it cannot be made, or another file has its name.
+    """
+    try:
+        files, path = fsspec.core.url_to_fs(folder)
+        if not isinstance(files, LocalFileSystem) or Path(path).is_dir():
+            return
+        Path(path).mkdir(mode=FOLDER_MODE, exist_ok=True)
+        sync_folder(Path(path).parent)
+    except (OSError, ValueError, ImportError) as error:
+        raise ArchiveUnreadable(f"{printable(folder)}: the folder for archives cannot be made: {_why(error)}") from None
+
+
 def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
     """Write a file that appears whole or not at all. In a local folder it is durable on return.
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
+from weightwarden.logger.archive.storage import make_folder
 from weightwarden.logger.files.private import read_private, read_secret
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
@@ -83,6 +83,7 @@ def opened(settings: Settings) -> Iterator[SidecarParts]:
     Raises:
         KeyFileError: a key file or the mark cannot be used.
         SettingsError: a setting is invalid.
+        ArchiveUnreadable: a missing folder for archives cannot be made, or the store cannot be used.
         ModelError: the model folder cannot be used.
         LogLocked: another process has the log open.
         LogUnreadable: the log's database cannot be opened.
@@ -151,5 +152,5 @@ def _check(settings: Settings) -> None:
         read_private(settings.tls_key)
     if settings.keep_sealed is not None and settings.archives is None:
         raise SettingsError("keep-sealed needs archives: only sealed records leave the log's database")
-    if settings.archives is not None and "://" not in settings.archives and not Path(settings.archives).is_dir():
-        raise SettingsError(f"{settings.archives}: there is no such folder for archives")
+    if settings.archives is not None:
+        make_folder(settings.archives)

@@ -1,4 +1,8 @@
+import os
 import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -30,6 +34,15 @@ def append(url: str, entries: list[bytes]) -> None:
     with LogWriter.open(url, origin=ORIGIN) as writer:
         for future in [writer.append(entry) for entry in entries]:
             future.result(60)
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @pytest.fixture
@@ -312,12 +325,27 @@ def test_what_another_key_sealed_is_no_archive_of_this_log(log: str, folder: str
     assert seal(log, folder, [KEY])[0].end == 13
 
 
+def test_a_missing_folder_is_made_for_its_owner_and_group(log: str, tmp_path: Path) -> None:
+    with umask(0o022):
+        assert [(s.start, s.end) for s in seal(log, str(tmp_path / "new"), [KEY])] == [(0, 13)]
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o750
+
+
+def test_a_folder_is_not_made_where_its_own_folder_is_missing_or_a_file(log: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "no" / "archives", tmp_path / "file"):
+        with pytest.raises(ArchiveUnreadable, match="cannot be made"):
+            seal(log, str(folder), [KEY])
+    assert not (tmp_path / "no").exists()
+    assert LogReader(log).checkpoints() == []
+
+
 def test_nothing_is_left_of_an_archive_that_cannot_be_written(log: str, tmp_path: Path) -> None:
-    missing = tmp_path / "no-such-folder"
+    missing = tmp_path / "no-such-folder" / "archives"
     with pytest.raises(ArchiveUnreadable, match="no-such-folder"):
         seal(log, str(missing), [KEY])
-    assert not missing.exists()
-    missing.mkdir()
+    assert not missing.parent.exists()
+    missing.parent.mkdir()
     assert seal(log, str(missing), [KEY])[0].end == 13
 
 

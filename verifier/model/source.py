@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from weightwarden.extras import MissingExtra, how_to_add
 from weightwarden.logger.errors import ModelError
 from weightwarden.text import first_line
-from weightwarden.verifier.errors import MissingExtra
 
 
 def resolve_model(name: str) -> Path:
@@ -23,7 +23,7 @@ def resolve_model(name: str) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
-        raise MissingExtra("huggingface_hub is missing: name a folder, or pip install weightwarden[replay]") from error
+        raise MissingExtra(f"huggingface_hub is missing: name a folder, or {how_to_add('replay')}") from error
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model"]))

@@ -216,7 +216,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         click.UsageError: not exactly one of --audit-rate and --compute-share is given, or no API keys.
     """
     from weightwarden.logger.serving.address import Address
-    from weightwarden.verifier.extras import needs_extra
+    from weightwarden.extras import needs_extra
 
     with needs_extra("serve"):
         from weightwarden.verifier.server.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.text import first_line
-from weightwarden.verifier.extras import needs_extra
+from weightwarden.extras import needs_extra
 
 CORES_A_WORKER = 8
 """Default number of cores per worker without a GPU, when the number of workers is not given."""

@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from weightwarden.errors import WeightwardenError
+from weightwarden.installation import present_installation
 from weightwarden.text import first_line
-from weightwarden.verifier.errors import MissingExtra
+
+
+class MissingExtra(WeightwardenError, ImportError):
+    """An optional dependency is not installed; the message names the installation command."""
 
 
 @contextmanager
@@ -22,4 +27,9 @@ def needs_extra(name: str) -> Iterator[None]:
         if package == "weightwarden":
             raise
         problem = "is missing" if isinstance(error, ModuleNotFoundError) else f"cannot be imported: {first_line(error)}"
-        raise MissingExtra(f"{package or 'a package'} {problem}: pip install 'weightwarden[{name}]'") from error
+        raise MissingExtra(f"{package or 'a package'} {problem}: {how_to_add(name)}") from error
+
+
+def how_to_add(extra: str) -> str:
+    """The command that adds an extra to this installation."""
+    return present_installation().command_for_extra(extra)
