@@ -34,6 +34,7 @@ class Settings:
         webhook: URL that receives notices.
         webhook_secret: file with the secret that signs notices.
         command: command that is run with each notice.
+        dashboard_url: URL of the dashboard for the links of notices, as a browser reaches it; None for relative links.
         listen: address of the HTTP server.
         api_keys: file with the operators' API keys.
         read_keys: file with API keys that may read, and change nothing.
@@ -69,6 +70,7 @@ class Settings:
     webhook: str | None = None
     webhook_secret: Path | None = None
     command: tuple[str, ...] = ()
+    dashboard_url: str | None = None
     listen: Address
     api_keys: Path | None
     read_keys: Path | None = None

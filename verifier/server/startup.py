@@ -16,6 +16,7 @@ from weightwarden.text import printable
 from weightwarden.verifier.audit_selection import read_audit_key
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.server.accounting.bookkeeper import Bookkeeper
+from weightwarden.verifier.server.accounting.current import ExposureReader
 from weightwarden.verifier.server.alerting.conditions import ConditionChecker
 from weightwarden.verifier.server.alerting.notifier import Channel, Command, Notifier, Webhook
 from weightwarden.verifier.server.audit.auditor import Auditor
@@ -44,6 +45,7 @@ class ServerParts:
     follower: Follower
     auditor: Auditor
     bookkeeper: Bookkeeper
+    exposure: ExposureReader
     watch: ConditionChecker
     notifier: Notifier
     api_keys: ApiKeys
@@ -93,6 +95,12 @@ def open_server(
         takeover_seconds=settings.lease_timeout,
         channels=tuple(channel.name for channel in channels),
     )
+    exposure = ExposureReader(
+        settings=settings,
+        vocabulary=vocabulary,
+        length_limit=settings.max_model_len or executor.replayer.identity.context_length or 4096,
+        exact=policy.exact,
+    )
     scanner = ArchiveScanner(
         database=database,
         membership=membership,
@@ -131,9 +139,12 @@ def open_server(
             events=events,
         ),
         bookkeeper=bookkeeper,
+        exposure=exposure,
         watch=ConditionChecker(
             database=database,
             membership=membership,
+            exposure=exposure,
+            dashboard_url=settings.dashboard_url,
             alarm_level=settings.alarm_level,
             watch_level=settings.watch_level,
             archive_interval=settings.archive_interval,
@@ -163,6 +174,10 @@ def _check(settings: Settings) -> None:
         raise ServerSettingsError("TLS needs a certificate and its key")
     if settings.tls_key is not None:
         read_private(settings.tls_key)
+    if settings.dashboard_url is not None and urlsplit(settings.dashboard_url).scheme not in ("http", "https"):
+        raise ServerSettingsError(
+            f"{printable(settings.dashboard_url)}: a dashboard's URL is http://... or https://..."
+        )
     if (settings.webhook is None) != (settings.webhook_secret is None):
         raise ServerSettingsError("a webhook needs a secret to sign with, and the other way round")
 

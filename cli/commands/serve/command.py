@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy import select
 
 from weightwarden.cli import exit_codes
 from weightwarden.cli.commands.serve.options import SERVE_OPTIONS, settings_of, weights_of
@@ -39,13 +38,13 @@ def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any)
     command line overrides the environment, which overrides the file. The options of the model are those of `verify
     run`.
 
-    Exit code 0: stopped. 2: error. With --once: 0: no alarm, 1: an unacknowledged alarm, 2: error.
+    Exit code 0: stopped. 2: error. With --once: 0: clear, 1: an unacknowledged alarm, 2: error, or no result: too
+    little was audited (inconclusive), or an incident is in force (watch, stale).
     """
     with needs_extra("serve"):
-        from weightwarden.verifier.server.alerting.incidents import in_force, state_of
+        from weightwarden.verifier.server.api.status import status_of
         from weightwarden.verifier.server.daemon import DatabaseClock, drain
         from weightwarden.verifier.server.daemon import serve as serve_until
-        from weightwarden.verifier.server.database.schema import INCIDENT
         from weightwarden.verifier.server.startup import open_server
     options, given = ExecutorOptions.taken(given)
     replay = ReplayOptions(**{name: given.pop(name) for name in _REPLAY})
@@ -70,6 +69,8 @@ def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any)
         return
     drain(server, stopping, clock)
     with server.database.reading() as connection:
-        state = state_of(connection.execute(select(INCIDENT).where(in_force())).mappings().all())
-    click.echo(f"State: {state.upper()}")
-    ctx.exit(exit_codes.ALARM if state == "alarm" else exit_codes.CLEAR)
+        status = status_of(server, connection)
+    click.echo(f"State: {status.state.upper()}. {status.meaning}")
+    for incident in status.reasons:
+        click.echo(f"  {incident.level}, {incident.kind}: {incident.what}")
+    ctx.exit({"clear": exit_codes.CLEAR, "alarm": exit_codes.ALARM}.get(status.state, exit_codes.ERROR))

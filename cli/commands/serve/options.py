@@ -155,6 +155,11 @@ SERVE_OPTIONS = (
         help="Program to run for each incident, which it gets as JSON on standard input.",
     ),
     click.option(
+        "--dashboard-url",
+        metavar="URL",
+        help="URL of the dashboard as browsers reach it, for the links of notices. Default: relative links.",
+    ),
+    click.option(
         "--listen",
         default="127.0.0.1:8090",
         show_default=True,
@@ -250,6 +255,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         webhook=given["webhook"],
         webhook_secret=given["webhook_secret"],
         command=tuple(shlex.split(given["alarm_command"] or "")),
+        dashboard_url=given["dashboard_url"],
         listen=Address.parse(given["listen"]),
         api_keys=given["api_keys"],
         read_keys=given["read_keys"],

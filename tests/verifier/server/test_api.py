@@ -1,9 +1,13 @@
 """The HTTP API: closed without a key, never a 500, nothing but what it describes, and no token text unasked."""
 
 import base64
+import math
+import platform
 import re
 import socket
+import sqlite3
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -168,13 +172,15 @@ def test_another_site_cannot_have_the_browser_acknowledge(url: str) -> None:
 def test_the_state_at_a_glance(url: str, server: Server) -> None:
     status = read(url, "status")
     assert status["state"] == "alarm"
-    assert {reason["kind"] for reason in status["reasons"]} == {"monitor", "quarantine", "gap"}
+    assert {reason["kind"] for reason in status["reasons"]} == {"monitor", "seal", "gap"}
     assert status["audit"]["audited_records"] == 12
     assert status["audit"]["flagged"] == 6
     assert status["audit"]["backlog_records"] == 2
     assert status["quarantined"] == 2
     assert status["monitor"]["p_value"] < 1e-4
-    assert status["bounds"]["days_to_exfiltrate"] > 0
+    assert status["concern"] == "evidence"
+    assert status["meaning"] == "Evidence against the inference server; An archive without a valid seal."
+    assert status["bounds"]["days_to_exfiltrate"] is None  # twelve short records say nothing of it
     assert status["bounds"]["open_channels"] == ["timing"]
     assert status["watched_at"] == status["now"]
 
@@ -346,8 +352,13 @@ def test_metrics_say_what_the_status_says(url: str) -> None:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+    build = (version("weightwarden"), platform.python_version(), sqlite3.sqlite_version)
     assert samples["weightwarden_verifier_state", "alarm"] == 1
     assert samples["weightwarden_verifier_state", "clear"] == 0
+    assert samples["weightwarden_verifier_conclusive",] == 0
+    assert samples["weightwarden_verifier_tokens_needed",] > 0
+    assert math.isnan(samples["weightwarden_verifier_days_to_exfiltrate",])
+    assert samples["weightwarden_verifier_build_info", *build] == 1
     assert samples["weightwarden_verifier_audited_records_total",] == 12
     assert samples["weightwarden_verifier_archives", "quarantined"] == 1
     assert samples["weightwarden_verifier_quarantined", "gap"] == 1

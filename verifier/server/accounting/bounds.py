@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, Accounts
 from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen
 from weightwarden.verifier.server.settings import Settings
+from weightwarden.verifier.statistics.conclusiveness import CONCLUSIVE_SHARE, Conclusiveness
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.exfiltration import (
     AuditAssumptions,
@@ -36,10 +38,12 @@ class Exposure:
     """The bandwidth ledger.
 
     Attributes:
+        conclusiveness: whether the bounds limit what the answers could carry, and what the audit needs if not.
         estimate: time to exfiltrate; None while too little is known of the traffic.
     """
 
     bounds: list[TokenBound]
+    conclusiveness: Conclusiveness
     entropy_bits_per_token: float | None
     estimate: Estimate | None
     assumptions: list[str]
@@ -60,7 +64,8 @@ def exposure_of(
     """
     totals, most = accounts.totals, float(np.log2(vocabulary))
     if not totals["tokens"] or not traffic.records:
-        return Exposure(bounds=[], entropy_bits_per_token=None, estimate=None, assumptions=[])
+        nothing = Conclusiveness(limit=None, most=most, tokens_needed=_tokens_needed(accounts, most, 1.0, 0.0))
+        return Exposure(bounds=[], conclusiveness=nothing, entropy_bits_per_token=None, estimate=None, assumptions=[])
     per_message = max(traffic.tokens / traffic.records, 1.0)
     a_record = CODED_BITS / per_message  # the cost of the information that a record's tokens are coded
     limits = _limits(accounts)
@@ -82,12 +87,13 @@ def exposure_of(
             limit=of_all(limits("pooled_bits").high + a_record),
         ),
     ]
+    limit = min(bound.limit for bound in bounds)
     rate = traffic.least_rate or traffic.rate or settings.least_rate
     per_day = settings.tokens_per_day or traffic.tokens_per_day
     found = None
     if per_day:
         leak = Leak(
-            bits_per_token=min(bound.limit for bound in bounds),
+            bits_per_token=limit,
             contains_gamble=True,  # the limits are of all records, audited or not
             early_stop_share=limits("early_stops").high,
             length_limit=max(length_limit, int(np.ceil(per_message))),
@@ -103,10 +109,29 @@ def exposure_of(
         )
     return Exposure(
         bounds=bounds,
+        conclusiveness=Conclusiveness(
+            limit=limit, most=most, tokens_needed=_tokens_needed(accounts, most, counted, a_record)
+        ),
         entropy_bits_per_token=None if exact else totals["entropy_bits"] / totals["tokens"],
         estimate=found,
         assumptions=_assumptions(settings, rate, per_day),
     )
+
+
+def _tokens_needed(accounts: Accounts, most: float, counted: float, a_record: float) -> float:
+    """Further audited tokens until one of the bounds is conclusive, about; inf if no number suffices.
+
+    Args:
+        counted: share of the tokens that count in rates; the others may be anything.
+        a_record: bits per token that the pooled bound adds.
+    """
+    wanted = CONCLUSIVE_SHARE * most
+    if counted <= 0 or (wanted := (wanted - most * (1 - counted)) / counted) <= 0:
+        return inf
+    sequences = accounts.sequences
+    counting = sequences["counting_bits"].tokens_until(wanted)
+    pooled = inf if wanted <= a_record else sequences["pooled_bits"].tokens_until(wanted - a_record)
+    return min(counting, pooled)
 
 
 def _limits(accounts: Accounts) -> Callable[[str], Interval]:

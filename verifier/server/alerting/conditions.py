@@ -1,15 +1,15 @@
 """Conditions of incidents: evidence, quarantine, missing archives, backlog, trouble."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
 from weightwarden.text import printable
 from weightwarden.verifier.scoring.record_evidence import bound_text
-from weightwarden.verifier.server.accounting.accounts import Accounts
+from weightwarden.verifier.server.accounting.current import ExposureReader, parsed_accounts
 from weightwarden.verifier.server.alerting.delivery_queue import STUCK_ATTEMPTS, announce
-from weightwarden.verifier.server.alerting.incidents import Condition, Level, reconcile
+from weightwarden.verifier.server.alerting.incidents import Changed, Condition, Level, reconcile
 from weightwarden.verifier.server.database.leases import Membership, is_alive
 from weightwarden.verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE, SERIES, SERVER, VERDICT
 from weightwarden.verifier.server.database.series import set_series
@@ -29,6 +29,8 @@ class ConditionChecker:
     """Checker of the conditions of a series.
 
     Attributes:
+        exposure: the bandwidth ledger, for the state in notices.
+        dashboard_url: base of the links in notices; None for relative links.
         alarm_level: probability that an honest series ever alarms.
         watch_level: probability that an honest series ever enters state `watch`.
         archive_interval: seconds within which a new archive is expected.
@@ -37,6 +39,8 @@ class ConditionChecker:
 
     database: VerdictDatabase
     membership: Membership
+    exposure: ExposureReader
+    dashboard_url: str | None
     alarm_level: float
     watch_level: float
     archive_interval: float
@@ -54,9 +58,15 @@ class ConditionChecker:
             watched = connection.execute(select(SERIES.c.watched)).scalar_one()
             if watched is None or not 0 <= now - watched < SAID_SECONDS:
                 set_series(connection, watched=now)
-            channels = self.membership.all_channels(connection) if changes else []
+            self.announce(connection, changes, now)
+
+    def announce(self, connection: Connection, changes: Sequence[Changed], now: float) -> None:
+        """Queue notices of changes on the channels of all servers."""
+        channels = self.membership.all_channels(connection) if changes else []
+        if channels:
+            conclusive = self.exposure.conclusive(connection, now)
             for changed in changes:
-                announce(connection, changed, channels, now)
+                announce(connection, changed, channels, now, conclusive=conclusive, base=self.dashboard_url)
 
     def conditions(self, connection: Connection, now: float) -> list[Condition]:
         """The present conditions."""
@@ -70,15 +80,14 @@ class ConditionChecker:
 
     def _evidence(self, connection: Connection, now: float) -> list[Condition]:
         data, accounted = connection.execute(select(SERIES.c.accounts, SERIES.c.accounted)).one()
-        accounts = Accounts.from_bytes(data)
+        accounts = parsed_accounts(data)
         found = []
         p_value = accounts.monitor.p_value
         if p_value <= self.watch_level:
             level: Level = "alarm" if p_value <= self.alarm_level else "watch"
             what = (
-                f"the audited answers are not what an honest server says: {bound_text(p_value)}"
-                f" (alarm at {self.alarm_level:g}); {int(accounts.totals['flagged'])} of"
-                f" {int(accounts.totals['records'])} records flagged"
+                f"{bound_text(p_value)} that an honest series ever shows as much (alarm at {self.alarm_level:g});"
+                f" {int(accounts.totals['flagged'])} of {int(accounts.totals['records'])} audited records are flagged"
             )
             found.append(Condition("monitor", accounts.subject, level, what))
         if unverifiable := int(accounts.totals["unverifiable"]):
@@ -102,17 +111,16 @@ class ConditionChecker:
         ).all()
         found = []
         for kind, count, oldest in kinds:
-            name = "gap" if kind == "gap" else "quarantine"
             newest = select(QUARANTINE).where(is_open, QUARANTINE.c.kind == kind).order_by(QUARANTINE.c.id.desc())
             for row in connection.execute(newest.limit(SHOWN)).mappings():
                 place = f"{row['origin']} from {row['start']}" if kind == "gap" else f"archive {row['archive']}"
-                what = f"{kind}: {printable(row['place'])}: {row['what']}"
-                found.append(Condition(name, place, self._level(kind, row["since"], now), what))
+                what = f"{printable(row['place'])}: {row['what']}"
+                found.append(Condition(kind, place, self._level(kind, row["since"], now), what))
             if count > SHOWN:
                 doublings = int(count).bit_length()  # each doubling is announced again
-                what = f"{kind}: {count - SHOWN} more in quarantine"
-                subject = f"{kind}, doubled {doublings} times"
-                found.append(Condition(name, subject, self._level(kind, oldest, now), what))
+                what = f"{count - SHOWN} more in quarantine"
+                subject = f"doubled {doublings} times"
+                found.append(Condition(kind, subject, self._level(kind, oldest, now), what))
         return found
 
     def _level(self, kind: str, since: float, now: float) -> Level:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
+from weightwarden.verifier.server.alerting.incident_kinds import KINDS, links_of
 from weightwarden.verifier.server.alerting.incidents import Changed, in_force, state_of
 from weightwarden.verifier.server.database.schema import DELIVERY, INCIDENT
 
@@ -25,17 +26,38 @@ class Notice:
     attempts: int
 
 
-def announce(connection: Connection, changed: Changed, channels: Sequence[str], now: float) -> None:
-    """Queue a notice of a change of an incident on every channel."""
-    if not channels:
-        return
+def announce(
+    connection: Connection,
+    changed: Changed,
+    channels: Sequence[str],
+    now: float,
+    *,
+    conclusive: bool,
+    base: str | None,
+) -> None:
+    """Queue a notice of a change of an incident on every channel.
+
+    Args:
+        conclusive: whether the audit is conclusive, for the state in the notice.
+        base: URL of the dashboard; None for relative links.
+    """
     incident = connection.execute(select(INCIDENT).where(INCIDENT.c.id == changed.incident)).mappings().one()
     others = connection.execute(select(INCIDENT).where(in_force())).mappings().all()
+    kind = KINDS[incident["kind"]]
+    links = links_of(incident["kind"], incident["id"])
     body = json.dumps(
         {
             "type": f"incident.{changed.change}",
             "timestamp": now,
-            "data": {"state": state_of(others), "incident": dict(incident)},
+            "data": {
+                "state": state_of(others, conclusive=conclusive),
+                "title": kind.title,
+                "concern": kind.concern,
+                "explanation": kind.explanation,
+                "steps": kind.steps,
+                "links": {name: f"{(base or '').rstrip('/')}/{path}" for name, path in links.items()},
+                "incident": dict(incident),
+            },
         }
     )
     connection.execute(

@@ -12,9 +12,12 @@ from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 from weightwarden.errors import WeightwardenError
 from weightwarden.verifier.server.database.schema import INCIDENT
 
-Level = Literal["clear", "watch", "stale", "alarm"]
-LEVELS: tuple[Level, ...] = ("clear", "watch", "stale", "alarm")
-"""Levels in ascending order of severity."""
+Level = Literal["watch", "stale", "alarm"]
+LEVELS: tuple[Level, ...] = ("watch", "stale", "alarm")
+"""Levels of incidents in ascending order of severity."""
+State = Literal["clear", "inconclusive", "watch", "stale", "alarm"]
+STATES: tuple[State, ...] = ("clear", "inconclusive", *LEVELS)
+"""States of a series in ascending order of severity."""
 Change = Literal["opened", "ended", "acknowledged"]
 
 
@@ -49,12 +52,18 @@ def in_force() -> "or_":  # type: ignore[valid-type]
     return or_(INCIDENT.c.ended.is_(None), (INCIDENT.c.level == "alarm") & INCIDENT.c.acknowledged.is_(None))
 
 
-def state_of(incidents: Sequence[RowMapping]) -> Level:
-    """The state from the incidents in force: the gravest level. An acknowledged lasting incident counts as `watch`."""
-    levels: list[Level] = [
-        "watch" if incident["acknowledged"] is not None else incident["level"] for incident in incidents
-    ]
-    return max(levels, key=LEVELS.index, default="clear")
+def level_in_force(incident: RowMapping) -> Level:
+    """The level of an incident in force. An acknowledged one counts as `watch`."""
+    return "watch" if incident["acknowledged"] is not None else incident["level"]
+
+
+def state_of(incidents: Sequence[RowMapping], *, conclusive: bool) -> State:
+    """The state from the incidents in force: the gravest level.
+
+    Without incidents the state is clear only if the audit is conclusive.
+    """
+    levels = [level_in_force(incident) for incident in incidents]
+    return max(levels, key=LEVELS.index, default="clear" if conclusive else "inconclusive")
 
 
 def reconcile(connection: Connection, conditions: Sequence[Condition], now: float) -> list[Changed]:

@@ -11,8 +11,8 @@ from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.scoring.margin_histogram import expected_at_most
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.server.accounting.accounts import CONFIDENCE
+from weightwarden.verifier.server.accounting.current import current_accounts
 from weightwarden.verifier.server.accounting.rate_points import RateFigures
-from weightwarden.verifier.server.accounting.traffic_estimate import traffic_seen
 from weightwarden.verifier.server.api.models import (
     Bound,
     Bounds,
@@ -24,7 +24,7 @@ from weightwarden.verifier.server.api.models import (
     Rates,
     RateSeries,
 )
-from weightwarden.verifier.server.api.status import current_accounts, current_exposure, finite
+from weightwarden.verifier.server.api.status import conclusiveness_of, days_to_exfiltrate, finite
 from weightwarden.verifier.server.database.schema import RATE_POINT
 from weightwarden.verifier.server.startup import ServerParts
 from weightwarden.verifier.verification.series_monitor import WATCHED, honest_limits
@@ -83,10 +83,11 @@ def _series(name: str, honest_at_most: float, points: Sequence[tuple[float, Rate
 
 def bounds(server: ServerParts, connection: Connection) -> Bounds:
     """The bandwidth ledger."""
-    exposure = current_exposure(server, current_accounts(connection), traffic_seen(connection, server.clock()))
+    exposure = server.exposure.read(connection, server.clock())
     found = exposure.estimate
     return Bounds(
         confidence=CONFIDENCE,
+        conclusiveness=conclusiveness_of(exposure),
         bounds=[Bound(name=bound.name, audited=bound.audited, limit=bound.limit) for bound in exposure.bounds],
         entropy_bits_per_token=exposure.entropy_bits_per_token,
         channels=[]
@@ -103,7 +104,7 @@ def bounds(server: ServerParts, connection: Connection) -> Bounds:
         bits_per_day=None if found is None else found.bits_per_day,
         gambled_bits=None if found is None else finite(found.gamble.gambled_bits),
         weights_bytes=server.settings.weights_bytes,
-        days_to_exfiltrate=None if found is None else finite(found.days_to_exfiltrate),
+        days_to_exfiltrate=days_to_exfiltrate(exposure),
         assumptions=exposure.assumptions,
     )
 

@@ -1,14 +1,17 @@
 """Prometheus metrics of the series, from its database, and of this process. Labels have few, fixed values."""
 
 import math
+import platform
+import sqlite3
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from sqlalchemy import func, select
 
-from weightwarden.verifier.server.alerting.incidents import LEVELS
+from weightwarden.verifier.server.alerting.incidents import STATES
 from weightwarden.verifier.server.api.models import ArchiveState, Status
 from weightwarden.verifier.server.api.status import status_of
 from weightwarden.verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE
@@ -29,6 +32,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """The present metrics; if the database fails, those of the process alone."""
+        yield _build_info()
         auditor = self._server.auditor
         yield _counter(
             "weightwarden_verifier_replayed_tokens", "Output tokens that this process replayed.", auditor.audited_tokens
@@ -70,7 +74,7 @@ def _of_status(status: Status) -> Iterator[Metric]:
         "weightwarden_verifier_state",
         "1 for the state of the series.",
         "state",
-        {s: int(s == status.state) for s in LEVELS},
+        {s: int(s == status.state) for s in STATES},
     )
     yield _gauge(
         "weightwarden_verifier_unacknowledged_incidents",
@@ -110,9 +114,21 @@ def _of_status(status: Status) -> Iterator[Metric]:
     )
     yield _gauge("weightwarden_verifier_bits_per_token", "Upper limit of what a token hides.", bounds.bits_per_token)
     yield _gauge("weightwarden_verifier_bits_per_day", "Upper limit of what leaves unseen.", bounds.bits_per_day)
-    never = bounds.bits_per_day is not None and bounds.days_to_exfiltrate is None
+    conclusive = status.conclusiveness.conclusive
+    never = conclusive and bounds.bits_per_day is not None and bounds.days_to_exfiltrate is None
     days = math.inf if never else bounds.days_to_exfiltrate
-    yield _gauge("weightwarden_verifier_days_to_exfiltrate", "Until the weights are out, at that pace.", days)
+    yield _gauge(
+        "weightwarden_verifier_days_to_exfiltrate",
+        "Until the weights are out, at least, at that pace; nan while the audit is not conclusive.",
+        days,
+    )
+    yield _gauge("weightwarden_verifier_conclusive", "Whether the audit is conclusive.", int(conclusive))
+    needed = status.conclusiveness.tokens_needed
+    yield _gauge(
+        "weightwarden_verifier_tokens_needed",
+        "Audited tokens that are missing until the audit is conclusive; +Inf if no number suffices.",
+        math.inf if needed is None else needed,
+    )
     yield _gauge(
         "weightwarden_verifier_open_channels", "Channels that no limit is known of.", len(bounds.open_channels)
     )
@@ -124,6 +140,19 @@ def _of_status(status: Status) -> Iterator[Metric]:
         "When the newest archive came.",
         status.traffic.last_archive_at,
     )
+
+
+def _build_info() -> Metric:
+    names = {
+        "version": version("weightwarden"),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+    }
+    family = GaugeMetricFamily(
+        "weightwarden_verifier_build_info", "1, with the versions of this process.", labels=list(names)
+    )
+    family.add_metric(list(names.values()), 1)
+    return family
 
 
 def _gauge(name: str, text: str, value: float | None) -> Metric:

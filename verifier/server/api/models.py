@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Level = Literal["clear", "watch", "stale", "alarm"]
+Level = Literal["watch", "stale", "alarm"]
+State = Literal["clear", "inconclusive", "watch", "stale", "alarm"]
+Concern = Literal["evidence", "log", "operation"]
 ArchiveState = Literal["found", "quarantined", "auditing", "audited", "gone"]
 
 
@@ -18,19 +20,34 @@ class Problem(_Model):
     detail: str
 
 
+class IncidentLinks(_Model):
+    """Paths below the dashboard's URL: what the incident is about, the runbook, and its acknowledgement."""
+
+    shown: str
+    runbook: str
+    acknowledge: str
+
+
 class Incident(_Model):
     """A condition that an operator must know of.
 
     Attributes:
-        kind: monitor, quarantine, gap, unverifiable, unaccounted, behind, stale, trouble or delivery.
+        kind: a heading of the runbook, such as monitor, seal, gap or stale.
+        title: the kind in a few words.
+        concern: what it is about: evidence against the server, integrity of the log, or operation of the service.
+        explanation: what happened, and what it does not mean.
         level: severity.
         lasting: whether its cause still holds.
     """
 
     id: int
     kind: str
+    title: str
+    concern: Concern
+    explanation: str
     level: Level
     what: str
+    links: IncidentLinks
     opened_at: float
     lasting: bool
     ended_at: float | None
@@ -106,13 +123,31 @@ class MonitorStatus(_Model):
     log10_capital: float
 
 
+class ConclusivenessStatus(_Model):
+    """Whether the audit is conclusive: its bound is far below what free tokens carry.
+
+    Attributes:
+        conclusive: without it the state is never clear.
+        limit: upper limit of the bits per token, of tokens alone; None if nothing was audited.
+        wanted: largest conclusive limit, bits per token: a tenth of log2 of the vocabulary.
+        tokens_needed: further audited tokens that this takes, about; None if no number suffices.
+        needs: what the audit needs, in words; None if it is conclusive.
+    """
+
+    conclusive: bool
+    limit: float | None
+    wanted: float
+    tokens_needed: float | None
+    needs: str | None
+
+
 class BoundStatus(_Model):
     """Bound of all counted channels together; None while too little is known.
 
     Attributes:
         confidence: confidence of the limits.
         bits_per_token: upper limit of the bits per token, of tokens alone.
-        days_to_exfiltrate: days until the weights are out; None is never.
+        days_to_exfiltrate: days until the weights are out, at least; None is never, or not conclusive.
         open_channels: names of channels without a known limit, which are not in the sum.
     """
 
@@ -129,13 +164,18 @@ class Status(_Model):
     """The state at a glance.
 
     Attributes:
+        concern: what the gravest incidents in force are about; None without any.
+        meaning: the state in a sentence.
         reasons: incidents in force, the gravest first, at most 100.
         incidents: number of incidents in force.
         watched_at: time of the last update of incidents.
         may_acknowledge: whether the key of this request may acknowledge.
     """
 
-    state: Level
+    state: State
+    concern: Concern | None
+    meaning: str
+    conclusiveness: ConclusivenessStatus
     reasons: list[Incident]
     incidents: int
     watched_at: float | None
@@ -357,11 +397,13 @@ class Bounds(_Model):
     """The bandwidth ledger; None or empty before the first audit.
 
     Attributes:
+        conclusiveness: whether the limits say anything yet.
         gambled_bits: bits that wholly altered answers gain once before they are caught.
-        days_to_exfiltrate: None is never.
+        days_to_exfiltrate: days until the weights are out, at least; None is never, or not conclusive.
     """
 
     confidence: float
+    conclusiveness: ConclusivenessStatus
     bounds: list[Bound]
     entropy_bits_per_token: float | None
     channels: list[Channel]

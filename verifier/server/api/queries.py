@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping, func, select
 
+from weightwarden.verifier.server.alerting.incident_kinds import KINDS, links_of
 from weightwarden.verifier.server.alerting.incidents import in_force
-from weightwarden.verifier.server.api.models import Archive, Incident, Quarantine, Verdict
+from weightwarden.verifier.server.api.models import Archive, Incident, IncidentLinks, Quarantine, Verdict
 from weightwarden.verifier.server.audit.verdict_rows import reasons_of
 from weightwarden.verifier.server.database.schema import ARCHIVE, INCIDENT, QUARANTINE, TASK, VERDICT
 from weightwarden.verifier.server.database.verdict_database import mapping
@@ -25,11 +26,16 @@ def incidents(connection: Connection) -> list[Incident]:
 
 def incident_of(row: RowMapping) -> Incident:
     """An incident's row."""
+    kind = KINDS[row["kind"]]
     return Incident(
         id=row["id"],
         kind=row["kind"],
+        title=kind.title,
+        concern=kind.concern,
+        explanation=kind.explanation,
         level=row["level"],
         what=row["what"],
+        links=IncidentLinks(**links_of(row["kind"], row["id"])),
         opened_at=row["opened"],
         lasting=row["ended"] is None,
         ended_at=row["ended"],
@@ -112,12 +118,21 @@ def archive_page(connection: Connection, state: str | None, before: int | None, 
 
 
 def verdict_page(
-    connection: Connection, *, flagged: bool, archive: int | None, before: int | None, limit: int, with_text: bool
+    connection: Connection,
+    *,
+    flagged: bool,
+    unverifiable: bool,
+    archive: int | None,
+    before: int | None,
+    limit: int,
+    with_text: bool,
 ) -> list[Verdict]:
-    """Verdicts, the newest first; only flagged ones if `flagged`."""
+    """Verdicts, the newest first; only flagged ones if `flagged`, only unverifiable ones if `unverifiable`."""
     query = select(VERDICT).order_by(VERDICT.c.position.desc()).limit(limit)
     if flagged:
         query = query.where(VERDICT.c.flagged)
+    if unverifiable:
+        query = query.where(VERDICT.c.unverifiable)
     if archive is not None:
         query = query.where(VERDICT.c.archive == archive)
     if before is not None:

@@ -7,7 +7,6 @@ from sqlalchemy import select
 from starlette.requests import Request
 
 from weightwarden.text import escaped
-from weightwarden.verifier.server.alerting.delivery_queue import announce
 from weightwarden.verifier.server.alerting.incidents import AlreadyAcknowledged, Changed, NoSuchIncident, acknowledge
 from weightwarden.verifier.server.api import figures, queries
 from weightwarden.verifier.server.api.authorization import is_operator
@@ -99,6 +98,7 @@ def quarantine(server: Served) -> Quarantines:
 def verdicts(
     server: Served,
     flagged: bool = False,
+    unverifiable: bool = False,
     archive: Annotated[int | None, Query(ge=0, le=MAX_INTEGER)] = None,
     before: Before = None,
     limit: Limit = 50,
@@ -108,6 +108,7 @@ def verdicts(
         page = queries.verdict_page(
             connection,
             flagged=flagged,
+            unverifiable=unverifiable,
             archive=archive,
             before=before,
             limit=limit,
@@ -180,7 +181,7 @@ def acknowledged(server: Served, incident: Number, said: Acknowledgement) -> Inc
             row = acknowledge(connection, incident, escaped(said.by), escaped(said.reason, lines=True), now)
             if row["kind"] == "monitor" and row["level"] == "alarm":
                 server.bookkeeper.restart_monitor(connection, row["subject"])
-            announce(connection, Changed("acknowledged", incident), server.membership.all_channels(connection), now)
+            server.watch.announce(connection, [Changed("acknowledged", incident)], now)
     except NoSuchIncident:
         raise HTTPException(404, f"there is no incident {incident}") from None
     except AlreadyAcknowledged as error:

@@ -1,18 +1,21 @@
 """The state at a glance."""
 
 import math
-from functools import lru_cache
+from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, RowMapping, func, select
 
-from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, Accounts
-from weightwarden.verifier.server.accounting.bounds import Exposure, exposure_of
-from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen, traffic_seen
+from weightwarden.verifier.server.accounting.accounts import CONFIDENCE
+from weightwarden.verifier.server.accounting.bounds import Exposure
+from weightwarden.verifier.server.accounting.current import parsed_accounts
+from weightwarden.verifier.server.accounting.traffic_estimate import traffic_seen
 from weightwarden.verifier.server.alerting.conditions import lag
-from weightwarden.verifier.server.alerting.incidents import LEVELS, in_force, state_of
+from weightwarden.verifier.server.alerting.incident_kinds import CONCERNS, KINDS, Concern
+from weightwarden.verifier.server.alerting.incidents import LEVELS, State, in_force, level_in_force, state_of
 from weightwarden.verifier.server.api.models import (
     AuditStatus,
     BoundStatus,
+    ConclusivenessStatus,
     MonitorStatus,
     ServerStatus,
     Status,
@@ -29,30 +32,6 @@ MAX_GONE = 20
 """Number of incidents in force, and of silent servers, that are shown."""
 
 
-@lru_cache(maxsize=4)
-def parsed_accounts(data: bytes) -> Accounts:
-    """Accounts from their stored form; shared, so that no caller may change them."""
-    return Accounts.from_bytes(data)
-
-
-def current_accounts(connection: Connection) -> Accounts:
-    """The accounts now."""
-    return parsed_accounts(connection.execute(select(SERIES.c.accounts)).scalar_one())
-
-
-def current_exposure(server: ServerParts, accounts: Accounts, traffic: TrafficSeen) -> Exposure:
-    """The bandwidth ledger now."""
-    identity = server.verifier.replayer.identity
-    return exposure_of(
-        accounts,
-        traffic,
-        server.settings,
-        identity.vocabulary,
-        server.settings.max_model_len or identity.context_length or 4096,
-        exact=server.policy.exact,
-    )
-
-
 def status_of(server: ServerParts, connection: Connection, *, operator: bool = False) -> Status:
     """The state of a series, all its servers together, for an operator or a reader."""
     now = server.clock()
@@ -61,15 +40,21 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
     accounts = parsed_accounts(series.accounts)
     traffic = traffic_seen(connection, now)
     forced = connection.execute(select(INCIDENT).where(in_force()).order_by(INCIDENT.c.id.desc())).mappings().all()
-    reasons = sorted(forced, key=lambda row: (row["acknowledged"] is not None, -LEVELS.index(row["level"])))
+    reasons = sorted(
+        forced, key=lambda row: (row["acknowledged"] is not None, -LEVELS.index(row["level"]), -_gravity(row))
+    )
     waiting, behind_by = backlog(connection), lag(connection, now)
-    exposure = current_exposure(server, accounts, traffic)
+    exposure = server.exposure.read(connection, now)
     found, tightest = exposure.estimate, exposure.tightest
+    state = state_of(forced, conclusive=exposure.conclusiveness.conclusive)
     totals = accounts.totals
     servers = _servers(server, connection)
     speeds = [one.tokens_per_second for one in servers if one.alive and one.tokens_per_second is not None]
     return Status(
-        state=state_of(forced),
+        state=state,
+        concern=concern_of(forced),
+        meaning=meaning_of(state, forced, exposure),
+        conclusiveness=conclusiveness_of(exposure),
         reasons=[incident_of(row) for row in reasons[:MAX_REASONS]],
         incidents=len(reasons),
         watched_at=series.watched,
@@ -117,10 +102,55 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
             open_channels=[] if found is None else [term.name for term in found.terms if not term.counted],
             bits_per_token=None if tightest is None else tightest.limit,
             bits_per_day=None if found is None else found.bits_per_day,
-            days_to_exfiltrate=None if found is None else finite(found.days_to_exfiltrate),
+            days_to_exfiltrate=days_to_exfiltrate(exposure),
             weights_bytes=settings.weights_bytes,
         ),
     )
+
+
+def concern_of(forced: Sequence[RowMapping]) -> Concern | None:
+    """What the gravest incidents in force are about: the gravest concern among them; None without any."""
+    return max((KINDS[row["kind"]].concern for row in _gravest(forced)), key=CONCERNS.index, default=None)
+
+
+def meaning_of(state: State, forced: Sequence[RowMapping], exposure: Exposure) -> str:
+    """The state in a sentence: what the gravest incidents in force are, or what the audit says without any."""
+    if state == "clear":
+        return "No evidence against the inference server in what was audited, and the audit is conclusive."
+    if state == "inconclusive":
+        needs = exposure.conclusiveness.needs
+        return f"No incident, and too little audited for a verdict: {needs}."
+    titles = dict.fromkeys(KINDS[row["kind"]].title for row in sorted(_gravest(forced), key=lambda row: -_gravity(row)))
+    return f"{'; '.join(titles)}."
+
+
+def _gravest(forced: Sequence[RowMapping]) -> list[RowMapping]:
+    """The incidents in force with the gravest level."""
+    levels = [LEVELS.index(level_in_force(row)) for row in forced]
+    return [row for row, level in zip(forced, levels, strict=True) if level == max(levels)]
+
+
+def _gravity(incident: RowMapping) -> int:
+    """The place of an incident's concern; a larger one is graver."""
+    return CONCERNS.index(KINDS[incident["kind"]].concern)
+
+
+def conclusiveness_of(exposure: Exposure) -> ConclusivenessStatus:
+    """The conclusiveness of the audit, for JSON."""
+    found = exposure.conclusiveness
+    return ConclusivenessStatus(
+        conclusive=found.conclusive,
+        limit=found.limit,
+        wanted=found.wanted,
+        tokens_needed=finite(found.tokens_needed),
+        needs=found.needs,
+    )
+
+
+def days_to_exfiltrate(exposure: Exposure) -> float | None:
+    """Days until the weights are out, at least; None for never, and while the limits are not conclusive."""
+    found = exposure.estimate
+    return finite(found.days_to_exfiltrate) if found is not None and exposure.conclusiveness.conclusive else None
 
 
 def finite(number: float) -> float | None:

@@ -10,8 +10,8 @@ from tests.verifier.server.running import Log, Server, honest, server_in
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.server.accounting.bounds import Exposure
+from weightwarden.verifier.server.accounting.current import current_accounts
 from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen, traffic_seen
-from weightwarden.verifier.server.api.status import current_accounts, current_exposure
 
 DAY = 86_400.0
 BITS = float(np.log2(49_152))
@@ -36,7 +36,7 @@ def seen(server: Server) -> TrafficSeen:
 
 def exposure(server: Server, traffic: TrafficSeen) -> Exposure:
     with server.opened.database.reading() as connection:
-        return current_exposure(server.opened, current_accounts(connection), traffic)
+        return server.opened.exposure.of(current_accounts(connection), traffic)
 
 
 def test_what_was_there_before_tells_no_pace(server: Server) -> None:

@@ -41,7 +41,8 @@ def log(tmp_path: Path, server: Server) -> Log:
 
 def state(server: Server) -> str:
     with server.opened.database.reading() as connection:
-        return state_of(connection.execute(select(INCIDENT).where(in_force())).mappings().all())
+        forced = connection.execute(select(INCIDENT).where(in_force())).mappings().all()
+        return state_of(forced, conclusive=server.opened.exposure.conclusive(connection, server.clock()))
 
 
 def incidents(server: Server, kind: str) -> Sequence[Any]:
@@ -57,15 +58,15 @@ def acknowledged(server: Server, number: int) -> None:
             server.opened.bookkeeper.restart_monitor(connection, row["subject"])
 
 
-def test_honest_traffic_is_clear_and_stolen_bytes_are_an_alarm(server: Server, log: Log) -> None:
+def test_honest_traffic_is_no_incident_and_stolen_bytes_are_an_alarm(server: Server, log: Log) -> None:
     log.seal(RECORDS[:6])
     server.settle()
-    assert state(server) == "clear"
+    assert state(server) == "inconclusive"
     log.seal(STOLEN[6:10])
     server.settle()
     assert state(server) == "alarm"
     [incident] = incidents(server, "monitor")
-    assert "4 of 10 records flagged" in incident.what
+    assert "4 of 10 audited records are flagged" in incident.what
 
 
 def test_two_flagged_records_are_to_be_watched_and_what_follows_raises_the_alarm(server: Server, log: Log) -> None:
@@ -87,7 +88,7 @@ def test_an_alarm_stays_until_it_is_acknowledged_and_new_evidence_is_a_new_one(s
     [incident] = incidents(server, "monitor")
     acknowledged(server, incident.id)
     server.settle()
-    assert state(server) == "clear"
+    assert state(server) == "inconclusive"
     [incident] = incidents(server, "monitor")
     assert (incident.acknowledged_by, incident.reason) == ("an operator", "a kernel was changed")
     log.seal(STOLEN[6:10])
@@ -109,13 +110,13 @@ def test_what_was_acknowledged_stays_as_it_was_said(server: Server, log: Log) ->
 def test_silence_is_said_and_ends_with_the_next_archive(server: Server, log: Log) -> None:
     server.clock.now += 7199
     server.settle()
-    assert state(server) == "clear"
+    assert state(server) == "inconclusive"
     server.clock.now += 2
     server.settle()
     assert state(server) == "stale"
     log.seal(RECORDS[:2])
     server.settle()
-    assert state(server) == "clear"
+    assert state(server) == "inconclusive"
     assert incidents(server, "stale")[0].ended == server.clock.now
 
 
@@ -164,7 +165,7 @@ def test_an_archive_that_cannot_be_verified_is_watched_and_an_alarm_when_it_last
     log.seal(RECORDS[4:5])
     server.settle()
     assert state(server) == "alarm"
-    assert [one.level for one in incidents(server, "quarantine")] == ["watch", "alarm"]
+    assert [one.level for one in incidents(server, "model")] == ["watch", "alarm"]
 
 
 def test_one_log_that_goes_on_does_not_hide_anothers_silence(
@@ -180,7 +181,7 @@ def test_one_log_that_goes_on_does_not_hide_anothers_silence(
     path.rename(tmp_path / "archives" / "other.parquet")
     goes_on.seal(RECORDS[2:4])
     server.settle()
-    assert state(server) == "clear"
+    assert state(server) == "inconclusive"
     server.clock.now += 7201
     goes_on.seal(RECORDS[4:6])
     server.settle()
@@ -223,7 +224,7 @@ def test_falling_behind_is_said(server: Server, log: Log) -> None:
     assert "1.0 hours behind" in incident.what
     assert state(server) == "watch"
     server.settle()
-    assert state(server) == "clear"
+    assert state(server) == "inconclusive"
 
 
 def test_the_trouble_of_a_living_server_is_said(server: Server) -> None:
@@ -232,7 +233,7 @@ def test_the_trouble_of_a_living_server_is_said(server: Server) -> None:
     assert incidents(server, "trouble")[0].what == "the replay server is gone"
     server.opened.membership.beat()
     server.opened.watch.look()
-    assert state(server) == "clear"
+    assert state(server) == "inconclusive"
 
 
 def test_much_in_quarantine_makes_few_incidents_and_more_of_it_another(server: Server) -> None:
@@ -280,5 +281,5 @@ def test_a_clock_that_is_moved_back_raises_nothing(server: Server, log: Log) -> 
     server.settle()
     server.clock.now -= 10_000
     server.settle()
-    assert state(server) == "clear"
+    assert state(server) == "inconclusive"
     assert Clock().now > server.clock.now

@@ -72,7 +72,8 @@ def test_an_alarm_is_posted_once_and_its_signature_holds(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
     with receiving() as (url, receiver):
-        server = alarmed(tmp_path, replayer, bundled_policy, **with_secret(tmp_path, url))
+        links = {"dashboard_url": "https://watch.example/ww/"}
+        server = alarmed(tmp_path, replayer, bundled_policy, **with_secret(tmp_path, url), **links)
         assert server.opened.notifier.deliver()
         assert not server.opened.notifier.deliver()
     [(headers, body)] = receiver.got
@@ -81,7 +82,14 @@ def test_an_alarm_is_posted_once_and_its_signature_holds(
     assert headers["webhook-signature"] == f"v1,{expected}"
     said = json.loads(body)
     assert (said["type"], said["data"]["state"]) == ("incident.opened", "alarm")
-    assert "records flagged" in said["data"]["incident"]["what"]
+    assert "audited records are flagged" in said["data"]["incident"]["what"]
+    assert (said["data"]["title"], said["data"]["concern"]) == ("Evidence against the inference server", "evidence")
+    assert said["data"]["links"] == {
+        "shown": "https://watch.example/ww/#records?flagged=true",
+        "runbook": "https://watch.example/ww/runbook#monitor",
+        "acknowledge": "https://watch.example/ww/#incident-1",
+    }
+    assert said["data"]["steps"]
     assert SECRET.decode() not in server.said.getvalue() + repr(server.opened)
 
 
@@ -173,3 +181,5 @@ def test_a_webhook_without_a_secret_or_with_a_short_one_is_refused(
     write_private(tmp_path / "long", SECRET)
     with pytest.raises(ServerSettingsError, match="http"):
         server_in(tmp_path, replayer, bundled_policy, webhook="ftp://x/", webhook_secret=tmp_path / "long")
+    with pytest.raises(ServerSettingsError, match="dashboard"):
+        server_in(tmp_path, replayer, bundled_policy, dashboard_url="javascript:alert(1)")
