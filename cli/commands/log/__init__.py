@@ -9,6 +9,7 @@ from weightwarden.cli.commands.log.mark import mark
 from weightwarden.cli.commands.log.prove import prove
 from weightwarden.cli.commands.log.seal import seal
 from weightwarden.cli.commands.log.show import show
+from weightwarden.cli.commands.log.verify_proof import verify_proof
 
 
 @click.group()
@@ -16,5 +17,5 @@ def log() -> None:
     """Check, show and make archives of the tamper-evident log."""
 
 
-for command in (check, show, seal, prove, import_traffic, key, mark):
+for command in (check, show, seal, prove, verify_proof, import_traffic, key, mark):
     log.add_command(command)
