@@ -1,0 +1,89 @@
+"""Conclusiveness of an audit: whether its bound limits what all answers could carry, and what it needs if not.
+
+A verdict "clear" claims that a theft would have shown. Without evidence against the server this holds only once enough
+was audited: then the upper limit of the bits per token is far below log2 V, the bits of a token that is chosen freely.
+"""
+
+from dataclasses import dataclass
+from math import ceil, inf, log
+
+from weightwarden.verifier.statistics.errors import StatisticsError
+
+CONCLUSIVE_SHARE = 0.1
+"""Largest share of log2 V at which the upper limit of the bits per token is conclusive.
+
+At a tenth the audit excludes that more than a tenth of what the tokens can carry leaves unseen: a theft takes at least
+ten times as long as without an audit. Honest traffic under calibrated policies is charged 0.3% to 1.3% of log2 V
+(docs/results.md), so that the limit can fall so far.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusiveness:
+    """Conclusiveness of an audit without evidence against the server.
+
+    Attributes:
+        limit: upper limit of the bits per token of all records, audited or not; None if nothing was audited.
+        most: log2 V, bits of a token that is chosen freely.
+        tokens_needed: further audited tokens until the limit is conclusive, about, if they are like those so far; 0 if
+            it is, inf if no number suffices.
+    """
+
+    limit: float | None
+    most: float
+    tokens_needed: float
+
+    def __post_init__(self) -> None:
+        if not self.most > 0 or (self.limit is not None and not self.limit >= 0) or not self.tokens_needed >= 0:
+            raise StatisticsError(f"limits are bits, and tokens are counted: not {self}")
+
+    @property
+    def wanted(self) -> float:
+        """The largest conclusive limit, bits per token."""
+        return CONCLUSIVE_SHARE * self.most
+
+    @property
+    def conclusive(self) -> bool:
+        """True if the limit is a statement: at most `wanted`."""
+        return self.limit is not None and self.limit <= self.wanted
+
+    @property
+    def needs(self) -> str | None:
+        """What the audit needs to be conclusive, as a sentence without its full stop; None if it is conclusive."""
+        if self.conclusive:
+            return None
+        wanted = f"at most {self.wanted:.3g} bits a token, a tenth of what a free token carries"
+        if self.limit is None:
+            return f"nothing was audited yet; a verdict needs a limit of {wanted}"
+        so_far = f"the limit is {self.limit:.3g} bits a token; a verdict needs {wanted}"
+        if self.tokens_needed == inf:
+            return f"{so_far}, and no number of audited tokens like these reaches it"
+        return f"{so_far}: about {_rounded(self.tokens_needed):,} more audited tokens"
+
+
+def records_needed(bits_per_token: float, most: float, confidence: float) -> float:
+    """Number of audited records of the largest length until the limit is conclusive, about; inf if none suffices.
+
+    If all records carry the same bits, a limit of p (as a share of log2 V) with audited share q takes
+    ln(1 / (1 - confidence)) / ln((1 - q) / (1 - p)) records: with q = 0 the rule (1 - p)^n <= 1 - confidence.
+
+    Args:
+        bits_per_token: bits per token of the audited records.
+        most: log2 V.
+        confidence: of the upper limit, in (0, 1).
+
+    Raises:
+        StatisticsError: an argument is out of its domain.
+    """
+    if not 0 <= bits_per_token <= most or not most > 0 or not 0 < confidence < 1:
+        raise StatisticsError(f"no limit for {bits_per_token} of {most} bits a token at confidence {confidence}")
+    share = bits_per_token / most
+    if share >= CONCLUSIVE_SHARE:
+        return inf
+    return ceil(-log(1 - confidence) / log((1 - share) / (1 - CONCLUSIVE_SHARE)))
+
+
+def _rounded(tokens: float) -> int:
+    """A number of tokens to two digits, upward: it is an estimate."""
+    step = 10 ** max(len(str(ceil(tokens))) - 2, 0)
+    return ceil(tokens / step) * step
