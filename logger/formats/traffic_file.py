@@ -1,7 +1,9 @@
 """The traffic file: records as JSON lines, unsigned, which any recorder can write."""
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,8 +24,26 @@ RETOKENISED_MEANS = (
 )
 
 
+@dataclass(frozen=True)
+class TrafficFile:
+    """A traffic file that was read.
+
+    Attributes:
+        sha256: SHA-256 of the bytes that were read.
+        records: all records, in order.
+    """
+
+    sha256: bytes
+    records: list[PlacedRecord]
+
+
 def read_traffic(path: Path | str) -> list[PlacedRecord]:
-    """All records of a traffic file, in order.
+    """All records of a traffic file, in order (`read_traffic_file`)."""
+    return read_traffic_file(path).records
+
+
+def read_traffic_file(path: Path | str) -> TrafficFile:
+    """All records of a traffic file, in order, and the digest of its bytes. The file is read once.
 
     Raises:
         TrafficError: the file is unreadable or empty, or a line is not exactly one strict record. The message names
@@ -32,18 +52,20 @@ def read_traffic(path: Path | str) -> list[PlacedRecord]:
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            records = list(_records(path, stream))
+            digest = hashlib.sha256()
+            records = list(_records(path, stream, digest.update))
     except OSError as error:
         raise TrafficError(f"cannot be read: {error.strerror or error}", path=path) from error
     if not records:
         raise TrafficError("holds no records", path=path)
-    return records
+    return TrafficFile(digest.digest(), records)
 
 
-def _records(path: Path, stream: BinaryIO) -> Iterator[PlacedRecord]:
+def _records(path: Path, stream: BinaryIO, hashed: Callable[[bytes], None]) -> Iterator[PlacedRecord]:
     number = 0
     while line := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
+        hashed(line)
         if len(line) > MAX_LINE_BYTES:
             raise TrafficError(f"line is longer than {MAX_LINE_BYTES} bytes", path=path, line=number)
         yield parse_line(line, path=path, line=number)

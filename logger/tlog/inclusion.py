@@ -1,4 +1,4 @@
-"""Proof of one record to others (c2sp.org/tlog-proof): its path to the root, and the checkpoint that certifies the root."""
+"""Proof of one record to others (c2sp.org/tlog-proof): its path to the root, and the signed checkpoint."""
 
 import re
 from base64 import b64encode
