@@ -6,13 +6,13 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weightwarden.extras import needs_extra
 from weightwarden.logger.archive.seen import read_seen
 from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.verifier.calibration.fit import CalibrationResult
 from weightwarden.verifier.calibration.fit import calibrate as fit
 from weightwarden.verifier.calibration.limits import CalibrationLimits
-from weightwarden.extras import needs_extra
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.model.source import resolve_model

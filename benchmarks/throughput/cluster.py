@@ -32,6 +32,7 @@ from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED, Clu
 from benchmarks.throughput.cheap_replayer import CheapReplayer
 from weightwarden.cli.options.executor import load_on_worker
 from weightwarden.cli.options.shared import ReplayOptions
+from weightwarden.cli.reports.identity import ReportIdentity
 from weightwarden.cli.reports.json import json_report
 from weightwarden.cli.verify_and_report import verify_with_progress
 from weightwarden.logger.archive.writer import write_archive
@@ -156,7 +157,7 @@ def driver_looks(policy: BasePolicy, recorded: Sequence[Record], archives: int, 
         object.__setattr__(given, "records", lambda: watched(reading()))
         context = verify_with_progress(executor, given)
         total = time.perf_counter() - origin[0]
-        report = json_report(context)
+        report = json_report(context, ReportIdentity.of())
         shares = [
             row.processor_ms_per_archive for row in driver_rows(looks) if row.processor_ms_per_archive is not None
         ]

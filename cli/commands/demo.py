@@ -9,8 +9,9 @@ import click
 from weightwarden.cli import exit_codes
 from weightwarden.cli.options.replayer import load_replayer
 from weightwarden.cli.options.shared import ReplayOptions
+from weightwarden.cli.reports.identity import ReportIdentity
 from weightwarden.cli.reports.summary import text_summary
-from weightwarden.cli.verify_and_report import verify_with_progress, write_reports
+from weightwarden.cli.verify_and_report import verify_and_report
 from weightwarden.logger.files.output import check_writable
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.verification.compatibility import check_against_model
@@ -30,17 +31,22 @@ def demo(ctx: click.Context, html_path: Path | None, json_path: Path | None) -> 
     Exit code 0: every tampered record is flagged, and no honest one. 1: otherwise.
     """
     check_writable(html_path, json_path)
-    with as_file(files("weightwarden.cli") / "bundled") as bundled:
-        policy = read_policy(bundled / "policy.toml")
-        given = from_traffic([bundled / "honest.jsonl", bundled / "tampered.jsonl"])
-        attacks: list[str] = json.loads((bundled / "attacks.json").read_text(encoding="utf-8"))
+    bundled = ctx.with_resource(as_file(files("weightwarden.cli") / "bundled"))
+    policy = read_policy(bundled / "policy.toml")
+    given = from_traffic([bundled / "honest.jsonl", bundled / "tampered.jsonl"])
+    attacks: list[str] = json.loads((bundled / "attacks.json").read_text(encoding="utf-8"))
     honest = len(given.indices) - len(attacks)
 
     replayer = load_replayer(ReplayOptions(dtype=policy.made_for.dtype))
     check_against_model(given.boundary, replayer.identity)
     click.echo(f"Replaying {honest} honest and {len(attacks)} tampered answers of a vLLM server ...", err=True)
-    context = verify_with_progress(Verifier(replayer, policy), given)
-    write_reports(context, json_path, html_path)
+    context, _ = verify_and_report(
+        Verifier(replayer, policy),
+        given,
+        lambda: ReportIdentity.of(bundled / "policy.toml"),
+        json_path=json_path,
+        html_path=html_path,
+    )
     click.echo(text_summary(context))
 
     flagged_places = {record.place for record in context.verification.flagged}

@@ -18,8 +18,8 @@ from weightwarden.cli.options.shared import (
     ReplayOptions,
     provider_options,
 )
-from weightwarden.text import printable
 from weightwarden.extras import needs_extra
+from weightwarden.text import printable
 
 if TYPE_CHECKING:
     from weightwarden.verifier.probe.conclusion import Conclusion, SchemeFinding

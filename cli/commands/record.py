@@ -13,11 +13,11 @@ from weightwarden.cli.options.replayer import identity_of
 from weightwarden.cli.options.shared import MODEL_OPTION, ProviderOptions, provider_options
 from weightwarden.cli.progress import counter
 from weightwarden.errors import WeightwardenError
+from weightwarden.extras import needs_extra
 from weightwarden.logger.errors import TrafficError
 from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.logger.formats.traffic_file import MAX_LINE_BYTES, RETOKENISED_MEANS, traffic_line
 from weightwarden.verifier.errors import UnusableAnswer
-from weightwarden.extras import needs_extra
 
 if TYPE_CHECKING:
     from weightwarden.verifier.provider.recording import Recorded

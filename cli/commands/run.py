@@ -15,14 +15,21 @@ from weightwarden.cli.options.shared import (
     replay_options,
     sample_options,
 )
+from weightwarden.cli.reports.identity import ReportIdentity
 from weightwarden.cli.reports.json import json_report
 from weightwarden.cli.reports.summary import text_summary
-from weightwarden.cli.verify_and_report import verify_with_progress, write_reports
+from weightwarden.cli.verify_and_report import verify_and_report
 from weightwarden.logger.files.output import check_writable
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
+from weightwarden.verifier.verification.run import RunVerdict
 
-_EXIT_CODES = {"alarm": exit_codes.ALARM, "incomplete": exit_codes.ERROR, "clear": exit_codes.CLEAR}
+_EXIT_CODES: dict[RunVerdict, int] = {
+    "alarm": exit_codes.ALARM,
+    "incomplete": exit_codes.ERROR,
+    "inconclusive": exit_codes.ERROR,
+    "clear": exit_codes.CLEAR,
+}
 
 
 @click.command()
@@ -57,6 +64,18 @@ _EXIT_CODES = {"alarm": exit_codes.ALARM, "incomplete": exit_codes.ERROR, "clear
     metavar="FILE",
     help="Write a self-contained HTML report to this file.",
 )
+@click.option(
+    "--tokens",
+    "tokens_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write scores and verdict of every token to this Parquet file, one row a token.",
+)
+@click.option(
+    "--auditor",
+    metavar="NAME",
+    help="Name of the auditor, for the reports. It proves nothing; `verify report sign` signs.",
+)
 @sample_options
 @click.option(
     "--max-model-len",
@@ -76,6 +95,8 @@ def run(
     unsafe_unsigned: bool,
     json_path: Path | None,
     html_path: Path | None,
+    tokens_path: Path | None,
+    auditor: str | None,
     rate: float | None,
     key_path: Path | None,
     max_model_len: int | None,
@@ -92,15 +113,17 @@ def run(
 
     With --executor ray, workers on a cluster or on this machine replay the records. The report is the same.
 
-    Exit code 0: clear. 1: alarm (an honest run alarms with probability at most 1e-4). 2: error, or incomplete: no
-    alarm, but some records are unverifiable (they crashed their workers, or their requests leave no definite token).
-    These are listed and charged in full; the figures of all other records are valid.
+    Exit code 0: clear. 1: alarm (an honest run alarms with probability at most 1e-4). 2: error, incomplete or
+    inconclusive. Incomplete: no alarm, but some records are unverifiable (they crashed their workers, or their requests
+    leave no definite token). These are listed and charged in full; the figures of all other records are valid.
+    Inconclusive: no alarm, but so few records of many were audited that no bound says anything about the others.
     """
     audit = sample_of(rate, key_path)
     to_stdout = json_path is not None and str(json_path) == "-"
     if public_key_path is not None and unsafe_unsigned:
         raise click.UsageError("--public-key and --unsafe-unsigned exclude each other")
-    check_writable(None if to_stdout else json_path, html_path)
+    check_writable(None if to_stdout else json_path, html_path, tokens_path)
+    ReportIdentity.of(auditor=auditor)  # refuses an unfit name before the work
     policy = read_policy(policy_path)
     given = read_input(traffic, public_key_path, seen_path, audit, unsigned=unsafe_unsigned)
 
@@ -111,7 +134,13 @@ def run(
     check_against_policy(given.boundary, policy)
     if given.warning is not None:
         click.echo(f"Warning: {given.warning}", err=True)
-    context = verify_with_progress(executor, given)
-    write_reports(context, None if to_stdout else json_path, html_path)
-    click.echo(json_report(context) if to_stdout else text_summary(context), nl=not to_stdout)
+    context, identity = verify_and_report(
+        executor,
+        given,
+        lambda: ReportIdentity.of(policy_path, auditor),
+        json_path=None if to_stdout else json_path,
+        html_path=html_path,
+        tokens_path=tokens_path,
+    )
+    click.echo(json_report(context, identity) if to_stdout else text_summary(context), nl=not to_stdout)
     ctx.exit(_EXIT_CODES[context.verdict])

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from weightwarden.cli.reports.reading import Report
+from weightwarden.cli.reports.contents import Report
 from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.exact import ExactPolicy

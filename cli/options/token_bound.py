@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from weightwarden.cli.reports.reading import read_report
+from weightwarden.cli.reports.reading import ReportError, read_report
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.verification.series_monitor import honest_limits
@@ -48,6 +48,8 @@ def token_bound(
             ),
             key=lambda item: item[1].limit,
         )
+        if not bits.conclusive:
+            raise ReportError(f"{report_path}: too little was audited for an estimate: {bits.needs}")
         sampled = len(statistics.records.tokens) < report.total_records
         whose = "all records, what unaudited ones gambled included" if sampled else "all records, every one audited"
         # The smaller of two limits: each may be wrong, hence the lower confidence.

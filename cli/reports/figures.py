@@ -5,65 +5,171 @@ from typing import Any
 
 import numpy as np
 
+from weightwarden.cli.reports.units import size_limit_text
+from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.statistics.detection import alarm_probability, altered_before_alarm
 from weightwarden.verifier.statistics.intervals import Interval
-from weightwarden.verifier.statistics.rounding import lower_fixed, upper, upper_fixed
+from weightwarden.verifier.statistics.rounding import lower_fixed, upper_fixed
 from weightwarden.verifier.verification.exposure import CONFIDENCE, Bound
 from weightwarden.verifier.verification.run import Run
 
 
 @dataclass(frozen=True)
 class BoundRow:
-    """One bandwidth bound, as text."""
+    """One bandwidth bound, as text.
+
+    Attributes:
+        name: its name.
+        audited: bits a token of the audited records.
+        limit: limit for all records, or that the audit says too little.
+        meaning: one sentence: of what it is the limit, and at which confidence.
+    """
 
     name: str
     audited: str
     limit: str
+    meaning: str
 
 
 @dataclass(frozen=True)
 class RateRow:
-    """One rate, as text."""
+    """One rate, as text.
+
+    Attributes:
+        name: its name.
+        value: the share of the audited tokens.
+        limits: limits of the share of all tokens.
+        meaning: one sentence: of what it is the share, and at which confidence.
+    """
 
     name: str
     value: str
     limits: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ChargeRow:
+    """One figure that is a code length or an entropy, and no bound, as text."""
+
+    name: str
+    value: str
+    meaning: str
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of a run's exposure, as text."""
+    """The figures of a run's exposure, as text.
 
-    confidence: str
+    Attributes:
+        whose: the records of the limits, and the confidence.
+        bounds: the bandwidth bounds.
+        rates: shares of the tokens.
+        charges: figures that are no bounds.
+        assumptions: assumptions behind the figures.
+    """
+
+    whose: str
     bounds: list[BoundRow]
     rates: list[RateRow]
+    charges: list[ChargeRow]
     assumptions: list[str]
 
 
 def figures(context: Run) -> Figures:
     """The figures of a run, as text."""
-    exposure = context.exposure
-    bounds = [
-        BoundRow(name, f"{bound.audited_bits / exposure.tokens:.4f}", _limit(context, bound))
-        for name, bound in (("counting bound", exposure.counting), ("pooled bound", exposure.pooled))
-    ]
-    if exposure.entropy_bits_per_token is not None:
-        bounds.append(
-            BoundRow("honest entropy", f"{exposure.entropy_bits_per_token:.4f}", "what no threshold takes from it")
-        )
+    records, complete = context.given.audited.records, context.given.audited.complete
     return Figures(
-        confidence=f"{100 * CONFIDENCE:g}%",
-        bounds=bounds,
+        whose=f"all {records} records" + ("" if complete else f", {_CONFIDENCE} confidence"),
+        bounds=_bounds(context),
         rates=[
             RateRow(
                 name,
                 f"{100 * rate.value:.3f}%",
                 f"{lower_fixed(100 * rate.low, 3)}% to {upper_fixed(100 * rate.high, 3)}%",
+                f"{_scope(context)}, the share of output tokens that {_RATES[name]} lies between these limits.",
             )
             for name, rate in _rates(context).items()
         ],
+        charges=_charges(context),
         assumptions=assumptions(context),
     )
+
+
+_CONFIDENCE = f"{100 * CONFIDENCE:g}%"
+_RATES = {
+    "mismatch": "differ from the replay's own choice",
+    "suspicious": "are implausible, but among the most likely ones,",
+    "dangerous": "are implausible, and could be any token,",
+}
+
+
+def verdict_meaning(context: Run) -> str:
+    """One sentence about the verdict of a run."""
+    found = context.verification
+    level = f"{RUN_ALARM_LEVEL:g}"
+    if context.verdict == "alarm":
+        return f"ALARM: an honest server would cause an alarm with probability {level} or less."
+    if context.verdict == "incomplete":
+        return (
+            f"INCOMPLETE: no alarm, but {len(found.unverifiable)} records have no verdict, so that this run is no pass."
+        )
+    if context.verdict == "inconclusive":
+        return (
+            "INCONCLUSIVE: no alarm, but too little was audited to say anything about the other records:"
+            f" {context.exposure.conclusiveness.needs}."
+        )
+    return (
+        f"CLEAR: no alarm; an honest server causes a false one with probability {level} or less. What could have been"
+        " hidden all the same is stated below."
+    )
+
+
+def _scope(context: Run) -> str:
+    """The records of a limit and its confidence, as the beginning of a sentence."""
+    records = context.given.audited.records
+    if context.given.audited.complete:
+        return f"For all {records} records, which were all audited"
+    return f"For all {records} records, audited or not, with {_CONFIDENCE} confidence over the draw of the audited ones"
+
+
+def _bounds(context: Run) -> list[BoundRow]:
+    exposure, scope = context.exposure, _scope(context)
+    meanings = {
+        "counting bound": "with equal costs for all admissible tokens of a position",
+        "pooled bound": "with larger costs for less likely tokens, pooled over all positions",
+    }
+    return [
+        BoundRow(
+            name,
+            f"{bound.audited_bits / exposure.tokens:.4f}",
+            _limit(context, bound),
+            f"{scope}, the choice of tokens and ends carried at most this, {meanings[name]}.",
+        )
+        for name, bound in (("counting bound", exposure.counting), ("pooled bound", exposure.pooled))
+    ]
+
+
+def _charges(context: Run) -> list[ChargeRow]:
+    found, exposure = context.verification, context.exposure
+    rows = [
+        ChargeRow(
+            "charged",
+            f"{found.charged_bits_per_token:.4f} ({100 * found.charged_fraction:.3f}% of log2 V)",
+            "Mean code length of the audited tokens under the design's charge. It is no limit: it omits that an"
+            " attacker also chooses where a token is suspicious.",
+        )
+    ]
+    if exposure.entropy_bits_per_token is not None:
+        rows.append(
+            ChargeRow(
+                "honest entropy",
+                f"{exposure.entropy_bits_per_token:.4f}",
+                "Entropy of honest tokens under the policy's noise, on these positions. It is no limit of this server:"
+                " it is what no threshold can take from an attacker who imitates honest choices.",
+            )
+        )
+    return rows
 
 
 def assumptions(context: Run) -> list[str]:
@@ -126,16 +232,22 @@ def _rates(context: Run) -> dict[str, Interval]:
 
 
 def _limit(context: Run, bound: Bound) -> str:
-    tokens, megabytes = context.exposure.total_tokens, bound.limit_bits / 8e6
-    return f"at most {upper_fixed(bound.limit_bits / tokens, 4)} ({upper(megabytes, 3)} MB in {tokens} tokens)"
-
-
-def _bits(context: Run, bound: Bound) -> dict[str, float]:
     exposure = context.exposure
+    if not exposure.complete and not bound.conclusiveness.conclusive:
+        return f"too little to say: {bound.conclusiveness.needs}"
+    tokens, size = exposure.total_tokens, size_limit_text(bound.limit_bits)
+    return f"at most {upper_fixed(bound.limit_bits / tokens, 4)} ({size} in {tokens:,} tokens)"
+
+
+def _bits(context: Run, bound: Bound) -> dict[str, Any]:
+    exposure = context.exposure
+    conclusive = exposure.complete or bound.conclusiveness.conclusive
     return {
         "audited": bound.audited_bits / exposure.tokens,
         "limit": bound.limit_bits / exposure.total_tokens,
         "limit_bits": bound.limit_bits,
+        "conclusive": conclusive,
+        "needs": None if conclusive else bound.conclusiveness.needs,
     }
 
 

@@ -1,46 +1,31 @@
-"""The HTML report of a run: one self-contained page."""
+"""The HTML report of a run: one self-contained page, for the screen and for paper."""
 
-from dataclasses import dataclass
-from itertools import pairwise
-from math import isnan, log2, log10
+from math import isnan
 from typing import Any
 
-from weightwarden.cli.reports.figures import figures
+import numpy as np
+
+from weightwarden import __version__
+from weightwarden.cli.reports.contents import REPORT_FORMAT
+from weightwarden.cli.reports.figures import figures, verdict_meaning
+from weightwarden.cli.reports.identity import ReportIdentity
+from weightwarden.cli.reports.plots import PLOT_HEIGHT, PLOT_WIDTH, histogram, trade_off
+from weightwarden.cli.reports.units import duration_text
 from weightwarden.extras import needs_extra
-from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.verification.input_file import TrafficInput, short_name
+from weightwarden.verifier.verification.record_verdict import RecordVerdict
 from weightwarden.verifier.verification.run import Run
-from weightwarden.verifier.verification.summary import MARGIN_ENDS, ShownRecord
+from weightwarden.verifier.verification.summary import ShownRecord
 
 SHOWN_UNVERIFIABLE = 1000
 SHOWN_TOKENS = 2000
-PLOT_WIDTH, PLOT_HEIGHT = 560, 240
+SHOWN_WORST = 5
+SHOWN_INPUTS = 200
 
 
-@dataclass(frozen=True)
-class Bar:
-    """One bar of the histogram, in plot units."""
-
-    x: float
-    width: float
-    height: float
-    label: str
-    count: int
-    kind: str
-
-
-@dataclass(frozen=True)
-class Dot:
-    """One threshold of the trade-off, in plot units."""
-
-    x: float
-    y: float
-    label: str
-    chosen: bool
-
-
-def html_report(context: Run) -> str:
+def html_report(context: Run, identity: ReportIdentity) -> str:
     """The page, with all text of records escaped.
 
     Raises:
@@ -55,12 +40,22 @@ def html_report(context: Run) -> str:
     flagged = [record for record in found.summary.shown if record.verdict.flagged]
     return environment.get_template("page.html.jinja").render(
         context=context,
+        identity=identity,
+        version=__version__,
+        report_format=REPORT_FORMAT,
+        model_name=short_name(context.model_path),
+        policy_name=None if identity.policy_path is None else short_name(identity.policy_path),
+        inputs=[_input(one) for one in context.given.inputs[:SHOWN_INPUTS]],
+        hidden_inputs=max(len(context.given.inputs) - SHOWN_INPUTS, 0),
+        log_keys=sorted({key for one in context.given.inputs for key in getattr(one, "keys", [])}),
         found=found,
         policy=policy,
+        meaning=verdict_meaning(context),
         counts={verdict.name.lower(): found.count(verdict) for verdict in Verdict},
         figures=figures(context),
-        bars=histogram(context),
-        dots=trade_off(context),
+        seconds=duration_text(found.total_seconds),
+        histogram=histogram(context),
+        trade_off=trade_off(context),
         plot={"width": PLOT_WIDTH, "height": PLOT_HEIGHT},
         shown=[_record(context, record) for record in flagged],
         hidden=len(found.flagged) - len(flagged),
@@ -71,56 +66,14 @@ def html_report(context: Run) -> str:
     )
 
 
-def histogram(context: Run) -> list[Bar]:
-    """Tokens by margin on a log scale: one bar for exact matches, one a bin, and one for tokens outside the support."""
-    labels = [
-        "0",
-        *(f"{a:g}-{b:g}" for a, b in pairwise(MARGIN_EDGES)),
-        f">{MARGIN_EDGES[-1]:g}",
-        "out",
-    ]
-    counts = context.verification.summary.margins_b.tolist()
-    top = log10(1 + max(counts))
-    width = PLOT_WIDTH / len(counts)
-    threshold = context.policy.tolerance.margin
-    return [
-        Bar(
-            x=i * width,
-            width=width - 3,
-            height=PLOT_HEIGHT * log10(1 + count) / top,
-            label=label,
-            count=count,
-            kind="safe" if MARGIN_ENDS[i + 1] <= threshold else "beyond",
-        )
-        for i, (label, count) in enumerate(zip(labels, counts, strict=True))
-    ]
-
-
-def trade_off(context: Run) -> list[Dot]:
-    """Trade-off of every tolerance, measured on records that are not flagged: tokens beyond it are false positives.
-
-    x is the information left to an attacker, y the share of tokens beyond the tolerance (log scale).
-    """
-    found = context.verification
-    if not found.trade_off:
-        return []
-    bits = [point.bits_per_token for point in found.trade_off]
-    beyond = [point.suspicious + point.dangerous for point in found.trade_off]
-    floor = 0.3 / found.tokens
-    low, high = log10(floor), log10(max(*beyond, 10 * floor))
-    chosen = context.policy.tolerance.margin
-    return [
-        Dot(
-            x=PLOT_WIDTH * bit / max(bits) if max(bits) > 0 else 0.0,
-            y=PLOT_HEIGHT * (1 - (log10(max(share, floor)) - low) / (high - low)),
-            label=(
-                f"margin {point.margin:g} logits: {100 * share:.3f}% of tokens beyond,"
-                f" {100 * bit / log2(found.vocabulary):.3f}% of log2 V charged"
-            ),
-            chosen=point.margin == chosen,
-        )
-        for point, bit, share in zip(found.trade_off, bits, beyond, strict=True)
-    ]
+def _input(one: Any) -> dict[str, str]:
+    """A row of the table of inputs."""
+    what = (
+        f"traffic file, {one.records} records"
+        if isinstance(one, TrafficInput)
+        else f"archive, records {one.start} to {one.end - 1}; checkpoint of {one.size} records, root {one.root}"
+    )
+    return {"name": short_name(one.path), "what": what, "sha256": one.sha256}
 
 
 def _likelihood(score: float) -> str:
@@ -149,4 +102,23 @@ def _record(context: Run, record: ShownRecord) -> dict[str, Any]:
             for at, token in enumerate(shown)
         ],
         "hidden": len(record.output_token_ids) - len(shown),
+        "worst": _worst(context, verdict, record.output_token_ids),
     }
+
+
+def _worst(context: Run, verdict: RecordVerdict, output: list[int]) -> list[dict[str, Any]]:
+    """The least plausible tokens of a record, for paper, where no pointer shows the scores."""
+    tokens = verdict.tokens
+    order = np.argsort(-tokens.margin, kind="stable")
+    return [
+        {
+            "position": int(at),
+            "text": context.token_text(output[at]),
+            "kind": Verdict(int(tokens.verdict[at])).name.lower(),
+            "margin": f"{tokens.margin[at]:.2f}" if np.isfinite(tokens.margin[at]) else "outside the support",
+            "rank": int(tokens.logit_rank[at]),
+            "bits": f"{tokens.charged_bits[at]:.2f}",
+        }
+        for at in order[:SHOWN_WORST]
+        if tokens.verdict[at] != Verdict.SAFE
+    ]

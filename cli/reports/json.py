@@ -1,26 +1,24 @@
-"""The JSON report of a run."""
+"""The JSON report of a run (`weightwarden.cli.reports.contents.Report`)."""
 
 import json
 from typing import Any
 
 from weightwarden.cli.reports.figures import statistics
-from weightwarden.cli.reports.reading import REPORT_FORMAT
+from weightwarden.cli.reports.identity import ReportIdentity
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.run import Run
 from weightwarden.verifier.verification.summary import FlaggedRecord, UnverifiableRecord
 
 
-def json_report(context: Run) -> str:
-    """The report as JSON text. Numbers that are not finite are null."""
+def json_report(context: Run, identity: ReportIdentity) -> str:
+    """The report as JSON text."""
     found = context.verification
     report = {
-        "format": REPORT_FORMAT,
-        "verdict": context.verdict,
+        **identity.entries(context),
         "verified_records": found.records,
         "retokenised_records": context.given.retokenised,
         "total_records": context.given.audited.records,
         "audit_rate": context.given.audit_rate,
-        "audit_digest": context.given.digest,
         "verified_tokens": found.tokens,
         "safe": found.count(Verdict.SAFE),
         "suspicious": found.count(Verdict.SUSPICIOUS),
@@ -42,8 +40,6 @@ def json_report(context: Run) -> str:
         "seconds": {"forward": found.timing.forward, "score": found.timing.score, "total": found.total_seconds},
         "tokens_per_second": found.tokens / found.total_seconds,
         "executor": {"workers": context.workers, "worker_deaths": context.deaths},
-        "model": context.model_path,
-        "model_digest": context.model_digest,
         "policy_digest": context.policy.digest(),
         "replay": context.policy.made_for.replay,
         "dtype": context.dtype,

@@ -1,8 +1,11 @@
 """The summary of a run for a terminal."""
 
+import textwrap
+
 import numpy as np
 
-from weightwarden.cli.reports.figures import figures
+from weightwarden.cli.reports.figures import figures, verdict_meaning
+from weightwarden.cli.reports.units import duration_text
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.record_verdict import RecordVerdict
@@ -12,6 +15,7 @@ from weightwarden.verifier.verification.summary import ShownRecord
 SHOWN_RECORDS = 10
 SHOWN_TOKENS = 3
 CONTEXT_BEFORE, CONTEXT_AFTER = 8, 4
+WIDTH, INDENT = 110, "    "
 
 
 def text_summary(context: Run) -> str:
@@ -23,6 +27,7 @@ def text_summary(context: Run) -> str:
     lines = [
         f"Verdict: {context.verdict.upper()}"
         f" ({len(found.flagged)} flagged; an honest run shows as much with {context.run_p_value})",
+        *([verdict_meaning(context)] if context.verdict == "inconclusive" else []),
         *_unverifiable_lines(context),
         *([f"Note: {context.retokenised}."] if context.retokenised else []),
         "",
@@ -35,12 +40,10 @@ def text_summary(context: Run) -> str:
         f"  with outliers  {found.outlying} records; of honest ones at most {found.honest_outlying:.2g} on average",
         f"  early stops    {found.early_stops}"
         + (f", {found.unanswered} of them before the first token" if found.unanswered else ""),
-        f"  charged        {found.charged_bits_per_token:.4f} bits a token"
-        f" ({100 * found.charged_fraction:.3f}% of log2 V)",
         *_unsteady_lines(context),
         *_exact_lines(context),
         f"  speed          {found.tokens / found.total_seconds:.0f} tokens/s on {context.device} in {context.dtype}"
-        f" ({found.timing.forward:.1f} s forward, {found.timing.score:.1f} s scoring)",
+        f" ({duration_text(found.timing.forward)} forward, {duration_text(found.timing.score)} scoring)",
         *_worker_lines(context),
     ]
     lines += ["", *exposure_lines(context)]
@@ -60,16 +63,24 @@ def text_summary(context: Run) -> str:
 
 
 def exposure_lines(context: Run) -> list[str]:
-    """The bandwidth bounds, with the rates behind them and their assumptions."""
+    """The bandwidth bounds, the rates behind them, what is no bound, and the assumptions, each with its meaning."""
     shown = figures(context)
-    whose = f"all {context.given.audited.records} records"
-    limit = whose if context.given.audited.complete else f"{whose}, {shown.confidence} confidence"
-    lines = [f"What could have been hidden, bits a token {'audited':>14}  {limit}"]
-    lines += [f"  {row.name:<38} {row.audited:>16}  {row.limit}" for row in shown.bounds]
-    lines += ["", f"{'Share of tokens':<40} {'audited':>16}  {limit}"]
-    lines += [f"  {row.name:<38} {row.value:>16}  {row.limits}" for row in shown.rates]
-    lines += ["", *(f"  {assumption}" for assumption in shown.assumptions)]
+    lines = [f"What could have been hidden, bits a token {'audited':>14}  {shown.whose}"]
+    for bound in shown.bounds:
+        lines += [f"  {bound.name:<38} {bound.audited:>16}  {bound.limit}", *_wrapped(bound.meaning)]
+    lines += ["", f"{'Share of tokens':<40} {'audited':>16}  {shown.whose}"]
+    for rate in shown.rates:
+        lines += [f"  {rate.name:<38} {rate.value:>16}  {rate.limits}", *_wrapped(rate.meaning)]
+    lines += ["", "Code lengths, bits a token: no bounds"]
+    for charge in shown.charges:
+        lines += [f"  {charge.name:<38} {charge.value}", *_wrapped(charge.meaning)]
+    lines += ["", "Assumptions", *(line for said in shown.assumptions for line in _wrapped(said))]
     return lines
+
+
+def _wrapped(sentence: str) -> list[str]:
+    """A sentence as indented lines."""
+    return textwrap.wrap(sentence, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
 
 
 def _unsteady_lines(context: Run) -> list[str]:

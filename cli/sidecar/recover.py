@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from weightwarden.cli.options.shared import SIGNING_KEY_OPTION
+from weightwarden.extras import needs_extra
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.keys import SigningKey
-from weightwarden.extras import needs_extra
 
 
 @click.command()

@@ -43,19 +43,20 @@ FOLDER_MODE = 0o750
 
 
 def make_folder(folder: str) -> None:
-    """Make a missing local folder for archives, in an existing one. Stores need no folders.
+    """Make a missing folder, durable on return; a local one in an existing folder.
 
     Raises:
         ArchiveUnreadable: there is no folder to make it in, it cannot be made, or another file has its name.
     """
     try:
         files, path = fsspec.core.url_to_fs(folder)
-        if not isinstance(files, LocalFileSystem) or Path(path).is_dir():
-            return
-        Path(path).mkdir(mode=FOLDER_MODE, exist_ok=True)
-        sync_folder(Path(path).parent)
+        if not isinstance(files, LocalFileSystem):
+            files.makedirs(path, exist_ok=True)
+        elif not Path(path).is_dir():
+            Path(path).mkdir(mode=FOLDER_MODE, exist_ok=True)
+            sync_folder(Path(path).parent)
     except (OSError, ValueError, ImportError) as error:
-        raise ArchiveUnreadable(f"{printable(folder)}: the folder for archives cannot be made: {_why(error)}") from None
+        raise ArchiveUnreadable(f"{printable(folder)}: the folder cannot be made: {_why(error)}") from None
 
 
 def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
@@ -84,23 +85,6 @@ def publish(url: str, write: Callable[[BinaryIO], None]) -> None:
         if isinstance(error, WeightwardenError):
             raise  # the writer's error, not the store's
         raise ArchiveUnreadable(f"{printable(url)}: cannot be written: {_why(error)}") from error
-
-
-def make_folder(url: str) -> None:
-    """Make a folder, durable on return, if it does not exist. Its parent must exist.
-
-    Raises:
-        ArchiveUnreadable: it cannot be made.
-    """
-    try:
-        files, path = fsspec.core.url_to_fs(url)
-        if not isinstance(files, LocalFileSystem):
-            files.makedirs(path, exist_ok=True)
-        elif not Path(path).is_dir():
-            Path(path).mkdir(0o750)
-            sync_folder(Path(path).parent)
-    except (OSError, ValueError, ImportError) as error:
-        raise ArchiveUnreadable(f"{printable(url)}: cannot be made: {_why(error)}") from error
 
 
 def remove(url: str) -> None:

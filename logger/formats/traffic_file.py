@@ -1,7 +1,9 @@
 """The traffic file: records as JSON lines, unsigned, which any recorder can write."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,14 +23,34 @@ RETOKENISED_MEANS = (
 )
 
 
+@dataclass(frozen=True)
+class TrafficFile:
+    """A traffic file that was read.
+
+    Attributes:
+        sha256: SHA-256 of the bytes that were read.
+        records: all records, in order.
+    """
+
+    sha256: bytes
+    records: list[PlacedRecord]
+
+
 def read_traffic(path: Path | str) -> list[PlacedRecord]:
-    """All records of a traffic file, in order (`stream_traffic`).
+    """All records of a traffic file, in order (`read_traffic_file`)."""
+    return read_traffic_file(path).records
+
+
+def read_traffic_file(path: Path | str) -> TrafficFile:
+    """All records of a traffic file, in order, and the digest of its bytes. The file is read once (`stream_traffic`).
 
     Raises:
         TrafficError: the file is unreadable or empty, or a line is not exactly one strict record. The message names
             file, line and field.
     """
-    return list(stream_traffic(path))
+    digest = hashlib.sha256()
+    records = list(stream_traffic(path, digest.update))
+    return TrafficFile(digest.digest(), records)
 
 
 def stream_traffic(path: Path | str, read: Callable[[bytes], object] = lambda _: None) -> Iterator[PlacedRecord]:

@@ -136,13 +136,11 @@ def test_audit_errors_are_caught_as_the_projects_and_as_value_errors() -> None:
 
 
 def test_traffic_root_hashes_the_hashes_of_the_files_in_order(tmp_path: Path) -> None:
-    paths = [tmp_path / name for name in ("a", "b", "c")]
-    for path, content in zip(paths, (b"one", b"", b"three\n"), strict=True):
-        path.write_bytes(content)
-    digests = b"".join(hashlib.sha256(content).digest() for content in (b"one", b"", b"three\n"))
-    assert file_sha256(paths[2]) == hashlib.sha256(b"three\n").digest()
-    assert traffic_root(paths) == hashlib.sha256(digests).digest()
-    assert traffic_root(paths[::-1]) != traffic_root(paths)
+    digests = [hashlib.sha256(content).digest() for content in (b"one", b"", b"three\n")]
+    (tmp_path / "c").write_bytes(b"three\n")
+    assert file_sha256(tmp_path / "c") == digests[2]
+    assert traffic_root(digests) == hashlib.sha256(b"".join(digests)).digest()
+    assert traffic_root(digests[::-1]) != traffic_root(digests)
 
 
 def test_traffic_root_depends_on_where_one_file_ends_and_the_next_begins(tmp_path: Path) -> None:
@@ -150,5 +148,5 @@ def test_traffic_root_depends_on_where_one_file_ends_and_the_next_begins(tmp_pat
     for first, second in ((b"ab", b"c"), (b"a", b"bc"), (b"", b"abc")):
         (tmp_path / "1").write_bytes(first)
         (tmp_path / "2").write_bytes(second)
-        roots.add(traffic_root([tmp_path / "1", tmp_path / "2"]))
+        roots.add(traffic_root([file_sha256(tmp_path / "1"), file_sha256(tmp_path / "2")]))
     assert len(roots) == 3

@@ -9,11 +9,11 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from weightwarden.extras import needs_extra
 from weightwarden.logger.errors import ModelError
 from weightwarden.logger.text.end_ids import own_end_id
 from weightwarden.logger.text.tokenizer import TOKENIZER, ModelTokenizer, read_tokenizer
 from weightwarden.text import first_line
-from weightwarden.extras import needs_extra
 from weightwarden.verifier.model.identity import ModelIdentity
 
 

@@ -6,9 +6,11 @@ from typing import Protocol
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.environment import ReplayEnvironment
 from weightwarden.verifier.replay.replay import ReplayFacts
 from weightwarden.verifier.verification.judgement import Judgement
 from weightwarden.verifier.verification.summary import Summary
+from weightwarden.verifier.verification.token_frame import TokenSink
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
 
@@ -31,17 +33,22 @@ class Executor(Protocol):
     `Summary.unverifiable`. `judge` judges records at once, and raises if one has no verdict. The result for a record
     depends neither on the number of `workers` nor on their `deaths`.
 
-    `replayer` describes the replayer, and `unit_tokens` is the work unit size that suits it. `progress` is called with
-    the number of output tokens replayed.
+    `replayer` describes the replayer, and `unit_tokens` is the work unit size that suits it. `environments` are the
+    processors and software of the workers, each once. `progress` is called with the number of output tokens replayed.
+    `tokens` receives scores and verdicts of every token of `summaries`, if they are requested.
     """
 
     progress: Callable[[int], None] | None
+    tokens: TokenSink | None
 
     @property
     def policy(self) -> BasePolicy: ...
 
     @property
     def replayer(self) -> ReplayFacts: ...
+
+    @property
+    def environments(self) -> tuple[ReplayEnvironment, ...]: ...
 
     @property
     def unit_tokens(self) -> int: ...

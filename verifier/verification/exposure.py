@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.scoring.codes import TILTS
 from weightwarden.verifier.scoring.ledger import MAX_END_BITS, RecordCharges
 from weightwarden.verifier.statistics.bandwidth import RecordBits
+from weightwarden.verifier.statistics.conclusiveness import Conclusiveness, records_needed
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.rates import Population, rate_limits
 
@@ -71,10 +73,12 @@ class Bound:
         audited_bits: bits that the audited records could have carried, by their charges.
         limit_bits: bits that all records could have carried, with confidence `CONFIDENCE`; the same where all were
             audited.
+        conclusiveness: whether the limit is small enough to say something, and what it needs if not.
     """
 
     audited_bits: float
     limit_bits: float
+    conclusiveness: Conclusiveness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +95,7 @@ class Exposure:
         mismatch: rate of mismatches.
         suspicious: rate of suspicious tokens.
         dangerous: rate of dangerous tokens.
+        complete: whether every record was audited, so that the limits are the audited records' own values.
     """
 
     tokens: int
@@ -101,6 +106,17 @@ class Exposure:
     mismatch: Interval
     suspicious: Interval
     dangerous: Interval
+    complete: bool
+
+    @property
+    def conclusiveness(self) -> Conclusiveness:
+        """Conclusiveness of the smaller bound."""
+        return min(self.counting, self.pooled, key=lambda bound: bound.limit_bits).conclusiveness
+
+    @property
+    def conclusive(self) -> bool:
+        """True if the audit says something about all records: they were all audited, or a bound is conclusive."""
+        return self.complete or self.conclusiveness.conclusive
 
     @classmethod
     def of(cls, charges: RecordCharges, audited: AuditedPopulation, policy: BasePolicy, vocabulary: int) -> "Exposure":
@@ -113,6 +129,7 @@ class Exposure:
         """
         order, tokens = audited.order_r, int(charges.tokens_r.sum())
         answered = Population(records=audited.answered, tokens=audited.tokens)
+        log2_vocabulary = float(np.log2(vocabulary))
 
         def rate(events_r: IntArray) -> Interval:
             return rate_limits(
@@ -123,18 +140,27 @@ class Exposure:
                 population=answered,
             )
 
-        def limit(bits_r: FloatArray, confidence: float) -> float:
-            return (
-                RecordBits(
-                    bits_r=(bits_r + charges.end_bits_r)[order],
-                    tokens_r=charges.tokens_r[order].astype(np.float64),
-                    most_per_token=float(np.log2(vocabulary)),
-                    most_per_end=MAX_END_BITS,
-                    population=Population(records=audited.records, tokens=audited.tokens),
-                    longest=audited.longest,
-                )
-                .total_limit(confidence)
-                .high
+        def bound(bits_r: FloatArray, audited_bits: float, confidence: float, extra_bits: float) -> Bound:
+            charged = RecordBits(
+                bits_r=(bits_r + charges.end_bits_r)[order],
+                tokens_r=charges.tokens_r[order].astype(np.float64),
+                most_per_token=log2_vocabulary,
+                most_per_end=MAX_END_BITS,
+                population=Population(records=audited.records, tokens=audited.tokens),
+                longest=audited.longest,
+            )
+            limit_bits = charged.total_limit(confidence).high + extra_bits
+            needed = records_needed(min(audited_bits / tokens, log2_vocabulary), log2_vocabulary, confidence)
+            return Bound(
+                audited_bits=audited_bits,
+                limit_bits=limit_bits,
+                conclusiveness=Conclusiveness(
+                    limit=limit_bits / audited.tokens,
+                    most=log2_vocabulary,
+                    tokens_needed=max(min(needed * audited.longest, audited.tokens) - tokens, 0.0)
+                    if isfinite(needed)
+                    else inf,
+                ),
             )
 
         tilt = charges.best_tilt
@@ -144,14 +170,13 @@ class Exposure:
             mismatch=rate(charges.mismatches_r),
             suspicious=rate(charges.suspicious_r),
             dangerous=rate(charges.dangerous_r),
-            counting=Bound(
-                audited_bits=charges.counting_bits,
-                limit_bits=limit(charges.counting_bits_r, CONFIDENCE),
-            ),
-            pooled=Bound(
-                audited_bits=charges.pooled_bits,
-                limit_bits=float(np.log2(len(TILTS)))
-                + limit(charges.pooled_bits_rk[:, tilt], 1 - (1 - CONFIDENCE) / len(TILTS)),
+            counting=bound(charges.counting_bits_r, charges.counting_bits, CONFIDENCE, 0.0),
+            pooled=bound(
+                charges.pooled_bits_rk[:, tilt],
+                charges.pooled_bits,
+                1 - (1 - CONFIDENCE) / len(TILTS),
+                float(np.log2(len(TILTS))),
             ),
             entropy_bits_per_token=None if policy.exact else float(charges.entropy_bits_r.sum()) / tokens,
+            complete=audited.complete,
         )

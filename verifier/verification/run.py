@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.formats.traffic_file import RETOKENISED_MEANS
 from weightwarden.text import printable
 from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.environment import ReplayEnvironment
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.types import Tokenizer
 from weightwarden.verifier.verification.executor import Executor
@@ -18,6 +19,18 @@ from weightwarden.verifier.verification.token_frame import TokenFrame
 
 if TYPE_CHECKING:
     import pyarrow
+
+
+RunVerdict = Literal["alarm", "incomplete", "inconclusive", "clear"]
+
+
+def run_verdict(*, alarm: bool, unverifiable: int, conclusive: bool) -> RunVerdict:
+    """The verdict of a run (`Run.verdict`)."""
+    if alarm:
+        return "alarm"
+    if unverifiable:
+        return "incomplete"
+    return "clear" if conclusive else "inconclusive"
 
 
 class NoTokensKept(WeightwardenError, ValueError):
@@ -38,9 +51,10 @@ class Run:
         dtype: dtype of the replay.
         device: device of the replay.
         tokenizer: converts token ids to text.
+        environments: processors and software of the replay, each once.
         workers: number of workers that replayed.
         deaths: workers that crashed during the run.
-        tokens: scores and verdicts of every token, if they were requested.
+        tokens: scores and verdicts of every token, if they were kept.
     """
 
     verification: Verification
@@ -52,16 +66,23 @@ class Run:
     dtype: str
     device: str
     tokenizer: Tokenizer
+    environments: tuple[ReplayEnvironment, ...]
     workers: int
     deaths: int
     tokens: TokenFrame | None = None
 
     @property
-    def verdict(self) -> str:
-        """The verdict: "alarm"; "incomplete" where a record has no verdict; or "clear"."""
-        if self.verification.alarm:
-            return "alarm"
-        return "incomplete" if self.verification.unverifiable else "clear"
+    def verdict(self) -> RunVerdict:
+        """The verdict.
+
+        "alarm"; "incomplete" where a record has no verdict; "inconclusive" where so few records of many were audited
+        that no bound says anything about the others; or "clear".
+        """
+        return run_verdict(
+            alarm=self.verification.alarm,
+            unverifiable=len(self.verification.unverifiable),
+            conclusive=self.exposure.conclusive,
+        )
 
     @property
     def retokenised(self) -> str | None:
@@ -120,6 +141,7 @@ def run_of(
         dtype=replayer.dtype,
         device=replayer.device,
         tokenizer=replayer.tokenizer,
+        environments=executor.environments,
         workers=executor.workers,
         deaths=executor.deaths,
     )

@@ -13,7 +13,7 @@ from weightwarden.logger.archive.check import LogCheck, check_archives
 from weightwarden.logger.archive.reader import Archive
 from weightwarden.logger.formats.canonical import decode_record
 from weightwarden.logger.formats.location import Place, PlacedRecord
-from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.formats.traffic_file import read_traffic_file
 from weightwarden.logger.record import Record
 from weightwarden.logger.tlog.checkpoint import Checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys
@@ -22,7 +22,6 @@ from weightwarden.verifier.audit_selection import (
     AuditError,
     check_rate,
     draw,
-    file_sha256,
     is_drawn,
     nothing_selected,
     read_audit_key,
@@ -31,12 +30,17 @@ from weightwarden.verifier.audit_selection import (
 )
 from weightwarden.verifier.verification.boundary_records import BoundaryRecords
 from weightwarden.verifier.verification.exposure import AuditedPopulation
+from weightwarden.verifier.verification.input_file import ArchiveInput, InputFile, TrafficInput
 from weightwarden.verifier.verification.selected_records import SelectedRecords
 
 METHOD = (
     "record i is selected when HMAC-SHA256(audit key, root || i as 8 bytes, big-endian), first 8 bytes as a big-endian"
     " number, is below floor(rate * 2^64)"
 )
+
+
+KEY_CONTEXT = b"weightwarden audit key\n"
+"""Beginning of the text whose digest identifies an audit key in reports."""
 
 
 class LogDoesNotHold(WeightwardenError, ValueError):
@@ -70,6 +74,11 @@ class AuditDraw:
         check_rate(rate)
         return cls(rate, read_audit_key(key_path))
 
+    @property
+    def key_digest(self) -> str:
+        """Digest "sha256:..." that identifies the key in reports. Its holder can compute it, and nobody the key."""
+        return f"sha256:{hashlib.sha256(KEY_CONTEXT + self.key).hexdigest()}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunInput:
@@ -85,6 +94,7 @@ class RunInput:
         digest: identifies the input: equal for the same records drawn in the same way.
         digests: "sha256:..." of each traffic file, or of each archive's signed checkpoint.
         audit_rate: share of all records that was drawn; None when all were.
+        inputs: the traffic files or archives, in order.
         signed: whether the records come from a signed log.
         provenance: the report's entries to find the records again and, with the audit key, to check their draw.
         warning: what the run takes on trust.
@@ -99,6 +109,7 @@ class RunInput:
     audited: AuditedPopulation
     digest: str
     digests: list[str]
+    inputs: Sequence[InputFile]
     audit_rate: float | None = None
     signed: bool = False
     provenance: dict[str, Any]
@@ -119,8 +130,9 @@ def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunIn
         TrafficError: a traffic file cannot be read, or holds something that is not a record.
         AuditError: the draw selects no record, or cannot be made.
     """
-    everything = [placed for path in paths for placed in read_traffic(path)]
-    root = traffic_root(paths)
+    files = [(path, read_traffic_file(path)) for path in paths]
+    everything = [placed for _, file in files for placed in file.records]
+    root = traffic_root([file.sha256 for _, file in files])
     indices: Sequence[int] = range(len(everything))
     draws: list[int] = []
     if audit is not None:
@@ -134,8 +146,11 @@ def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunIn
         place=lambda place: placed[place].at,
         indices=indices,
         audited=AuditedPopulation.of([len(item.record.output_token_ids) for item in everything], len(indices), draws),
-        digest=_digest(root, audit, indices),
-        digests=[f"sha256:{file_sha256(path).hex()}" for path in paths],
+        digest=audit_digest(root, audit.rate if audit else None, indices),
+        digests=[f"sha256:{file.sha256.hex()}" for _, file in files],
+        inputs=[
+            TrafficInput(path=str(path), sha256=file.sha256.hex(), records=len(file.records)) for path, file in files
+        ],
         audit_rate=audit.rate if audit else None,
         warning="the traffic is unsigned; its seeds and token ids are taken on trust.",
         retokenised=sum(item.retokenised for item in placed),
@@ -191,7 +206,12 @@ def from_archives(
             longest=scan.longest,
             order_r=AuditedPopulation.order(scan.draws, len(scan.selected)),
         ),
-        digest=_digest(b"".join(archive.checkpoint.root for archive in found.archives), audit, selected.indices),
+        digest=audit_digest(
+            b"".join(archive.checkpoint.root for archive in found.archives),
+            audit.rate if audit else None,
+            selected.indices,
+        ),
+        inputs=[ArchiveInput.of(archive) for archive in found.archives],
         digests=[f"sha256:{hashlib.sha256(archive.note).hexdigest()}" for archive in found.archives],
         audit_rate=audit.rate if audit else None,
         signed=True,
@@ -263,12 +283,17 @@ def _does_not_hold(found: LogCheck) -> LogDoesNotHold:
     )
 
 
-def _digest(root: bytes, audit: AuditDraw | None, indices: Sequence[int]) -> str:
+def audit_digest(root: bytes, rate: float | None, indices: Sequence[int]) -> str:
     """Digest of an audit: its input, its rate, and the records it drew.
 
     SHA-256 of the JSON text [root, rate, [indices]], written in parts.
+
+    Args:
+        root: root of the traffic files, or the roots of the archives' checkpoints, one after another.
+        rate: audit rate; None where all records were audited.
+        indices: indices of the audited records.
     """
-    said = hashlib.sha256(json.dumps([root.hex(), None if audit is None else audit.rate, []])[:-2].encode())
+    said = hashlib.sha256(json.dumps([root.hex(), rate, []])[:-2].encode())
     for start in range(0, len(indices), 4096):
         part = ", ".join(str(int(index)) for index in indices[start : start + 4096])
         said.update((", " if start else "").encode() + part.encode())
@@ -279,4 +304,4 @@ def _digest(root: bytes, audit: AuditDraw | None, indices: Sequence[int]) -> str
 def _selection(audit: AuditDraw | None, ranges: list[dict[str, Any]]) -> dict[str, Any] | None:
     if audit is None:
         return None
-    return {"method": METHOD, "rate": audit.rate, "ranges": ranges}
+    return {"method": METHOD, "rate": audit.rate, "key_digest": audit.key_digest, "ranges": ranges}

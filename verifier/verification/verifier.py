@@ -11,6 +11,7 @@ from weightwarden.sampler.defined import undefined_field
 from weightwarden.sampler.types import BoolArray
 from weightwarden.verifier.errors import UndefinedRow
 from weightwarden.verifier.policy.base import BasePolicy, EvidenceAccumulator, RecordEvidence
+from weightwarden.verifier.replay.environment import ReplayEnvironment, environment_of
 from weightwarden.verifier.replay.replay import Replay, Replayer, SwayingReplayer
 from weightwarden.verifier.scoring.accumulator import Accumulator
 from weightwarden.verifier.scoring.ledger import Ledger, OutcomeCounter
@@ -31,7 +32,7 @@ from weightwarden.verifier.verification.run_verdict import Verification, verify
 from weightwarden.verifier.verification.scored_chunk import ScoredChunk
 from weightwarden.verifier.verification.summary import Summary
 from weightwarden.verifier.verification.tally import Tally
-from weightwarden.verifier.verification.token_frame import TokenFrame
+from weightwarden.verifier.verification.token_frame import TokenSink
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
 
@@ -44,14 +45,14 @@ class Verifier:
         policy: the policy that judges the records.
         max_model_length: context length in tokens at which the server may have ended answers; None for the model's own.
         progress: called with the number of output tokens just replayed.
-        tokens: collects scores and verdicts of every token, if they are requested.
+        tokens: receives scores and verdicts of every token, if they are requested.
     """
 
     replayer: Replayer
     policy: BasePolicy
     max_model_length: int | None = None
     progress: Callable[[int], None] | None = None
-    tokens: TokenFrame | None = None
+    tokens: TokenSink | None = None
     workers = 1
     deaths = 0
 
@@ -63,6 +64,10 @@ class Verifier:
     @property
     def unit_tokens(self) -> int:
         return self.replayer.unit_tokens
+
+    @property
+    def environments(self) -> tuple[ReplayEnvironment, ...]:
+        return (environment_of(self.replayer),)
 
     def close(self) -> None:
         """Free the replayer's resources."""

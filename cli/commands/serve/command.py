@@ -13,8 +13,8 @@ from weightwarden.cli.commands.serve.options import SERVE_OPTIONS, settings_of, 
 from weightwarden.cli.options.config_file import config_option
 from weightwarden.cli.options.executor import ExecutorOptions, executor_options, open_executor
 from weightwarden.cli.options.shared import ReplayOptions, replay_options, with_options
-from weightwarden.logger.serving.event_log import Events
 from weightwarden.extras import needs_extra
+from weightwarden.logger.serving.event_log import Events
 from weightwarden.verifier.policy.file import read_policy
 
 _REPLAY = tuple(ReplayOptions.__dataclass_fields__.keys() - {"own_server", "max_model_len"})

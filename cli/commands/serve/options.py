@@ -220,8 +220,8 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         AddressError: an address is invalid.
         click.UsageError: not exactly one of --audit-rate and --compute-share is given, or no API keys.
     """
-    from weightwarden.logger.serving.address import Address
     from weightwarden.extras import needs_extra
+    from weightwarden.logger.serving.address import Address
 
     with needs_extra("serve"):
         from weightwarden.verifier.server.settings import Settings

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightwarden.errors import WeightwardenError
-from weightwarden.text import first_line
 from weightwarden.extras import needs_extra
+from weightwarden.text import first_line
 
 CORES_A_WORKER = 8
 """Default number of cores per worker without a GPU, when the number of workers is not given."""

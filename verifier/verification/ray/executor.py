@@ -7,6 +7,7 @@ from weightwarden.logger.record import Record
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.model.tokenizer import load_tokenizer
 from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.environment import ReplayEnvironment
 from weightwarden.verifier.types import Tokenizer
 from weightwarden.verifier.verification.executor import WorkersKilled
 from weightwarden.verifier.verification.judgement import Judgement
@@ -14,6 +15,7 @@ from weightwarden.verifier.verification.ray.cluster import Cluster, layout_of
 from weightwarden.verifier.verification.ray.pool import WorkerPool
 from weightwarden.verifier.verification.ray.worker import Load, Ready
 from weightwarden.verifier.verification.summary import Summary, UnverifiableRecord
+from weightwarden.verifier.verification.token_frame import TokenSink
 from weightwarden.verifier.verification.work_unit import WorkUnit, work_units
 
 
@@ -75,6 +77,7 @@ class RayExecutor:
         """
         self.policy = policy
         self.progress: Callable[[int], None] | None = None
+        self.tokens: TokenSink | None = None
         self._cluster = Cluster.connect(address)
         self._pool: WorkerPool | None = None
         try:
@@ -89,6 +92,14 @@ class RayExecutor:
     @property
     def unit_tokens(self) -> int:
         return self.ready[0].unit_tokens
+
+    @property
+    def environments(self) -> tuple[ReplayEnvironment, ...]:
+        found: list[ReplayEnvironment] = []
+        for worker in self.ready:
+            if worker.environment not in found:
+                found.append(worker.environment)
+        return tuple(found)
 
     @property
     def workers(self) -> int:
@@ -107,11 +118,17 @@ class RayExecutor:
 
     def summaries(self, units: Iterable[WorkUnit]) -> Iterator[Summary]:
         """Summaries of units and of unverifiable records, in the order in which they are ready."""
-        for result in self._running.run(units, "summary"):
+        tokens = self.tokens
+        for result in self._running.run(units, "summary" if tokens is None else "judgement"):
             if isinstance(result, UnverifiableRecord):
+                if tokens is not None:
+                    tokens.skip(result.place)
                 yield Summary.of_unverifiable(result, self.replayer.identity.vocabulary)
                 continue
             unit, summary = result
+            if tokens is not None:
+                tokens.add(unit.places, unit.records, summary)
+                summary = Summary.of(unit, summary)
             if self.progress is not None:
                 self.progress(unit.tokens)
             yield summary

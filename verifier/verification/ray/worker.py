@@ -19,6 +19,7 @@ from weightwarden.text import first_line
 from weightwarden.verifier.errors import ReplayServerEnded
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.replay.environment import ReplayEnvironment, environment_of
 from weightwarden.verifier.replay.replay import Replayer
 from weightwarden.verifier.verification.judgement import Judgement
 from weightwarden.verifier.verification.summary import Summary
@@ -39,6 +40,7 @@ class Ready:
     device: str
     identity: ModelIdentity
     unit_tokens: int
+    environment: ReplayEnvironment
     host: str
     process: int
 
@@ -109,6 +111,7 @@ class ReplayWorker:
             device=replayer.device,
             identity=replayer.identity,
             unit_tokens=replayer.unit_tokens,
+            environment=environment_of(replayer),
             host=socket.gethostname(),
             process=os.getpid(),
         )

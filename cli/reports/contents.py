@@ -1,0 +1,254 @@
+"""Contents of the JSON report of `verify run`, with its schema. The models are strict, and refuse unknown fields."""
+
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from weightwarden.sampler.params import refusal
+from weightwarden.sampler.types import FloatArray
+
+REPORT_FORMAT: Literal["weightwarden-report/2"] = "weightwarden-report/2"
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Bits = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    """A part of a report."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class RecordColumns(_Part):
+    """Counts, bits and verdicts of each record, by column."""
+
+    tokens: list[Count]
+    mismatches: list[Count]
+    suspicious: list[Count]
+    dangerous: list[Count]
+    pooled_bits: list[Bits]
+    outlying: list[Annotated[int, Field(ge=0, le=1)]]
+    flagged: list[Annotated[int, Field(ge=0, le=1)]]
+
+    @model_validator(mode="after")
+    def _one_entry_a_record(self) -> Self:
+        lengths = {len(getattr(self, name)) for name in type(self).model_fields}
+        if len(lengths) != 1:
+            raise refusal("columns", "records", f"columns of different lengths: {sorted(lengths)}")
+        for name in ("mismatches", "suspicious", "dangerous", "outlying"):
+            if any(events > tokens for events, tokens in zip(getattr(self, name), self.tokens, strict=True)):
+                raise refusal("columns", name, "more than there are tokens")
+        return self
+
+    def column(self, name: str) -> FloatArray:
+        """One column, float64 [records]."""
+        return np.array(getattr(self, name), np.float64)
+
+
+class CodeBits(_Part):
+    """One bound.
+
+    `audited` and `limit` are bits a token: of the audited records, and the limit for all records. `limit_bits` is the
+    limit in bits. `conclusive` is false where too few records were audited for the limit to say something; `needs` is
+    then a sentence about what is missing.
+    """
+
+    audited: Bits
+    limit: Bits
+    limit_bits: Bits
+    conclusive: bool
+    needs: str | None
+
+
+class BitsPerToken(_Part):
+    """The bandwidth bounds of a run, and the honest entropy in bits a token, which is no bound of the server."""
+
+    counting: CodeBits
+    pooled: CodeBits
+    honest_entropy: Bits | None
+
+
+class RateLimits(_Part):
+    """A share of the tokens: of the audited records, and its limits for all records."""
+
+    value: Share
+    low: Share
+    high: Share
+
+
+class Rates(_Part):
+    """Shares of the tokens by kind."""
+
+    mismatch: RateLimits
+    suspicious: RateLimits
+    dangerous: RateLimits
+
+
+class Statistics(_Part):
+    """The statistics of a run."""
+
+    confidence: Share
+    total_tokens: Annotated[int, Field(ge=1, le=2**53)]
+    longest_record_tokens: Count
+    log2_vocabulary: Annotated[float, Field(gt=0, le=64)]
+    rates: Rates
+    bits_per_token: BitsPerToken
+    records: RecordColumns
+    assumptions: list[str]
+
+
+class TrafficInput(_Part):
+    """A traffic file that was verified."""
+
+    path: str
+    sha256: Sha256
+    records: Count
+
+
+class ArchiveInput(_Part):
+    """An archive of a log that was verified: its range, and the size, root and signing keys of its checkpoint."""
+
+    path: str
+    sha256: Sha256
+    origin: str
+    start: Count
+    end: Count
+    size: Count
+    root: Sha256
+    keys: list[str]
+
+
+class SelectionRange(_Part):
+    """The selected records of one archive, or of the traffic files."""
+
+    archive: str | None = None
+    root: Sha256
+    start: Count
+    end: Count
+    selected: list[Count]
+
+
+class Selection(_Part):
+    """The draw of the audited records. `key_digest` identifies the audit key, which is secret."""
+
+    method: str
+    rate: Share
+    key_digest: Digest
+    ranges: list[SelectionRange]
+
+
+class PolicyIdentity(_Part):
+    """The policy that judged: its file, the digest of its content, and what it was made for."""
+
+    path: str | None
+    sha256: Sha256 | None
+    digest: Digest
+    format: str
+    engine: str
+    engine_version: str
+    scheme: str
+    replay: str
+    dtype: str
+    model_digest: Digest
+
+
+class Environment(_Part):
+    """A processor that replayed (null where a replay server did), and the versions of its software."""
+
+    processor: str | None
+    software: dict[str, str]
+
+
+class PlacedEntry(_Part):
+    """A record by its number in the report, and its line in a traffic file or index in a log."""
+
+    record: Count
+    file: str
+    line: Count | None = None
+    index: Count | None = None
+    tokens: Count
+
+
+class Flagged(PlacedEntry):
+    """A flagged record."""
+
+    reasons: Annotated[list[str], Field(min_length=1)]
+    p_value: Share
+    outliers: Count
+
+
+class Unverifiable(PlacedEntry):
+    """A record without a verdict."""
+
+    worker_deaths: Count
+    why: str
+
+
+class ReplaySeconds(_Part):
+    """Seconds of the run and of its parts."""
+
+    forward: Seconds
+    score: Seconds
+    total: Seconds
+
+
+class Executor(_Part):
+    """The workers of the run."""
+
+    workers: Count
+    worker_deaths: Count
+
+
+class Report(_Part):
+    """A report of `verify run`."""
+
+    format: Literal["weightwarden-report/2"]
+    weightwarden_version: str
+    created: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    auditor: str | None
+    verdict: Literal["clear", "incomplete", "inconclusive", "alarm"]
+    inputs: Annotated[list[TrafficInput | ArchiveInput], Field(min_length=1)]
+    log: str | None = None
+    checkpoint: str | None = None
+    traffic: list[str] | None = None
+    unsafe_unsigned: bool
+    selection: Selection | None
+    audit_rate: float | None
+    audit_digest: Sha256
+    total_records: Count
+    verified_records: Count
+    retokenised_records: Count
+    verified_tokens: Count
+    safe: Count
+    suspicious: Count
+    dangerous: Count
+    outlying_records: Count
+    honest_outlying_records: Annotated[float, Field(ge=0)]
+    early_stops: Count
+    unanswered: Count
+    run_p_value: Share
+    charged_bits_per_token: Bits
+    charged_fraction: Annotated[float, Field(ge=0)]
+    tied_positions: Count
+    unresolved_positions: Count
+    unresolved_bits_per_token: Bits
+    unsteady_positions: Count
+    statistics: Statistics
+    flagged: list[Flagged]
+    unverifiable: list[Unverifiable]
+    model: str
+    model_digest: Digest
+    policy: PolicyIdentity
+    policy_digest: Digest
+    replay: str
+    dtype: str
+    device: str
+    environments: list[Environment]
+    executor: Executor
+    seconds: ReplaySeconds
+    tokens_per_second: Annotated[float, Field(ge=0)]
