@@ -152,7 +152,8 @@ def test_an_interrupted_rollover_is_taken_up_where_it_was(
     log: str, folder: str, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed once the segment is recorded, and so many pages of records are removed."""
-    whole, pages = SealBook.remove_archived, []
+    whole = SealBook.remove_archived
+    pages: list[None] = []
 
     def interrupted(book: SealBook) -> int:
         if len(pages) == after:

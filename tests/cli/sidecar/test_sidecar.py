@@ -193,6 +193,36 @@ def test_checkpoints_are_signed_while_it_runs_and_archives_are_sealed_that_verif
     assert result.exit_code == 0, result.output
 
 
+def test_a_log_rolls_over_while_it_is_served(tmp_path: Path, model_folder: Path, upstream: Upstream) -> None:
+    (tmp_path / "archives").mkdir()
+    config = config_file(
+        tmp_path,
+        model_folder,
+        upstream.url,
+        **{"archives": str(tmp_path / "archives"), "checkpoint-every": 0.1, "seal-every": 0.25, "keep-sealed": 0},
+    )
+    key = SigningKey.read(tmp_path / "log.key")
+    (tmp_path / "log.key.pub").write_text(f"{key.verifier}\n")
+    process = started(config)
+    body = {"model": "small", "prompt": [5], "max_tokens": 3}
+    for _ in range(12):
+        assert httpx2.post(f"{process.url}/v1/completions", json=body, trust_env=False).status_code == 200
+    assert process.stop(signal.SIGTERM) == 0
+    reader = LogReader(process.log)
+    assert reader.size() == 12
+    assert reader.segment_start().size == 12  # all records left the database, after the last sealing at the latest
+    assert not list(reader.stamps())
+    assert reader.archives()[-1][1] == 12
+    result = CliRunner().invoke(
+        verify, ["log", "check", str(tmp_path / "archives"), "--public-key", str(tmp_path / "log.key.pub")]
+    )
+    assert result.exit_code == 0, result.output
+    again = started(config)
+    assert httpx2.post(f"{again.url}/v1/completions", json=body, trust_env=False).status_code == 200
+    assert again.stop(signal.SIGTERM) == 0
+    assert LogReader(process.log).size() == 13
+
+
 def test_a_log_that_was_changed_between_two_runs_is_refused(
     tmp_path: Path, model_folder: Path, upstream: Upstream
 ) -> None:

@@ -75,7 +75,8 @@ class Killed(BaseException):
 def test_an_interrupted_move_loses_nothing_and_goes_on(
     hot: Path, cold: Path, monkeypatch: pytest.MonkeyPatch, step: str, call: int
 ) -> None:
-    whole, calls = getattr(moving, step), []
+    whole = getattr(moving, step)
+    calls: list[None] = []
 
     def interrupted(*arguments: object) -> object:
         if len(calls) == call:
