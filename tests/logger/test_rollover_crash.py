@@ -13,6 +13,7 @@ import pytest
 from tests.logger.archive.examples import KEY, KEYS, ORIGIN, entry
 from weightwarden.logger.archive.check import check_archives
 from weightwarden.logger.archive.moving import move_archives
+from weightwarden.logger.archive.reader import Archive
 from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.rollover import roll_over
 from weightwarden.logger.sealing import seal
@@ -88,7 +89,11 @@ def test_killed_at_any_moment_of_rollover_it_loses_nothing_and_never_forks(log_u
         urls = [*map(str, hot.glob("*.parquet")), *map(str, cold.glob("*.parquet"))]
         names = {url.rsplit("/", 1)[-1]: url for url in urls}  # a move may have been killed between copy and removal
         if names:
-            check = check_archives(list(names.values()), KEYS, seen, keep=lambda _, at, one: archived.update({at: one}))
+
+            def keep(_: Archive, at: int, one: bytes, archived: dict[int, bytes] = archived) -> None:
+                archived[at] = one
+
+            check = check_archives(list(names.values()), KEYS, seen, keep=keep)
             assert check.holds, check.findings
             assert check.newest is not None
             seen = check.newest
