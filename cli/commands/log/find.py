@@ -138,7 +138,7 @@ def _found(
 
 def _as_text(found: FoundRecord) -> str:
     archive = "not sealed" if found.archive is None else printable(found.archive)
-    return f"{found.index:>9}  {time_text(found.stamp.time)}  {printable(found.stamp.request_id)}  {archive}"
+    return f"record {found.index}  {time_text(found.stamp.time)}  {printable(found.stamp.request_id)}  {archive}"
 
 
 def _as_json(found: FoundRecord) -> str:
