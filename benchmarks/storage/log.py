@@ -1,9 +1,9 @@
 """The log's speed: appends, checks, and bytes a token, each beside its baseline in the same run.
 
 Appends: 1, 16 and 256 concurrent writers on each database, and a bare loop that writes the same bytes to a file with
-the same number of fsyncs; then the same writers without request stamps. Checks: `verify log check` of an archive, and SHA-256 alone over the same records. Size:
-archive bytes for each output token of the recorded traffic, beside 2 bytes for the bare token id; bytes of a stamp in
-SQLite and in the companion of an archive.
+the same number of fsyncs; then the same writers without request stamps. Checks: `verify log check` of an archive, and
+SHA-256 alone over the same records. Size: archive bytes for each output token of the recorded traffic, beside 2 bytes
+for the bare token id; bytes of a stamp in SQLite and in the companion of an archive.
 
     python -m benchmarks.storage.log [--postgresql URL] [TRAFFIC...]
 """
