@@ -127,6 +127,9 @@ def test_without_a_place_or_a_key_nothing_is_searched(logs: Logs) -> None:
     result = invoke("log", "find", logs.archives, "--index", 1)
     assert result.exit_code == 2
     assert "--public-key is required" in result.output
+    result = invoke("log", "find", logs.archives / "none.parquet", "--public-key", logs.public, "--index", 1)
+    assert result.exit_code == 2
+    assert "none.parquet: there is no such archive" in result.output
 
 
 def test_a_companion_that_was_changed_is_an_error_and_never_an_answer(logs: Logs) -> None:
