@@ -74,7 +74,7 @@ def archive(data: bytes) -> None:
 
 
 def companion(data: bytes) -> None:
-    """A changed companion is refused; one sealed anew over changed bytes has stamps of its archive's records, or none."""
+    """A changed companion is refused; one sealed anew over changed bytes has stamps of its archive's records alone."""
     url = f"{_FOLDER.name}/{0:012}-{3:012}.parquet"
     path = Path(companion_url(url))
     example = _example_companion()
