@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from weightwarden.logger.files.private import read_private, read_secret
+from weightwarden.logger.files.private import read_secret, require_distinct
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.errors import SettingsError
@@ -136,7 +136,14 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
-    if settings.tls_key is not None:
-        read_private(settings.tls_key)
+    require_distinct(
+        {
+            "--seed-key": settings.seed_key,
+            **{f"--signing-key ({at})": path for at, path in enumerate(settings.signing_keys, 1)},
+            "--api-keys": settings.api_keys,
+            "--upstream-key": settings.upstream_key,
+            "--tls-key": settings.tls_key,
+        }
+    )
     if settings.archives is not None and "://" not in settings.archives and not Path(settings.archives).is_dir():
         raise SettingsError(f"{settings.archives}: there is no such folder for archives")
