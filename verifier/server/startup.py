@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from weightwarden.logger.files.private import KeyFileError, read_private
+from weightwarden.logger.files.private import KeyFileError, read_private, require_distinct
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.tlog.keys import PublicKeys
@@ -172,8 +172,15 @@ def _check(settings: Settings) -> None:
         raise ServerSettingsError("the false-alarm probability lies below the one to watch at, both in (0, 1)")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise ServerSettingsError("TLS needs a certificate and its key")
-    if settings.tls_key is not None:
-        read_private(settings.tls_key)
+    require_distinct(
+        {
+            "--audit-key": settings.audit_key,
+            "--api-keys": settings.api_keys,
+            "--read-keys": settings.read_keys,
+            "--webhook-secret": settings.webhook_secret,
+            "--tls-key": settings.tls_key,
+        }
+    )
     if settings.dashboard_url is not None and urlsplit(settings.dashboard_url).scheme not in ("http", "https"):
         raise ServerSettingsError(
             f"{printable(settings.dashboard_url)}: a dashboard's URL is http://... or https://..."
