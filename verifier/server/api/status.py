@@ -117,8 +117,7 @@ def meaning_of(state: State, forced: Sequence[RowMapping], exposure: Exposure) -
     if state == "clear":
         return "No evidence against the inference server in what was audited, and the audit is conclusive."
     if state == "inconclusive":
-        needs = exposure.conclusiveness.needs
-        return f"No incident, and too little audited for a verdict: {needs}."
+        return f"Too little was audited for a verdict: {exposure.conclusiveness.needs}."
     titles = dict.fromkeys(KINDS[row["kind"]].title for row in sorted(_gravest(forced), key=lambda row: -_gravity(row)))
     return f"{'; '.join(titles)}."
 
@@ -141,7 +140,7 @@ def conclusiveness_of(exposure: Exposure) -> ConclusivenessStatus:
         conclusive=found.conclusive,
         limit=found.limit,
         wanted=found.wanted,
-        tokens_needed=finite(found.tokens_needed),
+        tokens_needed=found.about_tokens_needed,
         needs=found.needs,
     )
 
