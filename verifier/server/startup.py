@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from weightwarden.verifier.audit_selection import read_audit_key
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.server.accounting.bookkeeper import Bookkeeper
 from weightwarden.verifier.server.accounting.current import ExposureReader
+from weightwarden.verifier.server.accounting.retention import Retention
 from weightwarden.verifier.server.alerting.conditions import ConditionChecker
 from weightwarden.verifier.server.alerting.notifier import Channel, Command, Notifier, Webhook
 from weightwarden.verifier.server.audit.auditor import Auditor
@@ -46,6 +48,7 @@ class ServerParts:
     auditor: Auditor
     bookkeeper: Bookkeeper
     exposure: ExposureReader
+    retention: Retention
     watch: ConditionChecker
     notifier: Notifier
     api_keys: ApiKeys
@@ -61,8 +64,13 @@ def open_server(
     clock: Callable[[], float],
     sleep: Callable[[float], object],
     events: Events,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> ServerParts:
     """Open a verification server.
+
+    Args:
+        clock: the time, seconds since 1970.
+        monotonic: seconds by a clock that nobody can set, for leases.
 
     Raises:
         KeyFileError: a key file is invalid.
@@ -94,6 +102,7 @@ def open_server(
         name=name,
         takeover_seconds=settings.lease_timeout,
         channels=tuple(channel.name for channel in channels),
+        monotonic=monotonic,
     )
     exposure = ExposureReader(
         settings=settings,
@@ -140,6 +149,7 @@ def open_server(
         ),
         bookkeeper=bookkeeper,
         exposure=exposure,
+        retention=Retention(database=database, days=settings.retain_days, clock=clock, events=events),
         watch=ConditionChecker(
             database=database,
             membership=membership,
