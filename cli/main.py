@@ -11,6 +11,7 @@ SECTIONS = {
         "monitor": "monitor:monitor",
         "calibrate": "calibrate:calibrate",
         "demo": "demo:demo",
+        "report": "report:report",
     },
     "Servers, models, files": {
         "probe": "probe:probe",
