@@ -20,7 +20,7 @@ SECTIONS = {
         "demo-model": "demo_model:demo_model",
         "schema": "schema:schema",
     },
-    "Log": {"log": "log:log"},
+    "Log": {"log": "log:log", "bundle": "bundle:bundle"},
     "Plan": {
         "estimate": "estimate:estimate_command",
         "plan": "plan:plan_command",
