@@ -31,6 +31,7 @@ ROOMS = {
         ("policy",),
         ("replay",),
         ("calibration", "verification", "probe"),
+        ("bundle",),
         ("server",),
     ),
     "verifier/server": (

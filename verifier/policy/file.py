@@ -27,6 +27,19 @@ def read_policy(path: Path) -> BasePolicy:
             content = stream.read(MAX_POLICY_BYTES + 1)
     except OSError as error:
         raise PolicyError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return parse_policy(content, str(path))
+
+
+def parse_policy(content: bytes, path: str) -> BasePolicy:
+    """The policy in the content of a policy file.
+
+    Args:
+        content: the bytes.
+        path: name of the file, for messages.
+
+    Raises:
+        PolicyError: the content is not TOML, or not a strict policy; the message names the file and the field.
+    """
     if len(content) > MAX_POLICY_BYTES:
         raise PolicyError(f"{path}: longer than {MAX_POLICY_BYTES} bytes")
     if not content.strip():
