@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from weightwarden.logger.archive.storage import make_folder

@@ -48,7 +48,7 @@ def refused(config: Path, *arguments: str) -> str:
         ({"engine": "e" * 300}, "engine name"),
         ({"max-body": True}, "max-body"),
         ({"max-concurrent": 2.9}, "max-concurrent"),
-        ({"archives": "/nowhere/archives"}, "/nowhere/archives: cannot be made"),
+        ({"archives": "/nowhere/archives"}, "/nowhere/archives: the folder cannot be made"),
         ({"model-dir": "/nowhere"}, "no such model folder"),
         ({"seed-key": "/nowhere"}, "/nowhere: cannot be read"),
         ({"signing-key": "/nowhere"}, "/nowhere: cannot be read"),
