@@ -94,8 +94,8 @@ def test_keys_that_are_missing_or_open_or_of_other_logs_are_faults(settings: Set
     SigningKey.generate("example.org/other").write(tmp_path / "other.key")
     both = (*settings.signing_keys, tmp_path / "other.key")
     assert "of several logs" in the_fault(replace(settings, signing_keys=both), "signing key").found
-    for name in ("api_keys", "upstream_key"):
-        assert the_fault(replace(settings, **{name: tmp_path / "no"}), name.replace("_", " ").replace("api", "API"))
+    assert the_fault(replace(settings, api_keys=tmp_path / "no"), "API keys")
+    assert the_fault(replace(settings, upstream_key=tmp_path / "no"), "upstream key")
     settings.seed_key.chmod(0o644)
     assert "others than its owner" in the_fault(settings, "seed key").found
 

@@ -101,14 +101,15 @@ def test_a_policy_or_a_replayer_that_cannot_be_used_is_a_fault(
 
 def test_keys_that_cannot_be_used_are_faults(settings: Settings, examined: Examined, tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    for change, check in (
-        ({"public_keys": missing}, "public keys"),
-        ({"audit_key": missing}, "audit key"),
-        ({"api_keys": missing}, "API keys"),
-        ({"read_keys": missing}, "read keys"),
-        ({"webhook_secret": missing}, "webhook secret"),
-    ):
-        assert str(missing) in the_fault(examined(replace(settings, **change)), check).found
+    changed = {
+        "public keys": replace(settings, public_keys=missing),
+        "audit key": replace(settings, audit_key=missing),
+        "API keys": replace(settings, api_keys=missing),
+        "read keys": replace(settings, read_keys=missing),
+        "webhook secret": replace(settings, webhook_secret=missing),
+    }
+    for check, given in changed.items():
+        assert str(missing) in the_fault(examined(given), check).found
     (tmp_path / "audit.key").chmod(0o644)
     assert "others than its owner" in the_fault(examined(settings), "audit key").found
     write_private(tmp_path / "webhook.secret", b"short")
