@@ -8,6 +8,7 @@ SECTIONS = {
     "Verify": {
         "run": "run:run",
         "serve": "serve:serve",
+        "doctor": "doctor:doctor",
         "monitor": "monitor:monitor",
         "calibrate": "calibrate:calibrate",
         "demo": "demo:demo",

@@ -209,6 +209,14 @@ class DatabaseKind:
             )
             raise self.unusable(f"{shown(url)}: {what}")
 
+    def version_of(self, connection: Connection) -> str | None:
+        """Version of the tables of a database, or None without tables of this project."""
+        return MigrationContext.configure(connection).get_current_revision()
+
+    def known_versions(self) -> list[str]:
+        """Versions of the tables that can be read or migrated, newest first."""
+        return self._migrations()[1]
+
     def _migrations(self) -> tuple[Config, list[str]]:
         """Alembic's configuration, and the versions, newest first."""
         config = Config()

@@ -76,7 +76,8 @@ def seal(
     origin = reader.origin
     if any(key.name != origin for key in signers):
         raise KeyFileError(f"this log is {origin}; a key that signs it has that name")
-    make_folder(folder)
+    if "://" not in folder:
+        make_folder(folder)
     with SealBook(log) as book:
         # 1
         checkpoints = [Checkpoint.parse(unverified_text(note)) for _, note in reader.checkpoints()]

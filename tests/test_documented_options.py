@@ -12,6 +12,7 @@ import pytest
 from tests.places import ROOT
 from weightwarden.cli.main import verify
 from weightwarden.cli.sidecar.main import sidecar
+from weightwarden.cli.weightwarden import weightwarden
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*") if path.is_file())
@@ -30,7 +31,9 @@ FOREIGN = {
         --max-model-len --dtype --host --port
     """,
     "SGLang": "--enable-deterministic-inference",
-    "pip": "--no-deps --constraint --no-cache-dir --index-url",
+    "pip": "--no-deps --constraint --no-cache-dir --index-url --editable",
+    "uv": "--torch-backend",
+    "curl": "--fail",
     "PostgreSQL": "--pwprompt --owner --dbname --no-psqlrc --file --username --auth-local --auth-host --data-checksums",
     "podman, docker": """
         --build --format --tag --publish --volume --read-only --tmpfs --env --detach --stop-timeout --interval --timeout
@@ -57,7 +60,8 @@ def commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tu
             yield from commands(found, (*path, name))
 
 
-OPTIONS = dict(commands(verify, ("verify",))) | dict(commands(sidecar, ("sidecar",)))
+PROGRAMS = {"verify": verify, "sidecar": sidecar, "weightwarden": weightwarden}
+OPTIONS = {path: given for name, program in PROGRAMS.items() for path, given in commands(program, (name,))}
 GROUPS = {path for path in OPTIONS if any(other[: len(path)] == path for other in OPTIONS.keys() - {path})}
 OURS = set().union(*OPTIONS.values())
 
@@ -85,7 +89,7 @@ def calls(snippet: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
             continue
         if words[:1] == ["$"]:
             words = words[1:]
-        if not words or words[0] not in ("verify", "sidecar"):
+        if not words or words[0] not in PROGRAMS:
             continue
         given = [option for word in words for option in OPTION.findall(word) if word.startswith(("--", "[--"))]
         for call in product(*(word.split("|") for word in words)):

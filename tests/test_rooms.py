@@ -15,7 +15,7 @@ ROOMS = {
         ("errors", "files"),
         ("record", "request_stamp", "tlog", "serving", "database", "model", "formats"),
         ("text", "archive", "store"),
-        ("sealing", "rollover"),
+        ("sealing", "rollover", "doctor"),
         ("sidecar",),
     ),
     "logger/sidecar": (

@@ -1,1 +1,1 @@
-"""The `sidecar` command: the trusted logger in front of an inference server. Imports options."""
+"""The `sidecar` command: the trusted logger in front of an inference server. Imports options and reports."""

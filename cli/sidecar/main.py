@@ -3,6 +3,7 @@
 import click
 
 from weightwarden.cli.groups import ExitCodeGroup
+from weightwarden.cli.sidecar.doctor import doctor
 from weightwarden.cli.sidecar.key import key
 from weightwarden.cli.sidecar.openapi import openapi
 from weightwarden.cli.sidecar.recover import recover
@@ -19,5 +20,5 @@ def sidecar() -> None:
     """Log every answer of an inference server before the client gets it."""
 
 
-for command in (run, key, recover, openapi):
+for command in (run, doctor, key, recover, openapi):
     sidecar.add_command(command)

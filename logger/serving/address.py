@@ -51,7 +51,7 @@ class Address:
 
 
 def exposures(listen: Address, *, keys: bool, tls: bool) -> list[str]:
-    """What a server's address exposes to other machines, as warnings for its operator.
+    """Warnings for the operator of a server about its exposure to other machines.
 
     Args:
         listen: the address.

@@ -67,7 +67,7 @@ class SidecarParts:
 
 
 def warnings(settings: Settings) -> list[str]:
-    """What weakens a sidecar with these settings, for its operator."""
+    """Warnings for the operator about settings that weaken a sidecar."""
     found = exposures(settings.listen, keys=settings.api_keys is not None, tls=settings.tls_key is not None)
     if settings.metrics is not None and settings.metrics.is_wildcard:
         found.append(
@@ -84,7 +84,7 @@ def opened(settings: Settings) -> Iterator[SidecarParts]:
     Raises:
         KeyFileError: a key file or the mark cannot be used.
         SettingsError: a setting is invalid.
-        ArchiveUnreadable: a missing folder for archives cannot be made, or the store cannot be used.
+        ArchiveUnreadable: a missing folder for archives cannot be made.
         ModelError: the model folder cannot be used.
         LogLocked: another process has the log open.
         LogUnreadable: the log's database cannot be opened.
@@ -160,5 +160,5 @@ def _check(settings: Settings) -> None:
     )
     if settings.keep_sealed is not None and settings.archives is None:
         raise SettingsError("keep-sealed needs archives: only sealed records leave the log's database")
-    if settings.archives is not None:
+    if settings.archives is not None and "://" not in settings.archives:
         make_folder(settings.archives)
