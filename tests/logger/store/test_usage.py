@@ -84,7 +84,7 @@ def test_a_log_of_an_earlier_version_is_not_migrated(tmp_path: Path) -> None:
     log.write_bytes((DATA / "versions" / "0.1" / "log-0003.db").read_bytes())
     before = log.read_bytes()
     for opened in (log_usage, LogReader):
-        with pytest.raises(LogUnreadable, match="version 0003 .* earlier one: sidecar run of this version upgrades"):
+        with pytest.raises(LogUnreadable, match=r"version 0003 .* earlier one: sidecar run of this version upgrades"):
             opened(str(log))
     assert log.read_bytes() == before
     with pytest.raises(LogUnreadable, match="there is no log here"):
