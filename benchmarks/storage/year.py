@@ -118,7 +118,7 @@ async def answer(log: LogWriter, answers: Answers, records: int, now: int) -> No
 
 @dataclass(frozen=True)
 class Disk:
-    """Where the log's parts lie."""
+    """Files and folders of the log."""
 
     folder: Path
 
@@ -166,7 +166,7 @@ class Year:
     """The year: what happens on each of its days.
 
     Attributes:
-        disk: where the log's parts lie.
+        disk: files and folders of the log.
         answers: source of answers.
         per_sealing: answers between two sealings.
         signers: keys that sign now.
