@@ -116,7 +116,7 @@ def test_the_embedded_model_can_be_read_by_the_services_users(model_folder: Path
     assert len(list((tmp_path / "model").glob("*.safetensors"))) == 1
 
 
-CREATES = re.compile(r"""\.write_(text|bytes)\(|open\("[wax]|O_CREAT|\.mkdir\(|mkstemp|mkdtemp|copytree|copyfile""")
+CREATES = re.compile(r"""\.write_(text|bytes)\(|open\("[wax]|O_CREAT|\.mkdir\(|mkstemp|mkdtemp|copytree\(|copyfile\(""")
 WRITERS = {
     "logger/files/atomic.py",
     "logger/files/private.py",
