@@ -12,6 +12,7 @@ SECTIONS = {
         "monitor": "monitor:monitor",
         "calibrate": "calibrate:calibrate",
         "demo": "demo:demo",
+        "report": "report:report",
     },
     "Servers, models, files": {
         "probe": "probe:probe",
@@ -20,7 +21,7 @@ SECTIONS = {
         "demo-model": "demo_model:demo_model",
         "schema": "schema:schema",
     },
-    "Log": {"log": "log:log"},
+    "Log": {"log": "log:log", "bundle": "bundle:bundle"},
     "Plan": {
         "estimate": "estimate:estimate_command",
         "plan": "plan:plan_command",

@@ -49,12 +49,14 @@ class DatabaseKind:
         migrations: folder of its Alembic migrations.
         unusable: error that is raised when a database cannot be used.
         synced: True: a PostgreSQL server that does not sync what it commits is refused for writing.
+        upgraded_by: command that migrates a database of an earlier version.
     """
 
     name: str
     migrations: Path
     unusable: type[DatabaseUnusable]
     synced: bool
+    upgraded_by: str
 
     def parse_url(self, text: str) -> URL:
         """The database that a path, `sqlite:///path` or `postgresql://...` names.
@@ -183,10 +185,7 @@ class DatabaseKind:
         with connection.begin():
             at = MigrationContext.configure(connection).get_current_revision()
         if at is not None and at not in known:
-            version = printable(str(at))
-            raise self.unusable(
-                f"{shown(url)}: version {version} of the {self.name}'s tables is not known here: upgrade"
-            )
+            raise self.unusable(_of_later_version(self.name, at, url))
         if at != known[0]:
             config.attributes["connection"] = connection
             with _MIGRATING:
@@ -201,13 +200,15 @@ class DatabaseKind:
         """
         _, known = self._migrations()
         at = MigrationContext.configure(connection).get_current_revision()
+        if at is None:
+            raise self.unusable(f"{shown(url)}: not a {self.name}")
+        if at not in known:
+            raise self.unusable(_of_later_version(self.name, at, url))
         if at != known[0]:
-            what = (
-                f"not a {self.name}"
-                if at is None
-                else f"version {printable(str(at))} of the {self.name}'s tables, not {known[0]}"
+            raise self.unusable(
+                f"{shown(url)}: version {at} of the {self.name}'s tables is an earlier one: {self.upgraded_by} of this"
+                " version upgrades them at its start"
             )
-            raise self.unusable(f"{shown(url)}: {what}")
 
     def version_of(self, connection: Connection) -> str | None:
         """Version of the tables of a database, or None without tables of this project."""
@@ -223,6 +224,10 @@ class DatabaseKind:
         config.set_main_option("script_location", str(self.migrations).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
         return config, [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+
+
+def _of_later_version(name: str, version: object, url: URL) -> str:
+    return f"{shown(url)}: version {printable(str(version))} of the {name}'s tables is not known here: upgrade"
 
 
 def _of_file(path: str) -> URL:

@@ -12,8 +12,8 @@ from tests.places import ROOT
 PACKAGES = ("sampler", "logger", "verifier", "cli")
 ROOMS = {
     "logger": (
-        ("errors", "files"),
-        ("record", "request_stamp", "tlog", "serving", "database", "model", "formats"),
+        ("errors", "files", "growth"),
+        ("record", "request_stamp", "tlog", "serving", "database", "disk_usage", "model", "formats"),
         ("text", "archive", "store"),
         ("sealing", "rollover", "doctor"),
         ("sidecar",),
@@ -31,6 +31,7 @@ ROOMS = {
         ("policy",),
         ("replay",),
         ("calibration", "verification", "probe"),
+        ("bundle",),
         ("server",),
     ),
     "verifier/server": (

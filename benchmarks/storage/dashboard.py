@@ -217,6 +217,7 @@ def plans(database: VerdictDatabase) -> Iterator[tuple[str, list[str]]]:
     asked: dict[str, Select[object]] = {
         "the newest verdicts": select(VERDICT).order_by(position).limit(25),
         "the newest flagged": select(VERDICT).where(VERDICT.c.flagged).order_by(position).limit(25),
+        "the newest unverifiable": select(VERDICT).where(VERDICT.c.unverifiable).order_by(position).limit(25),
         "verdicts of an archive": select(VERDICT).where(VERDICT.c.archive == 7).order_by(position).limit(25),
         "one verdict": select(VERDICT).where(VERDICT.c.position == 7),
         "the newest archives": select(ARCHIVE).order_by(ARCHIVE.c.id.desc()).limit(25),

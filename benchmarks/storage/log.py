@@ -1,8 +1,9 @@
 """The log's speed: appends, checks, and bytes a token, each beside its baseline in the same run.
 
 Appends: 1, 16 and 256 concurrent writers on each database, and a bare loop that writes the same bytes to a file with
-the same number of fsyncs. Checks: `verify log check` of an archive, and SHA-256 alone over the same records. Size:
-archive bytes for each output token of the recorded traffic, beside 2 bytes for the bare token id.
+the same number of fsyncs; then the same writers without request stamps. Checks: `verify log check` of an archive, and
+SHA-256 alone over the same records. Size: archive bytes for each output token of the recorded traffic, beside 2 bytes
+for the bare token id; bytes of a stamp in SQLite and in the companion of an archive.
 
     python -m benchmarks.storage.log [--postgresql URL] [TRAFFIC...]
 """
@@ -15,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 
 import click
@@ -25,9 +26,12 @@ from sqlalchemy.engine import Engine
 
 from benchmarks.repository import DATA
 from weightwarden.logger.archive.check import check_archives
+from weightwarden.logger.archive.companion import companion_url, write_companion
 from weightwarden.logger.archive.writer import write_archive
 from weightwarden.logger.formats.canonical import encode_record
 from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.request_stamp import RequestStamp
+from weightwarden.logger.sidecar.log.request_ids import RequestIds
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
@@ -59,7 +63,7 @@ def main(traffic: tuple[Path, ...], server: str | None, folder: Path | None, rec
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         print(
             f"\n{'appends a second':<16} {'writers':>7} {'entries':>8} {'commits':>8}"
-            f" {'log':>9} {'bare':>9} {'ratio':>6}"
+            f" {'log':>9} {'bare':>9} {'ratio':>6} {'unstamped':>9} {'stamped/unstamped':>17}"
         )
         for name, url in (("sqlite", f"{scratch}/log"), ("postgresql", server)):
             if url is not None:
@@ -72,23 +76,35 @@ def appends(name: str, url: str, entries: list[bytes], scratch: Path) -> None:
     one = 0.0
     for writers, each in WRITERS.items():
         with fresh(name, url, writers) as log, counted_commits() as commits:
-            seconds = append_all(log, entries, writers, each)
+            seconds = append_all(log, entries, writers, each, stamped=True)
+            stamped_bytes = stored_bytes(log)
+        with fresh(name, url, writers) as log:
+            unstamped = append_all(log, entries, writers, each, stamped=False)
+            unstamped_bytes = stored_bytes(log)
         total = writers * each
         bare = bare_appends(list(islice(cycle(entries), total)), commits[0], scratch / "bare")
         print(
             f"{name:<16} {writers:>7} {total:>8} {commits[0]:>8} {total / seconds:>9.0f} {total / bare:>9.0f}"
-            f" {bare / seconds:>6.3f}",
+            f" {bare / seconds:>6.3f} {total / unstamped:>9.0f} {unstamped / seconds:>17.3f}",
             flush=True,
         )
         one = one or total / seconds
     print(f"{name}: {writers} writers append {total / seconds / one:.1f} times as fast as one")
+    if stamped_bytes:
+        print(f"{name}: {(stamped_bytes - unstamped_bytes) / total:.0f} bytes for each stamp")
+
+
+def stored_bytes(log: str) -> int:
+    """Bytes of a closed log's file in SQLite; 0 for PostgreSQL."""
+    return Path(log).stat().st_size if "://" not in log else 0
 
 
 @contextmanager
 def fresh(name: str, url: str, writers: int) -> Iterator[str]:
     """The URL of a log that does not exist yet."""
     if name == "sqlite":
-        yield f"{url}-{writers}.db"
+        with tempfile.TemporaryDirectory(dir=Path(url).parent) as folder:
+            yield f"{folder}/log.db"
         return
     database = f"weightwarden_benchmark_{writers}"
     admin = sqlalchemy.create_engine(LOG_DATABASE.parse_url(f"{url}/postgres"), isolation_level="AUTOCOMMIT")
@@ -116,7 +132,14 @@ def counted_commits() -> Iterator[list[int]]:
         event.remove(Engine, "commit", committed)
 
 
-def append_all(url: str, entries: list[bytes], writers: int, each: int) -> float:
+def stamps() -> Iterator[RequestStamp]:
+    """Stamps as a sidecar makes them, without end."""
+    ids = RequestIds(b"k" * 32, ORIGIN, b"n" * 32)
+    for milliseconds in count(time.time_ns() // 1_000_000, 7):
+        yield RequestStamp(ids.of([])[0], milliseconds)
+
+
+def append_all(url: str, entries: list[bytes], writers: int, each: int, *, stamped: bool) -> float:
     """Seconds until all entries of all writers, each appended after the one before, are confirmed."""
 
     async def run() -> float:
@@ -124,8 +147,9 @@ def append_all(url: str, entries: list[bytes], writers: int, each: int) -> float
 
             async def one(number: int) -> None:
                 for entry in islice(cycle(entries), number, number + each):
-                    await log.append_durably(entry)
+                    await log.append_durably(entry, next(given) if stamped else None)
 
+            given = iter(list(islice(stamps(), writers * each)))
             started = time.perf_counter()
             await asyncio.gather(*(one(number) for number in range(writers)))
             return time.perf_counter() - started
@@ -160,6 +184,8 @@ def size_and_checks(entries: list[bytes], tokens: int, records: int, scratch: Pa
         f" {size / tokens:.2f} for each of {tokens} output tokens"
     )
     print("(the bare token ids of the outputs alone: 2)")
+    write_companion(large, zip(range(records), stamps(), strict=False), 0, records, ORIGIN, [key])
+    print(f"companion: {Path(companion_url(large)).stat().st_size / records:.1f} bytes for each of {records} records")
     write_archive(large, islice(cycle(entries), records), Frontier(), certify, ORIGIN, [key])
     best, bare = float("inf"), float("inf")
     for _ in range(3):

@@ -9,7 +9,6 @@ model's own forward with logits at every position, is that of a plain script.
 """
 
 import platform
-import resource
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +20,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
+from benchmarks.peak_memory import peak_bytes
 from benchmarks.repository import BUNDLED_POLICY, DATA
 from weightwarden.cli.options.replayer import identity_of
 from weightwarden.logger.formats.traffic_file import read_traffic
@@ -57,7 +57,7 @@ def main(traffic: tuple[Path, ...], policy_path: Path, model_name: str | None, d
         totals += seconds
         print(row(path.name, tokens, seconds), flush=True)
     print(row("all", None, totals))
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB, the model included")
+    print(f"peak memory {peak_bytes() / 2**30:.2f} GiB, the model included")
 
 
 def measure(

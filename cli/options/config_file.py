@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from weightwarden.text import printable, suggestion
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -32,17 +34,26 @@ def _read(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
             content = tomllib.load(stream)
     except OSError as error:
         raise click.UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer with too many digits
         raise click.UsageError(f"{path}: not TOML: {error}") from None
     names = {option[2:]: parameter for parameter in ctx.command.params for option in parameter.opts}
     defaults: dict[str, Any] = {}
     for key, value in content.items():
         parameter = names.get(key)
         if parameter is None or parameter.name == "config":
-            raise click.UsageError(f"{path}: {key}: there is no such option")
+            known = sorted(names.keys() - {"config"})
+            raise click.UsageError(
+                f"{path}: {printable(key)}: there is no such option{suggestion(key.replace('_', '-'), known)}"
+            )
         if isinstance(value, dict) or (isinstance(value, list) and not parameter.multiple):
             raise click.UsageError(f"{path}: {key}: the option takes a single value")
         assert parameter.name is not None
         values = [str(one) for one in (value if isinstance(value, list) else [value])]  # text, as on the command line
-        defaults[parameter.name] = values if parameter.multiple else values[0]
+        defaults[parameter.name] = given = values if parameter.multiple else values[0]
+        try:
+            parameter.type_cast_value(ctx, given)
+        except click.BadParameter as error:
+            raise click.UsageError(f"{path}: {key}: {error.message}") from None
     ctx.default_map = defaults

@@ -10,7 +10,6 @@ from weightwarden.cli.reports.contents import REPORT_FORMAT
 from weightwarden.cli.reports.figures import figures, verdict_meaning
 from weightwarden.cli.reports.identity import ReportIdentity
 from weightwarden.cli.reports.plots import PLOT_HEIGHT, PLOT_WIDTH, histogram, trade_off
-from weightwarden.cli.reports.units import duration_text
 from weightwarden.extras import needs_extra
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
@@ -53,7 +52,6 @@ def html_report(context: Run, identity: ReportIdentity) -> str:
         meaning=verdict_meaning(context),
         counts={verdict.name.lower(): found.count(verdict) for verdict in Verdict},
         figures=figures(context),
-        seconds=duration_text(found.total_seconds),
         histogram=histogram(context),
         trade_off=trade_off(context),
         plot={"width": PLOT_WIDTH, "height": PLOT_HEIGHT},

@@ -23,6 +23,15 @@ def read_report(path: Path) -> Report:
     Raises:
         ReportError: the file is unreadable, too large, not JSON, or no such report; names the file and the field.
     """
+    return parse_report(read_content(path), path)
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a JSON report.
+
+    Raises:
+        ReportError: the file is unreadable or too large.
+    """
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_REPORT_BYTES + 1)
@@ -30,7 +39,7 @@ def read_report(path: Path) -> Report:
         raise ReportError(f"{path}: cannot be read: {error.strerror or error}") from None
     if len(content) > MAX_REPORT_BYTES:
         raise ReportError(f"{path}: larger than {MAX_REPORT_BYTES} bytes, which no report is")
-    return parse_report(content, path)
+    return content
 
 
 def parse_report(content: bytes, path: Path) -> Report:

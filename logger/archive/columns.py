@@ -59,7 +59,8 @@ _ANSWER = (
     _field("output_token_ids", _TOKENS),
 )
 SCHEMA = pa.schema([_field("index", pa.int64()), *_WHO, *_SAMPLING, *_ANSWER])
-TOKEN_COLUMNS = ("prompt_token_ids", "output_token_ids")
+OUTPUT_TOKENS = "output_token_ids"
+TOKEN_COLUMNS = ("prompt_token_ids", OUTPUT_TOKENS)
 _REQUEST = (*(field.name for field in _WHO), "finish_reason", *(field.name for field in _SAMPLING))
 _TEMPLATES, _TEMPLATE_BYTES = 4096, 4096
 """Number of cached templates, and largest size of one."""

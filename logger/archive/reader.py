@@ -8,7 +8,13 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from weightwarden.logger.archive.columns import SCHEMA, ArchiveContentError, RowEncoder, schema_difference
+from weightwarden.logger.archive.columns import (
+    OUTPUT_TOKENS,
+    SCHEMA,
+    ArchiveContentError,
+    RowEncoder,
+    schema_difference,
+)
 from weightwarden.logger.archive.errors import ArchiveRefused
 from weightwarden.logger.archive.seal import FORMAT, SealError, open_seal
 from weightwarden.logger.archive.storage import is_failure, opened
@@ -80,18 +86,45 @@ class Archive:
 def read_archive(url: str, keys: PublicKeys) -> Archive:
     """The archive at a URL, if a known key sealed it.
 
-    1. Check the seal: from here on every byte is known to come from the key's holder.
-    2. Read the footer, check the checkpoint's signature.
-
     Raises:
         ArchiveUnreadable: the archive cannot be opened.
         ArchiveRefused: seal, footer or checkpoint are invalid.
     """
     with opened(url) as stream:
-        # 1
-        origin = _sealed_by(url, stream, keys)
-        # 2
-        archive = _parsed(url, stream, keys)
+        return _opened_archive(url, stream, keys)
+
+
+def count_output_tokens(url: str, keys: PublicKeys) -> tuple[Archive, int]:
+    """The archive at a URL, and the number of output tokens in it. The file is read once, in bounded memory.
+
+    Raises:
+        ArchiveUnreadable: the archive cannot be opened.
+        ArchiveRefused: seal, footer or checkpoint are invalid, or the column of output tokens.
+    """
+    with opened(url) as stream:
+        archive = _opened_archive(url, stream, keys)
+        tokens = 0
+        try:
+            parquet = pq.ParquetFile(stream)
+            for batch in parquet.iter_batches(BATCH_ROWS, columns=[OUTPUT_TOKENS]):
+                tokens += len(batch[OUTPUT_TOKENS].flatten())
+        except _REFUSED as error:
+            if is_failure(error):
+                raise
+            raise ArchiveRefused(url, f"its rows cannot be read: {error}") from None
+    return archive, tokens
+
+
+def _opened_archive(url: str, stream: BinaryIO, keys: PublicKeys) -> Archive:
+    """The archive in an open file.
+
+    1. Check the seal: from here on every byte is known to come from the key's holder.
+    2. Read the footer, check the checkpoint's signature.
+    """
+    # 1
+    origin = _sealed_by(url, stream, keys)
+    # 2
+    archive = _parsed(url, stream, keys)
     if archive.checkpoint.origin != origin:
         raise ArchiveRefused(url, "seal and checkpoint are of two logs")
     return archive

@@ -32,7 +32,16 @@ def write_text(path: Path, text: str, *, public: bool = False) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
+    write_bytes(path, text.encode("utf-8"), public=public)
+
+
+def write_bytes(path: Path, data: bytes, *, public: bool = False) -> None:
+    """Write a file whole or not at all. Only its owner can read it, unless it is public.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     try:
-        write_whole(path, lambda stream: stream.write(text.encode("utf-8")), PUBLIC if public else PRIVATE)
+        write_whole(path, lambda stream: stream.write(data), PUBLIC if public else PRIVATE)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -2,12 +2,15 @@
 
 import os
 import stat
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.files.atomic import sync_folder
 
 MAX_FILE_BYTES = 64 * 1024
+_LEAST_SECRET_BYTES = 16
 
 
 class KeyFileError(WeightwardenError, ValueError):
@@ -31,6 +34,30 @@ def read_private(path: Path) -> bytes:
     if len(data) > MAX_FILE_BYTES:
         raise KeyFileError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
     return data
+
+
+def require_distinct(files: Mapping[str, Path | None]) -> None:
+    """Check that no secret serves two purposes: neither as one file, nor as equal content, nor as a line of both files.
+
+    A secret of two purposes is revealed by either: who gets an API key would have the key that signs the log.
+
+    Args:
+        files: a file of secrets for each purpose (the name of an option), or None.
+
+    Raises:
+        KeyFileError: two purposes share a secret, or a file is unreadable or readable by others.
+    """
+    given = {purpose: path for purpose, path in files.items() if path is not None}
+    secrets = {purpose: _secrets_in(read_private(path)) for purpose, path in given.items()}
+    for (first, path), (second, other) in combinations(given.items(), 2):
+        if path.samefile(other) or secrets[first] & secrets[second]:
+            raise KeyFileError(f"{first} {path} and {second} {other} hold the same secret: each needs its own")
+
+
+def _secrets_in(data: bytes) -> set[bytes]:
+    """The secrets that a file may hold: its whole content, and each line."""
+    lines = {line.strip() for line in data.splitlines() if not line.startswith((b"#", b"-----"))}
+    return {secret for secret in (data.strip(), *lines) if len(secret) >= _LEAST_SECRET_BYTES}
 
 
 def read_secret(path: Path) -> str:

@@ -128,17 +128,39 @@ def decode_record(data: bytes) -> Record:
     return record
 
 
-def _record_fields(header: dict[str, Any], tokens: bytes) -> dict[str, Any]:
-    """The record's fields, from its header and the bytes after it."""
-    fields = dict(header)
+def count_tokens(data: bytes) -> tuple[int, int]:
+    """The numbers of prompt and output tokens that the header of canonical bytes states. What follows may be cut off.
+
+    Raises:
+        RecordEncodingError: there is no header.
+    """
+    end = data.find(b"\n", 0, MAX_HEADER_BYTES)
+    if end < 0:
+        raise RecordEncodingError("no header line")
+    try:
+        fields = strict_object(data[:end].decode("utf-8"))
+    except ValueError as error:
+        raise RecordEncodingError(f"the header is not strict JSON: {printable(str(error))}") from None
+    return _taken_counts(fields)
+
+
+def _taken_counts(fields: dict[str, Any]) -> tuple[int, int]:
+    """The numbers of prompt and output tokens, which are removed from a header's fields with its version."""
     version = fields.pop("version", None)
     if type(version) is int and version > VERSION:
         raise RecordEncodingError(f"version: {version}, written by a later version of weightwarden: upgrade")
     if version != VERSION:
         raise RecordEncodingError(f"version: not {VERSION}, the only one that is known here")
-    counts = [fields.pop("prompt_tokens", None), fields.pop("output_tokens", None)]
-    if not all(type(count) is int and count >= 0 for count in counts):
+    prompt, output = fields.pop("prompt_tokens", None), fields.pop("output_tokens", None)
+    if type(prompt) is not int or type(output) is not int or min(prompt, output) < 0:
         raise RecordEncodingError("prompt_tokens, output_tokens: not two counts")
+    return prompt, output
+
+
+def _record_fields(header: dict[str, Any], tokens: bytes) -> dict[str, Any]:
+    """The record's fields, from its header and the bytes after it."""
+    fields = dict(header)
+    counts = _taken_counts(fields)
     if sum(counts) * TOKEN_DTYPE.itemsize != len(tokens):
         raise RecordEncodingError(f"{sum(counts)} tokens announced, {len(tokens)} bytes of them there")
     ids = np.frombuffer(tokens, TOKEN_DTYPE).tolist()

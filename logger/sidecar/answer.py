@@ -117,14 +117,14 @@ class ChoiceRunner:
                     if ending is None and drawn.stopped is not None:
                         ending = Ending(drawn.stopped)  # as claimed, for the verifier to judge
                         if drawn.stopped == "length":
-                            self._say_short(asked, len(drawn_ids))
+                            self._say_short(asked, request_id, len(drawn_ids))
                     if ending is not None:
                         break
             if ending is None or not drawn_ids:
                 raise UpstreamError("ended early")
         except BaseException as error:
             if isinstance(error, UpstreamRefusal):
-                self._say_refused(asked, error.status)
+                self._say_refused(asked, request_id, error.status)
             cancelled = isinstance(error, (asyncio.CancelledError, GeneratorExit))
             by = cancelled_by() if cancelled else blamed(error)
             if draft.confirmed or not isinstance(error, LOG_FAILURES):
@@ -141,9 +141,10 @@ class ChoiceRunner:
         end = FinishedChoice(ending=ending, rest=text.rest(), tokens=len(drawn_ids), record_index=index)
         yield DurableText(pieces=unreleased, end=end)
 
-    def _say_refused(self, asked: Record, status: int) -> None:
+    def _say_refused(self, asked: Record, request_id: str, status: int) -> None:
         self.events.say(
             "upstream refused",
+            request_id=request_id,
             status=status,
             cause=cause_of_refusal(status),
             prompt_tokens=len(asked.prompt_token_ids),
@@ -151,9 +152,14 @@ class ChoiceRunner:
             context_length=self.model.context_length,
         )
 
-    def _say_short(self, asked: Record, tokens: int) -> None:
+    def _say_short(self, asked: Record, request_id: str, tokens: int) -> None:
         self.events.say(
-            "upstream ended early", claimed="length", tokens=tokens, limit=asked.sampling.max_tokens, cause=SHORT_ANSWER
+            "upstream ended early",
+            request_id=request_id,
+            claimed="length",
+            tokens=tokens,
+            limit=asked.sampling.max_tokens,
+            cause=SHORT_ANSWER,
         )
 
 

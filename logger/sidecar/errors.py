@@ -1,6 +1,7 @@
 """Errors returned to clients (OpenAI format), and reasons why a generation is aborted."""
 
 from weightwarden.errors import WeightwardenError
+from weightwarden.text import printable
 
 
 class ApiError(WeightwardenError):
@@ -10,24 +11,37 @@ class ApiError(WeightwardenError):
         status: HTTP status.
         kind: the error's type, one of a fixed few.
         param: the request's field at fault, or None.
+        code: OpenAI's code of the error, or None.
         reason: cause for the operator's log, one of a fixed few words.
     """
 
     def __init__(
-        self, status: int, kind: str, message: str, param: str | None = None, reason: str | None = None
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        param: str | None = None,
+        reason: str | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
-        self.status, self.kind, self.message, self.param = status, kind, message, param
+        self.status, self.kind, self.message, self.param, self.code = status, kind, message, param, code
 
     @property
     def body(self) -> dict[str, object]:
-        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": None}}
+        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
 
 def invalid(message: str, param: str | None = None) -> ApiError:
     """The error for a request that cannot be served as it is (status 400)."""
     return ApiError(400, "invalid_request_error", message, param)
+
+
+def no_such_model(asked: str, served: str) -> ApiError:
+    """The error for a request of a model that is not served, in OpenAI's words for its code."""
+    message = f"there is no model {printable(asked)} here; this server serves {printable(served)}"
+    return ApiError(404, "not_found_error", message, "model", code="model_not_found")
 
 
 def upstream_failed(reason: str) -> ApiError:

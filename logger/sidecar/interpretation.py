@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from weightwarden.logger.sidecar.errors import ApiError, invalid
+from weightwarden.logger.sidecar.errors import invalid, no_such_model
 from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prepare_pool import PreparePool
@@ -18,7 +18,6 @@ from weightwarden.logger.sidecar.wire.requests import (
 )
 from weightwarden.sampler.defined import undefined_field
 from weightwarden.sampler.params import SamplingParams
-from weightwarden.text import printable
 
 INLINE_CHARACTERS = 8192
 """Characters of text that are tokenized on the event loop. Longer texts go to another thread."""
@@ -133,7 +132,7 @@ class RequestInterpreter:
     ) -> GenerationRequest:
         field = "messages" if chat else "prompt"
         if request.model != self.model.name:
-            raise ApiError(404, "not_found_error", f"there is no model {printable(request.model)} here", "model")
+            raise no_such_model(request.model, self.model.name)
         if not prompts:
             raise invalid("there is no prompt", field)
         choices = request.n or 1

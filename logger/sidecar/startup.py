@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from weightwarden.logger.archive.storage import make_folder
-from weightwarden.logger.files.private import read_private, read_secret
+from weightwarden.logger.files.private import read_secret, require_distinct
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.errors import SettingsError
@@ -149,8 +149,15 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
-    if settings.tls_key is not None:
-        read_private(settings.tls_key)
+    require_distinct(
+        {
+            "--seed-key": settings.seed_key,
+            **{f"--signing-key ({at})": path for at, path in enumerate(settings.signing_keys, 1)},
+            "--api-keys": settings.api_keys,
+            "--upstream-key": settings.upstream_key,
+            "--tls-key": settings.tls_key,
+        }
+    )
     if settings.keep_sealed is not None and settings.archives is None:
         raise SettingsError("keep-sealed needs archives: only sealed records leave the log's database")
     if settings.archives is not None and "://" not in settings.archives:

@@ -1,1 +1,1 @@
-"""The log's store: an append-only SQL database. Imports files, tlog."""
+"""The log's store: an append-only SQL database. Imports files, formats, tlog."""

@@ -163,7 +163,8 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
             results.append(tree.size)
             new.rows[ENTRY].append({"index": tree.size, "leaf_hash": change.leaf, "payload": change.payload})
             if change.stamp is not None:
-                new.rows[REQUEST].append({"index": tree.size, **change.stamp._asdict()})
+                request_id, time = change.stamp
+                new.rows[REQUEST].append({"index": tree.size, "time": time, "request_id": request_id})
             tree.append(change.leaf)
     if before // MARK_EVERY != tree.size // MARK_EVERY:
         new.rows[MARK].append({"size": tree.size, "frontier": b"".join(tree.hashes)})

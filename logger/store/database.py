@@ -6,5 +6,9 @@ from weightwarden.logger.database import DatabaseKind
 from weightwarden.logger.store.errors import LogUnreadable
 
 LOG_DATABASE = DatabaseKind(
-    name="log", migrations=Path(__file__).parent / "migrations", unusable=LogUnreadable, synced=True
+    name="log",
+    migrations=Path(__file__).parent / "migrations",
+    unusable=LogUnreadable,
+    synced=True,
+    upgraded_by="sidecar run",
 )

@@ -172,9 +172,23 @@ class PublicKeys:
         try:
             with path.open("rb") as stream:
                 data = stream.read(MAX_FILE_BYTES + 1)
-            lines = data.decode("utf-8").split("\n")
         except OSError as error:
             raise KeyFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, path: str) -> "PublicKeys":
+        """The keys in the content of such a file.
+
+        Args:
+            data: the bytes.
+            path: name of the file, for messages.
+
+        Raises:
+            KeyFileError: the content has no key, too many, one twice, or an invalid line.
+        """
+        try:
+            lines = data.decode("utf-8").split("\n")
         except UnicodeDecodeError:
             raise KeyFileError(f"{path}: not UTF-8") from None
         keys: list[VerifierKey] = []

@@ -63,6 +63,7 @@ CASES: dict[str, Case] = {
     "WeightwardenAlarm": _state("alarm", "0 1x20", at=1),
     "WeightwardenStale": _state("stale", "0 1x20", at=1),
     "WeightwardenWatch": _state("watch", "0 1x200", at=62, before=50),
+    "WeightwardenInconclusive": _state("inconclusive", "1x1500", at=1445, before=1435),
     "WeightwardenBlind": Case(
         {"up": "0x30"}, {f'{V}state{{state="alarm"}}': "0x30"}, at=20, before=9, labels={"state": "alarm"}
     ),

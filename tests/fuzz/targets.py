@@ -10,10 +10,14 @@ from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, 
 from tests.places import DATA
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.check import check_archives
+from weightwarden.logger.archive.companion import FORMAT as REQUESTS_FORMAT
+from weightwarden.logger.archive.companion import companion_url, read_companion, write_companion
+from weightwarden.logger.archive.errors import ArchiveRefused
 from weightwarden.logger.archive.seal import FORMAT, SealError, seal
 from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record, encode_record
 from weightwarden.logger.formats.traffic_file import read_traffic
+from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.tlog.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from weightwarden.logger.tlog.keys import VerifierKey
 from weightwarden.logger.tlog.signed_note import NoteError
@@ -69,6 +73,32 @@ def archive(data: bytes) -> None:
     assert not found.holds or (told == ENTRIES[: len(told)] and found.newest == checkpoint_at(len(told)))
 
 
+def companion(data: bytes) -> None:
+    """A changed companion is refused; one sealed anew over changed bytes has stamps of its archive's records alone."""
+    url = f"{_FOLDER.name}/{0:012}-{3:012}.parquet"
+    path = Path(companion_url(url))
+    example = _example_companion()
+    path.write_bytes(data)
+    with suppress(ArchiveRefused):
+        read_companion(url, KEYS)
+        assert data == example
+    stream = io.BytesIO(data)
+    with suppress(WeightwardenError):
+        seal(stream, REQUESTS_FORMAT, ORIGIN, [KEY])
+        path.write_bytes(stream.getvalue())
+        sealed = read_companion(url, KEYS)
+        assert sealed is not None
+        assert all(0 <= index < 3 for index, _ in sealed.stamps())
+
+
+def _example_companion() -> bytes:
+    if not _COMPANION:
+        url = f"{_FOLDER.name}/{0:012}-{3:012}.parquet"
+        write_companion(url, [(at, RequestStamp(f"req-{at}", at)) for at in range(3)], 0, 3, ORIGIN, [KEY])
+        _COMPANION.append(Path(companion_url(url)).read_bytes())
+    return _COMPANION[0]
+
+
 def _example_archive() -> bytes:
     if not _EXAMPLE:
         _EXAMPLE.append(Path(archived(Path(_FOLDER.name) / "example.parquet", 0, 3)).read_bytes())
@@ -76,12 +106,14 @@ def _example_archive() -> bytes:
 
 
 _EXAMPLE: list[bytes] = []
+_COMPANION: list[bytes] = []
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "signed-checkpoint": signed_checkpoint,
     "checkpoint-text": checkpoint_text,
     "record": record,
     "archive": archive,
+    "companion": companion,
 }
 
 
@@ -95,5 +127,7 @@ def examples(target: str) -> list[bytes]:
         case "record":
             recorded = [p.record for path in sorted(DATA.glob("*.jsonl")) for p in read_traffic(path)[:6]]
             return [*map(encode_record, recorded), *ENTRIES[:3]]
+        case "companion":
+            return [_example_companion()]
         case _:
             return [_example_archive()]

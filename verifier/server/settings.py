@@ -27,6 +27,7 @@ class Settings:
         stuck_after: seconds without progress after which a server ends itself.
         batch_records: largest number of records replayed at once by each worker.
         batch_cost: largest number of tokens, prompts included, replayed at once by each worker.
+        retain_days: days that the verdicts of records that are not flagged are kept; None for ever.
         alarm_level: probability that an honest series ever alarms.
         watch_level: probability that an honest series ever enters state `watch`.
         max_record_weight: tokens of a record that weighs most in rates.
@@ -63,6 +64,7 @@ class Settings:
     stuck_after: float = 1800.0
     batch_records: int = 32
     batch_cost: int = 4096
+    retain_days: float | None = None
     alarm_level: float = 1e-4
     watch_level: float = 0.05
     max_record_weight: int = 1024

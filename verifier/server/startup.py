@@ -3,12 +3,13 @@
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from weightwarden.logger.files.private import KeyFileError, read_private
+from weightwarden.logger.files.private import KeyFileError, read_private, require_distinct
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.tlog.keys import PublicKeys
@@ -17,6 +18,7 @@ from weightwarden.verifier.audit_selection import read_audit_key
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.server.accounting.bookkeeper import Bookkeeper
 from weightwarden.verifier.server.accounting.current import ExposureReader
+from weightwarden.verifier.server.accounting.retention import Retention
 from weightwarden.verifier.server.alerting.conditions import ConditionChecker
 from weightwarden.verifier.server.alerting.notifier import Channel, Command, Notifier, Webhook
 from weightwarden.verifier.server.audit.auditor import Auditor
@@ -46,6 +48,7 @@ class ServerParts:
     auditor: Auditor
     bookkeeper: Bookkeeper
     exposure: ExposureReader
+    retention: Retention
     watch: ConditionChecker
     notifier: Notifier
     api_keys: ApiKeys
@@ -61,8 +64,13 @@ def open_server(
     clock: Callable[[], float],
     sleep: Callable[[float], object],
     events: Events,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> ServerParts:
     """Open a verification server.
+
+    Args:
+        clock: the time, seconds since 1970.
+        monotonic: seconds by a clock that nobody can set, for leases.
 
     Raises:
         KeyFileError: a key file is invalid.
@@ -94,6 +102,7 @@ def open_server(
         name=name,
         takeover_seconds=settings.lease_timeout,
         channels=tuple(channel.name for channel in channels),
+        monotonic=monotonic,
     )
     exposure = ExposureReader(
         settings=settings,
@@ -140,6 +149,7 @@ def open_server(
         ),
         bookkeeper=bookkeeper,
         exposure=exposure,
+        retention=Retention(database=database, days=settings.retain_days, clock=clock, events=events),
         watch=ConditionChecker(
             database=database,
             membership=membership,
@@ -172,8 +182,15 @@ def _check(settings: Settings) -> None:
         raise ServerSettingsError("the false-alarm probability lies below the one to watch at, both in (0, 1)")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise ServerSettingsError("TLS needs a certificate and its key")
-    if settings.tls_key is not None:
-        read_private(settings.tls_key)
+    require_distinct(
+        {
+            "--audit-key": settings.audit_key,
+            "--api-keys": settings.api_keys,
+            "--read-keys": settings.read_keys,
+            "--webhook-secret": settings.webhook_secret,
+            "--tls-key": settings.tls_key,
+        }
+    )
     if settings.dashboard_url is not None and urlsplit(settings.dashboard_url).scheme not in ("http", "https"):
         raise ServerSettingsError(
             f"{printable(settings.dashboard_url)}: a dashboard's URL is http://... or https://..."

@@ -48,17 +48,24 @@ class Conclusiveness:
         return self.limit is not None and self.limit <= self.wanted
 
     @property
+    def about_tokens_needed(self) -> int | None:
+        """`tokens_needed` to two digits, upward, since it is an estimate; None if no number suffices."""
+        if self.tokens_needed == inf:
+            return None
+        step = 10 ** max(len(str(ceil(self.tokens_needed))) - 2, 0)
+        return ceil(self.tokens_needed / step) * step
+
+    @property
     def needs(self) -> str | None:
         """What the audit needs to be conclusive, as a sentence without its full stop; None if it is conclusive."""
         if self.conclusive:
             return None
+        tokens = self.about_tokens_needed
         wanted = f"at most {self.wanted:.3g} bits a token, a tenth of what a free token carries"
-        if self.limit is None:
-            return f"nothing was audited yet; a verdict needs a limit of {wanted}"
-        so_far = f"the limit is {self.limit:.3g} bits a token; a verdict needs {wanted}"
-        if self.tokens_needed == inf:
-            return f"{so_far}, and no number of audited tokens like these reaches it"
-        return f"{so_far}: about {_rounded(self.tokens_needed):,} more audited tokens"
+        so_far = "nothing was audited" if self.limit is None else f"a token is limited to {self.limit:.3g} bits"
+        if tokens is None:
+            return f"{so_far}; a verdict needs {wanted}, and no number of audited tokens like these reaches it"
+        return f"{so_far}; a verdict needs {wanted}: about {tokens:,} more audited tokens"
 
 
 def records_needed(bits_per_token: float, most: float, confidence: float) -> float:
@@ -81,9 +88,3 @@ def records_needed(bits_per_token: float, most: float, confidence: float) -> flo
     if share >= CONCLUSIVE_SHARE:
         return inf
     return ceil(-log(1 - confidence) / log((1 - share) / (1 - CONCLUSIVE_SHARE)))
-
-
-def _rounded(tokens: float) -> int:
-    """A number of tokens to two digits, upward: it is an estimate."""
-    step = 10 ** max(len(str(ceil(tokens))) - 2, 0)
-    return ceil(tokens / step) * step

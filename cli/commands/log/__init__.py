@@ -12,6 +12,7 @@ from weightwarden.cli.commands.log.prove import prove
 from weightwarden.cli.commands.log.rollover import rollover
 from weightwarden.cli.commands.log.seal import seal
 from weightwarden.cli.commands.log.show import show
+from weightwarden.cli.commands.log.size import size
 from weightwarden.cli.commands.log.verify_proof import verify_proof
 
 
@@ -20,5 +21,5 @@ def log() -> None:
     """Check, show and make archives of the tamper-evident log."""
 
 
-for command in (check, show, find, seal, rollover, move, prove, verify_proof, import_traffic, key, mark):
+for command in (check, show, find, seal, rollover, move, size, prove, verify_proof, import_traffic, key, mark):
     log.add_command(command)

@@ -11,8 +11,9 @@ from weightwarden.cli import exit_codes
 from weightwarden.cli.options.shared import public_key_option
 from weightwarden.cli.options.time_span import Span, TimeSpan, time_text
 from weightwarden.logger.archive.companion import read_companion
+from weightwarden.logger.archive.errors import ArchiveUnreadable
 from weightwarden.logger.archive.names import archive_range
-from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.archive.storage import archive_urls, exists
 from weightwarden.logger.request_stamp import RequestStamp, StampQuery, is_request_id
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.tlog.keys import PublicKeys
@@ -116,6 +117,8 @@ def _found(
                 continue
             companion = read_companion(url, keys)
             if companion is None:
+                if not exists(url):
+                    raise ArchiveUnreadable(f"{printable(url)}: there is no such archive")
                 without += 1
                 continue
             searched.add((companion.origin, companion.start))
@@ -138,7 +141,7 @@ def _found(
 
 def _as_text(found: FoundRecord) -> str:
     archive = "not sealed" if found.archive is None else printable(found.archive)
-    return f"{found.index:>9}  {time_text(found.stamp.time)}  {printable(found.stamp.request_id)}  {archive}"
+    return f"record {found.index}  {time_text(found.stamp.time)}  {printable(found.stamp.request_id)}  {archive}"
 
 
 def _as_json(found: FoundRecord) -> str:

@@ -15,6 +15,7 @@ from weightwarden.logger.files.output import OutputError, check_writable
 from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.formats.canonical import encode_record
 from weightwarden.logger.formats.traffic_file import stream_traffic
+from weightwarden.logger.tlog.auditor_key import require_log
 from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.logger.tlog.merkle import Frontier
@@ -75,9 +76,10 @@ def read_signers(paths: tuple[Path, ...]) -> list[SigningKey]:
     """Signing keys of one log.
 
     Raises:
-        KeyFileError: a file holds no key, or the keys are of two logs.
+        KeyFileError: a file holds no key, an auditor's key, or the keys are of two logs.
     """
     signers = [SigningKey.read(path) for path in paths]
     if len({key.name for key in signers}) > 1:
         raise KeyFileError(f"keys of different logs: {', '.join(sorted(key.name for key in signers))}")
+    require_log(signers[0].name)
     return signers

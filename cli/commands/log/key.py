@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from weightwarden.logger.files.output import check_writable, write_text
+from weightwarden.logger.tlog.auditor_key import require_log
 from weightwarden.logger.tlog.keys import SigningKey
 
 
@@ -29,12 +30,18 @@ def new(origin: str, path: Path) -> None:
     Keep the signing key on the trusted logger's host, readable by its user alone. FILE.pub is for all who check the
     log. Send it to them on a way that the log's operator cannot reach.
     """
+    require_log(origin)
+    write_key_pair(origin, path)
+
+
+def write_key_pair(name: str, path: Path) -> None:
+    """Write a new signing key to a file, and its public key to the file with .pub added."""
     public = path.with_name(f"{path.name}.pub")
     check_writable(path, public)
-    made = SigningKey.generate(origin)
+    made = SigningKey.generate(name)
     made.write(path)
     write_text(public, f"{made.verifier}\n", public=True)
-    click.echo(f"{path}: the signing key of {origin}, secret\n{public}: {made.verifier}")
+    click.echo(f"{path}: the signing key of {name}, secret\n{public}: {made.verifier}")
 
 
 @key.command()

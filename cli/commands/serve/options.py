@@ -98,6 +98,12 @@ SERVE_OPTIONS = (
     _with_default(
         "--stuck-after", _SECONDS, 1800.0, "SECONDS", "Seconds of work without progress after which the server exits."
     ),
+    click.option(
+        "--retain-verdicts",
+        type=FiniteRange(0, min_open=True),
+        metavar="DAYS",
+        help="Days that verdicts and token evidence of records that are not flagged are kept. Default: for ever.",
+    ),
     _with_default(
         "--max-archive-size", Size(), "64GiB", "SIZE", "Largest archive file. Larger files are reported and not read."
     ),
@@ -245,6 +251,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         max_lag=given["max_lag"],
         lease_timeout=given["lease_timeout"],
         stuck_after=given["stuck_after"],
+        retain_days=given["retain_verdicts"],
         largest=int(given["max_archive_size"]),
         batch_records=given["batch_records"],
         batch_cost=given["batch_tokens"],

@@ -12,7 +12,7 @@ _REF = "#/components/schemas/{model}"
 _ERRORS = {
     "400": "The request cannot be served as it is; `param` names the field.",
     "401": "No valid API key.",
-    "404": "No such model.",
+    "404": "No such model; `message` names the one that is served.",
     "408": "The body did not come in time.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
@@ -39,7 +39,7 @@ def description() -> dict[str, Any]:
                     "message": {"type": "string"},
                     "type": {"type": "string"},
                     "param": {"type": ["string", "null"]},
-                    "code": {"type": "null"},
+                    "code": {"type": ["string", "null"]},
                 },
             }
         },

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.cli.commands.test_run import invoke, write
@@ -21,12 +22,20 @@ from weightwarden.verifier.verification.ray.executor import RayExecutor
 
 pytestmark = pytest.mark.slow
 
-TIMES = ("seconds", "tokens_per_second", "executor")
+TIMES = ("created", "seconds", "tokens_per_second", "executor")
 
 
 def report_of(path: Path) -> dict[str, Any]:
     report: dict[str, Any] = json.loads(path.read_text())
     return {name: value for name, value in report.items() if name not in TIMES}
+
+
+def page_of(path: Path) -> str:
+    """An HTML report without its time."""
+    created: str = json.loads(path.with_suffix(".json").read_text())["created"]
+    page = path.read_text()
+    assert created in page
+    return page.replace(created, "")
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -46,18 +55,23 @@ def test_the_report_on_a_sample_of_archives_is_the_same(tmp_path: Path, model_fo
         "--policy",
         BUNDLED_POLICY,
     ]
-    command += ["--audit-rate", "0.7", "--audit-key", tmp_path / "audit.key", "--json"]
-    alone = invoke(*command, tmp_path / "alone.json", "--html", tmp_path / "alone.html", "--token-budget", "128")
-    ray = invoke(
-        *command,
-        tmp_path / "ray.json",
-        *("--html", tmp_path / "ray.html", "--token-budget", "128", "--executor", "ray", "--workers", "2"),
-    )
+    command += ["--audit-rate", "0.7", "--audit-key", tmp_path / "audit.key", "--token-budget", "128"]
+
+    def to(name: str) -> list[str | Path]:
+        kinds = {"--json": "json", "--html": "html", "--tokens": "parquet"}
+        return [part for option, kind in kinds.items() for part in (option, tmp_path / f"{name}.{kind}")]
+
+    alone = invoke(*command, *to("alone"))
+    ray = invoke(*command, *to("ray"), "--executor", "ray", "--workers", "2")
     assert alone.exit_code == ray.exit_code == 1, ray.output
     report = report_of(tmp_path / "ray.json")
     assert 0 < len(report["flagged"]) < report["verified_records"] < report["total_records"] == 9
     assert report == report_of(tmp_path / "alone.json")
-    assert (tmp_path / "ray.html").read_bytes() == (tmp_path / "alone.html").read_bytes()
+    assert page_of(tmp_path / "ray.html") == page_of(tmp_path / "alone.html")
+    tokens = pq.read_table(tmp_path / "ray.parquet")
+    assert tokens.equals(pq.read_table(tmp_path / "alone.parquet"))
+    selected = [index for part in report["selection"]["ranges"] for index in part["selected"]]
+    assert tokens["record"].unique().to_pylist() == selected
     assert json.loads((tmp_path / "ray.json").read_text())["executor"] == {"workers": 2, "worker_deaths": 0}
 
 
@@ -82,7 +96,7 @@ def test_a_run_with_a_record_that_ends_its_workers_is_never_clear_and_names_it(
             "--executor",
             "ray",
         ),
-        *("--json", tmp_path / "r.json", "--html", tmp_path / "r.html"),
+        *("--json", tmp_path / "r.json", "--html", tmp_path / "r.html", "--tokens", tmp_path / "r.parquet"),
     )
     assert result.exit_code == 2
     assert "Verdict: INCOMPLETE" in result.output
@@ -92,6 +106,7 @@ def test_a_run_with_a_record_that_ends_its_workers_is_never_clear_and_names_it(
     assert report["verdict"] == "incomplete"
     assert [(aside["record"], aside["line"]) for aside in report["unverifiable"]] == [(4, 5)]
     assert report["verified_records"] == 5
+    assert pq.read_table(tmp_path / "r.parquet")["record"].unique().to_pylist() == [0, 1, 2, 3, 5]
     assert report["executor"]["worker_deaths"] == len(said) - sum("in halves" in what for what in said) >= 2
     page = (tmp_path / "r.html").read_text()
     assert "Record 4 (t.jsonl:5" in page

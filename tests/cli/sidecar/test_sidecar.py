@@ -19,6 +19,7 @@ from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event, sends
 from tests.logger.store.examples import disarmed, raw_sql
 from weightwarden.cli.main import verify
 from weightwarden.cli.sidecar.main import sidecar
+from weightwarden.logger.files.private import write_private
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.checkpoint import open_checkpoint
@@ -36,9 +37,11 @@ def refused(config: Path, *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"upstreem": "x"}, "upstreem: there is no such option"),
+        ({"upstreem": "x"}, "sidecar.toml: upstreem: there is no such option; did you mean upstream?"),
+        ({"max-wating": 1}, "sidecar.toml: max-wating: there is no such option; did you mean max-waiting?"),
+        ({"\x1b[2J": 1}, "sidecar.toml: \\x1b[2J: there is no such option"),
         ({"config": "x"}, "config: there is no such option"),
-        ({"max-concurrent": "many"}, "max-concurrent"),
+        ({"max-concurrent": "many"}, "sidecar.toml: max-concurrent: 'many' is not a valid integer"),
         ({"max-concurrent": [1, 2]}, "max-concurrent: the option takes a single value"),
         ({"listen": "8080"}, "not HOST:PORT"),
         ({"upstream": "10.0.0.2:8000"}, "10.0.0.2:8000: the upstream server's URL"),
@@ -46,8 +49,9 @@ def refused(config: Path, *arguments: str) -> str:
         ({"upstream-key": "/nowhere"}, "/nowhere: cannot be read"),
         ({"engine-version": ""}, "engine version"),
         ({"engine": "e" * 300}, "engine name"),
-        ({"max-body": True}, "max-body"),
-        ({"max-concurrent": 2.9}, "max-concurrent"),
+        ({"max-body": True}, "sidecar.toml: max-body: 'True' is not a valid integer"),
+        ({"max-concurrent": 2.9}, "sidecar.toml: max-concurrent: '2.9' is not a valid integer"),
+        ({"stall-timeout": -1}, "sidecar.toml: stall-timeout: -1"),
         ({"archives": "/nowhere/archives"}, "/nowhere/archives: the folder cannot be made"),
         ({"model-dir": "/nowhere"}, "no such model folder"),
         ({"seed-key": "/nowhere"}, "/nowhere: cannot be read"),
@@ -56,7 +60,7 @@ def refused(config: Path, *arguments: str) -> str:
         ({"tls-key": "/nowhere"}, "TLS needs a certificate and its key"),
         ({"tls-key": "/nowhere", "tls-certificate": "/nowhere"}, "/nowhere: cannot be read"),
         ({"log": "/nowhere/log.db"}, "/nowhere/log.db"),
-        ({"sampler": "magic"}, "sampler"),
+        ({"sampler": "magic"}, "sidecar.toml: sampler: 'magic' is not one of"),
         ({"chat-template": "/nowhere"}, "/nowhere: cannot be read"),
         ({"listen": "192.0.2.1:80"}, "cannot listen there"),
     ],
@@ -70,7 +74,15 @@ def test_settings_that_cannot_be_are_refused_by_name(
 def test_a_config_file_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refused(tmp_path / "missing.toml")
     (tmp_path / "bad.toml").write_text("a = = b")
-    assert "not TOML" in refused(tmp_path / "bad.toml")
+    assert "bad.toml: not TOML: Invalid value (at line 1, column 5)" in refused(tmp_path / "bad.toml")
+    (tmp_path / "bad.toml").write_text("a = " + "[" * 50_000)
+    assert "bad.toml: not TOML: maximum recursion" in refused(tmp_path / "bad.toml")
+    (tmp_path / "bad.toml").write_text("a = " + "1" * 5_000)
+    assert "bad.toml: not TOML: " in refused(tmp_path / "bad.toml")
+    (tmp_path / "bad.toml").write_text("max_waiting = 1")
+    assert "bad.toml: max_waiting: there is no such option; did you mean max-waiting?" in refused(tmp_path / "bad.toml")
+    (tmp_path / "bad.toml").write_bytes(b"a = '\xff'")
+    assert "bad.toml: not UTF-8 at byte 5" in refused(tmp_path / "bad.toml")
 
 
 def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
@@ -252,6 +264,19 @@ def test_a_log_whose_newest_checkpoint_another_key_signed_is_refused_with_what_t
     httpx2.post(f"{both.url}/v1/completions", json=body, trust_env=False)
     assert both.stop(signal.SIGTERM) == 0
     assert started(config).stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "file"),
+    [("seed-key", "log.key"), ("api-keys", "log.key"), ("upstream-key", "seed.key"), ("upstream-key", "clients")],
+)
+def test_one_secret_is_not_two_keys(tmp_path: Path, model_folder: Path, option: str, file: str) -> None:
+    write_private(tmp_path / "clients", b"key-of-a-client-0123456789\nkey-of-another-0123456789\n")
+    write_private(tmp_path / "copy", (tmp_path / "clients").read_bytes().splitlines()[1])
+    config = config_file(tmp_path, model_folder, "http://127.0.0.1:9", **{"api-keys": str(tmp_path / "clients")})
+    given = tmp_path / ("copy" if file == "clients" else file)
+    assert f"--{option} {given}" in (said := refused(config, f"--{option}", str(given)))
+    assert "hold the same secret: each needs its own" in said
 
 
 def test_a_second_sidecar_on_the_same_log_is_refused(tmp_path: Path, model_folder: Path) -> None:

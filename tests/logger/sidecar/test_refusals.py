@@ -219,7 +219,9 @@ def test_other_methods_are_refused(refusing: Sidecar) -> None:
 def test_another_model_is_not_here(refusing: Sidecar) -> None:
     response = refusing.complete(model="gpt-4")
     assert response.status_code == 404
-    assert response.json()["error"]["param"] == "model"
+    error = response.json()["error"]
+    assert (error["param"], error["code"]) == ("model", "model_not_found")
+    assert error["message"] == "there is no model gpt-4 here; this server serves small"
 
 
 def test_a_body_that_is_not_json_by_its_type_is_refused(refusing: Sidecar) -> None:

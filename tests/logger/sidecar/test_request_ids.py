@@ -155,7 +155,7 @@ def held_back() -> Iterator[tuple[Any, dict[int, threading.Event]]]:
         one.set()
 
 
-def decoded(sidecar: Sidecar, upstream: Upstream, order: tuple[int, ...]) -> list[int | None]:
+def decoded(sidecar: Sidecar, upstream: Upstream, order: tuple[int, ...]) -> list[int]:
     """The order of the ends that three clients' responses reveal, after the server ended them in this order."""
     with held_back() as (answer, ends), ThreadPoolExecutor(3) as clients:
         upstream.answer = answer
@@ -165,7 +165,8 @@ def decoded(sidecar: Sidecar, upstream: Upstream, order: tuple[int, ...]) -> lis
             ends[prompt].set()
             sidecar.await_records(size + at + 1)
         got = {prompt: one.result(60).json()["choices"][0].get("record_index") for prompt, one in asked.items()}
-    return sorted(got, key=lambda prompt: got[prompt]) if None not in got.values() else []
+    shown = {prompt: index for prompt, index in got.items() if index is not None}
+    return sorted(shown, key=lambda prompt: shown[prompt])
 
 
 def test_indices_tell_in_which_order_the_server_ended_answers(sidecar: Sidecar, upstream: Upstream) -> None:

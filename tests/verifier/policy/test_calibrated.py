@@ -218,6 +218,10 @@ MALFORMED: dict[str, tuple[str | bytes, str]] = {
     # name: (content, what the message says after the path)
     "unknown key": (with_value("comment", "x"), "comment: unknown field"),
     "unknown key in a section": (with_value("thresholds.margin", 0.1), "thresholds.margin: unknown field"),
+    "misspelled key": (
+        with_value("thresholds.margin_logit", 0.1),
+        "thresholds.margin_logit: unknown field; did you mean margin_logits?",
+    ),
     "unknown section": (with_value("extra", {"a": 1}), "extra: unknown field"),
     "no format": (lacking("format"), "format: missing"),
     "no thresholds": (lacking("thresholds"), "thresholds: missing"),

@@ -114,11 +114,12 @@ def settings_in(folder: Path, /, **more: Any) -> Settings:
 
 @dataclass
 class Server:
-    """An opened server, its clock, and what it said."""
+    """An opened server, its clocks, and what it said."""
 
     opened: ServerParts
     clock: Clock
     said: io.StringIO
+    monotonic: Clock = field(default_factory=Clock)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [event for line in self.said.getvalue().splitlines() if (event := json.loads(line))["event"] == name]
@@ -137,7 +138,7 @@ def server_in(
     folder: Path, replayer: Replayer, policy: BasePolicy, clock: Clock | None = None, /, **more: Any
 ) -> Server:
     clock = clock or Clock()
-    said = io.StringIO()
+    said, monotonic = io.StringIO(), Clock()
     settings = settings_in(folder, **more)
     opened = open_server(
         settings,
@@ -145,6 +146,7 @@ def server_in(
         clock=clock,
         sleep=lambda _: None,
         events=Events(said),
+        monotonic=monotonic,
     )
     opened.membership.beat()
-    return Server(opened, clock, said)
+    return Server(opened, clock, said, monotonic)

@@ -42,6 +42,7 @@ CHECKS: Any = [
 PATHS = (
     "/",
     "/ready",
+    "/runbook",
     "/metrics",
     "/dashboard/app.js",
     "/nothing",
@@ -352,7 +353,7 @@ def test_metrics_say_what_the_status_says(url: str) -> None:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    build = (version("weightwarden"), platform.python_version(), sqlite3.sqlite_version)
+    build = (platform.python_version(), sqlite3.sqlite_version, version("weightwarden"))
     assert samples["weightwarden_verifier_state", "alarm"] == 1
     assert samples["weightwarden_verifier_state", "clear"] == 0
     assert samples["weightwarden_verifier_conclusive",] == 0

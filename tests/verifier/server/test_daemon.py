@@ -89,7 +89,7 @@ def test_once_says_what_it_could_not_audit(
 ) -> None:
     (tmp_path / "more").mkdir()
     folders = (str(tmp_path / "archives"), str(tmp_path / "more"))
-    server = server_in(tmp_path, replayer, bundled_policy, archives=folders)
+    server = server_in(tmp_path, replayer, bundled_policy, archives=folders, lease_timeout=0.2)
     Log(tmp_path / "archives").seal(honest(2))
     shutil.rmtree(tmp_path / "more")
     with pytest.raises(Unfinished, match="more: cannot be looked up"):
@@ -107,7 +107,7 @@ def test_once_does_not_pass_over_records_that_others_hold(
 ) -> None:
     from weightwarden.verifier.server.audit.task_queue import lease
 
-    server = server_in(tmp_path, replayer, bundled_policy)
+    server = server_in(tmp_path, replayer, bundled_policy, lease_timeout=0.2)
     other = server_in(tmp_path, replayer, bundled_policy)
     Log(tmp_path / "archives").seal(honest(3))
     server.opened.follower.look()

@@ -206,7 +206,7 @@ def test_an_alarm_comes_and_is_acknowledged_without_reloading(
     with served(server) as url, visiting(browser, url) as visit:
         page = visit.page
         page.evaluate("window.neverReloaded = true")
-        state(page, "clear")
+        state(page, "inconclusive")
         shows(page, "#archives", "6")
         log.seal([stolen(record) for record in RECORDS[6:12]])
         server.settle()
@@ -227,7 +227,7 @@ def test_an_alarm_comes_and_is_acknowledged_without_reloading(
         page.keyboard.press("Enter")
         expect(page.locator("dialog#acknowledge")).to_be_hidden(timeout=PATIENCE)
         server.opened.watch.look()
-        state(page, "clear")
+        state(page, "inconclusive")
         assert page.evaluate("window.neverReloaded")
 
 
@@ -239,7 +239,7 @@ def test_a_lost_connection_is_said_and_the_figures_come_back(
         context = browser.new_context(http_credentials={"username": "me", "password": API_KEY})
         page = context.new_page()
         page.goto(url)
-        state(page, "clear")
+        state(page, "inconclusive")
     shows(page, "#lost", "onnection lost")
     with served(server):
         expect(page.locator("#lost")).to_be_empty(timeout=2 * PATIENCE)
@@ -251,3 +251,119 @@ def test_on_a_narrow_screen_nothing_makes_the_page_scroll_sideways(browser: Brow
         state(visit.page, "alarm")
         expect(visit.page.locator("#rates svg")).to_have_count(7, timeout=PATIENCE)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 420
+
+
+def of_state(name: str, folder: Path, replayer: TransformersReplayer, policy: Policy) -> Server:
+    """A server in a state: empty, too-little, clear, or an alarm of one of the three concerns."""
+    server = server_in(folder, replayer, policy, Clock(), max_record_weight=8, tokens_per_day=1e9)
+    log = Log(folder / "archives")
+    if name == "empty":
+        server.settle()
+        return server
+    records = honest(90) if name == "clear" else RECORDS[:12]
+    for start in range(0, len(records), 6):
+        log.seal(records[start : start + 6])
+        server.clock.now += 300
+        server.settle()
+    if name == "evidence":
+        log.seal([stolen(record) for record in RECORDS[12:17]])
+    elif name == "log":
+        (folder / "archives" / "000000000099-000000000111.parquet").write_bytes(b"a file that somebody left here")
+    elif name == "operation":
+        log.seal([changed(record, model="another-model") for record in RECORDS[12:14]])
+        server.settle()
+        server.clock.now += 7201
+        log.seal(RECORDS[14:16])
+    server.settle()
+    return server
+
+
+STATES = {
+    "empty": ("inconclusive", "nothing was audited;"),
+    "too-little": ("inconclusive", "more audited tokens"),
+    "clear": ("clear", "the audit is conclusive"),
+    "evidence": ("alarm", "Evidence against the inference server."),
+    "log": ("alarm", "An archive without a valid seal."),
+    "operation": ("alarm", "An archive of another model."),
+}
+
+
+@pytest.fixture(scope="module", params=STATES)
+def named(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    replayer: TransformersReplayer,
+    bundled_policy: Policy,
+) -> tuple[str, Server]:
+    name = request.param
+    return name, of_state(name, tmp_path_factory.mktemp(name), replayer, bundled_policy)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_each_state_fits_the_screen_and_says_what_it_is(
+    browser: Browser, named: tuple[str, Server], scheme: str, width: int
+) -> None:
+    name, server = named
+    word, meaning = STATES[name]
+    with served(server) as url, visiting(browser, url, scheme, width) as visit:
+        page = visit.page
+        state(page, word)
+        shows(page, "#state-meaning", meaning)
+        expect(page.locator("#rates svg")).to_have_count(7, timeout=PATIENCE)
+        expect(page.locator("#ledger .problem")).to_be_hidden()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        clipped = page.evaluate(
+            "[...document.querySelectorAll('.tile dd, .tile dt, .state p, .incident p')]"
+            ".filter((node) => node.scrollWidth > node.clientWidth + 1).map((node) => node.textContent)"
+        )
+        assert clipped == []
+        kept = os.environ.get("WEIGHTWARDEN_SCREENSHOTS")
+        if kept:
+            page.screenshot(path=f"{kept}/{name}-{scheme}-{width}.png", full_page=True)
+            if (scheme, width) == ("light", 1280):
+                page.pdf(path=f"{kept}/{name}.pdf", format="A4", print_background=True)
+
+
+def test_alarms_differ_by_shape_and_words_not_by_colour_alone(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory, replayer: TransformersReplayer, bundled_policy: Policy
+) -> None:
+    shapes, titles = set(), set()
+    for name in ("evidence", "log", "operation"):
+        server = of_state(name, tmp_path_factory.mktemp(name), replayer, bundled_policy)
+        with served(server) as url, visiting(browser, url) as visit:
+            state(visit.page, "alarm")
+            shapes.add(visit.page.locator("#state .symbol .ground").get_attribute("d"))
+            titles.add(visit.page.locator("#incidents .title").first.text_content())
+            assert visit.page.locator("#state").get_attribute("class") == f"state alarm {name}"
+    assert len(shapes) == len(titles) == 3
+
+
+def test_an_incident_leads_to_its_records_its_step_of_the_runbook_and_its_acknowledgement(
+    browser: Browser, poisoned: Server
+) -> None:
+    with served(poisoned) as url, visiting(browser, url) as visit:
+        page = visit.page
+        state(page, "alarm")
+        page.get_by_label("Show", exact=False).last.select_option("")
+        monitor = page.locator("#incidents .incident", has_text="Evidence against the inference server")
+        monitor.get_by_role("link", name="Show the records").click()
+        expect(page.locator("#records select")).to_have_value("flagged")
+        expect(page.locator("#records tbody tr")).to_have_count(6, timeout=PATIENCE)
+        expect(page.locator("#records-title")).to_be_in_viewport()
+        number = (monitor.get_attribute("id") or "").removeprefix("incident-")
+        page.goto(f"{url}/#incident-{number}")
+        page.reload()
+        expect(page.locator(f"#incident-{number}")).to_be_focused(timeout=PATIENCE)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("button", name=f"Acknowledge monitor, incident {number}")).to_be_focused()
+        page.locator("#incidents .incident", has_text="without a valid seal").first.get_by_role(
+            "link", name="What to do"
+        ).click()
+        expect(page).to_have_url(f"{url}/runbook#seal")
+        expect(page.locator("#seal")).to_contain_text("verify log check")
+        page.goto(f"{url}/#records?unverifiable=true")
+        expect(page.locator("#records select")).to_have_value("unverifiable", timeout=PATIENCE)
+        shows(page, "#records", "No such record.")

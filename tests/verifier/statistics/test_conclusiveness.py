@@ -16,7 +16,7 @@ def test_nothing_audited_is_not_conclusive_whatever_is_given() -> None:
     found = Conclusiveness(limit=None, most=BITS, tokens_needed=0.0)
     assert not found.conclusive
     assert found.needs is not None
-    assert found.needs.startswith("nothing was audited yet")
+    assert found.needs.startswith("nothing was audited; a verdict needs at most 1.6 bits a token")
 
 
 @pytest.mark.parametrize(("limit", "conclusive"), [(0.0, True), (1.6, True), (1.601, False), (BITS, False)])
@@ -29,7 +29,7 @@ def test_a_tenth_of_a_free_token_is_conclusive_and_more_is_not(limit: float, con
 def test_what_is_needed_is_said_in_tokens_to_two_digits_upward() -> None:
     said = Conclusiveness(limit=BITS, most=BITS, tokens_needed=84_123.4).needs
     assert said == (
-        "the limit is 16 bits a token; a verdict needs at most 1.6 bits a token, a tenth of what a free token carries:"
+        "a token is limited to 16 bits; a verdict needs at most 1.6 bits a token, a tenth of what a free token carries:"
         " about 85,000 more audited tokens"
     )
     for tokens, words in ((0.2, "about 1 more"), (99.0, "about 99 more"), (100.1, "about 110 more")):

@@ -10,7 +10,7 @@ from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.server.accounting.current import ExposureReader, parsed_accounts
 from weightwarden.verifier.server.alerting.delivery_queue import STUCK_ATTEMPTS, announce
 from weightwarden.verifier.server.alerting.incidents import Changed, Condition, Level, reconcile
-from weightwarden.verifier.server.database.leases import Membership, is_alive
+from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE, SERIES, SERVER, VERDICT
 from weightwarden.verifier.server.database.series import set_series
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
@@ -154,7 +154,9 @@ class ConditionChecker:
 
     def _trouble(self, connection: Connection) -> list[Condition]:
         troubled = connection.execute(
-            select(SERVER.c.trouble).where(is_alive(connection), SERVER.c.trouble.is_not(None)).order_by(SERVER.c.name)
+            select(SERVER.c.trouble)
+            .where(SERVER.c.name.in_(self.membership.living(connection)), SERVER.c.trouble.is_not(None))
+            .order_by(SERVER.c.name)
         ).scalars()
         found = [Condition("trouble", "servers", "watch", "; ".join(words)) for words in [list(troubled)] if words]
         stuck = connection.execute(

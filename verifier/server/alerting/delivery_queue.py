@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 
 from weightwarden.verifier.server.alerting.incident_kinds import KINDS, links_of
 from weightwarden.verifier.server.alerting.incidents import Changed, in_force, state_of
@@ -73,7 +73,11 @@ def next_notice(connection: Connection, channel: str, now: float) -> Notice | No
     """The notice of a channel that has been due for longest."""
     row = connection.execute(
         select(DELIVERY.c.id, DELIVERY.c.channel, DELIVERY.c.body, DELIVERY.c.attempts)
-        .where(DELIVERY.c.done.is_(None), DELIVERY.c.due <= now, DELIVERY.c.channel == channel)
+        .where(
+            DELIVERY.c.done.is_(None),
+            or_(DELIVERY.c.due <= now, DELIVERY.c.due > now + 2 * MAX_WAIT),  # the clock was set back
+            DELIVERY.c.channel == channel,
+        )
         .order_by(DELIVERY.c.due)
         .limit(1)
     ).one_or_none()

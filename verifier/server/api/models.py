@@ -137,7 +137,7 @@ class ConclusivenessStatus(_Model):
     conclusive: bool
     limit: float | None
     wanted: float
-    tokens_needed: float | None
+    tokens_needed: int | None
     needs: str | None
 
 

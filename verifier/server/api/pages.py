@@ -1,10 +1,12 @@
-"""The dashboard's files, read once; no other file is served."""
+"""The dashboard's files and the runbook, read once; no other file is served."""
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
 from starlette.requests import Request
 from starlette.responses import Response
+
+from weightwarden.verifier.server.alerting.runbook import served_page
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -15,8 +17,8 @@ Page = Callable[[Request], Awaitable[Response]]
 
 
 def pages() -> dict[str, Page]:
-    """The endpoint of every path: `/` is the dashboard, `/dashboard/NAME` one of its files."""
-    found: dict[str, Page] = {}
+    """The endpoint of every path: `/` is the dashboard, `/dashboard/NAME` one of its files, `/runbook` the runbook."""
+    found: dict[str, Page] = {"/runbook": _page(served_page().encode(), _TYPES[".html"])}
     for file in files("weightwarden.verifier.server").joinpath("dashboard").iterdir():
         kind = _TYPES.get(f".{file.name.rpartition('.')[2]}")
         if kind is not None:

@@ -120,7 +120,7 @@ def verdicts(
 @router.get(
     "/records/{position}",
     summary="One audited record, with its tokens where evidence is kept",
-    responses=_problem(404, "No record has this position, or it has no verdict yet."),
+    responses=_problem(404, "No record has this position, or it has no verdict: not yet, or no longer."),
 )
 def record(server: Served, position: Number) -> RecordView:
     """One audited record."""

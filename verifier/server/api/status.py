@@ -24,7 +24,6 @@ from weightwarden.verifier.server.api.models import (
 from weightwarden.verifier.server.api.queries import incident_of
 from weightwarden.verifier.server.audit.task_queue import backlog
 from weightwarden.verifier.server.database.schema import INCIDENT, QUARANTINE, SERIES, SERVER
-from weightwarden.verifier.server.database.verdict_database import database_now
 from weightwarden.verifier.server.startup import ServerParts
 
 MAX_REASONS = 100
@@ -118,8 +117,7 @@ def meaning_of(state: State, forced: Sequence[RowMapping], exposure: Exposure) -
     if state == "clear":
         return "No evidence against the inference server in what was audited, and the audit is conclusive."
     if state == "inconclusive":
-        needs = exposure.conclusiveness.needs
-        return f"No incident, and too little audited for a verdict: {needs}."
+        return f"Too little was audited for a verdict: {exposure.conclusiveness.needs}."
     titles = dict.fromkeys(KINDS[row["kind"]].title for row in sorted(_gravest(forced), key=lambda row: -_gravity(row)))
     return f"{'; '.join(titles)}."
 
@@ -142,7 +140,7 @@ def conclusiveness_of(exposure: Exposure) -> ConclusivenessStatus:
         conclusive=found.conclusive,
         limit=found.limit,
         wanted=found.wanted,
-        tokens_needed=finite(found.tokens_needed),
+        tokens_needed=found.about_tokens_needed,
         needs=found.needs,
     )
 
@@ -159,15 +157,15 @@ def finite(number: float) -> float | None:
 
 
 def _servers(server: ServerParts, connection: Connection) -> list[ServerStatus]:
-    now = database_now(connection)
+    names = set(server.membership.living(connection))
     newest = connection.execute(select(SERVER).order_by(SERVER.c.seen.desc())).mappings().all()
-    living = [row for row in newest if row["expires"] > now]
-    rows = living + [row for row in newest if row["expires"] <= now][:MAX_GONE]
+    living = [row for row in newest if row["name"] in names]
+    rows = living + [row for row in newest if row["name"] not in names][:MAX_GONE]
     return [
         ServerStatus(
             name=row["name"],
             seen_at=row["seen"],
-            alive=row["expires"] > now,
+            alive=row["name"] in names,
             tokens_per_second=row["tokens_per_second"],
         )
         for row in rows

@@ -16,6 +16,8 @@ MAX_ATTEMPTS = 5
 """Number of attempts after which a record is unverifiable: it crashed its server, or failed where others succeeded."""
 FIRST_WAIT = 20.0
 """Seconds until the retry of a record that could not be replayed, doubled each time."""
+LONGEST_WAIT = FIRST_WAIT * 2**MAX_ATTEMPTS
+"""Seconds that no retry waits."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,12 @@ def lease(membership: Membership, most_records: int, most_cost: int) -> list[Tas
         most_cost: largest number of their tokens, prompts included; a longer record is taken alone.
     """
     with membership.database.writing() as connection:
-        left = TASK.c.owner == membership.name
-        free = or_(TASK.c.owner.is_(None), left, TASK.c.owner.not_in(membership.alive(connection)))
+        now, left = database_now(connection), TASK.c.owner == membership.name
+        free = or_(TASK.c.owner.is_(None), left, TASK.c.owner.not_in(membership.living(connection)))
+        due = or_(TASK.c.due <= now, TASK.c.due > now + LONGEST_WAIT)  # the clock was set back
         rows = connection.execute(
             select(TASK.c.position, TASK.c.cost, TASK.c.attempts)
-            .where(TASK.c.position < next_position(connection), free, TASK.c.due <= database_now(connection))
+            .where(TASK.c.position < next_position(connection), free, due)
             .order_by(TASK.c.position)
             .limit(most_records)
             .with_for_update(skip_locked=True)
@@ -120,6 +123,12 @@ def finish_archives(connection: Connection, now: float) -> None:
     connection.execute(
         update(ARCHIVE).where(ARCHIVE.c.state == "auditing", ~waiting).values(state="audited", audited=now)
     )
+
+
+def held_by_others(connection: Connection, name: str) -> bool:
+    """True if another server than the named one holds a record."""
+    held = select(TASK.c.position).where(TASK.c.owner.is_not(None), TASK.c.owner != name).limit(1)
+    return connection.execute(held).first() is not None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ let asked = null;
 
 export function askAcknowledgement(incident) {
   asked = incident;
-  setText(byId("acknowledge-what"), `${incident.level}: ${incident.kind}. ${incident.what}`);
+  setText(byId("acknowledge-what"), `${incident.title} (${incident.level}). ${incident.what}`);
   setProblem(problem, null);
   // The name stays for the next incident; a reason is of one.
   form.elements.reason.value = "";

@@ -57,6 +57,13 @@ function drawNumber(cell, archive) {
   setText(button, String(archive.id));
 }
 
+// The archives of a link: state=STATE; all others without it.
+export function filterArchives(asked) {
+  form.elements.state.value = asked.get("state") ?? "";
+  pager.reset();
+  refresh(archives);
+}
+
 export const archives = {
   section,
   path: () => listing("archives", { state: form.elements.state.value, before: pager.before, limit: PAGE }),

@@ -87,9 +87,9 @@ export function duration(seconds) {
   return seconds < 2 * YEAR ? `${Math.floor(seconds / DAY)} days` : `${NUMBER.format(seconds / YEAR)} years`;
 }
 
-// Days until the weights are gone: null is never, once a rate is known.
-export function daysToExfiltrate(days, bitsPerDay) {
-  if (bitsPerDay === null) {
+// Days until the weights are gone: null is never, once a rate is known and the audit is conclusive.
+export function daysToExfiltrate({ days_to_exfiltrate: days, bits_per_day: bits }, { conclusive }) {
+  if (bits === null || !conclusive) {
     return UNKNOWN;
   }
   return days === null ? "never" : duration(days * DAY);

@@ -3,7 +3,7 @@
 import { askAcknowledgement } from "./acknowledge.js";
 import { byId, element, reconcile, setText } from "./dom.js";
 import { ago, time } from "./format.js";
-import { symbol } from "./symbol.js";
+import { look, symbol } from "./symbol.js";
 import { Table, only } from "./table.js";
 import { refresh } from "./view.js";
 
@@ -14,17 +14,42 @@ export function showOpenIncidents(incidents, mayAcknowledge) {
   });
 }
 
+const CONCERNS = { evidence: "evidence", log: "integrity of the log", operation: "operation" };
+const SHOWN = {
+  records: "Show the records",
+  quarantine: "Show the quarantine",
+  archives: "Show the archives",
+  servers: "Show the servers",
+  history: "Show all incidents",
+};
+
 function create(incident) {
+  const looks = look(incident.level, incident.concern);
+  const { shown, runbook } = incident.links;
   return element(
     "li",
-    { class: `incident ${incident.level}` },
-    symbol(incident.level),
+    { class: `incident ${looks}`, id: `incident-${incident.id}`, tabindex: "-1" },
+    symbol(looks),
     element(
       "div",
       {},
-      element("p", {}, element("strong", {}, `${incident.level}: ${incident.kind}`)),
+      element(
+        "p",
+        {},
+        element("strong", { class: "title" }, incident.title),
+        " ",
+        element("span", { class: "note" }, `${incident.level}, ${CONCERNS[incident.concern]}`),
+      ),
+      element("p", { class: "explanation" }, incident.explanation.replaceAll("`", "")),
       element("p", { class: "what said" }),
       element("p", { class: "note said" }),
+      element(
+        "p",
+        { class: "links" },
+        element("a", { href: runbook }, "What to do"),
+        " ",
+        element("a", { href: shown }, SHOWN[shown.slice(1).split("?")[0]]),
+      ),
     ),
     element("div", { class: "action" }),
   );
@@ -32,8 +57,8 @@ function create(incident) {
 
 function update(node, incident, mayAcknowledge) {
   const [, text, action] = node.children;
-  setText(text.children[1], incident.what);
-  setText(text.children[2], [course(incident), ...acknowledgement(incident)].join("; "));
+  setText(text.children[2], incident.what);
+  setText(text.children[3], [course(incident), ...acknowledgement(incident)].join("; "));
   drawAction(action, incident, mayAcknowledge);
 }
 
@@ -72,8 +97,13 @@ function drawAction(cell, incident, mayAcknowledge) {
 const table = new Table(
   "All incidents, the newest first",
   [
+    { title: "incident", text: (incident) => incident.title, tone: () => "said" },
     { title: "kind", text: (incident) => incident.kind },
-    { title: "level", text: (incident) => incident.level, tone: (incident) => `level ${incident.level}` },
+    {
+      title: "level",
+      text: (incident) => incident.level,
+      tone: (incident) => `level ${look(incident.level, incident.concern)}`,
+    },
     { title: "what", text: (incident) => incident.what, tone: () => "said" },
     { title: "opened", text: (incident) => time(incident.opened_at) },
     {

@@ -53,12 +53,11 @@ function show(ledger) {
 function sentence(ledger) {
   const { bits_per_day: bits, gambled_bits: gambled, entropy_bits_per_token: entropy } = ledger;
   if (bits === null) {
-    return "What can leave is not yet known.";
+    return `What can leave is not yet known: ${ledger.conclusiveness.needs ?? "the traffic of a day is not known"}.`;
   }
-  const time = daysToExfiltrate(ledger.days_to_exfiltrate, bits);
   return [
-    `At ${percent(ledger.confidence)} confidence, all counted channels together carry at most ${bytesADay(bits)}: ` +
-      `${bytes(ledger.weights_bytes)} of weights would be gone ${time === "never" ? time : `after ${time}`}.`,
+    `At ${percent(ledger.confidence)} confidence, all counted channels together carry at most ${bytesADay(bits)}` +
+      `${consequence(ledger)}.`,
     gambled === null
       ? ""
       : `Whole altered answers bring at most ${bytes(gambled / 8)}, once, before they are caught; ` +
@@ -67,6 +66,15 @@ function sentence(ledger) {
       ? ""
       : `An attacker who imitates honest choices has ${number(entropy)} bits a token, whatever the thresholds (honest entropy).`,
   ].join(" ");
+}
+
+function consequence(ledger) {
+  if (!ledger.conclusiveness.conclusive) {
+    return `. This is no statement yet: ${ledger.conclusiveness.needs}`;
+  }
+  const time = daysToExfiltrate(ledger, ledger.conclusiveness);
+  const when = time === "never" ? time : `after ${time} at the earliest`;
+  return `: ${bytes(ledger.weights_bytes)} of weights would be gone ${when}`;
 }
 
 // Filled where counted, outlined where open.

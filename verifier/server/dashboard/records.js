@@ -53,19 +53,25 @@ function drawLink(cell, verdict) {
 
 // All audited records of one archive.
 export function showRecordsOf(archive) {
-  form.elements.flagged.value = "";
-  form.elements.archive.value = archive;
-  filtered();
+  filterRecords(new URLSearchParams({ archive }));
   byId("records-title").focus();
+}
+
+// The records of a link: flagged=true, unverifiable=true, archive=NUMBER; all others without them.
+export function filterRecords(asked) {
+  form.elements.show.value = ["flagged", "unverifiable"].find((name) => asked.get(name) === "true") ?? "";
+  form.elements.archive.value = asked.get("archive") ?? "";
+  filtered();
 }
 
 // null while the archive's number is not one.
 function path() {
-  const { flagged, archive } = form.elements;
+  const { show, archive } = form.elements;
   if (!archive.validity.valid) {
     return null;
   }
-  return listing("verdicts", { flagged: flagged.value, archive: archive.value, before: pager.before, limit: PAGE });
+  const kind = show.value === "" ? {} : { [show.value]: true };
+  return listing("verdicts", { ...kind, archive: archive.value, before: pager.before, limit: PAGE });
 }
 
 export const records = {

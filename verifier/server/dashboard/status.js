@@ -5,27 +5,22 @@ import { ago, bytes, count, orDash, percent, time } from "./format.js";
 import { showFacts, showTiles } from "./facts.js";
 import { showOpenIncidents } from "./incidents.js";
 import { showServers } from "./servers.js";
-import { favicon, symbol } from "./symbol.js";
+import { favicon, look, symbol } from "./symbol.js";
 import { tiles } from "./tiles.js";
-
-const MEANINGS = {
-  clear: "Nothing speaks against the inference server, as far as was audited.",
-  watch: "Something needs a look; it is no proof of anything.",
-  stale: "No new archive came in time: silence says nothing good.",
-  alarm: "The traffic does not look honest. Act on what follows.",
-};
 
 let shown = null;
 
 export function showStatus(status) {
-  if (status.state !== shown) {
-    showState(status.state);
+  const looks = look(status.state, status.concern);
+  if (looks !== shown) {
+    showState(status.state, looks);
     announce(status);
-    shown = status.state;
+    shown = looks;
   }
+  setText(byId("state-meaning"), status.meaning);
   setText(byId("state-because"), because(status));
   setTitle(status);
-  setAttributes(byId("favicon"), { href: favicon(status.state) });
+  setAttributes(byId("favicon"), { href: favicon(looks) });
   showOpenIncidents(status.reasons, status.may_acknowledge);
   showTiles(byId("tiles"), tiles(status));
   showFacts(byId("facts"), facts(status));
@@ -37,41 +32,41 @@ export function showLost() {
   setAttributes(byId("favicon"), { href: favicon(null) });
 }
 
-function showState(state) {
+function showState(state, looks) {
   const box = byId("state");
-  setAttributes(box, { class: `state ${state}` });
+  setAttributes(box, { class: `state ${looks}` });
   box.replaceChildren(
-    symbol(state),
+    symbol(looks),
     element(
       "div",
       {},
       element("p", { class: "word" }, state),
-      element("p", {}, MEANINGS[state]),
-      element("p", { id: "state-because", class: "because" }),
+      element("p", { id: "state-meaning" }),
+      element("p", { id: "state-because" }),
     ),
   );
   const pill = byId("pill");
-  setAttributes(pill, { class: `pill ${state}`, "aria-label": `State: ${state}` });
-  pill.replaceChildren(symbol(state), state);
+  setAttributes(pill, { class: `pill ${looks}`, "aria-label": `State: ${state}` });
+  pill.replaceChildren(symbol(looks), state);
 }
 
 // The first state is not announced: whoever opens the page reads it.
 function announce(status) {
   if (shown !== null) {
-    setText(byId("announcement"), `The state is now ${status.state}. ${status.reasons.map((r) => r.what).join(" ")}`);
+    setText(byId("announcement"), `The state is now ${status.state}. ${status.meaning} ${status.reasons.map((r) => r.what).join(" ")}`);
   }
 }
 
 function because(status) {
   const open = status.incidents;
   if (open === 0) {
-    return "No incident is open.";
+    return "No incident is in force.";
   }
   if (open === 1) {
-    return "Because of one open incident:";
+    return "One incident is in force:";
   }
   const shown = status.reasons.length < open ? `, of which ${count(status.reasons.length)} are shown` : "";
-  return `Because of ${count(open)} open incidents${shown}:`;
+  return `${count(open)} incidents are in force${shown}:`;
 }
 
 function setTitle(status) {

@@ -9,27 +9,42 @@ export function tiles(status) {
   return [bound, weights, share, lag, flagged, evidence, traffic].map((tile) => tile(status));
 }
 
-function bound({ bounds }) {
+function bound({ bounds, conclusiveness }) {
   return {
     name: "Can leave unseen, at most",
     figure: orUnknown(bounds.bits_per_day, bytesADay),
     note:
       `at ${percent(bounds.confidence)} confidence; ` +
-      `tokens alone: ${orUnknown(bounds.bits_per_token, (bits) => `${number(bits)} bits each`)}${open(bounds)}`,
+      `tokens alone: ${orUnknown(bounds.bits_per_token, (bits) => `${number(bits)} bits each`)}` +
+      `${wide(bounds, conclusiveness)}${open(bounds)}`,
     tone: bounds.open_channels.length > 0 ? "suspicious" : null,
   };
+}
+
+// A limit far above what the verdict needs rests on how little was audited, and not on what was seen.
+function wide({ bits_per_token: bits }, { conclusive, wanted }) {
+  return conclusive || bits === null ? "" : `; a verdict needs at most ${number(wanted)}`;
 }
 
 function open({ open_channels: channels }) {
   return channels.length === 0 ? "" : `. OPEN, and not in it: ${channels.join(", ").replaceAll("_", " ")}`;
 }
 
-function weights({ bounds }) {
+function weights({ bounds, conclusiveness }) {
   return {
-    name: "Time until the weights are gone",
-    figure: daysToExfiltrate(bounds.days_to_exfiltrate, bounds.bits_per_day),
-    note: `${bytes(bounds.weights_bytes)} of weights, if all of the bound is used`,
+    name: "Time until the weights are gone, at least",
+    figure: daysToExfiltrate(bounds, conclusiveness),
+    note: conclusiveness.conclusive
+      ? `${bytes(bounds.weights_bytes)} of weights, if all of the bound is used`
+      : missing(conclusiveness),
   };
+}
+
+// What the audit needs, briefly.
+function missing({ tokens_needed: tokens }) {
+  return tokens === null
+    ? "a figure needs a smaller limit of what tokens carry, and more audits like these do not lower it"
+    : `too little was audited: a figure needs about ${compact(tokens)} more audited tokens`;
 }
 
 function share({ audit }) {
@@ -63,17 +78,17 @@ function pace({ tokens_per_second: pace }) {
 function flagged({ audit }) {
   return {
     name: "Flagged records",
-    figure: count(audit.flagged),
+    figure: audit.audited_records === 0 ? UNKNOWN : count(audit.flagged),
     note: `of ${count(audit.audited_records)} audited; ${count(audit.unverifiable)} could not be replayed`,
     tone: audit.flagged > 0 ? "suspicious" : null,
   };
 }
 
-function evidence({ monitor }) {
+function evidence({ monitor, audit }) {
   const beyond = monitor.p_value <= monitor.alarm_level;
   return {
     name: "p-value of the monitor",
-    figure: probability(monitor.p_value),
+    figure: audit.audited_records === 0 ? UNKNOWN : probability(monitor.p_value),
     note:
       `${beyond ? "beyond the alarm's threshold of" : "the alarm is raised at"} ${probability(monitor.alarm_level)}; ` +
       "at most this share of honest traffic ever looks so bad",

@@ -1,20 +1,33 @@
 """Signs of life of the servers on a database, and leases of the work that only one server does at a time.
 
-A server without a sign of life for `takeover_seconds` has lost all its leases. Its later writes are refused, since each
-transaction that ends a piece of work first checks that the lease is still its own.
+Each server counts its signs of life in its row. Another server holds it for dead only after it has itself seen the same
+count for `takeover_seconds`, on its own monotonic clock. So no clock that is set, the database's or a host's, frees the
+work of a living server or keeps that of a dead one. The later writes of a server whose work was taken over are refused,
+since each transaction that ends a piece of work first checks that the lease is still its own.
 """
 
 import json
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from weightwarden.verifier.server.database.schema import LEASE, SERVER, TASK
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase, database_now
 from weightwarden.verifier.server.errors import LeaseLost
 
 FORGET_SECONDS = 7 * 86_400.0
-"""Seconds without a sign of life after which a server is no longer shown."""
+"""Seconds without a sign of life after which a dead server is no longer shown."""
+
+
+@dataclass
+class _Sight:
+    """A count of signs of life, and the moment at which this process saw it first, by its monotonic clock."""
+
+    beats: int
+    since: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +36,18 @@ class Membership:
 
     Attributes:
         name: name of this server, never used by another process.
-        takeover_seconds: validity of a sign of life.
+        takeover_seconds: seconds without a sign of life after which others take over a server's work.
         channels: names of the channels on which this server announces incidents.
+        monotonic: seconds by a clock that nobody can set.
     """
 
     database: VerdictDatabase
     name: str
     takeover_seconds: float
     channels: tuple[str, ...] = ()
+    monotonic: Callable[[], float] = time.monotonic
+    _sights: dict[str, _Sight] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def beat(
         self, *, tokens_per_second: float | None = None, compute_share: float | None = None, trouble: str | None = None
@@ -40,15 +57,17 @@ class Membership:
             now = database_now(connection)
             said = {
                 "seen": now,
-                "expires": now + self.takeover_seconds,
                 "channels": json.dumps(self.channels),
                 "tokens_per_second": tokens_per_second,
                 "compute_share": compute_share,
                 "trouble": trouble,
             }
-            if not connection.execute(update(SERVER).where(SERVER.c.name == self.name).values(**said)).rowcount:
-                connection.execute(insert(SERVER).values(name=self.name, **said))
-            connection.execute(delete(SERVER).where(SERVER.c.seen < now - FORGET_SECONDS))
+            mine = update(SERVER).where(SERVER.c.name == self.name).values(beats=SERVER.c.beats + 1, **said)
+            if not connection.execute(mine).rowcount:
+                connection.execute(insert(SERVER).values(name=self.name, beats=1, **said))
+            living = self.living(connection)
+            forgotten = SERVER.c.name.not_in(living) & (SERVER.c.seen < now - FORGET_SECONDS)
+            connection.execute(delete(SERVER).where(forgotten))
         return now
 
     def leave(self) -> None:
@@ -59,13 +78,27 @@ class Membership:
             connection.execute(update(LEASE).where(LEASE.c.owner == self.name).values(owner=None))
             connection.execute(delete(SERVER).where(SERVER.c.name == self.name))
 
-    def alive(self, connection: Connection) -> Select[str]:
-        """Names of the servers that are alive."""
-        return select(SERVER.c.name).where(is_alive(connection))
+    def living(self, connection: Connection) -> list[str]:
+        """Names of the servers that are not known to be dead; this one is among them while it has a row."""
+        rows = connection.execute(select(SERVER.c.name, SERVER.c.beats).order_by(SERVER.c.name)).all()
+        now = self.monotonic()
+        with self._lock:
+            for name in self._sights.keys() - {row.name for row in rows}:
+                del self._sights[name]
+            for row in rows:
+                sight = self._sights.get(row.name)
+                if sight is None or sight.beats != row.beats:
+                    self._sights[row.name] = _Sight(row.beats, now)
+            return [
+                row.name
+                for row in rows
+                if row.name == self.name or now - self._sights[row.name].since < self.takeover_seconds
+            ]
 
     def all_channels(self, connection: Connection) -> list[str]:
         """The channels of all living servers, and of this one."""
-        said = connection.execute(select(SERVER.c.channels).where(is_alive(connection))).scalars()
+        living = SERVER.c.name.in_(self.living(connection))
+        said = connection.execute(select(SERVER.c.channels).where(living)).scalars()
         return sorted({*self.channels, *(str(name) for one in said for name in json.loads(one))})
 
     def take(self, work: str) -> bool:
@@ -74,7 +107,7 @@ class Membership:
             owner = self._owner(connection, work)
             if owner == self.name:
                 return True
-            if owner is not None and owner in set(connection.execute(self.alive(connection)).scalars()):
+            if owner is not None and owner in self.living(connection):
                 return False
             connection.execute(update(LEASE).where(LEASE.c.name == work).values(owner=self.name))
             return True
@@ -98,8 +131,3 @@ class Membership:
             select(LEASE.c.owner).where(LEASE.c.name == work).with_for_update()
         ).scalar_one()
         return owner
-
-
-def is_alive(connection: Connection) -> ColumnElement[bool]:
-    """True if a server's last sign of life is still valid."""
-    return SERVER.c.expires > database_now(connection)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 METADATA = MetaData()
@@ -30,14 +31,16 @@ SERIES = Table(
     Column("model_name", String),
     Column("next_position", _BIG, nullable=False),
     Column("accounted", _BIG, nullable=False),
+    Column("retained_from", _BIG, nullable=False),
     Column("accounts", LargeBinary, nullable=False),
     Column("credit", _TIME, nullable=False),
     Column("credit_at", _TIME, nullable=False),
     Column("watched", _TIME),
 )
 """The series, one row: policy and model of all verdicts; the first position without a record; the first position that
-is not in the accounts; the accounts (`verifier.server.accounting.accounts`); the rest of a compute budget, tokens, and
-its time; time of the last update of incidents.
+is not in the accounts; the first position that retention has not looked at; the accounts
+(`verifier.server.accounting.accounts`); the rest of a compute budget, tokens, and its time; time of the last update of
+incidents.
 """
 
 SERVER = Table(
@@ -45,13 +48,13 @@ SERVER = Table(
     METADATA,
     Column("name", String, primary_key=True),
     Column("seen", _TIME, nullable=False),
-    Column("expires", _TIME, nullable=False),
+    Column("beats", _BIG, nullable=False),
     Column("channels", Text, nullable=False),
     Column("tokens_per_second", _TIME),
     Column("compute_share", _TIME),
     Column("trouble", Text),
 )
-"""Servers on this database: time of the last sign of life and end of its validity, by the database's clock, and the
+"""Servers on this database: time of the last sign of life by the database's clock, the number of all so far, and the
 channels on which the server announces incidents, as JSON.
 """
 
@@ -167,7 +170,13 @@ VERDICT = Table(
     Column("evidence", Boolean, nullable=False),
     Index("verdict_record", "archive", "index", unique=True),
     Index("verdict_of_archive", "archive", "position"),
-    Index("verdict_flagged", "flagged", "position"),
+    Index("verdict_flagged", "position", sqlite_where=text("flagged = 1"), postgresql_where=text("flagged")),
+    Index(
+        "verdict_unverifiable",
+        "position",
+        sqlite_where=text("unverifiable = 1"),
+        postgresql_where=text("unverifiable"),
+    ),
 )
 """The verdict of every audited record, exactly once, by two unique keys. An unverifiable record is flagged too, unless
 its request leaves no definite token.

@@ -36,6 +36,7 @@ def bind(database: VerdictDatabase, key: SeriesKey, now: float, accounts: bytes)
         "model_digest": key.model_digest,
         "next_position": 0,
         "accounted": 0,
+        "retained_from": 0,
         "accounts": accounts,
         "credit": 0.0,
         "credit_at": now,

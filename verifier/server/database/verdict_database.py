@@ -12,7 +12,11 @@ from weightwarden.logger.database import DatabaseKind
 from weightwarden.verifier.server.errors import VerdictsUnusable
 
 VERDICT_DATABASE = DatabaseKind(
-    name="verdict database", migrations=Path(__file__).parent / "migrations", unusable=VerdictsUnusable, synced=False
+    name="verdict database",
+    migrations=Path(__file__).parent / "migrations",
+    unusable=VerdictsUnusable,
+    synced=False,
+    upgraded_by="verify serve",
 )
 _NOW = {
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",

@@ -1,12 +1,12 @@
 """The audit rate: a fixed share of the records, or the largest that a share of the machines can replay."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from sqlalchemy import Connection, func, select
 
 from weightwarden.verifier.audit_selection import check_rate
-from weightwarden.verifier.server.database.leases import is_alive
 from weightwarden.verifier.server.database.schema import ARCHIVE, SERIES, SERVER
 from weightwarden.verifier.server.database.series import set_series
 from weightwarden.verifier.server.errors import ServerSettingsError
@@ -23,7 +23,7 @@ class AuditRate(Protocol):
     The rate is fixed before their records are read, so that they cannot influence it.
     """
 
-    def rate(self, connection: Connection, records: int, now: float) -> float: ...
+    def rate(self, connection: Connection, records: int, now: float, living: Sequence[str]) -> float: ...
 
     def spend(self, connection: Connection, cost: int) -> None: ...
 
@@ -37,7 +37,7 @@ class FixedRate:
     def __post_init__(self) -> None:
         check_rate(self.share)
 
-    def rate(self, connection: Connection, records: int, now: float) -> float:
+    def rate(self, connection: Connection, records: int, now: float, living: Sequence[str]) -> float:
         """The share, in (0, 1]."""
         return self.share
 
@@ -61,10 +61,14 @@ class ComputeBudget:
         if not 0 < self.least <= 1:
             raise ServerSettingsError(f"a least audit rate lies in (0, 1], not {self.least}")
 
-    def rate(self, connection: Connection, records: int, now: float) -> float:
-        """The share for archives of so many records together, in [least, 1]."""
+    def rate(self, connection: Connection, records: int, now: float, living: Sequence[str]) -> float:
+        """The share for archives of so many records together, in [least, 1].
+
+        Args:
+            living: names of the living servers.
+        """
         speed = SERVER.c.tokens_per_second * SERVER.c.compute_share
-        able = select(func.coalesce(func.sum(speed), 0.0)).where(is_alive(connection))
+        able = select(func.coalesce(func.sum(speed), 0.0)).where(SERVER.c.name.in_(living))
         capacity = float(connection.execute(able).scalar_one())
         credit, since = connection.execute(select(SERIES.c.credit, SERIES.c.credit_at).with_for_update()).one()
         credit = min(credit + capacity * max(now - since, 0.0), capacity * MAX_SECONDS)

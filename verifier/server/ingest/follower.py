@@ -168,7 +168,7 @@ class Follower:
             )
             records = sum(archive.end - archive.start for number, archive in opened if number not in rates)
             if records:
-                rate = self.selection.rate(connection, records, self.clock())
+                rate = self.selection.rate(connection, records, self.clock(), self.membership.living(connection))
                 new = [number for number in numbers if number not in rates]
                 connection.execute(update(ARCHIVE).where(ARCHIVE.c.id.in_(new)).values(audit_rate=rate))
                 rates |= dict.fromkeys(new, rate)

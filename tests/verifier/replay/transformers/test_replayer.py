@@ -191,7 +191,8 @@ def test_recorded_traffic_comes_from_the_embedded_model(replayer: TransformersRe
 
 
 MEMORY_PROBE = """
-import resource, sys
+import sys
+from benchmarks.peak_memory import peak_bytes
 import numpy as np, torch, transformers
 from pathlib import Path
 from weightwarden.logger.record import Record
@@ -210,11 +211,11 @@ records = []
 for i in range(2):
     base.update(output_token_ids=rng.integers(3, 150000, 4096).tolist(), seed=i)
     records.append(Record.model_validate(base))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_bytes()
 window = Window(margin=1.0, logit_slacks=(0.15,), mass_slack=0.01)
 positions = sum(len(placed.table) for placed in Replay(replayer, window).tables(records))
 assert positions == 8192
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+print((peak_bytes() - before) / 2**30)
 """
 
 

@@ -15,7 +15,7 @@ from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.server.audit.stored_evidence import unpack
 from weightwarden.verifier.server.audit.task_queue import MAX_ATTEMPTS, lease
-from weightwarden.verifier.server.database.schema import ARCHIVE, EVIDENCE, SERVER, TASK, VERDICT
+from weightwarden.verifier.server.database.schema import ARCHIVE, EVIDENCE, TASK, VERDICT
 from weightwarden.verifier.server.errors import ReplayTrouble, VerdictsUnusable
 from weightwarden.verifier.verification.judgement import Judgement
 from weightwarden.verifier.verification.verifier import Verifier
@@ -43,11 +43,11 @@ def verdicts(server: Server) -> list[int]:
         return list(connection.execute(select(VERDICT.c["index"]).order_by(VERDICT.c.position)).scalars())
 
 
-def sleeps(server: Server) -> None:
-    """Let a server give no sign of life for longer than it may."""
-    with server.opened.database.writing() as connection:
-        name = server.opened.membership.name
-        connection.execute(update(SERVER).where(SERVER.c.name == name).values(expires=0.0))
+def sees_none(server: Server) -> None:
+    """Let a server see no sign of life of the others for longer than they may give none."""
+    with server.opened.database.reading() as connection:
+        server.opened.membership.living(connection)
+    server.monotonic.now += server.opened.settings.lease_timeout
 
 
 def test_two_servers_share_the_work_and_do_nothing_twice(two: tuple[Server, Server]) -> None:
@@ -75,7 +75,7 @@ def test_the_work_of_a_server_that_gives_no_sign_of_life_is_taken_over_and_its_l
         found = judge(verifier, records)
         with monkeypatch.context() as awake:
             awake.setattr(Verifier, "judge", judge)
-            sleeps(first)
+            sees_none(second)
             assert second.opened.auditor.work()
         return found
 
@@ -204,8 +204,7 @@ def test_a_record_that_kills_its_servers_is_tried_alone_and_then_set_aside(two: 
     first, _ = two
     alone = []
     for _ in range(MAX_ATTEMPTS):
-        alone.append(len(lease(first.opened.membership, 4, 10_000)))
-        sleeps(first)  # SIGKILL, as the others see it
+        alone.append(len(lease(first.opened.membership, 4, 10_000)))  # and left, as by SIGKILL
         with first.opened.database.writing() as connection:
             others = TASK.c["index"] > 0
             connection.execute(update(TASK).where(others).values(owner=None, attempts=0))

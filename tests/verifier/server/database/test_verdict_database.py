@@ -35,10 +35,13 @@ def test_queries_use_indexes(server: Server) -> None:
         if connection.dialect.name == "postgresql":  # which would rather read small tables through
             name = connection.execute(text("SELECT current_database()")).scalar_one()
             connection.execute(text(f"ALTER DATABASE {name} SET enable_seqscan = off"))
-    newest = ("the newest verdicts", "the newest archives")  # SQLite calls walking the primary key backwards a scan
+    # SQLite calls it a scan, too, to walk backwards the primary key, or an index of the wanted rows alone.
+    newest = ("the newest verdicts", "the newest archives")
+    walks = "SCAN verdict USING INDEX verdict_"
     for name, lines in plans(database):
         assert not any("Seq Scan" in line or "TEMP B-TREE" in line or "Sort" in line for line in lines), (name, lines)
-        assert name in newest or not any(line.startswith("SCAN") for line in lines), (name, lines)
+        scans = [line for line in lines if line.startswith("SCAN") and not line.startswith(walks)]
+        assert name in newest or not scans, (name, lines)
 
 
 def test_a_database_belongs_to_one_policy_and_one_model(server: Server, bundled_policy: Policy) -> None:

@@ -30,7 +30,7 @@ def rate(server: Server, records: int, after: float, spent: int = 0) -> float:
     """The rate of so many records, so many seconds later; then so many tokens are selected."""
     server.clock.now += after
     with server.opened.database.writing() as connection:
-        found = BUDGET.rate(connection, records, server.clock())
+        found = BUDGET.rate(connection, records, server.clock(), server.opened.membership.living(connection))
         BUDGET.spend(connection, spent)
     return found
 

@@ -1,0 +1,139 @@
+"""Consistency of a JSON report: what can be computed from its own figures is computed again."""
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from math import isclose
+
+from weightwarden.cli.reports.contents import ArchiveInput, CodeBits, RateLimits, Report, TrafficInput
+from weightwarden.verifier.audit_selection import traffic_root
+from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
+from weightwarden.verifier.statistics.conclusiveness import CONCLUSIVE_SHARE
+from weightwarden.verifier.verification.run import run_verdict
+from weightwarden.verifier.verification.run_input import audit_digest
+
+ROUNDED = 1e-9
+"""Relative difference of two figures that are equal up to rounding."""
+
+
+def faults(report: Report) -> list[str]:
+    """Sentences about figures of a report that contradict each other; empty where none do."""
+    return [*_verdict(report), *_counts(report), *_figures(report), *_inputs(report)]
+
+
+def _verdict(report: Report) -> Iterator[str]:
+    bits = report.statistics.bits_per_token
+    expected = run_verdict(
+        alarm=report.run_p_value <= RUN_ALARM_LEVEL,
+        unverifiable=len(report.unverifiable),
+        conclusive=bits.counting.conclusive or bits.pooled.conclusive,
+    )
+    if report.verdict != expected:
+        yield f"verdict: {report.verdict}, but its figures give {expected}"
+
+
+def _counts(report: Report) -> Iterator[str]:
+    records, whole = report.statistics.records, not report.unverifiable
+    judged = len(records.tokens)
+    sums: list[tuple[str, int, int]] = [
+        ("verified_tokens", report.verified_tokens, report.safe + report.suspicious + report.dangerous),
+        ("verified_records", report.verified_records + len(report.unverifiable), judged),
+        (
+            "verified_tokens",
+            report.verified_tokens + sum(record.tokens for record in report.unverifiable if record.worker_deaths),
+            sum(records.tokens),
+        ),
+    ]
+    if whole:
+        sums += [
+            ("suspicious", report.suspicious, sum(records.suspicious)),
+            ("dangerous", report.dangerous, sum(records.dangerous)),
+            ("outlying_records", report.outlying_records, sum(records.outlying)),
+            ("flagged", len(report.flagged), sum(records.flagged)),
+        ]
+    for name, stated, counted in sums:
+        if stated != counted:
+            yield f"{name}: {stated} where the other figures give {counted}"
+    if judged > report.total_records:
+        yield f"total_records: {report.total_records}, but {judged} were audited"
+    named = [record.record for record in (*report.flagged, *report.unverifiable)]
+    if len(set(named)) < len(named):
+        yield "flagged, unverifiable: a record is named twice"
+    indices = _indices(report)
+    if not set(named) <= set(indices):
+        yield "flagged, unverifiable: a record is named that was not audited"
+    if len(indices) != judged:
+        yield f"selection: {len(indices)} records, but {judged} were audited"
+    if report.retokenised_records > judged or report.early_stops > judged or report.unanswered > judged:
+        yield "retokenised_records, early_stops, unanswered: more than there are audited records"
+
+
+def _figures(report: Report) -> Iterator[str]:
+    statistics = report.statistics
+    bits, rates, records = statistics.bits_per_token, statistics.rates, statistics.records
+    complete = len(records.tokens) == report.total_records
+    if not _equal(report.charged_fraction * statistics.log2_vocabulary, report.charged_bits_per_token):
+        yield "charged_fraction: not charged_bits_per_token by log2_vocabulary"
+    for name, bound in (("counting", bits.counting), ("pooled", bits.pooled)):
+        yield from (f"bits_per_token.{name}: {what}" for what in _bound(bound, report, complete=complete))
+    events = {"mismatch": records.mismatches, "suspicious": records.suspicious, "dangerous": records.dangerous}
+    for name, column in events.items():
+        rate: RateLimits = getattr(rates, name)
+        if not rate.low <= rate.value * (1 + ROUNDED) or not rate.value <= rate.high * (1 + ROUNDED):
+            yield f"rates.{name}: the share is not between its limits"
+        if (
+            not report.unverifiable
+            and sum(records.tokens)
+            and not _equal(rate.value, sum(column) / sum(records.tokens))
+        ):
+            yield f"rates.{name}: not the events of the records by their tokens"
+
+
+def _bound(bound: CodeBits, report: Report, *, complete: bool) -> Iterator[str]:
+    statistics = report.statistics
+    if not _equal(bound.limit * statistics.total_tokens, bound.limit_bits):
+        yield "limit: not limit_bits by total_tokens"
+    conclusive = complete or bound.limit <= CONCLUSIVE_SHARE * statistics.log2_vocabulary
+    if bound.conclusive != conclusive or (bound.needs is None) != conclusive:
+        yield f"conclusive: {bound.conclusive} and needs: {bound.needs}, where the limit gives {conclusive}"
+    if complete and bound.limit < bound.audited * (1 - ROUNDED):
+        yield "limit: below the audited records' own bits"
+
+
+def _inputs(report: Report) -> Iterator[str]:
+    traffic = [one for one in report.inputs if isinstance(one, TrafficInput)]
+    archives = [one for one in report.inputs if isinstance(one, ArchiveInput)]
+    if bool(traffic) == bool(archives) or bool(traffic) != report.unsafe_unsigned:
+        yield "inputs: traffic files are unsigned, and archives are signed; not both"
+        return
+    total = sum(one.records for one in traffic) + sum(one.end - one.start for one in archives)
+    if total != report.total_records:
+        yield f"total_records: {report.total_records}, but the inputs hold {total}"
+    if {one.origin for one in archives} - {report.log}:
+        yield f"log: {report.log}, but the archives are of another"
+    if (report.selection is None) != (report.audit_rate is None):
+        yield "audit_rate, selection: one without the other"
+    root = traffic_root(bytes.fromhex(one.sha256) for one in traffic)
+    roots = root if traffic else b"".join(bytes.fromhex(one.root) for one in archives)
+    indices = _indices(report)
+    if audit_digest(roots, report.audit_rate, indices) != report.audit_digest:
+        yield "audit_digest: not that of these inputs and this selection"
+    if report.policy.digest != report.policy_digest or report.policy.model_digest != report.model_digest:
+        yield "policy: its digest or its model is not the report's"
+    if archives:
+        last = archives[-1]
+        root_text = b64encode(bytes.fromhex(last.root)).decode()
+        if (report.checkpoint or "").split("\n")[:3] != [last.origin, str(last.size), root_text]:
+            yield "checkpoint: not that of the last archive"
+
+
+def _indices(report: Report) -> Sequence[int]:
+    """Indices of the audited records."""
+    if report.selection is not None:
+        return [index for part in report.selection.ranges for index in part.selected]
+    first = report.inputs[0]
+    start = first.start if isinstance(first, ArchiveInput) else 0
+    return range(start, start + report.total_records)
+
+
+def _equal(one: float, other: float) -> bool:
+    return isclose(one, other, rel_tol=ROUNDED, abs_tol=1e-12)

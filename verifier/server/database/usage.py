@@ -1,0 +1,72 @@
+"""What a verdict database takes on disk, and what it holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from weightwarden.logger.disk_usage import DiskUsage, disk_usage
+from weightwarden.verifier.server.database.schema import ARCHIVE, METADATA, VERDICT
+from weightwarden.verifier.server.database.verdict_database import VERDICT_DATABASE
+
+PAGE = 10_000
+"""Verdicts of one transaction."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictUsage:
+    """What a verdict database takes on disk, and what it holds.
+
+    Attributes:
+        disk: bytes on disk.
+        records: number of verdicts that are in the database.
+        output_tokens: number of output tokens of their records.
+        audit_rate: share of the records that was selected, mean over the tokens of all checked archives; None if no
+            archive was checked.
+    """
+
+    disk: DiskUsage
+    records: int
+    output_tokens: int
+    audit_rate: float | None
+
+
+def verdict_usage(url: str, progress: Callable[[int], None] = lambda _: None) -> VerdictUsage:
+    """The usage of a verdict database, which may be in use. Nothing is written, and pages are read one by one.
+
+    Args:
+        url: the database.
+        progress: called with the number of verdicts of each page.
+
+    Raises:
+        VerdictsUnusable: there is no verdict database, or its tables have another version.
+    """
+    parsed = VERDICT_DATABASE.parse_url(url)
+    engine = VERDICT_DATABASE.make_engine(parsed, writes=False)
+    records = tokens = 0
+    with VERDICT_DATABASE.failures_named(parsed), engine.connect() as connection:
+        with connection.begin():
+            VERDICT_DATABASE.require_current(connection, parsed)
+            disk = disk_usage(connection, parsed, METADATA.tables)
+            weighed = select(func.sum(ARCHIVE.c.audit_rate * ARCHIVE.c.tokens), func.sum(ARCHIVE.c.tokens))
+            selected, checked = connection.execute(weighed.where(ARCHIVE.c.audit_rate.is_not(None))).one()
+        last: int | None = -1
+        while last is not None:
+            with connection.begin():
+                page = (
+                    select(VERDICT.c.position, VERDICT.c.tokens)
+                    .where(VERDICT.c.position > last)
+                    .order_by(VERDICT.c.position)
+                    .limit(PAGE)
+                    .subquery()
+                )
+                sums = select(func.max(page.c.position), func.count(), func.coalesce(func.sum(page.c.tokens), 0))
+                last, count, more = connection.execute(sums).one()
+            records, tokens = records + count, tokens + int(more)
+            progress(count)
+    return VerdictUsage(
+        disk=disk,
+        records=records,
+        output_tokens=tokens,
+        audit_rate=float(selected) / float(checked) if checked else None,
+    )
