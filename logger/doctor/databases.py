@@ -46,9 +46,13 @@ def database(check: str, kind: DatabaseKind, url: str, *, option: str) -> list[F
             found = [folder if folder.advice else ok(check, f"{path}: will be made at the start")]
         else:
             found = [_opened(check, kind, url, option)]
-            if kind.synced and (off := kind.unsynced(where)):
+            if off := kind.unsynced(where):
                 what = f"{shown(where)}: PostgreSQL runs with {' and '.join(f'{name} = off' for name in off)}"
-                found.append(fault(check, what, f"set {' and '.join(off)} to on in postgresql.conf"))
+                found.append(
+                    (fault if kind.synced else warning)(
+                        check, what, f"set {' and '.join(off)} to on in postgresql.conf"
+                    )
+                )
         return found if path is None else [*found, sqlite_version("SQLite")]
     except WeightwardenError as error:
         return [fault(check, str(error), advice)]
