@@ -1,7 +1,7 @@
 """An honest inference server for a machine without an engine: vLLM's completions API over `ServedModel`.
 
-It draws by scheme `vllm-cpu` from the weights of a model folder, in bfloat16, one request at a time. Requests that it
-cannot draw as vLLM would are refused with status 400.
+It draws by scheme `vllm-cpu` from the weights of a model folder, in bfloat16, one request at a time; a request without
+a seed has seed 0. Requests that it cannot draw as vLLM would are refused with status 400.
 
     python -m benchmarks.inference_server my-model [--listen 127.0.0.1:8000]
 """
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.model.serve([asked.record()], choose, stops=not asked.ignore_eos)
             self.wfile.write(b"data: [DONE]\n\n")
         except ConnectionError:
-            pass  # the client has what it wanted
+            pass  # the client is gone: it stopped, or found a stop string
         self.close_connection = True
 
     def _event(self, asked: Request, token: int, finish_reason: str | None) -> None:
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """No line for a request: its prompt is nobody's business here."""
+        """Log nothing: the sidecar in front logs every answer."""
 
 
 @click.command()

@@ -48,7 +48,11 @@ def database(check: str, kind: DatabaseKind, url: str, *, option: str) -> list[F
             found = [_opened(check, kind, url, option)]
             if off := kind.unsynced(where):
                 what = f"{shown(where)}: PostgreSQL runs with {' and '.join(f'{name} = off' for name in off)}"
-                found.append(fault(check, what, f"set {' and '.join(off)} to on in postgresql.conf"))
+                found.append(
+                    (fault if kind.synced else warning)(
+                        check, what, f"set {' and '.join(off)} to on in postgresql.conf"
+                    )
+                )
         return found if path is None else [*found, sqlite_version("SQLite")]
     except WeightwardenError as error:
         return [fault(check, str(error), advice)]

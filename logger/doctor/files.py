@@ -1,5 +1,6 @@
 """Checks of files, folders and disks."""
 
+import getpass
 import os
 import shutil
 import ssl
@@ -15,7 +16,9 @@ from fsspec.implementations.local import LocalFileSystem
 from weightwarden.logger.archive.errors import ArchiveUnreadable
 from weightwarden.logger.archive.storage import list_archives
 from weightwarden.logger.doctor.finding import Finding, fault, ok, warning
+from weightwarden.logger.doctor.network import without_secrets
 from weightwarden.logger.files.private import KeyFileError, read_private
+from weightwarden.text import first_line
 
 GIB = 2**30
 LITTLE_SPACE, NO_SPACE = 10 * GIB, GIB
@@ -46,6 +49,11 @@ def secret_file(check: str, path: Path, read: Callable[[Path], Secret], *, make:
     return ok(check, f"{path}: readable by its owner alone"), secret
 
 
+def present_user() -> Finding:
+    """The user for whom the other checks hold: files and folders differ by user."""
+    return ok("user", f"{getpass.getuser()}: run this as the user of the service")
+
+
 def exists(path: Path) -> bool:
     """True if this user can see a file or folder of that name."""
     return os.access(path, os.F_OK, effective_ids=True)
@@ -70,23 +78,24 @@ def archive_folder(check: str, url: str, *, writes: bool) -> Finding:
         url: path or fsspec URL.
         writes: True: archives are written there; a missing local folder in a writable one is made at the start.
     """
+    place = without_secrets(url)
     try:
         files, path = fsspec.core.url_to_fs(url)
         local = Path(path) if isinstance(files, LocalFileSystem) else None
         if local is not None and writes:
             if not exists(local):
                 above = writable_folder(check, local.parent)
-                return above if above.advice else ok(check, f"{url}: will be made at the start")
+                return above if above.advice else ok(check, f"{place}: will be made at the start")
             found = writable_folder(check, local)
             if found.advice:
                 return found
         count = len(list_archives(url).files)
     except (ArchiveUnreadable, ValueError, ImportError, OSError) as error:
-        what = str(error) if isinstance(error, ArchiveUnreadable) else f"{url}: {error}"
-        return fault(check, what, "correct --archives, or give this user access to it")
+        what = str(error) if isinstance(error, ArchiveUnreadable) else f"{place}: {first_line(error)}"
+        return fault(check, what.replace(url, place), "correct --archives, or give this user access to it")
     if not writes and not count:
-        return warning(check, f"{url}: holds no archive yet", "seal the log, or look at the copy job")
-    return ok(check, f"{url}: {count} archives{', writable' if local is not None and writes else ''}")
+        return warning(check, f"{place}: holds no archive yet", "seal the log, or look at the copy job")
+    return ok(check, f"{place}: {count} archives{', writable' if local is not None and writes else ''}")
 
 
 def free_space(

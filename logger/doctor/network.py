@@ -4,9 +4,11 @@ import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 from weightwarden.logger.doctor.finding import Finding, fault, ok, warning
 from weightwarden.logger.serving.address import Address
+from weightwarden.text import printable
 
 CLOCK_WARNING = timedelta(seconds=10)
 """Difference of two clocks from which on it is a warning."""
@@ -55,6 +57,14 @@ def exposure(warnings: Sequence[str]) -> list[Finding]:
     """
     parts = [text.partition("; ") for text in warnings]
     return [warning("exposure", exposed, advice or "listen on another address") for exposed, _, advice in parts]
+
+
+def without_secrets(url: str) -> str:
+    """A URL for messages, without user, password and query, which may be secret; another text as it is."""
+    parts = urlsplit(url)
+    if "://" not in url:
+        return printable(url)
+    return printable(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl())
 
 
 def clock(check: str, now: datetime, other: datetime, source: str) -> Finding:

@@ -13,9 +13,17 @@ import aiohttp
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.doctor.databases import database, holds_current_tables, local_file
-from weightwarden.logger.doctor.files import archive_folder, exists, free_space, secret_file, tls_files, writable_folder
+from weightwarden.logger.doctor.files import (
+    archive_folder,
+    exists,
+    free_space,
+    present_user,
+    secret_file,
+    tls_files,
+    writable_folder,
+)
 from weightwarden.logger.doctor.finding import Finding, fault, ok, warning
-from weightwarden.logger.doctor.network import clock, clock_after, exposure, free_address, http_date
+from weightwarden.logger.doctor.network import clock, clock_after, exposure, free_address, http_date, without_secrets
 from weightwarden.logger.errors import ModelError
 from weightwarden.logger.files.private import KeyFileError, read_private, read_secret
 from weightwarden.logger.serving.api_keys import ApiKeys
@@ -68,6 +76,7 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
         now: this machine's clock, with a zone.
     """
     signers, findings = _signing_keys(settings)
+    findings.insert(0, present_user())
     seed, seed_key = secret_file("seed key", settings.seed_key, read_seed_key, make=f"sidecar key {settings.seed_key}")
     findings.append(seed if seed_key is None else _distinct(seed, seed_key, settings))
     if settings.api_keys is not None:
@@ -183,18 +192,35 @@ async def _ask(settings: Settings, key: str | None) -> _Server:
         async with aiohttp.ClientSession(headers=headers, timeout=timeout, trust_env=False) as http:
             async with http.get(f"{url}/v1/models", allow_redirects=False) as response:
                 status, date = response.status, http_date(response.headers.get("date"))
-                models = _served(await response.content.read(_MAX_BODY_BYTES)) if status == 200 else None
+                models = _served(await _content(response)) if status == 200 else None
             try:
                 async with http.get(f"{url}/version", allow_redirects=False) as response:
-                    version = _version(await response.content.read(_MAX_BODY_BYTES)) if response.status == 200 else None
+                    version = _version(await _content(response)) if response.status == 200 else None
             except (aiohttp.ClientError, TimeoutError):
                 version = None
     except TimeoutError:
         return _Server(trouble=f"no response in {ASK_SECONDS:.0f} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        number = getattr(error, "errno", None)
-        return _Server(trouble=os.strerror(number) if isinstance(number, int) and number > 0 else type(error).__name__)
+        return _Server(trouble=_trouble(error))
     return _Server(status=status, models=models, version=version, date=date)
+
+
+async def _content(response: aiohttp.ClientResponse) -> bytes:
+    """A response's body, or as much of it as is read at most."""
+    content = b""
+    while len(content) < _MAX_BODY_BYTES and (block := await response.content.readany()):
+        content += block
+    return content
+
+
+def _trouble(error: Exception) -> str:
+    """The reason why a server cannot be reached, in a few words."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name has no address"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "its TLS certificate is not trusted, or it speaks no TLS"
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else type(error).__name__
 
 
 def _served(content: bytes) -> dict[str, int | None] | None:
@@ -216,7 +242,7 @@ def _version(content: bytes) -> str | None:
 
 def _upstream(settings: Settings, server: _Server, model: ServedModel | None) -> list[Finding]:
     """The checks of the inference server's responses."""
-    check, url, name = "upstream", printable(settings.upstream), settings.upstream_model
+    check, url, name = "upstream", without_secrets(settings.upstream), settings.upstream_model
     parts = urlsplit(settings.upstream)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return [fault(check, f"{url}: not http://... or https://...", "correct --upstream")]

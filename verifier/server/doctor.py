@@ -10,7 +10,7 @@ from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.errors import ArchiveUnreadable
 from weightwarden.logger.archive.storage import list_archives
 from weightwarden.logger.doctor.databases import database, local_file
-from weightwarden.logger.doctor.files import archive_folder, free_space, secret_file, tls_files
+from weightwarden.logger.doctor.files import archive_folder, free_space, present_user, secret_file, tls_files
 from weightwarden.logger.doctor.finding import Finding, fault, ok, warning
 from weightwarden.logger.doctor.network import clock_after, exposure, free_address
 from weightwarden.logger.files.private import KeyFileError, read_private
@@ -44,7 +44,7 @@ def examine(
         check_replayer: raises an error that names the fault if the replayer's packages or its server cannot be used.
         now: this machine's clock, with a zone.
     """
-    findings: list[Finding] = []
+    findings: list[Finding] = [present_user()]
     policy = _policy(policy_path, findings)
     _model(policy, identify, findings)
     _replayer(check_replayer, findings)

@@ -16,6 +16,7 @@ from tests.verifier.server.running import KEY, Log, honest, stolen
 from tests.verifier.verification.ray import loads
 from weightwarden.cli.options.executor import load_on_worker
 from weightwarden.cli.options.shared import ReplayOptions
+from weightwarden.extras import how_to_add
 from weightwarden.logger.files.private import write_private
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.verification.ray.executor import RayExecutor
@@ -118,7 +119,7 @@ def test_without_ray_the_command_says_what_to_install(tmp_path: Path, monkeypatc
     traffic = write(tmp_path / "t.jsonl", records_of(FILTERED)[:1])
     result = invoke("run", traffic, "--policy", BUNDLED_POLICY, "--unsafe-unsigned", "--executor", "ray")
     assert result.exit_code == 2
-    assert "pip install 'weightwarden[ray]'" in result.output
+    assert how_to_add("ray") in result.output
 
 
 @pytest.mark.parametrize(

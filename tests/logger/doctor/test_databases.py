@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgresql import new_database
+from tests.postgresql import new_database, postgresql_server
 from weightwarden.logger.doctor.databases import database, holds_current_tables, local_file, sqlite_version
 from weightwarden.logger.doctor.finding import Finding, Status
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.writer import LogWriter
+from weightwarden.verifier.server.database.verdict_database import VERDICT_DATABASE
 
 ORIGIN = "example.org/log"
 
@@ -104,6 +105,13 @@ def test_a_user_who_may_make_no_tables_is_a_fault(postgresql: str) -> None:
     found = checked(url.replace("weightwarden@", "reader@"))
     assert found.status is Status.FAULT
     assert "may not make tables" in found.found
+
+
+def test_a_server_that_does_not_sync_is_a_fault_for_a_log_and_a_warning_for_verdicts() -> None:
+    with postgresql_server(fsync="off") as server:
+        for kind, status in ((LOG_DATABASE, Status.FAULT), (VERDICT_DATABASE, Status.WARNING)):
+            [_, found] = database("log", kind, new_database(server), option="--log")
+            assert (found.status, "fsync = off" in found.found) == (status, True)
 
 
 def test_a_database_server_that_does_not_run_is_a_fault_and_its_password_is_not_shown() -> None:

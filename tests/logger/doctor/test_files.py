@@ -101,7 +101,9 @@ def test_a_readers_folder_of_archives_must_be_there_and_hold_some(tmp_path: Path
     assert archive_folder("archives", str(tmp_path), writes=False).status is Status.WARNING
     (tmp_path / "a.parquet").touch()
     assert archive_folder("archives", str(tmp_path), writes=False).status is Status.OK
-    assert archive_folder("archives", "no-such-store://a", writes=False).status is Status.FAULT
+    store = archive_folder("archives", "no-such-store://user:hunter2@a", writes=False)
+    assert store.status is Status.FAULT
+    assert "hunter2" not in repr(store)
 
 
 def test_a_disk_is_judged_once_by_its_free_space(tmp_path: Path) -> None:

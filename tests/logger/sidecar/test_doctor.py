@@ -185,6 +185,34 @@ def test_an_upstream_server_that_says_nothing_is_a_fault(settings: Settings, mon
         over.set()
 
 
+def test_a_body_in_pieces_is_read_whole(settings: Settings) -> None:
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"data": [CARD], "version": "0.32.0"}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            for at in range(len(body)):
+                self.wfile.write(body[at : at + 1])
+                self.wfile.flush()
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    with serving(Slow) as url:
+        assert [one.status for one in found(replace(settings, upstream=url), "upstream")] == [Status.OK]
+
+
+def test_a_server_that_is_reached_in_no_way_is_named_with_the_reason_and_without_a_password(settings: Settings) -> None:
+    unknown = the_fault(
+        replace(settings, upstream="http://user:hunter2@no.such.host.invalid/v1?key=hunter2"), "upstream"
+    )
+    assert "its name has no address" in unknown.found
+    assert "hunter2" not in repr(unknown)
+    plain = the_fault(replace(settings, upstream=settings.upstream.replace("http:", "https:")), "upstream")
+    assert "TLS" in plain.found
+
+
 def test_clocks_are_compared_with_the_upstream_server_and_with_the_log(settings: Settings) -> None:
     with opened(settings):
         pass
