@@ -237,5 +237,18 @@ def joined(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}"
 
 
+def listed_url(folder: str) -> str:
+    """The path or URL of a folder as it begins the URLs of its listing (`list_archives`): absolute, one for each folder.
+
+    Raises:
+        ArchiveUnreadable: no store has such URLs.
+    """
+    try:
+        files, path = fsspec.core.url_to_fs(folder)
+        return (path if isinstance(files, LocalFileSystem) else str(files.unstrip_protocol(path))).rstrip("/")
+    except (OSError, ValueError, ImportError) as error:
+        raise ArchiveUnreadable(f"{printable(folder)}: cannot be looked up: {_why(error)}") from None
+
+
 def _why(error: Exception) -> str:
     return printable((error.strerror if isinstance(error, OSError) else None) or first_line(error))
