@@ -16,8 +16,10 @@ from tests.logger.sidecar.log.cosigning import cosigning, keys_of
 from tests.logger.store.examples import disarmed, raw_sql
 from tests.logger.witness import Answer, StrictWitness, serving
 from weightwarden.logger.archive.check import check_archives
+from weightwarden.logger.archive.errors import ArchiveUnreadable
 from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.rollover import roll_over
 from weightwarden.logger.sealing import NotCosigned, seal
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.log.consistency import proof_of_growth
@@ -360,16 +362,39 @@ def test_records_that_left_the_database_are_read_from_their_archives(tmp_path: P
         log.append(4)
         log.checkpointer.certify()
         url = log.checkpointer.url
-    disarmed(url)
-    raw_sql(url, 'DELETE FROM entry WHERE "index" < 13')
+    assert roll_over(url, [folder], KEYS, keep=0).start == 13
     reader = LogReader(url)
-    for old in range(1, 13):
+    for old in range(1, 17):
         proof = proof_of_growth(reader, old, checkpoint_at(17), KEYS)
         roots = {"old_root": checkpoint_at(old).root, "new_root": checkpoint_at(17).root}
         verify_consistency(old_size=old, new_size=17, proof=proof, **roots)
-        assert proof_of_growth(reader, old, checkpoint_at(13), KEYS) is not None
+    for old in range(1, 13):
+        assert proof_of_growth(reader, old, checkpoint_at(13), KEYS)
     with pytest.raises(ProofError):
         proof_of_growth(reader, 7, checkpoint_at(17, [*ENTRIES[:15], *ENTRIES[20:]]), KEYS)
+    (tmp_path / "archives" / f"{5:012}-{6:012}.parquet").unlink()
+    with pytest.raises(ArchiveUnreadable):
+        proof_of_growth(reader, 3, checkpoint_at(17), KEYS)
+    assert proof_of_growth(reader, 6, checkpoint_at(17), KEYS)
+
+
+def test_a_witness_that_was_away_during_a_rollover_catches_up(
+    tmp_path: Path, folder: str, witness: StrictWitness
+) -> None:
+    with cosigning(tmp_path, witness, archives=folder) as log:
+        log.checkpointer.keep_sealed = 0
+        log.grow(3)
+        witness.instead = lambda _: (503, {}, b"")
+        for _ in range(3):
+            log.clock.now += MAX_WAIT
+            log.grow(4)
+            log.checkpointer.seal()
+        assert LogReader(log.checkpointer.url).segment_start().size == 15
+        witness.instead = None
+        log.clock.now += MAX_WAIT
+        log.grow(2)
+        assert [one["cause"] for one in log.failures] == ["answer"]
+    assert [size for size, _ in witness.cosigned[ORIGIN]] == [3, 17]
 
 
 @pytest.mark.parametrize(
