@@ -7,7 +7,7 @@ this log left. Between sealings the trusted logger signs checkpoints of the tree
 of the database before sealing contradicts them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from weightwarden.errors import WeightwardenError
@@ -24,13 +24,18 @@ from weightwarden.logger.store.mark import LogRolledBack, MarkFile, holds
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.seals import SealBook
 from weightwarden.logger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from weightwarden.logger.tlog.cosignature import recorded_cosignature, with_cosignatures
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
-from weightwarden.logger.tlog.signed_note import unverified_text
+from weightwarden.logger.tlog.signed_note import SignatureLine, unverified_text
 from weightwarden.text import printable
 
 
 class AnotherArchive(WeightwardenError, FileExistsError):
     """Another file with the next archive's name, which is not overwritten."""
+
+
+class NotCosigned(WeightwardenError, RuntimeError):
+    """New records of which no checkpoint has as many cosignatures as sealing requires."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,21 @@ class SealedArchive:
 
 
 def seal(
-    log: str, folder: str, signers: Sequence[SigningKey], least: int = 1, mark: MarkFile | None = None
+    log: str,
+    folder: str,
+    signers: Sequence[SigningKey],
+    least: int = 1,
+    mark: MarkFile | None = None,
+    min_witnesses: int = 0,
 ) -> list[SealedArchive]:
     """The archives of a sealing: none if no record is new.
 
     1. Check that the log still extends every checkpoint since the last archive, its mark, and the newest archive in the
        folder.
     2. Record an archive that an interrupted sealing wrote for one of them without recording it.
-    3. Write an archive of the new records, if there are at least `least`, with a new checkpoint, which is recorded
-       before the archive is published.
+    3. Write an archive of the new records, if there are at least `least`. It ends at the newest checkpoint with
+       cosignatures, which the archive bears. Without one, it ends at the last record, with a new checkpoint, which is
+       recorded before the archive is published.
 
     Args:
         log: the database.
@@ -59,10 +70,12 @@ def seal(
         signers: keys of the log.
         least: fewest new records for an archive.
         mark: the log's mark, which is advanced before a checkpoint is recorded.
+        min_witnesses: fewest cosignatures of an archive's checkpoint. With 0, records are sealed without them, too.
 
     Raises:
         LogUnreadable: the database cannot be opened.
         LogLocked: another process seals this log.
+        NotCosigned: there are enough new records, and none of their checkpoints has `min_witnesses` cosignatures.
         ArchiveUnreadable: an archive or companion cannot be read or written.
         ArchiveRefused: another file has the name of the archive or its companion.
         AnotherArchive: another file has the archive's name.
@@ -92,7 +105,8 @@ def seal(
         check_newest_archive(reader, folder, signers)
 
         # 2
-        sealing = _Sealing(reader, book, folder, signers, mark)
+        cosignatures = _cosignatures(reader, recent, start)
+        sealing = _Sealing(reader, book, folder, signers, mark, cosignatures)
         sealed: list[SealedArchive] = []
         for checkpoint in recent:
             if checkpoint.size > start and exists(sealing.url(start, checkpoint.size)):
@@ -100,10 +114,32 @@ def seal(
                 start = checkpoint.size
 
         # 3
-        if size >= start + least:
-            recorded = checkpoints[-1] if checkpoints and checkpoints[-1].size == size else None
-            sealed.append(sealing.seal(start, size, recorded))
+        cosigned = [at for at, lines in cosignatures.items() if at > start and len(lines) >= max(min_witnesses, 1)]
+        if size >= start + least and min_witnesses and not cosigned:
+            raise NotCosigned(
+                f"records {start} to {size - 1} are not sealed: no checkpoint of them has {min_witnesses} cosignatures"
+            )
+        end = max(cosigned, default=size)
+        if end >= start + least:
+            recorded = next((checkpoint for checkpoint in recent if checkpoint.size == end), None)
+            sealed.append(sealing.seal(start, end, recorded))
         return sealed
+
+
+def _cosignatures(reader: LogReader, checkpoints: Sequence[Checkpoint], after: int) -> dict[int, list[SignatureLine]]:
+    """The valid recorded cosignatures of checkpoints beyond a size, by size."""
+    recorded = reader.cosignatures(after)
+    return {
+        checkpoint.size: valid
+        for checkpoint in checkpoints
+        if (
+            valid := [
+                signature
+                for key, line in recorded.get(checkpoint.size, ())
+                if (signature := recorded_cosignature(checkpoint.text(), key, line)) is not None
+            ]
+        )
+    }
 
 
 def check_extends(reader: LogReader, size: int, last: Checkpoint) -> None:
@@ -158,6 +194,7 @@ class _Sealing:
     folder: str
     signers: Sequence[SigningKey]
     mark: MarkFile | None
+    cosignatures: Mapping[int, Sequence[SignatureLine]]
 
     def url(self, start: int, end: int) -> str:
         """URL of the archive of records start to end - 1."""
@@ -177,7 +214,7 @@ class _Sealing:
                 self.book.add_checkpoint(size, note)
             elif checkpoint != recorded:
                 raise LogCorrupt(f"entries {start} to {end - 1} are no longer those that checkpoint {end} certifies")
-            return note
+            return with_cosignatures(note, self.cosignatures.get(size, ()))
 
         if not exists(url):
             entries, tree = self.reader.entries(start, end), self.reader.frontier(start)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from weightwarden.extras import needs_extra
 from weightwarden.logger.archive.seen import read_seen
 from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.tlog.cosignature import Quorum, WitnessKeys
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.verifier.calibration.fit import CalibrationResult
 from weightwarden.verifier.calibration.fit import calibrate as fit
@@ -47,6 +48,8 @@ def read_archives(
     *archives: StrPath,
     public_key: StrPath,
     seen: StrPath | None = None,
+    witness_key: StrPath | None = None,
+    min_witnesses: int = 0,
     audit_rate: float | None = None,
     audit_key: StrPath | None = None,
     progress: Progress | None = None,
@@ -57,6 +60,8 @@ def read_archives(
         archives: archive files, folders of them, or fsspec URLs.
         public_key: file of the log's public key.
         seen: file with an earlier checkpoint of the log; the archives must extend it.
+        witness_key: file with the keys of the witnesses that you trust; None without witnesses.
+        min_witnesses: number of these witnesses, more than half, that must have cosigned the newest archive.
         audit_rate: share of the records to draw, in (0, 1]; None for all records.
         audit_key: file of the secret key for the draw.
         progress: called with the number of records just checked.
@@ -65,12 +70,15 @@ def read_archives(
         LogDoesNotHold: the archives are not the log that the key's holder sealed.
         ArchiveUnreadable: an archive cannot be read.
         AuditError: the rate is outside (0, 1], it draws no record, or only one of rate and key is given.
-        KeyFileError: a key cannot be used.
+        KeyFileError: a key cannot be used, or `min_witnesses` is not more than half of the witnesses.
     """
     keys = PublicKeys.read(Path(public_key))
+    quorum = None if witness_key is None else Quorum(WitnessKeys.read(Path(witness_key)), min_witnesses)
     seen_before = None if seen is None else read_seen(Path(seen), keys)
     draw = AuditDraw.of(audit_rate, None if audit_key is None else Path(audit_key))
-    return from_archives(archive_urls([str(archive) for archive in archives]), keys, seen_before, draw, progress)
+    return from_archives(
+        archive_urls([str(archive) for archive in archives]), keys, seen_before, draw, progress, quorum
+    )
 
 
 def read_policy(path: StrPath) -> BasePolicy:

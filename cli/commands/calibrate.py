@@ -7,6 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
+from weightwarden.cli.options.quorum import quorum_of, quorum_options
 from weightwarden.cli.options.replayer import load_replayer
 from weightwarden.cli.options.run_input import read_input, sample_of
 from weightwarden.cli.options.shared import (
@@ -35,6 +36,7 @@ from weightwarden.verifier.verification.compatibility import check_against_model
 @CONTEXT_OPTION
 @public_key_option(required=False)
 @SEEN_OPTION
+@quorum_options
 @sample_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Policy file to write.")
 @click.option(
@@ -70,6 +72,8 @@ def calibrate(
     traffic: tuple[str, ...],
     public_key_path: Path | None,
     seen_path: Path | None,
+    witness_key_path: Path | None,
+    min_witnesses: int | None,
     rate: float | None,
     key_path: Path | None,
     out: Path,
@@ -90,7 +94,14 @@ def calibrate(
     --public-key the arguments are archives of one log, which are checked as in `verify run`.
     """
     check_writable(out)
-    given = read_input(traffic, public_key_path, seen_path, sample_of(rate, key_path), unsigned=True)
+    given = read_input(
+        traffic,
+        public_key_path,
+        seen_path,
+        sample_of(rate, key_path),
+        quorum_of(witness_key_path, min_witnesses),
+        unsigned=True,
+    )
     placed = [item for item in given.placed() if item.record.output_token_ids]
     if exact and replay["implementation"] != "vllm":
         raise click.UsageError("--exact requires the server's own engine: --replayer vllm with --replay-url")

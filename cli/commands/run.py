@@ -7,6 +7,7 @@ import click
 
 from weightwarden.cli import exit_codes
 from weightwarden.cli.options.executor import ExecutorOptions, executor_options, open_executor
+from weightwarden.cli.options.quorum import quorum_of, quorum_options
 from weightwarden.cli.options.run_input import read_input, sample_of
 from weightwarden.cli.options.shared import (
     SEEN_OPTION,
@@ -45,6 +46,7 @@ _EXIT_CODES: dict[RunVerdict, int] = {
 )
 @public_key_option(required=False)
 @SEEN_OPTION
+@quorum_options
 @click.option(
     "--unsafe-unsigned",
     is_flag=True,
@@ -92,6 +94,8 @@ def run(
     policy_path: Path,
     public_key_path: Path | None,
     seen_path: Path | None,
+    witness_key_path: Path | None,
+    min_witnesses: int | None,
     unsafe_unsigned: bool,
     json_path: Path | None,
     html_path: Path | None,
@@ -125,7 +129,14 @@ def run(
     check_writable(None if to_stdout else json_path, html_path, tokens_path)
     ReportIdentity.of(auditor=auditor)  # refuses an unfit name before the work
     policy = read_policy(policy_path)
-    given = read_input(traffic, public_key_path, seen_path, audit, unsigned=unsafe_unsigned)
+    given = read_input(
+        traffic,
+        public_key_path,
+        seen_path,
+        audit,
+        quorum_of(witness_key_path, min_witnesses),
+        unsigned=unsafe_unsigned,
+    )
 
     options, replay = ExecutorOptions.taken(more)
     executor = open_executor(options, ReplayOptions(**replay), policy, max_model_len)

@@ -9,6 +9,7 @@ from weightwarden.cli.progress import counter
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.seen import read_seen
 from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.tlog.cosignature import Quorum
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.verifier.verification.run_input import AuditDraw, RunInput, from_archives, from_traffic
 
@@ -34,6 +35,7 @@ def read_input(
     public_key_path: Path | None,
     seen_path: Path | None,
     audit: AuditDraw | None,
+    quorum: Quorum | None,
     *,
     unsigned: bool,
 ) -> RunInput:
@@ -44,6 +46,7 @@ def read_input(
         public_key_path: file with the log's public keys, or None.
         seen_path: file with the checkpoint that was seen before, or None.
         audit: the audit, or None for all records.
+        quorum: the witnesses that must have cosigned the log, or None.
         unsigned: True: traffic files are accepted.
 
     Raises:
@@ -57,9 +60,11 @@ def read_input(
         keys = PublicKeys.read(public_key_path)
         seen = None if seen_path is None else read_seen(seen_path, keys)
         with counter("Records of the log checked") as progress:
-            return from_archives(archive_urls(arguments), keys, seen, audit, progress)
+            return from_archives(archive_urls(arguments), keys, seen, audit, progress, quorum)
     if seen_path is not None:
         raise click.UsageError("--seen requires --public-key")
+    if quorum is not None:
+        raise click.UsageError("--witness-key requires --public-key")
     if not unsigned:
         raise UnsignedTraffic(
             "no --public-key: traffic files are unsigned and can be forged;"

@@ -126,6 +126,21 @@ _OPTIONS = (
     click.option(
         "--archives", metavar="URL", help="Folder for sealed archives (path or fsspec URL). Default: do not seal."
     ),
+    click.option(
+        "--witness-url",
+        multiple=True,
+        metavar="URL",
+        help="URL (submission prefix) of a witness that cosigns checkpoints (C2SP tlog-witness). Repeat for several.",
+    ),
+    click.option("--witness-key", type=_FILE, metavar="FILE", help="File with the witnesses' public keys, one a line."),
+    _limit(
+        "--min-witnesses",
+        click.IntRange(0),
+        0,
+        "COUNT",
+        "Fewest cosignatures of an archive's checkpoint. Records without them are not sealed.",
+    ),
+    _limit("--witness-timeout", _SECONDS, 10.0, "SECONDS", "Seconds that an answer of a witness may take."),
     _limit("--checkpoint-every", _SECONDS, 60.0, "SECONDS", "Seconds between signed checkpoints."),
     _limit("--seal-every", _SECONDS, 3600.0, "SECONDS", "Seconds between archives."),
     click.option(
@@ -227,6 +242,10 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         release_tick=None if given["release_tick"] is None else given["release_tick"] / 1000,
         record_index=given["record_index"],
         archives=given["archives"],
+        witness_urls=given["witness_url"],
+        witness_keys=given["witness_key"],
+        min_witnesses=given["min_witnesses"],
+        witness_timeout=given["witness_timeout"],
         checkpoint_every=given["checkpoint_every"],
         seal_every=given["seal_every"],
         keep_sealed=given["keep_sealed"],

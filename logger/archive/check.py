@@ -15,11 +15,13 @@ from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.errors import ArchiveRefused
 from weightwarden.logger.archive.reader import Archive, read_archive
 from weightwarden.logger.tlog.checkpoint import Checkpoint
+from weightwarden.logger.tlog.cosignature import Cosignature, Quorum
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
+from weightwarden.logger.tlog.signed_note import NoteError
 from weightwarden.text import printable
 
-FindingKind = Literal["seal", "root", "gap", "fork", "duplicate", "rollback"]
+FindingKind = Literal["seal", "root", "gap", "fork", "duplicate", "rollback", "cosignature"]
 Keep = Callable[[Archive, int, bytes], None]
 """Callback that receives each record's archive, index and canonical bytes, before the root is verified."""
 
@@ -38,7 +40,8 @@ class Finding:
 
     Attributes:
         kind: seal (changed, or not sealed by a known key), root (records differ from the certified ones), gap, fork
-            (two histories), duplicate (a range twice), rollback (shorter than the seen checkpoint).
+            (two histories), duplicate (a range twice), rollback (shorter than the seen checkpoint), cosignature (an
+            invalid one of a listed witness, or too few).
         where: the archive or range.
         what: one sentence.
     """
@@ -57,11 +60,13 @@ class LogCheck:
         findings: the defects.
         newest: the checkpoint of the largest size among them; None without archives.
         records: number of records in the archives; a record in two archives counts twice.
+        cosignatures: those of listed witnesses on the newest checkpoint.
     """
 
     archives: list[Archive] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     records: int = 0
+    cosignatures: list[Cosignature] = field(default_factory=list)
 
     @property
     def newest(self) -> Checkpoint | None:
@@ -94,6 +99,7 @@ def check_archives(
     keep: Keep | None = None,
     progress: Callable[[int], None] | None = None,
     partial: bool = False,
+    quorum: Quorum | None = None,
 ) -> LogCheck:
     """The check of one log's archives, given in any order, in bounded memory.
 
@@ -101,6 +107,8 @@ def check_archives(
     2. Replay each into the tree. Compare the roots where archives meet, and with the seen checkpoint.
     3. Find gaps and duplicate ranges.
     4. Compare the end with the seen checkpoint.
+    5. Verify the cosignatures. The newest checkpoint must have a quorum. It covers all records before it, since they
+       lead to its root.
 
     Args:
         urls: the archives.
@@ -108,6 +116,7 @@ def check_archives(
         seen: the last checkpoint that this auditor saw.
         keep: receives every record.
         progress: called with the number of records just checked.
+        quorum: the witnesses that must have cosigned the newest checkpoint, or None.
         partial: True: without `seen`, the archives may begin anywhere. False: missing records before them are a gap.
 
     Raises:
@@ -140,6 +149,10 @@ def check_archives(
         reached = first if partial and seen is None else min(first, seen.size if seen else 0)
         found.findings.extend(_coverage(found.archives, reached))
         found.findings.extend(_rollback(found.archives, seen))
+        # 5
+        if quorum is not None:
+            found.cosignatures, lacking = _cosigned(found.archives, quorum)
+            found.findings.extend(lacking)
     return found
 
 
@@ -242,6 +255,23 @@ def _coverage(archives: Sequence[Archive], reached: int) -> list[Finding]:
             findings.append(Finding(kind="duplicate", where=archive.url, what=what))
         reached = max(reached, archive.end)
     return findings
+
+
+def _cosigned(archives: Sequence[Archive], quorum: Quorum) -> tuple[list[Cosignature], list[Finding]]:
+    """The cosignatures of the newest checkpoint, and the findings of all."""
+    findings: list[Finding] = []
+    newest: list[Cosignature] = []
+    for archive in sorted(archives, key=lambda archive: archive.end):
+        try:
+            newest = quorum.witnesses.cosignatures(archive.note)
+        except NoteError as error:
+            newest = []
+            findings.append(Finding(kind="cosignature", where=archive.url, what=str(error)))
+    lacking = quorum.missing(newest)
+    if lacking is not None:
+        last = max(archives, key=lambda archive: archive.end)
+        findings.append(Finding(kind="cosignature", where=last.url, what=lacking))
+    return newest, findings
 
 
 def _rollback(archives: Sequence[Archive], seen: Checkpoint | None) -> list[Finding]:

@@ -22,6 +22,7 @@ from weightwarden.logger.sidecar.answer import ChoiceRunner
 from weightwarden.logger.sidecar.app import Dependencies, application
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
+from weightwarden.logger.sidecar.log.cosigner import Cosigner
 from weightwarden.logger.sidecar.log.notary import Notary
 from weightwarden.logger.sidecar.log.recorder import DraftRecorder
 from weightwarden.logger.sidecar.metrics import Metrics
@@ -96,8 +97,20 @@ async def serve(
             model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
         )
         readiness = Readiness(service, recorder, upstream, events, metrics, period=limits.ready, clock=loop.time)
+        cosigner = Cosigner(
+            url=settings.log,
+            log=sidecar.log,
+            public_keys=sidecar.checkpointer.keys,
+            urls=settings.witness_urls,
+            witness_keys=sidecar.witness_keys,
+            timeout=settings.witness_timeout,
+            metrics=metrics,
+            events=events,
+            clock=sidecar.clock,
+        )
         notary = Notary(
             sidecar.checkpointer,
+            cosigner,
             metrics,
             events,
             checkpoint_every=settings.checkpoint_every,
@@ -133,6 +146,7 @@ async def serve(
         await server.serve()
         await service.settle()
         await recorder.settle()
+        await asyncio.to_thread(notary.certify)
         await asyncio.to_thread(notary.seal)
     events.say("stopped", log_size=sidecar.log.size)
 

@@ -94,6 +94,24 @@ class Metrics:
             registry=self.registry,
         )
         self.build_info.labels(**build_versions()).set(1)
+        self.witness_time = Gauge(
+            "weightwarden_sidecar_witness_last_cosignature_timestamp_seconds",
+            "When the witness last cosigned a checkpoint, or the sidecar's start. Unix time.",
+            ["witness"],
+            registry=self.registry,
+        )
+        self.witness_size = Gauge(
+            "weightwarden_sidecar_witness_size",
+            "Entries under the newest checkpoint that the witness cosigned since the start.",
+            ["witness"],
+            registry=self.registry,
+        )
+        self.witness_failures = Counter(
+            "weightwarden_sidecar_witness_failures",
+            "Checkpoints that the witness did not cosign, by cause.",
+            ["witness", "cause"],
+            registry=self.registry,
+        )
         self.choices = Gauge("weightwarden_sidecar_choices_in_flight", "Choices under way.", registry=self.registry)
         self.durable_seconds = Histogram(
             "weightwarden_sidecar_log_commit_seconds",

@@ -37,6 +37,10 @@ class Settings:
         record_index: "send" gives clients the indices of their records, "omit" does not. None: omit with release
             ticks, send without.
         archives: folder for archives, or None when another process seals.
+        witness_urls: submission prefixes of the witnesses that cosign checkpoints.
+        witness_keys: file with the witnesses' keys; None without witnesses.
+        min_witnesses: fewest cosignatures of an archive's checkpoint; 0 seals without them, too.
+        witness_timeout: seconds that an answer of a witness may take.
         checkpoint_every: seconds between checkpoints.
         seal_every: seconds between archives.
         keep_sealed: number of newest archives whose records stay in the log's database, or None for all.
@@ -65,6 +69,10 @@ class Settings:
     release_tick: float | None = None
     record_index: Literal["send", "omit"] | None = None
     archives: str | None = None
+    witness_urls: tuple[str, ...] = ()
+    witness_keys: Path | None = None
+    min_witnesses: int = 0
+    witness_timeout: float = 10.0
     checkpoint_every: float = 60.0
     seal_every: float = 3600.0
     keep_sealed: int | None = None

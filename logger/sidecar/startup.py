@@ -18,12 +18,14 @@ from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
 from weightwarden.logger.sidecar.log.recorder import recover
 from weightwarden.logger.sidecar.log.request_ids import RequestIds
 from weightwarden.logger.sidecar.log.seeds import SeedIssuer, SeedStore, read_seed_key
+from weightwarden.logger.sidecar.log.witness_client import checked_url
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import NONCE_BYTES, MarkFile, mark_path
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.writer import LogWriter
+from weightwarden.logger.tlog.cosignature import WitnessKeys
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.text import printable
 
@@ -40,6 +42,7 @@ class SidecarParts:
         upstream_key: API key for the server, or None.
         log: writer of the log.
         checkpointer: signs checkpoints and seals archives.
+        witness_keys: the listed witnesses, or None without witnesses.
         issuer: makes the issuer of seeds over a store.
         request_ids: issuer of request ids.
         recovered: number of drafts of an earlier process that were made records.
@@ -53,6 +56,7 @@ class SidecarParts:
     upstream_key: str | None
     log: LogWriter
     checkpointer: Checkpointer
+    witness_keys: WitnessKeys | None
     issuer: Callable[[SeedStore], SeedIssuer]
     request_ids: RequestIds
     recovered: int
@@ -100,6 +104,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
         raise SettingsError("one or more signing keys of one log are needed")
     seed_key = read_seed_key(settings.seed_key)
     api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
+    witness_keys = _witness_keys(settings)
     upstream_key = None if settings.upstream_key is None else read_secret(settings.upstream_key)
     model = ServedModel.load(
         settings.model_dir,
@@ -118,6 +123,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
             mark=mark,
             archives=settings.archives,
             keep_sealed=settings.keep_sealed,
+            min_witnesses=settings.min_witnesses,
         )
         checkpointer.check()
         nonce = secrets.token_bytes(NONCE_BYTES)
@@ -132,6 +138,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
             upstream_key=upstream_key,
             log=log,
             checkpointer=checkpointer,
+            witness_keys=witness_keys,
             issuer=partial(
                 SeedIssuer,
                 seed_key,
@@ -167,3 +174,24 @@ def _check(settings: Settings) -> None:
         raise SettingsError("keep-sealed needs archives: only sealed records leave the log's database")
     if settings.archives is not None and "://" not in settings.archives:
         make_folder(settings.archives)
+
+
+def _witness_keys(settings: Settings) -> WitnessKeys | None:
+    """The listed witnesses; None without witnesses.
+
+    Raises:
+        SettingsError: the witnesses' settings exclude each other.
+        KeyFileError: the file of their keys cannot be used.
+    """
+    if not settings.witness_urls and settings.witness_keys is None:
+        if settings.min_witnesses:
+            raise SettingsError("cosignatures are required, and there are no witnesses: give their URLs and keys")
+        return None
+    if not settings.witness_urls or settings.witness_keys is None:
+        raise SettingsError("witnesses need both, their URLs and the file with their keys")
+    for number, url in enumerate(settings.witness_urls, 1):
+        checked_url(url, number)
+    keys = WitnessKeys.read(settings.witness_keys)
+    if settings.min_witnesses > len(keys):
+        raise SettingsError(f"{settings.min_witnesses} cosignatures are required, and {len(keys)} witnesses are listed")
+    return keys

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, select
 from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.store.schema import (
     CHECKPOINT,
+    COSIGNATURE,
     DRAFT,
     DRAFT_TOKENS,
     ENTRY,
@@ -90,7 +91,22 @@ class SignedCheckpoint:
     note: bytes
 
 
-Change = Entry | DraftTokens | SeedBlock | NewStart | OpenSeed | ClosedSeeds | SignedCheckpoint
+@dataclass(frozen=True, slots=True)
+class NewCosignature:
+    """A cosignature of a recorded checkpoint. It is recorded unless the witness's cosignature of that size exists.
+
+    Attributes:
+        size: the checkpoint's size.
+        witness: the witness's key, as text.
+        line: the signature line.
+    """
+
+    size: int
+    witness: str
+    line: str
+
+
+Change = Entry | DraftTokens | SeedBlock | NewStart | OpenSeed | ClosedSeeds | SignedCheckpoint | NewCosignature
 
 
 def size_of(change: Change) -> int:
@@ -124,7 +140,8 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
 
     Returns:
         For each change: the index of its record, or None where its draft was ended before; the first of its seed
-        counters; the number of a start; the size of the newest checkpoint; 0 for others.
+        counters; the number of a start; the size of the newest checkpoint; 1 for a cosignature that is
+        recorded now; 0 for others.
     """
     new, before = _Rows(), tree.size
     ended = {change.draft for change in changes if isinstance(change, Entry) and change.draft is not None}
@@ -147,6 +164,8 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
             results.append(_started(connection, change))
         elif isinstance(change, SignedCheckpoint):
             results.append(_signed(connection, change))
+        elif isinstance(change, NewCosignature):
+            results.append(_cosigned(connection, change))
         elif isinstance(change, ClosedSeeds):
             connection.execute(delete(OPEN_SEED).where(OPEN_SEED.c.counter.in_(change.counters)))
             results.append(0)
@@ -200,3 +219,15 @@ def _signed(connection: Connection, checkpoint: SignedCheckpoint) -> int:
     if checkpoint.size > newest:
         connection.execute(insert(CHECKPOINT), {"size": checkpoint.size, "note": checkpoint.note})
     return max(newest, checkpoint.size)
+
+
+def _cosigned(connection: Connection, cosigned: NewCosignature) -> int:
+    """1 if the cosignature is recorded now; 0 if its checkpoint is not there, or has a cosignature of the witness."""
+    checkpoint = select(CHECKPOINT.c.size).where(CHECKPOINT.c.size == cosigned.size)
+    earlier = select(COSIGNATURE.c.size).where(
+        COSIGNATURE.c.size == cosigned.size, COSIGNATURE.c.witness == cosigned.witness
+    )
+    if connection.execute(checkpoint).first() is None or connection.execute(earlier).first() is not None:
+        return 0
+    connection.execute(insert(COSIGNATURE), asdict(cosigned))
+    return 1

@@ -10,12 +10,14 @@ from weightwarden.logger.request_stamp import ALL_STAMPS, RequestStamp, StampQue
 from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.errors import LogCorrupt
-from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, LOG, MARK, OPEN_SEED, START
+from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT, COSIGNATURE, ENTRY, LOG, MARK, OPEN_SEED, START
 from weightwarden.logger.store.stamps import PAGE as STAMP_PAGE
 from weightwarden.logger.store.stamps import stored_stamps
 from weightwarden.logger.store.tree import (
+    PAGE,
     RolledOver,
     frontier_at,
+    leaf_hashes,
     require_all,
     restored,
     segment_start,
@@ -114,6 +116,33 @@ class LogReader:
         """Size and signed note of every checkpoint, smallest first."""
         with self._connected() as connection:
             return _checkpoints(connection)
+
+    def has_checkpoint(self, size: int) -> bool:
+        """True if a checkpoint of that size was signed."""
+        with self._connected() as connection:
+            return connection.execute(select(CHECKPOINT.c.size).where(CHECKPOINT.c.size == size)).first() is not None
+
+    def cosignatures(self, after: int) -> dict[int, list[tuple[str, str]]]:
+        """The recorded cosignatures of checkpoints beyond a size: witness's key and signature line, by size."""
+        columns = (COSIGNATURE.c.size, COSIGNATURE.c.witness, COSIGNATURE.c.line)
+        found: dict[int, list[tuple[str, str]]] = {}
+        with self._connected() as connection:
+            for size, witness, line in connection.execute(
+                select(*columns).where(COSIGNATURE.c.size > after).order_by(COSIGNATURE.c.size, COSIGNATURE.c.witness)
+            ):
+                found.setdefault(size, []).append((str(witness), str(line)))
+        return found
+
+    def leaf_hashes(self, start: int, stop: int) -> Iterator[bytes]:
+        """The stored leaf hashes of records start to stop - 1, read a page at a time.
+
+        Raises:
+            LogCorrupt: a leaf hash is missing (or left the database with its segment), or has not 32 bytes.
+        """
+        for page in range(start, stop, PAGE):
+            with self._connected() as connection:
+                found = list(leaf_hashes(connection, page, min(stop, page + PAGE)))
+            yield from found
 
     def archives(self) -> list[tuple[int, int, str]]:
         """Start, end and URL of every archive, in log order."""

@@ -75,6 +75,15 @@ CHECKPOINT = Table(
 )
 """Every signed checkpoint."""
 
+COSIGNATURE = Table(
+    "cosignature",
+    METADATA,
+    Column("size", _INDEX, ForeignKey("checkpoint.size"), primary_key=True, autoincrement=False),
+    Column("witness", String, primary_key=True),
+    Column("line", String, nullable=False),
+)
+"""Cosignatures of checkpoints: the witness's key, and its signature line."""
+
 ARCHIVE = Table(
     "archive",
     METADATA,

@@ -19,6 +19,7 @@ from weightwarden.logger.store.changes import (
     Change,
     ClosedSeeds,
     Entry,
+    NewCosignature,
     NewStart,
     OpenSeed,
     SeedBlock,
@@ -171,6 +172,24 @@ class LogWriter:
             LogForked: the database lost what this writer confirmed.
         """
         return cast(int, self._submitted(SignedCheckpoint(size, note)).result())
+
+    def add_cosignature(self, size: int, witness: str, line: str) -> bool:
+        """Record a cosignature of a recorded checkpoint. True if it is durable now, False if it was not wanted.
+
+        It is not wanted where the checkpoint is not in the file that is open, or has a cosignature of that witness.
+
+        Args:
+            size: the checkpoint's size.
+            witness: the witness's key, as text.
+            line: the signature line.
+
+        Raises:
+            LogBusy: too many appends wait.
+            LogClosed: the writer was closed.
+            LogWriteError: the write was not confirmed.
+            LogForked: the database lost what this writer confirmed.
+        """
+        return bool(self._submitted(NewCosignature(size, witness, line)).result())
 
     def _submitted(self, change: Change) -> "Future[int | None]":
         future: Future[int | None] = Future()

@@ -3,8 +3,9 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar, Self, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -13,11 +14,13 @@ from weightwarden.logger.files.private import MAX_FILE_BYTES, KeyFileError, read
 from weightwarden.text import printable
 
 ED25519 = b"\x01"
-"""The algorithm byte. No other is accepted."""
+"""The algorithm byte of a signature of a note."""
 KEY_BYTES, SIGNATURE_BYTES, ID_BYTES = 32, 64, 4
 MAX_KEYS = 64
 MAX_NAME = 256
 _PRIVATE = "PRIVATE+KEY+"
+
+Key = TypeVar("Key", bound="VerifierKey")
 
 
 class VerifierKey:
@@ -27,7 +30,14 @@ class VerifierKey:
         name: the signer's name; for a log, its origin.
         public: 32 bytes.
         key_id: 4 bytes, computed from name and key.
+        algorithm: byte of the algorithm.
+        algorithm_name: name and number of the algorithm.
+        signature_bytes: length of a signature.
     """
+
+    algorithm: ClassVar[bytes] = ED25519
+    algorithm_name: ClassVar[str] = "Ed25519 (1)"
+    signature_bytes: ClassVar[int] = SIGNATURE_BYTES
 
     def __init__(self, name: str, public: bytes) -> None:
         """A public key.
@@ -39,11 +49,11 @@ class VerifierKey:
         if len(public) != KEY_BYTES:
             raise KeyFileError(f"an Ed25519 public key has {KEY_BYTES} bytes, not {len(public)}")
         self.name, self.public = name, public
-        self.key_id = hashlib.sha256(name.encode() + b"\n" + ED25519 + public).digest()[:ID_BYTES]
+        self.key_id = hashlib.sha256(name.encode() + b"\n" + self.algorithm + public).digest()[:ID_BYTES]
         self._key = Ed25519PublicKey.from_public_bytes(public)
 
     @classmethod
-    def parse(cls, text: str) -> "VerifierKey":
+    def parse(cls, text: str) -> Self:
         """The key in its written form.
 
         Raises:
@@ -52,13 +62,15 @@ class VerifierKey:
         if text.startswith(_PRIVATE):
             raise KeyFileError("a private key where a public key is wanted")
         name, _, rest = text.partition("+")
-        key = cls(name, _ed25519_bytes(rest.partition("+")[2]))
+        key = cls(name, _key_bytes(rest.partition("+")[2], cls.algorithm, cls.algorithm_name))
         if str(key) != text:
             raise KeyFileError("its key id is not that of name and key")
         return key
 
     def holds(self, signature: bytes, text: bytes) -> bool:
         """True if this key's holder signed the text."""
+        if len(signature) != SIGNATURE_BYTES:
+            return False
         try:
             self._key.verify(signature, text)
         except InvalidSignature:
@@ -66,10 +78,10 @@ class VerifierKey:
         return True
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(ED25519 + self.public).decode()}"
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(self.algorithm + self.public).decode()}"
 
     def __repr__(self) -> str:
-        return f"<VerifierKey {self}>"
+        return f"<{type(self).__name__} {self}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VerifierKey) and str(self) == str(other)
@@ -117,7 +129,7 @@ class SigningKey:
         if not text.startswith(_PRIVATE) or not text.endswith("\n"):
             raise KeyFileError("not the form PRIVATE+KEY+name+id+key")
         name, _, rest = text.removeprefix(_PRIVATE)[:-1].partition("+")
-        key = cls(name, Ed25519PrivateKey.from_private_bytes(_ed25519_bytes(rest.partition("+")[2])))
+        key = cls(name, Ed25519PrivateKey.from_private_bytes(_key_bytes(rest.partition("+")[2])))
         if key._text() != text:
             raise KeyFileError("its key id is not that of name and key")
         return key
@@ -169,12 +181,7 @@ class PublicKeys:
         Raises:
             KeyFileError: the file is unreadable, has no key, too many, one twice, or an invalid line.
         """
-        try:
-            with path.open("rb") as stream:
-                data = stream.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise KeyFileError(f"{path}: cannot be read: {error.strerror or error}") from None
-        return cls.parse(data, str(path))
+        return cls._unique(read_keys(path, VerifierKey.parse), str(path))
 
     @classmethod
     def parse(cls, data: bytes, path: str) -> "PublicKeys":
@@ -187,21 +194,10 @@ class PublicKeys:
         Raises:
             KeyFileError: the content has no key, too many, one twice, or an invalid line.
         """
-        try:
-            lines = data.decode("utf-8").split("\n")
-        except UnicodeDecodeError:
-            raise KeyFileError(f"{path}: not UTF-8") from None
-        keys: list[VerifierKey] = []
-        for number, line in enumerate(lines, 1):
-            if line.strip() and not line.startswith("#"):
-                try:
-                    keys.append(VerifierKey.parse(line.strip()))
-                except KeyFileError as error:
-                    raise KeyFileError(f"{path}:{number}: {error}") from None
-        if len(data) > MAX_FILE_BYTES or len(keys) > MAX_KEYS:
-            raise KeyFileError(f"{path}: more than {MAX_KEYS} keys")
-        if not keys:
-            raise KeyFileError(f"{path}: holds no public key")
+        return cls._unique(parse_keys(data, str(path), VerifierKey.parse), path)
+
+    @classmethod
+    def _unique(cls, keys: Sequence[VerifierKey], path: str) -> "PublicKeys":
         try:
             return cls(*keys)
         except KeyFileError as error:
@@ -216,6 +212,49 @@ class PublicKeys:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+
+def read_keys(path: Path, parse: Callable[[str], Key]) -> list[Key]:
+    """The keys in a file, one a line. Empty lines and lines that begin with # are skipped.
+
+    Raises:
+        KeyFileError: the file is unreadable, has no key, too many, or an invalid line.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse_keys(data, str(path), parse)
+
+
+def parse_keys(data: bytes, path: str, parse: Callable[[str], Key]) -> list[Key]:
+    """The keys in the content of such a file.
+
+    Args:
+        data: the bytes.
+        path: name of the file, for messages.
+        parse: reads one key.
+
+    Raises:
+        KeyFileError: the content has no key, too many, or an invalid line.
+    """
+    try:
+        lines = data.decode("utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise KeyFileError(f"{path}: not UTF-8") from None
+    keys: list[Key] = []
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.startswith("#"):
+            try:
+                keys.append(parse(line.strip()))
+            except KeyFileError as error:
+                raise KeyFileError(f"{path}:{number}: {error}") from None
+    if len(data) > MAX_FILE_BYTES or len(keys) > MAX_KEYS:
+        raise KeyFileError(f"{path}: more than {MAX_KEYS} keys")
+    if not keys:
+        raise KeyFileError(f"{path}: holds no public key")
+    return keys
 
 
 def check_name(name: str) -> None:
@@ -248,13 +287,13 @@ def canonical_base64(text: str) -> bytes:
     return data
 
 
-def _ed25519_bytes(coded: str) -> bytes:
+def _key_bytes(coded: str, algorithm: bytes = ED25519, algorithm_name: str = VerifierKey.algorithm_name) -> bytes:
     try:
         data = canonical_base64(coded)
     except ValueError as error:
         raise KeyFileError(f"the key is {error}") from None
-    if data[:1] != ED25519:
-        raise KeyFileError("the key is not of the algorithm Ed25519 (1), the only one that is accepted")
+    if data[:1] != algorithm:
+        raise KeyFileError(f"the key is not of the algorithm {algorithm_name}, the only one that is accepted here")
     if len(data) != 1 + KEY_BYTES:
         raise KeyFileError(f"an Ed25519 key has {KEY_BYTES} bytes, not {len(data) - 1}")
     return data[1:]

@@ -4,16 +4,10 @@ import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from weightwarden.errors import WeightwardenError
-from weightwarden.logger.tlog.keys import (
-    ID_BYTES,
-    SIGNATURE_BYTES,
-    PublicKeys,
-    SigningKey,
-    VerifierKey,
-    canonical_base64,
-)
+from weightwarden.logger.tlog.keys import ID_BYTES, PublicKeys, SigningKey, VerifierKey, canonical_base64
 from weightwarden.text import printable
 
 MAX_NOTE_BYTES = 64 * 1024
@@ -28,6 +22,23 @@ class NoteError(WeightwardenError, ValueError):
 
 class SignatureError(NoteError):
     """A note without a signature of a known key, or with an invalid one."""
+
+
+class SignatureLine(NamedTuple):
+    """One signature of a note, of a known key or not.
+
+    Attributes:
+        name: the signer's name.
+        key_id: 4 bytes.
+        signature: the signature's bytes.
+    """
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+    def __str__(self) -> str:
+        return f"\N{EM DASH} {self.name} {b64encode(self.key_id + self.signature).decode()}\n"
 
 
 @dataclass(frozen=True)
@@ -56,11 +67,8 @@ def sign_note(text: str, signers: Sequence[SigningKey]) -> bytes:
         raise NoteError(f"{len(signers)} signers, not 1 to {MAX_SIGNATURES}")
     if len({key.verifier for key in signers}) < len(signers):
         raise NoteError("a key signs a note once, and one of these was given twice")
-    lines = [
-        f"\N{EM DASH} {key.name} {b64encode(key.verifier.key_id + key.sign(text.encode())).decode()}\n"
-        for key in signers
-    ]
-    note = f"{text}\n{''.join(lines)}".encode()
+    lines = [SignatureLine(key.name, key.verifier.key_id, key.sign(text.encode())) for key in signers]
+    note = f"{text}\n{''.join(map(str, lines))}".encode()
     if len(note) > MAX_NOTE_BYTES:
         raise NoteError(f"{len(note)} bytes, more than {MAX_NOTE_BYTES}")
     return note
@@ -75,6 +83,28 @@ def open_note(data: bytes, keys: PublicKeys, *, max_bytes: int = MAX_NOTE_BYTES)
         NoteError: the bytes are no signed note.
         SignatureError: no known key signed it, or a known key's signature is invalid.
     """
+    text, lines = split_note(data, max_bytes=max_bytes)
+    signed_by: list[VerifierKey] = []
+    for name, key_id, signature in lines:
+        key = keys.find(name, key_id)
+        if key is None:
+            continue
+        if key in signed_by:
+            raise NoteError(f"two signatures of {key.name}+{key_id.hex()}")
+        if not key.holds(signature, text.encode()):
+            raise SignatureError(f"the signature of {key.name}+{key_id.hex()} does not hold")
+        signed_by.append(key)
+    if not signed_by:
+        raise SignatureError("no known key signed it")
+    return VerifiedNote(text, tuple(signed_by), tuple((name, key_id) for name, key_id, _ in lines))
+
+
+def split_note(data: bytes, *, max_bytes: int = MAX_NOTE_BYTES) -> tuple[str, list[SignatureLine]]:
+    """The text and the signatures of a note. The signatures are not verified.
+
+    Raises:
+        NoteError: the bytes are no signed note.
+    """
     if len(data) > max_bytes:
         raise NoteError(f"{len(data)} bytes, more than {max_bytes}")
     try:
@@ -82,22 +112,9 @@ def open_note(data: bytes, keys: PublicKeys, *, max_bytes: int = MAX_NOTE_BYTES)
     except UnicodeDecodeError:
         raise NoteError("not UTF-8") from None
     at = note.rfind("\n\n") + 1
-    text, signatures = note[:at], note[at + 1 :]
+    text = note[:at]
     _check_text(text)
-    signed_by: list[VerifierKey] = []
-    lines = _signatures(signatures)
-    for name, key_id, signature in lines:
-        key = keys.find(name, key_id)
-        if key is None:
-            continue
-        if key in signed_by:
-            raise NoteError(f"two signatures of {key.name}+{key_id.hex()}")
-        if len(signature) != SIGNATURE_BYTES or not key.holds(signature, text.encode()):
-            raise SignatureError(f"the signature of {key.name}+{key_id.hex()} does not hold")
-        signed_by.append(key)
-    if not signed_by:
-        raise SignatureError("no known key signed it")
-    return VerifiedNote(text, tuple(signed_by), tuple((name, key_id) for name, key_id, _ in lines))
+    return text, parse_signature_lines(note[at + 1 :])
 
 
 def unverified_text(data: bytes) -> str:
@@ -126,8 +143,12 @@ def _check_text(text: str) -> None:
         raise NoteError("its text holds what UTF-8 cannot encode") from None
 
 
-def _signatures(lines: str) -> list[tuple[str, bytes, bytes]]:
-    """Name, key id and signature of every line."""
+def parse_signature_lines(lines: str) -> list[SignatureLine]:
+    """The signatures in signature lines. They are not verified.
+
+    Raises:
+        NoteError: a line is malformed, or there are none or too many.
+    """
     found, at = [], 0
     while at < len(lines):
         line = _SIGNATURE_LINE.match(lines, at)
@@ -139,7 +160,7 @@ def _signatures(lines: str) -> list[tuple[str, bytes, bytes]]:
             raise NoteError(f"the signature of {printable(line[1])} is {error}") from None
         if len(data) <= ID_BYTES:
             raise NoteError(f"the signature of {printable(line[1])} is cut off")
-        found.append((line[1], data[:ID_BYTES], data[ID_BYTES:]))
+        found.append(SignatureLine(line[1], data[:ID_BYTES], data[ID_BYTES:]))
         at = line.end()
     if not 1 <= len(found) <= MAX_SIGNATURES:
         raise NoteError(f"{len(found)} signatures, not 1 to {MAX_SIGNATURES}")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, certified, checkpoint_at
+from tests.logger.witness import StrictWitness
 from tests.places import DATA
 from weightwarden.cli.reports.signature import open_signature, sign_reports
 from weightwarden.errors import WeightwardenError
@@ -24,15 +25,21 @@ from weightwarden.logger.formats.canonical import RecordEncodingError, decode_re
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.tlog.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from weightwarden.logger.tlog.cosignature import WitnessKey, WitnessKeys
 from weightwarden.logger.tlog.inclusion import RecordProof
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey, VerifierKey
 from weightwarden.logger.tlog.merkle import leaf_hash
 from weightwarden.logger.tlog.proofs import ProofError
-from weightwarden.logger.tlog.signed_note import NoteError
+from weightwarden.logger.tlog.signed_note import NoteError, parse_signature_lines
+from weightwarden.logger.tlog.witness_protocol import stated_size
 from weightwarden.verifier.bundle.container import LIMITS, MANIFEST, pack, unpack
 from weightwarden.verifier.bundle.errors import BundleError
 
 SIGNED = certified(7, bytes(range(32)))
+_WITNESS = StrictWitness("witness.example/w1", {}, clock=lambda: 1_700_000_000.0)
+_LISTED = WitnessKeys(WitnessKey.parse(_WITNESS.vkey))
+_COSIGNED = checkpoint_at(7).text()
+_LINE = _WITNESS.line(_COSIGNED.encode())
 _FOLDER = tempfile.TemporaryDirectory(prefix="weightwarden-fuzz-")
 _ARCHIVE = Path(_FOLDER.name) / "archive.parquet"
 _AUDITOR = SigningKey.generate("example.org/auditor-1")
@@ -138,6 +145,17 @@ def _example_companion() -> bytes:
     return _COMPANION[0]
 
 
+def witness_answer(data: bytes) -> None:
+    """A witness's answer that counts has the cosignature that the witness made, byte for byte."""
+    with suppress(NoteError):
+        stated_size(data)
+    try:
+        found = _LISTED.verified(_COSIGNED, parse_signature_lines(data.decode("utf-8")))
+    except (NoteError, UnicodeDecodeError):
+        return
+    assert [str(one.line).encode() for one in found] in ([], [_LINE])
+
+
 def _example_archive() -> bytes:
     if not _EXAMPLE:
         _EXAMPLE.append(Path(archived(Path(_FOLDER.name) / "example.parquet", 0, 3)).read_bytes())
@@ -163,6 +181,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "record-proof": record_proof,
     "report-signature": report_signature,
     "bundle": bundle,
+    "witness-answer": witness_answer,
 }
 
 
@@ -184,5 +203,7 @@ def examples(target: str) -> list[bytes]:
             return [_SIGNATURE]
         case "bundle":
             return [pack({name: b"{}" for name in LIMITS if name != MANIFEST}, "1")]
+        case "witness-answer":
+            return [_LINE, b"20852014\n"]
         case _:
             return [_example_archive()]

@@ -13,6 +13,7 @@ INPUTS = {
     "record-proof": 3000,
     "report-signature": 3000,
     "bundle": 1000,
+    "witness-answer": 4000,
 }
 
 

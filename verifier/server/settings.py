@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightwarden.logger.serving.address import Address
+from weightwarden.logger.tlog.cosignature import Quorum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +14,7 @@ class Settings:
     Attributes:
         archives: folders (paths or fsspec URLs).
         public_keys: file with the public keys of the logs.
+        quorum: the witnesses that must have cosigned the logs; None without witnesses.
         database: path or URL of the verdict database.
         audit_key: file with the audit key.
         audit_rate: share of the records; None where `compute_share` and `least_rate` determine it.
@@ -55,6 +57,7 @@ class Settings:
     audit_rate: float | None
     compute_share: float = 1.0
     least_rate: float = 0.001
+    quorum: Quorum | None = None
     start_index: int = 0
     largest: int = 2**36
     poll_interval: float = 30.0

@@ -129,6 +129,7 @@ def open_server(
             membership=membership,
             scanner=scanner,
             keys=keys,
+            quorum=settings.quorum,
             audit_key=audit_key,
             selection=selection,
             verifier=executor,

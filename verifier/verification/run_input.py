@@ -16,6 +16,7 @@ from weightwarden.logger.formats.location import Place, PlacedRecord
 from weightwarden.logger.formats.traffic_file import read_traffic_file
 from weightwarden.logger.record import Record
 from weightwarden.logger.tlog.checkpoint import Checkpoint
+from weightwarden.logger.tlog.cosignature import Quorum
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.text import printable
 from weightwarden.verifier.audit_selection import (
@@ -169,6 +170,7 @@ def from_archives(
     seen: Checkpoint | None,
     audit: AuditDraw | None = None,
     progress: Callable[[int], None] | None = None,
+    quorum: Quorum | None = None,
 ) -> RunInput:
     """The input from archives of one log, which are checked first, in a separate pass.
 
@@ -178,6 +180,7 @@ def from_archives(
         seen: checkpoint of the log that was seen before; the archives must extend it.
         audit: draw of the records; None for all.
         progress: called with the number of records just checked.
+        quorum: the witnesses that must have cosigned the newest archive's checkpoint, or None.
 
     Raises:
         LogDoesNotHold: the check found a fault.
@@ -186,7 +189,7 @@ def from_archives(
         AuditError: the draw selects no record.
     """
     scan = LogScan(audit)
-    found = check_archives(urls, keys, seen, scan.add, progress or _silent, partial=True)
+    found = check_archives(urls, keys, seen, scan.add, progress or _silent, partial=True, quorum=quorum)
     if not found.holds:
         raise _does_not_hold(found)
     if not scan.selected and audit is not None:

@@ -25,10 +25,25 @@ from weightwarden.logger.store.mark import mark_path as mark_beside
     metavar="RECORDS",
     help="Seal only if there are at least this many new records.",
 )
+@click.option(
+    "--min-witnesses",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="COUNT",
+    help="Fewest cosignatures of the archive's checkpoint, which the sidecar got (its --witness-url).",
+)
 def seal(
-    log_url: str, folder: str, signing_key_paths: tuple[Path, ...], mark_path: Path | None, min_records: int
+    log_url: str,
+    folder: str,
+    signing_key_paths: tuple[Path, ...],
+    mark_path: Path | None,
+    min_records: int,
+    min_witnesses: int,
 ) -> None:
     """Seal the log's records that no archive holds. The log's writer may be running.
+
+    The archive ends at the newest checkpoint with cosignatures, if there are any since the last archive.
 
     A database that is older than its mark, or than the newest archive in the folder, is not sealed. After an
     interruption, the next call continues.
@@ -36,7 +51,7 @@ def seal(
     signers = read_signers(signing_key_paths)
     origin = signers[0].name
     mark = MarkFile(mark_path or mark_beside(signing_key_paths[0], origin), origin)
-    sealed = seal_log(log_url, folder, signers, min_records, mark)
+    sealed = seal_log(log_url, folder, signers, min_records, mark, min_witnesses)
     for archive in sealed:
         click.echo(f"{archive.url}: records {archive.start} to {archive.end - 1}")
     if not sealed:

@@ -6,13 +6,16 @@ from pathlib import Path
 import click
 
 from weightwarden.cli.commands.log.options import archives_argument
+from weightwarden.cli.options.quorum import described
 from weightwarden.cli.options.shared import public_key_option
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.check import check_archives
 from weightwarden.logger.archive.reader import Archive, read_archive
 from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.formats.canonical import decode_record
+from weightwarden.logger.tlog.cosignature import WitnessKeys
 from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.logger.tlog.signed_note import split_note
 from weightwarden.text import printable
 
 
@@ -31,8 +34,22 @@ class NoSuchRecord(WeightwardenError, IndexError):
     metavar="INDEX",
     help="Print the record with this index as a line of a traffic file.",
 )
-def show(archives: tuple[str, ...], public_key_path: Path, checkpoint_only: bool, index: int | None) -> None:
+@click.option(
+    "--witness-key",
+    "witness_key_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File with public keys of witnesses, one a line. Their cosignatures are verified.",
+)
+def show(
+    archives: tuple[str, ...],
+    public_key_path: Path,
+    checkpoint_only: bool,
+    index: int | None,
+    witness_key_path: Path | None,
+) -> None:
     """Show the content of archives that a known key sealed."""
+    witnesses = WitnessKeys() if witness_key_path is None else WitnessKeys.read(witness_key_path)
     keys = PublicKeys.read(public_key_path)
     found = sorted((read_archive(url, keys) for url in archive_urls(archives)), key=lambda archive: archive.end)
     if checkpoint_only:
@@ -41,7 +58,7 @@ def show(archives: tuple[str, ...], public_key_path: Path, checkpoint_only: bool
         click.echo(record_at(found, index, keys))
     else:
         for archive in found:
-            click.echo(_described(archive))
+            click.echo(_described(archive, witnesses))
 
 
 def archive_of(found: list[Archive], index: int) -> Archive:
@@ -68,7 +85,7 @@ def record_at(found: list[Archive], index: int, keys: PublicKeys) -> str:
     return decode_record(entries[0]).model_dump_json(exclude_defaults=True)
 
 
-def _described(archive: Archive) -> str:
+def _described(archive: Archive, witnesses: WitnessKeys) -> str:
     checkpoint = archive.checkpoint
     lines = [
         printable(archive.url),
@@ -76,5 +93,13 @@ def _described(archive: Archive) -> str:
         f"  records  {archive.start} to {archive.end - 1}",
         f"  root     {checkpoint.root.hex()} of {checkpoint.size}",
         *(f"  note     {extension}" for extension in checkpoint.extensions),
+    ]
+    verified = witnesses.cosignatures(archive.note)
+    known = {one.line for one in verified}
+    lines += [f"  cosigned {described(one)}" for one in verified]
+    lines += [
+        f"  signed   {printable(line.name)}, not verified: its key is not given"
+        for line in split_note(archive.note)[1]
+        if line not in known and archive.keys.find(line.name, line.key_id) is None
     ]
     return "\n".join(lines)

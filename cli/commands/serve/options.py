@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weightwarden.cli.options.quantities import FiniteRange, Positive, Size
+from weightwarden.cli.options.quorum import QUORUM_OPTIONS, quorum_of
 from weightwarden.cli.options.shared import public_key_option
 from weightwarden.verifier.model.identity import ModelIdentity
 
@@ -30,6 +31,7 @@ SERVE_OPTIONS = (
         help="Folder of archives to follow (path or fsspec URL). May be repeated.",
     ),
     public_key_option(required=True),
+    *QUORUM_OPTIONS,
     click.option(
         "--policy",
         "policy_path",
@@ -224,7 +226,9 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     Raises:
         MissingExtra: a package of the server is not installed.
         AddressError: an address is invalid.
-        click.UsageError: not exactly one of --audit-rate and --compute-share is given, or no API keys.
+        click.UsageError: not exactly one of --audit-rate and --compute-share is given, or no API keys, or only one of
+            --witness-key and --min-witnesses.
+        KeyFileError: the witnesses' keys cannot be used.
     """
     from weightwarden.extras import needs_extra
     from weightwarden.logger.serving.address import Address
@@ -240,6 +244,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     return Settings(
         archives=given["archives"],
         public_keys=given["public_key_path"],
+        quorum=quorum_of(given["witness_key_path"], given["min_witnesses"]),
         database=given["database"],
         audit_key=given["audit_key"],
         audit_rate=given["audit_rate"],

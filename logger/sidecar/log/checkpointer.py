@@ -30,7 +30,8 @@ class Checkpointer:
         mark: file with the newest checkpoint and start.
         archives: folder for archives (a path or fsspec URL), or None when another process seals.
         keep_sealed: number of newest archives whose records stay in the database, or None for all.
-        size: records under the newest checkpoint signed here.
+        min_witnesses: fewest cosignatures of an archive's checkpoint.
+        newest: the newest recorded checkpoint that these keys signed, with its note; None before the first.
     """
 
     url: str
@@ -39,9 +40,15 @@ class Checkpointer:
     mark: MarkFile
     archives: str | None = None
     keep_sealed: int | None = None
-    size: int = field(default=0, init=False)
+    min_witnesses: int = 0
+    newest: tuple[Checkpoint, bytes] | None = field(default=None, init=False)
     _turn: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
     """Lock of one thread of this process: the last sealing waits for a sealing that is under way."""
+
+    @property
+    def size(self) -> int:
+        """Number of records under the newest checkpoint signed here."""
+        return self.newest[0].size if self.newest is not None else 0
 
     def check(self) -> None:
         """Check that the log extends its newest checkpoint, its mark, and its newest archive if that can be read.
@@ -64,7 +71,7 @@ class Checkpointer:
                     " while keys rotate, give the old one as well"
                 ) from None
             check_extends(reader, reader.size(), newest)
-            self.size = newest.size
+            self.newest = (newest, note)
         self.mark.check(reader)
         if self.archives is not None:
             with suppress(ArchiveUnreadable):  # sealing reports it; the mark was checked
@@ -95,13 +102,14 @@ class Checkpointer:
                     self.log.add_checkpoint(tree.size, note)
             except LogLocked:
                 return False
-            self.size = tree.size
+            self.newest = (checkpoint, note)
             return True
 
     def seal(self) -> bool:
         """Seal the records that no archive holds, and roll over. False: another process seals, and nothing was done.
 
         Raises:
+            NotCosigned: no checkpoint of the new records has `min_witnesses` cosignatures.
             LogCorrupt: the database does not agree with its checkpoints.
             LogUnreadable: the database cannot be opened.
             ArchiveUnreadable: the newest archive cannot be read, or the new one not written.
@@ -117,7 +125,7 @@ class Checkpointer:
             self.certify()
             if self.archives is not None:
                 try:
-                    seal(self.url, self.archives, self.signers, mark=self.mark)
+                    seal(self.url, self.archives, self.signers, mark=self.mark, min_witnesses=self.min_witnesses)
                     if self.keep_sealed is not None:
                         roll_over(self.url, [self.archives], self.keys, keep=self.keep_sealed)
                 except LogLocked:

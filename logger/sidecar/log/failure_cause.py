@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from weightwarden.logger.archive.errors import ArchiveRefused
 from weightwarden.logger.rollover import RolloverRefused
-from weightwarden.logger.sealing import AnotherArchive
+from weightwarden.logger.sealing import AnotherArchive, NotCosigned
 from weightwarden.logger.store.errors import LogCorrupt, LogLocked
 
 ADVICE = {
@@ -20,6 +20,7 @@ ADVICE = {
     "damaged": "keep the file as evidence, and look at the disk",
     "changed": "keep the database and the archives as evidence, and begin a new log",
     "not rolled over": "put the archive back, or roll over once with all public keys (verify log rollover)",
+    "not cosigned": "look at the events `witness failed`; records wait until enough witnesses have cosigned them",
     "other": "see why",
 }
 """What to do about each cause."""
@@ -68,6 +69,7 @@ _BY_SQLSTATE = (
 """Causes by the first characters of PostgreSQL's SQLSTATE (its documentation, appendix A)."""
 _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (LogLocked, "locked"),
+    (NotCosigned, "not cosigned"),
     (LogCorrupt, "changed"),
     (AnotherArchive, "changed"),
     (ArchiveRefused, "damaged"),

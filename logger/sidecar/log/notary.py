@@ -1,4 +1,4 @@
-"""Notary of the sidecar: signs checkpoints and seals archives at their intervals, and reports how that goes."""
+"""Notary of the sidecar: checkpoints, cosignatures and archives at their intervals, with reports of failures."""
 
 import asyncio
 import time
@@ -10,6 +10,7 @@ from prometheus_client import Counter
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
+from weightwarden.logger.sidecar.log.cosigner import Cosigner
 from weightwarden.logger.sidecar.log.failure_cause import ADVICE
 from weightwarden.logger.sidecar.log.trouble import Trouble
 from weightwarden.logger.sidecar.metrics import Metrics
@@ -21,6 +22,7 @@ class Notary:
     def __init__(
         self,
         checkpointer: Checkpointer,
+        cosigner: Cosigner,
         metrics: Metrics,
         events: Events,
         *,
@@ -31,14 +33,16 @@ class Notary:
         """A notary whose metrics begin now.
 
         Args:
-            checkpointer: does the work.
+            checkpointer: signs and seals.
+            cosigner: has checkpoints cosigned.
             metrics: the sidecar's metrics.
             events: the operator's log.
             checkpoint_every: seconds between checkpoints.
             seal_every: seconds between archives.
             clock: Unix time, seconds.
         """
-        self._checkpointer, self._metrics, self._events, self._clock = checkpointer, metrics, events, clock
+        self._checkpointer, self._cosigner = checkpointer, cosigner
+        self._metrics, self._events, self._clock = metrics, events, clock
         self._checkpoint_every, self._seal_every = checkpoint_every, seal_every
         self._checkpoint_trouble, self._seal_trouble = Trouble("checkpoint", events), Trouble("sealing", events)
         self._sealed_size = 0
@@ -61,9 +65,11 @@ class Notary:
             await asyncio.to_thread(self._look)
 
     def certify(self) -> None:
-        """Sign a checkpoint. A failure is reported."""
+        """Sign a checkpoint, and have the newest one cosigned. A failure is reported."""
         if self._tried(self._checkpointer.certify, self._checkpoint_trouble, self._metrics.checkpoint_failures):
             self._metrics.last_checkpoint.set(self._clock())
+        if self._checkpointer.newest is not None:
+            self._cosigner.cosign(*self._checkpointer.newest)
 
     def seal(self) -> bool:
         """True if the sealing succeeded. A failure is reported."""

@@ -30,13 +30,22 @@ SWAP = (
 )
 
 
-@pytest.mark.parametrize("table", ["entry", "mark", "checkpoint", "archive", "log"])
+@pytest.mark.parametrize("table", ["entry", "mark", "checkpoint", "archive", "log", "cosignature"])
 def test_the_database_itself_refuses_to_change_or_remove_rows(log_url: str, table: str) -> None:
     entries = filled(log_url, MARK_EVERY + 1)
     with SealBook(log_url) as book:
         book.add_checkpoint(1, b"note")
         book.add_archive(0, 1, "a")
-    key = {"entry": '"index"', "mark": "size", "checkpoint": "size", "archive": '"end"', "log": "id"}[table]
+    with LogWriter.open(log_url, origin=ORIGIN) as writer:
+        assert writer.add_cosignature(1, "a witness", "a line")
+    key = {
+        "entry": '"index"',
+        "mark": "size",
+        "checkpoint": "size",
+        "archive": '"end"',
+        "log": "id",
+        "cosignature": "size",
+    }[table]
     statements = [f"UPDATE {table} SET {key} = {key} + 1000000", f"DELETE FROM {table}"]
     if log_url.startswith("postgresql"):
         statements += [f"TRUNCATE {table} CASCADE"]

@@ -10,6 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.free_port import free_port
+from tests.logger.witness import StrictWitness
 from tests.recorded import FILTERED, records_of
 from weightwarden.logger.archive.writer import write_archive
 from weightwarden.logger.files.private import write_private
@@ -57,11 +58,12 @@ def stolen(record: Record) -> Record:
 
 @dataclass
 class Log:
-    """A log that is sealed archive by archive into a folder."""
+    """A log that is sealed archive by archive into a folder. All `witnesses` cosign each archive."""
 
     folder: Path
     key: SigningKey = KEY
     tree: Frontier = field(default_factory=Frontier)
+    witnesses: Sequence[StrictWitness] = ()
 
     def seal(self, records: Sequence[Record], folder: Path | None = None) -> Path:
         """The next archive."""
@@ -72,7 +74,9 @@ class Log:
         path = (folder or self.folder) / f"{start:012}-{start + len(entries):012}.parquet"
 
         def certify(size: int, root: bytes) -> bytes:
-            return sign_checkpoint(Checkpoint(self.key.name, size, root), [self.key])
+            checkpoint = Checkpoint(self.key.name, size, root)
+            note = sign_checkpoint(checkpoint, [self.key])
+            return note + b"".join(witness.line(checkpoint.text().encode()) for witness in self.witnesses)
 
         self.tree = write_archive(str(path), entries, self.tree, certify, self.key.name, [self.key])
         return path

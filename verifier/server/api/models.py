@@ -198,7 +198,8 @@ class Quarantine(_Model):
     """An archive that is kept out of the audit, or a missing range, with the reason.
 
     Attributes:
-        kind: of an archive: unreadable, seal, format, fork, root, duplicate, record, model, scheme; of a range: gap.
+        kind: of an archive: unreadable, seal, format, fork, root, duplicate, record, model, scheme,
+            cosignature; of a range: gap.
         start: first record of the range, if known.
         end: end of the range, if known.
     """

@@ -10,7 +10,9 @@ from weightwarden.logger.archive.check import check_archive
 from weightwarden.logger.archive.errors import ArchiveRefused, ArchiveUnreadable
 from weightwarden.logger.archive.reader import Archive, read_archive
 from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.tlog.cosignature import Quorum
 from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.logger.tlog.signed_note import NoteError
 from weightwarden.text import printable
 from weightwarden.verifier.server.audit.hang_detector import HangDetector
 from weightwarden.verifier.server.database.leases import Membership
@@ -49,6 +51,7 @@ class Follower:
 
     Attributes:
         keys: public keys of the logs.
+        quorum: the witnesses that must have cosigned an archive, or one that continues it; None without witnesses.
         audit_key: audit key that draws records, at the rate of `selection`.
         selection: source of the audit rate.
         start_index: index in each log at which following begins; a missing range behind it is a gap.
@@ -59,6 +62,7 @@ class Follower:
     membership: Membership
     scanner: ArchiveScanner
     keys: PublicKeys
+    quorum: Quorum | None = None
     audit_key: bytes = field(repr=False)
     selection: AuditRate
     verifier: Executor
@@ -224,8 +228,11 @@ class Follower:
             self._quarantine(number, "unreadable", str(error))
             return
         wrong: UnfitArchive | None = None
+        lacking = self._lack_of_cosignatures(archive)
         if findings:
             wrong = UnfitArchive(findings[0].kind, findings[0].what)
+        elif lacking is not None:
+            wrong = UnfitArchive("cosignature", lacking)
         elif overlapped is not None:
             wrong = UnfitArchive("duplicate", f"its records are in {printable(overlapped)}, too")
         elif archive.end <= self.start_index:
@@ -238,6 +245,28 @@ class Follower:
             self._quarantine(number, wrong.kind, str(wrong))
         else:
             self._publish(intake)
+
+    def _lack_of_cosignatures(self, archive: Archive) -> str | None:
+        """The lack of an archive that has no quorum, and that no checked archive continues; else None.
+
+        A checked archive that begins at its end covers it: the check compared its root with the tree from which that
+        archive continues.
+        """
+        if self.quorum is None:
+            return None
+        try:
+            lacking = self.quorum.missing(self.quorum.witnesses.cosignatures(archive.note))
+        except NoteError as error:
+            return str(error)
+        with self.database.reading() as connection:
+            continued = connection.execute(
+                select(ARCHIVE.c.id).where(
+                    ARCHIVE.c.origin == archive.checkpoint.origin,
+                    ARCHIVE.c.state.in_(HELD),
+                    ARCHIVE.c.start == archive.end,
+                )
+            ).first()
+        return None if continued is not None else lacking
 
     def _publish(self, intake: ArchiveIntake) -> None:
         """Release the selected records for replay: from now on the archive counts."""
@@ -272,6 +301,7 @@ class Follower:
                 raise LeaseLost("another server put this archive up")
             self.selection.spend(connection, intake.selected_cost)
             release_archive(connection, intake.number, now)
+            self._recheck_before(connection, archive)
             set_series(connection, next_position=intake.base + intake.selected, model_name=intake.model)
         self.events.say(
             "archive checked",
@@ -279,6 +309,21 @@ class Follower:
             records=archive.end - archive.start,
             selected=intake.selected,
             rate=intake.rate,
+        )
+
+    def _recheck_before(self, connection: Connection, archive: Archive) -> None:
+        """Have an archive without a quorum checked anew, now that this archive covers it."""
+        uncosigned = select(QUARANTINE.c.archive).where(
+            QUARANTINE.c.kind == "cosignature", QUARANTINE.c.resolved.is_(None)
+        )
+        connection.execute(
+            update(ARCHIVE)
+            .where(
+                ARCHIVE.c.id.in_(uncosigned),
+                ARCHIVE.c.origin == archive.checkpoint.origin,
+                ARCHIVE.c.end == archive.start,
+            )
+            .values(state="found")
         )
 
     def _add_roots(self, connection: Connection, archive: Archive) -> None:
