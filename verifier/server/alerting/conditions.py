@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select, update
 
 from weightwarden.logger.archive.storage import listed_url
 from weightwarden.text import printable
@@ -21,6 +21,8 @@ SHOWN = 20
 """Largest number of incidents of one kind for quarantined archives, the newest; further ones are counted."""
 SAID_SECONDS = 10.0
 """Seconds between updates of the time of the last check in the database."""
+AHEAD_SECONDS = 60.0
+"""Seconds by which the clocks of servers may differ."""
 SEVERAL = 3
 """Number of flagged records outside the evidence that are an alarm by themselves."""
 
@@ -57,6 +59,7 @@ class ConditionChecker:
         now = self.clock()
         with self.database.writing() as connection:
             self.membership.require(connection, "watch")
+            _correct_times(connection, now)
             changes = reconcile(connection, self.conditions(connection, now), now)
             watched = connection.execute(select(SERIES.c.watched)).scalar_one()
             if watched is None or not 0 <= now - watched < SAID_SECONDS:
@@ -189,6 +192,18 @@ class ConditionChecker:
         if stuck:
             found.append(Condition("delivery", "notices", "watch", f"{stuck} notices cannot be delivered"))
         return found
+
+
+def _correct_times(connection: Connection, now: float) -> None:
+    """Set times that lie ahead to now, after a clock was set back. Otherwise silence and lag would not show."""
+    ahead = now + AHEAD_SECONDS
+    connection.execute(update(SERIES).where(SERIES.c.since > ahead).values(since=now))
+    for column in (ARCHIVE.c.found, ARCHIVE.c.checked):
+        connection.execute(update(ARCHIVE).where(column > ahead).values({column: now}))
+    is_open = QUARANTINE.c.resolved.is_(None)
+    connection.execute(update(QUARANTINE).where(is_open, QUARANTINE.c.since > ahead).values(since=now))
+    unaccounted = VERDICT.c.position >= select(SERIES.c.accounted).scalar_subquery()
+    connection.execute(update(VERDICT).where(unaccounted, VERDICT.c.at > ahead).values(at=now))
 
 
 def lag(connection: Connection, now: float) -> float | None:

@@ -43,7 +43,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
         forced, key=lambda row: (row["acknowledged"] is not None, -LEVELS.index(row["level"]), -_gravity(row))
     )
     waiting, behind_by = backlog(connection), lag(connection, now)
-    exposure = server.exposure.read(connection, now)
+    exposure = server.exposure.of(accounts, traffic)
     found, tightest = exposure.estimate, exposure.tightest
     state = state_of(forced, conclusive=exposure.conclusiveness.conclusive)
     totals = accounts.totals

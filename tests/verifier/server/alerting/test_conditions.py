@@ -302,6 +302,27 @@ def test_notices_that_nobody_takes_are_themselves_an_incident(
     assert incidents(server, "delivery")[0].what == "1 notices cannot be delivered"
 
 
+@pytest.mark.parametrize("back", [10_000, 365 * 86_400])
+def test_a_clock_that_is_moved_back_hides_no_silence_no_lag_and_no_lasting_gap(
+    server: Server, log: Log, back: float
+) -> None:
+    log.seal(RECORDS[:2])
+    server.settle()
+    log.skip(RECORDS[2:3])
+    log.seal(RECORDS[3:4])
+    server.opened.follower.look()  # one that waits for its audit
+    server.opened.watch.look()
+    server.clock.now -= back
+    server.opened.watch.look()
+    assert incidents(server, "stale") == incidents(server, "behind") == []
+    server.clock.now += 7201
+    server.opened.watch.look()
+    assert state(server) == "alarm"
+    assert [one.level for one in incidents(server, "gap")] == ["watch", "alarm"]
+    assert incidents(server, "stale")
+    assert incidents(server, "behind")
+
+
 def test_a_clock_that_is_moved_back_raises_nothing(server: Server, log: Log) -> None:
     log.seal(RECORDS[:2])
     server.settle()
