@@ -1,5 +1,7 @@
 """Options of a command from a TOML file. The command line overrides the environment, which overrides the file."""
 
+import os
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,8 @@ import click
 
 from weightwarden.text import printable, suggestion
 
+_OF_KUBERNETES = re.compile(r"(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)")
+"""Variables that Kubernetes sets for a service, which may have the prefix of the command as its name."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -26,7 +30,17 @@ def config_option(command: Command) -> Command:
     )(command)
 
 
+def _check_environment(ctx: click.Context) -> None:
+    """Refuse a variable with the command's prefix that names no option. An option that was misspelled does nothing."""
+    prefix = f"{ctx.auto_envvar_prefix}_"
+    known = {f"{prefix}{str(parameter.name).upper()}" for parameter in ctx.command.params}
+    for name in sorted(os.environ):
+        if name.startswith(prefix) and name not in known and not _OF_KUBERNETES.match(name.removeprefix(prefix)):
+            raise click.UsageError(f"{printable(name)}: there is no such option{suggestion(name, known)}")
+
+
 def _read(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    _check_environment(ctx)
     if path is None:
         return
     try:

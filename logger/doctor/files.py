@@ -4,7 +4,7 @@ import getpass
 import os
 import shutil
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,7 @@ from weightwarden.logger.archive.errors import ArchiveUnreadable
 from weightwarden.logger.archive.storage import list_archives
 from weightwarden.logger.doctor.finding import Finding, fault, ok, warning
 from weightwarden.logger.doctor.network import without_secrets
-from weightwarden.logger.files.private import KeyFileError, read_private
+from weightwarden.logger.files.private import KeyFileError, read_private, require_distinct
 from weightwarden.text import first_line
 
 GIB = 2**30
@@ -47,6 +47,28 @@ def secret_file(check: str, path: Path, read: Callable[[Path], Secret], *, make:
             ), None
         return fault(check, str(error), f"correct the path, or make the file: {make}"), None
     return ok(check, f"{path}: readable by its owner alone"), secret
+
+
+def shared_secrets(files: Mapping[str, Path | None]) -> list[Finding]:
+    """The fault of secrets that serve two purposes, if there is one. Unreadable files have checks of their own.
+
+    Args:
+        files: a file of secrets for each purpose (the name of an option), or None.
+    """
+    try:
+        require_distinct({purpose: path for purpose, path in files.items() if path is not None and _is_private(path)})
+    except KeyFileError as error:
+        return [fault("secrets", str(error), "make a new key for one of them")]
+    return []
+
+
+def _is_private(path: Path) -> bool:
+    """True if a secret can be read from the file."""
+    try:
+        read_private(path)
+    except KeyFileError:
+        return False
+    return True
 
 
 def present_user() -> Finding:

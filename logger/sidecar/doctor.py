@@ -19,6 +19,7 @@ from weightwarden.logger.doctor.files import (
     free_space,
     present_user,
     secret_file,
+    shared_secrets,
     tls_files,
     writable_folder,
 )
@@ -31,7 +32,7 @@ from weightwarden.logger.sidecar.log.seeds import read_seed_key
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
 from weightwarden.logger.sidecar.settings import Settings
-from weightwarden.logger.sidecar.startup import warnings
+from weightwarden.logger.sidecar.startup import secret_files, warnings
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import MarkFile, mark_path
 from weightwarden.logger.store.reader import LogReader
@@ -91,6 +92,7 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
         findings.append(tls_files("TLS", settings.tls_certificate, settings.tls_key, now()))
     elif settings.tls_certificate is not None or settings.tls_key is not None:
         findings.append(fault("TLS", "needs a certificate and its key", "give --tls-certificate and --tls-key"))
+    findings += shared_secrets(secret_files(settings))
     model, found_in_model = _model(settings)
     findings += found_in_model
     findings.append(_scheme(settings))

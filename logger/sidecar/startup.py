@@ -84,6 +84,17 @@ def warnings(settings: Settings) -> list[str]:
     return found
 
 
+def secret_files(settings: Settings) -> dict[str, Path | None]:
+    """The files of secrets by their options. Each needs a secret of its own."""
+    return {
+        "--seed-key": settings.seed_key,
+        **{f"--signing-key ({at})": path for at, path in enumerate(settings.signing_keys, 1)},
+        "--api-keys": settings.api_keys,
+        "--upstream-key": settings.upstream_key,
+        "--tls-key": settings.tls_key,
+    }
+
+
 @contextmanager
 def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterator[SidecarParts]:
     """The parts of an opened sidecar: keys, model, log. Drafts of an earlier process become records first.
@@ -161,15 +172,7 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
-    require_distinct(
-        {
-            "--seed-key": settings.seed_key,
-            **{f"--signing-key ({at})": path for at, path in enumerate(settings.signing_keys, 1)},
-            "--api-keys": settings.api_keys,
-            "--upstream-key": settings.upstream_key,
-            "--tls-key": settings.tls_key,
-        }
-    )
+    require_distinct(secret_files(settings))
     if settings.keep_sealed is not None and settings.archives is None:
         raise SettingsError("keep-sealed needs archives: only sealed records leave the log's database")
     if settings.archives is not None and "://" not in settings.archives:

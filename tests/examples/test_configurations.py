@@ -25,7 +25,7 @@ from weightwarden.verifier.verification.verifier import Verifier
 def test_every_option_of_the_sidecars_example_exists_and_can_be(tmp_path: Path) -> None:
     result = CliRunner().invoke(sidecar, ["run", "--config", str(toml_in(tmp_path, "sidecar/sidecar.toml"))])
     assert result.exit_code == 2
-    assert f"{tmp_path}/tls.key: cannot be read" in result.output  # all options were understood
+    assert f"{tmp_path}/seed.key: cannot be read" in result.output  # all options were understood
 
 
 def test_every_option_of_the_verifiers_example_exists_and_can_be(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_server_opens_with_the_verifiers_example(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
     (tmp_path / "log.key.pub").write_text(f"{KEY.verifier}\n")
-    write_private(tmp_path / "audit.key", b"0" * 64 + b"\n")
+    write_private(tmp_path / "audit.key", b"2" * 64 + b"\n")
     write_private(tmp_path / "api.keys", b"# operators\n" + b"0" * 64 + b"\n")
     write_private(tmp_path / "read.keys", b"# Prometheus\n" + b"1" * 64 + b"\n")
     given = serve.make_context("serve", ["--config", str(toml_in(tmp_path, "verifier/verifier.toml"))]).params

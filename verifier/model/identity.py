@@ -64,8 +64,18 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
 
     Raises:
         ModelError: there is no such folder or no safetensors weights (pickled ones are refused), a shard is missing,
-            the folder holds an adapter or a malformed file, or its files do not name the tokens that end an answer.
+            the folder holds an adapter, a malformed file or one that cannot be read, or its files do not name the
+            tokens that end an answer.
     """
+    try:
+        return _identity(folder, progress)
+    except OSError as error:
+        where = error.filename or folder
+        raise ModelError(f"{where}: cannot be read by this user: {error.strerror or error}") from None
+
+
+def _identity(folder: Path, progress: Callable[[int, int], None] | None) -> ModelIdentity:
+    """The identity of a folder (`identify_model`). It raises OSError for a file that cannot be read."""
     config = read_model_config(folder)
     if (folder / _ADAPTER).exists():
         raise ModelError(f"{folder}: {_ADAPTER}: an adapter is not a model: merge it into its base, and save that")

@@ -10,7 +10,14 @@ from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.errors import ArchiveUnreadable
 from weightwarden.logger.archive.storage import list_archives
 from weightwarden.logger.doctor.databases import database, local_file
-from weightwarden.logger.doctor.files import archive_folder, free_space, present_user, secret_file, tls_files
+from weightwarden.logger.doctor.files import (
+    archive_folder,
+    free_space,
+    present_user,
+    secret_file,
+    shared_secrets,
+    tls_files,
+)
 from weightwarden.logger.doctor.finding import Finding, fault, ok, warning
 from weightwarden.logger.doctor.network import clock_after, exposure, free_address
 from weightwarden.logger.files.private import KeyFileError, read_private
@@ -23,7 +30,7 @@ from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.server.database.verdict_database import VERDICT_DATABASE
 from weightwarden.verifier.server.settings import Settings
-from weightwarden.verifier.server.startup import MIN_SECRET_BYTES
+from weightwarden.verifier.server.startup import MIN_SECRET_BYTES, secret_files
 
 _MAKE_KEY = "(umask 077; openssl rand -hex 32 > {path})"
 
@@ -118,17 +125,10 @@ def _secrets(settings: Settings) -> list[Finding]:
     for check, path in (("API keys", settings.api_keys), ("read keys", settings.read_keys)):
         if path is not None:
             findings.append(secret_file(check, path, ApiKeys.read, make=_MAKE_KEY.format(path=path))[0])
-    if (
-        settings.api_keys is not None
-        and settings.read_keys is not None
-        and _equal(settings.api_keys, settings.read_keys)
-    ):
-        found = f"{settings.read_keys}: the same as {settings.api_keys}, so that readers can acknowledge alarms"
-        findings.append(warning("read keys", found, "make other keys for those who only read"))
     if settings.webhook_secret is not None:
         make = f"(umask 077; openssl rand -base64 32 > {settings.webhook_secret})"
         findings.append(secret_file("webhook secret", settings.webhook_secret, _read_webhook_secret, make=make)[0])
-    return findings
+    return findings + shared_secrets(secret_files(settings))
 
 
 def _read_webhook_secret(path: Path) -> bytes:
@@ -136,13 +136,6 @@ def _read_webhook_secret(path: Path) -> bytes:
     if len(secret) < MIN_SECRET_BYTES:
         raise KeyFileError(f"{path}: a webhook's secret has at least {MIN_SECRET_BYTES} bytes")
     return secret
-
-
-def _equal(first: Path, second: Path) -> bool:
-    try:
-        return read_private(first) == read_private(second)
-    except KeyFileError:
-        return False
 
 
 def _clock(settings: Settings, now: datetime) -> list[Finding]:

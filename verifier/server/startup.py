@@ -171,6 +171,17 @@ def open_server(
     )
 
 
+def secret_files(settings: Settings) -> dict[str, Path | None]:
+    """The files of secrets by their options. Each needs a secret of its own."""
+    return {
+        "--audit-key": settings.audit_key,
+        "--api-keys": settings.api_keys,
+        "--read-keys": settings.read_keys,
+        "--webhook-secret": settings.webhook_secret,
+        "--tls-key": settings.tls_key,
+    }
+
+
 def _check(settings: Settings) -> None:
     """Refuse settings that could only fail later."""
     if not settings.archives:
@@ -184,15 +195,7 @@ def _check(settings: Settings) -> None:
         raise ServerSettingsError("the false-alarm probability lies below the one to watch at, both in (0, 1)")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise ServerSettingsError("TLS needs a certificate and its key")
-    require_distinct(
-        {
-            "--audit-key": settings.audit_key,
-            "--api-keys": settings.api_keys,
-            "--read-keys": settings.read_keys,
-            "--webhook-secret": settings.webhook_secret,
-            "--tls-key": settings.tls_key,
-        }
-    )
+    require_distinct(secret_files(settings))
     if settings.dashboard_url is not None and urlsplit(settings.dashboard_url).scheme not in ("http", "https"):
         raise ServerSettingsError(
             f"{printable(settings.dashboard_url)}: a dashboard's URL is http://... or https://..."

@@ -108,6 +108,19 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
         assert process.stop(signal.SIGTERM) == 0
 
 
+def test_a_variable_that_names_no_option_is_refused_but_those_of_kubernetes_are_not(
+    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_file(tmp_path, model_folder, "not a URL")
+    for name, value in (("SERVICE_HOST", "10.0.0.1"), ("SERVICE_PORT_HTTP", "80"), ("PORT_80_TCP_ADDR", "10.0.0.1")):
+        monkeypatch.setenv(f"WEIGHTWARDEN_SIDECAR_{name}", value)
+    assert "the upstream server's URL" in refused(config)
+    monkeypatch.setenv("WEIGHTWARDEN_SIDECAR_API_KEY", "clients.keys")
+    said = refused(config)
+    assert "WEIGHTWARDEN_SIDECAR_API_KEY: there is no such option" in said
+    assert "did you mean WEIGHTWARDEN_SIDECAR_API_KEYS?" in said
+
+
 def test_neither_torch_nor_transformers_are_imported(tmp_path: Path, model_folder: Path) -> None:
     check = (
         "import sys, asyncio\n"

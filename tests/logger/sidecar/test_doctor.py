@@ -18,6 +18,7 @@ from tests.http_server import serving
 from tests.logger.sidecar.running import settings_in
 from weightwarden.logger.doctor.files import now_utc
 from weightwarden.logger.doctor.finding import Finding, Status, has_faults
+from weightwarden.logger.files.private import write_private
 from weightwarden.logger.record import Engine
 from weightwarden.logger.serving.address import Address
 from weightwarden.logger.sidecar.doctor import examine
@@ -107,6 +108,13 @@ def test_a_seed_key_that_is_the_signing_key_is_a_fault(settings: Settings, tmp_p
     assert "the same key" in the_fault(replace(settings, seed_key=tmp_path / "copy.key"), "seed key").found
     SigningKey.generate("example.org/other").write(tmp_path / "other.key")
     assert "is a signing key" in the_fault(replace(settings, seed_key=tmp_path / "other.key"), "seed key").found
+
+
+def test_a_secret_of_two_purposes_is_a_fault(settings: Settings, tmp_path: Path) -> None:
+    write_private(tmp_path / "clients", b"key-of-a-client-0123456789\n")
+    shared = replace(settings, api_keys=tmp_path / "clients", upstream_key=tmp_path / "clients")
+    assert "--api-keys" in the_fault(shared, "secrets").found
+    assert found(replace(shared, upstream_key=None), "secrets") == []
 
 
 def test_one_tls_file_without_the_other_is_a_fault(settings: Settings, tmp_path: Path) -> None:

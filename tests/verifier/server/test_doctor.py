@@ -117,11 +117,11 @@ def test_keys_that_cannot_be_used_are_faults(settings: Settings, examined: Exami
     assert "at least 24 bytes" in the_fault(examined(short), "webhook secret").found
 
 
-def test_readers_with_the_operators_key_are_a_warning(settings: Settings, examined: Examined, tmp_path: Path) -> None:
+def test_readers_with_the_operators_key_are_a_fault(settings: Settings, examined: Examined, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "api.keys", tmp_path / "read.keys")
     (tmp_path / "read.keys").chmod(0o600)
     findings = examined(replace(settings, read_keys=tmp_path / "read.keys"))
-    assert [one.status for one in findings if one.check == "read keys"] == [Status.OK, Status.WARNING]
+    assert "--read-keys" in the_fault(findings, "secrets").found
 
 
 def test_places_that_cannot_be_used_are_faults(settings: Settings, examined: Examined, tmp_path: Path) -> None:

@@ -1,16 +1,14 @@
 """Prometheus metrics of the series, from its database, and of this process. Labels have few, fixed values."""
 
 import math
-import platform
-import sqlite3
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from sqlalchemy import func, select
 
+from weightwarden.logger.serving.build_versions import build_versions
 from weightwarden.verifier.server.alerting.incidents import STATES
 from weightwarden.verifier.server.api.models import ArchiveState, Status
 from weightwarden.verifier.server.api.status import status_of
@@ -143,11 +141,7 @@ def _of_status(status: Status) -> Iterator[Metric]:
 
 
 def _build_info() -> Metric:
-    names = {
-        "version": version("weightwarden"),
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-    }
+    names = build_versions()
     family = GaugeMetricFamily(
         "weightwarden_verifier_build_info", "1, with the versions of this process.", labels=list(names)
     )

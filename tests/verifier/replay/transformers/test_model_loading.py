@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.verifier.replay.transformers.tiny_models import ARCHITECTURES, SIZES, change_config, replayer_of, save_model
 from weightwarden.logger.errors import ModelError
+from weightwarden.verifier.model.identity import identify_model
 
 HEAD, NORM = "lm_head.weight", "model.norm.weight"
 
@@ -69,6 +70,14 @@ def test_a_file_that_is_cut_short_is_named(folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ModelError, match="cut short"):
         replayer_of(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "generation_config.json"])
+def test_a_file_that_this_user_cannot_read_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()  # no user can read that as a file, not even root
+    with pytest.raises(ModelError, match=rf"{folder / name}: cannot be read"):
+        identify_model(folder)
 
 
 def test_an_adapter_is_no_model(folder: Path) -> None:
