@@ -29,7 +29,7 @@ class RolloverRefused(WeightwardenError, RuntimeError):
 
 @dataclass(frozen=True)
 class Rollover:
-    """What a rollover did.
+    """Result of a rollover.
 
     Attributes:
         start: first record of the present segment.

@@ -11,18 +11,27 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from alembic import command
+from sqlalchemy import MetaData, insert
 
+from tests.cli.commands.test_run import invoke
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, tree_of
+from tests.logger.sidecar.running import running, settings_in
+from tests.logger.sidecar.scripted_upstream import scripted_upstream
 from tests.places import DATA
+from tests.postgresql import new_database
 from weightwarden.logger.archive.check import check_archives
 from weightwarden.logger.archive.errors import ArchiveRefused
 from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.seal import FORMAT, blank_seal, seal
 from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.errors import TrafficError
+from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record, encode_record
 from weightwarden.logger.formats.traffic_file import parse_line, read_traffic
 from weightwarden.logger.sealing import seal as seal_log
+from weightwarden.logger.sidecar.startup import opened
+from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.keys import PublicKeys
@@ -52,10 +61,34 @@ def test_an_imported_archive_of_version_0_1_holds_the_traffic() -> None:
     assert told == [encode_record(one.record) for one in read_traffic(DATA / "smollm2-vllm0.32-varied.jsonl")]
 
 
+def in_postgresql(file: Path, revision: str, url: str) -> str:
+    """A SQLite log of an earlier version in an empty PostgreSQL database, whose tables that version's migrations make."""
+    parsed = LOG_DATABASE.parse_url(url)
+    config, _ = LOG_DATABASE._migrations()
+    with LOG_DATABASE.make_engine(parsed).connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        tables = MetaData()
+        tables.reflect(connection)
+        with sqlite3.connect(file) as old:
+            old.row_factory = sqlite3.Row
+            for table in tables.sorted_tables:
+                rows = [dict(row) for row in old.execute(f'SELECT * FROM "{table.name}"')]
+                if rows and table.name != "alembic_version":
+                    connection.execute(insert(table), rows)
+        connection.commit()
+    return url
+
+
 @pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
-def test_a_log_of_version_0_1_goes_on_after_its_upgrade(tmp_path: Path, revision: str) -> None:
-    log = tmp_path / "log.db"
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_log_of_version_0_1_goes_on_after_its_upgrade(
+    tmp_path: Path, database: str, revision: str, request: pytest.FixtureRequest
+) -> None:
+    log = str(tmp_path / "log.db")
     shutil.copy(FIRST / f"log-{revision}.db", log)
+    if database == "postgresql":
+        log = in_postgresql(Path(log), revision, new_database(request.getfixturevalue("postgresql")))
     shutil.copytree(FIRST / "archives", tmp_path / "archives")
     with LogWriter.open(str(log), origin=ORIGIN) as writer:
         assert writer.tree == tree_of(ENTRIES[:25])
@@ -68,6 +101,39 @@ def test_a_log_of_version_0_1_goes_on_after_its_upgrade(tmp_path: Path, revision
     assert [seed.counter for seed in reader.open_seeds()] == ([7] if revision == "0003" else [])
     assert [(one.start, one.end) for one in seal_log(str(log), str(tmp_path / "archives"), [KEY])] == [(20, 26)]
     assert check_archives(archive_urls([str(tmp_path / "archives")]), KEYS).holds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+def test_a_sidecar_goes_on_with_a_log_of_version_0_1(tmp_path: Path, model_folder: Path, revision: str) -> None:
+    """As docs/maintenance.md upgrades: a log from before marks gets one after the first start migrated its tables."""
+    KEY.write(tmp_path / "key-of-0.1")
+    shutil.copytree(FIRST / "archives", tmp_path / "archives")
+    log, seen = tmp_path / "log.db", tmp_path / "seen.checkpoint"
+    shutil.copy(FIRST / f"log-{revision}.db", log)
+    seen.write_bytes(read_archive(str(tmp_path / "archives" / "000000000013-000000000020.parquet"), KEYS).note)
+    with scripted_upstream() as upstream:
+        settings = settings_in(
+            tmp_path,
+            model_folder,
+            upstream.url,
+            signing_keys=(tmp_path / "key-of-0.1",),
+            archives=str(tmp_path / "archives"),
+            keep_sealed=1,
+        )
+        with pytest.raises(KeyFileError, match="verify log mark"), opened(settings):
+            pass
+        options = ("--log", log, "--signing-key", tmp_path / "key-of-0.1")
+        assert invoke("log", "mark", *options).exit_code == 0
+        with running(settings) as sidecar:
+            assert sidecar.complete([7], max_tokens=2).status_code == 200
+    drafts = 0 if revision == "0001" else 1
+    assert LogReader(str(log)).size() == 26 + drafts
+    assert LogReader(str(log)).segment_start().size == 20
+    check = ("log", "check", tmp_path / "archives", "--public-key", FIRST / "log.key.pub", "--seen", seen)
+    checked = invoke(*check)
+    assert checked.exit_code == 0, checked.output
+    assert f"records 0 to {25 + drafts}" in checked.output
 
 
 def test_verdicts_of_version_0_1_are_kept_by_the_upgrade(tmp_path: Path) -> None:

@@ -10,13 +10,16 @@ archive's size for the same tokens.
 import io
 import os
 import secrets
+import sqlite3
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import click
+import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import insert, select
 
 from benchmarks.repository import BUNDLED_POLICY, FILTERED
 from weightwarden.logger.archive.writer import write_archive
@@ -98,16 +101,19 @@ def repeat(server: ServerParts, times: int) -> int:
     return many * times
 
 
-def size(connection: Connection) -> int:
+def size(url: str) -> int:
     """Bytes of the verdicts and their evidence, indexes included, once the space of removed rows is given back."""
-    maintenance = connection.execution_options(isolation_level="AUTOCOMMIT")
-    if connection.dialect.name == "postgresql":
-        maintenance.execute(text("VACUUM FULL"))
-        total = text("SELECT pg_total_relation_size('verdict') + pg_total_relation_size('evidence')")
-        return int(connection.execute(total).scalar_one())
-    maintenance.execute(text("VACUUM"))
-    pages, page = (connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in ("page_count", "page_size"))
-    return int(pages * page)
+    if "://" not in url:
+        with closing(sqlite3.connect(url)) as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return Path(url).stat().st_size
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute("VACUUM FULL")
+        found = server.execute(
+            "SELECT pg_total_relation_size('verdict') + pg_total_relation_size('evidence')"
+        ).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 @click.command(help=__doc__)
@@ -116,16 +122,16 @@ def size(connection: Connection) -> int:
 @click.option("--database", "url", help="An empty database; SQLite in a scratch folder by default.")
 def main(verdicts: int, records: int, url: str | None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        server, tokens, archive = audited(Path(scratch), url or str(Path(scratch) / "verdicts.db"), records)
+        url = url or str(Path(scratch) / "verdicts.db")
+        server, tokens, archive = audited(Path(scratch), url, records)
+        before = size(url)
         with server.database.reading() as connection:
-            before = size(connection)
             kept = len(connection.execute(select(EVIDENCE.c.position)).all())
             flagged = len(connection.execute(select(VERDICT.c.position).where(VERDICT.c.flagged)).all())
         times = max(verdicts // records, 2)
         count = repeat(server, times)
         many = tokens * times
-        with server.database.reading() as connection:
-            whole = size(connection)
+        whole = size(url)
         retention = Retention(
             database=server.database, days=1, clock=lambda: time.time() + 2 * DAY, events=Events(io.StringIO())
         )
@@ -133,8 +139,7 @@ def main(verdicts: int, records: int, url: str | None) -> None:
         while retention.remove():
             pass
         seconds = time.perf_counter() - started
-        with server.database.reading() as connection:
-            after = size(connection)
+        after = size(url)
     per_million = MILLION / many
     print(f"{os.cpu_count()} cores, {count} verdicts of {tokens / records:.0f} tokens, {many} tokens")
     print(f"of {records} records {kept} have evidence, {flagged} are flagged")

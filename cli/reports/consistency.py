@@ -75,16 +75,17 @@ def _figures(report: Report) -> Iterator[str]:
         yield "charged_fraction: not charged_bits_per_token by log2_vocabulary"
     for name, bound in (("counting", bits.counting), ("pooled", bits.pooled)):
         yield from (f"bits_per_token.{name}: {what}" for what in _bound(bound, report, complete=complete))
-    events = {"mismatch": records.mismatches, "suspicious": records.suspicious, "dangerous": records.dangerous}
+    tokens = sum(records.tokens)
+    events: dict[str, list[int]] = {
+        "mismatch": records.mismatches,
+        "suspicious": records.suspicious,
+        "dangerous": records.dangerous,
+    }
     for name, column in events.items():
         rate: RateLimits = getattr(rates, name)
         if not rate.low <= rate.value * (1 + ROUNDED) or not rate.value <= rate.high * (1 + ROUNDED):
             yield f"rates.{name}: the share is not between its limits"
-        if (
-            not report.unverifiable
-            and sum(records.tokens)
-            and not _equal(rate.value, sum(column) / sum(records.tokens))
-        ):
+        if not report.unverifiable and tokens and not _equal(rate.value, sum(column) / tokens):
             yield f"rates.{name}: not the events of the records by their tokens"
 
 

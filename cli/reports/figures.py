@@ -186,6 +186,8 @@ def assumptions(context: Run) -> list[str]:
         )
     if not context.given.signed:
         said.append("The traffic is unsigned: nothing says that these are all the records, or their true seeds.")
+    elif context.given.warning is not None:
+        said.append(f"Taken on trust: {context.given.warning}.")
     said.append("Timing, refusals and whatever bypassed the log are not in them (docs/statistics.md).")
     return said
 

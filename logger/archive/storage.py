@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.errors import ArchiveUnreadable
 from weightwarden.logger.files.atomic import SHARED, sync_folder, write_whole
+from weightwarden.logger.formats.file_kind import NOT_AN_ARCHIVE, kind_of_file
 from weightwarden.text import first_line, printable
+
+_DATABASES = ("postgresql:", "postgresql+", "postgres:", "sqlite:")
 
 
 @contextmanager
@@ -111,23 +115,37 @@ def archive_urls(arguments: Sequence[str]) -> list[str]:
     """The archives that arguments name: files, and all `*.parquet` of folders.
 
     Raises:
-        ArchiveUnreadable: a folder has no archives, or a store cannot be asked.
+        ArchiveUnreadable: a folder has no archives, a store cannot be asked, or an argument is a database or a traffic
+            file.
     """
     urls: list[str] = []
     for argument in arguments:
+        if argument.startswith(_DATABASES):  # not repeated: it may hold a password
+            raise ArchiveUnreadable(f"this is {NOT_AN_ARCHIVE['database']}")
         try:
             files, path = fsspec.core.url_to_fs(argument)
             if not files.isdir(path):
+                _require_archive(argument, files, path)
                 urls.append(argument)
                 continue
             inside = sorted(files.glob(f"{path.rstrip('/')}/*.parquet"))
         except (OSError, ValueError, ImportError) as error:
+            if isinstance(error, WeightwardenError):
+                raise
             raise ArchiveUnreadable(f"{printable(argument)}: cannot be looked up: {_why(error)}") from None
         if not inside:
             raise ArchiveUnreadable(f"{printable(argument)}: no archives (*.parquet) in this folder")
         local = isinstance(files, LocalFileSystem)
         urls.extend(str(found if local else files.unstrip_protocol(found)) for found in inside)
     return urls
+
+
+def _require_archive(argument: str, files: AbstractFileSystem, path: str) -> None:
+    """Refuse a local file of another kind. A file with an archive's name stays a finding of the check."""
+    if isinstance(files, LocalFileSystem) and not path.endswith(".parquet"):
+        kind = kind_of_file(Path(path))
+        if kind in NOT_AN_ARCHIVE:
+            raise ArchiveUnreadable(f"{printable(argument)}: {NOT_AN_ARCHIVE[kind]}")
 
 
 @dataclass(frozen=True)
@@ -217,6 +235,19 @@ def exists(url: str) -> bool:
 def joined(folder: str, name: str) -> str:
     """The URL of a file in a folder."""
     return f"{folder.rstrip('/')}/{name}"
+
+
+def listed_url(folder: str) -> str:
+    """The path or URL of a folder as it begins the URLs of its listing (`list_archives`): absolute, one for each folder.
+
+    Raises:
+        ArchiveUnreadable: no store has such URLs.
+    """
+    try:
+        files, path = fsspec.core.url_to_fs(folder)
+        return (path if isinstance(files, LocalFileSystem) else str(files.unstrip_protocol(path))).rstrip("/")
+    except (OSError, ValueError, ImportError) as error:
+        raise ArchiveUnreadable(f"{printable(folder)}: cannot be looked up: {_why(error)}") from None
 
 
 def _why(error: Exception) -> str:

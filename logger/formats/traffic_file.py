@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from weightwarden.logger.errors import TrafficError
+from weightwarden.logger.formats.file_kind import NOT_TRAFFIC, kind_of
 from weightwarden.logger.formats.location import PlacedRecord
 from weightwarden.logger.formats.strict_json import strict_object
 from weightwarden.logger.record import Record
@@ -66,10 +67,14 @@ def stream_traffic(path: Path | str, read: Callable[[bytes], object] = lambda _:
     """
     path = Path(path)
     number = 0
+    if path.is_dir():
+        raise TrafficError("a folder, not a traffic file; a folder of archives is given with --public-key", path=path)
     try:
         with path.open("rb") as stream:
             while line := stream.readline(MAX_LINE_BYTES + 1):
                 number += 1
+                if number == 1 and (kind := kind_of(line)) in NOT_TRAFFIC:
+                    raise TrafficError(NOT_TRAFFIC[kind], path=path)
                 if len(line) > MAX_LINE_BYTES:
                     raise TrafficError(f"line is longer than {MAX_LINE_BYTES} bytes", path=path, line=number)
                 read(line)

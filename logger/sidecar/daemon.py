@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
@@ -79,7 +78,7 @@ async def serve(
         )
         workers = PreparePool()
         stack.callback(workers.close)
-        recorder = DraftRecorder(sidecar.log, metrics, events)
+        recorder = DraftRecorder(sidecar.log, metrics, events, sidecar.clock)
         service = Service(
             choice_runner=ChoiceRunner(
                 model=sidecar.model, upstream=upstream, recorder=recorder, metrics=metrics, events=events
@@ -91,6 +90,7 @@ async def serve(
             metrics=metrics,
             ticks=None if settings.release_tick is None else Ticks(settings.release_tick, loop.time),
             sends_record_index=settings.sends_record_index,
+            clock=sidecar.clock,
         )
         interpreter = RequestInterpreter(
             model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
@@ -102,6 +102,7 @@ async def serve(
             events,
             checkpoint_every=settings.checkpoint_every,
             seal_every=settings.seal_every,
+            clock=sidecar.clock,
         )
         front = Dependencies(
             service=service,
@@ -110,7 +111,7 @@ async def serve(
             request_ids=sidecar.request_ids,
             events=events,
             ready=readiness,
-            created=int(time.time()),
+            created=int(sidecar.clock()),
         )
         if settings.metrics is not None:
             _serve_metrics(stack, settings, metrics)

@@ -1,6 +1,7 @@
 """Start-up of the sidecar. Everything that it reads and opens is checked before its first request."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ class SidecarParts:
         issuer: makes the issuer of seeds over a store.
         request_ids: issuer of request ids.
         recovered: number of drafts of an earlier process that were made records.
+        clock: Unix time, seconds. It may jump: only stamps, and the age of seeds kept for retries, depend on it.
     """
 
     settings: Settings
@@ -54,6 +56,7 @@ class SidecarParts:
     issuer: Callable[[SeedStore], SeedIssuer]
     request_ids: RequestIds
     recovered: int
+    clock: Callable[[], float] = time.time
 
     def folders(self) -> dict[str, Path]:
         """The local folders to which the sidecar writes: of the log, of its mark, and for archives."""
@@ -78,7 +81,7 @@ def warnings(settings: Settings) -> list[str]:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[SidecarParts]:
+def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterator[SidecarParts]:
     """The parts of an opened sidecar: keys, model, log. Drafts of an earlier process become records first.
 
     Raises:
@@ -136,9 +139,11 @@ def opened(settings: Settings) -> Iterator[SidecarParts]:
                 nonces=reader.starts() | {start: nonce},
                 start=start,
                 left_open=reader.open_seeds(),
+                clock=clock,
             ),
             request_ids=RequestIds(seed_key, origin, nonce),
             recovered=recover(log),
+            clock=clock,
         )
 
 

@@ -16,7 +16,7 @@ from weightwarden.logger.sidecar.metrics import Metrics as SidecarMetrics
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.server.api.metrics import Metrics as VerifierMetrics
-from weightwarden.verifier.server.api.models import Level
+from weightwarden.verifier.server.api.models import State
 
 _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 DASHBOARD: dict[str, Any] = json.loads((EXAMPLES / "grafana.json").read_text())
@@ -78,7 +78,7 @@ def test_rules_page_for_an_alarm_and_for_silence() -> None:
 
 def test_states_are_those_that_there_are() -> None:
     everything = [*_queries(), *(rule["expr"] for rule in RULES)]
-    assert set(re.findall(r'state="(\w+)"', " ".join(everything))) <= set(get_args(Level))
+    assert set(re.findall(r'state="(\w+)"', " ".join(everything))) <= set(get_args(State))
 
 
 def test_panels_are_complete_and_do_not_overlap() -> None:

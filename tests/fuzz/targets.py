@@ -1,30 +1,42 @@
 """What is fuzzed: each target takes bytes, and lets nothing but the project's own errors and broken promises out."""
 
 import io
+import json
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, certified, checkpoint_at
 from tests.places import DATA
+from weightwarden.cli.reports.signature import open_signature, sign_reports
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.check import check_archives
 from weightwarden.logger.archive.companion import FORMAT as REQUESTS_FORMAT
 from weightwarden.logger.archive.companion import companion_url, read_companion, write_companion
 from weightwarden.logger.archive.errors import ArchiveRefused
+from weightwarden.logger.archive.proving import proved_record
+from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.seal import FORMAT, SealError, seal
 from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record, encode_record
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.tlog.checkpoint import Checkpoint, CheckpointError, open_checkpoint
-from weightwarden.logger.tlog.keys import VerifierKey
+from weightwarden.logger.tlog.inclusion import RecordProof
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey, VerifierKey
+from weightwarden.logger.tlog.merkle import leaf_hash
+from weightwarden.logger.tlog.proofs import ProofError
 from weightwarden.logger.tlog.signed_note import NoteError
+from weightwarden.verifier.bundle.container import LIMITS, MANIFEST, pack, unpack
+from weightwarden.verifier.bundle.errors import BundleError
 
 SIGNED = certified(7, bytes(range(32)))
 _FOLDER = tempfile.TemporaryDirectory(prefix="weightwarden-fuzz-")
 _ARCHIVE = Path(_FOLDER.name) / "archive.parquet"
+_AUDITOR = SigningKey.generate("example.org/auditor-1")
+_SIGNATURE = sign_reports([Path(__file__)], _AUDITOR, datetime(2026, 11, 29, tzinfo=UTC))
 
 
 def signed_checkpoint(data: bytes) -> None:
@@ -52,6 +64,33 @@ def record(data: bytes) -> None:
     except RecordEncodingError:
         return
     assert encode_record(decoded) == data
+
+
+def record_proof(data: bytes) -> None:
+    """A proof that is accepted is written in the one way that it can be, and is the example if it verifies."""
+    try:
+        proof = RecordProof.decode(data)
+    except ProofError:
+        return
+    assert proof.encode() == data
+    with suppress(ProofError, NoteError):
+        proof.verify(leaf_hash(ENTRIES[1]), KEYS)
+        assert data == _example_proof()
+
+
+def report_signature(data: bytes) -> None:
+    """A signature of reports that is accepted was made by the auditor's key, byte for byte."""
+    with suppress(NoteError):
+        open_signature(data, PublicKeys(_AUDITOR.verifier))
+        assert data == _SIGNATURE
+
+
+def bundle(data: bytes) -> None:
+    """A bundle that is accepted is the canonical file of its members; another one is refused."""
+    with suppress(BundleError):
+        members = unpack(data)
+        version: str = json.loads(members.pop(MANIFEST))["weightwarden_version"]
+        assert pack(members, version) == data
 
 
 def archive(data: bytes) -> None:
@@ -105,6 +144,13 @@ def _example_archive() -> bytes:
     return _EXAMPLE[0]
 
 
+def _example_proof() -> bytes:
+    path = Path(_FOLDER.name) / "proved.parquet"
+    if not path.exists():
+        archived(path, 0, 3)
+    return proved_record(read_archive(str(path), KEYS), 1).proof.encode()
+
+
 _EXAMPLE: list[bytes] = []
 _COMPANION: list[bytes] = []
 
@@ -114,6 +160,9 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "record": record,
     "archive": archive,
     "companion": companion,
+    "record-proof": record_proof,
+    "report-signature": report_signature,
+    "bundle": bundle,
 }
 
 
@@ -129,5 +178,11 @@ def examples(target: str) -> list[bytes]:
             return [*map(encode_record, recorded), *ENTRIES[:3]]
         case "companion":
             return [_example_companion()]
+        case "record-proof":
+            return [_example_proof()]
+        case "report-signature":
+            return [_SIGNATURE]
+        case "bundle":
+            return [pack({name: b"{}" for name in LIMITS if name != MANIFEST}, "1")]
         case _:
             return [_example_archive()]

@@ -4,7 +4,16 @@ import pytest
 
 from tests.fuzz.targets import TARGETS, examples
 
-INPUTS = {"signed-checkpoint": 4000, "checkpoint-text": 4000, "record": 3000, "archive": 300, "companion": 300}
+INPUTS = {
+    "signed-checkpoint": 4000,
+    "checkpoint-text": 4000,
+    "record": 3000,
+    "archive": 300,
+    "companion": 300,
+    "record-proof": 3000,
+    "report-signature": 3000,
+    "bundle": 1000,
+}
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("WEIGHTWARDEN_KILLS", "15"))
 
 WORK = """
-import sys, threading
+import os, sys, threading
 from pathlib import Path
 from tests.logger.archive.examples import KEY, KEYS, ORIGIN, entry
 from weightwarden.logger.archive.moving import move_archives
@@ -43,31 +43,36 @@ mark = MarkFile(folder / "log.mark", ORIGIN)
 def appending(writer):
     while True:
         index = writer.append(entry(writer.size)).result(60)
-        sys.stdout.write(f"{index}\\n")
-        sys.stdout.flush()
+        os.write(1, b"%d\\n" % index)  # whole lines, from two threads
 
 with LogWriter.open(url, origin=ORIGIN) as writer:
-    print("ready", flush=True)
     threading.Thread(target=appending, args=(writer,), daemon=True).start()
     while True:
+        os.write(1, b"step\\n")
         seal(url, str(folder / "hot"), [KEY], 5, mark)
+        os.write(1, b"step\\n")
         roll_over(url, [str(folder / "hot"), str(folder / "cold")], KEYS, keep=1)
+        os.write(1, b"step\\n")
         move_archives(str(folder / "hot"), str(folder / "cold"), KEYS, keep=2)
 """
 
 
-def killed(url: str, folder: Path, seconds: float) -> int:
-    """The number of records that were confirmed when SIGKILL met the process."""
+def killed(url: str, folder: Path, steps: int, seconds: float) -> int:
+    """The number of records that were confirmed when SIGKILL met the process, so long after it began so many steps."""
     process = subprocess.Popen([sys.executable, "-c", WORK, url, str(folder)], stdout=subprocess.PIPE)
     assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
+    output = b""
+    while output.count(b"step") < steps:
+        line = process.stdout.readline()
+        assert line
+        output += line
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
-    output = process.stdout.read()
+    output += process.stdout.read()
     process.stdout.close()
     process.wait()
-    whole = output[: output.rfind(b"\n") + 1].split()
-    return int(whole[-1]) + 1 if whole else 0
+    confirmed = [int(line) for line in output[: output.rfind(b"\n") + 1].split() if line.isdigit()]
+    return confirmed[-1] + 1 if confirmed else 0
 
 
 def test_killed_at_any_moment_of_rollover_it_loses_nothing_and_never_forks(log_url: str, tmp_path: Path) -> None:
@@ -78,7 +83,7 @@ def test_killed_at_any_moment_of_rollover_it_loses_nothing_and_never_forks(log_u
     mark = MarkFile(tmp_path / "log.mark", ORIGIN)
     confirmed, rolled, seen = 0, 0, None
     for _ in range(KILLS):
-        confirmed = max(confirmed, killed(log_url, tmp_path, rng.uniform(0.0, 0.5)))
+        confirmed = max(confirmed, killed(log_url, tmp_path, rng.randint(1, 7), rng.uniform(0.0, 0.1)))
         reader = LogReader(log_url)
         mark.check(reader)
         size, start = reader.size(), reader.segment_start().size

@@ -153,6 +153,7 @@ def open_server(
         watch=ConditionChecker(
             database=database,
             membership=membership,
+            folders=settings.archives,
             exposure=exposure,
             dashboard_url=settings.dashboard_url,
             alarm_level=settings.alarm_level,

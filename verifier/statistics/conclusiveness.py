@@ -52,12 +52,12 @@ class Conclusiveness:
         """`tokens_needed` to two digits, upward, since it is an estimate; None if no number suffices."""
         if self.tokens_needed == inf:
             return None
-        step = 10 ** max(len(str(ceil(self.tokens_needed))) - 2, 0)
+        step = int(10 ** max(len(str(ceil(self.tokens_needed))) - 2, 0))
         return ceil(self.tokens_needed / step) * step
 
     @property
     def needs(self) -> str | None:
-        """What the audit needs to be conclusive, as a sentence without its full stop; None if it is conclusive."""
+        """The missing evidence, as a sentence without its full stop; None if the audit is conclusive."""
         if self.conclusive:
             return None
         tokens = self.about_tokens_needed

@@ -15,23 +15,22 @@ from weightwarden.verifier.verification.record_verdict import TokenDetail
 if TYPE_CHECKING:
     from weightwarden.verifier.verification.judgement import Judgement
 
-SCHEMA = pa.schema(
-    [
-        ("record", pa.int64()),
-        ("position", pa.int64()),
-        ("token", pa.int64()),
-        ("margin", pa.float64()),
-        ("exact", pa.bool_()),
-        ("logit_rank", pa.int64()),
-        ("gumbel_rank", pa.int64()),
-        ("admissible", pa.int64()),
-        ("verdict", pa.string()),
-        ("charged_bits", pa.float64()),
-        ("likelihood", pa.float64()),
-        ("unsteady", pa.bool_()),
-        ("flagged", pa.bool_()),
-    ]
-)
+_TYPES: dict[str, pa.DataType] = {
+    "record": pa.int64(),
+    "position": pa.int64(),
+    "token": pa.int64(),
+    "margin": pa.float64(),
+    "exact": pa.bool_(),
+    "logit_rank": pa.int64(),
+    "gumbel_rank": pa.int64(),
+    "admissible": pa.int64(),
+    "verdict": pa.string(),
+    "charged_bits": pa.float64(),
+    "likelihood": pa.float64(),
+    "unsteady": pa.bool_(),
+    "flagged": pa.bool_(),
+}
+SCHEMA = pa.schema(_TYPES)
 """Columns of tokens, one row an output token, in the order of the records.
 
     record: number of the record in the input.

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterator
 
 from weightwarden.logger.archive.errors import ArchiveRefused
+from weightwarden.logger.rollover import RolloverRefused
 from weightwarden.logger.sealing import AnotherArchive
 from weightwarden.logger.store.errors import LogCorrupt, LogLocked
 
@@ -18,6 +19,7 @@ ADVICE = {
     "locked": "end the other process that holds the lock",
     "damaged": "keep the file as evidence, and look at the disk",
     "changed": "keep the database and the archives as evidence, and begin a new log",
+    "not rolled over": "put the archive back, or roll over once with all public keys (verify log rollover)",
     "other": "see why",
 }
 """What to do about each cause."""
@@ -69,6 +71,7 @@ _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (LogCorrupt, "changed"),
     (AnotherArchive, "changed"),
     (ArchiveRefused, "damaged"),
+    (RolloverRefused, "not rolled over"),
 )
 
 

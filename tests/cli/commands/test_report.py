@@ -43,17 +43,17 @@ def made(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
     )
     assert result.exit_code == 2, result.output
     assert invoke("report", "key", "new", NAME, "--out", folder / "auditor.key").exit_code == 0
-    signed = ("report", "sign", folder / "r.json", folder / "r.html", "--key", folder / "auditor.key")
-    result = invoke(*signed, "--out", folder / "r.sig")
+    result = invoke(
+        *("report", "sign", folder / "r.json", folder / "r.html"),
+        *("--key", folder / "auditor.key", "--out", folder / "r.sig"),
+    )
     assert result.exit_code == 0, result.output
     return folder
 
 
 def check(made: Path, *reports: Path, signature: Path | None = None, key: Path | None = None, expect: int) -> str:
-    result = invoke(
-        *("report", "check", *reports, "--signature", signature or made / "r.sig"),
-        *("--public-key", key or made / "auditor.key.pub"),
-    )
+    signed: list[str | Path] = ["--signature", signature or made / "r.sig"]
+    result = invoke("report", "check", *reports, *signed, "--public-key", key or made / "auditor.key.pub")
     assert result.exit_code == expect, result.output
     return result.output
 

@@ -86,7 +86,7 @@ def test_files_of_the_commands_are_for_those_who_need_them(tmp_path: Path, umask
     commanded("log", "key", "new", "example.org/import-1", "--out", key)
     commanded("key", tmp_path / "seed.key", group=sidecar)
     commanded("log", "import", SAMPLE, "--signing-key", key, "--out", archive)
-    commanded("log", "check", archive, "--public-key", f"{key}.pub", "--witness", tmp_path / "witness")
+    commanded("log", "check", archive, "--public-key", f"{key}.pub", "--seen", tmp_path / "witness")
     with LogWriter.open(str(log), origin="example.org/import-1") as writer:
         writer.append(encode_record(read_traffic(SAMPLE)[0].record)).result(60)
     (tmp_path / "archives").mkdir()
@@ -116,7 +116,7 @@ def test_the_embedded_model_can_be_read_by_the_services_users(model_folder: Path
     assert len(list((tmp_path / "model").glob("*.safetensors"))) == 1
 
 
-CREATES = re.compile(r"""\.write_(text|bytes)\(|open\("[wax]|O_CREAT|\.mkdir\(|mkstemp|mkdtemp|copytree|copyfile""")
+CREATES = re.compile(r"""\.write_(text|bytes)\(|open\("[wax]|O_CREAT|\.mkdir\(|mkstemp|mkdtemp|copytree\(|copyfile\(""")
 WRITERS = {
     "logger/files/atomic.py",
     "logger/files/private.py",

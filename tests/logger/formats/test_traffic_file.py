@@ -292,10 +292,10 @@ def test_line_of_exactly_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_directory_and_missing_file_are_refused_by_name(tmp_path: Path) -> None:
-    for path, why in ((tmp_path, "directory"), (tmp_path / "missing.jsonl", "No such file")):
-        with pytest.raises(TrafficError, match=why) as caught:
+    for path, why in ((tmp_path, "a folder"), (tmp_path / "missing.jsonl", "cannot be read: No such file")):
+        with pytest.raises(TrafficError) as caught:
             read_traffic(path)
-        assert str(caught.value).startswith(f"{path}: cannot be read: ")
+        assert str(caught.value).startswith(f"{path}: {why}")
         assert (caught.value.path, caught.value.line, caught.value.field) == (path, None, None)
 
 

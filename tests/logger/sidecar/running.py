@@ -121,8 +121,8 @@ def settings_in(folder: Path, model_folder: Path, upstream: str, **more: Any) ->
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[Sidecar]:
-    """A sidecar, until the block ends; then it must have stopped by itself, and said nothing of a defect."""
+def running(settings: Settings, clock: Callable[[], float] = time.time) -> Iterator[Sidecar]:
+    """A sidecar of a clock, until the block ends; then it must have stopped by itself, and said nothing of a defect."""
     said = io.StringIO()
     stops: list[Callable[[], object]] = []
     failures: list[BaseException] = []
@@ -139,7 +139,7 @@ def running(settings: Settings) -> Iterator[Sidecar]:
             await serve(sidecar, Events(said), stopped_by)
 
         try:
-            with opened(settings) as sidecar:
+            with opened(settings, clock) as sidecar:
                 asyncio.run(main())
         except BaseException as error:
             failures.append(error)

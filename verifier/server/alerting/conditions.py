@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
+from weightwarden.logger.archive.storage import listed_url
 from weightwarden.text import printable
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.server.accounting.current import ExposureReader, parsed_accounts
@@ -29,6 +30,7 @@ class ConditionChecker:
     """Checker of the conditions of a series.
 
     Attributes:
+        folders: followed folders. A log without an archive in one of them has ended, and is not waited for.
         exposure: the bandwidth ledger, for the state in notices.
         dashboard_url: base of the links in notices; None for relative links.
         alarm_level: probability that an honest series ever alarms.
@@ -39,6 +41,7 @@ class ConditionChecker:
 
     database: VerdictDatabase
     membership: Membership
+    folders: tuple[str, ...]
     exposure: ExposureReader
     dashboard_url: str | None
     alarm_level: float
@@ -135,15 +138,32 @@ class ConditionChecker:
         rows = connection.execute(
             select(ARCHIVE.c.origin, func.max(ARCHIVE.c.checked)).where(checked).group_by(ARCHIVE.c.origin)
         ).all()
-        newest = {row[0]: row[1] for row in rows} or {"any log": since}
+        newest = {row[0]: row[1] for row in rows}
+        followed = {
+            origin: last
+            for origin, last in newest.items()
+            if now - last <= self.archive_interval or self._is_followed(connection, origin)
+        }
         found = []
-        for origin, last in newest.items():
+        for origin, last in (followed or {"any log": max(newest.values(), default=since)}).items():
             quiet = now - min(last, now)
             if quiet > self.archive_interval:
                 every = f"expected every {self.archive_interval / 3600:.3g}"
                 what = f"no new archive of {origin} for {quiet / 3600:.1f} hours, {every}"
                 found.append(Condition("stale", origin, "stale", what))
         return found
+
+    def _is_followed(self, connection: Connection, origin: str) -> bool:
+        """True if an archive of a log was found in a folder that is followed now."""
+        url, prefixes = ARCHIVE.c.url, [f"{listed_url(folder)}/" for folder in self.folders]
+        within = or_(
+            *(
+                and_(func.substr(url, 1, len(prefix)) == prefix, ~func.substr(url, len(prefix) + 1).contains("/"))
+                for prefix in prefixes
+            )
+        )
+        inside = select(ARCHIVE.c.id).where(ARCHIVE.c.origin == origin, within)
+        return connection.execute(inside.limit(1)).first() is not None
 
     def _lag(self, connection: Connection, now: float) -> list[Condition]:
         seconds = lag(connection, now)

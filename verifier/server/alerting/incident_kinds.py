@@ -45,7 +45,8 @@ KINDS: dict[str, IncidentKind] = {
             "The same request recurs among the flagged records: read its prompt. Answers to prompts of one or two odd"
             " tokens depend on rounding more than ordinary answers. Calibrate on them, too.",
             "A few records, each with a tiny p-value: theft looks like this. Keep the archives, the verdict database"
-            " and the audit key, take the server off the network, and call those who respond to security incidents.",
+            " and the audit key, take the server off the network, and call those who respond to security incidents."
+            " `verify bundle make` packs a record with its evidence for them.",
             "Acknowledge with the finding. The evidence then starts anew.",
         ),
         dashboard="records?flagged=true",

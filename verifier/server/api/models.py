@@ -124,7 +124,7 @@ class MonitorStatus(_Model):
 
 
 class ConclusivenessStatus(_Model):
-    """Whether the audit is conclusive: its bound is far below what free tokens carry.
+    """Conclusiveness of the audit: its bound is far below what free tokens carry, or what it needs for that.
 
     Attributes:
         conclusive: without it the state is never clear.

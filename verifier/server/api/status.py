@@ -108,7 +108,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
 
 
 def concern_of(forced: Sequence[RowMapping]) -> Concern | None:
-    """What the gravest incidents in force are about: the gravest concern among them; None without any."""
+    """The gravest concern of the gravest incidents in force; None without any."""
     return max((KINDS[row["kind"]].concern for row in _gravest(forced)), key=CONCERNS.index, default=None)
 
 

@@ -98,9 +98,10 @@ def test_archives_are_replayed_and_the_selection_can_be_checked_afterwards(logs:
     write_private(audit_key, b"k" * 32)
     arguments = ("run", logs.archives, "--public-key", logs.public, "--model", model_folder, "--policy", BUNDLED_POLICY)
     result = invoke(*arguments, "--json", logs.folder / "r.json", "--audit-rate", 0.5, "--audit-key", audit_key)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 2, result.output
     assert "unsigned" not in result.output
     report = json.loads((logs.folder / "r.json").read_text())
+    assert report["verdict"] == "inconclusive"  # a few of eight records: nothing is known about the others
     assert report["unsafe_unsigned"] is False
     assert report["log"] == ORIGIN
     assert report["total_records"] == 8
@@ -184,7 +185,7 @@ def test_signed_and_unsigned_are_not_mixed_up(logs: Logs) -> None:
         ((logs.archives, "--public-key", logs.public, "--unsafe-unsigned"), "exclude each other"),
         ((GREEDY, "--unsafe-unsigned", "--seen", logs.seen), "--seen requires --public-key"),
         ((GREEDY,), "no --public-key"),
-        ((GREEDY, "--public-key", logs.public), "not a whole Parquet file"),
+        ((GREEDY, "--public-key", logs.public), "a traffic file, not an archive"),
     ):
         result = invoke("run", *arguments, "--policy", BUNDLED_POLICY)
         assert result.exit_code == 2
@@ -223,3 +224,48 @@ def test_nothing_is_compacted_beside_a_writer(logs: Logs) -> None:
         result = invoke("log", "rollover", *arguments)
     assert result.exit_code == 2
     assert "another process appends to this log" in result.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("log", "check"), ("log", "show"), ("log", "prove", "0"), ("run",)],
+    ids=["check", "show", "prove", "run"],
+)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("log.db", "log.db: a log's database, not an archive: `verify log seal` makes archives of it"),
+        ("sqlite:///{folder}/log.db", "a log's database, not an archive"),
+        ("postgresql://me:secret@127.0.0.1/log", "a log's database, not an archive"),
+        ("traffic.jsonl", "traffic.jsonl: a traffic file, not an archive: `verify log import` makes an archive of it"),
+    ],
+)
+def test_what_is_no_archive_is_told_by_what_it_is_with_exit_code_2(
+    logs: Logs, command: tuple[str, ...], given: str, said: str
+) -> None:
+    (logs.folder / "traffic.jsonl").write_bytes(GREEDY.read_bytes())
+    url = given.format(folder=logs.folder) if "://" in given else str(logs.folder / given)
+    more = ("--model", "m", "--policy", BUNDLED_POLICY) if command == ("run",) else ()
+    result = invoke(*command, url, "--public-key", logs.public, *more)
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert "secret" not in result.output
+
+
+def test_a_database_under_an_archives_name_stays_a_finding(logs: Logs) -> None:
+    first = min(logs.archives.iterdir())
+    first.write_bytes(logs.log.read_bytes())
+    assert "SEAL" in logs.check(expect=1)
+    assert "SEAL" in logs.check(first, expect=1)
+
+
+def test_what_is_no_traffic_is_told_by_what_it_is(logs: Logs) -> None:
+    for given, said in (
+        (logs.log, "a log's database, not a traffic file: `verify log seal` makes archives of it"),
+        (min(logs.archives.iterdir()), "an archive of a log, not a traffic file: give --public-key"),
+        (logs.archives, "a folder of archives is given with --public-key"),
+    ):
+        result = invoke("run", given, "--unsafe-unsigned", "--model", "m", "--policy", BUNDLED_POLICY)
+        assert result.exit_code == 2, result.output
+        assert f"{given}: " in result.output
+        assert said in result.output

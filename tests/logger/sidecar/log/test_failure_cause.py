@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import psycopg
 import pytest
@@ -29,7 +30,11 @@ def failure(work: Callable[[], object]) -> Exception:
 def test_a_full_disk_is_named_through_the_error_of_the_part_that_met_it() -> None:
     def write() -> None:
         with Path("/dev/full").open("wb", buffering=0) as device:
-            publish("/dev/shm/weightwarden-cause.parquet", lambda _: device.write(b"x"))
+
+            def fill(_: BinaryIO) -> None:
+                device.write(b"x")
+
+            publish("/dev/shm/weightwarden-cause.parquet", fill)
 
     assert cause_of(failure(write)) == "disk full"
 

@@ -189,6 +189,32 @@ def test_one_log_that_goes_on_does_not_hide_anothers_silence(
     assert [one.subject for one in incidents(server, "stale")] == ["example.org/other"]
 
 
+def test_an_ended_log_whose_folder_is_no_longer_followed_is_not_waited_for(
+    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
+) -> None:
+    """A log that was replaced by a new one, in a folder of its own."""
+    other = SigningKey("example.org/new", Ed25519PrivateKey.from_private_bytes(b"o" * 32))
+    first = server_in(tmp_path, replayer, bundled_policy)
+    (tmp_path / "log.pub").write_text(f"{KEY.verifier}\n{other.verifier}\n")
+    Log(tmp_path / "archives").seal(RECORDS[:2])
+    first.settle()
+    (tmp_path / "new").mkdir()
+    new = Log(tmp_path / "new", other)
+    new.seal(RECORDS[2:4])
+    first.opened.membership.leave()
+    both = (f"{tmp_path / 'archives'}/", str(tmp_path / "new"))
+    first.clock.now += 7201
+    for folders, silent in ((both, ["example.org/log"]), (both[1:], [])):
+        server = server_in(tmp_path, replayer, bundled_policy, first.clock, archives=folders)
+        server.settle()
+        assert [one.subject for one in incidents(server, "stale") if one.ended is None] == silent
+        server.opened.membership.leave()
+    first.clock.now += 7201  # where no log is waited for by name, silence is still told
+    server = server_in(tmp_path, replayer, bundled_policy, first.clock, archives=(str(tmp_path),))
+    server.settle()
+    assert [one.subject for one in incidents(server, "stale") if one.ended is None] == ["any log"]
+
+
 def test_flagged_records_behind_one_without_a_verdict_are_an_alarm(server: Server, log: Log) -> None:
     log.seal([RECORDS[0], *STOLEN[1:6]])
     server.opened.follower.look()

@@ -33,8 +33,13 @@ def upgrade() -> None:
     op.drop_column("server", "expires")
     op.drop_index("verdict_flagged", "verdict")
     for name in ("flagged", "unverifiable"):
-        where = {"sqlite_where": sa.text(f"{name} = 1"), "postgresql_where": sa.text(name)}
-        op.create_index(f"verdict_{name}", "verdict", ["position"], **where)
+        op.create_index(
+            f"verdict_{name}",
+            "verdict",
+            ["position"],
+            sqlite_where=sa.text(f"{name} = 1"),
+            postgresql_where=sa.text(name),
+        )
     op.add_column("series", sa.Column("retained_from", BIG, nullable=False, server_default="0"))
     if connection.dialect.name == "postgresql":
         op.alter_column("server", "beats", server_default=None)
