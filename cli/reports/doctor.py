@@ -18,8 +18,12 @@ def screen(title: str, findings: Sequence[Finding]) -> str:
         if finding.advice:
             lines.append(f"  {'':<8} {'':<{width}}  -> {finding.advice}")
     counts = Counter(finding.status for finding in findings)
-    lines += ["", f"{counts[Status.OK]} ok, {counts[Status.WARNING]} warnings, {counts[Status.FAULT]} faults"]
-    return "\n".join(lines)
+    warnings, faults = _counted(counts[Status.WARNING], "warning"), _counted(counts[Status.FAULT], "fault")
+    return "\n".join([*lines, "", f"{counts[Status.OK]} ok, {warnings}, {faults}"])
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def as_json(findings: Sequence[Finding]) -> str:
