@@ -10,7 +10,6 @@ import pytest
 
 from benchmarks.edited_records.edits import ATTACKS
 from tests.cli.commands.log.test_log import Logs
-from tests.cli.commands.test_report_content import write_audit_key
 from tests.cli.commands.test_run import invoke, run, write
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, records_of
@@ -36,10 +35,10 @@ def made(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
     logs.seal()
     logs.append(4)
     logs.seal()
-    write_audit_key(folder / "audit.key", logs, 0.4, wanted=4)
+    audit_key = logs.write_audit_key(0.4, wanted=4)
     result = invoke(
         *("run", logs.archives, "--public-key", logs.public, "--policy", BUNDLED_POLICY, "--model", model_folder),
-        *("--audit-rate", 0.4, "--audit-key", folder / "audit.key", "--json", folder / "archives.json"),
+        *("--audit-rate", 0.4, "--audit-key", audit_key, "--json", folder / "archives.json"),
     )
     assert result.exit_code == 2, result.output
     assert invoke("report", "key", "new", NAME, "--out", folder / "auditor.key").exit_code == 0

@@ -17,32 +17,12 @@ from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, GREEDY, records_of
 from weightwarden import __version__
 from weightwarden.cli.reports.units import duration_text, size_limit_text
-from weightwarden.logger.archive.reader import read_archive
-from weightwarden.logger.files.private import write_private
-from weightwarden.logger.tlog.keys import PublicKeys
-from weightwarden.verifier.audit_selection import is_selected
 
 AUDITOR = 'Jane <b>"Doe"</b>, Example Audits'
 
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def write_audit_key(path: Path, logs: Logs, rate: float, wanted: int) -> Path:
-    """A key under which an audit of a log's archives draws as many records as wanted, and some of each archive."""
-    keys = PublicKeys.read(logs.public)
-    archives = [read_archive(str(found), keys) for found in logs.archives.iterdir()]
-    for attempt in range(10_000):
-        key = f"audit key {attempt:06}".encode()
-        drawn = [
-            sum(is_selected(key, archive.checkpoint.root, index, rate) for index in range(archive.start, archive.end))
-            for archive in archives
-        ]
-        if sum(drawn) == wanted and all(drawn):
-            write_private(path, key)
-            return path
-    raise AssertionError("no such key")
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +141,10 @@ def test_few_records_of_many_are_inconclusive_and_the_report_says_what_is_missin
     logs = Logs(tmp_path)
     logs.append(12)
     logs.seal()
-    write_audit_key(tmp_path / "audit.key", logs, 0.3, wanted=4)
+    audit_key = logs.write_audit_key(0.3, wanted=4)
     result = invoke(
         *("run", logs.archives, "--public-key", logs.public, "--policy", BUNDLED_POLICY, "--model", model_folder),
-        *("--audit-rate", 0.3, "--audit-key", tmp_path / "audit.key"),
+        *("--audit-rate", 0.3, "--audit-key", audit_key),
         *("--json", tmp_path / "r.json", "--html", tmp_path / "r.html", "--tokens", tmp_path / "r.parquet"),
     )
     assert result.exit_code == 2, result.output

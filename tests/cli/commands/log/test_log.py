@@ -7,11 +7,13 @@ import pytest
 from tests.cli.commands.test_run import invoke
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, GREEDY, records_of
+from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.files.private import write_private
 from weightwarden.logger.formats.canonical import encode_record
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.writer import LogWriter
+from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.verifier.audit_selection import is_selected
 
 ORIGIN = "example.org/log"
@@ -31,6 +33,21 @@ class Logs:
             done = writer.size
             for record in (records_of(GREEDY) + records_of(FILTERED))[done : done + records]:
                 writer.append(encode_record(record)).result(60)
+
+    def write_audit_key(self, rate: float, wanted: int) -> Path:
+        """A file with a key under which an audit draws as many records as wanted, and some of each archive."""
+        keys = PublicKeys.read(self.public)
+        archives = [read_archive(str(found), keys) for found in self.archives.iterdir()]
+        for attempt in range(10_000):
+            key = f"audit key {attempt:06}".encode()
+            drawn = [
+                sum(is_selected(key, one.checkpoint.root, index, rate) for index in range(one.start, one.end))
+                for one in archives
+            ]
+            if sum(drawn) == wanted and all(drawn):
+                write_private(self.folder / "audit.key", key)
+                return self.folder / "audit.key"
+        raise AssertionError("no such key")
 
     def seal(self) -> str:
         result = invoke("log", "seal", "--log", self.log, "--archives", self.archives, "--signing-key", self.key)
@@ -94,11 +111,11 @@ def test_a_changed_archive_is_told_by_exit_code_1_and_is_not_replayed(logs: Logs
 
 
 def test_archives_are_replayed_and_the_selection_can_be_checked_afterwards(logs: Logs, model_folder: Path) -> None:
-    audit_key = logs.folder / "audit.key"
-    write_private(audit_key, b"k" * 32)
+    audit_key = logs.write_audit_key(0.5, wanted=4)
     arguments = ("run", logs.archives, "--public-key", logs.public, "--model", model_folder, "--policy", BUNDLED_POLICY)
     result = invoke(*arguments, "--json", logs.folder / "r.json", "--audit-rate", 0.5, "--audit-key", audit_key)
     assert result.exit_code == 2, result.output
+    assert "Verdict: INCONCLUSIVE" in result.output
     assert "unsigned" not in result.output
     report = json.loads((logs.folder / "r.json").read_text())
     assert report["verdict"] == "inconclusive"  # a few of eight records: nothing is known about the others
@@ -106,12 +123,12 @@ def test_archives_are_replayed_and_the_selection_can_be_checked_afterwards(logs:
     assert report["log"] == ORIGIN
     assert report["total_records"] == 8
     selection = report["selection"]
-    assert report["verified_records"] == sum(len(part["selected"]) for part in selection["ranges"]) > 0
+    assert report["verified_records"] == sum(len(part["selected"]) for part in selection["ranges"]) == 4
     for part in selection["ranges"]:
         chosen = [
             i
             for i in range(part["start"], part["end"])
-            if is_selected(b"k" * 32, bytes.fromhex(part["root"]), i, selection["rate"])
+            if is_selected(audit_key.read_bytes(), bytes.fromhex(part["root"]), i, selection["rate"])
         ]
         assert part["selected"] == chosen
 
