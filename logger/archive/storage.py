@@ -241,7 +241,7 @@ def joined(folder: str, name: str) -> str:
 
 
 def listed_url(folder: str) -> str:
-    """The path or URL of a folder as it begins the URLs of its listing (`list_archives`): absolute, one for each folder.
+    """The path or URL with which the URLs of a folder's listing begin (`list_archives`): absolute, one for a folder.
 
     Raises:
         ArchiveUnreadable: no store has such URLs.
