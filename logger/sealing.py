@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.companion import read_companion, write_companion
-from weightwarden.logger.archive.errors import ArchiveRefused
+from weightwarden.logger.archive.errors import ArchiveRefused, FolderMissing
 from weightwarden.logger.archive.names import ARCHIVE_NAME, archive_name
 from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.storage import exists, joined, list_archives, make_folder
@@ -163,10 +163,14 @@ def check_newest_archive(reader: LogReader, folder: str, signers: Sequence[Signi
     """
     keys, origin = PublicKeys(*(key.verifier for key in signers)), reader.origin
     recorded = max((end for _, end, _ in reader.archives()), default=0)
+    try:
+        listed = list_archives(folder).files
+    except FolderMissing:
+        if "://" not in folder:
+            raise
+        return  # a place in an object store where nothing was sealed yet
     found = [
-        (int(match[2]), file.url)
-        for file in list_archives(folder).files
-        if (match := ARCHIVE_NAME.fullmatch(file.url.rsplit("/", 1)[-1]))
+        (int(match[2]), file.url) for file in listed if (match := ARCHIVE_NAME.fullmatch(file.url.rsplit("/", 1)[-1]))
     ]
     for end, url in sorted(found, reverse=True):
         if end <= recorded:

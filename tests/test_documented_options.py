@@ -34,7 +34,10 @@ FOREIGN = {
     "pip": "--no-deps --constraint --no-cache-dir --index-url --editable",
     "uv": "--torch-backend",
     "curl": "--fail",
-    "PostgreSQL": "--pwprompt --owner --dbname --no-psqlrc --file --username --auth-local --auth-host --data-checksums",
+    "PostgreSQL": """
+        --pwprompt --owner --no-owner --dbname --no-psqlrc --file --format --username --auth-local --auth-host
+        --data-checksums
+    """,
     "podman, docker": """
         --build --format --tag --publish --volume --read-only --tmpfs --env --detach --stop-timeout --interval --timeout
         --start-period --retries

@@ -62,7 +62,7 @@ def test_an_imported_archive_of_version_0_1_holds_the_traffic() -> None:
 
 
 def in_postgresql(file: Path, revision: str, url: str) -> str:
-    """A SQLite log of an earlier version in an empty PostgreSQL database, whose tables that version's migrations make."""
+    """A SQLite log of an earlier version in an empty PostgreSQL database, with the tables of that version."""
     parsed = LOG_DATABASE.parse_url(url)
     config, _ = LOG_DATABASE._migrations()
     with LOG_DATABASE.make_engine(parsed).connect() as connection:

@@ -8,6 +8,10 @@ class ArchiveUnreadable(WeightwardenError, OSError):
     """An archive that cannot be read or written at all: missing, no permission, no such store."""
 
 
+class FolderMissing(ArchiveUnreadable):
+    """A folder of archives that does not exist. In an object store, a folder exists once it holds a file."""
+
+
 class ArchiveRefused(WeightwardenError, ValueError):
     """An archive whose content differs from what the holder of the key sealed.
 

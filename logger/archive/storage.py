@@ -13,7 +13,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from weightwarden.errors import WeightwardenError
-from weightwarden.logger.archive.errors import ArchiveUnreadable
+from weightwarden.logger.archive.errors import ArchiveUnreadable, FolderMissing
 from weightwarden.logger.files.atomic import SHARED, sync_folder, write_whole
 from weightwarden.logger.formats.file_kind import NOT_AN_ARCHIVE, kind_of_file
 from weightwarden.text import first_line, printable
@@ -184,7 +184,8 @@ def list_archives(folder: str) -> Listing:
     """All `*.parquet` of a folder, which may be none.
 
     Raises:
-        ArchiveUnreadable: there is no such folder, or the store cannot be asked.
+        FolderMissing: there is no such folder.
+        ArchiveUnreadable: the store cannot be asked.
     """
     try:
         files, path = fsspec.core.url_to_fs(folder)
@@ -205,6 +206,8 @@ def list_archives(folder: str) -> Listing:
             size = info.get("size")
             url = name if local else str(files.unstrip_protocol(name))
             found.append(StoredFile(url, fingerprint, size if isinstance(size, int) else None))
+    except FileNotFoundError as error:
+        raise FolderMissing(f"{printable(folder)}: cannot be looked up: {_why(error)}") from None
     except Exception as error:  # stores raise what they like
         raise ArchiveUnreadable(f"{printable(folder)}: cannot be looked up: {_why(error)}") from None
     return Listing(sorted(found, key=lambda file: file.url), strange)
@@ -238,7 +241,7 @@ def joined(folder: str, name: str) -> str:
 
 
 def listed_url(folder: str) -> str:
-    """The path or URL of a folder as it begins the URLs of its listing (`list_archives`): absolute, one for each folder.
+    """The path or URL with which the URLs of a folder's listing begin (`list_archives`): absolute, one for a folder.
 
     Raises:
         ArchiveUnreadable: no store has such URLs.

@@ -1,4 +1,4 @@
-"""What the archives of a folder, and their companions, take on disk, and what they hold."""
+"""Disk usage and content of the archives of a folder, and of their companions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from weightwarden.logger.tlog.keys import PublicKeys
 
 @dataclass(frozen=True, kw_only=True)
 class FileUsage:
-    """What some archives take on disk, and what they hold.
+    """Disk usage and content of some archives.
 
     Attributes:
         files: number of files.
@@ -37,7 +37,7 @@ class FileUsage:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderUsage:
-    """What a folder of archives takes on disk, and what it holds.
+    """Disk usage and content of a folder of archives.
 
     Attributes:
         archives: all archives.

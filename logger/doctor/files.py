@@ -13,7 +13,7 @@ import fsspec
 from cryptography import x509
 from fsspec.implementations.local import LocalFileSystem
 
-from weightwarden.logger.archive.errors import ArchiveUnreadable
+from weightwarden.logger.archive.errors import ArchiveUnreadable, FolderMissing
 from weightwarden.logger.archive.storage import list_archives
 from weightwarden.logger.doctor.finding import Finding, fault, ok, warning
 from weightwarden.logger.doctor.network import without_secrets
@@ -112,6 +112,10 @@ def archive_folder(check: str, url: str, *, writes: bool) -> Finding:
             if found.advice:
                 return found
         count = len(list_archives(url).files)
+    except FolderMissing as error:
+        if writes and local is None:  # in an object store a folder exists once it holds a file
+            return ok(check, f"{url}: no archive yet")
+        return fault(check, str(error), "correct --archives, or give this user access to it")
     except (ArchiveUnreadable, ValueError, ImportError, OSError) as error:
         what = str(error) if isinstance(error, ArchiveUnreadable) else f"{place}: {first_line(error)}"
         return fault(check, what.replace(url, place), "correct --archives, or give this user access to it")

@@ -1,4 +1,4 @@
-"""What a log's database takes on disk, and what it holds."""
+"""Disk usage and content of a log's database."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class LogUsage:
-    """What a log's database takes on disk, and what it holds.
+    """Disk usage and content of a log's database.
 
     Attributes:
         disk: bytes on disk.

@@ -44,3 +44,17 @@ def test_a_backup_without_the_newest_archive_is_told_and_its_records_are_in_the_
     assert operated.run() == []  # the sidecar knows what it sealed, and seals what is new
     assert findings([operated.archives], public, seen) == ["gap"]
     assert LogReader(settings.log).audit().size == 6
+
+
+def test_archives_from_before_the_seen_checkpoint_may_expire(operated: OperatedLog) -> None:
+    public = operated.public("log.pub", *operated.settings().signing_keys)
+    seen = operated.folder / "seen.checkpoint"
+    operated.options["keep_sealed"] = 1
+    for _ in range(3):
+        operated.run()
+    assert findings([operated.archives], public, seen) == []
+    for expired in sorted(operated.archives.glob("*.parquet"))[:2]:  # whose records left the database
+        expired.unlink()
+    assert operated.run() == []
+    assert findings([operated.archives], public, seen) == []
+    assert findings([operated.archives], public) == ["gap"]

@@ -27,7 +27,7 @@ def test_a_restored_log_is_refused_and_a_new_one_goes_on_beside_its_archives(ope
     operated.run()
     assert findings([operated.archives], public, seen) == []
     put_back(Path(settings.log), backup)
-    with pytest.raises(LogRolledBack, match="a new name, a new key .* and a new database"), opened(settings):
+    with pytest.raises(LogRolledBack, match=r"a new name, a new key .* and a new database"), opened(settings):
         pass
 
     key = operated.new_key("log-2.key", NEW_ORIGIN)

@@ -38,7 +38,8 @@ def back_up(database: str, backup: Path) -> None:
         assert programs is not None
         command: Sequence[object] = (programs / "pg_dump", "--format=custom", f"--file={backup}", database)
     else:
-        code = f"import sqlite3; sqlite3.connect({database!r}).execute('VACUUM INTO ?', [{str(backup)!r}])"
+        source = f"file:{database}?mode=ro"
+        code = f"import sqlite3; sqlite3.connect({source!r}, uri=True).execute('VACUUM INTO ?', [{str(backup)!r}])"
         command = (sys.executable, "-c", code)
     subprocess.run([str(part) for part in command], check=True, preexec_fn=lambda: os.umask(0o077))
 

@@ -275,7 +275,7 @@ def _label(store: Store) -> str:
 
 
 def _parts(store: Store) -> list[str]:
-    """What a database's bytes on disk are."""
+    """Sentence about the parts of a database on disk; none for files."""
     if store.kind not in ("log", "verdicts"):
         return []
     parts = ", ".join(f"{name} {size_text(count)}" for name, count in store.parts.items() if count)
@@ -284,7 +284,7 @@ def _parts(store: Store) -> list[str]:
 
 
 def _retention(store: Store, projection: Projection) -> str:
-    """What happens to the content of a store, and the option that changes it."""
+    """Retention of a store's content, and the option that changes it."""
     if store.kind == "log":
         if projection.keep_sealed is None:
             return "all records stay; --keep-sealed removes sealed ones"

@@ -98,6 +98,8 @@ def test_a_writers_folder_of_archives_is_made_later_if_it_can_be(tmp_path: Path)
 
 def test_a_readers_folder_of_archives_must_be_there_and_hold_some(tmp_path: Path) -> None:
     assert archive_folder("archives", str(tmp_path / "new"), writes=False).status is Status.FAULT
+    assert archive_folder("archives", "memory://new", writes=True).found.endswith("no archive yet")
+    assert archive_folder("archives", "memory://new", writes=False).status is Status.FAULT
     assert archive_folder("archives", str(tmp_path), writes=False).status is Status.WARNING
     (tmp_path / "a.parquet").touch()
     assert archive_folder("archives", str(tmp_path), writes=False).status is Status.OK

@@ -1,4 +1,4 @@
-"""What a verdict database takes on disk, and what it holds."""
+"""Disk usage and content of a verdict database."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PAGE = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictUsage:
-    """What a verdict database takes on disk, and what it holds.
+    """Disk usage and content of a verdict database.
 
     Attributes:
         disk: bytes on disk.
