@@ -17,6 +17,7 @@ _ADVISORY = {"append": 0x77_77_6C_6F_67_01, "seal": 0x77_77_6C_6F_67_02}
 _LEAVING_SECONDS = 2.0
 """Seconds within which a PostgreSQL server frees the lock of a connection that was closed or lost."""
 _POLL_SECONDS = 0.02
+_POOLED = "; if there is none, a connection pooler keeps the session of one that is gone: restart the pooler"
 
 
 class LogLock:
@@ -68,4 +69,5 @@ class LogLock:
 
     def _locked(self) -> LogLocked:
         doing = "appends to" if self._purpose == "append" else "seals"
-        return LogLocked(f"{shown(self._url)}: another process {doing} this log")
+        pooled = "" if self._url.drivername == "sqlite" else _POOLED
+        return LogLocked(f"{shown(self._url)}: another process {doing} this log{pooled}")

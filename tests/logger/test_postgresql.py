@@ -10,7 +10,7 @@ from tests.pgbouncer import pgbouncer
 from tests.postgresql import new_database, postgresql_server
 from weightwarden.logger.database import DatabaseUnusable
 from weightwarden.logger.store.database import LOG_DATABASE
-from weightwarden.logger.store.errors import LogUnreadable
+from weightwarden.logger.store.errors import LogLocked, LogUnreadable
 from weightwarden.logger.store.lock import _ADVISORY
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.seals import SealBook
@@ -62,6 +62,10 @@ def test_a_pooler_in_transaction_mode_keeps_a_lock_of_a_client_that_is_gone(post
                 assert client.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone() == (True,)
         with psycopg.connect(f"{postgresql}/{database}", autocommit=True) as direct:
             assert direct.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone() == (False,)
+        with pytest.raises(LogLocked, match="another process appends to this log; if there is none, a connection pool"):
+            LogWriter.open(f"{postgresql}/{database}", origin=ORIGIN)
+    with LogWriter.open(f"{postgresql}/{database}", origin=ORIGIN):
+        pass
 
 
 @pytest.mark.parametrize("opening", ["append", "seal"])
