@@ -66,7 +66,7 @@ def seal(
 
     Args:
         log: the database.
-        folder: path or fsspec URL of a folder. A missing local one is made, in an existing one.
+        folder: path or fsspec URL of a folder. Before the first archive, a missing local one is made.
         signers: keys of the log.
         least: fewest new records for an archive.
         mark: the log's mark, which is advanced before a checkpoint is recorded.
@@ -89,13 +89,13 @@ def seal(
     origin = reader.origin
     if any(key.name != origin for key in signers):
         raise KeyFileError(f"this log is {origin}; a key that signs it has that name")
-    if "://" not in folder:
-        make_folder(folder)
     with SealBook(log) as book:
         # 1
         checkpoints = [Checkpoint.parse(unverified_text(note)) for _, note in reader.checkpoints()]
         size = reader.size()
         archives = reader.archives()
+        if not archives and "://" not in folder:
+            make_folder(folder)  # later, a missing folder is a fault: a disk that is not mounted
         start = archives[-1][1] if archives else 0
         recent = [checkpoint for checkpoint in checkpoints if checkpoint.size > start] or checkpoints[-1:]
         for checkpoint in recent:

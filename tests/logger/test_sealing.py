@@ -373,3 +373,13 @@ def test_archives_may_lie_in_any_store_that_fsspec_knows(log: str) -> None:
         assert [Path(name).suffix for name in files.ls("/archives", detail=False)] == [".parquet"] * 2
     finally:
         files.rm("/archives", recursive=True)
+
+
+def test_a_missing_folder_is_made_for_the_first_archive_alone(log: str, folder: str, tmp_path: Path) -> None:
+    Path(folder).rmdir()
+    assert seal(log, folder, [KEY])[0].end == 13
+    shutil.move(folder, tmp_path / "unmounted")
+    append(log, ENTRIES[13:20])
+    with pytest.raises(ArchiveUnreadable, match="archives"):
+        seal(log, folder, [KEY])
+    assert not Path(folder).exists()
