@@ -9,10 +9,11 @@ of the database before sealing contradicts them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.companion import read_companion, write_companion
-from weightwarden.logger.archive.errors import ArchiveRefused, FolderMissing
+from weightwarden.logger.archive.errors import ArchiveRefused, ArchiveUnreadable
 from weightwarden.logger.archive.names import ARCHIVE_NAME, archive_name
 from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.storage import exists, joined, list_archives, make_folder
@@ -94,8 +95,7 @@ def seal(
         checkpoints = [Checkpoint.parse(unverified_text(note)) for _, note in reader.checkpoints()]
         size = reader.size()
         archives = reader.archives()
-        if not archives and "://" not in folder:
-            make_folder(folder)  # later, a missing folder is a fault: a disk that is not mounted
+        ready_folder(reader, folder)
         start = archives[-1][1] if archives else 0
         recent = [checkpoint for checkpoint in checkpoints if checkpoint.size > start] or checkpoints[-1:]
         for checkpoint in recent:
@@ -140,6 +140,22 @@ def _cosignatures(reader: LogReader, checkpoints: Sequence[Checkpoint], after: i
             ]
         )
     }
+
+
+def ready_folder(reader: LogReader, folder: str) -> None:
+    """Make a missing local folder for a log's first archive. Later, a missing one is a disk that is not mounted.
+
+    Raises:
+        ArchiveUnreadable: the folder cannot be made, or the log has archives and their folder is missing.
+    """
+    if "://" in folder:
+        return
+    if not reader.archives():
+        make_folder(folder)
+    elif not Path(folder).is_dir():
+        raise ArchiveUnreadable(
+            f"{printable(folder)}: this log has archives, and their folder is missing: is it mounted?"
+        )
 
 
 def check_extends(reader: LogReader, size: int, last: Checkpoint) -> None:

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from weightwarden.logger.archive.storage import make_folder
 from weightwarden.logger.files.private import read_secret, require_distinct
+from weightwarden.logger.sealing import ready_folder
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.errors import SettingsError
@@ -102,7 +102,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
     Raises:
         KeyFileError: a key file or the mark cannot be used.
         SettingsError: a setting is invalid.
-        ArchiveUnreadable: a missing folder for archives cannot be made.
+        ArchiveUnreadable: the folder for archives is missing, and cannot be made or was there before.
         ModelError: the model folder cannot be used.
         LogLocked: another process has the log open.
         LogUnreadable: the log's database cannot be opened.
@@ -137,10 +137,12 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
             min_witnesses=settings.min_witnesses,
         )
         checkpointer.check()
+        reader = LogReader(settings.log)
+        if settings.archives is not None:
+            ready_folder(reader, settings.archives)
         nonce = secrets.token_bytes(NONCE_BYTES)
         start = log.start(nonce)
         mark.begin(start, nonce)
-        reader = LogReader(settings.log)
         yield SidecarParts(
             settings=replace(settings, limits=settings.limits.for_context(model.context_length)),
             model=model,
@@ -175,8 +177,6 @@ def _check(settings: Settings) -> None:
     require_distinct(secret_files(settings))
     if settings.keep_sealed is not None and settings.archives is None:
         raise SettingsError("keep-sealed needs archives: only sealed records leave the log's database")
-    if settings.archives is not None and "://" not in settings.archives:
-        make_folder(settings.archives)
 
 
 def _witness_keys(settings: Settings) -> WitnessKeys | None:
