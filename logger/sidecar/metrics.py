@@ -96,7 +96,7 @@ class Metrics:
         self.build_info.labels(**build_versions()).set(1)
         self.witness_time = Gauge(
             "weightwarden_sidecar_witness_last_cosignature_timestamp_seconds",
-            "When the witness last cosigned a checkpoint, or the sidecar's start. Unix time.",
+            "When the newest checkpoint last had the witness's cosignature, or the sidecar's start. Unix time.",
             ["witness"],
             registry=self.registry,
         )

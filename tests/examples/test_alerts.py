@@ -116,6 +116,12 @@ CASES: dict[str, Case] = {
     "WeightwardenCheckpointFails": _gauge(
         f"{S}checkpoint_failures_total", "0 1 2 3 4 5x30", "0 1x30", at=10, before=2, cause="locked"
     ),
+    "WeightwardenFork": _gauge(
+        f"{S}witness_failures_total", "0 0 1x30", "1x30", at=5, before=1, witness="2", cause="fork"
+    ),
+    "WeightwardenWitnessSilent": _gauge(
+        f"{S}witness_last_cosignature_timestamp_seconds", "0x80", "0+60x80", at=61, before=60, witness="2"
+    ),
     "WeightwardenDiskFull": _gauge(
         f"{S}free_bytes", "2e9 9e8x30", "2e9 9e8 2e9x30", at=7, before=5, folder="log", instance="a"
     ),

@@ -45,7 +45,8 @@ def test_alternatives_in_comments_exist_and_can_be(name: str, command: click.Com
     assert alternatives
     context = click.Context(command)
     for key, value in alternatives.items():
-        options[key].type_cast_value(context, str(value))
+        given = list(map(str, value)) if isinstance(value, list) else str(value)
+        options[key].type_cast_value(context, given)
 
 
 def test_a_server_opens_with_the_verifiers_example(

@@ -83,20 +83,24 @@ class Cosigner:
             for cause in CAUSES:  # a series that begins with its first failure has no increase
                 self.metrics.witness_failures.labels(str(number), cause)
 
-    def cosign(self, checkpoint: Checkpoint, note: bytes) -> None:
-        """Have a recorded checkpoint cosigned by the witnesses that have not cosigned it yet. It blocks.
+    def cosign(self, newest: tuple[Checkpoint, bytes] | None) -> None:
+        """Have the newest recorded checkpoint cosigned by the witnesses that have not cosigned it yet. It blocks.
 
         All witnesses are asked at once. It takes at most twice `timeout` seconds, and the time for their proofs.
+
+        Args:
+            newest: the checkpoint and its note; None before the first.
         """
         with self._turn:
-            now = self.monotonic()
-            waiting = [
-                (number, witness)
-                for number, witness in enumerate(self._witnesses, 1)
-                if checkpoint.size > (witness.client.size or 0) and now >= witness.not_before
-            ]
-            if waiting:
-                asyncio.run(self._round(checkpoint, note, waiting))
+            now, size = self.monotonic(), newest[0].size if newest is not None else 0
+            waiting = []
+            for number, witness in enumerate(self._witnesses, 1):
+                if size <= (witness.client.size or 0):
+                    self.metrics.witness_time.labels(str(number)).set(self.clock())
+                elif now >= witness.not_before:
+                    waiting.append((number, witness))
+            if newest is not None and waiting:
+                asyncio.run(self._round(*newest, waiting))
 
     async def _round(self, checkpoint: Checkpoint, note: bytes, waiting: Sequence[tuple[int, _Witness]]) -> None:
         async with aiohttp.ClientSession(

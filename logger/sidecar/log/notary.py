@@ -68,8 +68,7 @@ class Notary:
         """Sign a checkpoint, and have the newest one cosigned. A failure is reported."""
         if self._tried(self._checkpointer.certify, self._checkpoint_trouble, self._metrics.checkpoint_failures):
             self._metrics.last_checkpoint.set(self._clock())
-        if self._checkpointer.newest is not None:
-            self._cosigner.cosign(*self._checkpointer.newest)
+        self._cosigner.cosign(self._checkpointer.newest)
 
     def seal(self) -> bool:
         """True if the sealing succeeded. A failure is reported."""

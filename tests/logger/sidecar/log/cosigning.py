@@ -56,8 +56,7 @@ class Cosigning:
     def notarize(self) -> None:
         """Sign and cosign."""
         self.checkpointer.certify()
-        assert self.checkpointer.newest is not None
-        self.cosigner.cosign(*self.checkpointer.newest)
+        self.cosigner.cosign(self.checkpointer.newest)
 
     def grow(self, count: int) -> None:
         """Append, sign and cosign."""

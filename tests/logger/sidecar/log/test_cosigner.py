@@ -70,6 +70,19 @@ def test_every_checkpoint_is_cosigned_with_a_proof_from_the_one_before(
     assert log.recorded() == {size: ["witness.example/w1", "witness.example/w2"] for size, _ in expected}
 
 
+def test_without_new_records_nothing_is_sent_and_the_cosignature_stays_fresh(
+    tmp_path: Path, witness: StrictWitness
+) -> None:
+    shown = "weightwarden_sidecar_witness_last_cosignature_timestamp_seconds"
+    with cosigning(tmp_path, witness) as log:
+        times = iter(range(1000, 2000))
+        log.cosigner.clock = lambda: float(next(times))
+        for _ in range(3):
+            log.notarize()
+            assert log.metrics.registry.get_sample_value(shown, {"witness": "1"}) == next(times) - 1
+        assert witness.cosigned == {}
+
+
 def test_after_a_restart_the_witness_states_where_it_is(tmp_path: Path, witness: StrictWitness) -> None:
     with cosigning(tmp_path, witness) as log:
         log.grow(5)
