@@ -67,7 +67,8 @@ def test_two_servers_that_are_killed_twenty_times_do_what_one_does_that_is_not(
             victim.wait_for("audited")
             if parts[1:] and number % 2 == 0:
                 log.seal(parts.pop(1))
-            time.sleep(rng.uniform(0.0, 0.8))
+            # Beyond the next work on a slow machine, too: a record is blamed by five servers that ended with it.
+            time.sleep(rng.uniform(0.0, max(0.8, 1.5 * victim.events("audited")[-1]["seconds"])))
             assert victim.stop(signal.SIGKILL) == -signal.SIGKILL
             killed += 1
             working += left(VerdictDatabase(url)) > 0

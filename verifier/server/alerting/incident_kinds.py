@@ -118,6 +118,22 @@ KINDS: dict[str, IncidentKind] = {
         ),
         dashboard="quarantine",
     ),
+    "cosignature": IncidentKind(
+        title="An archive that too few witnesses cosigned",
+        concern="log",
+        explanation="The archive's checkpoint has fewer cosignatures than `--min-witnesses`, or an invalid one, and no"
+        " checked archive continues it. It is not audited yet.",
+        steps=(
+            "Read the reason in the quarantine: which witnesses are missing.",
+            "A witness or the network was down while the archive was sealed: repair it. The incident ends with the next"
+            " archive that has enough cosignatures and continues this one.",
+            "An invalid cosignature of a listed witness: compare its key with `--witness-key`. If it is the right one,"
+            " somebody changed the checkpoint: keep the file, and treat it as an attack on the log.",
+            "Witnesses refuse to cosign: they saw another history of this log. Treat it as a `fork`.",
+            "Acknowledge with the finding.",
+        ),
+        dashboard="quarantine",
+    ),
     "model": IncidentKind(
         title="An archive of another model",
         concern="operation",

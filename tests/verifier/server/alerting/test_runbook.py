@@ -54,5 +54,5 @@ def test_each_kind_has_an_anchor_steps_and_a_place_in_the_dashboard(kind: str) -
 
 
 def test_only_an_attack_on_the_log_or_a_broken_store_is_of_the_logs_integrity() -> None:
-    assert {kind for kind, said in KINDS.items() if said.concern == "log"} == {*GRAVE, "gap"}
+    assert {kind for kind, said in KINDS.items() if said.concern == "log"} == {*GRAVE, "gap", "cosignature"}
     assert {kind for kind, said in KINDS.items() if said.concern == "evidence"} == {"monitor", "unaccounted"}
