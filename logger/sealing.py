@@ -13,7 +13,7 @@ from pathlib import Path
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.companion import read_companion, write_companion
-from weightwarden.logger.archive.errors import ArchiveRefused, ArchiveUnreadable
+from weightwarden.logger.archive.errors import ArchiveRefused, ArchiveUnreadable, FolderMissing
 from weightwarden.logger.archive.names import ARCHIVE_NAME, archive_name
 from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.storage import exists, joined, list_archives, make_folder
