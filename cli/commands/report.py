@@ -17,7 +17,7 @@ from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.logger.tlog.auditor_key import require_auditor
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
 from weightwarden.logger.tlog.signed_note import MAX_NOTE_BYTES, NoteError
-from weightwarden.text import printable
+from weightwarden.text import escaped, printable
 
 
 @click.group()
@@ -145,7 +145,7 @@ def check(
         _check_inputs(contents, input_paths, found, notes)
     click.echo("Holds." if not found else "Does NOT hold:")
     for line in found or notes:
-        click.echo(f"  {line}")
+        click.echo(f"  {escaped(line)}")
     ctx.exit(exit_codes.ALARM if found else exit_codes.CLEAR)
 
 

@@ -254,4 +254,4 @@ def _bits(context: Run, bound: Bound) -> dict[str, Any]:
 
 
 def _interval(rate: Interval) -> dict[str, float]:
-    return {"value": rate.value, "low": rate.low, "high": rate.high}
+    return {"value": rate.value, "low": max(rate.low, 0.0), "high": min(rate.high, 1.0)}

@@ -25,6 +25,7 @@ from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import NONCE_BYTES, MarkFile, mark_path
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.writer import LogWriter
+from weightwarden.logger.tlog.auditor_key import require_log
 from weightwarden.logger.tlog.cosignature import WitnessKeys
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.text import printable
@@ -113,6 +114,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
     signers = tuple(SigningKey.read(path) for path in settings.signing_keys)
     if len({key.name for key in signers}) != 1:
         raise SettingsError("one or more signing keys of one log are needed")
+    require_log(signers[0].name)
     seed_key = read_seed_key(settings.seed_key)
     api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
     witness_keys = _witness_keys(settings)

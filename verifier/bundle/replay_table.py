@@ -120,7 +120,6 @@ class BundledVerdict(_Part):
     policy_digest: str
     replay: str
     dtype: str
-    device: str
     processor: str | None
     software: dict[str, str]
 
@@ -154,7 +153,6 @@ class BundledVerdict(_Part):
             policy_digest=policy.digest(),
             replay=replayer.implementation,
             dtype=replayer.dtype,
-            device=replayer.device,
             processor=environment.processor,
             software=environment.software,
         )

@@ -240,6 +240,17 @@ def test_mistakes_give_no_result(made: Path, tmp_path: Path, arguments: tuple[st
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_report_cannot_write_to_the_terminal(made: Path, tmp_path: Path) -> None:
+    report = json.loads((made / "archives.json").read_text())
+    report["log"] = "example.org/\x1b[2J\x1b[1;1HHolds."
+    report["inputs"][0]["path"] = "\x1b[2J"
+    (tmp_path / "r.json").write_text(json.dumps(report))
+    for more in ((), ("--input", made / "t.jsonl"), ("--input", sorted((made / "archives").iterdir())[0])):
+        result = invoke("report", "check", tmp_path / "r.json", *more)
+        assert result.exit_code == 1
+        assert "\x1b" not in result.output
+
+
 def test_a_report_of_another_version_gives_no_result(made: Path, tmp_path: Path) -> None:
     report = json.loads((made / "r.json").read_text()) | {"format": "weightwarden-report/1"}
     (tmp_path / "r.json").write_text(json.dumps(report))

@@ -71,6 +71,13 @@ def test_settings_that_cannot_be_are_refused_by_name(
     assert said in refused(config_file(tmp_path, model_folder, "http://127.0.0.1:9", **change))
 
 
+def test_a_key_that_signs_reports_signs_no_log(tmp_path: Path, model_folder: Path) -> None:
+    SigningKey.generate("example.org/auditor-jane").write(tmp_path / "auditor.key")
+    key = {"signing-key": str(tmp_path / "auditor.key")}
+    said = refused(config_file(tmp_path, model_folder, "http://127.0.0.1:9", **key))
+    assert "example.org/auditor-jane is an auditor's key, which signs reports and no log" in said
+
+
 def test_a_config_file_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refused(tmp_path / "missing.toml")
     (tmp_path / "bad.toml").write_text("a = = b")

@@ -76,6 +76,8 @@ def test_a_run_gives_a_figure_for_six_and_a_row_for_the_seventh(tmp_path: Path, 
     assert result.exit_code == 2
     assert "Verdict: INCOMPLETE" in result.output
     assert "record 6 (t.jsonl:7): 8 tokens; sampling.allowed_token_ids: every one ends the answer" in result.output
+    checked = CliRunner().invoke(verify, ["report", "check", str(tmp_path / "r.json")])
+    assert checked.exit_code == 0, checked.output
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["verified_records"] == 6
     assert report["flagged"] == []
