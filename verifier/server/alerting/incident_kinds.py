@@ -210,6 +210,7 @@ KINDS: dict[str, IncidentKind] = {
             "Check the sealing: `--archives` of the sidecar, or the job that runs `verify log seal`.",
             "Check the copying from there to the followed folder.",
             "There was no traffic: acknowledge, or set a longer `--archive-interval`.",
+            "The log has ended, and another took its place: remove its folder from `--archives`, once it is audited.",
         ),
         dashboard="archives",
     ),
