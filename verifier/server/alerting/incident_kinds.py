@@ -112,8 +112,8 @@ KINDS: dict[str, IncidentKind] = {
         steps=(
             "Find the missing archive: the sidecar's `--archives`, and the job that copies them.",
             "Copy it to the followed folder. The incident ends with the next check.",
-            "It exists nowhere: restore it from a backup of the archives. Keep the sidecar's database, which holds the"
-            " records.",
+            "It exists nowhere: restore it from a backup of the archives, or write it anew from the sidecar's database,"
+            " while that has its records: `verify log seal --again INDEX`.",
             "Records that cannot be recovered were never audited. Acknowledge with the finding.",
         ),
         dashboard="quarantine",
