@@ -105,7 +105,7 @@ def seal(
         check_newest_archive(reader, folder, signers)
 
         # 2
-        cosignatures = _cosignatures(reader, recent, start)
+        cosignatures = recorded_cosignatures(reader, recent, start)
         sealing = _Sealing(reader, book, folder, signers, mark, cosignatures)
         sealed: list[SealedArchive] = []
         for checkpoint in recent:
@@ -126,7 +126,9 @@ def seal(
         return sealed
 
 
-def _cosignatures(reader: LogReader, checkpoints: Sequence[Checkpoint], after: int) -> dict[int, list[SignatureLine]]:
+def recorded_cosignatures(
+    reader: LogReader, checkpoints: Sequence[Checkpoint], after: int
+) -> dict[int, list[SignatureLine]]:
     """The valid recorded cosignatures of checkpoints beyond a size, by size."""
     recorded = reader.cosignatures(after)
     return {

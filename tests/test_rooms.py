@@ -15,7 +15,7 @@ ROOMS = {
         ("errors", "files", "growth"),
         ("record", "request_stamp", "tlog", "serving", "database", "disk_usage", "model", "formats"),
         ("text", "archive", "store"),
-        ("sealing", "rollover", "doctor"),
+        ("sealing", "resealing", "rollover", "doctor"),
         ("sidecar",),
     ),
     "logger/sidecar": (

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from alembic import command
-from sqlalchemy import MetaData, insert
+from sqlalchemy import Boolean, MetaData, insert
 
 from tests.cli.commands.test_run import invoke
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, tree_of
@@ -20,11 +20,13 @@ from tests.logger.sidecar.running import running, settings_in
 from tests.logger.sidecar.scripted_upstream import scripted_upstream
 from tests.places import DATA
 from tests.postgresql import new_database
+from tests.verifier.server.running import Log, honest, server_in
 from weightwarden.logger.archive.check import check_archives
 from weightwarden.logger.archive.errors import ArchiveRefused
 from weightwarden.logger.archive.reader import read_archive
 from weightwarden.logger.archive.seal import FORMAT, blank_seal, seal
 from weightwarden.logger.archive.storage import archive_urls
+from weightwarden.logger.database import DatabaseKind
 from weightwarden.logger.errors import TrafficError
 from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record, encode_record
@@ -37,7 +39,9 @@ from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.policy.file import read_policy
-from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
+from weightwarden.verifier.replay.replay import Replayer
+from weightwarden.verifier.server.database.usage import verdict_usage
+from weightwarden.verifier.server.database.verdict_database import VERDICT_DATABASE, VerdictDatabase
 from weightwarden.verifier.server.errors import VerdictsUnusable
 
 FIRST = DATA / "versions" / "0.1"
@@ -61,11 +65,11 @@ def test_an_imported_archive_of_version_0_1_holds_the_traffic() -> None:
     assert told == [encode_record(one.record) for one in read_traffic(DATA / "smollm2-vllm0.32-varied.jsonl")]
 
 
-def in_postgresql(file: Path, revision: str, url: str) -> str:
-    """A SQLite log of an earlier version in an empty PostgreSQL database, with the tables of that version."""
-    parsed = LOG_DATABASE.parse_url(url)
-    config, _ = LOG_DATABASE._migrations()
-    with LOG_DATABASE.make_engine(parsed).connect() as connection:
+def in_postgresql(kind: DatabaseKind, file: Path, revision: str, url: str) -> str:
+    """A SQLite database of an earlier version in an empty PostgreSQL database, with the tables of that version."""
+    parsed = kind.parse_url(url)
+    config, _ = kind._migrations()
+    with kind.make_engine(parsed).connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
         tables = MetaData()
@@ -73,9 +77,15 @@ def in_postgresql(file: Path, revision: str, url: str) -> str:
         with sqlite3.connect(file) as old:
             old.row_factory = sqlite3.Row
             for table in tables.sorted_tables:
+                flags = [column.name for column in table.columns if isinstance(column.type, Boolean)]
                 rows = [dict(row) for row in old.execute(f'SELECT * FROM "{table.name}"')]
+                rows = [row | {name: bool(row[name]) for name in flags} for row in rows]
                 if rows and table.name != "alembic_version":
                     connection.execute(insert(table), rows)
+                if rows and "id" in table.columns:  # the next row's id comes from a sequence
+                    place = f"pg_get_serial_sequence('{table.name}', 'id')"
+                    newest = max(row["id"] for row in rows)
+                    connection.exec_driver_sql(f"SELECT setval({place}, {newest}) WHERE {place} IS NOT NULL")
         connection.commit()
     return url
 
@@ -88,7 +98,7 @@ def test_a_log_of_version_0_1_goes_on_after_its_upgrade(
     log = str(tmp_path / "log.db")
     shutil.copy(FIRST / f"log-{revision}.db", log)
     if database == "postgresql":
-        log = in_postgresql(Path(log), revision, new_database(request.getfixturevalue("postgresql")))
+        log = in_postgresql(LOG_DATABASE, Path(log), revision, new_database(request.getfixturevalue("postgresql")))
     shutil.copytree(FIRST / "archives", tmp_path / "archives")
     with LogWriter.open(str(log), origin=ORIGIN) as writer:
         assert writer.tree == tree_of(ENTRIES[:25])
@@ -145,6 +155,22 @@ def test_verdicts_of_version_0_1_are_kept_by_the_upgrade(tmp_path: Path) -> None
     with sqlite3.connect(path) as new:
         assert new.execute("SELECT position FROM verdict ORDER BY position").fetchall() == before
         assert len(before) == 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_verification_server_goes_on_with_verdicts_of_version_0_1(
+    tmp_path: Path, replayer: Replayer, database: str, request: pytest.FixtureRequest
+) -> None:
+    path = tmp_path / "verdicts.db"
+    path.write_bytes(gzip.decompress((FIRST / "verdicts-0001.db.gz").read_bytes()))
+    url = str(path)
+    if database == "postgresql":
+        url = in_postgresql(VERDICT_DATABASE, path, "0001", new_database(request.getfixturevalue("postgresql")))
+    server = server_in(tmp_path, replayer, read_policy(FIRST / "calibrated.toml"), database=url)
+    Log(tmp_path / "archives").seal(honest(2, tokens=4))
+    server.settle()
+    assert verdict_usage(url).records == 32
 
 
 @pytest.mark.parametrize("name", ["calibrated", "exact"])

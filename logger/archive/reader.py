@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from weightwarden.logger.archive.columns import (
@@ -107,7 +108,7 @@ def count_output_tokens(url: str, keys: PublicKeys) -> tuple[Archive, int]:
         try:
             parquet = pq.ParquetFile(stream)
             for batch in parquet.iter_batches(BATCH_ROWS, columns=[OUTPUT_TOKENS]):
-                tokens += len(batch[OUTPUT_TOKENS].flatten())
+                tokens += pc.sum(pc.list_value_length(batch[OUTPUT_TOKENS])).as_py() or 0
         except _REFUSED as error:
             if is_failure(error):
                 raise

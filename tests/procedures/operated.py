@@ -71,7 +71,7 @@ class OperatedLog:
 
 def findings(archives: Sequence[Path], public: Path, seen: Path | None = None) -> list[str]:
     """The kinds of findings of `verify log check`, none if all checks passed."""
-    options = [] if seen is None else ["--seen", seen]
+    options: list[str | Path] = [] if seen is None else ["--seen", seen]
     result = invoke("log", "check", *archives, "--public-key", public, *options, "--json")
     assert result.exit_code in (0, 1), result.output
     kinds = [finding["kind"] for finding in json.loads(result.output)["findings"]]

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_a_restored_log_is_refused_and_a_new_one_goes_on_beside_its_archives(ope
         pass
 
     key = operated.new_key("log-2.key", NEW_ORIGIN)
-    new = {
+    new: dict[str, Any] = {
         "signing_keys": (key,),
         "log": str(operated.folder / "log-2.db"),
         "archives": str(operated.folder / "archives-2"),

@@ -40,7 +40,7 @@ def test_archives_that_the_database_still_holds_must_not_move_and_one_rollover_w
     assert operated.run() == []
 
 
-class UndeletableStore(MemoryFileSystem):
+class UndeletableStore(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
     """An object store under whose role only unfinished uploads can be deleted."""
 
     protocol = "undeletable"

@@ -22,6 +22,7 @@ from weightwarden.verifier.server.database.schema import ARCHIVE, QUARANTINE, SE
 pytestmark = pytest.mark.slow
 
 RECORDS = honest(9, tokens=4)
+COUNTS = ("tokens", "mismatches", "dangerous", "flagged")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -61,9 +62,9 @@ def verdicts(server: Server) -> dict[tuple[str, int], tuple[Any, ...]]:
     """What is stored of each record, by its archive's URL and its index; positions have no gap."""
     with server.opened.database.reading() as connection:
         urls = {row.id: row.url for row in connection.execute(select(ARCHIVE.c.id, ARCHIVE.c.url))}
-        rows = connection.execute(select(VERDICT).order_by(VERDICT.c.position)).all()
-    assert [row.position for row in rows] == list(range(len(rows)))
-    found = {(urls[row.archive], row.index): (row.tokens, row.mismatches, row.dangerous, row.flagged) for row in rows}
+        rows = connection.execute(select(VERDICT).order_by(VERDICT.c.position)).mappings().all()
+    assert [row["position"] for row in rows] == list(range(len(rows)))
+    found = {(urls[row["archive"]], row["index"]): tuple(row[name] for name in COUNTS) for row in rows}
     assert len(found) == len(rows)
     return found
 

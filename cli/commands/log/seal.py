@@ -7,6 +7,8 @@ import click
 from weightwarden.cli.commands.log.importing import read_signers
 from weightwarden.cli.commands.log.options import log_option, mark_option
 from weightwarden.cli.options.shared import SIGNING_KEY_OPTION
+from weightwarden.logger.resealing import reseal
+from weightwarden.logger.sealing import SealedArchive
 from weightwarden.logger.sealing import seal as seal_log
 from weightwarden.logger.store.mark import MarkFile
 from weightwarden.logger.store.mark import mark_path as mark_beside
@@ -33,6 +35,13 @@ from weightwarden.logger.store.mark import mark_path as mark_beside
     metavar="COUNT",
     help="Fewest cosignatures of the archive's checkpoint, which the sidecar got (its --witness-url).",
 )
+@click.option(
+    "--again",
+    "lost_index",
+    type=click.IntRange(0),
+    metavar="INDEX",
+    help="Instead, write the lost archive of the record with this index anew, while the database has its records.",
+)
 def seal(
     log_url: str,
     folder: str,
@@ -40,6 +49,7 @@ def seal(
     mark_path: Path | None,
     min_records: int,
     min_witnesses: int,
+    lost_index: int | None,
 ) -> None:
     """Seal the log's records that no archive holds. The log's writer may be running.
 
@@ -49,10 +59,17 @@ def seal(
     interruption, the next call continues.
     """
     signers = read_signers(signing_key_paths)
+    if lost_index is not None:
+        click.echo(_shown(reseal(log_url, folder, signers, lost_index)))
+        return
     origin = signers[0].name
     mark = MarkFile(mark_path or mark_beside(signing_key_paths[0], origin), origin)
     sealed = seal_log(log_url, folder, signers, min_records, mark, min_witnesses)
     for archive in sealed:
-        click.echo(f"{archive.url}: records {archive.start} to {archive.end - 1}")
+        click.echo(_shown(archive))
     if not sealed:
         click.echo("Nothing new to seal.")
+
+
+def _shown(archive: SealedArchive) -> str:
+    return f"{archive.url}: records {archive.start} to {archive.end - 1}"

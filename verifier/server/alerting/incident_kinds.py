@@ -112,8 +112,8 @@ KINDS: dict[str, IncidentKind] = {
         steps=(
             "Find the missing archive: the sidecar's `--archives`, and the job that copies them.",
             "Copy it to the followed folder. The incident ends with the next check.",
-            "It exists nowhere: restore it from a backup of the archives. Keep the sidecar's database, which holds the"
-            " records.",
+            "It exists nowhere: restore it from a backup of the archives, or write it anew from the sidecar's database,"
+            " while that has its records: `verify log seal --again INDEX`.",
             "Records that cannot be recovered were never audited. Acknowledge with the finding.",
         ),
         dashboard="quarantine",
@@ -210,6 +210,7 @@ KINDS: dict[str, IncidentKind] = {
             "Check the sealing: `--archives` of the sidecar, or the job that runs `verify log seal`.",
             "Check the copying from there to the followed folder.",
             "There was no traffic: acknowledge, or set a longer `--archive-interval`.",
+            "The log has ended, and another took its place: remove its folder from `--archives`, once it is audited.",
         ),
         dashboard="archives",
     ),
