@@ -27,6 +27,7 @@ from benchmarks.results.tables.noise_models import NOISE_MODELS
 from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
 from benchmarks.results.tables.trade_off import TRADE_OFF
+from benchmarks.results.tables.year import YEAR
 from weightwarden.logger.files.output import write_text
 
 PAGE = ROOT / "docs" / "results.md"
@@ -44,6 +45,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "gpu": GPU,
     "random-requests-simulated": RANDOM_REQUESTS,
     "random-requests-vllm": RANDOM_REQUESTS,
+    "year": YEAR,
 }
 """The table of each file, by its name without `.json`."""
 MARKED = re.compile(r"<!-- table: ([\w -]+) -->\n(.*?)<!-- end -->", re.DOTALL)

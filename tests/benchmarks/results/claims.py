@@ -18,6 +18,7 @@ from benchmarks.results.tables.noise_models import NOISE_MODELS
 from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
 from benchmarks.results.tables.trade_off import TRADE_OFF
+from benchmarks.results.tables.year import YEAR
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, records_of
 from weightwarden.verifier.policy.calibrated import Policy
@@ -65,6 +66,7 @@ def claims() -> Iterator[Claim]:
     yield from _cluster()
     yield from _gpu()
     yield from _random_requests()
+    yield from _year()
     yield from _bundled_policy()
 
 
@@ -190,6 +192,25 @@ def _noise_models_and_cascade() -> Iterator[Claim]:
     yield said("Here it costs {:.0%}", cascade.facts[f"bfloat16_time_of_float32: {FILTERED.stem}"])
     unclear = all(row.unclear_records_share == 1 for row in cascade.rows)
     yield said("Every record has an unclear position near its end", holds=unclear)
+
+
+def _year() -> Iterator[Claim]:
+    found = YEAR.read(FILES / "year.json")
+    facts, settings = found.facts, found.settings
+    yield said("{:.0f} million tokens in {:,.0f} records", int(settings["tokens"] or 0) / 1e6, facts["checked_records"])
+    yield said("leave the database after a day (`--keep-sealed {}`)", settings["keep_sealed"])
+    refused, accepted = facts["older_copies_refused"] == 1, facts["restored_copies_accepted"] == 1
+    yield said(
+        "the database is restored from the backup of a stop, an older copy is refused", holds=refused and accepted
+    )
+    yield said("The database never took more than {:.1f} MB.", facts["most_database_bytes"] / 1e6)
+    yield said(
+        "`verify log check` of all {:,.0f} archives took {:.1f} s and {:.0f} MB of memory.",
+        facts["checked_archives"],
+        facts["check_seconds"],
+        facts["check_peak_bytes"] / 1e6,
+        holds=facts["check_holds"] == 1,
+    )
 
 
 def _exact() -> Iterator[Claim]:
