@@ -9,7 +9,7 @@ from weightwarden.logger.database import shown
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.errors import LogCorrupt, LogUnreadable
 from weightwarden.logger.store.lock import LogLock
-from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT, ENTRY, MARK, REQUEST, SEGMENT
+from weightwarden.logger.store.schema import ARCHIVE, CHECKPOINT, COSIGNATURE, ENTRY, MARK, REQUEST, SEGMENT
 from weightwarden.logger.store.tree import segment_start
 from weightwarden.logger.store.turn import write_turn
 from weightwarden.logger.tlog.merkle import Frontier
@@ -95,7 +95,8 @@ class SealBook:
         """Number of records that were removed from before the present segment: at most `limit`, 0 when none is left.
 
         Their stamps go with them (archives have companions). With the last records go the stored frontiers and the
-        checkpoints from before the segment, except the checkpoints of archives.
+        checkpoints from before the segment, except the checkpoints of archives, and the cosignatures (archives bear
+        theirs).
 
         Raises:
             LogUnreadable: the database cannot be written.
@@ -109,6 +110,7 @@ class SealBook:
                 self._connection.execute(delete(ENTRY).where(ENTRY.c.index < end))
                 return int(end - first)
             self._connection.execute(delete(MARK).where(MARK.c.size < start))
+            self._connection.execute(delete(COSIGNATURE).where(COSIGNATURE.c.size < start))
             self._connection.execute(
                 delete(CHECKPOINT).where(CHECKPOINT.c.size < start, CHECKPOINT.c.size.not_in(select(ARCHIVE.c.end)))
             )

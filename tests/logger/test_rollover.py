@@ -219,6 +219,24 @@ def test_what_only_earlier_segments_need_goes_too(tmp_path: Path, folder: str) -
     assert LogReader(log).audit().size == size + 1
 
 
+def test_cosignatures_from_before_the_segment_leave_with_their_checkpoints(log_of_each_kind: str, folder: str) -> None:
+    log = log_of_each_kind
+    with LogWriter.open(log, origin=ORIGIN) as writer:
+        for size in (33, 35):
+            writer.add_checkpoint(size, certified(size, tree_of(ENTRIES[:size]).root()))
+            writer.add_cosignature(size, "witness", "line")
+    seal(log, folder, [KEY])
+    append(log, ENTRIES[35:37])
+    with LogWriter.open(log, origin=ORIGIN) as writer:
+        writer.add_checkpoint(37, certified(37, tree_of(ENTRIES[:37]).root()))
+        writer.add_cosignature(37, "witness", "line")
+    roll_over(log, [folder], KEYS, keep=0)
+    assert list(LogReader(log).cosignatures(0)) == [35, 37]
+    assert [size for size, _ in LogReader(log).checkpoints()] == [*ENDS, 35, 37]
+    with pytest.raises(DBAPIError, match="the log is append-only"):
+        raw_sql(log, "DELETE FROM cosignature")
+
+
 def test_a_forged_segment_is_found_before_anything_is_signed(log: str, folder: str, tmp_path: Path) -> None:
     """Who owns the database removes an entry and forges the frontier after it."""
     disarmed(log)

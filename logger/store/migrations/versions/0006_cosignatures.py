@@ -7,11 +7,12 @@ revision = "0006"
 down_revision = "0005"
 
 REFUSAL = "the log is append-only"
+PRESENT = "COALESCE((SELECT MAX(start) FROM segment), 0)"
 INDEX = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Make the table, and the triggers that prevent changes of a cosignature."""
+    """Make the table, and the triggers that let a cosignature be removed only from before the present segment."""
     op.create_table(
         "cosignature",
         sa.Column("size", INDEX, sa.ForeignKey("checkpoint.size"), primary_key=True, autoincrement=False),
@@ -19,9 +20,9 @@ def upgrade() -> None:
         sa.Column("line", sa.String, nullable=False),
     )
     if op.get_bind().dialect.name == "sqlite":
-        for verb in ("UPDATE", "DELETE"):
+        for verb, condition in (("UPDATE", "TRUE"), ("DELETE", f"OLD.size >= {PRESENT}")):
             op.execute(
-                f"CREATE TRIGGER cosignature_{verb.lower()} BEFORE {verb} ON cosignature"
+                f"CREATE TRIGGER cosignature_{verb.lower()} BEFORE {verb} ON cosignature WHEN {condition}"
                 f" BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
             )
         # INSERT OR REPLACE removes the old row without firing the triggers above.
@@ -31,8 +32,17 @@ def upgrade() -> None:
             f" BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
         )
     else:
-        for verb, each in (("UPDATE OR DELETE", "ROW"), ("TRUNCATE", "STATEMENT")):
+        refused = f"IF OLD.size >= {PRESENT} THEN RAISE EXCEPTION '{REFUSAL}'; END IF"
+        op.execute(
+            "CREATE FUNCTION weightwarden_cosignature_removed() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN {refused}; RETURN OLD; END $$"
+        )
+        for verb, each, function in (
+            ("UPDATE", "ROW", "append_only"),
+            ("DELETE", "ROW", "cosignature_removed"),
+            ("TRUNCATE", "STATEMENT", "append_only"),
+        ):
             op.execute(
-                f"CREATE TRIGGER cosignature_{verb.split()[0].lower()} BEFORE {verb} ON cosignature"
-                f" FOR EACH {each} EXECUTE FUNCTION weightwarden_append_only()"
+                f"CREATE TRIGGER cosignature_{verb.lower()} BEFORE {verb} ON cosignature"
+                f" FOR EACH {each} EXECUTE FUNCTION weightwarden_{function}()"
             )
