@@ -5,7 +5,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
-from tests.logger.store.examples import ORIGIN, audited, disarmed, entry, filled, raw_sql, tree_of
+from tests.logger.store.examples import ORIGIN, audited, disarmed, entry, filled, raw, raw_sql, tree_of
 from weightwarden.logger.database import shown
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.errors import LogCorrupt, LogLocked, LogUnreadable
@@ -238,3 +238,18 @@ def test_messages_never_show_the_password() -> None:
 def test_the_database_file_is_its_owners_alone(tmp_path: Path) -> None:
     filled(str(tmp_path / "log.db"), 1)
     assert (tmp_path / "log.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_long_reading_does_not_keep_the_write_ahead_log(tmp_path: Path) -> None:
+    """In one transaction, the write-ahead log beside a sealing grew from 4 to 186 MB."""
+    log = str(tmp_path / "log.db")
+    entries = filled(log, 300)
+    reading = LogReader(log).entries(0, 300)
+    read = [next(reading) for _ in range(100)]
+    with LogWriter.open(log, origin=ORIGIN) as writer:
+        writer.append(b"beside the reading" * 10_000).result(60)
+        with raw(log) as connection:
+            busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        assert busy == 0
+        assert (tmp_path / "log.db-wal").stat().st_size == 0
+    assert read + list(reading) == entries
