@@ -77,7 +77,7 @@ with LogWriter.open(sys.argv[1], origin="example.org/log") as writer:
     for number in range(10):
         writer.append(b"%d " % number * 500).result(60)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, hard))
     confirmed, failures = 10, []
     while not failures:
         try:
