@@ -69,3 +69,14 @@ def test_every_path_and_module_that_a_page_names_is_there(page: Path) -> None:
     for module in MODULE.findall(text):
         place = ROOT.joinpath(*module.split("."))
         assert place.is_dir() or place.with_suffix(".py").exists(), f"{page.relative_to(ROOT)}: {module}"
+
+
+INCLUDED = re.compile(r'^--8<-- "(.+)"$', re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_what_a_page_of_the_site_includes_from_elsewhere_has_no_relative_link(page: Path) -> None:
+    """On the site, the link would begin at the folder docs/."""
+    for name in INCLUDED.findall(page.read_text(encoding="utf-8")):
+        links = LINK.findall(text_of(ROOT / name))
+        assert all(link.startswith(("https://", "#")) for link in links), name
