@@ -101,7 +101,7 @@ def seal(
         for checkpoint in recent:
             check_extends(reader, size, checkpoint)
         if mark is not None:
-            mark.check(reader)
+            mark.check(reader, PublicKeys(*(key.verifier for key in signers)))
         check_newest_archive(reader, folder, signers)
 
         # 2
@@ -198,7 +198,7 @@ def check_newest_archive(reader: LogReader, folder: str, signers: Sequence[Signi
         except ArchiveRefused:
             continue  # not sealed by these keys
         if newest.origin == origin:
-            if not holds(reader, newest):
+            if not holds(reader, newest, keys):
                 raise LogRolledBack(
                     f"{printable(url)} certifies {newest.size} entries that the database does not hold: it is an old"
                     " copy, or was changed; nothing was signed. Put the newest database back. If it is lost, keep this"

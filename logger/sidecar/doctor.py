@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ from weightwarden.logger.sidecar.startup import secret_files, warnings
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import MarkFile, mark_path
 from weightwarden.logger.store.reader import LogReader
-from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
 from weightwarden.text import printable
 
 ASK_SECONDS = 10.0
@@ -277,7 +277,7 @@ def _log(settings: Settings, signers: list[SigningKey], now: datetime) -> list[F
     if signers:
         path = settings.mark or mark_path(settings.signing_keys[0], signers[0].name)
         current = holds_current_tables(LOG_DATABASE, settings.log)
-        findings.append(_mark(path, settings.log if current else None, signers[0].name))
+        findings.append(_mark(path, settings.log if current else None, signers))
     places = [] if file is None else [file]
     if settings.archives is not None:
         findings.append(archive_folder("archives", settings.archives, writes=True))
@@ -289,14 +289,15 @@ def _log(settings: Settings, signers: list[SigningKey], now: datetime) -> list[F
     return findings
 
 
-def _mark(path: Path, log: str | None, origin: str) -> Finding:
+def _mark(path: Path, log: str | None, signers: Sequence[SigningKey]) -> Finding:
     """The check that the log's mark can be written, and that a log is this one and holds it.
 
     Args:
         path: the mark's file.
         log: the log's database, or None if it is new or will be migrated.
-        origin: name of the log in its keys.
+        signers: keys of the log.
     """
+    origin = signers[0].name
     folder = writable_folder("mark", path.absolute().parent)
     if folder.advice:
         return folder
@@ -306,7 +307,7 @@ def _mark(path: Path, log: str | None, origin: str) -> Finding:
             if reader.origin != origin:
                 what = f"the log in the database is {printable(reader.origin)}, and the key's is {origin}"
                 return fault("mark", what, "give the log and its own signing key")
-            MarkFile(path, origin).check(reader)
+            MarkFile(path, origin).check(reader, PublicKeys(*(key.verifier for key in signers)))
         else:
             MarkFile(path, origin).read()
     except WeightwardenError as error:

@@ -13,8 +13,10 @@ from weightwarden.logger.files.atomic import write_whole
 from weightwarden.logger.files.private import KeyFileError, read_private
 from weightwarden.logger.store.errors import LogCorrupt, LogLocked
 from weightwarden.logger.store.reader import LogReader
-from weightwarden.logger.tlog.checkpoint import Checkpoint
+from weightwarden.logger.tlog.checkpoint import Checkpoint, open_checkpoint
+from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.logger.tlog.merkle import EMPTY_ROOT
+from weightwarden.logger.tlog.signed_note import NoteError
 from weightwarden.text import printable
 
 FORMAT = "weightwarden-mark/1"
@@ -93,8 +95,12 @@ class MarkFile:
             raise KeyFileError(f"{self.path}: the mark of {printable(mark.checkpoint.origin)}, not of {self._origin}")
         return mark
 
-    def check(self, reader: LogReader) -> None:
+    def check(self, reader: LogReader, keys: PublicKeys) -> None:
         """Check that a log's database holds everything that its mark certifies. A new log has no mark.
+
+        Args:
+            reader: the log.
+            keys: keys of the log, for a mark from before the present segment.
 
         Raises:
             LogRolledBack: the database lacks some of it.
@@ -110,7 +116,7 @@ class MarkFile:
                 )
             return
         checkpoint, starts = mark.checkpoint, reader.starts()
-        if not holds(reader, checkpoint) or (mark.start and starts.get(mark.start) != mark.nonce):
+        if not holds(reader, checkpoint, keys) or (mark.start and starts.get(mark.start) != mark.nonce):
             raise LogRolledBack(
                 f"the database is older than its mark {self.path} ({checkpoint.size} entries, {mark.start} starts), or"
                 f" was changed; nothing was signed. Put the newest database back. If it is lost, keep this one as"
@@ -209,12 +215,23 @@ class MarkFile:
             ) from None
 
 
-def holds(reader: LogReader, checkpoint: Checkpoint) -> bool:
+def holds(reader: LogReader, checkpoint: Checkpoint, keys: PublicKeys) -> bool:
     """True if a log's database holds the records that a checkpoint certifies.
 
-    A checkpoint from before the present segment is older than the one that certifies the segment's start, so the
-    database is no older copy. Its records are in archives.
+    Records from before the present segment are in archives alone. For a checkpoint from before it, the checkpoint of
+    the segment's start must be signed and certify the stored frontier: it is newer, and who owns the database cannot
+    make one.
+
+    Args:
+        reader: the log.
+        checkpoint: the checkpoint.
+        keys: keys of the log.
     """
-    if checkpoint.size < reader.segment_start().size:
-        return True
-    return reader.size() >= checkpoint.size and reader.frontier(checkpoint.size).root() == checkpoint.root
+    start = reader.segment_start()
+    if checkpoint.size >= start.size:
+        return reader.size() >= checkpoint.size and reader.frontier(checkpoint.size).root() == checkpoint.root
+    try:
+        certified = open_checkpoint(dict(reader.checkpoints()).get(start.size, b""), keys)
+    except NoteError:
+        return False
+    return certified == Checkpoint(checkpoint.origin, start.size, start.root())

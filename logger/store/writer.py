@@ -33,7 +33,7 @@ from weightwarden.logger.store.errors import LogBusy, LogClosed, LogCorrupt, Log
 from weightwarden.logger.store.lock import LogLock
 from weightwarden.logger.store.pending import Pending, resolve
 from weightwarden.logger.store.schema import LOG
-from weightwarden.logger.store.tree import RolledOver, frontier_at, stored_size
+from weightwarden.logger.store.tree import frontier_at, stored_size
 from weightwarden.logger.store.turn import write_turn
 from weightwarden.logger.tlog.merkle import Frontier
 from weightwarden.text import printable
@@ -351,8 +351,6 @@ class LogWriter:
             return
         try:
             there = size >= self._confirmed.size and frontier_at(connection, self._confirmed.size) == self._confirmed
-        except RolledOver:
-            there = True  # in archives, which were checked
         except LogCorrupt:
             there = False
         if not there:

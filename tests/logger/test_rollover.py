@@ -11,14 +11,14 @@ from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.rollover import RolloverRefused, roll_over
 from weightwarden.logger.sealing import seal
 from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
-from weightwarden.logger.store.errors import LogCorrupt, LogLocked
-from weightwarden.logger.store.mark import MarkFile
+from weightwarden.logger.store.errors import LogCorrupt, LogForked, LogLocked, LogWriteError
+from weightwarden.logger.store.mark import LogRolledBack, MarkFile
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.seals import SealBook
 from weightwarden.logger.store.tree import MARK_EVERY, RolledOver
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
-from weightwarden.logger.tlog.merkle import Frontier
+from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
 ENDS = (13, 20, 31)
 
@@ -245,6 +245,41 @@ def test_a_forged_segment_is_found_before_anything_is_signed(log: str, folder: s
     raw_sql(log, "INSERT INTO segment VALUES (20, :frontier)", frontier=b"".join(forged.hashes))
     with pytest.raises(LogCorrupt, match="nothing was signed"):
         seal(log, folder, [KEY])
+
+
+def forge_beyond(log: str, size: int) -> None:
+    """Replace what the mark certifies by another history, hidden behind a forged archive and segment."""
+    disarmed(log)
+    forged = [*ENTRIES[:31], *(entry(900 + number) for number in range(size - 31))]
+    note = certified(size, tree_of(forged).root(), SigningKey.generate(ORIGIN))
+    raw_sql(log, "DELETE FROM entry")
+    raw_sql(log, "INSERT INTO checkpoint VALUES (:size, :note)", size=size, note=note)
+    raw_sql(log, "INSERT INTO archive VALUES (:size, 31, 'nowhere')", size=size)
+    frontier = b"".join(tree_of(forged).hashes)
+    raw_sql(log, "INSERT INTO segment VALUES (:size, :frontier)", size=size, frontier=frontier)
+
+
+def test_a_forged_segment_beyond_the_mark_gets_no_signature(log: str, folder: str, tmp_path: Path) -> None:
+    mark = MarkFile(tmp_path / "log.mark", ORIGIN)
+    mark.advance(checkpoint_at(34))
+    forge_beyond(log, 39)
+    append(log, ENTRIES[:1])
+    with pytest.raises(LogRolledBack):
+        seal(log, folder, [KEY], mark=mark)
+    assert LogReader(log).archives()[-1][1] == 39
+
+
+def test_a_writer_does_not_go_on_from_a_forged_segment(log: str) -> None:
+    with LogWriter.open(log, origin=ORIGIN) as writer:
+        before = writer.tree
+        forge_beyond(log, 39)
+        append_past_the_store = "INSERT INTO entry VALUES (35, :leaf, :payload)"
+        raw_sql(log, append_past_the_store, leaf=leaf_hash(ENTRIES[0]), payload=ENTRIES[0])
+        with pytest.raises(LogWriteError):
+            writer.append(ENTRIES[35]).result(60)
+        with pytest.raises(LogForked):  # the writer opens the log anew
+            writer.append(ENTRIES[35]).result(60)
+        assert writer.tree == before
 
 
 def test_a_start_after_a_rollover_passes_its_checks(log: str, folder: str, tmp_path: Path) -> None:

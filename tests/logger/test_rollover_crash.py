@@ -85,7 +85,7 @@ def test_killed_at_any_moment_of_rollover_it_loses_nothing_and_never_forks(log_u
     for _ in range(KILLS):
         confirmed = max(confirmed, killed(log_url, tmp_path, rng.randint(1, 7), rng.uniform(0.0, 0.1)))
         reader = LogReader(log_url)
-        mark.check(reader)
+        mark.check(reader, KEYS)
         size, start = reader.size(), reader.segment_start().size
         assert size >= confirmed
         reader.audit()

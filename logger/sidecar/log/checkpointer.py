@@ -72,7 +72,7 @@ class Checkpointer:
                 ) from None
             check_extends(reader, reader.size(), newest)
             self.newest = (newest, note)
-        self.mark.check(reader)
+        self.mark.check(reader, self.keys)
         if self.archives is not None:
             with suppress(ArchiveUnreadable):  # sealing reports it; the mark was checked
                 check_newest_archive(reader, self.archives, self.signers)
