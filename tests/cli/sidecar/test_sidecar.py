@@ -195,64 +195,48 @@ def test_a_seed_key_is_written_once_for_its_owner_and_never_shown(tmp_path: Path
     assert CliRunner().invoke(sidecar, ["key", str(path)]).exit_code == 2
 
 
+def served_and_sealed(folder: Path, model_folder: Path, url: str, **more: int) -> tuple[Path, LogReader, PublicKeys]:
+    """The configuration, the log and the public keys of a sidecar that ended after twelve answers, all sealed."""
+    (folder / "archives").mkdir()
+    sealing = {"archives": str(folder / "archives"), "checkpoint-every": 0.1, "seal-every": 0.25}
+    config = config_file(folder, model_folder, url, **sealing, **more)
+    key = SigningKey.read(folder / "log.key")
+    (folder / "log.key.pub").write_text(f"{key.verifier}\n")
+    serve(config, 12)
+    reader = LogReader(str(folder / "log.db"))
+    assert reader.size() == 12
+    assert reader.archives()[-1][1] == 12
+    result = CliRunner().invoke(
+        verify, ["log", "check", str(folder / "archives"), "--public-key", str(folder / "log.key.pub")]
+    )
+    assert result.exit_code == 0, result.output
+    return config, reader, PublicKeys(key.verifier)
+
+
+def serve(config: Path, answers: int) -> None:
+    """Start a sidecar, get so many answers, and stop it."""
+    process = started(config)
+    body = {"model": "small", "prompt": [5], "max_tokens": 3}
+    for _ in range(answers):
+        assert httpx2.post(f"{process.url}/v1/completions", json=body, trust_env=False).status_code == 200
+    assert process.stop(signal.SIGTERM) == 0
+
+
 def test_checkpoints_are_signed_while_it_runs_and_archives_are_sealed_that_verify_log_check_holds(
     tmp_path: Path, model_folder: Path, upstream: Upstream
 ) -> None:
-    (tmp_path / "archives").mkdir()
-    config = config_file(
-        tmp_path,
-        model_folder,
-        upstream.url,
-        **{"archives": str(tmp_path / "archives"), "checkpoint-every": 0.1, "seal-every": 0.25},
-    )
-    key = SigningKey.read(tmp_path / "log.key")
-    (tmp_path / "log.key.pub").write_text(f"{key.verifier}\n")
-    process = started(config)
-    body = {"model": "small", "prompt": [5], "max_tokens": 3}
-    for _ in range(12):
-        assert httpx2.post(f"{process.url}/v1/completions", json=body, trust_env=False).status_code == 200
-    assert process.stop(signal.SIGTERM) == 0
-    reader = LogReader(process.log)
-    assert reader.size() == 12
-    keys = PublicKeys(key.verifier)
+    _, reader, keys = served_and_sealed(tmp_path, model_folder, upstream.url)
     for size, note in reader.checkpoints():
         checkpoint = open_checkpoint(note, keys)
         assert (checkpoint.size, checkpoint.root) == (size, reader.frontier(size).root())
-    assert reader.archives()[-1][1] == 12
-    result = CliRunner().invoke(
-        verify, ["log", "check", str(tmp_path / "archives"), "--public-key", str(tmp_path / "log.key.pub")]
-    )
-    assert result.exit_code == 0, result.output
 
 
 def test_a_log_rolls_over_while_it_is_served(tmp_path: Path, model_folder: Path, upstream: Upstream) -> None:
-    (tmp_path / "archives").mkdir()
-    config = config_file(
-        tmp_path,
-        model_folder,
-        upstream.url,
-        **{"archives": str(tmp_path / "archives"), "checkpoint-every": 0.1, "seal-every": 0.25, "keep-sealed": 0},
-    )
-    key = SigningKey.read(tmp_path / "log.key")
-    (tmp_path / "log.key.pub").write_text(f"{key.verifier}\n")
-    process = started(config)
-    body = {"model": "small", "prompt": [5], "max_tokens": 3}
-    for _ in range(12):
-        assert httpx2.post(f"{process.url}/v1/completions", json=body, trust_env=False).status_code == 200
-    assert process.stop(signal.SIGTERM) == 0
-    reader = LogReader(process.log)
-    assert reader.size() == 12
+    config, reader, _ = served_and_sealed(tmp_path, model_folder, upstream.url, **{"keep-sealed": 0})
     assert reader.segment_start().size == 12  # all records left the database, after the last sealing at the latest
     assert not list(reader.stamps())
-    assert reader.archives()[-1][1] == 12
-    result = CliRunner().invoke(
-        verify, ["log", "check", str(tmp_path / "archives"), "--public-key", str(tmp_path / "log.key.pub")]
-    )
-    assert result.exit_code == 0, result.output
-    again = started(config)
-    assert httpx2.post(f"{again.url}/v1/completions", json=body, trust_env=False).status_code == 200
-    assert again.stop(signal.SIGTERM) == 0
-    assert LogReader(process.log).size() == 13
+    serve(config, 1)
+    assert reader.size() == 13
 
 
 def test_a_log_that_was_changed_between_two_runs_is_refused(
