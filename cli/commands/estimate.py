@@ -149,7 +149,7 @@ def estimate_command(
     bound = token_bound(policy_path, report_path, bits_per_token, vocabulary)
     leak = Leak(
         bits_per_token=bound.bits_per_token,
-        contains_gamble=bound.contains_gamble,
+        stock_bits=0.0 if bound.contains_gamble else None,
         early_stop_share=early_stop_share,
         length_limit=length_limit,
         refusal_share=refusal_share,

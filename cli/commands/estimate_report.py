@@ -50,7 +50,7 @@ def estimate_table(
         "",
         f"  at most {count_text(found.gamble.gambled)} of up to {leak.length_limit:,} tokens,"
         f" {size_text(found.gamble.gambled_bits / 8)}, once"
-        + ("; the tokens' term contains it, and it is not added again" if leak.contains_gamble else ""),
+        + ("; the tokens' term contains it, and it is not added again" if leak.stock_bits is not None else ""),
         "",
         f"  {'share altered':>13} {'bytes a day':>12} {'weights out':>14} {'caught, mean':>14}"
         f" {f'caught, {confidence}':>14} {'never caught':>13}",

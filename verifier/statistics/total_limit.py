@@ -95,12 +95,15 @@ class UpperLimit:
         stock_bits: bits that count once, however long the traffic goes on: what a few unaudited records can hold.
         tokens: output tokens of all records.
         most_bits: bits of the audited records, and the most that the others can hold at all.
+        excess_bits: the part of the stock that a series adds to with its traffic: what unaudited records hold beyond
+            the length for which the price is made.
     """
 
     rate_bits: float
     stock_bits: float
     tokens: int
     most_bits: float
+    excess_bits: float = 0.0
 
     @property
     def bits(self) -> float:
@@ -200,7 +203,11 @@ class TotalLimit:
         stock_k = self.price_k * goal_k + self.excess_bits_k
         best = int(np.argmin(rate_k + stock_k))
         return UpperLimit(
-            rate_bits=float(rate_k[best]), stock_bits=float(stock_k[best]), tokens=self.tokens, most_bits=most
+            rate_bits=float(rate_k[best]),
+            stock_bits=float(stock_k[best]),
+            tokens=self.tokens,
+            most_bits=most,
+            excess_bits=float(self.excess_bits_k[best]),
         )
 
 

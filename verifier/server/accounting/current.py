@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 from sqlalchemy import Connection, select
 
 from weightwarden.verifier.server.accounting.accounts import Accounts
@@ -10,6 +11,7 @@ from weightwarden.verifier.server.accounting.bounds import Exposure, exposure_of
 from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen, traffic_seen
 from weightwarden.verifier.server.database.schema import SERIES
 from weightwarden.verifier.server.settings import Settings
+from weightwarden.verifier.statistics.conclusiveness import CONCLUSIVE_SHARE
 
 
 @lru_cache(maxsize=4)
@@ -36,6 +38,11 @@ class ExposureReader:
     vocabulary: int
     length_limit: int
     exact: bool
+
+    @property
+    def wanted(self) -> float:
+        """Largest conclusive limit, bits per token."""
+        return CONCLUSIVE_SHARE * float(np.log2(self.vocabulary))
 
     def read(self, connection: Connection, now: float) -> Exposure:
         """The ledger now."""

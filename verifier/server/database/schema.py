@@ -86,17 +86,26 @@ ARCHIVE = Table(
     Column("records", _BIG),
     Column("tokens", _BIG),
     Column("cost", _BIG),
-    Column("weight", _BIG),
     Column("audit_rate", _TIME),
+    Column("audit_by", String),
     Column("selected", _BIG),
+    Column("position_end", _BIG),
+    Column("unaudited", LargeBinary),
     Index("archive_state", "state", "id"),
     Index("archive_range", "origin", "start"),
     Index("archive_checked", "checked"),
     Index("archive_found", "found"),
     Index("archive_silence", "origin", "checked"),
+    Index(
+        "archive_uncounted",
+        "position_end",
+        sqlite_where=text("unaudited IS NOT NULL"),
+        postgresql_where=text("unaudited IS NOT NULL"),
+    ),
 )
 """Every archive that was found. `tries`: number of unfinished attempts to read it. `tokens`: output tokens of its
-records; `cost`: prompt tokens included; `weight`: output tokens, each record's up to the longest that counts.
+records; `cost`: prompt tokens included. `audit_by`: what the rate is a share of. `position_end`: position behind its
+selected records. `unaudited`: its other records by length (`LengthTable`), until the limit of the series counts them.
 """
 
 TREE_ROOT = Table(

@@ -1,5 +1,6 @@
 """Intake of an archive during its check: its records are counted, and the drawn ones queued for replay."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,14 +45,13 @@ class ArchiveIntake:
         audit_key: the audit key.
         base: position of the archive's first selected record.
         start_index: index in the log of the first record that is followed.
-        longest: tokens of a record that counts most in `weight`.
         model: the model that all records name.
         unfit: the first reason why records cannot be verified here.
         tokens: output tokens.
         cost: output and prompt tokens.
-        weight: output tokens, each record's up to `longest`.
         selected: number of selected records.
         selected_cost: output and prompt tokens of the selected records.
+        unaudited: number of followed records that were not selected, by their output tokens.
         page: selected records that are not queued yet.
     """
 
@@ -63,14 +63,13 @@ class ArchiveIntake:
     rate: float
     base: int
     start_index: int
-    longest: int
     model: str | None = field(default=None, init=False)
     unfit: UnfitArchive | None = field(default=None, init=False)
     tokens: int = field(default=0, init=False)
     cost: int = field(default=0, init=False)
-    weight: int = field(default=0, init=False)
     selected: int = field(default=0, init=False)
     selected_cost: int = field(default=0, init=False)
+    unaudited: Counter[int] = field(default_factory=Counter, init=False)
     page: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     def keep(self, _: Archive, index: int, entry: bytes) -> None:
@@ -85,8 +84,10 @@ class ArchiveIntake:
         self.tokens += len(record.output_token_ids)
         cost = len(record.prompt_token_ids) + len(record.output_token_ids)
         self.cost += cost
-        self.weight += min(len(record.output_token_ids), self.longest)
-        if index < self.start_index or not is_selected(self.audit_key, self.archive.checkpoint.root, index, self.rate):
+        if index < self.start_index:
+            return
+        if not is_selected(self.audit_key, self.archive.checkpoint.root, index, self.rate):
+            self.unaudited[len(record.output_token_ids)] += 1
             return
         self.page.append(
             {

@@ -25,6 +25,7 @@ from weightwarden.verifier.server.ingest.archive_scanner import HELD, ArchiveSca
 from weightwarden.verifier.server.ingest.audit_rate import AuditRate
 from weightwarden.verifier.server.ingest.quarantine import quarantine_archive, release_archive, set_gaps
 from weightwarden.verifier.verification.executor import Executor
+from weightwarden.verifier.verification.length_table import LengthTable
 
 MAX_TRIES = 3
 """Number of unfinished attempts to read an archive, after which it is ignored until its file changes."""
@@ -55,7 +56,6 @@ class Follower:
         audit_key: audit key that draws records, at the rate of `selection`.
         selection: source of the audit rate.
         start_index: index in each log at which following begins; a missing range behind it is a gap.
-        longest: tokens of a record that counts most in rates.
     """
 
     database: VerdictDatabase
@@ -67,7 +67,6 @@ class Follower:
     selection: AuditRate
     verifier: Executor
     start_index: int
-    longest: int
     clock: Callable[[], float]
     events: Events
     hang_detector: HangDetector = field(default_factory=HangDetector, init=False)
@@ -220,7 +219,6 @@ class Follower:
             rate=rate,
             base=base,
             start_index=self.start_index,
-            longest=self.longest,
         )
         try:
             findings = check_archive(archive, known, intake.keep, lambda _: self.hang_detector.progressed())
@@ -291,9 +289,11 @@ class Follower:
                     records=archive.end - archive.start,
                     tokens=intake.tokens,
                     cost=intake.cost,
-                    weight=intake.weight,
                     audit_rate=intake.rate,
+                    audit_by="records",
                     selected=intake.selected,
+                    position_end=intake.base + intake.selected,
+                    unaudited=LengthTable.of(intake.unaudited).to_bytes(),
                     tries=0,
                 )
             ).rowcount
