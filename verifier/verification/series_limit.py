@@ -18,7 +18,7 @@ Code = Literal["counting", "pooled"]
 CODES: tuple[Code, ...] = get_args(Code)
 """Names of the codes whose lengths are charged (`verifier.scoring.codes`)."""
 SHORTEST, FACTOR = 1024, 4
-"""Shortest length of a record, tokens, for which a series has a price, and the ratio of neighbouring lengths."""
+"""Shortest length of a record for which a series has a price by default, tokens, and the ratio of neighbouring ones."""
 PRICED_RATE = 0.01
 """Audit rate by which prices are made where all records are audited: then no price counts until the rate falls."""
 
@@ -58,7 +58,7 @@ class SeriesLimit:
     draws: int = 0
 
     @classmethod
-    def new(cls, log2_vocabulary: float, design: SamplingDesign, length_limit: int) -> Self:
+    def new(cls, log2_vocabulary: float, design: SamplingDesign, length_limit: int, shortest: int = SHORTEST) -> Self:
         """The limit of no record, at prices for a sampling design. They stay as they are.
 
         A later draw at a lower rate, or with longer records, is added at these prices; the limit is then valid and
@@ -67,8 +67,9 @@ class SeriesLimit:
         Args:
             design: the design with the least rate that the series is to have.
             length_limit: largest number of output tokens of a record.
+            shortest: shortest length for which there is a price: that of the longest usual record.
         """
-        ratio_j = price_ratios(log2_vocabulary, design, length_limit)
+        ratio_j = price_ratios(log2_vocabulary, design, length_limit, shortest)
         return cls(log2_vocabulary=log2_vocabulary, totals={code: TotalLimit.at_prices(ratio_j) for code in CODES})
 
     def add(self, draw: SeriesDraw) -> None:
@@ -190,7 +191,9 @@ def leading_code(*, exact: bool) -> Code:
     return "counting" if exact else "pooled"
 
 
-def price_ratios(log2_vocabulary: float, design: SamplingDesign, length_limit: int) -> FloatArray:
+def price_ratios(
+    log2_vocabulary: float, design: SamplingDesign, length_limit: int, shortest: int = SHORTEST
+) -> FloatArray:
     """Bits a nat of risk at which a series has its prices, from what is known before it begins.
 
     By records, one for each of some lengths: which of them gives the smallest limit depends on the traffic. By tokens,
@@ -199,10 +202,10 @@ def price_ratios(log2_vocabulary: float, design: SamplingDesign, length_limit: i
     Raises:
         StatisticsError: the length limit is not positive.
     """
-    if length_limit < 1:
-        raise StatisticsError(f"a record has at most one token or more, not {length_limit}")
+    if min(length_limit, shortest) < 1:
+        raise StatisticsError(f"a price is for records of one token or more, not {min(length_limit, shortest)}")
     if design.by == "records":
-        lengths = [SHORTEST]
+        lengths = [shortest]
         while lengths[-1] * FACTOR < length_limit:
             lengths.append(lengths[-1] * FACTOR)
         tokens_j = np.unique(np.minimum([*lengths, length_limit], length_limit))

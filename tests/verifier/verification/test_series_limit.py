@@ -54,6 +54,8 @@ def test_a_series_has_prices_for_some_lengths_by_records_and_for_the_worst_by_to
     by_records = price_ratios(BITS, SamplingDesign(0.01), 8192)
     assert by_records.tolist() == pytest.approx([(n * BITS + MAX_END_BITS) / risk for n in (1024, 4096, 8192)])
     assert price_ratios(BITS, SamplingDesign(0.01), 100).tolist() == pytest.approx([(100 * BITS + MAX_END_BITS) / risk])
+    shorter = price_ratios(BITS, SamplingDesign(0.01), 8192, shortest=64)
+    assert shorter.tolist() == pytest.approx([(n * BITS + MAX_END_BITS) / risk for n in (64, 256, 1024, 4096, 8192)])
     design = SamplingDesign(0.01, "tokens")
     (by_tokens,) = price_ratios(BITS, design, 8192)
     each = [(n * BITS + MAX_END_BITS) / -log(1 - design.probability(n)) for n in range(8193)]

@@ -41,7 +41,8 @@ class Bookkeeper:
     """Bookkeeper of the accounts of a series.
 
     Attributes:
-        longest: tokens of a record that weighs most in rates; longer ones weigh as much.
+        longest: tokens of a record that weighs most in rates, and of the shortest one for which the limit of a new
+            series has a price.
         design: sampling design with the least rate, for which a new series has its limit.
         length_limit: largest number of tokens of an answer.
     """
@@ -70,7 +71,8 @@ class Bookkeeper:
 
     def _new_limit(self) -> tuple[SeriesLimit, float]:
         """An empty limit of the series, and the time now."""
-        return SeriesLimit.new(float(np.log2(self.vocabulary)), self.design, self.length_limit), self.clock()
+        bits = float(np.log2(self.vocabulary))
+        return SeriesLimit.new(bits, self.design, self.length_limit, self.longest), self.clock()
 
     def account(self) -> int:
         """Account for all verdicts before the first record without a verdict. Return their number."""
