@@ -117,6 +117,7 @@ def open_server(
         settings=settings,
         vocabulary=vocabulary,
         length_limit=length_limit,
+        leading=policy.leading_code,
         exact=policy.exact,
     )
     scanner = ArchiveScanner(

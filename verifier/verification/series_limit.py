@@ -3,20 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import inf, log, log1p
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 
 from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.scoring.ledger import MAX_END_BITS
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 from weightwarden.verifier.statistics.total_limit import PoissonSample, TotalLimit, UpperLimit
 from weightwarden.verifier.verification.length_table import LengthTable
 
-Code = Literal["counting", "pooled"]
-CODES: tuple[Code, ...] = get_args(Code)
-"""Names of the codes whose lengths are charged (`verifier.scoring.codes`)."""
+CODES: tuple[CodeName, ...] = get_args(CodeName)
 SHORTEST, FACTOR = 1024, 4
 """Shortest length of a record for which a series has a price by default, tokens, and the ratio of neighbouring ones."""
 PRICED_RATE = 0.01
@@ -36,7 +35,7 @@ class SeriesDraw:
 
     design: SamplingDesign
     tokens_r: IntArray
-    bits_r: Mapping[Code, FloatArray]
+    bits_r: Mapping[CodeName, FloatArray]
     unaudited: LengthTable
 
 
@@ -54,7 +53,7 @@ class SeriesLimit:
     """
 
     log2_vocabulary: float
-    totals: dict[Code, TotalLimit]
+    totals: dict[CodeName, TotalLimit]
     draws: int = 0
 
     @classmethod
@@ -104,7 +103,7 @@ class SeriesLimit:
         """Largest number of bits of a record of each length, its end included."""
         return _most_bits(tokens_r, self.log2_vocabulary)
 
-    def limit(self, code: Code, confidence: float) -> UpperLimit | None:
+    def limit(self, code: CodeName, confidence: float) -> UpperLimit | None:
         """The limit under a code now; None before the first output token.
 
         Raises:
@@ -133,7 +132,7 @@ class SeriesLimit:
         """Output tokens of the audited records."""
         return self.totals["pooled"].audited_tokens
 
-    def tokens_until(self, code: Code, wanted: float, confidence: float, share: float) -> float:
+    def tokens_until(self, code: CodeName, wanted: float, confidence: float, share: float) -> float:
         """Further audited tokens until the limit is at most `wanted` bits a token, about; 0 if it is, inf if never.
 
         Assumes that further records are like those so far; without any, that they carry nothing.
@@ -175,20 +174,12 @@ class SeriesLimit:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """The limit from the stored form of `to_dict`."""
-        totals: dict[Code, TotalLimit] = {}
+        totals: dict[CodeName, TotalLimit] = {}
         for code in CODES:
             kept: dict[str, Any] = dict(stored["totals"][code])
             arrays = {name: np.array(value, np.float64) for name, value in kept.items() if isinstance(value, list)}
             totals[code] = TotalLimit(**(kept | arrays))
         return cls(**{name: stored[name] for name in ("log2_vocabulary", "draws")}, totals=totals)
-
-
-def leading_code(*, exact: bool) -> Code:
-    """The leading code: its limit is the one that counts. The policy's kind determines it, before any answer is seen.
-
-    The odds of an exact policy come from a few mismatches, and its counting code is mostly the shorter one.
-    """
-    return "counting" if exact else "pooled"
 
 
 def price_ratios(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, Accounts
 from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen
 from weightwarden.verifier.server.settings import Settings
@@ -22,7 +23,7 @@ from weightwarden.verifier.statistics.exfiltration import (
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.sampling_design import UNIT_TOKENS
 from weightwarden.verifier.statistics.traffic import Traffic
-from weightwarden.verifier.verification.series_limit import CODES, Code, SeriesLimit, leading_code
+from weightwarden.verifier.verification.series_limit import CODES, SeriesLimit
 from weightwarden.verifier.verification.series_statement import series_assumptions, series_statement
 
 
@@ -72,18 +73,27 @@ class Exposure:
 
 
 def exposure_of(
-    accounts: Accounts, traffic: TrafficSeen, settings: Settings, vocabulary: int, length_limit: int, *, exact: bool
+    accounts: Accounts,
+    traffic: TrafficSeen,
+    settings: Settings,
+    vocabulary: int,
+    length_limit: int,
+    *,
+    leading: CodeName,
+    exact: bool,
 ) -> Exposure:
     """The ledger. Its limits hold at every moment of the series, so that frequent inspection costs nothing.
 
     Args:
         length_limit: largest number of tokens of an answer.
+        leading: the code whose bound counts.
+        exact: whether the policy is that of an exact replay.
     """
     totals, most, series = accounts.totals, float(np.log2(vocabulary)), accounts.limit
-    codes = CODES if leading_code(exact=exact) == CODES[0] else CODES[::-1]
+    codes = sorted(CODES, key=lambda code: code != leading)
     bounds = [bound for code in codes if (bound := _bound(series, code)) is not None]
     needed = series.tokens_until(
-        codes[0], CONCLUSIVE_SHARE * most, CONFIDENCE, settings.least_design.probability(UNIT_TOKENS)
+        leading, CONCLUSIVE_SHARE * most, CONFIDENCE, settings.least_design.probability(UNIT_TOKENS)
     )
     if not bounds or not traffic.records:
         nothing = Conclusiveness(limit=None, most=most, tokens_needed=needed)
@@ -118,7 +128,7 @@ def exposure_of(
         )
     return Exposure(
         bounds=bounds,
-        statement=statement_of(accounts, codes[0]),
+        statement=statement_of(accounts, leading),
         conclusiveness=Conclusiveness(limit=bounds[0].limit, most=most, tokens_needed=needed),
         entropy_bits_per_token=None if exact or not totals["tokens"] else totals["entropy_bits"] / totals["tokens"],
         estimate=found,
@@ -126,7 +136,7 @@ def exposure_of(
     )
 
 
-def statement_of(accounts: Accounts, code: Code) -> str | None:
+def statement_of(accounts: Accounts, code: CodeName) -> str | None:
     """The limit of the series under a code in a sentence; None before the first archive is audited."""
     limit = accounts.limit.limit(code, CONFIDENCE)
     if limit is None:
@@ -135,7 +145,7 @@ def statement_of(accounts: Accounts, code: Code) -> str | None:
     return series_statement(accounts.limit, limit, CONFIDENCE, f"Since {began:%Y-%m-%d %H:%M} UTC")
 
 
-def _bound(series: SeriesLimit, code: Code) -> TokenBound | None:
+def _bound(series: SeriesLimit, code: CodeName) -> TokenBound | None:
     limit, total = series.limit(code, CONFIDENCE), series.totals[code]
     if limit is None:
         return None

@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
+from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, PER_RECORD, Accounts
 from weightwarden.verifier.server.database.schema import RATE_POINT
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.intervals import Interval
-from weightwarden.verifier.verification.series_limit import CODES, Code
+from weightwarden.verifier.verification.series_limit import CODES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class RateFigures:
     totals: dict[str, float]
     limits: dict[str, Interval]
     log10_capital: float
-    series: dict[Code, LimitFigures]
+    series: dict[CodeName, LimitFigures]
 
     @classmethod
     def of(cls, accounts: Accounts) -> "RateFigures":

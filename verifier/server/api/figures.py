@@ -29,7 +29,6 @@ from weightwarden.verifier.server.api.models import (
 from weightwarden.verifier.server.api.status import conclusiveness_of, days_to_exfiltrate, finite
 from weightwarden.verifier.server.database.schema import RATE_POINT
 from weightwarden.verifier.server.startup import ServerParts
-from weightwarden.verifier.verification.series_limit import leading_code
 from weightwarden.verifier.verification.series_monitor import WATCHED, honest_limits
 
 
@@ -49,7 +48,6 @@ def rates(server: ServerParts, connection: Connection, days: float, most_points:
     if now.limits and (not points or points[-1][1] != now):
         points.append((server.clock(), now))
     limits = honest_limits(server.policy)
-    code = leading_code(exact=server.policy.exact)
     return Rates(
         confidence=CONFIDENCE,
         series=[_series(name, limits[name], points) for name in WATCHED],
@@ -58,7 +56,7 @@ def rates(server: ServerParts, connection: Connection, days: float, most_points:
         limit=[
             LimitPoint(at=at, limit=limit.limit, rate=limit.rate, records=limit.records, tokens=limit.tokens)
             for at, figures in points
-            if (limit := figures.series.get(code)) is not None
+            if (limit := figures.series.get(server.policy.leading_code)) is not None
         ],
         conclusive_limit=server.exposure.wanted,
     )
