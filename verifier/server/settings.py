@@ -19,7 +19,7 @@ class Settings:
         database: path or URL of the verdict database.
         audit_key: file with the audit key.
         audit_rate: share of the records; None where `compute_share` and `least_rate` determine it.
-        audit_by: what the audit rate is a share of (`SamplingDesign`).
+        audit_by: "tokens" draws records in proportion to their tokens; the rate is that of an answer of 1,016 tokens.
         compute_share: share of this machine's time for replaying, in (0, 1]; it also limits a compute budget.
         least_rate: least audit rate under a compute budget.
         start_index: index in each log at which following begins.

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from benchmarks.throughput.cheap_replayer import CheapReplayer
 from tests.verifier.server.running import Clock, Log, Server, honest, server_in, shortened
 from weightwarden.logger.record import Record
-from weightwarden.verifier.audit_selection import is_selected
+from weightwarden.verifier.audit_selection import AuditDraw
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.scoring.ledger import CODED_BITS, MAX_END_BITS
 from weightwarden.verifier.server.accounting.accounts import FORMAT, Accounts
@@ -46,7 +46,8 @@ def by_hand(server: Server, archives: list[list[Record]], verifier: Verifier, co
         roots = connection.execute(select(ARCHIVE.c.root).order_by(ARCHIVE.c.start)).scalars().all()
     key, index = server.opened.follower.audit_key, 0
     for records, root in zip(archives, roots, strict=True):
-        drawn = [is_selected(key, root, index + at, RATE) for at in range(len(records))]
+        draw = AuditDraw(RATE, key)
+        drawn = [draw.selects(root, index + at, len(record.output_token_ids)) for at, record in enumerate(records)]
         index += len(records)
         audited = [record for record, is_drawn in zip(records, drawn, strict=True) if is_drawn]
         left = [len(record.output_token_ids) for record, is_drawn in zip(records, drawn, strict=True) if not is_drawn]
