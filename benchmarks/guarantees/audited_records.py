@@ -1,23 +1,20 @@
 """Records of very different lengths, attackers who fill some of them, and audits by records or by tokens."""
 
 from collections.abc import Callable
-from typing import Literal
+
 
 import numpy as np
 
 from weightwarden.sampler.types import BoolArray, FloatArray
+from weightwarden.verifier.statistics.sampling_design import AuditBy, SamplingDesign
 from weightwarden.verifier.statistics.total_limit import PoissonSample
 
-Design = Literal["records", "tokens"]
-DESIGNS: tuple[Design, ...] = ("records", "tokens")
 LOG2_VOCABULARY, END_BITS = 16.0, 84.0
 
 
-def probabilities(design: Design, rate: float, tokens_r: FloatArray) -> FloatArray:
-    """Probability of each record's draw: the rate, or in proportion to its tokens and its end."""
-    if design == "records":
-        return np.full(len(tokens_r), rate)
-    return np.minimum(rate * (tokens_r + 8) / 1024, 1.0)
+def probabilities(design: AuditBy, rate: float, tokens_r: FloatArray) -> FloatArray:
+    """Probability of each record's draw."""
+    return SamplingDesign(rate, design).probabilities(tokens_r)
 
 
 def most_bits(tokens_r: FloatArray) -> FloatArray:

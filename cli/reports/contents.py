@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from weightwarden.sampler.params import refusal
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.codes import CodeName
+from weightwarden.verifier.statistics.sampling_design import AuditBy
 
-REPORT_FORMAT: Literal["weightwarden-report/2"] = "weightwarden-report/2"
+REPORT_FORMAT: Literal["weightwarden-report/3"] = "weightwarden-report/3"
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Bits = Annotated[float, Field(ge=0)]
@@ -144,10 +145,13 @@ class SelectionRange(_Part):
 
 
 class Selection(_Part):
-    """The draw of the audited records. `key_digest` identifies the audit key, which is secret."""
+    """The draw of the audited records: in proportion to their tokens or not. `key_digest` identifies the audit key,
+    which is secret.
+    """
 
     method: str
     rate: Share
+    by: AuditBy
     key_digest: Digest
     ranges: list[SelectionRange]
 
@@ -217,7 +221,7 @@ class Executor(_Part):
 class Report(_Part):
     """A report of `verify run`."""
 
-    format: Literal["weightwarden-report/2"]
+    format: Literal["weightwarden-report/3"]
     weightwarden_version: str
     created: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     auditor: str | None

@@ -100,7 +100,7 @@ def exposure_of(
     if per_day:
         leak = Leak(
             bits_per_token=limit,
-            contains_gamble=True,  # the limits are of all records, audited or not
+            stock_bits=0.0,  # the limits are of all records, audited or not
             early_stop_share=limits("early_stops").high,
             length_limit=max(length_limit, int(np.ceil(per_message))),
             refusal_share=limits("refusals").high,
