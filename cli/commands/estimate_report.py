@@ -43,7 +43,10 @@ def estimate_table(
         f"  ({size_text(found.bits_per_day / 8 / traffic.sites)} a site)",
         "",
         *(
-            [f"  {size_text(leak.stock_bits / 8)} once, whatever the traffic: what a few unaudited answers can hold", ""]
+            [
+                f"  {size_text(leak.stock_bits / 8)} once, whatever the traffic: what a few unaudited answers can hold",
+                "",
+            ]
             if leak.stock_bits
             else []
         ),

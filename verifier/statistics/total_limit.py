@@ -280,5 +280,5 @@ def largest_ratio(design: SamplingDesign, longest: int, bits_per_token: float, b
 
 
 def stock_at(ratio: float, confidence: float) -> float:
-    """The stock of a limit at one price, for records whose X / H is at most `ratio` bits a nat: bits that count once."""
+    """The stock of a limit at one price, for records whose X / H is at most `ratio` bits a nat: bits once."""
     return ratio / STEEP * (-log(1 - confidence) - log(STEEP_SHARE))

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.guarantees.audited_records import probabilities
+from benchmarks.guarantees.audited_records import probabilities, various_lengths
 from tests.verifier.statistics.simulation import most_misses
-from tests.verifier.statistics.test_total_limit import lengths
 from weightwarden.sampler.types import BoolArray, FloatArray
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.intervals import Interval
@@ -55,7 +54,7 @@ def test_limits_cover_whichever_records_hold_the_events(
     design: AuditBy, kind: str, count: int, audit_rate: float, rate: float
 ) -> None:
     rng = np.random.default_rng(31)
-    tokens_r = lengths(rng, count)
+    tokens_r = various_lengths(rng, count)
     probability_r = probabilities(design, audit_rate, tokens_r)
     events_r = events_of(rng, kind, tokens_r, rate)
     truth = events_r.sum() / tokens_r.sum()

@@ -14,6 +14,7 @@ from benchmarks.guarantees.audited_records import (
     most_bits,
     probabilities,
     sample_of,
+    various_lengths,
 )
 from tests.verifier.statistics.simulation import most_misses
 from weightwarden.sampler.types import FloatArray
@@ -35,11 +36,6 @@ RUNS = 100
 CONFIDENCE = 0.9
 
 
-def lengths(rng: np.random.Generator, count: int) -> FloatArray:
-    """Lengths of 1 to 1,000 tokens: mostly short, some as long as can be."""
-    return np.where(rng.random(count) < 0.1, 1000.0, np.ceil(np.exp(rng.uniform(0, np.log(1000), count))))
-
-
 def limit_of(sample: PoissonSample, ratio: float, confidence: float = CONFIDENCE) -> float:
     total = TotalLimit.at_prices(np.array([ratio]))
     total.add(sample)
@@ -58,7 +54,7 @@ def test_the_limit_holds_over_the_draw_and_an_empty_draw_is_refused(
 ) -> None:
     rng = np.random.default_rng(21)
     for share in (0.003, 0.02, 0.2):
-        tokens_r = lengths(rng, count)
+        tokens_r = various_lengths(rng, count)
         bits_r = ATTACKERS[attacker](rng, tokens_r, share)
         probability_r = probabilities(design, rate, tokens_r)
         ratio = ratio_of(tokens_r, probability_r)
@@ -95,7 +91,7 @@ def test_a_series_may_be_looked_at_after_every_draw(design: AuditBy, share: floa
         total = TotalLimit.at_prices(most_bits(foreseen) / risk(probabilities(design, 0.02, foreseen)))
         truth, missed = 0.0, False
         for day in range(12):
-            tokens_r = lengths(rng, 60) * (4 if day == 7 else 1)
+            tokens_r = various_lengths(rng, 60) * (4 if day == 7 else 1)
             probability_r = probabilities(design, (0.05, 0.02, 0.3, 1.0)[day % 4], tokens_r)
             bits_r = filled(rng.random(60) < share, tokens_r)
             truth += bits_r.sum()
@@ -168,7 +164,7 @@ def test_the_stock_does_not_grow_with_the_traffic_and_the_rate_does() -> None:
 
 @pytest.mark.parametrize("design", AUDIT_BY)
 def test_the_best_ratio_has_the_least_stock_before_the_draw(design: AuditBy) -> None:
-    tokens_r = lengths(np.random.default_rng(26), 2000)
+    tokens_r = various_lengths(np.random.default_rng(26), 2000)
     probability_r = probabilities(design, 0.02, tokens_r)
     risk_r, most_r = risk(probability_r), most_bits(tokens_r)
 
