@@ -29,6 +29,7 @@ import numpy as np
 
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 
 STEEP, FLAT = 0.98, 0.5
 """Values of b. The steep one gives the least stock, and grows fast where an audited record is full of bits.
@@ -187,6 +188,7 @@ class TotalLimit:
         """The limit now. With probability at least `confidence` it holds after every draw of the series at once.
 
         Args:
+            confidence: of the limit.
             log_missed: `PoissonSample.log_missed` of a single draw that would not have been used had it selected
                 nothing; -inf for a series, in which such draws count.
 
@@ -246,3 +248,35 @@ def best_ratio(largest_u: FloatArray, probability_u: FloatArray, count_u: FloatA
     goal = -log(1 - confidence) - log(STEEP_SHARE)
     at = min(int(np.searchsorted(total_u, goal / STEEP)), len(order) - 1)
     return float(ratio_u[order[at]])
+
+
+def largest_ratio(design: SamplingDesign, longest: int, bits_per_token: float, bits_per_end: float) -> float:
+    """The largest X / H, bits a nat, of any record of up to `longest` tokens: a series has no dearer record.
+
+    X rises in proportion to the tokens, and H is a convex function of them: their ratio rises up to one length and
+    falls beyond it.
+
+    Args:
+        design: probability of a record's draw by its length.
+        longest: largest number of output tokens of a record.
+        bits_per_token: bits of a token that is chosen freely.
+        bits_per_end: largest number of bits of a record's end.
+
+    Returns:
+        The ratio; 0 where every record is always drawn.
+    """
+
+    def ratio(tokens: int) -> float:
+        probability = design.probability(tokens)
+        return (bits_per_token * tokens + bits_per_end) / -log1p(-probability) if probability < 1 else 0.0
+
+    low, high = 0, longest
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if ratio(middle) < ratio(middle + 1) else (low, middle)
+    return ratio(low)
+
+
+def stock_at(ratio: float, confidence: float) -> float:
+    """The stock of a limit at one price, for records whose X / H is at most `ratio` bits a nat: bits once."""
+    return ratio / STEEP * (-log(1 - confidence) - log(STEEP_SHARE))

@@ -7,36 +7,19 @@ from typing import Any, Self, get_args
 
 import numpy as np
 
-from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.scoring.ledger import MAX_END_BITS
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
-from weightwarden.verifier.statistics.total_limit import PoissonSample, TotalLimit, UpperLimit
-from weightwarden.verifier.verification.length_table import LengthTable
+from weightwarden.verifier.statistics.total_limit import TotalLimit, UpperLimit, largest_ratio
+from weightwarden.verifier.verification.audited_population import AuditedPopulation, most_bits
 
 CODES: tuple[CodeName, ...] = get_args(CodeName)
 SHORTEST, FACTOR = 1024, 4
 """Shortest length of a record for which a series has a price by default, tokens, and the ratio of neighbouring ones."""
 PRICED_RATE = 0.01
-"""Audit rate by which prices are made where all records are audited: then no price counts until the rate falls."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeriesDraw:
-    """One draw of a series: all records of an audit, or of an archive, and what the drawn ones are charged.
-
-    Attributes:
-        design: sampling design of the draw.
-        tokens_r: output tokens of each audited record.
-        bits_r: bits of each audited record under each code, its end included.
-        unaudited: the records that were not drawn.
-    """
-
-    design: SamplingDesign
-    tokens_r: IntArray
-    bits_r: Mapping[CodeName, FloatArray]
-    unaudited: LengthTable
+"""Audit rate for which a series has its prices where its rate is 1: none counts before the rate falls."""
 
 
 @dataclass(kw_only=True)
@@ -71,37 +54,23 @@ class SeriesLimit:
         ratio_j = price_ratios(log2_vocabulary, design, length_limit, shortest)
         return cls(log2_vocabulary=log2_vocabulary, totals={code: TotalLimit.at_prices(ratio_j) for code in CODES})
 
-    def add(self, draw: SeriesDraw) -> None:
-        """Add a draw.
+    def add(self, audited: AuditedPopulation, bits_r: Mapping[CodeName, FloatArray]) -> None:
+        """Add a draw: all records of an audit, or of an archive.
 
         A series may leave out the draws that selected nothing, with all of their records: their factor is at least 1
         (`verifier.statistics.total_limit`), so that the mean of the others is at most 1.
 
+        Args:
+            audited: the audited records, the lengths of the others, and the sampling design.
+            bits_r: bits of each audited record under each code, its end included.
+
         Raises:
             StatisticsError: bits are negative, or a record that is certainly drawn was not.
         """
-        probability_r = draw.design.probabilities(draw.tokens_r)
-        unaudited = draw.unaudited
-        audited_tokens = int(draw.tokens_r.sum())
-        samples = {
-            code: PoissonSample(
-                bits_r=draw.bits_r[code],
-                probability_r=probability_r,
-                unaudited_bits_u=self.most_bits(unaudited.tokens_u),
-                unaudited_probability_u=draw.design.probabilities(unaudited.tokens_u),
-                unaudited_count_u=unaudited.records_u.astype(np.float64),
-                tokens=audited_tokens + unaudited.tokens,
-                audited_tokens=audited_tokens,
-            )
-            for code in CODES
-        }
+        samples = {code: audited.sample(bits_r[code], self.log2_vocabulary) for code in CODES}
         for code, sample in samples.items():
             self.totals[code].add(sample)
         self.draws += 1
-
-    def most_bits(self, tokens_r: IntArray) -> FloatArray:
-        """Largest number of bits of a record of each length, its end included."""
-        return _most_bits(tokens_r, self.log2_vocabulary)
 
     def limit(self, code: CodeName, confidence: float) -> UpperLimit | None:
         """The limit under a code now; None before the first output token.
@@ -195,20 +164,11 @@ def price_ratios(
     """
     if min(length_limit, shortest) < 1:
         raise StatisticsError(f"a price is for records of one token or more, not {min(length_limit, shortest)}")
+    rate = PRICED_RATE if design.rate == 1 else design.rate
     if design.by == "records":
         lengths = [shortest]
         while lengths[-1] * FACTOR < length_limit:
             lengths.append(lengths[-1] * FACTOR)
         tokens_j = np.unique(np.minimum([*lengths, length_limit], length_limit))
-        rate = PRICED_RATE if design.rate == 1 else design.rate
-        return _most_bits(tokens_j, log2_vocabulary) / -log1p(-rate)
-    probability_u = design.probabilities(tokens_u := np.arange(length_limit + 1))
-    left = probability_u < 1
-    if not left.any():
-        return price_ratios(log2_vocabulary, SamplingDesign(PRICED_RATE, design.by), length_limit)
-    most = float((_most_bits(tokens_u[left], log2_vocabulary) / -np.log1p(-probability_u[left])).max())
-    return np.array([most])
-
-
-def _most_bits(tokens_r: IntArray, log2_vocabulary: float) -> FloatArray:
-    return np.asarray(tokens_r * log2_vocabulary + MAX_END_BITS, np.float64)
+        return most_bits(tokens_j, log2_vocabulary) / -log1p(-rate)
+    return np.array([largest_ratio(SamplingDesign(rate, design.by), length_limit, log2_vocabulary, MAX_END_BITS)])

@@ -7,26 +7,26 @@ import numpy as np
 import pytest
 
 from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.scoring.ledger import MAX_END_BITS
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.audited_population import AuditedPopulation
 from weightwarden.verifier.verification.length_table import LengthTable
-from weightwarden.verifier.verification.series_limit import CODES, SeriesDraw, SeriesLimit, price_ratios
+from weightwarden.verifier.verification.series_limit import CODES, SeriesLimit, price_ratios
 from weightwarden.verifier.verification.series_statement import series_statement
 
 BITS = 15.6
 Fill = Callable[[np.random.Generator, IntArray], FloatArray]
 
 
-def drawn(rng: np.random.Generator, design: SamplingDesign, tokens_r: IntArray, bits_r: FloatArray) -> SeriesDraw:
+def drawn(
+    rng: np.random.Generator, design: SamplingDesign, tokens_r: IntArray, bits_r: FloatArray
+) -> tuple[AuditedPopulation, dict[CodeName, FloatArray]]:
     """A draw of records that carry so many bits under both codes."""
     audited_r = rng.random(len(tokens_r)) < design.probabilities(tokens_r)
-    return SeriesDraw(
-        design=design,
-        tokens_r=tokens_r[audited_r],
-        bits_r=dict.fromkeys(CODES, bits_r[audited_r]),
-        unaudited=LengthTable.of_records(tokens_r[~audited_r]),
-    )
+    left = LengthTable.of_records(tokens_r[~audited_r])
+    return AuditedPopulation.of(tokens_r[audited_r], [], left, design), dict.fromkeys(CODES, bits_r[audited_r])
 
 
 def most(tokens_r: IntArray) -> FloatArray:
@@ -69,16 +69,10 @@ def test_a_series_has_prices_for_some_lengths_by_records_and_for_the_worst_by_to
 def test_where_every_record_is_audited_the_limit_is_what_was_charged() -> None:
     series, tokens_r = SeriesLimit.new(BITS, SamplingDesign(1.0), 8192), np.array([3, 40, 500])
     assert series.limit("pooled", 0.99) is None
-    series.add(
-        SeriesDraw(
-            design=SamplingDesign(1.0),
-            tokens_r=tokens_r,
-            bits_r={"counting": np.array([1.0, 2.0, 3.0]), "pooled": np.array([0.5, 0.5, 0.5])},
-            unaudited=LengthTable.of({}),
-        )
-    )
-    for code, bits in (("counting", 6.0), ("pooled", 1.5)):
-        limit = series.limit(code, 0.99)  # type: ignore[arg-type]
+    bits_r: dict[CodeName, FloatArray] = {"counting": np.array([1.0, 2.0, 3.0]), "pooled": np.array([0.5, 0.5, 0.5])}
+    series.add(AuditedPopulation.whole(tokens_r), bits_r)
+    for code in CODES:
+        limit, bits = series.limit(code, 0.99), bits_r[code].sum()
         assert limit is not None
         assert (limit.bits, limit.rate_bits, limit.stock_bits, limit.tokens) == (bits, bits, 0.0, 543)
         said = series_statement(series, limit, 0.99, "Since May")
@@ -91,13 +85,14 @@ def test_a_series_is_kept_as_it_is() -> None:
     series = SeriesLimit.new(BITS, design, 4096)
     tokens_r = rng.integers(0, 4096, 300)
     given = drawn(rng, design, tokens_r, a_share(rng, tokens_r))
-    series.add(given)
+    series.add(*given)
     again = SeriesLimit.from_dict(series.to_dict())
     assert again.to_dict() == series.to_dict()
     assert again.limit("counting", 0.99) == series.limit("counting", 0.99)
-    table = LengthTable.from_bytes(given.unaudited.to_bytes())
-    assert table.tokens == given.unaudited.tokens
-    assert table.records_u.tolist() == given.unaudited.records_u.tolist()
+    unaudited = given[0].unaudited
+    table = LengthTable.from_bytes(unaudited.to_bytes())
+    assert table.tokens == unaudited.tokens
+    assert table.records_u.tolist() == unaudited.records_u.tolist()
     assert LengthTable.from_bytes(LengthTable.of({}).to_bytes()).tokens == 0
 
 
@@ -121,7 +116,7 @@ def test_the_limit_holds_at_every_look(fill: Fill, by: str) -> None:
             tokens_r = np.minimum(np.exp(rng.uniform(0, log(longest_record), 400)).astype(int), longest_record)
             bits_r = fill(rng, tokens_r)
             given = drawn(rng, SamplingDesign(rate, by), tokens_r, bits_r)  # type: ignore[arg-type]
-            series.add(given)
+            series.add(*given)
             carried += float(bits_r.sum())
             limit = series.limit("pooled", confidence)
             assert limit is not None
@@ -142,10 +137,10 @@ def test_a_gambler_who_stops_when_seen_outwits_the_limit_as_seldom_as_stated(*, 
         for _ in range(25):
             bits_r = np.zeros(40) if seen else payload_r
             given = drawn(rng, design, tokens_r, bits_r)
-            if not empty_draws_count and not len(given.tokens_r):
+            if not empty_draws_count and not len(given[0].tokens_r):
                 continue
-            series.add(given)
-            carried, seen = carried + float(bits_r.sum()), seen or bool(given.bits_r["pooled"].any())
+            series.add(*given)
+            carried, seen = carried + float(bits_r.sum()), seen or bool(given[1]["pooled"].any())
             limit = series.limit("pooled", confidence)
             assert limit is not None
             failed = failed or limit.bits < carried
@@ -159,7 +154,7 @@ def test_days_narrow_the_limit_and_do_not_add_up() -> None:
     for _ in range(10):
         tokens_r = np.clip(rng.lognormal(log(300) - 0.5, 1.0, 20_000).astype(int), 1, 4096)
         given = drawn(rng, design, tokens_r, 0.07 * tokens_r)
-        series.add(given)
+        series.add(*given)
         limit = series.limit("pooled", 0.99)
         assert limit is not None
         limits.append(limit)
@@ -178,7 +173,7 @@ def test_a_lower_rate_than_foreseen_is_wide_and_true() -> None:
     rng = np.random.default_rng(4)
     series, tokens_r = SeriesLimit.new(BITS, SamplingDesign(0.5), 1000), rng.integers(900, 1000, 2000)
     given = drawn(rng, SamplingDesign(0.001), tokens_r, a_share(rng, tokens_r))
-    series.add(given)
+    series.add(*given)
     limit = series.limit("pooled", 0.99)
     assert limit is not None
     assert limit.excess_bits > 0.9 * most(tokens_r).sum()
@@ -196,7 +191,7 @@ def test_the_tokens_that_are_foretold_make_the_limit() -> None:
         tokens_r = rng.integers(500, 1000, 500)
         given = drawn(rng, design, tokens_r, 0.1 * tokens_r.astype(np.float64))
         before = series.audited_tokens
-        series.add(given)
+        series.add(*given)
         foretold.append(series.tokens_until("pooled", wanted, 0.99, share=0.05))
         last = series.audited_tokens - before
     assert foretold[1] + before - last < 1.5 * series.audited_tokens
@@ -209,14 +204,8 @@ def test_the_tokens_that_are_foretold_make_the_limit() -> None:
 
 def test_unaudited_series_says_that_it_says_nothing() -> None:
     series = SeriesLimit.new(BITS, SamplingDesign(0.01), 1000)
-    series.add(
-        SeriesDraw(
-            design=SamplingDesign(0.01),
-            tokens_r=np.zeros(0, np.int64),
-            bits_r=dict.fromkeys(CODES, np.zeros(0)),
-            unaudited=LengthTable.of({10: 3}),
-        )
-    )
+    nothing = AuditedPopulation.of([], [], LengthTable.of({10: 3}), SamplingDesign(0.01))
+    series.add(nothing, dict.fromkeys(CODES, np.zeros(0)))
     limit = series.limit("pooled", 0.99)
     assert limit is not None
     assert limit.bits == pytest.approx(3 * (10 * BITS + MAX_END_BITS))

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, func, select, update
 
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.server.accounting.accounts import FORMAT, Accounts
 from weightwarden.verifier.server.accounting.rate_points import add_point
@@ -18,8 +19,9 @@ from weightwarden.verifier.server.database.schema import ARCHIVE, TASK, VERDICT
 from weightwarden.verifier.server.database.series import locked_series, set_series
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.audited_population import AuditedPopulation, most_bits
 from weightwarden.verifier.verification.length_table import LengthTable
-from weightwarden.verifier.verification.series_limit import SeriesDraw, SeriesLimit
+from weightwarden.verifier.verification.series_limit import SeriesLimit
 
 CHUNK = 2000
 """Number of verdicts of one transaction."""
@@ -115,7 +117,7 @@ class Bookkeeper:
                     _add(accounts, rows)
                 # 3
                 for archive in complete:
-                    accounts.limit.add(_draw(connection, archive, accounts.limit))
+                    accounts.limit.add(*_draw(connection, archive, accounts.limit.log2_vocabulary))
                 counted = ARCHIVE.c.id.in_([archive["id"] for archive in complete])
                 connection.execute(update(ARCHIVE).where(counted).values(unaudited=None))
                 # 4
@@ -155,21 +157,25 @@ def _complete_archives(connection: Connection, horizon: int) -> Sequence[RowMapp
     return connection.execute(in_order).mappings().all()
 
 
-def _draw(connection: Connection, archive: RowMapping, limit: SeriesLimit) -> SeriesDraw:
-    """The draw of an archive. An unverifiable record is charged the most that its tokens and its end can hold."""
+def _draw(
+    connection: Connection, archive: RowMapping, log2_vocabulary: float
+) -> tuple[AuditedPopulation, dict[CodeName, FloatArray]]:
+    """The draw of an archive, and the bits of its audited records under each code.
+
+    An unverifiable record is charged the most that its tokens and its end can hold.
+    """
     charged = select(*(VERDICT.c[name] for name in _CHARGED)).where(VERDICT.c.archive == archive["id"])
     verdicts = connection.execute(charged.order_by(VERDICT.c.position)).mappings().all()
     tokens_r = np.array([row["tokens"] for row in verdicts], np.int64)
-    most_r = limit.most_bits(tokens_r)
     plain_r = np.array([row["unverifiable"] for row in verdicts], np.bool_)
+    most_r = most_bits(tokens_r, log2_vocabulary)
 
     def bits(name: Literal["counting_bits", "pooled_bits"], a_record: float) -> FloatArray:
         charged_r = np.array([row[name] + row["end_bits"] + a_record for row in verdicts], np.float64)
         return np.where(plain_r, most_r, charged_r)
 
-    return SeriesDraw(
-        design=SamplingDesign(archive["audit_rate"], archive["audit_by"]),
-        tokens_r=tokens_r,
-        bits_r={"counting": bits("counting_bits", 0.0), "pooled": bits("pooled_bits", CODED_BITS)},
-        unaudited=LengthTable.from_bytes(archive["unaudited"]),
+    design = SamplingDesign(archive["audit_rate"], archive["audit_by"])
+    return (
+        AuditedPopulation.of(tokens_r, [], LengthTable.from_bytes(archive["unaudited"]), design),
+        {"counting": bits("counting_bits", 0.0), "pooled": bits("pooled_bits", CODED_BITS)},
     )

@@ -14,8 +14,9 @@ from weightwarden.verifier.server.accounting.bounds import Exposure
 from weightwarden.verifier.server.accounting.current import current_accounts
 from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen, traffic_seen
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.audited_population import AuditedPopulation
 from weightwarden.verifier.verification.length_table import LengthTable
-from weightwarden.verifier.verification.series_limit import CODES, SeriesDraw, SeriesLimit
+from weightwarden.verifier.verification.series_limit import CODES, SeriesLimit
 
 DAY = 86_400.0
 BITS = float(np.log2(49_152))
@@ -66,14 +67,8 @@ def test_the_limit_has_a_part_that_grows_and_one_that_counts_once(server: Server
     with server.opened.database.reading() as connection:
         accounts = Accounts.from_bytes(current_accounts(connection).to_bytes())
     accounts.limit = SeriesLimit.new(BITS, SamplingDesign(0.5), 100)
-    accounts.limit.add(
-        SeriesDraw(
-            design=SamplingDesign(0.5),
-            tokens_r=np.full(1000, 100),
-            bits_r=dict.fromkeys(CODES, np.full(1000, 5.0)),
-            unaudited=LengthTable.of({100: 1000}),
-        )
-    )
+    audited = AuditedPopulation.of(np.full(1000, 100), [], LengthTable.of({100: 1000}), SamplingDesign(0.5))
+    accounts.limit.add(audited, dict.fromkeys(CODES, np.full(1000, 5.0)))
     some = server.opened.exposure.of(accounts, seen(server))
     assert some.leading is not None
     assert some.leading.limit_bits == pytest.approx(200_000 * some.leading.rate + some.leading.stock_bits)
