@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from benchmarks.guarantees.audited_records import DESIGNS, Design, probabilities
+from benchmarks.guarantees.audited_records import probabilities, various_lengths
 from tests.verifier.statistics.simulation import most_misses
-from tests.verifier.statistics.test_total_limit import lengths
 from weightwarden.sampler.types import BoolArray, FloatArray
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.poisson_rates import estimated_rate, poisson_rate_limits
 from weightwarden.verifier.statistics.rates import Population, rate_limits
+from weightwarden.verifier.statistics.sampling_design import AUDIT_BY, AuditBy
 from weightwarden.verifier.statistics.total_limit import risk
 
 RUNS = 40
@@ -47,14 +47,14 @@ def limits(
     )
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", AUDIT_BY)
 @pytest.mark.parametrize("kind", ["none", "longest", "shortest", "random"])
 @pytest.mark.parametrize(("count", "audit_rate", "rate"), [(1000, 0.01, 1e-4), (300, 0.1, 0.02), (60, 0.5, 0.4)])
 def test_limits_cover_whichever_records_hold_the_events(
-    design: Design, kind: str, count: int, audit_rate: float, rate: float
+    design: AuditBy, kind: str, count: int, audit_rate: float, rate: float
 ) -> None:
     rng = np.random.default_rng(31)
-    tokens_r = lengths(rng, count)
+    tokens_r = various_lengths(rng, count)
     probability_r = probabilities(design, audit_rate, tokens_r)
     events_r = events_of(rng, kind, tokens_r, rate)
     truth = events_r.sum() / tokens_r.sum()

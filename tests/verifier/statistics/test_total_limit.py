@@ -7,34 +7,33 @@ import pytest
 
 from benchmarks.guarantees.audited_records import (
     ATTACKERS,
-    DESIGNS,
-    Design,
+    END_BITS,
+    LOG2_VOCABULARY,
     drawn,
     filled,
     most_bits,
     probabilities,
     sample_of,
+    various_lengths,
 )
 from tests.verifier.statistics.simulation import most_misses
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.sampling_design import AUDIT_BY, AuditBy, SamplingDesign
 from weightwarden.verifier.statistics.total_limit import (
     STEEP,
     STEEP_SHARE,
     PoissonSample,
     TotalLimit,
     best_ratio,
+    largest_ratio,
     risk,
     spent,
+    stock_at,
 )
 
 RUNS = 100
 CONFIDENCE = 0.9
-
-
-def lengths(rng: np.random.Generator, count: int) -> FloatArray:
-    """Lengths of 1 to 1,000 tokens: mostly short, some as long as can be."""
-    return np.where(rng.random(count) < 0.1, 1000.0, np.ceil(np.exp(rng.uniform(0, np.log(1000), count))))
 
 
 def limit_of(sample: PoissonSample, ratio: float, confidence: float = CONFIDENCE) -> float:
@@ -47,15 +46,15 @@ def ratio_of(tokens_r: FloatArray, probability_r: FloatArray, confidence: float 
     return best_ratio(most_bits(tokens_r), probability_r, np.ones(len(tokens_r)), confidence)
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", AUDIT_BY)
 @pytest.mark.parametrize("attacker", ATTACKERS)
 @pytest.mark.parametrize(("count", "rate"), [(3000, 1e-4), (500, 0.01), (300, 0.1), (40, 0.5)])
 def test_the_limit_holds_over_the_draw_and_an_empty_draw_is_refused(
-    design: Design, attacker: str, count: int, rate: float
+    design: AuditBy, attacker: str, count: int, rate: float
 ) -> None:
     rng = np.random.default_rng(21)
     for share in (0.003, 0.02, 0.2):
-        tokens_r = lengths(rng, count)
+        tokens_r = various_lengths(rng, count)
         bits_r = ATTACKERS[attacker](rng, tokens_r, share)
         probability_r = probabilities(design, rate, tokens_r)
         ratio = ratio_of(tokens_r, probability_r)
@@ -81,9 +80,9 @@ def test_the_best_gamble_escapes_the_limit_about_as_often_as_is_stated() -> None
     assert (limits < bits_r.sum()).mean() <= 0.1
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", AUDIT_BY)
 @pytest.mark.parametrize("share", [0.0, 0.005, 0.05, 1.0])
-def test_a_series_may_be_looked_at_after_every_draw(design: Design, share: float) -> None:
+def test_a_series_may_be_looked_at_after_every_draw(design: AuditBy, share: float) -> None:
     """Rates of the audit rise and fall, records are longer than foreseen, and empty draws count."""
     rng = np.random.default_rng(23)
     foreseen = np.array([300.0, 1000.0])
@@ -92,7 +91,7 @@ def test_a_series_may_be_looked_at_after_every_draw(design: Design, share: float
         total = TotalLimit.at_prices(most_bits(foreseen) / risk(probabilities(design, 0.02, foreseen)))
         truth, missed = 0.0, False
         for day in range(12):
-            tokens_r = lengths(rng, 60) * (4 if day == 7 else 1)
+            tokens_r = various_lengths(rng, 60) * (4 if day == 7 else 1)
             probability_r = probabilities(design, (0.05, 0.02, 0.3, 1.0)[day % 4], tokens_r)
             bits_r = filled(rng.random(60) < share, tokens_r)
             truth += bits_r.sum()
@@ -163,9 +162,9 @@ def test_the_stock_does_not_grow_with_the_traffic_and_the_rate_does() -> None:
     assert found[1].bits_per_token < 0.3 * found[0].bits_per_token
 
 
-@pytest.mark.parametrize("design", DESIGNS)
-def test_the_best_ratio_has_the_least_stock_before_the_draw(design: Design) -> None:
-    tokens_r = lengths(np.random.default_rng(26), 2000)
+@pytest.mark.parametrize("design", AUDIT_BY)
+def test_the_best_ratio_has_the_least_stock_before_the_draw(design: AuditBy) -> None:
+    tokens_r = various_lengths(np.random.default_rng(26), 2000)
     probability_r = probabilities(design, 0.02, tokens_r)
     risk_r, most_r = risk(probability_r), most_bits(tokens_r)
 
@@ -176,6 +175,24 @@ def test_the_best_ratio_has_the_least_stock_before_the_draw(design: Design) -> N
 
     best = ratio_of(tokens_r, probability_r, 0.99)
     assert stock(best) <= min(stock(best * factor) for factor in np.geomspace(0.2, 5, 41)) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("design", AUDIT_BY)
+@pytest.mark.parametrize("rate", [1e-6, 0.01, 0.3, 1.0])
+def test_no_record_up_to_a_length_is_dearer_than_the_largest_ratio(design: AuditBy, rate: float) -> None:
+    for longest in (0, 1, 17, 800, 200_000):
+        tokens_u = np.arange(longest + 1, dtype=np.float64)
+        probability_u = probabilities(design, rate, tokens_u)
+        ratio_u = most_bits(tokens_u) / np.maximum(risk(probability_u), 1e-300)
+        found = largest_ratio(SamplingDesign(rate, design), longest, LOG2_VOCABULARY, END_BITS)
+        assert found == pytest.approx(ratio_u.max())
+
+
+def test_the_stock_at_a_price_is_that_of_a_series() -> None:
+    total = TotalLimit.at_prices(np.array([5000.0]))
+    tokens_r, probability_r = np.full(100, 200.0), np.full(100, 0.5)
+    total.add(sample_of(np.arange(100) < 50, np.zeros(100), tokens_r, probability_r))
+    assert total.limit(0.99).stock_bits == pytest.approx(stock_at(5000.0, 0.99))
 
 
 def test_what_cannot_be_is_an_error() -> None:
