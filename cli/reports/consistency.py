@@ -26,7 +26,7 @@ def _verdict(report: Report) -> Iterator[str]:
     expected = run_verdict(
         alarm=report.run_p_value <= RUN_ALARM_LEVEL,
         unverifiable=len(report.unverifiable),
-        conclusive=bits.counting.conclusive or bits.pooled.conclusive,
+        conclusive=bits.leading.conclusive,
     )
     if report.verdict != expected:
         yield f"verdict: {report.verdict}, but its figures give {expected}"

@@ -119,7 +119,7 @@ def verdict_meaning(context: Run) -> str:
     if context.verdict == "inconclusive":
         return (
             "INCONCLUSIVE: no alarm, but too little was audited to say anything about the other records:"
-            f" {context.exposure.conclusiveness.needs}."
+            f" {context.exposure.leading.conclusiveness.needs}."
         )
     return (
         f"CLEAR: no alarm; an honest server causes a false one with probability {level} or less. What could have been"
@@ -241,6 +241,7 @@ def statistics(context: Run) -> dict[str, Any]:
         "bits_per_token": {
             "counting": _bits(context, exposure.counting),
             "pooled": _bits(context, exposure.pooled),
+            "leading_code": exposure.leading_code,
             "honest_entropy": exposure.entropy_bits_per_token,
         },
         "records": {

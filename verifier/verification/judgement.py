@@ -79,7 +79,7 @@ def watched(charges: RecordCharges, *, outlying_r: FloatArray, flagged_r: FloatA
         "mismatches": charges.mismatches_r.astype(np.float64),
         "suspicious": charges.suspicious_r.astype(np.float64),
         "dangerous": charges.dangerous_r.astype(np.float64),
-        "pooled_bits": charges.honest_tilt_bits_r,
+        "pooled_bits": charges.pooled_token_bits_r,
         "outlying": outlying_r,
         "flagged": flagged_r,
     }
