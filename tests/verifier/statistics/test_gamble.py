@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import gammainccinv
 
+from tests.places import ROOT
 from weightwarden.verifier.statistics.detection import most_altered
 from weightwarden.verifier.statistics.gamble import gambled_tokens, whole_answer_gamble
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
@@ -80,3 +81,19 @@ def test_a_certain_audit_by_tokens_leaves_the_short_answers_to_gamble_with() -> 
     sure = SamplingDesign(1.0, "tokens")
     assert 0 < gambled(sure) < 5 * 1024
     assert gambled(SamplingDesign(1e-300, "tokens")) < inf
+
+
+def test_the_operators_page_has_the_figures_of_chat_like_answers() -> None:
+    lengths = np.minimum(np.random.default_rng(1).lognormal(np.log(183.5), 1, 200_000), 4096)
+    assert lengths.mean() == pytest.approx(300, rel=0.01)
+    by_tokens = SamplingDesign(0.0132, "tokens")
+    drawn = by_tokens.probabilities(lengths)
+    assert (drawn * lengths).sum() / lengths.sum() == pytest.approx(0.01, rel=0.03)
+    assert 100_000 * drawn.mean() == pytest.approx(400, rel=0.03)
+    page = " ".join((ROOT / "docs" / "operator.md").read_text(encoding="utf-8").split())
+    for design, mantissa in ((SamplingDesign(0.01), "3.8"), (by_tokens, "0.70")):
+        found = whole_answer_gamble(
+            design, bits_per_token=16.0, length_limit=4096, power=1.0, escape_probability=ESCAPE
+        )
+        assert found.gambled_bits / 8e6 == pytest.approx(float(mantissa), rel=0.02)
+        assert f"{mantissa} MB, in {found.gambled:.0f} answers of {gambled_tokens(found, 16.0):,} tokens" in page
