@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from weightwarden.sampler.params import refusal
 from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.scoring.likelihood_ratio import LARGEST
 
-REPORT_FORMAT: Literal["weightwarden-report/2"] = "weightwarden-report/2"
+REPORT_FORMAT: Literal["weightwarden-report/3"] = "weightwarden-report/3"
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Bits = Annotated[float, Field(ge=0)]
@@ -25,7 +26,10 @@ class _Part(BaseModel):
 
 
 class RecordColumns(_Part):
-    """Counts, bits and verdicts of each record, by column."""
+    """Counts, bits and verdicts of each record, by column.
+
+    `log_ratio` holds the ln of each record's e-values in the conditional test, nats, one for each bet of the policy.
+    """
 
     tokens: list[Count]
     mismatches: list[Count]
@@ -34,6 +38,7 @@ class RecordColumns(_Part):
     pooled_bits: list[Bits]
     outlying: list[Annotated[int, Field(ge=0, le=1)]]
     flagged: list[Annotated[int, Field(ge=0, le=1)]]
+    log_ratio: list[Annotated[list[Annotated[float, Field(ge=-LARGEST, le=LARGEST)]], Field(min_length=1)]]
 
     @model_validator(mode="after")
     def _one_entry_a_record(self) -> Self:
@@ -43,10 +48,12 @@ class RecordColumns(_Part):
         for name in ("mismatches", "suspicious", "dangerous", "outlying"):
             if any(events > tokens for events, tokens in zip(getattr(self, name), self.tokens, strict=True)):
                 raise refusal("columns", name, "more than there are tokens")
+        if len({len(ratios) for ratios in self.log_ratio}) > 1:
+            raise refusal("columns", "log_ratio", "records with different numbers of bets")
         return self
 
     def column(self, name: str) -> FloatArray:
-        """One column, float64 [records]."""
+        """One column, float64 [records]; "log_ratio" is [records, bets]."""
         return np.array(getattr(self, name), np.float64)
 
 
@@ -207,7 +214,7 @@ class Executor(_Part):
 class Report(_Part):
     """A report of `verify run`."""
 
-    format: Literal["weightwarden-report/2"]
+    format: Literal["weightwarden-report/3"]
     weightwarden_version: str
     created: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     auditor: str | None

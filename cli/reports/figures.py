@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 
 from weightwarden.cli.reports.units import size_limit_text
+from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.statistics.detection import alarm_probability, altered_before_alarm
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.rounding import lower_fixed, upper_fixed
 from weightwarden.verifier.verification.exposure import CONFIDENCE, Bound
 from weightwarden.verifier.verification.run import Run
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO
 
 
 @dataclass(frozen=True)
@@ -220,12 +222,16 @@ def statistics(context: Run) -> dict[str, Any]:
             "pooled": _bits(context, exposure.pooled),
             "honest_entropy": exposure.entropy_bits_per_token,
         },
-        "records": {
-            name: np.round(column_r, 6).tolist() if name == "pooled_bits" else column_r.astype(int).tolist()
-            for name, column_r in watched.items()
-        },
+        "records": {name: _column(name, values) for name, values in watched.items()},
         "assumptions": assumptions(context),
     }
+
+
+def _column(name: str, values: FloatArray) -> list[Any]:
+    """A column of the records. Ratios are exact (`RESOLUTION`)."""
+    if name == LOG_RATIO:
+        return list(values.tolist())
+    return list(np.round(values, 6).tolist() if name == "pooled_bits" else values.astype(int).tolist())
 
 
 def _rates(context: Run) -> dict[str, Interval]:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.special import logsumexp
 
 from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.statistics.e_process import log_mean
 from weightwarden.verifier.statistics.errors import StatisticsError
 
 CAPS = np.array([4.0, 32.0, 512.0])
@@ -54,6 +54,11 @@ class ConditionalEProcess:
             )
         return cls(contamination, 0, np.zeros((len(CAPS), bets)), 0.0)
 
+    @property
+    def bets(self) -> int:
+        """Number of bets."""
+        return int(self.log_capital_ck.shape[1])
+
     def add(self, log_ratio_rk: FloatArray) -> None:
         """Add records in the order of their arrival.
 
@@ -63,14 +68,14 @@ class ConditionalEProcess:
         if not len(log_ratio_rk):
             return
         path_rck = self.log_capital_ck + np.cumsum(log_factors(log_ratio_rk, self.contamination), axis=0)
-        self.log_best = max(self.log_best, float(_mixture(path_rck).max()))
+        self.log_best = max(self.log_best, float(log_mean(path_rck).max()))
         self.log_capital_ck = path_rck[-1]
         self.records += len(log_ratio_rk)
 
     @property
     def log_capital(self) -> float:
         """ln of the capital now, nats: the e-value of all records added."""
-        return float(_mixture(self.log_capital_ck))
+        return float(log_mean(self.log_capital_ck))
 
     @property
     def p_value(self) -> float:
@@ -87,11 +92,4 @@ def log_factors(log_ratio_rk: FloatArray, contamination: float) -> FloatArray:
 
 def capital_path(log_ratio_rk: FloatArray, contamination: float) -> FloatArray:
     """ln of the capital after each record [records], nats, from a capital of 1."""
-    return _mixture(np.cumsum(log_factors(log_ratio_rk, contamination), axis=0))
-
-
-def _mixture(log_capital_ck: FloatArray) -> FloatArray:
-    """ln of the mean of capitals over the last two axes."""
-    count = log_capital_ck.shape[-1] * log_capital_ck.shape[-2]
-    mean: FloatArray = logsumexp(log_capital_ck, axis=(-2, -1)) - np.log(count)
-    return mean
+    return log_mean(np.cumsum(log_factors(log_ratio_rk, contamination), axis=0))

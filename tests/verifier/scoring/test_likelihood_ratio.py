@@ -89,7 +89,7 @@ def test_positions_where_every_token_is_known_only_when_claimed_have_no_bet_on_t
 
 
 def attacked(rng: np.random.Generator, share: float, records: int = 30, length: int = 200) -> TokenScores:
-    """Traffic of a server that takes admissible tokens uniformly at a share of the positions, and is honest at UPPER."""
+    """Traffic of a server that takes admissible tokens uniformly at a share of the positions, else is honest."""
     traffic = Traffic(rng, records, length, density=0.15).emit(rng, UPPER * 0.8, 0.0)
     inside_nk = (traffic.rival_nk > 0) & (traffic.rival_nk <= 0.1)
     coded = (rng.random(len(inside_nk)) < share) & inside_nk.any(axis=1) & (traffic.margin_n == 0)

@@ -24,7 +24,8 @@ SHIFTS = np.array([0.02, 0.1, 0.4])
 def honest(rng: np.random.Generator, tokens_r: FloatArray) -> FloatArray:
     """Log ratios [records, bets] of honest records; their e-values have expectation 1, whatever the lengths."""
     sum_r = np.sqrt(tokens_r) * rng.standard_normal(len(tokens_r))
-    return SHIFTS * sum_r[:, None] - tokens_r[:, None] * SHIFTS**2 / 2
+    log_ratio_rk: FloatArray = SHIFTS * sum_r[:, None] - tokens_r[:, None] * SHIFTS**2 / 2
+    return log_ratio_rk
 
 
 def with_bad(rng: np.random.Generator, log_ratio_rk: FloatArray, share: float, log_ratio: float) -> FloatArray:
