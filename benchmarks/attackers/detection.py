@@ -9,7 +9,6 @@ from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
-from weightwarden.verifier.statistics.bandwidth import best_of
 from weightwarden.verifier.verification.exposure import AuditedPopulation, Exposure
 from weightwarden.verifier.verification.judgement import Judgement
 from weightwarden.verifier.verification.series_monitor import SeriesMonitor
@@ -39,7 +38,7 @@ class Detection:
             within the pool.
         counting_bits: bits that the records could carry unseen under the counting code, ends included.
         pooled_bits: bits that the records could carry unseen under the pooled code, ends included.
-        bound_bits: the lesser of the two.
+        bound_bits: the lesser of the two, and one bit that names it.
         limit_bits: limits of all answers, each from one of `DRAWS` audits of a tenth of them, with confidence
             `verifier.verification.exposure.CONFIDENCE` each.
     """
@@ -74,7 +73,7 @@ def detect(verifier: Verifier, records: Sequence[Record], rng: np.random.Generat
         tokens_to_alarm=_tokens_to_alarm(found, verifier, rng),
         counting_bits=charges.counting_bits,
         pooled_bits=charges.pooled_bits,
-        bound_bits=best_of(np.array([charges.counting_bits, charges.pooled_bits])),
+        bound_bits=min(charges.counting_bits, charges.pooled_bits) + 1,
         limit_bits=_limits(charges, verifier, rng),
     )
 
@@ -90,7 +89,7 @@ def _limits(charges: RecordCharges, verifier: Verifier, rng: np.random.Generator
         some = RecordCharges(**{field.name: getattr(charges, field.name)[drawn] for field in fields(RecordCharges)})
         audited = AuditedPopulation.of(tokens, count, rng.permutation(count).tolist())
         exposure = Exposure.of(some, audited, verifier.policy, vocabulary)
-        limits.append(min(exposure.counting.limit_bits, exposure.pooled.limit_bits))
+        limits.append(exposure.leading.limit_bits)
     return limits
 
 

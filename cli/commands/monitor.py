@@ -14,6 +14,7 @@ from weightwarden.cli import exit_codes
 from weightwarden.cli.commands.monitor_state import AuditSeries, read_state, write_state
 from weightwarden.cli.options.quantities import FiniteRange
 from weightwarden.cli.options.replayer import load_replayer
+from weightwarden.cli.options.run_input import sample_of
 from weightwarden.cli.options.shared import ReplayOptions, public_key_option, replay_options, sample_options
 from weightwarden.cli.reports.reading import read_report
 from weightwarden.cli.verify_and_report import verify_with_progress
@@ -22,14 +23,15 @@ from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.files.output import check_writable
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.sampler.types import FloatArray
-from weightwarden.verifier.audit_selection import NothingSelected
+from weightwarden.verifier.audit_selection import AuditDraw, NothingSelected
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.rounding import upper_fixed
+from weightwarden.verifier.statistics.sampling_design import AuditBy
 from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
-from weightwarden.verifier.verification.run_input import AuditDraw, check_whole, from_archives
+from weightwarden.verifier.verification.run_input import check_whole, from_archives
 from weightwarden.verifier.verification.run_verdict import NothingToVerify
 from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
 from weightwarden.verifier.verification.verifier import Verifier
@@ -97,6 +99,7 @@ def monitor(
     public_key_path: Path | None,
     rate: float | None,
     key_path: Path | None,
+    audit_by: AuditBy,
     state_path: Path | None,
     alarm_level: float,
     max_record_weight: int,
@@ -114,8 +117,7 @@ def monitor(
     Exit code 0: clear. 1: alarm, now or at an earlier audit of the series. 2: error. After an error the state holds the
     audits before it; reports are all read before the first is added.
     """
-    if (rate is None) != (key_path is None):
-        raise click.UsageError("--audit-rate and --audit-key require each other")
+    sample = sample_of(rate, key_path, audit_by)
     if public_key_path is None and rate is not None:
         raise click.UsageError("--audit-rate requires archives and --public-key: reports are of completed audits")
     check_writable(state_path)
@@ -130,9 +132,7 @@ def monitor(
     if public_key_path is None:
         outcomes = _reports(audits, policy, kept.seen if kept is not None else [])
     else:
-        outcomes = _archives(
-            ctx, audits, public_key_path, policy, AuditDraw.of(rate, key_path), ReplayOptions(**replay)
-        )
+        outcomes = _archives(ctx, audits, public_key_path, policy, sample, ReplayOptions(**replay))
 
     rows = []
     for audit in outcomes:

@@ -41,19 +41,13 @@ def token_bound(
             raise click.UsageError("--vocabulary and --report exclude each other: the report has a vocabulary")
         report = read_report(report_path)
         statistics = report.statistics
-        name, bits = min(
-            (
-                ("counting bound", statistics.bits_per_token.counting),
-                ("pooled bound", statistics.bits_per_token.pooled),
-            ),
-            key=lambda item: item[1].limit,
-        )
+        bits = statistics.bits_per_token.leading
         if not bits.conclusive:
             raise ReportError(f"{report_path}: too little was audited for an estimate: {bits.needs}")
         sampled = len(statistics.records.tokens) < report.total_records
         whose = "all records, what unaudited ones gambled included" if sampled else "all records, every one audited"
-        # The smaller of two limits: each may be wrong, hence the lower confidence.
-        limit = f"{name} for {whose}, {100 * (2 * statistics.confidence - 1):g}% confidence"
+        name = f"{statistics.bits_per_token.leading_code} bound"
+        limit = f"{name} for {whose}, {100 * statistics.confidence:g}% confidence"
         doubts = ("; ITS VERDICT IS ALARM" if report.verdict == "alarm" else "") + (
             "; unsigned" if report.unsafe_unsigned else ""
         )

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from math import isclose
 
 from weightwarden.cli.reports.contents import ArchiveInput, CodeBits, RateLimits, Report, TrafficInput
-from weightwarden.verifier.audit_selection import traffic_root
+from weightwarden.verifier.audit_selection import METHODS, traffic_root
 from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.statistics.conclusiveness import CONCLUSIVE_SHARE
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 from weightwarden.verifier.verification.run import run_verdict
 from weightwarden.verifier.verification.run_input import audit_digest
 
@@ -25,7 +26,7 @@ def _verdict(report: Report) -> Iterator[str]:
     expected = run_verdict(
         alarm=report.run_p_value <= RUN_ALARM_LEVEL,
         unverifiable=len(report.unverifiable),
-        conclusive=bits.counting.conclusive or bits.pooled.conclusive,
+        conclusive=bits.leading.conclusive,
     )
     if report.verdict != expected:
         yield f"verdict: {report.verdict}, but its figures give {expected}"
@@ -116,7 +117,11 @@ def _inputs(report: Report) -> Iterator[str]:
     root = traffic_root(bytes.fromhex(one.sha256) for one in traffic)
     roots = root if traffic else b"".join(bytes.fromhex(one.root) for one in archives)
     indices = _indices(report)
-    if audit_digest(roots, report.audit_rate, indices) != report.audit_digest:
+    selection = report.selection
+    if selection is not None and (selection.rate != report.audit_rate or selection.method != METHODS[selection.by]):
+        yield "selection: not the draw of this rate and these units"
+    design = None if selection is None or selection.rate == 0 else SamplingDesign(selection.rate, selection.by)
+    if audit_digest(roots, design, indices) != report.audit_digest:
         yield "audit_digest: not that of these inputs and this selection"
     if report.policy.digest != report.policy_digest or report.policy.model_digest != report.model_digest:
         yield "policy: its digest or its model is not the report's"

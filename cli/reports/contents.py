@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from weightwarden.sampler.params import refusal
 from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.scoring.likelihood_ratio import LARGEST
+from weightwarden.verifier.statistics.sampling_design import AuditBy
 
 REPORT_FORMAT: Literal["weightwarden-report/3"] = "weightwarden-report/3"
 
@@ -73,11 +75,20 @@ class CodeBits(_Part):
 
 
 class BitsPerToken(_Part):
-    """The bandwidth bounds of a run, and the honest entropy in bits a token, which is no bound of the server."""
+    """The bandwidth bounds of a run, and the honest entropy in bits a token, which is no bound of the server.
+
+    `leading_code` is the code whose bound counts. The policy fixes it.
+    """
 
     counting: CodeBits
     pooled: CodeBits
+    leading_code: CodeName
     honest_entropy: Bits | None
+
+    @property
+    def leading(self) -> CodeBits:
+        """The bound that counts."""
+        return self.pooled if self.leading_code == "pooled" else self.counting
 
 
 class RateLimits(_Part):
@@ -141,10 +152,13 @@ class SelectionRange(_Part):
 
 
 class Selection(_Part):
-    """The draw of the audited records. `key_digest` identifies the audit key, which is secret."""
+    """The draw of the audited records: in proportion to their tokens or not. `key_digest` identifies the audit key,
+    which is secret.
+    """
 
     method: str
     rate: Share
+    by: AuditBy
     key_digest: Digest
     ranges: list[SelectionRange]
 

@@ -1,6 +1,7 @@
 """The statistics of a run, as text for reports and as JSON for other commands."""
 
 from dataclasses import dataclass
+from math import ceil, expm1, log1p
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.statistics.detection import alarm_probability, altered_before_alarm
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.rounding import lower_fixed, upper_fixed
+from weightwarden.verifier.statistics.sampling_design import END_TOKENS, UNIT_TOKENS, SamplingDesign
 from weightwarden.verifier.verification.exposure import CONFIDENCE, Bound
 from weightwarden.verifier.verification.run import Run
 from weightwarden.verifier.verification.series_monitor import LOG_RATIO
@@ -119,7 +121,7 @@ def verdict_meaning(context: Run) -> str:
     if context.verdict == "inconclusive":
         return (
             "INCONCLUSIVE: no alarm, but too little was audited to say anything about the other records:"
-            f" {context.exposure.conclusiveness.needs}."
+            f" {context.exposure.leading.conclusiveness.needs}."
         )
     return (
         f"CLEAR: no alarm; an honest server causes a false one with probability {level} or less. What could have been"
@@ -177,9 +179,9 @@ def _charges(context: Run) -> list[ChargeRow]:
 def assumptions(context: Run) -> list[str]:
     """Assumptions behind the figures, in words."""
     said = ["Bounds count every message that these prompts and seeds allow, along the tokens that were sent."]
-    audit_rate = context.given.audit_rate
-    if audit_rate is not None:
-        said.append(catching(audit_rate, context.given.audited.records))
+    design, audited = context.given.design, context.given.audited
+    if design is not None:
+        said.append(catching(design, audited.records, audited.tokens))
         said.append("Limits for all records hold over the draw of the audited ones; a few audited records say little.")
     if context.verification.unverifiable:
         said.append(
@@ -194,10 +196,31 @@ def assumptions(context: Run) -> list[str]:
     return said
 
 
-def catching(audit_rate: float, records: int) -> str:
-    """The number of altered records of which an audit at that rate sees one, in words."""
+def catching(design: SamplingDesign, records: int, tokens: int) -> str:
+    """The number of altered records, or of their tokens, of which an audit sees one, in words.
+
+    By tokens a record of n tokens escapes the draw with probability 1 - p <= exp(-rate (n + 8) / 1024), so that altered
+    records escape it together with at most exp(-rate / 1024) for each of their tokens, however they are divided.
+
+    Args:
+        design: the sampling design.
+        records: number of all records.
+        tokens: their output tokens.
+    """
+    audit_rate, unless = design.rate, "if nobody can foresee which records are audited"
+    if design.by == "tokens":
+        begin = f"At audit rate {audit_rate:g} by tokens,"
+        if (needed := ceil(-log1p(-CONFIDENCE) * UNIT_TOKENS / audit_rate)) > tokens:
+            seen = -expm1(-audit_rate * (tokens + END_TOKENS * records) / UNIT_TOKENS)
+            return (
+                f"{begin} {records} altered records, all of them, would have one audited with probability"
+                f" {lower_fixed(seen, 3)} or more, {unless}."
+            )
+        return (
+            f"{begin} altered records of {needed:,} output tokens together, however long each is, have one audited with"
+            f" probability {CONFIDENCE:g} or more, {unless}."
+        )
     needed = altered_before_alarm(CONFIDENCE, audit_rate=audit_rate)
-    unless = "if nobody can foresee which records are audited"
     if needed > records:
         seen = alarm_probability(records, audit_rate=audit_rate)
         return (
@@ -220,6 +243,7 @@ def statistics(context: Run) -> dict[str, Any]:
         "bits_per_token": {
             "counting": _bits(context, exposure.counting),
             "pooled": _bits(context, exposure.pooled),
+            "leading_code": exposure.leading_code,
             "honest_entropy": exposure.entropy_bits_per_token,
         },
         "records": {name: _column(name, values) for name, values in watched.items()},

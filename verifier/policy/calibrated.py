@@ -22,7 +22,7 @@ from weightwarden.verifier.policy.base import (
     Rate,
     Section,
 )
-from weightwarden.verifier.scoring.codes import OPEN_SHARE, CountingCode, OutsideCode, PooledCode
+from weightwarden.verifier.scoring.codes import OPEN_SHARE, CodeName, CountingCode, OutsideCode, PooledCode
 from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.scoring.likelihood_ratio import LikelihoodRatioBets
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, TokenNoise
@@ -175,6 +175,7 @@ class Policy(BasePolicy):
     """A calibrated policy: immutable, strict, and refused for any other model, engine or replay than its own."""
 
     exact: ClassVar[bool] = False
+    leading_code: ClassVar[CodeName] = "pooled"
 
     format: Literal["weightwarden-policy/1"]
     thresholds: Thresholds

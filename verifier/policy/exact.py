@@ -10,7 +10,14 @@ from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable
 from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.policy.base import BasePolicy, Count, Counted, Digest, Probability, Rate
-from weightwarden.verifier.scoring.codes import AGAINST_SHARE, OPEN_SHARE, CountingCode, OutsideCode, PooledCode
+from weightwarden.verifier.scoring.codes import (
+    AGAINST_SHARE,
+    OPEN_SHARE,
+    CodeName,
+    CountingCode,
+    OutsideCode,
+    PooledCode,
+)
 from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.scoring.likelihood_ratio import LikelihoodRatioBets
 from weightwarden.verifier.scoring.record_sums import scatter_add
@@ -47,6 +54,7 @@ class ExactPolicy(BasePolicy):
     """A policy for replay on the same engine, made only from traffic on which no token differed."""
 
     exact: ClassVar[bool] = True
+    leading_code: ClassVar[CodeName] = "counting"
 
     format: Literal["weightwarden-exact-policy/1"]
     check: ExactCheck
@@ -98,9 +106,9 @@ class ExactPolicy(BasePolicy):
         return CountingCode(margin=EXACT_TOLERANCE.margin, escape=self._escape(vocabulary))
 
     def pooled_code(self, vocabulary: int) -> PooledCode:
-        """The same code with a cost for every token that is not the replay's choice; lambda 0 is the counting code."""
+        """The same code: an honest server may take either token of a tie, so that the odds are even."""
         edges = np.array([0.0, EXACT_TOLERANCE.margin])
-        return PooledCode(edges_b=edges, log_odds_c=np.full(len(edges), -1.0), escape=self._escape(vocabulary))
+        return PooledCode(edges_b=edges, log_odds_c=np.zeros(len(edges)), escape=self._escape(vocabulary))
 
     def _escape(self, vocabulary: int) -> OutsideCode:
         """The code of mismatches, at the rate that the policy's traffic cannot exclude."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from weightwarden.logger.serving.address import Address
 from weightwarden.logger.tlog.cosignature import Quorum
+from weightwarden.verifier.statistics.sampling_design import AuditBy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,7 @@ class Settings:
         database: path or URL of the verdict database.
         audit_key: file with the audit key.
         audit_rate: share of the records; None where `compute_share` and `least_rate` determine it.
+        audit_by: "tokens" draws records in proportion to their tokens; the rate is that of an answer of 1,016 tokens.
         compute_share: share of this machine's time for replaying, in (0, 1]; it also limits a compute budget.
         least_rate: least audit rate under a compute budget.
         start_index: index in each log at which following begins.
@@ -55,6 +57,7 @@ class Settings:
     database: str
     audit_key: Path
     audit_rate: float | None
+    audit_by: AuditBy = "records"
     compute_share: float = 1.0
     least_rate: float = 0.001
     quorum: Quorum | None = None

@@ -27,7 +27,7 @@ from weightwarden.verifier.server.database.series import SeriesKey, bind
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 from weightwarden.verifier.server.errors import ServerSettingsError
 from weightwarden.verifier.server.ingest.archive_scanner import ArchiveScanner
-from weightwarden.verifier.server.ingest.audit_rate import AuditRate, ComputeBudget, FixedRate
+from weightwarden.verifier.server.ingest.audit_rate import ComputeBudget, DesignSource, FixedRate
 from weightwarden.verifier.server.ingest.follower import Follower
 from weightwarden.verifier.server.settings import Settings
 from weightwarden.verifier.verification.executor import Executor
@@ -80,8 +80,10 @@ def open_server(
     """
     _check(settings)
     policy = executor.policy
-    selection: AuditRate = (
-        ComputeBudget(least=settings.least_rate) if settings.audit_rate is None else FixedRate(settings.audit_rate)
+    selection: DesignSource = (
+        ComputeBudget(least=settings.least_rate, by=settings.audit_by)
+        if settings.audit_rate is None
+        else FixedRate(settings.audit_rate, settings.audit_by)
     )
     keys, audit_key = PublicKeys.read(settings.public_keys), read_audit_key(settings.audit_key)
     channels = _channels(settings)

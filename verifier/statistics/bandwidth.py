@@ -8,8 +8,8 @@ There are two kinds.
 - *Codes.* Every output has a length, in bits, that obeys Kraft's inequality: sum over outputs of 2^-length <= 1. Then
   at most 2^B outputs have a length of B or less, a uniform message of M bits gets a length below M - s with probability
   at most 2^-s, and the mean length is at least the entropy of the message. Lengths are summed along the observed path,
-  and need no knowledge of the sets on other paths. `verifier.scoring.codes` charges tokens so; `best_of` chooses among
-  several codes afterwards, at the cost of naming the choice.
+  and need no knowledge of the sets on other paths. `verifier.scoring.codes` charges tokens so. The code is
+  chosen before the outputs are seen.
 """
 
 from dataclasses import dataclass
@@ -173,14 +173,6 @@ class RecordBits:
             population=Population(records=self.population.records, tokens=units),
         )
         return Interval(per_unit.value * units, per_unit.low * units, per_unit.high * units)
-
-
-def best_of(length_k: FloatArray) -> float:
-    """Length under the best of K codes, chosen afterwards: the least length, and log2 K bits to name the code.
-
-    (The mixture of K codes with equal weights is a code, and no longer than that on any output.)
-    """
-    return float(np.min(length_k) + np.log2(len(length_k)))
 
 
 def geometric_entropy(mean: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.policy.base import BasePolicy
-from weightwarden.verifier.scoring.codes import TILTS
+from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.scoring.ledger import MAX_END_BITS, RecordCharges
 from weightwarden.verifier.statistics.bandwidth import RecordBits
 from weightwarden.verifier.statistics.conclusiveness import Conclusiveness, records_needed
@@ -90,6 +90,7 @@ class Exposure:
         total_tokens: output tokens of all records.
         counting: the counting bound, ends of answers included.
         pooled: the pooled bound, ends of answers included.
+        leading_code: the code whose bound counts (`BasePolicy.leading_code`).
         entropy_bits_per_token: honest conditional entropy under the policy's noise, bits; an attacker keeps it under
             any threshold. None without a noise model.
         mismatch: rate of mismatches.
@@ -102,6 +103,7 @@ class Exposure:
     total_tokens: int
     counting: Bound
     pooled: Bound
+    leading_code: CodeName
     entropy_bits_per_token: float | None
     mismatch: Interval
     suspicious: Interval
@@ -109,23 +111,21 @@ class Exposure:
     complete: bool
 
     @property
-    def conclusiveness(self) -> Conclusiveness:
-        """Conclusiveness of the smaller bound."""
-        return min(self.counting, self.pooled, key=lambda bound: bound.limit_bits).conclusiveness
+    def leading(self) -> Bound:
+        """The bound that counts."""
+        return self.pooled if self.leading_code == "pooled" else self.counting
 
     @property
     def conclusive(self) -> bool:
-        """True if the audit says something about all records: they were all audited, or a bound is conclusive."""
-        return self.complete or self.conclusiveness.conclusive
+        """True if all records were audited, or the leading bound says something about all of them."""
+        return self.complete or self.leading.conclusiveness.conclusive
 
     @classmethod
     def of(cls, charges: RecordCharges, audited: AuditedPopulation, policy: BasePolicy, vocabulary: int) -> "Exposure":
         """The figures from the charges of the audited records.
 
         1. Compute rates, with limits for all records.
-        2. Compute the counting bound.
-        3. Compute the pooled bound under the tilt with the lowest charge for these records. The choice of the tilt
-           costs bits, and confidence of the limit (a limit for every tilt, each at 1/K of the error).
+        2. Compute the bounds under both codes.
         """
         order, tokens = audited.order_r, int(charges.tokens_r.sum())
         answered = Population(records=audited.answered, tokens=audited.tokens)
@@ -140,7 +140,7 @@ class Exposure:
                 population=answered,
             )
 
-        def bound(bits_r: FloatArray, audited_bits: float, confidence: float, extra_bits: float) -> Bound:
+        def bound(bits_r: FloatArray, audited_bits: float) -> Bound:
             charged = RecordBits(
                 bits_r=(bits_r + charges.end_bits_r)[order],
                 tokens_r=charges.tokens_r[order].astype(np.float64),
@@ -149,8 +149,8 @@ class Exposure:
                 population=Population(records=audited.records, tokens=audited.tokens),
                 longest=audited.longest,
             )
-            limit_bits = charged.total_limit(confidence).high + extra_bits
-            needed = records_needed(min(audited_bits / tokens, log2_vocabulary), log2_vocabulary, confidence)
+            limit_bits = charged.total_limit(CONFIDENCE).high
+            needed = records_needed(min(audited_bits / tokens, log2_vocabulary), log2_vocabulary, CONFIDENCE)
             return Bound(
                 audited_bits=audited_bits,
                 limit_bits=limit_bits,
@@ -163,20 +163,15 @@ class Exposure:
                 ),
             )
 
-        tilt = charges.best_tilt
         return cls(
             tokens=tokens,
             total_tokens=audited.tokens,
             mismatch=rate(charges.mismatches_r),
             suspicious=rate(charges.suspicious_r),
             dangerous=rate(charges.dangerous_r),
-            counting=bound(charges.counting_bits_r, charges.counting_bits, CONFIDENCE, 0.0),
-            pooled=bound(
-                charges.pooled_bits_rk[:, tilt],
-                charges.pooled_bits,
-                1 - (1 - CONFIDENCE) / len(TILTS),
-                float(np.log2(len(TILTS))),
-            ),
+            counting=bound(charges.counting_bits_r, charges.counting_bits),
+            pooled=bound(charges.pooled_bits_r, charges.pooled_bits),
+            leading_code=policy.leading_code,
             entropy_bits_per_token=None if policy.exact else float(charges.entropy_bits_r.sum()) / tokens,
             complete=audited.complete,
         )

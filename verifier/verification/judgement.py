@@ -89,7 +89,7 @@ def watched(tally: Tally, *, outlying_r: FloatArray, flagged_r: FloatArray) -> d
         "mismatches": charges.mismatches_r.astype(np.float64),
         "suspicious": charges.suspicious_r.astype(np.float64),
         "dangerous": charges.dangerous_r.astype(np.float64),
-        "pooled_bits": charges.honest_tilt_bits_r,
+        "pooled_bits": charges.pooled_token_bits_r,
         "outlying": outlying_r,
         "flagged": flagged_r,
         LOG_RATIO: tally.log_ratio_rk.copy(),

@@ -146,7 +146,8 @@ def honest_limits(policy: BasePolicy) -> dict[str, float]:
     if not isinstance(policy, ExactPolicy):
         raise StatisticsError(f"no honest rates are known of a policy of format {policy.format}")
     check = policy.check
-    # An honest server may take any of the tied or unresolved tokens: with lambda 1 at most twice the counting charge.
+    # An honest server may take any of the tied or unresolved tokens. Twice their charge leaves room for the shares of
+    # the code that are for mismatches and open positions.
     mismatch = check.token_mismatch_upper
     ties = (check.tied_positions + check.unresolved_positions) / check.tokens
     return {

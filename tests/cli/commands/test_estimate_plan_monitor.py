@@ -13,7 +13,8 @@ from tests.places import BUNDLED_POLICY, ROOT
 from tests.recorded import FILTERED, records_of
 from weightwarden.cli.reports.figures import catching
 from weightwarden.logger.files.private import write_private
-from weightwarden.verifier.audit_selection import file_sha256, select_records, traffic_root
+from weightwarden.verifier.audit_selection import AuditDraw, file_sha256, traffic_root
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 
 MONTH_DAYS = 365.25 / 12
 
@@ -49,9 +50,8 @@ def key_that_leaves_out(index: int, traffic: Path, records: int, rate: float) ->
     """An audit key under which all records of a traffic file but one are audited."""
     root = traffic_root([file_sha256(traffic)])
     keys = (f"audit key {attempt:06}".encode() for attempt in range(10_000))
-    return next(
-        key for key in keys if select_records(key, root, records, rate) == [*range(index), *range(index + 1, records)]
-    )
+    wanted = [one != index for one in range(records)]
+    return next(key for key in keys if [AuditDraw(rate, key).selects(root, one, 1) for one in range(records)] == wanted)
 
 
 def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_folder: Path) -> None:
@@ -110,9 +110,8 @@ def test_estimate_takes_its_bits_from_a_policy_or_a_report(reports: dict[str, Pa
     bundled, policy = loaded(*tokens), loaded(*tokens, "--policy", BUNDLED_POLICY)
     assert bundled["bits_per_token"] == policy["bits_per_token"] == pytest.approx(0.079, abs=0.005)
     report = json.loads(reports["monday"].read_text())
-    limits = [report["statistics"]["bits_per_token"][name]["limit"] for name in ("counting", "pooled")]
     audited_whole = loaded(*tokens, "--report", reports["monday"])
-    assert audited_whole["bits_per_token"] == min(limits)
+    assert audited_whole["bits_per_token"] == report["statistics"]["bits_per_token"]["pooled"]["limit"]
     assert not audited_whole["gamble_in_bits_per_token"]
 
 
@@ -369,4 +368,4 @@ def test_archives_are_replayed_one_after_the_other(tmp_path: Path, model_folder:
     ],
 )
 def test_a_report_says_of_its_audit_what_is_true_of_so_many_records(rate: float, records: int, said: str) -> None:
-    assert said in catching(rate, records)
+    assert said in catching(SamplingDesign(rate), records, 100 * records)

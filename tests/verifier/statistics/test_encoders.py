@@ -13,11 +13,9 @@ from tests.verifier.statistics.simulation import most_misses
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
-from weightwarden.verifier.scoring.codes import TILTS
 from weightwarden.verifier.scoring.ledger import MAX_END_BITS, PLAIN_SHARE
 from weightwarden.verifier.statistics.bandwidth import (
     RecordBits,
-    best_of,
     combinatorial_bound,
     mismatch_bound,
     pooled_bound,
@@ -70,7 +68,7 @@ def test_an_encoder_that_uses_every_admissible_token(seed: int) -> None:
     sent = send(rng, tilted(costs, 0.0), costs, 1.0)
     scores = positions.take(sent.choice_n)
     counting = float(policy().counting_code(VOCABULARY).lengths(scores).sum())
-    pooled = best_of(policy().pooled_code(VOCABULARY).lengths(scores).sum(axis=0))
+    pooled = float(policy().pooled_code(VOCABULARY).lengths(scores).sum())
     assert sent.bits - LUCK <= pooled_bound(costs, 1.0).bits <= 1.05 * sent.bits
     assert sent.bits - LUCK <= counting <= 1.05 * sent.bits
     assert sent.bits - LUCK <= pooled <= 1.5 * sent.bits  # made for encoders that are less conspicuous
@@ -90,8 +88,8 @@ def test_an_encoder_that_spends_its_budget_of_implausibility_optimally(share: fl
     assert spent <= budget
     assert sent.bits - LUCK <= bound.bits <= 1.3 * sent.bits
     # What the verifier charges the very tokens that were sent, knowing neither budget nor tilt.
-    charged = best_of(policy().pooled_code(VOCABULARY).lengths(positions.take(sent.choice_n)).sum(axis=0))
-    assert sent.bits - LUCK <= charged <= 1.3 * sent.bits
+    charged = float(policy().pooled_code(VOCABULARY).lengths(positions.take(sent.choice_n)).sum())
+    assert sent.bits - LUCK <= charged <= (1.35 if share < 0.5 else 1.1) * sent.bits
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -115,11 +113,10 @@ def test_an_encoder_that_gambles_on_not_being_sampled(gambled: int) -> None:
     """It fills some of 1,000 answers with nothing but its message; the auditor sees 100, and bounds them all."""
     rng = np.random.default_rng(gambled)
     code = policy().pooled_code(VOCABULARY)
-    tilt = TILTS.index(1.0)
     exceeded, runs = 0, 100
     tokens = rng.integers(50, 129, 1000)
     honest = like_recorded(rng, int(tokens.sum()))
-    charged_n = code.lengths(honest.take(np.zeros(int(tokens.sum()), np.int64)))[:, tilt]
+    charged_n = code.lengths(honest.take(np.zeros(int(tokens.sum()), np.int64)))
     honest_bits = np.add.reduceat(charged_n, np.concatenate([[0], np.cumsum(tokens)[:-1]]))
     for _ in range(runs):
         which = rng.choice(1000, gambled, replace=False)

@@ -10,7 +10,6 @@ from tests.verifier.statistics.simulation import most_misses
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
-from weightwarden.verifier.scoring.codes import TILTS
 from weightwarden.verifier.scoring.ledger import (
     CODED_BITS,
     PLAIN_SHARE,
@@ -52,9 +51,9 @@ def test_the_ledger_counts_and_no_record_is_charged_much_more_than_writing_it_pl
     assert found.mismatches_r.tolist() == [0, 0, 50]
     plain = 50 * log2(VOCABULARY) - log2(PLAIN_SHARE)
     assert found.counting_bits_r[2] == pytest.approx(plain)
-    assert found.pooled_bits_rk[2] == pytest.approx(np.full(len(TILTS), plain))
+    assert found.pooled_bits_r[2] == pytest.approx(plain)
     assert found.counting_bits_r[1] == pytest.approx(CODED_BITS)
-    assert found.honest_tilt_bits_r[1] == 0
+    assert found.pooled_token_bits_r[1] == 0
     assert found.counting_bits_r[0] < 30
     assert np.isfinite(found.entropy_bits_r).all()
 
@@ -88,7 +87,7 @@ def test_limits_for_all_records_hold_over_the_draw() -> None:
         part = RecordCharges(**{name: getattr(every, name)[at] for name in RecordCharges.__dataclass_fields__})
         found = Exposure.of(part, AuditedPopulation.of(tokens, 80, draws), policy(), VOCABULARY)
         misses += found.counting.limit_bits < truth.counting.audited_bits
-        misses += found.pooled.limit_bits < truth.pooled.audited_bits - log2(len(TILTS))
+        misses += found.pooled.limit_bits < truth.pooled.audited_bits
         misses += not found.dangerous.low <= truth.dangerous.value <= found.dangerous.high
         assert found.counting.limit_bits < 0.5 * sum(tokens) * log2(VOCABULARY)  # and say something
     assert misses <= most_misses(1 - CONFIDENCE, 3 * runs)

@@ -78,7 +78,7 @@ def test_a_record_that_is_unverifiable_could_have_carried_anything(executor: Ver
     most = 1000 * np.log2(vocabulary)
     assert whole.charges.counting_bits_r[-1] > most
     assert whole.charges.dangerous_r[-1] == whole.charges.mismatches_r[-1] == 1000
-    assert whole.charges.honest_tilt_bits_r[-1] > most
+    assert whole.charges.pooled_token_bits_r[-1] > most
     assert not whole.columns.verified_r[-1]
     assert [record.place for record in whole.unverifiable] == [len(RECORDS)]
 

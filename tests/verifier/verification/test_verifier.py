@@ -49,6 +49,16 @@ def test_honest_answers_match_and_are_cleared(honest: Callable[[Path], Verificat
         assert path.max() < np.log(100)
 
 
+@pytest.mark.parametrize("path", FILES)
+def test_the_leading_code_charges_honest_answers_less_than_the_other(
+    honest: Callable[[Path], Verification], path: Path
+) -> None:
+    charges = honest(path).charges
+    assert charges.pooled_bits < 0.85 * charges.counting_bits
+    # Not so for every answer: one with an unlikely token is charged more by the odds.
+    assert (charges.pooled_bits_r < charges.counting_bits_r + 12).all()
+
+
 def test_little_is_left_to_an_attacker_and_little_is_called_dangerous(honest: Callable[[Path], Verification]) -> None:
     found = honest(FILTERED)
     assert found.count(Verdict.DANGEROUS) / found.tokens <= 3e-4

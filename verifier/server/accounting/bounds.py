@@ -38,20 +38,18 @@ class Exposure:
     """The bandwidth ledger.
 
     Attributes:
-        conclusiveness: whether the bounds limit what the answers could carry, and what the audit needs if not.
+        leading: the bound that counts, on which the estimate is based (`BasePolicy.leading_code`); None without
+            audited tokens.
+        conclusiveness: whether it limits what the answers could carry, and what the audit needs if not.
         estimate: time to exfiltrate; None while too little is known of the traffic.
     """
 
     bounds: list[TokenBound]
+    leading: TokenBound | None
     conclusiveness: Conclusiveness
     entropy_bits_per_token: float | None
     estimate: Estimate | None
     assumptions: list[str]
-
-    @property
-    def tightest(self) -> TokenBound | None:
-        """The bound on which the estimate is based."""
-        return min(self.bounds, key=lambda bound: bound.limit, default=None)
 
 
 def exposure_of(
@@ -64,8 +62,15 @@ def exposure_of(
     """
     totals, most = accounts.totals, float(np.log2(vocabulary))
     if not totals["tokens"] or not traffic.records:
-        nothing = Conclusiveness(limit=None, most=most, tokens_needed=_tokens_needed(accounts, most, 1.0, 0.0))
-        return Exposure(bounds=[], conclusiveness=nothing, entropy_bits_per_token=None, estimate=None, assumptions=[])
+        nothing = Conclusiveness(limit=None, most=most, tokens_needed=_tokens_needed(accounts, most, exact=exact))
+        return Exposure(
+            bounds=[],
+            leading=None,
+            conclusiveness=nothing,
+            entropy_bits_per_token=None,
+            estimate=None,
+            assumptions=[],
+        )
     per_message = max(traffic.tokens / traffic.records, 1.0)
     a_record = CODED_BITS / per_message  # the cost of the information that a record's tokens are coded
     limits = _limits(accounts)
@@ -87,7 +92,8 @@ def exposure_of(
             limit=of_all(limits("pooled_bits").high + a_record),
         ),
     ]
-    limit = min(bound.limit for bound in bounds)
+    leading = bounds[0] if exact else bounds[1]
+    limit = leading.limit
     rate = traffic.least_rate or traffic.rate or settings.least_rate
     per_day = settings.tokens_per_day or traffic.tokens_per_day
     found = None
@@ -109,8 +115,9 @@ def exposure_of(
         )
     return Exposure(
         bounds=bounds,
+        leading=leading,
         conclusiveness=Conclusiveness(
-            limit=limit, most=most, tokens_needed=_tokens_needed(accounts, most, counted, a_record)
+            limit=limit, most=most, tokens_needed=_tokens_needed(accounts, most, counted, a_record, exact=exact)
         ),
         entropy_bits_per_token=None if exact else totals["entropy_bits"] / totals["tokens"],
         estimate=found,
@@ -118,8 +125,10 @@ def exposure_of(
     )
 
 
-def _tokens_needed(accounts: Accounts, most: float, counted: float, a_record: float) -> float:
-    """Further audited tokens until one of the bounds is conclusive, about; inf if no number suffices.
+def _tokens_needed(
+    accounts: Accounts, most: float, counted: float = 1.0, a_record: float = 0.0, *, exact: bool
+) -> float:
+    """Further audited tokens until the leading bound is conclusive, about; inf if no number suffices.
 
     Args:
         counted: share of the tokens that count in rates; the others may be anything.
@@ -128,10 +137,9 @@ def _tokens_needed(accounts: Accounts, most: float, counted: float, a_record: fl
     wanted = CONCLUSIVE_SHARE * most
     if counted <= 0 or (wanted := (wanted - most * (1 - counted)) / counted) <= 0:
         return inf
-    sequences = accounts.sequences
-    counting = sequences["counting_bits"].tokens_until(wanted)
-    pooled = inf if wanted <= a_record else sequences["pooled_bits"].tokens_until(wanted - a_record)
-    return min(counting, pooled)
+    if exact:
+        return accounts.sequences["counting_bits"].tokens_until(wanted)
+    return inf if wanted <= a_record else accounts.sequences["pooled_bits"].tokens_until(wanted - a_record)
 
 
 def _limits(accounts: Accounts) -> Callable[[str], Interval]:

@@ -44,7 +44,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
     )
     waiting, behind_by = backlog(connection), lag(connection, now)
     exposure = server.exposure.of(accounts, traffic)
-    found, tightest = exposure.estimate, exposure.tightest
+    found, leading = exposure.estimate, exposure.leading
     state = state_of(forced, conclusive=exposure.conclusiveness.conclusive)
     totals = accounts.totals
     servers = _servers(server, connection)
@@ -99,7 +99,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
         bounds=BoundStatus(
             confidence=CONFIDENCE,
             open_channels=[] if found is None else [term.name for term in found.terms if not term.counted],
-            bits_per_token=None if tightest is None else tightest.limit,
+            bits_per_token=None if leading is None else leading.limit,
             bits_per_day=None if found is None else found.bits_per_day,
             days_to_exfiltrate=days_to_exfiltrate(exposure),
             weights_bytes=settings.weights_bytes,

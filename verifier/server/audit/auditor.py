@@ -181,7 +181,7 @@ class Auditor:
                     "early_stop": verdict.early_stop,
                     "p_value": verdict.p_value,
                     "counting_bits": float(charges.counting_bits_r[at]),
-                    "pooled_bits": float(charges.honest_tilt_bits_r[at]),
+                    "pooled_bits": float(charges.pooled_token_bits_r[at]),
                     "end_bits": float(charges.end_bits_r[at]),
                     "entropy_bits": entropy if np.isfinite(entropy) else None,
                     "largest_margin": _largest(verdict.tokens.margin),

@@ -87,8 +87,11 @@ ARCHIVE = Table(
     Column("tokens", _BIG),
     Column("cost", _BIG),
     Column("weight", _BIG),
+    Column("unit_cost", _TIME),
     Column("audit_rate", _TIME),
+    Column("audit_by", String),
     Column("selected", _BIG),
+    Column("selected_tokens", _BIG),
     Index("archive_state", "state", "id"),
     Index("archive_range", "origin", "start"),
     Index("archive_checked", "checked"),
@@ -96,7 +99,9 @@ ARCHIVE = Table(
     Index("archive_silence", "origin", "checked"),
 )
 """Every archive that was found. `tries`: number of unfinished attempts to read it. `tokens`: output tokens of its
-records; `cost`: prompt tokens included; `weight`: output tokens, each record's up to the longest that counts.
+records; `cost`: prompt tokens included; `unit_cost`: expected cost of the selected records at rate 1 by tokens;
+`weight`: output tokens, each record's up to the longest that counts; `audit_by`: "records" or "tokens", what the audit
+rate is a share of; `selected_tokens`: output tokens of the selected records.
 """
 
 TREE_ROOT = Table(

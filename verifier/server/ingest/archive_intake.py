@@ -10,11 +10,12 @@ from weightwarden.logger.archive.reader import Archive
 from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record
 from weightwarden.logger.record import Record
 from weightwarden.text import printable
-from weightwarden.verifier.audit_selection import is_selected
+from weightwarden.verifier.audit_selection import AuditDraw
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.model.compatibility import UnfitRecord, check_fits
 from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.schema import SERIES, TASK
+from weightwarden.verifier.statistics.sampling_design import END_TOKENS, UNIT_TOKENS
 from weightwarden.verifier.verification.executor import Executor
 
 PAGE_RECORDS = 256
@@ -40,8 +41,7 @@ class ArchiveIntake:
     Attributes:
         number: number of the archive in the database.
         archive: the archive.
-        rate: audit rate of the archive, used with `audit_key`.
-        audit_key: the audit key.
+        draw: draw of the archive's records.
         base: position of the archive's first selected record.
         start_index: index in the log of the first record that is followed.
         longest: tokens of a record that counts most in `weight`.
@@ -49,18 +49,19 @@ class ArchiveIntake:
         unfit: the first reason why records cannot be verified here.
         tokens: output tokens.
         cost: output and prompt tokens.
+        unit_cost: expected `cost` of the selected records at rate 1 by tokens, did no probability end at 1.
         weight: output tokens, each record's up to `longest`.
         selected: number of selected records.
+        selected_tokens: output tokens of the selected records.
         selected_cost: output and prompt tokens of the selected records.
         page: selected records that are not queued yet.
     """
 
     membership: Membership
     verifier: Executor
-    audit_key: bytes = field(repr=False)
+    draw: AuditDraw
     number: int
     archive: Archive
-    rate: float
     base: int
     start_index: int
     longest: int
@@ -68,8 +69,10 @@ class ArchiveIntake:
     unfit: UnfitArchive | None = field(default=None, init=False)
     tokens: int = field(default=0, init=False)
     cost: int = field(default=0, init=False)
+    unit_cost: float = field(default=0.0, init=False)
     weight: int = field(default=0, init=False)
     selected: int = field(default=0, init=False)
+    selected_tokens: int = field(default=0, init=False)
     selected_cost: int = field(default=0, init=False)
     page: list[dict[str, Any]] = field(default_factory=list, init=False)
 
@@ -82,11 +85,13 @@ class ArchiveIntake:
         except UnfitArchive as error:
             self.unfit = error
             return
-        self.tokens += len(record.output_token_ids)
-        cost = len(record.prompt_token_ids) + len(record.output_token_ids)
+        tokens = len(record.output_token_ids)
+        cost = len(record.prompt_token_ids) + tokens
+        self.tokens += tokens
         self.cost += cost
-        self.weight += min(len(record.output_token_ids), self.longest)
-        if index < self.start_index or not is_selected(self.audit_key, self.archive.checkpoint.root, index, self.rate):
+        self.unit_cost += cost * (tokens + END_TOKENS) / UNIT_TOKENS
+        self.weight += min(tokens, self.longest)
+        if index < self.start_index or not self.draw.selects(self.archive.checkpoint.root, index, tokens):
             return
         self.page.append(
             {
@@ -94,13 +99,14 @@ class ArchiveIntake:
                 "archive": self.number,
                 "index": index,
                 "cost": cost,
-                "tokens": len(record.output_token_ids),
+                "tokens": tokens,
                 "payload": entry,
                 "attempts": 0,
                 "due": 0.0,
             }
         )
         self.selected += 1
+        self.selected_tokens += tokens
         self.selected_cost += cost
         if len(self.page) == PAGE_RECORDS:
             self._write_page()

@@ -52,7 +52,7 @@ def test_the_accounts_are_those_of_a_run_over_the_same_records(
             "dangerous": charges.dangerous_r.sum(),
             "outlying": sum(record.evidence.outliers > 0 for record in found.records),
             "counting_bits": charges.counting_bits_r.sum(),
-            "pooled_bits": charges.honest_tilt_bits_r.sum(),
+            "pooled_bits": charges.pooled_token_bits_r.sum(),
             "end_bits": charges.end_bits_r.sum(),
             "entropy_bits": charges.entropy_bits_r.sum(),
         }
