@@ -62,6 +62,9 @@ def test_the_accounts_are_those_of_a_run_over_the_same_records(
     once = Accounts.new(bundled_policy, replayer.identity.vocabulary, 1024)
     once.monitor.add(found.watched)
     assert accounts.monitor.log_capital == pytest.approx(once.monitor.log_capital)
+    conditional, expected = accounts.monitor.conditional, once.monitor.conditional
+    assert conditional.records == expected.records == 12
+    assert conditional.log_capital_ck == pytest.approx(expected.log_capital_ck)
     assert accounts.monitor.p_value <= 1e-4
 
 
