@@ -45,8 +45,8 @@ def test_honest_answers_match_and_are_cleared(honest: Callable[[Path], Verificat
     watched, rng = found.watched, np.random.default_rng(4)
     for _ in range(20):  # in any order, at any time
         order = rng.permutation(np.flatnonzero(watched["tokens"] > 0))
-        capital_r = capital_path(watched[LOG_RATIO][order], found.honest_rates.contamination)
-        assert capital_r.max() < np.log(100)
+        log_capital_r = capital_path(watched[LOG_RATIO][order], found.honest_rates.contamination)
+        assert log_capital_r.max() < np.log(100)
 
 
 @pytest.mark.parametrize("path", FILES)

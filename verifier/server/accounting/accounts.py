@@ -6,7 +6,8 @@ accounts of several servers, some of which may crash, are therefore those of one
 
 import io
 import json
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,14 @@ from weightwarden.verifier.statistics.betting import Spread
 from weightwarden.verifier.statistics.conditional_e_process import ConditionalEProcess
 from weightwarden.verifier.statistics.e_process import RateEProcess
 from weightwarden.verifier.statistics.rates import RateSequence
+from weightwarden.verifier.verification.series_limit import SeriesLimit
 from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
 
 CONFIDENCE = 0.99
-"""Confidence of each confidence sequence."""
-PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "counting_bits", "outlying")
+"""Confidence of each confidence sequence, and of the limit of the series."""
+FORMAT = 2
+"""Format of the stored form. The first had none of its own, no limit of the series, and no conditional test."""
+PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "outlying")
 PER_RECORD = ("flagged", "early_stops", "refusals")
 """Quantities with a confidence sequence. Refusals are records without a token."""
 TOTALS = (
@@ -55,6 +59,8 @@ class Accounts:
         monitor: the evidence against an honest server since its last restart.
         epoch: number of restarts.
         sequences: confidence sequences by name of `PER_TOKEN` and `PER_RECORD`.
+        limit: upper limit of the bits of all records of the series, audited or not.
+        limit_since: time at which that limit began.
         totals: sums by name of `TOTALS`.
         margins_b: tokens by margin (`MarginHistogram`).
         candidates_b: candidates by margin (`MarginHistogram`).
@@ -63,6 +69,8 @@ class Accounts:
 
     monitor: SeriesMonitor
     sequences: dict[str, RateSequence]
+    limit: SeriesLimit
+    limit_since: float
     epoch: int = 0
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0.0))
     margins_b: IntArray = field(default_factory=lambda: np.zeros(BINS, np.int64))
@@ -75,8 +83,10 @@ class Accounts:
         return f"series {self.epoch}"
 
     @classmethod
-    def new(cls, policy: BasePolicy, vocabulary: int, longest: int) -> "Accounts":
-        """Empty accounts. Records longer than `longest` tokens weigh as much as that."""
+    def new(
+        cls, policy: BasePolicy, vocabulary: int, longest: int, *, limit: SeriesLimit, limit_since: float
+    ) -> "Accounts":
+        """Empty accounts. Records longer than `longest` tokens weigh as much as that in rates."""
         bits = float(np.log2(vocabulary))
 
         def sequence(name: str) -> RateSequence:
@@ -86,7 +96,10 @@ class Accounts:
             )
 
         return cls(
-            SeriesMonitor.new(policy, bits, longest), {name: sequence(name) for name in (*PER_TOKEN, *PER_RECORD)}
+            SeriesMonitor.new(policy, bits, longest),
+            {name: sequence(name) for name in (*PER_TOKEN, *PER_RECORD)},
+            limit,
+            limit_since,
         )
 
     def restart_monitor(self, policy: BasePolicy, vocabulary: int, longest: int) -> None:
@@ -121,6 +134,12 @@ class Accounts:
         self.margins_b = self.margins_b + margins_b
         self.candidates_b = self.candidates_b + candidates_b
 
+    @staticmethod
+    def format_of(data: bytes) -> int:
+        """The format of a stored form."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return int(json.loads(arrays["header"].tobytes()).get("format", 1))
+
     def to_bytes(self) -> bytes:
         """The accounts in their stored form: arrays in NumPy's format, everything else as JSON among them."""
         arrays: dict[str, Any] = {"margins_b": self.margins_b, "candidates_b": self.candidates_b}
@@ -140,6 +159,9 @@ class Accounts:
         conditional = self.monitor.conditional
         arrays["conditional"] = conditional.log_capital_ck
         header = {
+            "format": FORMAT,
+            "limit": self.limit.to_dict(),
+            "limit_since": self.limit_since,
             "policy_digest": self.monitor.policy_digest,
             "log_best": self.monitor.log_best,
             "conditional": {
@@ -157,28 +179,65 @@ class Accounts:
         return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Accounts":
-        """The accounts from the stored form of `to_bytes`."""
+    def from_bytes(cls, data: bytes, begin: "Accounts | None" = None) -> "Accounts":
+        """The accounts from the stored form of `to_bytes`.
+
+        Args:
+            data: the stored form.
+            begin: empty accounts, with which those of the first format begin what they lack.
+        """
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes())
-            monitors = {
-                name: RateEProcess(
-                    **said | {"weight_limits": tuple(said["weight_limits"])}, log_capital_lk=arrays[f"monitor.{name}"]
-                )
-                for name, said in header["monitors"].items()
-            }
-            conditional = ConditionalEProcess(**header["conditional"], log_capital_ck=arrays["conditional"])
+            if header.get("format") == FORMAT:
+                limit, limit_since = SeriesLimit.from_dict(header["limit"]), header["limit_since"]
+                monitor = _monitor(header, arrays)
+            elif begin is not None:
+                limit, limit_since = begin.limit, begin.limit_since
+                monitor = _first_monitor(header, arrays, begin.monitor)
+            else:
+                raise ValueError("accounts of an earlier format, which a server upgrades as it starts")
             sequences = {}
-            for name, said in header["sequences"].items():
-                begin = f"sequence.{name}."
-                kept = {key.removeprefix(begin): arrays[key] for key in arrays.files if key.startswith(begin)}
+            for name in (*PER_TOKEN, *PER_RECORD):
+                said, prefix = header["sequences"][name], f"sequence.{name}."
+                kept = {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
                 sequences[name] = RateSequence(**(said | {"spread": Spread(**said["spread"])}), **kept)
             return cls(
-                monitor=SeriesMonitor(header["policy_digest"], conditional, monitors, header["log_best"]),
+                monitor=monitor,
                 sequences=sequences,
+                limit=limit,
+                limit_since=limit_since,
                 epoch=header["epoch"],
                 totals=header["totals"],
                 margins_b=arrays["margins_b"],
                 candidates_b=arrays["candidates_b"],
                 pointed=header["pointed"],
             )
+
+
+def _monitor(header: dict[str, Any], arrays: Mapping[str, FloatArray]) -> SeriesMonitor:
+    """The monitor of stored accounts."""
+    monitors = {
+        name: RateEProcess(
+            **said | {"weight_limits": tuple(said["weight_limits"])}, log_capital_lk=arrays[f"monitor.{name}"]
+        )
+        for name, said in header["monitors"].items()
+    }
+    conditional = ConditionalEProcess(**header["conditional"], log_capital_ck=arrays["conditional"])
+    return SeriesMonitor(header["policy_digest"], conditional, monitors, header["log_best"])
+
+
+def _first_monitor(header: dict[str, Any], arrays: Mapping[str, FloatArray], begin: SeriesMonitor) -> SeriesMonitor:
+    """The monitor of stored accounts of the first format, which had one weight limit and no conditional test.
+
+    Its capital goes on as a whole: half of it is bet in the conditional test from now on, and each rate's capital is
+    spread over its weight limits. So the e-process is one over the whole series, and its best value stays valid.
+    """
+    monitors = {}
+    for name, said in header["monitors"].items():
+        limits = begin.monitors[name].weight_limits
+        kept = {key: value for key, value in said.items() if key != "longest"}
+        capital_lk = np.tile(arrays[f"monitor.{name}"], (len(limits), 1))
+        monitors[name] = RateEProcess(**kept, weight_limits=limits, log_capital_lk=capital_lk)
+    log_rates = float(np.logaddexp.reduce([m.log_capital for m in monitors.values()]) - np.log(len(monitors)))
+    conditional = replace(begin.conditional, log_capital_ck=np.full_like(begin.conditional.log_capital_ck, log_rates))
+    return SeriesMonitor(header["policy_digest"], conditional, monitors, header["log_best"])
