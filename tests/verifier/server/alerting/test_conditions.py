@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func, insert, select
@@ -13,7 +14,7 @@ from weightwarden.logger.record import Record
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-from weightwarden.verifier.server.alerting.conditions import SHOWN
+from weightwarden.verifier.server.alerting.conditions import SHOWN, leading_rate
 from weightwarden.verifier.server.alerting.delivery_queue import STUCK_ATTEMPTS
 from weightwarden.verifier.server.alerting.incidents import (
     AlreadyAcknowledged,
@@ -24,6 +25,8 @@ from weightwarden.verifier.server.alerting.incidents import (
 )
 from weightwarden.verifier.server.audit.task_queue import lease, put_off
 from weightwarden.verifier.server.database.schema import DELIVERY, INCIDENT, QUARANTINE
+from weightwarden.verifier.statistics.rounding import upper
+from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
 
 RECORDS = honest(12)
 STOLEN = [stolen(record) for record in RECORDS]
@@ -67,6 +70,24 @@ def test_honest_traffic_is_no_incident_and_stolen_bytes_are_an_alarm(server: Ser
     assert state(server) == "alarm"
     [incident] = incidents(server, "monitor")
     assert "4 of 10 audited records are flagged" in incident.what
+    assert "within the policy's limits" in incident.what
+
+
+def test_the_incident_names_the_rate_that_left_the_policys_limits(bundled_policy: Policy) -> None:
+    def monitor(**rates: float) -> SeriesMonitor:
+        """Fifty records of 12 tokens with so much of each a token."""
+        watched = SeriesMonitor.new(bundled_policy, np.log2(49_152), 12)
+        names = ("tokens", *WATCHED)
+        watched.add({name: np.full(50, 12 * {"tokens": 1.0, **rates}.get(name, 0.0)) for name in names})
+        return watched
+
+    limit = bundled_policy.evaluation.pooled_bits_per_token.high
+    assert leading_rate(monitor(mismatches=0.01, pooled_bits=2 * limit)) == (
+        f"pooled bits, {2 * limit:.3g} a token where the policy allows {upper(limit, 3)}"
+    )
+    assert "dangerous, 0.0833 a token where" in leading_rate(monitor(dangerous=1 / 12, pooled_bits=limit))
+    flagged = leading_rate(monitor(flagged=1 / 24))
+    assert flagged == f"flagged, 0.5 a record where the policy allows {upper(bundled_policy.honest_rates.flagged, 3)}"
 
 
 def test_two_flagged_records_are_to_be_watched_and_what_follows_raises_the_alarm(server: Server, log: Log) -> None:
