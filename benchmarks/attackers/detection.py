@@ -1,7 +1,7 @@
 """The verifier's view of an attacker: per message, per day, and the time until the alarm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,9 +9,11 @@ from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
-from weightwarden.verifier.statistics.bandwidth import best_of
-from weightwarden.verifier.verification.exposure import AuditedPopulation, Exposure
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.audited_population import AuditedPopulation
+from weightwarden.verifier.verification.exposure import Exposure
 from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.length_table import LengthTable
 from weightwarden.verifier.verification.series_monitor import SeriesMonitor
 from weightwarden.verifier.verification.verifier import Verifier
 
@@ -39,7 +41,7 @@ class Detection:
             within the pool.
         counting_bits: bits that the records could carry unseen under the counting code, ends included.
         pooled_bits: bits that the records could carry unseen under the pooled code, ends included.
-        bound_bits: the lesser of the two.
+        bound_bits: the lesser of the two, and one bit that names it.
         limit_bits: limits of all answers, each from one of `DRAWS` audits of a tenth of them, with confidence
             `verifier.verification.exposure.CONFIDENCE` each.
     """
@@ -74,23 +76,28 @@ def detect(verifier: Verifier, records: Sequence[Record], rng: np.random.Generat
         tokens_to_alarm=_tokens_to_alarm(found, verifier, rng),
         counting_bits=charges.counting_bits,
         pooled_bits=charges.pooled_bits,
-        bound_bits=best_of(np.array([charges.counting_bits, charges.pooled_bits])),
+        bound_bits=min(charges.counting_bits, charges.pooled_bits) + 1,
         limit_bits=_limits(charges, verifier, rng),
     )
 
 
 def _limits(charges: RecordCharges, verifier: Verifier, rng: np.random.Generator) -> list[float]:
     """Limits of the bits that all answers could carry, from audits of some."""
-    tokens = charges.tokens_r.tolist()
-    count = max(len(tokens) // AUDITED, 2)
+    design = SamplingDesign(1 / AUDITED)
     vocabulary = verifier.replayer.identity.vocabulary
-    limits = []
-    for _ in range(DRAWS):
-        drawn = np.sort(rng.choice(len(tokens), count, replace=False))
-        some = RecordCharges(**{field.name: getattr(charges, field.name)[drawn] for field in fields(RecordCharges)})
-        audited = AuditedPopulation.of(tokens, count, rng.permutation(count).tolist())
-        exposure = Exposure.of(some, audited, verifier.policy, vocabulary)
-        limits.append(min(exposure.counting.limit_bits, exposure.pooled.limit_bits))
+    limits: list[float] = []
+    while len(limits) < DRAWS:
+        drawn_r = rng.random(len(charges)) < design.rate
+        if not charges.tokens_r[drawn_r].any():
+            continue  # an audit of nothing is refused
+        some, others = charges.take(drawn_r), charges.take(~drawn_r)
+        audited = AuditedPopulation.of(
+            some.tokens_r.tolist(),
+            rng.permutation(len(some)).tolist(),
+            LengthTable.of_records(others.tokens_r),
+            design,
+        )
+        limits.append(Exposure.of(some, audited, verifier.policy, vocabulary).leading.limit.bits)
     return limits
 
 
@@ -109,6 +116,7 @@ def _by_day(found: Judgement, honest: HonestRates, rng: np.random.Generator) -> 
                 flagged=int(flagged_r[d].sum()),
                 outlying_r=outlying_r[d],
                 tokens_r=found.charges.tokens_r[d],
+                log_ratio_rk=found.tally.log_ratio_rk[d],
             )
             for d in days
         ]

@@ -118,7 +118,7 @@ def _replayed(series: str, path: Path, identity: ModelIdentity, client: VllmClie
         tied_share=found.tied_positions / found.tokens,
         charge_of_log2_v=found.charged_fraction,
         counting_code_of_log2_v=float(found.charges.counting_bits_r.sum()) / capacity,
-        pooled_code_of_log2_v=float(found.charges.pooled_bits_rk.sum(axis=0).min()) / capacity,
+        pooled_code_of_log2_v=float(found.charges.pooled_bits_r.sum()) / capacity,
         dangerous_share=found.count(Verdict.DANGEROUS) / found.tokens,
     )
 

@@ -11,7 +11,6 @@ from benchmarks.trade_off.replayed import WINDOW, Replayed
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable
 from weightwarden.verifier.scoring.codes import (
-    HONEST_TILT,
     CountingCode,
     OutsideCode,
     PooledCode,
@@ -108,8 +107,8 @@ class Scored:
         return self._of(which_p, dangerous, bits)
 
     def pooled_sums(self, code: PooledCode, which_p: BoolArray) -> Sums:
-        """Bits under the pooled code with lambda 1. Tokens beyond its bins and its rank limit are dangerous."""
-        bits = [code.lengths(scores)[:, HONEST_TILT] for _, scores in self.parts]
+        """Bits under the pooled code. Tokens beyond its bins and its rank limit are dangerous."""
+        bits = [code.lengths(scores) for _, scores in self.parts]
         edge = code.edges_b[-1]
         far = [
             ((scores.margin_n > edge) & (scores.logit_rank_n > code.escape.rank_limit)).astype(np.float64)

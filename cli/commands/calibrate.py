@@ -27,6 +27,7 @@ from weightwarden.verifier.calibration.limits import CalibrationLimits
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.exact import ExactPolicy
 from weightwarden.verifier.scoring.token_scores import gumbel_likelihood_score
+from weightwarden.verifier.statistics.sampling_design import AuditBy
 from weightwarden.verifier.verification.compatibility import check_against_model
 
 
@@ -76,6 +77,7 @@ def calibrate(
     min_witnesses: int | None,
     rate: float | None,
     key_path: Path | None,
+    audit_by: AuditBy,
     out: Path,
     exact: bool,
     max_dangerous_rate: float,
@@ -98,7 +100,7 @@ def calibrate(
         traffic,
         public_key_path,
         seen_path,
-        sample_of(rate, key_path),
+        sample_of(rate, key_path, audit_by),
         quorum_of(witness_key_path, min_witnesses),
         unsigned=True,
     )

@@ -7,7 +7,6 @@ import numpy as np
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.policy.base import MadeFor, Rate
 from weightwarden.verifier.policy.calibrated import CodeRates, Evaluation, Thresholds
-from weightwarden.verifier.scoring.codes import HONEST_TILT
 from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.scoring.noise_model import TokenNoise
 from weightwarden.verifier.scoring.record_evidence import RecordEvidenceAccumulator
@@ -49,7 +48,7 @@ def evaluate(
             ("outliers", scores.margin_n > noise.outlier_margin),
             ("charged bits", verdicts.charged_bits_n),
             ("counting bits", counting.lengths(scores)),
-            ("pooled bits", pooled.lengths(scores)[:, HONEST_TILT]),
+            ("pooled bits", pooled.lengths(scores)),
             ("entropy bits", pooled.entropies(scores)),
         ):
             np.add.at(sums.setdefault(name, np.zeros(records)), record_n, part)

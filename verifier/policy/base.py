@@ -16,7 +16,8 @@ from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.scoring.accumulator import Accumulator
-from weightwarden.verifier.scoring.codes import CountingCode, PooledCode
+from weightwarden.verifier.scoring.codes import CodeName, CountingCode, PooledCode
+from weightwarden.verifier.scoring.likelihood_ratio import LikelihoodRatioBets
 from weightwarden.verifier.scoring.run_evidence import HonestRates
 from weightwarden.verifier.scoring.stopping import ForcedEndLimits
 from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
@@ -127,6 +128,8 @@ class BasePolicy(Section, ABC):
 
     exact: ClassVar[bool]
     """True for replay on the same engine, with tolerance zero."""
+    leading_code: ClassVar[CodeName]
+    """The code whose bound counts. It is fixed in advance: the lesser of two limits would hold with less confidence."""
 
     format: str
     made_for: MadeFor
@@ -164,6 +167,11 @@ class BasePolicy(Section, ABC):
     @abstractmethod
     def accumulator(self, records: int) -> EvidenceAccumulator:
         """An empty accumulator for `records` records."""
+
+    @property
+    @abstractmethod
+    def likelihood_ratio_bets(self) -> LikelihoodRatioBets:
+        """The bets of the conditional test."""
 
     @abstractmethod
     def counting_code(self, vocabulary: int) -> CountingCode:

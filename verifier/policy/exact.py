@@ -10,8 +10,16 @@ from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable
 from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.policy.base import BasePolicy, Count, Counted, Digest, Probability, Rate
-from weightwarden.verifier.scoring.codes import AGAINST_SHARE, OPEN_SHARE, CountingCode, OutsideCode, PooledCode
+from weightwarden.verifier.scoring.codes import (
+    AGAINST_SHARE,
+    OPEN_SHARE,
+    CodeName,
+    CountingCode,
+    OutsideCode,
+    PooledCode,
+)
 from weightwarden.verifier.scoring.levels import FLAG_LEVEL
+from weightwarden.verifier.scoring.likelihood_ratio import LikelihoodRatioBets
 from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.run_evidence import HonestRates
 from weightwarden.verifier.scoring.stopping import ForcedEndLimits
@@ -46,6 +54,7 @@ class ExactPolicy(BasePolicy):
     """A policy for replay on the same engine, made only from traffic on which no token differed."""
 
     exact: ClassVar[bool] = True
+    leading_code: ClassVar[CodeName] = "counting"
 
     format: Literal["weightwarden-exact-policy/1"]
     check: ExactCheck
@@ -80,14 +89,26 @@ class ExactPolicy(BasePolicy):
         """The accumulator of mismatches."""
         return MismatchCounter(records, self.check.record_mismatch_upper)
 
+    @property
+    def likelihood_ratio_bets(self) -> LikelihoodRatioBets:
+        """Bets on mismatches. An honest server may take any tied or unresolved token."""
+        return LikelihoodRatioBets(
+            edges_b=np.array([0.0, EXACT_TOLERANCE.margin]),
+            upper_c=np.ones(2),
+            admissible_margin=EXACT_TOLERANCE.margin,
+            outside_margin=EXACT_TOLERANCE.margin,
+            outside_upper=self.check.token_mismatch_upper,
+            exact=True,
+        )
+
     def counting_code(self, vocabulary: int) -> CountingCode:
         """The code of ties and unresolved tokens, with equal charges."""
         return CountingCode(margin=EXACT_TOLERANCE.margin, escape=self._escape(vocabulary))
 
     def pooled_code(self, vocabulary: int) -> PooledCode:
-        """The same code with a cost for every token that is not the replay's choice; lambda 0 is the counting code."""
+        """The same code: an honest server may take either token of a tie, so that the odds are even."""
         edges = np.array([0.0, EXACT_TOLERANCE.margin])
-        return PooledCode(edges_b=edges, log_odds_c=np.full(len(edges), -1.0), escape=self._escape(vocabulary))
+        return PooledCode(edges_b=edges, log_odds_c=np.zeros(len(edges)), escape=self._escape(vocabulary))
 
     def _escape(self, vocabulary: int) -> OutsideCode:
         """The code of mismatches, at the rate that the policy's traffic cannot exclude."""

@@ -8,6 +8,7 @@ dangerous. Both codes here charge for that.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -16,9 +17,7 @@ from weightwarden.verifier.candidates.table import Standing
 from weightwarden.verifier.scoring.noise_model import margin_bins, one_hot, rival_counts
 from weightwarden.verifier.scoring.token_scores import TokenScores
 
-TILTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
-"""Values of lambda tried with the pooled code. The choice of the best one costs log2 of their number."""
-HONEST_TILT = TILTS.index(1.0)
+CodeName = Literal["counting", "pooled"]
 OPEN_SHARE = 1e-3
 """Expected share of tokens of unknown logit at open positions, when the replay server reports only some logits."""
 AGAINST_SHARE = 1e-3
@@ -51,8 +50,10 @@ class OutsideCode:
     rank_limit: int
     vocabulary: int
 
-    def lengths(self, scores: TokenScores, outside_n: BoolArray, inside_bits: FloatArray, margin: float) -> FloatArray:
-        """Bits [n, ...] of all tokens, from the bits of the known tokens inside.
+    def lengths(
+        self, scores: TokenScores, outside_n: BoolArray, inside_bits_n: FloatArray, margin: float
+    ) -> FloatArray:
+        """Bits [n] of all tokens, from the bits of the known tokens inside.
 
         Tokens that contradict the replay are outside, whatever their margin. Where scoring left a position open and the
         engine's draw was observed, only the drawn token is inside.
@@ -70,18 +71,14 @@ class OutsideCode:
             outside_n = outside_n | open_n
         known = 1 - self.near - self.far - self.against
         share_n = np.where(open_n, known - self.open, known)
-
-        def each(values_n: FloatArray | BoolArray) -> "FloatArray | BoolArray":
-            return values_n.reshape(len(values_n), *[1] * (inside_bits.ndim - 1))
-
-        lengths = inside_bits - each(np.log2(share_n))
+        lengths_n = inside_bits_n - np.log2(share_n)
         if self.open:
-            lengths = np.where(each(claimed_n), each(np.log2((unseen_n + 1) / self.open)), lengths)
-        lengths = np.where(each(outside_n), each(escaped_n), lengths)
-        lengths = np.where(each(scores.standing_n == Standing.DRAWN), -np.log2(known), lengths)
+            lengths_n = np.where(claimed_n, np.log2((unseen_n + 1) / self.open), lengths_n)
+        lengths_n = np.where(outside_n, escaped_n, lengths_n)
+        lengths_n = np.where(scores.standing_n == Standing.DRAWN, -np.log2(known), lengths_n)
         if self.against:
-            lengths = np.where(each(scores.standing_n == Standing.DRAWN_AGAINST), -np.log2(self.against), lengths)
-        return lengths
+            lengths_n = np.where(scores.standing_n == Standing.DRAWN_AGAINST, -np.log2(self.against), lengths_n)
+        return lengths_n
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +103,11 @@ class CountingCode:
 class PooledCode:
     """Code of alternatives by an honest server's odds to take them: the pooled (free-energy) bound.
 
-    The replay's own choice has weight 1, an alternative of class c weight odds_c^lambda, and a token's length is -log2
-    of its weight's share of all weights at its position. The sum is the free-energy bound with cost -ln odds at the
-    observed total cost. Class 0 is the *boundary*: tokens of margin 0 that are not the choice itself, because they or
-    the choice may lie on either side of a cut. Classes 1 ... B are the bins of the margin.
+    The replay's own choice has weight 1, an alternative of class c weight odds_c, and a token's length is -log2 of its
+    weight's share of all weights at its position. The sum is the free-energy bound with cost -ln odds and lambda 1 at
+    the observed total cost. The tilt lambda is fixed: any other would be a bound, too, and on honest traffic, from
+    which the odds come, a longer one. Class 0 is the *boundary*: tokens of margin 0 that are not the choice itself,
+    because they or the choice may lie on either side of a cut. Classes 1 ... B are the bins of the margin.
 
     Attributes:
         edges_b: bin edges, logits.
@@ -123,14 +121,12 @@ class PooledCode:
     escape: OutsideCode
 
     def lengths(self, scores: TokenScores) -> FloatArray:
-        """Bits [n, lambda] charged for the claimed tokens with each of `TILTS`."""
+        """Bits [n] charged for the claimed tokens."""
         class_n, offered_nc = classes(self.edges_b, scores)
         log_weight_c = np.append(self.log_odds_c, 0.0)  # the last, index -1: the choice itself
-        tilts = np.array(TILTS)
         outside = class_n >= len(self.log_odds_c)
         own = log_weight_c[np.where(outside, -1, class_n)]
-        total = np.log1p(offered_nc @ np.exp(self.log_odds_c[:, None] * tilts))
-        bits = (total - own[:, None] * tilts) / np.log(2)
+        bits = (np.log1p(offered_nc @ np.exp(self.log_odds_c)) - own) / np.log(2)
         return self.escape.lengths(scores, outside, bits, float(self.edges_b[-1]))
 
     def entropies(self, scores: TokenScores) -> FloatArray:

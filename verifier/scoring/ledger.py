@@ -6,11 +6,10 @@ import numpy as np
 
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.columns import Columns
-from weightwarden.verifier.scoring.codes import HONEST_TILT, TILTS, CountingCode, PooledCode
+from weightwarden.verifier.scoring.codes import CountingCode, PooledCode
 from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.token_scores import TokenScores
 from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
-from weightwarden.verifier.statistics.bandwidth import best_of
 
 UNASKED_END_SHARE = 0.01
 """Expected share of records with an end that violates the request. The code of ends is fitted to it.
@@ -36,7 +35,7 @@ class RecordCharges(Columns):
         dangerous_r: dangerous tokens.
         counting_bits_r: length of the record's tokens under the counting code, bits, without the end. Never much more
             than log2 V a token: the length includes the choice of the shorter of code and plain tokens.
-        pooled_bits_rk: the same under the pooled code at each of `TILTS`.
+        pooled_bits_r: the same under the pooled code.
         entropy_bits_r: honest entropy of the record's positions, bits; nan without a noise model.
         end_bits_r: charge for the record's end, whether it ends early, late, or as requested, bits.
     """
@@ -46,7 +45,7 @@ class RecordCharges(Columns):
     suspicious_r: IntArray
     dangerous_r: IntArray
     counting_bits_r: FloatArray
-    pooled_bits_rk: FloatArray
+    pooled_bits_r: FloatArray
     entropy_bits_r: FloatArray
     end_bits_r: FloatArray
 
@@ -64,21 +63,16 @@ class RecordCharges(Columns):
             suspicious_r=np.array([0]),
             dangerous_r=np.array([tokens]),
             counting_bits_r=np.array([plain]),
-            pooled_bits_rk=np.full((1, len(TILTS)), plain),
+            pooled_bits_r=np.array([plain]),
             entropy_bits_r=np.array([0.0]),
             end_bits_r=np.array([MAX_END_BITS + float(np.log2(PLAIN_SHARE))]),
         )
 
     @property
-    def honest_tilt_bits_r(self) -> FloatArray:
-        """Bits of each record's tokens under the pooled code with lambda 1, or coded plainly where that is shorter."""
-        bits: FloatArray = np.maximum(self.pooled_bits_rk[:, HONEST_TILT] - CODED_BITS, 0.0)
+    def pooled_token_bits_r(self) -> FloatArray:
+        """Pooled bits of each record without the information that its tokens are not coded plainly."""
+        bits: FloatArray = np.maximum(self.pooled_bits_r - CODED_BITS, 0.0)
         return bits
-
-    @property
-    def best_tilt(self) -> int:
-        """Index of the tilt with the least total length of all records."""
-        return int(np.argmin(self.pooled_bits_rk.sum(axis=0)))
 
     @property
     def counting_bits(self) -> float:
@@ -87,8 +81,8 @@ class RecordCharges(Columns):
 
     @property
     def pooled_bits(self) -> float:
-        """Pooled bound of all records, ends and the choice of the tilt included, bits."""
-        return best_of(self.pooled_bits_rk.sum(axis=0)) + float(self.end_bits_r.sum())
+        """Pooled bound of all records, ends included, bits."""
+        return float(self.pooled_bits_r.sum() + self.end_bits_r.sum())
 
 
 class OutcomeCounter:
@@ -114,7 +108,7 @@ class Ledger:
         self._counting, self._pooled, self._has_noise_model = counting, pooled, has_noise_model
         self._plain_bits = float(np.log2(counting.escape.vocabulary))
         self._counting_bits = np.zeros(records)
-        self._pooled_bits = np.zeros((records, len(TILTS)))
+        self._pooled_bits = np.zeros(records)
         self._entropy_bits = np.zeros(records) if has_noise_model else np.full(records, np.nan)
 
     def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
@@ -140,7 +134,7 @@ class Ledger:
             suspicious_r=counts_rc[:, 2],
             dangerous_r=counts_rc[:, 3],
             counting_bits_r=np.minimum(self._counting_bits + CODED_BITS, plain),
-            pooled_bits_rk=np.minimum(self._pooled_bits + CODED_BITS, plain[:, None]),
+            pooled_bits_r=np.minimum(self._pooled_bits + CODED_BITS, plain),
             entropy_bits_r=self._entropy_bits,
             end_bits_r=end,
         )

@@ -18,7 +18,7 @@ from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW
 from weightwarden.verifier.policy.file import read_policy
-from weightwarden.verifier.scoring.codes import HONEST_TILT, CountingCode, OutsideCode, PooledCode
+from weightwarden.verifier.scoring.codes import CountingCode, OutsideCode, PooledCode
 from weightwarden.verifier.scoring.token_scores import TokenScores, score
 from weightwarden.verifier.scoring.token_verdicts import judge_tokens
 from weightwarden.verifier.statistics.bandwidth import combinatorial_bound
@@ -60,7 +60,7 @@ def test_lengths_of_all_tokens_of_a_position_obey_kraft(
 ) -> None:
     scores = every_token(scheme, setting, seed, exact=exact)
     counting, pooled = codes(exact=True) if exact else (POLICY.counting_code(V), POLICY.pooled_code(V))
-    totals = np.append((2.0 ** -pooled.lengths(scores)).sum(axis=0), (2.0 ** -counting.lengths(scores)).sum())
+    totals = np.array([(2.0 ** -code.lengths(scores)).sum() for code in (counting, pooled)])
     assert (totals <= 1 + 1e-9).all()
     assert (totals > 0.99).all()  # nor is any token charged more than it has to be
 
@@ -79,7 +79,7 @@ def test_kraft_holds_for_inverse_cdf_whose_rivals_are_kept_up_to_a_quarter_logit
     made_for = POLICY.made_for.model_copy(update={"scheme": "inverse-cdf"})
     pooled = POLICY.code.pooled_code(POLICY.thresholds, made_for, V)
     counting = POLICY.code.counting_code(POLICY.thresholds, made_for, V)
-    assert ((2.0 ** -pooled.lengths(scores)).sum(axis=0) <= 1 + 1e-9).all()
+    assert (2.0 ** -pooled.lengths(scores)).sum() <= 1 + 1e-9
     assert (2.0 ** -counting.lengths(scores)).sum() <= 1 + 1e-9
 
 
@@ -98,7 +98,7 @@ def test_kraft_holds_where_a_server_tells_a_few_logits_and_the_claimed_one(seed:
     scores = score(gumbel_candidates(rows, some, window), tolerance, 0)
     counting, pooled = codes(exact=exact)
     assert (2.0 ** -counting.lengths(scores)).sum() <= 1 + 1e-9
-    assert ((2.0 ** -pooled.lengths(scores)).sum(axis=0) <= 1 + 1e-9).all()
+    assert (2.0 ** -pooled.lengths(scores)).sum() <= 1 + 1e-9
 
 
 def test_kraft_holds_where_all_logits_but_one_tie() -> None:
@@ -109,7 +109,7 @@ def test_kraft_holds_where_all_logits_but_one_tie() -> None:
     some = replace(some, keys_n=np.repeat(some.keys_n[:1], V, axis=0))
     rows = TorchRows(torch.from_numpy(np.tile(logits, (V, 1))))
     scores = score(gumbel_candidates(rows, some, POLICY.window), POLICY.tolerance, 0)
-    for lengths in (POLICY.counting_code(V).lengths(scores), POLICY.pooled_code(V).lengths(scores)[:, HONEST_TILT]):
+    for lengths in (POLICY.counting_code(V).lengths(scores), POLICY.pooled_code(V).lengths(scores)):
         assert (2.0**-lengths).sum() <= 1 + 1e-9
 
 
@@ -117,7 +117,7 @@ def codes(*, exact: bool) -> tuple[CountingCode, PooledCode]:
     """Codes of a replay that a server makes."""
     if exact:
         counting = CountingCode(margin=EXACT_TOLERANCE.margin, escape=ESCAPE)
-        return counting, PooledCode(edges_b=EXACT_EDGES, log_odds_c=np.full(2, -1.0), escape=ESCAPE)
+        return counting, PooledCode(edges_b=EXACT_EDGES, log_odds_c=np.zeros(2), escape=ESCAPE)
     made_for = POLICY.made_for.model_copy(update={"replay": "vllm"})
     counting = POLICY.code.counting_code(POLICY.thresholds, made_for, V)
     return counting, POLICY.code.pooled_code(POLICY.thresholds, made_for, V)
@@ -137,7 +137,7 @@ def test_the_verdicts_charge_alone_is_beaten_by_where_the_altered_tokens_are() -
     scores = positions.take(choice)
     assert charged_by_verdict(scores).sum() < 0.5 * message  # the attack
     assert POLICY.counting_code(VOCABULARY).lengths(scores).sum() > message
-    assert POLICY.pooled_code(VOCABULARY).lengths(scores).sum(axis=0).min() > message
+    assert POLICY.pooled_code(VOCABULARY).lengths(scores).sum() > message
     assert message < combinatorial_bound(2000, 20, 64)
 
 
@@ -145,8 +145,8 @@ def test_the_choice_itself_is_cheap_and_an_alternative_the_dearer_the_less_likel
     code = POLICY.pooled_code(VOCABULARY)
     margins: NDArray[np.float64] = np.array([0.005, 0.05, 0.09, 0.2, 0.6])
     positions = replace(like_recorded(np.random.default_rng(2), 5), margin_nk=np.stack([0 * margins, margins], axis=1))
-    own = code.lengths(positions.take(np.zeros(5, np.int64)))[:, HONEST_TILT]
-    other = code.lengths(positions.take(np.ones(5, np.int64)))[:, HONEST_TILT]
+    own = code.lengths(positions.take(np.zeros(5, np.int64)))
+    other = code.lengths(positions.take(np.ones(5, np.int64)))
     assert list(own) == sorted(own, reverse=True)
     assert list(other) == sorted(other)
     assert 2.0**-own + 2.0**-other == pytest.approx(1 - OUTSIDE)
@@ -163,7 +163,7 @@ def test_entropy_is_the_mean_length_of_an_honest_choice() -> None:
     for candidate in range(4):
         there = np.isfinite(positions.margin_nk[:, candidate])
         scores = positions.take(np.full(300, candidate))
-        length = code.lengths(scores)[:, HONEST_TILT] + np.log2(1 - OUTSIDE)
+        length = code.lengths(scores) + np.log2(1 - OUTSIDE)
         mean += np.where(there, 2.0**-length * length, 0)
         total += np.where(there, 2.0**-length, 0)
     assert total == pytest.approx(np.ones(300))

@@ -9,7 +9,6 @@ from scipy.stats import poisson
 
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.statistics.bandwidth import (
-    best_of,
     binary_entropy,
     combinatorial_bound,
     entropy,
@@ -123,10 +122,6 @@ def test_a_count_says_most_when_it_is_geometric() -> None:
     assert geometric_entropy(0.0) == 0
     assert geometric_entropy(1e17) == pytest.approx(log2(1e17) + 1 / np.log(2))
     assert poisson.entropy(1.0) / np.log(2) < geometric_entropy(1.0)
-
-
-def test_choosing_a_code_afterwards_costs_its_number() -> None:
-    assert best_of(np.array([100.0, 90.0, 110.0, 95.0])) == 92.0
 
 
 @pytest.mark.parametrize(

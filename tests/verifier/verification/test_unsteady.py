@@ -57,7 +57,7 @@ def test_a_client_cannot_have_an_honest_server_flagged(
     taken_at_their_word = verified(replayer, bundled_policy, honest)
     assert len(taken_at_their_word.flagged) > len(honest) / 4  # what this is for
     assert found.charged_bits_per_token == taken_at_their_word.charged_bits_per_token
-    assert np.array_equal(found.charges.pooled_bits_rk, taken_at_their_word.charges.pooled_bits_rk)
+    assert np.array_equal(found.charges.pooled_bits_r, taken_at_their_word.charges.pooled_bits_r)
 
 
 def test_ordinary_positions_are_steady(replayer: TransformersReplayer, bundled_policy: Policy) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import log
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 
@@ -95,7 +96,7 @@ class ConditionChecker:
             level: Level = "alarm" if p_value <= self.alarm_level else "watch"
             what = (
                 f"{bound_text(p_value)} that an honest series within the policy's limits ever shows as much (alarm at"
-                f" {self.alarm_level:g}); most by {leading_rate(accounts.monitor)};"
+                f" {self.alarm_level:g}); most by {leading_evidence(accounts.monitor)};"
                 f" {int(accounts.totals['flagged'])} of {int(accounts.totals['records'])} audited records are flagged"
             )
             found.append(Condition("monitor", accounts.subject, level, what))
@@ -209,9 +210,14 @@ def _correct_times(connection: Connection, now: float) -> None:
     connection.execute(update(VERDICT).where(unaccounted, VERDICT.c.at > ahead).values(at=now))
 
 
-def leading_rate(monitor: SeriesMonitor) -> str:
-    """The rate with the most evidence, as text, beside the policy's limit. The monitor has seen a record."""
+def leading_evidence(monitor: SeriesMonitor) -> str:
+    """The part of the monitor with the most evidence, as text. The monitor has seen a record.
+
+    A rate is beside the policy's limit.
+    """
     name, rate = max(monitor.monitors.items(), key=lambda one: one[1].log_best)
+    if monitor.conditional.log_best > rate.log_best - log(len(monitor.monitors)):
+        return "the conditional test"
     unit = "record" if name == "flagged" else "token"
     seen = f"{rate.value / rate.tokens:.3g} a {unit}"
     return f"{name.replace('_', ' ')}, {seen} where the policy allows {upper(rate.honest_rate, 3)}"

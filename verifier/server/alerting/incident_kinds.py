@@ -50,6 +50,9 @@ KINDS: dict[str, IncidentKind] = {
             " processors of the two servers.",
             "The same request recurs among the flagged records: read its prompt. Answers to prompts of one or two odd"
             " tokens depend on rounding more than ordinary answers. Calibrate on them, too.",
+            "Nothing is flagged, and the incident names the conditional test: tokens that are each plausible are taken"
+            " too often. Suspect a changed server, as above. If nothing changed, theft within the tolerance looks like"
+            " this: go on as in the next step.",
             "A few records, each with a tiny p-value: theft looks like this. Keep the archives, the verdict database"
             " and the audit key, take the server off the network, and call those who respond to security incidents."
             " `verify bundle make` packs a record with its evidence for them.",

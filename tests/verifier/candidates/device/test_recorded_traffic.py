@@ -38,5 +38,5 @@ def test_records_get_the_same_verdicts_on_the_device(
         np.testing.assert_array_equal(a.tokens.verdict, b.tokens.verdict)
         np.testing.assert_allclose(a.tokens.margin, b.tokens.margin, rtol=0, atol=1e-9)
         assert a.reasons == b.reasons
-    np.testing.assert_allclose(ours.charges.pooled_bits_rk, theirs.charges.pooled_bits_rk, rtol=1e-9)
+    np.testing.assert_allclose(ours.charges.pooled_bits_r, theirs.charges.pooled_bits_r, rtol=1e-9)
     np.testing.assert_array_equal(ours.margins.candidates_rb, theirs.margins.candidates_rb)

@@ -30,14 +30,14 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def lengths(policy: ExactPolicy, outputs: list[list[int]], behaviour: Behaviour, kind: str) -> FloatArray:
-    """Bits [output, code] of answers to one request: the counting code, and the pooled code at every tilt."""
+    """Bits [output, code] of answers to one request: the counting code, and the pooled code."""
     length = len(outputs[0])
     records = [record(PROMPT, seed=5, count=length, output=output, **KINDS[kind]) for output in outputs]
     with small_server(behaviour) as url, VllmClient(url, timeout=20) as client:
         replayer = VllmReplayer(client, IDENTITY, Words(), dtype="bfloat16", redraw=True, concurrency=2)
         charges = Verifier(replayer, policy).judge(records).charges
     # Without the choice between the code and writing plainly, which is on top of both.
-    bits: FloatArray = np.column_stack([charges.counting_bits_r, charges.pooled_bits_rk])
+    bits: FloatArray = np.column_stack([charges.counting_bits_r, charges.pooled_bits_r])
     return bits - CODED_BITS
 
 

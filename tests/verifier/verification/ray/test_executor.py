@@ -85,7 +85,7 @@ def test_the_outcome_is_that_of_a_single_process(
     judged = executor.judge(RECORDS)
     alone = Verifier(CheapReplayer(bundled_policy, model_folder), bundled_policy).judge(RECORDS)
     assert [record.index for record in judged.records] == list(range(len(RECORDS)))
-    assert np.array_equal(judged.charges.pooled_bits_rk, alone.charges.pooled_bits_rk)
+    assert np.array_equal(judged.charges.pooled_bits_r, alone.charges.pooled_bits_r)
     assert np.array_equal(judged.margins.tokens_rb, alone.margins.tokens_rb)
     for ours, theirs in zip(judged.records, alone.records, strict=True):
         assert (ours.reasons, ours.alternatives) == (theirs.reasons, theirs.alternatives)
