@@ -77,7 +77,7 @@ class AuditOutcome:
     type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=1e-4,
     show_default=True,
-    help="Probability that an honest series ever raises an alarm, over any length of time.",
+    help="Probability that a series within the policy's limits ever raises an alarm, over any length of time.",
 )
 @click.option(
     "--max-record-weight",
