@@ -10,21 +10,21 @@ from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Esti
 from weightwarden.verifier.statistics.traffic import Traffic
 
 
-def estimate_result(found: Estimate, traffic: Traffic, bound: TokenBound, weights: Weights) -> dict[str, Any]:
+def estimate_result(found: Estimate, traffic: Traffic, leak: Leak, weights: Weights) -> dict[str, Any]:
     """The estimate's JSON fields, without its assumptions."""
     return {
         "bits_per_day": found.bits_per_day,
         "bits_per_day_per_site": found.bits_per_day / traffic.sites,
-        "channel_bytes_per_day": traffic.bytes_per_day(bound.log2_vocabulary / 8),
+        "channel_bytes_per_day": traffic.bytes_per_day(leak.log2_vocabulary / 8),
         "days_to_exfiltrate": found.days_to_exfiltrate,
         "dominant": found.dominant,
         "terms": [asdict(term) for term in found.terms],
         "gambled_bits_once": found.gamble.gambled_bits,
         "gambled_messages_once": found.gamble.gambled,
         "gambled_message_tokens": found.gambled_tokens,
-        "gamble_in_bits_per_token": bound.contains_gamble,
+        "stock_bits_once": leak.stock_bits,
         "paces": [asdict(pace) for pace in found.paces],
-        "bits_per_token": bound.bits_per_token,
+        "bits_per_token": leak.bits_per_token,
         "weights_bits": weights.bits,
         "traffic": asdict(traffic),
     }
@@ -43,14 +43,22 @@ def estimate_table(
         f"  {'all that are counted':<30} {found.bits_per_day:>12.3g} {size_text(found.bits_per_day / 8):>12}"
         f"  ({size_text(found.bits_per_day / 8 / traffic.sites)} a site)",
         "",
+        *(
+            [
+                f"  {size_text(leak.stock_bits / 8)} once, whatever the traffic: what a few unaudited answers can hold",
+                "",
+            ]
+            if leak.stock_bits
+            else []
+        ),
         f"  {size_text(weights.size_bytes)} of weights, {size_text(weights.bits / 8)} after compression:"
-        f" {_leaving(found)}",
+        f" {_leaving(found, leak)}",
         "",
         "Gambling on not being sampled: altered messages that raise no alarm with probability"
         f" {1 - audit.confidence:.2g} or more:",
         "",
         f"  at most {_gambled(found, leak, audit)}, once"
-        + ("; the tokens' term contains it, and it is not added again" if leak.contains_gamble else ""),
+        + ("; not added: the report's limit is of all answers, audited or not" if leak.stock_bits is not None else ""),
         "",
         f"  {'share altered':>13} {'bytes a day':>12} {'weights out':>14} {'caught, mean':>14}"
         f" {f'caught, {confidence}':>14} {'never caught':>13}",
@@ -75,10 +83,11 @@ def _gambled(found: Estimate, leak: Leak, audit: AuditAssumptions) -> str:
     return f"{size}, in about {count} of {found.gambled_tokens:,} tokens, the length that pays best for its risk"
 
 
-def _leaving(found: Estimate) -> str:
+def _leaving(found: Estimate, leak: Leak) -> str:
     """The time until the weights are out, in words."""
     if found.gamble_suffices:
-        return f"what gambling carries (below) is enough, in no less than {days_text(found.days_to_exfiltrate)}"
+        what = "what gambling carries (below)" if leak.stock_bits is None else "what a few unaudited answers can hold"
+        return f"{what} is enough, in no less than {days_text(found.days_to_exfiltrate)}"
     if found.bits_per_day == 0:
         return "the counted channels carry nothing"
     return f"out in {days_text(found.days_to_exfiltrate)}; the largest part: {found.dominant}"
@@ -99,6 +108,15 @@ def estimate_assumptions(
         *traffic_assumptions(traffic),
         f"Tokens: {bound.bits_per_token:.4g} bits each unseen ({bound.source}); {bound.log2_vocabulary:.4g} bits where"
         " they are chosen freely.",
+        *(
+            []
+            if leak.stock_bits is None
+            else [
+                f"Once: {size_text(leak.stock_bits / 8)} in answers that happen not to be audited, which no time"
+                " multiplies: the report's, or that of a series audited as below with answers up to the length limit,"
+                " whichever is more."
+            ]
+        ),
         f"Audit: {100 * audit.rate:g}% of the messages"
         + ("" if audit.by == "records" else " of 1,016 tokens, and of others in proportion to their tokens")
         + ", unforeseeable; an altered one is flagged with probability"

@@ -6,31 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from weightwarden.cli.reports.units import size_limit_text
+from weightwarden.cli.reports.bounds import CONFIDENCE_TEXT, BoundRow, bound_contents, bound_rows, scope
+from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.statistics.detection import alarm_probability, altered_before_alarm
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.rounding import lower_fixed, upper_fixed
 from weightwarden.verifier.statistics.sampling_design import END_TOKENS, UNIT_TOKENS, SamplingDesign
-from weightwarden.verifier.verification.exposure import CONFIDENCE, Bound
+from weightwarden.verifier.verification.exposure import CONFIDENCE
 from weightwarden.verifier.verification.run import Run
-
-
-@dataclass(frozen=True)
-class BoundRow:
-    """One bandwidth bound, as text.
-
-    Attributes:
-        name: its name.
-        audited: bits a token of the audited records.
-        limit: limit for all records, or that the audit says too little.
-        meaning: one sentence: of what it is the limit, and at which confidence.
-    """
-
-    name: str
-    audited: str
-    limit: str
-    meaning: str
 
 
 @dataclass(frozen=True)
@@ -82,14 +66,14 @@ def figures(context: Run) -> Figures:
     """The figures of a run, as text."""
     records, complete = context.given.audited.records, context.given.audited.complete
     return Figures(
-        whose=f"all {records} records" + ("" if complete else f", {_CONFIDENCE} confidence"),
-        bounds=_bounds(context),
+        whose=f"all {records} records" + ("" if complete else f", {CONFIDENCE_TEXT} confidence"),
+        bounds=bound_rows(context),
         rates=[
             RateRow(
                 name,
                 f"{100 * rate.value:.3f}%",
                 f"{lower_fixed(100 * rate.low, 3)}% to {upper_fixed(100 * rate.high, 3)}%",
-                f"{_scope(context)}, the share of output tokens that {_RATES[name]} lies between these limits.",
+                f"{scope(context)}, the share of output tokens that {_RATES[name]} lies between these limits.",
             )
             for name, rate in _rates(context).items()
         ],
@@ -98,7 +82,6 @@ def figures(context: Run) -> Figures:
     )
 
 
-_CONFIDENCE = f"{100 * CONFIDENCE:g}%"
 _RATES = {
     "mismatch": "differ from the replay's own choice",
     "suspicious": "are implausible, but among the most likely ones,",
@@ -125,31 +108,6 @@ def verdict_meaning(context: Run) -> str:
         f"CLEAR: no alarm; an honest server causes a false one with probability {level} or less. What could have been"
         " hidden all the same is stated below."
     )
-
-
-def _scope(context: Run) -> str:
-    """The records of a limit and its confidence, as the beginning of a sentence."""
-    records = context.given.audited.records
-    if context.given.audited.complete:
-        return f"For all {records} records, which were all audited"
-    return f"For all {records} records, audited or not, with {_CONFIDENCE} confidence over the draw of the audited ones"
-
-
-def _bounds(context: Run) -> list[BoundRow]:
-    exposure, scope = context.exposure, _scope(context)
-    meanings = {
-        "counting bound": "with equal costs for all admissible tokens of a position",
-        "pooled bound": "with larger costs for less likely tokens, pooled over all positions",
-    }
-    return [
-        BoundRow(
-            name,
-            f"{bound.audited_bits / exposure.tokens:.4f}",
-            _limit(context, bound),
-            f"{scope}, the choice of tokens and ends carried at most this, {meanings[name]}.",
-        )
-        for name, bound in (("counting bound", exposure.counting), ("pooled bound", exposure.pooled))
-    ]
 
 
 def _charges(context: Run) -> list[ChargeRow]:
@@ -181,6 +139,8 @@ def assumptions(context: Run) -> list[str]:
     if design is not None:
         said.append(catching(design, audited.records, audited.tokens))
         said.append("Limits for all records hold over the draw of the audited ones; a few audited records say little.")
+        if design.by == "tokens":
+            said.append("Shares of the audited records weigh each one by 1 / the probability with which it was drawn.")
     if context.verification.unverifiable:
         said.append(
             f"{len(context.verification.unverifiable)} records have no verdict: they are charged in full, and count as"
@@ -232,21 +192,31 @@ def catching(design: SamplingDesign, records: int, tokens: int) -> str:
 def statistics(context: Run) -> dict[str, Any]:
     """The figures of a run, as JSON. Columns have one value a verified record, in order."""
     exposure, watched = context.exposure, context.verification.watched
+    audited, charges = context.given.audited, context.verification.charges
     return {
         "confidence": CONFIDENCE,
         "total_tokens": exposure.total_tokens,
-        "longest_record_tokens": context.given.audited.longest,
+        "longest_record_tokens": audited.longest,
         "log2_vocabulary": float(np.log2(context.verification.vocabulary)),
         "rates": {name: _interval(rate) for name, rate in _rates(context).items()},
         "bits_per_token": {
-            "counting": _bits(context, exposure.counting),
-            "pooled": _bits(context, exposure.pooled),
+            "counting": bound_contents(context, exposure.counting),
+            "pooled": bound_contents(context, exposure.pooled),
             "leading_code": exposure.leading_code,
             "honest_entropy": exposure.entropy_bits_per_token,
         },
         "records": {
-            name: np.round(column_r, 6).tolist() if name == "pooled_bits" else column_r.astype(int).tolist()
-            for name, column_r in watched.items()
+            **{
+                name: np.round(column_r, 6).tolist() if name == "pooled_bits" else column_r.astype(int).tolist()
+                for name, column_r in watched.items()
+            },
+            "probability": audited.probabilities(audited.tokens_r).tolist(),
+            "counting_bits": np.round(charges.counting_bits_r - CODED_BITS, 6).tolist(),
+            "end_bits": np.round(charges.end_bits_r + CODED_BITS, 6).tolist(),
+        },
+        "unaudited": {
+            "tokens": audited.unaudited.tokens_u.tolist(),
+            "records": audited.unaudited.records_u.tolist(),
         },
         "assumptions": assumptions(context),
     }
@@ -255,26 +225,6 @@ def statistics(context: Run) -> dict[str, Any]:
 def _rates(context: Run) -> dict[str, Interval]:
     exposure = context.exposure
     return {"mismatch": exposure.mismatch, "suspicious": exposure.suspicious, "dangerous": exposure.dangerous}
-
-
-def _limit(context: Run, bound: Bound) -> str:
-    exposure = context.exposure
-    if not exposure.complete and not bound.conclusiveness.conclusive:
-        return f"too little to say: {bound.conclusiveness.needs}"
-    tokens, size = exposure.total_tokens, size_limit_text(bound.limit_bits)
-    return f"at most {upper_fixed(bound.limit_bits / tokens, 4)} ({size} in {tokens:,} tokens)"
-
-
-def _bits(context: Run, bound: Bound) -> dict[str, Any]:
-    exposure = context.exposure
-    conclusive = exposure.complete or bound.conclusiveness.conclusive
-    return {
-        "audited": bound.audited_bits / exposure.tokens,
-        "limit": bound.limit_bits / exposure.total_tokens,
-        "limit_bits": bound.limit_bits,
-        "conclusive": conclusive,
-        "needs": None if conclusive else bound.conclusiveness.needs,
-    }
 
 
 def _interval(rate: Interval) -> dict[str, float]:

@@ -70,7 +70,8 @@ class Leak:
 
     Attributes:
         bits_per_token: bound of the bits that tokens carry unseen (`verifier.statistics.bandwidth`).
-        contains_gamble: whether that bound covers unaudited messages, and so includes the bits of gambling.
+        stock_bits: bits that tokens carry once, beside that bound, where the bound is of all messages, audited or not:
+            what gambling gains is among them. None for a bound that says nothing of unaudited messages.
         early_stop_share: share of answers that may end early without an alarm.
         length_limit: largest number of tokens of an answer.
         refusal_share: share of requests that may be refused or fail without an alarm.
@@ -78,7 +79,7 @@ class Leak:
     """
 
     bits_per_token: float
-    contains_gamble: bool = False
+    stock_bits: float | None = None
     early_stop_share: float
     length_limit: int
     refusal_share: float
@@ -144,9 +145,9 @@ class Estimate:
         bits_per_day: the sum of the channels that are counted, of all sites, now.
         gamble: bits that gambling on not being sampled can gain once.
         gambled_tokens: tokens of each answer of the gamble; by tokens, those that pay best for their risk.
-        days_to_exfiltrate: days until the counted channels have carried the weights less the gamble, with growth; all
-            of the weights where the bound of tokens contains the gamble. Never fewer days than all tokens need.
-        gamble_suffices: whether gambling alone carries the weights.
+        days_to_exfiltrate: days until the counted channels have carried the weights less the stock or the gamble, with
+            growth. Never fewer days than all tokens need.
+        gamble_suffices: whether the stock or the gamble alone carries the weights.
         dominant: the largest counted channel.
         paces: gambling at several shares of the traffic.
     """
@@ -170,7 +171,7 @@ def estimate(
     """Combine the channels.
 
     1. Sum the bits a day of each channel while the attacker stays under every threshold.
-    2. Add the bits that gambling gains once.
+    2. Compute the bits that gambling gains once.
     3. Compute the days until the weights are out.
     4. Compute the yield of altering whole messages at several paces, and the time until its detection.
 
@@ -204,7 +205,7 @@ def estimate(
     )
 
     # 3, 4
-    left = max(weights.bits - (0.0 if leak.contains_gamble else gamble.gambled_bits), 0.0)
+    left = max(weights.bits - (gamble.gambled_bits if leak.stock_bits is None else leak.stock_bits), 0.0)
     return Estimate(
         terms=terms,
         bits_per_day=bits_per_day,

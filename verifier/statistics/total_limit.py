@@ -29,6 +29,7 @@ import numpy as np
 
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 
 STEEP, FLAT = 0.98, 0.5
 """Values of b. The steep one gives the least stock, and grows fast where an audited record is full of bits.
@@ -95,12 +96,15 @@ class UpperLimit:
         stock_bits: bits that count once, however long the traffic goes on: what a few unaudited records can hold.
         tokens: output tokens of all records.
         most_bits: bits of the audited records, and the most that the others can hold at all.
+        excess_bits: the part of the stock that a series adds to with its traffic: what unaudited records hold beyond
+            the length for which the price is made.
     """
 
     rate_bits: float
     stock_bits: float
     tokens: int
     most_bits: float
+    excess_bits: float = 0.0
 
     @property
     def bits(self) -> float:
@@ -184,6 +188,7 @@ class TotalLimit:
         """The limit now. With probability at least `confidence` it holds after every draw of the series at once.
 
         Args:
+            confidence: of the limit.
             log_missed: `PoissonSample.log_missed` of a single draw that would not have been used had it selected
                 nothing; -inf for a series, in which such draws count.
 
@@ -200,7 +205,11 @@ class TotalLimit:
         stock_k = self.price_k * goal_k + self.excess_bits_k
         best = int(np.argmin(rate_k + stock_k))
         return UpperLimit(
-            rate_bits=float(rate_k[best]), stock_bits=float(stock_k[best]), tokens=self.tokens, most_bits=most
+            rate_bits=float(rate_k[best]),
+            stock_bits=float(stock_k[best]),
+            tokens=self.tokens,
+            most_bits=most,
+            excess_bits=float(self.excess_bits_k[best]),
         )
 
 
@@ -239,3 +248,35 @@ def best_ratio(largest_u: FloatArray, probability_u: FloatArray, count_u: FloatA
     goal = -log(1 - confidence) - log(STEEP_SHARE)
     at = min(int(np.searchsorted(total_u, goal / STEEP)), len(order) - 1)
     return float(ratio_u[order[at]])
+
+
+def largest_ratio(design: SamplingDesign, longest: int, bits_per_token: float, bits_per_end: float) -> float:
+    """The largest X / H, bits a nat, of any record of up to `longest` tokens: a series has no dearer record.
+
+    X rises in proportion to the tokens, and H is a convex function of them: their ratio rises up to one length and
+    falls beyond it.
+
+    Args:
+        design: probability of a record's draw by its length.
+        longest: largest number of output tokens of a record.
+        bits_per_token: bits of a token that is chosen freely.
+        bits_per_end: largest number of bits of a record's end.
+
+    Returns:
+        The ratio; 0 where every record is always drawn.
+    """
+
+    def ratio(tokens: int) -> float:
+        probability = design.probability(tokens)
+        return (bits_per_token * tokens + bits_per_end) / -log1p(-probability) if probability < 1 else 0.0
+
+    low, high = 0, longest
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if ratio(middle) < ratio(middle + 1) else (low, middle)
+    return ratio(low)
+
+
+def stock_at(ratio: float, confidence: float) -> float:
+    """The stock of a limit at one price, for records whose X / H is at most `ratio` bits a nat: bits once."""
+    return ratio / STEEP * (-log(1 - confidence) - log(STEEP_SHARE))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,10 @@ from weightwarden.verifier.audit_selection import (
     traffic_root,
 )
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.audited_population import AuditedPopulation
 from weightwarden.verifier.verification.boundary_records import BoundaryRecords
-from weightwarden.verifier.verification.exposure import AuditedPopulation
 from weightwarden.verifier.verification.input_file import ArchiveInput, InputFile, TrafficInput
+from weightwarden.verifier.verification.length_table import LengthTable
 from weightwarden.verifier.verification.selected_records import SelectedRecords
 
 
@@ -108,7 +110,12 @@ def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunIn
         boundary=placed,
         place=lambda place: placed[place].at,
         indices=indices,
-        audited=AuditedPopulation.of(tokens_r, len(indices), draws),
+        audited=AuditedPopulation.of(
+            [tokens_r[index] for index in indices],
+            draws,
+            LengthTable.of(Counter(tokens_r) - Counter(tokens_r[index] for index in indices)),
+            audit.design if audit else None,
+        ),
         digest=audit_digest(root, audit.design if audit else None, indices),
         digests=[f"sha256:{file.sha256.hex()}" for _, file in files],
         inputs=[
@@ -160,16 +167,12 @@ def from_archives(
     newest = found.archives[-1]
     return RunInput(
         records=selected.records,
-        tokens=scan.selected_tokens,
+        tokens=sum(scan.tokens),
         boundary=scan.boundary,
         place=selected.place,
         indices=selected.indices,
-        audited=AuditedPopulation(
-            records=scan.records,
-            answered=scan.answered,
-            tokens=scan.tokens,
-            longest=scan.longest,
-            order_r=AuditedPopulation.order(scan.draws, len(scan.selected)),
+        audited=AuditedPopulation.of(
+            scan.tokens, scan.draws, LengthTable.of(scan.unaudited), audit.design if audit else None
         ),
         digest=audit_digest(
             b"".join(archive.checkpoint.root for archive in found.archives),
@@ -190,12 +193,19 @@ def from_archives(
 
 
 class LogScan:
-    """One pass over all records of a log: counts, the draw, and the boundary records of the drawn ones."""
+    """One pass over all records of a log: the draw, the boundary records of the drawn ones, the lengths of the others.
+
+    Attributes:
+        selected: indices of the drawn records.
+        tokens: their output tokens.
+        draws: their places in the draw; empty where all records are audited.
+        unaudited: number of the other records by output tokens.
+    """
 
     def __init__(self, audit: AuditDraw | None) -> None:
         self._audit = audit
-        self.records = self.answered = self.tokens = self.longest = self.selected_tokens = 0
-        self.selected, self.draws = array("q"), array("Q")
+        self.selected, self.tokens, self.draws = array("q"), array("q"), array("Q")
+        self.unaudited: Counter[int] = Counter()
         self._boundary = BoundaryRecords()
 
     @property
@@ -203,20 +213,17 @@ class LogScan:
         return self._boundary.records
 
     def add(self, archive: Archive, index: int, entry: bytes) -> None:
-        """Count a record, and keep it if it is drawn."""
+        """Add a record, and keep it if it is drawn."""
         record = decode_record(entry)
         tokens = len(record.output_token_ids)
-        self.records += 1
-        self.answered += tokens > 0
-        self.tokens += tokens
-        self.longest = max(self.longest, tokens)
         if self._audit is not None:
             drawn = self._audit.place(archive.checkpoint.root, index, tokens)
             if drawn is None:
+                self.unaudited[tokens] += 1
                 return
             self.draws.append(drawn)
         self.selected.append(index)
-        self.selected_tokens += tokens
+        self.tokens.append(tokens)
         self._boundary.add(PlacedRecord(record, archive.url, index, "index"))
 
 
