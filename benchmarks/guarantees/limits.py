@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from pydantic import JsonValue
 from scipy.optimize import brentq
 from scipy.stats import binom
 
@@ -316,9 +317,7 @@ def main(out: Path, runs: int, draws: int, seed: int) -> None:
         "coverage_most_failures": max(one.failures / one.runs for one in found),
     }
     settings = {"runs": runs, "draws": draws, "seed": seed, "confidence": CONFIDENCE, "coverage_confidence": LOOSE}
-    details = [
-        {"claim": one.claim, "setting": one.setting, "runs": one.runs, "failures": one.failures} for one in found
-    ]
+    details: JsonValue = [[one.claim, one.setting, one.runs, one.failures] for one in found]
     LIMITS.write(out, "limits", Results[LimitsRow].measured(rows, settings, facts=facts, details=details))
     if broken:
         raise click.ClickException(f"{broken} limits fail more often than they may")
