@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from weightwarden.cli.reports.units import size_limit_text
 from weightwarden.verifier.scoring.codes import CodeName
-from weightwarden.verifier.statistics.rounding import upper_fixed
+from weightwarden.verifier.statistics.rounding import upper_bytes, upper_fixed
 from weightwarden.verifier.verification.exposure import CONFIDENCE, Bound
 from weightwarden.verifier.verification.input_file import ArchiveInput
 from weightwarden.verifier.verification.run import Run
@@ -90,7 +89,7 @@ def _limit(context: Run, bound: Bound) -> str:
     if not _says_something(context, bound):
         return f"too little to say: {bound.conclusiveness.needs}"
     limit = bound.limit
-    size = size_limit_text(limit.bits)
+    size = upper_bytes(limit.bits)
     return f"at most {upper_fixed(limit.bits_per_token, 4)} ({size} in {limit.tokens:,} tokens)"
 
 
@@ -104,7 +103,7 @@ def _meaning(context: Run, bound: Bound, code: CodeName) -> str:
         return f"{said}.{counts}"
     parts = (
         f"{upper_fixed(limit.rate_bits / limit.tokens, 4)} bits a token, which grow with the traffic, and"
-        f" {size_limit_text(limit.stock_bits)} once, which a few unaudited records can hold"
+        f" {upper_bytes(limit.stock_bits)} once, which a few unaudited records can hold"
     )
     if limit.bits < limit.rate_bits + limit.stock_bits:
         parts = "it is all that the unaudited ones can hold"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from weightwarden.logger.serving.address import Address
 from weightwarden.logger.tlog.cosignature import Quorum
-from weightwarden.verifier.statistics.sampling_design import AuditBy
+from weightwarden.verifier.statistics.sampling_design import AuditBy, SamplingDesign
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,3 +89,8 @@ class Settings:
     compression: float = 1.0
     tokens_per_day: float | None = None
     tokens_per_tick: float | None = None
+
+    @property
+    def least_design(self) -> SamplingDesign:
+        """The sampling design with the least rate."""
+        return SamplingDesign(self.least_rate if self.audit_rate is None else self.audit_rate, self.audit_by)

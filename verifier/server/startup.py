@@ -93,11 +93,20 @@ def open_server(
     if off := database.unsynced():
         events.say("warning", why=f"PostgreSQL runs with {' and '.join(off)} off: a power cut loses verdicts")
     vocabulary = executor.replayer.identity.vocabulary
+    length_limit = settings.max_model_len or executor.replayer.identity.context_length or 4096
     bookkeeper = Bookkeeper(
-        database=database, policy=policy, vocabulary=vocabulary, longest=settings.max_record_weight, clock=clock
+        database=database,
+        policy=policy,
+        vocabulary=vocabulary,
+        longest=settings.max_record_weight,
+        design=settings.least_design,
+        length_limit=length_limit,
+        clock=clock,
     )
     key = SeriesKey(policy_digest=policy.digest(), model_digest=executor.replayer.identity.digest)
     bind(database, key, clock(), bookkeeper.empty())
+    if bookkeeper.upgrade():
+        events.say("warning", why="the verdicts are of an earlier version: the limit of the series begins anew, now")
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     membership = Membership(
         database=database,
@@ -109,7 +118,8 @@ def open_server(
     exposure = ExposureReader(
         settings=settings,
         vocabulary=vocabulary,
-        length_limit=settings.max_model_len or executor.replayer.identity.context_length or 4096,
+        length_limit=length_limit,
+        leading=policy.leading_code,
         exact=policy.exact,
     )
     scanner = ArchiveScanner(
@@ -136,7 +146,6 @@ def open_server(
             selection=selection,
             verifier=executor,
             start_index=settings.start_index,
-            longest=settings.max_record_weight,
             clock=clock,
             events=events,
         ),

@@ -184,15 +184,13 @@ class TotalLimit:
         self.tokens += sample.tokens
         self.audited_tokens += sample.audited_tokens
 
-    def limit(self, confidence: float, log_missed: float = -inf, *, cost: float = 0.0) -> UpperLimit:
+    def limit(self, confidence: float, log_missed: float = -inf) -> UpperLimit:
         """The limit now. With probability at least `confidence` it holds after every draw of the series at once.
 
         Args:
             confidence: of the limit.
             log_missed: `PoissonSample.log_missed` of a single draw that would not have been used had it selected
                 nothing; -inf for a series, in which such draws count.
-            cost: nats, for a series in which some draws would not have been used had they selected nothing: the sum of
-                -ln(1 - exp(`log_missed`)) over them.
 
         Raises:
             StatisticsError: the confidence is outside (0, 1).
@@ -202,7 +200,7 @@ class TotalLimit:
         most = self.audited_bits + self.unaudited_most_bits
         if not self.unaudited_most_bits:
             return UpperLimit(rate_bits=self.audited_bits, stock_bits=0.0, tokens=self.tokens, most_bits=most)
-        goal_k = cost - log(1 - confidence) - log1p(-min(exp(log_missed), 1 - 1e-12)) - np.log(self.share_k)
+        goal_k = -log(1 - confidence) - log1p(-min(exp(log_missed), 1 - 1e-12)) - np.log(self.share_k)
         rate_k = self.audited_bits + self.price_k * self.spent_k
         stock_k = self.price_k * goal_k + self.excess_bits_k
         best = int(np.argmin(rate_k + stock_k))

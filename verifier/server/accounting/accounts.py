@@ -18,11 +18,14 @@ from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
 from weightwarden.verifier.statistics.betting import Spread
 from weightwarden.verifier.statistics.e_process import RateEProcess
 from weightwarden.verifier.statistics.rates import RateSequence
+from weightwarden.verifier.verification.series_limit import SeriesLimit
 from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
 
 CONFIDENCE = 0.99
-"""Confidence of each confidence sequence."""
-PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "counting_bits", "outlying")
+"""Confidence of each confidence sequence, and of the limit of the series."""
+FORMAT = 2
+"""Format of the stored form. The first had none of its own, and no limit of the series."""
+PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "outlying")
 PER_RECORD = ("flagged", "early_stops", "refusals")
 """Quantities with a confidence sequence. Refusals are records without a token."""
 TOTALS = (
@@ -54,6 +57,8 @@ class Accounts:
         monitor: the evidence against an honest server since its last restart.
         epoch: number of restarts.
         sequences: confidence sequences by name of `PER_TOKEN` and `PER_RECORD`.
+        limit: upper limit of the bits of all records of the series, audited or not.
+        limit_since: time at which that limit began.
         totals: sums by name of `TOTALS`.
         margins_b: tokens by margin (`MarginHistogram`).
         candidates_b: candidates by margin (`MarginHistogram`).
@@ -62,6 +67,8 @@ class Accounts:
 
     monitor: SeriesMonitor
     sequences: dict[str, RateSequence]
+    limit: SeriesLimit
+    limit_since: float
     epoch: int = 0
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0.0))
     margins_b: IntArray = field(default_factory=lambda: np.zeros(BINS, np.int64))
@@ -74,8 +81,10 @@ class Accounts:
         return f"series {self.epoch}"
 
     @classmethod
-    def new(cls, policy: BasePolicy, vocabulary: int, longest: int) -> "Accounts":
-        """Empty accounts. Records longer than `longest` tokens weigh as much as that."""
+    def new(
+        cls, policy: BasePolicy, vocabulary: int, longest: int, *, limit: SeriesLimit, limit_since: float
+    ) -> "Accounts":
+        """Empty accounts. Records longer than `longest` tokens weigh as much as that in rates."""
         bits = float(np.log2(vocabulary))
 
         def sequence(name: str) -> RateSequence:
@@ -85,7 +94,10 @@ class Accounts:
             )
 
         return cls(
-            SeriesMonitor.new(policy, bits, longest), {name: sequence(name) for name in (*PER_TOKEN, *PER_RECORD)}
+            SeriesMonitor.new(policy, bits, longest),
+            {name: sequence(name) for name in (*PER_TOKEN, *PER_RECORD)},
+            limit,
+            limit_since,
         )
 
     def restart_monitor(self, policy: BasePolicy, vocabulary: int, longest: int) -> None:
@@ -118,6 +130,12 @@ class Accounts:
         self.margins_b = self.margins_b + margins_b
         self.candidates_b = self.candidates_b + candidates_b
 
+    @staticmethod
+    def format_of(data: bytes) -> int:
+        """The format of a stored form."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return int(json.loads(arrays["header"].tobytes()).get("format", 1))
+
     def to_bytes(self) -> bytes:
         """The accounts in their stored form: arrays in NumPy's format, everything else as JSON among them."""
         arrays: dict[str, Any] = {"margins_b": self.margins_b, "candidates_b": self.candidates_b}
@@ -135,6 +153,9 @@ class Accounts:
             arrays[f"monitor.{name}"] = monitor.log_capital_k
             monitors[name] = {f.name: getattr(monitor, f.name) for f in fields(monitor) if f.name != "log_capital_k"}
         header = {
+            "format": FORMAT,
+            "limit": self.limit.to_dict(),
+            "limit_since": self.limit_since,
             "policy_digest": self.monitor.policy_digest,
             "log_best": self.monitor.log_best,
             "monitors": monitors,
@@ -149,22 +170,35 @@ class Accounts:
         return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Accounts":
-        """The accounts from the stored form of `to_bytes`."""
+    def from_bytes(cls, data: bytes, begin: tuple[SeriesLimit, float] | None = None) -> "Accounts":
+        """The accounts from the stored form of `to_bytes`.
+
+        Args:
+            data: the stored form.
+            begin: empty limit of the series, and the time now, with which accounts of the first format begin theirs.
+        """
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes())
+            if header.get("format") == FORMAT:
+                limit, limit_since = SeriesLimit.from_dict(header["limit"]), header["limit_since"]
+            elif begin is not None:
+                limit, limit_since = begin
+            else:
+                raise ValueError("accounts of an earlier format, which a server upgrades as it starts")
             monitors = {
                 name: RateEProcess(**said, log_capital_k=arrays[f"monitor.{name}"])
                 for name, said in header["monitors"].items()
             }
             sequences = {}
-            for name, said in header["sequences"].items():
-                begin = f"sequence.{name}."
-                kept = {key.removeprefix(begin): arrays[key] for key in arrays.files if key.startswith(begin)}
+            for name in (*PER_TOKEN, *PER_RECORD):
+                said, prefix = header["sequences"][name], f"sequence.{name}."
+                kept = {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
                 sequences[name] = RateSequence(**(said | {"spread": Spread(**said["spread"])}), **kept)
             return cls(
                 monitor=SeriesMonitor(header["policy_digest"], monitors, header["log_best"]),
                 sequences=sequences,
+                limit=limit,
+                limit_since=limit_since,
                 epoch=header["epoch"],
                 totals=header["totals"],
                 margins_b=arrays["margins_b"],

@@ -1,5 +1,6 @@
 """Intake of an archive during its check: its records are counted, and the drawn ones queued for replay."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,16 +45,15 @@ class ArchiveIntake:
         draw: draw of the archive's records.
         base: position of the archive's first selected record.
         start_index: index in the log of the first record that is followed.
-        longest: tokens of a record that counts most in `weight`.
         model: the model that all records name.
         unfit: the first reason why records cannot be verified here.
         tokens: output tokens.
         cost: output and prompt tokens.
         unit_cost: expected `cost` of the selected records at rate 1 by tokens, did no probability end at 1.
-        weight: output tokens, each record's up to `longest`.
         selected: number of selected records.
         selected_tokens: output tokens of the selected records.
         selected_cost: output and prompt tokens of the selected records.
+        unaudited: number of followed records that were not selected, by their output tokens.
         page: selected records that are not queued yet.
     """
 
@@ -64,16 +64,15 @@ class ArchiveIntake:
     archive: Archive
     base: int
     start_index: int
-    longest: int
     model: str | None = field(default=None, init=False)
     unfit: UnfitArchive | None = field(default=None, init=False)
     tokens: int = field(default=0, init=False)
     cost: int = field(default=0, init=False)
     unit_cost: float = field(default=0.0, init=False)
-    weight: int = field(default=0, init=False)
     selected: int = field(default=0, init=False)
     selected_tokens: int = field(default=0, init=False)
     selected_cost: int = field(default=0, init=False)
+    unaudited: Counter[int] = field(default_factory=Counter, init=False)
     page: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     def keep(self, _: Archive, index: int, entry: bytes) -> None:
@@ -90,8 +89,10 @@ class ArchiveIntake:
         self.tokens += tokens
         self.cost += cost
         self.unit_cost += cost * (tokens + END_TOKENS) / UNIT_TOKENS
-        self.weight += min(tokens, self.longest)
-        if index < self.start_index or not self.draw.selects(self.archive.checkpoint.root, index, tokens):
+        if index < self.start_index:
+            return
+        if not self.draw.selects(self.archive.checkpoint.root, index, tokens):
+            self.unaudited[tokens] += 1
             return
         self.page.append(
             {

@@ -27,6 +27,7 @@ from weightwarden.verifier.server.ingest.audit_rate import DesignSource
 from weightwarden.verifier.server.ingest.quarantine import quarantine_archive, release_archive, set_gaps
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 from weightwarden.verifier.verification.executor import Executor
+from weightwarden.verifier.verification.length_table import LengthTable
 
 MAX_TRIES = 3
 """Number of unfinished attempts to read an archive, after which it is ignored until its file changes."""
@@ -57,7 +58,6 @@ class Follower:
         audit_key: audit key that draws records, in the sampling design of `selection`.
         selection: source of the sampling design.
         start_index: index in each log at which following begins; a missing range behind it is a gap.
-        longest: tokens of a record that counts most in rates.
     """
 
     database: VerdictDatabase
@@ -69,7 +69,6 @@ class Follower:
     selection: DesignSource
     verifier: Executor
     start_index: int
-    longest: int
     clock: Callable[[], float]
     events: Events
     hang_detector: HangDetector = field(default_factory=HangDetector, init=False)
@@ -222,7 +221,6 @@ class Follower:
             archive=archive,
             base=base,
             start_index=self.start_index,
-            longest=self.longest,
         )
         try:
             findings = check_archive(archive, known, intake.keep, lambda _: self.hang_detector.progressed())
@@ -294,11 +292,12 @@ class Follower:
                     tokens=intake.tokens,
                     cost=intake.cost,
                     unit_cost=intake.unit_cost,
-                    weight=intake.weight,
                     audit_rate=intake.draw.rate,
                     audit_by=intake.draw.by,
                     selected=intake.selected,
                     selected_tokens=intake.selected_tokens,
+                    position_end=intake.base + intake.selected,
+                    unaudited=LengthTable.of(intake.unaudited).to_bytes(),
                     tries=0,
                 )
             ).rowcount
