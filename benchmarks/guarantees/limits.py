@@ -58,7 +58,7 @@ SERIES_LENGTHS = (1024, 4096)
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often one limit failed in one setting."""
+    """Failures of one limit in one setting."""
 
     claim: str
     setting: str
