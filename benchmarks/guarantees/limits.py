@@ -317,7 +317,9 @@ def main(out: Path, runs: int, draws: int, seed: int) -> None:
         "coverage_most_failures": max(one.failures / one.runs for one in found),
     }
     settings = {"runs": runs, "draws": draws, "seed": seed, "confidence": CONFIDENCE, "coverage_confidence": LOOSE}
-    details: JsonValue = [[one.claim, one.setting, one.runs, one.failures] for one in found]
+    details: list[JsonValue] = [
+        {"claim": one.claim, "setting": one.setting, "runs": one.runs, "failures": one.failures} for one in found
+    ]
     LIMITS.write(out, "limits", Results[LimitsRow].measured(rows, settings, facts=facts, details=details))
     if broken:
         raise click.ClickException(f"{broken} limits fail more often than they may")

@@ -360,7 +360,7 @@ def test_a_report_that_was_edited_is_an_error_that_names_the_field(
     assert message in result.output
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"format": "weightwarden-monitor/1"}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"format": "weightwarden-monitor/2"}'])
 def test_a_broken_state_is_an_error_and_stays_as_it_is(
     tmp_path: Path, reports: dict[str, Path], content: bytes
 ) -> None:
@@ -370,6 +370,21 @@ def test_a_broken_state_is_an_error_and_stays_as_it_is(
     assert result.exit_code == 2
     assert "state.json" in result.output
     assert state.read_bytes() == content
+
+
+def test_a_state_and_a_report_of_an_earlier_version_are_refused_by_their_format(
+    tmp_path: Path, reports: dict[str, Path]
+) -> None:
+    state, report = tmp_path / "state.json", tmp_path / "report.json"
+    state.write_text('{"format": "weightwarden-monitor/1", "monitors": {}}')
+    report.write_text(json.dumps(json.loads(reports["monday"].read_text()) | {"format": "weightwarden-report/2"}))
+    for given, said in (
+        (("--state", state, reports["monday"]), "state.json: format: a state of another version (weightwarden-monitor"),
+        ((report,), "report.json: format: a report of another version (weightwarden-report/2"),
+    ):
+        refused = invoke("monitor", "--policy", BUNDLED_POLICY, *given)
+        assert refused.exit_code == 2
+        assert said in refused.output
 
 
 def test_archives_are_replayed_one_after_the_other(tmp_path: Path, model_folder: Path) -> None:

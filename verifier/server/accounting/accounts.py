@@ -16,10 +16,11 @@ from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
 from weightwarden.verifier.statistics.betting import Spread
+from weightwarden.verifier.statistics.conditional_e_process import ConditionalEProcess
 from weightwarden.verifier.statistics.e_process import RateEProcess
 from weightwarden.verifier.statistics.rates import RateSequence
 from weightwarden.verifier.verification.series_limit import SeriesLimit
-from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
 
 CONFIDENCE = 0.99
 """Confidence of each confidence sequence, and of the limit of the series."""
@@ -109,17 +110,19 @@ class Accounts:
         """Add verdicts, in the order of their positions.
 
         Args:
-            columns: "tokens", `WATCHED`, and the other names of `TOTALS`, float64 [records].
+            columns: "tokens", `WATCHED`, and the other names of `TOTALS`, float64 [records]; `LOG_RATIO`, float64
+                [records, bets].
         """
         tokens_r = columns["tokens"]
         # A record that is unverifiable and not flagged is no evidence: its request is the reason.
         counts_r = (columns["unverifiable"] == 0) | (columns["flagged"] > 0)
-        self.monitor.add({name: columns[name] * counts_r for name in ("tokens", *WATCHED)})
+        counted = {name: columns[name] * counts_r for name in ("tokens", *WATCHED)}
+        self.monitor.add(counted | {LOG_RATIO: columns[LOG_RATIO]})
         for name, sequence in self.sequences.items():
             if name in PER_RECORD:
                 sequence.add(columns[name], np.ones_like(tokens_r))
                 continue
-            # As in `RateEProcess`: a record weighs by its tokens, up to the longest.
+            # As in `RateEProcess`: a record weighs by its tokens, up to a limit.
             weight_r = np.minimum(tokens_r, sequence.longest)
             per_token_r = columns[name] / np.maximum(tokens_r, 1)
             sequence.add(np.minimum(per_token_r, sequence.most_per_token) * weight_r, weight_r)
@@ -150,14 +153,19 @@ class Accounts:
                     plain[one.name] = value
             sequences[name] = plain | {"spread": {f.name: getattr(sequence.spread, f.name) for f in fields(Spread)}}
         for name, monitor in self.monitor.monitors.items():
-            arrays[f"monitor.{name}"] = monitor.log_capital_k
-            monitors[name] = {f.name: getattr(monitor, f.name) for f in fields(monitor) if f.name != "log_capital_k"}
+            arrays[f"monitor.{name}"] = monitor.log_capital_lk
+            monitors[name] = {f.name: getattr(monitor, f.name) for f in fields(monitor) if f.name != "log_capital_lk"}
+        conditional = self.monitor.conditional
+        arrays["conditional"] = conditional.log_capital_ck
         header = {
             "format": FORMAT,
             "limit": self.limit.to_dict(),
             "limit_since": self.limit_since,
             "policy_digest": self.monitor.policy_digest,
             "log_best": self.monitor.log_best,
+            "conditional": {
+                f.name: getattr(conditional, f.name) for f in fields(conditional) if f.name != "log_capital_ck"
+            },
             "monitors": monitors,
             "sequences": sequences,
             "epoch": self.epoch,
@@ -186,16 +194,19 @@ class Accounts:
             else:
                 raise ValueError("accounts of an earlier format, which a server upgrades as it starts")
             monitors = {
-                name: RateEProcess(**said, log_capital_k=arrays[f"monitor.{name}"])
+                name: RateEProcess(
+                    **said | {"weight_limits": tuple(said["weight_limits"])}, log_capital_lk=arrays[f"monitor.{name}"]
+                )
                 for name, said in header["monitors"].items()
             }
+            conditional = ConditionalEProcess(**header["conditional"], log_capital_ck=arrays["conditional"])
             sequences = {}
             for name in (*PER_TOKEN, *PER_RECORD):
                 said, prefix = header["sequences"][name], f"sequence.{name}."
                 kept = {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
                 sequences[name] = RateSequence(**(said | {"spread": Spread(**said["spread"])}), **kept)
             return cls(
-                monitor=SeriesMonitor(header["policy_digest"], monitors, header["log_best"]),
+                monitor=SeriesMonitor(header["policy_digest"], conditional, monitors, header["log_best"]),
                 sequences=sequences,
                 limit=limit,
                 limit_since=limit_since,

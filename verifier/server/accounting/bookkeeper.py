@@ -14,7 +14,7 @@ from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.server.accounting.accounts import FORMAT, Accounts
 from weightwarden.verifier.server.accounting.rate_points import add_point
 from weightwarden.verifier.server.audit.task_queue import finish_archives
-from weightwarden.verifier.server.audit.verdict_rows import sum_margins
+from weightwarden.verifier.server.audit.verdict_rows import ratios_of, sum_margins
 from weightwarden.verifier.server.database.schema import ARCHIVE, TASK, VERDICT
 from weightwarden.verifier.server.database.series import locked_series, set_series
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
@@ -22,6 +22,7 @@ from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 from weightwarden.verifier.verification.audited_population import AuditedPopulation, most_bits
 from weightwarden.verifier.verification.length_table import LengthTable
 from weightwarden.verifier.verification.series_limit import SeriesLimit
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO
 
 CHUNK = 2000
 """Number of verdicts of one transaction."""
@@ -147,6 +148,7 @@ def _add(accounts: Accounts, rows: Sequence[RowMapping]) -> None:
     columns["outlying"] = column(lambda row: row["outliers"] > 0)
     columns["early_stops"] = column(lambda row: row["early_stop"] and row["tokens"] > 0)
     columns["refusals"] = column(lambda row: row["tokens"] == 0 and not row["unverifiable"])
+    columns[LOG_RATIO] = ratios_of([row["log_ratio"] for row in rows], accounts.monitor.conditional.bets)
     accounts.add(columns, *sum_margins([row["margins"] for row in rows]))
 
 
