@@ -8,13 +8,15 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from weightwarden.cli.commands.monitor_limit import StoredLimit
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.files.output import write_text
 from weightwarden.sampler.validation_message import validation_message
 from weightwarden.verifier.statistics.e_process import STAKES, RateEProcess
+from weightwarden.verifier.verification.series_limit import SeriesLimit
 from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
 
-FORMAT = "weightwarden-monitor/1"
+FORMAT = "weightwarden-monitor/2"
 MAX_STATE_BYTES = 64 * 2**20
 
 
@@ -24,10 +26,12 @@ class AuditSeries:
 
     Attributes:
         monitor: the alarm over the series.
+        limit: upper limit of the bits of all its records, audited or not.
         seen: digests of the audits in it.
     """
 
     monitor: SeriesMonitor
+    limit: SeriesLimit
     seen: list[str]
 
 
@@ -55,6 +59,7 @@ class _State(_Part):
     policy_digest: str
     log_best: Annotated[float, Field(ge=0)]
     monitors: dict[str, _Monitor]
+    limit: StoredLimit
     seen: list[str]
 
 
@@ -75,6 +80,7 @@ def write_state(path: Path, series: AuditSeries) -> None:
             }
             for name, rate in series.monitor.monitors.items()
         },
+        "limit": series.limit.to_dict(),
         "seen": series.seen,
     }
     write_text(path, json.dumps(state, indent=1, allow_nan=False) + "\n")
@@ -103,4 +109,6 @@ def read_state(path: Path) -> AuditSeries:
         kept = state.monitors[name].model_dump()
         kept["log_capital_k"] = np.array(kept["log_capital_k"])
         monitors[name] = RateEProcess(**kept)
-    return AuditSeries(SeriesMonitor(state.policy_digest, monitors, state.log_best), list(state.seen))
+    return AuditSeries(
+        SeriesMonitor(state.policy_digest, monitors, state.log_best), state.limit.series(), list(state.seen)
+    )
