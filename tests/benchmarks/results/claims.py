@@ -209,9 +209,7 @@ def _limits() -> Iterator[Claim]:
         *(day["tokens"].limit, day["records"].limit, day["records"].before),
         *(month["tokens"].limit, month["records"].limit, month["records"].before),
     )
-    yield Claim(
-        "docs/statistics.md", "{:.2f} instead of {:.2f} bits a", (day["tokens"].limit, day["records"].limit)
-    )
+    yield Claim("docs/statistics.md", "{:.2f} instead of {:.2f} bits a", (day["tokens"].limit, day["records"].limit))
     yield said(
         "Every limit is within {:.0f}% of the least possible.",
         np.ceil(100 * max(row.limit / row.least - 1 for row in found.rows)),
