@@ -98,6 +98,7 @@ def calibrate(
             chosen_upper=both.upper_b.tolist(),
             outlier_margin_logits=both.outlier_margin,
             outlier_upper=both.outlier_upper,
+            boundary_upper=both.boundary_upper,
         ),
         code=code,
         calibration=Calibration(

@@ -21,13 +21,13 @@ def token_noise(
     """Noise of the tokens of a half, by margin. Outliers begin at the given margin, or else at one chosen here."""
     records, bins = len(half_r), len(MARGIN_EDGES) - 1
     exposures, chosen = np.zeros((records, bins)), np.zeros((records, bins))
-    beyond, tokens = np.zeros((records, bins + 1)), np.zeros(records)
+    beyond, boundary, tokens = np.zeros((records, bins + 1)), np.zeros((records, 2)), np.zeros(records)
     for record_n, scores in scored:
-        for total, part in zip((exposures, chosen, beyond), noise_counts(scores), strict=True):
+        for total, part in zip((exposures, chosen, beyond, boundary), noise_counts(scores), strict=True):
             np.add.at(total, record_n, part)
         np.add.at(tokens, record_n, 1)
     return TokenNoise.from_counts(
-        exposures[half_r], chosen[half_r], beyond[half_r], tokens[half_r], outlier_margin=outlier_margin
+        *(counts[half_r] for counts in (exposures, chosen, beyond, boundary, tokens)), outlier_margin=outlier_margin
     )
 
 
