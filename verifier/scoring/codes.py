@@ -106,7 +106,7 @@ class PooledCode:
     The replay's own choice has weight 1, an alternative of class c weight odds_c, and a token's length is -log2 of its
     weight's share of all weights at its position. The sum is the free-energy bound with cost -ln odds and lambda 1 at
     the observed total cost. The tilt lambda is fixed: any other would be a bound, too, and on honest traffic, from
-    which the odds come, a longer one. Class 0 is the *boundary* (`boundary_counts`), and classes 1 ... B are the bins of
+    which the odds come, a longer one. Class 0 is the *boundary* (`boundary_counts`), classes 1 ... B are the bins of
     the margin.
 
     Attributes:

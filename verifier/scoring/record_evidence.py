@@ -73,9 +73,9 @@ class RecordEvidenceAccumulator:
         ln P(C >= c) <= sum_t ln(1 + sum_v G(m_tv) (exp(lambda c(m_tv)) - 1)) - lambda c,
 
     minimised over lambda; a token beyond every edge counts at every position with the outlier rate, and a boundary
-    alternative with its own bound in place of G where the noise has one (otherwise it costs nothing). The most expensive
-    token is left out of the total, so that a lone token never flags its record. Assumes that, given the replayed
-    candidates, tokens are independent, and that the upper bounds of G hold.
+    alternative with its own bound in place of G where the noise has one (otherwise it costs nothing). The most
+    expensive token is left out of the total, so that a lone token never flags its record. Assumes that, given the
+    replayed candidates, tokens are independent, and that the upper bounds of G hold.
     """
 
     def __init__(self, noise: TokenNoise, records: int) -> None:
