@@ -204,8 +204,8 @@ def _limits() -> Iterator[Claim]:
     month = {by: rows["100,000 chat-like answers a day", by] for by in ("records", "tokens")}
     yield said("Medians of {} draws.", settings["draws"])
     yield said(
-        "By tokens a day's limit is {:.2f} instead of {:.2f} bits a token (before: {:.2f}), and that of thirty such days"
-        " {:.3f} instead of {:.3f} (before: {:.2f}).",
+        "By tokens a day's limit is {:.2f} instead of {:.2f} bits a token (before: {:.2f}), and that of thirty such"
+        " days {:.3f} instead of {:.3f} (before: {:.2f}).",
         *(day["tokens"].limit, day["records"].limit, day["records"].before),
         *(month["tokens"].limit, month["records"].limit, month["records"].before),
     )
@@ -215,8 +215,8 @@ def _limits() -> Iterator[Claim]:
         np.ceil(100 * max(row.limit / row.least - 1 for row in found.rows)),
     )
     yield said(
-        "Coverage was simulated in {:.0f} settings of attackers, lengths of 1 to 1,000 tokens, audit rates of 1e-4 to 0.5 and"
-        " series, {:,} runs each",
+        "Coverage was simulated in {:.0f} settings of attackers, lengths of 1 to 1,000 tokens, audit rates of 1e-4 to 0.5"
+        " and series, {:,} runs each",
         facts["coverage_settings"],
         settings["runs"],
         holds=facts["coverage_broken"] == 0,
