@@ -89,6 +89,11 @@ class TokenNoise:
         return np.append(self.upper_b, self.outlier_upper)
 
     @property
+    def class_upper_c(self) -> FloatArray:
+        """Upper bounds by class (`scoring.codes.classes`): the boundary, then the bins; 1 where none is known."""
+        return np.append(1.0 if self.boundary_upper is None else self.boundary_upper, self.upper_b)
+
+    @property
     def costs(self) -> FloatArray:
         """-ln of the probabilities, nats: the cost of a token of each bin to its record."""
         costs: FloatArray = -np.log(self.probabilities)
