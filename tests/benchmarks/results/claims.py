@@ -215,8 +215,8 @@ def _limits() -> Iterator[Claim]:
         np.ceil(100 * max(row.limit / row.least - 1 for row in found.rows)),
     )
     yield said(
-        "Coverage was simulated in {:.0f} settings of attackers, lengths of 1 to 1,000 tokens, audit rates of 1e-4 to 0.5"
-        " and series, {:,} runs each",
+        "Coverage was simulated in {:.0f} settings of attackers, lengths of 1 to 1,000 tokens, audit rates of 1e-4 to"
+        " 0.5 and series, {:,} runs each",
         facts["coverage_settings"],
         settings["runs"],
         holds=facts["coverage_broken"] == 0,
