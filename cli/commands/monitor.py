@@ -91,7 +91,7 @@ class AuditOutcome:
     type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=1e-4,
     show_default=True,
-    help="Probability that a series within the policy's limits ever raises an alarm, over any length of time.",
+    help="Probability that an honest series ever raises an alarm, over any length of time.",
 )
 @click.option(
     "--max-record-weight",
@@ -123,10 +123,10 @@ def monitor(
     """Watch a series of audits, in order of time, and raise an alarm that honest traffic seldom raises.
 
     The arguments are JSON reports of `verify run`. With --public-key they are archives of a log, which are replayed one
-    after the other. The monitor bets that mismatches, suspicious or dangerous tokens, or hidden bits exceed the
-    policy's upper limits, and that other tokens than the replay's choice are taken more often than an honest server
-    takes them, given the candidates of each position. The result of the bets is an e-value. Honest traffic raises it to
-    1 / --alarm-level with at most that probability, at any time, so that frequent looks cost nothing.
+    after the other. The monitor bets that other tokens than the replay's choice are taken more often than an honest
+    server takes them, given the candidates of each position, and that more records are flagged. The result of the bets
+    is an e-value. Honest traffic raises it to 1 / --alarm-level with at most that probability, at any time, so that
+    frequent looks cost nothing.
 
     Exit code 0: clear. 1: alarm, now or at an earlier audit of the series. 2: error. After an error the state holds the
     audits before it; reports are all read before the first is added.
@@ -274,13 +274,13 @@ def _result(
 ) -> str:
     watch = series.monitor
     assumes = [
-        "An honest server's rates are at most the upper limits of the policy, which are approximate, and too low where"
-        " calibration never saw a rare kind of bad answer.",
-        f"In a rate, a record weighs as its tokens, up to {_listed(watch.monitors['mismatches'].weight_limits)} tokens"
-        " (the capital is the mean over these limits).",
-        "The conditional test, with half of the capital, assumes that an honest server takes no candidate more often"
-        " than the policy's bound for its margin, whatever the prompts and filters, except in a share of at most"
-        f" {upper_fixed(watch.conditional.contamination, 4)} of its records, which may hold anything.",
+        "The conditional test assumes that an honest server takes no candidate more often than the policy's bound for"
+        " its margin, whatever the prompts and filters, except in a share of at most"
+        f" {upper_fixed(watch.conditional.contamination, 4)} of its records, which may hold anything; and that no more"
+        " of its records are flagged.",
+        "The other rates raise no alarm: honest traffic has more of them where prompts and filters leave more tokens"
+        " likely than in the calibration. In a rate, a record weighs as its tokens, up to"
+        f" {_listed(watch.monitors['mismatches'].weight_limits)} tokens (the evidence is the mean over these limits).",
         "The audited records were chosen unpredictably, and every audit is given once, in the order of time.",
         *series_assumptions(CONFIDENCE, "the audits that were given"),
     ]
@@ -297,6 +297,7 @@ def _result(
             "log10_capital": watch.log_capital / math.log(10),
             "log10_conditional_capital": watch.conditional.log_capital / math.log(10),
             "per_token": rates,
+            "unlike_calibration": watch.unlike_calibration,
             "limit": limit_result(series.limit, leading),
             "audits": rows,
             "assumptions": assumes,
@@ -314,6 +315,12 @@ def _result(
         lines.append(f"  {name.replace('_', ' '):<32} {seen:>10} {honest:>16}")
     conditional = f"10^{watch.conditional.log_capital / math.log(10):.1f}"
     lines.append(f"  {'conditional test, capital':<32} {conditional:>10}")
+    if unlike := watch.unlike_calibration:
+        lines += [
+            "",
+            f"  Traffic unlike the calibration's: more {unlike.replace('_', ' ')} than there. Calibrate on what you"
+            " serve; its bits are in the limit below.",
+        ]
     lines += ["", f"  {limit_statement(series.limit, leading) or 'No answer with a token: nothing is limited.'}"]
     return "\n".join([*lines, "", *(f"  {said}" for said in assumes)])
 

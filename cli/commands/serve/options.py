@@ -129,7 +129,7 @@ SERVE_OPTIONS = (
         FiniteRange(0, 1, min_open=True, max_open=True),
         1e-4,
         "PROBABILITY",
-        "Probability that a series within the policy's limits ever raises an alarm, over any length of time.",
+        "Probability that an honest series ever raises an alarm, over any length of time.",
     ),
     _with_default(
         "--watch-level",

@@ -34,15 +34,11 @@ KINDS: dict[str, IncidentKind] = {
         title="Evidence against the inference server",
         concern="evidence",
         explanation="The audited answers differ from the replay by more than the policy allows an honest server. The"
-        " p-value is the share of honest series within the policy's limits, at most, that ever show as much. The limits"
-        " are those of the traffic from which the policy was made.",
+        " p-value is the share of honest series, at most, that ever show as much. The evidence is that of the"
+        " conditional test, which holds for any prompts and filters, and of flagged records. Rates of mismatches raise"
+        " no alarm: they depend on the traffic.",
         steps=(
             "Open the flagged records and read their reasons.",
-            "Few records are flagged or none, and the incident names mismatches, suspicious tokens or pooled bits:"
-            " first suspect traffic unlike that of the calibration. Other prompts, filters or temperatures can leave"
-            " more tokens likely, and then rounding decides more of them. But bytes that a server hides in likely"
-            " tokens look the same. Calibrate on fresh traffic of this kind that is known to be honest, and compare the"
-            " limits.",
             "Many records are flagged at once, with few exact matches: first suspect a change of the server (version,"
             " dtype, kernel, sampling scheme) or a wrong model folder. Calibrate on fresh honest traffic of that server"
             " and compare.",

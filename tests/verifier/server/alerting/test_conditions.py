@@ -71,7 +71,7 @@ def test_honest_traffic_is_no_incident_and_stolen_bytes_are_an_alarm(server: Ser
     assert state(server) == "alarm"
     [incident] = incidents(server, "monitor")
     assert "4 of 10 audited records are flagged" in incident.what
-    assert "within the policy's limits" in incident.what
+    assert "that an honest series ever shows as much" in incident.what
 
 
 def test_the_incident_names_the_test_or_the_rate_with_the_most_evidence(bundled_policy: Policy) -> None:
@@ -84,13 +84,9 @@ def test_the_incident_names_the_test_or_the_rate_with_the_most_evidence(bundled_
         return watched
 
     assert leading_evidence(monitor(log_ratio=1.0)) == "the conditional test"
-    limit = bundled_policy.evaluation.pooled_bits_per_token.high
-    assert leading_evidence(monitor(mismatches=0.01, pooled_bits=2 * limit)) == (
-        f"pooled bits, {2 * limit:.3g} a token where the policy allows {upper(limit, 3)}"
-    )
-    assert "dangerous, 0.0833 a token where" in leading_evidence(monitor(dangerous=1 / 12, pooled_bits=limit))
-    flagged = leading_evidence(monitor(flagged=1 / 24))
-    assert flagged == f"flagged, 0.5 a record where the policy allows {upper(bundled_policy.honest_rates.flagged, 3)}"
+    allowed = upper(bundled_policy.honest_rates.flagged, 3)
+    seen = leading_evidence(monitor(flagged=1 / 24))
+    assert seen == f"flagged records, 0.5 a record where the policy allows {allowed}"
 
 
 def test_two_flagged_records_are_to_be_watched_and_what_follows_raises_the_alarm(server: Server, log: Log) -> None:
