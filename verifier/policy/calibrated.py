@@ -60,12 +60,16 @@ class Thresholds(Section):
 
 
 class NoiseBounds(Section):
-    """`TokenNoise` as numbers: upper bounds of the share of candidates of each margin bin that honest traffic took."""
+    """`TokenNoise` as numbers: upper bounds of the share of candidates of each margin bin that honest traffic took.
+
+    `boundary_upper` is the same for alternatives on the boundary of a cut. Policies of version 0.1 have none.
+    """
 
     margin_edges_logits: list[Logits]
     chosen_upper: list[Probability]
     outlier_margin_logits: Logits
     outlier_upper: Annotated[Probability, Field(gt=0)]
+    boundary_upper: Annotated[Probability, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -208,6 +212,7 @@ class Policy(BasePolicy):
             upper_b=np.array(self.noise.chosen_upper),
             outlier_margin=self.noise.outlier_margin_logits,
             outlier_upper=self.noise.outlier_upper,
+            boundary_upper=self.noise.boundary_upper,
         )
 
     @property

@@ -24,29 +24,16 @@ from weightwarden.verifier.statistics.gamble import whole_answer_gamble
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.sampling_design import UNIT_TOKENS, SamplingDesign
 from weightwarden.verifier.statistics.traffic import Traffic
-from weightwarden.verifier.verification.series_limit import CODES, SeriesLimit
-from weightwarden.verifier.verification.series_statement import series_assumptions, series_statement
+from weightwarden.verifier.verification.series_limit import CODES
+from weightwarden.verifier.verification.series_statement import LimitParts, series_assumptions, series_statement
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenBound:
-    """Bits that the tokens and ends of all answers of the series can have carried unseen, under a code.
-
-    Attributes:
-        name: the code's bound.
-        audited: bits a token of the audited answers.
-        rate: bits a token of all answers, at most: the part of the limit that grows with the traffic.
-        stock_bits: bits that count once, however long the series is: what a few unaudited answers can hold.
-        limit: bits a token of all answers so far, at most, both parts included.
-        limit_bits: bits of all answers so far, at most.
-    """
+    """The limit of the series under a code, with the name of its bound."""
 
     name: str
-    audited: float
-    rate: float
-    stock_bits: float
-    limit: float
-    limit_bits: float
+    parts: LimitParts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +79,11 @@ def exposure_of(
     """
     totals, most, series = accounts.totals, float(np.log2(vocabulary)), accounts.limit
     codes = sorted(CODES, key=lambda code: code != leading)
-    bounds = [bound for code in codes if (bound := _bound(series, code)) is not None]
+    bounds = [
+        TokenBound(name=f"{code} bound", parts=parts)
+        for code in codes
+        if (parts := LimitParts.of(series, code, CONFIDENCE)) is not None
+    ]
     needed = series.tokens_until(
         leading, CONCLUSIVE_SHARE * most, CONFIDENCE, settings.least_design.probability(UNIT_TOKENS)
     )
@@ -113,8 +104,8 @@ def exposure_of(
     design = _design_of_gamble(traffic.least_designs or (traffic.design or settings.least_design,), longest)
     if per_day:
         leak = Leak(
-            bits_per_token=min(bounds[0].rate, most),
-            stock_bits=bounds[0].stock_bits,
+            bits_per_token=min(bounds[0].parts.rate, most),
+            stock_bits=bounds[0].parts.stock_bits,
             early_stop_share=limits("early_stops").high,
             length_limit=longest,
             refusal_share=limits("refusals").high,
@@ -130,7 +121,7 @@ def exposure_of(
     return Exposure(
         bounds=bounds,
         statement=statement_of(accounts, leading),
-        conclusiveness=Conclusiveness(limit=bounds[0].limit, most=most, tokens_needed=needed),
+        conclusiveness=Conclusiveness(limit=bounds[0].parts.limit, most=most, tokens_needed=needed),
         entropy_bits_per_token=None if exact or not totals["tokens"] else totals["entropy_bits"] / totals["tokens"],
         estimate=found,
         assumptions=_assumptions(settings, design, per_day),
@@ -139,26 +130,8 @@ def exposure_of(
 
 def statement_of(accounts: Accounts, code: CodeName) -> str | None:
     """The limit of the series under a code in a sentence; None before the first archive is audited."""
-    limit = accounts.limit.limit(code, CONFIDENCE)
-    if limit is None:
-        return None
     began = datetime.fromtimestamp(accounts.limit_since, UTC)
-    return series_statement(accounts.limit, limit, CONFIDENCE, f"Since {began:%Y-%m-%d %H:%M} UTC")
-
-
-def _bound(series: SeriesLimit, code: CodeName) -> TokenBound | None:
-    limit, total = series.limit(code, CONFIDENCE), series.totals[code]
-    if limit is None:
-        return None
-    growing = min(limit.rate_bits + limit.excess_bits, limit.most_bits)
-    return TokenBound(
-        name=f"{code} bound",
-        audited=total.audited_bits / total.audited_tokens if total.audited_tokens else 0.0,
-        rate=growing / limit.tokens,
-        stock_bits=limit.stock_bits - limit.excess_bits,
-        limit=limit.bits_per_token,
-        limit_bits=limit.bits,
-    )
+    return series_statement(accounts.limit, code, CONFIDENCE, f"Since {began:%Y-%m-%d %H:%M} UTC")
 
 
 def _limits(accounts: Accounts) -> Callable[[str], Interval]:
@@ -188,7 +161,9 @@ def _design_of_gamble(designs: Sequence[SamplingDesign], longest: int) -> Sampli
 def _assumptions(settings: Settings, design: SamplingDesign, per_day: float | None) -> list[str]:
     measured = "as given" if settings.tokens_per_day else "measured over the last days"
     said = [
-        *series_assumptions(CONFIDENCE),
+        *series_assumptions(
+            CONFIDENCE, "the archives whose audit is complete: what is missing, waits or is in quarantine is not in it"
+        ),
         f"Early stops and refusals: limits that hold at all times at once with {100 * CONFIDENCE:g}% confidence, if the"
         " audited answers are a random stream of one source.",
         "A day of the future carries what the limit allows for each token so far; what counts once is not multiplied.",

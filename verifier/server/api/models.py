@@ -444,6 +444,7 @@ class Bound(_Model):
         stock_bits: bits that count once, however long the series is.
         limit: bits per token of all answers so far, at most, both parts included.
         limit_bits: bits of all answers so far, at most.
+        trivial: whether that is no less than all that the unaudited answers can hold.
     """
 
     name: str
@@ -452,6 +453,7 @@ class Bound(_Model):
     stock_bits: float
     limit: float
     limit_bits: float
+    trivial: bool
 
 
 class Channel(_Model):

@@ -171,10 +171,10 @@ def _series(accounts: Accounts, exposure: Exposure) -> SeriesStatus | None:
         tokens=series.tokens,
         audited_records=series.audited_records,
         audited_tokens=series.audited_tokens,
-        bits=leading.limit_bits,
-        bits_per_token=leading.limit,
-        rate=leading.rate,
-        stock_bits=leading.stock_bits,
+        bits=leading.parts.limit_bits,
+        bits_per_token=leading.parts.limit,
+        rate=leading.parts.rate,
+        stock_bits=leading.parts.stock_bits,
         statement=exposure.statement,
     )
 
