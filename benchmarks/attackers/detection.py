@@ -116,6 +116,7 @@ def _by_day(found: Judgement, honest: HonestRates, rng: np.random.Generator) -> 
                 flagged=int(flagged_r[d].sum()),
                 outlying_r=outlying_r[d],
                 tokens_r=found.charges.tokens_r[d],
+                log_ratio_rk=found.tally.log_ratio_rk[d],
             )
             for d in days
         ]

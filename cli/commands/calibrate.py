@@ -1,11 +1,10 @@
 """The command `verify calibrate`, which makes a policy from honest traffic."""
 
-from math import log2
+import json
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from weightwarden.cli.options.quorum import quorum_of, quorum_options
 from weightwarden.cli.options.replayer import load_replayer
@@ -19,14 +18,17 @@ from weightwarden.cli.options.shared import (
     sample_options,
 )
 from weightwarden.cli.progress import progress_bar
+from weightwarden.cli.reports.calibration import (
+    calibrated_json,
+    calibrated_summary,
+    exact_json,
+    exact_summary,
+)
 from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.verifier.calibration.exact import calibrate_exact
-from weightwarden.verifier.calibration.fit import CalibrationResult
 from weightwarden.verifier.calibration.fit import calibrate as calibrate_policy
 from weightwarden.verifier.calibration.limits import CalibrationLimits
 from weightwarden.verifier.policy.base import BasePolicy
-from weightwarden.verifier.policy.exact import ExactPolicy
-from weightwarden.verifier.scoring.token_scores import gumbel_likelihood_score
 from weightwarden.verifier.statistics.sampling_design import AuditBy
 from weightwarden.verifier.verification.compatibility import check_against_model
 
@@ -69,6 +71,7 @@ from weightwarden.verifier.verification.compatibility import check_against_model
     show_default=True,
     help="Seed of the split into halves.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON. Field names contain the units.")
 def calibrate(
     traffic: tuple[str, ...],
     public_key_path: Path | None,
@@ -83,6 +86,7 @@ def calibrate(
     max_dangerous_rate: float,
     max_unsafe_rate: float,
     split_seed: int,
+    as_json: bool,
     **replay: Any,
 ) -> None:
     """Choose tolerance and token noise on one half of honest TRAFFIC, measure them on the other, and write a policy.
@@ -111,86 +115,27 @@ def calibrate(
     click.get_current_context().call_on_close(replayer.close)
     check_against_model(placed, replayer.identity)
     records = [item.record for item in placed]
-    digests = given.digests
+    digests, vocabulary = given.digests, replayer.identity.vocabulary
     with progress_bar(sum(len(r.output_token_ids) for r in records), "Replaying tokens") as progress:
         if exact:
             names = [item.short_place for item in placed]
             checked = calibrate_exact(replayer, records, names, traffic_digests=digests, progress=progress)
             policy: BasePolicy = checked
-            summary, warnings = exact_summary(checked, replayer.identity.vocabulary), []
+            warnings: list[str] = []
+            summary, found = exact_summary(checked, vocabulary), exact_json(checked)
         else:
             limits = CalibrationLimits(
                 max_dangerous_rate=max_dangerous_rate, max_unsafe_rate=max_unsafe_rate, split_seed=split_seed
             )
             result = calibrate_policy(replayer, records, limits, traffic_digests=digests, progress=progress)
             policy, warnings = result.policy, result.warnings
-            summary = trade_off_table(result, replayer.identity.vocabulary)
+            summary, found = calibrated_summary(result, vocabulary), calibrated_json(result)
     policy = policy.with_context(replay["max_model_len"])
     write_text(out, policy.to_toml(), public=True)
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
+    if as_json:
+        click.echo(json.dumps({"policy": str(out), "policy_digest": policy.digest(), **found}, indent=2))
+        return
     click.echo(summary)
     click.echo(f"\n{out}: {policy.digest()}")
-
-
-def exact_summary(policy: ExactPolicy, vocabulary: int) -> str:
-    """The result of exact calibration, with confidence limits."""
-    check = policy.check
-    bits = check.charged_bits_per_token
-    return "\n".join(
-        [
-            f"Exact: none of {check.tokens} honest tokens in {check.records} records differs beyond ties.",
-            "",
-            f"  with 95% confidence, at most {100 * check.record_mismatch_upper:.2g}% of honest records would hold a"
-            f" mismatch ({100 * check.token_mismatch_upper:.2g}% of tokens)",
-            f"  tied positions        {check.tied_positions:8d}",
-            f"  unresolved positions  {check.unresolved_positions:8d}",
-            f"  charged               {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
-            f" {100 * bits.value / log2(vocabulary):.4f}% of log2 V",
-        ]
-    )
-
-
-def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:
-    """Tolerances tried, with their cost for honest tokens and their use for an attacker. The chosen one is marked."""
-    policy = result.policy
-    lines = [
-        f"Trade-off on the calibration half ({policy.calibration.records} records, {policy.calibration.tokens} tokens;"
-        f" logit slack {policy.thresholds.logit_slack_logits:g}, mass slack {policy.thresholds.mass_slack:g}):",
-        "",
-        "  margin  rank limit  suspicious  dangerous      charged",
-        "  logits   (tokens)   % of tokens % of tokens  % of log2 V",
-    ]
-    for point in result.trade_off:
-        mark = " <- chosen" if point.margin == result.chosen.margin else ""
-        lines.append(
-            f"  {point.margin:6.2f}  {point.rank_limit:10d}  {100 * point.suspicious:10.3f}"
-            f"  {100 * point.dangerous:9.3f}  {100 * point.bits_per_token / log2(vocabulary):11.3f}{mark}"
-        )
-    evaluation = policy.evaluation
-    lines += ["", f"Dangerous at the chosen threshold: {result.dangerous} (97.5%, records as clusters)."]
-    lines += [
-        "",
-        f"On the other half ({evaluation.records} records, {evaluation.tokens} tokens), with 95% intervals:",
-        "",
-    ]
-    for name, rate in (
-        ("exact match", evaluation.exact_match),
-        ("suspicious", evaluation.suspicious),
-        ("dangerous", evaluation.dangerous),
-        (f"beyond {policy.noise.outlier_margin_logits:g} logits", evaluation.outliers),
-    ):
-        lines.append(f"  {name:<20} {100 * rate.value:8.3f}%  [{100 * rate.low:.3f}%, {100 * rate.high:.3f}%]")
-    bits = evaluation.charged_bits_per_token
-    lines.append(
-        f"  {'charged':<20} {bits.value:8.4f} bits a token  [{bits.low:.4f}, {bits.high:.4f}],"
-        f" {100 * bits.value / log2(vocabulary):.3f}% of log2 V"
-    )
-    lines.append(f"  {'flagged records':<20} {evaluation.flagged_records:8d} of {evaluation.records}")
-    thresholds = policy.thresholds
-    tau = float(gumbel_likelihood_score(np.array([thresholds.margin_logits]), thresholds.noise_scale_logits)[0])
-    lines.append(
-        f"\nNoise scale sigma {thresholds.noise_scale_logits:.4f} logits; the margin threshold as a GM-LS threshold:"
-        f" tau {tau:.2f} nats"
-    )
-    return "\n".join(lines)

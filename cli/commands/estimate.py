@@ -7,7 +7,7 @@ import click
 
 from weightwarden.cli.commands.estimate_report import estimate_assumptions, estimate_result, estimate_table
 from weightwarden.cli.options.quantities import FiniteRange, Positive, Size
-from weightwarden.cli.options.shared import with_options
+from weightwarden.cli.options.shared import AUDIT_BY_OPTION, with_options
 from weightwarden.cli.options.token_bound import series_stock, token_bound
 from weightwarden.cli.options.traffic_estimate import (
     AUDIT_OPTIONS,
@@ -17,7 +17,7 @@ from weightwarden.cli.options.traffic_estimate import (
     as_json_text,
 )
 from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Leak, TimingChannel, Weights, estimate
-from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.statistics.sampling_design import AuditBy, SamplingDesign
 
 
 @click.command("estimate")
@@ -69,6 +69,7 @@ from weightwarden.verifier.statistics.sampling_design import SamplingDesign
         show_default=True,
         help="Share of the messages that is audited.",
     ),
+    AUDIT_BY_OPTION,
     click.option(
         "--alarm-at",
         metavar="COUNT",
@@ -128,6 +129,7 @@ def estimate_command(
     size_bytes: float,
     compression: float,
     audit_rate: float,
+    audit_by: AuditBy,
     alarm_at: int,
     early_stop_share: float,
     refusal_share: float,
@@ -148,21 +150,19 @@ def estimate_command(
     """
     traffic = TrafficOptions(**traffic_options).traffic()
     bound = token_bound(policy_path, report_path, bits_per_token, vocabulary)
-    design = SamplingDesign(audit_rate)
-    stock_bits = None if bound.stock_bits is None else series_stock(bound, design, length_limit)
     leak = Leak(
         bits_per_token=bound.bits_per_token,
-        stock_bits=stock_bits,
+        stock_bits=series_stock(bound, SamplingDesign(audit_rate, audit_by), length_limit),
         early_stop_share=early_stop_share,
         length_limit=length_limit,
         refusal_share=refusal_share,
         timing=TimingChannel(tokens_per_tick=tokens_per_tick, gap=token_gap, resolution=clock),
         log2_vocabulary=bound.log2_vocabulary,
     )
-    audit = AuditAssumptions(rate=audit_rate, power=power, alarm_at=alarm_at, confidence=confidence)
+    audit = AuditAssumptions(rate=audit_rate, by=audit_by, power=power, alarm_at=alarm_at, confidence=confidence)
     weights = Weights(size_bytes=size_bytes, compression=compression)
     found = estimate(traffic, leak, audit, weights)
-    assumptions = estimate_assumptions(traffic, leak, audit, bound)
+    assumptions = estimate_assumptions(found, traffic, leak, audit, bound)
     if as_json:
         click.echo(as_json_text(estimate_result(found, traffic, leak, weights) | {"assumptions": assumptions}))
     else:

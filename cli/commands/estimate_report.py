@@ -21,6 +21,7 @@ def estimate_result(found: Estimate, traffic: Traffic, leak: Leak, weights: Weig
         "terms": [asdict(term) for term in found.terms],
         "gambled_bits_once": found.gamble.gambled_bits,
         "gambled_messages_once": found.gamble.gambled,
+        "gambled_message_tokens": found.gambled_tokens,
         "stock_bits_once": leak.stock_bits,
         "paces": [asdict(pace) for pace in found.paces],
         "bits_per_token": leak.bits_per_token,
@@ -56,8 +57,7 @@ def estimate_table(
         "Gambling on not being sampled: altered messages that raise no alarm with probability"
         f" {1 - audit.confidence:.2g} or more:",
         "",
-        f"  at most {count_text(found.gamble.gambled)} of up to {leak.length_limit:,} tokens,"
-        f" {size_text(found.gamble.gambled_bits / 8)}, once"
+        f"  at most {_gambled(found, leak, audit)}, once"
         + ("; not added: the report's limit is of all answers, audited or not" if leak.stock_bits is not None else ""),
         "",
         f"  {'share altered':>13} {'bytes a day':>12} {'weights out':>14} {'caught, mean':>14}"
@@ -72,6 +72,17 @@ def estimate_table(
     return "\n".join([*lines, "", "Assumes:", "", *(f"  - {said}" for said in assumptions)])
 
 
+def _gambled(found: Estimate, leak: Leak, audit: AuditAssumptions) -> str:
+    """The gamble in words: by records a number of messages, by tokens the most that any lengths carry."""
+    size = size_text(found.gamble.gambled_bits / 8)
+    if audit.by == "records":
+        return f"{count_text(found.gamble.gambled)} of up to {leak.length_limit:,} tokens, {size}"
+    if not found.gambled_tokens:
+        return size
+    count = count_text(found.gamble.gambled)
+    return f"{size}, in about {count} of {found.gambled_tokens:,} tokens, the length that pays best for its risk"
+
+
 def _leaving(found: Estimate, leak: Leak) -> str:
     """The time until the weights are out, in words."""
     if found.gamble_suffices:
@@ -82,7 +93,9 @@ def _leaving(found: Estimate, leak: Leak) -> str:
     return f"out in {days_text(found.days_to_exfiltrate)}; the largest part: {found.dominant}"
 
 
-def estimate_assumptions(traffic: Traffic, leak: Leak, audit: AuditAssumptions, bound: TokenBound) -> list[str]:
+def estimate_assumptions(
+    found: Estimate, traffic: Traffic, leak: Leak, audit: AuditAssumptions, bound: TokenBound
+) -> list[str]:
     """Assumptions of the figures, as sentences."""
     timing = (
         f"Timing is open: {leak.timing.bits_per_token:.2g} bits a token more, for tokens {leak.timing.gap:g} ms apart"
@@ -104,11 +117,14 @@ def estimate_assumptions(traffic: Traffic, leak: Leak, audit: AuditAssumptions, 
                 " whichever is more."
             ]
         ),
-        f"Audit: {100 * audit.rate:g}% of the messages, unforeseeable; an altered one is flagged with probability"
+        f"Audit: {100 * audit.rate:g}% of the messages"
+        + ("" if audit.by == "records" else " of 1,016 tokens, and of others in proportion to their tokens")
+        + ", unforeseeable; an altered one is flagged with probability"
         f" {audit.power:g}; alarm at {audit.alarm_at}, after which nothing leaves. Times to the alarm count sent"
         " messages: sealing and replaying them come on top.",
-        f"Altered messages have {leak.length_limit} tokens, or what the traffic has for them: the attacker writes the"
-        " prompts.",
+        f"Altered messages have {leak.length_limit} tokens, or what the traffic has for them"
+        + ("" if audit.by == "records" else f"; those of the one gamble have {found.gambled_tokens}")
+        + ": the attacker writes the prompts.",
         f"Unnoticed: {100 * leak.early_stop_share:g}% early stops in one of {leak.length_limit} places,"
         f" {100 * leak.refusal_share:g}% refusals.",
         timing,

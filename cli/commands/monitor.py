@@ -41,7 +41,7 @@ from weightwarden.verifier.statistics.sampling_design import AuditBy
 from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
 from weightwarden.verifier.verification.run_input import check_whole, from_archives
 from weightwarden.verifier.verification.run_verdict import NothingToVerify
-from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
 from weightwarden.verifier.verification.series_statement import series_assumptions
 from weightwarden.verifier.verification.verifier import Verifier
 
@@ -99,7 +99,8 @@ class AuditOutcome:
     default=1024,
     show_default=True,
     metavar="TOKENS",
-    help="Weight limit of a record, in tokens, when a series begins. Longer records weigh as much.",
+    help="Largest weight limit of a record, in tokens, when a series begins. Longer records weigh as much. The capital"
+    " is the mean over this limit, a quarter of it, and so on down to 16.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @replay_options
@@ -122,9 +123,10 @@ def monitor(
     """Watch a series of audits, in order of time, and raise an alarm that honest traffic seldom raises.
 
     The arguments are JSON reports of `verify run`. With --public-key they are archives of a log, which are replayed one
-    after the other. The monitor bets that mismatches, suspicious or dangerous tokens, or hidden bits exceed the
-    policy's upper limits; the result of the bets is an e-value. Honest traffic raises it to 1 / --alarm-level with at
-    most that probability, at any time, so that frequent looks cost nothing.
+    after the other. The monitor bets that other tokens than the replay's choice are taken more often than an honest
+    server takes them, given the candidates of each position, and that more records are flagged. The result of the bets
+    is an e-value. Honest traffic raises it to 1 / --alarm-level with at most that probability, at any time, so that
+    frequent looks cost nothing.
 
     Exit code 0: clear. 1: alarm, now or at an earlier audit of the series. 2: error. After an error the state holds the
     audits before it; reports are all read before the first is added.
@@ -179,7 +181,9 @@ def _reports(paths: tuple[str, ...], policy: BasePolicy, seen: Sequence[str]) ->
         if report.audit_digest in {*seen, *(audit.digest for audit in audits)}:
             raise MonitorError(f"{path}: is in the series already; give each audit once")
         statistics = report.statistics
-        columns = {name: statistics.records.column(name) for name in ("tokens", *WATCHED)}
+        columns = {name: statistics.records.column(name) for name in ("tokens", *WATCHED, LOG_RATIO)}
+        if columns[LOG_RATIO].shape[1:] != (len(policy.likelihood_ratio_bets),):
+            raise MonitorError(f"{path}: statistics.records.{LOG_RATIO}: not one value for each bet of the policy")
         notes = [
             *([f"its own verdict: {report.verdict.upper()}"] if report.verdict != "clear" else []),
             *(["unsigned"] if report.unsafe_unsigned else []),
@@ -270,9 +274,13 @@ def _result(
 ) -> str:
     watch = series.monitor
     assumes = [
-        "An honest server's rates are at most the upper limits of the policy, which are approximate, and too low where"
-        " calibration never saw a rare kind of bad answer.",
-        f"A record weighs as its tokens, up to {watch.monitors['mismatches'].longest:g}.",
+        "The conditional test assumes that an honest server takes no candidate more often than the policy's bound for"
+        " its margin, whatever the prompts and filters, except in a share of at most"
+        f" {upper_fixed(watch.conditional.contamination, 4)} of its records, which may hold anything; and that no more"
+        " of its records are flagged.",
+        "The other rates raise no alarm: honest traffic has more of them where prompts and filters leave more tokens"
+        " likely than in the calibration. In a rate, a record weighs as its tokens, up to"
+        f" {_listed(watch.monitors['mismatches'].weight_limits)} tokens (the evidence is the mean over these limits).",
         "The audited records were chosen unpredictably, and every audit is given once, in the order of time.",
         *series_assumptions(CONFIDENCE, "the audits that were given"),
     ]
@@ -286,7 +294,10 @@ def _result(
             "alarm_level": alarm_level,
             "p_value": watch.p_value,
             "audits_in_all": len(series.seen),
+            "log10_capital": watch.log_capital / math.log(10),
+            "log10_conditional_capital": watch.conditional.log_capital / math.log(10),
             "per_token": rates,
+            "unlike_calibration": watch.unlike_calibration,
             "limit": limit_result(series.limit, leading),
             "audits": rows,
             "assumptions": assumes,
@@ -302,5 +313,19 @@ def _result(
         honest = upper_fixed(watch.monitors[name].honest_rate, 5)
         seen = "-" if rate["seen"] is None else f"{rate['seen']:.5f}"
         lines.append(f"  {name.replace('_', ' '):<32} {seen:>10} {honest:>16}")
+    conditional = f"10^{watch.conditional.log_capital / math.log(10):.1f}"
+    lines.append(f"  {'conditional test, capital':<32} {conditional:>10}")
+    if unlike := watch.unlike_calibration:
+        lines += [
+            "",
+            f"  Traffic unlike the calibration's: more {unlike.replace('_', ' ')} than there. Calibrate on what you"
+            " serve; its bits are in the limit below.",
+        ]
     lines += ["", f"  {limit_statement(series.limit, leading) or 'No answer with a token: nothing is limited.'}"]
     return "\n".join([*lines, "", *(f"  {said}" for said in assumes)])
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    """Numbers as text: "1024, 256, 64 and 16"."""
+    shown = [f"{number:g}" for number in numbers]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from weightwarden.sampler.params import refusal
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.codes import CodeName
+from weightwarden.verifier.scoring.likelihood_ratio import LARGEST
 from weightwarden.verifier.statistics.sampling_design import AuditBy
 from weightwarden.verifier.verification.length_table import LengthTable
 
@@ -33,6 +34,7 @@ class RecordColumns(_Part):
 
     `counting_bits` and `pooled_bits` are those of its tokens. Under either code the record is charged `end_bits` more:
     for its end, and for the information that its tokens are coded. It was drawn with `probability`.
+    `log_ratio` holds the ln of each record's e-values in the conditional test, nats, one for each bet of the policy.
     """
 
     tokens: list[Count]
@@ -45,6 +47,7 @@ class RecordColumns(_Part):
     end_bits: list[Bits]
     outlying: list[Annotated[int, Field(ge=0, le=1)]]
     flagged: list[Annotated[int, Field(ge=0, le=1)]]
+    log_ratio: list[Annotated[list[Annotated[float, Field(ge=-LARGEST, le=LARGEST)]], Field(min_length=1)]]
 
     @model_validator(mode="after")
     def _one_entry_a_record(self) -> Self:
@@ -54,10 +57,12 @@ class RecordColumns(_Part):
         for name in ("mismatches", "suspicious", "dangerous", "outlying"):
             if any(events > tokens for events, tokens in zip(getattr(self, name), self.tokens, strict=True)):
                 raise refusal("columns", name, "more than there are tokens")
+        if len({len(ratios) for ratios in self.log_ratio}) > 1:
+            raise refusal("columns", "log_ratio", "records with different numbers of bets")
         return self
 
     def column(self, name: str) -> FloatArray:
-        """One column, float64 [records]."""
+        """One column, float64 [records]; "log_ratio" is [records, bets]."""
         return np.array(getattr(self, name), np.float64)
 
     def bits(self, code: CodeName) -> FloatArray:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from weightwarden.cli.reports.bounds import CONFIDENCE_TEXT, BoundRow, bound_contents, bound_rows, scope
+from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.statistics.detection import alarm_probability, altered_before_alarm
@@ -15,6 +16,7 @@ from weightwarden.verifier.statistics.rounding import lower_fixed, upper_fixed
 from weightwarden.verifier.statistics.sampling_design import END_TOKENS, UNIT_TOKENS, SamplingDesign
 from weightwarden.verifier.verification.exposure import CONFIDENCE
 from weightwarden.verifier.verification.run import Run
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO
 
 
 @dataclass(frozen=True)
@@ -206,10 +208,7 @@ def statistics(context: Run) -> dict[str, Any]:
             "honest_entropy": exposure.entropy_bits_per_token,
         },
         "records": {
-            **{
-                name: np.round(column_r, 6).tolist() if name == "pooled_bits" else column_r.astype(int).tolist()
-                for name, column_r in watched.items()
-            },
+            **{name: _column(name, values) for name, values in watched.items()},
             "probability": audited.probabilities(audited.tokens_r).tolist(),
             "counting_bits": np.round(charges.counting_bits_r - CODED_BITS, 6).tolist(),
             "end_bits": np.round(charges.end_bits_r + CODED_BITS, 6).tolist(),
@@ -220,6 +219,13 @@ def statistics(context: Run) -> dict[str, Any]:
         },
         "assumptions": assumptions(context),
     }
+
+
+def _column(name: str, values: FloatArray) -> list[Any]:
+    """A column of the records. Ratios are exact (`RESOLUTION`)."""
+    if name == LOG_RATIO:
+        return list(values.tolist())
+    return list(np.round(values, 6).tolist() if name == "pooled_bits" else values.astype(int).tolist())
 
 
 def _rates(context: Run) -> dict[str, Interval]:

@@ -7,7 +7,8 @@ import numpy as np
 
 from weightwarden.logger.record import Record
 from weightwarden.verifier.calibration.evaluation import evaluate
-from weightwarden.verifier.calibration.honest_noise import cdf_noise_scale, code_rates, token_noise
+from weightwarden.verifier.calibration.growth import TrafficGrowth, traffic_growth
+from weightwarden.verifier.calibration.honest_noise import NoiseCounts, cdf_noise_scale, code_rates
 from weightwarden.verifier.calibration.limits import CalibrationLimits
 from weightwarden.verifier.calibration.threshold_choice import WINDOW, choose_thresholds
 from weightwarden.verifier.calibration.traffic import made_for_traffic, scores_of, split_halves
@@ -26,12 +27,14 @@ class CalibrationResult:
 
     Attributes:
         dangerous: rate of dangerous tokens on the half that chose the threshold.
+        growth: growth of a test with this and with more honest traffic.
     """
 
     policy: Policy
     trade_off: list[ThresholdSweepPoint]
     chosen: ThresholdSweepPoint
     dangerous: DangerousSeen
+    growth: list[TrafficGrowth]
     warnings: list[str]
 
 
@@ -51,7 +54,8 @@ def calibrate(
        leaves an attacker least information.
     4. On the same half, count the token noise under those slacks.
     5. On the other half, evaluate the policy.
-    6. Count the token noise on both halves, which bounds it more tightly; the thresholds stay.
+    6. Count the token noise on both halves, which bounds it more tightly; the thresholds stay. Compute what more
+       traffic would give.
 
     Raises:
         CalibrationError: the traffic is mixed, has too few records, or no threshold is within the limits.
@@ -72,7 +76,7 @@ def calibrate(
     # 4
     scored = [(p, score(p.table, tolerance, level)) for p in placed]
     first = [scores_of(p, s, half_r) for p, s in scored]
-    noise = token_noise(first, half_r)
+    noise = NoiseCounts.of(first, half_r).noise()
     scale = fit_noise_scale([s for _, s in first])
     thresholds = Thresholds(
         margin_logits=tolerance.margin,
@@ -88,7 +92,8 @@ def calibrate(
     second = [scores_of(p, s, ~half_r) for p, s in scored]
     evaluation = evaluate(second, thresholds, noise, code, made_for, vocabulary, ~half_r)
     # 6
-    both = token_noise([(p.record_n, s) for p, s in scored], np.ones(len(records), np.bool_), noise.outlier_margin)
+    counts = NoiseCounts.of([(p.record_n, s) for p, s in scored], np.ones(len(records), np.bool_))
+    both = counts.noise(noise.outlier_margin)
     policy = Policy(
         format=FORMAT,
         made_for=made_for,
@@ -98,6 +103,7 @@ def calibrate(
             chosen_upper=both.upper_b.tolist(),
             outlier_margin_logits=both.outlier_margin,
             outlier_upper=both.outlier_upper,
+            boundary_upper=both.boundary_upper,
         ),
         code=code,
         calibration=Calibration(
@@ -112,4 +118,11 @@ def calibrate(
     )
     seen = DangerousSeen.of(first, thresholds, half_r)
     warnings = [*seen.warnings(limits.max_dangerous_rate), *traffic_warnings(records, half_r, both, evaluation)]
-    return CalibrationResult(policy=policy, trade_off=table, chosen=chosen, dangerous=seen, warnings=warnings)
+    return CalibrationResult(
+        policy=policy,
+        trade_off=table,
+        chosen=chosen,
+        dangerous=seen,
+        growth=traffic_growth([s for _, s in scored], counts, both, thresholds.margin_logits),
+        warnings=warnings,
+    )

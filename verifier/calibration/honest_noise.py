@@ -1,6 +1,8 @@
 """Counts on honest records: the token noise, and the rates to which codes are fitted."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -13,22 +15,59 @@ from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, TokenNoise, 
 from weightwarden.verifier.scoring.token_scores import TokenScores, inverse_transform_likelihood_score
 
 
-def token_noise(
-    scored: Sequence[tuple[IntArray, TokenScores]],
-    half_r: BoolArray,
-    outlier_margin: float | None = None,
-) -> TokenNoise:
-    """Noise of the tokens of a half, by margin. Outliers begin at the given margin, or else at one chosen here."""
-    records, bins = len(half_r), len(MARGIN_EDGES) - 1
-    exposures, chosen = np.zeros((records, bins)), np.zeros((records, bins))
-    beyond, tokens = np.zeros((records, bins + 1)), np.zeros(records)
-    for record_n, scores in scored:
-        for total, part in zip((exposures, chosen, beyond), noise_counts(scores), strict=True):
-            np.add.at(total, record_n, part)
-        np.add.at(tokens, record_n, 1)
-    return TokenNoise.from_counts(
-        exposures[half_r], chosen[half_r], beyond[half_r], tokens[half_r], outlier_margin=outlier_margin
-    )
+@dataclass(frozen=True, kw_only=True)
+class NoiseCounts:
+    """Counts of each record from which the noise is made, as `TokenNoise.from_counts` takes them."""
+
+    exposures_rb: FloatArray
+    chosen_rb: FloatArray
+    beyond_rb: FloatArray
+    boundary_rc: FloatArray
+    tokens_r: FloatArray
+
+    @classmethod
+    def of(cls, scored: Sequence[tuple[IntArray, TokenScores]], which_r: BoolArray) -> Self:
+        """Counts of some records.
+
+        Args:
+            scored: positions, each with its record.
+            which_r: records to count.
+        """
+        records, bins = len(which_r), len(MARGIN_EDGES) - 1
+        exposures, chosen = np.zeros((records, bins)), np.zeros((records, bins))
+        beyond, boundary, tokens = np.zeros((records, bins + 1)), np.zeros((records, 2)), np.zeros(records)
+        for record_n, scores in scored:
+            for total, part in zip((exposures, chosen, beyond, boundary), noise_counts(scores), strict=True):
+                np.add.at(total, record_n, part)
+            np.add.at(tokens, record_n, 1)
+        return cls(
+            exposures_rb=exposures[which_r],
+            chosen_rb=chosen[which_r],
+            beyond_rb=beyond[which_r],
+            boundary_rc=boundary[which_r],
+            tokens_r=tokens[which_r],
+        )
+
+    def noise(self, outlier_margin: float | None = None) -> TokenNoise:
+        """Noise of the tokens, by margin. Outliers begin at the given margin, or else at one chosen here."""
+        return TokenNoise.from_counts(
+            *(getattr(self, field.name) for field in fields(self)), outlier_margin=outlier_margin
+        )
+
+    @property
+    def shares_c(self) -> FloatArray:
+        """Shares of alternatives that were taken, by class (`verifier.scoring.codes.classes`)."""
+        offered = np.append(self.boundary_rc[:, 0].sum(), self.exposures_rb.sum(axis=0))
+        return class_shares(offered, np.append(self.boundary_rc[:, 1].sum(), self.chosen_rb.sum(axis=0)))
+
+
+def class_shares(offered_c: FloatArray, taken_c: FloatArray) -> FloatArray:
+    """Shares of alternatives that were taken, by class, at most 1/2 and not rising with the margin.
+
+    One half of an event is added, so that no share is 0.
+    """
+    share = np.minimum((taken_c + 0.5) / (offered_c + 1), 0.5)
+    return np.append(share[0], isotonic_regression(share[1:], weights=offered_c[1:] + 1, increasing=False).x)
 
 
 def code_rates(half: Sequence[TokenScores], thresholds: Thresholds, scheme: str) -> CodeRates:
@@ -41,7 +80,6 @@ def code_rates(half: Sequence[TokenScores], thresholds: Thresholds, scheme: str)
         taken += taken_classes(class_n, len(edges) - 1).sum(axis=0)
     margin = np.concatenate([scores.margin_n for scores in half])
     near = np.concatenate([scores.logit_rank_n for scores in half]) <= thresholds.rank_limit
-    share = np.minimum((taken + 0.5) / (offered + 1), 0.5)
 
     def share_of(which: BoolArray) -> float:
         return (float(which.sum()) + 0.5) / (len(margin) + 1)
@@ -49,7 +87,7 @@ def code_rates(half: Sequence[TokenScores], thresholds: Thresholds, scheme: str)
     unsafe, outlier = margin > thresholds.margin_logits, margin > code_edges(scheme)[-1]
 
     return CodeRates(
-        alternative=[share[0], *isotonic_regression(share[1:], weights=offered[1:] + 1, increasing=False).x],
+        alternative=class_shares(offered, taken).tolist(),
         suspicious=share_of(unsafe & near),
         dangerous=share_of(unsafe & ~near),
         outliers_near=share_of(outlier & near),

@@ -14,7 +14,7 @@ import numpy as np
 
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.candidates.table import Standing
-from weightwarden.verifier.scoring.noise_model import margin_bins, one_hot, rival_counts
+from weightwarden.verifier.scoring.noise_model import boundary_counts, margin_bins, one_hot, rival_counts
 from weightwarden.verifier.scoring.token_scores import TokenScores
 
 CodeName = Literal["counting", "pooled"]
@@ -106,8 +106,8 @@ class PooledCode:
     The replay's own choice has weight 1, an alternative of class c weight odds_c, and a token's length is -log2 of its
     weight's share of all weights at its position. The sum is the free-energy bound with cost -ln odds and lambda 1 at
     the observed total cost. The tilt lambda is fixed: any other would be a bound, too, and on honest traffic, from
-    which the odds come, a longer one. Class 0 is the *boundary*: tokens of margin 0 that are not the choice itself,
-    because they or the choice may lie on either side of a cut. Classes 1 ... B are the bins of the margin.
+    which the odds come, a longer one. Class 0 is the *boundary* (`boundary_counts`), classes 1 ... B are the bins of
+    the margin.
 
     Attributes:
         edges_b: bin edges, logits.
@@ -146,14 +146,11 @@ def classes(edges_b: FloatArray, scores: TokenScores) -> tuple[IntArray, FloatAr
             each class [n, B + 1] at its position, the claimed one included.
     """
     bins = len(edges_b) - 1
-    level = scores.margin_n == 0
-    class_n = np.where(scores.exact_n, -1, np.where(level, 0, margin_bins(scores.margin_n, edges_b) + 1))
-    offered_nc = np.zeros((len(scores), bins + 1))
-    offered_nc[:, 1:] = rival_counts(scores.rival_margin_nk, edges_b)[:, :bins]
-    level_n = (scores.rival_margin_nk == 0).sum(axis=1)
-    # One of the rivals of margin 0 is the choice, unless the claimed token is.
-    offered_nc[:, 0] = np.where(scores.exact_n, level_n, np.maximum(level_n - 1, 0))
-    offered_nc += taken_classes(class_n, bins)
+    boundary_n, taken_n = boundary_counts(scores)
+    class_n = np.where(scores.exact_n, -1, np.where(taken_n, 0, margin_bins(scores.margin_n, edges_b) + 1))
+    offered_nc = taken_classes(class_n, bins)
+    offered_nc[:, 1:] += rival_counts(scores.rival_margin_nk, edges_b)[:, :bins]
+    offered_nc[:, 0] = boundary_n
     return class_n, offered_nc
 
 

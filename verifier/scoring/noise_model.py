@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_ndtr
 
-from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.scoring.token_scores import TokenScores
 from weightwarden.verifier.statistics.intervals import clustered_rate
@@ -31,12 +31,16 @@ class TokenNoise:
             thirteen equal bins in simulation).
         outlier_margin: margin beyond which a token is an *outlier*.
         outlier_upper: upper confidence bound of the probability that an honest token is an outlier.
+        boundary_upper: upper confidence bound (97.5%, record-clustered) of the share of boundary alternatives
+            (`boundary_counts`) that honest traffic took; 1 where too few were seen. None in a policy that was made
+            before there was one: then no test counts them.
     """
 
     edges_b: FloatArray
     upper_b: FloatArray
     outlier_margin: float
     outlier_upper: float
+    boundary_upper: float | None = None
 
     @classmethod
     def from_counts(
@@ -44,6 +48,7 @@ class TokenNoise:
         exposures_rb: FloatArray,
         chosen_rb: FloatArray,
         beyond_rb: FloatArray,
+        boundary_rc: FloatArray,
         tokens_r: FloatArray,
         *,
         outlier_margin: float | None = None,
@@ -54,16 +59,13 @@ class TokenNoise:
             exposures_rb: candidates of each bin.
             chosen_rb: candidates of each bin that were claimed.
             beyond_rb: tokens whose margin exceeds each edge.
+            boundary_rc: boundary alternatives offered, and those that were claimed.
             tokens_r: tokens of each record.
             outlier_margin: one of `MARGIN_EDGES`, chosen on other counts. If omitted, the least one that honest tokens
                 seldom enough exceed.
         """
-        upper = np.array(
-            [
-                clustered_rate(chosen_rb[:, b], exposures_rb[:, b]).high if (exposures_rb[:, b] > 0).sum() > 1 else 0.5
-                for b in range(exposures_rb.shape[1])
-            ]
-        )
+        bins = range(exposures_rb.shape[1])
+        upper = np.array([_rate_upper(chosen_rb[:, b], exposures_rb[:, b], unknown=0.5) for b in bins])
         outlier = [clustered_rate(beyond_rb[:, e], tokens_r).high for e in range(beyond_rb.shape[1])]
         small = [e for e, rate in enumerate(outlier) if rate <= FLAG_LEVEL]
         edge = small[0] if small else len(outlier) - 1
@@ -74,6 +76,7 @@ class TokenNoise:
             upper_b=np.minimum.accumulate(np.minimum(upper, 0.5)),
             outlier_margin=MARGIN_EDGES[edge],
             outlier_upper=outlier[edge],
+            boundary_upper=_rate_upper(boundary_rc[:, 1], boundary_rc[:, 0], unknown=1.0),
         )
 
     def bins(self, margins: FloatArray) -> IntArray:
@@ -92,20 +95,39 @@ class TokenNoise:
         return costs
 
 
+def _rate_upper(events_r: FloatArray, trials_r: FloatArray, *, unknown: float) -> float:
+    """Upper 97.5% clustered limit of a rate; `unknown` where fewer than two records have trials."""
+    return clustered_rate(events_r, trials_r).high if (trials_r > 0).sum() > 1 else unknown
+
+
 def margin_bins(margins: FloatArray, edges_b: FloatArray) -> IntArray:
     """Bin of each margin; see `TokenNoise.bins`."""
     found = np.searchsorted(edges_b, margins, side="left") - 1
     return np.where(np.isnan(margins) | (margins <= 0), -1, found)
 
 
-def noise_counts(scores: TokenScores) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Exposures [n, B], chosen [n, B] and beyond [n, B + 1] of each position, the summands of `from_counts`."""
+def noise_counts(scores: TokenScores) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Exposures [n, B], chosen [n, B], beyond [n, B + 1] and boundary [n, 2], the summands of `from_counts`."""
     edges = np.array(MARGIN_EDGES)
     count = len(edges) - 1
     chosen = one_hot(margin_bins(scores.margin_n, edges), count + 1)[:, :count]
     exposures = chosen + rival_counts(scores.rival_margin_nk, edges)[:, :count]
     beyond = (scores.margin_n[:, None] > edges[None, :]).astype(np.float64)
-    return exposures, chosen, beyond
+    return exposures, chosen, beyond, np.stack(boundary_counts(scores), axis=1).astype(np.float64)
+
+
+def boundary_counts(scores: TokenScores) -> tuple[IntArray, BoolArray]:
+    """Boundary alternatives of each position: tokens of margin 0 that are not the replay's choice itself.
+
+    They, or the choice, may lie on either side of a cut.
+
+    Returns:
+        The number offered [n], the claimed one included. Whether one was claimed [n].
+    """
+    level_n = (scores.rival_margin_nk == 0).sum(axis=1)
+    taken_n = ~scores.exact_n & (scores.margin_n == 0)
+    # One of the rivals of margin 0 is the choice, unless the claimed token is.
+    return np.where(scores.exact_n, level_n, np.maximum(level_n - 1, 0)) + taken_n, taken_n
 
 
 def rival_counts(margin_nk: FloatArray, edges_b: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ from scipy.stats import binom
 
 from weightwarden.sampler.types import IntArray
 from weightwarden.verifier.scoring.levels import FLAG_LEVEL
-from weightwarden.verifier.scoring.noise_model import TokenNoise, one_hot, rival_counts
+from weightwarden.verifier.scoring.noise_model import TokenNoise, boundary_counts, one_hot, rival_counts
 from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.token_scores import TokenScores
 from weightwarden.verifier.statistics.rounding import upper
@@ -72,9 +72,10 @@ class RecordEvidenceAccumulator:
 
         ln P(C >= c) <= sum_t ln(1 + sum_v G(m_tv) (exp(lambda c(m_tv)) - 1)) - lambda c,
 
-    minimised over lambda; a token beyond every edge counts at every position with the outlier rate. The most expensive
-    token is left out of the total, so that a lone token never flags its record. Assumes that, given the replayed
-    candidates, tokens are independent, and that the upper bounds of G hold.
+    minimised over lambda; a token beyond every edge counts at every position with the outlier rate, and a boundary
+    alternative with its own bound in place of G where the noise has one (otherwise it costs nothing). The most
+    expensive token is left out of the total, so that a lone token never flags its record. Assumes that, given the
+    replayed candidates, tokens are independent, and that the upper bounds of G hold.
     """
 
     def __init__(self, noise: TokenNoise, records: int) -> None:
@@ -86,19 +87,25 @@ class RecordEvidenceAccumulator:
         self._log_moment = np.zeros((records, len(TILTS)))
         probabilities, costs = noise.probabilities, noise.costs
         self._lift = probabilities[:, None] * np.expm1(costs[:, None] * TILTS[None, :])  # [B + 1, tilts]
+        boundary = 1.0 if noise.boundary_upper is None else noise.boundary_upper
+        self._boundary_cost = -float(np.log(boundary))
+        self._boundary_lift = boundary * np.expm1(self._boundary_cost * TILTS)
 
     def add(self, record_n: IntArray, scores: TokenScores, times_n: IntArray | None = None) -> None:
         """Add positions (`Accumulator`)."""
         noise, bins = self._noise, self._noise.bins(scores.margin_n)
-        costs = np.where(bins >= 0, np.append(noise.costs, 0.0)[bins], 0.0)
+        boundary_n, taken_n = boundary_counts(scores)
+        costs = np.where(bins >= 0, np.append(noise.costs, 0.0)[bins], self._boundary_cost * taken_n)
+        boundary_n = boundary_n + (scores.unseen_margin_nu == 0).sum(axis=1)
         rivals = np.hstack([scores.rival_margin_nk, scores.unseen_margin_nu])
         offered = one_hot(bins, len(noise.edges_b)) + rival_counts(rivals, noise.edges_b)
         offered[:, -1] = 1.0
+        lift_nk = offered @ self._lift + boundary_n[:, None] * self._boundary_lift
         scatter_add(self._tokens, record_n, 1, times_n)
         scatter_add(self._outliers, record_n, scores.margin_n > noise.outlier_margin, times_n)
         scatter_add(self._total, record_n, costs, times_n)
         np.maximum.at(self._dearest, record_n, costs)
-        scatter_add(self._log_moment, record_n, np.log1p(offered @ self._lift), times_n)
+        scatter_add(self._log_moment, record_n, np.log1p(lift_nk), times_n)
 
     def evidence(self, record: int) -> RecordEvidence:
         """Evidence about one record. All of its positions must have been added before.

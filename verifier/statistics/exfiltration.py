@@ -14,7 +14,9 @@ from weightwarden.verifier.statistics.detection import (
     whole,
 )
 from weightwarden.verifier.statistics.errors import StatisticsError
-from weightwarden.verifier.statistics.evasion import Split, Tactic, best_split
+from weightwarden.verifier.statistics.evasion import Split
+from weightwarden.verifier.statistics.gamble import gambled_tokens, whole_answer_gamble
+from weightwarden.verifier.statistics.sampling_design import AuditBy, SamplingDesign
 from weightwarden.verifier.statistics.traffic import Traffic
 
 
@@ -87,12 +89,18 @@ class Leak:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditAssumptions:
-    """Parameters of the audit, as in `verifier.statistics.detection`."""
+    """Parameters of the audit: its sampling design, and the others as in `verifier.statistics.detection`."""
 
     rate: float
+    by: AuditBy = "records"
     power: float = 1.0
     alarm_at: int = 1
     confidence: float = 0.99
+
+    @property
+    def design(self) -> SamplingDesign:
+        """The sampling design."""
+        return SamplingDesign(self.rate, self.by)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +144,7 @@ class Estimate:
         terms: every channel.
         bits_per_day: the sum of the channels that are counted, of all sites, now.
         gamble: bits that gambling on not being sampled can gain once.
+        gambled_tokens: tokens of each answer of the gamble; by tokens, those that pay best for their risk.
         days_to_exfiltrate: days until the counted channels have carried the weights less the stock or the gamble, with
             growth. Never fewer days than all tokens need.
         gamble_suffices: whether the stock or the gamble alone carries the weights.
@@ -146,6 +155,7 @@ class Estimate:
     terms: list[Term]
     bits_per_day: float
     gamble: Split
+    gambled_tokens: int
     days_to_exfiltrate: float
     gamble_suffices: bool
     dominant: str
@@ -185,11 +195,11 @@ def estimate(
     bits_per_day = sum(term.bits_per_day for term in counted)
 
     # 2
-    whole_message = leak.log2_vocabulary * leak.length_limit
-    gamble = best_split(
-        [Tactic("nothing more", 0.0, 0.0), Tactic("whole messages", whole_message, audit.power)],
-        messages=inf,
-        audit_rate=audit.rate,
+    gamble = whole_answer_gamble(
+        audit.design,
+        bits_per_token=leak.log2_vocabulary,
+        length_limit=leak.length_limit,
+        power=audit.power,
         escape_probability=1 - audit.confidence,
         alarm_at=audit.alarm_at,
     )
@@ -200,6 +210,7 @@ def estimate(
         terms=terms,
         bits_per_day=bits_per_day,
         gamble=gamble,
+        gambled_tokens=gambled_tokens(gamble, leak.log2_vocabulary),
         days_to_exfiltrate=max(
             days_until(left, bits_per_day, traffic.doubling_days),
             days_until(weights.bits, leak.log2_vocabulary * tokens, traffic.doubling_days),  # every token chosen freely
@@ -233,9 +244,11 @@ def _event_bits(share: float, places: int) -> float:
 
 def _pace(share: float, traffic: Traffic, leak: Leak, audit: AuditAssumptions, weights: Weights) -> Pace:
     altered_per_day = share * traffic.messages_per_day
-    bits = leak.log2_vocabulary * min(leak.length_limit, traffic.tokens_per_message / share)  # of an altered message
+    tokens = min(leak.length_limit, traffic.tokens_per_message / share)  # of an altered message
+    bits = leak.log2_vocabulary * tokens
     needed = weights.bits / bits  # messages
-    options: dict[str, Any] = {"audit_rate": audit.rate, "power": audit.power, "alarm_at": audit.alarm_at}
+    audited = audit.design.probability(tokens)
+    options: dict[str, Any] = {"audit_rate": audited, "power": audit.power, "alarm_at": audit.alarm_at}
     mean = mean_messages_to_alarm(**options)
     # Beyond the countable messages the laws are at their limits: always escaped, or never.
     countable = mean < MAX_MESSAGES / 100

@@ -1,4 +1,5 @@
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from tests.recorded import FILTERED, records_of
 from weightwarden.cli.reports.figures import catching
 from weightwarden.logger.files.private import write_private
 from weightwarden.verifier.audit_selection import AuditDraw, file_sha256, traffic_root
+from weightwarden.verifier.scoring.ledger import MAX_END_BITS
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.statistics.total_limit import largest_ratio, stock_at
 
 MONTH_DAYS = 365.25 / 12
 
@@ -54,6 +57,10 @@ def key_that_leaves_out(index: int, traffic: Path, records: int, rate: float) ->
     return next(key for key in keys if [AuditDraw(rate, key).selects(root, one, 1) for one in range(records)] == wanted)
 
 
+def tokens_of(report: dict[str, Any]) -> int:
+    return int(report["verified_tokens"])
+
+
 def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_folder: Path) -> None:
     records = records_of(FILTERED)[:12]
     lengths = [len(record.output_token_ids) for record in records]
@@ -71,6 +78,15 @@ def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_fol
     assert 0.01 < found["bits_per_token"]["honest_entropy"] < counting["audited"]
     assert pooled["audited"] < pooled["limit"] < found["log2_vocabulary"]
     assert pooled["limit_bits"] == pytest.approx(pooled["limit"] * found["total_tokens"])
+    parts = pooled["rate"] * found["total_tokens"] + pooled["stock_bits"]
+    assert pooled["limit_bits"] == pytest.approx(min(parts, pooled["limit_bits"]))
+    assert found["records"]["probability"] == [0.9] * report["verified_records"]
+    assert found["unaudited"] == {"tokens": [min(lengths)], "records": [1]}
+    column = {name: np.array(values) for name, values in found["records"].items()}
+    assert (column["pooled_bits"] + column["end_bits"]).sum() == pytest.approx(pooled["audited"] * tokens_of(report))
+    assert (column["counting_bits"] + column["end_bits"]).sum() == pytest.approx(
+        counting["audited"] * tokens_of(report)
+    )
     mismatches, tokens = (sum(found["records"][name]) for name in ("mismatches", "tokens"))
     assert tokens == report["verified_tokens"]
     assert 0 < found["rates"]["mismatch"]["value"] == pytest.approx(mismatches / tokens)
@@ -84,9 +100,19 @@ def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_fol
         words = " ".join(text.replace("&#39;", "'").split())
         assert all(said in words for said in found["assumptions"])
     estimated = ("estimate", "--output-tokens-per-day", 1e9, "--report", tmp_path / "r.json")
-    assert loaded(*estimated)["gamble_in_bits_per_token"]
-    assert "it is not added again" in invoke(*estimated).output
-    assert "what unaudited ones gambled included" in invoke(*estimated).output
+    bits = loaded(*estimated)
+    assert bits["bits_per_token"] == pooled["rate"]
+    priced = stock_at(largest_ratio(SamplingDesign(0.01), 4096, found["log2_vocabulary"], MAX_END_BITS), 0.99)
+    assert bits["stock_bits_once"] == pytest.approx(priced)  # a series of long answers holds more than these dozen
+    assert loaded(*estimated, "--audit-rate", 1)["stock_bits_once"] == pooled["stock_bits"]
+    twice = loaded("estimate", "--output-tokens-per-day", 2e9, "--report", tmp_path / "r.json")
+    assert twice["stock_bits_once"] == bits["stock_bits_once"]  # no traffic and no time multiplies it
+    said = invoke(*estimated).output
+    assert "not added: the report's limit is of all answers" in said
+    assert "all records, audited or not, 99% confidence" in said
+    assert "once, whatever the traffic: what a few unaudited answers can hold" in said
+    enough = invoke(*estimated, "--weights", "1MB").output
+    assert "what a few unaudited answers can hold is enough, in no less than" in enough
 
 
 # estimate
@@ -112,7 +138,7 @@ def test_estimate_takes_its_bits_from_a_policy_or_a_report(reports: dict[str, Pa
     report = json.loads(reports["monday"].read_text())
     audited_whole = loaded(*tokens, "--report", reports["monday"])
     assert audited_whole["bits_per_token"] == report["statistics"]["bits_per_token"]["pooled"]["limit"]
-    assert not audited_whole["gamble_in_bits_per_token"]
+    assert audited_whole["stock_bits_once"] is None
 
 
 def test_estimates_are_true_at_the_ends_of_their_ranges() -> None:
@@ -156,6 +182,21 @@ def test_never_is_null_in_json() -> None:
     assert found["days_to_exfiltrate"] is None
 
 
+def test_by_tokens_the_gamble_is_of_the_length_that_pays_best_for_its_risk() -> None:
+    tokens = ("estimate", "--output-tokens-per-day", 1e9, "--bits-per-token", 0.01, "--audit-by", "tokens")
+    found, by_records = loaded(*tokens), loaded(*tokens[:-2])
+    assert 1200 < found["gambled_message_tokens"] < 1330
+    assert found["gambled_bits_once"] < by_records["gambled_bits_once"] / 3.9
+    assert found["gambled_bits_once"] == pytest.approx(1024 * np.log(100) / 0.01 * 16, rel=0.02)
+    assert by_records["gambled_message_tokens"] == 4096
+    shown = " ".join(invoke(*tokens).output.split())
+    assert "of 1,016 tokens, and of others in proportion to their tokens, unforeseeable" in shown
+    assert f"of {found['gambled_message_tokens']:,} tokens, the length that pays best for its risk, once" in shown
+    assert found["paces"][0]["mean_days_to_alarm"] == pytest.approx(1024 / 4104 / 0.01 / 2)
+    whole = " ".join(invoke(*tokens, "--audit-rate", 1).output.split())
+    assert "0 of" not in whole  # short answers are gambled with, even at a rate of 1
+
+
 # plan
 
 
@@ -182,6 +223,12 @@ def test_a_plan_catches_the_fewest_messages_that_carry_what_is_stolen() -> None:
     assert found["altered"] == fewest
     caught = np.random.default_rng(4).binomial(fewest, found["audit_rate"], 100_000) > 0
     assert abs(caught.mean() - 0.99) < 4 * (0.01 / 100_000) ** 0.5 + 1e-5
+    by_tokens = loaded("plan", "--preset", "provider-2025-07", "--stolen-bytes", "1GB", "--audit-by", "tokens")
+    assert by_tokens["altered"] == fewest
+    assert by_tokens["audit_rate"] == pytest.approx(found["audit_rate"] / 4, rel=0.01)
+    cost = by_tokens["cost"]
+    assert cost["messages_per_second"] == pytest.approx(found["cost"]["messages_per_second"] * 508 / 4096, rel=0.01)
+    assert cost["output_tokens_per_second"] == pytest.approx(found["cost"]["output_tokens_per_second"] / 4.07, rel=0.01)
     short = loaded("plan", "--preset", "provider-2025-07", "--stolen-bytes", "1GB", "--length-limit", 500)
     assert short["altered"] == 1_000_000
 
@@ -313,7 +360,7 @@ def test_a_report_that_was_edited_is_an_error_that_names_the_field(
     assert message in result.output
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"format": "weightwarden-monitor/1"}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"format": "weightwarden-monitor/2"}'])
 def test_a_broken_state_is_an_error_and_stays_as_it_is(
     tmp_path: Path, reports: dict[str, Path], content: bytes
 ) -> None:
@@ -323,6 +370,21 @@ def test_a_broken_state_is_an_error_and_stays_as_it_is(
     assert result.exit_code == 2
     assert "state.json" in result.output
     assert state.read_bytes() == content
+
+
+def test_a_state_and_a_report_of_an_earlier_version_are_refused_by_their_format(
+    tmp_path: Path, reports: dict[str, Path]
+) -> None:
+    state, report = tmp_path / "state.json", tmp_path / "report.json"
+    state.write_text('{"format": "weightwarden-monitor/1", "monitors": {}}')
+    report.write_text(json.dumps(json.loads(reports["monday"].read_text()) | {"format": "weightwarden-report/2"}))
+    for given, said in (
+        (("--state", state, reports["monday"]), "state.json: format: a state of another version (weightwarden-monitor"),
+        ((report,), "report.json: format: a report of another version (weightwarden-report/2"),
+    ):
+        refused = invoke("monitor", "--policy", BUNDLED_POLICY, *given)
+        assert refused.exit_code == 2
+        assert said in refused.output
 
 
 def test_archives_are_replayed_one_after_the_other(tmp_path: Path, model_folder: Path) -> None:
@@ -354,3 +416,27 @@ def test_archives_are_replayed_one_after_the_other(tmp_path: Path, model_folder:
 )
 def test_a_report_says_of_its_audit_what_is_true_of_so_many_records(rate: float, records: int, said: str) -> None:
     assert said in catching(SamplingDesign(rate), records, 100 * records)
+
+
+@pytest.mark.parametrize(
+    ("rate", "records", "said"),
+    [
+        (
+            0.01,
+            10_000,
+            "altered records of 471,570 output tokens together, however long each is, have one",
+        ),
+        (0.01, 4715, "4715 altered records, all of them, would have one audited with probability 0.993 or more"),
+        (1e-6, 1, "1 altered records, all of them, would have one audited with probability 0.000 or more"),
+        (1.0, 50, "altered records of 4,716 output tokens together"),
+    ],
+)
+def test_a_report_says_of_its_audit_by_tokens_what_is_true_of_all_lengths(rate: float, records: int, said: str) -> None:
+    design = SamplingDesign(rate, "tokens")
+    assert said in catching(design, records, 100 * records)
+    if (needed := re.search(r"of ([\d,]+) output tokens", said)) is not None:
+        tokens = int(needed[1].replace(",", ""))
+        for length in (1, 7, 500, 5000, tokens):
+            with np.errstate(divide="ignore"):
+                missed = np.log1p(-design.probability(length)) * (tokens / length)
+            assert missed <= np.log(0.01) * (1 - 1e-9)

@@ -14,6 +14,7 @@ from tests.recorded import FILTERED, GREEDY, VARIED, records_of
 from weightwarden.cli.main import verify
 from weightwarden.logger.files.private import write_private
 from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.file import read_policy
 
 REPORT_KEYS = {
     "verified_records",
@@ -160,10 +161,29 @@ def test_a_defect_is_never_mistaken_for_a_verdict(monkeypatch: pytest.MonkeyPatc
 def test_calibrate_writes_a_policy_that_run_accepts(tmp_path: Path, model_folder: Path) -> None:
     traffic = write(tmp_path / "t.jsonl", records_of(VARIED)[:40])
     result = invoke(
-        "calibrate", traffic, "--model", model_folder, "--out", tmp_path / "p.toml", "--max-unsafe-rate", "0.01"
+        "calibrate",
+        traffic,
+        "--model",
+        model_folder,
+        "--out",
+        tmp_path / "p.toml",
+        "--max-unsafe-rate",
+        "0.01",
+        "--json",
     )
     assert result.exit_code == 0, result.output
-    assert "<- chosen" in result.output
+    found = json.loads(result.stdout)
+    policy = read_policy(tmp_path / "p.toml")
+    assert isinstance(policy, Policy)
+    assert found["policy_digest"] == policy.digest()
+    (chosen,) = [row for row in found["trade_off"] if row["chosen"]]
+    assert chosen["margin_logits"] == policy.thresholds.margin_logits
+    now, *more = found["more_traffic"]["rows"]
+    assert (now["multiple"], now["honest_tokens"]) == (1, policy.calibration.tokens + policy.evaluation.tokens)
+    growth = [row["growth_nats_per_token"] for row in (now, *more)]
+    assert growth == sorted(growth)
+    assert more[-1]["multiple"] is None
+    assert policy.noise.boundary_upper is not None
     again = invoke("run", traffic, "--model", model_folder, "--policy", tmp_path / "p.toml", "--unsafe-unsigned")
     assert again.exit_code == 0, again.output
 

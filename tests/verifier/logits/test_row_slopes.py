@@ -99,7 +99,7 @@ def test_honest_tokens_are_as_plausible_as_without_a_penalty(penalty: float, com
     every = np.broadcast_to(np.arange(V), (n, V))
     scores = tables[0].at(np.arange(n)[:, None], every) + draws.perturbation(every)
     found = scored(tables[1], drawn(0.2, "unfiltered", scores.argmax(axis=1)))
-    exposures, chosen, _ = (counts.sum(axis=0) for counts in noise_counts(found))
+    exposures, chosen, _, _ = (counts.sum(axis=0) for counts in noise_counts(found))
     assert exposures.sum() > 200
     most = norm.cdf(-np.array(MARGIN_EDGES[:-1]) / (sigma * np.sqrt(2)))
     unlikely = binom.sf(chosen - 1, exposures.astype(int), most)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.places import BUNDLED_POLICY, DATA
 from weightwarden.errors import WeightwardenError
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.policy.calibrated import FORMAT, Policy
@@ -125,6 +126,23 @@ def test_policy_read_back_from_its_text_is_equal(tmp_path: Path) -> None:
     read = read_policy(written(tmp_path, policy().to_toml()))
     assert read == policy()
     assert (read.to_toml(), read.digest()) == (policy().to_toml(), policy().digest())
+
+
+def test_a_policy_of_before_there_was_a_bound_of_the_boundary_has_none(tmp_path: Path) -> None:
+    first = read_policy(DATA / "versions" / "0.1" / "calibrated.toml")
+    assert first.token_noise.boundary_upper is None
+    assert "boundary_upper" not in first.to_toml()
+    read = read_policy(written(tmp_path, with_value("noise.boundary_upper", 0.25)))
+    assert read.token_noise.boundary_upper == 0.25
+    for wrong in (0.0, 1.5, -0.25):
+        with pytest.raises(PolicyError, match=r"noise\.boundary_upper"):
+            read_policy(written(tmp_path, with_value("noise.boundary_upper", wrong)))
+
+
+def test_the_bundled_policy_bounds_the_boundary() -> None:
+    bounded = read_policy(BUNDLED_POLICY).token_noise.boundary_upper
+    assert bounded is not None
+    assert 0.1 < bounded < 0.4
 
 
 def test_optional_noise_scale_is_left_out_of_the_text_and_read_back_as_none(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import ndtr
@@ -8,6 +10,7 @@ from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.scoring.noise_model import (
     MARGIN_EDGES,
     TokenNoise,
+    boundary_counts,
     fit_noise_scale,
     margin_bins,
     noise_counts,
@@ -61,7 +64,7 @@ def test_one_hot_has_a_one_in_the_column_of_each_bin_and_none_for_no_bin() -> No
 def test_counts_of_a_position_are_its_rivals_and_its_token_by_bin() -> None:
     margins = np.array([0.0, 0.05, np.inf, 0.3])
     rivals = np.array([[0.05, 0.06, np.nan], [0.0, 2.0, 0.005], [np.nan, 1.0, 0.0], [0.0, 0.25, 0.9]])
-    exposures, chosen, beyond = noise_counts(scores_of(margins, rivals))
+    exposures, chosen, beyond, boundary = noise_counts(scores_of(margins, rivals))
     assert [np.repeat(np.arange(BINS), row.astype(int)).tolist() for row in exposures] == [
         [4, 4],
         [0, 4],
@@ -72,19 +75,38 @@ def test_counts_of_a_position_are_its_rivals_and_its_token_by_bin() -> None:
     assert beyond.sum(axis=1).tolist() == [0, 5, BINS + 1, 11]
     assert beyond[3, MARGIN_EDGES.index(0.2)] == 1
     assert beyond[3, MARGIN_EDGES.index(0.3)] == 0
+    assert boundary.tolist() == [[0, 0], [0, 0], [0, 0], [0, 0]]
+
+
+def test_boundary_alternatives_are_tokens_of_margin_zero_that_are_not_the_choice() -> None:
+    margins = np.array([0.0, 0.0, 0.0, 0.3, np.inf])
+    rivals = np.array([[0.0, 0.0], [0.0, 0.02], [np.nan, np.nan], [0.0, 0.0], [0.0, np.nan]])
+    scores = replace(scores_of(margins, rivals), exact_n=np.array([True, False, True, False, False]))
+    offered, taken = boundary_counts(scores)
+    assert offered.tolist() == [2, 1, 0, 1, 0]  # one of the rivals is the choice where the claimed token is not
+    assert taken.tolist() == [False, True, False, False, False]
+    assert noise_counts(scores)[3].tolist() == np.stack([offered, taken], axis=1).tolist()
 
 
 # Bounds
 
 
+BOUNDARY = 0.18
+"""Share of boundary alternatives that simulated traffic takes, as recorded traffic does."""
+
+
 def simulated_noise(
     rng: np.random.Generator, true_b: FloatArray, records: int, exposures: float
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Arguments of `from_counts` for records whose candidates of bin b are taken with probability true_b[b]."""
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Arguments of `from_counts` for records whose candidates of bin b are taken with probability true_b[b].
+
+    Each record offers three boundary alternatives, which are taken with probability `BOUNDARY`.
+    """
     offered = rng.poisson(exposures, (records, BINS))
     chosen = rng.binomial(offered, true_b).astype(np.float64)
     beyond = np.column_stack([chosen[:, edge:].sum(axis=1) for edge in range(BINS + 1)])
-    return offered.astype(np.float64), chosen, beyond, np.full(records, 120.0)
+    boundary = np.column_stack([np.full(records, 3.0), rng.binomial(3, BOUNDARY, records)])
+    return offered.astype(np.float64), chosen, beyond, boundary, np.full(records, 120.0)
 
 
 def test_upper_bounds_never_rise_and_never_exceed_a_half() -> None:
@@ -107,6 +129,20 @@ def test_upper_bounds_cover_a_falling_probability_in_every_bin() -> None:
     assert covered.min() >= binom.ppf(0.025 / BINS, runs, 0.975), covered / runs  # thirteen bins at once
 
 
+def test_the_bound_of_the_boundary_covers_its_share() -> None:
+    rng, runs = np.random.default_rng(6), 300
+    upper = [TokenNoise.from_counts(*simulated_noise(rng, np.zeros(BINS), 60, 1.0)).boundary_upper for _ in range(runs)]
+    covered = sum(bound is not None and bound >= BOUNDARY for bound in upper)
+    assert covered >= binom.ppf(0.025, runs, 0.975)
+    assert np.median(np.array(upper, np.float64)) < 1.5 * BOUNDARY
+
+
+def test_there_is_no_bound_of_the_boundary_below_one_where_fewer_than_two_records_offered_any() -> None:
+    arguments = simulated_noise(np.random.default_rng(7), np.full(BINS, 0.1), 40, 30.0)
+    arguments[3][1:] = 0.0
+    assert TokenNoise.from_counts(*arguments).boundary_upper == 1.0
+
+
 def test_upper_bounds_approach_the_probability_as_traffic_grows() -> None:
     rng = np.random.default_rng(3)
     true_b = ndtr(-EDGES[1:] / 0.15)
@@ -116,10 +152,10 @@ def test_upper_bounds_approach_the_probability_as_traffic_grows() -> None:
 
 
 def test_bin_that_fewer_than_two_records_offered_is_bounded_by_its_neighbour_or_a_half() -> None:
-    offered, chosen, beyond, tokens = simulated_noise(np.random.default_rng(4), np.full(BINS, 0.1), 40, 30.0)
+    offered, chosen, beyond, boundary, tokens = simulated_noise(np.random.default_rng(4), np.full(BINS, 0.1), 40, 30.0)
     for column in (0, 1, 7):
         offered[1:, column] = chosen[:, column] = 0.0
-    upper = TokenNoise.from_counts(offered, chosen, beyond, tokens).upper_b
+    upper = TokenNoise.from_counts(offered, chosen, beyond, boundary, tokens).upper_b
     assert upper[:2].tolist() == [0.5, 0.5]
     assert upper[7] == upper[6] < 0.2
 
@@ -133,7 +169,7 @@ def test_outlier_margin_is_the_smallest_that_few_enough_honest_tokens_exceed(edg
     beyond[:250, :edge] = 1.0
     tokens = np.full(records, 120.0)
     nothing = np.zeros((records, BINS))
-    found = TokenNoise.from_counts(nothing + 1, nothing, beyond, tokens)
+    found = TokenNoise.from_counts(nothing + 1, nothing, beyond, np.zeros((records, 2)), tokens)
     assert found.outlier_margin == MARGIN_EDGES[edge]
     assert found.outlier_upper == clustered_rate(beyond[:, edge], tokens).high <= FLAG_LEVEL
     if edge:
@@ -143,7 +179,7 @@ def test_outlier_margin_is_the_smallest_that_few_enough_honest_tokens_exceed(edg
 def test_outlier_margin_is_the_last_edge_where_traffic_is_too_little_for_any() -> None:
     tokens = np.full(10, 100.0)
     nothing = np.zeros((10, BINS))
-    found = TokenNoise.from_counts(nothing + 1, nothing, np.zeros((10, BINS + 1)), tokens)
+    found = TokenNoise.from_counts(nothing + 1, nothing, np.zeros((10, BINS + 1)), np.zeros((10, 2)), tokens)
     assert found.outlier_margin == MARGIN_EDGES[-1]
     assert found.outlier_upper == clustered_rate(np.zeros(10), tokens).high > FLAG_LEVEL
 

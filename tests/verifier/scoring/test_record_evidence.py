@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ class Traffic:
         self.records, self.length = records, length
         self.record_n: IntArray = np.repeat(np.arange(records), length)
         self.margin_n: FloatArray = np.zeros(positions)
+        self.exact_n: BoolArray | None = None  # where the margin is 0, unless set
         self.rival_nk: FloatArray = rng.uniform([0.0, 0.0, 0.3], [0.3, 0.3, 1.0], (positions, 3))
         self.rival_nk[rng.random((positions, 3)) >= density] = np.nan
 
@@ -68,7 +70,7 @@ class Traffic:
         nothing = np.ones(len(self.margin_n), np.int64)
         return TokenScores(
             margin_n=self.margin_n,
-            exact_n=self.margin_n == 0,
+            exact_n=self.margin_n == 0 if self.exact_n is None else self.exact_n,
             logit_rank_n=nothing,
             gumbel_rank_n=nothing,
             admissible_n=nothing,
@@ -227,6 +229,37 @@ def test_total_is_the_chernoff_bound_minimised_over_its_tilts() -> None:
             bound = min(bound, exponent)
         assert found[record].total_p == pytest.approx(math.exp(bound), rel=1e-9)
         assert found[record].p_value == min(1.0, 2 * min(found[record].worst_p, found[record].total_p))
+
+
+def boundary_traffic(rng: np.random.Generator, records: int, length: int, share: float) -> Traffic:
+    """Positions with one boundary alternative each, which the server takes with this probability."""
+    traffic = Traffic(rng, records, length)
+    traffic.rival_nk[:] = np.nan
+    traffic.rival_nk[:, 0] = 0.0
+    traffic.exact_n = rng.random(records * length) >= share
+    return traffic
+
+
+def test_boundary_alternatives_are_evidence_where_the_noise_bounds_them() -> None:
+    bounded = replace(BEYOND_SOME, boundary_upper=0.25)
+    often = boundary_traffic(np.random.default_rng(20), 10, 60, 0.9)
+    assert all(evidence.total_p < 1e-3 and evidence.reasons for evidence in often.evidence(bounded))
+    assert all(evidence.total_p == 1 and not evidence.reasons for evidence in often.evidence(BEYOND_SOME))
+    one = boundary_traffic(np.random.default_rng(21), 1, 60, 0.5)
+    assert one.exact_n is not None
+    taken = int((~one.exact_n).sum())
+    (evidence,) = one.evidence(bounded)
+    tilts, outlier = np.linspace(0, 1, 26), bounded.outlier_upper
+    offered = 0.25 * (0.25**-tilts - 1) + outlier * (outlier**-tilts - 1)
+    exponents = 60 * np.log1p(offered) + tilts * (taken - 1) * np.log(0.25)
+    assert evidence.total_p == pytest.approx(math.exp(exponents.min()), rel=1e-6)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_honest_records_that_take_the_boundary_as_often_as_the_bound_are_seldom_flagged(level: float) -> None:
+    rng, records = np.random.default_rng(22), 2000
+    found = boundary_traffic(rng, records, 60, 0.25).evidence(replace(BEYOND_SOME, boundary_upper=0.25))
+    assert np.mean([evidence.total_p <= level for evidence in found]) <= share_limit(level, records)
 
 
 def test_evidence_does_not_depend_on_the_order_or_the_chunks_of_positions() -> None:

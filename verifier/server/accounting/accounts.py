@@ -6,7 +6,8 @@ accounts of several servers, some of which may crash, are therefore those of one
 
 import io
 import json
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,16 @@ from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
 from weightwarden.verifier.statistics.betting import Spread
+from weightwarden.verifier.statistics.conditional_e_process import ConditionalEProcess
 from weightwarden.verifier.statistics.e_process import RateEProcess
 from weightwarden.verifier.statistics.rates import RateSequence
 from weightwarden.verifier.verification.series_limit import SeriesLimit
-from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
 
 CONFIDENCE = 0.99
 """Confidence of each confidence sequence, and of the limit of the series."""
 FORMAT = 2
-"""Format of the stored form. The first had none of its own, and no limit of the series."""
+"""Format of the stored form. The first had none of its own, no limit of the series, and no conditional test."""
 PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "outlying")
 PER_RECORD = ("flagged", "early_stops", "refusals")
 """Quantities with a confidence sequence. Refusals are records without a token."""
@@ -109,17 +111,19 @@ class Accounts:
         """Add verdicts, in the order of their positions.
 
         Args:
-            columns: "tokens", `WATCHED`, and the other names of `TOTALS`, float64 [records].
+            columns: "tokens", `WATCHED`, and the other names of `TOTALS`, float64 [records]; `LOG_RATIO`, float64
+                [records, bets].
         """
         tokens_r = columns["tokens"]
         # A record that is unverifiable and not flagged is no evidence: its request is the reason.
         counts_r = (columns["unverifiable"] == 0) | (columns["flagged"] > 0)
-        self.monitor.add({name: columns[name] * counts_r for name in ("tokens", *WATCHED)})
+        counted = {name: columns[name] * counts_r for name in ("tokens", *WATCHED)}
+        self.monitor.add(counted | {LOG_RATIO: columns[LOG_RATIO]})
         for name, sequence in self.sequences.items():
             if name in PER_RECORD:
                 sequence.add(columns[name], np.ones_like(tokens_r))
                 continue
-            # As in `RateEProcess`: a record weighs by its tokens, up to the longest.
+            # As in `RateEProcess`: a record weighs by its tokens, up to a limit.
             weight_r = np.minimum(tokens_r, sequence.longest)
             per_token_r = columns[name] / np.maximum(tokens_r, 1)
             sequence.add(np.minimum(per_token_r, sequence.most_per_token) * weight_r, weight_r)
@@ -150,14 +154,19 @@ class Accounts:
                     plain[one.name] = value
             sequences[name] = plain | {"spread": {f.name: getattr(sequence.spread, f.name) for f in fields(Spread)}}
         for name, monitor in self.monitor.monitors.items():
-            arrays[f"monitor.{name}"] = monitor.log_capital_k
-            monitors[name] = {f.name: getattr(monitor, f.name) for f in fields(monitor) if f.name != "log_capital_k"}
+            arrays[f"monitor.{name}"] = monitor.log_capital_lk
+            monitors[name] = {f.name: getattr(monitor, f.name) for f in fields(monitor) if f.name != "log_capital_lk"}
+        conditional = self.monitor.conditional
+        arrays["conditional"] = conditional.log_capital_ck
         header = {
             "format": FORMAT,
             "limit": self.limit.to_dict(),
             "limit_since": self.limit_since,
             "policy_digest": self.monitor.policy_digest,
             "log_best": self.monitor.log_best,
+            "conditional": {
+                f.name: getattr(conditional, f.name) for f in fields(conditional) if f.name != "log_capital_ck"
+            },
             "monitors": monitors,
             "sequences": sequences,
             "epoch": self.epoch,
@@ -170,32 +179,30 @@ class Accounts:
         return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes, begin: tuple[SeriesLimit, float] | None = None) -> "Accounts":
+    def from_bytes(cls, data: bytes, begin: "Accounts | None" = None) -> "Accounts":
         """The accounts from the stored form of `to_bytes`.
 
         Args:
             data: the stored form.
-            begin: empty limit of the series, and the time now, with which accounts of the first format begin theirs.
+            begin: empty accounts, with which those of the first format begin what they lack.
         """
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes())
             if header.get("format") == FORMAT:
                 limit, limit_since = SeriesLimit.from_dict(header["limit"]), header["limit_since"]
+                monitor = _monitor(header, arrays)
             elif begin is not None:
-                limit, limit_since = begin
+                limit, limit_since = begin.limit, begin.limit_since
+                monitor = _first_monitor(header, arrays, begin.monitor)
             else:
                 raise ValueError("accounts of an earlier format, which a server upgrades as it starts")
-            monitors = {
-                name: RateEProcess(**said, log_capital_k=arrays[f"monitor.{name}"])
-                for name, said in header["monitors"].items()
-            }
             sequences = {}
             for name in (*PER_TOKEN, *PER_RECORD):
                 said, prefix = header["sequences"][name], f"sequence.{name}."
                 kept = {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
                 sequences[name] = RateSequence(**(said | {"spread": Spread(**said["spread"])}), **kept)
             return cls(
-                monitor=SeriesMonitor(header["policy_digest"], monitors, header["log_best"]),
+                monitor=monitor,
                 sequences=sequences,
                 limit=limit,
                 limit_since=limit_since,
@@ -205,3 +212,32 @@ class Accounts:
                 candidates_b=arrays["candidates_b"],
                 pointed=header["pointed"],
             )
+
+
+def _monitor(header: dict[str, Any], arrays: Mapping[str, FloatArray]) -> SeriesMonitor:
+    """The monitor of stored accounts."""
+    monitors = {
+        name: RateEProcess(
+            **said | {"weight_limits": tuple(said["weight_limits"])}, log_capital_lk=arrays[f"monitor.{name}"]
+        )
+        for name, said in header["monitors"].items()
+    }
+    conditional = ConditionalEProcess(**header["conditional"], log_capital_ck=arrays["conditional"])
+    return SeriesMonitor(header["policy_digest"], conditional, monitors, header["log_best"])
+
+
+def _first_monitor(header: dict[str, Any], arrays: Mapping[str, FloatArray], begin: SeriesMonitor) -> SeriesMonitor:
+    """The monitor of stored accounts of the first format, which had one weight limit and no conditional test.
+
+    Its capital goes on as a whole: half of it is bet in the conditional test from now on, and each rate's capital is
+    spread over its weight limits. So the e-process is one over the whole series, and its best value stays valid.
+    """
+    monitors = {}
+    for name, said in header["monitors"].items():
+        limits = begin.monitors[name].weight_limits
+        kept = {key: value for key, value in said.items() if key != "longest"}
+        capital_lk = np.tile(arrays[f"monitor.{name}"], (len(limits), 1))
+        monitors[name] = RateEProcess(**kept, weight_limits=limits, log_capital_lk=capital_lk)
+    log_rates = float(np.logaddexp.reduce([m.log_capital for m in monitors.values()]) - np.log(len(monitors)))
+    conditional = replace(begin.conditional, log_capital_ck=np.full_like(begin.conditional.log_capital_ck, log_rates))
+    return SeriesMonitor(header["policy_digest"], conditional, monitors, header["log_best"])

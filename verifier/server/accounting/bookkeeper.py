@@ -13,12 +13,13 @@ from weightwarden.verifier.server.accounting.accounts import FORMAT, Accounts
 from weightwarden.verifier.server.accounting.archive_draw import archive_draw, complete_archives
 from weightwarden.verifier.server.accounting.rate_points import add_point
 from weightwarden.verifier.server.audit.task_queue import finish_archives
-from weightwarden.verifier.server.audit.verdict_rows import sum_margins
+from weightwarden.verifier.server.audit.verdict_rows import ratios_of, sum_margins
 from weightwarden.verifier.server.database.schema import ARCHIVE, TASK, VERDICT
 from weightwarden.verifier.server.database.series import locked_series, set_series
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 from weightwarden.verifier.verification.series_limit import SeriesLimit
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO
 
 CHUNK = 2000
 """Number of verdicts of one transaction."""
@@ -52,22 +53,21 @@ class Bookkeeper:
 
     def empty(self) -> bytes:
         """Empty accounts."""
-        limit, since = self._new_limit()
-        return Accounts.new(self.policy, self.vocabulary, self.longest, limit=limit, limit_since=since).to_bytes()
+        return self._new().to_bytes()
 
     def upgrade(self) -> bool:
-        """Have accounts of an earlier format begin the limit of their series now. Return whether they did."""
+        """Have accounts of an earlier format begin what they lack now. Return whether they did."""
         with self.database.writing() as connection:
             _, _, data = locked_series(connection)
             if Accounts.format_of(data) == FORMAT:
                 return False
-            set_series(connection, accounts=Accounts.from_bytes(data, self._new_limit()).to_bytes())
+            set_series(connection, accounts=Accounts.from_bytes(data, self._new()).to_bytes())
             return True
 
-    def _new_limit(self) -> tuple[SeriesLimit, float]:
-        """An empty limit of the series, and the time now."""
-        bits = float(np.log2(self.vocabulary))
-        return SeriesLimit.new(bits, self.design, self.length_limit, self.longest), self.clock()
+    def _new(self) -> Accounts:
+        """Accounts without verdicts, whose limit of the series begins now."""
+        limit = SeriesLimit.new(float(np.log2(self.vocabulary)), self.design, self.length_limit, self.longest)
+        return Accounts.new(self.policy, self.vocabulary, self.longest, limit=limit, limit_since=self.clock())
 
     def account(self) -> int:
         """Account for all verdicts before the first record without a verdict. Return their number."""
@@ -140,4 +140,5 @@ def _add(accounts: Accounts, rows: Sequence[RowMapping]) -> None:
     columns["outlying"] = column(lambda row: row["outliers"] > 0)
     columns["early_stops"] = column(lambda row: row["early_stop"] and row["tokens"] > 0)
     columns["refusals"] = column(lambda row: row["tokens"] == 0 and not row["unverifiable"])
+    columns[LOG_RATIO] = ratios_of([row["log_ratio"] for row in rows], accounts.monitor.conditional.bets)
     accounts.add(columns, *sum_margins([row["margins"] for row in rows]))

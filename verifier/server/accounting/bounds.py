@@ -1,6 +1,6 @@
 """Bandwidth bounds of a series by channel, from its accounts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,8 +20,9 @@ from weightwarden.verifier.statistics.exfiltration import (
     Weights,
     estimate,
 )
+from weightwarden.verifier.statistics.gamble import whole_answer_gamble
 from weightwarden.verifier.statistics.intervals import Interval
-from weightwarden.verifier.statistics.sampling_design import UNIT_TOKENS
+from weightwarden.verifier.statistics.sampling_design import UNIT_TOKENS, SamplingDesign
 from weightwarden.verifier.statistics.traffic import Traffic
 from weightwarden.verifier.verification.series_limit import CODES
 from weightwarden.verifier.verification.series_statement import LimitParts, series_assumptions, series_statement
@@ -98,15 +99,15 @@ def exposure_of(
         )
     per_message = max(traffic.tokens / traffic.records, 1.0)
     limits = _limits(accounts)
-    rate = traffic.least_rate or traffic.rate or settings.least_rate
     per_day = settings.tokens_per_day or traffic.tokens_per_day
-    found = None
+    found, longest = None, max(length_limit, int(np.ceil(per_message)))
+    design = _design_of_gamble(traffic.least_designs or (traffic.design or settings.least_design,), longest)
     if per_day:
         leak = Leak(
             bits_per_token=min(bounds[0].parts.rate, most),
             stock_bits=bounds[0].parts.stock_bits,
             early_stop_share=limits("early_stops").high,
-            length_limit=max(length_limit, int(np.ceil(per_message))),
+            length_limit=longest,
             refusal_share=limits("refusals").high,
             timing=TimingChannel(tokens_per_tick=settings.tokens_per_tick),
             log2_vocabulary=most,
@@ -114,7 +115,7 @@ def exposure_of(
         found = estimate(
             Traffic(output_tokens_per_day=per_day, tokens_per_message=per_message),
             leak,
-            AuditAssumptions(rate=rate),
+            AuditAssumptions(rate=design.rate, by=design.by),
             Weights(size_bytes=settings.weights_bytes, compression=settings.compression),
         )
     return Exposure(
@@ -123,7 +124,7 @@ def exposure_of(
         conclusiveness=Conclusiveness(limit=bounds[0].parts.limit, most=most, tokens_needed=needed),
         entropy_bits_per_token=None if exact or not totals["tokens"] else totals["entropy_bits"] / totals["tokens"],
         estimate=found,
-        assumptions=_assumptions(settings, rate, per_day),
+        assumptions=_assumptions(settings, design, per_day),
     )
 
 
@@ -146,7 +147,18 @@ def _limits(accounts: Accounts) -> Callable[[str], Interval]:
     return limits
 
 
-def _assumptions(settings: Settings, rate: float, per_day: float | None) -> list[str]:
+def _design_of_gamble(designs: Sequence[SamplingDesign], longest: int) -> SamplingDesign:
+    """The sampling design in which an attacker gains most by answers of up to `longest` tokens that are not audited."""
+
+    def gain(design: SamplingDesign) -> float:
+        return whole_answer_gamble(
+            design, bits_per_token=1.0, length_limit=longest, power=1.0, escape_probability=1 - CONFIDENCE
+        ).gambled_bits
+
+    return max(designs, key=gain)
+
+
+def _assumptions(settings: Settings, design: SamplingDesign, per_day: float | None) -> list[str]:
     measured = "as given" if settings.tokens_per_day else "measured over the last days"
     said = [
         *series_assumptions(
@@ -163,8 +175,8 @@ def _assumptions(settings: Settings, rate: float, per_day: float | None) -> list
         )
         + ".",
         f"Weights: {settings.weights_bytes:.3g} bytes, made smaller by a factor of {settings.compression:g} first.",
-        f"Gambling: at audit rate {rate:.3g}, the least of the last days, a wholly altered answer is flagged when it"
-        " is audited.",
+        f"Gambling: at audit rate {design.rate:.3g} by {design.by}, the least of the last days, a wholly altered answer"
+        " is flagged when it is audited.",
     ]
     if settings.tokens_per_tick is None:
         said.append("Timing is open: nothing is known of ticks, and it is not in the sum.")

@@ -179,6 +179,7 @@ VERDICT = Table(
     Column("entropy_bits", _TIME),
     Column("largest_margin", _TIME),
     Column("margins", LargeBinary, nullable=False),
+    Column("log_ratio", LargeBinary, nullable=False),
     Column("reasons", Text),
     Column("evidence", Boolean, nullable=False),
     Index("verdict_record", "archive", "index", unique=True),

@@ -84,8 +84,16 @@ def test_the_limit_has_a_part_that_grows_and_one_that_counts_once(server: Server
 
 def test_the_gamble_is_at_the_least_rate_of_the_last_days(server: Server) -> None:
     traffic = seen(server)
-    often = exposure(server, replace(traffic, rate=0.5, least_rate=0.5)).estimate
-    seldom = exposure(server, replace(traffic, rate=0.5, least_rate=0.001)).estimate
-    assert often is not None
-    assert seldom is not None
-    assert seldom.gamble.gambled_bits > often.gamble.gambled_bits
+    half, seldom = SamplingDesign(0.5), SamplingDesign(0.001)
+    by_tokens, every_one = SamplingDesign(0.001, "tokens"), SamplingDesign(1.0)
+
+    def gambled(*designs: SamplingDesign) -> tuple[float, str]:
+        found = exposure(server, replace(traffic, design=half, least_designs=designs))
+        assert found.estimate is not None
+        return found.estimate.gamble.gambled_bits, next(said for said in found.assumptions if "Gambling" in said)
+
+    assert gambled(seldom)[0] > gambled(half)[0]
+    assert gambled(seldom)[0] > 3 * gambled(by_tokens)[0]
+    assert gambled(every_one, by_tokens) == gambled(by_tokens)
+    assert "at audit rate 0.001 by tokens, the least of the last days" in gambled(every_one, by_tokens)[1]
+    assert gambled(seldom, by_tokens) == gambled(seldom)
