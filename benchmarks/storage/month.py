@@ -172,6 +172,7 @@ class Server:
             "entropy_bits": bits,
             "largest_margin": 0.0,
             "margins": MARGINS,
+            "log_ratio": b"",
             "reasons": None,
         }
 
