@@ -2,14 +2,30 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.files.private import KeyFileError, read_private
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.statistics.sampling_design import AuditBy, SamplingDesign
 
 MIN_KEY_BYTES = 16
 MAX_KEY_BYTES = 4096
+KEY_CONTEXT = b"weightwarden audit key\n"
+"""Beginning of the text whose digest identifies an audit key in reports."""
+_NUMBER = (
+    "record i is selected when HMAC-SHA256(audit key, root || i as 8 bytes, big-endian), first 8 bytes as a big-endian"
+    " number, is below floor({probability} * 2^64){where}"
+)
+METHODS: dict[AuditBy, str] = {
+    "records": _NUMBER.format(probability="rate", where=""),
+    "tokens": _NUMBER.format(
+        probability="min(1, rate * (n + 8) / 1024)", where=" in double precision, n its number of output tokens"
+    ),
+}
+"""The draw in words, by what the rate is a share of."""
 
 
 class AuditError(WeightwardenError, ValueError):
@@ -46,7 +62,7 @@ def read_audit_key(path: Path) -> bytes:
 
 
 def check_rate(rate: float) -> None:
-    """Check that an audit rate is a share of the records.
+    """Check that an audit rate is in its range.
 
     Raises:
         AuditError: the rate is outside (0, 1].
@@ -55,50 +71,119 @@ def check_rate(rate: float) -> None:
         raise AuditError(f"an audit rate lies in (0, 1], not {rate}")
 
 
-def is_selected(key: bytes, root: bytes, index: int, rate: float) -> bool:
-    """True if a record is audited: HMAC-SHA256(key, root || index) is below the rate.
+@dataclass(frozen=True)
+class AuditDraw:
+    """The random draw of the records to replay.
 
-    The first 8 bytes of the MAC are read as a number below 2^64; the index is 8 bytes, big-endian, too. Each record is
-    selected with probability `rate`, independently to anyone without the key.
+    Each record is drawn with its probability, independently to anyone without the key. The probability depends only on
+    the record's length, which the sealed log fixes, and on constants: other records cannot move it.
 
-    Args:
-        root: root to which the selection is bound. For a log, the root of the archive's checkpoint, which is unknown
-            before the range is sealed.
-        index: the record's index in the log (in unsigned traffic, its place from 0).
-
-    Raises:
-        AuditError: the rate is outside (0, 1].
+    Attributes:
+        rate: share of the records; by tokens, of the records of 1,016 output tokens. In (0, 1].
+        key: audit key that draws them.
+        by: "records" for one probability for all records, "tokens" for one in proportion to their tokens.
     """
-    check_rate(rate)
-    return is_drawn(draw(key, root, index), rate)
+
+    rate: float
+    key: bytes = field(repr=False)
+    by: AuditBy = "records"
+
+    def __post_init__(self) -> None:
+        check_rate(self.rate)
+
+    @classmethod
+    def of(cls, rate: float | None, key_path: Path | None, by: AuditBy = "records") -> "AuditDraw | None":
+        """The draw from a rate and a key file; None, for all records, without them.
+
+        Raises:
+            AuditError: the rate is outside (0, 1], one of the two is missing, or both are, and `by` is not the default.
+            KeyFileError: the key cannot be used.
+        """
+        if rate is None and key_path is None:
+            if by != "records":
+                raise AuditError(f"an audit by {by} has a rate and an audit key")
+            return None
+        if rate is None or key_path is None:
+            raise AuditError("an audit rate and an audit key go together")
+        check_rate(rate)
+        return cls(rate, read_audit_key(key_path), by)
+
+    @property
+    def design(self) -> SamplingDesign:
+        """The sampling design, without the key."""
+        return SamplingDesign(self.rate, self.by)
+
+    @property
+    def key_digest(self) -> str:
+        """Digest "sha256:..." that identifies the key in reports. Its holder can compute it, and nobody the key."""
+        return f"sha256:{hashlib.sha256(KEY_CONTEXT + self.key).hexdigest()}"
+
+    def probability(self, tokens: float) -> float:
+        """Probability, in (0, 1], with which a record of so many output tokens is drawn."""
+        return self.design.probability(tokens)
+
+    def probabilities(self, tokens_r: Sequence[int]) -> FloatArray:
+        """`probability` of each record [records]."""
+        return self.design.probabilities(tokens_r)
+
+    def place(self, root: bytes, index: int, tokens: int) -> int | None:
+        """A selected record's place in a random order, below 2^64; None where the record is not selected.
+
+        The place is its number (`draw`) by its threshold. It is uniform for every length, where the numbers themselves
+        would sort short records first.
+
+        Args:
+            root: root to which the selection is bound. For a log, the root of the archive's checkpoint, which is
+                unknown before the range is sealed.
+            index: the record's index in the log (in unsigned traffic, its place from 0).
+            tokens: its output tokens.
+        """
+        number, probability = draw(self.key, root, index), self.probability(tokens)
+        return number * 2**64 // threshold(probability) if is_drawn(number, probability) else None
+
+    def selects(self, root: bytes, index: int, tokens: int) -> bool:
+        """True if a record is audited (arguments of `place`)."""
+        return self.place(root, index, tokens) is not None
 
 
-def is_drawn(number: int, rate: float) -> bool:
-    """True if a record with that number (`draw`) is audited."""
-    return number < int(rate * 2**64)
+def threshold(probability: float) -> int:
+    """The number below which a record with that probability is selected: floor(probability * 2^64)."""
+    return int(probability * 2**64)
+
+
+def is_drawn(number: int, probability: float) -> bool:
+    """True if a record with that number (`draw`) and that probability is audited."""
+    return number < threshold(probability)
 
 
 def draw(key: bytes, root: bytes, index: int) -> int:
-    """A record's number below 2^64; a small one selects the record.
+    """A record's number: the first 8 bytes of HMAC-SHA256(key, root || index), the index in 8 bytes, big-endian.
 
-    Sorted by it, selected records are in random order.
+    A small one selects the record.
     """
     return int.from_bytes(hmac.digest(key, root + index.to_bytes(8, "big"), "sha256")[:8], "big")
 
 
-def select_records(key: bytes, root: bytes, count: int, rate: float) -> list[int]:
-    """Indices below `count` that are selected.
+def select_records(audit: AuditDraw, root: bytes, tokens_r: Sequence[int]) -> dict[int, int]:
+    """The places of the selected records in a random order (`AuditDraw.place`), by their indices, which ascend.
+
+    Args:
+        audit: the draw.
+        root: root to which it is bound (`AuditDraw.selects`).
+        tokens_r: output tokens of each record.
 
     Raises:
-        AuditError: the rate is outside (0, 1], or nothing is selected (an audit of nothing is not a pass).
+        NothingSelected: an audit of nothing is not a pass.
     """
-    check_rate(rate)
-    chosen = [index for index in range(count) if is_selected(key, root, index, rate)]
+    chosen = {
+        index: place for index, tokens in enumerate(tokens_r) if (place := audit.place(root, index, tokens)) is not None
+    }
     if not chosen:
-        raise nothing_selected(count, rate)
+        raise nothing_selected(len(tokens_r), audit.design)
     return chosen
 
 
-def nothing_selected(count: int, rate: float) -> NothingSelected:
+def nothing_selected(count: int, design: SamplingDesign) -> NothingSelected:
     """The error of an audit that selected nothing."""
-    return NothingSelected(f"no record of {count} was selected at rate {rate}; audit more records at once")
+    by = "" if design.by == "records" else f" by {design.by}"
+    return NothingSelected(f"no record of {count} was selected at rate {design.rate}{by}; audit more records at once")

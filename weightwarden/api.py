@@ -11,6 +11,7 @@ from weightwarden.logger.archive.seen import read_seen
 from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.tlog.cosignature import Quorum, WitnessKeys
 from weightwarden.logger.tlog.keys import PublicKeys
+from weightwarden.verifier.audit_selection import AuditDraw
 from weightwarden.verifier.calibration.fit import CalibrationResult
 from weightwarden.verifier.calibration.fit import calibrate as fit
 from weightwarden.verifier.calibration.limits import CalibrationLimits
@@ -19,9 +20,10 @@ from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.model.source import resolve_model
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.file import read_policy as read_policy_file
+from weightwarden.verifier.statistics.sampling_design import AuditBy
 from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
 from weightwarden.verifier.verification.run import Run, run_of
-from weightwarden.verifier.verification.run_input import AuditDraw, RunInput, from_archives, from_traffic
+from weightwarden.verifier.verification.run_input import RunInput, from_archives, from_traffic
 from weightwarden.verifier.verification.token_frame import TokenFrame
 from weightwarden.verifier.verification.verifier import Verifier
 
@@ -52,6 +54,7 @@ def read_archives(
     min_witnesses: int = 0,
     audit_rate: float | None = None,
     audit_key: StrPath | None = None,
+    audit_by: AuditBy = "records",
     progress: Progress | None = None,
 ) -> RunInput:
     """The records of a log's archives. The archives are checked against each other first.
@@ -64,6 +67,8 @@ def read_archives(
         min_witnesses: number of these witnesses, more than half, that must have cosigned the newest archive.
         audit_rate: share of the records to draw, in (0, 1]; None for all records.
         audit_key: file of the secret key for the draw.
+        audit_by: "records" draws all records with one probability, "tokens" in proportion to their tokens; the rate is
+            then that of an answer of 1,016 output tokens.
         progress: called with the number of records just checked.
 
     Raises:
@@ -75,7 +80,7 @@ def read_archives(
     keys = PublicKeys.read(Path(public_key))
     quorum = None if witness_key is None else Quorum(WitnessKeys.read(Path(witness_key)), min_witnesses)
     seen_before = None if seen is None else read_seen(Path(seen), keys)
-    draw = AuditDraw.of(audit_rate, None if audit_key is None else Path(audit_key))
+    draw = AuditDraw.of(audit_rate, None if audit_key is None else Path(audit_key), audit_by)
     return from_archives(
         archive_urls([str(archive) for archive in archives]), keys, seen_before, draw, progress, quorum
     )

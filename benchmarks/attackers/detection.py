@@ -1,7 +1,7 @@
 """The verifier's view of an attacker: per message, per day, and the time until the alarm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,8 +9,11 @@ from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.scoring.run_evidence import HonestRates, run_p_value
-from weightwarden.verifier.verification.exposure import AuditedPopulation, Exposure
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.audited_population import AuditedPopulation
+from weightwarden.verifier.verification.exposure import Exposure
 from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.length_table import LengthTable
 from weightwarden.verifier.verification.series_monitor import SeriesMonitor
 from weightwarden.verifier.verification.verifier import Verifier
 
@@ -80,16 +83,21 @@ def detect(verifier: Verifier, records: Sequence[Record], rng: np.random.Generat
 
 def _limits(charges: RecordCharges, verifier: Verifier, rng: np.random.Generator) -> list[float]:
     """Limits of the bits that all answers could carry, from audits of some."""
-    tokens = charges.tokens_r.tolist()
-    count = max(len(tokens) // AUDITED, 2)
+    design = SamplingDesign(1 / AUDITED)
     vocabulary = verifier.replayer.identity.vocabulary
-    limits = []
-    for _ in range(DRAWS):
-        drawn = np.sort(rng.choice(len(tokens), count, replace=False))
-        some = RecordCharges(**{field.name: getattr(charges, field.name)[drawn] for field in fields(RecordCharges)})
-        audited = AuditedPopulation.of(tokens, count, rng.permutation(count).tolist())
-        exposure = Exposure.of(some, audited, verifier.policy, vocabulary)
-        limits.append(exposure.leading.limit_bits)
+    limits: list[float] = []
+    while len(limits) < DRAWS:
+        drawn_r = rng.random(len(charges)) < design.rate
+        if not charges.tokens_r[drawn_r].any():
+            continue  # an audit of nothing is refused
+        some, others = charges.take(drawn_r), charges.take(~drawn_r)
+        audited = AuditedPopulation.of(
+            some.tokens_r.tolist(),
+            rng.permutation(len(some)).tolist(),
+            LengthTable.of_records(others.tokens_r),
+            design,
+        )
+        limits.append(Exposure.of(some, audited, verifier.policy, vocabulary).leading.limit.bits)
     return limits
 
 
@@ -108,6 +116,7 @@ def _by_day(found: Judgement, honest: HonestRates, rng: np.random.Generator) -> 
                 flagged=int(flagged_r[d].sum()),
                 outlying_r=outlying_r[d],
                 tokens_r=found.charges.tokens_r[d],
+                log_ratio_rk=found.tally.log_ratio_rk[d],
             )
             for d in days
         ]

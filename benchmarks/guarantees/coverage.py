@@ -154,7 +154,7 @@ def _monitor(setting: Setting, drawn: list[tuple[FloatArray, FloatArray]]) -> Ro
     """Simulation of honest records in succession: true if the alarm ever comes, at any record."""
     alarms = 0
     for events, tokens in drawn:
-        monitor = RateEProcess.new(honest_rate=setting.rate, longest=MAX_LENGTH)
+        monitor = RateEProcess.new(honest_rate=setting.rate, weight_limits=[MAX_LENGTH])
         monitor.add(events, tokens)
         alarms += monitor.alarms_at(1 - CONFIDENCE)
     return Row("monitor, false alarms", setting, len(drawn), alarms, 1 - CONFIDENCE, float("nan"), None)

@@ -37,13 +37,14 @@ from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
 from weightwarden.verifier.server.accounting.accounts import TOTALS, Accounts
 from weightwarden.verifier.server.accounting.bookkeeper import Bookkeeper
-from weightwarden.verifier.server.accounting.rate_points import RateFigures
+from weightwarden.verifier.server.accounting.rate_points import LimitFigures, RateFigures
 from weightwarden.verifier.server.alerting.incidents import in_force
 from weightwarden.verifier.server.audit.verdict_rows import json_reasons, pack_margins
 from weightwarden.verifier.server.database.schema import ARCHIVE, INCIDENT, QUARANTINE, RATE_POINT, TASK, VERDICT
 from weightwarden.verifier.server.database.series import SeriesKey, bind, set_series
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 from weightwarden.verifier.statistics.intervals import Interval
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 from weightwarden.verifier.verification.series_monitor import WATCHED
 
 PER_ARCHIVE = 1000
@@ -79,6 +80,7 @@ def fill(database: VerdictDatabase, verdicts: int, now: float) -> None:
             totals=dict.fromkeys(TOTALS, 1.0),
             limits=dict.fromkeys(WATCHED, Interval(0.01, 0.009, 0.011)),
             log10_capital=-1.0,
+            series={"pooled": LimitFigures(limit=0.2, rate=0.1, records=10**6, tokens=10**9)},
         )
         points = range(365 * 24 * 4)
         connection.execute(
@@ -113,7 +115,6 @@ def _archive(number: int, at: float) -> dict[str, object]:
         "records": 100_000,
         "tokens": 50_000_000,
         "cost": 60_000_000,
-        "weight": 50_000_000,
         "audit_rate": 0.01,
         "selected": PER_ARCHIVE,
     }
@@ -243,7 +244,13 @@ def measured(url: str, verdicts: int, browser: Browser, folder: Path, key: str) 
     identity, policy, now = identify_model(ensure_embedded_model()), read_policy(BUNDLED_POLICY), time.time()
     database = VerdictDatabase(url)
     bookkeeper = Bookkeeper(
-        database=database, policy=policy, vocabulary=identity.vocabulary, longest=1024, clock=time.time
+        database=database,
+        policy=policy,
+        vocabulary=identity.vocabulary,
+        longest=1024,
+        design=SamplingDesign(0.01),
+        length_limit=8192,
+        clock=time.time,
     )
     key_of = SeriesKey(policy_digest=policy.digest(), model_digest=identity.digest)
     bind(database, key_of, now, accounted(bookkeeper))

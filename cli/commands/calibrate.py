@@ -29,6 +29,7 @@ from weightwarden.verifier.calibration.exact import calibrate_exact
 from weightwarden.verifier.calibration.fit import calibrate as calibrate_policy
 from weightwarden.verifier.calibration.limits import CalibrationLimits
 from weightwarden.verifier.policy.base import BasePolicy
+from weightwarden.verifier.statistics.sampling_design import AuditBy
 from weightwarden.verifier.verification.compatibility import check_against_model
 
 
@@ -79,6 +80,7 @@ def calibrate(
     min_witnesses: int | None,
     rate: float | None,
     key_path: Path | None,
+    audit_by: AuditBy,
     out: Path,
     exact: bool,
     max_dangerous_rate: float,
@@ -102,7 +104,7 @@ def calibrate(
         traffic,
         public_key_path,
         seen_path,
-        sample_of(rate, key_path),
+        sample_of(rate, key_path, audit_by),
         quorum_of(witness_key_path, min_witnesses),
         unsigned=True,
     )

@@ -7,8 +7,8 @@ import click
 
 from weightwarden.cli.commands.estimate_report import estimate_assumptions, estimate_result, estimate_table
 from weightwarden.cli.options.quantities import FiniteRange, Positive, Size
-from weightwarden.cli.options.shared import with_options
-from weightwarden.cli.options.token_bound import token_bound
+from weightwarden.cli.options.shared import AUDIT_BY_OPTION, with_options
+from weightwarden.cli.options.token_bound import series_stock, token_bound
 from weightwarden.cli.options.traffic_estimate import (
     AUDIT_OPTIONS,
     LENGTH_OPTION,
@@ -17,6 +17,7 @@ from weightwarden.cli.options.traffic_estimate import (
     as_json_text,
 )
 from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Leak, TimingChannel, Weights, estimate
+from weightwarden.verifier.statistics.sampling_design import AuditBy, SamplingDesign
 
 
 @click.command("estimate")
@@ -34,7 +35,7 @@ from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Leak
         "report_path",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Take the bits per token from this JSON report of `verify run` (limit for all its records).",
+        help="Take the limit for all records from this JSON report of `verify run`: bits per token, and bits once.",
     ),
     click.option("--bits-per-token", type=FiniteRange(0), metavar="BITS", help="Bits per token that leave unseen."),
     click.option(
@@ -68,6 +69,7 @@ from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Leak
         show_default=True,
         help="Share of the messages that is audited.",
     ),
+    AUDIT_BY_OPTION,
     click.option(
         "--alarm-at",
         metavar="COUNT",
@@ -127,6 +129,7 @@ def estimate_command(
     size_bytes: float,
     compression: float,
     audit_rate: float,
+    audit_by: AuditBy,
     alarm_at: int,
     early_stop_share: float,
     refusal_share: float,
@@ -147,20 +150,22 @@ def estimate_command(
     """
     traffic = TrafficOptions(**traffic_options).traffic()
     bound = token_bound(policy_path, report_path, bits_per_token, vocabulary)
+    design = SamplingDesign(audit_rate, audit_by)
+    stock_bits = None if bound.stock_bits is None else series_stock(bound, design, length_limit)
     leak = Leak(
         bits_per_token=bound.bits_per_token,
-        contains_gamble=bound.contains_gamble,
+        stock_bits=stock_bits,
         early_stop_share=early_stop_share,
         length_limit=length_limit,
         refusal_share=refusal_share,
         timing=TimingChannel(tokens_per_tick=tokens_per_tick, gap=token_gap, resolution=clock),
         log2_vocabulary=bound.log2_vocabulary,
     )
-    audit = AuditAssumptions(rate=audit_rate, power=power, alarm_at=alarm_at, confidence=confidence)
+    audit = AuditAssumptions(rate=audit_rate, by=audit_by, power=power, alarm_at=alarm_at, confidence=confidence)
     weights = Weights(size_bytes=size_bytes, compression=compression)
     found = estimate(traffic, leak, audit, weights)
-    assumptions = estimate_assumptions(traffic, leak, audit, bound)
+    assumptions = estimate_assumptions(found, traffic, leak, audit, bound)
     if as_json:
-        click.echo(as_json_text(estimate_result(found, traffic, bound, weights) | {"assumptions": assumptions}))
+        click.echo(as_json_text(estimate_result(found, traffic, leak, weights) | {"assumptions": assumptions}))
     else:
         click.echo(estimate_table(found, traffic, leak, audit, weights, assumptions))

@@ -10,20 +10,21 @@ from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Esti
 from weightwarden.verifier.statistics.traffic import Traffic
 
 
-def estimate_result(found: Estimate, traffic: Traffic, bound: TokenBound, weights: Weights) -> dict[str, Any]:
+def estimate_result(found: Estimate, traffic: Traffic, leak: Leak, weights: Weights) -> dict[str, Any]:
     """The estimate's JSON fields, without its assumptions."""
     return {
         "bits_per_day": found.bits_per_day,
         "bits_per_day_per_site": found.bits_per_day / traffic.sites,
-        "channel_bytes_per_day": traffic.bytes_per_day(bound.log2_vocabulary / 8),
+        "channel_bytes_per_day": traffic.bytes_per_day(leak.log2_vocabulary / 8),
         "days_to_exfiltrate": found.days_to_exfiltrate,
         "dominant": found.dominant,
         "terms": [asdict(term) for term in found.terms],
         "gambled_bits_once": found.gamble.gambled_bits,
         "gambled_messages_once": found.gamble.gambled,
-        "gamble_in_bits_per_token": bound.contains_gamble,
+        "gambled_message_tokens": found.gambled_tokens,
+        "stock_bits_once": leak.stock_bits,
         "paces": [asdict(pace) for pace in found.paces],
-        "bits_per_token": bound.bits_per_token,
+        "bits_per_token": leak.bits_per_token,
         "weights_bits": weights.bits,
         "traffic": asdict(traffic),
     }
@@ -42,15 +43,22 @@ def estimate_table(
         f"  {'all that are counted':<30} {found.bits_per_day:>12.3g} {size_text(found.bits_per_day / 8):>12}"
         f"  ({size_text(found.bits_per_day / 8 / traffic.sites)} a site)",
         "",
+        *(
+            [
+                f"  {size_text(leak.stock_bits / 8)} once, whatever the traffic: what a few unaudited answers can hold",
+                "",
+            ]
+            if leak.stock_bits
+            else []
+        ),
         f"  {size_text(weights.size_bytes)} of weights, {size_text(weights.bits / 8)} after compression:"
-        f" {_leaving(found)}",
+        f" {_leaving(found, leak)}",
         "",
         "Gambling on not being sampled: altered messages that raise no alarm with probability"
         f" {1 - audit.confidence:.2g} or more:",
         "",
-        f"  at most {count_text(found.gamble.gambled)} of up to {leak.length_limit:,} tokens,"
-        f" {size_text(found.gamble.gambled_bits / 8)}, once"
-        + ("; the tokens' term contains it, and it is not added again" if leak.contains_gamble else ""),
+        f"  at most {_gambled(found, leak, audit)}, once"
+        + ("; not added: the report's limit is of all answers, audited or not" if leak.stock_bits is not None else ""),
         "",
         f"  {'share altered':>13} {'bytes a day':>12} {'weights out':>14} {'caught, mean':>14}"
         f" {f'caught, {confidence}':>14} {'never caught':>13}",
@@ -64,16 +72,30 @@ def estimate_table(
     return "\n".join([*lines, "", "Assumes:", "", *(f"  - {said}" for said in assumptions)])
 
 
-def _leaving(found: Estimate) -> str:
+def _gambled(found: Estimate, leak: Leak, audit: AuditAssumptions) -> str:
+    """The gamble in words: by records a number of messages, by tokens the most that any lengths carry."""
+    size = size_text(found.gamble.gambled_bits / 8)
+    if audit.by == "records":
+        return f"{count_text(found.gamble.gambled)} of up to {leak.length_limit:,} tokens, {size}"
+    if not found.gambled_tokens:
+        return size
+    count = count_text(found.gamble.gambled)
+    return f"{size}, in about {count} of {found.gambled_tokens:,} tokens, the length that pays best for its risk"
+
+
+def _leaving(found: Estimate, leak: Leak) -> str:
     """The time until the weights are out, in words."""
     if found.gamble_suffices:
-        return f"what gambling carries (below) is enough, in no less than {days_text(found.days_to_exfiltrate)}"
+        what = "what gambling carries (below)" if leak.stock_bits is None else "what a few unaudited answers can hold"
+        return f"{what} is enough, in no less than {days_text(found.days_to_exfiltrate)}"
     if found.bits_per_day == 0:
         return "the counted channels carry nothing"
     return f"out in {days_text(found.days_to_exfiltrate)}; the largest part: {found.dominant}"
 
 
-def estimate_assumptions(traffic: Traffic, leak: Leak, audit: AuditAssumptions, bound: TokenBound) -> list[str]:
+def estimate_assumptions(
+    found: Estimate, traffic: Traffic, leak: Leak, audit: AuditAssumptions, bound: TokenBound
+) -> list[str]:
     """Assumptions of the figures, as sentences."""
     timing = (
         f"Timing is open: {leak.timing.bits_per_token:.2g} bits a token more, for tokens {leak.timing.gap:g} ms apart"
@@ -86,11 +108,23 @@ def estimate_assumptions(traffic: Traffic, leak: Leak, audit: AuditAssumptions, 
         *traffic_assumptions(traffic),
         f"Tokens: {bound.bits_per_token:.4g} bits each unseen ({bound.source}); {bound.log2_vocabulary:.4g} bits where"
         " they are chosen freely.",
-        f"Audit: {100 * audit.rate:g}% of the messages, unforeseeable; an altered one is flagged with probability"
+        *(
+            []
+            if leak.stock_bits is None
+            else [
+                f"Once: {size_text(leak.stock_bits / 8)} in answers that happen not to be audited, which no time"
+                " multiplies: the report's, or that of a series audited as below with answers up to the length limit,"
+                " whichever is more."
+            ]
+        ),
+        f"Audit: {100 * audit.rate:g}% of the messages"
+        + ("" if audit.by == "records" else " of 1,016 tokens, and of others in proportion to their tokens")
+        + ", unforeseeable; an altered one is flagged with probability"
         f" {audit.power:g}; alarm at {audit.alarm_at}, after which nothing leaves. Times to the alarm count sent"
         " messages: sealing and replaying them come on top.",
-        f"Altered messages have {leak.length_limit} tokens, or what the traffic has for them: the attacker writes the"
-        " prompts.",
+        f"Altered messages have {leak.length_limit} tokens, or what the traffic has for them"
+        + ("" if audit.by == "records" else f"; those of the one gamble have {found.gambled_tokens}")
+        + ": the attacker writes the prompts.",
         f"Unnoticed: {100 * leak.early_stop_share:g}% early stops in one of {leak.length_limit} places,"
         f" {100 * leak.refusal_share:g}% refusals.",
         timing,

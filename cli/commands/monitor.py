@@ -14,6 +14,7 @@ from weightwarden.cli import exit_codes
 from weightwarden.cli.commands.monitor_state import AuditSeries, read_state, write_state
 from weightwarden.cli.options.quantities import FiniteRange
 from weightwarden.cli.options.replayer import load_replayer
+from weightwarden.cli.options.run_input import sample_of
 from weightwarden.cli.options.shared import ReplayOptions, public_key_option, replay_options, sample_options
 from weightwarden.cli.reports.reading import read_report
 from weightwarden.cli.verify_and_report import verify_with_progress
@@ -22,16 +23,17 @@ from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.files.output import check_writable
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.sampler.types import FloatArray
-from weightwarden.verifier.audit_selection import NothingSelected
+from weightwarden.verifier.audit_selection import AuditDraw, NothingSelected
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.rounding import upper_fixed
+from weightwarden.verifier.statistics.sampling_design import AuditBy
 from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
-from weightwarden.verifier.verification.run_input import AuditDraw, check_whole, from_archives
+from weightwarden.verifier.verification.run_input import check_whole, from_archives
 from weightwarden.verifier.verification.run_verdict import NothingToVerify
-from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
 from weightwarden.verifier.verification.verifier import Verifier
 
 
@@ -83,7 +85,8 @@ class AuditOutcome:
     default=1024,
     show_default=True,
     metavar="TOKENS",
-    help="Weight limit of a record, in tokens, when a series begins. Longer records weigh as much.",
+    help="Largest weight limit of a record, in tokens, when a series begins. Longer records weigh as much. The capital"
+    " is the mean over this limit, a quarter of it, and so on down to 16.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @replay_options
@@ -96,6 +99,7 @@ def monitor(
     public_key_path: Path | None,
     rate: float | None,
     key_path: Path | None,
+    audit_by: AuditBy,
     state_path: Path | None,
     alarm_level: float,
     max_record_weight: int,
@@ -106,14 +110,14 @@ def monitor(
 
     The arguments are JSON reports of `verify run`. With --public-key they are archives of a log, which are replayed one
     after the other. The monitor bets that mismatches, suspicious or dangerous tokens, or hidden bits exceed the
-    policy's upper limits; the result of the bets is an e-value. Honest traffic raises it to 1 / --alarm-level with at
-    most that probability, at any time, so that frequent looks cost nothing.
+    policy's upper limits, and that other tokens than the replay's choice are taken more often than an honest server
+    takes them, given the candidates of each position. The result of the bets is an e-value. Honest traffic raises it to
+    1 / --alarm-level with at most that probability, at any time, so that frequent looks cost nothing.
 
     Exit code 0: clear. 1: alarm, now or at an earlier audit of the series. 2: error. After an error the state holds the
     audits before it; reports are all read before the first is added.
     """
-    if (rate is None) != (key_path is None):
-        raise click.UsageError("--audit-rate and --audit-key require each other")
+    sample = sample_of(rate, key_path, audit_by)
     if public_key_path is None and rate is not None:
         raise click.UsageError("--audit-rate requires archives and --public-key: reports are of completed audits")
     check_writable(state_path)
@@ -128,9 +132,7 @@ def monitor(
     if public_key_path is None:
         outcomes = _reports(audits, policy, kept.seen if kept is not None else [])
     else:
-        outcomes = _archives(
-            ctx, audits, public_key_path, policy, AuditDraw.of(rate, key_path), ReplayOptions(**replay)
-        )
+        outcomes = _archives(ctx, audits, public_key_path, policy, sample, ReplayOptions(**replay))
 
     rows = []
     for audit in outcomes:
@@ -160,7 +162,9 @@ def _reports(paths: tuple[str, ...], policy: BasePolicy, seen: Sequence[str]) ->
         if report.audit_digest in {*seen, *(audit.digest for audit in audits)}:
             raise MonitorError(f"{path}: is in the series already; give each audit once")
         statistics = report.statistics
-        columns = {name: statistics.records.column(name) for name in ("tokens", *WATCHED)}
+        columns = {name: statistics.records.column(name) for name in ("tokens", *WATCHED, LOG_RATIO)}
+        if columns[LOG_RATIO].shape[1:] != (len(policy.likelihood_ratio_bets),):
+            raise MonitorError(f"{path}: statistics.records.{LOG_RATIO}: not one value for each bet of the policy")
         notes = [
             *([f"its own verdict: {report.verdict.upper()}"] if report.verdict != "clear" else []),
             *(["unsigned"] if report.unsafe_unsigned else []),
@@ -233,7 +237,11 @@ def _result(series: AuditSeries, rows: list[dict[str, Any]], alarm_level: float,
     assumes = [
         "An honest server's rates are at most the upper limits of the policy, which are approximate, and too low where"
         " calibration never saw a rare kind of bad answer.",
-        f"A record weighs as its tokens, up to {watch.monitors['mismatches'].longest:g}.",
+        f"In a rate, a record weighs as its tokens, up to {_listed(watch.monitors['mismatches'].weight_limits)} tokens"
+        " (the capital is the mean over these limits).",
+        "The conditional test, with half of the capital, assumes that an honest server takes no candidate more often"
+        " than the policy's bound for its margin, whatever the prompts and filters, except in a share of at most"
+        f" {upper_fixed(watch.conditional.contamination, 4)} of its records, which may hold anything.",
         "The audited records were chosen unpredictably, and every audit is given once, in the order of time.",
     ]
     rates = {
@@ -246,6 +254,8 @@ def _result(series: AuditSeries, rows: list[dict[str, Any]], alarm_level: float,
             "alarm_level": alarm_level,
             "p_value": watch.p_value,
             "audits_in_all": len(series.seen),
+            "log10_capital": watch.log_capital / math.log(10),
+            "log10_conditional_capital": watch.conditional.log_capital / math.log(10),
             "per_token": rates,
             "audits": rows,
             "assumptions": assumes,
@@ -261,4 +271,12 @@ def _result(series: AuditSeries, rows: list[dict[str, Any]], alarm_level: float,
         honest = upper_fixed(watch.monitors[name].honest_rate, 5)
         seen = "-" if rate["seen"] is None else f"{rate['seen']:.5f}"
         lines.append(f"  {name.replace('_', ' '):<32} {seen:>10} {honest:>16}")
+    conditional = f"10^{watch.conditional.log_capital / math.log(10):.1f}"
+    lines.append(f"  {'conditional test, capital':<32} {conditional:>10}")
     return "\n".join([*lines, "", *(f"  {said}" for said in assumes)])
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    """Numbers as text: "1024, 256, 64 and 16"."""
+    shown = [f"{number:g}" for number in numbers]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -3,18 +3,21 @@
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.files.output import write_text
+from weightwarden.sampler.params import refusal
 from weightwarden.sampler.validation_message import validation_message
+from weightwarden.text import printable
+from weightwarden.verifier.statistics.conditional_e_process import CAPS, ConditionalEProcess
 from weightwarden.verifier.statistics.e_process import STAKES, RateEProcess
 from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
 
-FORMAT = "weightwarden-monitor/1"
+FORMAT = "weightwarden-monitor/2"
 MAX_STATE_BYTES = 64 * 2**20
 
 
@@ -42,18 +45,40 @@ class _Part(BaseModel):
 class _Monitor(_Part):
     honest_rate: Annotated[float, Field(gt=0)]
     most_per_token: Annotated[float, Field(gt=0)]
-    longest: Annotated[float, Field(ge=1)]
+    weight_limits: Annotated[list[Annotated[float, Field(ge=1)]], Field(min_length=1, max_length=32)]
     records: Annotated[int, Field(ge=0)]
     tokens: Annotated[float, Field(ge=0)]
     value: Annotated[float, Field(ge=0)]
-    log_capital_k: Annotated[list[float], Field(min_length=STAKES, max_length=STAKES)]
+    log_capital_lk: list[Annotated[list[float], Field(min_length=STAKES, max_length=STAKES)]]
     log_best: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _one_row_a_limit(self) -> Self:
+        if len(self.log_capital_lk) != len(self.weight_limits):
+            raise refusal("capital", "log_capital_lk", "needs one row for each of weight_limits")
+        return self
+
+
+class _Conditional(_Part):
+    contamination: Annotated[float, Field(ge=0, lt=1)]
+    records: Annotated[int, Field(ge=0)]
+    log_capital_ck: Annotated[
+        list[Annotated[list[float], Field(min_length=1)]], Field(min_length=len(CAPS), max_length=len(CAPS))
+    ]
+    log_best: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _one_entry_a_bet(self) -> Self:
+        if len({len(row) for row in self.log_capital_ck}) != 1:
+            raise refusal("capital", "log_capital_ck", "rows of different lengths")
+        return self
 
 
 class _State(_Part):
     format: str
     policy_digest: str
     log_best: Annotated[float, Field(ge=0)]
+    conditional: _Conditional
     monitors: dict[str, _Monitor]
     seen: list[str]
 
@@ -68,16 +93,17 @@ def write_state(path: Path, series: AuditSeries) -> None:
         "format": FORMAT,
         "policy_digest": series.monitor.policy_digest,
         "log_best": series.monitor.log_best,
-        "monitors": {
-            name: {
-                f.name: value.tolist() if isinstance(value := getattr(rate, f.name), np.ndarray) else value
-                for f in fields(rate)
-            }
-            for name, rate in series.monitor.monitors.items()
-        },
+        "conditional": _plain(series.monitor.conditional),
+        "monitors": {name: _plain(rate) for name, rate in series.monitor.monitors.items()},
         "seen": series.seen,
     }
     write_text(path, json.dumps(state, indent=1, allow_nan=False) + "\n")
+
+
+def _plain(process: RateEProcess | ConditionalEProcess) -> dict[str, Any]:
+    """The fields of an e-process as JSON."""
+    values = {f.name: getattr(process, f.name) for f in fields(process)}
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}
 
 
 def read_state(path: Path) -> AuditSeries:
@@ -89,18 +115,40 @@ def read_state(path: Path) -> AuditSeries:
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_STATE_BYTES + 1)
-        state = _State.model_validate(json.loads(content))
+        parsed = json.loads(content)
+        _check_format(parsed, path)
+        state = _State.model_validate(parsed)
     except OSError as error:
         raise StateError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValidationError as error:
         raise StateError(f"{path}: {validation_message(error)}") from None
+    except StateError:
+        raise
     except (ValueError, RecursionError):
         raise StateError(f"{path}: no JSON") from None
-    if state.format != FORMAT or sorted(state.monitors) != sorted(WATCHED):
+    if sorted(state.monitors) != sorted(WATCHED):
         raise StateError(f"{path}: not a state of this version ({FORMAT})")
     monitors = {}
     for name in WATCHED:
         kept = state.monitors[name].model_dump()
-        kept["log_capital_k"] = np.array(kept["log_capital_k"])
-        monitors[name] = RateEProcess(**kept)
-    return AuditSeries(SeriesMonitor(state.policy_digest, monitors, state.log_best), list(state.seen))
+        kept["log_capital_lk"] = np.array(kept["log_capital_lk"])
+        monitors[name] = RateEProcess(**kept | {"weight_limits": tuple(kept["weight_limits"])})
+    kept = state.conditional.model_dump()
+    conditional = ConditionalEProcess(**kept | {"log_capital_ck": np.array(kept["log_capital_ck"])})
+    return AuditSeries(SeriesMonitor(state.policy_digest, conditional, monitors, state.log_best), list(state.seen))
+
+
+def _check_format(parsed: object, path: Path) -> None:
+    """Check that a file holds a state of this version.
+
+    Raises:
+        StateError: it does not.
+    """
+    said = parsed.get("format") if isinstance(parsed, dict) else None
+    if said == FORMAT:
+        return
+    if isinstance(said, str) and said.startswith("weightwarden-monitor/"):
+        raise StateError(
+            f"{path}: format: a state of another version ({printable(said)[:40]}, not {FORMAT}): begin a new series"
+        )
+    raise StateError(f"{path}: not a state of this version ({FORMAT})")

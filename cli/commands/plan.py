@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from weightwarden.cli.options.quantities import FiniteRange, Positive, Size, size_text
-from weightwarden.cli.options.shared import with_options
+from weightwarden.cli.options.shared import AUDIT_BY_OPTION, with_options
 from weightwarden.cli.options.traffic_estimate import (
     AUDIT_OPTIONS,
     LENGTH_OPTION,
@@ -16,10 +16,16 @@ from weightwarden.cli.options.traffic_estimate import (
     as_json_text,
     traffic_assumptions,
 )
-from weightwarden.verifier.statistics.planning import Plan, plan
+from weightwarden.verifier.statistics.planning import Plan, plan, plan_by_tokens
+from weightwarden.verifier.statistics.sampling_design import END_TOKENS, UNIT_TOKENS, AuditBy
 from weightwarden.verifier.statistics.traffic import Traffic
 
 SECONDS_A_DAY = 86_400
+_OF_1016 = "of the messages of 1,016 tokens, of others in proportion to their tokens"
+_LENGTHS = (
+    "The cost takes the lengths of answers as exponentially distributed: audited ones then have twice the tokens of"
+    " others, at most --length-limit."
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ class Cost:
         " verifiers is shown.",
     ),
     LENGTH_OPTION,
+    AUDIT_BY_OPTION,
     *AUDIT_OPTIONS,
 )
 def plan_command(
@@ -99,6 +106,7 @@ def plan_command(
     stolen_bytes: float | None,
     vocabulary: int,
     length_limit: int,
+    audit_by: AuditBy,
     false_positive_rate: float,
     alarm_level: float,
     verifier_throughput: float | None,
@@ -130,20 +138,30 @@ def plan_command(
             )
     else:
         altered = altered_messages
-    found = plan(
-        altered,
-        messages_per_day=traffic.messages_per_day,
-        confidence=confidence,
-        power=power,
-        false_positive_rate=false_positive_rate,
-        alarm_level=alarm_level,
-    )
-    cost = _cost(found, traffic, verifier_throughput)
+    audit: dict[str, Any] = {
+        "messages_per_day": traffic.messages_per_day,
+        "confidence": confidence,
+        "power": power,
+        "false_positive_rate": false_positive_rate,
+        "alarm_level": alarm_level,
+    }
+    if audit_by == "records":
+        found = plan(altered, **audit)
+        altered_text = f"The {altered} altered messages come within a day, of {length_limit} tokens or less"
+    else:
+        found = plan_by_tokens(
+            altered, length_limit=length_limit, tokens_per_message=traffic.tokens_per_message, **audit
+        )
+        altered_text = (
+            f"The altered messages come within a day, and have {altered * length_limit:,} tokens together, each"
+            f" {length_limit} or less"
+        )
+    cost = _cost(found, traffic, length_limit, verifier_throughput)
     assumptions = [
         *traffic_assumptions(traffic),
-        f"The {altered} altered messages come within a day, of {length_limit} tokens or less: the attacker writes the"
-        f" prompts. The audit is unforeseeable, and flags an audited one with probability {power:g}, an honest one with"
-        f" {false_positive_rate:g}.",
+        f"{altered_text}: the attacker writes the prompts. The audit is unforeseeable, and flags an audited one with"
+        f" probability {power:g}, an honest one with {false_positive_rate:g}.",
+        *([_LENGTHS] if audit_by == "tokens" else []),
         "An audited message is read once, prompt and answer, in one forward pass (prefill); generating it took one"
         " pass a token. A token read costs about the arithmetic of a token generated, and far less memory traffic.",
         "Exact replay asks again where the first reading differs; what it costs is measured in docs/exact-replay.md.",
@@ -155,14 +173,23 @@ def plan_command(
         click.echo(_table(found, cost, altered * bits_per_message / 8, confidence, assumptions))
 
 
-def _cost(found: Plan, traffic: Traffic, throughput: float | None) -> Cost:
-    read = found.audit_rate * traffic.all_tokens_per_day / SECONDS_A_DAY
+def _cost(found: Plan, traffic: Traffic, length_limit: int, throughput: float | None) -> Cost:
+    """The cost. By tokens the audited answers are longer than others: twice as long where lengths are exponential."""
+    mean = audited_mean = traffic.tokens_per_message
+    audited = found.audit_rate  # share of the messages
+    if found.by == "tokens":
+        second = mean * min(2 * mean, length_limit)  # mean of the squared lengths
+        audited = min(found.audit_rate * (mean + END_TOKENS) / UNIT_TOKENS, 1.0)
+        audited_mean = (second + END_TOKENS * mean) / (mean + END_TOKENS)
+    messages = audited * traffic.messages_per_day / SECONDS_A_DAY
+    output = messages * audited_mean
+    read = output + messages * mean * (1 / traffic.output_share - 1)
     return Cost(
-        messages_per_second=found.audit_rate * traffic.messages_per_day / SECONDS_A_DAY,
+        messages_per_second=messages,
         prefill_tokens_per_second=read,
-        output_tokens_per_second=read * traffic.output_share,
-        prefill_per_output_token=1 / traffic.output_share,
-        share_of_serving=found.audit_rate,
+        output_tokens_per_second=output,
+        prefill_per_output_token=read / output,
+        share_of_serving=read * SECONDS_A_DAY / traffic.all_tokens_per_day,
         verifiers=None if throughput is None else ceil(read / throughput),
     )
 
@@ -172,9 +199,10 @@ def _table(found: Plan, cost: Cost, stolen_bytes: float, confidence: float, assu
         (
             "altered messages",
             f"{found.altered:,}",
-            f"up to {size_text(stolen_bytes)}, caught with {100 * confidence:g}% confidence",
+            ("" if found.by == "records" else "of the most tokens, or as many tokens in shorter ones: ")
+            + f"up to {size_text(stolen_bytes)}, caught with {100 * confidence:g}% confidence",
         ),
-        ("audit rate", f"{100 * found.audit_rate:.4g}%", "of all messages"),
+        ("audit rate", f"{100 * found.audit_rate:.4g}%", "of all messages" if found.by == "records" else _OF_1016),
         ("alarm at", f"{found.alarm_at:,}", "flagged messages a day"),
         ("audited messages", f"{cost.messages_per_second:.4g}", "a second, one forward pass each"),
         ("audited output tokens", f"{cost.output_tokens_per_second:.4g}", "a second"),

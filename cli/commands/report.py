@@ -12,12 +12,17 @@ from weightwarden.cli.commands.log.key import show, write_key_pair
 from weightwarden.cli.reports.consistency import faults
 from weightwarden.cli.reports.contents import REPORT_FORMAT, Report
 from weightwarden.cli.reports.reading import ReportError, parse_report, read_content
+from weightwarden.cli.reports.redraw import complete_lengths, draw_faults, lengths_of_input
 from weightwarden.cli.reports.signature import ReportFileError, open_signature, sha256_of, sign_reports
 from weightwarden.logger.files.output import check_writable, write_text
 from weightwarden.logger.tlog.auditor_key import require_auditor
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
 from weightwarden.logger.tlog.signed_note import MAX_NOTE_BYTES, NoteError
 from weightwarden.text import escaped, printable
+from weightwarden.verifier.audit_selection import read_audit_key
+
+MAX_DRAW_FAULTS = 10
+"""Largest number of records named whose draw differs."""
 
 
 @click.group()
@@ -107,6 +112,13 @@ def sign(reports: tuple[Path, ...], key_path: Path, out: Path) -> None:
     metavar="FILE",
     help="A traffic file or archive that a JSON report names, to be compared by its SHA-256. Repeat for several.",
 )
+@click.option(
+    "--audit-key",
+    "audit_key_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File with the audit key: repeat the draw of a JSON report. By tokens, --input must give all inputs for it.",
+)
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -114,11 +126,13 @@ def check(
     signature_path: Path | None,
     public_key_path: Path | None,
     input_paths: tuple[Path, ...],
+    audit_key_path: Path | None,
 ) -> None:
     """Check REPORT files: JSON against its schema and itself, and all files against a signature.
 
     A check repeats no replay. It shows that a report is the one that was signed, that its counts add up, that its
-    verdict follows from its figures, and, with --input, that it is about these files.
+    verdict follows from its figures, with --input that it is about these files, and with --audit-key that this key
+    draws the audited records and no others.
 
     Exit code 0: all checks passed. 1: a check failed, and is named. 2: error, and no result.
     """
@@ -129,6 +143,8 @@ def check(
         raise click.UsageError("only JSON reports can be checked without --signature")
     if input_paths and not parsed:
         raise click.UsageError("--input requires a JSON report, which names its inputs")
+    if audit_key_path is not None and not parsed:
+        raise click.UsageError("--audit-key requires a JSON report, which states the draw")
     found: list[str] = []
     notes: list[str] = []
     contents: list[Report] = []
@@ -141,8 +157,13 @@ def check(
             found += [f"{path}: {fault}" for fault in faults(contents[-1])]
     if signature_path is not None and public_key_path is not None:
         _check_signature(reports, signature_path, public_key_path, found, notes)
+    digests = {sha256_of(path): path for path in input_paths}
     if input_paths:
-        _check_inputs(contents, input_paths, found, notes)
+        _check_inputs(contents, digests, found, notes)
+    if audit_key_path is not None and not found:
+        key = read_audit_key(audit_key_path)
+        for path, content in zip(parsed, contents, strict=True):
+            _check_draw(path, content, key, digests, found, notes)
     click.echo("Holds." if not found else "Does NOT hold:")
     for line in found or notes:
         click.echo(f"  {escaped(line)}")
@@ -180,9 +201,29 @@ def _check_signature(
     notes += [f"{printable(name)}: signed too, and not given here" for name in left]
 
 
-def _check_inputs(contents: Sequence[Report], paths: Sequence[Path], found: list[str], notes: list[str]) -> None:
+def _check_draw(
+    path: Path, content: Report, key: bytes, digests: dict[str, Path], found: list[str], notes: list[str]
+) -> None:
+    """Repeat the draw of a report."""
+    if content.selection is None:
+        notes.append(f"{path}: all records were audited, and none was drawn")
+        return
+    lengths = {
+        one.sha256: lengths_of_input(one, digests[one.sha256]) for one in content.inputs if one.sha256 in digests
+    }
+    faulty = list(draw_faults(content, key, lengths))
+    found += [f"{path}: {fault}" for fault in faulty[:MAX_DRAW_FAULTS]]
+    if len(faulty) > MAX_DRAW_FAULTS:
+        found.append(f"{path}: selection: {len(faulty) - MAX_DRAW_FAULTS} more such faults")
+    if complete_lengths(content, lengths):
+        notes.append(f"{path}: the audit key draws these records, and no others")
+    else:
+        more = "for others, whose lengths decide, give every input with --input"
+        notes.append(f"{path}: the audit key draws these records; {more}")
+
+
+def _check_inputs(contents: Sequence[Report], digests: dict[str, Path], found: list[str], notes: list[str]) -> None:
     named = {one.sha256: one.path for content in contents for one in content.inputs}
-    digests = {sha256_of(path): path for path in paths}
     found += [f"{path}: is not an input of the report" for digest, path in digests.items() if digest not in named]
     notes += [f"{path}: is an input of the report" for digest, path in digests.items() if digest in named]
     notes += [

@@ -22,6 +22,7 @@ from weightwarden.cli.reports.summary import text_summary
 from weightwarden.cli.verify_and_report import verify_and_report
 from weightwarden.logger.files.output import check_writable
 from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.statistics.sampling_design import AuditBy
 from weightwarden.verifier.verification.compatibility import check_against_model, check_against_policy
 from weightwarden.verifier.verification.run import RunVerdict
 
@@ -103,6 +104,7 @@ def run(
     auditor: str | None,
     rate: float | None,
     key_path: Path | None,
+    audit_by: AuditBy,
     max_model_len: int | None,
     **more: Any,
 ) -> None:
@@ -122,7 +124,7 @@ def run(
     leave no definite token). These are listed and charged in full; the figures of all other records are valid.
     Inconclusive: no alarm, but so few records of many were audited that no bound says anything about the others.
     """
-    audit = sample_of(rate, key_path)
+    audit = sample_of(rate, key_path, audit_by)
     to_stdout = json_path is not None and str(json_path) == "-"
     if public_key_path is not None and unsafe_unsigned:
         raise click.UsageError("--public-key and --unsafe-unsigned exclude each other")

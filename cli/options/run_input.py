@@ -11,23 +11,27 @@ from weightwarden.logger.archive.seen import read_seen
 from weightwarden.logger.archive.storage import archive_urls
 from weightwarden.logger.tlog.cosignature import Quorum
 from weightwarden.logger.tlog.keys import PublicKeys
-from weightwarden.verifier.verification.run_input import AuditDraw, RunInput, from_archives, from_traffic
+from weightwarden.verifier.audit_selection import AuditDraw
+from weightwarden.verifier.statistics.sampling_design import AuditBy
+from weightwarden.verifier.verification.run_input import RunInput, from_archives, from_traffic
 
 
 class UnsignedTraffic(WeightwardenError):
     """Traffic files without --unsafe-unsigned: they carry no signature."""
 
 
-def sample_of(rate: float | None, key_path: Path | None) -> AuditDraw | None:
-    """The audit for --audit-rate and --audit-key; None for all records.
+def sample_of(rate: float | None, key_path: Path | None, by: AuditBy) -> AuditDraw | None:
+    """The audit for --audit-rate, --audit-key and --audit-by; None for all records.
 
     Raises:
-        UsageError: one of the two is given without the other.
+        UsageError: --audit-rate and --audit-key are not given together, or neither with --audit-by tokens.
         AuditError: the rate or the key is invalid.
     """
     if (rate is None) != (key_path is None):
         raise click.UsageError("--audit-rate and --audit-key require each other")
-    return AuditDraw.of(rate, key_path)
+    if rate is None and by != "records":
+        raise click.UsageError(f"--audit-by {by} requires --audit-rate")
+    return AuditDraw.of(rate, key_path, by)
 
 
 def read_input(

@@ -224,8 +224,18 @@ def provider_options(*, required: bool) -> Callable[[Command], Command]:
     )
 
 
+AUDIT_BY_OPTION = click.option(
+    "--audit-by",
+    type=click.Choice(["records", "tokens"]),
+    default="records",
+    show_default=True,
+    help="Draw records with one probability, or in proportion to their tokens: --audit-rate is then that of an answer"
+    " of 1,016 output tokens.",
+)
+
+
 def sample_options(command: Command) -> Command:
-    """Add --audit-rate and --audit-key: the share of the records, and the key that draws them."""
+    """Add --audit-rate, --audit-by and --audit-key: the share, of what, and the key that draws the records."""
     for option in reversed(
         (
             click.option(
@@ -235,6 +245,7 @@ def sample_options(command: Command) -> Command:
                 metavar="RATE",
                 help="Share of the records to audit, in (0, 1], drawn with --audit-key. Default: all records.",
             ),
+            AUDIT_BY_OPTION,
             click.option(
                 "--audit-key",
                 "key_path",

@@ -4,15 +4,24 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from math import isclose
 
+import numpy as np
+
 from weightwarden.cli.reports.contents import ArchiveInput, CodeBits, RateLimits, Report, TrafficInput
-from weightwarden.verifier.audit_selection import traffic_root
+from weightwarden.verifier.audit_selection import METHODS, traffic_root
+from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.statistics.conclusiveness import CONCLUSIVE_SHARE
+from weightwarden.verifier.statistics.poisson_rates import estimated_rate
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.audited_population import AuditedPopulation
+from weightwarden.verifier.verification.exposure import bits_limit
 from weightwarden.verifier.verification.run import run_verdict
 from weightwarden.verifier.verification.run_input import audit_digest
 
 ROUNDED = 1e-9
 """Relative difference of two figures that are equal up to rounding."""
+COLUMN_ROUNDED = 1e-6
+"""Largest difference of a record's bits in a report from its bits: they are rounded to six places."""
 
 
 def faults(report: Report) -> list[str]:
@@ -70,12 +79,16 @@ def _counts(report: Report) -> Iterator[str]:
 def _figures(report: Report) -> Iterator[str]:
     statistics = report.statistics
     bits, rates, records = statistics.bits_per_token, statistics.rates, statistics.records
-    complete = len(records.tokens) == report.total_records
     if not _equal(report.charged_fraction * statistics.log2_vocabulary, report.charged_bits_per_token):
         yield "charged_fraction: not charged_bits_per_token by log2_vocabulary"
-    for name, bound in (("counting", bits.counting), ("pooled", bits.pooled)):
-        yield from (f"bits_per_token.{name}: {what}" for what in _bound(bound, report, complete=complete))
-    tokens = sum(records.tokens)
+    audited = AuditedPopulation.of(records.tokens, [], statistics.unaudited.table, _design(report))
+    contradictions = list(_population(report, audited))
+    yield from contradictions
+    if contradictions:
+        return
+    bounds: dict[CodeName, CodeBits] = {"counting": bits.counting, "pooled": bits.pooled}
+    for code, bound in bounds.items():
+        yield from (f"bits_per_token.{code}: {what}" for what in _bound(code, bound, report, audited))
     events: dict[str, list[int]] = {
         "mismatch": records.mismatches,
         "suspicious": records.suspicious,
@@ -85,19 +98,57 @@ def _figures(report: Report) -> Iterator[str]:
         rate: RateLimits = getattr(rates, name)
         if not rate.low <= rate.value * (1 + ROUNDED) or not rate.value <= rate.high * (1 + ROUNDED):
             yield f"rates.{name}: the share is not between its limits"
-        if not report.unverifiable and tokens and not _equal(rate.value, sum(column) / tokens):
-            yield f"rates.{name}: not the events of the records by their tokens"
+        if not report.unverifiable and any(records.tokens):
+            tokens_r = records.column("tokens")
+            counted = estimated_rate(
+                np.array(column, np.float64), tokens_r, records.column("probability"), audited.tokens
+            )
+            if not _equal(rate.value, min(max(counted, rate.low), rate.high)):
+                yield f"rates.{name}: not the events of the records by their tokens"
 
 
-def _bound(bound: CodeBits, report: Report, *, complete: bool) -> Iterator[str]:
+def _population(report: Report, audited: AuditedPopulation) -> Iterator[str]:
+    """Contradictions between the audited records, the others, and the draw."""
     statistics = report.statistics
+    for name, stated, counted in (
+        ("total_records", report.total_records, audited.records),
+        ("total_tokens", statistics.total_tokens, audited.tokens),
+        ("longest_record_tokens", statistics.longest_record_tokens, audited.longest),
+    ):
+        if stated != counted:
+            yield f"{name}: {stated} where the records give {counted}"
+    if not np.array_equal(statistics.records.column("probability"), audited.probabilities(audited.tokens_r)):
+        yield "probability: not that of the draw"
+    if (audited.probabilities(audited.unaudited.tokens_u) >= 1).any():
+        yield "unaudited: a record that is certainly drawn was not"
+    if not len(audited.tokens_r) or not audited.tokens:
+        yield "records: none with a token"
+
+
+def _design(report: Report) -> SamplingDesign | None:
+    """The sampling design; None where all records are audited."""
+    selection = report.selection
+    return None if selection is None or selection.rate == 0 else SamplingDesign(selection.rate, selection.by)
+
+
+def _bound(code: CodeName, bound: CodeBits, report: Report, audited: AuditedPopulation) -> Iterator[str]:
+    statistics = report.statistics
+    bits_r = statistics.records.bits(code)
+    limit = bits_limit(audited, bits_r, statistics.log2_vocabulary)
+    rounded = COLUMN_ROUNDED * float((1 / audited.probabilities(audited.tokens_r)).sum())
+    for name, stated, counted in (
+        ("audited", bound.audited * max(float(audited.tokens_r.sum()), 1.0), float(bits_r.sum())),
+        ("rate", bound.rate * statistics.total_tokens, limit.rate_bits),
+        ("stock_bits", bound.stock_bits, limit.stock_bits),
+        ("limit_bits", bound.limit_bits, limit.bits),
+    ):
+        if not isclose(stated, counted, rel_tol=ROUNDED, abs_tol=rounded):
+            yield f"{name}: {stated:g} bits where the records give {counted:g}"
     if not _equal(bound.limit * statistics.total_tokens, bound.limit_bits):
         yield "limit: not limit_bits by total_tokens"
-    conclusive = complete or bound.limit <= CONCLUSIVE_SHARE * statistics.log2_vocabulary
+    conclusive = audited.complete or bound.limit <= CONCLUSIVE_SHARE * statistics.log2_vocabulary
     if bound.conclusive != conclusive or (bound.needs is None) != conclusive:
         yield f"conclusive: {bound.conclusive} and needs: {bound.needs}, where the limit gives {conclusive}"
-    if complete and bound.limit < bound.audited * (1 - ROUNDED):
-        yield "limit: below the audited records' own bits"
 
 
 def _inputs(report: Report) -> Iterator[str]:
@@ -116,7 +167,10 @@ def _inputs(report: Report) -> Iterator[str]:
     root = traffic_root(bytes.fromhex(one.sha256) for one in traffic)
     roots = root if traffic else b"".join(bytes.fromhex(one.root) for one in archives)
     indices = _indices(report)
-    if audit_digest(roots, report.audit_rate, indices) != report.audit_digest:
+    selection = report.selection
+    if selection is not None and (selection.rate != report.audit_rate or selection.method != METHODS[selection.by]):
+        yield "selection: not the draw of this rate and these units"
+    if audit_digest(roots, _design(report), indices) != report.audit_digest:
         yield "audit_digest: not that of these inputs and this selection"
     if report.policy.digest != report.policy_digest or report.policy.model_digest != report.model_digest:
         yield "policy: its digest or its model is not the report's"

@@ -1,5 +1,6 @@
 """Contents of the JSON report of `verify run`, with its schema. The models are strict, and refuse unknown fields."""
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -8,8 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from weightwarden.sampler.params import refusal
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.codes import CodeName
+from weightwarden.verifier.scoring.likelihood_ratio import LARGEST
+from weightwarden.verifier.statistics.sampling_design import AuditBy
+from weightwarden.verifier.verification.length_table import LengthTable
 
-REPORT_FORMAT: Literal["weightwarden-report/2"] = "weightwarden-report/2"
+REPORT_FORMAT: Literal["weightwarden-report/3"] = "weightwarden-report/3"
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Bits = Annotated[float, Field(ge=0)]
@@ -26,15 +30,24 @@ class _Part(BaseModel):
 
 
 class RecordColumns(_Part):
-    """Counts, bits and verdicts of each record, by column."""
+    """Counts, bits and verdicts of each record, by column.
+
+    `counting_bits` and `pooled_bits` are those of its tokens. Under either code the record is charged `end_bits` more:
+    for its end, and for the information that its tokens are coded. It was drawn with `probability`.
+    `log_ratio` holds the ln of each record's e-values in the conditional test, nats, one for each bet of the policy.
+    """
 
     tokens: list[Count]
+    probability: list[Annotated[float, Field(gt=0, le=1)]]
     mismatches: list[Count]
     suspicious: list[Count]
     dangerous: list[Count]
+    counting_bits: list[Bits]
     pooled_bits: list[Bits]
+    end_bits: list[Bits]
     outlying: list[Annotated[int, Field(ge=0, le=1)]]
     flagged: list[Annotated[int, Field(ge=0, le=1)]]
+    log_ratio: list[Annotated[list[Annotated[float, Field(ge=-LARGEST, le=LARGEST)]], Field(min_length=1)]]
 
     @model_validator(mode="after")
     def _one_entry_a_record(self) -> Self:
@@ -44,22 +57,49 @@ class RecordColumns(_Part):
         for name in ("mismatches", "suspicious", "dangerous", "outlying"):
             if any(events > tokens for events, tokens in zip(getattr(self, name), self.tokens, strict=True)):
                 raise refusal("columns", name, "more than there are tokens")
+        if len({len(ratios) for ratios in self.log_ratio}) > 1:
+            raise refusal("columns", "log_ratio", "records with different numbers of bets")
         return self
 
     def column(self, name: str) -> FloatArray:
-        """One column, float64 [records]."""
+        """One column, float64 [records]; "log_ratio" is [records, bets]."""
         return np.array(getattr(self, name), np.float64)
+
+    def bits(self, code: CodeName) -> FloatArray:
+        """Bits that each record is charged under a code, its end included, float64 [records]."""
+        return self.column(f"{code}_bits") + self.column("end_bits")
+
+
+class UnauditedRecords(_Part):
+    """Number of the records that were not drawn, by their output tokens, which ascend."""
+
+    tokens: list[Count]
+    records: list[Annotated[int, Field(ge=1, le=2**53)]]
+
+    @model_validator(mode="after")
+    def _one_entry_a_length(self) -> Self:
+        if len(self.tokens) != len(self.records) or any(a >= b for a, b in pairwise(self.tokens)):
+            raise refusal("columns", "unaudited", "not one number of records for each length, in ascending order")
+        return self
+
+    @property
+    def table(self) -> LengthTable:
+        """The table."""
+        return LengthTable(tokens_u=np.array(self.tokens, np.int64), records_u=np.array(self.records, np.int64))
 
 
 class CodeBits(_Part):
     """One bound.
 
     `audited` and `limit` are bits a token: of the audited records, and the limit for all records. `limit_bits` is the
-    limit in bits. `conclusive` is false where too few records were audited for the limit to say something; `needs` is
-    then a sentence about what is missing.
+    limit in bits. It has two parts: `rate`, bits a token, which grow with the traffic, and `stock_bits`, which count
+    once; their sum is the limit, unless the records cannot hold as much. `conclusive` is false where too few records
+    were audited for the limit to say something; `needs` is then a sentence about what is missing.
     """
 
     audited: Bits
+    rate: Bits
+    stock_bits: Bits
     limit: Bits
     limit_bits: Bits
     conclusive: bool
@@ -84,7 +124,10 @@ class BitsPerToken(_Part):
 
 
 class RateLimits(_Part):
-    """A share of the tokens: of the audited records, and its limits for all records."""
+    """A share of the tokens: estimated from the audited records, and its limits for all records.
+
+    The estimate weighs each record by 1 / the probability of its draw.
+    """
 
     value: Share
     low: Share
@@ -109,6 +152,7 @@ class Statistics(_Part):
     rates: Rates
     bits_per_token: BitsPerToken
     records: RecordColumns
+    unaudited: UnauditedRecords
     assumptions: list[str]
 
 
@@ -144,10 +188,13 @@ class SelectionRange(_Part):
 
 
 class Selection(_Part):
-    """The draw of the audited records. `key_digest` identifies the audit key, which is secret."""
+    """The draw of the audited records: in proportion to their tokens or not. `key_digest` identifies the audit key,
+    which is secret.
+    """
 
     method: str
     rate: Share
+    by: AuditBy
     key_digest: Digest
     ranges: list[SelectionRange]
 
@@ -217,7 +264,7 @@ class Executor(_Part):
 class Report(_Part):
     """A report of `verify run`."""
 
-    format: Literal["weightwarden-report/2"]
+    format: Literal["weightwarden-report/3"]
     weightwarden_version: str
     created: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     auditor: str | None

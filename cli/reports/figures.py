@@ -1,34 +1,22 @@
 """The statistics of a run, as text for reports and as JSON for other commands."""
 
 from dataclasses import dataclass
+from math import ceil, expm1, log1p
 from typing import Any
 
 import numpy as np
 
-from weightwarden.cli.reports.units import size_limit_text
+from weightwarden.cli.reports.bounds import CONFIDENCE_TEXT, BoundRow, bound_contents, bound_rows, scope
+from weightwarden.sampler.types import FloatArray
+from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.statistics.detection import alarm_probability, altered_before_alarm
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.statistics.rounding import lower_fixed, upper_fixed
-from weightwarden.verifier.verification.exposure import CONFIDENCE, Bound
+from weightwarden.verifier.statistics.sampling_design import END_TOKENS, UNIT_TOKENS, SamplingDesign
+from weightwarden.verifier.verification.exposure import CONFIDENCE
 from weightwarden.verifier.verification.run import Run
-
-
-@dataclass(frozen=True)
-class BoundRow:
-    """One bandwidth bound, as text.
-
-    Attributes:
-        name: its name.
-        audited: bits a token of the audited records.
-        limit: limit for all records, or that the audit says too little.
-        meaning: one sentence: of what it is the limit, and at which confidence.
-    """
-
-    name: str
-    audited: str
-    limit: str
-    meaning: str
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO
 
 
 @dataclass(frozen=True)
@@ -80,14 +68,14 @@ def figures(context: Run) -> Figures:
     """The figures of a run, as text."""
     records, complete = context.given.audited.records, context.given.audited.complete
     return Figures(
-        whose=f"all {records} records" + ("" if complete else f", {_CONFIDENCE} confidence"),
-        bounds=_bounds(context),
+        whose=f"all {records} records" + ("" if complete else f", {CONFIDENCE_TEXT} confidence"),
+        bounds=bound_rows(context),
         rates=[
             RateRow(
                 name,
                 f"{100 * rate.value:.3f}%",
                 f"{lower_fixed(100 * rate.low, 3)}% to {upper_fixed(100 * rate.high, 3)}%",
-                f"{_scope(context)}, the share of output tokens that {_RATES[name]} lies between these limits.",
+                f"{scope(context)}, the share of output tokens that {_RATES[name]} lies between these limits.",
             )
             for name, rate in _rates(context).items()
         ],
@@ -96,7 +84,6 @@ def figures(context: Run) -> Figures:
     )
 
 
-_CONFIDENCE = f"{100 * CONFIDENCE:g}%"
 _RATES = {
     "mismatch": "differ from the replay's own choice",
     "suspicious": "are implausible, but among the most likely ones,",
@@ -125,31 +112,6 @@ def verdict_meaning(context: Run) -> str:
     )
 
 
-def _scope(context: Run) -> str:
-    """The records of a limit and its confidence, as the beginning of a sentence."""
-    records = context.given.audited.records
-    if context.given.audited.complete:
-        return f"For all {records} records, which were all audited"
-    return f"For all {records} records, audited or not, with {_CONFIDENCE} confidence over the draw of the audited ones"
-
-
-def _bounds(context: Run) -> list[BoundRow]:
-    exposure, scope = context.exposure, _scope(context)
-    meanings = {
-        "counting bound": "with equal costs for all admissible tokens of a position",
-        "pooled bound": "with larger costs for less likely tokens, pooled over all positions",
-    }
-    return [
-        BoundRow(
-            name,
-            f"{bound.audited_bits / exposure.tokens:.4f}",
-            _limit(context, bound),
-            f"{scope}, the choice of tokens and ends carried at most this, {meanings[name]}.",
-        )
-        for name, bound in (("counting bound", exposure.counting), ("pooled bound", exposure.pooled))
-    ]
-
-
 def _charges(context: Run) -> list[ChargeRow]:
     found, exposure = context.verification, context.exposure
     rows = [
@@ -175,10 +137,12 @@ def _charges(context: Run) -> list[ChargeRow]:
 def assumptions(context: Run) -> list[str]:
     """Assumptions behind the figures, in words."""
     said = ["Bounds count every message that these prompts and seeds allow, along the tokens that were sent."]
-    audit_rate = context.given.audit_rate
-    if audit_rate is not None:
-        said.append(catching(audit_rate, context.given.audited.records))
+    design, audited = context.given.design, context.given.audited
+    if design is not None:
+        said.append(catching(design, audited.records, audited.tokens))
         said.append("Limits for all records hold over the draw of the audited ones; a few audited records say little.")
+        if design.by == "tokens":
+            said.append("Shares of the audited records weigh each one by 1 / the probability with which it was drawn.")
     if context.verification.unverifiable:
         said.append(
             f"{len(context.verification.unverifiable)} records have no verdict: they are charged in full, and count as"
@@ -192,10 +156,31 @@ def assumptions(context: Run) -> list[str]:
     return said
 
 
-def catching(audit_rate: float, records: int) -> str:
-    """The number of altered records of which an audit at that rate sees one, in words."""
+def catching(design: SamplingDesign, records: int, tokens: int) -> str:
+    """The number of altered records, or of their tokens, of which an audit sees one, in words.
+
+    By tokens a record of n tokens escapes the draw with probability 1 - p <= exp(-rate (n + 8) / 1024), so that altered
+    records escape it together with at most exp(-rate / 1024) for each of their tokens, however they are divided.
+
+    Args:
+        design: the sampling design.
+        records: number of all records.
+        tokens: their output tokens.
+    """
+    audit_rate, unless = design.rate, "if nobody can foresee which records are audited"
+    if design.by == "tokens":
+        begin = f"At audit rate {audit_rate:g} by tokens,"
+        if (needed := ceil(-log1p(-CONFIDENCE) * UNIT_TOKENS / audit_rate)) > tokens:
+            seen = -expm1(-audit_rate * (tokens + END_TOKENS * records) / UNIT_TOKENS)
+            return (
+                f"{begin} {records} altered records, all of them, would have one audited with probability"
+                f" {lower_fixed(seen, 3)} or more, {unless}."
+            )
+        return (
+            f"{begin} altered records of {needed:,} output tokens together, however long each is, have one audited with"
+            f" probability {CONFIDENCE:g} or more, {unless}."
+        )
     needed = altered_before_alarm(CONFIDENCE, audit_rate=audit_rate)
-    unless = "if nobody can foresee which records are audited"
     if needed > records:
         seen = alarm_probability(records, audit_rate=audit_rate)
         return (
@@ -209,49 +194,43 @@ def catching(audit_rate: float, records: int) -> str:
 def statistics(context: Run) -> dict[str, Any]:
     """The figures of a run, as JSON. Columns have one value a verified record, in order."""
     exposure, watched = context.exposure, context.verification.watched
+    audited, charges = context.given.audited, context.verification.charges
     return {
         "confidence": CONFIDENCE,
         "total_tokens": exposure.total_tokens,
-        "longest_record_tokens": context.given.audited.longest,
+        "longest_record_tokens": audited.longest,
         "log2_vocabulary": float(np.log2(context.verification.vocabulary)),
         "rates": {name: _interval(rate) for name, rate in _rates(context).items()},
         "bits_per_token": {
-            "counting": _bits(context, exposure.counting),
-            "pooled": _bits(context, exposure.pooled),
+            "counting": bound_contents(context, exposure.counting),
+            "pooled": bound_contents(context, exposure.pooled),
             "leading_code": exposure.leading_code,
             "honest_entropy": exposure.entropy_bits_per_token,
         },
         "records": {
-            name: np.round(column_r, 6).tolist() if name == "pooled_bits" else column_r.astype(int).tolist()
-            for name, column_r in watched.items()
+            **{name: _column(name, values) for name, values in watched.items()},
+            "probability": audited.probabilities(audited.tokens_r).tolist(),
+            "counting_bits": np.round(charges.counting_bits_r - CODED_BITS, 6).tolist(),
+            "end_bits": np.round(charges.end_bits_r + CODED_BITS, 6).tolist(),
+        },
+        "unaudited": {
+            "tokens": audited.unaudited.tokens_u.tolist(),
+            "records": audited.unaudited.records_u.tolist(),
         },
         "assumptions": assumptions(context),
     }
 
 
+def _column(name: str, values: FloatArray) -> list[Any]:
+    """A column of the records. Ratios are exact (`RESOLUTION`)."""
+    if name == LOG_RATIO:
+        return list(values.tolist())
+    return list(np.round(values, 6).tolist() if name == "pooled_bits" else values.astype(int).tolist())
+
+
 def _rates(context: Run) -> dict[str, Interval]:
     exposure = context.exposure
     return {"mismatch": exposure.mismatch, "suspicious": exposure.suspicious, "dangerous": exposure.dangerous}
-
-
-def _limit(context: Run, bound: Bound) -> str:
-    exposure = context.exposure
-    if not exposure.complete and not bound.conclusiveness.conclusive:
-        return f"too little to say: {bound.conclusiveness.needs}"
-    tokens, size = exposure.total_tokens, size_limit_text(bound.limit_bits)
-    return f"at most {upper_fixed(bound.limit_bits / tokens, 4)} ({size} in {tokens:,} tokens)"
-
-
-def _bits(context: Run, bound: Bound) -> dict[str, Any]:
-    exposure = context.exposure
-    conclusive = exposure.complete or bound.conclusiveness.conclusive
-    return {
-        "audited": bound.audited_bits / exposure.tokens,
-        "limit": bound.limit_bits / exposure.total_tokens,
-        "limit_bits": bound.limit_bits,
-        "conclusive": conclusive,
-        "needs": None if conclusive else bound.conclusiveness.needs,
-    }
 
 
 def _interval(rate: Interval) -> dict[str, float]:

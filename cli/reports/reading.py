@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from weightwarden.cli.reports.contents import Report
+from weightwarden.cli.reports.contents import REPORT_FORMAT, Report
 from weightwarden.errors import WeightwardenError
 from weightwarden.sampler.validation_message import validation_message
 from weightwarden.text import printable
@@ -53,7 +53,16 @@ def parse_report(content: bytes, path: Path) -> Report:
         ReportError: the content is not JSON, or no such report; names the file and the field.
     """
     try:
-        return Report.model_validate(json.loads(content))
+        parsed = json.loads(content)
+        said = parsed.get("format") if isinstance(parsed, dict) else None
+        if isinstance(said, str) and said.startswith("weightwarden-report/") and said != REPORT_FORMAT:
+            raise ReportError(
+                f"{path}: format: a report of another version ({printable(said)[:40]}, not {REPORT_FORMAT}):"
+                " verify again"
+            )
+        return Report.model_validate(parsed)
+    except ReportError:
+        raise
     except ValidationError as error:
         raise ReportError(f"{path}: no report of `verify run` of this version: {validation_message(error)}") from None
     except (ValueError, RecursionError) as error:

@@ -21,9 +21,6 @@ WIDTH, INDENT = 110, "    "
 def text_summary(context: Run) -> str:
     """The summary: the verdict, the counts, and the worst records with their tokens in context."""
     found = context.verification
-    records = str(found.records)
-    if context.given.audit_rate is not None:
-        records += f" of {context.given.audited.records} (audit rate {context.given.audit_rate:g})"
     lines = [
         f"Verdict: {context.verdict.upper()}"
         f" ({len(found.flagged)} flagged; an honest run shows as much with {context.run_p_value})",
@@ -31,7 +28,8 @@ def text_summary(context: Run) -> str:
         *_unverifiable_lines(context),
         *([f"Note: {context.retokenised}."] if context.retokenised else []),
         "",
-        f"  records        {records}",
+        f"  records        {found.records}",
+        *_drawn_lines(context),
         f"  tokens         {found.tokens}",
         f"  exact match    {100 * found.exact_match_rate:.2f}%",
         f"  safe           {found.count(Verdict.SAFE)}",
@@ -81,6 +79,18 @@ def exposure_lines(context: Run) -> list[str]:
 def _wrapped(sentence: str) -> list[str]:
     """A sentence as indented lines."""
     return textwrap.wrap(sentence, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
+
+
+def _drawn_lines(context: Run) -> list[str]:
+    """The share that was drawn; empty if all records were audited."""
+    given = context.given
+    if given.design is None:
+        return []
+    share = given.tokens / given.audited.tokens
+    return [
+        f"  drawn          by {given.design.by}: {len(given.indices):,} of {given.audited.records:,} records,"
+        f" {100 * share:.3g}% of the output tokens (audit rate {given.design.rate:g})"
+    ]
 
 
 def _unsteady_lines(context: Run) -> list[str]:

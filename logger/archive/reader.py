@@ -116,6 +116,26 @@ def count_output_tokens(url: str, keys: PublicKeys) -> tuple[Archive, int]:
     return archive, tokens
 
 
+def output_lengths(url: str) -> list[int]:
+    """Output tokens of each record in the file of an archive, whose seal is not checked.
+
+    Raises:
+        ArchiveUnreadable: the file cannot be opened.
+        ArchiveRefused: the column of output tokens cannot be read.
+    """
+    lengths: list[int] = []
+    with opened(url) as stream:
+        try:
+            parquet = pq.ParquetFile(stream)
+            for batch in parquet.iter_batches(BATCH_ROWS, columns=[OUTPUT_TOKENS]):
+                lengths += pc.list_value_length(batch[OUTPUT_TOKENS]).to_pylist()
+        except (KeyError, *_REFUSED) as error:
+            if is_failure(error):
+                raise
+            raise ArchiveRefused(url, f"its rows cannot be read: {error}") from None
+    return lengths
+
+
 def _opened_archive(url: str, stream: BinaryIO, keys: PublicKeys) -> Archive:
     """The archive in an open file.
 

@@ -9,6 +9,7 @@ from weightwarden.logger.files.private import KeyFileError, write_private
 from weightwarden.verifier.audit_selection import (
     MAX_KEY_BYTES,
     MIN_KEY_BYTES,
+    AuditDraw,
     AuditError,
     file_sha256,
     read_audit_key,
@@ -26,30 +27,35 @@ def limits(share: float) -> tuple[float, float]:
     return float(binom.ppf(1e-4, COUNT, share)), float(binom.ppf(1 - 1e-4, COUNT, share))
 
 
+def selected(rate: float, count: int = COUNT, key: bytes = KEY, root: bytes = ROOT) -> list[int]:
+    """Indices that a draw by records selects."""
+    return list(select_records(AuditDraw(rate, key), root, [100] * count))
+
+
 # Selection
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.05, 0.5, 0.99])
 def test_share_of_selected_records_is_the_rate(rate: float) -> None:
     low, high = limits(rate)
-    assert low <= len(select_records(KEY, ROOT, COUNT, rate)) <= high
+    assert low <= len(selected(rate)) <= high
 
 
 def test_share_of_selected_records_is_the_rate_in_every_tenth_of_the_traffic() -> None:
-    chosen = select_records(KEY, ROOT, COUNT, 0.2)
+    chosen = selected(0.2)
     for tenth in range(10):
         here = sum(tenth * COUNT // 10 <= index < (tenth + 1) * COUNT // 10 for index in chosen)
         assert binom.ppf(1e-5, COUNT // 10, 0.2) <= here <= binom.ppf(1 - 1e-5, COUNT // 10, 0.2)
 
 
 def test_selected_indices_ascend_without_repetition_within_the_count() -> None:
-    chosen = select_records(KEY, ROOT, 1000, 0.3)
+    chosen = selected(0.3, 1000)
     assert chosen == sorted(set(chosen))
     assert 0 <= chosen[0] <= chosen[-1] < 1000
 
 
 def test_same_key_and_root_select_the_same_records() -> None:
-    assert select_records(KEY, ROOT, COUNT, 0.05) == select_records(KEY, ROOT, COUNT, 0.05)
+    assert selected(0.05) == selected(0.05)
 
 
 @pytest.mark.parametrize(
@@ -59,31 +65,31 @@ def test_same_key_and_root_select_the_same_records() -> None:
 )
 def test_selections_of_another_key_or_root_are_nearly_independent(key: bytes, root: bytes) -> None:
     rate = 0.2
-    both = set(select_records(KEY, ROOT, COUNT, rate)) & set(select_records(key, root, COUNT, rate))
+    both = set(selected(rate)) & set(selected(rate, key=key, root=root))
     low, high = limits(rate**2)
     assert low <= len(both) <= high
 
 
 def test_a_record_stays_selected_when_the_rate_or_the_traffic_grows() -> None:
-    few = select_records(KEY, ROOT, COUNT, 0.05)
-    assert set(few) < set(select_records(KEY, ROOT, COUNT, 0.1))
-    assert select_records(KEY, ROOT, COUNT + 500, 0.05)[: len(few)] == few
+    few = selected(0.05)
+    assert set(few) < set(selected(0.1))
+    assert selected(0.05, COUNT + 500)[: len(few)] == few
 
 
 def test_rate_one_selects_every_record() -> None:
-    assert select_records(KEY, ROOT, 5000, 1.0) == list(range(5000))
+    assert selected(1.0, 5000) == list(range(5000))
 
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, 1.0000001, 2.0, float("nan"), float("inf"), float("-inf")])
 def test_rate_outside_zero_to_one_is_refused(rate: float) -> None:
     with pytest.raises(AuditError, match="an audit rate lies in"):
-        select_records(KEY, ROOT, 100, rate)
+        selected(rate, 100)
 
 
 @pytest.mark.parametrize(("count", "rate"), [(0, 1.0), (100, 1e-9), (100, 1e-300)])
 def test_selecting_nothing_is_an_error(count: int, rate: float) -> None:
     with pytest.raises(AuditError, match=f"no record of {count} was selected"):
-        select_records(KEY, ROOT, count, rate)
+        selected(rate, count)
 
 
 # Key

@@ -17,6 +17,7 @@ from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.scoring.accumulator import Accumulator
 from weightwarden.verifier.scoring.codes import CodeName, CountingCode, PooledCode
+from weightwarden.verifier.scoring.likelihood_ratio import LikelihoodRatioBets
 from weightwarden.verifier.scoring.run_evidence import HonestRates
 from weightwarden.verifier.scoring.stopping import ForcedEndLimits
 from weightwarden.verifier.scoring.token_scores import TokenScores, Tolerance
@@ -166,6 +167,11 @@ class BasePolicy(Section, ABC):
     @abstractmethod
     def accumulator(self, records: int) -> EvidenceAccumulator:
         """An empty accumulator for `records` records."""
+
+    @property
+    @abstractmethod
+    def likelihood_ratio_bets(self) -> LikelihoodRatioBets:
+        """The bets of the conditional test."""
 
     @abstractmethod
     def counting_code(self, vocabulary: int) -> CountingCode:

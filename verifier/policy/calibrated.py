@@ -24,6 +24,7 @@ from weightwarden.verifier.policy.base import (
 )
 from weightwarden.verifier.scoring.codes import OPEN_SHARE, CodeName, CountingCode, OutsideCode, PooledCode
 from weightwarden.verifier.scoring.levels import FLAG_LEVEL
+from weightwarden.verifier.scoring.likelihood_ratio import LikelihoodRatioBets
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, TokenNoise
 from weightwarden.verifier.scoring.record_evidence import RecordEvidenceAccumulator
 from weightwarden.verifier.scoring.run_evidence import HonestRates
@@ -247,6 +248,19 @@ class Policy(BasePolicy):
     def accumulator(self, records: int) -> RecordEvidenceAccumulator:
         """The tests on the calibrated token noise."""
         return RecordEvidenceAccumulator(self.token_noise, records)
+
+    @property
+    def likelihood_ratio_bets(self) -> LikelihoodRatioBets:
+        """Bets against the calibrated token noise; none on the boundary, of which it has no bound."""
+        noise, edges_b = self.token_noise, code_edges(self.made_for.scheme)
+        return LikelihoodRatioBets(
+            edges_b=edges_b,
+            upper_c=np.append(1.0, noise.upper_b[: len(edges_b) - 1]),
+            admissible_margin=self.thresholds.margin_logits,
+            outside_margin=max(float(edges_b[-1]), noise.outlier_margin),
+            outside_upper=noise.outlier_upper,
+            exact=False,
+        )
 
     def counting_code(self, vocabulary: int) -> CountingCode:
         """The code with equal charges for all tokens of the admissible set."""

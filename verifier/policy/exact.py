@@ -19,6 +19,7 @@ from weightwarden.verifier.scoring.codes import (
     PooledCode,
 )
 from weightwarden.verifier.scoring.levels import FLAG_LEVEL
+from weightwarden.verifier.scoring.likelihood_ratio import LikelihoodRatioBets
 from weightwarden.verifier.scoring.record_sums import scatter_add
 from weightwarden.verifier.scoring.run_evidence import HonestRates
 from weightwarden.verifier.scoring.stopping import ForcedEndLimits
@@ -87,6 +88,18 @@ class ExactPolicy(BasePolicy):
     def accumulator(self, records: int) -> "MismatchCounter":
         """The accumulator of mismatches."""
         return MismatchCounter(records, self.check.record_mismatch_upper)
+
+    @property
+    def likelihood_ratio_bets(self) -> LikelihoodRatioBets:
+        """Bets on mismatches. An honest server may take any tied or unresolved token."""
+        return LikelihoodRatioBets(
+            edges_b=np.array([0.0, EXACT_TOLERANCE.margin]),
+            upper_c=np.ones(2),
+            admissible_margin=EXACT_TOLERANCE.margin,
+            outside_margin=EXACT_TOLERANCE.margin,
+            outside_upper=self.check.token_mismatch_upper,
+            exact=True,
+        )
 
     def counting_code(self, vocabulary: int) -> CountingCode:
         """The code of ties and unresolved tokens, with equal charges."""

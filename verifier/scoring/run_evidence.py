@@ -1,4 +1,4 @@
-"""Hypothesis tests of one run (count, extreme, outlying) against honest rates, and their p-value."""
+"""Hypothesis tests of one run (count, extreme, outlying, conditional) against an honest server, and their p-value."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,10 @@ from scipy.special import logsumexp
 from scipy.stats import binom
 
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.verifier.statistics.conditional_e_process import log_factors
+from weightwarden.verifier.statistics.e_process import log_mean
 
-TESTS = 3
+TESTS = 4
 """Number of tests of a run; each is used at this part of the level (Bonferroni)."""
 STAKES = np.geomspace(1e-4, 0.97, 32)
 """Shares of the capital that the test of the outlying records bets in parallel."""
@@ -37,6 +39,11 @@ class HonestRates:
         """Largest share of honest records that are flagged, for any reason."""
         return self.level + sum(self.events)
 
+    @property
+    def contamination(self) -> float:
+        """Largest share of honest records that may hold anything in the conditional test: those that are flagged."""
+        return min(self.flagged, 0.5)
+
     def as_implausible(self, p_value: float) -> float:
         """Largest share of honest records with a p-value, the least over all reasons, of at most this one."""
         by_tokens = p_value if self.level else 0.0
@@ -52,20 +59,28 @@ class HonestRates:
 
 
 def run_p_value(
-    honest: HonestRates, *, p_value_r: FloatArray, flagged: int, outlying_r: BoolArray, tokens_r: IntArray
+    honest: HonestRates,
+    *,
+    p_value_r: FloatArray,
+    flagged: int,
+    outlying_r: BoolArray,
+    tokens_r: IntArray,
+    log_ratio_rk: FloatArray,
 ) -> float:
     """Probability bound that an honest run shows as much as this one.
 
-    Three tests, Bonferroni over all. *Count*: the flagged records against a binomial law at the honest rate of being
+    Four tests, Bonferroni over all. *Count*: the flagged records against a binomial law at the honest rate of being
     flagged for any reason; it detects many records that are each just implausible. *Extreme*: the smallest p-value; it
     detects one record that is impossible. *Outlying*: the records that hold at least one outlier (`outlying_bound`); it
-    detects lone outliers, none of which flags its record.
+    detects lone outliers, none of which flags its record. *Conditional*: the likelihood ratios of the records
+    (`conditional_bound`); it detects choices that are each plausible, and too many.
 
     Args:
         p_value_r: p-value of every record, 0 for one that no honest run would show.
         flagged: number of flagged records.
         outlying_r: whether each record holds an outlier.
         tokens_r: output tokens of each record.
+        log_ratio_rk: ln of each record's e-value under each bet, nats.
 
     Raises:
         ValueError: there are no records.
@@ -76,7 +91,19 @@ def run_p_value(
     by_count = float(binom.sf(flagged - 1, records, min(honest.flagged, 1.0))) if flagged else 1.0
     by_extreme = records * honest.as_implausible(float(p_value_r.min()))
     by_outlying = outlying_bound(honest.outlying(tokens_r), outlying_r)
-    return min(1.0, TESTS * min(by_count, by_extreme, by_outlying))
+    by_conditional = conditional_bound(log_ratio_rk[tokens_r > 0], honest.contamination)
+    return min(1.0, TESTS * min(by_count, by_extreme, by_outlying, by_conditional))
+
+
+def conditional_bound(log_ratio_rk: FloatArray, contamination: float) -> float:
+    """Probability bound that honest records multiply the capital of the conditional test as these did (Markov).
+
+    Args:
+        log_ratio_rk: ln of each record's e-value under each bet, nats, of records with tokens.
+        contamination: largest share of honest records that may hold anything.
+    """
+    log_capital = float(log_mean(log_factors(log_ratio_rk, contamination).sum(axis=0)))
+    return float(np.exp(-max(log_capital, 0.0)))
 
 
 def outlying_bound(probability_r: FloatArray, outlying_r: BoolArray) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from weightwarden.logger.serving.address import Address
 from weightwarden.logger.tlog.cosignature import Quorum
+from weightwarden.verifier.statistics.sampling_design import AuditBy, SamplingDesign
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,7 @@ class Settings:
         database: path or URL of the verdict database.
         audit_key: file with the audit key.
         audit_rate: share of the records; None where `compute_share` and `least_rate` determine it.
+        audit_by: "tokens" draws records in proportion to their tokens; the rate is that of an answer of 1,016 tokens.
         compute_share: share of this machine's time for replaying, in (0, 1]; it also limits a compute budget.
         least_rate: least audit rate under a compute budget.
         start_index: index in each log at which following begins.
@@ -55,6 +57,7 @@ class Settings:
     database: str
     audit_key: Path
     audit_rate: float | None
+    audit_by: AuditBy = "records"
     compute_share: float = 1.0
     least_rate: float = 0.001
     quorum: Quorum | None = None
@@ -86,3 +89,8 @@ class Settings:
     compression: float = 1.0
     tokens_per_day: float | None = None
     tokens_per_tick: float | None = None
+
+    @property
+    def least_design(self) -> SamplingDesign:
+        """The sampling design with the least rate."""
+        return SamplingDesign(self.least_rate if self.audit_rate is None else self.audit_rate, self.audit_by)

@@ -27,7 +27,7 @@ from weightwarden.verifier.server.database.series import SeriesKey, bind
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 from weightwarden.verifier.server.errors import ServerSettingsError
 from weightwarden.verifier.server.ingest.archive_scanner import ArchiveScanner
-from weightwarden.verifier.server.ingest.audit_rate import AuditRate, ComputeBudget, FixedRate
+from weightwarden.verifier.server.ingest.audit_rate import ComputeBudget, DesignSource, FixedRate
 from weightwarden.verifier.server.ingest.follower import Follower
 from weightwarden.verifier.server.settings import Settings
 from weightwarden.verifier.verification.executor import Executor
@@ -80,8 +80,10 @@ def open_server(
     """
     _check(settings)
     policy = executor.policy
-    selection: AuditRate = (
-        ComputeBudget(least=settings.least_rate) if settings.audit_rate is None else FixedRate(settings.audit_rate)
+    selection: DesignSource = (
+        ComputeBudget(least=settings.least_rate, by=settings.audit_by)
+        if settings.audit_rate is None
+        else FixedRate(settings.audit_rate, settings.audit_by)
     )
     keys, audit_key = PublicKeys.read(settings.public_keys), read_audit_key(settings.audit_key)
     channels = _channels(settings)
@@ -91,11 +93,20 @@ def open_server(
     if off := database.unsynced():
         events.say("warning", why=f"PostgreSQL runs with {' and '.join(off)} off: a power cut loses verdicts")
     vocabulary = executor.replayer.identity.vocabulary
+    length_limit = settings.max_model_len or executor.replayer.identity.context_length or 4096
     bookkeeper = Bookkeeper(
-        database=database, policy=policy, vocabulary=vocabulary, longest=settings.max_record_weight, clock=clock
+        database=database,
+        policy=policy,
+        vocabulary=vocabulary,
+        longest=settings.max_record_weight,
+        design=settings.least_design,
+        length_limit=length_limit,
+        clock=clock,
     )
     key = SeriesKey(policy_digest=policy.digest(), model_digest=executor.replayer.identity.digest)
     bind(database, key, clock(), bookkeeper.empty())
+    if bookkeeper.upgrade():
+        events.say("warning", why="the verdicts are of an earlier version: the limit of the series begins anew, now")
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     membership = Membership(
         database=database,
@@ -107,7 +118,8 @@ def open_server(
     exposure = ExposureReader(
         settings=settings,
         vocabulary=vocabulary,
-        length_limit=settings.max_model_len or executor.replayer.identity.context_length or 4096,
+        length_limit=length_limit,
+        leading=policy.leading_code,
         exact=policy.exact,
     )
     scanner = ArchiveScanner(
@@ -134,7 +146,6 @@ def open_server(
             selection=selection,
             verifier=executor,
             start_index=settings.start_index,
-            longest=settings.max_record_weight,
             clock=clock,
             events=events,
         ),

@@ -21,8 +21,6 @@ from scipy.special import entr, logsumexp
 
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.statistics.errors import StatisticsError
-from weightwarden.verifier.statistics.intervals import Interval
-from weightwarden.verifier.statistics.rates import Population, rate_limits
 
 LN2 = float(np.log(2))
 MAX_TERMS = 1_000_000
@@ -129,50 +127,6 @@ def entropy(probability_nk: FloatArray) -> FloatArray:
     """Entropy [n] of each row of probabilities, bits."""
     bits: FloatArray = entr(probability_nk).sum(axis=-1) / LN2
     return bits
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordBits:
-    """Charges of audited records, and the population from which these were drawn.
-
-    Attributes:
-        bits_r: charge of each record, its end included, bits, in random order.
-        tokens_r: output tokens of each record.
-        most_per_token: largest charge of a record for each token, bits.
-        most_per_end: largest charge of a record for its end, bits.
-        population: all records and their tokens.
-        longest: output tokens of the longest record of the population.
-    """
-
-    bits_r: FloatArray
-    tokens_r: FloatArray
-    most_per_token: float
-    most_per_end: float
-    population: Population
-    longest: int
-
-    def total_limit(self, confidence: float) -> Interval:
-        """Bits of all records: estimate, no lower limit, and an upper limit that holds with this confidence.
-
-        The confidence is over the random choice of the audited records, which an attacker could not predict. An end
-        counts like the tokens with the same largest charge, so that records without tokens count too. If every record
-        is audited, nothing is uncertain.
-
-        Raises:
-            StatisticsError: there are no records, or charges exceed the largest.
-        """
-        end = self.most_per_end / self.most_per_token
-        units = self.population.tokens + self.population.records * end
-        per_unit = rate_limits(
-            self.bits_r,
-            self.tokens_r + end,
-            confidence=confidence,
-            side="upper",
-            longest=self.longest + end,
-            most_per_token=self.most_per_token,
-            population=Population(records=self.population.records, tokens=units),
-        )
-        return Interval(per_unit.value * units, per_unit.low * units, per_unit.high * units)
 
 
 def geometric_entropy(mean: float) -> float:

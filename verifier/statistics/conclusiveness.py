@@ -5,9 +5,10 @@ was audited: then the upper limit of the bits per token is far below log2 V, the
 """
 
 from dataclasses import dataclass
-from math import ceil, inf, log
+from math import ceil, expm1, inf, log1p
 
 from weightwarden.verifier.statistics.errors import StatisticsError
+from weightwarden.verifier.statistics.total_limit import UpperLimit
 
 CONCLUSIVE_SHARE = 0.1
 """Largest share of log2 V at which the upper limit of the bits per token is conclusive.
@@ -68,23 +69,30 @@ class Conclusiveness:
         return f"{so_far}; a verdict needs {wanted}: about {tokens:,} more audited tokens"
 
 
-def records_needed(bits_per_token: float, most: float, confidence: float) -> float:
-    """Number of audited records of the largest length until the limit is conclusive, about; inf if none suffices.
+def tokens_needed(limit: UpperLimit, audited_tokens: int, most: float) -> float:
+    """Further audited tokens of the same records until their limit is conclusive, about.
 
-    If all records carry the same bits, a limit of p (as a share of log2 V) with audited share q takes
-    ln(1 / (1 - confidence)) / ln((1 - q) / (1 - p)) records: with q = 0 the rule (1 - p)^n <= 1 - confidence.
+    If the other records are like the audited ones, the rate of the limit stays, and its stock is in proportion to
+    1 / H, where H = -ln(1 - share) for the audited share of the tokens (`verifier.statistics.total_limit`).
 
     Args:
-        bits_per_token: bits per token of the audited records.
+        limit: the limit of all records.
+        audited_tokens: output tokens of the audited records.
         most: log2 V.
-        confidence: of the upper limit, in (0, 1).
+
+    Returns:
+        The number; 0 if the limit is conclusive, inf if the rate alone is not.
 
     Raises:
-        StatisticsError: an argument is out of its domain.
+        StatisticsError: there are no audited tokens, or more than tokens.
     """
-    if not 0 <= bits_per_token <= most or not most > 0 or not 0 < confidence < 1:
-        raise StatisticsError(f"no limit for {bits_per_token} of {most} bits a token at confidence {confidence}")
-    share = bits_per_token / most
-    if share >= CONCLUSIVE_SHARE:
+    if not 0 < audited_tokens <= limit.tokens or not most > 0:
+        raise StatisticsError(f"{audited_tokens} audited tokens of {limit.tokens} need no more")
+    wanted = CONCLUSIVE_SHARE * most * limit.tokens
+    if limit.bits <= wanted:
+        return 0.0
+    if limit.rate_bits >= wanted or audited_tokens == limit.tokens:
         return inf
-    return ceil(-log(1 - confidence) / log((1 - share) / (1 - CONCLUSIVE_SHARE)))
+    factor = limit.stock_bits / (wanted - limit.rate_bits)
+    share = audited_tokens / limit.tokens
+    return -limit.tokens * expm1(factor * log1p(-share)) - audited_tokens

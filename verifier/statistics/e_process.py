@@ -6,6 +6,7 @@ after every record without spending its error budget, and the capital measures t
 Capital of several monitors of the same traffic may be averaged.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,20 @@ from weightwarden.verifier.statistics.errors import StatisticsError
 
 STAKES = 24
 """Bets made in parallel, from 1/100 of the largest possible bet to nearly all of it."""
+LEAST_WEIGHT_LIMIT = 16.0
+"""Smallest weight limit of a mixture over several, tokens."""
+
+
+def weight_limits(longest: float) -> tuple[float, ...]:
+    """Weight limits of records, tokens: the given one and its quarters, down to `LEAST_WEIGHT_LIMIT`.
+
+    With one limit far above their lengths, bets on short records are small. The best of several is seldom more than
+    twice their length.
+    """
+    limits = [float(longest)]
+    while limits[-1] / 4 >= LEAST_WEIGHT_LIMIT:
+        limits.append(limits[-1] / 4)
+    return tuple(limits)
 
 
 @dataclass
@@ -24,43 +39,44 @@ class RateEProcess:
     """The e-process of one rate, against the hypothesis that the rate is at most an honest server's.
 
     Null hypothesis: given all records before it, each has E[weight * value per token] <= honest_rate * E[weight], for
-    any dependence of its tokens; a record's weight is its tokens, up to `longest`. For records no longer than that, the
-    rate is one per token. If records of any length weighed alike, honest short ones could look bad. A mixture over
-    fixed bets.
+    any dependence of its tokens; a record's weight is its tokens, up to a weight limit. For records no longer than
+    that, the rate is one per token. If records of any length weighed alike, honest short ones could look bad. A mixture
+    over weight limits and fixed bets.
 
     Attributes:
         honest_rate: upper limit of the honest value per token, in (0, most_per_token).
         most_per_token: largest value per token.
-        longest: tokens of a record with the largest weight.
+        weight_limits: tokens of a record with the largest weight, the largest first.
         records: number of records added.
         tokens: output tokens of the records added.
         value: sum of the values added.
-        log_capital_k: ln of the capital of each bet.
+        log_capital_lk: ln of the capital at each weight limit and of each bet.
         log_best: the largest ln capital of the mixture so far, nats.
     """
 
     honest_rate: float
     most_per_token: float
-    longest: float
+    weight_limits: tuple[float, ...]
     records: int
     tokens: float
     value: float
-    log_capital_k: FloatArray
+    log_capital_lk: FloatArray
     log_best: float
 
     @classmethod
-    def new(cls, *, honest_rate: float, longest: float, most_per_token: float = 1.0) -> "RateEProcess":
+    def new(cls, *, honest_rate: float, weight_limits: Sequence[float], most_per_token: float = 1.0) -> "RateEProcess":
         """A monitor without records.
 
         Raises:
             StatisticsError: no bet can be made against the rate.
         """
-        if not 0 < honest_rate < most_per_token or not longest >= 1:
+        limits = tuple(float(limit) for limit in weight_limits)
+        if not 0 < honest_rate < most_per_token or not limits or not min(limits) >= 1:
             raise StatisticsError(
-                f"an honest rate lies between 0 and {most_per_token:g} a token, not {honest_rate}; a record has up to"
-                f" {longest} tokens"
+                f"an honest rate lies between 0 and {most_per_token:g} a token, not {honest_rate}; a record weighs up"
+                f" to {limits} tokens"
             )
-        return cls(honest_rate, most_per_token, longest, 0, 0.0, 0.0, np.zeros(STAKES), 0.0)
+        return cls(honest_rate, most_per_token, limits, 0, 0.0, 0.0, np.zeros((len(limits), STAKES)), 0.0)
 
     def add(self, value_r: FloatArray, tokens_r: FloatArray) -> None:
         """Add records in the order of their arrival. Records without tokens are no evidence.
@@ -72,24 +88,26 @@ class RateEProcess:
         value_r, tokens_r = value_r[answered], tokens_r[answered]
         if not len(tokens_r):
             return
-        weight_r = np.minimum(tokens_r, self.longest)
-        outcomes = Outcomes.of(
-            value_r / tokens_r * weight_r, weight_r, most_per_token=self.most_per_token, longest=self.longest
-        )
         rate = self.honest_rate / self.most_per_token
         bets_k = np.geomspace(0.01, MAX_STAKE / rate, STAKES)
-        gain_r = outcomes.value_r - rate * outcomes.weight_r
-        path_rk = self.log_capital_k + np.cumsum(np.log1p(bets_k * gain_r[:, None]), axis=0)
-        self.log_best = max(self.log_best, float(_mixture(path_rk).max()))
-        self.log_capital_k = path_rk[-1]
-        self.records += len(outcomes)
+        path_rlk = np.empty((len(tokens_r), *self.log_capital_lk.shape))
+        for at, limit in enumerate(self.weight_limits):
+            weight_r = np.minimum(tokens_r, limit)
+            outcomes = Outcomes.of(
+                value_r / tokens_r * weight_r, weight_r, most_per_token=self.most_per_token, longest=limit
+            )
+            gain_r = outcomes.value_r - rate * outcomes.weight_r
+            path_rlk[:, at] = self.log_capital_lk[at] + np.cumsum(np.log1p(bets_k * gain_r[:, None]), axis=0)
+        self.log_best = max(self.log_best, float(log_mean(path_rlk).max()))
+        self.log_capital_lk = path_rlk[-1]
+        self.records += len(tokens_r)
         self.tokens += float(tokens_r.sum())
         self.value += float(value_r.sum())
 
     @property
     def log_capital(self) -> float:
         """ln of the capital now, nats: the e-value of all records added."""
-        return float(_mixture(self.log_capital_k))
+        return float(log_mean(self.log_capital_lk))
 
     @property
     def p_value(self) -> float:
@@ -101,9 +119,10 @@ class RateEProcess:
         return self.p_value <= alarm_level
 
 
-def _mixture(log_capital_k: FloatArray) -> FloatArray:
-    """ln of the mean of capitals over the last axis."""
-    mean: FloatArray = logsumexp(log_capital_k, axis=-1) - np.log(log_capital_k.shape[-1])
+def log_mean(log_capital_mk: FloatArray) -> FloatArray:
+    """ln of the mean of capitals [..., m, k] over the last two axes."""
+    count = log_capital_mk.shape[-2] * log_capital_mk.shape[-1]
+    mean: FloatArray = logsumexp(log_capital_mk, axis=(-2, -1)) - np.log(count)
     return mean
 
 

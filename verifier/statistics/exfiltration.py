@@ -14,7 +14,9 @@ from weightwarden.verifier.statistics.detection import (
     whole,
 )
 from weightwarden.verifier.statistics.errors import StatisticsError
-from weightwarden.verifier.statistics.evasion import Split, Tactic, best_split
+from weightwarden.verifier.statistics.evasion import Split
+from weightwarden.verifier.statistics.gamble import gambled_tokens, whole_answer_gamble
+from weightwarden.verifier.statistics.sampling_design import AuditBy, SamplingDesign
 from weightwarden.verifier.statistics.traffic import Traffic
 
 
@@ -68,7 +70,8 @@ class Leak:
 
     Attributes:
         bits_per_token: bound of the bits that tokens carry unseen (`verifier.statistics.bandwidth`).
-        contains_gamble: whether that bound covers unaudited messages, and so includes the bits of gambling.
+        stock_bits: bits that tokens carry once, beside that bound, where the bound is of all messages, audited or not:
+            what gambling gains is among them. None for a bound that says nothing of unaudited messages.
         early_stop_share: share of answers that may end early without an alarm.
         length_limit: largest number of tokens of an answer.
         refusal_share: share of requests that may be refused or fail without an alarm.
@@ -76,7 +79,7 @@ class Leak:
     """
 
     bits_per_token: float
-    contains_gamble: bool = False
+    stock_bits: float | None = None
     early_stop_share: float
     length_limit: int
     refusal_share: float
@@ -86,12 +89,18 @@ class Leak:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditAssumptions:
-    """Parameters of the audit, as in `verifier.statistics.detection`."""
+    """Parameters of the audit: its sampling design, and the others as in `verifier.statistics.detection`."""
 
     rate: float
+    by: AuditBy = "records"
     power: float = 1.0
     alarm_at: int = 1
     confidence: float = 0.99
+
+    @property
+    def design(self) -> SamplingDesign:
+        """The sampling design."""
+        return SamplingDesign(self.rate, self.by)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +144,10 @@ class Estimate:
         terms: every channel.
         bits_per_day: the sum of the channels that are counted, of all sites, now.
         gamble: bits that gambling on not being sampled can gain once.
-        days_to_exfiltrate: days until the counted channels have carried the weights less the gamble, with growth; all
-            of the weights where the bound of tokens contains the gamble. Never fewer days than all tokens need.
-        gamble_suffices: whether gambling alone carries the weights.
+        gambled_tokens: tokens of each answer of the gamble; by tokens, those that pay best for their risk.
+        days_to_exfiltrate: days until the counted channels have carried the weights less the stock or the gamble, with
+            growth. Never fewer days than all tokens need.
+        gamble_suffices: whether the stock or the gamble alone carries the weights.
         dominant: the largest counted channel.
         paces: gambling at several shares of the traffic.
     """
@@ -145,6 +155,7 @@ class Estimate:
     terms: list[Term]
     bits_per_day: float
     gamble: Split
+    gambled_tokens: int
     days_to_exfiltrate: float
     gamble_suffices: bool
     dominant: str
@@ -160,7 +171,7 @@ def estimate(
     """Combine the channels.
 
     1. Sum the bits a day of each channel while the attacker stays under every threshold.
-    2. Add the bits that gambling gains once.
+    2. Compute the bits that gambling gains once.
     3. Compute the days until the weights are out.
     4. Compute the yield of altering whole messages at several paces, and the time until its detection.
 
@@ -184,21 +195,22 @@ def estimate(
     bits_per_day = sum(term.bits_per_day for term in counted)
 
     # 2
-    whole_message = leak.log2_vocabulary * leak.length_limit
-    gamble = best_split(
-        [Tactic("nothing more", 0.0, 0.0), Tactic("whole messages", whole_message, audit.power)],
-        messages=inf,
-        audit_rate=audit.rate,
+    gamble = whole_answer_gamble(
+        audit.design,
+        bits_per_token=leak.log2_vocabulary,
+        length_limit=leak.length_limit,
+        power=audit.power,
         escape_probability=1 - audit.confidence,
         alarm_at=audit.alarm_at,
     )
 
     # 3, 4
-    left = max(weights.bits - (0.0 if leak.contains_gamble else gamble.gambled_bits), 0.0)
+    left = max(weights.bits - (gamble.gambled_bits if leak.stock_bits is None else leak.stock_bits), 0.0)
     return Estimate(
         terms=terms,
         bits_per_day=bits_per_day,
         gamble=gamble,
+        gambled_tokens=gambled_tokens(gamble, leak.log2_vocabulary),
         days_to_exfiltrate=max(
             days_until(left, bits_per_day, traffic.doubling_days),
             days_until(weights.bits, leak.log2_vocabulary * tokens, traffic.doubling_days),  # every token chosen freely
@@ -232,9 +244,11 @@ def _event_bits(share: float, places: int) -> float:
 
 def _pace(share: float, traffic: Traffic, leak: Leak, audit: AuditAssumptions, weights: Weights) -> Pace:
     altered_per_day = share * traffic.messages_per_day
-    bits = leak.log2_vocabulary * min(leak.length_limit, traffic.tokens_per_message / share)  # of an altered message
+    tokens = min(leak.length_limit, traffic.tokens_per_message / share)  # of an altered message
+    bits = leak.log2_vocabulary * tokens
     needed = weights.bits / bits  # messages
-    options: dict[str, Any] = {"audit_rate": audit.rate, "power": audit.power, "alarm_at": audit.alarm_at}
+    audited = audit.design.probability(tokens)
+    options: dict[str, Any] = {"audit_rate": audited, "power": audit.power, "alarm_at": audit.alarm_at}
     mean = mean_messages_to_alarm(**options)
     # Beyond the countable messages the laws are at their limits: always escaped, or never.
     countable = mean < MAX_MESSAGES / 100

@@ -39,6 +39,7 @@ def rate_limits(
     longest: float | None = None,
     most_per_token: float = 1.0,
     population: Population | None = None,
+    trials: float | None = None,
 ) -> Interval:
     """Confidence limits of a value per token, such as a rate of mismatches or the mean of charged bits.
 
@@ -55,6 +56,8 @@ def rate_limits(
             one.
         most_per_token: largest value per token, in the value's unit.
         population: the population, for a sample without replacement. If all of it is sampled, nothing is uncertain.
+        trials: number of longest records with the weight of the sample, about, for the size of the bets; None to take
+            it from the number of records. It must not depend on what was sampled.
 
     Returns:
         The interval in the value's unit per token.
@@ -69,7 +72,8 @@ def rate_limits(
     outcomes = Outcomes.of(value_r, tokens_r, most_per_token=most_per_token, longest=longest)
     alpha = (1 - confidence) / (2 if side == "both" else 1)
     goal, records = float(np.log(1 / alpha)), None
-    least, most, trials = 0.0, 1.0, float(len(outcomes))
+    least, most = 0.0, 1.0
+    trials = float(len(outcomes)) if trials is None else trials
     if population is not None:
         records = population.records
         trials *= min(population.tokens / (population.records * longest), 1.0)

@@ -3,6 +3,8 @@
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from math import isfinite
 
+_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+
 
 def upper(value: float, digits: int = 2) -> str:
     """An upper limit with `digits` significant digits, not below the value."""
@@ -30,3 +32,11 @@ def _fixed(value: float, places: int, rounding: str) -> str:
     if not isfinite(value):
         return f"{value}"
     return f"{Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-places), rounding=rounding):f}"
+
+
+def upper_bytes(bits: float, digits: int = 3) -> str:
+    """An upper limit of bits, in bytes, kB, MB, ... of 1000 each, with `digits` significant digits, rounded up."""
+    value, unit = bits / 8, 0
+    while float(upper(value, digits)) >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{upper(value, digits)} {_UNITS[unit]}"

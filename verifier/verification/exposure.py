@@ -1,68 +1,22 @@
 """Leakage bounds of one run: how many bits audited and unaudited answers could still hide."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
 
 import numpy as np
 
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.scoring.codes import CodeName
-from weightwarden.verifier.scoring.ledger import MAX_END_BITS, RecordCharges
-from weightwarden.verifier.statistics.bandwidth import RecordBits
-from weightwarden.verifier.statistics.conclusiveness import Conclusiveness, records_needed
+from weightwarden.verifier.scoring.ledger import RecordCharges
+from weightwarden.verifier.statistics.conclusiveness import Conclusiveness, tokens_needed
 from weightwarden.verifier.statistics.intervals import Interval
+from weightwarden.verifier.statistics.poisson_rates import poisson_rate_limits
 from weightwarden.verifier.statistics.rates import Population, rate_limits
+from weightwarden.verifier.statistics.total_limit import TotalLimit, UpperLimit, best_ratio
+from weightwarden.verifier.verification.audited_population import AuditedPopulation, most_bits
 
 CONFIDENCE = 0.99
 """Confidence of each limit of a run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditedPopulation:
-    """The population from which audited records were drawn.
-
-    Attributes:
-        records: number of all records.
-        answered: number of records with output tokens.
-        tokens: output tokens of all records.
-        longest: output tokens of the longest record.
-        order_r: places of the audited records in a random order; any order when all records were audited.
-    """
-
-    records: int
-    answered: int
-    tokens: int
-    longest: int
-    order_r: IntArray
-
-    @classmethod
-    def of(cls, tokens: Sequence[int], audited: int, draws: Sequence[int]) -> "AuditedPopulation":
-        """The population of all records.
-
-        Args:
-            tokens: output tokens of each record.
-            audited: number of audited records.
-            draws: numbers of the audited records in the draw; empty when all records were audited.
-        """
-        return cls(
-            records=len(tokens),
-            answered=sum(count > 0 for count in tokens),
-            tokens=sum(tokens),
-            longest=max(tokens, default=0),
-            order_r=cls.order(draws, audited),
-        )
-
-    @staticmethod
-    def order(draws: Sequence[int], audited: int) -> IntArray:
-        """A random order of the audited records, by their numbers in the draw; without numbers, their own order."""
-        return np.argsort(np.array(draws, np.uint64)) if draws else np.arange(audited)
-
-    @property
-    def complete(self) -> bool:
-        """True if every record was audited."""
-        return len(self.order_r) == self.records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +25,13 @@ class Bound:
 
     Attributes:
         audited_bits: bits that the audited records could have carried, by their charges.
-        limit_bits: bits that all records could have carried, with confidence `CONFIDENCE`; the same where all were
-            audited.
+        limit: limit of the bits of all records, audited or not, with confidence `CONFIDENCE`: a rate, which grows with
+            the traffic, and a stock, which counts once.
         conclusiveness: whether the limit is small enough to say something, and what it needs if not.
     """
 
     audited_bits: float
-    limit_bits: float
+    limit: UpperLimit
     conclusiveness: Conclusiveness
 
 
@@ -127,51 +81,79 @@ class Exposure:
         1. Compute rates, with limits for all records.
         2. Compute the bounds under both codes.
         """
-        order, tokens = audited.order_r, int(charges.tokens_r.sum())
-        answered = Population(records=audited.answered, tokens=audited.tokens)
-        log2_vocabulary = float(np.log2(vocabulary))
-
-        def rate(events_r: IntArray) -> Interval:
-            return rate_limits(
-                events_r[order].astype(np.float64),
-                charges.tokens_r[order].astype(np.float64),
-                confidence=CONFIDENCE,
-                longest=audited.longest,
-                population=answered,
-            )
+        tokens, log2_vocabulary = int(charges.tokens_r.sum()), float(np.log2(vocabulary))
 
         def bound(bits_r: FloatArray, audited_bits: float) -> Bound:
-            charged = RecordBits(
-                bits_r=(bits_r + charges.end_bits_r)[order],
-                tokens_r=charges.tokens_r[order].astype(np.float64),
-                most_per_token=log2_vocabulary,
-                most_per_end=MAX_END_BITS,
-                population=Population(records=audited.records, tokens=audited.tokens),
-                longest=audited.longest,
-            )
-            limit_bits = charged.total_limit(CONFIDENCE).high
-            needed = records_needed(min(audited_bits / tokens, log2_vocabulary), log2_vocabulary, CONFIDENCE)
+            limit = bits_limit(audited, bits_r + charges.end_bits_r, log2_vocabulary)
             return Bound(
                 audited_bits=audited_bits,
-                limit_bits=limit_bits,
+                limit=limit,
                 conclusiveness=Conclusiveness(
-                    limit=limit_bits / audited.tokens,
+                    limit=limit.bits_per_token,
                     most=log2_vocabulary,
-                    tokens_needed=max(min(needed * audited.longest, audited.tokens) - tokens, 0.0)
-                    if isfinite(needed)
-                    else inf,
+                    tokens_needed=tokens_needed(limit, tokens, log2_vocabulary),
                 ),
             )
 
         return cls(
             tokens=tokens,
             total_tokens=audited.tokens,
-            mismatch=rate(charges.mismatches_r),
-            suspicious=rate(charges.suspicious_r),
-            dangerous=rate(charges.dangerous_r),
+            mismatch=rate_limits_of(audited, charges.mismatches_r),
+            suspicious=rate_limits_of(audited, charges.suspicious_r),
+            dangerous=rate_limits_of(audited, charges.dangerous_r),
             counting=bound(charges.counting_bits_r, charges.counting_bits),
             pooled=bound(charges.pooled_bits_r, charges.pooled_bits),
             leading_code=policy.leading_code,
             entropy_bits_per_token=None if policy.exact else float(charges.entropy_bits_r.sum()) / tokens,
             complete=audited.complete,
         )
+
+
+def bits_limit(audited: AuditedPopulation, bits_r: FloatArray, log2_vocabulary: float) -> UpperLimit:
+    """Upper limit of the bits of all records, with confidence `CONFIDENCE` over the draw of the audited ones.
+
+    Its price is fixed by the lengths of all records and the sampling design, and so before the draw.
+
+    Args:
+        audited: the population.
+        bits_r: bits of each audited record, its end included.
+        log2_vocabulary: bits of a token that is chosen freely.
+    """
+    sample = audited.sample(bits_r, log2_vocabulary)
+    if audited.complete:
+        bits = float(bits_r.sum())
+        return UpperLimit(rate_bits=bits, stock_bits=0.0, tokens=audited.tokens, most_bits=bits)
+    tokens_u = np.concatenate([audited.tokens_r, audited.unaudited.tokens_u])
+    count_u = np.concatenate([np.ones(len(audited.tokens_r)), audited.unaudited.records_u])
+    ratio = best_ratio(most_bits(tokens_u, log2_vocabulary), audited.probabilities(tokens_u), count_u, CONFIDENCE)
+    total = TotalLimit.at_prices(np.array([ratio]))
+    total.add(sample)
+    return total.limit(CONFIDENCE, sample.log_missed)
+
+
+def rate_limits_of(audited: AuditedPopulation, events_r: IntArray) -> Interval:
+    """Limits of the share of all tokens with an event, with confidence `CONFIDENCE`.
+
+    Args:
+        audited: the population.
+        events_r: tokens with an event of each audited record.
+    """
+    events, tokens = events_r.astype(np.float64), audited.tokens_r.astype(np.float64)
+    if audited.design is not None and audited.design.by == "tokens" and not audited.complete:
+        probability_r = audited.probabilities(audited.tokens_r)
+        return poisson_rate_limits(
+            events,
+            tokens,
+            probability_r,
+            tokens=audited.tokens,
+            longest=audited.longest_weighted,
+            confidence=CONFIDENCE,
+            log_missed=audited.sample(np.zeros(len(events)), 1.0).log_missed,
+        )
+    return rate_limits(
+        events[audited.order_r],
+        tokens[audited.order_r],
+        confidence=CONFIDENCE,
+        longest=audited.longest,
+        population=Population(records=audited.answered, tokens=audited.tokens),
+    )

@@ -10,6 +10,7 @@ from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.scoring.ledger import RecordCharges
 from weightwarden.verifier.scoring.margin_histogram import MarginHistogram
 from weightwarden.verifier.verification.record_verdict import RecordVerdict, TokenDetail, Undefined
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO
 from weightwarden.verifier.verification.tally import Tally
 
 
@@ -43,8 +44,12 @@ class Judgement:
         )
 
     @classmethod
-    def of_undefined(cls, record: Record, why: str, vocabulary: int) -> "Judgement":
-        """The judgement of one record whose tokens cannot be judged (`Undefined`)."""
+    def of_undefined(cls, record: Record, why: str, vocabulary: int, bets: int) -> "Judgement":
+        """The judgement of one record whose tokens cannot be judged (`Undefined`).
+
+        Args:
+            bets: number of the policy's `LikelihoodRatioBets`.
+        """
         tokens = len(record.output_token_ids)
         verdict = RecordVerdict(
             index=0,
@@ -56,7 +61,8 @@ class Judgement:
             tokens=TokenDetail.empty(),
             alternatives={},
         )
-        return cls(records=[verdict], margins=MarginHistogram.zeros(1), tally=Tally.unbounded(tokens, vocabulary))
+        tally = Tally.unbounded(tokens, vocabulary, bets)
+        return cls(records=[verdict], margins=MarginHistogram.zeros(1), tally=tally)
 
     @property
     def charges(self) -> RecordCharges:
@@ -64,16 +70,20 @@ class Judgement:
 
     @property
     def watched(self) -> dict[str, FloatArray]:
-        """The quantities of every record that `SeriesMonitor` watches, and the record's tokens; float64 [records]."""
+        """The quantities of every record that `SeriesMonitor` watches (`watched`)."""
         return watched(
-            self.charges,
+            self.tally,
             outlying_r=np.array([record.evidence.outliers > 0 for record in self.records], np.float64),
             flagged_r=np.array([record.flagged for record in self.records], np.float64),
         )
 
 
-def watched(charges: RecordCharges, *, outlying_r: FloatArray, flagged_r: FloatArray) -> dict[str, FloatArray]:
-    """The quantities of every record that `SeriesMonitor` watches, and the record's tokens; float64 [records]."""
+def watched(tally: Tally, *, outlying_r: FloatArray, flagged_r: FloatArray) -> dict[str, FloatArray]:
+    """The quantities of every record that `SeriesMonitor` watches, and the record's tokens.
+
+    Float64 [records]; `LOG_RATIO` is [records, bets].
+    """
+    charges = tally.charges
     return {
         "tokens": charges.tokens_r.astype(np.float64),
         "mismatches": charges.mismatches_r.astype(np.float64),
@@ -82,4 +92,5 @@ def watched(charges: RecordCharges, *, outlying_r: FloatArray, flagged_r: FloatA
         "pooled_bits": charges.pooled_token_bits_r,
         "outlying": outlying_r,
         "flagged": flagged_r,
+        LOG_RATIO: tally.log_ratio_rk.copy(),
     }

@@ -3,8 +3,9 @@
 import hashlib
 import json
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,65 +21,22 @@ from weightwarden.logger.tlog.cosignature import Quorum
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.text import printable
 from weightwarden.verifier.audit_selection import (
-    AuditError,
-    check_rate,
-    draw,
-    is_drawn,
+    METHODS,
+    AuditDraw,
     nothing_selected,
-    read_audit_key,
     select_records,
     traffic_root,
 )
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.audited_population import AuditedPopulation
 from weightwarden.verifier.verification.boundary_records import BoundaryRecords
-from weightwarden.verifier.verification.exposure import AuditedPopulation
 from weightwarden.verifier.verification.input_file import ArchiveInput, InputFile, TrafficInput
+from weightwarden.verifier.verification.length_table import LengthTable
 from weightwarden.verifier.verification.selected_records import SelectedRecords
-
-METHOD = (
-    "record i is selected when HMAC-SHA256(audit key, root || i as 8 bytes, big-endian), first 8 bytes as a big-endian"
-    " number, is below floor(rate * 2^64)"
-)
-
-
-KEY_CONTEXT = b"weightwarden audit key\n"
-"""Beginning of the text whose digest identifies an audit key in reports."""
 
 
 class LogDoesNotHold(WeightwardenError, ValueError):
     """The archives are not the log that the key's holder sealed: none of their records is replayed."""
-
-
-@dataclass(frozen=True)
-class AuditDraw:
-    """The random draw of the records to replay.
-
-    Attributes:
-        rate: share of the records, in (0, 1].
-        key: audit key that draws them.
-    """
-
-    rate: float
-    key: bytes = field(repr=False)
-
-    @classmethod
-    def of(cls, rate: float | None, key_path: Path | None) -> "AuditDraw | None":
-        """The draw from a rate and a key file; None, for all records, without them.
-
-        Raises:
-            AuditError: the rate is outside (0, 1], or one of the two is missing.
-            KeyFileError: the key cannot be used.
-        """
-        if rate is None and key_path is None:
-            return None
-        if rate is None or key_path is None:
-            raise AuditError("an audit rate and an audit key go together")
-        check_rate(rate)
-        return cls(rate, read_audit_key(key_path))
-
-    @property
-    def key_digest(self) -> str:
-        """Digest "sha256:..." that identifies the key in reports. Its holder can compute it, and nobody the key."""
-        return f"sha256:{hashlib.sha256(KEY_CONTEXT + self.key).hexdigest()}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +52,7 @@ class RunInput:
         audited: the population they were drawn from, and their random order.
         digest: identifies the input: equal for the same records drawn in the same way.
         digests: "sha256:..." of each traffic file, or of each archive's signed checkpoint.
-        audit_rate: share of all records that was drawn; None when all were.
+        design: sampling design with which the records were drawn; None when all records are audited.
         inputs: the traffic files or archives, in order.
         signed: whether the records come from a signed log.
         provenance: the report's entries to find the records again and, with the audit key, to check their draw.
@@ -111,11 +69,16 @@ class RunInput:
     digest: str
     digests: list[str]
     inputs: Sequence[InputFile]
-    audit_rate: float | None = None
+    design: SamplingDesign | None = None
     signed: bool = False
     provenance: dict[str, Any]
     warning: str | None = None
     retokenised: int = 0
+
+    @property
+    def audit_rate(self) -> float | None:
+        """Rate of the draw; None when all records are audited."""
+        return None if self.design is None else self.design.rate
 
     def placed(self) -> Iterator[PlacedRecord]:
         """The records with their locations, so that an error can name file and line."""
@@ -134,11 +97,12 @@ def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunIn
     files = [(path, read_traffic_file(path)) for path in paths]
     everything = [placed for _, file in files for placed in file.records]
     root = traffic_root([file.sha256 for _, file in files])
+    tokens_r = [len(item.record.output_token_ids) for item in everything]
     indices: Sequence[int] = range(len(everything))
     draws: list[int] = []
     if audit is not None:
-        indices = select_records(audit.key, root, len(everything), audit.rate)
-        draws = [draw(audit.key, root, index) for index in indices]
+        drawn = select_records(audit, root, tokens_r)
+        indices, draws = list(drawn), list(drawn.values())
     placed = [everything[index] for index in indices]
     return RunInput(
         records=lambda: (item.record for item in placed),
@@ -146,13 +110,18 @@ def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunIn
         boundary=placed,
         place=lambda place: placed[place].at,
         indices=indices,
-        audited=AuditedPopulation.of([len(item.record.output_token_ids) for item in everything], len(indices), draws),
-        digest=audit_digest(root, audit.rate if audit else None, indices),
+        audited=AuditedPopulation.of(
+            [tokens_r[index] for index in indices],
+            draws,
+            LengthTable.of(Counter(tokens_r) - Counter(tokens_r[index] for index in indices)),
+            audit.design if audit else None,
+        ),
+        digest=audit_digest(root, audit.design if audit else None, indices),
         digests=[f"sha256:{file.sha256.hex()}" for _, file in files],
         inputs=[
             TrafficInput(path=str(path), sha256=file.sha256.hex(), records=len(file.records)) for path, file in files
         ],
-        audit_rate=audit.rate if audit else None,
+        design=audit.design if audit else None,
         warning="the traffic is unsigned; its seeds and token ids are taken on trust.",
         retokenised=sum(item.retokenised for item in placed),
         provenance={
@@ -193,30 +162,26 @@ def from_archives(
     if not found.holds:
         raise _does_not_hold(found)
     if not scan.selected and audit is not None:
-        raise nothing_selected(found.records, audit.rate)
+        raise nothing_selected(found.records, audit.design)
     selected = SelectedRecords(found.archives, scan.selected)
     newest = found.archives[-1]
     return RunInput(
         records=selected.records,
-        tokens=scan.selected_tokens,
+        tokens=sum(scan.tokens),
         boundary=scan.boundary,
         place=selected.place,
         indices=selected.indices,
-        audited=AuditedPopulation(
-            records=scan.records,
-            answered=scan.answered,
-            tokens=scan.tokens,
-            longest=scan.longest,
-            order_r=AuditedPopulation.order(scan.draws, len(scan.selected)),
+        audited=AuditedPopulation.of(
+            scan.tokens, scan.draws, LengthTable.of(scan.unaudited), audit.design if audit else None
         ),
         digest=audit_digest(
             b"".join(archive.checkpoint.root for archive in found.archives),
-            audit.rate if audit else None,
+            audit.design if audit else None,
             selected.indices,
         ),
         inputs=[ArchiveInput.of(archive) for archive in found.archives],
         digests=[f"sha256:{hashlib.sha256(archive.note).hexdigest()}" for archive in found.archives],
-        audit_rate=audit.rate if audit else None,
+        design=audit.design if audit else None,
         signed=True,
         warning="; ".join(f"the log was {note}" for note in newest.checkpoint.extensions) or None,
         provenance={
@@ -228,12 +193,19 @@ def from_archives(
 
 
 class LogScan:
-    """One pass over all records of a log: counts, the draw, and the boundary records of the drawn ones."""
+    """One pass over all records of a log: the draw, the boundary records of the drawn ones, the lengths of the others.
+
+    Attributes:
+        selected: indices of the drawn records.
+        tokens: their output tokens.
+        draws: their places in the draw; empty where all records are audited.
+        unaudited: number of the other records by output tokens.
+    """
 
     def __init__(self, audit: AuditDraw | None) -> None:
         self._audit = audit
-        self.records = self.answered = self.tokens = self.longest = self.selected_tokens = 0
-        self.selected, self.draws = array("q"), array("Q")
+        self.selected, self.tokens, self.draws = array("q"), array("q"), array("Q")
+        self.unaudited: Counter[int] = Counter()
         self._boundary = BoundaryRecords()
 
     @property
@@ -241,20 +213,17 @@ class LogScan:
         return self._boundary.records
 
     def add(self, archive: Archive, index: int, entry: bytes) -> None:
-        """Count a record, and keep it if it is drawn."""
+        """Add a record, and keep it if it is drawn."""
         record = decode_record(entry)
         tokens = len(record.output_token_ids)
-        self.records += 1
-        self.answered += tokens > 0
-        self.tokens += tokens
-        self.longest = max(self.longest, tokens)
         if self._audit is not None:
-            drawn = draw(self._audit.key, archive.checkpoint.root, index)
-            if not is_drawn(drawn, self._audit.rate):
+            drawn = self._audit.place(archive.checkpoint.root, index, tokens)
+            if drawn is None:
+                self.unaudited[tokens] += 1
                 return
             self.draws.append(drawn)
         self.selected.append(index)
-        self.selected_tokens += tokens
+        self.tokens.append(tokens)
         self._boundary.add(PlacedRecord(record, archive.url, index, "index"))
 
 
@@ -286,17 +255,20 @@ def _does_not_hold(found: LogCheck) -> LogDoesNotHold:
     )
 
 
-def audit_digest(root: bytes, rate: float | None, indices: Sequence[int]) -> str:
-    """Digest of an audit: its input, its rate, and the records it drew.
+def audit_digest(root: bytes, design: SamplingDesign | None, indices: Sequence[int]) -> str:
+    """Digest of an audit: its input, its draw, and the records that it drew.
 
-    SHA-256 of the JSON text [root, rate, [indices]], written in parts.
+    SHA-256 of the JSON text [root, rate, [indices]], by tokens [root, rate, "tokens", [indices]], written in parts.
 
     Args:
         root: root of the traffic files, or the roots of the archives' checkpoints, one after another.
-        rate: audit rate; None where all records were audited.
+        design: sampling design; None where all records were audited.
         indices: indices of the audited records.
     """
-    said = hashlib.sha256(json.dumps([root.hex(), rate, []])[:-2].encode())
+    drawn: list[Any] = [None if design is None else design.rate]
+    if design is not None and design.by != "records":
+        drawn.append(design.by)
+    said = hashlib.sha256(json.dumps([root.hex(), *drawn, []])[:-2].encode())
     for start in range(0, len(indices), 4096):
         part = ", ".join(str(int(index)) for index in indices[start : start + 4096])
         said.update((", " if start else "").encode() + part.encode())
@@ -307,4 +279,10 @@ def audit_digest(root: bytes, rate: float | None, indices: Sequence[int]) -> str
 def _selection(audit: AuditDraw | None, ranges: list[dict[str, Any]]) -> dict[str, Any] | None:
     if audit is None:
         return None
-    return {"method": METHOD, "rate": audit.rate, "key_digest": audit.key_digest, "ranges": ranges}
+    return {
+        "method": METHODS[audit.by],
+        "rate": audit.rate,
+        "by": audit.by,
+        "key_digest": audit.key_digest,
+        "ranges": ranges,
+    }

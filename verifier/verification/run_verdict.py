@@ -144,7 +144,7 @@ class Verification:
 
     @property
     def watched(self) -> dict[str, FloatArray]:
-        """The quantities of every record that `SeriesMonitor` watches, and the record's tokens; float64 [records].
+        """The quantities of every record that `SeriesMonitor` watches (`watched`).
 
         A record that crashed workers counts as flagged. A record without a definite token is no evidence, since its
         request is the reason: otherwise a client could have an honest server accused.
@@ -152,7 +152,7 @@ class Verification:
         columns = self.summary.columns
         undefined = [record.place for record in self.unverifiable if not record.deaths]
         found = watched(
-            self.charges,
+            self.summary.tally,
             outlying_r=(columns.outliers_r > 0).astype(np.float64),
             flagged_r=(columns.flagged_r | ~columns.verified_r).astype(np.float64),
         )
@@ -203,6 +203,7 @@ def verify(executor: Executor, records: Iterable[Record]) -> Verification:
             flagged=len(summary.flagged),
             outlying_r=columns.outliers_r[verified_r] > 0,
             tokens_r=summary.charges.tokens_r[verified_r],
+            log_ratio_rk=summary.tally.log_ratio_rk[verified_r],
         ),
         trade_off=[] if executor.policy.exact else sweep.points(executor.policy.rank_limit, vocabulary),
         total_seconds=time.perf_counter() - started,

@@ -1,4 +1,4 @@
-"""The alarm over a series of audits: one e-process for each rare event of an honest server."""
+"""The alarm over a series of audits: the conditional test, and an e-process for each rare event of an honest server."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,30 +9,35 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.exact import ExactPolicy
-from weightwarden.verifier.statistics.e_process import RateEProcess
+from weightwarden.verifier.statistics.conditional_e_process import ConditionalEProcess
+from weightwarden.verifier.statistics.e_process import RateEProcess, weight_limits
 from weightwarden.verifier.statistics.errors import StatisticsError
 
 WATCHED = ("mismatches", "suspicious", "dangerous", "pooled_bits", "outlying", "flagged")
 """Names of the quantities watched of every record: three counts of tokens, the bits that the record could have carried,
 whether it holds an outlier, and whether it is flagged. The last counts by records, all others by tokens.
 """
+LOG_RATIO = "log_ratio"
+"""Name of the ln of each record's e-values in the conditional test, nats [records, bets]; watched beside `WATCHED`."""
 
 
 @dataclass
 class SeriesMonitor:
     """Monitor of a series of audited records, all under one policy.
 
-    The capital is the mean over the e-processes of `WATCHED`, and so an e-process itself. The honest rates are the
-    upper limits of the policy's own evaluation or, for exact replay, the rates that its check could not exclude. The
-    capital is inspected after every audit.
+    Half of the capital is that of the conditional test, and half is the mean over the e-processes of `WATCHED`. So it
+    is an e-process itself. The honest rates are the upper limits of the policy's own evaluation or, for exact replay,
+    the rates that its check could not exclude. The capital is inspected after every audit.
 
     Attributes:
         policy_digest: digest of the policy with these honest rates.
-        monitors: e-processes by name.
+        conditional: the e-process of the conditional test.
+        monitors: e-processes of rates by name.
         log_best: the largest ln of the capital after any audit, nats.
     """
 
     policy_digest: str
+    conditional: ConditionalEProcess
     monitors: dict[str, RateEProcess]
     log_best: float
 
@@ -41,19 +46,22 @@ class SeriesMonitor:
         """A monitor without audits.
 
         Args:
-            longest: tokens of the longest record, as in `RateEProcess`.
+            longest: largest weight limit of a record, tokens (`weight_limits`).
         """
         limits = honest_limits(policy)
         most = {name: log2_vocabulary if name == "pooled_bits" else 1.0 for name in WATCHED}
         monitors = {
             name: RateEProcess.new(
                 honest_rate=min(limits[name], 0.99 * most[name]),
-                longest=_longest(name, limits[name], longest),
+                weight_limits=_weight_limits(name, limits[name], longest),
                 most_per_token=most[name],
             )
             for name in WATCHED
         }
-        return cls(policy.digest(), monitors, 0.0)
+        conditional = ConditionalEProcess.new(
+            bets=len(policy.likelihood_ratio_bets), contamination=policy.honest_rates.contamination
+        )
+        return cls(policy.digest(), conditional, monitors, 0.0)
 
     def check_made_for(self, policy: BasePolicy) -> None:
         """Check that the series belongs to a policy, with that policy's honest rates.
@@ -63,6 +71,11 @@ class SeriesMonitor:
         """
         if self.policy_digest != policy.digest():
             raise StatisticsError(f"a series under another policy, {self.policy_digest}")
+        contamination = policy.honest_rates.contamination
+        if self.conditional.contamination < contamination:
+            raise StatisticsError(f"honest records that may hold anything: the policy's share is {contamination:g}")
+        if self.conditional.bets != len(policy.likelihood_ratio_bets):
+            raise StatisticsError("other bets of the conditional test than the policy's")
         limits = honest_limits(policy)
         for name, monitor in self.monitors.items():
             if monitor.honest_rate > limits[name]:
@@ -72,12 +85,13 @@ class SeriesMonitor:
         """Add an audit's records, in their order.
 
         Args:
-            columns: "tokens" and `WATCHED`, float64 [records].
+            columns: "tokens" and `WATCHED`, float64 [records], and `LOG_RATIO`, float64 [records, bets].
 
         Raises:
             StatisticsError: a value out of range.
         """
         tokens_r = columns["tokens"]
+        self.conditional.add(columns[LOG_RATIO][tokens_r > 0])
         for name, monitor in self.monitors.items():
             units_r = np.ones_like(tokens_r) if name == "flagged" else tokens_r
             monitor.add(np.minimum(columns[name], monitor.most_per_token * units_r), units_r)
@@ -86,7 +100,8 @@ class SeriesMonitor:
     @property
     def log_capital(self) -> float:
         """ln of the capital now, nats."""
-        return float(np.logaddexp.reduce([m.log_capital for m in self.monitors.values()]) - np.log(len(self.monitors)))
+        rates = np.logaddexp.reduce([m.log_capital for m in self.monitors.values()]) - np.log(len(self.monitors))
+        return float(np.logaddexp(self.conditional.log_capital, rates) - np.log(2))
 
     @property
     def p_value(self) -> float:
@@ -104,16 +119,16 @@ class SeriesMonitor:
         return self.p_value <= alarm_level
 
 
-def _longest(name: str, honest_rate: float, longest: float) -> float:
-    """Tokens of the record that weighs most in a rate.
+def _weight_limits(name: str, honest_rate: float, longest: float) -> tuple[float, ...]:
+    """Weight limits of records in a rate, tokens.
 
-    For the rate of records with an outlier, this is the length at which an honest record holds one. Shorter records
-    weigh by their tokens and hold one event at most, so that a bet on a lone outlier nearly doubles the stake, whatever
-    the length of other records.
+    For the rate of records with an outlier, the only one is the length at which an honest record holds one. Shorter
+    records weigh by their tokens and hold one event at most, so that a bet on a lone outlier nearly doubles the stake,
+    whatever the length of other records.
     """
     if name == "flagged":
-        return 1.0
-    return max(1.0, 1.0 / honest_rate) if name == "outlying" else longest
+        return (1.0,)
+    return (max(1.0, 1.0 / honest_rate),) if name == "outlying" else weight_limits(longest)
 
 
 def honest_limits(policy: BasePolicy) -> dict[str, float]:

@@ -195,11 +195,15 @@ class Summary:
         )
 
     @classmethod
-    def of_unverifiable(cls, record: UnverifiableRecord, vocabulary: int) -> "Summary":
-        """The summary of an unverifiable record: it is charged as if each of its tokens could have been any token."""
+    def of_unverifiable(cls, record: UnverifiableRecord, vocabulary: int, bets: int) -> "Summary":
+        """The summary of an unverifiable record: it is charged as if each of its tokens could have been any token.
+
+        Args:
+            bets: number of the policy's `LikelihoodRatioBets`.
+        """
         return cls(
             columns=RecordColumns.of_unverifiable(record.place, record.tokens * float(np.log2(vocabulary))),
-            tally=Tally.unbounded(record.tokens, vocabulary),
+            tally=Tally.unbounded(record.tokens, vocabulary, bets),
             margins_b=np.zeros(len(MARGIN_ENDS) - 1, np.int64),
             flagged=[],
             shown=[],

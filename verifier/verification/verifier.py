@@ -15,6 +15,7 @@ from weightwarden.verifier.replay.environment import ReplayEnvironment, environm
 from weightwarden.verifier.replay.replay import Replay, Replayer, SwayingReplayer
 from weightwarden.verifier.scoring.accumulator import Accumulator
 from weightwarden.verifier.scoring.ledger import Ledger, OutcomeCounter
+from weightwarden.verifier.scoring.likelihood_ratio import LikelihoodRatioAccumulator
 from weightwarden.verifier.scoring.margin_histogram import MarginCounter
 from weightwarden.verifier.scoring.stopping import StoppingRule
 from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweep
@@ -100,7 +101,7 @@ class Verifier:
         for record in records:
             self.policy.check_scheme(record)
         # 2
-        identity = self.replayer.identity
+        identity, bets = self.replayer.identity, len(self.policy.likelihood_ratio_bets)
         parts: list[tuple[Sequence[int], Judgement]] = []
         defined = []
         for index, record in enumerate(records):
@@ -109,7 +110,7 @@ class Verifier:
                 defined.append(index)
             else:
                 why = f"sampling.{found[0]}: {found[1]}"
-                parts.append(([index], Judgement.of_undefined(record, why, identity.vocabulary)))
+                parts.append(([index], Judgement.of_undefined(record, why, identity.vocabulary, bets)))
         # 3
         halves = [defined] if defined or not records else []
         while halves:
@@ -121,7 +122,8 @@ class Verifier:
                     halves += [places[: len(places) // 2], places[len(places) // 2 :]]
                 else:
                     record = records[places[0]]
-                    parts.append((places, Judgement.of_undefined(record, str(error), identity.vocabulary)))
+                    undefined = Judgement.of_undefined(record, str(error), identity.vocabulary, bets)
+                    parts.append((places, undefined))
         return parts[0][1] if len(parts) == 1 else Judgement.concat(parts)
 
     def _judged(self, records: Sequence[Record]) -> Judgement:
@@ -159,12 +161,17 @@ class Verifier:
             policy.pooled_code(vocabulary),
             has_noise_model=not policy.exact,
         )
+        ratios = LikelihoodRatioAccumulator(policy.likelihood_ratio_bets, count)
         shown: tuple[Accumulator, ...] = (trade_off, margins, outcomes)
         for chunk in chunks:
             tested = chunk.evidence()
             for accumulator in shown:
                 accumulator.add(*tested)
             ledger.add(*(tested if chunk.unsteady_n is None else chunk.charged()))
+            if chunk.unsteady_n is None:
+                ratios.add(*tested)
+            else:
+                ratios.add(chunk.record_n, chunk.scores, None, chunk.unsteady_n)
         replay.timing.score += time.perf_counter() - at
         # 4
         rule = StoppingRule(
@@ -190,7 +197,12 @@ class Verifier:
         return Judgement(
             records=judged,
             margins=margins.histogram,
-            tally=Tally(charges=charges, trade_off=trade_off.sums(policy.rank_limit, kept_r), timing=replay.timing),
+            tally=Tally(
+                charges=charges,
+                log_ratio_rk=ratios.log_ratio_rk,
+                trade_off=trade_off.sums(policy.rank_limit, kept_r),
+                timing=replay.timing,
+            ),
         )
 
     def _scored(

@@ -71,6 +71,8 @@ def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any)
     with server.database.reading() as connection:
         status = status_of(server, connection)
     click.echo(f"State: {status.state.upper()}. {status.meaning}")
+    if status.bounds.series is not None:
+        click.echo(status.bounds.series.statement)
     for incident in status.reasons:
         click.echo(f"  {incident.level}, {incident.kind}: {incident.what}")
     ctx.exit({"clear": exit_codes.CLEAR, "alarm": exit_codes.ALARM}.get(status.state, exit_codes.ERROR))

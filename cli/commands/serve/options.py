@@ -8,7 +8,7 @@ import click
 
 from weightwarden.cli.options.quantities import FiniteRange, Positive, Size
 from weightwarden.cli.options.quorum import QUORUM_OPTIONS, quorum_of
-from weightwarden.cli.options.shared import public_key_option
+from weightwarden.cli.options.shared import AUDIT_BY_OPTION, public_key_option
 from weightwarden.verifier.model.identity import ModelIdentity
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ SERVE_OPTIONS = (
         metavar="RATE",
         help="Share of the records to audit, in (0, 1]. Alternative: --compute-share.",
     ),
+    AUDIT_BY_OPTION,
     click.option(
         "--compute-share",
         type=FiniteRange(0, 1, min_open=True),
@@ -248,6 +249,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         database=given["database"],
         audit_key=given["audit_key"],
         audit_rate=given["audit_rate"],
+        audit_by=given["audit_by"],
         compute_share=given["compute_share"] or 1.0,
         least_rate=given["min_audit_rate"],
         start_index=given["start_index"],

@@ -1,4 +1,5 @@
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from tests.places import BUNDLED_POLICY, ROOT
 from tests.recorded import FILTERED, records_of
 from weightwarden.cli.reports.figures import catching
 from weightwarden.logger.files.private import write_private
-from weightwarden.verifier.audit_selection import file_sha256, select_records, traffic_root
+from weightwarden.verifier.audit_selection import AuditDraw, file_sha256, traffic_root
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 
 MONTH_DAYS = 365.25 / 12
 
@@ -49,9 +51,8 @@ def key_that_leaves_out(index: int, traffic: Path, records: int, rate: float) ->
     """An audit key under which all records of a traffic file but one are audited."""
     root = traffic_root([file_sha256(traffic)])
     keys = (f"audit key {attempt:06}".encode() for attempt in range(10_000))
-    return next(
-        key for key in keys if select_records(key, root, records, rate) == [*range(index), *range(index + 1, records)]
-    )
+    wanted = [one != index for one in range(records)]
+    return next(key for key in keys if [AuditDraw(rate, key).selects(root, one, 1) for one in range(records)] == wanted)
 
 
 def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_folder: Path) -> None:
@@ -156,6 +157,21 @@ def test_never_is_null_in_json() -> None:
     assert found["days_to_exfiltrate"] is None
 
 
+def test_by_tokens_the_gamble_is_of_the_length_that_pays_best_for_its_risk() -> None:
+    tokens = ("estimate", "--output-tokens-per-day", 1e9, "--bits-per-token", 0.01, "--audit-by", "tokens")
+    found, by_records = loaded(*tokens), loaded(*tokens[:-2])
+    assert 1200 < found["gambled_message_tokens"] < 1330
+    assert found["gambled_bits_once"] < by_records["gambled_bits_once"] / 3.9
+    assert found["gambled_bits_once"] == pytest.approx(1024 * np.log(100) / 0.01 * 16, rel=0.02)
+    assert by_records["gambled_message_tokens"] == 4096
+    shown = " ".join(invoke(*tokens).output.split())
+    assert "of 1,016 tokens, and of others in proportion to their tokens, unforeseeable" in shown
+    assert f"of {found['gambled_message_tokens']:,} tokens, the length that pays best for its risk, once" in shown
+    assert found["paces"][0]["mean_days_to_alarm"] == pytest.approx(1024 / 4104 / 0.01 / 2)
+    whole = " ".join(invoke(*tokens, "--audit-rate", 1).output.split())
+    assert "0 of" not in whole  # short answers are gambled with, even at a rate of 1
+
+
 # plan
 
 
@@ -182,6 +198,12 @@ def test_a_plan_catches_the_fewest_messages_that_carry_what_is_stolen() -> None:
     assert found["altered"] == fewest
     caught = np.random.default_rng(4).binomial(fewest, found["audit_rate"], 100_000) > 0
     assert abs(caught.mean() - 0.99) < 4 * (0.01 / 100_000) ** 0.5 + 1e-5
+    by_tokens = loaded("plan", "--preset", "provider-2025-07", "--stolen-bytes", "1GB", "--audit-by", "tokens")
+    assert by_tokens["altered"] == fewest
+    assert by_tokens["audit_rate"] == pytest.approx(found["audit_rate"] / 4, rel=0.01)
+    cost = by_tokens["cost"]
+    assert cost["messages_per_second"] == pytest.approx(found["cost"]["messages_per_second"] * 508 / 4096, rel=0.01)
+    assert cost["output_tokens_per_second"] == pytest.approx(found["cost"]["output_tokens_per_second"] / 4.07, rel=0.01)
     short = loaded("plan", "--preset", "provider-2025-07", "--stolen-bytes", "1GB", "--length-limit", 500)
     assert short["altered"] == 1_000_000
 
@@ -313,7 +335,7 @@ def test_a_report_that_was_edited_is_an_error_that_names_the_field(
     assert message in result.output
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"format": "weightwarden-monitor/1"}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"format": "weightwarden-monitor/2"}'])
 def test_a_broken_state_is_an_error_and_stays_as_it_is(
     tmp_path: Path, reports: dict[str, Path], content: bytes
 ) -> None:
@@ -323,6 +345,21 @@ def test_a_broken_state_is_an_error_and_stays_as_it_is(
     assert result.exit_code == 2
     assert "state.json" in result.output
     assert state.read_bytes() == content
+
+
+def test_a_state_and_a_report_of_an_earlier_version_are_refused_by_their_format(
+    tmp_path: Path, reports: dict[str, Path]
+) -> None:
+    state, report = tmp_path / "state.json", tmp_path / "report.json"
+    state.write_text('{"format": "weightwarden-monitor/1", "monitors": {}}')
+    report.write_text(json.dumps(json.loads(reports["monday"].read_text()) | {"format": "weightwarden-report/2"}))
+    for given, said in (
+        (("--state", state, reports["monday"]), "state.json: format: a state of another version (weightwarden-monitor"),
+        ((report,), "report.json: format: a report of another version (weightwarden-report/2"),
+    ):
+        refused = invoke("monitor", "--policy", BUNDLED_POLICY, *given)
+        assert refused.exit_code == 2
+        assert said in refused.output
 
 
 def test_archives_are_replayed_one_after_the_other(tmp_path: Path, model_folder: Path) -> None:
@@ -353,4 +390,28 @@ def test_archives_are_replayed_one_after_the_other(tmp_path: Path, model_folder:
     ],
 )
 def test_a_report_says_of_its_audit_what_is_true_of_so_many_records(rate: float, records: int, said: str) -> None:
-    assert said in catching(rate, records)
+    assert said in catching(SamplingDesign(rate), records, 100 * records)
+
+
+@pytest.mark.parametrize(
+    ("rate", "records", "said"),
+    [
+        (
+            0.01,
+            10_000,
+            "altered records of 471,570 output tokens together, however long each is, have one",
+        ),
+        (0.01, 4715, "4715 altered records, all of them, would have one audited with probability 0.993 or more"),
+        (1e-6, 1, "1 altered records, all of them, would have one audited with probability 0.000 or more"),
+        (1.0, 50, "altered records of 4,716 output tokens together"),
+    ],
+)
+def test_a_report_says_of_its_audit_by_tokens_what_is_true_of_all_lengths(rate: float, records: int, said: str) -> None:
+    design = SamplingDesign(rate, "tokens")
+    assert said in catching(design, records, 100 * records)
+    if (needed := re.search(r"of ([\d,]+) output tokens", said)) is not None:
+        tokens = int(needed[1].replace(",", ""))
+        for length in (1, 7, 500, 5000, tokens):
+            with np.errstate(divide="ignore"):
+                missed = np.log1p(-design.probability(length)) * (tokens / length)
+            assert missed <= np.log(0.01) * (1 - 1e-9)

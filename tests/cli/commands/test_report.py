@@ -13,12 +13,38 @@ from tests.cli.commands.log.test_log import Logs
 from tests.cli.commands.test_run import invoke, run, write
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, records_of
+from weightwarden.cli.reports.contents import Report
+from weightwarden.cli.reports.reading import read_report
+from weightwarden.cli.reports.redraw import draw_faults
+from weightwarden.cli.reports.signature import sha256_of
+from weightwarden.logger.archive.reader import output_lengths, read_archive
+from weightwarden.logger.files.private import write_private
 from weightwarden.logger.tlog.checkpoint import Checkpoint
-from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
 from weightwarden.logger.tlog.merkle import leaf_hash
 from weightwarden.logger.tlog.signed_note import sign_note
+from weightwarden.verifier.audit_selection import AuditDraw
 
 NAME = "example.org/auditor-jane"
+
+
+def key_by_tokens(logs: Logs) -> Path:
+    """A file with a key under which an audit by tokens at rate 1 draws two records, of two archives."""
+    keys = PublicKeys.read(logs.public)
+    archives = [(path, read_archive(str(path), keys)) for path in sorted(logs.archives.iterdir())]
+    for attempt in range(10_000):
+        draw = AuditDraw(1.0, f"audit key {attempt:06}".encode(), "tokens")
+        drawn = [
+            sum(
+                draw.selects(one.checkpoint.root, one.start + place, tokens)
+                for place, tokens in enumerate(output_lengths(str(path)))
+            )
+            for path, one in archives
+        ]
+        if drawn == [1, 1]:
+            write_private(logs.folder / "tokens.key", draw.key)
+            return logs.folder / "tokens.key"
+    raise AssertionError("no such key")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +67,13 @@ def made(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
         *("--audit-rate", 0.4, "--audit-key", audit_key, "--json", folder / "archives.json"),
     )
     assert result.exit_code == 2, result.output
+    by_tokens = invoke(
+        *("run", logs.archives, "--public-key", logs.public, "--policy", BUNDLED_POLICY, "--model", model_folder),
+        *("--audit-rate", 1, "--audit-by", "tokens", "--audit-key", key_by_tokens(logs)),
+        *("--json", folder / "tokens.json"),
+    )
+    assert by_tokens.exit_code == 2, by_tokens.output
+    assert "by tokens: 2 of 9 records" in by_tokens.output
     assert invoke("report", "key", "new", NAME, "--out", folder / "auditor.key").exit_code == 0
     result = invoke(
         *("report", "sign", folder / "r.json", folder / "r.html"),
@@ -217,6 +250,40 @@ def test_the_inputs_are_compared_by_their_bytes(made: Path, tmp_path: Path) -> N
     assert "is not an input of the report" in result.output
 
 
+def test_the_draw_is_repeated_with_the_audit_key(made: Path) -> None:
+    by_records = invoke("report", "check", made / "archives.json", "--audit-key", made / "audit.key")
+    assert by_records.exit_code == 0, by_records.output
+    assert "the audit key draws these records, and no others" in by_records.output
+    by_tokens = ("report", "check", made / "tokens.json", "--audit-key", made / "tokens.key")
+    assert "for others, whose lengths decide, give every input" in invoke(*by_tokens).output
+    inputs = [argument for path in sorted((made / "archives").iterdir()) for argument in ("--input", path)]
+    result = invoke(*by_tokens, *inputs)
+    assert result.exit_code == 0, result.output
+    assert "the audit key draws these records, and no others" in result.output
+    other = invoke("report", "check", made / "tokens.json", "--audit-key", made / "audit.key")
+    assert other.exit_code == 1
+    assert "drawn with another audit key" in other.output
+    whole = invoke("report", "check", made / "r.json", "--audit-key", made / "audit.key")
+    assert "all records were audited" in whole.output
+
+
+def test_a_record_that_the_key_does_not_draw_or_that_is_left_out_is_named(made: Path) -> None:
+    key = (made / "tokens.key").read_bytes()
+    lengths = {sha256_of(path): output_lengths(str(path)) for path in (made / "archives").iterdir()}
+    report = read_report(made / "tokens.json")
+    assert list(draw_faults(report, key, lengths)) == []
+    content = report.model_dump(mode="json")
+    first = content["selection"]["ranges"][0]
+    drawn = first["selected"][0]
+    other = next(index for index in range(5) if index != drawn)
+    first["selected"] = [other]
+    content["statistics"]["records"]["tokens"][0] = next(iter(lengths.values()))[0]
+    faults = list(draw_faults(Report.model_validate(content), key, lengths))
+    assert f"selection: the audit key does not select record {other}" in faults
+    assert f"selection: the audit key selects record {drawn}" in faults
+    assert faults == list(dict.fromkeys(faults))
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -228,6 +295,7 @@ def test_the_inputs_are_compared_by_their_bytes(made: Path, tmp_path: Path) -> N
             "no.sig",
         ),
         (("check", "{made}/r.json", "--input", "{made}/nothing"), "nothing: cannot be read"),
+        (("check", "{made}/r.html", "--audit-key", "{made}/audit.key"), "without --signature"),
         (("sign", "{made}/r.json", "--key", "{made}/auditor.key.pub", "--out", "{tmp}/s"), "auditor.key.pub"),
         (("sign", "{made}/r.json", "--key", "{made}/auditor.key", "--out", "/nowhere/s"), "/nowhere/s"),
         (("sign", "{made}/r.json", "{made}/r.json", "--key", "{made}/auditor.key", "--out", "{tmp}/s"), "same name"),

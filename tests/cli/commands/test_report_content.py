@@ -16,7 +16,8 @@ from tests.cli.commands.test_schema import schema
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, GREEDY, records_of
 from weightwarden import __version__
-from weightwarden.cli.reports.units import duration_text, size_limit_text
+from weightwarden.cli.reports.units import duration_text
+from weightwarden.verifier.statistics.rounding import upper_bytes
 
 AUDITOR = 'Jane <b>"Doe"</b>, Example Audits'
 
@@ -181,7 +182,7 @@ def test_few_records_of_many_are_inconclusive_and_the_report_says_what_is_missin
     [(0, "0 bytes"), (1, "0.125 bytes"), (8 * 594, "594 bytes"), (8 * 999.9, "1 kB"), (8e6 * 1.2301, "1.24 MB")],
 )
 def test_a_size_has_the_unit_that_fits_and_is_not_below_the_limit(bits: float, said: str) -> None:
-    assert size_limit_text(bits) == said
+    assert upper_bytes(bits) == said
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_everything_is_there_and_looks_are_kept(
     with served(poisoned) as url, visiting(browser, url, scheme) as visit:
         page = visit.page
         state(page, "alarm")
-        expect(page.locator("#rates svg")).to_have_count(7, timeout=PATIENCE)
+        expect(page.locator("#rates svg")).to_have_count(8, timeout=PATIENCE)
         expect(page.locator("#margins svg").first).to_be_visible(timeout=PATIENCE)
         for channel in ("tokens under the threshold", "early stops", "refusals", "timing"):
             shows(page, "#ledger", channel)
@@ -249,7 +249,7 @@ def test_a_lost_connection_is_said_and_the_figures_come_back(
 def test_on_a_narrow_screen_nothing_makes_the_page_scroll_sideways(browser: Browser, poisoned: Server) -> None:
     with served(poisoned) as url, visiting(browser, url, "dark", width=420) as visit:
         state(visit.page, "alarm")
-        expect(visit.page.locator("#rates svg")).to_have_count(7, timeout=PATIENCE)
+        expect(visit.page.locator("#rates svg")).to_have_count(8, timeout=PATIENCE)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 420
 
 
@@ -310,7 +310,7 @@ def test_each_state_fits_the_screen_and_says_what_it_is(
         page = visit.page
         state(page, word)
         shows(page, "#state-meaning", meaning)
-        expect(page.locator("#rates svg")).to_have_count(7, timeout=PATIENCE)
+        expect(page.locator("#rates svg")).to_have_count(8, timeout=PATIENCE)
         expect(page.locator("#ledger .problem")).to_be_hidden()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         clipped = page.evaluate(

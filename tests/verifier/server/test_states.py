@@ -36,13 +36,14 @@ def exposure(server: Server) -> Exposure:
 def test_nothing_audited_is_inconclusive_and_says_so(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
-    server = server_in(tmp_path, replayer, bundled_policy)
+    server = server_in(tmp_path, replayer, bundled_policy, audit_rate=0.01)
     server.settle()
     found = status(server)
     assert (found.state, found.concern, found.reasons) == ("inconclusive", None, [])
     assert "nothing was audited;" in found.meaning
     assert found.conclusiveness.tokens_needed is not None
-    assert found.conclusiveness.tokens_needed > 50_000  # records weigh up to 1,024 tokens
+    assert found.conclusiveness.tokens_needed > 50_000  # a record that escapes the draw holds 1,024 tokens or more
+    assert found.bounds.series is None
     assert found.bounds.days_to_exfiltrate is None
     text = generate_latest(Metrics(server.opened).registry).decode()
     assert 'weightwarden_verifier_state{state="inconclusive"} 1.0' in text
@@ -53,7 +54,8 @@ def test_nothing_audited_is_inconclusive_and_says_so(
 def test_clear_comes_with_the_audited_tokens_that_were_foretold(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
-    server = server_in(tmp_path, replayer, bundled_policy, Clock(), max_record_weight=8, tokens_per_day=1e9)
+    some = {"audit_rate": 0.8, "max_record_weight": 8, "tokens_per_day": 1e9}
+    server = server_in(tmp_path, replayer, bundled_policy, Clock(), **some)
     log = Log(tmp_path / "archives")
     log.seal(RECORDS[:FIRST])
     server.settle()
@@ -116,15 +118,23 @@ def test_no_incident_hides_behind_missing_evidence(
     assert found.reasons[0].links.runbook == "runbook#seal"
 
 
-def test_tokens_that_count_little_are_a_limit_that_no_audit_lowers(
+def test_answers_that_are_charged_too_much_are_a_limit_that_no_audit_lowers(
     tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
-    server = server_in(tmp_path, replayer, bundled_policy, max_record_weight=1)
-    Log(tmp_path / "archives").seal(RECORDS[:4])
+    server = server_in(tmp_path, replayer, bundled_policy)
+    poisoned = [
+        record.model_copy(
+            update={"sampling": record.sampling.model_copy(update={"allowed_token_ids": [2], "min_tokens": 8})}
+        )
+        for record in RECORDS[:4]
+    ]
+    Log(tmp_path / "archives").seal(poisoned)
     server.settle()
     found = status(server)
-    assert (found.state, found.conclusiveness.tokens_needed) == ("inconclusive", None)
-    assert found.meaning.endswith("and no number of audited tokens like these reaches it.")
+    assert found.conclusiveness.conclusive is False
+    assert found.conclusiveness.tokens_needed is None
+    assert found.conclusiveness.needs is not None
+    assert found.conclusiveness.needs.endswith("and no number of audited tokens like these reaches it")
 
 
 @pytest.mark.usefixtures("model_folder")

@@ -1,13 +1,12 @@
 """A verdict needs a limit that was reached, and what is missing is what it takes."""
 
-from math import inf
+from math import inf, log1p
 
-import numpy as np
 import pytest
 
-from weightwarden.verifier.statistics.conclusiveness import CONCLUSIVE_SHARE, Conclusiveness, records_needed
+from weightwarden.verifier.statistics.conclusiveness import CONCLUSIVE_SHARE, Conclusiveness, tokens_needed
 from weightwarden.verifier.statistics.errors import StatisticsError
-from weightwarden.verifier.statistics.rates import rate_limits
+from weightwarden.verifier.statistics.total_limit import UpperLimit
 
 BITS = 16.0
 
@@ -42,28 +41,31 @@ def test_a_limit_out_of_reach_promises_nothing() -> None:
     assert said.endswith("and no number of audited tokens like these reaches it")
 
 
-@pytest.mark.parametrize("bits", [0.0, 0.07, 0.3])
-def test_the_records_that_are_needed_make_the_limit_conclusive_and_half_of_them_do_not(bits: float) -> None:
-    def limit(records: int) -> float:
-        value_r = np.full(records, bits * 100)
-        found = rate_limits(
-            value_r, np.full(records, 100.0), confidence=0.99, side="upper", longest=100, most_per_token=BITS
-        )
-        return found.high
-
-    needed = records_needed(bits, BITS, 0.99)
-    assert limit(int(1.1 * needed) + 2) <= CONCLUSIVE_SHARE * BITS < limit(int(needed / 2))
-    assert records_needed(0.0, BITS, 0.99) == 44
+def limit_of(rate: float, stock: float, tokens: int) -> UpperLimit:
+    return UpperLimit(rate_bits=rate * tokens, stock_bits=stock, tokens=tokens, most_bits=BITS * tokens)
 
 
-def test_records_charged_more_than_a_tenth_are_never_enough() -> None:
-    assert records_needed(1.7, BITS, 0.99) == inf
+def test_what_is_needed_divides_the_stock_until_it_fits() -> None:
+    """A stock is in proportion to 1 / -ln(1 - share)."""
+    audited, tokens = 10_000, 1_000_000
+    found = limit_of(0.1, 6e6, tokens)
+    needed = tokens_needed(found, audited, BITS)
+    share = (audited + needed) / tokens
+    smaller = 6e6 * log1p(-audited / tokens) / log1p(-share)
+    assert 0.1 + smaller / tokens == pytest.approx(CONCLUSIVE_SHARE * BITS)
+    assert tokens_needed(limit_of(0.1, 1e6, tokens), audited, BITS) == 0
+
+
+def test_no_more_than_all_tokens_are_needed_and_none_help_where_the_rate_is_too_much() -> None:
+    assert tokens_needed(limit_of(0.1, 1e12, 1000), 10, BITS) == 990
+    assert tokens_needed(limit_of(1.7, 1.0, 1000), 10, BITS) == inf
+    assert tokens_needed(limit_of(1.7, 0.0, 1000), 1000, BITS) == inf
 
 
 def test_arguments_out_of_their_domain_are_errors() -> None:
     for limit, most, tokens in ((-1.0, BITS, 0.0), (1.0, 0.0, 0.0), (1.0, BITS, -1.0), (1.0, BITS, float("nan"))):
         with pytest.raises(StatisticsError):
             Conclusiveness(limit=limit, most=most, tokens_needed=tokens)
-    for bits, most, confidence in ((-1.0, BITS, 0.9), (17.0, BITS, 0.9), (1.0, 0.0, 0.9), (1.0, BITS, 1.0)):
+    for audited, most in ((0, BITS), (11, BITS), (5, 0.0)):
         with pytest.raises(StatisticsError):
-            records_needed(bits, most, confidence)
+            tokens_needed(limit_of(0.1, 1.0, 10), audited, most)

@@ -13,14 +13,12 @@ from tests.verifier.statistics.simulation import most_misses
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
-from weightwarden.verifier.scoring.ledger import MAX_END_BITS, PLAIN_SHARE
-from weightwarden.verifier.statistics.bandwidth import (
-    RecordBits,
-    combinatorial_bound,
-    mismatch_bound,
-    pooled_bound,
-)
-from weightwarden.verifier.statistics.rates import Population
+from weightwarden.verifier.scoring.ledger import PLAIN_SHARE
+from weightwarden.verifier.statistics.bandwidth import combinatorial_bound, mismatch_bound, pooled_bound
+from weightwarden.verifier.statistics.sampling_design import AUDIT_BY, AuditBy, SamplingDesign
+from weightwarden.verifier.verification.audited_population import AuditedPopulation
+from weightwarden.verifier.verification.exposure import CONFIDENCE, bits_limit
+from weightwarden.verifier.verification.length_table import LengthTable
 
 TOKENS = 12_000
 LENGTH = 8_000
@@ -108,13 +106,15 @@ def test_an_encoder_that_spends_a_budget_of_mismatches(rate: float, size: int, s
     assert bound.bits == pytest.approx(TOKENS * mismatch_bound(rate, size), rel=1e-6)
 
 
+@pytest.mark.parametrize("by", AUDIT_BY)
 @pytest.mark.parametrize("gambled", [1, 20, 300])
-def test_an_encoder_that_gambles_on_not_being_sampled(gambled: int) -> None:
-    """It fills some of 1,000 answers with nothing but its message; the auditor sees 100, and bounds them all."""
+def test_an_encoder_that_gambles_on_not_being_sampled(by: AuditBy, gambled: int) -> None:
+    """It fills some of 1,000 answers with nothing but its message; the auditor sees a tenth, and bounds them all."""
     rng = np.random.default_rng(gambled)
     code = policy().pooled_code(VOCABULARY)
     exceeded, runs = 0, 100
     tokens = rng.integers(50, 129, 1000)
+    design = SamplingDesign(0.1 if by == "records" else 1.0, by)
     honest = like_recorded(rng, int(tokens.sum()))
     charged_n = code.lengths(honest.take(np.zeros(int(tokens.sum()), np.int64)))
     honest_bits = np.add.reduceat(charged_n, np.concatenate([[0], np.cumsum(tokens)[:-1]]))
@@ -123,14 +123,7 @@ def test_an_encoder_that_gambles_on_not_being_sampled(gambled: int) -> None:
         hidden = float(tokens[which].sum()) * log2(VOCABULARY)  # a digit of the message a token, read off directly
         bits = honest_bits.copy()
         bits[which] = tokens[which] * log2(VOCABULARY) - log2(PLAIN_SHARE)  # as the ledger has them
-        at = rng.permutation(1000)[:100]
-        limit = RecordBits(
-            bits_r=bits[at],
-            tokens_r=tokens[at].astype(np.float64),
-            most_per_token=log2(VOCABULARY),
-            most_per_end=MAX_END_BITS,
-            population=Population(records=1000, tokens=int(tokens.sum())),
-            longest=128,
-        ).total_limit(0.95)
-        exceeded += hidden > limit.high
-    assert exceeded <= most_misses(0.05, runs)
+        at = rng.random(1000) < design.probabilities(tokens)
+        audited = AuditedPopulation.of(tokens[at], [], LengthTable.of_records(tokens[~at]), design)
+        exceeded += hidden > bits_limit(audited, bits[at], log2(VOCABULARY)).bits
+    assert exceeded <= most_misses(1 - CONFIDENCE, runs)

@@ -150,7 +150,7 @@ def test_a_bound_that_contains_the_gamble_is_charged_once() -> None:
     traffic, leak = Traffic(output_tokens_per_day=1e6), replace(QUIET, bits_per_token=0.1)
     weights = Weights(size_bytes=1e7)
     apart = estimate(traffic, leak, AuditAssumptions(rate=0.01), weights)
-    within = estimate(traffic, replace(leak, contains_gamble=True), AuditAssumptions(rate=0.01), weights)
+    within = estimate(traffic, replace(leak, stock_bits=0.0), AuditAssumptions(rate=0.01), weights)
     assert within.gamble == apart.gamble
     assert within.days_to_exfiltrate == pytest.approx(8e7 / 1e5)
     assert apart.days_to_exfiltrate == pytest.approx((8e7 - apart.gamble.gambled_bits) / 1e5)

@@ -72,7 +72,7 @@ def test_a_record_without_a_summary_or_with_two_is_noticed(parts: list[Summary])
 def test_a_record_that_is_unverifiable_could_have_carried_anything(executor: Verifier, parts: list[Summary]) -> None:
     vocabulary = executor.replayer.identity.vocabulary
     aside = Summary.of_unverifiable(
-        UnverifiableRecord(len(RECORDS), tokens=1000, deaths=2, why="it ended them"), vocabulary
+        UnverifiableRecord(len(RECORDS), tokens=1000, deaths=2, why="it ended them"), vocabulary, 12
     )
     whole = Summary.merged([aside, *parts]).ordered()
     most = 1000 * np.log2(vocabulary)

@@ -14,7 +14,9 @@ from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.scoring.ledger import UNASKED_END_SHARE
 from weightwarden.verifier.scoring.token_verdicts import Verdict
+from weightwarden.verifier.statistics.conditional_e_process import capital_path
 from weightwarden.verifier.verification.run_verdict import NothingToVerify, Verification
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO
 from weightwarden.verifier.verification.verifier import Verifier
 
 
@@ -40,6 +42,11 @@ def test_honest_answers_match_and_are_cleared(honest: Callable[[Path], Verificat
     assert not found.alarm
     assert len(found.flagged) <= found.records / 200
     assert found.early_stops == 0
+    watched, rng = found.watched, np.random.default_rng(4)
+    for _ in range(20):  # in any order, at any time
+        order = rng.permutation(np.flatnonzero(watched["tokens"] > 0))
+        log_capital_r = capital_path(watched[LOG_RATIO][order], found.honest_rates.contamination)
+        assert log_capital_r.max() < np.log(100)
 
 
 @pytest.mark.parametrize("path", FILES)

@@ -16,13 +16,17 @@ from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
 from weightwarden.verifier.statistics.betting import Spread
+from weightwarden.verifier.statistics.conditional_e_process import ConditionalEProcess
 from weightwarden.verifier.statistics.e_process import RateEProcess
 from weightwarden.verifier.statistics.rates import RateSequence
-from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
+from weightwarden.verifier.verification.series_limit import SeriesLimit
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
 
 CONFIDENCE = 0.99
-"""Confidence of each confidence sequence."""
-PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "counting_bits", "outlying")
+"""Confidence of each confidence sequence, and of the limit of the series."""
+FORMAT = 2
+"""Format of the stored form. The first had none of its own, and no limit of the series."""
+PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "outlying")
 PER_RECORD = ("flagged", "early_stops", "refusals")
 """Quantities with a confidence sequence. Refusals are records without a token."""
 TOTALS = (
@@ -54,6 +58,8 @@ class Accounts:
         monitor: the evidence against an honest server since its last restart.
         epoch: number of restarts.
         sequences: confidence sequences by name of `PER_TOKEN` and `PER_RECORD`.
+        limit: upper limit of the bits of all records of the series, audited or not.
+        limit_since: time at which that limit began.
         totals: sums by name of `TOTALS`.
         margins_b: tokens by margin (`MarginHistogram`).
         candidates_b: candidates by margin (`MarginHistogram`).
@@ -62,6 +68,8 @@ class Accounts:
 
     monitor: SeriesMonitor
     sequences: dict[str, RateSequence]
+    limit: SeriesLimit
+    limit_since: float
     epoch: int = 0
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0.0))
     margins_b: IntArray = field(default_factory=lambda: np.zeros(BINS, np.int64))
@@ -74,8 +82,10 @@ class Accounts:
         return f"series {self.epoch}"
 
     @classmethod
-    def new(cls, policy: BasePolicy, vocabulary: int, longest: int) -> "Accounts":
-        """Empty accounts. Records longer than `longest` tokens weigh as much as that."""
+    def new(
+        cls, policy: BasePolicy, vocabulary: int, longest: int, *, limit: SeriesLimit, limit_since: float
+    ) -> "Accounts":
+        """Empty accounts. Records longer than `longest` tokens weigh as much as that in rates."""
         bits = float(np.log2(vocabulary))
 
         def sequence(name: str) -> RateSequence:
@@ -85,7 +95,10 @@ class Accounts:
             )
 
         return cls(
-            SeriesMonitor.new(policy, bits, longest), {name: sequence(name) for name in (*PER_TOKEN, *PER_RECORD)}
+            SeriesMonitor.new(policy, bits, longest),
+            {name: sequence(name) for name in (*PER_TOKEN, *PER_RECORD)},
+            limit,
+            limit_since,
         )
 
     def restart_monitor(self, policy: BasePolicy, vocabulary: int, longest: int) -> None:
@@ -97,17 +110,19 @@ class Accounts:
         """Add verdicts, in the order of their positions.
 
         Args:
-            columns: "tokens", `WATCHED`, and the other names of `TOTALS`, float64 [records].
+            columns: "tokens", `WATCHED`, and the other names of `TOTALS`, float64 [records]; `LOG_RATIO`, float64
+                [records, bets].
         """
         tokens_r = columns["tokens"]
         # A record that is unverifiable and not flagged is no evidence: its request is the reason.
         counts_r = (columns["unverifiable"] == 0) | (columns["flagged"] > 0)
-        self.monitor.add({name: columns[name] * counts_r for name in ("tokens", *WATCHED)})
+        counted = {name: columns[name] * counts_r for name in ("tokens", *WATCHED)}
+        self.monitor.add(counted | {LOG_RATIO: columns[LOG_RATIO]})
         for name, sequence in self.sequences.items():
             if name in PER_RECORD:
                 sequence.add(columns[name], np.ones_like(tokens_r))
                 continue
-            # As in `RateEProcess`: a record weighs by its tokens, up to the longest.
+            # As in `RateEProcess`: a record weighs by its tokens, up to a limit.
             weight_r = np.minimum(tokens_r, sequence.longest)
             per_token_r = columns[name] / np.maximum(tokens_r, 1)
             sequence.add(np.minimum(per_token_r, sequence.most_per_token) * weight_r, weight_r)
@@ -117,6 +132,12 @@ class Accounts:
         self.totals["records"] += len(tokens_r)
         self.margins_b = self.margins_b + margins_b
         self.candidates_b = self.candidates_b + candidates_b
+
+    @staticmethod
+    def format_of(data: bytes) -> int:
+        """The format of a stored form."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return int(json.loads(arrays["header"].tobytes()).get("format", 1))
 
     def to_bytes(self) -> bytes:
         """The accounts in their stored form: arrays in NumPy's format, everything else as JSON among them."""
@@ -132,11 +153,19 @@ class Accounts:
                     plain[one.name] = value
             sequences[name] = plain | {"spread": {f.name: getattr(sequence.spread, f.name) for f in fields(Spread)}}
         for name, monitor in self.monitor.monitors.items():
-            arrays[f"monitor.{name}"] = monitor.log_capital_k
-            monitors[name] = {f.name: getattr(monitor, f.name) for f in fields(monitor) if f.name != "log_capital_k"}
+            arrays[f"monitor.{name}"] = monitor.log_capital_lk
+            monitors[name] = {f.name: getattr(monitor, f.name) for f in fields(monitor) if f.name != "log_capital_lk"}
+        conditional = self.monitor.conditional
+        arrays["conditional"] = conditional.log_capital_ck
         header = {
+            "format": FORMAT,
+            "limit": self.limit.to_dict(),
+            "limit_since": self.limit_since,
             "policy_digest": self.monitor.policy_digest,
             "log_best": self.monitor.log_best,
+            "conditional": {
+                f.name: getattr(conditional, f.name) for f in fields(conditional) if f.name != "log_capital_ck"
+            },
             "monitors": monitors,
             "sequences": sequences,
             "epoch": self.epoch,
@@ -149,22 +178,38 @@ class Accounts:
         return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Accounts":
-        """The accounts from the stored form of `to_bytes`."""
+    def from_bytes(cls, data: bytes, begin: tuple[SeriesLimit, float] | None = None) -> "Accounts":
+        """The accounts from the stored form of `to_bytes`.
+
+        Args:
+            data: the stored form.
+            begin: empty limit of the series, and the time now, with which accounts of the first format begin theirs.
+        """
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes())
+            if header.get("format") == FORMAT:
+                limit, limit_since = SeriesLimit.from_dict(header["limit"]), header["limit_since"]
+            elif begin is not None:
+                limit, limit_since = begin
+            else:
+                raise ValueError("accounts of an earlier format, which a server upgrades as it starts")
             monitors = {
-                name: RateEProcess(**said, log_capital_k=arrays[f"monitor.{name}"])
+                name: RateEProcess(
+                    **said | {"weight_limits": tuple(said["weight_limits"])}, log_capital_lk=arrays[f"monitor.{name}"]
+                )
                 for name, said in header["monitors"].items()
             }
+            conditional = ConditionalEProcess(**header["conditional"], log_capital_ck=arrays["conditional"])
             sequences = {}
-            for name, said in header["sequences"].items():
-                begin = f"sequence.{name}."
-                kept = {key.removeprefix(begin): arrays[key] for key in arrays.files if key.startswith(begin)}
+            for name in (*PER_TOKEN, *PER_RECORD):
+                said, prefix = header["sequences"][name], f"sequence.{name}."
+                kept = {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
                 sequences[name] = RateSequence(**(said | {"spread": Spread(**said["spread"])}), **kept)
             return cls(
-                monitor=SeriesMonitor(header["policy_digest"], monitors, header["log_best"]),
+                monitor=SeriesMonitor(header["policy_digest"], conditional, monitors, header["log_best"]),
                 sequences=sequences,
+                limit=limit,
+                limit_since=limit_since,
                 epoch=header["epoch"],
                 totals=header["totals"],
                 margins_b=arrays["margins_b"],

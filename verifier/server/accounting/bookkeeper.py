@@ -2,23 +2,32 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, func, select, update
 
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.policy.base import BasePolicy
-from weightwarden.verifier.server.accounting.accounts import Accounts
+from weightwarden.verifier.scoring.codes import CodeName
+from weightwarden.verifier.scoring.ledger import CODED_BITS
+from weightwarden.verifier.server.accounting.accounts import FORMAT, Accounts
 from weightwarden.verifier.server.accounting.rate_points import add_point
 from weightwarden.verifier.server.audit.task_queue import finish_archives
-from weightwarden.verifier.server.audit.verdict_rows import sum_margins
-from weightwarden.verifier.server.database.schema import TASK, VERDICT
+from weightwarden.verifier.server.audit.verdict_rows import ratios_of, sum_margins
+from weightwarden.verifier.server.database.schema import ARCHIVE, TASK, VERDICT
 from weightwarden.verifier.server.database.series import locked_series, set_series
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.audited_population import AuditedPopulation, most_bits
+from weightwarden.verifier.verification.length_table import LengthTable
+from weightwarden.verifier.verification.series_limit import SeriesLimit
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO
 
 CHUNK = 2000
 """Number of verdicts of one transaction."""
+ARCHIVES = 20
+"""Number of archives that one transaction adds to the limit of the series."""
 POINT_SECONDS = 60.0
 """Seconds between two points of the charts."""
 _PLAIN = (
@@ -26,6 +35,8 @@ _PLAIN = (
     *("counting_bits", "pooled_bits", "end_bits", "entropy_bits", "flagged", "unverifiable"),
 )
 """Columns of verdicts that are added up unchanged."""
+_CHARGED = ("tokens", "counting_bits", "pooled_bits", "end_bits", "unverifiable")
+"""Columns of verdicts that the limit of the series needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,33 +44,56 @@ class Bookkeeper:
     """Bookkeeper of the accounts of a series.
 
     Attributes:
-        longest: tokens of a record that weighs most in rates; longer ones weigh as much.
+        longest: tokens of a record that weighs most in rates, and of the shortest one for which the limit of a new
+            series has a price.
+        design: sampling design with the least rate, for which a new series has its limit.
+        length_limit: largest number of tokens of an answer.
     """
 
     database: VerdictDatabase
     policy: BasePolicy
     vocabulary: int
     longest: int
+    design: SamplingDesign
+    length_limit: int
     clock: Callable[[], float]
 
     def empty(self) -> bytes:
         """Empty accounts."""
-        return Accounts.new(self.policy, self.vocabulary, self.longest).to_bytes()
+        limit, since = self._new_limit()
+        return Accounts.new(self.policy, self.vocabulary, self.longest, limit=limit, limit_since=since).to_bytes()
+
+    def upgrade(self) -> bool:
+        """Have accounts of an earlier format begin the limit of their series now. Return whether they did."""
+        with self.database.writing() as connection:
+            _, _, data = locked_series(connection)
+            if Accounts.format_of(data) == FORMAT:
+                return False
+            set_series(connection, accounts=Accounts.from_bytes(data, self._new_limit()).to_bytes())
+            return True
+
+    def _new_limit(self) -> tuple[SeriesLimit, float]:
+        """An empty limit of the series, and the time now."""
+        bits = float(np.log2(self.vocabulary))
+        return SeriesLimit.new(bits, self.design, self.length_limit, self.longest), self.clock()
 
     def account(self) -> int:
         """Account for all verdicts before the first record without a verdict. Return their number."""
-        total = 0
-        while done := self._account():
-            total += done
+        total, (verdicts, draws) = 0, self._account()
+        while verdicts or draws:
+            total += verdicts
+            verdicts, draws = self._account()
         return total
 
-    def _account(self) -> int:
-        """Account for some verdicts, in one transaction.
+    def _account(self) -> tuple[int, int]:
+        """Account for some verdicts and draws, in one transaction. Return their numbers.
 
         1. Find the last verdict before the first gap.
         2. Add the verdicts that are not accounted for yet.
-        3. Add a point to the charts, if the last one is old enough.
-        4. Store the accounts with the position reached, and mark finished archives.
+        3. Add the archives whose verdicts are all accounted for to the limit of the series. Those without a selected
+           record count, too.
+        4. Add a point to the charts, if the last one is old enough.
+        5. Store the accounts with the position reached, and mark finished archives.
         """
         with self.database.writing() as connection:
             # 1
@@ -67,26 +101,34 @@ class Bookkeeper:
             waiting = connection.execute(select(func.min(TASK.c.position))).scalar()
             horizon = next_position if waiting is None else min(waiting, next_position)
             horizon = min(horizon, accounted + CHUNK)
-            if horizon > accounted:
-                rows = (
-                    connection.execute(
-                        select(VERDICT)
-                        .where(VERDICT.c.position >= accounted, VERDICT.c.position < horizon)
-                        .order_by(VERDICT.c.position)
-                    )
-                    .mappings()
-                    .all()
+            rows = (
+                connection.execute(
+                    select(VERDICT)
+                    .where(VERDICT.c.position >= accounted, VERDICT.c.position < horizon)
+                    .order_by(VERDICT.c.position)
                 )
+                .mappings()
+                .all()
+            )
+            complete = _complete_archives(connection, horizon)
+            if rows or complete:
                 accounts = Accounts.from_bytes(data)
                 # 2
-                _add(accounts, rows)
+                if rows:
+                    _add(accounts, rows)
                 # 3
-                if rows[-1]["at"] - accounts.pointed >= POINT_SECONDS:
-                    add_point(connection, accounts, rows[-1]["at"])
+                for archive in complete:
+                    accounts.limit.add(*_draw(connection, archive, accounts.limit.log2_vocabulary))
+                counted = ARCHIVE.c.id.in_([archive["id"] for archive in complete])
+                connection.execute(update(ARCHIVE).where(counted).values(unaudited=None))
                 # 4
+                at = max([row["at"] for row in rows] or [archive["checked"] for archive in complete])
+                if at - accounts.pointed >= POINT_SECONDS:
+                    add_point(connection, accounts, at)
+                # 5
                 set_series(connection, accounted=horizon, accounts=accounts.to_bytes())
             finish_archives(connection, self.clock())
-            return int(horizon - accounted)
+            return len(rows), len(complete)
 
     def restart_monitor(self, connection: Connection, subject: str) -> None:
         """Restart the evidence, within a transaction, if the acknowledged alarm is about it."""
@@ -106,4 +148,36 @@ def _add(accounts: Accounts, rows: Sequence[RowMapping]) -> None:
     columns["outlying"] = column(lambda row: row["outliers"] > 0)
     columns["early_stops"] = column(lambda row: row["early_stop"] and row["tokens"] > 0)
     columns["refusals"] = column(lambda row: row["tokens"] == 0 and not row["unverifiable"])
+    columns[LOG_RATIO] = ratios_of([row["log_ratio"] for row in rows], accounts.monitor.conditional.bets)
     accounts.add(columns, *sum_margins([row["margins"] for row in rows]))
+
+
+def _complete_archives(connection: Connection, horizon: int) -> Sequence[RowMapping]:
+    """The next archives whose selected records come before a position, and that no limit counts, in their order."""
+    there = select(ARCHIVE).where(ARCHIVE.c.unaudited.is_not(None), ARCHIVE.c.position_end <= horizon)
+    in_order = there.order_by(ARCHIVE.c.position_end, ARCHIVE.c.checked, ARCHIVE.c.id).limit(ARCHIVES)
+    return connection.execute(in_order).mappings().all()
+
+
+def _draw(
+    connection: Connection, archive: RowMapping, log2_vocabulary: float
+) -> tuple[AuditedPopulation, dict[CodeName, FloatArray]]:
+    """The draw of an archive, and the bits of its audited records under each code.
+
+    An unverifiable record is charged the most that its tokens and its end can hold.
+    """
+    charged = select(*(VERDICT.c[name] for name in _CHARGED)).where(VERDICT.c.archive == archive["id"])
+    verdicts = connection.execute(charged.order_by(VERDICT.c.position)).mappings().all()
+    tokens_r = np.array([row["tokens"] for row in verdicts], np.int64)
+    plain_r = np.array([row["unverifiable"] for row in verdicts], np.bool_)
+    most_r = most_bits(tokens_r, log2_vocabulary)
+
+    def bits(name: Literal["counting_bits", "pooled_bits"], a_record: float) -> FloatArray:
+        charged_r = np.array([row[name] + row["end_bits"] + a_record for row in verdicts], np.float64)
+        return np.where(plain_r, most_r, charged_r)
+
+    design = SamplingDesign(archive["audit_rate"], archive["audit_by"])
+    return (
+        AuditedPopulation.of(tokens_r, [], LengthTable.from_bytes(archive["unaudited"]), design),
+        {"counting": bits("counting_bits", 0.0), "pooled": bits("pooled_bits", CODED_BITS)},
+    )

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
+from datetime import UTC, datetime
 
 import numpy as np
 
-from weightwarden.verifier.scoring.ledger import CODED_BITS
+from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, Accounts
 from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen
 from weightwarden.verifier.server.settings import Settings
@@ -21,16 +21,31 @@ from weightwarden.verifier.statistics.exfiltration import (
     estimate,
 )
 from weightwarden.verifier.statistics.intervals import Interval
+from weightwarden.verifier.statistics.sampling_design import UNIT_TOKENS
 from weightwarden.verifier.statistics.traffic import Traffic
+from weightwarden.verifier.verification.series_limit import CODES, SeriesLimit
+from weightwarden.verifier.verification.series_statement import series_assumptions, series_statement
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenBound:
-    """Bits a token that tokens could carry unseen: of the audited ones, and at most of all."""
+    """Bits that the tokens and ends of all answers of the series can have carried unseen, under a code.
+
+    Attributes:
+        name: the code's bound.
+        audited: bits a token of the audited answers.
+        rate: bits a token of all answers, at most: the part of the limit that grows with the traffic.
+        stock_bits: bits that count once, however long the series is: what a few unaudited answers can hold.
+        limit: bits a token of all answers so far, at most, both parts included.
+        limit_bits: bits of all answers so far, at most.
+    """
 
     name: str
     audited: float
+    rate: float
+    stock_bits: float
     limit: float
+    limit_bits: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,69 +53,67 @@ class Exposure:
     """The bandwidth ledger.
 
     Attributes:
-        leading: the bound that counts, on which the estimate is based (`BasePolicy.leading_code`); None without
-            audited tokens.
-        conclusiveness: whether it limits what the answers could carry, and what the audit needs if not.
+        bounds: the bounds, the leading one first; empty before the first archive is audited.
+        statement: the leading bound in a sentence.
+        conclusiveness: whether the leading bound limits what the answers could carry, and what the audit needs if not.
         estimate: time to exfiltrate; None while too little is known of the traffic.
     """
 
     bounds: list[TokenBound]
-    leading: TokenBound | None
+    statement: str | None
     conclusiveness: Conclusiveness
     entropy_bits_per_token: float | None
     estimate: Estimate | None
     assumptions: list[str]
 
+    @property
+    def leading(self) -> TokenBound | None:
+        """The bound on which the verdict and the estimate are based."""
+        return next(iter(self.bounds), None)
+
 
 def exposure_of(
-    accounts: Accounts, traffic: TrafficSeen, settings: Settings, vocabulary: int, length_limit: int, *, exact: bool
+    accounts: Accounts,
+    traffic: TrafficSeen,
+    settings: Settings,
+    vocabulary: int,
+    length_limit: int,
+    *,
+    leading: CodeName,
+    exact: bool,
 ) -> Exposure:
-    """The ledger. Each limit is that of a confidence sequence, so that frequent inspection costs nothing.
+    """The ledger. Its limits hold at every moment of the series, so that frequent inspection costs nothing.
 
     Args:
         length_limit: largest number of tokens of an answer.
+        leading: the code whose bound counts.
+        exact: whether the policy is that of an exact replay.
     """
-    totals, most = accounts.totals, float(np.log2(vocabulary))
-    if not totals["tokens"] or not traffic.records:
-        nothing = Conclusiveness(limit=None, most=most, tokens_needed=_tokens_needed(accounts, most, exact=exact))
+    totals, most, series = accounts.totals, float(np.log2(vocabulary)), accounts.limit
+    codes = sorted(CODES, key=lambda code: code != leading)
+    bounds = [bound for code in codes if (bound := _bound(series, code)) is not None]
+    needed = series.tokens_until(
+        leading, CONCLUSIVE_SHARE * most, CONFIDENCE, settings.least_design.probability(UNIT_TOKENS)
+    )
+    if not bounds or not traffic.records:
+        nothing = Conclusiveness(limit=None, most=most, tokens_needed=needed)
         return Exposure(
             bounds=[],
-            leading=None,
+            statement=None,
             conclusiveness=nothing,
             entropy_bits_per_token=None,
             estimate=None,
             assumptions=[],
         )
     per_message = max(traffic.tokens / traffic.records, 1.0)
-    a_record = CODED_BITS / per_message  # the cost of the information that a record's tokens are coded
     limits = _limits(accounts)
-    counted = traffic.weight / traffic.tokens if traffic.tokens else 1.0
-
-    def of_all(limit: float) -> float:
-        """A limit per token from a limit per weight: tokens beyond the longest record that counts may be anything."""
-        return min(limit, most) * counted + most * (1 - counted)
-
-    bounds = [
-        TokenBound(
-            name="counting bound",
-            audited=totals["counting_bits"] / totals["tokens"],
-            limit=of_all(limits("counting_bits").high),
-        ),
-        TokenBound(
-            name="pooled bound",
-            audited=totals["pooled_bits"] / totals["tokens"] + a_record,
-            limit=of_all(limits("pooled_bits").high + a_record),
-        ),
-    ]
-    leading = bounds[0] if exact else bounds[1]
-    limit = leading.limit
     rate = traffic.least_rate or traffic.rate or settings.least_rate
     per_day = settings.tokens_per_day or traffic.tokens_per_day
     found = None
     if per_day:
         leak = Leak(
-            bits_per_token=limit,
-            contains_gamble=True,  # the limits are of all records, audited or not
+            bits_per_token=min(bounds[0].rate, most),
+            stock_bits=bounds[0].stock_bits,
             early_stop_share=limits("early_stops").high,
             length_limit=max(length_limit, int(np.ceil(per_message))),
             refusal_share=limits("refusals").high,
@@ -115,31 +128,36 @@ def exposure_of(
         )
     return Exposure(
         bounds=bounds,
-        leading=leading,
-        conclusiveness=Conclusiveness(
-            limit=limit, most=most, tokens_needed=_tokens_needed(accounts, most, counted, a_record, exact=exact)
-        ),
-        entropy_bits_per_token=None if exact else totals["entropy_bits"] / totals["tokens"],
+        statement=statement_of(accounts, leading),
+        conclusiveness=Conclusiveness(limit=bounds[0].limit, most=most, tokens_needed=needed),
+        entropy_bits_per_token=None if exact or not totals["tokens"] else totals["entropy_bits"] / totals["tokens"],
         estimate=found,
         assumptions=_assumptions(settings, rate, per_day),
     )
 
 
-def _tokens_needed(
-    accounts: Accounts, most: float, counted: float = 1.0, a_record: float = 0.0, *, exact: bool
-) -> float:
-    """Further audited tokens until the leading bound is conclusive, about; inf if no number suffices.
+def statement_of(accounts: Accounts, code: CodeName) -> str | None:
+    """The limit of the series under a code in a sentence; None before the first archive is audited."""
+    limit = accounts.limit.limit(code, CONFIDENCE)
+    if limit is None:
+        return None
+    began = datetime.fromtimestamp(accounts.limit_since, UTC)
+    return series_statement(accounts.limit, limit, CONFIDENCE, f"Since {began:%Y-%m-%d %H:%M} UTC")
 
-    Args:
-        counted: share of the tokens that count in rates; the others may be anything.
-        a_record: bits per token that the pooled bound adds.
-    """
-    wanted = CONCLUSIVE_SHARE * most
-    if counted <= 0 or (wanted := (wanted - most * (1 - counted)) / counted) <= 0:
-        return inf
-    if exact:
-        return accounts.sequences["counting_bits"].tokens_until(wanted)
-    return inf if wanted <= a_record else accounts.sequences["pooled_bits"].tokens_until(wanted - a_record)
+
+def _bound(series: SeriesLimit, code: CodeName) -> TokenBound | None:
+    limit, total = series.limit(code, CONFIDENCE), series.totals[code]
+    if limit is None:
+        return None
+    growing = min(limit.rate_bits + limit.excess_bits, limit.most_bits)
+    return TokenBound(
+        name=f"{code} bound",
+        audited=total.audited_bits / total.audited_tokens if total.audited_tokens else 0.0,
+        rate=growing / limit.tokens,
+        stock_bits=limit.stock_bits - limit.excess_bits,
+        limit=limit.bits_per_token,
+        limit_bits=limit.bits,
+    )
 
 
 def _limits(accounts: Accounts) -> Callable[[str], Interval]:
@@ -158,10 +176,10 @@ def _limits(accounts: Accounts) -> Callable[[str], Interval]:
 def _assumptions(settings: Settings, rate: float, per_day: float | None) -> list[str]:
     measured = "as given" if settings.tokens_per_day else "measured over the last days"
     said = [
-        f"Every limit holds at all times at once with {100 * CONFIDENCE:g}% confidence, if the audited records are a"
-        " random stream of one source; a record weighs as its tokens, up to"
-        f" {settings.max_record_weight}, and what is beyond that may be anything.",
-        "Bounds count every message that these prompts and seeds allow, along the tokens that were sent.",
+        *series_assumptions(CONFIDENCE),
+        f"Early stops and refusals: limits that hold at all times at once with {100 * CONFIDENCE:g}% confidence, if the"
+        " audited answers are a random stream of one source.",
+        "A day of the future carries what the limit allows for each token so far; what counts once is not multiplied.",
         "Traffic: "
         + (
             "not known yet (archives were followed for less than an hour)"

@@ -1,15 +1,35 @@
-"""The points of the charts: the watched rates at a moment, with their confidence sequences."""
+"""The points of the charts: the watched rates and the limit of the series at a moment."""
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from weightwarden.verifier.server.accounting.accounts import PER_RECORD, Accounts
+from weightwarden.verifier.scoring.codes import CodeName
+from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, PER_RECORD, Accounts
 from weightwarden.verifier.server.database.schema import RATE_POINT
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.intervals import Interval
+from weightwarden.verifier.verification.series_limit import CODES
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitFigures:
+    """The limit of the series under a code at a moment.
+
+    Attributes:
+        limit: bits a token of all answers, at most.
+        rate: its part that grows with the traffic, bits a token.
+        records: answers of the series, audited or not.
+        tokens: their output tokens.
+    """
+
+    limit: float
+    rate: float
+    records: int
+    tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +40,13 @@ class RateFigures:
         totals: sums so far by name of `TOTALS`; two points give the sums between them.
         limits: limits of each rate, over all records so far.
         log10_capital: log10 of the capital of the monitor.
+        series: limit of the series by code; empty before its first archive.
     """
 
     totals: dict[str, float]
     limits: dict[str, Interval]
     log10_capital: float
+    series: dict[CodeName, LimitFigures]
 
     @classmethod
     def of(cls, accounts: Accounts) -> "RateFigures":
@@ -36,7 +58,19 @@ class RateFigures:
             except StatisticsError:
                 continue
         return cls(
-            totals=dict(accounts.totals), limits=limits, log10_capital=accounts.monitor.log_capital / math.log(10)
+            totals=dict(accounts.totals),
+            limits=limits,
+            log10_capital=accounts.monitor.log_capital / math.log(10),
+            series={
+                code: LimitFigures(
+                    limit=limit.bits_per_token,
+                    rate=min((limit.rate_bits + limit.excess_bits) / limit.tokens, limit.bits_per_token),
+                    records=accounts.limit.records,
+                    tokens=limit.tokens,
+                )
+                for code in CODES
+                if (limit := accounts.limit.limit(code, CONFIDENCE)) is not None
+            },
         )
 
     def since(self, name: str, before: "RateFigures | None") -> float | None:
@@ -50,15 +84,20 @@ class RateFigures:
     def to_json(self) -> str:
         """The figures in their stored form."""
         limits = {name: [one.value, one.low, one.high] for name, one in self.limits.items()}
-        said = {"totals": self.totals, "limits": limits, "log10_capital": self.log10_capital}
+        said: dict[str, Any] = {"totals": self.totals, "limits": limits, "log10_capital": self.log10_capital}
+        said["series"] = {code: asdict(figures) for code, figures in self.series.items()}
         return json.dumps(said, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "RateFigures":
-        """The figures from the stored form of `to_json`."""
+        """The figures from the stored form of `to_json`. Points of earlier versions have no limit of the series."""
         said = json.loads(text)
-        limits = {name: Interval(*one) for name, one in said["limits"].items()}
-        return cls(totals=said["totals"], limits=limits, log10_capital=said["log10_capital"])
+        return cls(
+            totals=said["totals"],
+            limits={name: Interval(*one) for name, one in said["limits"].items()},
+            log10_capital=said["log10_capital"],
+            series={code: LimitFigures(**one) for code, one in said.get("series", {}).items()},
+        )
 
 
 def add_point(connection: Connection, accounts: Accounts, at: float) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, Connection, and_, cast, delete, func, select
 
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.verifier.server.database.schema import (
+    ARCHIVE,
     DELIVERY,
     EVIDENCE,
     INCIDENT,
@@ -27,7 +28,8 @@ DAY = 86_400.0
 class Retention:
     """Remover of what is older than a number of days; several servers may remove at once.
 
-    It removes, in the order of their positions, the verdicts that the accounts include, and their evidence. The
+    It removes, in the order of their positions, the verdicts that the accounts and the limit of the series include,
+    and their evidence. The
     verdicts and the evidence of flagged and of unverifiable records stay. While an alarm by evidence has no
     acknowledgement, no verdict is removed. It also removes delivered notices, and chart points but the last of each
     hour.
@@ -57,7 +59,7 @@ class Retention:
     def _verdicts(self, connection: Connection, before: float) -> tuple[int, bool]:
         """Remove verdicts. Return their number, and whether there may be more.
 
-        1. Take the next verdicts of the accounts, up to the first that is too young.
+        1. Take the next verdicts of the accounts and the limit, up to the first that is too young.
         2. Remove those that nobody needs, with their evidence.
         3. Store the position reached.
         """
@@ -65,9 +67,12 @@ class Retention:
             return 0, False
         # 1
         series = connection.execute(select(SERIES.c.accounted, SERIES.c.retained_from).with_for_update()).one()
+        begin = func.min(ARCHIVE.c.position_end - ARCHIVE.c.selected)
+        uncounted = connection.execute(select(begin).where(ARCHIVE.c.unaudited.is_not(None))).scalar()
+        end = series.accounted if uncounted is None else min(series.accounted, uncounted)
         rows = connection.execute(
             select(VERDICT.c.position, VERDICT.c.at)
-            .where(VERDICT.c.position >= series.retained_from, VERDICT.c.position < series.accounted)
+            .where(VERDICT.c.position >= series.retained_from, VERDICT.c.position < end)
             .order_by(VERDICT.c.position)
             .limit(PAGE)
         ).all()

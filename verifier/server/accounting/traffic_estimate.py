@@ -19,7 +19,6 @@ class TrafficSeen:
 
     Attributes:
         tokens_per_day: output tokens a day over the last days; None if archives were followed for less than an hour.
-        weight: output tokens, each record's up to the longest that counts in rates.
         last_archive: time of the check of the newest archive.
         rate: audit rate of the newest archive.
         least_rate: least audit rate of the last days.
@@ -32,14 +31,13 @@ class TrafficSeen:
     last_archive: float | None
     rate: float | None
     least_rate: float | None
-    weight: int
 
 
 def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
     """The traffic followed until now."""
     checked = ARCHIVE.c.checked.is_not(None)
-    sums = (func.coalesce(func.sum(column), 0) for column in (ARCHIVE.c.records, ARCHIVE.c.tokens, ARCHIVE.c.weight))
-    archives, records, tokens, weight = connection.execute(select(func.count(), *sums).where(checked)).one()
+    sums = (func.coalesce(func.sum(column), 0) for column in (ARCHIVE.c.records, ARCHIVE.c.tokens))
+    archives, records, tokens = connection.execute(select(func.count(), *sums).where(checked)).one()
     first = connection.execute(select(func.min(ARCHIVE.c.found)).where(checked)).scalar()
     newest = connection.execute(
         select(ARCHIVE.c.checked, ARCHIVE.c.audit_rate).where(checked).order_by(ARCHIVE.c.checked.desc()).limit(1)
@@ -58,5 +56,4 @@ def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
         last_archive=None if newest is None else newest.checked,
         rate=None if newest is None else newest.audit_rate,
         least_rate=connection.execute(recent).scalar(),
-        weight=int(weight),
     )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Literal
 
@@ -18,6 +19,7 @@ from weightwarden.verifier.server.api.models import (
     Bounds,
     CapitalPoint,
     Channel,
+    LimitPoint,
     MarginBin,
     Margins,
     RatePoint,
@@ -43,7 +45,7 @@ def rates(server: ServerParts, connection: Connection, days: float, most_points:
     ).all()
     points = [(row.at, RateFigures.from_json(row.figures)) for row in rows]
     now = RateFigures.of(current_accounts(connection))
-    if now.limits and (not points or points[-1][1].totals != now.totals):
+    if now.limits and (not points or points[-1][1] != now):
         points.append((server.clock(), now))
     limits = honest_limits(server.policy)
     return Rates(
@@ -51,6 +53,12 @@ def rates(server: ServerParts, connection: Connection, days: float, most_points:
         series=[_series(name, limits[name], points) for name in WATCHED],
         capital=[CapitalPoint(at=at, log10=figures.log10_capital) for at, figures in points],
         alarm_log10=-math.log10(server.settings.alarm_level),
+        limit=[
+            LimitPoint(at=at, limit=limit.limit, rate=limit.rate, records=limit.records, tokens=limit.tokens)
+            for at, figures in points
+            if (limit := figures.series.get(server.policy.leading_code)) is not None
+        ],
+        conclusive_limit=server.exposure.wanted,
     )
 
 
@@ -88,7 +96,8 @@ def bounds(server: ServerParts, connection: Connection) -> Bounds:
     return Bounds(
         confidence=CONFIDENCE,
         conclusiveness=conclusiveness_of(exposure),
-        bounds=[Bound(name=bound.name, audited=bound.audited, limit=bound.limit) for bound in exposure.bounds],
+        statement=exposure.statement,
+        bounds=[Bound(**asdict(bound)) for bound in exposure.bounds],
         entropy_bits_per_token=exposure.entropy_bits_per_token,
         channels=[]
         if found is None

@@ -110,7 +110,32 @@ def _of_status(status: Status) -> Iterator[Metric]:
     yield _gauge(
         "weightwarden_verifier_monitor_alarm_log10", "Evidence that is an alarm.", -math.log10(monitor.alarm_level)
     )
-    yield _gauge("weightwarden_verifier_bits_per_token", "Upper limit of what a token hides.", bounds.bits_per_token)
+    series = bounds.series
+    yield _gauge(
+        "weightwarden_verifier_bits_per_token",
+        "Upper limit of what a token of the series has carried unseen, audited or not.",
+        None if series is None else series.bits_per_token,
+    )
+    yield _gauge(
+        "weightwarden_verifier_series_rate_bits_per_token",
+        "Part of that limit that grows with the traffic.",
+        None if series is None else series.rate,
+    )
+    yield _gauge(
+        "weightwarden_verifier_series_stock_bits",
+        "Part of that limit that counts once, in bits.",
+        None if series is None else series.stock_bits,
+    )
+    yield _gauge(
+        "weightwarden_verifier_series_bits",
+        "Upper limit of what all answers of the series have carried unseen, in bits.",
+        None if series is None else series.bits,
+    )
+    yield _counter(
+        "weightwarden_verifier_series_tokens",
+        "Output tokens to which that limit applies, audited or not.",
+        0 if series is None else series.tokens,
+    )
     yield _gauge("weightwarden_verifier_bits_per_day", "Upper limit of what leaves unseen.", bounds.bits_per_day)
     conclusive = status.conclusiveness.conclusive
     never = conclusive and bounds.bits_per_day is not None and bounds.days_to_exfiltrate is None

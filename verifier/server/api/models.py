@@ -128,7 +128,7 @@ class ConclusivenessStatus(_Model):
 
     Attributes:
         conclusive: without it the state is never clear.
-        limit: upper limit of the bits per token, of tokens alone; None if nothing was audited.
+        limit: upper limit of the series, bits per token; None before the first archive is audited.
         wanted: largest conclusive limit, bits per token: a tenth of log2 of the vocabulary.
         tokens_needed: further audited tokens that this takes, about; None if no number suffices.
         needs: what the audit needs, in words; None if it is conclusive.
@@ -141,19 +141,46 @@ class ConclusivenessStatus(_Model):
     needs: str | None
 
 
+class SeriesStatus(_Model):
+    """Upper limit of what all answers of the series have carried unseen, audited or not. It holds at every moment.
+
+    Attributes:
+        since: time at which the limit began.
+        records: answers of the archives whose audit is complete.
+        tokens: their output tokens.
+        audited_records: how many of them were audited.
+        audited_tokens: their output tokens.
+        bits: the limit, bits.
+        bits_per_token: the limit, bits per token.
+        rate: its part that grows with the traffic, bits per token.
+        stock_bits: its part that counts once, bits.
+        statement: the limit in a sentence.
+    """
+
+    since: float
+    records: int
+    tokens: int
+    audited_records: int
+    audited_tokens: int
+    bits: float
+    bits_per_token: float
+    rate: float
+    stock_bits: float
+    statement: str
+
+
 class BoundStatus(_Model):
     """Bound of all counted channels together; None while too little is known.
 
     Attributes:
         confidence: confidence of the limits.
-        bits_per_token: upper limit of the bits per token, of tokens alone.
+        series: limit of the tokens and ends of all answers so far.
         days_to_exfiltrate: days until the weights are out, at least; None is never, or not conclusive.
         open_channels: names of channels without a known limit, which are not in the sum.
     """
 
     confidence: float
-
-    bits_per_token: float | None
+    series: SeriesStatus | None
     bits_per_day: float | None
     days_to_exfiltrate: float | None
     weights_bytes: float
@@ -363,21 +390,57 @@ class CapitalPoint(_Model):
     log10: float
 
 
+class LimitPoint(_Model):
+    """The limit of the series at one moment.
+
+    Attributes:
+        limit: upper limit of the bits per token of all answers so far, audited or not.
+        rate: its part that grows with the traffic.
+        records: answers so far.
+        tokens: their output tokens.
+    """
+
+    at: float
+    limit: float
+    rate: float
+    records: int
+    tokens: int
+
+
 class Rates(_Model):
-    """All watched rates. Each confidence sequence holds at all times at once with this confidence."""
+    """All watched rates, and the limit of the series. Limits hold at all times at once, each with this confidence.
+
+    Attributes:
+        limit: the limit of the series over time, under the leading code.
+        conclusive_limit: largest conclusive limit, bits per token.
+    """
 
     confidence: float
     series: list[RateSeries]
     capital: list[CapitalPoint]
     alarm_log10: float
+    limit: list[LimitPoint]
+    conclusive_limit: float
 
 
 class Bound(_Model):
-    """A bound of the bits that tokens and ends carry unseen, per token: of the audited records, and at most of all."""
+    """A bound of the bits that tokens and ends of all answers of the series have carried unseen, audited or not.
+
+    Attributes:
+        name: the code's bound.
+        audited: bits per token of the audited answers.
+        rate: bits per token of all answers, at most: the part that grows with the traffic.
+        stock_bits: bits that count once, however long the series is.
+        limit: bits per token of all answers so far, at most, both parts included.
+        limit_bits: bits of all answers so far, at most.
+    """
 
     name: str
     audited: float
+    rate: float
+    stock_bits: float
     limit: float
+    limit_bits: float
 
 
 class Channel(_Model):
@@ -399,12 +462,15 @@ class Bounds(_Model):
 
     Attributes:
         conclusiveness: whether the limits say anything yet.
+        statement: the limit of the series in a sentence.
+        bounds: the limit of the series under each code; the leading one first.
         gambled_bits: bits that wholly altered answers gain once before they are caught.
         days_to_exfiltrate: days until the weights are out, at least; None is never, or not conclusive.
     """
 
     confidence: float
     conclusiveness: ConclusivenessStatus
+    statement: str | None
     bounds: list[Bound]
     entropy_bits_per_token: float | None
     channels: list[Channel]

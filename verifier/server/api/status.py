@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping, func, select
 
-from weightwarden.verifier.server.accounting.accounts import CONFIDENCE
+from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, Accounts
 from weightwarden.verifier.server.accounting.bounds import Exposure
 from weightwarden.verifier.server.accounting.current import parsed_accounts
 from weightwarden.verifier.server.accounting.traffic_estimate import traffic_seen
@@ -17,6 +17,7 @@ from weightwarden.verifier.server.api.models import (
     BoundStatus,
     ConclusivenessStatus,
     MonitorStatus,
+    SeriesStatus,
     ServerStatus,
     Status,
     TrafficStatus,
@@ -44,7 +45,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
     )
     waiting, behind_by = backlog(connection), lag(connection, now)
     exposure = server.exposure.of(accounts, traffic)
-    found, leading = exposure.estimate, exposure.leading
+    found = exposure.estimate
     state = state_of(forced, conclusive=exposure.conclusiveness.conclusive)
     totals = accounts.totals
     servers = _servers(server, connection)
@@ -99,7 +100,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
         bounds=BoundStatus(
             confidence=CONFIDENCE,
             open_channels=[] if found is None else [term.name for term in found.terms if not term.counted],
-            bits_per_token=None if leading is None else leading.limit,
+            series=_series(accounts, exposure),
             bits_per_day=None if found is None else found.bits_per_day,
             days_to_exfiltrate=days_to_exfiltrate(exposure),
             weights_bytes=settings.weights_bytes,
@@ -154,6 +155,24 @@ def days_to_exfiltrate(exposure: Exposure) -> float | None:
 def finite(number: float) -> float | None:
     """A number for JSON; None for inf."""
     return number if math.isfinite(number) else None
+
+
+def _series(accounts: Accounts, exposure: Exposure) -> SeriesStatus | None:
+    leading, series = exposure.leading, accounts.limit
+    if leading is None or exposure.statement is None:
+        return None
+    return SeriesStatus(
+        since=accounts.limit_since,
+        records=series.records,
+        tokens=series.tokens,
+        audited_records=series.audited_records,
+        audited_tokens=series.audited_tokens,
+        bits=leading.limit_bits,
+        bits_per_token=leading.limit,
+        rate=leading.rate,
+        stock_bits=leading.stock_bits,
+        statement=exposure.statement,
+    )
 
 
 def _servers(server: ServerParts, connection: Connection) -> list[ServerStatus]:

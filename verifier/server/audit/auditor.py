@@ -16,7 +16,7 @@ from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
 from weightwarden.verifier.server.audit.hang_detector import HangDetector
 from weightwarden.verifier.server.audit.stored_evidence import is_kept, pack_payload, pack_scores
 from weightwarden.verifier.server.audit.task_queue import MAX_ATTEMPTS, Task, complete, give_back, lease, put_off
-from weightwarden.verifier.server.audit.verdict_rows import json_reasons, pack_margins
+from weightwarden.verifier.server.audit.verdict_rows import json_reasons, pack_margins, pack_ratios
 from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.errors import LeaseLost, ReplayTrouble
 from weightwarden.verifier.verification.executor import Executor, WorkersKilled
@@ -186,6 +186,7 @@ class Auditor:
                     "entropy_bits": entropy if np.isfinite(entropy) else None,
                     "largest_margin": _largest(verdict.tokens.margin),
                     "margins": pack_margins(found.margins.tokens_rb[at], found.margins.candidates_rb[at]),
+                    "log_ratio": pack_ratios(found.tally.log_ratio_rk[at]),
                     "reasons": json_reasons(verdict.reasons),
                     "evidence": kept,
                 }
@@ -214,6 +215,7 @@ class Auditor:
             "entropy_bits": None,
             "largest_margin": None,
             "margins": pack_margins(np.zeros(BINS, np.int64), np.zeros(CANDIDATE_BINS, np.int64)),
+            "log_ratio": b"",
             "reasons": json_reasons([what]),
             "evidence": True,
         }

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from weightwarden.sampler.types import IntArray
+from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.text import printable
 from weightwarden.verifier.scoring.margin_histogram import BINS, CANDIDATE_BINS
 
 _COUNT = np.dtype("<u4")
+_RATIO = np.dtype("<f4")
 OF_NUMBERS = ("worst tokens", "total", "mismatch")
 """Kinds of reasons that hold only counts and p-values; others may quote stop strings and tokens."""
 
@@ -28,6 +29,23 @@ def sum_margins(rows: Sequence[bytes]) -> tuple[IntArray, IntArray]:
     counts_rb = np.frombuffer(b"".join(rows), _COUNT).reshape(len(rows), BINS + CANDIDATE_BINS)
     total = counts_rb.sum(axis=0, dtype=np.int64)
     return total[:BINS], total[BINS:]
+
+
+def pack_ratios(log_ratio_k: FloatArray) -> bytes:
+    """A record's row of `LikelihoodRatioAccumulator.log_ratio_rk`, which 32 bits hold exactly."""
+    return log_ratio_k.astype(_RATIO).tobytes()
+
+
+def ratios_of(rows: Sequence[bytes], bets: int) -> FloatArray:
+    """The ratios [records, bets] in the rows of records.
+
+    An empty row, as that of an unverifiable record or of an earlier version, is 0: no bet is won by it.
+
+    Raises:
+        ValueError: a row was not made by `pack_ratios` for so many bets.
+    """
+    whole = b"".join(row or bytes(bets * _RATIO.itemsize) for row in rows)
+    return np.frombuffer(whole, _RATIO).reshape(len(rows), bets).astype(np.float64)
 
 
 def json_reasons(reasons: Sequence[str]) -> str | None:

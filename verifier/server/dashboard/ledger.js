@@ -25,11 +25,14 @@ const channels = new Table(
   "The traffic of a day is not known yet.",
 );
 const bounds = new Table(
-  "Bounds of what tokens and ends carry unseen, bits a token",
+  "Limits of what tokens and ends of all answers so far have carried unseen, audited or not",
   [
     { title: "bound", text: (bound) => bound.name.replaceAll("_", " ") },
-    { title: "audited records", number: true, text: (bound) => number(bound.audited) },
-    { title: "all records, at most", number: true, text: (bound) => number(bound.limit) },
+    { title: "audited answers, bits a token", number: true, text: (bound) => number(bound.audited) },
+    { title: "grows with traffic, bits a token", number: true, text: (bound) => number(bound.rate) },
+    { title: "counts once", number: true, text: (bound) => bytes(bound.stock_bits / 8) },
+    { title: "in all", number: true, text: (bound) => bytes(bound.limit_bits / 8) },
+    { title: "in all, bits a token", number: true, text: (bound) => number(bound.limit) },
   ],
   (bound) => bound.name,
   "Nothing was audited yet.",
@@ -56,12 +59,13 @@ function sentence(ledger) {
     return `What can leave is not yet known: ${ledger.conclusiveness.needs ?? "the traffic of a day is not known"}.`;
   }
   return [
+    ledger.statement,
     `At ${percent(ledger.confidence)} confidence, all counted channels together carry at most ${bytesADay(bits)}` +
       `${consequence(ledger)}.`,
     gambled === null
       ? ""
       : `Whole altered answers bring at most ${bytes(gambled / 8)}, once, before they are caught; ` +
-        "the tokens' limit contains it.",
+        "what counts once contains it.",
     entropy === null
       ? ""
       : `An attacker who imitates honest choices has ${number(entropy)} bits a token, whatever the thresholds (honest entropy).`,

@@ -1,8 +1,8 @@
-// The watched rates over time with their confidence sequences, and the monitor's capital.
+// The limit of the series over time, the watched rates with their confidence sequences, and the monitor's capital.
 
 import { Chart } from "./chart.js";
 import { byId, reconcile, setText } from "./dom.js";
-import { count, number, orDash, percent, power, timeWithSeconds } from "./format.js";
+import { count, counted, number, orDash, percent, power, timeWithSeconds } from "./format.js";
 
 const NAMES = {
   mismatches: "Mismatches",
@@ -27,9 +27,10 @@ function show(rates) {
     section.querySelector(".about"),
     `Lines: all that was audited so far. Bands: what the rate of all traffic can be, at ${percent(rates.confidence)} ` +
       "confidence at all times at once. Dots: what came since the point before. " +
-      "Dashed: what honest traffic shows at most.",
+      "Dashed: what honest traffic shows at most. In the first chart the line is the limit of what all answers so far " +
+      "have carried, and its band begins at the part that grows with the traffic.",
   );
-  const shown = [...rates.series.map(seriesChart), capitalChart(rates)];
+  const shown = [limitChart(rates), ...rates.series.map(seriesChart), capitalChart(rates)];
   reconcile(content, shown, ({ key }) => key, ({ key }) => make(key), (_, { key, figures, how }) => {
     charts.get(key).show(figures, how);
   });
@@ -80,6 +81,36 @@ function limits(points, honest) {
   }
   const least = Math.max(Math.min(typical, latest.low || typical), highest / 10 ** DECADES);
   return { low: 10 ** Math.floor(Math.log10(least / 2)), high: highest * 2, log: true };
+}
+
+function limitChart({ limit, confidence, conclusive_limit: wanted }) {
+  return {
+    key: "limit",
+    figures: limit.map((point) => ({ ...point, value: point.limit, low: point.rate, high: point.limit })),
+    how: {
+      title: "Limit of what all answers so far have carried, audited or not, bits a token",
+      format: number,
+      limits: (points) => limitRange(points, wanted),
+      rule: { value: wanted, label: `a verdict needs at most ${number(wanted)}` },
+      read: ({ limit: most, rate, records }) =>
+        `at most ${number(most)} bits a token in ${counted(records, "answer")}, at ${percent(confidence)} confidence; ` +
+        `${number(rate)} of them grow with the traffic, the rest counts once`,
+      columns: [
+        { title: "time", text: (point) => timeWithSeconds(point.at) },
+        { title: "answers", number: true, text: (point) => count(point.records) },
+        { title: "tokens", number: true, text: (point) => count(point.tokens) },
+        { title: "at most", number: true, text: (point) => number(point.limit) },
+        { title: "grows with the traffic", number: true, text: (point) => number(point.rate) },
+      ],
+    },
+  };
+}
+
+// Logarithmic, since a limit falls from what any token can carry to little: all of it, and what a verdict needs.
+function limitRange(points, wanted) {
+  const values = points.flatMap(({ limit, rate }) => [limit, rate]).filter((value) => value > 0);
+  const [least, most] = [Math.min(wanted, ...values), Math.max(wanted, ...values)];
+  return { low: Math.max(least / 1.5, most / 10 ** DECADES), high: most * 1.5, log: true };
 }
 
 function capitalChart({ capital, alarm_log10: alarm }) {

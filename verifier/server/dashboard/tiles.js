@@ -1,29 +1,45 @@
 // The figures at a glance. A tone only repeats what the words say.
 
 import {
-  UNKNOWN, ago, bytes, bytesADay, compact, counted, daysToExfiltrate, duration, number, orUnknown, percent, probability,
-  count,
+  UNKNOWN, ago, bytes, bytesADay, compact, count, counted, day, daysToExfiltrate, duration, number, orUnknown, percent,
+  probability,
 } from "./format.js";
 
 export function tiles(status) {
-  return [bound, weights, share, lag, flagged, evidence, traffic].map((tile) => tile(status));
+  return [series, bound, weights, share, lag, flagged, evidence, traffic].map((tile) => tile(status));
 }
 
-function bound({ bounds, conclusiveness }) {
+function series({ bounds, conclusiveness }) {
+  const { series: limit } = bounds;
   return {
-    name: "Can leave unseen, at most",
-    figure: orUnknown(bounds.bits_per_day, bytesADay),
+    name: "All answers so far have carried, at most",
+    figure: limit === null ? UNKNOWN : `${number(limit.bits_per_token)} bits a token`,
     note:
-      `at ${percent(bounds.confidence)} confidence; ` +
-      `tokens alone: ${orUnknown(bounds.bits_per_token, (bits) => `${number(bits)} bits each`)}` +
-      `${wide(bounds, conclusiveness)}${open(bounds)}`,
-    tone: bounds.open_channels.length > 0 ? "suspicious" : null,
+      limit === null
+        ? "no archive is audited yet"
+        : `${bytes(limit.bits / 8)} in all, in ${counted(limit.records, "answer")} since ${day(limit.since)}, ` +
+          `audited or not${surely(limit, bounds)}${wide(conclusiveness)}`,
   };
 }
 
+function surely({ records, audited_records: audited, stock_bits: once }, { confidence }) {
+  return audited === records
+    ? ": every one was audited"
+    : `; ${bytes(once / 8)} of it count once; ${percent(confidence)} confidence, at all times at once`;
+}
+
 // A limit far above what the verdict needs rests on how little was audited, and not on what was seen.
-function wide({ bits_per_token: bits }, { conclusive, wanted }) {
-  return conclusive || bits === null ? "" : `; a verdict needs at most ${number(wanted)}`;
+function wide({ conclusive, wanted }) {
+  return conclusive ? "" : `; a verdict needs at most ${number(wanted)} bits a token`;
+}
+
+function bound({ bounds }) {
+  return {
+    name: "Can leave unseen, at most",
+    figure: orUnknown(bounds.bits_per_day, bytesADay),
+    note: `all channels that are counted, at ${percent(bounds.confidence)} confidence${open(bounds)}`,
+    tone: bounds.open_channels.length > 0 ? "suspicious" : null,
+  };
 }
 
 function open({ open_channels: channels }) {

@@ -86,17 +86,30 @@ ARCHIVE = Table(
     Column("records", _BIG),
     Column("tokens", _BIG),
     Column("cost", _BIG),
-    Column("weight", _BIG),
+    Column("unit_cost", _TIME),
     Column("audit_rate", _TIME),
+    Column("audit_by", String),
     Column("selected", _BIG),
+    Column("selected_tokens", _BIG),
+    Column("position_end", _BIG),
+    Column("unaudited", LargeBinary),
     Index("archive_state", "state", "id"),
     Index("archive_range", "origin", "start"),
     Index("archive_checked", "checked"),
     Index("archive_found", "found"),
     Index("archive_silence", "origin", "checked"),
+    Index(
+        "archive_uncounted",
+        "position_end",
+        sqlite_where=text("unaudited IS NOT NULL"),
+        postgresql_where=text("unaudited IS NOT NULL"),
+    ),
 )
 """Every archive that was found. `tries`: number of unfinished attempts to read it. `tokens`: output tokens of its
-records; `cost`: prompt tokens included; `weight`: output tokens, each record's up to the longest that counts.
+records; `cost`: prompt tokens included; `unit_cost`: expected cost of the selected records at rate 1 by tokens;
+`audit_by`: "records" or "tokens", what the audit rate is a share of; `selected_tokens`: output tokens of the selected
+records; `position_end`: position behind the selected records; `unaudited`: the other records by length
+(`LengthTable`), until the limit of the series counts them.
 """
 
 TREE_ROOT = Table(
@@ -166,6 +179,7 @@ VERDICT = Table(
     Column("entropy_bits", _TIME),
     Column("largest_margin", _TIME),
     Column("margins", LargeBinary, nullable=False),
+    Column("log_ratio", LargeBinary, nullable=False),
     Column("reasons", Text),
     Column("evidence", Boolean, nullable=False),
     Index("verdict_record", "archive", "index", unique=True),

@@ -1,5 +1,6 @@
 """Intake of an archive during its check: its records are counted, and the drawn ones queued for replay."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +11,12 @@ from weightwarden.logger.archive.reader import Archive
 from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record
 from weightwarden.logger.record import Record
 from weightwarden.text import printable
-from weightwarden.verifier.audit_selection import is_selected
+from weightwarden.verifier.audit_selection import AuditDraw
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.model.compatibility import UnfitRecord, check_fits
 from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.schema import SERIES, TASK
+from weightwarden.verifier.statistics.sampling_design import END_TOKENS, UNIT_TOKENS
 from weightwarden.verifier.verification.executor import Executor
 
 PAGE_RECORDS = 256
@@ -40,37 +42,37 @@ class ArchiveIntake:
     Attributes:
         number: number of the archive in the database.
         archive: the archive.
-        rate: audit rate of the archive, used with `audit_key`.
-        audit_key: the audit key.
+        draw: draw of the archive's records.
         base: position of the archive's first selected record.
         start_index: index in the log of the first record that is followed.
-        longest: tokens of a record that counts most in `weight`.
         model: the model that all records name.
         unfit: the first reason why records cannot be verified here.
         tokens: output tokens.
         cost: output and prompt tokens.
-        weight: output tokens, each record's up to `longest`.
+        unit_cost: expected `cost` of the selected records at rate 1 by tokens, did no probability end at 1.
         selected: number of selected records.
+        selected_tokens: output tokens of the selected records.
         selected_cost: output and prompt tokens of the selected records.
+        unaudited: number of followed records that were not selected, by their output tokens.
         page: selected records that are not queued yet.
     """
 
     membership: Membership
     verifier: Executor
-    audit_key: bytes = field(repr=False)
+    draw: AuditDraw
     number: int
     archive: Archive
-    rate: float
     base: int
     start_index: int
-    longest: int
     model: str | None = field(default=None, init=False)
     unfit: UnfitArchive | None = field(default=None, init=False)
     tokens: int = field(default=0, init=False)
     cost: int = field(default=0, init=False)
-    weight: int = field(default=0, init=False)
+    unit_cost: float = field(default=0.0, init=False)
     selected: int = field(default=0, init=False)
+    selected_tokens: int = field(default=0, init=False)
     selected_cost: int = field(default=0, init=False)
+    unaudited: Counter[int] = field(default_factory=Counter, init=False)
     page: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     def keep(self, _: Archive, index: int, entry: bytes) -> None:
@@ -82,11 +84,15 @@ class ArchiveIntake:
         except UnfitArchive as error:
             self.unfit = error
             return
-        self.tokens += len(record.output_token_ids)
-        cost = len(record.prompt_token_ids) + len(record.output_token_ids)
+        tokens = len(record.output_token_ids)
+        cost = len(record.prompt_token_ids) + tokens
+        self.tokens += tokens
         self.cost += cost
-        self.weight += min(len(record.output_token_ids), self.longest)
-        if index < self.start_index or not is_selected(self.audit_key, self.archive.checkpoint.root, index, self.rate):
+        self.unit_cost += cost * (tokens + END_TOKENS) / UNIT_TOKENS
+        if index < self.start_index:
+            return
+        if not self.draw.selects(self.archive.checkpoint.root, index, tokens):
+            self.unaudited[tokens] += 1
             return
         self.page.append(
             {
@@ -94,13 +100,14 @@ class ArchiveIntake:
                 "archive": self.number,
                 "index": index,
                 "cost": cost,
-                "tokens": len(record.output_token_ids),
+                "tokens": tokens,
                 "payload": entry,
                 "attempts": 0,
                 "due": 0.0,
             }
         )
         self.selected += 1
+        self.selected_tokens += tokens
         self.selected_cost += cost
         if len(self.page) == PAGE_RECORDS:
             self._write_page()

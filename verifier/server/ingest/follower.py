@@ -14,6 +14,7 @@ from weightwarden.logger.tlog.cosignature import Quorum
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.logger.tlog.signed_note import NoteError
 from weightwarden.text import printable
+from weightwarden.verifier.audit_selection import AuditDraw
 from weightwarden.verifier.server.audit.hang_detector import HangDetector
 from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.schema import ARCHIVE, QUARANTINE, TASK, TREE_ROOT
@@ -22,9 +23,11 @@ from weightwarden.verifier.server.database.verdict_database import VerdictDataba
 from weightwarden.verifier.server.errors import LeaseLost, VerdictsUnusable
 from weightwarden.verifier.server.ingest.archive_intake import ArchiveIntake, UnfitArchive
 from weightwarden.verifier.server.ingest.archive_scanner import HELD, ArchiveScanner
-from weightwarden.verifier.server.ingest.audit_rate import AuditRate
+from weightwarden.verifier.server.ingest.audit_rate import DesignSource
 from weightwarden.verifier.server.ingest.quarantine import quarantine_archive, release_archive, set_gaps
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 from weightwarden.verifier.verification.executor import Executor
+from weightwarden.verifier.verification.length_table import LengthTable
 
 MAX_TRIES = 3
 """Number of unfinished attempts to read an archive, after which it is ignored until its file changes."""
@@ -52,10 +55,9 @@ class Follower:
     Attributes:
         keys: public keys of the logs.
         quorum: the witnesses that must have cosigned an archive, or one that continues it; None without witnesses.
-        audit_key: audit key that draws records, at the rate of `selection`.
-        selection: source of the audit rate.
+        audit_key: audit key that draws records, in the sampling design of `selection`.
+        selection: source of the sampling design.
         start_index: index in each log at which following begins; a missing range behind it is a gap.
-        longest: tokens of a record that counts most in rates.
     """
 
     database: VerdictDatabase
@@ -64,10 +66,9 @@ class Follower:
     keys: PublicKeys
     quorum: Quorum | None = None
     audit_key: bytes = field(repr=False)
-    selection: AuditRate
+    selection: DesignSource
     verifier: Executor
     start_index: int
-    longest: int
     clock: Callable[[], float]
     events: Events
     hang_detector: HangDetector = field(default_factory=HangDetector, init=False)
@@ -93,10 +94,10 @@ class Follower:
             troubles, anew = self.scanner.find()
             # 2
             opened = self._opened()
-            rates = self._rates(opened)
+            designs = self._designs(opened)
             # 3
             for number, archive in opened:
-                self._guarded(number, partial(self._check, number, archive, rates[number]))
+                self._guarded(number, partial(self._check, number, archive, designs[number]))
             # 4
             for file in anew:
                 self._guarded(None, partial(self.scanner.compare, file))
@@ -157,26 +158,27 @@ class Follower:
             self._place(number, archive)
             opened.append((number, archive))
 
-    def _rates(self, opened: Sequence[tuple[int, Archive]]) -> dict[int, float]:
-        """The audit rate of each archive: its rate when it was first seen, or the rate of this search."""
+    def _designs(self, opened: Sequence[tuple[int, Archive]]) -> dict[int, SamplingDesign]:
+        """The sampling design of each archive: its own since it was first seen, or that of this search."""
         if not opened:
             return {}
         with self.database.writing() as connection:
             self.membership.require(connection, "follow")
             numbers = [number for number, _ in opened]
-            rates = mapping(
-                connection,
-                select(ARCHIVE.c.id, ARCHIVE.c.audit_rate).where(
+            kept = connection.execute(
+                select(ARCHIVE.c.id, ARCHIVE.c.audit_rate, ARCHIVE.c.audit_by).where(
                     ARCHIVE.c.id.in_(numbers), ARCHIVE.c.audit_rate.is_not(None)
-                ),
+                )
             )
-            records = sum(archive.end - archive.start for number, archive in opened if number not in rates)
+            designs = {row.id: SamplingDesign(row.audit_rate, row.audit_by) for row in kept}
+            records = sum(archive.end - archive.start for number, archive in opened if number not in designs)
             if records:
-                rate = self.selection.rate(connection, records, self.clock(), self.membership.living(connection))
-                new = [number for number in numbers if number not in rates]
-                connection.execute(update(ARCHIVE).where(ARCHIVE.c.id.in_(new)).values(audit_rate=rate))
-                rates |= dict.fromkeys(new, rate)
-        return {number: float(rate) for number, rate in rates.items()}
+                design = self.selection.design(connection, records, self.clock(), self.membership.living(connection))
+                new = [number for number in numbers if number not in designs]
+                drawn = {"audit_rate": design.rate, "audit_by": design.by}
+                connection.execute(update(ARCHIVE).where(ARCHIVE.c.id.in_(new)).values(**drawn))
+                designs |= dict.fromkeys(new, design)
+        return designs
 
     def _place(self, number: int, archive: Archive) -> None:
         """Store the range of an archive with a valid seal."""
@@ -184,7 +186,7 @@ class Follower:
         with self.database.writing() as connection:
             connection.execute(update(ARCHIVE).where(ARCHIVE.c.id == number).values(**says))
 
-    def _check(self, number: int, archive: Archive, rate: float) -> None:
+    def _check(self, number: int, archive: Archive, design: SamplingDesign) -> None:
         """Check an archive's records against its log, and queue the selected ones for replay."""
         origin = archive.checkpoint.origin
         with self.database.writing() as connection:
@@ -214,13 +216,11 @@ class Follower:
         intake = ArchiveIntake(
             membership=self.membership,
             verifier=self.verifier,
-            audit_key=self.audit_key,
+            draw=AuditDraw(design.rate, self.audit_key, design.by),
             number=number,
             archive=archive,
-            rate=rate,
             base=base,
             start_index=self.start_index,
-            longest=self.longest,
         )
         try:
             findings = check_archive(archive, known, intake.keep, lambda _: self.hang_detector.progressed())
@@ -291,9 +291,13 @@ class Follower:
                     records=archive.end - archive.start,
                     tokens=intake.tokens,
                     cost=intake.cost,
-                    weight=intake.weight,
-                    audit_rate=intake.rate,
+                    unit_cost=intake.unit_cost,
+                    audit_rate=intake.draw.rate,
+                    audit_by=intake.draw.by,
                     selected=intake.selected,
+                    selected_tokens=intake.selected_tokens,
+                    position_end=intake.base + intake.selected,
+                    unaudited=LengthTable.of(intake.unaudited).to_bytes(),
                     tries=0,
                 )
             ).rowcount
@@ -308,7 +312,8 @@ class Follower:
             url=printable(archive.url),
             records=archive.end - archive.start,
             selected=intake.selected,
-            rate=intake.rate,
+            rate=intake.draw.rate,
+            by=intake.draw.by,
         )
 
     def _recheck_before(self, connection: Connection, archive: Archive) -> None:

@@ -123,7 +123,8 @@ class RayExecutor:
             if isinstance(result, UnverifiableRecord):
                 if tokens is not None:
                     tokens.skip(result.place)
-                yield Summary.of_unverifiable(result, self.replayer.identity.vocabulary)
+                bets = len(self.policy.likelihood_ratio_bets)
+                yield Summary.of_unverifiable(result, self.replayer.identity.vocabulary, bets)
                 continue
             unit, summary = result
             if tokens is not None:

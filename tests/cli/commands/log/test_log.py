@@ -14,7 +14,7 @@ from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.keys import PublicKeys
-from weightwarden.verifier.audit_selection import is_selected
+from weightwarden.verifier.audit_selection import AuditDraw
 
 ORIGIN = "example.org/log"
 
@@ -41,7 +41,7 @@ class Logs:
         for attempt in range(10_000):
             key = f"audit key {attempt:06}".encode()
             drawn = [
-                sum(is_selected(key, one.checkpoint.root, index, rate) for index in range(one.start, one.end))
+                sum(AuditDraw(rate, key).selects(one.checkpoint.root, index, 1) for index in range(one.start, one.end))
                 for one in archives
             ]
             if sum(drawn) == wanted and all(drawn):
@@ -128,7 +128,7 @@ def test_archives_are_replayed_and_the_selection_can_be_checked_afterwards(logs:
         chosen = [
             i
             for i in range(part["start"], part["end"])
-            if is_selected(audit_key.read_bytes(), bytes.fromhex(part["root"]), i, selection["rate"])
+            if AuditDraw(selection["rate"], audit_key.read_bytes()).selects(bytes.fromhex(part["root"]), i, 1)
         ]
         assert part["selected"] == chosen
 

@@ -13,6 +13,9 @@ from weightwarden.verifier.replay.transformers.replayer import TransformersRepla
 from weightwarden.verifier.server.accounting.accounts import PER_RECORD, PER_TOKEN, Accounts
 from weightwarden.verifier.server.audit.task_queue import complete, lease
 from weightwarden.verifier.server.database.schema import RATE_POINT, SERIES, VERDICT
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.series_limit import SeriesLimit
+from weightwarden.verifier.verification.series_monitor import SeriesMonitor
 from weightwarden.verifier.verification.verifier import Verifier
 
 RECORDS = [*honest(8), *(stolen(record) for record in honest(12)[8:])]
@@ -59,9 +62,9 @@ def test_the_accounts_are_those_of_a_run_over_the_same_records(
     )
     assert accounts.margins_b.tolist() == found.margins.tokens_rb.sum(axis=0).tolist()
     assert accounts.candidates_b.tolist() == found.margins.candidates_rb.sum(axis=0).tolist()
-    once = Accounts.new(bundled_policy, replayer.identity.vocabulary, 1024)
-    once.monitor.add(found.watched)
-    assert accounts.monitor.log_capital == pytest.approx(once.monitor.log_capital)
+    once = SeriesMonitor.new(bundled_policy, float(np.log2(replayer.identity.vocabulary)), 1024)
+    once.add(found.watched)
+    assert accounts.monitor.log_capital == pytest.approx(once.log_capital)
     assert accounts.monitor.p_value <= 1e-4
 
 
@@ -107,7 +110,9 @@ def test_the_order_of_the_work_and_its_interruptions_do_not_show(
 
 
 def test_accounts_are_kept_as_they_are(replayer: TransformersReplayer, bundled_policy: Policy) -> None:
-    accounts = Accounts.new(bundled_policy, replayer.identity.vocabulary, 64)
+    bits = float(np.log2(replayer.identity.vocabulary))
+    limit = SeriesLimit.new(bits, SamplingDesign(0.01), 8192)
+    accounts = Accounts.new(bundled_policy, replayer.identity.vocabulary, 64, limit=limit, limit_since=7.0)
     found = Verifier(replayer, bundled_policy).judge(RECORDS[:3])
     columns = found.watched | {
         "counting_bits": found.charges.counting_bits_r,
@@ -116,7 +121,7 @@ def test_accounts_are_kept_as_they_are(replayer: TransformersReplayer, bundled_p
     accounts.add(columns, found.margins.tokens_rb.sum(axis=0), found.margins.candidates_rb.sum(axis=0))
     again = Accounts.from_bytes(accounts.to_bytes())
     assert again.to_bytes() == accounts.to_bytes()
-    assert again.totals == accounts.totals
+    assert (again.totals, again.limit_since) == (accounts.totals, 7.0)
     assert again.sequences["mismatches"].limits() == accounts.sequences["mismatches"].limits()
 
 

@@ -6,20 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.throughput.cheap_replayer import CheapReplayer
 from tests.verifier.server.running import Log, Server, honest, server_in
 from weightwarden.verifier.policy.calibrated import Policy
-from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.accounting.accounts import Accounts
 from weightwarden.verifier.server.accounting.bounds import Exposure
 from weightwarden.verifier.server.accounting.current import current_accounts
 from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen, traffic_seen
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.audited_population import AuditedPopulation
+from weightwarden.verifier.verification.length_table import LengthTable
+from weightwarden.verifier.verification.series_limit import CODES, SeriesLimit
 
 DAY = 86_400.0
 BITS = float(np.log2(49_152))
 
 
 @pytest.fixture
-def server(tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy) -> Server:
-    server = server_in(tmp_path, replayer, bundled_policy)
+def server(tmp_path: Path, bundled_policy: Policy) -> Server:
+    server = server_in(tmp_path, CheapReplayer(bundled_policy, Path()), bundled_policy)
     log = Log(tmp_path / "archives")
     log.seal(honest(6))
     server.settle()
@@ -52,16 +57,28 @@ def test_the_sum_is_of_what_is_counted_and_timing_is_open(server: Server) -> Non
     assert [term.name for term in found.terms if not term.counted] == ["timing"]
 
 
-def test_tokens_beyond_what_a_record_weighs_may_be_anything(server: Server) -> None:
-    """A server that puts most of its traffic into records that count little must not make the bound small."""
-    traffic = seen(server)
-    before = exposure(server, traffic).leading
-    after = exposure(server, replace(traffic, weight=traffic.tokens // 10)).leading
-    assert before is not None
-    assert after is not None
-    assert before.limit <= BITS
-    assert after.limit >= 0.9 * BITS
-    assert after.limit >= before.limit
+def test_the_limit_has_a_part_that_grows_and_one_that_counts_once(server: Server) -> None:
+    """Every answer was audited, so that nothing counts once; a draw of some leaves a stock, which takes no time."""
+    every_one = exposure(server, seen(server)).leading
+    assert every_one is not None
+    assert every_one.stock_bits == 0.0
+    assert every_one.rate == pytest.approx(every_one.audited)
+    assert every_one.limit_bits == pytest.approx(96 * every_one.rate)
+    with server.opened.database.reading() as connection:
+        accounts = Accounts.from_bytes(current_accounts(connection).to_bytes())
+    accounts.limit = SeriesLimit.new(BITS, SamplingDesign(0.5), 100)
+    audited = AuditedPopulation.of(np.full(1000, 100), [], LengthTable.of({100: 1000}), SamplingDesign(0.5))
+    accounts.limit.add(audited, dict.fromkeys(CODES, np.full(1000, 5.0)))
+    some = server.opened.exposure.of(accounts, seen(server))
+    assert some.leading is not None
+    assert some.leading.limit_bits == pytest.approx(200_000 * some.leading.rate + some.leading.stock_bits)
+    assert 0.05 < some.leading.rate < 0.08  # 5 bits of 100 tokens, and the growth of the bets
+    assert 1700 < some.leading.stock_bits < 20_000  # some records of 1,644 bits
+    assert some.estimate is not None
+    assert some.estimate.terms[0].bits_per_day == pytest.approx(some.leading.rate * 48, rel=0.01)
+    assert some.statement is not None
+    assert "2,000 answers with 200,000 output tokens, audited or not" in some.statement
+    assert some.statement.startswith("Since 2027-01-15 08:00 UTC, ")
 
 
 def test_the_gamble_is_at_the_least_rate_of_the_last_days(server: Server) -> None:

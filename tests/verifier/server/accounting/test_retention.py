@@ -187,7 +187,7 @@ def test_several_servers_that_remove_at_once_remove_the_same(
 def test_charts_keep_a_point_an_hour_and_notices_wait_for_their_receiver(make: Make) -> None:
     server = make()
     start = server.clock.now - server.clock.now % 3600
-    figures = RateFigures(totals={}, limits={}, log10_capital=0.0).to_json()
+    figures = RateFigures(totals={}, limits={}, log10_capital=0.0, series={}).to_json()
     with server.opened.database.writing() as connection:
         minutes = range(180)
         rows = [{"at": start + 60.0 * minute + 1, "figures": figures} for minute in minutes]

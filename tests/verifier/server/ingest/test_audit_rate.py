@@ -7,8 +7,10 @@ import pytest
 from tests.verifier.server.running import Log, Server, honest, server_in
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.server.database.series import set_series
 from weightwarden.verifier.server.errors import ServerSettingsError
 from weightwarden.verifier.server.ingest.audit_rate import MAX_SECONDS, ComputeBudget
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 
 BUDGET = ComputeBudget(least=0.01)
 
@@ -26,13 +28,14 @@ def server(tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Polic
 PER_RECORD = sum(len(record.prompt_token_ids) + len(record.output_token_ids) for record in honest(6)) / 6
 
 
-def rate(server: Server, records: int, after: float, spent: int = 0) -> float:
+def rate(server: Server, records: int, after: float, spent: int = 0, budget: ComputeBudget = BUDGET) -> float:
     """The rate of so many records, so many seconds later; then so many tokens are selected."""
     server.clock.now += after
     with server.opened.database.writing() as connection:
-        found = BUDGET.rate(connection, records, server.clock(), server.opened.membership.living(connection))
-        BUDGET.spend(connection, spent)
-    return found
+        found = budget.design(connection, records, server.clock(), server.opened.membership.living(connection))
+        budget.spend(connection, spent)
+    assert found.by == budget.by or found.rate == 1
+    return found.rate
 
 
 def test_the_rate_is_what_the_share_of_the_machine_can_replay(server: Server) -> None:
@@ -60,6 +63,24 @@ def test_debts_are_paid_before_more_than_the_least_is_audited(server: Server) ->
     assert rate(server, 1000, 0.0, spent=7200) == 0.01
     assert rate(server, 1000, 719.0) == 0.01
     assert rate(server, 1000, 361.0) > 0.01
+
+
+def test_by_tokens_the_rate_is_what_the_share_can_replay_of_answers_drawn_by_their_tokens(server: Server) -> None:
+    budget = ComputeBudget(least=0.01, by="tokens")
+    rate(server, 1, 0.0, budget=budget)
+    lengths = [(len(record.prompt_token_ids), len(record.output_token_ids)) for record in honest(6)]
+    at_rate_one = sum((prompt + output) * (output + 8) / 1024 for prompt, output in lengths) / 6
+    assert rate(server, 1000, 36.0, budget=budget) == pytest.approx(36 * 100 * 0.1 / (at_rate_one * 1000))
+
+
+def test_by_tokens_credit_between_a_rate_of_one_and_all_records_is_saved(server: Server) -> None:
+    budget = ComputeBudget(least=0.01, by="tokens")
+    rate(server, 1, 0.0, budget=budget)
+    with server.opened.database.writing() as connection:
+        living = server.opened.membership.living(connection)
+        for cost, design in ((0.9, SamplingDesign(1.0, "tokens")), (1.1, SamplingDesign(1.0, "records"))):
+            set_series(connection, credit=cost * PER_RECORD * 1000)
+            assert budget.design(connection, 1000, server.clock(), living) == design
 
 
 def test_an_idle_series_audits_everything(server: Server) -> None:

@@ -17,6 +17,7 @@ from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.server.database.schema import ARCHIVE, QUARANTINE, TASK
 from weightwarden.verifier.server.ingest.follower import MAX_TRIES, Follower
+from weightwarden.verifier.statistics.sampling_design import AuditBy, SamplingDesign
 
 RECORDS = honest(12)
 
@@ -65,16 +66,30 @@ def test_archives_are_put_up_in_the_order_of_the_log_whatever_they_are_called(se
     assert waiting(server) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("rate", "by"), [(0.4, "records"), (1.0, "tokens")])
 def test_the_audit_rate_selects_as_verify_run_does(
-    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
+    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy, rate: float, by: AuditBy
 ) -> None:
-    from weightwarden.verifier.audit_selection import select_records
+    from weightwarden.verifier.audit_selection import AuditDraw, select_records
 
-    server = server_in(tmp_path, replayer, bundled_policy, audit_rate=0.4)
+    server = server_in(tmp_path, replayer, bundled_policy, audit_rate=rate, audit_by=by)
+    lengths = [0, 1, 8, 40, 100, 200, 400, 600, 800, 1000, 1016, 1500] * 3
+    sampling = RECORDS[0].sampling.model_dump() | {"max_tokens": 2000}
+    cut = {"sampling": sampling, "finish_reason": "abort", "stop_reason": "client"}
+    records = [changed(RECORDS[0], output_token_ids=[1] * length, **cut) for length in lengths]
     log = Log(tmp_path / "archives")
-    log.seal(RECORDS)
+    log.seal(records)
     server.opened.follower.look()
-    assert waiting(server) == select_records(b"a secret of the auditor's", log.tree.root(), len(RECORDS), 0.4)
+    draw = AuditDraw(rate, b"a secret of the auditor's", by)
+    found = waiting(server)
+    assert found == list(select_records(draw, log.tree.root(), lengths))
+    assert 0 < len(found) < len(records)
+    with server.opened.database.reading() as connection:
+        kept = connection.execute(select(ARCHIVE)).one()
+    assert (kept.audit_by, kept.audit_rate, kept.selected) == (by, rate, len(found))
+    assert kept.selected_tokens == sum(lengths[index] for index in found)
+    prompt = len(RECORDS[0].prompt_token_ids)
+    assert kept.unit_cost == pytest.approx(sum((prompt + n) * (n + 8) / 1024 for n in lengths))
 
 
 def tampered(path: Path) -> None:
@@ -337,10 +352,10 @@ def test_a_defect_at_one_archive_does_not_stop_the_others(
     follower = server.opened.follower
     check = type(follower)._check
 
-    def broken(self: Follower, number: int, archive: Archive, rate: float) -> None:
+    def broken(self: Follower, number: int, archive: Archive, design: SamplingDesign) -> None:
         if archive.start == 2:
             raise ZeroDivisionError
-        check(self, number, archive, rate)
+        check(self, number, archive, design)
 
     with monkeypatch.context() as patch:
         patch.setattr(type(follower), "_check", broken)
