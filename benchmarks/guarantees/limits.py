@@ -36,7 +36,8 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.statistics.poisson_rates import poisson_rate_limits
 from weightwarden.verifier.statistics.rates import Population, rate_limits
 from weightwarden.verifier.statistics.sampling_design import AUDIT_BY, AuditBy, SamplingDesign
-from weightwarden.verifier.statistics.total_limit import TotalLimit, UpperLimit, best_ratio, largest_ratio, risk
+from weightwarden.verifier.statistics.total_limit import TotalLimit, UpperLimit, best_ratio, risk
+from weightwarden.verifier.verification.series_limit import price_ratios
 
 CONFIDENCE = 0.99
 """Confidence of the widths."""
@@ -52,13 +53,13 @@ AUDITED_SHARE = 0.01
 """Share of the output tokens that is audited for the widths."""
 GRID = 8
 """Number of tilts that the limits before paid for."""
-SERIES_LENGTHS = (1024, 4096)
-"""Lengths at which a series by records has its prices, tokens."""
+SERIES_LENGTH = 4096
+"""Largest length for which a series has a price, tokens."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often one limit failed in one setting."""
+    """Failures of one limit in one setting."""
 
     claim: str
     setting: str
@@ -258,10 +259,7 @@ def _prices(design: SamplingDesign, tokens_r: FloatArray, days: int) -> FloatArr
     if days == 1:
         probability_r = design.probabilities(tokens_r)
         return np.array([best_ratio(most_bits(tokens_r), probability_r, np.ones(len(tokens_r)), CONFIDENCE)])
-    if design.by == "tokens":
-        return np.array([largest_ratio(design, max(SERIES_LENGTHS), LOG2_VOCABULARY, END_BITS)])
-    lengths_j = np.array(SERIES_LENGTHS, np.float64)
-    return most_bits(lengths_j) / risk(design.probabilities(lengths_j))
+    return price_ratios(LOG2_VOCABULARY, design, SERIES_LENGTH)
 
 
 def _limit_before(bits_r: FloatArray, tokens_r: FloatArray, all_tokens_r: FloatArray) -> float:

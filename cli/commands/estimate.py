@@ -150,11 +150,9 @@ def estimate_command(
     """
     traffic = TrafficOptions(**traffic_options).traffic()
     bound = token_bound(policy_path, report_path, bits_per_token, vocabulary)
-    design = SamplingDesign(audit_rate, audit_by)
-    stock_bits = None if bound.stock_bits is None else series_stock(bound, design, length_limit)
     leak = Leak(
         bits_per_token=bound.bits_per_token,
-        stock_bits=stock_bits,
+        stock_bits=series_stock(bound, SamplingDesign(audit_rate, audit_by), length_limit),
         early_stop_share=early_stop_share,
         length_limit=length_limit,
         refusal_share=refusal_share,

@@ -11,6 +11,13 @@ import click
 import numpy as np
 
 from weightwarden.cli import exit_codes
+from weightwarden.cli.commands.monitor_limit import (
+    CONFIDENCE,
+    LENGTH_LIMIT,
+    AuditedRecords,
+    limit_result,
+    limit_statement,
+)
 from weightwarden.cli.commands.monitor_state import AuditSeries, read_state, write_state
 from weightwarden.cli.options.quantities import FiniteRange
 from weightwarden.cli.options.replayer import load_replayer
@@ -26,6 +33,7 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.audit_selection import AuditDraw, NothingSelected
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.file import read_policy
+from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.rounding import upper_fixed
@@ -34,6 +42,7 @@ from weightwarden.verifier.verification.compatibility import check_against_model
 from weightwarden.verifier.verification.run_input import check_whole, from_archives
 from weightwarden.verifier.verification.run_verdict import NothingToVerify
 from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
+from weightwarden.verifier.verification.series_statement import series_assumptions
 from weightwarden.verifier.verification.verifier import Verifier
 
 
@@ -43,12 +52,17 @@ class MonitorError(WeightwardenError, ValueError):
 
 @dataclass(frozen=True)
 class AuditOutcome:
-    """One audit of a series: its name, its digest, and the outcome of each record."""
+    """One audit of a series: its name, its digest, the outcome of each audited record, and all records.
+
+    `length_limit` is the largest number of tokens of an answer.
+    """
 
     name: str
     digest: str
     log2_vocabulary: float
+    length_limit: int
     columns: dict[str, FloatArray]
+    records: AuditedRecords
     notes: list[str] = field(default_factory=list)
 
 
@@ -109,10 +123,10 @@ def monitor(
     """Watch a series of audits, in order of time, and raise an alarm that honest traffic seldom raises.
 
     The arguments are JSON reports of `verify run`. With --public-key they are archives of a log, which are replayed one
-    after the other. The monitor bets that mismatches, suspicious or dangerous tokens, or hidden bits exceed the
-    policy's upper limits, and that other tokens than the replay's choice are taken more often than an honest server
-    takes them, given the candidates of each position. The result of the bets is an e-value. Honest traffic raises it to
-    1 / --alarm-level with at most that probability, at any time, so that frequent looks cost nothing.
+    after the other. The monitor bets that other tokens than the replay's choice are taken more often than an honest
+    server takes them, given the candidates of each position, and that more records are flagged. The result of the bets
+    is an e-value. Honest traffic raises it to 1 / --alarm-level with at most that probability, at any time, so that
+    frequent looks cost nothing.
 
     Exit code 0: clear. 1: alarm, now or at an earlier audit of the series. 2: error. After an error the state holds the
     audits before it; reports are all read before the first is added.
@@ -136,10 +150,15 @@ def monitor(
 
     rows = []
     for audit in outcomes:
-        kept = kept or AuditSeries(SeriesMonitor.new(policy, audit.log2_vocabulary, max_record_weight), [])
+        kept = kept or AuditSeries(
+            SeriesMonitor.new(policy, audit.log2_vocabulary, max_record_weight),
+            audit.records.new_series(audit.log2_vocabulary, audit.length_limit, max_record_weight),
+            [],
+        )
         if audit.digest in kept.seen:
             raise MonitorError(f"{audit.name}: is in the series already; give each audit once")
         kept.monitor.add(audit.columns)
+        kept.limit.add(audit.records.audited, audit.records.bits_r)
         kept.seen.append(audit.digest)
         rows.append(_row(audit, kept.monitor, alarm_level))
         if state_path is not None:
@@ -149,7 +168,7 @@ def monitor(
     if kept is None:
         raise MonitorError("no audit has a record with a token: nothing was watched")
     alarm = kept.monitor.alarms_at(alarm_level)
-    click.echo(_result(kept, rows, alarm_level, alarm, as_json=as_json))
+    click.echo(_result(kept, rows, alarm_level, alarm, policy.leading_code, as_json=as_json))
     ctx.exit(exit_codes.ALARM if alarm else exit_codes.CLEAR)
 
 
@@ -169,7 +188,17 @@ def _reports(paths: tuple[str, ...], policy: BasePolicy, seen: Sequence[str]) ->
             *([f"its own verdict: {report.verdict.upper()}"] if report.verdict != "clear" else []),
             *(["unsigned"] if report.unsafe_unsigned else []),
         ]
-        audits.append(AuditOutcome(path, report.audit_digest, statistics.log2_vocabulary, columns, notes))
+        audits.append(
+            AuditOutcome(
+                name=path,
+                digest=report.audit_digest,
+                log2_vocabulary=statistics.log2_vocabulary,
+                length_limit=policy.made_for.max_model_len or LENGTH_LIMIT,
+                columns=columns,
+                records=AuditedRecords.of_report(report),
+                notes=notes,
+            )
+        )
     return audits
 
 
@@ -201,7 +230,9 @@ def _archives(
             name=url,
             digest=given.digest,
             log2_vocabulary=float(np.log2(replayer.identity.vocabulary)),
+            length_limit=policy.made_for.max_model_len or replayer.identity.context_length or LENGTH_LIMIT,
             columns=found.watched,
+            records=AuditedRecords.of_charges(given.audited, found.charges),
         )
 
 
@@ -232,17 +263,26 @@ def _line(row: dict[str, Any], *, header: bool) -> str:
     return (f"{title}     capital\n" if header else "") + f"{line} {capital:>11}  {row['audit']}{notes}"
 
 
-def _result(series: AuditSeries, rows: list[dict[str, Any]], alarm_level: float, alarm: bool, *, as_json: bool) -> str:
+def _result(
+    series: AuditSeries,
+    rows: list[dict[str, Any]],
+    alarm_level: float,
+    alarm: bool,
+    leading: CodeName,
+    *,
+    as_json: bool,
+) -> str:
     watch = series.monitor
     assumes = [
-        "An honest server's rates are at most the upper limits of the policy, which are approximate, and too low where"
-        " calibration never saw a rare kind of bad answer.",
-        f"In a rate, a record weighs as its tokens, up to {_listed(watch.monitors['mismatches'].weight_limits)} tokens"
-        " (the capital is the mean over these limits).",
-        "The conditional test, with half of the capital, assumes that an honest server takes no candidate more often"
-        " than the policy's bound for its margin, whatever the prompts and filters, except in a share of at most"
-        f" {upper_fixed(watch.conditional.contamination, 4)} of its records, which may hold anything.",
+        "The conditional test assumes that an honest server takes no candidate more often than the policy's bound for"
+        " its margin, whatever the prompts and filters, except in a share of at most"
+        f" {upper_fixed(watch.conditional.contamination, 4)} of its records, which may hold anything; and that no more"
+        " of its records are flagged.",
+        "The other rates raise no alarm: honest traffic has more of them where prompts and filters leave more tokens"
+        " likely than in the calibration. In a rate, a record weighs as its tokens, up to"
+        f" {_listed(watch.monitors['mismatches'].weight_limits)} tokens (the evidence is the mean over these limits).",
         "The audited records were chosen unpredictably, and every audit is given once, in the order of time.",
+        *series_assumptions(CONFIDENCE, "the audits that were given"),
     ]
     rates = {
         name: {"honest_at_most": rate.honest_rate, "seen": rate.value / rate.tokens if rate.tokens else None}
@@ -257,6 +297,8 @@ def _result(series: AuditSeries, rows: list[dict[str, Any]], alarm_level: float,
             "log10_capital": watch.log_capital / math.log(10),
             "log10_conditional_capital": watch.conditional.log_capital / math.log(10),
             "per_token": rates,
+            "unlike_calibration": watch.unlike_calibration,
+            "limit": limit_result(series.limit, leading),
             "audits": rows,
             "assumptions": assumes,
         }
@@ -273,6 +315,13 @@ def _result(series: AuditSeries, rows: list[dict[str, Any]], alarm_level: float,
         lines.append(f"  {name.replace('_', ' '):<32} {seen:>10} {honest:>16}")
     conditional = f"10^{watch.conditional.log_capital / math.log(10):.1f}"
     lines.append(f"  {'conditional test, capital':<32} {conditional:>10}")
+    if unlike := watch.unlike_calibration:
+        lines += [
+            "",
+            f"  Traffic unlike the calibration's: more {unlike.replace('_', ' ')} than there. Calibrate on what you"
+            " serve; its bits are in the limit below.",
+        ]
+    lines += ["", f"  {limit_statement(series.limit, leading) or 'No answer with a token: nothing is limited.'}"]
     return "\n".join([*lines, "", *(f"  {said}" for said in assumes)])
 
 

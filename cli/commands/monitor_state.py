@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from weightwarden.cli.commands.monitor_limit import StoredLimit
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.files.output import write_text
 from weightwarden.sampler.params import refusal
@@ -15,6 +16,7 @@ from weightwarden.sampler.validation_message import validation_message
 from weightwarden.text import printable
 from weightwarden.verifier.statistics.conditional_e_process import CAPS, ConditionalEProcess
 from weightwarden.verifier.statistics.e_process import STAKES, RateEProcess
+from weightwarden.verifier.verification.series_limit import SeriesLimit
 from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
 
 FORMAT = "weightwarden-monitor/2"
@@ -27,10 +29,12 @@ class AuditSeries:
 
     Attributes:
         monitor: the alarm over the series.
+        limit: upper limit of the bits of all its records, audited or not.
         seen: digests of the audits in it.
     """
 
     monitor: SeriesMonitor
+    limit: SeriesLimit
     seen: list[str]
 
 
@@ -80,6 +84,7 @@ class _State(_Part):
     log_best: Annotated[float, Field(ge=0)]
     conditional: _Conditional
     monitors: dict[str, _Monitor]
+    limit: StoredLimit
     seen: list[str]
 
 
@@ -95,6 +100,7 @@ def write_state(path: Path, series: AuditSeries) -> None:
         "log_best": series.monitor.log_best,
         "conditional": _plain(series.monitor.conditional),
         "monitors": {name: _plain(rate) for name, rate in series.monitor.monitors.items()},
+        "limit": series.limit.to_dict(),
         "seen": series.seen,
     }
     write_text(path, json.dumps(state, indent=1, allow_nan=False) + "\n")
@@ -135,7 +141,8 @@ def read_state(path: Path) -> AuditSeries:
         monitors[name] = RateEProcess(**kept | {"weight_limits": tuple(kept["weight_limits"])})
     kept = state.conditional.model_dump()
     conditional = ConditionalEProcess(**kept | {"log_capital_ck": np.array(kept["log_capital_ck"])})
-    return AuditSeries(SeriesMonitor(state.policy_digest, conditional, monitors, state.log_best), list(state.seen))
+    monitor = SeriesMonitor(state.policy_digest, conditional, monitors, state.log_best)
+    return AuditSeries(monitor, state.limit.series(), list(state.seen))
 
 
 def _check_format(parsed: object, path: Path) -> None:

@@ -14,15 +14,18 @@ from typing import Any, Self
 import httpx2
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from scipy.stats import binom
 
-from tests.logger.sidecar.process import config_file
-from tests.logger.sidecar.process import started as sidecar_started
+from tests.logger.sidecar import process as sidecar_process
 from tests.verifier.server import process as verifier_process
 from tests.verifier.server.running import settings_in
 from tests.vllm.commands import CONTEXT
 from tests.vllm.tampering_proxy import hides_bytes, tampering_proxy, unchanged
+from weightwarden.cli.main import verify
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.policy.calibrated import Policy
+from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.replay.vllm.client import VllmClient
 from weightwarden.verifier.statistics.e_process import records_to_alarm
 from weightwarden.verifier.verification.series_monitor import WATCHED, honest_limits
@@ -31,9 +34,12 @@ pytestmark = pytest.mark.vllm
 
 TOKENS = 12
 SHARE = 0.02
+CALIBRATION_REQUESTS = 400
 HONEST_REQUESTS = 150
-MAX_REQUESTS = 2500
-FALSE_ALARM = 1e-4
+MAX_REQUESTS = 3000
+WATCH_LEVEL = 1e-4
+"""Probability that the honest part of a run enters the state watch: seeds differ in each run."""
+FALSE_ALARM = 1e-5
 SUBJECTS = ("rain", "magnets", "bread", "the moon", "bicycles", "salt", "owls", "glass", "maps", "chess", "wool", "tea")
 
 
@@ -78,14 +84,39 @@ class Load:
         return self._client.post("/v1/completions", json=asked)
 
 
+@dataclass
+class Seen:
+    """The states that a server was in, one after the other, and the reasons that it gave."""
+
+    states: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, status: dict[str, Any]) -> None:
+        if self.states[-1:] != [status["state"]]:
+            self.states.append(status["state"])
+        for one in status["reasons"]:
+            said = f"{one['kind']} ({one['level']}): {one['what']}"
+            if said not in self.reasons:
+                self.reasons.append(said)
+
+    def why(self, server: verifier_process.Process) -> str:
+        """All that tells how a state came about: reasons, the monitor, flagged and unverifiable records."""
+        status = server.get("status")
+        lines = [f"states: {self.states}", *self.reasons, str(status["monitor"]), str(status["audit"])]
+        for kind in ("flagged", "unverifiable"):
+            verdicts = server.get(f"verdicts?{kind}=true")["verdicts"]
+            lines += [f"{kind}: {server.get('records/' + str(verdict['position']))}" for verdict in verdicts]
+        return "\n".join(lines)
+
+
 @contextmanager
-def watching(server: verifier_process.Process, seen: list[str]) -> Iterator[None]:
+def watching(server: verifier_process.Process, seen: Seen) -> Iterator[None]:
     """Note every state that the server was in."""
     done = threading.Event()
 
     def look() -> None:
         while not done.wait(0.5):
-            seen.append(server.get("status")["state"])
+            seen.add(server.get("status"))
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -122,54 +153,86 @@ def predicted_records(policy: Policy, vocabulary: int) -> float:
     )
 
 
+@contextmanager
+def sidecar_before(
+    server: VllmClient, upstream: str, model_folder: Path, folder: Path
+) -> Iterator[sidecar_process.Process]:
+    """A sidecar that writes archives into a folder, with its public key beside them; stopped by the test, or killed."""
+    (folder / "archives").mkdir(parents=True)
+    options = {"upstream-model": server.served_model()[0], "max-model-len": CONTEXT, "seal-every": 2.0}
+    options |= {"checkpoint-every": 1.0, "archives": str(folder / "archives")}
+    config = sidecar_process.config_file(folder, model_folder, upstream, **options)
+    settings_in(folder)
+    (folder / "log.pub").write_text(f"{SigningKey.read(folder / 'log.key').verifier}\n")
+    sidecar = sidecar_process.started(config)
+    try:
+        yield sidecar
+    finally:
+        sidecar.process.kill()
+
+
+@pytest.fixture
+def load_policy(server: VllmClient, model_folder: Path, tmp_path: Path) -> Path:
+    """The policy that a calibration on other answers to the same load makes.
+
+    The limits of a policy hold for traffic like its calibration's alone. This load is no such traffic for the bundled
+    policy: its prompts leave more tokens likely, so that rounding decides more of them.
+    """
+    folder, path = tmp_path / "calibration", tmp_path / "policy.toml"
+    with sidecar_before(server, server.url, model_folder, folder) as sidecar:
+        with Load(sidecar.url) as load:
+            load.run(CALIBRATION_REQUESTS)
+        assert sidecar.stop(signal.SIGTERM) == 0  # seals the rest
+    arguments = ("calibrate", folder / "archives", "--public-key", folder / "log.pub", "--max-model-len", CONTEXT)
+    result = CliRunner().invoke(verify, [*map(str, arguments), "--out", str(path)])
+    assert result.exit_code == 0, result.output
+    print(result.output)
+    return path
+
+
 def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
-    server: VllmClient, model_folder: Path, bundled_policy: Policy, tmp_path: Path
+    server: VllmClient, model_folder: Path, load_policy: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "archives").mkdir()
+    folder, policy = tmp_path / "series", read_policy(load_policy)
+    assert isinstance(policy, Policy)
     upstream = Upstream()
-    with tampering_proxy(server.url, upstream) as proxy, ExitStack() as closing:
-        options = {"upstream-model": server.served_model()[0], "max-model-len": CONTEXT, "seal-every": 2.0}
-        config = config_file(
-            tmp_path,
-            model_folder,
-            proxy,
-            **options,
-            **{"checkpoint-every": 1.0, "archives": str(tmp_path / "archives")},
-        )
-        settings_in(tmp_path)
-        (tmp_path / "log.pub").write_text(f"{SigningKey.read(tmp_path / 'log.key').verifier}\n")
-        sidecar = sidecar_started(config)
+    with (
+        tampering_proxy(server.url, upstream) as proxy,
+        sidecar_before(server, proxy, model_folder, folder) as sidecar,
+        ExitStack() as closing,
+    ):
         verifier = verifier_process.started(
-            tmp_path,
-            str(tmp_path / "verdicts.db"),
+            folder,
+            str(folder / "verdicts.db"),
             "verifier",
             *("--audit-rate", 1, "--poll-interval", 1, "--batch-records", 16, "--max-record-weight", TOKENS),
-            *("--max-model-len", CONTEXT, "--watch-level", 0.01, "--alarm-level", FALSE_ALARM),
+            *("--max-model-len", CONTEXT, "--watch-level", WATCH_LEVEL, "--alarm-level", FALSE_ALARM),
+            policy=load_policy,
         )
         try:
             verifier.wait_for("opened")
             load = closing.enter_context(Load(sidecar.url))
-            honest_states: list[str] = []
-            with watching(verifier, honest_states):
+            seen = Seen()
+            with watching(verifier, seen):
                 load.run(HONEST_REQUESTS)
                 honest = wait_until_audited(verifier, HONEST_REQUESTS)
                 time.sleep(3)  # for the state to follow
-            assert list(dict.fromkeys(honest_states)) == ["inconclusive", "clear"]
-            assert honest_states[-1] == "clear"
+            assert list(dict.fromkeys(seen.states)) == ["inconclusive", "clear"], seen.why(verifier)
+            assert seen.states[-1] == "clear", seen.why(verifier)
             before = honest["audit"]
             assert before["audited_records"] == HONEST_REQUESTS
 
             upstream.on = True
             sent = 0
             while (status := verifier.get("status"))["state"] != "alarm":
-                assert sent < MAX_REQUESTS, status
+                assert sent < MAX_REQUESTS, seen.why(verifier)
                 load.run(25)
                 sent += 25
             [alarm] = [one for one in status["reasons"] if one["level"] == "alarm"]
             audit = status["audit"]
             records = audit["audited_records"] - before["audited_records"]
             tokens = audit["audited_tokens"] - before["audited_tokens"]
-            expected = predicted_records(bundled_policy, 49_152)
+            expected = predicted_records(policy, 49_152)
             print(
                 f"clear over {before['audited_records']} honest answers, {before['audited_tokens']} tokens; then"
                 f" {upstream.tampered} of {sent} answers were tampered with: alarm after {records} audited answers,"
@@ -177,9 +240,9 @@ def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
                 f" {expected * tokens / records:.0f} tokens; {alarm['what']}"
             )
             assert alarm["kind"] == "monitor"
-            assert audit["flagged"] <= upstream.tampered + 1
+            honest_flags = binom.isf(1e-6, audit["audited_records"], policy.honest_rates.flagged)
+            assert audit["flagged"] <= upstream.tampered + honest_flags, seen.why(verifier)
             assert sidecar.stop(signal.SIGTERM) == 0
             assert verifier.stop(signal.SIGTERM) == 0
         finally:
-            sidecar.process.kill()
             verifier.process.kill()

@@ -33,7 +33,7 @@ class Settings:
         batch_cost: largest number of tokens, prompts included, replayed at once by each worker.
         retain_days: days that the verdicts of records that are not flagged are kept; None for ever.
         alarm_level: probability that an honest series ever alarms.
-        watch_level: probability that an honest series ever enters state `watch`.
+        watch_level: probability that the evidence of such a series ever puts it into state `watch`.
         max_record_weight: tokens of a record that weighs most in rates.
         max_model_len: the inference server's context length, tokens; None for the model's default.
         webhook: URL that receives notices.

@@ -1,4 +1,4 @@
-"""The alarm over a series of audits: the conditional test, and an e-process for each rare event of an honest server."""
+"""The alarm over a series of audits: the conditional test and the flagged records; and the rates, which raise none."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -19,20 +19,29 @@ whether it holds an outlier, and whether it is flagged. The last counts by recor
 """
 LOG_RATIO = "log_ratio"
 """Name of the ln of each record's e-values in the conditional test, nats [records, bets]; watched beside `WATCHED`."""
+UNLIKE_LEVEL = 0.01
+"""Probability that traffic like the calibration's is ever said to differ from it."""
+CONDITIONAL_SHARE = 0.75
+"""Share of the capital that is bet in the conditional test; the rest is bet on flagged records."""
 
 
 @dataclass
 class SeriesMonitor:
     """Monitor of a series of audited records, all under one policy.
 
-    Half of the capital is that of the conditional test, and half is the mean over the e-processes of `WATCHED`. So it
-    is an e-process itself. The honest rates are the upper limits of the policy's own evaluation or, for exact replay,
-    the rates that its check could not exclude. The capital is inspected after every audit.
+    The capital is a mean of two e-processes, and so one itself: the conditional test, whose bounds hold for any prompts
+    and filters, and the rate of flagged records, each of which has a test with such a bound. The capital is inspected
+    after every audit.
+
+    The rates of other events depend on prompts and filters: honest traffic that leaves more tokens likely has more of
+    them. They raise no alarm. Their e-processes tell how much the traffic differs from the calibration's. The honest
+    rates are the upper limits of the policy's own evaluation or, for exact replay, the rates that its check could not
+    exclude.
 
     Attributes:
         policy_digest: digest of the policy with these honest rates.
         conditional: the e-process of the conditional test.
-        monitors: e-processes of rates by name.
+        monitors: e-processes of rates by name of `WATCHED`.
         log_best: the largest ln of the capital after any audit, nats.
     """
 
@@ -100,13 +109,23 @@ class SeriesMonitor:
     @property
     def log_capital(self) -> float:
         """ln of the capital now, nats."""
-        rates = np.logaddexp.reduce([m.log_capital for m in self.monitors.values()]) - np.log(len(self.monitors))
-        return float(np.logaddexp(self.conditional.log_capital, rates) - np.log(2))
+        conditional = self.conditional.log_capital + np.log(CONDITIONAL_SHARE)
+        return float(np.logaddexp(conditional, self.monitors["flagged"].log_capital + np.log1p(-CONDITIONAL_SHARE)))
 
     @property
     def p_value(self) -> float:
         """The share of honest series, at most, that ever look so bad (anytime-valid)."""
         return float(np.exp(-self.log_best))
+
+    @property
+    def unlike_calibration(self) -> str | None:
+        """Name of the rate that differs most from the calibration's traffic; None where none does.
+
+        Series whose rates are at most the honest ones ever have such a rate with probability at most `UNLIKE_LEVEL`.
+        """
+        rates = {name: rate for name, rate in self.monitors.items() if name != "flagged"}
+        name = max(rates, key=lambda one: rates[one].log_best)
+        return name if rates[name].p_value * len(rates) <= UNLIKE_LEVEL else None
 
     def alarms_at(self, alarm_level: float) -> bool:
         """True if the capital has ever reached 1 / `alarm_level`.

@@ -124,7 +124,7 @@ class Projection:
     "--audit-rate",
     type=FiniteRange(0, 1, min_open=True),
     metavar="RATE",
-    help="Share of the records that will be audited. Default: as in the verdict database.",
+    help="Share of the output tokens that will be audited. Default: as in the verdict database.",
 )
 @click.option(
     "--seal-every",
@@ -221,7 +221,7 @@ def _measured(
         with counter("Verdicts") as progress:
             verdicts = verdict_usage(verdict_url, progress)
         place = shown(VERDICT_DATABASE.parse_url(verdict_url))
-        add("verdicts", place, _of_database(verdicts), verdicts.audit_rate)
+        add("verdicts", place, _of_database(verdicts), verdicts.audited_share)
     return stores
 
 

@@ -15,7 +15,9 @@ from tests.recorded import FILTERED, records_of
 from weightwarden.cli.reports.figures import catching
 from weightwarden.logger.files.private import write_private
 from weightwarden.verifier.audit_selection import AuditDraw, file_sha256, traffic_root
+from weightwarden.verifier.scoring.ledger import MAX_END_BITS
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.statistics.total_limit import largest_ratio, stock_at
 
 MONTH_DAYS = 365.25 / 12
 
@@ -55,6 +57,10 @@ def key_that_leaves_out(index: int, traffic: Path, records: int, rate: float) ->
     return next(key for key in keys if [AuditDraw(rate, key).selects(root, one, 1) for one in range(records)] == wanted)
 
 
+def tokens_of(report: dict[str, Any]) -> int:
+    return int(report["verified_tokens"])
+
+
 def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_folder: Path) -> None:
     records = records_of(FILTERED)[:12]
     lengths = [len(record.output_token_ids) for record in records]
@@ -72,6 +78,15 @@ def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_fol
     assert 0.01 < found["bits_per_token"]["honest_entropy"] < counting["audited"]
     assert pooled["audited"] < pooled["limit"] < found["log2_vocabulary"]
     assert pooled["limit_bits"] == pytest.approx(pooled["limit"] * found["total_tokens"])
+    parts = pooled["rate"] * found["total_tokens"] + pooled["stock_bits"]
+    assert pooled["limit_bits"] == pytest.approx(min(parts, pooled["limit_bits"]))
+    assert found["records"]["probability"] == [0.9] * report["verified_records"]
+    assert found["unaudited"] == {"tokens": [min(lengths)], "records": [1]}
+    column = {name: np.array(values) for name, values in found["records"].items()}
+    assert (column["pooled_bits"] + column["end_bits"]).sum() == pytest.approx(pooled["audited"] * tokens_of(report))
+    assert (column["counting_bits"] + column["end_bits"]).sum() == pytest.approx(
+        counting["audited"] * tokens_of(report)
+    )
     mismatches, tokens = (sum(found["records"][name]) for name in ("mismatches", "tokens"))
     assert tokens == report["verified_tokens"]
     assert 0 < found["rates"]["mismatch"]["value"] == pytest.approx(mismatches / tokens)
@@ -85,9 +100,19 @@ def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_fol
         words = " ".join(text.replace("&#39;", "'").split())
         assert all(said in words for said in found["assumptions"])
     estimated = ("estimate", "--output-tokens-per-day", 1e9, "--report", tmp_path / "r.json")
-    assert loaded(*estimated)["gamble_in_bits_per_token"]
-    assert "it is not added again" in invoke(*estimated).output
-    assert "what unaudited ones gambled included" in invoke(*estimated).output
+    bits = loaded(*estimated)
+    assert bits["bits_per_token"] == pooled["rate"]
+    priced = stock_at(largest_ratio(SamplingDesign(0.01), 4096, found["log2_vocabulary"], MAX_END_BITS), 0.99)
+    assert bits["stock_bits_once"] == pytest.approx(priced)  # a series of long answers holds more than these dozen
+    assert loaded(*estimated, "--audit-rate", 1)["stock_bits_once"] == pooled["stock_bits"]
+    twice = loaded("estimate", "--output-tokens-per-day", 2e9, "--report", tmp_path / "r.json")
+    assert twice["stock_bits_once"] == bits["stock_bits_once"]  # no traffic and no time multiplies it
+    said = invoke(*estimated).output
+    assert "not added: the report's limit is of all answers" in said
+    assert "all records, audited or not, 99% confidence" in said
+    assert "once, whatever the traffic: what a few unaudited answers can hold" in said
+    enough = invoke(*estimated, "--weights", "1MB").output
+    assert "what a few unaudited answers can hold is enough, in no less than" in enough
 
 
 # estimate
@@ -113,7 +138,7 @@ def test_estimate_takes_its_bits_from_a_policy_or_a_report(reports: dict[str, Pa
     report = json.loads(reports["monday"].read_text())
     audited_whole = loaded(*tokens, "--report", reports["monday"])
     assert audited_whole["bits_per_token"] == report["statistics"]["bits_per_token"]["pooled"]["limit"]
-    assert not audited_whole["gamble_in_bits_per_token"]
+    assert audited_whole["stock_bits_once"] is None
 
 
 def test_estimates_are_true_at_the_ends_of_their_ranges() -> None:

@@ -1,4 +1,4 @@
-"""The alarm over a series: half on the conditional test, half on rates with several weight limits."""
+"""The alarm over a series: the conditional test and flagged records; rates of other events raise none."""
 
 import json
 
@@ -10,7 +10,12 @@ from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.scoring.likelihood_ratio import RESOLUTION
 from weightwarden.verifier.server.audit.verdict_rows import pack_ratios, ratios_of
 from weightwarden.verifier.statistics.errors import StatisticsError
-from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
+from weightwarden.verifier.verification.series_monitor import (
+    CONDITIONAL_SHARE,
+    LOG_RATIO,
+    WATCHED,
+    SeriesMonitor,
+)
 
 BITS = 16.0
 FALSE_ALARM = 1e-4
@@ -41,15 +46,31 @@ def test_one_record_alone_is_no_alarm_by_its_choices(bundled_policy: Policy, log
     assert not series.alarms_at(FALSE_ALARM)
 
 
-def test_the_capital_is_half_of_the_conditional_test_and_half_of_the_rates(bundled_policy: Policy) -> None:
+def test_the_capital_is_of_the_conditional_test_and_of_flagged_records_alone(bundled_policy: Policy) -> None:
     series = SeriesMonitor.new(bundled_policy, BITS, 1024)
     columns = audits(bundled_policy, records=30, log_ratio=0.4)
-    columns["mismatches"][:] = 4.0
+    columns["flagged"][7] = 1.0
     series.add(columns)
-    rates = np.mean([np.exp(one.log_capital) for one in series.monitors.values()])
-    assert np.exp(series.log_capital) == pytest.approx((np.exp(series.conditional.log_capital) + rates) / 2)
+    capital = CONDITIONAL_SHARE * np.exp(series.conditional.log_capital) + (1 - CONDITIONAL_SHARE) * np.exp(
+        series.monitors["flagged"].log_capital
+    )
+    assert np.exp(series.log_capital) == pytest.approx(capital)
     assert len(series.monitors["mismatches"].weight_limits) == 4
     assert [len(series.monitors[name].weight_limits) for name in ("outlying", "flagged")] == [1, 1]
+
+
+def test_rates_beyond_the_calibrations_raise_no_alarm_and_are_said(bundled_policy: Policy) -> None:
+    """Short answers to prompts that leave more tokens likely: honest, and with three times the mismatches."""
+    series, like = (SeriesMonitor.new(bundled_policy, BITS, 1024) for _ in range(2))
+    columns = audits(bundled_policy, records=2000, tokens=12)
+    columns["mismatches"][::2] = 1.0  # 4%
+    columns["pooled_bits"][:] = 4.0
+    columns["outlying"][::50] = 1.0
+    series.add(columns)
+    like.add(audits(bundled_policy, records=2000, tokens=12))
+    assert series.p_value == 1.0
+    assert series.unlike_calibration == "pooled_bits"
+    assert like.unlike_calibration is None
 
 
 def test_a_series_with_another_allowance_or_other_bets_is_refused(bundled_policy: Policy) -> None:

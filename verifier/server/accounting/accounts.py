@@ -6,7 +6,8 @@ accounts of several servers, some of which may crash, are therefore those of one
 
 import io
 import json
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED
 CONFIDENCE = 0.99
 """Confidence of each confidence sequence, and of the limit of the series."""
 FORMAT = 2
-"""Format of the stored form. The first had none of its own, and no limit of the series."""
+"""Format of the stored form. The first had none of its own, no limit of the series, and no conditional test."""
 PER_TOKEN = ("mismatches", "suspicious", "dangerous", "pooled_bits", "outlying")
 PER_RECORD = ("flagged", "early_stops", "refusals")
 """Quantities with a confidence sequence. Refusals are records without a token."""
@@ -178,35 +179,30 @@ class Accounts:
         return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes, begin: tuple[SeriesLimit, float] | None = None) -> "Accounts":
+    def from_bytes(cls, data: bytes, begin: "Accounts | None" = None) -> "Accounts":
         """The accounts from the stored form of `to_bytes`.
 
         Args:
             data: the stored form.
-            begin: empty limit of the series, and the time now, with which accounts of the first format begin theirs.
+            begin: empty accounts, with which those of the first format begin what they lack.
         """
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes())
             if header.get("format") == FORMAT:
                 limit, limit_since = SeriesLimit.from_dict(header["limit"]), header["limit_since"]
+                monitor = _monitor(header, arrays)
             elif begin is not None:
-                limit, limit_since = begin
+                limit, limit_since = begin.limit, begin.limit_since
+                monitor = _first_monitor(header, arrays, begin.monitor)
             else:
                 raise ValueError("accounts of an earlier format, which a server upgrades as it starts")
-            monitors = {
-                name: RateEProcess(
-                    **said | {"weight_limits": tuple(said["weight_limits"])}, log_capital_lk=arrays[f"monitor.{name}"]
-                )
-                for name, said in header["monitors"].items()
-            }
-            conditional = ConditionalEProcess(**header["conditional"], log_capital_ck=arrays["conditional"])
             sequences = {}
             for name in (*PER_TOKEN, *PER_RECORD):
                 said, prefix = header["sequences"][name], f"sequence.{name}."
                 kept = {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
                 sequences[name] = RateSequence(**(said | {"spread": Spread(**said["spread"])}), **kept)
             return cls(
-                monitor=SeriesMonitor(header["policy_digest"], conditional, monitors, header["log_best"]),
+                monitor=monitor,
                 sequences=sequences,
                 limit=limit,
                 limit_since=limit_since,
@@ -216,3 +212,32 @@ class Accounts:
                 candidates_b=arrays["candidates_b"],
                 pointed=header["pointed"],
             )
+
+
+def _monitor(header: dict[str, Any], arrays: Mapping[str, FloatArray]) -> SeriesMonitor:
+    """The monitor of stored accounts."""
+    monitors = {
+        name: RateEProcess(
+            **said | {"weight_limits": tuple(said["weight_limits"])}, log_capital_lk=arrays[f"monitor.{name}"]
+        )
+        for name, said in header["monitors"].items()
+    }
+    conditional = ConditionalEProcess(**header["conditional"], log_capital_ck=arrays["conditional"])
+    return SeriesMonitor(header["policy_digest"], conditional, monitors, header["log_best"])
+
+
+def _first_monitor(header: dict[str, Any], arrays: Mapping[str, FloatArray], begin: SeriesMonitor) -> SeriesMonitor:
+    """The monitor of stored accounts of the first format, which had one weight limit and no conditional test.
+
+    Its capital goes on as a whole: half of it is bet in the conditional test from now on, and each rate's capital is
+    spread over its weight limits. So the e-process is one over the whole series, and its best value stays valid.
+    """
+    monitors = {}
+    for name, said in header["monitors"].items():
+        limits = begin.monitors[name].weight_limits
+        kept = {key: value for key, value in said.items() if key != "longest"}
+        capital_lk = np.tile(arrays[f"monitor.{name}"], (len(limits), 1))
+        monitors[name] = RateEProcess(**kept, weight_limits=limits, log_capital_lk=capital_lk)
+    log_rates = float(np.logaddexp.reduce([m.log_capital for m in monitors.values()]) - np.log(len(monitors)))
+    conditional = replace(begin.conditional, log_capital_ck=np.full_like(begin.conditional.log_capital_ck, log_rates))
+    return SeriesMonitor(header["policy_digest"], conditional, monitors, header["log_best"])

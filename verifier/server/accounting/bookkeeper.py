@@ -60,22 +60,21 @@ class Bookkeeper:
 
     def empty(self) -> bytes:
         """Empty accounts."""
-        limit, since = self._new_limit()
-        return Accounts.new(self.policy, self.vocabulary, self.longest, limit=limit, limit_since=since).to_bytes()
+        return self._new().to_bytes()
 
     def upgrade(self) -> bool:
-        """Have accounts of an earlier format begin the limit of their series now. Return whether they did."""
+        """Have accounts of an earlier format begin what they lack now. Return whether they did."""
         with self.database.writing() as connection:
             _, _, data = locked_series(connection)
             if Accounts.format_of(data) == FORMAT:
                 return False
-            set_series(connection, accounts=Accounts.from_bytes(data, self._new_limit()).to_bytes())
+            set_series(connection, accounts=Accounts.from_bytes(data, self._new()).to_bytes())
             return True
 
-    def _new_limit(self) -> tuple[SeriesLimit, float]:
-        """An empty limit of the series, and the time now."""
-        bits = float(np.log2(self.vocabulary))
-        return SeriesLimit.new(bits, self.design, self.length_limit, self.longest), self.clock()
+    def _new(self) -> Accounts:
+        """Accounts without verdicts, whose limit of the series begins now."""
+        limit = SeriesLimit.new(float(np.log2(self.vocabulary)), self.design, self.length_limit, self.longest)
+        return Accounts.new(self.policy, self.vocabulary, self.longest, limit=limit, limit_since=self.clock())
 
     def account(self) -> int:
         """Account for all verdicts before the first record without a verdict. Return their number."""

@@ -1,6 +1,6 @@
 """Bandwidth bounds of a series by channel, from its accounts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,32 +20,20 @@ from weightwarden.verifier.statistics.exfiltration import (
     Weights,
     estimate,
 )
+from weightwarden.verifier.statistics.gamble import whole_answer_gamble
 from weightwarden.verifier.statistics.intervals import Interval
-from weightwarden.verifier.statistics.sampling_design import UNIT_TOKENS
+from weightwarden.verifier.statistics.sampling_design import UNIT_TOKENS, SamplingDesign
 from weightwarden.verifier.statistics.traffic import Traffic
-from weightwarden.verifier.verification.series_limit import CODES, SeriesLimit
-from weightwarden.verifier.verification.series_statement import series_assumptions, series_statement
+from weightwarden.verifier.verification.series_limit import CODES
+from weightwarden.verifier.verification.series_statement import LimitParts, series_assumptions, series_statement
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenBound:
-    """Bits that the tokens and ends of all answers of the series can have carried unseen, under a code.
-
-    Attributes:
-        name: the code's bound.
-        audited: bits a token of the audited answers.
-        rate: bits a token of all answers, at most: the part of the limit that grows with the traffic.
-        stock_bits: bits that count once, however long the series is: what a few unaudited answers can hold.
-        limit: bits a token of all answers so far, at most, both parts included.
-        limit_bits: bits of all answers so far, at most.
-    """
+    """The limit of the series under a code, with the name of its bound."""
 
     name: str
-    audited: float
-    rate: float
-    stock_bits: float
-    limit: float
-    limit_bits: float
+    parts: LimitParts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +79,11 @@ def exposure_of(
     """
     totals, most, series = accounts.totals, float(np.log2(vocabulary)), accounts.limit
     codes = sorted(CODES, key=lambda code: code != leading)
-    bounds = [bound for code in codes if (bound := _bound(series, code)) is not None]
+    bounds = [
+        TokenBound(name=f"{code} bound", parts=parts)
+        for code in codes
+        if (parts := LimitParts.of(series, code, CONFIDENCE)) is not None
+    ]
     needed = series.tokens_until(
         leading, CONCLUSIVE_SHARE * most, CONFIDENCE, settings.least_design.probability(UNIT_TOKENS)
     )
@@ -107,15 +99,15 @@ def exposure_of(
         )
     per_message = max(traffic.tokens / traffic.records, 1.0)
     limits = _limits(accounts)
-    rate = traffic.least_rate or traffic.rate or settings.least_rate
     per_day = settings.tokens_per_day or traffic.tokens_per_day
-    found = None
+    found, longest = None, max(length_limit, int(np.ceil(per_message)))
+    design = _design_of_gamble(traffic.least_designs or (traffic.design or settings.least_design,), longest)
     if per_day:
         leak = Leak(
-            bits_per_token=min(bounds[0].rate, most),
-            stock_bits=bounds[0].stock_bits,
+            bits_per_token=min(bounds[0].parts.rate, most),
+            stock_bits=bounds[0].parts.stock_bits,
             early_stop_share=limits("early_stops").high,
-            length_limit=max(length_limit, int(np.ceil(per_message))),
+            length_limit=longest,
             refusal_share=limits("refusals").high,
             timing=TimingChannel(tokens_per_tick=settings.tokens_per_tick),
             log2_vocabulary=most,
@@ -123,41 +115,23 @@ def exposure_of(
         found = estimate(
             Traffic(output_tokens_per_day=per_day, tokens_per_message=per_message),
             leak,
-            AuditAssumptions(rate=rate),
+            AuditAssumptions(rate=design.rate, by=design.by),
             Weights(size_bytes=settings.weights_bytes, compression=settings.compression),
         )
     return Exposure(
         bounds=bounds,
         statement=statement_of(accounts, leading),
-        conclusiveness=Conclusiveness(limit=bounds[0].limit, most=most, tokens_needed=needed),
+        conclusiveness=Conclusiveness(limit=bounds[0].parts.limit, most=most, tokens_needed=needed),
         entropy_bits_per_token=None if exact or not totals["tokens"] else totals["entropy_bits"] / totals["tokens"],
         estimate=found,
-        assumptions=_assumptions(settings, rate, per_day),
+        assumptions=_assumptions(settings, design, per_day),
     )
 
 
 def statement_of(accounts: Accounts, code: CodeName) -> str | None:
     """The limit of the series under a code in a sentence; None before the first archive is audited."""
-    limit = accounts.limit.limit(code, CONFIDENCE)
-    if limit is None:
-        return None
     began = datetime.fromtimestamp(accounts.limit_since, UTC)
-    return series_statement(accounts.limit, limit, CONFIDENCE, f"Since {began:%Y-%m-%d %H:%M} UTC")
-
-
-def _bound(series: SeriesLimit, code: CodeName) -> TokenBound | None:
-    limit, total = series.limit(code, CONFIDENCE), series.totals[code]
-    if limit is None:
-        return None
-    growing = min(limit.rate_bits + limit.excess_bits, limit.most_bits)
-    return TokenBound(
-        name=f"{code} bound",
-        audited=total.audited_bits / total.audited_tokens if total.audited_tokens else 0.0,
-        rate=growing / limit.tokens,
-        stock_bits=limit.stock_bits - limit.excess_bits,
-        limit=limit.bits_per_token,
-        limit_bits=limit.bits,
-    )
+    return series_statement(accounts.limit, code, CONFIDENCE, f"Since {began:%Y-%m-%d %H:%M} UTC")
 
 
 def _limits(accounts: Accounts) -> Callable[[str], Interval]:
@@ -173,10 +147,23 @@ def _limits(accounts: Accounts) -> Callable[[str], Interval]:
     return limits
 
 
-def _assumptions(settings: Settings, rate: float, per_day: float | None) -> list[str]:
+def _design_of_gamble(designs: Sequence[SamplingDesign], longest: int) -> SamplingDesign:
+    """The sampling design in which an attacker gains most by answers of up to `longest` tokens that are not audited."""
+
+    def gain(design: SamplingDesign) -> float:
+        return whole_answer_gamble(
+            design, bits_per_token=1.0, length_limit=longest, power=1.0, escape_probability=1 - CONFIDENCE
+        ).gambled_bits
+
+    return max(designs, key=gain)
+
+
+def _assumptions(settings: Settings, design: SamplingDesign, per_day: float | None) -> list[str]:
     measured = "as given" if settings.tokens_per_day else "measured over the last days"
     said = [
-        *series_assumptions(CONFIDENCE),
+        *series_assumptions(
+            CONFIDENCE, "the archives whose audit is complete: what is missing, waits or is in quarantine is not in it"
+        ),
         f"Early stops and refusals: limits that hold at all times at once with {100 * CONFIDENCE:g}% confidence, if the"
         " audited answers are a random stream of one source.",
         "A day of the future carries what the limit allows for each token so far; what counts once is not multiplied.",
@@ -188,8 +175,8 @@ def _assumptions(settings: Settings, rate: float, per_day: float | None) -> list
         )
         + ".",
         f"Weights: {settings.weights_bytes:.3g} bytes, made smaller by a factor of {settings.compression:g} first.",
-        f"Gambling: at audit rate {rate:.3g}, the least of the last days, a wholly altered answer is flagged when it"
-        " is audited.",
+        f"Gambling: at audit rate {design.rate:.3g} by {design.by}, the least of the last days, a wholly altered answer"
+        " is flagged when it is audited.",
     ]
     if settings.tokens_per_tick is None:
         said.append("Timing is open: nothing is known of ticks, and it is not in the sum.")

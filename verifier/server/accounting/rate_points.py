@@ -13,6 +13,7 @@ from weightwarden.verifier.server.database.schema import RATE_POINT
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.intervals import Interval
 from weightwarden.verifier.verification.series_limit import CODES
+from weightwarden.verifier.verification.series_statement import LimitParts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +64,13 @@ class RateFigures:
             log10_capital=accounts.monitor.log_capital / math.log(10),
             series={
                 code: LimitFigures(
-                    limit=limit.bits_per_token,
-                    rate=min((limit.rate_bits + limit.excess_bits) / limit.tokens, limit.bits_per_token),
+                    limit=parts.limit,
+                    rate=min(parts.rate, parts.limit),
                     records=accounts.limit.records,
-                    tokens=limit.tokens,
+                    tokens=accounts.limit.tokens,
                 )
                 for code in CODES
-                if (limit := accounts.limit.limit(code, CONFIDENCE)) is not None
+                if (parts := LimitParts.of(accounts.limit, code, CONFIDENCE)) is not None
             },
         )
 

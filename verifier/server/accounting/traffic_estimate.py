@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from weightwarden.verifier.server.database.schema import ARCHIVE
+from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 
 WINDOW_SECONDS = 7 * 86_400.0
 MIN_SECONDS = 3600.0
@@ -20,8 +21,9 @@ class TrafficSeen:
     Attributes:
         tokens_per_day: output tokens a day over the last days; None if archives were followed for less than an hour.
         last_archive: time of the check of the newest archive.
-        rate: audit rate of the newest archive.
-        least_rate: least audit rate of the last days.
+        design: sampling design of the newest archive.
+        least_designs: by records and by tokens, the sampling design with the least rate of the last days.
+        selected_tokens: output tokens of the selected records.
     """
 
     archives: int
@@ -29,31 +31,42 @@ class TrafficSeen:
     tokens: int
     tokens_per_day: float | None
     last_archive: float | None
-    rate: float | None
-    least_rate: float | None
+    design: SamplingDesign | None
+    least_designs: tuple[SamplingDesign, ...]
+    selected_tokens: int
 
 
 def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
     """The traffic followed until now."""
     checked = ARCHIVE.c.checked.is_not(None)
-    sums = (func.coalesce(func.sum(column), 0) for column in (ARCHIVE.c.records, ARCHIVE.c.tokens))
-    archives, records, tokens = connection.execute(select(func.count(), *sums).where(checked)).one()
+    columns = (ARCHIVE.c.records, ARCHIVE.c.tokens, ARCHIVE.c.selected_tokens)
+    sums = (func.coalesce(func.sum(column), 0) for column in columns)
+    archives, records, tokens, selected_tokens = connection.execute(select(func.count(), *sums).where(checked)).one()
     first = connection.execute(select(func.min(ARCHIVE.c.found)).where(checked)).scalar()
     newest = connection.execute(
-        select(ARCHIVE.c.checked, ARCHIVE.c.audit_rate).where(checked).order_by(ARCHIVE.c.checked.desc()).limit(1)
+        select(ARCHIVE.c.checked, ARCHIVE.c.audit_rate, ARCHIVE.c.audit_by)
+        .where(checked)
+        .order_by(ARCHIVE.c.checked.desc())
+        .limit(1)
     ).one_or_none()
     per_day = None
     if first is not None and now - first >= MIN_SECONDS:
         since = max(first + BACKLOG_SECONDS, now - WINDOW_SECONDS)
         tokens_since = select(func.coalesce(func.sum(ARCHIVE.c.tokens), 0)).where(checked, ARCHIVE.c.found > since)
         per_day = float(connection.execute(tokens_since).scalar_one()) * 86_400 / (now - since)
-    recent = select(func.min(ARCHIVE.c.audit_rate)).where(ARCHIVE.c.checked > now - WINDOW_SECONDS)
+    recent = (
+        select(func.min(ARCHIVE.c.audit_rate), ARCHIVE.c.audit_by)
+        .where(ARCHIVE.c.checked > now - WINDOW_SECONDS)
+        .group_by(ARCHIVE.c.audit_by)
+        .order_by(ARCHIVE.c.audit_by)
+    )
     return TrafficSeen(
         archives=archives,
         records=int(records),
         tokens=int(tokens),
         tokens_per_day=per_day,
         last_archive=None if newest is None else newest.checked,
-        rate=None if newest is None else newest.audit_rate,
-        least_rate=connection.execute(recent).scalar(),
+        design=None if newest is None else SamplingDesign(newest.audit_rate, newest.audit_by),
+        least_designs=tuple(SamplingDesign(rate, by) for rate, by in connection.execute(recent)),
+        selected_tokens=int(selected_tokens),
     )

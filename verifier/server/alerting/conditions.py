@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import log, log1p
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 
@@ -16,6 +17,8 @@ from weightwarden.verifier.server.database.schema import ARCHIVE, DELIVERY, QUAR
 from weightwarden.verifier.server.database.series import set_series
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 from weightwarden.verifier.server.ingest.quarantine import GRAVE
+from weightwarden.verifier.statistics.rounding import upper
+from weightwarden.verifier.verification.series_monitor import CONDITIONAL_SHARE, SeriesMonitor
 
 SHOWN = 20
 """Largest number of incidents of one kind for quarantined archives, the newest; further ones are counted."""
@@ -36,7 +39,7 @@ class ConditionChecker:
         exposure: the bandwidth ledger, for the state in notices.
         dashboard_url: base of the links in notices; None for relative links.
         alarm_level: probability that an honest series ever alarms.
-        watch_level: probability that an honest series ever enters state `watch`.
+        watch_level: probability that the evidence of such a series ever puts it into state `watch`.
         archive_interval: seconds within which a new archive is expected.
         max_lag: seconds that auditing may take.
     """
@@ -92,8 +95,9 @@ class ConditionChecker:
         if p_value <= self.watch_level:
             level: Level = "alarm" if p_value <= self.alarm_level else "watch"
             what = (
-                f"{bound_text(p_value)} that an honest series ever shows as much (alarm at {self.alarm_level:g});"
-                f" {int(accounts.totals['flagged'])} of {int(accounts.totals['records'])} audited records are flagged"
+                f"{bound_text(p_value)} that an honest series ever shows as much (alarm at {self.alarm_level:g}); most"
+                f" by {leading_evidence(accounts.monitor)}; {int(accounts.totals['flagged'])} of"
+                f" {int(accounts.totals['records'])} audited records are flagged"
             )
             found.append(Condition("monitor", accounts.subject, level, what))
         if unverifiable := int(accounts.totals["unverifiable"]):
@@ -204,6 +208,15 @@ def _correct_times(connection: Connection, now: float) -> None:
     connection.execute(update(QUARANTINE).where(is_open, QUARANTINE.c.since > ahead).values(since=now))
     unaccounted = VERDICT.c.position >= select(SERIES.c.accounted).scalar_subquery()
     connection.execute(update(VERDICT).where(unaccounted, VERDICT.c.at > ahead).values(at=now))
+
+
+def leading_evidence(monitor: SeriesMonitor) -> str:
+    """The part of the monitor with the most evidence, as text. The monitor has seen a record."""
+    flagged = monitor.monitors["flagged"]
+    if monitor.conditional.log_best + log(CONDITIONAL_SHARE) > flagged.log_best + log1p(-CONDITIONAL_SHARE):
+        return "the conditional test"
+    seen = f"{flagged.value / flagged.tokens:.3g} a record"
+    return f"flagged records, {seen} where the policy allows {upper(flagged.honest_rate, 3)}"
 
 
 def lag(connection: Connection, now: float) -> float | None:

@@ -33,8 +33,10 @@ KINDS: dict[str, IncidentKind] = {
     "monitor": IncidentKind(
         title="Evidence against the inference server",
         concern="evidence",
-        explanation="The audited answers differ from the replay by more than an honest server's do. The p-value is the"
-        " share of honest series, at most, that ever show as much.",
+        explanation="The audited answers differ from the replay by more than the policy allows an honest server. The"
+        " p-value is the share of honest series, at most, that ever show as much. The evidence is that of the"
+        " conditional test, which holds for any prompts and filters, and of flagged records. Rates of mismatches raise"
+        " no alarm: they depend on the traffic.",
         steps=(
             "Open the flagged records and read their reasons.",
             "Many records are flagged at once, with few exact matches: first suspect a change of the server (version,"
@@ -44,6 +46,9 @@ KINDS: dict[str, IncidentKind] = {
             " processors of the two servers.",
             "The same request recurs among the flagged records: read its prompt. Answers to prompts of one or two odd"
             " tokens depend on rounding more than ordinary answers. Calibrate on them, too.",
+            "Nothing is flagged, and the incident names the conditional test: tokens that are each plausible are taken"
+            " too often. Suspect a changed server, as above. If nothing changed, theft within the tolerance looks like"
+            " this: go on as in the next step.",
             "A few records, each with a tiny p-value: theft looks like this. Keep the archives, the verdict database"
             " and the audit key, take the server off the network, and call those who respond to security incidents."
             " `verify bundle make` packs a record with its evidence for them.",

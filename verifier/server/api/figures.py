@@ -97,7 +97,7 @@ def bounds(server: ServerParts, connection: Connection) -> Bounds:
         confidence=CONFIDENCE,
         conclusiveness=conclusiveness_of(exposure),
         statement=exposure.statement,
-        bounds=[Bound(**asdict(bound)) for bound in exposure.bounds],
+        bounds=[Bound(name=bound.name, **asdict(bound.parts)) for bound in exposure.bounds],
         entropy_bits_per_token=exposure.entropy_bits_per_token,
         channels=[]
         if found is None

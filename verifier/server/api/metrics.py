@@ -98,7 +98,19 @@ def _of_status(status: Status) -> Iterator[Metric]:
         "weightwarden_verifier_behind", "Whether the audit is further behind than it may be.", int(audit.behind)
     )
     yield _gauge(
-        "weightwarden_verifier_audit_rate", "Share of the newest archive's records that is audited.", audit.rate
+        "weightwarden_verifier_audit_rate",
+        "Share of the newest archive's records that is audited; by tokens, of those of 1,016 output tokens.",
+        audit.rate,
+    )
+    yield _gauge(
+        "weightwarden_verifier_audit_by_tokens",
+        "Whether the newest archive is audited by tokens: long answers more often.",
+        int(audit.by == "tokens"),
+    )
+    yield _gauge(
+        "weightwarden_verifier_selected_share",
+        "Share of the output tokens of checked archives that is selected.",
+        audit.selected_share,
     )
     yield _gauge("weightwarden_verifier_servers", "Servers that are alive.", sum(one.alive for one in audit.servers))
     yield _gauge(

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from weightwarden.verifier.statistics.sampling_design import AuditBy
+
 Level = Literal["watch", "stale", "alarm"]
 State = Literal["clear", "inconclusive", "watch", "stale", "alarm"]
 Concern = Literal["evidence", "log", "operation"]
@@ -87,7 +89,10 @@ class AuditStatus(_Model):
     """Audited and waiting records.
 
     Attributes:
-        rate: share of the records that is selected; the newest archive's if a compute budget determines it.
+        rate: share of the records that is selected; the newest archive's if a compute budget determines it. By tokens,
+            the share of the answers of 1,016 output tokens.
+        by: what the rate is a share of: records, or tokens.
+        selected_share: selected share of all tokens of checked archives.
         audited_share: audited share of all tokens of checked archives.
         lag_seconds: age of the oldest unfinished archive; None when nothing waits.
         max_lag_seconds: largest acceptable lag.
@@ -96,6 +101,8 @@ class AuditStatus(_Model):
 
     compute_share: float | None
     rate: float | None
+    by: AuditBy
+    selected_share: float | None
     audited_records: int
     audited_tokens: int
     audited_share: float | None
@@ -248,7 +255,9 @@ class Archive(_Model):
     Attributes:
         state: found (not checked yet), quarantined, auditing, audited; gone: its file was removed before its audit.
         root: root of the log at the archive's end, hex.
+        audit_by: what the audit rate is a share of: records, or tokens.
         selected: records chosen for the audit.
+        selected_tokens: their output tokens.
         remaining: selected records still to be replayed.
     """
 
@@ -265,7 +274,9 @@ class Archive(_Model):
     records: int | None
     tokens: int | None
     audit_rate: float | None
+    audit_by: AuditBy | None
     selected: int | None
+    selected_tokens: int | None
     remaining: int | None
     quarantine: Quarantine | None
 
@@ -433,6 +444,7 @@ class Bound(_Model):
         stock_bits: bits that count once, however long the series is.
         limit: bits per token of all answers so far, at most, both parts included.
         limit_bits: bits of all answers so far, at most.
+        trivial: whether that is no less than all that the unaudited answers can hold.
     """
 
     name: str
@@ -441,6 +453,7 @@ class Bound(_Model):
     stock_bits: float
     limit: float
     limit_bits: float
+    trivial: bool
 
 
 class Channel(_Model):

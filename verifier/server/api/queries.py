@@ -99,7 +99,9 @@ def archives_of(connection: Connection, rows: Sequence[RowMapping]) -> list[Arch
             records=row["records"],
             tokens=row["tokens"],
             audit_rate=row["audit_rate"],
+            audit_by=row["audit_by"],
             selected=row["selected"],
+            selected_tokens=row["selected_tokens"],
             remaining=None if row["checked"] is None else waiting.get(row["id"], 0),
             quarantine=held.get(row["id"]),
         )

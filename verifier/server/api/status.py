@@ -39,6 +39,8 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
     series = connection.execute(select(SERIES)).one()
     accounts = parsed_accounts(series.accounts)
     traffic = traffic_seen(connection, now)
+    fixed = None if settings.audit_rate is None else settings.least_design
+    design = fixed or traffic.design
     forced = connection.execute(select(INCIDENT).where(in_force()).order_by(INCIDENT.c.id.desc())).mappings().all()
     reasons = sorted(
         forced, key=lambda row: (row["acknowledged"] is not None, -LEVELS.index(row["level"]), -_gravity(row))
@@ -75,9 +77,11 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
         ),
         audit=AuditStatus(
             compute_share=settings.compute_share if settings.audit_rate is None else None,
-            rate=settings.audit_rate or traffic.rate,
+            rate=None if design is None else design.rate,
+            by=settings.audit_by if design is None else design.by,
             audited_records=int(totals["records"]),
             audited_tokens=int(totals["tokens"]),
+            selected_share=traffic.selected_tokens / traffic.tokens if traffic.tokens else None,
             audited_share=totals["tokens"] / traffic.tokens if traffic.tokens else None,
             flagged=int(totals["flagged"]),
             unverifiable=int(totals["unverifiable"]),
@@ -167,10 +171,10 @@ def _series(accounts: Accounts, exposure: Exposure) -> SeriesStatus | None:
         tokens=series.tokens,
         audited_records=series.audited_records,
         audited_tokens=series.audited_tokens,
-        bits=leading.limit_bits,
-        bits_per_token=leading.limit,
-        rate=leading.rate,
-        stock_bits=leading.stock_bits,
+        bits=leading.parts.limit_bits,
+        bits_per_token=leading.parts.limit,
+        rate=leading.parts.rate,
+        stock_bits=leading.parts.stock_bits,
         statement=exposure.statement,
     )
 

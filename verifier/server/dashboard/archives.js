@@ -25,6 +25,7 @@ const table = new Table(
     { title: "count", number: true, text: (archive) => orDash(archive.records, count) },
     { title: "tokens", number: true, text: (archive) => orDash(archive.tokens, count) },
     { title: "audit rate", number: true, text: (archive) => orDash(archive.audit_rate, percent) },
+    { title: "by", text: (archive) => orDash(archive.audit_by, (by) => by) },
     { title: "selected", number: true, text: (archive) => orDash(archive.selected, count) },
     { title: "remaining", number: true, text: (archive) => orDash(archive.remaining, count) },
     { title: "found", text: (archive) => time(archive.found_at) },

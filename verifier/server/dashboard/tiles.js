@@ -69,8 +69,14 @@ function share({ audit }) {
     figure: orUnknown(audit.audited_share, percent),
     note:
       `${counted(audit.audited_records, "record")}, ${compact(audit.audited_tokens)} tokens; ` +
-      `selected now: ${orUnknown(audit.rate, (rate) => `${percent(rate)} of the records`)}`,
+      `selected: ${orUnknown(audit.selected_share, percent)} of the tokens; ` +
+      `rate now: ${orUnknown(audit.rate, (rate) => `${percent(rate)} ${rateOf(audit.by)}`)}`,
   };
+}
+
+// What an audit rate is a share of.
+function rateOf(by) {
+  return by === "tokens" ? "of answers of 1,016 tokens, others by their tokens" : "of the records";
 }
 
 function lag({ audit }) {

@@ -21,14 +21,14 @@ class VerdictUsage:
         disk: bytes on disk.
         records: number of verdicts that are in the database.
         output_tokens: number of output tokens of their records.
-        audit_rate: share of the records that was selected, mean over the tokens of all checked archives; None if no
-            archive was checked.
+        audited_share: share of the output tokens of all checked archives that was selected; None if no archive was
+            checked.
     """
 
     disk: DiskUsage
     records: int
     output_tokens: int
-    audit_rate: float | None
+    audited_share: float | None
 
 
 def verdict_usage(url: str, progress: Callable[[int], None] = lambda _: None) -> VerdictUsage:
@@ -48,8 +48,8 @@ def verdict_usage(url: str, progress: Callable[[int], None] = lambda _: None) ->
         with connection.begin():
             VERDICT_DATABASE.require_current(connection, parsed)
             disk = disk_usage(connection, parsed, METADATA.tables)
-            weighed = select(func.sum(ARCHIVE.c.audit_rate * ARCHIVE.c.tokens), func.sum(ARCHIVE.c.tokens))
-            selected, checked = connection.execute(weighed.where(ARCHIVE.c.audit_rate.is_not(None))).one()
+            of_archives = select(func.sum(ARCHIVE.c.selected_tokens), func.sum(ARCHIVE.c.tokens))
+            selected, checked = connection.execute(of_archives.where(ARCHIVE.c.checked.is_not(None))).one()
         last: int | None = -1
         while last is not None:
             with connection.begin():
@@ -68,5 +68,5 @@ def verdict_usage(url: str, progress: Callable[[int], None] = lambda _: None) ->
         disk=disk,
         records=records,
         output_tokens=tokens,
-        audit_rate=float(selected) / float(checked) if checked else None,
+        audited_share=float(selected) / float(checked) if checked else None,
     )

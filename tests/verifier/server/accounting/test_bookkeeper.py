@@ -65,6 +65,8 @@ def test_the_accounts_are_those_of_a_run_over_the_same_records(
     once = SeriesMonitor.new(bundled_policy, float(np.log2(replayer.identity.vocabulary)), 1024)
     once.add(found.watched)
     assert accounts.monitor.log_capital == pytest.approx(once.log_capital)
+    assert accounts.monitor.conditional.records == once.conditional.records == 12
+    assert accounts.monitor.conditional.log_capital_ck == pytest.approx(once.conditional.log_capital_ck)
     assert accounts.monitor.p_value <= 1e-4
 
 

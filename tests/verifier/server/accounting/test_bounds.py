@@ -61,9 +61,9 @@ def test_the_limit_has_a_part_that_grows_and_one_that_counts_once(server: Server
     """Every answer was audited, so that nothing counts once; a draw of some leaves a stock, which takes no time."""
     every_one = exposure(server, seen(server)).leading
     assert every_one is not None
-    assert every_one.stock_bits == 0.0
-    assert every_one.rate == pytest.approx(every_one.audited)
-    assert every_one.limit_bits == pytest.approx(96 * every_one.rate)
+    assert every_one.parts.stock_bits == 0.0
+    assert every_one.parts.rate == pytest.approx(every_one.parts.audited)
+    assert every_one.parts.limit_bits == pytest.approx(96 * every_one.parts.rate)
     with server.opened.database.reading() as connection:
         accounts = Accounts.from_bytes(current_accounts(connection).to_bytes())
     accounts.limit = SeriesLimit.new(BITS, SamplingDesign(0.5), 100)
@@ -71,11 +71,12 @@ def test_the_limit_has_a_part_that_grows_and_one_that_counts_once(server: Server
     accounts.limit.add(audited, dict.fromkeys(CODES, np.full(1000, 5.0)))
     some = server.opened.exposure.of(accounts, seen(server))
     assert some.leading is not None
-    assert some.leading.limit_bits == pytest.approx(200_000 * some.leading.rate + some.leading.stock_bits)
-    assert 0.05 < some.leading.rate < 0.08  # 5 bits of 100 tokens, and the growth of the bets
-    assert 1700 < some.leading.stock_bits < 20_000  # some records of 1,644 bits
+    parts = some.leading.parts
+    assert parts.limit_bits == pytest.approx(200_000 * parts.rate + parts.stock_bits)
+    assert 0.05 < parts.rate < 0.08  # 5 bits of 100 tokens, and the growth of the bets
+    assert 1700 < parts.stock_bits < 20_000  # some records of 1,644 bits
     assert some.estimate is not None
-    assert some.estimate.terms[0].bits_per_day == pytest.approx(some.leading.rate * 48, rel=0.01)
+    assert some.estimate.terms[0].bits_per_day == pytest.approx(parts.rate * 48, rel=0.01)
     assert some.statement is not None
     assert "2,000 answers with 200,000 output tokens, audited or not" in some.statement
     assert some.statement.startswith("Since 2027-01-15 08:00 UTC, ")
@@ -83,8 +84,16 @@ def test_the_limit_has_a_part_that_grows_and_one_that_counts_once(server: Server
 
 def test_the_gamble_is_at_the_least_rate_of_the_last_days(server: Server) -> None:
     traffic = seen(server)
-    often = exposure(server, replace(traffic, rate=0.5, least_rate=0.5)).estimate
-    seldom = exposure(server, replace(traffic, rate=0.5, least_rate=0.001)).estimate
-    assert often is not None
-    assert seldom is not None
-    assert seldom.gamble.gambled_bits > often.gamble.gambled_bits
+    half, seldom = SamplingDesign(0.5), SamplingDesign(0.001)
+    by_tokens, every_one = SamplingDesign(0.001, "tokens"), SamplingDesign(1.0)
+
+    def gambled(*designs: SamplingDesign) -> tuple[float, str]:
+        found = exposure(server, replace(traffic, design=half, least_designs=designs))
+        assert found.estimate is not None
+        return found.estimate.gamble.gambled_bits, next(said for said in found.assumptions if "Gambling" in said)
+
+    assert gambled(seldom)[0] > gambled(half)[0]
+    assert gambled(seldom)[0] > 3 * gambled(by_tokens)[0]
+    assert gambled(every_one, by_tokens) == gambled(by_tokens)
+    assert "at audit rate 0.001 by tokens, the least of the last days" in gambled(every_one, by_tokens)[1]
+    assert gambled(seldom, by_tokens) == gambled(seldom)

@@ -19,7 +19,7 @@ from weightwarden.verifier.server.audit.task_queue import complete, lease
 from weightwarden.verifier.server.database.schema import ARCHIVE, SERIES, VERDICT
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 from weightwarden.verifier.statistics.total_limit import PoissonSample, TotalLimit
-from weightwarden.verifier.verification.series_limit import CODES, SeriesLimit, price_ratios
+from weightwarden.verifier.verification.series_limit import CODES, price_ratios
 from weightwarden.verifier.verification.verifier import Verifier
 
 RATE = 0.3
@@ -223,7 +223,10 @@ def in_first_format(data: bytes) -> bytes:
         arrays = dict(kept)
     header = json.loads(arrays["header"].tobytes())
     assert header.pop("format") == FORMAT
-    del header["limit"], header["limit_since"]
+    del header["limit"], header["limit_since"], header["conditional"], arrays["conditional"]
+    for name, said in header["monitors"].items():  # one weight limit each
+        said["longest"] = said.pop("weight_limits")[0]
+        arrays[f"monitor.{name}"] = arrays[f"monitor.{name}"][0]
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     stream = io.BytesIO()
     np.savez(stream, **arrays)
@@ -236,5 +239,28 @@ def accounts_of_first_format(server: Server) -> float:
         data = connection.execute(select(SERIES.c.accounts)).scalar_one()
     with pytest.raises(ValueError, match="earlier format"):
         Accounts.from_bytes(data)
-    limit = SeriesLimit.new(BITS, SamplingDesign(RATE), 8192)
-    return Accounts.from_bytes(data, (limit, 0.0)).totals["records"]
+    begin = Accounts.from_bytes(server.opened.bookkeeper.empty())
+    return Accounts.from_bytes(data, begin).totals["records"]
+
+
+def test_the_capital_of_accounts_of_the_first_format_goes_on(
+    tmp_path: Path, cheap: CheapReplayer, bundled_policy: Policy
+) -> None:
+    server = server_in(tmp_path, cheap, bundled_policy, Clock(), audit_rate=RATE)
+    accounts = Accounts.from_bytes(server.opened.bookkeeper.empty())
+    found = Verifier(cheap, bundled_policy).judge(ANSWERS)
+    bad = found.watched
+    bad["mismatches"] = bad["tokens"]
+    accounts.monitor.add(bad)
+    rates = accounts.monitor.monitors
+    log_capital = np.log(np.mean([np.exp(rate.log_capital_lk[0]).mean() for rate in rates.values()]))
+    kept = Accounts.from_bytes(
+        in_first_format(accounts.to_bytes()), Accounts.from_bytes(server.opened.bookkeeper.empty())
+    )
+    assert log_capital > 1
+    assert kept.monitor.log_capital == pytest.approx(log_capital)
+    assert kept.monitor.log_best == accounts.monitor.log_best
+    assert [rate.records for rate in kept.monitor.monitors.values()] == [rate.records for rate in rates.values()]
+    kept.monitor.add(bad)
+    assert kept.monitor.log_capital > log_capital
+    assert Accounts.from_bytes(kept.to_bytes()).to_bytes() == kept.to_bytes()

@@ -1,9 +1,11 @@
 """When the alarm is raised, what silences it, and that silence, lag and trouble are said."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func, insert, select
@@ -13,7 +15,7 @@ from weightwarden.logger.record import Record
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-from weightwarden.verifier.server.alerting.conditions import SHOWN
+from weightwarden.verifier.server.alerting.conditions import SHOWN, leading_evidence
 from weightwarden.verifier.server.alerting.delivery_queue import STUCK_ATTEMPTS
 from weightwarden.verifier.server.alerting.incidents import (
     AlreadyAcknowledged,
@@ -22,8 +24,10 @@ from weightwarden.verifier.server.alerting.incidents import (
     in_force,
     state_of,
 )
-from weightwarden.verifier.server.audit.task_queue import lease, put_off
+from weightwarden.verifier.server.audit.task_queue import MAX_ATTEMPTS, lease, put_off
 from weightwarden.verifier.server.database.schema import DELIVERY, INCIDENT, QUARANTINE
+from weightwarden.verifier.statistics.rounding import upper
+from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
 
 RECORDS = honest(12)
 STOLEN = [stolen(record) for record in RECORDS]
@@ -67,6 +71,22 @@ def test_honest_traffic_is_no_incident_and_stolen_bytes_are_an_alarm(server: Ser
     assert state(server) == "alarm"
     [incident] = incidents(server, "monitor")
     assert "4 of 10 audited records are flagged" in incident.what
+    assert "that an honest series ever shows as much" in incident.what
+
+
+def test_the_incident_names_the_test_or_the_rate_with_the_most_evidence(bundled_policy: Policy) -> None:
+    def monitor(*, log_ratio: float = 0.0, **rates: float) -> SeriesMonitor:
+        """Fifty records of 12 tokens with so much of each a token, and ln e-values in the conditional test."""
+        watched = SeriesMonitor.new(bundled_policy, np.log2(49_152), 12)
+        names = ("tokens", *WATCHED)
+        columns = {name: np.full(50, 12 * {"tokens": 1.0, **rates}.get(name, 0.0)) for name in names}
+        watched.add(columns | {LOG_RATIO: np.full((50, watched.conditional.bets), log_ratio)})
+        return watched
+
+    assert leading_evidence(monitor(log_ratio=1.0)) == "the conditional test"
+    allowed = upper(bundled_policy.honest_rates.flagged, 3)
+    seen = leading_evidence(monitor(flagged=1 / 24))
+    assert seen == f"flagged records, 0.5 a record where the policy allows {allowed}"
 
 
 def test_two_flagged_records_are_to_be_watched_and_what_follows_raises_the_alarm(server: Server, log: Log) -> None:
@@ -220,7 +240,8 @@ def test_flagged_records_behind_one_without_a_verdict_are_an_alarm(server: Serve
     server.opened.follower.look()
     membership = server.opened.membership
     [first] = lease(membership, 1, 1)
-    put_off(membership, first)  # the first record cannot be replayed now
+    # The first record cannot be replayed now, nor for minutes: a slow machine takes long for the others.
+    put_off(membership, replace(first, attempts=MAX_ATTEMPTS - 1))
     while server.opened.auditor.work():
         pass
     server.opened.bookkeeper.account()

@@ -21,7 +21,7 @@ def test_it_counts_the_audited_tokens(
     monkeypatch.setattr(usage, "PAGE", 2)
     server = server_in(tmp_path, replayer, bundled_policy, database=database_url)
     empty = verdict_usage(database_url)
-    assert (empty.records, empty.output_tokens, empty.audit_rate) == (0, 0, None)
+    assert (empty.records, empty.output_tokens, empty.audited_share) == (0, 0, None)
     records = honest(5)
     Log(tmp_path / "archives").seal(records)
     server.settle()
@@ -29,7 +29,7 @@ def test_it_counts_the_audited_tokens(
     found = verdict_usage(database_url, pages.append)
     assert found.records == sum(pages) == 5
     assert found.output_tokens == sum(len(record.output_token_ids) for record in records)
-    assert found.audit_rate == 1.0
+    assert found.audited_share == 1.0
     assert found.disk.total >= found.disk.held > 0
     if database_url.startswith("postgresql"):
         assert {"verdict", "evidence", "archive"} <= found.disk.parts.keys()
