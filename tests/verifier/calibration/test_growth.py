@@ -5,7 +5,7 @@ import pytest
 
 from tests.verifier.candidates.positions import DELTA, Positions, like_recorded
 from weightwarden.sampler.types import FloatArray, IntArray
-from weightwarden.verifier.calibration.growth import MULTIPLES, class_bounds, growth_per_token, traffic_growth
+from weightwarden.verifier.calibration.growth import MULTIPLES, growth_per_token, traffic_growth
 from weightwarden.verifier.calibration.honest_noise import NoiseCounts
 from weightwarden.verifier.scoring.codes import classes
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, margin_bins
@@ -107,4 +107,4 @@ def test_traffic_without_alternatives_gives_no_growth() -> None:
     counts = NoiseCounts.of([(np.repeat(np.arange(10), 20), scores)], np.ones(10, np.bool_))
     for one in traffic_growth([scores], counts, counts.noise(), DELTA):
         assert (one.nats_per_token, one.tokens_to_alarm) == (0, inf)
-    assert class_bounds(counts.noise())[0] == 1.0
+    assert counts.noise().upper_c[0] == 1.0
