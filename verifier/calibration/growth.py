@@ -56,7 +56,7 @@ def traffic_growth(
     offered_nc = np.concatenate([classes(noise.edges_b, one)[1][:, :inside] for one in scores]).astype(np.int64)
     found = []
     for multiple in MULTIPLES:
-        upper_c = share_c + (noise.class_upper_c - share_c) / sqrt(multiple)
+        upper_c = share_c + (noise.upper_c - share_c) / sqrt(multiple)
         nats = growth_per_token(offered_nc, upper_c[:inside])
         found.append(TrafficGrowth(multiple=multiple, honest_tokens=multiple * tokens, nats_per_token=nats))
     return found

@@ -255,7 +255,7 @@ class Policy(BasePolicy):
         noise, edges_b = self.token_noise, code_edges(self.made_for.scheme)
         return LikelihoodRatioBets(
             edges_b=edges_b,
-            upper_c=noise.class_upper_c[: len(edges_b)],
+            upper_c=noise.upper_c[: len(edges_b)],
             admissible_margin=self.thresholds.margin_logits,
             outside_margin=max(float(edges_b[-1]), noise.outlier_margin),
             outside_upper=noise.outlier_upper,
