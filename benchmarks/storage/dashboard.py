@@ -153,6 +153,7 @@ def accounted(bookkeeper: Bookkeeper) -> bytes:
     rng, records = np.random.default_rng(0), 10_000
     columns = {name: np.zeros(records) for name in TOTALS}
     columns |= {"tokens": np.full(records, 500.0), "mismatches": rng.poisson(9, records).astype(float)}
+    columns |= {"record_weight": np.ones(records), "token_weight": columns["tokens"]}
     columns |= {"counting_bits": np.full(records, 50.0), "pooled_bits": np.full(records, 33.0)}
     accounts.add(columns, np.full(BINS, 300_000), np.full(CANDIDATE_BINS, 100_000))
     return accounts.to_bytes()

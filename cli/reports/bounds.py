@@ -75,7 +75,7 @@ def scope(context: Run) -> str:
 
 
 def _source(context: Run) -> str:
-    """Where the records come from: from when to when, in the order of the log."""
+    """The source of the records: the files, or the part of the log from the first record to the last."""
     archives = [one for one in context.given.inputs if isinstance(one, ArchiveInput)]
     if not archives:
         return "of these traffic files"

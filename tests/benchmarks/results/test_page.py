@@ -19,6 +19,11 @@ CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 TARGET = re.compile(r"\]\([^)]*\)")
 NUMBER = re.compile(r"(?<![\w.-])\d")
 SETTINGS = (
+    "an audit of 1% of the output tokens",
+    "for honest records with 0.068 bits a token",
+    "lognormal with sigma 1, a mean of 300 tokens and at most 4,096.",
+    "with probability 1% and left the audit",
+    "(series and rates of tokens: 250)",
     "said on 2026-11-29",
     "T = 1, top-p 0.95, top-k 50), the verifier",
     "Guessing gains 0 bits",

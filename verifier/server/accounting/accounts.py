@@ -111,7 +111,8 @@ class Accounts:
         """Add verdicts, in the order of their positions.
 
         Args:
-            columns: "tokens", `WATCHED`, and the other names of `TOTALS`, float64 [records]; `LOG_RATIO`, float64
+            columns: "tokens", `WATCHED`, and the other names of `TOTALS`, float64 [records]; "record_weight" and
+                "token_weight", the weights in the confidence sequences (`SamplingDesign`); `LOG_RATIO`, float64
                 [records, bets].
         """
         tokens_r = columns["tokens"]
@@ -121,10 +122,9 @@ class Accounts:
         self.monitor.add(counted | {LOG_RATIO: columns[LOG_RATIO]})
         for name, sequence in self.sequences.items():
             if name in PER_RECORD:
-                sequence.add(columns[name], np.ones_like(tokens_r))
+                sequence.add(columns[name] * columns["record_weight"], columns["record_weight"])
                 continue
-            # As in `RateEProcess`: a record weighs by its tokens, up to a limit.
-            weight_r = np.minimum(tokens_r, sequence.longest)
+            weight_r = columns["token_weight"]
             per_token_r = columns[name] / np.maximum(tokens_r, 1)
             sequence.add(np.minimum(per_token_r, sequence.most_per_token) * weight_r, weight_r)
         for name in TOTALS:

@@ -1,6 +1,6 @@
 """Accounting for verdicts, in the order of their positions, each once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +113,7 @@ class Bookkeeper:
                 accounts = Accounts.from_bytes(data)
                 # 2
                 if rows:
-                    _add(accounts, rows)
+                    _add(accounts, rows, _designs(connection, rows), self.longest)
                 # 3
                 for archive in complete:
                     accounts.limit.add(*archive_draw(connection, archive, accounts.limit.log2_vocabulary))
@@ -138,7 +138,14 @@ class Bookkeeper:
         set_series(connection, accounts=accounts.to_bytes())
 
 
-def _add(accounts: Accounts, rows: Sequence[RowMapping]) -> None:
+def _add(accounts: Accounts, rows: Sequence[RowMapping], designs: Mapping[int, SamplingDesign], longest: float) -> None:
+    """Add verdicts.
+
+    Args:
+        designs: sampling design of each archive, by its number.
+        longest: tokens of a record that weighs most in rates.
+    """
+
     def column(value: Callable[[RowMapping], Any]) -> FloatArray:
         return np.array([value(row) for row in rows], np.float64)
 
@@ -146,5 +153,19 @@ def _add(accounts: Accounts, rows: Sequence[RowMapping]) -> None:
     columns["outlying"] = column(lambda row: row["outliers"] > 0)
     columns["early_stops"] = column(lambda row: row["early_stop"] and row["tokens"] > 0)
     columns["refusals"] = column(lambda row: row["tokens"] == 0 and not row["unverifiable"])
+    archive_r = np.array([row["archive"] for row in rows])
+    for weight in ("record_weight", "token_weight"):
+        columns[weight] = np.empty(len(rows))
+    for archive, design in designs.items():
+        of_r = archive_r == archive
+        columns["record_weight"][of_r] = design.record_weights(columns["tokens"][of_r])
+        columns["token_weight"][of_r] = design.token_weights(columns["tokens"][of_r], longest)
     columns[LOG_RATIO] = ratios_of([row["log_ratio"] for row in rows], accounts.monitor.conditional.bets)
     accounts.add(columns, *sum_margins([row["margins"] for row in rows]))
+
+
+def _designs(connection: Connection, rows: Sequence[RowMapping]) -> dict[int, SamplingDesign]:
+    """The sampling designs of the archives of verdicts, by the archives' numbers."""
+    drawn = select(ARCHIVE.c.id, ARCHIVE.c.audit_rate, ARCHIVE.c.audit_by)
+    found = connection.execute(drawn.where(ARCHIVE.c.id.in_({row["archive"] for row in rows})))
+    return {number: SamplingDesign(rate, by) for number, rate, by in found}
