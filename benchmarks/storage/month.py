@@ -1,6 +1,6 @@
 """A simulated month of a verification server: the limit of the series by day, beside the days' own limits added up.
 
-    python -m benchmarks.storage.month --out results [--answers 10000 --audit-rate 0.1] [--picture series.png]
+    python -m benchmarks.storage.month --out results [--answers 10000 --audit-rate 0.1] [--picture month.png]
 
 Chat-like answers (lognormal lengths, mean 300 tokens, at most 4,096) are sealed into one archive a day. Two servers
 follow the archives, on a simulated clock: one draws answers by records, one by tokens, at a rate at which it audits as

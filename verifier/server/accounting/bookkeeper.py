@@ -11,6 +11,7 @@ from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.server.accounting.accounts import FORMAT, Accounts
 from weightwarden.verifier.server.accounting.archive_draw import archive_draw, complete_archives
+from weightwarden.verifier.server.accounting.current import current_accounts
 from weightwarden.verifier.server.accounting.rate_points import add_point
 from weightwarden.verifier.server.audit.task_queue import finish_archives
 from weightwarden.verifier.server.audit.verdict_rows import ratios_of, sum_margins
@@ -63,6 +64,11 @@ class Bookkeeper:
                 return False
             set_series(connection, accounts=Accounts.from_bytes(data, self._new()).to_bytes())
             return True
+
+    def covers_design(self) -> bool:
+        """True if the limit of the series has prices for the present sampling design and length limit."""
+        with self.database.reading() as connection:
+            return current_accounts(connection).limit.covers(self.design, self.length_limit)
 
     def _new(self) -> Accounts:
         """Accounts without verdicts, whose limit of the series begins now."""

@@ -217,6 +217,14 @@ def test_accounts_of_the_first_format_begin_their_limit_anew_and_say_so(
     assert server_in(tmp_path, cheap, bundled_policy, clock, audit_rate=RATE).events("warning") == []
 
 
+def test_a_lower_rate_than_the_series_was_made_for_is_said(
+    tmp_path: Path, cheap: CheapReplayer, bundled_policy: Policy
+) -> None:
+    for rate, warnings in ((RATE, 0), (1.0, 0), (0.5, 0), (RATE / 2, 1)):
+        server = server_in(tmp_path, cheap, bundled_policy, audit_rate=rate)
+        assert len(server.events("warning")) == warnings, rate
+
+
 def in_first_format(data: bytes) -> bytes:
     """Accounts as version 0.1 stored them."""
     with np.load(io.BytesIO(data), allow_pickle=False) as kept:
