@@ -24,6 +24,7 @@ from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
 from benchmarks.results.tables.exact import EXACT
 from benchmarks.results.tables.gpu import GPU
 from benchmarks.results.tables.limits import LIMITS
+from benchmarks.results.tables.month import MONTH
 from benchmarks.results.tables.noise_models import NOISE_MODELS
 from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
@@ -47,6 +48,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "random-requests-simulated": RANDOM_REQUESTS,
     "random-requests-vllm": RANDOM_REQUESTS,
     "year": YEAR,
+    "month": MONTH,
     "limits": LIMITS,
 }
 """The table of each file, by its name without `.json`."""

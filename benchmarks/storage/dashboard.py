@@ -153,19 +153,29 @@ def accounted(bookkeeper: Bookkeeper) -> bytes:
     rng, records = np.random.default_rng(0), 10_000
     columns = {name: np.zeros(records) for name in TOTALS}
     columns |= {"tokens": np.full(records, 500.0), "mismatches": rng.poisson(9, records).astype(float)}
+    columns |= {"record_weight": np.ones(records), "token_weight": columns["tokens"]}
     columns |= {"counting_bits": np.full(records, 50.0), "pooled_bits": np.full(records, 33.0)}
     accounts.add(columns, np.full(BINS, 300_000), np.full(CANDIDATE_BINS, 100_000))
     return accounts.to_bytes()
 
 
 @contextmanager
-def serving(folder: Path, url: str, key: str) -> Iterator[str]:
+def serving(folder: Path, url: str, key: str, audit_rate: float = 0.01) -> Iterator[str]:
     """`verify serve` on a database, without archives to follow."""
     address = f"127.0.0.1:{free_port()}"
     files = {"--audit-key": folder / "audit.key", "--api-keys": folder / "api.keys", "--public-key": folder / "log.pub"}
     command = [str(Path(sys.executable).with_name("verify")), "serve", "--archives", str(folder / "archives")]
-    command += ["--policy", str(BUNDLED_POLICY), "--database", url, "--audit-rate", "0.01", "--listen", address]
-    command += ["--output-tokens-per-day", "1e9"]
+    command += [
+        "--policy",
+        str(BUNDLED_POLICY),
+        "--database",
+        url,
+        "--audit-rate",
+        f"{audit_rate}",
+        "--listen",
+        address,
+    ]
+    command += ["--audit-rate", f"{audit_rate}", "--output-tokens-per-day", "1e9"]
     command += [str(part) for pair in files.items() for part in pair]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603

@@ -87,7 +87,10 @@ class Answers:
 
     def next(self) -> tuple[bytes, bytes, bytes]:
         """A record without tokens, its tokens, and the whole record."""
-        length = min(len(self._pool), int(self.rng.geometric(1 / MEAN_TOKENS)))
+        return self.of_length(min(len(self._pool), int(self.rng.geometric(1 / MEAN_TOKENS))))
+
+    def of_length(self, length: int) -> tuple[bytes, bytes, bytes]:
+        """A record of so many tokens without them, its tokens, and the whole record."""
         at = int(self.rng.integers(len(self._pool) - length + 1))
         tokens = self._pool[at : at + length].tobytes()
         template, prompt = self._requests[self.made % len(self._requests)]

@@ -81,7 +81,7 @@ def trade_off_table(result: CalibrationResult, vocabulary: int) -> str:
 
 
 def growth_table(growth: list[TrafficGrowth]) -> str:
-    """What more honest traffic would buy, as a table and in a sentence."""
+    """Growth of a test with more honest traffic, as a table and in a sentence."""
     now, ten, limit = (next(one for one in growth if one.multiple == multiple) for multiple in (1, 10, np.inf))
     lines = [
         "What more honest traffic would buy, against an attacker who uses every admissible token alike (alarm at"

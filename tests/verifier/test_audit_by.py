@@ -1,22 +1,27 @@
 """Audits in proportion to tokens, beside audits that draw all records with one probability."""
 
+import hashlib
 import hmac
 
 import numpy as np
 import pytest
 from scipy.stats import binom, kstest
 
+from tests.recorded import FILTERED, records_of
 from weightwarden.errors import WeightwardenError
 from weightwarden.verifier.audit_selection import (
     METHODS,
     AuditDraw,
     NothingSelected,
+    file_sha256,
     is_drawn,
     select_records,
     threshold,
+    traffic_root,
 )
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.sampling_design import AUDIT_BY, AuditBy, SamplingDesign
+from weightwarden.verifier.verification.run_input import audit_digest, from_traffic
 
 KEY = b"k" * 32
 ROOT = bytes(32)
@@ -130,3 +135,19 @@ def test_no_other_design_exists(rate: float, by: AuditBy) -> None:
 def test_an_audit_by_tokens_of_nothing_says_so() -> None:
     with pytest.raises(NothingSelected, match="no record of 3 was selected at rate 1e-09 by tokens"):
         select_records(AuditDraw(1e-9, KEY, "tokens"), ROOT, [5, 5, 5])
+
+
+def test_traffic_files_are_drawn_by_tokens_and_an_audits_digest_says_so() -> None:
+    lengths = [len(record.output_token_ids) for record in records_of(FILTERED)]
+    draw = AuditDraw(1.0, KEY, "tokens")
+    given = from_traffic([FILTERED], draw)
+    root = traffic_root([file_sha256(FILTERED)])
+    assert list(given.indices) == list(select_records(draw, root, lengths))
+    assert given.tokens == sum(lengths[index] for index in given.indices)
+    assert given.design == draw.design
+    selection = given.provenance["selection"]
+    assert (selection["by"], selection["rate"], selection["method"]) == ("tokens", 1.0, METHODS["tokens"])
+    digests = {audit_digest(root, design, [1, 2]) for design in (None, SamplingDesign(1.0), draw.design)}
+    assert len(digests) == 3
+    text = f'["{root.hex()}", 1.0, [1, 2]]'
+    assert audit_digest(root, SamplingDesign(1.0), [1, 2]) == hashlib.sha256(text.encode()).hexdigest()

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
-import numpy as np
 import pytest
-from click.testing import CliRunner
 from scipy.stats import binom
 
 from tests.logger.sidecar import process as sidecar_process
@@ -22,24 +20,21 @@ from tests.verifier.server import process as verifier_process
 from tests.verifier.server.running import settings_in
 from tests.vllm.commands import CONTEXT
 from tests.vllm.tampering_proxy import hides_bytes, tampering_proxy, unchanged
-from weightwarden.cli.main import verify
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.policy.calibrated import Policy
-from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.replay.vllm.client import VllmClient
 from weightwarden.verifier.statistics.e_process import records_to_alarm
-from weightwarden.verifier.verification.series_monitor import WATCHED, honest_limits
+from weightwarden.verifier.verification.series_monitor import CONDITIONAL_SHARE, honest_limits
 
 pytestmark = pytest.mark.vllm
 
 TOKENS = 12
 SHARE = 0.02
-CALIBRATION_REQUESTS = 400
 HONEST_REQUESTS = 150
-MAX_REQUESTS = 3000
-WATCH_LEVEL = 1e-4
-"""Probability that the honest part of a run enters the state watch: seeds differ in each run."""
-FALSE_ALARM = 1e-5
+MAX_REQUESTS = 2500
+WATCH_LEVEL = 1e-3
+"""Probability, at most, that the honest part of a run enters the state watch: seeds differ in each run."""
+FALSE_ALARM = 1e-4
 SUBJECTS = ("rain", "magnets", "bread", "the moon", "bicycles", "salt", "owls", "glass", "maps", "chess", "wool", "tea")
 
 
@@ -136,20 +131,11 @@ def wait_until_audited(server: verifier_process.Process, records: int) -> dict[s
         time.sleep(0.5)
 
 
-def predicted_records(policy: Policy, vocabulary: int) -> float:
-    """Records until the alarm, by the statistics module: of the six rates the one that tells soonest."""
-    bits = float(np.log2(vocabulary))
-    limits, half = honest_limits(policy), SHARE / 2
-    seen = {"mismatches": half, "suspicious": 0.0, "dangerous": half, "pooled_bits": half * bits, "flagged": SHARE}
-    seen["outlying"] = 0.0  # a stolen answer holds many outliers, and counts once
-    return min(
-        records_to_alarm(
-            limits[name] + seen[name],
-            honest_rate=limits[name],
-            alarm_level=FALSE_ALARM / len(WATCHED),
-            most_per_token=bits if name == "pooled_bits" else 1.0,
-        )
-        for name in WATCHED
+def predicted_records(policy: Policy) -> float:
+    """Records until the alarm, by the statistics module, if flagged records were all the evidence."""
+    honest = honest_limits(policy)["flagged"]
+    return records_to_alarm(
+        honest + SHARE, honest_rate=honest, alarm_level=FALSE_ALARM * (1 - CONDITIONAL_SHARE), most_per_token=1.0
     )
 
 
@@ -171,30 +157,11 @@ def sidecar_before(
         sidecar.process.kill()
 
 
-@pytest.fixture
-def load_policy(server: VllmClient, model_folder: Path, tmp_path: Path) -> Path:
-    """The policy that a calibration on other answers to the same load makes.
-
-    The limits of a policy hold for traffic like its calibration's alone. This load is no such traffic for the bundled
-    policy: its prompts leave more tokens likely, so that rounding decides more of them.
-    """
-    folder, path = tmp_path / "calibration", tmp_path / "policy.toml"
-    with sidecar_before(server, server.url, model_folder, folder) as sidecar:
-        with Load(sidecar.url) as load:
-            load.run(CALIBRATION_REQUESTS)
-        assert sidecar.stop(signal.SIGTERM) == 0  # seals the rest
-    arguments = ("calibrate", folder / "archives", "--public-key", folder / "log.pub", "--max-model-len", CONTEXT)
-    result = CliRunner().invoke(verify, [*map(str, arguments), "--out", str(path)])
-    assert result.exit_code == 0, result.output
-    print(result.output)
-    return path
-
-
 def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
-    server: VllmClient, model_folder: Path, load_policy: Path, tmp_path: Path
+    server: VllmClient, model_folder: Path, bundled_policy: Policy, tmp_path: Path
 ) -> None:
-    folder, policy = tmp_path / "series", read_policy(load_policy)
-    assert isinstance(policy, Policy)
+    """The load is unlike the policy's calibration: its prompts leave more tokens likely, so that more mismatch."""
+    folder = tmp_path / "series"
     upstream = Upstream()
     with (
         tampering_proxy(server.url, upstream) as proxy,
@@ -207,7 +174,6 @@ def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
             "verifier",
             *("--audit-rate", 1, "--poll-interval", 1, "--batch-records", 16, "--max-record-weight", TOKENS),
             *("--max-model-len", CONTEXT, "--watch-level", WATCH_LEVEL, "--alarm-level", FALSE_ALARM),
-            policy=load_policy,
         )
         try:
             verifier.wait_for("opened")
@@ -232,7 +198,7 @@ def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
             audit = status["audit"]
             records = audit["audited_records"] - before["audited_records"]
             tokens = audit["audited_tokens"] - before["audited_tokens"]
-            expected = predicted_records(policy, 49_152)
+            expected = predicted_records(bundled_policy)
             print(
                 f"clear over {before['audited_records']} honest answers, {before['audited_tokens']} tokens; then"
                 f" {upstream.tampered} of {sent} answers were tampered with: alarm after {records} audited answers,"
@@ -240,7 +206,7 @@ def test_honest_load_stays_clear_and_two_percent_of_stolen_answers_are_an_alarm(
                 f" {expected * tokens / records:.0f} tokens; {alarm['what']}"
             )
             assert alarm["kind"] == "monitor"
-            honest_flags = binom.isf(1e-6, audit["audited_records"], policy.honest_rates.flagged)
+            honest_flags = binom.isf(1e-6, audit["audited_records"], bundled_policy.honest_rates.flagged)
             assert audit["flagged"] <= upstream.tampered + honest_flags, seen.why(verifier)
             assert sidecar.stop(signal.SIGTERM) == 0
             assert verifier.stop(signal.SIGTERM) == 0

@@ -56,15 +56,10 @@ def traffic_growth(
     offered_nc = np.concatenate([classes(noise.edges_b, one)[1][:, :inside] for one in scores]).astype(np.int64)
     found = []
     for multiple in MULTIPLES:
-        upper_c = share_c + (class_bounds(noise) - share_c) / sqrt(multiple)
+        upper_c = share_c + (noise.upper_c - share_c) / sqrt(multiple)
         nats = growth_per_token(offered_nc, upper_c[:inside])
         found.append(TrafficGrowth(multiple=multiple, honest_tokens=multiple * tokens, nats_per_token=nats))
     return found
-
-
-def class_bounds(noise: TokenNoise) -> FloatArray:
-    """Upper bounds of the shares of alternatives that honest traffic takes, by class (`classes`)."""
-    return np.append(1.0 if noise.boundary_upper is None else noise.boundary_upper, noise.upper_b)
 
 
 def growth_per_token(offered_nc: IntArray, upper_c: FloatArray) -> float:

@@ -251,11 +251,11 @@ class Policy(BasePolicy):
 
     @property
     def likelihood_ratio_bets(self) -> LikelihoodRatioBets:
-        """Bets against the calibrated token noise; none on the boundary, of which it has no bound."""
+        """Bets against the calibrated token noise; none on the boundary where it has no bound."""
         noise, edges_b = self.token_noise, code_edges(self.made_for.scheme)
         return LikelihoodRatioBets(
             edges_b=edges_b,
-            upper_c=np.append(1.0, noise.upper_b[: len(edges_b) - 1]),
+            upper_c=noise.upper_c[: len(edges_b)],
             admissible_margin=self.thresholds.margin_logits,
             outside_margin=max(float(edges_b[-1]), noise.outlier_margin),
             outside_upper=noise.outlier_upper,

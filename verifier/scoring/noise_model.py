@@ -84,6 +84,11 @@ class TokenNoise:
         return margin_bins(margins, self.edges_b)
 
     @property
+    def upper_c(self) -> FloatArray:
+        """Upper bounds by class (`verifier.scoring.codes.classes`): of the boundary (1 without one), of the bins."""
+        return np.append(1.0 if self.boundary_upper is None else self.boundary_upper, self.upper_b)
+
+    @property
     def probabilities(self) -> FloatArray:
         """Upper bounds for bins 0 ... B. The last is the bound, for a position, of a token beyond every edge."""
         return np.append(self.upper_b, self.outlier_upper)

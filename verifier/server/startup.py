@@ -107,6 +107,9 @@ def open_server(
     bind(database, key, clock(), bookkeeper.empty())
     if bookkeeper.upgrade():
         events.say("warning", why="the verdicts are of an earlier version: the limit of the series begins anew, now")
+    if not bookkeeper.covers_design():
+        why = "the limit of the series was made for a higher audit rate, or for shorter answers: it is wide from now on"
+        events.say("warning", why=f"{why}; begin a new database")
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     membership = Membership(
         database=database,

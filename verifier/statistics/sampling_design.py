@@ -57,3 +57,29 @@ class SamplingDesign:
             return np.full(tokens_r.shape, self.rate)
         drawn_r: FloatArray = np.minimum(1.0, self.rate * (tokens_r + END_TOKENS) / UNIT_TOKENS)
         return drawn_r
+
+    def record_weights(self, tokens_r: ArrayLike) -> FloatArray:
+        """Weight, at most 1, of each drawn record in a share of all records: p(0) / p(n).
+
+        It makes up for the draw (Horvitz and Thompson 1952): by tokens long records are drawn more often than others,
+        and count less. By records each counts 1.
+        """
+        drawn_r: FloatArray = self.probability(0) / self.probabilities(tokens_r)
+        return drawn_r
+
+    def token_weights(self, tokens_r: ArrayLike, longest: float) -> FloatArray:
+        """Weight, at most `longest`, of each drawn record in a rate per token of all records.
+
+        By records that are its tokens up to `longest`. By tokens they are divided by its probability, in a unit in
+        which no weight exceeds `longest`.
+
+        Args:
+            tokens_r: its output tokens [records].
+            longest: tokens of a record that counts most; longer ones count as much.
+        """
+        counted_r = np.minimum(np.asarray(tokens_r, np.float64), longest)
+        if self.by == "records":
+            return counted_r
+        unit = min(self.rate * longest / UNIT_TOKENS, 1.0)  # n unit / p <= longest: where p = 1, and where it is less
+        weight_r: FloatArray = np.minimum(counted_r * unit / self.probabilities(tokens_r), longest)  # up to rounding
+        return weight_r

@@ -54,6 +54,14 @@ class SeriesLimit:
         ratio_j = price_ratios(log2_vocabulary, design, length_limit, shortest)
         return cls(log2_vocabulary=log2_vocabulary, totals={code: TotalLimit.at_prices(ratio_j) for code in CODES})
 
+    def covers(self, design: SamplingDesign, length_limit: int) -> bool:
+        """True if no record of a sampling design holds more than a price foresees: its limit is not wide for that."""
+        total = self.totals["pooled"]
+        if design.rate == 1:
+            return True
+        largest = price_ratios(self.log2_vocabulary, design, length_limit).max()
+        return bool(largest <= (total.price_k * total.slope_k).max() * (1 + 1e-9))
+
     def add(self, audited: AuditedPopulation, bits_r: Mapping[CodeName, FloatArray]) -> None:
         """Add a draw: all records of an audit, or of an archive.
 

@@ -76,7 +76,7 @@ def series_statement(series: SeriesLimit, code: CodeName, confidence: float, sin
 
 
 def series_assumptions(confidence: float, covered: str) -> list[str]:
-    """What the limit rests on, and what it does not need, as sentences.
+    """Assumptions of the limit, as sentences.
 
     Args:
         confidence: the limit's.

@@ -14,6 +14,7 @@ from tests.verifier.server.process import once
 from tests.verifier.server.running import Log, honest, settings_in
 from weightwarden.cli.commands.monitor_state import read_state
 from weightwarden.logger.files.private import write_private
+from weightwarden.verifier.audit_selection import AuditDraw, file_sha256, traffic_root
 from weightwarden.verifier.server.accounting.current import current_accounts
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
@@ -30,20 +31,30 @@ MONITOR = ("monitor", "--policy", BUNDLED_POLICY)
 def reports(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> list[Path]:
     """Reports of three days: a draw by tokens, one by records, and an audit of all records."""
     folder = tmp_path_factory.mktemp("days")
-    write_private(folder / "audit.key", b"a secret of the auditor's")
-    key = ("--audit-key", folder / "audit.key")
-    days: list[tuple[str | Path | float, ...]] = [
-        ("--audit-rate", 1.0, "--audit-by", "tokens", *key),
-        ("--audit-rate", RATE, *key),
-        (),
-    ]
     made = []
-    for day, options in enumerate(days):
-        traffic = write(folder / f"{day}.jsonl", honest(8, 120) if day == 0 else RECORDS[10 * day : 10 * day + 10])
+    for day, design in enumerate((SamplingDesign(1.0, "tokens"), SamplingDesign(RATE), None)):
+        records = honest(6, 60) if day == 0 else RECORDS[10 * day : 10 * day + 10]
+        traffic = write(folder / f"{day}.jsonl", records)
+        options: list[str | Path] = []
+        if design is not None:
+            key = key_that_draws(3, traffic, [len(record.output_token_ids) for record in records], design)
+            write_private(folder / f"{day}.key", key)
+            options = ["--audit-rate", str(design.rate), "--audit-by", design.by, "--audit-key", folder / f"{day}.key"]
         made.append(folder / f"{day}.json")
-        result = run(traffic, model_folder, *map(str, options), "--json", made[-1])
+        result = run(traffic, model_folder, *options, "--json", made[-1])
         assert result.exit_code in (0, 2), result.output  # clear, or too little audited
+        assert made[-1].exists(), result.output
     return made
+
+
+def key_that_draws(wanted: int, traffic: Path, tokens: list[int], design: SamplingDesign) -> bytes:
+    """An audit key under which an audit of a traffic file draws so many records."""
+    root = traffic_root([file_sha256(traffic)])
+    for key in (f"audit key {attempt:06}".encode() for attempt in range(100_000)):
+        draw = AuditDraw(design.rate, key, design.by)
+        if sum(draw.selects(root, index, count) for index, count in enumerate(tokens)) == wanted:
+            return key
+    raise AssertionError("no such key")
 
 
 def loaded(*arguments: str | Path, expect: int = 0) -> dict[str, Any]:
@@ -68,8 +79,7 @@ def test_the_limit_covers_all_records_of_all_reports(tmp_path: Path, reports: li
         series.add(audited, {code: np.array(records[f"{code}_bits"]) + end_bits_r for code in CODES})
     assert series is not None
     assert (found["audits"], found["records"], found["tokens"]) == (3, series.records, series.tokens)
-    assert found["records"] == 28
-    assert 10 < found["audited_records"] < 28
+    assert (found["records"], found["audited_records"]) == (26, 16)
     for code in CODES:
         limit = series.limit(code, 0.99)
         assert limit is not None
@@ -78,7 +88,7 @@ def test_the_limit_covers_all_records_of_all_reports(tmp_path: Path, reports: li
     assert found["leading_code"] == "pooled"
     shown = invoke(*MONITOR, *reports).output
     assert found["statement"] in shown
-    assert "In the 3 audits of this series, 28 answers" in shown
+    assert "In the 3 audits of this series, 26 answers" in shown
     assert "audited or not, have carried at most" in shown
 
 

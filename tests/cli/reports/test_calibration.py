@@ -16,8 +16,8 @@ def table(nats: tuple[float, float, float, float]) -> str:
 
 def test_the_table_says_what_each_amount_of_traffic_buys() -> None:
     said = table((0.0118, 0.0138, 0.017, 0.0201))
-    assert [line.split()[0] for line in said.splitlines()[5:9]] == ["13,013", "26,026", "130,130", "odds"]
-    assert said.splitlines()[5].split() == ["13,013", "0.0118", "780"]
+    assert [line.split()[0] for line in said.splitlines()[4:8]] == ["13,013", "26,026", "130,130", "odds"]
+    assert said.splitlines()[4].split() == ["13,013", "0.0118", "780"]
     assert (
         "after about 780 audited tokens; with ten times as much honest traffic after about 540 audited tokens; with any"
         " amount after about 460 audited tokens at the earliest."

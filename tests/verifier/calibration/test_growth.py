@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.verifier.candidates.positions import DELTA, Positions, like_recorded
-from weightwarden.sampler.types import FloatArray
-from weightwarden.verifier.calibration.growth import MULTIPLES, class_bounds, growth_per_token, traffic_growth
+from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.calibration.growth import MULTIPLES, growth_per_token, traffic_growth
 from weightwarden.verifier.calibration.honest_noise import NoiseCounts
 from weightwarden.verifier.scoring.codes import classes
 from weightwarden.verifier.scoring.noise_model import MARGIN_EDGES, margin_bins
@@ -36,7 +36,7 @@ def traffic(rng: np.random.Generator, records: int) -> tuple[TokenScores, NoiseC
     return scores, NoiseCounts.of([(record_n, scores)], np.ones(records, np.bool_))
 
 
-def factors(offered_nc: FloatArray, upper_c: FloatArray, class_n: FloatArray) -> FloatArray:
+def factors(offered_nc: IntArray, upper_c: FloatArray, class_n: IntArray) -> FloatArray:
     """The factor of each position by the formula, where class -1 is the choice; its t found by bisection."""
     low, high = np.zeros(len(offered_nc)), np.ones(len(offered_nc))
     for _ in range(60):
@@ -46,7 +46,8 @@ def factors(offered_nc: FloatArray, upper_c: FloatArray, class_n: FloatArray) ->
     ratio_nc = low[:, None] / np.minimum(upper_c, low[:, None])
     fair = 1 + (offered_nc * upper_c * (ratio_nc - 1)).sum(axis=1)
     own = np.where(class_n >= 0, ratio_nc[np.arange(len(low)), class_n], 1.0)
-    return own / fair
+    found: FloatArray = own / fair
+    return found
 
 
 @pytest.mark.parametrize("upper", [(0.25, 0.45, 0.3, 0.1), (1.0, 0.5, 0.5, 0.5), (0.01, 0.02, 0.02, 0.01)])
@@ -54,9 +55,9 @@ def test_growth_is_the_mean_logarithm_of_a_factor_that_is_fair_for_honest_server
     rng = np.random.default_rng(1)
     offered, upper_c = rng.integers(0, 3, (3000, 4)), np.array(upper)
     offered[::3] = 0
-    position, kind = np.nonzero(offered)
-    position, kind = np.repeat(position, offered[position, kind]), np.repeat(kind, offered[position, kind])
-    position, kind = np.append(np.arange(3000), position), np.append(np.full(3000, -1), kind)
+    row, column = np.nonzero(offered)
+    position: IntArray = np.append(np.arange(3000), np.repeat(row, offered[row, column]))
+    kind: IntArray = np.append(np.full(3000, -1), np.repeat(column, offered[row, column]))
     found = factors(offered[position], upper_c, kind)
     uniform = 1 / (1 + offered.sum(axis=1))[position]
     assert growth_per_token(offered, upper_c) == pytest.approx((uniform * np.log(found)).sum() / 3000, rel=1e-9)
@@ -106,4 +107,4 @@ def test_traffic_without_alternatives_gives_no_growth() -> None:
     counts = NoiseCounts.of([(np.repeat(np.arange(10), 20), scores)], np.ones(10, np.bool_))
     for one in traffic_growth([scores], counts, counts.noise(), DELTA):
         assert (one.nats_per_token, one.tokens_to_alarm) == (0, inf)
-    assert class_bounds(counts.noise())[0] == 1.0
+    assert counts.noise().upper_c[0] == 1.0

@@ -19,7 +19,7 @@ from tests.verifier.server.running import OPERATOR, settings_in
 START_SECONDS = 180.0
 
 
-def command(folder: Path, database: str, *more: object, policy: Path = BUNDLED_POLICY) -> list[str]:
+def command(folder: Path, database: str, *more: object) -> list[str]:
     """`verify serve` over the archives in a folder, with the keys there (`settings_in`)."""
     settings_in(folder)
     return [
@@ -31,7 +31,7 @@ def command(folder: Path, database: str, *more: object, policy: Path = BUNDLED_P
             "--public-key",
             str(folder / "log.pub"),
             "--policy",
-            str(policy),
+            str(BUNDLED_POLICY),
         ),
         *("--database", database, "--audit-key", str(folder / "audit.key"), "--api-keys", str(folder / "api.keys")),
         *map(str, more),
@@ -71,13 +71,13 @@ class Process:
         return self.process.wait(120)
 
 
-def started(folder: Path, database: str, name: str, *more: object, policy: Path = BUNDLED_POLICY) -> Process:
+def started(folder: Path, database: str, name: str, *more: object) -> Process:
     """A server that was started, and may not be ready yet; each start has a log of its own."""
     port = free_port()
     said = folder / f"{name}.log"
     with said.open("wb") as output:
         process = subprocess.Popen(
-            command(folder, database, "--listen", f"127.0.0.1:{port}", *more, policy=policy),
+            command(folder, database, "--listen", f"127.0.0.1:{port}", *more),
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -229,7 +229,16 @@ def test_rates_bounds_and_margins(url: str) -> None:
     assert sum(one["bits_per_day"] for one in bounds["channels"] if one["counted"]) == pytest.approx(
         bounds["bits_per_day"]
     )
-    assert [one["name"] for one in bounds["bounds"]] == ["counting bound", "pooled bound"]
+    assert [one["name"] for one in bounds["bounds"]] == ["pooled bound", "counting bound"]
+    series, leading = read(url, "status")["bounds"]["series"], bounds["bounds"][0]
+    assert (series["records"], series["audited_records"], series["tokens"]) == (12, 12, 96)
+    assert (series["bits"], series["bits_per_token"]) == (leading["limit_bits"], leading["limit"])
+    assert series["stock_bits"] == 0.0  # every answer was audited
+    assert series["rate"] == pytest.approx(leading["audited"]) == pytest.approx(series["bits_per_token"])
+    assert series["statement"] == bounds["statement"]
+    assert "12 answers with 96 output tokens, every one audited" in series["statement"]
+    assert rates["limit"][-1]["limit"] == pytest.approx(series["bits_per_token"])
+    assert rates["limit"][0]["records"] == 6
     margins = read(url, "margins")
     assert sum(one["observed"] for one in margins["bins"]) == margins["tokens"] == 96
     assert margins["bins"][-1]["observed"] > margins["bins"][-1]["expected_at_most"]
@@ -364,6 +373,12 @@ def test_metrics_say_what_the_status_says(url: str) -> None:
     assert samples["weightwarden_verifier_archives", "quarantined"] == 1
     assert samples["weightwarden_verifier_quarantined", "gap"] == 1
     assert samples["weightwarden_verifier_backlog_records",] == 2
+    series = read(url, "status")["bounds"]["series"]
+    assert samples["weightwarden_verifier_bits_per_token",] == pytest.approx(series["bits_per_token"])
+    assert samples["weightwarden_verifier_series_bits",] == pytest.approx(series["bits"])
+    assert samples["weightwarden_verifier_series_rate_bits_per_token",] == pytest.approx(series["rate"])
+    assert samples["weightwarden_verifier_series_stock_bits",] == 0
+    assert samples["weightwarden_verifier_series_tokens_total",] == 96
 
 
 def test_a_database_that_fails_is_a_503_and_says_nothing_of_itself(

@@ -206,7 +206,7 @@ def test_an_alarm_comes_and_is_acknowledged_without_reloading(
     with served(server) as url, visiting(browser, url) as visit:
         page = visit.page
         page.evaluate("window.neverReloaded = true")
-        state(page, "inconclusive")
+        state(page, "clear")
         shows(page, "#archives", "6")
         log.seal([stolen(record) for record in RECORDS[6:12]])
         server.settle()
@@ -255,7 +255,8 @@ def test_on_a_narrow_screen_nothing_makes_the_page_scroll_sideways(browser: Brow
 
 def of_state(name: str, folder: Path, replayer: TransformersReplayer, policy: Policy) -> Server:
     """A server in a state: empty, too-little, clear, or an alarm of one of the three concerns."""
-    server = server_in(folder, replayer, policy, Clock(), max_record_weight=8, tokens_per_day=1e9)
+    some = {"audit_rate": 0.9, "max_record_weight": 8, "tokens_per_day": 1e9}
+    server = server_in(folder, replayer, policy, Clock(), **some)
     log = Log(folder / "archives")
     if name == "empty":
         server.settle()

@@ -1,17 +1,17 @@
 """Accounting for verdicts, in the order of their positions, each once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, RowMapping, func, select, update
 
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.policy.base import BasePolicy
-from weightwarden.verifier.scoring.codes import CodeName
-from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.server.accounting.accounts import FORMAT, Accounts
+from weightwarden.verifier.server.accounting.archive_draw import archive_draw, complete_archives
+from weightwarden.verifier.server.accounting.current import current_accounts
 from weightwarden.verifier.server.accounting.rate_points import add_point
 from weightwarden.verifier.server.audit.task_queue import finish_archives
 from weightwarden.verifier.server.audit.verdict_rows import ratios_of, sum_margins
@@ -19,15 +19,11 @@ from weightwarden.verifier.server.database.schema import ARCHIVE, TASK, VERDICT
 from weightwarden.verifier.server.database.series import locked_series, set_series
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
-from weightwarden.verifier.verification.audited_population import AuditedPopulation, most_bits
-from weightwarden.verifier.verification.length_table import LengthTable
 from weightwarden.verifier.verification.series_limit import SeriesLimit
 from weightwarden.verifier.verification.series_monitor import LOG_RATIO
 
 CHUNK = 2000
 """Number of verdicts of one transaction."""
-ARCHIVES = 20
-"""Number of archives that one transaction adds to the limit of the series."""
 POINT_SECONDS = 60.0
 """Seconds between two points of the charts."""
 _PLAIN = (
@@ -35,8 +31,6 @@ _PLAIN = (
     *("counting_bits", "pooled_bits", "end_bits", "entropy_bits", "flagged", "unverifiable"),
 )
 """Columns of verdicts that are added up unchanged."""
-_CHARGED = ("tokens", "counting_bits", "pooled_bits", "end_bits", "unverifiable")
-"""Columns of verdicts that the limit of the series needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +64,11 @@ class Bookkeeper:
                 return False
             set_series(connection, accounts=Accounts.from_bytes(data, self._new()).to_bytes())
             return True
+
+    def covers_design(self) -> bool:
+        """True if the limit of the series has prices for the present sampling design and length limit."""
+        with self.database.reading() as connection:
+            return current_accounts(connection).limit.covers(self.design, self.length_limit)
 
     def _new(self) -> Accounts:
         """Accounts without verdicts, whose limit of the series begins now."""
@@ -109,15 +108,15 @@ class Bookkeeper:
                 .mappings()
                 .all()
             )
-            complete = _complete_archives(connection, horizon)
+            complete = complete_archives(connection, horizon)
             if rows or complete:
                 accounts = Accounts.from_bytes(data)
                 # 2
                 if rows:
-                    _add(accounts, rows)
+                    _add(accounts, rows, _designs(connection, rows), self.longest)
                 # 3
                 for archive in complete:
-                    accounts.limit.add(*_draw(connection, archive, accounts.limit.log2_vocabulary))
+                    accounts.limit.add(*archive_draw(connection, archive, accounts.limit.log2_vocabulary))
                 counted = ARCHIVE.c.id.in_([archive["id"] for archive in complete])
                 connection.execute(update(ARCHIVE).where(counted).values(unaudited=None))
                 # 4
@@ -139,7 +138,14 @@ class Bookkeeper:
         set_series(connection, accounts=accounts.to_bytes())
 
 
-def _add(accounts: Accounts, rows: Sequence[RowMapping]) -> None:
+def _add(accounts: Accounts, rows: Sequence[RowMapping], designs: Mapping[int, SamplingDesign], longest: float) -> None:
+    """Add verdicts.
+
+    Args:
+        designs: sampling design of each archive, by its number.
+        longest: tokens of a record that weighs most in rates.
+    """
+
     def column(value: Callable[[RowMapping], Any]) -> FloatArray:
         return np.array([value(row) for row in rows], np.float64)
 
@@ -147,36 +153,19 @@ def _add(accounts: Accounts, rows: Sequence[RowMapping]) -> None:
     columns["outlying"] = column(lambda row: row["outliers"] > 0)
     columns["early_stops"] = column(lambda row: row["early_stop"] and row["tokens"] > 0)
     columns["refusals"] = column(lambda row: row["tokens"] == 0 and not row["unverifiable"])
+    archive_r = np.array([row["archive"] for row in rows])
+    for weight in ("record_weight", "token_weight"):
+        columns[weight] = np.empty(len(rows))
+    for archive, design in designs.items():
+        of_r = archive_r == archive
+        columns["record_weight"][of_r] = design.record_weights(columns["tokens"][of_r])
+        columns["token_weight"][of_r] = design.token_weights(columns["tokens"][of_r], longest)
     columns[LOG_RATIO] = ratios_of([row["log_ratio"] for row in rows], accounts.monitor.conditional.bets)
     accounts.add(columns, *sum_margins([row["margins"] for row in rows]))
 
 
-def _complete_archives(connection: Connection, horizon: int) -> Sequence[RowMapping]:
-    """The next archives whose selected records come before a position, and that no limit counts, in their order."""
-    there = select(ARCHIVE).where(ARCHIVE.c.unaudited.is_not(None), ARCHIVE.c.position_end <= horizon)
-    in_order = there.order_by(ARCHIVE.c.position_end, ARCHIVE.c.checked, ARCHIVE.c.id).limit(ARCHIVES)
-    return connection.execute(in_order).mappings().all()
-
-
-def _draw(
-    connection: Connection, archive: RowMapping, log2_vocabulary: float
-) -> tuple[AuditedPopulation, dict[CodeName, FloatArray]]:
-    """The draw of an archive, and the bits of its audited records under each code.
-
-    An unverifiable record is charged the most that its tokens and its end can hold.
-    """
-    charged = select(*(VERDICT.c[name] for name in _CHARGED)).where(VERDICT.c.archive == archive["id"])
-    verdicts = connection.execute(charged.order_by(VERDICT.c.position)).mappings().all()
-    tokens_r = np.array([row["tokens"] for row in verdicts], np.int64)
-    plain_r = np.array([row["unverifiable"] for row in verdicts], np.bool_)
-    most_r = most_bits(tokens_r, log2_vocabulary)
-
-    def bits(name: Literal["counting_bits", "pooled_bits"], a_record: float) -> FloatArray:
-        charged_r = np.array([row[name] + row["end_bits"] + a_record for row in verdicts], np.float64)
-        return np.where(plain_r, most_r, charged_r)
-
-    design = SamplingDesign(archive["audit_rate"], archive["audit_by"])
-    return (
-        AuditedPopulation.of(tokens_r, [], LengthTable.from_bytes(archive["unaudited"]), design),
-        {"counting": bits("counting_bits", 0.0), "pooled": bits("pooled_bits", CODED_BITS)},
-    )
+def _designs(connection: Connection, rows: Sequence[RowMapping]) -> dict[int, SamplingDesign]:
+    """The sampling designs of the archives of verdicts, by the archives' numbers."""
+    drawn = select(ARCHIVE.c.id, ARCHIVE.c.audit_rate, ARCHIVE.c.audit_by)
+    found = connection.execute(drawn.where(ARCHIVE.c.id.in_({row["archive"] for row in rows})))
+    return {number: SamplingDesign(rate, by) for number, rate, by in found}

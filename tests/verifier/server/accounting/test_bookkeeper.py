@@ -118,6 +118,8 @@ def test_accounts_are_kept_as_they_are(replayer: TransformersReplayer, bundled_p
     found = Verifier(replayer, bundled_policy).judge(RECORDS[:3])
     columns = found.watched | {
         "counting_bits": found.charges.counting_bits_r,
+        "record_weight": np.ones(3),
+        "token_weight": np.minimum(found.watched["tokens"], 64),
         **{name: np.zeros(3) for name in ("unverifiable", "early_stops", "refusals", "end_bits", "entropy_bits")},
     }
     accounts.add(columns, found.margins.tokens_rb.sum(axis=0), found.margins.candidates_rb.sum(axis=0))

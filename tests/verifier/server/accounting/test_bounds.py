@@ -8,11 +8,14 @@ import pytest
 
 from benchmarks.throughput.cheap_replayer import CheapReplayer
 from tests.verifier.server.running import Log, Server, honest, server_in
+from weightwarden.logger.record import Record
+from weightwarden.verifier.audit_selection import AuditDraw, select_records
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.server.accounting.accounts import Accounts
 from weightwarden.verifier.server.accounting.bounds import Exposure
 from weightwarden.verifier.server.accounting.current import current_accounts
 from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen, traffic_seen
+from weightwarden.verifier.server.api.status import status_of
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 from weightwarden.verifier.verification.audited_population import AuditedPopulation
 from weightwarden.verifier.verification.length_table import LengthTable
@@ -97,3 +100,27 @@ def test_the_gamble_is_at_the_least_rate_of_the_last_days(server: Server) -> Non
     assert gambled(every_one, by_tokens) == gambled(by_tokens)
     assert "at audit rate 0.001 by tokens, the least of the last days" in gambled(every_one, by_tokens)[1]
     assert gambled(seldom, by_tokens) == gambled(seldom)
+
+
+def test_by_tokens_long_answers_are_drawn_and_the_status_says_so(tmp_path: Path, bundled_policy: Policy) -> None:
+    lengths = [1, 8, 100, 1016, 1500, 4000] * 20
+    one = honest(1)[0].model_dump()
+    one["sampling"]["max_tokens"] = 4096
+    cut = one | {"finish_reason": "abort", "stop_reason": "client"}
+    records = [Record.model_validate(cut | {"output_token_ids": [1] * length}) for length in lengths]
+    server = server_in(
+        tmp_path, CheapReplayer(bundled_policy, Path()), bundled_policy, audit_rate=0.25, audit_by="tokens"
+    )
+    log = Log(tmp_path / "archives")
+    log.seal(records)
+    server.settle()
+    drawn = select_records(AuditDraw(0.25, b"a secret of the auditor's", "tokens"), log.tree.root(), lengths)
+    with server.opened.database.reading() as connection:
+        status, accounts = status_of(server.opened, connection), current_accounts(connection)
+    assert (status.audit.by, status.audit.rate) == ("tokens", 0.25)
+    share = sum(lengths[index] for index in drawn) / sum(lengths)
+    assert status.audit.selected_share == status.audit.audited_share == pytest.approx(share)
+    assert status.audit.audited_records == len(drawn) < 60
+    assert share > 0.5
+    refused = accounts.sequences["refusals"].limits()
+    assert refused.high > 0.05  # one drawn short answer stands for hundreds
