@@ -52,8 +52,8 @@ def test_the_sentence_says_of_what_since_when_how_sure_and_both_parts() -> None:
         "For all 100000 records (0 to 99999 of the log example.org/log), audited or not, with 99% confidence over the"
         " draw of the audited ones, the choice of tokens and ends carried at most this, with larger costs for less"
         " likely tokens, pooled over all positions: 0.0713 bits a token, which grow with the traffic, and 736 kB once,"
-        " which a few unaudited records can hold. It assumes that nobody who could change a record knew whether it would"
-        " be audited."
+        " which a few unaudited records can hold. It assumes that nobody who could change a record knew whether it"
+        " would be audited."
     )
     assert counting.meaning.endswith("This is not the bound that counts under this policy.")
 
