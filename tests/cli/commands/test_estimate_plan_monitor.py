@@ -100,8 +100,7 @@ def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_fol
         words = " ".join(text.replace("&#39;", "'").split())
         assert all(said in words for said in found["assumptions"])
         assert "For all 12 records of these traffic files, audited or not, with 99% confidence over the draw" in words
-        assert "bits a token, which grow with the traffic, and" in words
-        assert "if nobody who could change a record knew whether it would be audited" in words
+        assert "the bits of the audited ones, and all that the others can hold." in words
     estimated = ("estimate", "--output-tokens-per-day", 1e9, "--report", tmp_path / "r.json")
     bits = loaded(*estimated)
     assert bits["bits_per_token"] == pooled["rate"]
