@@ -15,6 +15,7 @@ from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
 from benchmarks.results.tables.exact import EXACT
 from benchmarks.results.tables.gpu import GPU
 from benchmarks.results.tables.limits import LIMITS
+from benchmarks.results.tables.month import MONTH
 from benchmarks.results.tables.noise_models import NOISE_MODELS
 from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
@@ -68,6 +69,7 @@ def claims() -> Iterator[Claim]:
     yield from _gpu()
     yield from _random_requests()
     yield from _limits()
+    yield from _month()
     yield from _year()
     yield from _bundled_policy()
 
@@ -227,6 +229,18 @@ def _limits() -> Iterator[Claim]:
         100 * facts["coverage_most_failures"],
         holds=facts["coverage_most_failures"] <= facts["coverage_allowed"] + 0.03,
     )
+
+
+def _month() -> Iterator[Claim]:
+    found = MONTH.read(FILES / "month.json")
+    last = {row.by: row for row in found.rows if row.day == found.settings["days"]}
+    records, tokens = last["records"], last["tokens"]
+    yield said(
+        "By records the one limit is {:.3f} bits a token after the month, where the days' limits add up to {:.2f}; by"
+        " tokens it is {:.3f} instead of {:.2f}.",
+        *(records.series, records.summed, tokens.series, tokens.summed),
+    )
+    yield said("{:.0%} of {:,} answers a day", found.settings["audit_rate_by_records"], found.settings["answers_a_day"])
 
 
 def _year() -> Iterator[Claim]:

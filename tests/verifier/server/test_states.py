@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client import generate_latest
 
+from benchmarks.throughput.cheap_replayer import CheapReplayer
 from tests.verifier.server.process import command, once
 from tests.verifier.server.running import Clock, Log, Server, honest, server_in, settings_in, stolen
 from weightwarden.cli.main import verify
@@ -52,10 +53,11 @@ def test_nothing_audited_is_inconclusive_and_says_so(
 
 
 def test_clear_comes_with_the_audited_tokens_that_were_foretold(
-    tmp_path: Path, replayer: TransformersReplayer, bundled_policy: Policy
+    tmp_path: Path, bundled_policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    some = {"audit_rate": 0.8, "max_record_weight": 8, "tokens_per_day": 1e9}
-    server = server_in(tmp_path, replayer, bundled_policy, Clock(), **some)
+    monkeypatch.setattr("benchmarks.throughput.cheap_replayer.OTHER_LOGIT", -1000.0)  # the claimed token is chosen
+    some = {"audit_rate": 0.75, "max_record_weight": 8, "tokens_per_day": 1e9}
+    server = server_in(tmp_path, CheapReplayer(bundled_policy, Path()), bundled_policy, Clock(), **some)
     log = Log(tmp_path / "archives")
     log.seal(RECORDS[:FIRST])
     server.settle()
@@ -89,7 +91,8 @@ def test_clear_comes_with_the_audited_tokens_that_were_foretold(
     server.clock.now += 3 * HOUR
     server.settle()
     assert status(server).state == "stale"  # evidence hides no incident
-    log.seal([stolen(record) for record in RECORDS[100:110]])
+    monkeypatch.setattr("benchmarks.throughput.cheap_replayer.OTHER_LOGIT", 30.0)  # another token is
+    log.seal(RECORDS[100:110])
     server.settle()
     found = status(server)
     assert (found.state, found.concern) == ("alarm", "evidence")
