@@ -105,7 +105,6 @@ def _by_day(found: Judgement, honest: HonestRates, rng: np.random.Generator) -> 
     """Share of days whose audit as a whole is an alarm; a day's records are drawn without replacement."""
     p_value_r = np.array([record.p_value for record in found.records])
     flagged_r = np.array([record.flagged for record in found.records])
-    outlying_r = np.array([record.evidence.outliers > 0 for record in found.records])
     day = max(len(p_value_r) // AUDITED, 1)
     days = [rng.choice(len(p_value_r), day, replace=False) for _ in range(DAYS)]
     p_values = np.array(
@@ -114,7 +113,6 @@ def _by_day(found: Judgement, honest: HonestRates, rng: np.random.Generator) -> 
                 honest,
                 p_value_r=p_value_r[d],
                 flagged=int(flagged_r[d].sum()),
-                outlying_r=outlying_r[d],
                 tokens_r=found.charges.tokens_r[d],
                 log_ratio_rk=found.tally.log_ratio_rk[d],
             )

@@ -23,11 +23,13 @@ from benchmarks.results.tables.cascade import CASCADE
 from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
 from benchmarks.results.tables.exact import EXACT
 from benchmarks.results.tables.gpu import GPU
+from benchmarks.results.tables.honest_capital import HONEST_CAPITAL
 from benchmarks.results.tables.limits import LIMITS
 from benchmarks.results.tables.month import MONTH
 from benchmarks.results.tables.noise_models import NOISE_MODELS
 from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
+from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
 from benchmarks.results.tables.year import YEAR
 from weightwarden.logger.files.output import write_text
@@ -36,6 +38,8 @@ PAGE = ROOT / "docs" / "results.md"
 FILES = ROOT / "docs" / "results"
 TABLES: Mapping[str, ResultsTable[Any]] = {
     "attackers": ATTACKERS,
+    "tokens-to-alarm": TOKENS_TO_ALARM,
+    "honest-capital": HONEST_CAPITAL,
     "side-channels": SIDE_CHANNELS,
     "trade-off": TRADE_OFF,
     "admissible-sets": ADMISSIBLE_SETS,

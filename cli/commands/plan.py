@@ -1,11 +1,22 @@
 """The command `verify plan`: the audit that catches an attacker in time, and its cost."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from math import ceil, log2
+from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from weightwarden.cli.commands.plan_cost import Cost, audit_cost
+from weightwarden.cli.commands.plan_deviation import (
+    DEVIATION_OPTIONS,
+    WITHOUT_DEVIATION,
+    DeviationQuestion,
+    deviation_text,
+)
+from weightwarden.cli.options.effect_sizes import read_effect_sizes
 from weightwarden.cli.options.quantities import FiniteRange, Positive, Size, size_text
 from weightwarden.cli.options.shared import AUDIT_BY_OPTION, with_options
 from weightwarden.cli.options.traffic_estimate import (
@@ -17,36 +28,13 @@ from weightwarden.cli.options.traffic_estimate import (
     traffic_assumptions,
 )
 from weightwarden.verifier.statistics.planning import Plan, plan, plan_by_tokens
-from weightwarden.verifier.statistics.sampling_design import END_TOKENS, UNIT_TOKENS, AuditBy
-from weightwarden.verifier.statistics.traffic import Traffic
+from weightwarden.verifier.statistics.sampling_design import AuditBy
 
-SECONDS_A_DAY = 86_400
 _OF_1016 = "of the messages of 1,016 tokens, of others in proportion to their tokens"
 _LENGTHS = (
     "The cost takes the lengths of answers as exponentially distributed: audited ones then have twice the tokens of"
     " others, at most --length-limit."
 )
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The present cost of auditing, for all sites.
-
-    Attributes:
-        messages_per_second: audited messages, one forward pass each.
-        prefill_tokens_per_second: tokens of prompts and answers that are read.
-        output_tokens_per_second: audited output tokens.
-        prefill_per_output_token: tokens read for each audited output token.
-        share_of_serving: tokens read, as a share of all tokens that the servers process.
-        verifiers: number of verifiers needed, or None without their throughput.
-    """
-
-    messages_per_second: float
-    prefill_tokens_per_second: float
-    output_tokens_per_second: float
-    prefill_per_output_token: float
-    share_of_serving: float
-    verifiers: int | None
 
 
 @click.command("plan")
@@ -87,7 +75,7 @@ class Cost:
         type=FiniteRange(0, 1, min_open=True, max_open=True),
         default=1e-4,
         show_default=True,
-        help="Probability of a false alarm per day.",
+        help="Probability of a false alarm: per day, or with --deviation in a series of any length.",
     ),
     click.option(
         "--verifier-throughput",
@@ -96,11 +84,15 @@ class Cost:
         help="Tokens (prompts and answers) that one verifier reads per second. With it, the number of"
         " verifiers is shown.",
     ),
+    *DEVIATION_OPTIONS,
     LENGTH_OPTION,
     AUDIT_BY_OPTION,
     *AUDIT_OPTIONS,
 )
+@click.pass_context
 def plan_command(
+    ctx: click.Context,
+    /,
     *,
     altered_messages: int | None,
     stolen_bytes: float | None,
@@ -110,6 +102,9 @@ def plan_command(
     false_positive_rate: float,
     alarm_level: float,
     verifier_throughput: float | None,
+    deviation: tuple[str, float | None] | None,
+    effect_sizes_path: Path | None,
+    audit_rate: float | None,
     power: float,
     confidence: float,
     as_json: bool,
@@ -117,11 +112,28 @@ def plan_command(
 ) -> None:
     """Compute the audit rate that catches an attacker within a budget of messages or bytes, and the audit's cost.
 
+    With --deviation: the audited tokens that an alarm on a deviating server takes.
+
     \b
         verify plan --preset provider-2025-07 --stolen-bytes 1GB
         verify plan --output-tokens-per-day 1e10 --altered-messages 459 --verifier-throughput 50000
+        verify plan --deviation int8 --verifier-throughput 50000
     """
-    traffic = TrafficOptions(**traffic_options).traffic()
+    given = TrafficOptions(**traffic_options)
+    if deviation is not None:
+        _refuse(ctx, ("altered_messages", "stolen_bytes", *WITHOUT_DEVIATION), "says nothing about a --deviation")
+        question = DeviationQuestion.of(
+            given,
+            deviation=deviation,
+            audit_rate=audit_rate,
+            alarm_level=alarm_level,
+            confidence=confidence,
+            verifier_throughput=verifier_throughput,
+        )
+        click.echo(deviation_text(question, read_effect_sizes(effect_sizes_path), as_json=as_json))
+        return
+    _refuse(ctx, ("effect_sizes_path", "audit_rate"), "needs --deviation")
+    traffic = given.traffic()
     if (altered_messages is None) == (stolen_bytes is None):
         raise click.UsageError("give exactly one budget: --altered-messages or --stolen-bytes")
     if traffic.tokens_per_message > length_limit:
@@ -156,7 +168,7 @@ def plan_command(
             f"The altered messages come within a day, and have {altered * length_limit:,} tokens together, each"
             f" {length_limit} or less"
         )
-    cost = _cost(found, traffic, length_limit, verifier_throughput)
+    cost = audit_cost(found, traffic, length_limit, verifier_throughput)
     assumptions = [
         *traffic_assumptions(traffic),
         f"{altered_text}: the attacker writes the prompts. The audit is unforeseeable, and flags an audited one with"
@@ -173,25 +185,12 @@ def plan_command(
         click.echo(_table(found, cost, altered * bits_per_message / 8, confidence, assumptions))
 
 
-def _cost(found: Plan, traffic: Traffic, length_limit: int, throughput: float | None) -> Cost:
-    """The cost. By tokens the audited answers are longer than others: twice as long where lengths are exponential."""
-    mean = audited_mean = traffic.tokens_per_message
-    audited = found.audit_rate  # share of the messages
-    if found.by == "tokens":
-        second = mean * min(2 * mean, length_limit)  # mean of the squared lengths
-        audited = min(found.audit_rate * (mean + END_TOKENS) / UNIT_TOKENS, 1.0)
-        audited_mean = (second + END_TOKENS * mean) / (mean + END_TOKENS)
-    messages = audited * traffic.messages_per_day / SECONDS_A_DAY
-    output = messages * audited_mean
-    read = output + messages * mean * (1 / traffic.output_share - 1)
-    return Cost(
-        messages_per_second=messages,
-        prefill_tokens_per_second=read,
-        output_tokens_per_second=output,
-        prefill_per_output_token=read / output,
-        share_of_serving=read * SECONDS_A_DAY / traffic.all_tokens_per_day,
-        verifiers=None if throughput is None else ceil(read / throughput),
-    )
+def _refuse(ctx: click.Context, names: Sequence[str], why: str) -> None:
+    """Refuse options that are given on the command line."""
+    for option in ctx.command.params:
+        source = ctx.get_parameter_source(option.name or "")
+        if option.name in names and source is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option.opts[0]} {why}")
 
 
 def _table(found: Plan, cost: Cost, stolen_bytes: float, confidence: float, assumptions: list[str]) -> str:

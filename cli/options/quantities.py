@@ -12,6 +12,7 @@ UNITS = {
     **{f"{prefix}b": 1000.0**power for power, prefix in enumerate("kmgtpe", start=1)},
     **{f"{prefix}ib": 1024.0**power for power, prefix in enumerate("kmgtpe", start=1)},
 }
+SECONDS_A_DAY = 86_400
 
 
 class Size(click.ParamType[float]):

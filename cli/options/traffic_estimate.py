@@ -88,6 +88,12 @@ class TrafficOptions:
     sites: int | None
     doubling_months: float | None
 
+    @property
+    def describes_traffic(self) -> bool:
+        """True if any option is given but the share of output tokens, which also says what an audit reads."""
+        others = (self.preset, self.output_tokens_per_day, self.tokens_per_message, self.sites, self.doubling_months)
+        return any(value is not None for value in others)
+
     def traffic(self) -> Traffic:
         """The preset's traffic, or the default, with the given options changed.
 

@@ -81,8 +81,8 @@ def _source(context: Run) -> str:
         return "of these traffic files"
     first, last = archives[0], archives[-1]
     if sum(one.end - one.start for one in archives) == last.end - first.start:
-        return f"{first.start} to {last.end - 1} of the log {first.origin}"
-    return f"of these archives, from record {first.start} to {last.end - 1}, of the log {first.origin}"
+        return f"({first.start} to {last.end - 1} of the log {first.origin})"
+    return f"of these archives (from record {first.start} to {last.end - 1} of the log {first.origin})"
 
 
 def _limit(context: Run, bound: Bound) -> str:
@@ -101,13 +101,13 @@ def _meaning(context: Run, bound: Bound, code: CodeName) -> str:
     said = f"{scope(context)}, the choice of tokens and ends carried at most this, {_CODES[code]}"
     if context.exposure.complete:
         return f"{said}.{counts}"
-    parts = (
-        f"{upper_fixed(limit.rate_bits / limit.tokens, 4)} bits a token, which grow with the traffic, and"
-        f" {upper_bytes(limit.stock_bits)} once, which a few unaudited records can hold"
-    )
     if limit.bits < limit.rate_bits + limit.stock_bits:
-        parts = "it is all that the unaudited ones can hold"
-    return f"{said}: {parts}, if nobody who could change a record knew whether it would be audited.{counts}"
+        return f"{said}: the bits of the audited ones, and all that the others can hold.{counts}"
+    return (
+        f"{said}: {upper_fixed(limit.rate_bits / limit.tokens, 4)} bits a token, which grow with the traffic, and"
+        f" {upper_bytes(limit.stock_bits)} once, which a few unaudited records can hold. It assumes that nobody who"
+        f" could change a record knew whether it would be audited.{counts}"
+    )
 
 
 def _says_something(context: Run, bound: Bound) -> bool:

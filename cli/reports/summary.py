@@ -35,7 +35,8 @@ def text_summary(context: Run) -> str:
         f"  safe           {found.count(Verdict.SAFE)}",
         f"  suspicious     {found.count(Verdict.SUSPICIOUS)}",
         f"  dangerous      {found.count(Verdict.DANGEROUS)}",
-        f"  with outliers  {found.outlying} records; of honest ones at most {found.honest_outlying:.2g} on average",
+        f"  with outliers  {found.outlying} records (in traffic like the calibration's at most"
+        f" {found.honest_outlying:.2g} on average)",
         f"  early stops    {found.early_stops}"
         + (f", {found.unanswered} of them before the first token" if found.unanswered else ""),
         *_unsteady_lines(context),
@@ -48,7 +49,7 @@ def text_summary(context: Run) -> str:
     flagged = len(found.flagged)
     count, title = flagged, "Flagged records, worst first:"
     if not flagged and found.alarm:
-        count, title = found.outlying, "No record is flagged by itself. Too many hold an outlier, such as:"
+        count, title = SHOWN_RECORDS, "No record is flagged by itself. Together they are too implausible, such as:"
     elif not flagged:
         count, title = 1, "Nothing is flagged. The least plausible record:"
     shown = found.summary.shown[: min(SHOWN_RECORDS, count)]

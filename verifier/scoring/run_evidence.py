@@ -1,19 +1,16 @@
-"""Hypothesis tests of one run (count, extreme, outlying, conditional) against an honest server, and their p-value."""
+"""Hypothesis tests of one run (count, extreme, conditional) against an honest server, and their p-value."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 from scipy.stats import binom
 
-from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.statistics.conditional_e_process import log_factors
 from weightwarden.verifier.statistics.e_process import log_mean
 
-TESTS = 4
+TESTS = 3
 """Number of tests of a run; each is used at this part of the level (Bonferroni)."""
-STAKES = np.geomspace(1e-4, 0.97, 32)
-"""Shares of the capital that the test of the outlying records bets in parallel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,22 +60,20 @@ def run_p_value(
     *,
     p_value_r: FloatArray,
     flagged: int,
-    outlying_r: BoolArray,
     tokens_r: IntArray,
     log_ratio_rk: FloatArray,
 ) -> float:
     """Probability bound that an honest run shows as much as this one.
 
-    Four tests, Bonferroni over all. *Count*: the flagged records against a binomial law at the honest rate of being
+    Three tests, Bonferroni over all. *Count*: the flagged records against a binomial law at the honest rate of being
     flagged for any reason; it detects many records that are each just implausible. *Extreme*: the smallest p-value; it
-    detects one record that is impossible. *Outlying*: the records that hold at least one outlier (`outlying_bound`); it
-    detects lone outliers, none of which flags its record. *Conditional*: the likelihood ratios of the records
-    (`conditional_bound`); it detects choices that are each plausible, and too many.
+    detects one record that is impossible. *Conditional*: the likelihood ratios of the records (`conditional_bound`); it
+    detects choices that are each plausible, and too many, and lone outliers in many records, none of which flags its
+    record. The share of records with an outlier is no test: honest traffic with more close candidates has more.
 
     Args:
         p_value_r: p-value of every record, 0 for one that no honest run would show.
         flagged: number of flagged records.
-        outlying_r: whether each record holds an outlier.
         tokens_r: output tokens of each record.
         log_ratio_rk: ln of each record's e-value under each bet, nats.
 
@@ -90,9 +85,8 @@ def run_p_value(
         raise ValueError("a run of no records has no p-value")
     by_count = float(binom.sf(flagged - 1, records, min(honest.flagged, 1.0))) if flagged else 1.0
     by_extreme = records * honest.as_implausible(float(p_value_r.min()))
-    by_outlying = outlying_bound(honest.outlying(tokens_r), outlying_r)
     by_conditional = conditional_bound(log_ratio_rk[tokens_r > 0], honest.contamination)
-    return min(1.0, TESTS * min(by_count, by_extreme, by_outlying, by_conditional))
+    return min(1.0, TESTS * min(by_count, by_extreme, by_conditional))
 
 
 def conditional_bound(log_ratio_rk: FloatArray, contamination: float) -> float:
@@ -103,26 +97,4 @@ def conditional_bound(log_ratio_rk: FloatArray, contamination: float) -> float:
         contamination: largest share of honest records that may hold anything.
     """
     log_capital = float(log_mean(log_factors(log_ratio_rk, contamination).sum(axis=0)))
-    return float(np.exp(-max(log_capital, 0.0)))
-
-
-def outlying_bound(probability_r: FloatArray, outlying_r: BoolArray) -> float:
-    """Probability bound that honest records hold these outliers: a test of a Poisson-binomial law.
-
-    The test bets a share s of the capital on every record: against a record that holds an outlier with probability at
-    most q, the capital is multiplied by 1 + s (1 / q - 1) if the record holds one, and by 1 - s if it does not. Honest
-    records multiply it by at most 1 on average, so that it reaches x with probability at most 1 / x (Markov). The
-    capital is the mean over `STAKES`. An outlier in a short answer is stronger evidence than one in a long answer. For
-    equal records the best stake reaches the exponent of the binomial tail (Chernoff 1952).
-
-    Assumes that records are independent; tokens of one record need not be.
-
-    Args:
-        probability_r: q, in [0, 1]; 0 for records without tokens.
-    """
-    answered_r = probability_r > 0
-    odds_r = 1 / probability_r[answered_r & outlying_r] - 1
-    others = int((answered_r & ~outlying_r).sum())
-    log_capital_s = np.log1p(STAKES * odds_r[:, None]).sum(axis=0) + others * np.log1p(-STAKES)
-    log_capital = float(logsumexp(log_capital_s) - np.log(len(STAKES)))
     return float(np.exp(-max(log_capital, 0.0)))

@@ -88,21 +88,33 @@ class RateEProcess:
         value_r, tokens_r = value_r[answered], tokens_r[answered]
         if not len(tokens_r):
             return
+        path_rlk = self.log_capital_lk + np.cumsum(self.log_factors(value_r, tokens_r), axis=0)
+        self.log_best = max(self.log_best, float(log_mean(path_rlk).max()))
+        self.log_capital_lk = path_rlk[-1]
+        self.records += len(tokens_r)
+        self.tokens += float(tokens_r.sum())
+        self.value += float(value_r.sum())
+
+    def log_factors(self, value_r: FloatArray, tokens_r: FloatArray) -> FloatArray:
+        """ln of the factor [records, weight limits, bets] by which each record multiplies each capital, nats.
+
+        Args:
+            tokens_r: tokens of each record, positive.
+
+        Raises:
+            StatisticsError: a value is out of range.
+        """
         rate = self.honest_rate / self.most_per_token
         bets_k = np.geomspace(0.01, MAX_STAKE / rate, STAKES)
-        path_rlk = np.empty((len(tokens_r), *self.log_capital_lk.shape))
+        factors_rlk = np.empty((len(tokens_r), len(self.weight_limits), STAKES))
         for at, limit in enumerate(self.weight_limits):
             weight_r = np.minimum(tokens_r, limit)
             outcomes = Outcomes.of(
                 value_r / tokens_r * weight_r, weight_r, most_per_token=self.most_per_token, longest=limit
             )
             gain_r = outcomes.value_r - rate * outcomes.weight_r
-            path_rlk[:, at] = self.log_capital_lk[at] + np.cumsum(np.log1p(bets_k * gain_r[:, None]), axis=0)
-        self.log_best = max(self.log_best, float(log_mean(path_rlk).max()))
-        self.log_capital_lk = path_rlk[-1]
-        self.records += len(tokens_r)
-        self.tokens += float(tokens_r.sum())
-        self.value += float(value_r.sum())
+            factors_rlk[:, at] = np.log1p(bets_k * gain_r[:, None])
+        return factors_rlk
 
     @property
     def log_capital(self) -> float:

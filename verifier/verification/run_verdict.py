@@ -103,7 +103,10 @@ class Verification:
 
     @property
     def honest_outlying(self) -> float:
-        """The mean number of records with an outlier, at most, in an honest run with records of the same lengths."""
+        """The mean number of records with an outlier, at most, in honest traffic like the calibration's.
+
+        The records have the same lengths.
+        """
         tokens_r = self.charges.tokens_r[self.summary.columns.verified_r]
         return float(self.honest_rates.outlying(tokens_r).sum())
 
@@ -201,7 +204,6 @@ def verify(executor: Executor, records: Iterable[Record]) -> Verification:
             honest,
             p_value_r=columns.p_value_r[verified_r],
             flagged=len(summary.flagged),
-            outlying_r=columns.outliers_r[verified_r] > 0,
             tokens_r=summary.charges.tokens_r[verified_r],
             log_ratio_rk=summary.tally.log_ratio_rk[verified_r],
         ),

@@ -14,15 +14,18 @@ from benchmarks.results.tables.cascade import CASCADE
 from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
 from benchmarks.results.tables.exact import EXACT
 from benchmarks.results.tables.gpu import GPU
+from benchmarks.results.tables.honest_capital import HONEST_CAPITAL
 from benchmarks.results.tables.limits import LIMITS
 from benchmarks.results.tables.month import MONTH
 from benchmarks.results.tables.noise_models import NOISE_MODELS
 from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
+from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
 from benchmarks.results.tables.year import YEAR
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, records_of
+from weightwarden.cli.options.effect_sizes import read_effect_sizes
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
 
@@ -61,6 +64,7 @@ def claims() -> Iterator[Claim]:
     """All claims."""
     yield from _environment()
     yield from _attackers()
+    yield from _tokens_to_alarm()
     yield from _side_channels()
     yield from _trade_off()
     yield from _noise_models_and_cascade()
@@ -148,6 +152,53 @@ def _attackers() -> Iterator[Claim]:
     yield said("is flagged at every message that it cuts", holds=cut.messages_flagged_share_at_1e4 == 1)
     yield said("are an alarm after {:,.0f} tokens", hundreds(of["int8 weights"].tokens_to_alarm))
     yield said("cannot rule out: {:,.0f} bits for an honest server", of["honest server"].limit_bits)
+
+
+def _tokens_to_alarm() -> Iterator[Claim]:
+    found = TOKENS_TO_ALARM.read(FILES / "tokens-to-alarm.json")
+    settings, of = found.settings, {row.deviation: row for row in found.rows}
+    yield said("(median of {} orders; each record once, then drawn with replacement)", settings["orders"])
+    yield said(
+        "make the policy, {:,} tokens; each deviation has {:,} at the others.",
+        settings["calibration_tokens"],
+        found.rows[0].tokens,
+        holds=len({row.tokens for row in found.rows}) == 1
+        and (settings["calibration_draws"], settings["draws"]) == (4, 2),
+    )
+    contamination = found.facts["contamination_share"]
+    yield said("the same where {:.2%} of an honest server's records may hold anything", contamination)
+    alarms = {row.deviation: row.tokens_to_alarm or math.inf for row in found.rows}
+    per_record = found.rows[0].tokens / found.rows[0].records
+    yield said(
+        "An audited record counts whole and has {:.0f} tokens here: no alarm comes before the second one",
+        per_record,
+        holds=min(alarms.values()) > 1.5 * per_record,
+    )
+    uniform, rare, int8 = of["admissible:1"], of["substitution:0.01"], of["int8"]
+    yield said(
+        "takes {:,.0f} tokens where rates alone take {:,.0f}; one random token in a hundred takes {:,.0f} instead of"
+        " {:,.0f}, int8 weights {:,.0f} instead of {:,.0f}.",
+        *(uniform.tokens_to_alarm, uniform.tokens_to_alarm_before),
+        *(rare.tokens_to_alarm, rare.tokens_to_alarm_before),
+        *(int8.tokens_to_alarm, int8.tokens_to_alarm_before),
+    )
+    grow = {size.name: bool(size.growths) for size in read_effect_sizes(None).sizes()}
+    yield said(
+        "*Never*: no bet of the monitor grows.",
+        holds=all(grow[row.deviation] == (row.tokens_to_alarm is not None) for row in found.rows),
+    )
+    rarest = of["substitution:0.001"]
+    yield said(
+        "The rarest random tokens take longer than by rates alone",
+        holds=alarms["substitution:0.001"] > (rarest.tokens_to_alarm_before or math.inf),
+    )
+    shares = [growth.log_share for of in read_effect_sizes(None).deviations for growth in of.growths]
+    yield said("up to {:.1f} nats beside the {:.1f} of the alarm level", -min(shares), math.log(1e4))
+    largest = found.facts["honest_largest_capital"]
+    yield said("multiply the capital by {:.2f} at most, in {} orders", largest, settings["orders"])
+    honest = HONEST_CAPITAL.read(FILES / "honest-capital.json")
+    yield said("Recorded honest answers in ten random orders each", holds=honest.settings["orders"] == 10)
+    yield said("None comes near an alarm", holds=max(row.largest_capital for row in honest.rows) < 100)
 
 
 def _side_channels() -> Iterator[Claim]:

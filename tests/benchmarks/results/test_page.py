@@ -32,6 +32,7 @@ SETTINGS = (
     "vLLM 0.32.0 (CPU, bfloat16; T = 1, top-p 0.95, top-k 50)",
     '"generate 100 random numbers"',
     "with 95% bands",
+    "which is a capital of 10,000",
     "arXiv 2511.02620",
     "what the rate is at most (95%, were tokens independent)",
 )

@@ -99,6 +99,8 @@ def test_a_run_shows_bounds_rates_and_what_they_assume(tmp_path: Path, model_fol
         assert f"{pooled['audited']:.4f}" in text
         words = " ".join(text.replace("&#39;", "'").split())
         assert all(said in words for said in found["assumptions"])
+        assert "For all 12 records of these traffic files, audited or not, with 99% confidence over the draw" in words
+        assert "the bits of the audited ones, and all that the others can hold." in words
     estimated = ("estimate", "--output-tokens-per-day", 1e9, "--report", tmp_path / "r.json")
     bits = loaded(*estimated)
     assert bits["bits_per_token"] == pooled["rate"]

@@ -131,9 +131,11 @@ def test_policy_read_back_from_its_text_is_equal(tmp_path: Path) -> None:
 def test_a_policy_of_before_there_was_a_bound_of_the_boundary_has_none(tmp_path: Path) -> None:
     first = read_policy(DATA / "versions" / "0.1" / "calibrated.toml")
     assert first.token_noise.boundary_upper is None
+    assert first.likelihood_ratio_bets.upper_c[0] == 1.0  # nothing is bet on it
     assert "boundary_upper" not in first.to_toml()
     read = read_policy(written(tmp_path, with_value("noise.boundary_upper", 0.25)))
-    assert read.token_noise.boundary_upper == 0.25
+    assert read.token_noise.boundary_upper == read.likelihood_ratio_bets.upper_c[0] == 0.25
+    assert read.likelihood_ratio_bets.upper_c[1:].tolist() == read.noise.chosen_upper
     for wrong in (0.0, 1.5, -0.25):
         with pytest.raises(PolicyError, match=r"noise\.boundary_upper"):
             read_policy(written(tmp_path, with_value("noise.boundary_upper", wrong)))

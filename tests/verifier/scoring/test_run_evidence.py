@@ -8,10 +8,9 @@ import pytest
 from scipy.stats import binom
 
 from tests.verifier.scoring.test_record_evidence import share_limit
-from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
+from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
-from weightwarden.verifier.scoring.run_evidence import STAKES, TESTS, HonestRates, outlying_bound, run_p_value
-from weightwarden.verifier.statistics.betting import kl_divergence
+from weightwarden.verifier.scoring.run_evidence import TESTS, HonestRates, run_p_value
 
 HONEST = HonestRates(level=1e-3, events=(9e-4, 1e-3), outlier_rate=9e-4, most_outlying=1.0)
 FLAGGED = Fraction(29, 10_000)
@@ -21,21 +20,18 @@ def p_of(
     p_value_r: FloatArray | int = 100,
     *,
     flagged: int = 0,
-    outlying_r: BoolArray | None = None,
     tokens_r: IntArray | None = None,
     log_ratio_rk: FloatArray | None = None,
     honest: HonestRates = HONEST,
 ) -> float:
     """p-value of a run in which nothing stands out but what is given."""
     p_value_r = np.ones(p_value_r) if isinstance(p_value_r, int) else p_value_r
-    outlying_r = np.zeros(len(p_value_r), np.bool_) if outlying_r is None else outlying_r
     tokens_r = np.full(len(p_value_r), 100) if tokens_r is None else tokens_r
     log_ratio_rk = np.zeros((len(p_value_r), 5)) if log_ratio_rk is None else log_ratio_rk
     return run_p_value(
         honest,
         p_value_r=p_value_r,
         flagged=flagged,
-        outlying_r=outlying_r,
         tokens_r=tokens_r,
         log_ratio_rk=log_ratio_rk,
     )
@@ -62,14 +58,6 @@ def test_each_test_of_an_honest_run_is_within_its_part_of_the_level(records: int
     by_extreme = -math.expm1(records * math.log1p(-low))  # the smallest of so many uniform numbers is below `low`
     assert 0.9 * level / TESTS < by_extreme <= level / TESTS
 
-    outlying_r = np.zeros(records, np.bool_)
-    for count in range(1, records + 1):
-        outlying_r[:count] = True
-        if p_of(records, outlying_r=outlying_r) <= level:
-            break
-    assert outlying_r.sum() < records or records == 10
-    assert binomial_tail(int(outlying_r.sum()), records, Fraction(9, 100)) <= level / TESTS
-
 
 def test_honest_runs_whose_records_are_flagged_for_any_reason_keep_the_level() -> None:
     """Forced ends and failed servers flag honest records, too: of 10,000 records 29, not 10."""
@@ -83,9 +71,7 @@ def test_honest_runs_whose_records_are_flagged_for_any_reason_keep_the_level() -
 
 @pytest.mark.parametrize(("records", "runs"), [(10, 6000), (100, 6000), (1000, 2000)])
 def test_simulated_honest_runs_keep_the_level(records: int, runs: int) -> None:
-    """All that flags an honest record happens at the policy's upper rates, and so do outliers, in answers of all
-    lengths; some of them cluster in one record.
-    """
+    """All that flags an honest record happens at the policy's upper rates, in answers of all lengths."""
     rng, level = np.random.default_rng(13), 1e-2
     alarms = 0
     for _ in range(runs):
@@ -97,59 +83,8 @@ def test_simulated_honest_runs_keep_the_level(records: int, runs: int) -> None:
         for share in HONEST.events:
             p_value_r = np.where(rng.random(records) < share, np.minimum(p_value_r, share), p_value_r)
         flagged = int((p_value_r <= 1e-3).sum())
-        outlying_r = rng.random(records) < HONEST.outlying(tokens_r)
-        alarms += (
-            p_of(p_value_r, flagged=flagged, outlying_r=outlying_r, tokens_r=tokens_r, log_ratio_rk=log_ratio_rk)
-            <= level
-        )
+        alarms += p_of(p_value_r, flagged=flagged, tokens_r=tokens_r, log_ratio_rk=log_ratio_rk) <= level
     assert alarms / runs <= share_limit(level, runs)
-
-
-def test_an_honest_run_keeps_the_level_however_its_outliers_stand_together() -> None:
-    """Outliers at the upper rate that come one by one, in pairs, or that spoil whole records."""
-    rng, runs, records, level = np.random.default_rng(19), 1500, 300, 1e-2
-    tokens_r = rng.choice([1, 5, 40, 200], records)
-    rate = HONEST.outlier_rate
-    for together in (1, 2, 10**6):
-        size_r = np.minimum(tokens_r, together)
-        alarms = 0
-        for _ in range(runs):
-            outlying_r = rng.binomial(np.maximum(tokens_r // size_r, 1), rate) > 0
-            alarms += p_of(np.ones(records), outlying_r=outlying_r, tokens_r=tokens_r) <= level
-        assert alarms / runs <= share_limit(level, runs)
-
-
-@pytest.mark.parametrize(
-    ("thefts", "tokens", "others"),
-    [(100, 1, 0), (40, 12, 0), (40, 64, 0), (12, 1, 1000), (40, 12, 1000), (40, 200, 0), (3, 1, 0)],
-)
-def test_lone_outliers_in_many_records_alarm(thefts: int, tokens: int, others: int) -> None:
-    """None of these records is flagged; honest answers of 100 tokens stand among them."""
-    tokens_r = np.concatenate([np.full(thefts, tokens), np.full(others, 100)])
-    outlying_r = np.arange(len(tokens_r)) < thefts
-    honest_ones = int(0.01 * others)  # as honest traffic has them
-    outlying_r[thefts : thefts + honest_ones] = True
-    assert p_of(np.ones(len(tokens_r)), outlying_r=outlying_r, tokens_r=tokens_r) <= RUN_ALARM_LEVEL
-
-
-def test_the_bound_of_outlying_records_is_above_the_exact_law_and_not_far_from_it() -> None:
-    """Of equal records the exact law is binomial; the best of the stakes has its exponent, and is one of 32."""
-    for records, chance in ((1, 0.1), (20, 0.05), (400, 0.01), (2000, 0.2)):
-        for count in {1, 2, records // 4, records} & set(range(1, records + 1)):
-            if count <= records * chance:
-                continue
-            exact = binomial_tail(count, records, Fraction(chance).limit_denominator(1000))
-            found = outlying_bound(np.full(records, chance), np.arange(records) < count)
-            assert exact * (1 - 1e-9) <= found
-            share = count / records
-            exponent = records * kl_divergence(share, chance)
-            assert -np.log(max(found, 1e-300)) >= min(0.95 * exponent - np.log(len(STAKES)), 650)
-
-
-def test_records_that_surely_hold_outliers_say_nothing() -> None:
-    assert outlying_bound(np.ones(50), np.ones(50, np.bool_)) == 1.0
-    assert outlying_bound(np.zeros(50), np.zeros(50, np.bool_)) == 1.0
-    assert outlying_bound(np.full(50, 0.3), np.zeros(50, np.bool_)) == 1.0
 
 
 def test_choices_that_are_each_plausible_and_together_too_many_alarm() -> None:
@@ -181,10 +116,8 @@ def test_a_run_under_an_exact_policy_has_the_p_that_the_policys_rates_give() -> 
     tenth = HonestRates(level=0.0, events=(0.1, 1e-3), outlier_rate=0.1, most_outlying=0.1)
     p_value_r = np.ones(20)
     p_value_r[:2] = 0.1
-    outlying_r = p_value_r < 1
-    assert p_of(p_value_r, flagged=2, outlying_r=outlying_r, honest=tenth) == 1.0
-    outlying_r[:] = True
-    all_of_them = p_of(np.full(20, 0.1), flagged=20, outlying_r=outlying_r, honest=tenth)
+    assert p_of(p_value_r, flagged=2, honest=tenth) == 1.0
+    all_of_them = p_of(np.full(20, 0.1), flagged=20, honest=tenth)
     assert 0 < all_of_them <= TESTS * 0.1**20 * 1.3
 
 

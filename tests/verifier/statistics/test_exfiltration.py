@@ -156,6 +156,17 @@ def test_a_bound_that_contains_the_gamble_is_charged_once() -> None:
     assert apart.days_to_exfiltrate == pytest.approx((8e7 - apart.gamble.gambled_bits) / 1e5)
 
 
+def test_a_stock_counts_once_whatever_the_time_and_leaves_gamble_and_paces_as_they_are() -> None:
+    traffic, leak = Traffic(output_tokens_per_day=1e6), replace(QUIET, bits_per_token=0.1)
+    audit, weights = AuditAssumptions(rate=0.01), Weights(size_bytes=1e7)
+    without = estimate(traffic, leak, audit, weights)
+    for stock, days in ((0.0, 800.0), (3e7, 500.0), (8e7 - 1, 5.0), (8e7, 5.0), (1e12, 5.0)):
+        found = estimate(traffic, replace(leak, stock_bits=stock), audit, weights)
+        assert found.days_to_exfiltrate == pytest.approx(days)  # never less than 16 million bits a day allow
+        assert found.gamble_suffices == (stock >= 8e7)
+        assert (found.gamble, found.paces, found.bits_per_day) == (without.gamble, without.paces, without.bits_per_day)
+
+
 def test_what_is_gambled_takes_the_time_that_its_tokens_take() -> None:
     found = estimate(Traffic(output_tokens_per_day=1e6), QUIET, AuditAssumptions(rate=1e-6), Weights(size_bytes=4e6))
     assert found.gamble_suffices

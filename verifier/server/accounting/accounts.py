@@ -7,7 +7,7 @@ accounts of several servers, some of which may crash, are therefore those of one
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from weightwarden.verifier.statistics.conditional_e_process import ConditionalEP
 from weightwarden.verifier.statistics.e_process import RateEProcess
 from weightwarden.verifier.statistics.rates import RateSequence
 from weightwarden.verifier.verification.series_limit import SeriesLimit
-from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
+from weightwarden.verifier.verification.series_monitor import CONDITIONAL_SHARE, LOG_RATIO, WATCHED, SeriesMonitor
 
 CONFIDENCE = 0.99
 """Confidence of each confidence sequence, and of the limit of the series."""
@@ -229,8 +229,9 @@ def _monitor(header: dict[str, Any], arrays: Mapping[str, FloatArray]) -> Series
 def _first_monitor(header: dict[str, Any], arrays: Mapping[str, FloatArray], begin: SeriesMonitor) -> SeriesMonitor:
     """The monitor of stored accounts of the first format, which had one weight limit and no conditional test.
 
-    Its capital goes on as a whole: half of it is bet in the conditional test from now on, and each rate's capital is
-    spread over its weight limits. So the e-process is one over the whole series, and its best value stays valid.
+    The bets on flagged records go on, and the conditional test begins now. So the capital is that of one e-process over
+    the whole series. Its best value is that of the flagged records. Evidence of other rates, which raise no alarm any
+    more, does not count.
     """
     monitors = {}
     for name, said in header["monitors"].items():
@@ -238,6 +239,5 @@ def _first_monitor(header: dict[str, Any], arrays: Mapping[str, FloatArray], beg
         kept = {key: value for key, value in said.items() if key != "longest"}
         capital_lk = np.tile(arrays[f"monitor.{name}"], (len(limits), 1))
         monitors[name] = RateEProcess(**kept, weight_limits=limits, log_capital_lk=capital_lk)
-    log_rates = float(np.logaddexp.reduce([m.log_capital for m in monitors.values()]) - np.log(len(monitors)))
-    conditional = replace(begin.conditional, log_capital_ck=np.full_like(begin.conditional.log_capital_ck, log_rates))
-    return SeriesMonitor(header["policy_digest"], conditional, monitors, header["log_best"])
+    log_best = np.logaddexp(np.log(CONDITIONAL_SHARE), np.log1p(-CONDITIONAL_SHARE) + monitors["flagged"].log_best)
+    return SeriesMonitor(header["policy_digest"], begin.conditional, monitors, max(float(log_best), 0.0))

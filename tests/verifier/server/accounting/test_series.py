@@ -258,17 +258,17 @@ def test_the_capital_of_accounts_of_the_first_format_goes_on(
     accounts = Accounts.from_bytes(server.opened.bookkeeper.empty())
     found = Verifier(cheap, bundled_policy).judge(ANSWERS)
     bad = found.watched
-    bad["mismatches"] = bad["tokens"]
+    bad["flagged"][::3] = 1.0
     accounts.monitor.add(bad)
     rates = accounts.monitor.monitors
-    log_capital = np.log(np.mean([np.exp(rate.log_capital_lk[0]).mean() for rate in rates.values()]))
     kept = Accounts.from_bytes(
         in_first_format(accounts.to_bytes()), Accounts.from_bytes(server.opened.bookkeeper.empty())
     )
-    assert log_capital > 1
-    assert kept.monitor.log_capital == pytest.approx(log_capital)
-    assert kept.monitor.log_best == accounts.monitor.log_best
+    before = float(np.exp(rates["flagged"].log_capital))
+    assert before > 100
+    assert np.exp(kept.monitor.log_capital) == pytest.approx(0.75 + 0.25 * before)
+    assert np.exp(kept.monitor.log_best) == pytest.approx(0.75 + 0.25 * np.exp(rates["flagged"].log_best))
     assert [rate.records for rate in kept.monitor.monitors.values()] == [rate.records for rate in rates.values()]
     kept.monitor.add(bad)
-    assert kept.monitor.log_capital > log_capital
+    assert kept.monitor.monitors["flagged"].log_capital > rates["flagged"].log_capital
     assert Accounts.from_bytes(kept.to_bytes()).to_bytes() == kept.to_bytes()
