@@ -292,7 +292,8 @@ def _month() -> Iterator[Claim]:
         *(records.series, records.summed, tokens.series, tokens.summed),
     )
     rate, answers = found.settings["audit_rate_by_records"], found.settings["answers_a_day"]
-    assert isinstance(rate, float) and isinstance(answers, int)
+    assert isinstance(rate, float)
+    assert isinstance(answers, int)
     yield said(
         "{:.0%} of {:,} answers a day has as many audited answers as 1% of {:,.0f}.",
         rate,
