@@ -291,7 +291,15 @@ def _month() -> Iterator[Claim]:
         " tokens it is {:.3f} instead of {:.2f}.",
         *(records.series, records.summed, tokens.series, tokens.summed),
     )
-    yield said("{:.0%} of {:,} answers a day", found.settings["audit_rate_by_records"], found.settings["answers_a_day"])
+    rate, answers = found.settings["audit_rate_by_records"], found.settings["answers_a_day"]
+    assert isinstance(rate, float)
+    assert isinstance(answers, int)
+    yield said(
+        "{:.0%} of {:,} answers a day has as many audited answers as 1% of {:,.0f}.",
+        rate,
+        answers,
+        100 * rate * answers,
+    )
 
 
 def _year() -> Iterator[Claim]:
