@@ -186,23 +186,3 @@ class RateSequence:
             min(float(low.max(initial=0.0)), rate) * self.most_per_token,
             max(float(high.min(initial=1.0)), rate) * self.most_per_token,
         )
-
-    def tokens_until(self, limit: float) -> float:
-        """Further tokens until the upper limit is at most `limit`, about; 0 if it is, inf if no number suffices.
-
-        Assumes that further records have the length and the value per token of those so far (without any: the largest
-        length, and no value).
-
-        Args:
-            limit: wanted upper limit, in the value's unit per token.
-        """
-        at = max(int(np.searchsorted(GRID_R, limit / self.most_per_token, "right")) - 1, 0)
-        goal, share = np.log(2 / (1 - self.confidence)), float(GRID_R[at])
-        if self.best_below_p[at] >= goal or share >= 1:
-            return 0.0
-        value, weight, records = self.spread.value, self.spread.weight, self.spread.records
-        rate, mean = (value / weight, weight / records) if records else (0.0, 1.0)
-        if rate >= share:
-            return float("inf")
-        gain = float(np.log1p(SEQUENCE_STAKE / (1 - share) * mean * (share - rate))) / mean  # nats a unit of weight
-        return float((goal - self.log_capital_below_p[at]) / gain * self.longest)

@@ -239,30 +239,3 @@ def test_limits_and_sequences_do_as_well_as_published_ones_on_their_own_examples
     assert misses.max() <= most_misses(0.05, 20)
     assert np.mean(fixed) < 1.15 * np.mean(published)
     assert np.mean(anytime) < 1.6 * np.mean(published)
-
-
-@pytest.mark.parametrize(("rate", "tokens"), [(0.0, 1024.0), (0.005, 1024.0), (0.005, 60.0), (0.05, 200.0)])
-def test_a_sequence_foretells_the_tokens_that_it_takes_to_a_limit(rate: float, tokens: float) -> None:
-    rng = np.random.default_rng(23)
-    sequence = RateSequence(confidence=0.99, longest=1024, most_per_token=16.0)
-
-    def add(records: int) -> None:
-        sequence.add(rng.uniform(0, 2 * 16 * rate * tokens, records), np.full(records, tokens))
-
-    add(20)
-    foretold = sequence.tokens_until(1.6)
-    add(int(0.6 * foretold / tokens))
-    assert sequence.limits().high > 1.6
-    left = sequence.tokens_until(1.6)
-    assert 0.2 * foretold < left < 0.6 * foretold
-    add(int(np.ceil(1.5 * left / tokens)))
-    assert sequence.limits().high <= 1.6
-    assert sequence.tokens_until(1.6) == 0.0
-
-
-def test_a_limit_that_the_values_so_far_exceed_is_never_reached() -> None:
-    sequence = RateSequence(confidence=0.99, longest=100, most_per_token=16.0)
-    assert 0 < sequence.tokens_until(1.6) < np.inf
-    sequence.add(np.full(50, 200.0), np.full(50, 100.0))
-    assert sequence.tokens_until(1.6) == np.inf
-    assert sequence.tokens_until(16.0) == 0.0
