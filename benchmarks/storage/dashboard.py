@@ -138,6 +138,7 @@ def _verdict(position: int, archive: int, at: float, margins: bytes) -> dict[str
         "p_value": 1e-5 if flagged else 1.0,
         "counting_bits": 30.0,
         "pooled_bits": 20.0,
+        "log_ratio": b"",
         "end_bits": 0.0145,
         "entropy_bits": 21.0,
         "largest_margin": 0.12,

@@ -182,6 +182,9 @@ def _reports(paths: tuple[str, ...], policy: BasePolicy, seen: Sequence[str]) ->
             raise MonitorError(f"{path}: is in the series already; give each audit once")
         statistics = report.statistics
         columns = {name: statistics.records.column(name) for name in ("tokens", *WATCHED, LOG_RATIO)}
+        no_evidence = report.without_evidence
+        for column in columns.values():
+            column[no_evidence] = 0.0
         if columns[LOG_RATIO].shape[1:] != (len(policy.likelihood_ratio_bets),):
             raise MonitorError(f"{path}: statistics.records.{LOG_RATIO}: not one value for each bet of the policy")
         notes = [

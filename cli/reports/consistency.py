@@ -1,7 +1,7 @@
 """Consistency of a JSON report: what can be computed from its own figures is computed again."""
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import isclose
 
 import numpy as np
@@ -48,7 +48,7 @@ def _counts(report: Report) -> Iterator[str]:
         ("verified_records", report.verified_records + len(report.unverifiable), judged),
         (
             "verified_tokens",
-            report.verified_tokens + sum(record.tokens for record in report.unverifiable if record.worker_deaths),
+            report.verified_tokens + sum(record.tokens for record in report.unverifiable),
             sum(records.tokens),
         ),
     ]
@@ -67,7 +67,7 @@ def _counts(report: Report) -> Iterator[str]:
     named = [record.record for record in (*report.flagged, *report.unverifiable)]
     if len(set(named)) < len(named):
         yield "flagged, unverifiable: a record is named twice"
-    indices = _indices(report)
+    indices = report.indices
     if not set(named) <= set(indices):
         yield "flagged, unverifiable: a record is named that was not audited"
     if len(indices) != judged:
@@ -166,7 +166,7 @@ def _inputs(report: Report) -> Iterator[str]:
         yield "audit_rate, selection: one without the other"
     root = traffic_root(bytes.fromhex(one.sha256) for one in traffic)
     roots = root if traffic else b"".join(bytes.fromhex(one.root) for one in archives)
-    indices = _indices(report)
+    indices = report.indices
     selection = report.selection
     if selection is not None and (selection.rate != report.audit_rate or selection.method != METHODS[selection.by]):
         yield "selection: not the draw of this rate and these units"
@@ -179,15 +179,6 @@ def _inputs(report: Report) -> Iterator[str]:
         root_text = b64encode(bytes.fromhex(last.root)).decode()
         if (report.checkpoint or "").split("\n")[:3] != [last.origin, str(last.size), root_text]:
             yield "checkpoint: not that of the last archive"
-
-
-def _indices(report: Report) -> Sequence[int]:
-    """Indices of the audited records."""
-    if report.selection is not None:
-        return [index for part in report.selection.ranges for index in part.selected]
-    first = report.inputs[0]
-    start = first.start if isinstance(first, ArchiveInput) else 0
-    return range(start, start + report.total_records)
 
 
 def _equal(one: float, other: float) -> bool:

@@ -1,5 +1,6 @@
 """Contents of the JSON report of `verify run`, with its schema. The models are strict, and refuse unknown fields."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
@@ -309,3 +310,18 @@ class Report(_Part):
     executor: Executor
     seconds: ReplaySeconds
     tokens_per_second: Annotated[float, Field(ge=0)]
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """Indices of the audited records: in the log, or their places among all records of the traffic files."""
+        if self.selection is not None:
+            return [index for part in self.selection.ranges for index in part.selected]
+        first = self.inputs[0]
+        start = first.start if isinstance(first, ArchiveInput) else 0
+        return range(start, start + self.total_records)
+
+    @property
+    def without_evidence(self) -> list[int]:
+        """Places, among the audited records, of those whose requests leave no definite token: they are no evidence."""
+        undefined = {record.record for record in self.unverifiable if not record.worker_deaths}
+        return [place for place, index in enumerate(self.indices) if index in undefined] if undefined else []

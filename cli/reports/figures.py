@@ -209,6 +209,8 @@ def statistics(context: Run) -> dict[str, Any]:
         },
         "records": {
             **{name: _column(name, values) for name, values in watched.items()},
+            "tokens": charges.tokens_r.tolist(),
+            "pooled_bits": np.round(charges.pooled_token_bits_r, 6).tolist(),
             "probability": audited.probabilities(audited.tokens_r).tolist(),
             "counting_bits": np.round(charges.counting_bits_r - CODED_BITS, 6).tolist(),
             "end_bits": np.round(charges.end_bits_r + CODED_BITS, 6).tolist(),
@@ -223,9 +225,7 @@ def statistics(context: Run) -> dict[str, Any]:
 
 def _column(name: str, values: FloatArray) -> list[Any]:
     """A column of the records. Ratios are exact (`RESOLUTION`)."""
-    if name == LOG_RATIO:
-        return list(values.tolist())
-    return list(np.round(values, 6).tolist() if name == "pooled_bits" else values.astype(int).tolist())
+    return list(values.tolist() if name == LOG_RATIO else values.astype(int).tolist())
 
 
 def _rates(context: Run) -> dict[str, Interval]:
