@@ -83,6 +83,14 @@ def test_a_run_gives_a_figure_for_six_and_a_row_for_the_seventh(tmp_path: Path, 
     assert report["flagged"] == []
     assert [aside["line"] for aside in report["unverifiable"]] == [7]
     assert "every one ends the answer" in (tmp_path / "r.html").read_text()
+    monitored = CliRunner().invoke(
+        verify, ["monitor", str(tmp_path / "r.json"), "--policy", str(BUNDLED_POLICY), "--json"]
+    )
+    assert monitored.exit_code == 0, monitored.output
+    series = json.loads(monitored.output)
+    assert series["audits"][0]["tokens"] == report["verified_tokens"]  # the seventh is no evidence
+    assert series["audits"][0]["flagged"] == 0
+    assert series["limit"]["tokens"] == report["verified_tokens"] + 8  # and it is limited like the others
 
 
 def test_a_run_of_nothing_else_says_why(verifier: Verifier, good: list[Record]) -> None:
