@@ -30,8 +30,7 @@ class SeriesMonitor:
     """Monitor of a series of audited records, all under one policy.
 
     The capital is a mean of two e-processes, and so one itself: the conditional test, whose bounds hold for any prompts
-    and filters, and the rate of flagged records, each of which has a test with such a bound. The capital is inspected
-    after every audit.
+    and filters, and the rate of flagged records. The capital is inspected after every audit.
 
     The rates of other events depend on prompts and filters: honest traffic that leaves more tokens likely has more of
     them. They raise no alarm. Their e-processes tell how much the traffic differs from the calibration's. The honest

@@ -6,6 +6,7 @@ import pytest
 from tests.verifier.scoring.test_record_evidence import EDGES, Traffic
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.candidates.table import Standing
+from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
 from weightwarden.verifier.scoring.likelihood_ratio import (
     ADMISSIBLE_SHARES,
     LARGEST,
@@ -16,11 +17,13 @@ from weightwarden.verifier.scoring.likelihood_ratio import (
     LikelihoodRatioBets,
 )
 from weightwarden.verifier.scoring.record_sums import compress_plain_positions
+from weightwarden.verifier.scoring.run_evidence import TESTS, conditional_bound
 from weightwarden.verifier.scoring.token_scores import TokenScores
 
 UPPER = np.array([0.5, 0.5, 0.485, 0.434, 0.263, 0.263, 0.153, 0.0954, 0.053, 0.0283, 0.00747, 0.00343, 0.00111])
 """Bounds of the embedded model's traffic."""
 OUTSIDE = 9e-4
+CONTAMINATION = 2.5e-3
 
 
 def bets(boundary: float = 1.0, upper_b: FloatArray = UPPER, *, exact: bool = False) -> LikelihoodRatioBets:
@@ -106,6 +109,15 @@ def test_uniform_admissible_tokens_make_the_bets_grow(share: float) -> None:
     best = int(np.argmax(attack[: len(ADMISSIBLE_SHARES)]))
     assert attack[best] > 0 > honest[best]
     assert abs(best - list(ADMISSIBLE_SHARES).index(share)) <= 1
+
+
+@pytest.mark.parametrize(("thefts", "tokens"), [(100, 1), (40, 12), (40, 64), (40, 200), (4, 1)])
+def test_lone_tokens_outside_in_many_records_alarm_the_run(thefts: int, tokens: int) -> None:
+    """None of these records is flagged."""
+    outside, plain = bets().log_factors(claimed(np.array([np.inf, np.nan]), np.array([[0.0], [np.nan]])))
+    log_ratio_rk = np.tile(outside + (tokens - 1) * plain, (thefts, 1))
+    assert TESTS * conditional_bound(log_ratio_rk, CONTAMINATION) <= RUN_ALARM_LEVEL
+    assert conditional_bound(np.tile(tokens * plain, (thefts, 1)), CONTAMINATION) == 1.0
 
 
 @pytest.mark.parametrize("share", [0.2, 0.1, 0.03, 0.01, 0.004, 0.002])
