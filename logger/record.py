@@ -15,6 +15,12 @@ REFUSED_BY_UPSTREAM = "refused"
 lost; the logger stopped; the server refused the request or another choice of it (HTTP status 4xx).
 """
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MAX_GRAMMAR_CHARACTERS = 262_144
+MAX_MARKER_CHARACTERS = 4096
+BESIDE_GRAMMAR = (
+    "cannot go with a grammar: together they can leave no token, and the engine would then fail the request or leave"
+    " the grammar"
+)
 
 
 class _Strict(BaseModel):
@@ -54,12 +60,81 @@ class Engine(_Strict):
         return scheme(self.sampler)
 
 
+def beside_grammar(sampling: SamplingParams) -> str | None:
+    """The sampling parameter that cannot go with a grammar (docs/sampling.md, section 6.8), or None."""
+    return next(
+        (name for name in ("ignore_eos", "min_tokens", "allowed_token_ids", "bad_words") if sampling.has(name)), None
+    )
+
+
+class Grammar(_Strict):
+    """The grammar that constrains an answer: the text that the sidecar sends to the engine, and its compiler.
+
+    Attributes:
+        kind: language of the text: a JSON schema, a regular expression, a JSON list of strings, or a Lark grammar.
+        text: the text.
+        backend: name of the engine's grammar backend.
+        version: version of the backend's library.
+    """
+
+    kind: Literal["json", "regex", "choice", "grammar"]
+    text: Annotated[str, Field(min_length=1, max_length=MAX_GRAMMAR_CHARACTERS)]
+    backend: Literal["guidance"]
+    version: Name
+
+
+class Reasoning(_Strict):
+    """The reasoning with which an answer may begin, by its text as the sampling parameters make it.
+
+    The answer begins with reasoning if its text, without leading white space, begins with `start`. The reasoning ends
+    with the token that completes the first `end`.
+
+    Attributes:
+        start: text that begins reasoning; empty if the prompt has begun it.
+        end: text that ends it.
+        stops_inside: whether stop strings also end an answer within its reasoning.
+        budget: number of output tokens after which the sidecar ends unfinished reasoning, or None.
+        forced_end: text by whose tokens the sidecar ends it then, or None without a budget. It holds `end`.
+    """
+
+    start: Annotated[str, Field(max_length=MAX_MARKER_CHARACTERS)]
+    end: Annotated[str, Field(min_length=1, max_length=MAX_MARKER_CHARACTERS)]
+    stops_inside: bool = False
+    budget: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    forced_end: Annotated[str, Field(min_length=1, max_length=MAX_MARKER_CHARACTERS)] | None = None
+
+    @model_validator(mode="after")
+    def _budget_has_an_end(self) -> "Reasoning":
+        if (self.budget is None) != (self.forced_end is None):
+            raise refusal(
+                "budget", "budget", "a budget needs the text that ends the reasoning, and the other way round"
+            )
+        if self.forced_end is not None and self.end not in self.forced_end:
+            raise refusal("forced_end", "forced_end", f"does not hold {self.end!r}, which ends the reasoning")
+        return self
+
+
+class Segment(_Strict):
+    """A part of an answer: tokens that the engine drew in one request, or tokens that the sidecar put in itself.
+
+    Attributes:
+        kind: `sampled` or `forced`. Forced tokens are neither verified nor charged.
+        tokens: number of tokens.
+    """
+
+    kind: Literal["sampled", "forced"]
+    tokens: Annotated[int, Field(ge=1, lt=2**31)]
+
+
 class Record(_Strict):
     """Input, output and seed of one choice. A valid record can be replayed.
 
     `seed` is the request's seed; the choice was drawn with `choice_seed`. Token ids are compared with a vocabulary only
     when a model is available (`out_of_vocabulary`). Only a cut-off answer (`abort`) may have no tokens: a refused or
     failed request is a record, too.
+
+    An answer without `segments` was drawn in one request. With a budget for reasoning it may have three: sampled
+    reasoning, the forced end, and the sampled rest, which the engine drew in a second request, after all of it.
     """
 
     engine: Engine
@@ -71,6 +146,31 @@ class Record(_Strict):
     sampling: SamplingParams
     finish_reason: Literal["stop", "length", "abort", "repetition"]
     stop_reason: TokenId | str | None
+    grammar: Grammar | None = None
+    reasoning: Reasoning | None = None
+    segments: list[Segment] | None = None
+
+    @model_validator(mode="after")
+    def _constraints_agree(self) -> "Record":
+        if self.grammar is not None and (found := beside_grammar(self.sampling)) is not None:
+            raise refusal("grammar", f"sampling.{found}", BESIDE_GRAMMAR)
+        budget = None if self.reasoning is None else self.reasoning.budget
+        if budget is not None and self.grammar is not None:
+            raise refusal("grammar", "reasoning.budget", "a grammar cannot go on after a forced end of the reasoning")
+        if self.segments is None:
+            return self
+        kinds = [segment.kind for segment in self.segments]
+        if budget is None or kinds not in (["sampled", "forced"], ["sampled", "forced", "sampled"]):
+            raise refusal("segments", "segments", "not sampled reasoning up to its budget, a forced end, and the rest")
+        if self.segments[0].tokens != budget:
+            raise refusal(
+                "segments",
+                "segments",
+                f"{self.segments[0].tokens} sampled tokens before the forced end, and the budget is {budget}",
+            )
+        if sum(segment.tokens for segment in self.segments) != len(self.output_token_ids):
+            raise refusal("segments", "segments", f"not the {len(self.output_token_ids)} output tokens in all")
+        return self
 
     @model_validator(mode="after")
     def _replayable(self) -> "Record":
@@ -115,6 +215,50 @@ class Record(_Strict):
         if self.seed is None:
             raise UnreplayableRequest("an unseeded request cannot be replayed")
         return self.engine.scheme.choice_seed(self.seed, self.choice_index)
+
+    def requests(self) -> "list[tuple[int, Record]]":
+        """The requests in which the engine drew the answer, each as a record of its own, with its first position.
+
+        A record without segments is its own only request. The prompt of a later request holds the answer before it, so
+        its draws and penalties are those of a new request (docs/sampling.md, section 7.4).
+        """
+        if self.segments is None:
+            return [(0, self)]
+        found, start = [], 0
+        for segment in self.segments:
+            if segment.kind == "sampled":
+                found.append((start, self._request(start, self.output_token_ids[start : start + segment.tokens])))
+            start += segment.tokens
+        return found
+
+    def continuation(self) -> "Record":
+        """The request for the rest of an answer, without tokens, after the tokens that it has."""
+        return self._request(len(self.output_token_ids), [])
+
+    def _request(self, start: int, ids: list[int]) -> "Record":
+        limit = self.sampling.max_tokens
+        rest = {
+            "max_tokens": None if limit is None else limit - start,
+            "min_tokens": max(0, self.sampling.min_tokens - start),
+        }
+        return self.model_copy(
+            update={
+                "prompt_token_ids": [*self.prompt_token_ids, *self.output_token_ids[:start]],
+                "output_token_ids": ids,
+                "sampling": self.sampling.model_copy(update=rest) if start else self.sampling,
+                "reasoning": None,
+                "segments": None,
+            }
+        )
+
+    def forced(self) -> list[tuple[int, int]]:
+        """The forced positions, as pairs of the first and the one after the last."""
+        found, start = [], 0
+        for segment in self.segments or ():
+            if segment.kind == "forced":
+                found.append((start, start + segment.tokens))
+            start += segment.tokens
+        return found
 
     @property
     def scheme_name(self) -> str:

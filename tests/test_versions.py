@@ -204,17 +204,17 @@ def with_header(change: Callable[[dict[str, Any]], None]) -> bytes:
 
 def test_unknown_fields_of_a_record_are_refused_by_name() -> None:
     decode_record(with_header(lambda fields: None))
-    with pytest.raises(RecordEncodingError, match="grammar: unknown field"):
-        decode_record(with_header(lambda fields: fields.update(grammar={"kind": "json"})))
+    with pytest.raises(RecordEncodingError, match="profile: unknown field"):
+        decode_record(with_header(lambda fields: fields.update(profile="x")))
     with pytest.raises(RecordEncodingError, match=r"sampling\.min_q: unknown field"):
         decode_record(with_header(lambda fields: fields["sampling"].update(min_q=0.5)))
-    with pytest.raises(RecordEncodingError, match="version: 2, written by a later version of weightwarden"):
-        decode_record(with_header(lambda fields: fields.update(version=2)))
+    with pytest.raises(RecordEncodingError, match="version: 3, written by a later version of weightwarden"):
+        decode_record(with_header(lambda fields: fields.update(version=3)))
 
 
 def test_unknown_fields_of_a_traffic_line_are_refused_by_name() -> None:
-    fields = json.loads((DATA / "smollm2-vllm0.32-varied.jsonl").read_text().split("\n")[0]) | {"grammar": "x"}
-    with pytest.raises(TrafficError, match=r"t\.jsonl:7: grammar: unknown field"):
+    fields = json.loads((DATA / "smollm2-vllm0.32-varied.jsonl").read_text().split("\n")[0]) | {"profile": "x"}
+    with pytest.raises(TrafficError, match=r"t\.jsonl:7: profile: unknown field"):
         parse_line(json.dumps(fields).encode(), path=Path("t.jsonl"), line=7)
 
 
@@ -239,8 +239,8 @@ def rewritten(path: Path, change: Callable[[pa.Table], pa.Table], **footer: str)
 
 
 def test_unknown_columns_and_footers_of_an_archive_are_refused_by_name(tmp_path: Path) -> None:
-    added = rewritten(tmp_path / "a.parquet", lambda table: table.append_column("grammar", pa.nulls(5, pa.string())))
-    with pytest.raises(ArchiveRefused, match="column grammar is not known here"):
+    added = rewritten(tmp_path / "a.parquet", lambda table: table.append_column("profile", pa.nulls(5, pa.string())))
+    with pytest.raises(ArchiveRefused, match="column profile is not known here"):
         read_archive(added, KEYS)
     dropped = rewritten(tmp_path / "b.parquet", lambda table: table.drop_columns(["top_k"]))
     with pytest.raises(ArchiveRefused, match="column top_k is missing"):

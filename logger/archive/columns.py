@@ -18,7 +18,7 @@ from weightwarden.logger.formats.canonical import (
     header_template,
     header_values,
 )
-from weightwarden.logger.record import Record
+from weightwarden.logger.record import Grammar, Reasoning, Record
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.text import printable
 
@@ -58,10 +58,27 @@ _ANSWER = (
     _field("prompt_token_ids", _TOKENS),
     _field("output_token_ids", _TOKENS),
 )
-SCHEMA = pa.schema([_field("index", pa.int64()), *_WHO, *_SAMPLING, *_ANSWER])
+_GRAMMAR = tuple(
+    _field(f"grammar_{name}", pa.string(), nullable=True) for name in ("kind", "text", "backend", "version")
+)
+_REASONING = (
+    _field("reasoning_start", pa.string(), nullable=True),
+    _field("reasoning_end", pa.string(), nullable=True),
+    _field("reasoning_stops_inside", pa.bool_(), nullable=True),
+    _field("reasoning_budget", pa.int32(), nullable=True),
+    _field("reasoning_forced_end", pa.string(), nullable=True),
+)
+_SEGMENTS = _field("segment_tokens", _TOKENS, nullable=True)
+"""Tokens of each segment, sampled and forced ones in turn."""
+_CONSTRAINTS = (*_GRAMMAR, *_REASONING, _SEGMENTS)
+"""The columns of a record of version 2; null in one of version 1."""
+SCHEMA_1 = pa.schema([_field("index", pa.int64()), *_WHO, *_SAMPLING, *_ANSWER])
+"""The columns of archives whose records all have version 1, written before 0.2."""
+SCHEMA = pa.schema([*SCHEMA_1, *_CONSTRAINTS])
+SCHEMAS = (SCHEMA, SCHEMA_1)
 OUTPUT_TOKENS = "output_token_ids"
 TOKEN_COLUMNS = ("prompt_token_ids", OUTPUT_TOKENS)
-_REQUEST = (*(field.name for field in _WHO), "finish_reason", *(field.name for field in _SAMPLING))
+_REQUEST = (*(field.name for field in _WHO), "finish_reason", *(field.name for field in (*_SAMPLING, *_CONSTRAINTS)))
 _TEMPLATES, _TEMPLATE_BYTES = 4096, 4096
 """Number of cached templates, and largest size of one."""
 
@@ -87,6 +104,9 @@ def to_batch(start: int, records: Sequence[Record]) -> pa.RecordBatch:
         "stop_reason_text": [reason if isinstance(reason, str) else None for reason in reasons],
         "prompt_token_ids": [record.prompt_token_ids for record in records],
         "output_token_ids": [record.output_token_ids for record in records],
+        **{field.name: [_part(r.grammar, field.name, "grammar_") for r in records] for field in _GRAMMAR},
+        **{field.name: [_part(r.reasoning, field.name, "reasoning_") for r in records] for field in _REASONING},
+        _SEGMENTS.name: [r.segments and [segment.tokens for segment in r.segments] for r in records],
     }
     return pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
 
@@ -132,7 +152,7 @@ class RowEncoder:
             sampling[name] = None if sampling[name] is None else list(sampling[name])
         sampling["logit_bias"] = dict(sampling["logit_bias"])
         engine = {name: fields[f"engine_{name}"] for name in ("name", "version", "sampler")}
-        template = header_template(engine, fields["finish_reason"], fields["model"], sampling)
+        template = header_template(engine, fields["finish_reason"], fields["model"], sampling, _constraints(fields))
         if len(template) <= _TEMPLATE_BYTES:
             if len(self._templates) >= _TEMPLATES:
                 self._templates.clear()
@@ -140,14 +160,36 @@ class RowEncoder:
         return template
 
 
+def _part(whole: Grammar | Reasoning | None, column: str, prefix: str) -> Any:
+    """A column's value of an optional part of a record."""
+    return None if whole is None else getattr(whole, column.removeprefix(prefix))
+
+
+def _constraints(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of version 2 in a row, in the form of `constraints_of`."""
+    found: dict[str, Any] = {}
+    if any(fields[field.name] is not None for field in _GRAMMAR):
+        found["grammar"] = {field.name.removeprefix("grammar_"): fields[field.name] for field in _GRAMMAR}
+    if any(fields[field.name] is not None for field in _REASONING):
+        parts = {field.name.removeprefix("reasoning_"): fields[field.name] for field in _REASONING}
+        markers = ("start", "end")
+        found["reasoning"] = {name: value for name, value in parts.items() if name in markers or value}
+    if fields[_SEGMENTS.name] is not None:
+        kinds = ("sampled", "forced")
+        found["segments"] = [
+            {"kind": kinds[at % 2], "tokens": tokens} for at, tokens in enumerate(fields[_SEGMENTS.name])
+        ]
+    return found
+
+
 assert {field.name for field in _SAMPLING} == set(SamplingParams.model_fields)  # a new parameter needs a column
 
 
 def _check_indices_and_nulls(batch: pa.RecordBatch, start: int) -> None:
-    if not batch.schema.equals(SCHEMA):
+    if batch.schema not in SCHEMAS:
         raise ArchiveContentError(schema_difference(batch.schema))
     batch.validate(full=True)
-    for field in SCHEMA:
+    for field in batch.schema:
         column = batch.column(field.name)
         inner = column.items if isinstance(column, pa.MapArray) else getattr(column, "values", None)
         if (column.null_count and not field.nullable) or (inner is not None and inner.null_count):
@@ -183,7 +225,9 @@ def _token_buffer(batch: pa.RecordBatch, name: str) -> tuple[memoryview, list[in
 
 
 def _values(batch: pa.RecordBatch, name: str) -> "Sequence[Any] | repeat[Any]":
-    """A column as hashable Python values."""
+    """A column as hashable Python values; nulls for a column that an older archive lacks."""
+    if name not in batch.schema.names:
+        return repeat(None, len(batch))
     column = batch.column(name)
     if column.null_count == len(column):
         return repeat(None, len(column))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from weightwarden.logger.archive.columns import (
     OUTPUT_TOKENS,
-    SCHEMA,
+    SCHEMAS,
     ArchiveContentError,
     RowEncoder,
     schema_difference,
@@ -173,7 +173,7 @@ def _parsed(url: str, stream: BinaryIO, keys: PublicKeys) -> Archive:
         if unknown := [key for key in metadata if key.startswith(b"weightwarden.") and key not in _FOOTER]:
             name = printable(unknown[0].decode("utf-8", "replace"))
             raise ArchiveRefused(url, f"{name} in its footer is not known here: a later version wrote it; upgrade")
-        if not parquet.schema_arrow.equals(SCHEMA):
+        if parquet.schema_arrow not in SCHEMAS:
             raise ArchiveRefused(url, schema_difference(parquet.schema_arrow))
         start, frontier, note = (metadata[b"weightwarden." + key] for key in (b"start", b"frontier", b"checkpoint"))
         if not start.isdigit() or len(start) > 19 or str(int(start)).encode() != start:

@@ -1,13 +1,16 @@
-"""The canonical encoding of a record, version 1: exactly one accepted byte string for each record.
+"""The canonical encoding of a record, versions 1 and 2: exactly one accepted byte string for each record.
 
     header, one line of canonical JSON (RFC 8785), "\\n", prompt token ids, output token ids (int32, little-endian)
 
 The header holds every field but the token ids, and the number of ids of each list. Sampling parameters with their
 default value are omitted, so that a parameter set to its default and an absent one make the same record. The defaults
-are part of the version. The seed is a string, since RFC 8785 numbers are doubles.
+are part of the version. The seed is a string, since RFC 8785 numbers are doubles. A record with a grammar, reasoning or
+segments has version 2; all others have version 1, which lacks these fields.
 """
 
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.validation_message import field_and_fault
 from weightwarden.text import printable
 
-VERSION = 1
+VERSIONS = (1, 2)
 MAX_RECORD_BYTES = 16 * 2**20
 MAX_HEADER_BYTES = 2**20
 TOKEN_DTYPE = np.dtype("<i4")
@@ -40,7 +43,11 @@ def encode_record(record: Record) -> bytes:
         RecordEncodingError: the record is larger than `MAX_RECORD_BYTES`, or its header than `MAX_HEADER_BYTES`.
     """
     template = header_template(
-        record.engine.model_dump(), record.finish_reason, record.model, record.sampling.model_dump()
+        record.engine.model_dump(),
+        record.finish_reason,
+        record.model,
+        record.sampling.model_dump(),
+        constraints_of(record),
     )
     header = template % header_values(
         record.choice_index,
@@ -58,7 +65,25 @@ def encode_record(record: Record) -> bytes:
     return data
 
 
-def header_template(engine: dict[str, str], finish_reason: str, model: str, sampling: dict[str, Any]) -> bytes:
+def constraints_of(record: Record) -> dict[str, Any]:
+    """The fields of version 2 that a record has: grammar, reasoning and segments."""
+    fields: dict[str, Any] = {}
+    if record.grammar is not None:
+        fields["grammar"] = record.grammar.model_dump()
+    if record.reasoning is not None:
+        fields["reasoning"] = record.reasoning.model_dump(exclude_defaults=True)
+    if record.segments is not None:
+        fields["segments"] = [segment.model_dump() for segment in record.segments]
+    return fields
+
+
+def header_template(
+    engine: dict[str, str],
+    finish_reason: str,
+    model: str,
+    sampling: dict[str, Any],
+    constraints: Mapping[str, Any] = MappingProxyType({}),
+) -> bytes:
     """The header line shared by all records with the same request. `%` with `header_values` fills in the rest.
 
     Args:
@@ -66,14 +91,22 @@ def header_template(engine: dict[str, str], finish_reason: str, model: str, samp
         finish_reason: finish reason.
         model: the model's name.
         sampling: all fields of `SamplingParams`; those with their default value are omitted.
+        constraints: the fields of version 2 that the records have (`constraints_of`).
     """
     said = {name: _plain(value) for name, value in sampling.items() if value != _DEFAULTS[name]}
-    fields = [canonical_json(part).replace(b"%", b"%%") for part in (engine, finish_reason, model, said)]
+
+    def field(name: bytes, value: Any) -> bytes:
+        return b',"' + name + b'":' + canonical_json(value).replace(b"%", b"%%")
+
+    def constraint(name: str) -> bytes:
+        return field(name.encode(), constraints[name]) if name in constraints else b""
+
     return b"".join(
         (
-            *(b'{"choice_index":%d,"engine":', fields[0], b',"finish_reason":', fields[1], b',"model":', fields[2]),
-            *(b',"output_tokens":%d,"prompt_tokens":%d,"sampling":', fields[3]),
-            b',"seed":%b,"stop_reason":%b,"version":1}\n',
+            *(b'{"choice_index":%d', field(b"engine", engine), field(b"finish_reason", finish_reason)),
+            *(constraint("grammar"), field(b"model", model), b',"output_tokens":%d,"prompt_tokens":%d'),
+            *(constraint("reasoning"), field(b"sampling", said), b',"seed":%b', constraint("segments")),
+            b',"stop_reason":%b,"version":2}\n' if constraints else b',"stop_reason":%b,"version":1}\n',
         )
     )
 
@@ -147,10 +180,10 @@ def count_tokens(data: bytes) -> tuple[int, int]:
 def _taken_counts(fields: dict[str, Any]) -> tuple[int, int]:
     """The numbers of prompt and output tokens, which are removed from a header's fields with its version."""
     version = fields.pop("version", None)
-    if type(version) is int and version > VERSION:
+    if type(version) is int and version > max(VERSIONS):
         raise RecordEncodingError(f"version: {version}, written by a later version of weightwarden: upgrade")
-    if version != VERSION:
-        raise RecordEncodingError(f"version: not {VERSION}, the only one that is known here")
+    if type(version) is not int or version not in VERSIONS:
+        raise RecordEncodingError("version: neither 1 nor 2, the ones that are known here")
     prompt, output = fields.pop("prompt_tokens", None), fields.pop("output_tokens", None)
     if type(prompt) is not int or type(output) is not int or min(prompt, output) < 0:
         raise RecordEncodingError("prompt_tokens, output_tokens: not two counts")

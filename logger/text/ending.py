@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from weightwarden.logger.record import Reasoning
+from weightwarden.logger.text.reasoning_progress import ReasoningProgress
 from weightwarden.logger.text.stop_strings import StopStrings
 from weightwarden.sampler.params import SamplingParams
 
@@ -29,17 +31,27 @@ class Text:
 
     The rule is vLLM's. An end-of-sequence token or a requested stop token ends the answer; its text is omitted unless
     `include_stop_str_in_output` is set. A requested stop string ends it once the text holds it, and so does the length
-    limit. If one token does several of these, the stop string is named, then the token, then the length.
+    limit. If one token does several of these, the stop string is named, then the token, then the length. A stop string
+    that is complete within the reasoning ends nothing, unless the record says so (`Reasoning.stops_inside`).
     """
 
-    def __init__(self, detokenizer: TextOfTokens, sampling: SamplingParams, eos_ids: frozenset[int]) -> None:
+    def __init__(
+        self,
+        detokenizer: TextOfTokens,
+        sampling: SamplingParams,
+        eos_ids: frozenset[int],
+        reasoning: Reasoning | None = None,
+    ) -> None:
         """The beginning of an answer.
 
         Args:
             detokenizer: has read the prompt.
             sampling: sampling parameters, with `max_tokens`.
             eos_ids: end-of-sequence ids of the model.
+            reasoning: the reasoning with which the answer may begin.
         """
+        self._reasoning = None if reasoning is None else ReasoningProgress(reasoning)
+        self._stops_inside = reasoning is None or reasoning.stops_inside
         self._detokenizer = detokenizer
         self._include = sampling.include_stop_str_in_output
         self._stops = StopStrings(sampling.stop, include=self._include)
@@ -60,7 +72,8 @@ class Text:
             self.tokens += 1
             ends = look and (token in self._eos or token in self._stop_ids)
             piece = "" if ends and not self._include else self._detokenizer.add(token)
-            text, stop = self._stops.add(piece, look=look)
+            inside = self._reasoning is not None and self._reasoning.add(piece)
+            text, stop = self._stops.add(piece, look=look and (self._stops_inside or not inside))
             ending = self._ending(token, ends, stop)
             if ending is not None:
                 pieces.append(text if stop is not None else text + self.rest())
@@ -68,6 +81,11 @@ class Text:
                 return pieces, ending
             pieces.append(text)
         return pieces, None
+
+    @property
+    def reasons(self) -> bool:
+        """True if the reasoning has begun, or might have, and has not ended."""
+        return self._reasoning is not None and self._reasoning.lasts
 
     def rest(self) -> str:
         """The text that is held back once no token follows; empty when a token ended the answer."""

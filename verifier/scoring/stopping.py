@@ -184,6 +184,6 @@ class StoppingRule:
         eos_ids = frozenset(self.identity.eos_ids)
         if record.sampling.stop:
             detokenizer = self.tokenizer.detokenizer(record.sampling, record.prompt_token_ids)
-            pieces, ending = Text(detokenizer, record.sampling, eos_ids).add(record.output_token_ids)
+            pieces, ending = Text(detokenizer, record.sampling, eos_ids, record.reasoning).add(record.output_token_ids)
             return len(pieces), ending
         return first_end(record.output_token_ids, record.sampling, eos_ids)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.places import DATA
+from weightwarden.logger.archive.columns import RowEncoder, to_batch
 from weightwarden.logger.formats.canonical import (
     MAX_HEADER_BYTES,
     MAX_RECORD_BYTES,
@@ -62,6 +63,34 @@ SAMPLING = st.fixed_dictionaries(
 )
 
 
+GRAMMARS = st.fixed_dictionaries(
+    {"kind": st.sampled_from(["json", "regex", "choice", "grammar"]), "text": TEXT, "version": TEXT},
+).map(lambda fields: fields | {"backend": "guidance"})
+
+
+@st.composite
+def constrained(draw: st.DrawFn) -> Record:
+    """A record of version 2: with a grammar, with reasoning, or with a forced end of it."""
+    record = draw(records()).model_dump()
+    kind = draw(st.sampled_from(["grammar", "reasoning", "budget"]))
+    if kind == "grammar":
+        record["sampling"] |= {"min_tokens": 0, "ignore_eos": False, "allowed_token_ids": None, "bad_words": []}
+        return Record.model_validate(record | {"grammar": draw(GRAMMARS)})
+    end = draw(TEXT)
+    reasoning = {"start": draw(st.just("") | TEXT), "end": end, "stops_inside": draw(st.booleans())}
+    if kind == "budget":
+        sampled, forced, rest = (draw(st.integers(low, 3)) for low in (1, 1, 0))
+        ids = draw(st.lists(TOKENS, min_size=sampled + forced + rest, max_size=sampled + forced + rest))
+        reasoning |= {"budget": sampled, "forced_end": draw(st.just("") | TEXT) + end}
+        segments = [("sampled", sampled), ("forced", forced), ("sampled", rest)]
+        record |= {
+            "output_token_ids": ids,
+            "segments": [{"kind": name, "tokens": tokens} for name, tokens in segments if tokens],
+        }
+        record["sampling"] |= {"max_tokens": 100}
+    return Record.model_validate(record | {"reasoning": reasoning})
+
+
 @st.composite
 def records(draw: st.DrawFn) -> Record:
     return Record.model_validate(
@@ -102,6 +131,16 @@ def test_the_bytes_are_a_line_of_sorted_json_and_little_endian_token_ids() -> No
     assert header["seed"] == str(GREEDY.seed)
     assert header["version"] == 1
     assert encode_record(GREEDY).split(b"\n")[0] == json.dumps(header, separators=(",", ":"), sort_keys=True).encode()
+
+
+@given(constrained())
+def test_a_record_with_a_grammar_reasoning_or_segments_is_of_version_2_in_a_file_and_in_an_archive(
+    record: Record,
+) -> None:
+    data = encode_record(record)
+    assert parts(data)[0]["version"] == 2
+    assert decode_record(data) == record
+    assert list(RowEncoder().encode(to_batch(7, [record, GREEDY]), 7)) == [data, encode_record(GREEDY)]
 
 
 def test_recorded_traffic_comes_back_equal() -> None:
@@ -170,8 +209,9 @@ def test_numbers_come_back_equal(value: float) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"version": 2}, "version"),
-        ({"version": True}, "canonical"),
+        ({"version": 2}, "canonical"),
+        ({"version": 3}, "later version"),
+        ({"version": True}, "version"),
         ({"prompt_tokens": 10**9}, "announced"),
         ({"prompt_tokens": -1}, "counts"),
         ({"output_tokens": 1.5}, "counts"),
