@@ -3,9 +3,9 @@
     python -m weightwarden.logger.grammar.fork_server DESCRIPTOR FOLDER VOCABULARY EXTRA
 
 The descriptor is a socket. EXTRA is the extra of the package that
-llguidance belongs to. The first message is empty, or tells why the tokenizer cannot be used. Each byte that comes
-with a socket is answered by a new worker on that socket, in place of the last one, which is killed; the answer tells
-how that one ended. At the end of the socket, worker and server end.
+llguidance belongs to. The first message is empty, or tells why the tokenizer cannot be used. Each byte
+that comes with a socket is answered by a new worker on that socket, in place of the last one of that number, which is
+killed; the answer tells how that one ended. At the end of the socket, workers and server end.
 """
 
 import gc
@@ -37,15 +37,15 @@ def main(descriptor: int, folder: Path, vocabulary: int, extra: str) -> None:
         return
     gc.freeze()
     send(control, {})
-    worker = 0
+    workers: dict[bytes, int] = {}
     while True:
-        told, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-        ended = _end(worker)
-        if not told:
-            return
+        number, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not number:
+            break
+        ended = _end(workers.get(number))
         server = os.getpid()
-        worker = os.fork()
-        if not worker:
+        workers[number] = os.fork()
+        if not workers[number]:
             try:
                 end_with_parent(server)
                 control.close()
@@ -54,11 +54,13 @@ def main(descriptor: int, folder: Path, vocabulary: int, extra: str) -> None:
                 os._exit(0)
         os.close(descriptors[0])
         send(control, {"ended": ended})
+    for worker in workers.values():
+        _end(worker)
 
 
-def _end(worker: int) -> int | None:
+def _end(worker: int | None) -> int | None:
     """The exit code of a worker, which is killed if it has not ended; None without a worker."""
-    if not worker:
+    if worker is None:
         return None
     os.kill(worker, signal.SIGKILL)  # not reaped yet: the id is still its own
     return os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])

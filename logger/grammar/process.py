@@ -1,42 +1,39 @@
 """Process that checks grammars and makes their masks, for one model folder. It can be killed at any time."""
 
 import hashlib
-import signal
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 
-from weightwarden.logger.grammar.errors import GrammarRefused
+from weightwarden.logger.grammar.errors import GrammarRefused, GrammarTooSlow
 from weightwarden.logger.grammar.fork_client import ForkClient
-from weightwarden.logger.grammar.framing import Ended, receive, receive_bytes, send
+from weightwarden.logger.grammar.framing import receive_bytes
+from weightwarden.logger.grammar.lane import Lane, reply
 from weightwarden.logger.grammar.masks import GrammarMasks, Words
-from weightwarden.logger.grammar.turns import Turns
-from weightwarden.logger.grammar.worker import MEMORY_BYTES
 from weightwarden.logger.record import MAX_GRAMMAR_CHARACTERS
 
 COMPILE_SECONDS = 2.0
 """Processor time in which a grammar must compile, seconds."""
+QUICK_SECONDS = 0.25
+"""Processor time of the first attempt to check a grammar, seconds. Nearly all compile in less."""
 MASK_SECONDS = 0.05
 """Processor time for each mask besides, seconds. llguidance's own limits end a mask before that."""
-WALL_CLOCK = 10.0
-"""Seconds that may pass for each second of processor time."""
+MOST_SLOW = 8
+"""Largest number of grammars that have exceeded the first attempt and wait for the second."""
 KEPT_CHECKS = 1024
 """Number of grammars whose check is remembered."""
-
-Result = TypeVar("Result")
 
 
 class GrammarProcess:
     """A process that compiles grammars for one model folder.
 
-    It starts at the first call. A grammar that takes too long or too much memory ends it, is refused, and costs the
-    others no more than its own time: the next one finds a new process. Many threads may call; they wait in the order in
-    which they came.
+    It starts at the first call. A grammar that takes too long or too much memory ends its worker and is refused; the
+    next one finds a new worker. Many threads may call; they wait in the order in which they came. A grammar that does
+    not compile quickly waits for a second attempt in a lane of its own, so that quick ones wait for quick ones only.
     """
 
     def __init__(
@@ -50,10 +47,9 @@ class GrammarProcess:
             seconds: processor time in which a grammar must compile.
             extra: the extra of the package that llguidance belongs to here.
         """
-        self._folder, self._vocabulary, self._seconds, self._extra = folder, vocabulary, seconds, extra
-        self._turns = Turns()
-        self._server: ForkClient | None = None
-        self._worker: socket.socket | None = None
+        self._vocabulary, self._seconds = vocabulary, seconds
+        self._server = ForkClient(folder, vocabulary, extra=extra)
+        self._quick, self._slow = Lane(self._server, 0), Lane(self._server, 1, most=MOST_SLOW)
         self._checked: OrderedDict[bytes, str | None] = OrderedDict()
         self._checked_lock = threading.Lock()
 
@@ -64,31 +60,46 @@ class GrammarProcess:
             ModelError: the tokenizer cannot be used.
             MissingExtra: llguidance is not installed.
         """
-        with self._turns:
-            self._ready()
+        self._quick.start()
+
+    def is_checked(self, kind: str, text: str) -> bool:
+        """True if a grammar has been checked and is valid. Returns at once.
+
+        Raises:
+            GrammarRefused: it has been refused.
+        """
+        key = _key(kind, text)
+        with self._checked_lock:
+            if key not in self._checked:
+                return False
+            self._checked.move_to_end(key)
+            refused = self._checked[key]
+        if refused is not None:
+            raise GrammarRefused(refused)
+        return True
 
     def check(self, kind: str, text: str) -> None:
-        """Check a grammar by compiling it. A grammar is compiled once.
+        """Check a grammar by compiling it for the tokenizer. The result is remembered.
 
         Raises:
             GrammarRefused: it is invalid, or takes too long or too much memory.
+            GrammarsWaiting: too many costly grammars wait.
             ModelError: the tokenizer cannot be used.
             MissingExtra: llguidance is not installed.
         """
-        key = _key(kind, text)
-        if self._known(key):
+        if self.is_checked(kind, text):
             return
-        with self._turns:
-            if self._known(key):  # another thread asked meanwhile
-                return
+        request = {"kind": kind, "text": text, "ids": None}
+        try:
             try:
-                self._ask(kind, text, None, self._read_check)
-            except _RefusedNow:
-                raise
-            except GrammarRefused as error:
-                self._remember(key, str(error))
-                raise
-            self._remember(key, None)
+                self._quick.ask(request, min(QUICK_SECONDS, self._seconds), reply)
+            except GrammarTooSlow:
+                self._slow.ask(request, self._seconds, reply)
+        except GrammarRefused as error:
+            if not (isinstance(error, GrammarTooSlow) and error.by_clock):
+                self._remember(kind, text, str(error))
+            raise
+        self._remember(kind, text, None)
 
     def masks(self, kind: str, text: str, ids: Sequence[int]) -> GrammarMasks:
         """The masks of an answer's positions, up to the first token that the grammar does not allow.
@@ -104,114 +115,32 @@ class GrammarProcess:
             MissingExtra: llguidance is not installed.
         """
         _key(kind, text)
-        with self._turns:
-            return self._ask(kind, text, list(map(int, ids)), self._read_masks)
+        request = {"kind": kind, "text": text, "ids": [int(token) for token in ids]}
+        return self._quick.ask(request, self._seconds + MASK_SECONDS * len(ids), self._masks)
 
     def close(self) -> None:
-        """End the process. A later call starts a new one."""
-        with self._turns:
-            self._drop()
+        """End the process, for good: calls that wait, and later ones, raise GrammarsClosed."""
+        self._server.close()
+        self._quick.close()
+        self._slow.close()
 
-    def _known(self, key: bytes) -> bool:
-        """True if a grammar is known to be valid.
-
-        Raises:
-            GrammarRefused: it is known to be refused.
-        """
+    def _remember(self, kind: str, text: str, refused: str | None) -> None:
         with self._checked_lock:
-            if key not in self._checked:
-                return False
-            self._checked.move_to_end(key)
-            refused = self._checked[key]
-        if refused is not None:
-            raise GrammarRefused(refused)
-        return True
-
-    def _remember(self, key: bytes, refused: str | None) -> None:
-        with self._checked_lock:
-            self._checked[key] = refused
+            self._checked[_key(kind, text)] = refused
             if len(self._checked) > KEPT_CHECKS:
                 self._checked.popitem(last=False)
 
-    def _ask(self, kind: str, text: str, ids: list[int] | None, read: Callable[[socket.socket], Result]) -> Result:
-        """The worker's reply. A worker that ends, or does not reply in time, is replaced."""
-        seconds = self._seconds + MASK_SECONDS * len(ids or ())
-        worker = self._ready()
-        worker.settimeout(WALL_CLOCK * seconds)
-        try:
-            send(worker, {"kind": kind, "text": text, "ids": ids, "seconds": seconds})
-            return read(worker)
-        except GrammarRefused:
-            raise
-        except (OSError, Ended) as error:
-            ended = self._replace(worker)
-            if isinstance(error, TimeoutError) or ended == -signal.SIGKILL:
-                raise _RefusedNow(_too_long(seconds)) from None
-            if ended == -signal.SIGXCPU:
-                raise GrammarRefused(_too_long(seconds)) from None
-            raise GrammarRefused(
-                f"the grammar needs more than {MEMORY_BYTES >> 20} MiB to compile, or ends its compiler"
-            ) from None
-        except BaseException:
-            self._replace(worker)  # an interrupt leaves an unread reply
-            raise
-
-    def _ready(self) -> socket.socket:
-        """The connection to the worker, which is started where there is none."""
-        if self._worker is None:
-            if self._server is None:
-                self._server = ForkClient(self._folder, self._vocabulary, extra=self._extra)
-            self._worker, _ = self._server.new_worker()
-        return self._worker
-
-    def _replace(self, worker: socket.socket) -> int | None:
-        """Put a new worker in the place of one, and return the exit code of that one; None where it is unknown."""
-        worker.close()
-        self._worker = None
-        assert self._server is not None
-        try:
-            self._worker, ended = self._server.new_worker()
-        except Ended:
-            self._drop()
-            return None
-        return ended
-
-    def _drop(self) -> None:
-        if self._worker is not None:
-            self._worker.close()
-        if self._server is not None:
-            self._server.close()
-        self._worker = self._server = None
-
-    def _read_check(self, worker: socket.socket) -> None:
-        _reply(worker)
-
-    def _read_masks(self, worker: socket.socket) -> GrammarMasks:
+    def _masks(self, worker: socket.socket) -> GrammarMasks:
         words = -(-self._vocabulary // 32)
         numbers: list[int] = []
         rows: list[Words] = [np.empty((0, words), np.uint32)]
-        while "numbers" in (said := _reply(worker)):
+        while "numbers" in (said := reply(worker)):
             numbers += said["numbers"]
             rows.append(np.frombuffer(receive_bytes(worker), "<u4").reshape(-1, words))
         distinct_uw = np.concatenate(rows)
         if self._vocabulary % 32:
             distinct_uw[:, -1] &= np.uint32((1 << self._vocabulary % 32) - 1)
         return GrammarMasks(distinct_uw, np.asarray(numbers, np.uint32), said["outside_at"])
-
-
-class _RefusedNow(GrammarRefused):
-    """A refusal that depends on how busy the machine is. It is not remembered."""
-
-
-def _reply(worker: socket.socket) -> dict[str, Any]:
-    said = receive(worker)
-    if "refused" in said:
-        raise GrammarRefused(str(said["refused"]))
-    return said
-
-
-def _too_long(seconds: float) -> str:
-    return f"the grammar takes longer than {seconds:g} s to compile"
 
 
 def _key(kind: str, text: str) -> bytes:

@@ -1,13 +1,11 @@
 """Worker that compiles grammars, with limits on memory and processor time. It ends at the first limit."""
 
 import ctypes
-import math
 import os
 import resource
 import signal
 import socket
 import sys
-import time
 from typing import Any
 
 from weightwarden.logger.grammar.compiler import GrammarCompiler
@@ -90,6 +88,5 @@ def _limit_memory() -> None:
 
 
 def _limit_seconds(seconds: float) -> None:
-    """Limit the processor time of the next request. The kernel counts whole seconds of the process."""
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds), hard))
+    """End this process by SIGPROF after more processor time than that."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
