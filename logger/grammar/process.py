@@ -3,6 +3,7 @@
 import hashlib
 import socket
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ class GrammarProcess:
         self._vocabulary, self._seconds = vocabulary, seconds
         self._server = ForkClient(folder, vocabulary, extra=extra)
         self._quick, self._slow = Lane(self._server, 0), Lane(self._server, 1, most=MOST_SLOW)
+        self._closing = weakref.finalize(self, _close, self._server, self._quick, self._slow)
         self._checked: OrderedDict[bytes, str | None] = OrderedDict()
         self._checked_lock = threading.Lock()
 
@@ -120,9 +122,7 @@ class GrammarProcess:
 
     def close(self) -> None:
         """End the process, for good: calls that wait, and later ones, raise GrammarsClosed."""
-        self._server.close()
-        self._quick.close()
-        self._slow.close()
+        self._closing()
 
     def _remember(self, kind: str, text: str, refused: str | None) -> None:
         with self._checked_lock:
@@ -141,6 +141,12 @@ class GrammarProcess:
         if self._vocabulary % 32:
             distinct_uw[:, -1] &= np.uint32((1 << self._vocabulary % 32) - 1)
         return GrammarMasks(distinct_uw, np.asarray(numbers, np.uint32), said["outside_at"])
+
+
+def _close(server: ForkClient, *lanes: Lane) -> None:
+    server.close()
+    for lane in lanes:
+        lane.close()
 
 
 def _key(kind: str, text: str) -> bytes:

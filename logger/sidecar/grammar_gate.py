@@ -1,6 +1,7 @@
 """Gate of grammars: each is compiled here before the inference server gets it."""
 
 from functools import partial
+from pathlib import Path
 
 from weightwarden.logger.grammar.backend import GrammarBackend
 from weightwarden.logger.grammar.errors import GrammarRefused, GrammarsWaiting
@@ -16,15 +17,38 @@ THREADS = 32
 class GrammarGate:
     """Gate for the grammars of requests. Grammars that were checked before pass at once."""
 
-    def __init__(self, backend: GrammarBackend | None, process: GrammarProcess | None) -> None:
-        """The gate before a server.
+    def __init__(self, backend: GrammarBackend | None = None, process: GrammarProcess | None = None) -> None:
+        """The gate before a server. Without a backend and a process it refuses every grammar.
 
         Args:
-            backend: the server's grammar backend, or None: every grammar is refused.
-            process: the process that compiles grammars, or None without a backend.
+            backend: the server's grammar backend.
+            process: the process that compiles grammars.
         """
         self._backend, self._process = backend, process
         self._threads = PreparePool(THREADS, THREADS, "grammars")
+
+    @classmethod
+    def open(cls, backend: GrammarBackend | None, folder: Path, vocabulary: int) -> "GrammarGate":
+        """The gate before a server that serves a model, with its process running.
+
+        Args:
+            backend: the server's grammar backend, or None: every grammar is refused.
+            folder: the model folder.
+            vocabulary: width of the model's logits, tokens.
+
+        Raises:
+            ModelError: the tokenizer cannot be used.
+            MissingExtra: llguidance is not installed.
+        """
+        if backend is None:
+            return cls()
+        process = GrammarProcess(folder, vocabulary, extra="server")
+        try:
+            process.start()
+        except BaseException:
+            process.close()
+            raise
+        return cls(backend, process)
 
     async def check(self, kind: str, text: str, field: str) -> Grammar:
         """A request's grammar, for its record.
