@@ -89,12 +89,17 @@ async def serve(
             issuer=sidecar.issuer(recorder),
             limits=limits,
             metrics=metrics,
+            call_ids=sidecar.call_ids,
             ticks=None if settings.release_tick is None else Ticks(settings.release_tick, loop.time),
             sends_record_index=settings.sends_record_index,
             clock=sidecar.clock,
         )
         interpreter = RequestInterpreter(
-            model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
+            model=sidecar.model,
+            limits=limits,
+            client_seeds=settings.client_seeds == "allow",
+            workers=workers,
+            grammars=sidecar.grammars,
         )
         readiness = Readiness(service, recorder, upstream, events, metrics, period=limits.ready, clock=loop.time)
         cosigner = Cosigner(
