@@ -233,19 +233,36 @@ def test_a_logit_that_is_no_number_stays_one_under_a_mask() -> None:
     assert logits.isnan().all()
 
 
-def tables_of(
-    logits: NDArray[np.float32], allowed: BoolArray, some: Draws, selection: device.TopKMethod, dtype: torch.dtype
-) -> tuple[CandidateTable, CandidateTable]:
-    """Tables of the device and of the host, with rows [3, ...) masked."""
+def check_device_under_masks(
+    scheme: str,
+    settings: list[tuple[float, int, float, float]],
+    selection: device.TopKMethod,
+    *,
+    n: int,
+    dtype: torch.dtype = torch.float32,
+    place: str = "cpu",
+) -> None:
+    """Check that the device finds the candidates of the host, with masks from the fourth row on."""
+    rng = np.random.default_rng(27)
+    logits = torch.from_numpy(device.logits_of(rng, n)).to(dtype).float().numpy()
+    logits[np.isneginf(logits)] = -30.0
+    allowed = allowed_of(rng, n, device.V)
+    allowed[:3] = True
+    some = device.draws_of(scheme, settings, rng.integers(0, device.V, n))
+    ids = np.tile(np.arange(device.V), (n, 1))
+    likely = np.where(allowed, logits + some.perturbation(ids), -np.inf).argmax(axis=1)
+    claimed = np.where(rng.random(n) < 0.6, likely, some.claimed_n)
+    some = replace(some, claimed_n=claimed, raw_rank_n=outside_ranks(allowed, claimed))
     window = device.WINDOWS["a policy's"]
-    ours, theirs = DeviceRows(torch.from_numpy(logits).to(dtype), selection), TorchRows(torch.from_numpy(logits.copy()))
+    ours = DeviceRows(torch.from_numpy(logits).to(place, dtype), selection)
+    theirs = TorchRows(torch.from_numpy(logits.copy()))
     for rows in (ours, theirs):
         rows.mask(3, packed(allowed[3:]).packed_nw)
     assert ours.logits.dtype == dtype
     pending = ours.begin(some, window)
     assert pending is not None
     host = gumbel_candidates(theirs, some, window)
-    return device.comparable(finished(pending), window), device.comparable(host, window)
+    device.check_equal(device.comparable(finished(pending), window), device.comparable(host, window), atol=1e-5)
 
 
 @pytest.mark.parametrize("selection", ["blocked", "topk"])
@@ -255,15 +272,5 @@ def tables_of(
 def test_the_device_finds_the_candidates_of_the_host_under_masks(
     scheme: str, setting: list[tuple[float, int, float, float]], dtype: torch.dtype, selection: device.TopKMethod
 ) -> None:
-    rng = np.random.default_rng(27)
-    logits = torch.from_numpy(device.logits_of(rng, 20)).to(dtype).float().numpy()
-    logits[np.isneginf(logits)] = -30.0
-    allowed = allowed_of(rng, 20, device.V)
-    allowed[:3] = True
     settings = [(1.0, device.V, 1.0, 0.0)] if scheme == "greedy" else setting
-    some = device.draws_of(scheme, settings, rng.integers(0, device.V, len(logits)))
-    ids = np.tile(np.arange(device.V), (len(logits), 1))
-    likely = np.where(allowed, logits + some.perturbation(ids), -np.inf).argmax(axis=1)
-    claimed = np.where(rng.random(len(logits)) < 0.6, likely, some.claimed_n)
-    some = replace(some, claimed_n=claimed, raw_rank_n=outside_ranks(allowed, claimed))
-    device.check_equal(*tables_of(logits, allowed, some, selection, dtype), atol=1e-5)
+    check_device_under_masks(scheme, settings, selection, n=20, dtype=dtype)
