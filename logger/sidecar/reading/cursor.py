@@ -65,7 +65,7 @@ class Cursor:
 
     Attributes:
         ended: whether no text follows.
-        reasoning_tokens: number of tokens that have given text to the reasoning, or none while it lasted.
+        reasoning_tokens: number of tokens of which text belongs to the reasoning, or which have none and lie within it.
     """
 
     def __init__(self) -> None:
@@ -81,6 +81,12 @@ class Cursor:
         self._text, self._at = self._text[self._at :] + piece, 0
         self._tokens.append((self._fed, self._fed + len(piece)))
         self._fed += len(piece)
+
+    def end(self, rest: str) -> None:
+        """The end of the answer, with text that no token completes."""
+        self._text, self._at = self._text[self._at :] + rest, 0
+        self._fed += len(rest)
+        self.ended = True
 
     def take(self, count: int, *, reasoning: bool = False) -> str:
         """The next characters, consumed.

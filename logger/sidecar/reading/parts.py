@@ -56,10 +56,7 @@ def joined(parts: Iterable[AnswerPart]) -> list[AnswerPart]:
     pieces: list[str] = []
     for part in parts:
         last = whole[-1] if whole else None
-        if isinstance(part, CallBegin) or type(part) is not type(last):
-            _close(whole, pieces)
-            whole.append(part)
-        elif isinstance(part, CallArguments) and isinstance(last, CallArguments) and part.index != last.index:
+        if isinstance(part, CallBegin) or type(part) is not type(last):  # calls' arguments have a beginning between
             _close(whole, pieces)
             whole.append(part)
         else:
@@ -82,18 +79,21 @@ class AnswerReader(Protocol):
 
     The parts of an answer, with adjacent pieces of the same kind joined, do not depend on how its text was split into
     pieces. Text that might begin a marker is held back until a later token decides.
-
-    Attributes:
-        reasoning_tokens: number of tokens so far that belong to the reasoning, without its markers.
     """
 
     @property
-    def reasoning_tokens(self) -> int: ...
+    def reasoning_tokens(self) -> int:
+        """Number of tokens that belong to the reasoning, its markers included."""
+        ...
 
     def add(self, piece: str) -> list[AnswerPart]:
         """The parts that a token's text completes; may be empty."""
         ...
 
-    def end(self) -> list[AnswerPart]:
-        """The parts that are still held back, at the end of the answer. A call that has not begun stays text."""
+    def end(self, rest: str = "") -> list[AnswerPart]:
+        """The parts that are still held back, at the end of the answer. A call that has not begun stays text.
+
+        Args:
+            rest: text that no token completes: it is released only at the end.
+        """
         ...

@@ -26,7 +26,7 @@ class TextReader:
 
     @property
     def reasoning_tokens(self) -> int:
-        """Number of tokens so far that belong to the reasoning, without its markers."""
+        """Number of tokens so far that belong to the reasoning, its markers included."""
         return self._reading.cursor.reasoning_tokens
 
     def add(self, piece: str) -> list[AnswerPart]:
@@ -35,9 +35,13 @@ class TextReader:
         next(self._steps)
         return self._reading.take_parts()
 
-    def end(self) -> list[AnswerPart]:
-        """The parts that are still held back, at the end of the answer."""
-        self._reading.cursor.ended = True
+    def end(self, rest: str = "") -> list[AnswerPart]:
+        """The parts that are still held back, at the end of the answer.
+
+        Args:
+            rest: text that no token completes.
+        """
+        self._reading.cursor.end(rest)
         next(self._steps, None)
         self._reading.end()
         return self._reading.take_parts()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from weightwarden.logger.sidecar.reading.cursor import MalformedCall, Steps
+from weightwarden.logger.sidecar.reading.cursor import Steps
 from weightwarden.logger.sidecar.reading.reading import Reading
 
 
@@ -62,14 +62,14 @@ def read_reasoning(reading: Reading, family: ReasoningFamily, *, begun: bool) ->
     cursor = reading.cursor
     cursor.hold()
     yield from cursor.space()
-    try:
-        yield from cursor.choose(family.start)
-    except MalformedCall:
-        if not begun:
-            reading.content(cursor.release())
-            return
-    cursor.release()
+    start = yield from cursor.follows(family.start)
+    space = cursor.release()
+    if start is not None:
+        cursor.take(len(start), reasoning=True)
+    elif not begun:
+        reading.content(space)
+        return
     end = yield from reading.reasoning_until((family.end,))
     if end is not None:
-        cursor.take(len(end))
+        cursor.take(len(end), reasoning=True)
         reading.reasoning_ends()

@@ -77,8 +77,8 @@ def _types(schema: Any, root: Mapping[str, Any]) -> Iterator[str]:
             continue
         named = one.get("type")
         yield from (name for name in (named if isinstance(named, list) else [named]) if isinstance(name, str))
-        values = one.get("enum") if isinstance(one.get("enum"), list) else []
-        for value in [*values, one["const"]] if "const" in one else values:
+        enum = one.get("enum")
+        for value in [*(enum if isinstance(enum, list) else ()), *([one["const"]] if "const" in one else ())]:
             yield "null" if value is None else _TYPES.get(type(value), "string")
         for key in ("anyOf", "oneOf", "allOf"):
             if isinstance(one.get(key), list):
