@@ -17,8 +17,8 @@ class RenamedFields:
     """Names of a wire's fields.
 
     Attributes:
-        by_chat: name of the wire's field, by the name of the chat's field. A field that is missing here has the same
-            name in both.
+        by_chat: name of the wire's field, by the name of the chat's field. What lies below such a field has no
+            counterpart in the wire. A field that is missing here is the same in both.
     """
 
     by_chat: Mapping[str, str]
@@ -46,7 +46,4 @@ class RenamedFields:
         return ApiError(error.status, error.kind, message, name, error.reason, error.code)
 
     def _renamed(self, field: str) -> str:
-        first = field.partition(".")[0]
-        name = self.by_chat.get(first)
-        # what lies below a renamed field has no counterpart in the wire
-        return field if name is None else name
+        return self.by_chat.get(field.partition(".")[0], field)

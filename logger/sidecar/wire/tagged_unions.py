@@ -1,4 +1,4 @@
-"""Unions of which a value's own `type` chooses the member, so that an error names the field and not the member."""
+"""Unions of which a field of the value chooses the member, so that an error names the field and not the member."""
 
 from collections.abc import Collection
 from typing import Annotated, Any, TypeVar
@@ -12,34 +12,35 @@ from weightwarden.text import printable
 Item = TypeVar("Item")
 
 
-def by_type(default: str | None = None) -> Discriminator:
-    """Discriminator of objects by their field `type`; the tag of a member is `<type>`.
+def by_type(default: str | None = None, field: str = "type") -> Discriminator:
+    """Discriminator of objects by a field; the tag of a member is the field's value in angle brackets.
 
     Args:
         default: type of an object without one, or None if it must have one.
+        field: the field with the type.
     """
-    return Discriminator(lambda value: f"<{_type_of(value, default)}>")
+    return Discriminator(lambda value: f"<{_type_of(value, default, field)}>")
 
 
-def only(served: Collection[str], default: str | None = None) -> BeforeValidator:
-    """Validator that refuses an object of any other type by name."""
+def only(served: Collection[str], default: str | None = None, field: str = "type") -> BeforeValidator:
+    """Validator that refuses an object of any other type by name. `default` and `field` are those of `by_type`."""
 
     def checked(value: Any) -> Any:
-        kind = _type_of(value, default)
+        kind = _type_of(value, default, field)
         if not isinstance(value, dict):
             raise PydanticCustomError("not_an_object", "an object is wanted")
         if not isinstance(kind, str):
-            raise PydanticCustomError("no_type", "a text is wanted", {"at": "type"})
+            raise PydanticCustomError("no_type", "a text is wanted", {"at": field})
         if kind not in served:
-            what = {"at": "type", "what": printable(kind), "served": ", ".join(served)}
+            what = {"at": field, "what": printable(kind), "served": ", ".join(served)}
             raise PydanticCustomError("not_served", "{what} is not served, only {served}", what)
         return value
 
     return BeforeValidator(checked)
 
 
-def _type_of(value: Any, default: str | None) -> Any:
-    return value.get("type", default) if isinstance(value, dict) else getattr(value, "type", None)
+def _type_of(value: Any, default: str | None, field: str) -> Any:
+    return value.get(field, default) if isinstance(value, dict) else getattr(value, field, None)
 
 
 def _text_or_list(value: Any) -> str | None:

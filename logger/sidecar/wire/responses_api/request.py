@@ -31,6 +31,8 @@ _REFUSED: Mapping[str, Refused] = {
 }
 _IN_CHAT: Mapping[str, str] = {
     "messages": "input",
+    "tools": "tools",
+    "tool_choice": "tool_choice",
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",
     "response_format": "text.format",
