@@ -1,6 +1,7 @@
 """The bodies of /v1/messages and /v1/messages/count_tokens, strictly parsed, and the chats that they ask for."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, Tag, model_validator
@@ -8,10 +9,11 @@ from pydantic_core import PydanticCustomError
 
 from weightwarden.logger.sidecar.wire.messages_api.blocks import AssistantMessage, Message, System, ToolUseBlock, unused
 from weightwarden.logger.sidecar.wire.messages_api.conversation import chat_messages
+from weightwarden.logger.sidecar.wire.messages_api.form import MessagesForm, call_id
 from weightwarden.logger.sidecar.wire.messages_api.tools import Tool, ToolChoice
 from weightwarden.logger.sidecar.wire.refused_fields import Refused, without_nulls, without_refused
 from weightwarden.logger.sidecar.wire.renamed_fields import RenamedFields
-from weightwarden.logger.sidecar.wire.requests import MAX_MESSAGES, ChatRequest, StopString
+from weightwarden.logger.sidecar.wire.requests import MAX_MESSAGES, ChatRequest, GenerationRequest, StopString
 from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict
 from weightwarden.logger.sidecar.wire.tagged_unions import by_type, only
 from weightwarden.logger.sidecar.wire.vllm_fields import VllmFields
@@ -168,6 +170,10 @@ class MessagesRequest(CountTokensRequest):
             "top_p": self.top_p,
         }
         return {**super()._chat_fields(), **without_nulls(given)}
+
+    def answered_in_its_form(self, asked: GenerationRequest) -> GenerationRequest:
+        """The interpreted chat, whose answer takes the form of a message."""
+        return replace(asked, form=MessagesForm, call_id=call_id)
 
 
 def _chat_format(wanted: OutputFormat) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """The body of /v1/responses, strictly parsed, and the chat that it asks for."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
 from weightwarden.logger.sidecar.wire.refused_fields import Refused, without_nulls, without_refused
 from weightwarden.logger.sidecar.wire.renamed_fields import RenamedFields
-from weightwarden.logger.sidecar.wire.requests import MAX_MESSAGES, ChatRequest
+from weightwarden.logger.sidecar.wire.requests import MAX_MESSAGES, ChatRequest, GenerationRequest
 from weightwarden.logger.sidecar.wire.responses_api.conversation import chat_messages
+from weightwarden.logger.sidecar.wire.responses_api.form import ResponsesForm
 from weightwarden.logger.sidecar.wire.responses_api.items import InputItem, unused
 from weightwarden.logger.sidecar.wire.responses_api.tools import TextOptions, Tool, ToolChoice
 from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict
@@ -125,6 +128,35 @@ class ResponsesRequest(VllmFields):
             "reasoning_effort": None if self.reasoning is None else self.reasoning.effort,
         }
         return RESPONSES_FIELDS.chat_request(without_nulls(given))
+
+    def answered_in_its_form(self, asked: GenerationRequest) -> GenerationRequest:
+        """The interpreted chat, whose answer takes the form of a response."""
+        settings = self._repeated(asked.sampling.temperature, asked.sampling.top_p)
+        return replace(asked, form=partial(ResponsesForm, settings=settings))
+
+    def _repeated(self, temperature: float, top_p: float) -> dict[str, Any]:
+        """The fields of the response that repeat this request."""
+        text, reasoning = self.text or TextOptions(), self.reasoning or ReasoningOptions()
+        choice = self.tool_choice or "auto"
+        return {
+            "background": False,
+            "instructions": self.instructions,
+            "max_output_tokens": self.max_output_tokens,
+            "max_tool_calls": None,
+            "metadata": self.metadata or {},
+            "parallel_tool_calls": self.parallel_tool_calls is not False,
+            "previous_response_id": None,
+            "reasoning": {"effort": reasoning.effort, "summary": None},
+            "service_tier": "default",
+            "store": False,
+            "temperature": temperature,
+            "text": {"format": text.repeated(), "verbosity": "medium"},
+            "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
+            "tools": [tool.repeated() for tool in self.tools or []],
+            "top_logprobs": 0,
+            "top_p": top_p,
+            "truncation": "disabled",
+        }
 
 
 def _chat_choice(choice: ToolChoice | None) -> Any:

@@ -39,6 +39,11 @@ class FunctionTool(Strict):
         function = {field: getattr(self, field) for field in ("name", "description", "parameters", "strict")}
         return {"type": "function", "function": without_nulls(function)}
 
+    def repeated(self) -> dict[str, Any]:
+        """The tool as the response repeats it."""
+        fields = ("type", "name", "description", "parameters", "strict")
+        return {field: getattr(self, field) for field in fields}
+
 
 Tool = Annotated[FunctionTool, only(("function",))]
 
@@ -111,3 +116,8 @@ class TextOptions(Strict):
             case TextFormat(type="json_object"):
                 return {"type": "json_object"}
         return None
+
+    def repeated(self) -> dict[str, Any]:
+        """The format as the response repeats it."""
+        wanted = self.format or TextFormat(type="text")
+        return {("schema" if key == "json_schema" else key): value for key, value in wanted}
