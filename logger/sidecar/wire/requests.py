@@ -6,18 +6,20 @@ drawn, and the answer could then not be replayed.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from weightwarden.logger.sidecar.errors import invalid
+from weightwarden.logger.sidecar.wire.formats import ResponseFormat, StructuredOutputs
 from weightwarden.logger.sidecar.wire.lean_json import read_object
 from weightwarden.logger.sidecar.wire.messages import Message
 from weightwarden.logger.sidecar.wire.neutral_fields import NEUTRAL, asks_for_nothing
 from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict, one_of
+from weightwarden.logger.sidecar.wire.tools import MAX_TOOLS, NamedTool, Tool, only_functions
 from weightwarden.sampler.params import NonEmptyString, SamplingParams, TokenId
 from weightwarden.sampler.validation_message import field_and_fault
 from weightwarden.text import printable
@@ -42,6 +44,18 @@ def _not_too_many(value: Any) -> Any:
     if isinstance(value, dict) and len(value) > MAX_IDS:
         raise PydanticCustomError("too_many", "more than {most} entries", {"most": MAX_IDS})
     return value
+
+
+def _instead(successor: str, nothing: tuple[object, ...], value: JsonValue) -> JsonValue:
+    """Refuse a deprecated field, unless its value asks for nothing."""
+    if value is not None and value not in nothing:
+        raise PydanticCustomError("deprecated", "not served: send {successor} instead", {"successor": successor})
+    return value
+
+
+def _unlimited(value: Any) -> Any:
+    """None for vLLM's value without a limit."""
+    return None if value == -1 and not isinstance(value, bool) else value
 
 
 StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS, pattern="^[^\ufffd]*$")]
@@ -80,6 +94,8 @@ class Request(Strict):
     allowed_token_ids: Annotated[Few[TokenId], Field(min_length=1, max_length=MAX_IDS)] | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
     user: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
     metadata: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
     service_tier: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
@@ -93,10 +109,11 @@ class Request(Strict):
     def _drop_neutral(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        for field in NEUTRAL:
-            if field in value and not asks_for_nothing(field, value[field]):
+        neutral = [field for field in NEUTRAL if field in value and field not in cls.model_fields]
+        for field in neutral:
+            if not asks_for_nothing(field, value[field]):
                 raise invalid(f"{field} is not served: what it asks for could not be replayed", field)
-        return {key: item for key, item in value.items() if key not in NEUTRAL}
+        return {key: item for key, item in value.items() if key not in neutral}
 
     def sampling(self, defaults: Mapping[str, Any], max_tokens: int) -> SamplingParams:
         """The effective sampling parameters: the request's, else the sidecar's defaults, else neutral values.
@@ -124,6 +141,21 @@ class ChatRequest(Request):
     continue_final_message: bool | None = None
     add_special_tokens: bool | None = None
     chat_template_kwargs: dict[str, JsonValue] | None = None
+    documents: Few[dict[str, str]] | None = None
+    tools: Annotated[Few[Tool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Annotated[
+        Literal["none", "auto", "required"] | NamedTool | None,
+        one_of("none, auto, required, or a function by its name"),
+        BeforeValidator(only_functions),
+    ] = None
+    parallel_tool_calls: bool | None = None
+    functions: Annotated[JsonValue, AfterValidator(partial(_instead, "tools", ([],)))] = None
+    function_call: Annotated[JsonValue, AfterValidator(partial(_instead, "tool_choice", ("none", "auto")))] = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    include_reasoning: bool | None = None
+    thinking_token_budget: Annotated[
+        Annotated[int, Field(ge=1, lt=2**31)] | None, BeforeValidator(_unlimited)
+    ] = None
 
 
 class CompletionRequest(Request):
