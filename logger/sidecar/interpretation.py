@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from weightwarden.logger.sidecar.errors import invalid, no_such_model
 from weightwarden.logger.sidecar.grammar_gate import GrammarGate
@@ -40,6 +41,17 @@ _UNSET = (None, "auto")
 """Values of template variables that vLLM treats as absent."""
 
 
+def _variables(request: ChatRequest) -> dict[str, Any]:
+    """The variables that a request sets for its template, by vLLM's rules: an effort decides on thinking, too."""
+    extra = request.chat_template_kwargs or {}
+    said = {name: value for name, value in extra.items() if value not in _UNSET}
+    if request.reasoning_effort is None:
+        return said
+    effort = {"reasoning_effort": request.reasoning_effort}
+    thinks = {} if "enable_thinking" in extra else {"enable_thinking": request.reasoning_effort != "none"}
+    return said | effort | thinks
+
+
 @dataclass(frozen=True, kw_only=True)
 class RequestInterpreter:
     """Interpreter of requests for one model, within limits."""
@@ -59,6 +71,11 @@ class RequestInterpreter:
         if self.model.chat is None:
             raise invalid("the model has no chat template; use /v1/completions")
         extra = request.chat_template_kwargs or {}
+        for field in ("tools", "thinking_token_budget"):
+            if getattr(request, field):
+                raise invalid(f"{field} is not served", field)
+        if request.tool_choice not in (None, "none", "auto") and not request.tools:
+            raise invalid("tool_choice is not served without tools", "tool_choice")
         if not extra.keys().isdisjoint(_TAKEN) or not all(name.isidentifier() for name in extra):
             raise invalid("a template variable that cannot be set", "chat_template_kwargs")
         if len({request.max_tokens, request.max_completion_tokens} - {None}) > 1:
@@ -70,7 +87,8 @@ class RequestInterpreter:
         render = partial(
             self.model.chat.render,
             [message.given() for message in request.messages],
-            variables={name: value for name, value in extra.items() if value not in _UNSET},
+            documents=request.documents,
+            variables=_variables(request),
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
         )
@@ -164,6 +182,9 @@ class RequestInterpreter:
                 f" {self.model.context_length} tokens",
                 "max_tokens",
             )
+        if request.structured_outputs or (request.response_format and request.response_format.type != "text"):
+            field = "structured_outputs" if request.structured_outputs else "response_format"
+            raise invalid(f"{field} is not served", field)
         sampling = request.sampling(self.model.defaults.sampling, max_tokens)
         self._check_sampling(sampling)
         seed = request.seed if self.client_seeds else None

@@ -6,10 +6,10 @@ one has no effect, and is ignored or refused as the operator says.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, cast
+from functools import cache, partial
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from weightwarden.logger.record import Grammar, Reasoning
@@ -17,11 +17,13 @@ from weightwarden.logger.sidecar.errors import invalid
 from weightwarden.logger.sidecar.reading.parts import AnswerReader, CallBegin
 from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Head
 from weightwarden.logger.sidecar.wire.effectless_fields import NO_EFFECT_SCHEMA, EffectlessFields
+from weightwarden.logger.sidecar.wire.formats import ResponseFormat, StructuredOutputs
 from weightwarden.logger.sidecar.wire.lean_json import read_object
 from weightwarden.logger.sidecar.wire.messages import Message
 from weightwarden.logger.sidecar.wire.neutral_fields import NEUTRAL, asks_for_nothing
 from weightwarden.logger.sidecar.wire.openai_forms import StreamUsage
 from weightwarden.logger.sidecar.wire.strict_fields import Few, Integer, Strict, TokenIds, one_of
+from weightwarden.logger.sidecar.wire.tools import MAX_TOOLS, NamedTool, Tool, only_functions
 from weightwarden.sampler.params import NonEmptyString, SamplingParams
 from weightwarden.sampler.validation_message import field_and_fault
 from weightwarden.text import printable
@@ -44,6 +46,18 @@ def _not_too_many(value: Any) -> Any:
     if isinstance(value, dict) and len(value) > MAX_IDS:
         raise PydanticCustomError("too_many", "more than {most} entries", {"most": MAX_IDS})
     return value
+
+
+def _instead(successor: str, nothing: tuple[object, ...], value: JsonValue) -> JsonValue:
+    """Refuse a deprecated field, unless its value asks for nothing."""
+    if value is not None and value not in nothing:
+        raise PydanticCustomError("deprecated", "not served: send {successor} instead", {"successor": successor})
+    return value
+
+
+def _unlimited(value: Any) -> Any:
+    """None for vLLM's value without a limit."""
+    return None if value == -1 and not isinstance(value, bool) else value
 
 
 StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS, pattern="^[^\ufffd]*$")]
@@ -88,6 +102,8 @@ class Request(EffectlessFields):
     allowed_token_ids: Annotated[TokenIds, Field(min_length=1, max_length=MAX_IDS)] | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -126,6 +142,19 @@ class ChatRequest(Request):
     continue_final_message: bool | None = None
     add_special_tokens: bool | None = None
     chat_template_kwargs: dict[str, JsonValue] | None = None
+    documents: Few[dict[str, str]] | None = None
+    tools: Annotated[Few[Tool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Annotated[
+        Literal["none", "auto", "required"] | NamedTool | None,
+        one_of("none, auto, required, or a function by its name"),
+        BeforeValidator(only_functions),
+    ] = None
+    parallel_tool_calls: bool | None = None
+    functions: Annotated[JsonValue, AfterValidator(partial(_instead, "tools", ([],)))] = None
+    function_call: Annotated[JsonValue, AfterValidator(partial(_instead, "tool_choice", ("none", "auto")))] = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    include_reasoning: bool | None = None
+    thinking_token_budget: Annotated[Annotated[int, Field(ge=1, lt=2**31)] | None, BeforeValidator(_unlimited)] = None
 
 
 class CompletionRequest(Request):
