@@ -20,6 +20,7 @@ from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.http_body import BodyRefused, read_body
 from weightwarden.logger.sidecar.errors import ApiError, stopping
+from weightwarden.logger.sidecar.ignored_fields import IgnoredFields
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.log.request_ids import HEADER, RequestIds
 from weightwarden.logger.sidecar.service import Response, Service
@@ -41,6 +42,7 @@ class Dependencies:
         keys: API keys of clients, or None when every client is served.
         request_ids: issuer of request ids.
         events: the operator's log.
+        ignored_fields: report of unknown fields, which have no effect; None: requests with any are refused.
         ready: returns the reason why no request can be served now, or None.
         created: Unix time of the start, seconds.
     """
@@ -50,6 +52,7 @@ class Dependencies:
     keys: ApiKeys | None
     request_ids: RequestIds
     events: Events
+    ignored_fields: IgnoredFields | None
     ready: Callable[[], str | None]
     created: int
 
@@ -58,9 +61,12 @@ def application(front: Dependencies) -> ASGIApp:
     """The sidecar as an ASGI application."""
 
     async def parsed(kind: type[Request], body: bytes) -> Any:
-        if len(body) <= INLINE_BYTES:
-            return parse(kind, body)
-        return await front.interpreter.workers.run(partial(parse, kind, body))
+        ignored: set[str] | None = None if front.ignored_fields is None else set()
+        work = partial(parse, kind, body, ignored)
+        request = work() if len(body) <= INLINE_BYTES else await front.interpreter.workers.run(work)
+        if front.ignored_fields is not None and ignored:
+            front.ignored_fields.report(ignored)
+        return request
 
     async def of_chat(body: bytes) -> GenerationRequest:
         return await front.interpreter.of_chat(await parsed(ChatRequest, body))
