@@ -109,10 +109,24 @@ _OPTIONS = (
         help="Replace the seeds of clients, or allow them. With allow, client and server together can choose a seed.",
     ),
     click.option(
+        "--unknown-fields",
+        type=click.Choice(["ignore", "refuse"]),
+        default="ignore",
+        show_default=True,
+        help="Ignore fields of requests that are not known here, or refuse such requests. No field is forwarded.",
+    ),
+    click.option(
         "--api-keys",
         type=_FILE,
         metavar="FILE",
         help="File with the API keys of clients, one a line. Default: every client is served.",
+    ),
+    click.option(
+        "--allowed-origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Origin of web pages whose scripts may read answers (CORS), such as https://chat.example.org, or * for"
+        " all. Repeat for several. Default: none.",
     ),
     click.option(
         "--tls-certificate", type=_FILE, metavar="FILE", help="PEM file with the TLS certificate. Requires --tls-key."
@@ -243,11 +257,13 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         seed_key=given["seed_key"],
         mark=given["mark"],
         client_seeds=given["client_seeds"],
+        unknown_fields=given["unknown_fields"],
         listen=Address.parse(given["listen"]),
         metrics=None if given["metrics"] is None else Address.parse(given["metrics"]),
         tls_certificate=given["tls_certificate"],
         tls_key=given["tls_key"],
         api_keys=given["api_keys"],
+        allowed_origins=given["allowed_origins"],
         release_tick=None if given["release_tick"] is None else given["release_tick"] / 1000,
         record_index=given["record_index"],
         archives=given["archives"],

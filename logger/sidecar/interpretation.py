@@ -78,8 +78,8 @@ class RequestInterpreter:
             raise invalid("tool_choice is not served without tools", "tool_choice")
         if not extra.keys().isdisjoint(_TAKEN) or not all(name.isidentifier() for name in extra):
             raise invalid("a template variable that cannot be set", "chat_template_kwargs")
-        if None not in (request.max_tokens, request.max_completion_tokens):
-            raise invalid("max_tokens or max_completion_tokens, not both", "max_tokens")
+        if len({request.max_tokens, request.max_completion_tokens} - {None}) > 1:
+            raise invalid("max_tokens and max_completion_tokens differ", "max_tokens")
         add_generation_prompt = request.add_generation_prompt is not False
         continue_final_message = bool(request.continue_final_message)
         if add_generation_prompt and continue_final_message:

@@ -30,11 +30,13 @@ class Settings:
         seed_key: file with the key from which seeds are made.
         mark: file with the log's mark, or None for the one beside the first signing key.
         client_seeds: "replace" ignores a client's seed, "allow" uses it.
+        unknown_fields: "ignore" lets fields of requests pass that are not known here, "refuse" refuses such requests.
         listen: address for clients.
         metrics: address for Prometheus metrics, or None.
         tls_certificate: file with the TLS certificate, or None for plain HTTP.
         tls_key: file with the TLS key.
         api_keys: file with the clients' API keys, or None when every client is served.
+        allowed_origins: origins of web pages whose scripts may read answers.
         release_tick: seconds between two ticks of release, or None.
         record_index: "send" gives clients the indices of their records, "omit" does not. None: omit with release
             ticks, send without.
@@ -64,11 +66,13 @@ class Settings:
     seed_key: Path
     mark: Path | None = None
     client_seeds: Literal["replace", "allow"] = "replace"
+    unknown_fields: Literal["ignore", "refuse"] = "ignore"
     listen: Address
     metrics: Address | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     api_keys: Path | None = None
+    allowed_origins: tuple[str, ...] = ()
     release_tick: float | None = None
     record_index: Literal["send", "omit"] | None = None
     archives: str | None = None

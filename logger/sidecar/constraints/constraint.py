@@ -236,15 +236,17 @@ def _envelope(shape: AnswerShape, field: str) -> Envelope:
     return shape.envelope
 
 
-def _calls(
-    lark: Lark, envelope: Envelope, called: Sequence[Called], *, single: bool, triggered: bool = False
-) -> str:
+def _calls(lark: Lark, envelope: Envelope, called: Sequence[Called], *, single: bool, triggered: bool = False) -> str:
     """The expression of one call or several. With `triggered`, their trigger has come before."""
     call = lark.rule(" | ".join(lark.rule(envelope.call(lark, one)) for one in called))
     opening = envelope.opening if triggered else envelope.trigger + envelope.opening
     between = lark.literal(envelope.again) + " " if envelope.again else ""
     more = "" if single or envelope.again is None else f" ({between}{call})*"
-    parts = (lark.literal(opening) if opening else "", f"{call}{more}", lark.literal(envelope.end) if envelope.end else "")
+    parts = (
+        lark.literal(opening) if opening else "",
+        f"{call}{more}",
+        lark.literal(envelope.end) if envelope.end else "",
+    )
     return " ".join(part for part in parts if part)
 
 

@@ -120,9 +120,7 @@ _DEEPSEEK_V32 = Envelope(
     opening="\n",
     call=_argument_call(
         '<｜DSML｜invoke name="{name}">\n',
-        ParameterForm(
-            '<｜DSML｜parameter name="', '" string="true">', '" string="false">', "</｜DSML｜parameter>\n"
-        ),
+        ParameterForm('<｜DSML｜parameter name="', '" string="true">', '" string="false">', "</｜DSML｜parameter>\n"),
         "</｜DSML｜invoke>\n",
     ),
     again="",

@@ -23,6 +23,8 @@ class Part(Strict):
     thinking: str | None = None
     closed: bool | None = Field(default=None, description="Accepted, and without effect.")
     cache_control: JsonValue = Field(default=None, description="Passed to templates that take parts.")
+    annotations: JsonValue = Field(default=None, description="Accepted, and without effect.")
+    logprobs: JsonValue = Field(default=None, description="Accepted, and without effect.")
 
     @model_validator(mode="after")
     def _has_its_own_text(self) -> Self:
