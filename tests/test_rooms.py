@@ -19,7 +19,7 @@ ROOMS = {
         ("sidecar",),
     ),
     "logger/sidecar": (
-        ("errors", "limits", "metrics", "prompts"),
+        ("errors", "limits", "metrics", "prompts", "reading"),
         ("wire", "log", "upstream"),
         ("model",),
     ),

@@ -89,6 +89,7 @@ async def serve(
             issuer=sidecar.issuer(recorder),
             limits=limits,
             metrics=metrics,
+            call_ids=sidecar.call_ids,
             ticks=None if settings.release_tick is None else Ticks(settings.release_tick, loop.time),
             sends_record_index=settings.sends_record_index,
             clock=sidecar.clock,

@@ -1,6 +1,6 @@
 """Interpretation of requests: their token ids and sampling parameters. Tokenization happens on the trusted side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +9,8 @@ from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prepare_pool import PreparePool
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
+from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Head
+from weightwarden.logger.sidecar.wire.openai_forms import ChatForm, CompletionForm, ReasoningFields, StreamUsage
 from weightwarden.logger.sidecar.wire.requests import (
     MAX_STOP_IDS,
     ChatRequest,
@@ -76,7 +78,8 @@ class RequestInterpreter:
             raise invalid(str(error), "messages") from None
         prompts = await self._tokenized([text], special=bool(request.add_special_tokens), field="messages")
         max_tokens = request.max_tokens or request.max_completion_tokens
-        return self._asked(request, prompts, max_tokens, chat=True)
+        form = partial(ChatForm, usage=_usage(request), fields=ReasoningFields())
+        return self._asked(request, prompts, max_tokens, form, field="messages")
 
     async def of_completion(self, request: CompletionRequest) -> GenerationRequest:
         """The generation request of a completion request.
@@ -91,7 +94,8 @@ class RequestInterpreter:
         prompts: list[Sequence[int]] = [one for one in given if not isinstance(one, str)]
         if texts:
             prompts = await self._tokenized(texts, special=special, field="prompt")
-        return self._asked(request, prompts, request.max_tokens or COMPLETION_TOKENS, chat=False)
+        form = partial(CompletionForm, usage=_usage(request))
+        return self._asked(request, prompts, request.max_tokens or COMPLETION_TOKENS, form, field="prompt")
 
     async def _tokenized(self, texts: Sequence[str], *, special: bool, field: str) -> list[Sequence[int]]:
         """Token ids of a request's prompts.
@@ -128,9 +132,14 @@ class RequestInterpreter:
         return most if self.limits.prompt is None else min(most, self.limits.prompt)
 
     def _asked(
-        self, request: Request, prompts: Sequence[Sequence[int]], max_tokens: int | None, *, chat: bool
+        self,
+        request: Request,
+        prompts: Sequence[Sequence[int]],
+        max_tokens: int | None,
+        form: Callable[[Head], AnswerForm],
+        *,
+        field: str,
     ) -> GenerationRequest:
-        field = "messages" if chat else "prompt"
         if request.model != self.model.name:
             raise no_such_model(request.model, self.model.name)
         if not prompts:
@@ -159,13 +168,12 @@ class RequestInterpreter:
         if seed is not None and seed < 0:
             raise invalid("below 0", "seed")
         return GenerationRequest(
-            chat=chat,
             prompts=[list(prompt) for prompt in prompts],
             sampling=sampling,
             choices=choices,
             seed=seed,
             stream=bool(request.stream),
-            include_usage=request.stream_options is not None and bool(request.stream_options.include_usage),
+            form=form,
         )
 
     def _check_choices(self, choices: int) -> None:
@@ -191,3 +199,7 @@ class RequestInterpreter:
     def _check_ids(self, ids: Sequence[int], field: str) -> None:
         if ids and max(ids) >= self.model.vocabulary:
             raise invalid(f"token id {max(ids)} is outside the vocabulary of {self.model.vocabulary}", field)
+
+
+def _usage(request: Request) -> StreamUsage:
+    return StreamUsage() if request.stream_options is None else request.stream_options.usage

@@ -14,6 +14,7 @@ from weightwarden.logger.sealing import ready_folder
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.errors import SettingsError
+from weightwarden.logger.sidecar.log.call_ids import CallIds
 from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
 from weightwarden.logger.sidecar.log.recorder import recover
 from weightwarden.logger.sidecar.log.request_ids import RequestIds
@@ -46,6 +47,7 @@ class SidecarParts:
         witness_keys: the listed witnesses, or None without witnesses.
         issuer: makes the issuer of seeds over a store.
         request_ids: issuer of request ids.
+        call_ids: issuer of the ids of tool calls.
         recovered: number of drafts of an earlier process that were made records.
         clock: Unix time, seconds. It may jump: only stamps, and the age of seeds kept for retries, depend on it.
     """
@@ -60,6 +62,7 @@ class SidecarParts:
     witness_keys: WitnessKeys | None
     issuer: Callable[[SeedStore], SeedIssuer]
     request_ids: RequestIds
+    call_ids: CallIds
     recovered: int
     clock: Callable[[], float] = time.time
 
@@ -164,6 +167,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
                 clock=clock,
             ),
             request_ids=RequestIds(seed_key, origin, nonce),
+            call_ids=CallIds(seed_key, origin, nonce),
             recovered=recover(log),
             clock=clock,
         )

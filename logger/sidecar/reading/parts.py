@@ -56,10 +56,19 @@ class AnswerReader(Protocol):
     pieces. Text that might begin a marker is held back until a later token decides.
     """
 
+    @property
+    def reasoning_tokens(self) -> int:
+        """Number of tokens that belong to the reasoning, its markers included."""
+        ...
+
     def add(self, piece: str) -> list[AnswerPart]:
         """The parts that a token's text completes; may be empty."""
         ...
 
-    def end(self) -> list[AnswerPart]:
-        """The parts that are still held back, at the end of the answer. A call that is not complete stays text."""
+    def end(self, rest: str = "") -> list[AnswerPart]:
+        """The parts that are still held back, at the end of the answer. A call that is not complete stays text.
+
+        Args:
+            rest: text that no token completes: it is released only at the end.
+        """
         ...

@@ -4,19 +4,23 @@ Each field is used, or known to have no effect on the answer, or refused. An unk
 drawn, and the answer could then not be replayed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from weightwarden.logger.record import Grammar, Reasoning
 from weightwarden.logger.sidecar.errors import invalid
+from weightwarden.logger.sidecar.reading.parts import AnswerReader, CallBegin
+from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Head
 from weightwarden.logger.sidecar.wire.lean_json import read_object
 from weightwarden.logger.sidecar.wire.messages import Message
 from weightwarden.logger.sidecar.wire.neutral_fields import NEUTRAL, asks_for_nothing
+from weightwarden.logger.sidecar.wire.openai_forms import StreamUsage
 from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict, one_of
 from weightwarden.sampler.params import NonEmptyString, SamplingParams, TokenId
 from weightwarden.sampler.validation_message import field_and_fault
@@ -53,7 +57,13 @@ class StreamOptions(Strict):
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = Field(default=None, description="Accepted, and without effect.")
-    continuous_usage_stats: Literal[False] | None = None
+    continuous_usage_stats: bool | None = None
+
+    @property
+    def usage(self) -> StreamUsage:
+        """The usage that the client wants. As in vLLM, usage in every event goes with usage at the end."""
+        at_end = bool(self.include_usage)
+        return StreamUsage(at_end=at_end, always=at_end and bool(self.continuous_usage_stats))
 
 
 class Request(Strict):
@@ -144,27 +154,38 @@ class CompletionRequest(Request):
         return cast("list[str] | list[list[int]]", self.prompt)
 
 
+def openai_call_id(digits: str, begin: CallBegin) -> str:
+    """The id of a tool call in OpenAI's form, or the one that the model wrote."""
+    return begin.own_id or f"call_{digits}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
     """An interpreted request.
 
     Attributes:
-        chat: True for a chat, False for a completion.
         prompts: token ids of each prompt.
         sampling: sampling parameters of every choice.
         choices: number n of choices of each prompt.
         seed: the client's seed, or None.
         stream: True if the response is streamed.
-        include_usage: True if the stream ends with the usage.
+        form: maker of the form of the response.
+        reader: maker of the reader of a choice's text, or None where all of it is content.
+        call_id: id of a tool call, from the digits that the sidecar issues and the call's beginning.
+        grammar: grammar that constrains every choice, or None.
+        reasoning: reasoning with which a choice may begin, if its stop strings or its budget depend on it, else None.
     """
 
-    chat: bool
     prompts: list[list[int]]
     sampling: SamplingParams
     choices: int
     seed: int | None
     stream: bool
-    include_usage: bool
+    form: Callable[[Head], AnswerForm]
+    reader: Callable[[], AnswerReader] | None = None
+    call_id: Callable[[str, CallBegin], str] = openai_call_id
+    grammar: Grammar | None = None
+    reasoning: Reasoning | None = None
 
 
 def parse(kind: type[Request], body: bytes) -> Any:
