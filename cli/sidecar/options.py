@@ -64,6 +64,12 @@ _OPTIONS = (
     click.option(
         "--engine-version", required=True, metavar="VERSION", help="Version of the server's engine, e.g. 0.32.0."
     ),
+    click.option(
+        "--grammar-backend",
+        metavar="NAME==VERSION",
+        help="Grammar backend of the server, e.g. guidance==1.7.6, with the version of llguidance there. Default: none;"
+        " structured output is refused.",
+    ),
     click.option("--engine", default="vllm", show_default=True, metavar="NAME", help="Name of the server's engine."),
     click.option(
         "--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Address for clients."
@@ -203,9 +209,11 @@ def settings_of(given: dict[str, Any]) -> "Settings":
 
     Raises:
         SettingsError: an address or the engine is invalid.
+        BackendRefused: grammars of that backend cannot be verified.
     """
     from pydantic import ValidationError
 
+    from weightwarden.logger.grammar.backend import GrammarBackend
     from weightwarden.logger.record import Engine
     from weightwarden.logger.serving.address import Address
     from weightwarden.logger.sidecar.errors import SettingsError
@@ -229,6 +237,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         chat_template=given["chat_template"],
         neutral_defaults=given["sampling_defaults"] == "neutral",
         engine=engine,
+        grammar_backend=None if given["grammar_backend"] is None else GrammarBackend.parse(given["grammar_backend"]),
         log=given["log"],
         signing_keys=given["signing_key"],
         seed_key=given["seed_key"],

@@ -95,7 +95,11 @@ async def serve(
             clock=sidecar.clock,
         )
         interpreter = RequestInterpreter(
-            model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
+            model=sidecar.model,
+            limits=limits,
+            client_seeds=settings.client_seeds == "allow",
+            workers=workers,
+            grammars=sidecar.grammars,
         )
         readiness = Readiness(service, recorder, upstream, events, metrics, period=limits.ready, clock=loop.time)
         cosigner = Cosigner(

@@ -1,10 +1,11 @@
 """Interpretation of requests: their token ids and sampling parameters. Tokenization happens on the trusted side."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from weightwarden.logger.sidecar.errors import invalid, no_such_model
+from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prepare_pool import PreparePool
@@ -47,6 +48,7 @@ class RequestInterpreter:
     limits: Limits
     client_seeds: bool
     workers: PreparePool
+    grammars: GrammarGate = field(default_factory=GrammarGate)
 
     async def of_chat(self, request: ChatRequest) -> GenerationRequest:
         """The generation request of a chat request.
@@ -183,12 +185,12 @@ class RequestInterpreter:
     def _check_sampling(self, sampling: SamplingParams) -> None:
         if sampling.max_tokens is not None and sampling.min_tokens > sampling.max_tokens:
             raise invalid("more than max_tokens", "min_tokens")
-        for field, ids in (
+        for name, ids in (
             ("stop_token_ids", sampling.stop_token_ids),
             ("logit_bias", list(sampling.logit_bias)),
             ("allowed_token_ids", sampling.allowed_token_ids or []),
         ):
-            self._check_ids(ids, field)
+            self._check_ids(ids, name)
         undefined = undefined_field(sampling, self.model.eos_ids, self.model.vocabulary)
         if undefined is not None:
             field, why = undefined

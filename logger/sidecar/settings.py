@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from weightwarden.logger.grammar.backend import GrammarBackend
 from weightwarden.logger.record import Engine
 from weightwarden.logger.serving.address import Address
 from weightwarden.logger.sidecar.limits import Limits
@@ -23,6 +24,7 @@ class Settings:
         chat_template: file with the chat template, or None for the model folder's.
         neutral_defaults: ignore generation_config.json: temperature 1, no filters.
         engine: the server's engine, as the operator knows it.
+        grammar_backend: the server's grammar backend, or None: requests with grammars are refused.
         log: URL of the log's database.
         signing_keys: files with the keys that sign checkpoints and archives.
         seed_key: file with the key from which seeds are made.
@@ -56,6 +58,7 @@ class Settings:
     chat_template: Path | None = None
     neutral_defaults: bool = False
     engine: Engine
+    grammar_backend: GrammarBackend | None = None
     log: str
     signing_keys: tuple[Path, ...]
     seed_key: Path
