@@ -14,7 +14,7 @@ ROOMS = {
     "logger": (
         ("errors", "files", "growth"),
         ("record", "request_stamp", "tlog", "serving", "database", "disk_usage", "model", "formats"),
-        ("text", "archive", "store"),
+        ("text", "grammar", "archive", "store"),
         ("sealing", "resealing", "rollover", "doctor"),
         ("sidecar",),
     ),

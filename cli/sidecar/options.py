@@ -64,6 +64,12 @@ _OPTIONS = (
     click.option(
         "--engine-version", required=True, metavar="VERSION", help="Version of the server's engine, e.g. 0.32.0."
     ),
+    click.option(
+        "--grammar-backend",
+        metavar="NAME==VERSION",
+        help="Grammar backend of the server, e.g. guidance==1.7.6, with the version of llguidance there. Default: none;"
+        " structured output is refused.",
+    ),
     click.option("--engine", default="vllm", show_default=True, metavar="NAME", help="Name of the server's engine."),
     click.option(
         "--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Address for clients."
@@ -103,10 +109,24 @@ _OPTIONS = (
         help="Replace the seeds of clients, or allow them. With allow, client and server together can choose a seed.",
     ),
     click.option(
+        "--unknown-fields",
+        type=click.Choice(["ignore", "refuse"]),
+        default="ignore",
+        show_default=True,
+        help="Ignore fields of requests that are not known here, or refuse such requests. No field is forwarded.",
+    ),
+    click.option(
         "--api-keys",
         type=_FILE,
         metavar="FILE",
         help="File with the API keys of clients, one a line. Default: every client is served.",
+    ),
+    click.option(
+        "--allowed-origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Origin of web pages whose scripts may read answers (CORS), such as https://chat.example.org, or * for"
+        " all. Repeat for several. Default: none.",
     ),
     click.option(
         "--tls-certificate", type=_FILE, metavar="FILE", help="PEM file with the TLS certificate. Requires --tls-key."
@@ -203,9 +223,11 @@ def settings_of(given: dict[str, Any]) -> "Settings":
 
     Raises:
         SettingsError: an address or the engine is invalid.
+        BackendRefused: grammars of that backend cannot be verified.
     """
     from pydantic import ValidationError
 
+    from weightwarden.logger.grammar.backend import GrammarBackend
     from weightwarden.logger.record import Engine
     from weightwarden.logger.serving.address import Address
     from weightwarden.logger.sidecar.errors import SettingsError
@@ -229,16 +251,19 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         chat_template=given["chat_template"],
         neutral_defaults=given["sampling_defaults"] == "neutral",
         engine=engine,
+        grammar_backend=None if given["grammar_backend"] is None else GrammarBackend.parse(given["grammar_backend"]),
         log=given["log"],
         signing_keys=given["signing_key"],
         seed_key=given["seed_key"],
         mark=given["mark"],
         client_seeds=given["client_seeds"],
+        unknown_fields=given["unknown_fields"],
         listen=Address.parse(given["listen"]),
         metrics=None if given["metrics"] is None else Address.parse(given["metrics"]),
         tls_certificate=given["tls_certificate"],
         tls_key=given["tls_key"],
         api_keys=given["api_keys"],
+        allowed_origins=given["allowed_origins"],
         release_tick=None if given["release_tick"] is None else given["release_tick"] / 1000,
         record_index=given["record_index"],
         archives=given["archives"],

@@ -1,10 +1,12 @@
 """Interpretation of requests: their token ids and sampling parameters. Tokenization happens on the trusted side."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from weightwarden.logger.sidecar.errors import invalid, no_such_model
+from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prepare_pool import PreparePool
@@ -39,6 +41,17 @@ _UNSET = (None, "auto")
 """Values of template variables that vLLM treats as absent."""
 
 
+def _variables(request: ChatRequest) -> dict[str, Any]:
+    """The variables that a request sets for its template, by vLLM's rules: an effort decides on thinking, too."""
+    extra = request.chat_template_kwargs or {}
+    said = {name: value for name, value in extra.items() if value not in _UNSET}
+    if request.reasoning_effort is None:
+        return said
+    effort = {"reasoning_effort": request.reasoning_effort}
+    thinks = {} if "enable_thinking" in extra else {"enable_thinking": request.reasoning_effort != "none"}
+    return said | effort | thinks
+
+
 @dataclass(frozen=True, kw_only=True)
 class RequestInterpreter:
     """Interpreter of requests for one model, within limits."""
@@ -47,6 +60,7 @@ class RequestInterpreter:
     limits: Limits
     client_seeds: bool
     workers: PreparePool
+    grammars: GrammarGate = field(default_factory=GrammarGate)
 
     async def of_chat(self, request: ChatRequest) -> GenerationRequest:
         """The generation request of a chat request.
@@ -57,10 +71,15 @@ class RequestInterpreter:
         if self.model.chat is None:
             raise invalid("the model has no chat template; use /v1/completions")
         extra = request.chat_template_kwargs or {}
+        for field in ("tools", "thinking_token_budget"):
+            if getattr(request, field):
+                raise invalid(f"{field} is not served", field)
+        if request.tool_choice not in (None, "none", "auto") and not request.tools:
+            raise invalid("tool_choice is not served without tools", "tool_choice")
         if not extra.keys().isdisjoint(_TAKEN) or not all(name.isidentifier() for name in extra):
             raise invalid("a template variable that cannot be set", "chat_template_kwargs")
-        if None not in (request.max_tokens, request.max_completion_tokens):
-            raise invalid("max_tokens or max_completion_tokens, not both", "max_tokens")
+        if len({request.max_tokens, request.max_completion_tokens} - {None}) > 1:
+            raise invalid("max_tokens and max_completion_tokens differ", "max_tokens")
         add_generation_prompt = request.add_generation_prompt is not False
         continue_final_message = bool(request.continue_final_message)
         if add_generation_prompt and continue_final_message:
@@ -68,7 +87,8 @@ class RequestInterpreter:
         render = partial(
             self.model.chat.render,
             [message.given() for message in request.messages],
-            variables={name: value for name, value in extra.items() if value not in _UNSET},
+            documents=request.documents,
+            variables=_variables(request),
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
         )
@@ -162,6 +182,9 @@ class RequestInterpreter:
                 f" {self.model.context_length} tokens",
                 "max_tokens",
             )
+        if request.structured_outputs or (request.response_format and request.response_format.type != "text"):
+            field = "structured_outputs" if request.structured_outputs else "response_format"
+            raise invalid(f"{field} is not served", field)
         sampling = request.sampling(self.model.defaults.sampling, max_tokens)
         self._check_sampling(sampling)
         seed = request.seed if self.client_seeds else None
@@ -183,12 +206,12 @@ class RequestInterpreter:
     def _check_sampling(self, sampling: SamplingParams) -> None:
         if sampling.max_tokens is not None and sampling.min_tokens > sampling.max_tokens:
             raise invalid("more than max_tokens", "min_tokens")
-        for field, ids in (
+        for name, ids in (
             ("stop_token_ids", sampling.stop_token_ids),
             ("logit_bias", list(sampling.logit_bias)),
             ("allowed_token_ids", sampling.allowed_token_ids or []),
         ):
-            self._check_ids(ids, field)
+            self._check_ids(ids, name)
         undefined = undefined_field(sampling, self.model.eos_ids, self.model.vocabulary)
         if undefined is not None:
             field, why = undefined

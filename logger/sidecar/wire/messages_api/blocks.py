@@ -1,0 +1,112 @@
+"""Messages and content blocks of a Messages request, strictly parsed."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, Tag
+
+from weightwarden.logger.sidecar.wire.strict_fields import Strict
+from weightwarden.logger.sidecar.wire.tagged_unions import TextOrFew, by_type, only
+
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def unused() -> Any:
+    """A field that is accepted, and without effect."""
+    return Field(default=None, description="Accepted, and without effect.")
+
+
+class TextBlock(Strict):
+    """A text."""
+
+    type: Literal["text"]
+    text: str
+    cache_control: JsonValue = unused()
+    citations: JsonValue = unused()
+    parsed_output: JsonValue = unused()
+
+
+TextBlocks = Annotated[TextBlock, only(("text",))]
+
+
+class ThinkingBlock(Strict):
+    """The reasoning of an earlier answer."""
+
+    type: Literal["thinking"]
+    thinking: str
+    signature: JsonValue = unused()
+    cache_control: JsonValue = unused()
+
+
+class RedactedThinkingBlock(Strict):
+    """Reasoning of another server, which nothing here can read: it is left out."""
+
+    type: Literal["redacted_thinking"]
+    data: JsonValue = unused()
+    cache_control: JsonValue = unused()
+
+
+class ToolUseBlock(Strict):
+    """A tool call of an earlier answer."""
+
+    type: Literal["tool_use"]
+    id: Name
+    name: Name
+    input: dict[str, JsonValue]
+    cache_control: JsonValue = unused()
+    caller: JsonValue = unused()
+
+
+class ToolResultBlock(Strict):
+    """The result of a tool call. `is_error` has no effect: the content says what went wrong."""
+
+    type: Literal["tool_result"]
+    tool_use_id: Name
+    content: TextOrFew[TextBlocks] | None = None
+    is_error: bool | None = unused()
+    cache_control: JsonValue = unused()
+
+
+UserBlock = Annotated[
+    Annotated[TextBlock, Tag("<text>")] | Annotated[ToolResultBlock, Tag("<tool_result>")],
+    by_type(),
+    only(("text", "tool_result")),
+]
+AssistantBlock = Annotated[
+    Annotated[TextBlock, Tag("<text>")]
+    | Annotated[ThinkingBlock, Tag("<thinking>")]
+    | Annotated[RedactedThinkingBlock, Tag("<redacted_thinking>")]
+    | Annotated[ToolUseBlock, Tag("<tool_use>")],
+    by_type(),
+    only(("text", "thinking", "redacted_thinking", "tool_use")),
+]
+
+
+class UserMessage(Strict):
+    """A message of the user, with the results of tools."""
+
+    role: Literal["user"]
+    content: TextOrFew[UserBlock]
+
+
+class AssistantMessage(Strict):
+    """An earlier answer, or the beginning of this one."""
+
+    role: Literal["assistant"]
+    content: TextOrFew[AssistantBlock]
+
+
+class SystemMessage(Strict):
+    """An instruction."""
+
+    role: Literal["system"]
+    content: TextOrFew[TextBlocks]
+
+
+Message = Annotated[
+    Annotated[UserMessage, Tag("<user>")]
+    | Annotated[AssistantMessage, Tag("<assistant>")]
+    | Annotated[SystemMessage, Tag("<system>")],
+    by_type(field="role"),
+    only(("user", "assistant", "system"), field="role"),
+]
+System = TextOrFew[TextBlocks]
