@@ -101,6 +101,7 @@ async def serve(
             client_seeds=settings.client_seeds == "allow",
             workers=workers,
             grammars=sidecar.grammars,
+            speculates=settings.speculative_decoding,
         )
         readiness = Readiness(service, recorder, upstream, events, metrics, period=limits.ready, clock=loop.time)
         cosigner = Cosigner(

@@ -61,6 +61,7 @@ class RequestInterpreter:
     client_seeds: bool
     workers: PreparePool
     grammars: GrammarGate = field(default_factory=GrammarGate)
+    speculates: bool = False
 
     async def of_chat(self, request: ChatRequest) -> GenerationRequest:
         """The generation request of a chat request.
@@ -204,6 +205,10 @@ class RequestInterpreter:
             raise invalid(f"{choices} choices in one request, more than {self.limits.choices}", "n")
 
     def _check_sampling(self, sampling: SamplingParams) -> None:
+        if self.speculates and not sampling.is_greedy:
+            raise invalid(
+                "the server decodes speculatively, and only temperature 0 can be replayed then", "temperature"
+            )
         if sampling.max_tokens is not None and sampling.min_tokens > sampling.max_tokens:
             raise invalid("more than max_tokens", "min_tokens")
         for name, ids in (
