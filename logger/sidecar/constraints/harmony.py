@@ -31,15 +31,13 @@ def formatted(lark: Lark, content: str, called: Sequence[Called]) -> str:
 
 
 def _reasoning(lark: Lark) -> str:
-    return f"{lark.rule(f'{lark.literal("<|channel|>analysis<|message|>")} {lark.until(_NEXT)}')}*"
+    begin = lark.literal("<|channel|>analysis<|message|>")
+    return f"{lark.rule(f'{begin} {lark.until(_NEXT)}')}*"
 
 
 def _call(lark: Lark, called: Sequence[Called]) -> str:
-    calls = [
-        lark.rule(
-            f"{lark.literal(f'<|channel|>commentary to=functions.{one.name} <|constrain|>json<|message|>')}"
-            f" {lark.json(one.schema)} {lark.literal('<|call|>')}"
-        )
-        for one in called
-    ]
+    calls = []
+    for one in called:
+        header = lark.literal(f"<|channel|>commentary to=functions.{one.name} <|constrain|>json<|message|>")
+        calls.append(lark.rule(f"{header} {lark.json(one.schema)} {lark.literal('<|call|>')}"))
     return lark.alternatives(calls)

@@ -11,6 +11,7 @@ from typing import Any
 
 _META = frozenset("\\.+*?()|[]{}^$#&-~/")
 _ANY = "(?s:.*)"
+_SPACE = r"/[ \n\r\t]{1,8}/"
 
 
 class Lark:
@@ -77,12 +78,12 @@ class Lark:
 
     def space(self) -> str:
         """The expression of white space that may be missing."""
-        return f"{self._lexeme('/[ \\n\\r\\t]{1,8}/')}?"
+        return self._lexeme(_SPACE) + "?"
 
     def matching(self, expression: str) -> str:
         """The expression of a text that matches a regular expression as a whole."""
         escaped = re.sub(r"\\.|/", lambda found: "\\/" if found[0] == "/" else found[0], expression, flags=re.DOTALL)
-        return self._lexeme(f"/{escaped.replace(chr(10), '\\n').replace(chr(13), '\\r')}/")
+        return self._lexeme(f"/{_on_one_line(escaped)}/")
 
     def json(self, schema: Mapping[str, Any] | str) -> str:
         """The expression of a JSON value that follows a schema."""
@@ -119,7 +120,12 @@ def quoted(text: str) -> str:
 def pattern(text: str) -> str:
     """A regular expression that matches a text alone."""
     written = "".join(f"\\{one}" if one in _META else one for one in text)
-    return written.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    return _on_one_line(written)
+
+
+def _on_one_line(expression: str) -> str:
+    """A regular expression with escapes for line ends and tabulators."""
+    return expression.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
 
 
 def _beginnings(texts: Sequence[str]) -> str:

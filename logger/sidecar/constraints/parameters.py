@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weightwarden.logger.sidecar.constraints.lark import Lark
+from weightwarden.logger.sidecar.constraints.lark import Lark, quoted
 from weightwarden.logger.sidecar.constraints.schemas import members, properties_of, required_of, standalone
 from weightwarden.logger.sidecar.errors import invalid
 
@@ -61,7 +61,9 @@ def parameters(lark: Lark, form: ParameterForm, schema: Mapping[str, Any], *, st
         if not _NAME.fullmatch(name):
             raise invalid("a name that this model's form of calls cannot hold", at)
         values = _values(lark, form, one, schema, strict=strict, field=at)
-        written = [f"{lark.literal(form.begin + name + between)} {value}" for between, value in values]
+        written = [
+            f"{lark.literal(form.begin)} {quoted(name)} {lark.literal(between)} {value}" for between, value in values
+        ]
         found.append(lark.rule(lark.alternatives(written)) + ("" if name in required else "?"))
     return " ".join(found)
 
@@ -78,9 +80,12 @@ def _values(
     options = members(schema, root)
     texts = [one for one in options if _is_text(one)]
     others = [one for one in options if not _is_text(one)]
-    as_json = (form.json, f"{lark.json(standalone(schema, root, lenient=not strict))} {lark.literal(form.end)}")
+
+    def as_json() -> tuple[str, str]:
+        return form.json, f"{lark.json(standalone(schema, root, lenient=not strict))} {lark.literal(form.end)}"
+
     if not texts:
-        return [as_json]
+        return [as_json()]
     if strict and any(key in one for one in (schema, *texts) for key in _UNENFORCED):
         raise invalid("constrains a text in a way that this model's form of calls cannot enforce", field)
     if others and form.json == form.text:
@@ -94,8 +99,8 @@ def _values(
     else:
         if any(form.end.strip() in value for value in choices if value):
             raise invalid("a text that this model's form of calls cannot hold", field)
-        as_text = lark.alternatives([lark.literal(f"{value}{form.end}") for value in choices])
-    return [(form.text, as_text), *([as_json] if others else [])]
+        as_text = f"{lark.alternatives(list(map(quoted, choices)))} {lark.literal(form.end)}"
+    return [(form.text, as_text), *([as_json()] if others else [])]
 
 
 def _is_text(schema: Mapping[str, Any]) -> bool:
