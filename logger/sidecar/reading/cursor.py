@@ -3,10 +3,10 @@
 import re
 from collections import deque
 from collections.abc import Callable, Collection, Generator
-from functools import lru_cache
 from typing import TypeVar
 
 from weightwarden.logger.sidecar.reading.json_value import JsonValue
+from weightwarden.logger.sidecar.reading.markers import search_for
 
 _T = TypeVar("_T")
 Steps = Generator[None, None, _T]
@@ -21,41 +21,8 @@ class MalformedCall(Exception):
     """Text that began like a tool call and is none."""
 
 
-class Markers:
-    """Search for the first of several markers, in text that grows."""
-
-    def __init__(self, markers: Collection[str]) -> None:
-        """A search. Of two markers at one place the longer one is found.
-
-        Args:
-            markers: texts, none empty.
-        """
-        ordered = sorted(set(markers), key=lambda marker: (-len(marker), marker))
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
-        self._beginnings = {marker[:length] for marker in ordered for length in range(1, len(marker))}
-        self._longest = max(map(len, ordered), default=0)
-
-    def find(self, text: str, at: int, *, ended: bool) -> tuple[int, str | None]:
-        """The end of the text, from place `at` on, before any marker, and the marker that is complete there, or None.
-
-        Args:
-            text: the text.
-            at: place in the text from which on it is searched.
-            ended: whether no text follows; otherwise text that may begin a marker counts as one.
-        """
-        found = self._pattern.search(text, at) if self._pattern is not None else None
-        stop = len(text) if found is None else found.start()
-        if not ended:
-            for start in range(max(at, len(text) - self._longest + 1), min(stop + 1, len(text))):
-                if text[start:] in self._beginnings:
-                    return start, None
-        return stop, None if found is None else found[0]
-
-
-@lru_cache(maxsize=256)
-def _search(markers: frozenset[str]) -> Markers:
-    """The search for a family's markers, made once."""
-    return Markers(markers)
+class CutCall(MalformedCall):
+    """Text that began like a tool call, until the answer ended."""
 
 
 class Cursor:
@@ -93,39 +60,30 @@ class Cursor:
 
         Args:
             count: number of characters, all of which were fed.
-            reasoning: whether they belong to the reasoning.
+            reasoning: whether they belong to the reasoning; of text that is held, `release` says it.
         """
         text = self._text[self._at : self._at + count]
         self._at += count
         self._consumed += count
-        if self._held is not None:
-            self._held.append(text)
-        tokens = self._tokens
-        if reasoning:
-            while tokens and tokens[0][0] < self._consumed:
-                tokens.popleft()
-                self.reasoning_tokens += 1
+        if self._held is None:
+            self._count(reasoning=reasoning)
         else:
-            while tokens and tokens[0][1] <= self._consumed:
-                tokens.popleft()
+            self._held.append(text)
         return text
 
     def hold(self) -> None:
-        """From here on, consumed text is held until it is released or forgotten."""
+        """From here on, consumed text is held until it is released."""
         self._held = []
 
-    def release(self) -> str:
-        """The text that was consumed while held; nothing is held after it."""
-        held, self._held = self._held or [], None
-        return "".join(held)
+    def release(self, *, reasoning: bool = False) -> str:
+        """The text that was consumed while held; nothing is held after it.
 
-    def peek(self) -> Steps[str]:
-        """The next character, not consumed; empty at the end."""
-        while self._at == len(self._text):
-            if self.ended:
-                return ""
-            yield
-        return self._text[self._at]
+        Args:
+            reasoning: whether it belongs to the reasoning.
+        """
+        held, self._held = self._held or [], None
+        self._count(reasoning=reasoning)
+        return "".join(held)
 
     def space(self) -> Steps[str]:
         """The white space that follows, consumed."""
@@ -156,10 +114,26 @@ class Cursor:
         Raises:
             MalformedCall: it goes on with none of them.
         """
+        literal = yield from self.ahead(*literals)
+        return self.take(len(literal))
+
+    def ahead(self, *literals: str) -> Steps[str]:
+        """The first of the literals with which the text goes on, not consumed.
+
+        Raises:
+            MalformedCall: it goes on with none of them.
+        """
         literal = yield from self.follows(*literals)
         if literal is None:
-            raise MalformedCall
-        return self.take(len(literal))
+            rest = self._text[self._at : self._at + max(map(len, literals))]
+            if self.ended and any(one.startswith(rest) for one in literals):
+                self.take(len(rest))
+            raise self.fault()
+        return literal
+
+    def fault(self) -> MalformedCall:
+        """The error for text that is no call from here on."""
+        return CutCall() if self.ended and self._at == len(self._text) else MalformedCall()
 
     def name(self) -> Steps[str]:
         """The name that follows, consumed: letters, digits and _ . : / -.
@@ -167,18 +141,36 @@ class Cursor:
         Raises:
             MalformedCall: there is none, or it is too long, or nothing follows it.
         """
+        name = yield from self._short(_NAME)
+        if self._at == len(self._text):
+            raise self.fault()
+        return name
+
+    def line(self, end: str) -> Steps[str]:
+        """The text in this line before an end marker of one character, consumed; the marker follows.
+
+        Raises:
+            MalformedCall: there is none, or it is too long, or the marker is missing.
+        """
+        text = yield from self._short(re.compile(rf"[^{re.escape(end)}\n]+"))
+        yield from self.ahead(end)
+        return text
+
+    def _short(self, pattern: re.Pattern[str]) -> Steps[str]:
+        """The characters that follow and match, consumed."""
         pieces: list[str] = []
-        length = 0
+        left = MAX_NAME_CHARACTERS
         while True:
-            found = _NAME.match(self._text, self._at)
+            found = pattern.match(self._text, self._at)
             if found is not None:
-                length += found.end() - found.start()
-                pieces.append(self.take(found.end() - found.start()))
-            if length > MAX_NAME_CHARACTERS or self.ended:
-                raise MalformedCall
-            if self._at < len(self._text):
-                if not length:
-                    raise MalformedCall
+                count = min(found.end() - found.start(), left + 1)
+                pieces.append(self.take(count))
+                left -= count
+            if left < 0:
+                raise self.fault()
+            if self._at < len(self._text) or self.ended:
+                if not pieces:
+                    raise self.fault()
                 return "".join(pieces)
             yield
 
@@ -208,7 +200,7 @@ class Cursor:
             say: is called with each piece of the text before it.
             reasoning: whether that text belongs to the reasoning.
         """
-        search = _search(frozenset(markers))
+        search = search_for(frozenset(markers))
         while True:
             end, marker = search.find(self._text, self._at, ended=self.ended)
             if end > self._at:
@@ -216,3 +208,10 @@ class Cursor:
             if marker is not None or self.ended:
                 return marker
             yield
+
+    def _count(self, *, reasoning: bool) -> None:
+        """Counts the tokens of the text that was consumed since the last time."""
+        tokens = self._tokens
+        while tokens and (tokens[0][0] < self._consumed if reasoning else tokens[0][1] <= self._consumed):
+            tokens.popleft()
+            self.reasoning_tokens += reasoning

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Collection
 
-from weightwarden.logger.sidecar.reading.cursor import MAX_NAME_CHARACTERS, Cursor, MalformedCall, Steps
+from weightwarden.logger.sidecar.reading.cursor import MAX_NAME_CHARACTERS, Cursor, Steps
 from weightwarden.logger.sidecar.reading.reading import Reading
 
 _NAME = re.compile(r"[\w.:/-]+")
@@ -35,7 +35,7 @@ def read_json_call(reading: Reading, ends: Collection[str], offered: Collection[
         key = yield from _string(cursor)
         kind = "arguments" if key in _ARGUMENTS else key
         if kind in keys or kind not in ("arguments", "name", *_OTHERS):
-            raise MalformedCall
+            raise cursor.fault()
         keys.add(kind)
         yield from cursor.space()
         yield from cursor.choose(":")
@@ -43,13 +43,12 @@ def read_json_call(reading: Reading, ends: Collection[str], offered: Collection[
         if kind == "name":
             name = yield from _string(cursor)
             if not callable_name(name) or (offered is not None and name not in offered):
-                raise MalformedCall
+                raise cursor.fault()
             if early is not None:
                 reading.begin_call(name)
                 reading.arguments("".join(early))
         elif kind == "arguments":
-            if (yield from cursor.peek()) != "{":
-                raise MalformedCall
+            yield from cursor.ahead("{")
             if name is not None:
                 reading.begin_call(name)
                 if not (yield from reading.json_arguments(ends)):
@@ -58,13 +57,13 @@ def read_json_call(reading: Reading, ends: Collection[str], offered: Collection[
             else:
                 early = []
                 if not (yield from cursor.json(early.append)):
-                    raise MalformedCall
+                    raise cursor.fault()
         elif not (yield from cursor.json(_ignore)):
-            raise MalformedCall
+            raise cursor.fault()
         yield from cursor.space()
         if (yield from cursor.choose(",", "}")) == "}":
             if not {"name", "arguments"} <= keys:
-                raise MalformedCall
+                raise cursor.fault()
             return True
 
 
@@ -76,8 +75,9 @@ def callable_name(name: str) -> bool:
 def _string(cursor: Cursor) -> Steps[str]:
     """The JSON string that follows, consumed."""
     pieces: list[str] = []
-    if (yield from cursor.peek()) != '"' or not (yield from cursor.json(pieces.append)):
-        raise MalformedCall
+    yield from cursor.ahead('"')
+    if not (yield from cursor.json(pieces.append)):
+        raise cursor.fault()
     text: str = json.loads("".join(pieces))
     return text
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from weightwarden.logger.sidecar.reading.cursor import Steps
 from weightwarden.logger.sidecar.reading.families import FAMILIES
+from weightwarden.logger.sidecar.reading.harmony import read_channels
 from weightwarden.logger.sidecar.reading.parts import AnswerPart
 from weightwarden.logger.sidecar.reading.reading import Reading
-from weightwarden.logger.sidecar.reading.reasoning import REASONING, read_reasoning
+from weightwarden.logger.sidecar.reading.reasoning import HARMONY, REASONING, read_reasoning
 from weightwarden.logger.sidecar.reading.tools import Tools
 
 
@@ -72,12 +73,14 @@ def reader_of(
     )
 
     def steps() -> Steps[None]:
-        if reasoning is not None:
-            thinking = REASONING[reasoning]
+        thinking = None if reasoning is None else REASONING[reasoning]
+        if thinking is not None and thinking is not HARMONY:
             yield from read_reasoning(reading, thinking, begun=thinking.begun_by(prompt_text))
         if form is not None:
             yield from form.read(reading, Tools(tools))
+        elif thinking is HARMONY:
+            yield from read_channels(reading)
         else:
-            yield from reading.content_until(())
+            yield from reading.content_before(())
 
     return TextReader(reading, steps())

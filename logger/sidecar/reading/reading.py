@@ -1,8 +1,8 @@
 """The reading of one answer: its text, and the parts that were found."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
-from weightwarden.logger.sidecar.reading.cursor import Cursor, MalformedCall, Steps
+from weightwarden.logger.sidecar.reading.cursor import Cursor, CutCall, MalformedCall, Steps
 from weightwarden.logger.sidecar.reading.parts import (
     AnswerPart,
     CallArguments,
@@ -53,6 +53,11 @@ class Reading:
         parts, self.parts = self.parts, []
         return joined(parts) if len(parts) > 1 else parts
 
+    def reasoning_begins(self) -> None:
+        """The beginning of a reasoning after other parts."""
+        self._space.clear()
+        self._written = False
+
     def reasoning(self, text: str) -> None:
         """Text of the reasoning, without its markers."""
         for piece in self._without_outer_space(text, leading=False):
@@ -72,18 +77,22 @@ class Reading:
 
     def content_until(self, markers: Collection[str]) -> Steps[str | None]:
         """The first of the markers, consumed and held, or None at the end. The text before it is content."""
+        marker = yield from self.content_before(markers)
+        if marker is not None:
+            self._begun, self._marker = False, marker
+            self.cursor.hold()
+            self.cursor.take(len(marker))
+        return marker
+
+    def content_before(self, markers: Collection[str]) -> Steps[str | None]:
+        """The first of the markers, not consumed, or None at the end. The text before it is content."""
         while True:
             marker = yield from self.cursor.until({*markers, *self._dropped}, self.content)
-            if marker is None:
-                return None
-            if marker in markers:
-                self._begun, self._marker = False, marker
-                self.cursor.hold()
-                self.cursor.take(len(marker))
+            if marker is None or marker in markers:
                 return marker
             self.cursor.take(len(marker))
 
-    def reasoning_until(self, markers: Collection[str]) -> Steps[str | None]:
+    def reasoning_before(self, markers: Collection[str]) -> Steps[str | None]:
         """The first of the markers, not consumed, or None at the end. The text before it is reasoning."""
         while True:
             marker = yield from self.cursor.until({*markers, *self._dropped}, self.reasoning, reasoning=True)
@@ -91,18 +100,22 @@ class Reading:
                 return marker
             self.cursor.take(len(marker), reasoning=True)
 
-    def calls(self, read: Steps[None]) -> Steps[None]:
+    def calls(self, read: Steps[None], *, cut_is_text: bool = True) -> Steps[None]:
         """Reading of calls whose first marker is held.
 
         Where it fails, the text that is held is content. What the end of the answer cuts is none if it is a marker
-        alone, or the envelope of a call that has begun.
+        alone, or markup after the beginning of a call.
+
+        Args:
+            read: the reading.
+            cut_is_text: whether other markup that the end of the answer cuts is content.
         """
         try:
             yield from read
-        except MalformedCall:
+        except MalformedCall as fault:
             self._waiting = None
             text = self.cursor.release()
-            cut = self.cursor.ended and (self._begun or text.strip() == self._marker)
+            cut = isinstance(fault, CutCall) and (self._begun or not cut_is_text or text.strip() == self._marker)
             self.content("" if cut else text)
         else:
             self.cursor.release()
@@ -156,6 +169,25 @@ class Reading:
             yield from self.faulty_arguments(ends)
         return complete
 
+    def tagged_arguments(self, read: Steps[None], ends: Collection[str]) -> Steps[None]:
+        """The arguments of the call that has begun, of which a generator reads the tags; faulty ones as they are.
+
+        Args:
+            read: the reading of the tags.
+            ends: markers of which the first ends faulty arguments.
+
+        Raises:
+            MalformedCall: the tags are faulty, and no call begins before it is complete; or the answer ends.
+        """
+        try:
+            yield from read
+        except MalformedCall as fault:
+            if self.whole_calls or isinstance(fault, CutCall):
+                raise
+            self.arguments(self.cursor.release())
+            self.cursor.hold()
+            yield from self.faulty_arguments(ends)
+
     def faulty_arguments(self, ends: Collection[str]) -> Steps[None]:
         """The arguments of the call that has begun, from a fault on, up to its end marker or the end of the answer.
 
@@ -194,7 +226,3 @@ class Reading:
         if space and self._written and not self._separators:
             self.parts.append(ContentText(space))
         self._written = self._after_reasoning = False
-
-
-Read = Callable[[Reading], Steps[None]]
-"""A family's reader: drives the reading of one answer, from the end of its reasoning to its own end."""

@@ -63,13 +63,12 @@ def read_reasoning(reading: Reading, family: ReasoningFamily, *, begun: bool) ->
     cursor.hold()
     yield from cursor.space()
     start = yield from cursor.follows(family.start)
-    space = cursor.release()
-    if start is not None:
-        cursor.take(len(start), reasoning=True)
-    elif not begun:
-        reading.content(space)
+    if start is None and not begun:
+        reading.content(cursor.release())
         return
-    end = yield from reading.reasoning_until((family.end,))
+    cursor.take(len(start or ""))
+    cursor.release(reasoning=True)
+    end = yield from reading.reasoning_before((family.end,))
+    cursor.take(len(end or ""), reasoning=True)
     if end is not None:
-        cursor.take(len(end), reasoning=True)
         reading.reasoning_ends()

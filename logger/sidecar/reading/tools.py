@@ -21,7 +21,8 @@ class Tools:
     def __init__(self, definitions: Sequence[Mapping[str, Any]] = ()) -> None:
         """The functions of tools in OpenAI's form: `{"type": "function", "function": {"name": ..., ...}}`."""
         functions = [tool["function"] for tool in definitions]
-        self._schemas: dict[str, Mapping[str, Any]] = {one["name"]: one.get("parameters") or {} for one in functions}
+        self._schemas: dict[str, Any] = {one["name"]: one.get("parameters") for one in functions}
+        self._found: dict[tuple[str, str], frozenset[str]] = {}
         self.names = frozenset(self._schemas)
 
     def value(self, function: str, parameter: str, text: str) -> str:
@@ -39,10 +40,20 @@ class Tools:
 
     def types(self, function: str, parameter: str) -> frozenset[str]:
         """The JSON types that the schema of a parameter admits, except strings; none if it says nothing."""
-        schema = self._schemas.get(function, {})
-        properties = schema.get("properties")
-        found = properties.get(parameter) if isinstance(properties, Mapping) else None
-        return frozenset(_types(found, schema)) - {"string"}
+        found = self._found.get((function, parameter))
+        if found is None:
+            schema = self._schemas.get(function)
+            properties = schema.get("properties") if isinstance(schema, Mapping) else None
+            if not isinstance(schema, Mapping) or not isinstance(properties, Mapping) or parameter not in properties:
+                return frozenset()
+            found = frozenset(_types(properties[parameter], schema)) - {"string"}
+            self._found[function, parameter] = found
+        return found
+
+
+def json_or_string(text: str) -> str:
+    """The text itself if it is JSON, otherwise the text as a JSON string."""
+    return text if json_type(text) is not None else json.dumps(text, ensure_ascii=False)
 
 
 def json_type(text: str) -> str | None:
