@@ -195,6 +195,14 @@ def test_speculative_decoding_may_be_named_and_off(off: object) -> None:
     assert parsed(engine=engine) == parsed()
 
 
+def test_speculation_at_temperature_0_is_greedy_decoding() -> None:
+    engine = {**fields()["engine"], "speculative_decoding": {"method": "ngram"}}
+    assert parsed(engine=engine, sampling={"temperature": 0}) == parsed(sampling={"temperature": 0})
+    assert SamplingParams.model_validate({"temperature": 0, "speculative_decoding": True}).is_greedy
+    with pytest.raises(ValidationError, match="above temperature 0"):
+        parsed(engine=engine, sampling={"temperature": 0.1})
+
+
 # Limits
 
 
