@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from weightwarden.logger.sidecar.reading.families import FAMILIES
+from weightwarden.logger.sidecar.reading.reasoning import REASONING
 from weightwarden.sampler.schemes import SCHEMES
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+NONE = "none"
 _FILE = click.Path(path_type=Path)
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
@@ -97,6 +100,26 @@ _OPTIONS = (
     ),
     click.option(
         "--chat-template", type=_FILE, metavar="FILE", help="File with a chat template that replaces the model's."
+    ),
+    click.option(
+        "--tool-parser",
+        type=click.Choice([*FAMILIES, NONE]),
+        help="Form in which the model calls tools. Default: guessed from the chat template.",
+    ),
+    click.option(
+        "--reasoning-parser",
+        type=click.Choice([*REASONING, NONE]),
+        help="Form in which the model reasons. Default: guessed from the chat template.",
+    ),
+    click.option(
+        "--reasoning-content",
+        is_flag=True,
+        help="Give clients the reasoning also by its older name, reasoning_content.",
+    ),
+    click.option(
+        "--stops-in-reasoning",
+        is_flag=True,
+        help="Let stop strings end an answer within its reasoning, too.",
     ),
     click.option(
         "--sampling-defaults",
@@ -255,6 +278,10 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         max_model_len=given["max_model_len"],
         chat_template=given["chat_template"],
         neutral_defaults=given["sampling_defaults"] == "neutral",
+        tool_parser=given["tool_parser"],
+        reasoning_parser=given["reasoning_parser"],
+        reasoning_content=given["reasoning_content"],
+        stops_in_reasoning=given["stops_in_reasoning"],
         engine=engine,
         grammar_backend=None if given["grammar_backend"] is None else GrammarBackend.parse(given["grammar_backend"]),
         speculative_decoding=given["speculative_decoding"],
