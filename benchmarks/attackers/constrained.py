@@ -126,7 +126,7 @@ class KeyOrder(Attacker):
         return Received(place, bits) if bits and place < 1 << bits else Received(0, 0)
 
     def _orders(self, record: Record) -> list[list[int]]:
-        """The answers with the members of this one in every order that the grammar allows, the same for each of them."""
+        """The answer with its members in every order that the grammar allows; the same list for each of these."""
         text = "".join(map(self._tokenizer.token_text, record.output_token_ids[:-1]))
         try:
             said: Any = json.loads(text)
