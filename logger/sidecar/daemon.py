@@ -101,6 +101,9 @@ async def serve(
             client_seeds=settings.client_seeds == "allow",
             workers=workers,
             grammars=sidecar.grammars,
+            speculates=settings.speculative_decoding,
+            reasoning_content=settings.reasoning_content,
+            stops_in_reasoning=settings.stops_in_reasoning,
         )
         readiness = Readiness(service, recorder, upstream, events, metrics, period=limits.ready, clock=loop.time)
         cosigner = Cosigner(
@@ -146,7 +149,7 @@ async def serve(
             log_size=sidecar.log.size,
             recovered=sidecar.recovered,
         )
-        for notice in sidecar.model.notices:
+        for notice in (*sidecar.model.notices, *sidecar.model.guesses):
             events.say("model", why=notice)
         for warning in warnings(settings):
             events.say("warning", why=warning)

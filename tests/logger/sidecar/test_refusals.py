@@ -270,3 +270,14 @@ def test_a_body_too_large_is_refused(refusing: Sidecar) -> None:
         "/v1/completions", content=b" " * (5 * 2**20), headers={"content-type": "application/json"}
     )
     assert response.status_code == 413
+
+
+def test_a_speculating_server_serves_temperature_0_alone(
+    tmp_path: Path, model_folder: Path, upstream: Upstream
+) -> None:
+    with running(settings_in(tmp_path, model_folder, upstream.url, speculative_decoding=True)) as sidecar:
+        assert sidecar.complete(max_tokens=3, temperature=0).status_code == 200
+        refused = sidecar.complete(max_tokens=3, temperature=0.5)
+    assert refused.status_code == 400
+    assert "speculatively" in refused.json()["error"]["message"]
+    assert refused.json()["error"]["param"] == "temperature"

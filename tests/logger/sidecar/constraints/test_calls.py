@@ -140,9 +140,7 @@ def check_valid(calls: Sequence[tuple[str, str]], schemas: Mapping[str, Any]) ->
         jsonschema.validate(json.loads(arguments), schemas[name])
 
 
-def sampled(
-    sampler: Sampler, shape: AnswerShape, constraint: Constraint, prompt: str, seed: int
-) -> tuple[str, Read]:
+def sampled(sampler: Sampler, shape: AnswerShape, constraint: Constraint, prompt: str, seed: int) -> tuple[str, Read]:
     draw = random.Random(seed)
     finishers = [*FINISHERS, *SCHEMAS]
     pieces = sampler.pieces(constraint.kind, constraint.text, finishers, draw)
