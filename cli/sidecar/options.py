@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from weightwarden.logger.sidecar.reading.families import FAMILIES
+from weightwarden.logger.sidecar.reading.reasoning import REASONING
 from weightwarden.sampler.schemes import SCHEMES
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+NONE = "none"
 _FILE = click.Path(path_type=Path)
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
@@ -64,6 +67,17 @@ _OPTIONS = (
     click.option(
         "--engine-version", required=True, metavar="VERSION", help="Version of the server's engine, e.g. 0.32.0."
     ),
+    click.option(
+        "--grammar-backend",
+        metavar="NAME==VERSION",
+        help="Grammar backend of the server, e.g. guidance==1.7.6, with the version of llguidance there. Default: none;"
+        " structured output is refused.",
+    ),
+    click.option(
+        "--speculative-decoding",
+        is_flag=True,
+        help="The server decodes speculatively. Requests above temperature 0 are refused: they cannot be replayed.",
+    ),
     click.option("--engine", default="vllm", show_default=True, metavar="NAME", help="Name of the server's engine."),
     click.option(
         "--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Address for clients."
@@ -86,6 +100,26 @@ _OPTIONS = (
     ),
     click.option(
         "--chat-template", type=_FILE, metavar="FILE", help="File with a chat template that replaces the model's."
+    ),
+    click.option(
+        "--tool-parser",
+        type=click.Choice([*FAMILIES, NONE]),
+        help="Form in which the model calls tools. Default: guessed from the chat template.",
+    ),
+    click.option(
+        "--reasoning-parser",
+        type=click.Choice([*REASONING, NONE]),
+        help="Form in which the model reasons. Default: guessed from the chat template.",
+    ),
+    click.option(
+        "--reasoning-content",
+        is_flag=True,
+        help="Give clients the reasoning also by its older name, reasoning_content.",
+    ),
+    click.option(
+        "--stops-in-reasoning",
+        is_flag=True,
+        help="Let stop strings end an answer within its reasoning, too.",
     ),
     click.option(
         "--sampling-defaults",
@@ -217,9 +251,11 @@ def settings_of(given: dict[str, Any]) -> "Settings":
 
     Raises:
         SettingsError: an address or the engine is invalid.
+        BackendRefused: grammars of that backend cannot be verified.
     """
     from pydantic import ValidationError
 
+    from weightwarden.logger.grammar.backend import GrammarBackend
     from weightwarden.logger.record import Engine
     from weightwarden.logger.serving.address import Address
     from weightwarden.logger.sidecar.errors import SettingsError
@@ -242,7 +278,13 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         max_model_len=given["max_model_len"],
         chat_template=given["chat_template"],
         neutral_defaults=given["sampling_defaults"] == "neutral",
+        tool_parser=given["tool_parser"],
+        reasoning_parser=given["reasoning_parser"],
+        reasoning_content=given["reasoning_content"],
+        stops_in_reasoning=given["stops_in_reasoning"],
         engine=engine,
+        grammar_backend=None if given["grammar_backend"] is None else GrammarBackend.parse(given["grammar_backend"]),
+        speculative_decoding=given["speculative_decoding"],
         log=given["log"],
         signing_keys=given["signing_key"],
         seed_key=given["seed_key"],

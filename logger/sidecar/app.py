@@ -3,10 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.http_body import BodyRefused, read_body
+from weightwarden.logger.sidecar.bodies import Bodies
 from weightwarden.logger.sidecar.cors import Cors
 from weightwarden.logger.sidecar.errors import ApiError, error_headers, stopping
 from weightwarden.logger.sidecar.ignored_fields import IgnoredFields
@@ -23,11 +23,12 @@ from weightwarden.logger.sidecar.other_routes import OtherRoutes, authorize
 from weightwarden.logger.sidecar.paths import plain_path
 from weightwarden.logger.sidecar.service import Response, Service
 from weightwarden.logger.sidecar.wire.error_forms import error_body
-from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionRequest, GenerationRequest, Request, parse
+from weightwarden.logger.sidecar.wire.messages_api.form import count_body
+from weightwarden.logger.sidecar.wire.requests import GenerationRequest
 
-INLINE_BYTES = 65_536
-"""Largest body that is parsed on the event loop. Larger ones go to another thread, so that no token of others waits."""
 _JSON = (b"content-type", b"application/json")
+Work = Callable[[bytes, Response], Coroutine[Any, Any, None]]
+"""Answering of a request's body."""
 _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 
@@ -61,23 +62,26 @@ class Dependencies:
 def application(front: Dependencies) -> ASGIApp:
     """The sidecar as an ASGI application."""
 
-    async def parsed(kind: type[Request], body: bytes) -> Any:
-        ignored: set[str] | None = None if front.ignored_fields is None else set()
-        work = partial(parse, kind, body, ignored)
-        request = work() if len(body) <= INLINE_BYTES else await front.interpreter.workers.run(work)
-        if front.ignored_fields is not None and ignored:
-            front.ignored_fields.report(ignored)
-        return request
+    bodies = Bodies(front.interpreter, front.ignored_fields)
 
-    async def of_chat(body: bytes) -> GenerationRequest:
-        return await front.interpreter.of_chat(await parsed(ChatRequest, body))
+    def generating(understand: Callable[[bytes], Awaitable[GenerationRequest]]) -> Work:
+        async def generate(body: bytes, response: Response) -> None:
+            await front.service.respond(await understand(body), response)
 
-    async def of_completion(body: bytes) -> GenerationRequest:
-        return await front.interpreter.of_completion(await parsed(CompletionRequest, body))
+        return generate
+
+    async def count(body: bytes, response: Response) -> None:
+        tokens = await bodies.message_tokens(body)
+        await front.service.next_tick()
+        response.begun, response.status = True, 200
+        await response.write_body(200, json.dumps(count_body(tokens)).encode())
 
     answering = {
-        "/v1/chat/completions": _Answering(front, "chat", of_chat),
-        "/v1/completions": _Answering(front, "completions", of_completion),
+        "/v1/chat/completions": _Answering(front, "chat", generating(bodies.chat)),
+        "/v1/completions": _Answering(front, "completions", generating(bodies.completion)),
+        "/v1/responses": _Answering(front, "responses", generating(bodies.response)),
+        "/v1/messages": _Answering(front, "messages", generating(bodies.message)),
+        "/v1/messages/count_tokens": _Answering(front, "count_tokens", count),
     }
     others = OtherRoutes(
         model=front.interpreter.model,
@@ -102,11 +106,11 @@ def application(front: Dependencies) -> ASGIApp:
 
 @dataclass(frozen=True)
 class _Answering:
-    """A generation endpoint as a pure ASGI application."""
+    """An endpoint that reads a body, as a pure ASGI application."""
 
     front: Dependencies
     name: str
-    understand: Callable[[bytes], Awaitable[GenerationRequest]]
+    work: Work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, to the end or until its client is gone."""
@@ -118,7 +122,7 @@ class _Answering:
         try:
             authorize(self.front.keys, scope)
             body = await self._body(scope, receive)
-            work = asyncio.ensure_future(self._work(body, response))
+            work = asyncio.ensure_future(self.work(body, response))
             if not await _unless_gone(work, receive):
                 outcome = "client gone"
         except ApiError as error:
@@ -153,9 +157,6 @@ class _Answering:
                 output_tokens=response.output_tokens,
                 ms=round(1000 * (time.perf_counter() - started), 1),
             )
-
-    async def _work(self, body: bytes, response: Response) -> None:
-        await self.front.service.respond(await self.understand(body), response)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The request's body: JSON, within the size limit, received within the time limit."""

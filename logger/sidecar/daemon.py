@@ -93,12 +93,20 @@ async def serve(
             issuer=sidecar.issuer(recorder),
             limits=limits,
             metrics=metrics,
+            call_ids=sidecar.call_ids,
             ticks=None if settings.release_tick is None else Ticks(settings.release_tick, loop.time),
             sends_record_index=settings.sends_record_index,
             clock=sidecar.clock,
         )
         interpreter = RequestInterpreter(
-            model=sidecar.model, limits=limits, client_seeds=settings.client_seeds == "allow", workers=workers
+            model=sidecar.model,
+            limits=limits,
+            client_seeds=settings.client_seeds == "allow",
+            workers=workers,
+            grammars=sidecar.grammars,
+            speculates=settings.speculative_decoding,
+            reasoning_content=settings.reasoning_content,
+            stops_in_reasoning=settings.stops_in_reasoning,
         )
         readiness = Readiness(service, recorder, upstream, events, metrics, period=limits.ready, clock=loop.time)
         cosigner = Cosigner(
@@ -145,7 +153,7 @@ async def serve(
             log_size=sidecar.log.size,
             recovered=sidecar.recovered,
         )
-        for notice in sidecar.model.notices:
+        for notice in (*sidecar.model.notices, *sidecar.model.guesses):
             events.say("model", why=notice)
         for warning in warnings(settings):
             events.say("warning", why=warning)

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from weightwarden.logger.formats.canonical import RecordEncodingError, encode_record
 from weightwarden.logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, Engine, Record
-from weightwarden.logger.sidecar.answer import ChoiceRunner, DurableText, blamed
+from weightwarden.logger.sidecar.answer import ChoiceRunner, DurableText, FinishedChoice, blamed
+from weightwarden.logger.sidecar.choice_reading import ChoiceReading
 from weightwarden.logger.sidecar.errors import (
     ApiError,
     UpstreamError,
@@ -23,13 +24,15 @@ from weightwarden.logger.sidecar.errors import (
     upstream_failed,
 )
 from weightwarden.logger.sidecar.limits import Limits
+from weightwarden.logger.sidecar.log.call_ids import CallIds
 from weightwarden.logger.sidecar.log.draw import draw_digest
 from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, DraftRecorder
 from weightwarden.logger.sidecar.log.seeds import SeedIssuer
 from weightwarden.logger.sidecar.metrics import Metrics
+from weightwarden.logger.sidecar.reading.parts import AnswerPart
 from weightwarden.logger.sidecar.release_ticks import Ticks
+from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Choice, ChoiceEnd, Head, collected
 from weightwarden.logger.sidecar.wire.requests import GenerationRequest
-from weightwarden.logger.sidecar.wire.responses import DONE, Choice, Responses, error_event
 from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.validation_message import field_and_fault
@@ -81,6 +84,7 @@ class Service:
     issuer: SeedIssuer
     limits: Limits
     metrics: Metrics
+    call_ids: CallIds
     ticks: Ticks | None = None
     sends_record_index: bool = False
     clock: Callable[[], float] = time.time
@@ -104,24 +108,24 @@ class Service:
             raise stopping()
         if self.recorder.failing:
             raise log_unavailable()
-        responses = Responses(
-            chat=asked.chat,
-            identifier=f"{'chatcmpl' if asked.chat else 'cmpl'}-{response.request_id}",
+        issued: list[OpenSeed] = []
+        number = next(self._numbers)
+        head = Head(
+            request_id=response.request_id,
             created=int(self.clock()),
             model=self.choice_runner.model.name,
             prompt_tokens=sum(map(len, asked.prompts)),
+            call_id=lambda choice, begin: asked.call_id(self.call_ids.of(number, choice, begin.index), begin),
         )
-        issued: list[OpenSeed] = []
-        number = next(self._numbers)
         try:
             async with self._counted(len(asked.prompts) * asked.choices, number):
                 records = await self._records(asked, issued)
-                self.metrics.tokens.labels("prompt").inc(responses.prompt_tokens)
+                self.metrics.tokens.labels("prompt").inc(head.prompt_tokens)
                 # 2, 3
                 if asked.stream:
-                    await self._stream(asked, records, responses, response, number)
+                    await self._stream(asked, records, asked.form(head), response, number)
                 else:
-                    await self._whole(records, responses, response, number)
+                    await self._whole(asked, records, head, response, number)
         finally:
             if response.complete:
                 self.issuer.complete(issued)
@@ -166,6 +170,8 @@ class Service:
             sampling=sampling,
             finish_reason="abort",
             stop_reason=CUT_OFF_BY_LOGGER,
+            grammar=asked.grammar,
+            reasoning=asked.reasoning,
         )
 
     @asynccontextmanager
@@ -189,26 +195,30 @@ class Service:
             self.under_way -= choices
             self.metrics.choices.dec(choices)
 
-    async def _whole(self, records: Sequence[Record], responses: Responses, response: Response, number: int) -> None:
-        async def collected(index: int, texts: DurableTexts) -> Choice:
-            pieces: list[str] = []
+    async def _whole(
+        self, asked: GenerationRequest, records: Sequence[Record], head: Head, response: Response, number: int
+    ) -> None:
+        async def answered(index: int, texts: DurableTexts) -> Choice:
+            reading = ChoiceReading(asked.reader)
+            parts: list[AnswerPart] = []
             async for text in texts:
-                pieces += text.pieces
+                parts += reading.parts(text.pieces)
                 if text.end is not None:
-                    whole = "".join(pieces) + text.end.rest
-                    reason, shown = text.end.ending.finish_reason, self._shown(text.end.record_index)
-                    return Choice(index, whole, reason, text.end.tokens, shown)
+                    parts += reading.rest(text.end.rest)
+                    choice = collected(index, parts, head)
+                    choice.end = self._end(text.end, reading)
+                    return choice
             raise AssertionError("the last part of an answer holds its end")
 
-        choices = await self._side_by_side(records, response, collected, streams=False)
+        choices = await self._side_by_side(records, response, answered, streams=False)
         await self._tick(number, 0)
-        response.output_tokens = sum(choice.tokens for choice in choices)
+        response.output_tokens = sum(choice.ended.tokens for choice in choices)
         response.begun, response.status = True, 200
-        await response.write_body(200, responses.whole(choices))
+        await response.write_body(200, asked.form(head).whole(choices))
         response.complete = True
 
     async def _stream(
-        self, asked: GenerationRequest, records: Sequence[Record], responses: Responses, response: Response, number: int
+        self, asked: GenerationRequest, records: Sequence[Record], form: AnswerForm, response: Response, number: int
     ) -> None:
         writing = asyncio.Lock()
         started = time.perf_counter()
@@ -222,32 +232,43 @@ class Service:
                 for event in events:  # a chunk each: chunks must not show how many tokens the server sent together
                     await response.write_event(event)
 
-        async def streamed(index: int, texts: DurableTexts) -> int:
-            events, begin, tokens = responses.tokens(index), responses.begin(index), 0
+        async def streamed(index: int, texts: DurableTexts) -> ChoiceEnd:
+            reading = ChoiceReading(asked.reader)
+            begin = [form.begin(index)]
             async for text in texts:
                 if text.pieces:
                     response.output_tokens += len(text.pieces)
-                    first = [begin.pop()] if begin else []
-                    await write(index, *first, *events.of(text.pieces))
+                    first = begin.pop() if begin else []
+                    await write(index, *first, *reading.events(form, index, text.pieces))
                 if text.end is not None:
-                    reason, shown = text.end.ending.finish_reason, self._shown(text.end.record_index)
-                    await write(index, responses.end(index, text.end.rest, reason, shown))
-                    tokens = text.end.tokens
-            return tokens
+                    last, rest = reading.last_events(form, index, text.end.rest)
+                    end = self._end(text.end, reading)
+                    await write(index, *last, *form.end(index, rest, end))
+                    return end
+            raise AssertionError("the last part of an answer holds its end")
 
         try:
-            tokens = await self._side_by_side(records, response, streamed, streams=True)
+            ends = await self._side_by_side(records, response, streamed, streams=True)
         except ApiError as error:
             if not response.begun:
                 raise
-            await write(len(records), error_event(error.body))
+            await write(len(records), *form.error(error))
             response.status, response.reason = error.status, error.reason
             await response.close()
             return
-        usage = [responses.usage(sum(tokens))] if asked.include_usage else []
-        await write(len(records), *usage, DONE)
+        await write(len(records), *form.close(ends))
         await response.close()
         response.complete = True
+
+    def _end(self, end: FinishedChoice, reading: ChoiceReading) -> ChoiceEnd:
+        return ChoiceEnd(
+            finish_reason=end.ending.finish_reason,
+            stop_reason=end.ending.stop_reason,
+            calls=reading.calls,
+            tokens=end.tokens,
+            reasoning_tokens=reading.reasoning_tokens,
+            record_index=end.record_index if self.sends_record_index else None,
+        )
 
     async def _side_by_side(
         self,
@@ -302,10 +323,6 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._tasks.difference_update(tasks)
-
-    def _shown(self, record_index: int | None) -> int | None:
-        """The record's index, if clients are given it."""
-        return record_index if self.sends_record_index else None
 
     async def next_tick(self) -> None:
         """Wait for the next tick with the rank of a new request, if there are ticks."""

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,8 @@ from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.cors import Cors
 from weightwarden.logger.sidecar.errors import SettingsError
+from weightwarden.logger.sidecar.grammar_gate import GrammarGate
+from weightwarden.logger.sidecar.log.call_ids import CallIds
 from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
 from weightwarden.logger.sidecar.log.recorder import recover
 from weightwarden.logger.sidecar.log.request_ids import RequestIds
@@ -39,6 +41,7 @@ class SidecarParts:
     Attributes:
         settings: the settings, with limits for the model's context.
         model: the served model.
+        grammars: gate of the requests' grammars.
         signers: keys of the log.
         api_keys: the clients' keys, or None.
         upstream_key: API key for the server, or None.
@@ -47,12 +50,14 @@ class SidecarParts:
         witness_keys: the listed witnesses, or None without witnesses.
         issuer: makes the issuer of seeds over a store.
         request_ids: issuer of request ids.
+        call_ids: issuer of the ids of tool calls.
         recovered: number of drafts of an earlier process that were made records.
         clock: Unix time, seconds. It may jump: only stamps, and the age of seeds kept for retries, depend on it.
     """
 
     settings: Settings
     model: ServedModel
+    grammars: GrammarGate
     signers: tuple[SigningKey, ...]
     api_keys: ApiKeys | None
     upstream_key: str | None
@@ -61,6 +66,7 @@ class SidecarParts:
     witness_keys: WitnessKeys | None
     issuer: Callable[[SeedStore], SeedIssuer]
     request_ids: RequestIds
+    call_ids: CallIds
     recovered: int
     clock: Callable[[], float] = time.time
 
@@ -106,6 +112,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
         SettingsError: a setting is invalid.
         ArchiveUnreadable: the folder for archives is missing, and cannot be made or was there before.
         ModelError: the model folder cannot be used.
+        MissingExtra: there is a grammar backend, and llguidance is not installed.
         LogLocked: another process has the log open.
         LogUnreadable: the log's database cannot be opened.
         LogCorrupt: the log was changed, or does not extend its checkpoint, mark or archive.
@@ -126,10 +133,16 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
         context_length=settings.max_model_len,
         chat_template=settings.chat_template,
         neutral_defaults=settings.neutral_defaults,
+        tool_parser=settings.tool_parser,
+        reasoning_parser=settings.reasoning_parser,
     )
     origin = signers[0].name
     path = settings.mark or mark_path(settings.signing_keys[0], origin)
-    with MarkFile(path, origin) as mark, LogWriter.open(settings.log, origin=origin) as log:
+    with (
+        closing(GrammarGate.open(settings.grammar_backend, settings.model_dir, model.vocabulary)) as grammars,
+        MarkFile(path, origin) as mark,
+        LogWriter.open(settings.log, origin=origin) as log,
+    ):
         checkpointer = Checkpointer(
             url=settings.log,
             log=log,
@@ -149,6 +162,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
         yield SidecarParts(
             settings=replace(settings, limits=settings.limits.for_context(model.context_length)),
             model=model,
+            grammars=grammars,
             signers=signers,
             api_keys=api_keys,
             upstream_key=upstream_key,
@@ -165,6 +179,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
                 clock=clock,
             ),
             request_ids=RequestIds(seed_key, origin, nonce),
+            call_ids=CallIds(seed_key, origin, nonce),
             recovered=recover(log),
             clock=clock,
         )

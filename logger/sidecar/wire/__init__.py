@@ -1,1 +1,1 @@
-"""The OpenAI API on the wire: strictly parsed requests, responses, and their description. Imports prompts."""
+"""The OpenAI API on the wire: strictly parsed requests, responses, and their description. Imports prompts, reading."""

@@ -4,20 +4,26 @@ Each known field is used, or has no effect on the answer, or is refused. No fiel
 one has no effect, and is ignored or refused as the operator says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, cast
+from functools import cache, partial
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from weightwarden.logger.record import Grammar, Reasoning
 from weightwarden.logger.sidecar.errors import invalid
+from weightwarden.logger.sidecar.reading.parts import AnswerReader, CallBegin
+from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Head
 from weightwarden.logger.sidecar.wire.effectless_fields import NO_EFFECT_SCHEMA, EffectlessFields
+from weightwarden.logger.sidecar.wire.formats import ResponseFormat, StructuredOutputs
 from weightwarden.logger.sidecar.wire.lean_json import read_object
 from weightwarden.logger.sidecar.wire.messages import Message
 from weightwarden.logger.sidecar.wire.neutral_fields import NEUTRAL, asks_for_nothing
+from weightwarden.logger.sidecar.wire.openai_forms import StreamUsage
 from weightwarden.logger.sidecar.wire.strict_fields import Few, Integer, Strict, TokenIds, one_of
+from weightwarden.logger.sidecar.wire.tools import MAX_TOOLS, NamedTool, Tool, only_functions
 from weightwarden.sampler.params import NonEmptyString, SamplingParams
 from weightwarden.sampler.validation_message import field_and_fault
 from weightwarden.text import printable
@@ -42,6 +48,18 @@ def _not_too_many(value: Any) -> Any:
     return value
 
 
+def _instead(successor: str, nothing: tuple[object, ...], value: JsonValue) -> JsonValue:
+    """Refuse a deprecated field, unless its value asks for nothing."""
+    if value is not None and value not in nothing:
+        raise PydanticCustomError("deprecated", "not served: send {successor} instead", {"successor": successor})
+    return value
+
+
+def _unlimited(value: Any) -> Any:
+    """None for vLLM's value without a limit."""
+    return None if value == -1 and not isinstance(value, bool) else value
+
+
 StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS, pattern="^[^\ufffd]*$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 
@@ -52,6 +70,12 @@ class StreamOptions(Strict):
     include_usage: bool | None = None
     include_obfuscation: bool | None = Field(default=None, description="Accepted, and without effect.")
     continuous_usage_stats: bool | None = None
+
+    @property
+    def usage(self) -> StreamUsage:
+        """The usage that the client wants. As in vLLM, usage in every event goes with usage at the end."""
+        at_end = bool(self.include_usage)
+        return StreamUsage(at_end=at_end, always=at_end and bool(self.continuous_usage_stats))
 
 
 class Request(EffectlessFields):
@@ -78,6 +102,8 @@ class Request(EffectlessFields):
     allowed_token_ids: Annotated[TokenIds, Field(min_length=1, max_length=MAX_IDS)] | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -116,6 +142,19 @@ class ChatRequest(Request):
     continue_final_message: bool | None = None
     add_special_tokens: bool | None = None
     chat_template_kwargs: dict[str, JsonValue] | None = None
+    documents: Few[dict[str, str]] | None = None
+    tools: Annotated[Few[Tool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Annotated[
+        Literal["none", "auto", "required"] | NamedTool | None,
+        one_of("none, auto, required, or a function by its name"),
+        BeforeValidator(only_functions),
+    ] = None
+    parallel_tool_calls: bool | None = None
+    functions: Annotated[JsonValue, AfterValidator(partial(_instead, "tools", ([],)))] = None
+    function_call: Annotated[JsonValue, AfterValidator(partial(_instead, "tool_choice", ("none", "auto")))] = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    include_reasoning: bool | None = None
+    thinking_token_budget: Annotated[Annotated[int, Field(ge=1, lt=2**31)] | None, BeforeValidator(_unlimited)] = None
 
 
 class CompletionRequest(Request):
@@ -136,27 +175,38 @@ class CompletionRequest(Request):
         return cast("list[str] | list[list[int]]", self.prompt)
 
 
+def openai_call_id(digits: str, begin: CallBegin) -> str:
+    """The id of a tool call in OpenAI's form, or the one that the model wrote."""
+    return begin.own_id or f"call_{digits}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
     """An interpreted request.
 
     Attributes:
-        chat: True for a chat, False for a completion.
         prompts: token ids of each prompt.
         sampling: sampling parameters of every choice.
         choices: number n of choices of each prompt.
         seed: the client's seed, or None.
         stream: True if the response is streamed.
-        include_usage: True if the stream ends with the usage.
+        form: maker of the form of the response.
+        reader: maker of the reader of a choice's text, or None where all of it is content.
+        call_id: id of a tool call, from the digits that the sidecar issues and the call's beginning.
+        grammar: grammar that constrains every choice, or None.
+        reasoning: reasoning with which a choice may begin, if its stop strings or its budget depend on it, else None.
     """
 
-    chat: bool
     prompts: list[list[int]]
     sampling: SamplingParams
     choices: int
     seed: int | None
     stream: bool
-    include_usage: bool
+    form: Callable[[Head], AnswerForm]
+    reader: Callable[[], AnswerReader] | None = None
+    call_id: Callable[[str, CallBegin], str] = openai_call_id
+    grammar: Grammar | None = None
+    reasoning: Reasoning | None = None
 
 
 def parse(kind: type[Strict], body: bytes, ignored: set[str] | None = None) -> Any:
