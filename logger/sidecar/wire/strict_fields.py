@@ -73,7 +73,7 @@ class Strict(BaseModel):
             return value
         if len(value) > MAX_FIELDS:
             raise invalid(f"an object with more than {MAX_FIELDS} fields")
-        unknown = value.keys() - _known(cls)
+        unknown = value.keys() - _names(cls)
         if not unknown:
             return value
         if isinstance(info.context, set):
@@ -83,6 +83,6 @@ class Strict(BaseModel):
 
 
 @cache
-def _known(kind: type[Strict]) -> frozenset[str]:
-    """The names of an object's fields in JSON."""
+def _names(kind: type[BaseModel]) -> frozenset[str]:
+    """The names of a model's fields in JSON."""
     return frozenset(field.alias or name for name, field in kind.model_fields.items())
