@@ -13,6 +13,7 @@ from weightwarden.logger.files.private import read_secret, require_distinct
 from weightwarden.logger.sealing import ready_folder
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
+from weightwarden.logger.sidecar.cors import Cors
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.log.call_ids import CallIds
@@ -191,6 +192,7 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
+    Cors(settings.allowed_origins)
     require_distinct(secret_files(settings))
     if settings.keep_sealed is not None and settings.archives is None:
         raise SettingsError("keep-sealed needs archives: only sealed records leave the log's database")
