@@ -141,13 +141,16 @@ class Replay:
     timing: ReplaySeconds = field(default_factory=ReplaySeconds)
 
     def tables(self, records: Sequence[Record]) -> Iterator[PlacedTable]:
-        """Candidate tables that cover every output position of the records once.
+        """Candidate tables that cover every output position of the records once, except forced ones.
 
-        Records of different schemes are replayed separately, so that each chunk has one scheme.
+        Each request of a record is replayed by itself (`Record.requests`). Requests of different schemes are replayed
+        separately, so that each chunk has one scheme.
         """
+        requests = [(i, first, one) for i, record in enumerate(records) for first, one in record.requests()]
         for name in sorted({record.scheme_name for record in records}):
-            indices = np.array([i for i, record in enumerate(records) if record.scheme_name == name])
-            group = [records[i] for i in indices]
+            found = [request for request in requests if request[2].scheme_name == name]
+            record_g, first_g = np.array([i for i, _, _ in found]), np.array([first for _, first, _ in found])
+            group = [request for _, _, request in found]
             builder = DrawBuilder(name, self.replayer.identity, self.replayer.tokenizer)
             reduce = inverse_cdf_candidates if name == "inverse-cdf" else gumbel_candidates
             if self.replayer.concurrency > 1:
@@ -157,7 +160,11 @@ class Replay:
             for placed in tables:
                 if self.progress is not None:
                     self.progress(len(placed.table))
-                yield PlacedTable(placed.table, indices[placed.record_n], placed.position_n)
+                at_n = placed.record_n
+                yield PlacedTable(placed.table, record_g[at_n], first_g[at_n] + placed.position_n)
+        forced = sum(end - start for record in records for start, end in record.forced())
+        if forced and self.progress is not None:
+            self.progress(forced)
 
     def _in_threads(self, group: Sequence[Record], builder: DrawBuilder, reduce: Reduce) -> Iterator[PlacedTable]:
         """Tables of batches that are replayed and reduced in parallel."""

@@ -77,5 +77,6 @@ class ScoredChunk:
             charged_bits=self.verdicts.charged_bits_n,
             likelihood_score=self.likelihood_n,
             unsteady=unsteady_n,
+            forced=np.zeros(len(tested), np.bool_),
         )
         return self.record_n, self.position_n, detail
