@@ -14,14 +14,14 @@ ROOMS = {
     "logger": (
         ("errors", "files", "growth"),
         ("record", "request_stamp", "tlog", "serving", "database", "disk_usage", "model", "formats"),
-        ("text", "archive", "store"),
+        ("text", "grammar", "archive", "store"),
         ("sealing", "resealing", "rollover", "doctor"),
         ("sidecar",),
     ),
     "logger/sidecar": (
         ("errors", "limits", "metrics", "prompts", "reading"),
         ("wire", "log", "upstream"),
-        ("model",),
+        ("constraints", "model"),
     ),
     "verifier": (
         ("columns", "errors", "types", "statistics", "audit_selection", "http_client"),

@@ -17,8 +17,8 @@ WAITING = 32
 class PreparePool:
     """Pool of threads that run jobs."""
 
-    def __init__(self, threads: int = THREADS, waiting: int = WAITING) -> None:
-        self._pool = ThreadPoolExecutor(threads, "prepare")
+    def __init__(self, threads: int = THREADS, waiting: int = WAITING, name: str = "prepare") -> None:
+        self._pool = ThreadPoolExecutor(threads, name)
         self._free = waiting
 
     async def run(self, job: Callable[[], Result]) -> Result:

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from weightwarden.logger.sealing import ready_folder
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.errors import SettingsError
+from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.log.call_ids import CallIds
 from weightwarden.logger.sidecar.log.checkpointer import Checkpointer
 from weightwarden.logger.sidecar.log.recorder import recover
@@ -39,6 +40,7 @@ class SidecarParts:
     Attributes:
         settings: the settings, with limits for the model's context.
         model: the served model.
+        grammars: gate of the requests' grammars.
         signers: keys of the log.
         api_keys: the clients' keys, or None.
         upstream_key: API key for the server, or None.
@@ -54,6 +56,7 @@ class SidecarParts:
 
     settings: Settings
     model: ServedModel
+    grammars: GrammarGate
     signers: tuple[SigningKey, ...]
     api_keys: ApiKeys | None
     upstream_key: str | None
@@ -108,6 +111,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
         SettingsError: a setting is invalid.
         ArchiveUnreadable: the folder for archives is missing, and cannot be made or was there before.
         ModelError: the model folder cannot be used.
+        MissingExtra: there is a grammar backend, and llguidance is not installed.
         LogLocked: another process has the log open.
         LogUnreadable: the log's database cannot be opened.
         LogCorrupt: the log was changed, or does not extend its checkpoint, mark or archive.
@@ -128,10 +132,16 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
         context_length=settings.max_model_len,
         chat_template=settings.chat_template,
         neutral_defaults=settings.neutral_defaults,
+        tool_parser=settings.tool_parser,
+        reasoning_parser=settings.reasoning_parser,
     )
     origin = signers[0].name
     path = settings.mark or mark_path(settings.signing_keys[0], origin)
-    with MarkFile(path, origin) as mark, LogWriter.open(settings.log, origin=origin) as log:
+    with (
+        closing(GrammarGate.open(settings.grammar_backend, settings.model_dir, model.vocabulary)) as grammars,
+        MarkFile(path, origin) as mark,
+        LogWriter.open(settings.log, origin=origin) as log,
+    ):
         checkpointer = Checkpointer(
             url=settings.log,
             log=log,
@@ -151,6 +161,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
         yield SidecarParts(
             settings=replace(settings, limits=settings.limits.for_context(model.context_length)),
             model=model,
+            grammars=grammars,
             signers=signers,
             api_keys=api_keys,
             upstream_key=upstream_key,

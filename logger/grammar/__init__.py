@@ -1,0 +1,4 @@
+"""Grammars that constrain answers: their check and their token masks, made in a process that can be killed.
+
+Imports text.
+"""
