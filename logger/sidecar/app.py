@@ -3,10 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,15 +18,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.http_body import BodyRefused, read_body
+from weightwarden.logger.sidecar.bodies import Bodies
 from weightwarden.logger.sidecar.errors import ApiError, stopping
+from weightwarden.logger.sidecar.ignored_fields import IgnoredFields
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.log.request_ids import HEADER, RequestIds
 from weightwarden.logger.sidecar.service import Response, Service
-from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionRequest, GenerationRequest, Request, parse
+from weightwarden.logger.sidecar.wire.messages_api.form import count_body
+from weightwarden.logger.sidecar.wire.requests import GenerationRequest
 
-INLINE_BYTES = 65_536
-"""Largest body that is parsed on the event loop. Larger ones go to another thread, so that no token of others waits."""
 _JSON = (b"content-type", b"application/json")
+Work = Callable[[bytes, Response], Coroutine[Any, Any, None]]
+"""Answering of a request's body."""
 _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 
@@ -41,6 +43,7 @@ class Dependencies:
         keys: API keys of clients, or None when every client is served.
         request_ids: issuer of request ids.
         events: the operator's log.
+        ignored_fields: report of unknown fields, which have no effect; None: requests with any are refused.
         ready: returns the reason why no request can be served now, or None.
         created: Unix time of the start, seconds.
     """
@@ -50,23 +53,13 @@ class Dependencies:
     keys: ApiKeys | None
     request_ids: RequestIds
     events: Events
+    ignored_fields: IgnoredFields | None
     ready: Callable[[], str | None]
     created: int
 
 
 def application(front: Dependencies) -> ASGIApp:
     """The sidecar as an ASGI application."""
-
-    async def parsed(kind: type[Request], body: bytes) -> Any:
-        if len(body) <= INLINE_BYTES:
-            return parse(kind, body)
-        return await front.interpreter.workers.run(partial(parse, kind, body))
-
-    async def of_chat(body: bytes) -> GenerationRequest:
-        return await front.interpreter.of_chat(await parsed(ChatRequest, body))
-
-    async def of_completion(body: bytes) -> GenerationRequest:
-        return await front.interpreter.of_completion(await parsed(CompletionRequest, body))
 
     async def models(request: HttpRequest) -> JSONResponse:
         _authorize(front.keys, request.scope)
@@ -87,9 +80,26 @@ def application(front: Dependencies) -> ASGIApp:
         why = front.ready()
         return JSONResponse({"status": "ok" if why is None else why}, status_code=200 if why is None else 503)
 
+    bodies = Bodies(front.interpreter, front.ignored_fields)
+
+    def generating(understand: Callable[[bytes], Awaitable[GenerationRequest]]) -> Work:
+        async def generate(body: bytes, response: Response) -> None:
+            await front.service.respond(await understand(body), response)
+
+        return generate
+
+    async def count(body: bytes, response: Response) -> None:
+        tokens = await bodies.message_tokens(body)
+        await front.service.next_tick()
+        response.begun, response.status = True, 200
+        await response.write_body(200, json.dumps(count_body(tokens)).encode())
+
     answering = {
-        "/v1/chat/completions": _Answering(front, "chat", of_chat),
-        "/v1/completions": _Answering(front, "completions", of_completion),
+        "/v1/chat/completions": _Answering(front, "chat", generating(bodies.chat)),
+        "/v1/completions": _Answering(front, "completions", generating(bodies.completion)),
+        "/v1/responses": _Answering(front, "responses", generating(bodies.response)),
+        "/v1/messages": _Answering(front, "messages", generating(bodies.message)),
+        "/v1/messages/count_tokens": _Answering(front, "count_tokens", count),
     }
     others = Starlette(
         routes=[
@@ -132,11 +142,11 @@ def _authorize(keys: ApiKeys | None, scope: Scope) -> None:
 
 @dataclass(frozen=True)
 class _Answering:
-    """A generation endpoint as a pure ASGI application."""
+    """An endpoint that reads a body, as a pure ASGI application."""
 
     front: Dependencies
     name: str
-    understand: Callable[[bytes], Awaitable[GenerationRequest]]
+    work: Work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, to the end or until its client is gone."""
@@ -147,7 +157,7 @@ class _Answering:
         try:
             _authorize(self.front.keys, scope)
             body = await self._body(scope, receive)
-            work = asyncio.ensure_future(self._work(body, response))
+            work = asyncio.ensure_future(self.work(body, response))
             if not await _unless_gone(work, receive):
                 outcome = "client gone"
         except ApiError as error:
@@ -182,9 +192,6 @@ class _Answering:
                 output_tokens=response.output_tokens,
                 ms=round(1000 * (time.perf_counter() - started), 1),
             )
-
-    async def _work(self, body: bytes, response: Response) -> None:
-        await self.front.service.respond(await self.understand(body), response)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The request's body: JSON, within the size limit, received within the time limit."""

@@ -21,6 +21,7 @@ from weightwarden.logger.serving.limited_protocol import limited_protocol
 from weightwarden.logger.sidecar.answer import ChoiceRunner
 from weightwarden.logger.sidecar.app import Dependencies, application
 from weightwarden.logger.sidecar.errors import SettingsError
+from weightwarden.logger.sidecar.ignored_fields import IgnoredFields
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.log.cosigner import Cosigner
 from weightwarden.logger.sidecar.log.notary import Notary
@@ -100,6 +101,9 @@ async def serve(
             client_seeds=settings.client_seeds == "allow",
             workers=workers,
             grammars=sidecar.grammars,
+            speculates=settings.speculative_decoding,
+            reasoning_content=settings.reasoning_content,
+            stops_in_reasoning=settings.stops_in_reasoning,
         )
         readiness = Readiness(service, recorder, upstream, events, metrics, period=limits.ready, clock=loop.time)
         cosigner = Cosigner(
@@ -128,6 +132,7 @@ async def serve(
             keys=sidecar.api_keys,
             request_ids=sidecar.request_ids,
             events=events,
+            ignored_fields=IgnoredFields(events, metrics) if settings.unknown_fields == "ignore" else None,
             ready=readiness,
             created=int(sidecar.clock()),
         )
@@ -144,7 +149,7 @@ async def serve(
             log_size=sidecar.log.size,
             recovered=sidecar.recovered,
         )
-        for notice in sidecar.model.notices:
+        for notice in (*sidecar.model.notices, *sidecar.model.guesses):
             events.say("model", why=notice)
         for warning in warnings(settings):
             events.say("warning", why=warning)

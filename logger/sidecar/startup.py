@@ -132,6 +132,8 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
         context_length=settings.max_model_len,
         chat_template=settings.chat_template,
         neutral_defaults=settings.neutral_defaults,
+        tool_parser=settings.tool_parser,
+        reasoning_parser=settings.reasoning_parser,
     )
     origin = signers[0].name
     path = settings.mark or mark_path(settings.signing_keys[0], origin)

@@ -7,7 +7,7 @@ import numpy as np
 from weightwarden.sampler.support import MassProfile, Slopes, Support, logit_distance
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.candidates.draws import Draws, filters_of, logit_rank
-from weightwarden.verifier.candidates.gumbel_head import ScoredHead, placed_head, take_head, without_token
+from weightwarden.verifier.candidates.gumbel_head import ScoredHead, placed_head, take_head, with_unknown, without_token
 from weightwarden.verifier.candidates.layout import Entries, at_levels, lay_out
 from weightwarden.verifier.candidates.table import CandidateTable, Standing, boundary
 from weightwarden.verifier.candidates.unseen import unseen_scores
@@ -46,6 +46,7 @@ def gumbel_candidates(rows: LogitRows, draws: Draws, window: Window) -> Candidat
     drawn_n = rows.drawn()
     hidden_n = (rows.claim_only() == draws.claimed_n) & (drawn_n != draws.claimed_n)
     head, head_ids = without_token(everything, everything_ids, np.where(hidden_n, draws.claimed_n, -1))
+    head, head_ids = with_unknown(rows, head, head_ids)
 
     # 2, 3
     looked = placed_head(rows, draws, window, head, head_ids)

@@ -100,14 +100,29 @@ def without_token(head: FloatArray, head_ids: IntArray, token_n: IntArray) -> tu
     return np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1)
 
 
+def with_unknown(rows: LogitRows, head: FloatArray, head_ids: IntArray) -> tuple[FloatArray, IntArray]:
+    """A head with the ceiling of each row that has no known token left: an unknown token, of id -1, is the first."""
+    empty = np.isneginf(head[:, :1])
+    if not empty.any():
+        return head, head_ids
+    first = np.arange(head.shape[1]) == 0
+    ids = np.where(empty, np.sort(head_ids, axis=1), head_ids)  # -1 marks unused places, of which one is the first
+    return np.where(empty & first, rows.ceilings()[:, None], head), ids
+
+
 def placed_head(rows: LogitRows, draws: Draws, window: Window, head: FloatArray, head_ids: IntArray) -> PlacedHead:
-    """A head [n, k] of logits and token ids, placed against the cuts and perturbed."""
+    """A head [n, k] of logits and token ids, placed against the cuts and perturbed.
+
+    An unknown token of the head (`with_unknown`) has a place among the probabilities, and is no candidate.
+    """
     slack, filters = window.logit_slacks[-1], draws.filters
     slope_nk = window.slopes(rows, np.arange(len(rows))[:, None], head_ids)
     support, profiles, beyond = _against_cuts(rows, draws, window, head, slope_nk)
     mass_slack_n = window.mass_slack * support.slope_n / filters.temperature_n
     scored = _scored(draws, window, head, head_ids, slope_nk, support)
     if not rows.whole:
+        support.nominal_nk[head_ids < 0] = False
+        support.logit_distance_nk[head_ids < 0] = -np.inf
         reach = scored.least[:, :, -1], scored.largest[:, :, -1]
         settle_by_draw(rows, draws, slack, mass_slack_n, head, head_ids, reach, support)
     sure, possible = boundary(
@@ -173,7 +188,7 @@ def _against_cuts(
     if not rows.whole:
         unseen = Unseen(
             ceiling_n=rows.ceilings(),
-            count_n=rows.vocabulary - (head > -np.inf).sum(axis=1),
+            count_n=rows.candidates() - (head > -np.inf).sum(axis=1),
             on_top_k_n=filters.top_k_n < rows.vocabulary,
         )
         support = support_of_head(head, filters, None, levels, unseen, sloped)

@@ -10,6 +10,8 @@ from weightwarden.verifier.logits.rows import LogitRows
 
 _PAIRS = 1 << 16
 """Number of (row, token) pairs compared with the head at a time."""
+_TOKENS = 1 << 22
+"""Number of tokens of open rows looked at at a time."""
 
 
 def settle_by_draw(
@@ -70,23 +72,42 @@ def unseen_scores(
     open_n = np.zeros(len(rows), np.bool_)
     if rows.whole or not len(open_rows):
         return np.empty((len(rows), 0)), open_n
-    ceiling = rows.ceilings()[open_rows]
-    if draws.noise is None or draws.keys_n is None:
-        level = open_rows[ceiling >= floor_n[open_rows]]
-        row, token = np.repeat(level, rows.vocabulary), np.tile(np.arange(rows.vocabulary), len(level))
-    else:
-        needed = (floor_n[open_rows] - ceiling) / draws.temperature_n[open_rows]
-        hit, token = draws.noise.above(draws.keys_n[open_rows], needed)
-        row = open_rows[hit]
+    row, token, bound = _within_reach(rows, draws, open_rows, floor_n)
     held = np.zeros(len(row), np.bool_)
     for start in range(0, len(row), _PAIRS):
         block = slice(start, start + _PAIRS)
         held[block] = (head_ids[row[block]] == token[block, None]).any(axis=1)
-    row, token = row[~held], token[~held]
+    row, token, bound = row[~held], token[~held], bound[~held]
     perturbation = draws.perturbation(token[:, None], row)
-    _, largest = draws.reach(rows.bounds(row, token)[:, None] + perturbation, perturbation, row)
+    _, largest = draws.reach(bound[:, None] + perturbation, perturbation, row)
     score = largest[:, 0]
     near = score >= floor_n[row]
     open_n[row[near]] = True
     near &= token != draws.claimed_n[row]
     return in_columns(row[near], score[near], len(rows)), open_n
+
+
+def _within_reach(
+    rows: LogitRows, draws: Draws, open_rows: IntArray, floor_n: FloatArray
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Rows, ids and bounds of the tokens that reach the floor of their row with its ceiling, and that masks allow.
+
+    Some rows at a time: where no known token is left, the whole vocabulary is within reach.
+    """
+    found = []
+    step = max(1, _TOKENS // rows.vocabulary)
+    for start in range(0, len(open_rows), step):
+        some = open_rows[start : start + step]
+        ceiling = rows.ceilings()[some]
+        if draws.noise is None or draws.keys_n is None:
+            level = some[ceiling >= floor_n[some]]
+            row, token = np.repeat(level, rows.vocabulary), np.tile(np.arange(rows.vocabulary), len(level))
+        else:
+            needed = (floor_n[some] - ceiling) / draws.temperature_n[some]
+            hit, token = draws.noise.above(draws.keys_n[some], needed)
+            row = some[hit]
+        bound = rows.bounds(row, token)
+        allowed = bound > -np.inf
+        found.append((row[allowed], token[allowed], bound[allowed]))
+    row, token, bound = (np.concatenate([part[i] for part in found]) for i in range(3))
+    return row, token, bound

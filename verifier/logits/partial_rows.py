@@ -9,6 +9,7 @@ from weightwarden.sampler.logits import LogitAdjustment
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.errors import UndefinedRow
 from weightwarden.verifier.logits.row_slopes import RowSlopes
+from weightwarden.verifier.logits.token_masks import EVERYTHING, PackedMasks, allowed_counts, is_allowed, words_of
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,29 @@ class KnownLogits:
             logits_mk=np.pad(self.logits_mk, spare, constant_values=-np.inf),
         )
 
+    def masked(self, packed_mw: PackedMasks, allowed_m: IntArray) -> "KnownLogits":
+        """The same logits where masks exclude tokens: what is not allowed has logit -inf, and nobody drew it.
+
+        Where every allowed token is known, the ceiling is -inf. A token that alone is allowed is known whatever is
+        claimed.
+
+        Args:
+            allowed_m: number of tokens that each mask allows.
+        """
+        row = np.arange(len(self))
+        held = is_allowed(packed_mw, row[:, None], self.ids_mk)
+        drawn = is_allowed(packed_mw, row, self.drawn_m)
+        alone = (allowed_m == 1) & is_allowed(packed_mw, row, self.claim_only_m)
+        claim_only = np.where(alone, -1, self.claim_only_m)
+        known = (held & (self.ids_mk != claim_only[:, None])).sum(axis=1)
+        return replace(
+            self,
+            logits_mk=np.where(held, self.logits_mk, -np.inf),
+            ceiling_m=np.where(known < allowed_m, self.ceiling_m, -np.inf),
+            drawn_m=np.where(drawn, self.drawn_m, -1),
+            claim_only_m=claim_only,
+        )
+
     def rows(self, which: slice) -> "KnownLogits":
         """The positions of a slice."""
         return KnownLogits(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
@@ -80,18 +104,23 @@ class CandidateRows:
 
     def __init__(self, known: KnownLogits, vocabulary: int) -> None:
         self._vocabulary = vocabulary
+        self._masks: PackedMasks | None = None
+        self._candidates = np.full(len(known), vocabulary)
         self._adjusted: list[_Adjusted] = []
         self._slopes = RowSlopes(len(known))
         self.replace(known)
 
     def replace(self, known: KnownLogits) -> None:
-        """Replace the known logits. Adjustments made before are made again.
+        """Replace the known logits. Masks and adjustments made before are made again.
 
         Raises:
             ReplayError: a logit is nan or +inf, or a row holds nothing finite.
         """
         if np.isnan(known.logits_mk).any() or not np.isfinite(known.logits_mk.max(axis=1)).all():
             raise UndefinedRow("the replay gave a row of logits with no finite maximum")
+        self._whole_known = known
+        if self._masks is not None:
+            known = known.masked(self._masks, self._candidates)
         self._known = known
         spare = ((0, 0), (0, 1))  # for positions where masks leave no known token
         self._ids = np.pad(known.ids_mk, spare, constant_values=-1)
@@ -102,6 +131,7 @@ class CandidateRows:
         self._slopes.clear()
         for item in self._adjusted:
             self._apply(item)
+        self._fill_empty(slice(None))
 
     @property
     def vocabulary(self) -> int:
@@ -116,6 +146,8 @@ class CandidateRows:
 
     def head(self, rows: IntArray, size: int) -> tuple[FloatArray, IntArray]:
         values, ids = self._logits[rows], self._ids[rows]
+        if np.isneginf(values.max(axis=1)).any():
+            raise UndefinedRow("masks leave no token of a row")
         order = np.argsort(-values, axis=1, kind="stable")
         return np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1)
 
@@ -147,6 +179,8 @@ class CandidateRows:
             bounds[at] = bounds_nu[rows[at] - item.first, column[found]]
             if item.adjustment.allowed_ids is not None:
                 bounds[inside[~np.isin(ids[inside], item.adjustment.allowed_ids)]] = -np.inf
+        if self._masks is not None:
+            bounds[~is_allowed(self._masks, rows, ids)] = -np.inf
         return bounds
 
     def drawn(self) -> IntArray:
@@ -163,10 +197,21 @@ class CandidateRows:
         """False: nothing more is known here."""
         return False
 
+    def mask(self, first_row: int, packed_nw: PackedMasks) -> None:
+        if self._masks is None:
+            self._masks = np.full((len(self), words_of(self._vocabulary)), EVERYTHING)
+        self._masks[first_row : first_row + len(packed_nw)] = packed_nw
+        self._candidates = allowed_counts(self._masks, self._vocabulary)
+        self.replace(self._whole_known)
+
+    def candidates(self) -> IntArray:
+        return self._candidates
+
     def adjust(self, first_row: int, count: int, start: int, adjustment: LogitAdjustment) -> None:
         item = _Adjusted(first_row, count, start, adjustment)
         self._adjusted.append(item)
         self._apply(item)
+        self._fill_empty(slice(first_row, first_row + count))
 
     def log_mass(self, rows: IntArray, temperature: FloatArray, floor: FloatArray, largest: FloatArray) -> FloatArray:
         raise NotImplementedError("rows that are not whole have no mass")
@@ -206,13 +251,18 @@ class CandidateRows:
             unheld = np.ones(adjusted.shape, np.bool_)
             others = ids[row, place] != claim_only[row]
             unheld[row[others], column[row, place][others]] = False
+            if self._masks is not None:
+                at = np.arange(item.first, item.first + item.count)
+                unheld &= is_allowed(self._masks, at[:, None], touched[None, :])
             largest = np.where(unheld, bounded, -np.inf).max(axis=1)
         else:
             adjusted, largest = np.empty((item.count, 0)), np.full(item.count, -np.inf)
         if item.adjustment.allowed_ids is not None:
             self._logits[rows][~np.isin(self._ids[rows], item.adjustment.allowed_ids)] = -np.inf
         self._ceiling[rows] = np.maximum(self._ceiling[rows], largest)
-        # Masks may leave no known token: an unknown token is then the choice, and the claimed one is outside.
-        empty = item.first + np.flatnonzero(np.isneginf(self._logits[rows].max(axis=1)))
-        self._logits[empty, -1] = self._ceiling[empty]
         self._bounds.append((item, adjusted))
+
+    def _fill_empty(self, rows: slice) -> None:
+        """Where masks leave no known token, an unknown one is the choice, and a known claimed token is outside."""
+        empty = np.arange(len(self))[rows][np.isneginf(self._logits[rows].max(axis=1))]
+        self._logits[empty, -1] = self._ceiling[empty]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from weightwarden.sampler.logits import LogitAdjustment
 from weightwarden.sampler.types import FloatArray, IntArray
+from weightwarden.verifier.logits.token_masks import PackedMasks
 
 
 class LogitRows(Protocol):
@@ -97,6 +98,17 @@ class LogitRows(Protocol):
             floor: least logit that counts; -inf for all.
             largest: the largest logit of each row.
         """
+        ...
+
+    def mask(self, first_row: int, packed_nw: PackedMasks) -> None:
+        """Exclude tokens from rows [first_row, first_row + n), in place, once, before every adjustment.
+
+        A token that its row's mask does not allow has logit -inf from then on, and no rank below V.
+        """
+        ...
+
+    def candidates(self) -> IntArray:
+        """Upper bound of the number of tokens that masks leave in each row, held or not, int64 [m]."""
         ...
 
     def adjust(self, first_row: int, count: int, start: int, adjustment: LogitAdjustment) -> None:

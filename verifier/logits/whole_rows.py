@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from weightwarden.sampler.logits import LogitAdjustment
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.errors import UndefinedRow
+from weightwarden.verifier.logits.masked_logits import mask_logits
 from weightwarden.verifier.logits.row_slopes import RowSlopes
+from weightwarden.verifier.logits.token_masks import PackedMasks
 
 _CACHE_ROWS = 8
 """Number of rows reduced at a time where temporaries are made, so that they stay in cache."""
@@ -80,6 +82,12 @@ class TorchRows:
             sums[block] = weights.sum(dim=1)
         mass: FloatArray = np.log(sums.double().cpu().numpy()) + largest / temperature
         return mass
+
+    def mask(self, first_row: int, packed_nw: PackedMasks) -> None:
+        mask_logits(self._logits[first_row : first_row + len(packed_nw)], packed_nw)
+
+    def candidates(self) -> IntArray:
+        return np.full(len(self), self.vocabulary)
 
     def adjust(self, first_row: int, count: int, start: int, adjustment: LogitAdjustment) -> None:
         rows = self._logits[first_row : first_row + count]
