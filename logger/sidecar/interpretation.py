@@ -66,6 +66,7 @@ class RequestInterpreter:
         client_seeds: whether clients' seeds are used.
         workers: threads for large requests.
         grammars: gate of the requests' grammars.
+        speculates: whether the server decodes speculatively. Only temperature 0 is served then.
         reasoning_content: whether reasoning also has its older name `reasoning_content` in answers.
         stops_in_reasoning: whether stop strings end an answer within its reasoning, too.
     """
