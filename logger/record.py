@@ -1,11 +1,12 @@
 """The record of one choice of one answered request (docs/design.md, section 4)."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from weightwarden.sampler.errors import UnknownScheme, UnreplayableRequest
-from weightwarden.sampler.params import SamplingParams, TokenId, refusal
+from weightwarden.sampler.params import SPECULATES, SamplingParams, TokenId, refusal
 from weightwarden.sampler.schemes import FILTERS, Scheme, scheme
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
@@ -33,19 +34,6 @@ class Engine(_Strict):
     name: Name
     version: Name
     sampler: Name
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_speculation(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "speculative_decoding" in value:
-            if value["speculative_decoding"]:
-                raise refusal(
-                    "unreplayable",
-                    "speculative_decoding",
-                    "cannot be replayed: it consumes noise at boundaries that the record does not show",
-                )
-            value = {key: item for key, item in value.items() if key != "speculative_decoding"}
-        return value
 
     @model_validator(mode="after")
     def _known_scheme(self) -> "Engine":
@@ -149,6 +137,19 @@ class Record(_Strict):
     grammar: Grammar | None = None
     reasoning: Reasoning | None = None
     segments: list[Segment] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _speculates_greedily(cls, value: Any) -> Any:
+        """Accept a speculating engine at temperature 0, where speculation has no effect (docs/sampling.md, 4.9)."""
+        engine = value.get("engine") if isinstance(value, Mapping) else None
+        if not isinstance(engine, Mapping) or "speculative_decoding" not in engine:
+            return value
+        sampling = value.get("sampling")
+        temperature = sampling.get("temperature") if isinstance(sampling, Mapping) else None
+        if engine["speculative_decoding"] and temperature != 0:
+            raise refusal("unreplayable", "engine.speculative_decoding", f"cannot be replayed: {SPECULATES}")
+        return {**value, "engine": {key: item for key, item in engine.items() if key != "speculative_decoding"}}
 
     @model_validator(mode="after")
     def _constraints_agree(self) -> "Record":

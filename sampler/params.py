@@ -8,6 +8,10 @@ from pydantic_core import PydanticCustomError
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
+SPECULATES = (
+    "above temperature 0, speculative decoding consumes noise at boundaries that the record does not show, or accepts"
+    " tokens by chance"
+)
 UNREPLAYABLE_FIELDS: Mapping[str, str] = {
     "structured_outputs": "a grammar mask is known from the field grammar of the record alone",
     "response_format": "a grammar mask is known from the field grammar of the record alone",
@@ -16,7 +20,7 @@ UNREPLAYABLE_FIELDS: Mapping[str, str] = {
     "guided_choice": "a grammar mask is known from the field grammar of the record alone",
     "guided_grammar": "a grammar mask is known from the field grammar of the record alone",
     "tool_choice": "a forced tool call is known from the field grammar of the record alone",
-    "speculative_decoding": "speculative decoding consumes noise at boundaries that the record does not show",
+    "speculative_decoding": SPECULATES,
     "use_beam_search": "beam search is not drawn from a seed",
     "thinking_token_budget": "the engine's forced tokens are unknown; the sidecar forces its own (reasoning.budget)",
     "watermarking": "a watermarked token is drawn with the watermark's key, not with the seed",
@@ -87,6 +91,8 @@ class SamplingParams(BaseModel):
         if not isinstance(value, Mapping):
             return value
         for field, why in UNREPLAYABLE_FIELDS.items():
+            if field == "speculative_decoding" and value.get("temperature") == 0:
+                continue  # greedy speculation draws what greedy decoding draws
             if value.get(field):
                 raise refusal("unreplayable", field, f"cannot be replayed: {why}")
         return {key: item for key, item in value.items() if item is not None and key not in UNREPLAYABLE_FIELDS}

@@ -32,4 +32,10 @@ def field_and_fault(error: ValidationError) -> tuple[str | None, str]:
 def _first_fault(error: ValidationError) -> tuple[list[str], str]:
     first: Any = error.errors(include_url=False)[0]
     at = first.get("ctx", {}).get("at")  # below the validated object (`sampler.params.refusal`)
-    return [*map(str, first["loc"]), *([at] if at else [])], _PLAIN.get(first["type"], first["msg"])
+    parts = [str(part) for part in first["loc"] if not _is_tag(part)]
+    return [*parts, *([at] if at else [])], _PLAIN.get(first["type"], first["msg"])
+
+
+def _is_tag(part: int | str) -> bool:
+    """True for the tag of a union's member: by convention, in angle brackets."""
+    return isinstance(part, str) and part.startswith("<") and part.endswith(">")

@@ -21,7 +21,7 @@ ROOMS = {
     "logger/sidecar": (
         ("errors", "limits", "metrics", "prompts", "reading"),
         ("wire", "log", "upstream"),
-        ("model",),
+        ("constraints", "model"),
     ),
     "verifier": (
         ("columns", "errors", "types", "statistics", "audit_selection", "http_client"),

@@ -29,7 +29,13 @@ async def answer(lines: Iterator[str], out: TextIO) -> None:
         template, body = json.loads(line)
         if template not in renderers:
             renderers[template] = OnlineRenderer(
-                config, renderer, request_logger=None, chat_template=template, chat_template_content_format="auto"
+                config,
+                renderer,
+                request_logger=None,
+                chat_template=template,
+                chat_template_content_format="auto",
+                enable_auto_tools=True,
+                tool_parser="hermes",
             )
         try:
             request = ChatCompletionRequest.model_validate({"model": "any", **body})

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from weightwarden.logger.sidecar.reading.families import FAMILIES
+from weightwarden.logger.sidecar.reading.reasoning import REASONING
 from weightwarden.sampler.schemes import SCHEMES
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+NONE = "none"
 _FILE = click.Path(path_type=Path)
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
@@ -70,6 +73,11 @@ _OPTIONS = (
         help="Grammar backend of the server, e.g. guidance==1.7.6, with the version of llguidance there. Default: none;"
         " structured output is refused.",
     ),
+    click.option(
+        "--speculative-decoding",
+        is_flag=True,
+        help="The server decodes speculatively. Requests above temperature 0 are refused: they cannot be replayed.",
+    ),
     click.option("--engine", default="vllm", show_default=True, metavar="NAME", help="Name of the server's engine."),
     click.option(
         "--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Address for clients."
@@ -94,6 +102,26 @@ _OPTIONS = (
         "--chat-template", type=_FILE, metavar="FILE", help="File with a chat template that replaces the model's."
     ),
     click.option(
+        "--tool-parser",
+        type=click.Choice([*FAMILIES, NONE]),
+        help="Form in which the model calls tools. Default: guessed from the chat template.",
+    ),
+    click.option(
+        "--reasoning-parser",
+        type=click.Choice([*REASONING, NONE]),
+        help="Form in which the model reasons. Default: guessed from the chat template.",
+    ),
+    click.option(
+        "--reasoning-content",
+        is_flag=True,
+        help="Give clients the reasoning also by its older name, reasoning_content.",
+    ),
+    click.option(
+        "--stops-in-reasoning",
+        is_flag=True,
+        help="Let stop strings end an answer within its reasoning, too.",
+    ),
+    click.option(
         "--sampling-defaults",
         type=click.Choice(["model", "neutral"]),
         default="model",
@@ -109,10 +137,24 @@ _OPTIONS = (
         help="Replace the seeds of clients, or allow them. With allow, client and server together can choose a seed.",
     ),
     click.option(
+        "--unknown-fields",
+        type=click.Choice(["ignore", "refuse"]),
+        default="ignore",
+        show_default=True,
+        help="Ignore fields of requests that are not known here, or refuse such requests. No field is forwarded.",
+    ),
+    click.option(
         "--api-keys",
         type=_FILE,
         metavar="FILE",
         help="File with the API keys of clients, one a line. Default: every client is served.",
+    ),
+    click.option(
+        "--allowed-origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Origin of web pages whose scripts may read answers (CORS), such as https://chat.example.org, or * for"
+        " all. Repeat for several. Default: none.",
     ),
     click.option(
         "--tls-certificate", type=_FILE, metavar="FILE", help="PEM file with the TLS certificate. Requires --tls-key."
@@ -236,18 +278,25 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         max_model_len=given["max_model_len"],
         chat_template=given["chat_template"],
         neutral_defaults=given["sampling_defaults"] == "neutral",
+        tool_parser=given["tool_parser"],
+        reasoning_parser=given["reasoning_parser"],
+        reasoning_content=given["reasoning_content"],
+        stops_in_reasoning=given["stops_in_reasoning"],
         engine=engine,
         grammar_backend=None if given["grammar_backend"] is None else GrammarBackend.parse(given["grammar_backend"]),
+        speculative_decoding=given["speculative_decoding"],
         log=given["log"],
         signing_keys=given["signing_key"],
         seed_key=given["seed_key"],
         mark=given["mark"],
         client_seeds=given["client_seeds"],
+        unknown_fields=given["unknown_fields"],
         listen=Address.parse(given["listen"]),
         metrics=None if given["metrics"] is None else Address.parse(given["metrics"]),
         tls_certificate=given["tls_certificate"],
         tls_key=given["tls_key"],
         api_keys=given["api_keys"],
+        allowed_origins=given["allowed_origins"],
         release_tick=None if given["release_tick"] is None else given["release_tick"] / 1000,
         record_index=given["record_index"],
         archives=given["archives"],

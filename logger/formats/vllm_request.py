@@ -1,8 +1,9 @@
 """The vLLM request of a record. The sidecar sends it to serve a choice, the verifier to replay it."""
 
+import json
 from typing import Any
 
-from weightwarden.logger.record import Record
+from weightwarden.logger.record import Grammar, Record
 
 DEFAULTED = (
     "temperature",
@@ -33,4 +34,11 @@ def request_sampling(record: Record) -> dict[str, Any]:
         fields["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias.items()}
     if not sampling.is_greedy:
         fields["seed"] = record.choice_seed()
+    if record.grammar is not None:
+        fields["structured_outputs"] = _structured_outputs(record.grammar)
     return fields
+
+
+def _structured_outputs(grammar: Grammar) -> dict[str, Any]:
+    """A grammar's field, with its exact text. A JSON schema is sent as text: the server would write an object anew."""
+    return {grammar.kind: json.loads(grammar.text) if grammar.kind == "choice" else grammar.text}

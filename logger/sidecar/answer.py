@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from weightwarden.logger.formats.canonical import token_bytes
 from weightwarden.logger.record import CUT_OFF_BY_LOGGER, CUT_OFF_BY_UPSTREAM, REFUSED_BY_UPSTREAM, Record
 from weightwarden.logger.serving.event_log import Events
+from weightwarden.logger.sidecar.drawn_answer import DrawnAnswer
 from weightwarden.logger.sidecar.errors import UpstreamError, UpstreamRefusal
-from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, DraftRecorder
+from weightwarden.logger.sidecar.log.recorder import CUT_OFF, LOG_FAILURES, DraftRecorder, ended
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.upstream.causes import SHORT_ANSWER, cause_of_refusal
 from weightwarden.logger.sidecar.upstream.client import Upstream
-from weightwarden.logger.text.ending import Ending, Text
+from weightwarden.logger.text.ending import Ending
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class FinishedChoice:
     Attributes:
         ending: finish reason and stop reason.
         rest: text that is released only at the end.
-        tokens: number of output tokens.
+        tokens: number of output tokens, forced ones included.
         record_index: the record's index in the log.
     """
 
@@ -72,7 +73,8 @@ class ChoiceRunner:
         """The answer of one choice, part by part; the last part holds the end.
 
         1. Begin a draft in the log. If that fails, the server is not asked.
-        2. Draw tokens from the upstream server, until the stopping rule ends the answer or the server reports its end.
+        2. Draw tokens from the upstream server, until the stopping rule ends the answer or the server reports its end
+           (`DrawnAnswer`).
         3. Make them durable, then yield their text. No more tokens are drawn until the next part is asked for.
         4. Make the draft a record. The end is yielded once the record is durable.
 
@@ -91,9 +93,7 @@ class ChoiceRunner:
             LogClosed: the writer was closed. No text was yielded that is not in the log.
         """
         draft = self.recorder.draft(asked, request_id)
-        detokenizer = self.model.tokenizer.detokenizer(asked.sampling, asked.prompt_token_ids)
-        text = Text(detokenizer, asked.sampling, self.model.eos_ids)
-        drawn_ids: list[int] = []
+        answer = DrawnAnswer(self.model, self.upstream, asked)
         unreleased: list[str] = []
         released = 0
         ending: Ending | None = None
@@ -101,26 +101,21 @@ class ChoiceRunner:
             # 1
             await self.recorder.extend(draft, b"")
             # 2
-            async with aclosing(self.upstream.draw(asked)) as stream:
-                async for drawn in stream:
-                    pieces, ending = text.add(drawn.ids)
-                    ids = drawn.ids[: len(pieces)]
-                    drawn_ids += ids
+            async with aclosing(answer.parts()) as parts:
+                async for part in parts:
                     # 3
                     if not streams:
-                        unreleased += pieces
-                    elif ids:
+                        unreleased += part.pieces
+                    elif part.ids:
+                        so_far = ended(asked, answer.ids, CUT_OFF, answer.forced) if part.forced else None
                         with self.metrics.durable_seconds.time():
-                            await self.recorder.extend(draft, token_bytes(ids))
-                        released = len(drawn_ids)
-                        yield DurableText(pieces=pieces)
-                    if ending is None and drawn.stopped is not None:
-                        ending = Ending(drawn.stopped)  # as claimed, for the verifier to judge
-                        if drawn.stopped == "length":
-                            self._say_short(asked, request_id, len(drawn_ids))
-                    if ending is not None:
-                        break
-            if ending is None or not drawn_ids:
+                            await self.recorder.extend(draft, token_bytes(part.ids), so_far)
+                        released = len(answer.ids)
+                        yield DurableText(pieces=part.pieces)
+                    ending = part.ending
+                    if part.claimed and ending == Ending("length"):
+                        self._say_short(asked, request_id, len(answer.ids))
+            if ending is None or not answer.ids:
                 raise UpstreamError("ended early")
         except BaseException as error:
             if isinstance(error, UpstreamRefusal):
@@ -128,17 +123,18 @@ class ChoiceRunner:
             cancelled = isinstance(error, (asyncio.CancelledError, GeneratorExit))
             by = cancelled_by() if cancelled else blamed(error)
             if draft.confirmed or not isinstance(error, LOG_FAILURES):
+                record = ended(asked, answer.ids[:released], Ending("abort", by), answer.forced)
                 with suppress(*LOG_FAILURES):
-                    index = await self.recorder.end(draft, asked, drawn_ids[:released], Ending("abort", by))
+                    index = await self.recorder.end(draft, record)
                     if index is not None:
                         recorded(index)
             raise
         # 4
-        index = await self.recorder.end(draft, asked, drawn_ids, ending)
+        index = await self.recorder.end(draft, ended(asked, answer.ids, ending, answer.forced))
         if index is not None:
             recorded(index)
-        self.metrics.tokens.labels("output").inc(len(drawn_ids))
-        end = FinishedChoice(ending=ending, rest=text.rest(), tokens=len(drawn_ids), record_index=index)
+        self.metrics.tokens.labels("output").inc(len(answer.ids))
+        end = FinishedChoice(ending=ending, rest=answer.text.rest(), tokens=len(answer.ids), record_index=index)
         yield DurableText(pieces=unreleased, end=end)
 
     def _say_refused(self, asked: Record, request_id: str, status: int) -> None:

@@ -1,9 +1,13 @@
 """Interpretation of requests: their token ids and sampling parameters. Tokenization happens on the trusted side."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
+from weightwarden.logger.record import Grammar
+from weightwarden.logger.sidecar.answer_plan import planned, refuse_beside
+from weightwarden.logger.sidecar.constraints.constraint import Constraint, format_of
 from weightwarden.logger.sidecar.errors import invalid, no_such_model
 from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.limits import Limits
@@ -19,6 +23,7 @@ from weightwarden.logger.sidecar.wire.requests import (
     GenerationRequest,
     Request,
 )
+from weightwarden.logger.sidecar.wire.tools import NamedTool
 from weightwarden.sampler.defined import undefined_field
 from weightwarden.sampler.params import SamplingParams
 
@@ -40,15 +45,40 @@ _UNSET = (None, "auto")
 """Values of template variables that vLLM treats as absent."""
 
 
+def _variables(request: ChatRequest) -> dict[str, Any]:
+    """The variables that a request sets for its template, by vLLM's rules: an effort decides on thinking, too."""
+    extra = request.chat_template_kwargs or {}
+    said = {name: value for name, value in extra.items() if value not in _UNSET}
+    if request.reasoning_effort is None:
+        return said
+    effort = {"reasoning_effort": request.reasoning_effort}
+    thinks = {} if "enable_thinking" in extra else {"enable_thinking": request.reasoning_effort != "none"}
+    return said | effort | thinks
+
+
 @dataclass(frozen=True, kw_only=True)
 class RequestInterpreter:
-    """Interpreter of requests for one model, within limits."""
+    """Interpreter of requests for one model, within limits.
+
+    Attributes:
+        model: the model.
+        limits: the limits.
+        client_seeds: whether clients' seeds are used.
+        workers: threads for large requests.
+        grammars: gate of the requests' grammars.
+        speculates: whether the server decodes speculatively. Only temperature 0 is served then.
+        reasoning_content: whether reasoning also has its older name `reasoning_content` in answers.
+        stops_in_reasoning: whether stop strings end an answer within its reasoning, too.
+    """
 
     model: ServedModel
     limits: Limits
     client_seeds: bool
     workers: PreparePool
     grammars: GrammarGate = field(default_factory=GrammarGate)
+    speculates: bool = False
+    reasoning_content: bool = False
+    stops_in_reasoning: bool = False
 
     async def of_chat(self, request: ChatRequest) -> GenerationRequest:
         """The generation request of a chat request.
@@ -56,21 +86,26 @@ class RequestInterpreter:
         Raises:
             ApiError: it cannot be served.
         """
-        if self.model.chat is None:
+        chat = self.model.chat_with_tools if request.tools else self.model.chat
+        if chat is None:
+            if request.tools and self.model.chat is not None:
+                raise invalid("the model has no chat template for tools", "tools")
             raise invalid("the model has no chat template; use /v1/completions")
         extra = request.chat_template_kwargs or {}
         if not extra.keys().isdisjoint(_TAKEN) or not all(name.isidentifier() for name in extra):
             raise invalid("a template variable that cannot be set", "chat_template_kwargs")
-        if None not in (request.max_tokens, request.max_completion_tokens):
-            raise invalid("max_tokens or max_completion_tokens, not both", "max_tokens")
+        if len({request.max_tokens, request.max_completion_tokens} - {None}) > 1:
+            raise invalid("max_tokens and max_completion_tokens differ", "max_tokens")
         add_generation_prompt = request.add_generation_prompt is not False
         continue_final_message = bool(request.continue_final_message)
         if add_generation_prompt and continue_final_message:
             raise invalid("needs add_generation_prompt to be false", "continue_final_message")
         render = partial(
-            self.model.chat.render,
+            chat.render,
             [message.given() for message in request.messages],
-            variables={name: value for name, value in extra.items() if value not in _UNSET},
+            tools=[tool.given() for tool in request.tools] if request.tools else None,
+            documents=request.documents,
+            variables=_variables(request),
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
         )
@@ -80,8 +115,21 @@ class RequestInterpreter:
             raise invalid(str(error), "messages") from None
         prompts = await self._tokenized([text], special=bool(request.add_special_tokens), field="messages")
         max_tokens = request.max_tokens or request.max_completion_tokens
-        form = partial(ChatForm, usage=_usage(request), fields=ReasoningFields())
-        return self._asked(request, prompts, max_tokens, form, field="messages")
+        fields = ReasoningFields(
+            also_reasoning_content=self.reasoning_content, include=request.include_reasoning is not False
+        )
+        named = isinstance(request.tool_choice, NamedTool)
+        form = partial(ChatForm, usage=_usage(request), fields=fields, named_call=named)
+        asked = self._asked(request, prompts, max_tokens, form, field="messages")
+        plan = planned(request, asked.sampling, self.model.shape, text, stops_inside=self.stops_in_reasoning)
+        return replace(
+            asked,
+            sampling=plan.sampling(asked.sampling),
+            grammar=await self._checked(plan.constraint),
+            reasoning=plan.reasoning,
+            reader=plan.reader,
+            call_id=plan.call_id,
+        )
 
     async def of_completion(self, request: CompletionRequest) -> GenerationRequest:
         """The generation request of a completion request.
@@ -97,7 +145,15 @@ class RequestInterpreter:
         if texts:
             prompts = await self._tokenized(texts, special=special, field="prompt")
         form = partial(CompletionForm, usage=_usage(request))
-        return self._asked(request, prompts, request.max_tokens or COMPLETION_TOKENS, form, field="prompt")
+        asked = self._asked(request, prompts, request.max_tokens or COMPLETION_TOKENS, form, field="prompt")
+        constraint = format_of(request)
+        if constraint is not None:
+            refuse_beside(asked.sampling)
+        return replace(asked, grammar=await self._checked(constraint))
+
+    async def _checked(self, constraint: Constraint | None) -> Grammar | None:
+        """The grammar of a constraint, compiled once for checking."""
+        return constraint and await self.grammars.check(constraint.kind, constraint.text, constraint.field)
 
     async def _tokenized(self, texts: Sequence[str], *, special: bool, field: str) -> list[Sequence[int]]:
         """Token ids of a request's prompts.
@@ -183,6 +239,10 @@ class RequestInterpreter:
             raise invalid(f"{choices} choices in one request, more than {self.limits.choices}", "n")
 
     def _check_sampling(self, sampling: SamplingParams) -> None:
+        if self.speculates and not sampling.is_greedy:
+            raise invalid(
+                "the server decodes speculatively, and only temperature 0 can be replayed then", "temperature"
+            )
         if sampling.max_tokens is not None and sampling.min_tokens > sampling.max_tokens:
             raise invalid("more than max_tokens", "min_tokens")
         for name, ids in (

@@ -19,6 +19,11 @@ class Metrics:
             ["endpoint", "status"],
             registry=self.registry,
         )
+        self.ignored_fields = Counter(
+            "weightwarden_sidecar_ignored_fields",
+            "Fields of requests that were ignored, since they are not known here.",
+            registry=self.registry,
+        )
         self.tokens = Counter(
             "weightwarden_sidecar_tokens", "Tokens of prompts and of whole answers.", ["kind"], registry=self.registry
         )

@@ -23,18 +23,25 @@ class Settings:
         max_model_len: context length in tokens where it is less than the model's, or None.
         chat_template: file with the chat template, or None for the model folder's.
         neutral_defaults: ignore generation_config.json: temperature 1, no filters.
+        tool_parser: family of the model's tool calls, `none`, or None to guess it from the chat template.
+        reasoning_parser: family of the model's reasoning, `none`, or None to guess it from the chat template.
+        reasoning_content: give reasoning also by its older name `reasoning_content`.
+        stops_in_reasoning: let stop strings end an answer within its reasoning, too.
         engine: the server's engine, as the operator knows it.
         grammar_backend: the server's grammar backend, or None: requests with grammars are refused.
+        speculative_decoding: whether the server decodes speculatively: requests above temperature 0 are then refused.
         log: URL of the log's database.
         signing_keys: files with the keys that sign checkpoints and archives.
         seed_key: file with the key from which seeds are made.
         mark: file with the log's mark, or None for the one beside the first signing key.
         client_seeds: "replace" ignores a client's seed, "allow" uses it.
+        unknown_fields: "ignore" lets fields of requests pass that are not known here, "refuse" refuses such requests.
         listen: address for clients.
         metrics: address for Prometheus metrics, or None.
         tls_certificate: file with the TLS certificate, or None for plain HTTP.
         tls_key: file with the TLS key.
         api_keys: file with the clients' API keys, or None when every client is served.
+        allowed_origins: origins of web pages whose scripts may read answers.
         release_tick: seconds between two ticks of release, or None.
         record_index: "send" gives clients the indices of their records, "omit" does not. None: omit with release
             ticks, send without.
@@ -57,18 +64,25 @@ class Settings:
     max_model_len: int | None = None
     chat_template: Path | None = None
     neutral_defaults: bool = False
+    tool_parser: str | None = None
+    reasoning_parser: str | None = None
+    reasoning_content: bool = False
+    stops_in_reasoning: bool = False
     engine: Engine
     grammar_backend: GrammarBackend | None = None
+    speculative_decoding: bool = False
     log: str
     signing_keys: tuple[Path, ...]
     seed_key: Path
     mark: Path | None = None
     client_seeds: Literal["replace", "allow"] = "replace"
+    unknown_fields: Literal["ignore", "refuse"] = "ignore"
     listen: Address
     metrics: Address | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     api_keys: Path | None = None
+    allowed_origins: tuple[str, ...] = ()
     release_tick: float | None = None
     record_index: Literal["send", "omit"] | None = None
     archives: str | None = None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, delete, func, insert, select
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.store.schema import (
@@ -35,7 +35,7 @@ class Entry:
 class DraftTokens(NamedTuple):
     """Tokens of a draft from position `at` on. `payload` is set when the draft begins, with or without tokens.
 
-    `stamp` is written with the payload.
+    `stamp` is written with the payload. `replacement` replaces the payload.
     """
 
     draft: int
@@ -43,6 +43,7 @@ class DraftTokens(NamedTuple):
     tokens: bytes
     payload: bytes | None
     stamp: RequestStamp | None = None
+    replacement: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,9 @@ def size_of(change: Change) -> int:
     """Approximate number of bytes that a change writes."""
     if isinstance(change, Entry):
         return len(change.payload)
-    return len(change.tokens) + len(change.payload or b"") if isinstance(change, DraftTokens) else 0
+    if isinstance(change, DraftTokens):
+        return len(change.tokens) + len(change.payload or b"") + len(change.replacement or b"")
+    return 0
 
 
 @dataclass
@@ -154,6 +157,10 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
             if change.tokens:
                 new.rows[DRAFT_TOKENS].append({"draft": change.draft, "at": change.at, "tokens": change.tokens})
     new.insert(connection)
+    for change in changes:
+        if isinstance(change, DraftTokens) and change.replacement is not None:
+            changed = update(DRAFT).where(DRAFT.c.id == change.draft).values(payload=change.replacement)
+            connection.execute(changed)
     new = _Rows()
     open_drafts = _removed(connection, ended)
     results: list[int | None] = []

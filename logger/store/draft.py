@@ -20,7 +20,7 @@ class LeftDraft:
     """A draft that an earlier process left.
 
     Attributes:
-        payload: its record, without tokens.
+        payload: its record, without tokens or with its first ones.
         tokens: its tokens (int32, little-endian).
         stamp: its request and the time of its begin, or None.
     """
@@ -49,17 +49,21 @@ class Draft:
         self._begun = False
         self.confirmed = self._asked_to_end = False
 
-    async def extend(self, tokens: bytes) -> None:
+    async def extend(self, tokens: bytes, payload: bytes | None = None) -> None:
         """Add tokens (int32, little-endian), and wait until they are durable.
+
+        Args:
+            tokens: the tokens.
+            payload: the draft's record from now on, with all tokens so far; durable together with the tokens.
 
         Raises:
             LogWriteError: the write was not confirmed.
             LogForked: the database lost what the writer confirmed.
             LogClosed: the writer was closed.
         """
-        payload = None if self._begun else self._payload
-        self._begun = True
-        await self._durably(DraftTokens(self._number, self._tokens, tokens, payload, self._stamp))
+        begins, self._begun = not self._begun, True
+        first = self._payload if begins else None
+        await self._durably(DraftTokens(self._number, self._tokens, tokens, first, self._stamp, payload))
         self._tokens += len(tokens) // TOKEN_BYTES
         self.confirmed = True
 

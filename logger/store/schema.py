@@ -1,8 +1,8 @@
 """The tables of a log, which `migrations` makes.
 
-Rows are only added, with these exceptions. Rows of drafts and open seeds are removed when they end. Rows of requests
-may be removed at any time. Rows from before the present segment are removed once their archives were checked
-(`SEGMENT`).
+Rows are only added, with these exceptions. Rows of drafts and open seeds are removed when they end, and the record of a
+draft may be replaced. Rows of requests may be removed at any time. Rows from before the present segment are removed
+once their archives were checked (`SEGMENT`).
 """
 
 from sqlalchemy import (
@@ -112,8 +112,8 @@ DRAFT = Table(
     Column("request_id", String),
     Column("begun", _INDEX),
 )
-"""Drafts: the record without tokens, and its stamp if it has one (`begun`: Unix time, milliseconds). A row is removed
-when its draft becomes a record.
+"""Drafts: the record without tokens or with its first ones, and its stamp if it has one (`begun`: Unix time,
+milliseconds). A row is removed when its draft becomes a record.
 """
 
 DRAFT_TOKENS = Table(

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tests.logger.examples import edited, fields
 from weightwarden.logger.record import INT64_MAX, INT64_MIN, Record
 from weightwarden.sampler.errors import UnreplayableRequest
+from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.validation_message import validation_message
 
 seeded = settings(deadline=None, derandomize=True, max_examples=100)
@@ -193,6 +194,14 @@ def test_what_sglang_replays_is_accepted() -> None:
 def test_speculative_decoding_may_be_named_and_off(off: object) -> None:
     engine = {**fields()["engine"], "speculative_decoding": off}
     assert parsed(engine=engine) == parsed()
+
+
+def test_speculation_at_temperature_0_is_greedy_decoding() -> None:
+    engine = {**fields()["engine"], "speculative_decoding": {"method": "ngram"}}
+    assert parsed(engine=engine, sampling={"temperature": 0}) == parsed(sampling={"temperature": 0})
+    assert SamplingParams.model_validate({"temperature": 0, "speculative_decoding": True}).is_greedy
+    with pytest.raises(ValidationError, match="above temperature 0"):
+        parsed(engine=engine, sampling={"temperature": 0.1})
 
 
 # Limits

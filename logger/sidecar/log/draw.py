@@ -20,6 +20,8 @@ def draw_digest(asked: Record, vocabulary: int) -> bytes:
     3. The order and repetition of ids in a set, and biases of 0, have no effect. Allowing all ids is no restriction.
     4. Numbers are rounded to the engine's float32.
 
+    A grammar counts by its text: texts of one meaning differ.
+
     Args:
         asked: the record without an answer.
         vocabulary: number of token ids that the engine draws from.
@@ -40,6 +42,8 @@ def draw_digest(asked: Record, vocabulary: int) -> bytes:
     if sampling.min_tokens:
         kept_away = sorted(set(sampling.stop_token_ids))
         fields["min_tokens"] = (sampling.min_tokens, kept_away, sampling.ignore_eos)
+    if asked.grammar is not None:
+        fields["grammar"] = asked.grammar.model_dump()
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     digest.update(b"\n" + np.asarray(asked.prompt_token_ids, "<i4").tobytes())
     return digest.digest()

@@ -9,7 +9,7 @@ import numpy as np
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.formats.canonical import TOKEN_DTYPE, decode_record, encode_record
-from weightwarden.logger.record import CUT_OFF_BY_LOGGER, Record
+from weightwarden.logger.record import CUT_OFF_BY_LOGGER, Record, Segment
 from weightwarden.logger.request_stamp import RequestStamp
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.sidecar.log.trouble import Trouble
@@ -24,24 +24,46 @@ RETRY_SECONDS = 1.0
 LOG_FAILURES = (LogWriteError, LogForked, LogClosed)
 
 
-def ended(asked: Record, ids: Sequence[int], ending: Ending) -> Record:
+CUT_OFF = Ending("abort", CUT_OFF_BY_LOGGER)
+"""The end of an answer that the logger did not see to its end."""
+
+
+def ended(asked: Record, ids: Sequence[int], ending: Ending, forced: int = 0) -> Record:
     """The record of an answer: the request, its tokens, and its end.
 
-    The tokens are ids of the upstream server, which were checked already.
+    The tokens are ids of the upstream server, which were checked already, and ids of the trusted tokenizer.
+
+    Args:
+        asked: a record of the request; its own tokens are left out.
+        ids: the answer's tokens.
+        ending: its end.
+        forced: number of forced tokens. They begin where the reasoning's budget ends, and were made durable together.
     """
     return asked.model_copy(
         update={
             "output_token_ids": list(ids),
             "finish_reason": ending.finish_reason,
             "stop_reason": ending.stop_reason,
+            "segments": _segments(asked, len(ids), forced),
         }
     )
+
+
+def _segments(asked: Record, tokens: int, forced: int) -> list[Segment] | None:
+    """The segments of an answer of so many tokens; None for an answer without forced ones."""
+    budget = None if asked.reasoning is None else asked.reasoning.budget
+    if not forced or budget is None or tokens <= budget:
+        return None
+    segments = [Segment(kind="sampled", tokens=budget), Segment(kind="forced", tokens=forced)]
+    rest = tokens - budget - forced
+    return [*segments, Segment(kind="sampled", tokens=rest)] if rest else segments
 
 
 def recover(log: LogWriter) -> int:
     """Make records of the drafts of an earlier process, and return their number.
 
-    Each keeps its request id. Its time is that of the answer's begin, since the end is unknown.
+    Each keeps its request id. Its time is that of the answer's begin, since the end is unknown. The forced tokens of a
+    draft are those of the record that it had when they were put in.
 
     Raises:
         LogWriteError: a record cannot be written.
@@ -54,7 +76,8 @@ def recover(log: LogWriter) -> int:
     for number, draft in left.items():
         asked = decode_record(draft.payload)
         ids = np.frombuffer(draft.tokens, TOKEN_DTYPE).tolist()
-        record = encode_record(ended(asked, ids, Ending("abort", CUT_OFF_BY_LOGGER)))
+        forced = sum(end - start for start, end in asked.forced())
+        record = encode_record(ended(asked, ids, CUT_OFF, forced))
         log.end_draft(number, record, draft.stamp).result()
     return len(left)
 
@@ -96,8 +119,13 @@ class DraftRecorder:
         """The cause of the last failure, in fixed words; None if the last attempt to write the log succeeded."""
         return self._trouble.cause
 
-    async def extend(self, draft: Draft, tokens: bytes) -> None:
+    async def extend(self, draft: Draft, tokens: bytes, so_far: Record | None = None) -> None:
         """Add tokens to a draft, and wait until they are durable.
+
+        Args:
+            draft: the draft.
+            tokens: the tokens (int32, little-endian).
+            so_far: the record of the answer up to these tokens, where they are forced (`recover`).
 
         Raises:
             LogWriteError: the tokens cannot be written.
@@ -105,7 +133,7 @@ class DraftRecorder:
             LogClosed: the writer was closed.
         """
         with self._noticed():
-            await draft.extend(tokens)
+            await draft.extend(tokens, None if so_far is None else encode_record(so_far))
 
     @contextmanager
     def _noticed(self) -> Iterator[None]:
@@ -143,7 +171,7 @@ class DraftRecorder:
         with suppress(LogBusy, LogClosed):
             self._log.close_seeds(counters)
 
-    async def end(self, draft: Draft, asked: Record, ids: Sequence[int], ending: Ending) -> int | None:
+    async def end(self, draft: Draft, record: Record) -> int | None:
         """Make a draft a record, and wait until it is durable. Cancellation does not stop the write.
 
         Returns:
@@ -154,7 +182,8 @@ class DraftRecorder:
             LogForked: the same, since the database lost what the writer confirmed.
             LogClosed: the same, since the writer was closed.
         """
-        task = asyncio.ensure_future(self._end(draft, encode_record(ended(asked, ids, ending)), ending))
+        ending = Ending(record.finish_reason, record.stop_reason)
+        task = asyncio.ensure_future(self._end(draft, encode_record(record), ending))
         self._ends.add(task)
         task.add_done_callback(self._ends.discard)
         return await asyncio.shield(task)

@@ -1,1 +1,1 @@
-"""The served model: tokenizer, chat template, limits, defaults, and notices for the operator. Imports prompts, wire."""
+"""The served model: tokenizer, chat template, limits, defaults, and notices for the operator. Imports constraints, prompts, reading and wire."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from weightwarden.logger.errors import ModelError
 from weightwarden.logger.model.config import read_model_config
+from weightwarden.logger.sidecar.constraints.constraint import AnswerShape
+from weightwarden.logger.sidecar.model.answer_shape import shape_of
 from weightwarden.logger.sidecar.model.generation_defaults import GenerationDefaults, generation_defaults
 from weightwarden.logger.sidecar.model.notices import notices_of
 from weightwarden.logger.sidecar.prompts.chat_template import ChatTemplate
@@ -26,8 +28,11 @@ class ServedModel:
         eos_ids: tokens that end an answer.
         tokenizer: the trusted tokenizer.
         chat: the chat template, or None when the model has none.
+        chat_with_tools: the template of chats with tools, which can be another.
+        shape: the form in which the model reasons and calls tools.
         defaults: values for parameters that a request omits.
         notices: sentences for the operator: parts that cannot be served, with the reason.
+        guesses: sentences for the operator: what was guessed from the chat template.
     """
 
     name: str
@@ -36,8 +41,11 @@ class ServedModel:
     eos_ids: frozenset[int]
     tokenizer: ModelTokenizer
     chat: ChatTemplate | None
+    chat_with_tools: ChatTemplate | None
+    shape: AnswerShape
     defaults: GenerationDefaults
     notices: tuple[str, ...] = ()
+    guesses: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -48,6 +56,8 @@ class ServedModel:
         context_length: int | None = None,
         chat_template: Path | None = None,
         neutral_defaults: bool = False,
+        tool_parser: str | None = None,
+        reasoning_parser: str | None = None,
     ) -> "ServedModel":
         """The model of a folder. Its weights are not needed.
 
@@ -58,6 +68,8 @@ class ServedModel:
             chat_template: file with another chat template.
             neutral_defaults: True: a request without sampling parameters gets temperature 1 and no filters, instead of
                 the values of generation_config.json.
+            tool_parser: family of the model's tool calls, or `none`. None: guessed from the chat template.
+            reasoning_parser: family of the model's reasoning, or `none`. None: guessed from the chat template.
 
         Raises:
             ModelError: a file is missing or malformed, no token is known to end an answer, or no context length is
@@ -71,6 +83,10 @@ class ServedModel:
         special = SpecialTokens(folder)
         template = find_template(folder, chat_template)
         chat = None if template.text is None else ChatTemplate(template.text, special.named, path=template.path)
+        with_tools, chat_with_tools = find_template(folder, chat_template, tools=True), chat
+        if with_tools.text != template.text:
+            chat_with_tools = with_tools.text and ChatTemplate(with_tools.text, special.named, path=with_tools.path)
+        shape, guesses = shape_of(with_tools, template, tokenizer, tool_parser, reasoning_parser)
         return cls(
             name=name,
             vocabulary=config.vocabulary,
@@ -78,6 +94,9 @@ class ServedModel:
             eos_ids=require_end_ids(folder, end_ids(folder, config, tokenizer)),
             tokenizer=ModelTokenizer.of(tokenizer, config.vocabulary),
             chat=chat,
+            chat_with_tools=chat_with_tools or None,
+            shape=shape,
+            guesses=guesses,
             defaults=GenerationDefaults() if neutral_defaults else generation_defaults(folder, config.generation),
             notices=tuple(notices_of(folder, config, template, chat, special, tokenizer)),
         )

@@ -84,6 +84,8 @@ class ChatTemplate:
         self,
         messages: Sequence[Message],
         *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        documents: Sequence[Mapping[str, str]] | None = None,
         variables: Mapping[str, Any] | None = None,
         continue_final_message: bool = False,
         add_generation_prompt: bool = True,
@@ -92,6 +94,8 @@ class ChatTemplate:
 
         Args:
             messages: the chat's messages.
+            tools: the tools that the model may call, or None.
+            documents: texts for templates that take them, or None.
             variables: further variables of the template, for example `enable_thinking`.
             continue_final_message: True: the answer continues the last message, whose end is left open.
             add_generation_prompt: True: the text ends with the beginning of the assistant's next message. Excludes
@@ -111,7 +115,7 @@ class ChatTemplate:
             "add_generation_prompt": add_generation_prompt,
         }
         try:
-            text = self._template.render(tools=None, documents=None, **given)
+            text = self._template.render(tools=tools, documents=documents, **given)
         except jinja2.TemplateError as error:
             raise TemplateRefusal(f"the chat template refuses these messages: {printable(first_line(error))}") from None
         except Exception as error:  # a template is a program: it can raise any exception on unexpected messages

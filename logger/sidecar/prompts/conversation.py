@@ -4,11 +4,14 @@ The rules are those of vLLM 0.32 (`vllm/renderers/chat_utils.py`, `parse_chat_me
 `safe_apply_chat_template`), so that a chat gets the prompt that the engine would make of it.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Message = Mapping[str, Any]
-"""A message as the client sent it: `role`, and perhaps `content`, `name`, `tool_call_id`, `reasoning` and `tools`."""
+"""A message as the client sent it: `role`, and perhaps `content`, `name`, `tool_calls`, `tool_call_id`, `reasoning` and
+`tools`.
+"""
 Part = Mapping[str, Any]
 """A part of a message's content: its `type`, and the field of this type."""
 TEXT_OF_PART: Mapping[str, str] = {
@@ -62,6 +65,8 @@ def _parsed(message: Message, parts: bool) -> dict[str, Any]:
     pieces = [piece for part in given if (piece := _piece(part)) is not None and (parts or piece["text"])]
     as_parts = parts and role != "tool"
     parsed: dict[str, Any] = {"role": role, "content": pieces if as_parts else _joined(pieces)}
+    if role == "assistant" and message.get("tool_calls"):
+        parsed["tool_calls"] = [_call(call) for call in message["tool_calls"]]
     if role == "assistant" and (reasoning := _reasoning(message)) is not None:
         parsed |= {"reasoning": reasoning, "reasoning_content": reasoning}
     if role == "tool" and "tool_call_id" in message:
@@ -71,6 +76,16 @@ def _parsed(message: Message, parts: bool) -> dict[str, Any]:
     if role == "developer":
         parsed["tools"] = message.get("tools")
     return parsed
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool call whose arguments are an object, which is empty for a text that is no JSON object."""
+    try:
+        arguments = json.loads(call["function"]["arguments"] or "{}")
+    except (ValueError, RecursionError):
+        arguments = {}
+    function = {**call["function"], "arguments": arguments if isinstance(arguments, dict) else {}}
+    return {**call, "function": function}
 
 
 def _piece(part: Part) -> dict[str, Any] | None:

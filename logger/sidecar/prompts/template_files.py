@@ -27,26 +27,28 @@ class TemplateFile:
     lacking: str = ""
 
 
-def find_template(folder: Path, override: Path | None = None) -> TemplateFile:
+def find_template(folder: Path, override: Path | None = None, *, tools: bool = False) -> TemplateFile:
     """The chat template of a model folder.
 
-    A processor's template comes before the tokenizer's, and separate files before tokenizer_config.json.
+    A processor's template comes before the tokenizer's, and separate files before tokenizer_config.json. Chats with
+    tools take the tokenizer's alone, and of named templates `tool_use` before `default`.
 
     Args:
         folder: the model folder.
         override: file with another template.
+        tools: True for chats with tools.
 
     Raises:
         ModelError: a file cannot be read, or holds no template.
     """
     if override is not None:
         return TemplateFile(path=override, text=_read(override))
-    for path, templates in _places(folder):
+    for path, templates in _places(folder, processors=not tools):
         if isinstance(templates, str):
             if templates:
                 return TemplateFile(path=path, text=_short(path, templates))
-        elif "default" in templates:
-            return TemplateFile(path=path, text=_short(path, templates["default"]))
+        elif (name := "tool_use" if tools and "tool_use" in templates else "default") in templates:
+            return TemplateFile(path=path, text=_short(path, templates[name]))
         elif templates:
             names = ", ".join(printable(name) for name in sorted(templates))
             lacking = f"{path}: chat_template: named templates ({names}) and none of them `default`"
@@ -55,11 +57,11 @@ def find_template(folder: Path, override: Path | None = None) -> TemplateFile:
     return TemplateFile(path=path, lacking=f"{folder}: neither chat_template.jinja nor {path.name} holds a template")
 
 
-def _places(folder: Path) -> Iterator[tuple[Path, str | Mapping[str, str]]]:
+def _places(folder: Path, *, processors: bool) -> Iterator[tuple[Path, str | Mapping[str, str]]]:
     """The content of each existing place: one template, or templates by name."""
     single, many = folder / "chat_template.jinja", sorted((folder / "additional_chat_templates").glob("*.jinja"))
     legacy, config = folder / "chat_template.json", folder / "tokenizer_config.json"
-    if any((folder / name).exists() for name in _PROCESSORS):
+    if processors and any((folder / name).exists() for name in _PROCESSORS):
         if (processor := folder / "processor_config.json").exists():
             yield processor, _templates(processor)
         if legacy.exists():

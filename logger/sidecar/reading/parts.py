@@ -1,6 +1,7 @@
 """Parts of an answer, in the order of the text from which they are read."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 
@@ -49,6 +50,30 @@ class CallArguments:
 AnswerPart = ReasoningText | ContentText | CallBegin | CallArguments
 
 
+def joined(parts: Iterable[AnswerPart]) -> list[AnswerPart]:
+    """The parts, adjacent pieces of one kind as one piece."""
+    whole: list[AnswerPart] = []
+    pieces: list[str] = []
+    for part in parts:
+        last = whole[-1] if whole else None
+        if isinstance(part, CallBegin) or type(part) is not type(last):  # calls' arguments have a beginning between
+            _close(whole, pieces)
+            whole.append(part)
+        else:
+            pieces.append(part.text)
+    _close(whole, pieces)
+    return whole
+
+
+def _close(whole: list[AnswerPart], pieces: list[str]) -> None:
+    """Adds the pieces to the last part."""
+    if pieces:
+        last = whole[-1]
+        if not isinstance(last, CallBegin):
+            whole[-1] = replace(last, text=last.text + "".join(pieces))
+        pieces.clear()
+
+
 class AnswerReader(Protocol):
     """Reader of one answer, token by token.
 
@@ -66,7 +91,7 @@ class AnswerReader(Protocol):
         ...
 
     def end(self, rest: str = "") -> list[AnswerPart]:
-        """The parts that are still held back, at the end of the answer. A call that is not complete stays text.
+        """The parts that are still held back, at the end of the answer. A call that has not begun stays text.
 
         Args:
             rest: text that no token completes: it is released only at the end.

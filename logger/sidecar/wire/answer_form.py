@@ -72,6 +72,7 @@ class Choice:
         text: text of the answer.
         reasoning: text of its reasoning.
         calls: its tool calls.
+        parts: all of it, in the order of the text.
         end: its end, once it has ended.
     """
 
@@ -79,6 +80,7 @@ class Choice:
     text: str = ""
     reasoning: str = ""
     calls: list[Call] = field(default_factory=list)
+    parts: Sequence[AnswerPart] = ()
     end: ChoiceEnd | None = None
 
     @property
@@ -90,7 +92,7 @@ class Choice:
 
 def collected(index: int, parts: Sequence[AnswerPart], head: Head) -> Choice:
     """The choice of these parts, without its end."""
-    choice = Choice(index)
+    choice = Choice(index, parts=parts)
     content: list[str] = []
     reasoning: list[str] = []
     arguments: list[list[str]] = []

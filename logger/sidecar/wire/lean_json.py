@@ -16,7 +16,7 @@ SMALL_BYTES = 4096
 """Size below which bodies are parsed whole."""
 MAX_VALUES = 65_536
 """Largest number of values in a body. Numbers in lists of integers do not count."""
-MAX_DEPTH = 16
+MAX_DEPTH = 32
 """Largest nesting of lists and objects, the body included. Each level is scanned once for every level above it."""
 
 _FIELDS, _ITEMS = msgspec.json.Decoder(dict[str, msgspec.Raw]), msgspec.json.Decoder(list[msgspec.Raw])

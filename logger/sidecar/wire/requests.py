@@ -1,28 +1,30 @@
 """Requests in the clients' form (OpenAI's API with vLLM's additions), strictly parsed.
 
-Each field is used, or known to have no effect on the answer, or refused. An unknown field could change how tokens are
-drawn, and the answer could then not be replayed.
+Each known field is used, or has no effect on the answer, or is refused. No field is forwarded to the server: an unknown
+one has no effect, and is ignored or refused as the operator says.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, cast
+from functools import cache, partial
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
-from pydantic.config import JsonDict
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from weightwarden.logger.record import Grammar, Reasoning
 from weightwarden.logger.sidecar.errors import invalid
 from weightwarden.logger.sidecar.reading.parts import AnswerReader, CallBegin
 from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Head
+from weightwarden.logger.sidecar.wire.effectless_fields import NO_EFFECT_SCHEMA, EffectlessFields
+from weightwarden.logger.sidecar.wire.formats import ResponseFormat, StructuredOutputs
 from weightwarden.logger.sidecar.wire.lean_json import read_object
 from weightwarden.logger.sidecar.wire.messages import Message
 from weightwarden.logger.sidecar.wire.neutral_fields import NEUTRAL, asks_for_nothing
 from weightwarden.logger.sidecar.wire.openai_forms import StreamUsage
-from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict, one_of
-from weightwarden.sampler.params import NonEmptyString, SamplingParams, TokenId
+from weightwarden.logger.sidecar.wire.strict_fields import Few, Integer, Strict, TokenIds, one_of
+from weightwarden.logger.sidecar.wire.tools import MAX_TOOLS, NamedTool, Tool, only_functions
+from weightwarden.sampler.params import NonEmptyString, SamplingParams
 from weightwarden.sampler.validation_message import field_and_fault
 from weightwarden.text import printable
 
@@ -35,8 +37,6 @@ MAX_MESSAGES = 10_000
 MAX_STOP_IDS, MAX_IDS = 128, 1024
 """vLLM's limits for stop ids (end-of-sequence tokens included) and for other ids (docs/sampling.md, section 6.1)."""
 
-_NO_EFFECT_SCHEMA: JsonDict = {"description": "Accepted, and without effect."}
-
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
@@ -48,8 +48,21 @@ def _not_too_many(value: Any) -> Any:
     return value
 
 
+def _instead(successor: str, nothing: tuple[object, ...], value: JsonValue) -> JsonValue:
+    """Refuse a deprecated field, unless its value asks for nothing."""
+    if value is not None and value not in nothing:
+        raise PydanticCustomError("deprecated", "not served: send {successor} instead", {"successor": successor})
+    return value
+
+
+def _unlimited(value: Any) -> Any:
+    """None for vLLM's value without a limit."""
+    return None if value == -1 and not isinstance(value, bool) else value
+
+
 StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS, pattern="^[^\ufffd]*$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
+_Budget = Annotated[Integer, Field(ge=1, lt=2**31)]
 
 
 class StreamOptions(Strict):
@@ -66,47 +79,43 @@ class StreamOptions(Strict):
         return StreamUsage(at_end=at_end, always=at_end and bool(self.continuous_usage_stats))
 
 
-class Request(Strict):
+class Request(EffectlessFields):
     """Fields that both endpoints share. A sampling parameter that is null has the sidecar's default."""
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: Annotated[int, Field(ge=1)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    n: Annotated[Integer, Field(ge=1)] | None = None
+    seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
     temperature: Annotated[float, Field(ge=0, le=MAX_TEMPERATURE)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
+    top_k: Annotated[Integer, Field(ge=-1, lt=2**31)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(ge=MIN_REPETITION_PENALTY, le=MAX_REPETITION_PENALTY)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    min_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    min_tokens: Annotated[Integer, Field(ge=0, lt=2**31)] | None = None
+    max_tokens: Annotated[Integer, Field(ge=1, lt=2**31)] | None = None
     stop: Annotated[Few[StopString], Field(max_length=MAX_STOPS), BeforeValidator(_as_list)] | None = None
-    stop_token_ids: Annotated[Few[TokenId], Field(max_length=MAX_STOP_IDS)] | None = None
+    stop_token_ids: Annotated[TokenIds, Field(max_length=MAX_STOP_IDS)] | None = None
     ignore_eos: bool | None = None
     logit_bias: Annotated[dict[str, Bias], Field(max_length=MAX_IDS), BeforeValidator(_not_too_many)] | None = None
-    allowed_token_ids: Annotated[Few[TokenId], Field(min_length=1, max_length=MAX_IDS)] | None = None
+    allowed_token_ids: Annotated[TokenIds, Field(min_length=1, max_length=MAX_IDS)] | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
-    user: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
-    metadata: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
-    service_tier: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
-    safety_identifier: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
-    prompt_cache_key: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
-    prompt_cache_options: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
-    prompt_cache_retention: JsonValue = Field(default=None, json_schema_extra=_NO_EFFECT_SCHEMA)
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _drop_neutral(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        for field in NEUTRAL:
-            if field in value and not asks_for_nothing(field, value[field]):
-                raise invalid(f"{field} is not served: what it asks for could not be replayed", field)
-        return {key: item for key, item in value.items() if key not in NEUTRAL}
+        unserved = NEUTRAL.keys() & value.keys() - cls.model_fields.keys()
+        for field in sorted(unserved):
+            if not asks_for_nothing(field, value[field]):
+                raise invalid(f"{field} is not served here, and would change the answer; omit it", field)
+        return {key: item for key, item in value.items() if key not in unserved}
 
     def sampling(self, defaults: Mapping[str, Any], max_tokens: int) -> SamplingParams:
         """The effective sampling parameters: the request's, else the sidecar's defaults, else neutral values.
@@ -129,18 +138,31 @@ class ChatRequest(Request):
     """The body of /v1/chat/completions."""
 
     messages: Annotated[Few[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
-    max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    max_completion_tokens: Annotated[Integer, Field(ge=1, lt=2**31)] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     add_special_tokens: bool | None = None
     chat_template_kwargs: dict[str, JsonValue] | None = None
+    documents: Few[dict[str, str]] | None = None
+    tools: Annotated[Few[Tool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Annotated[
+        Literal["none", "auto", "required"] | NamedTool | None,
+        one_of("none, auto, required, or a function by its name"),
+        BeforeValidator(only_functions),
+    ] = None
+    parallel_tool_calls: bool | None = None
+    functions: Annotated[JsonValue, AfterValidator(partial(_instead, "tools", ([],)))] = None
+    function_call: Annotated[JsonValue, AfterValidator(partial(_instead, "tool_choice", ("none", "auto")))] = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    include_reasoning: bool | None = None
+    thinking_token_budget: Annotated[_Budget | None, BeforeValidator(_unlimited)] = None
 
 
 class CompletionRequest(Request):
     """The body of /v1/completions."""
 
     prompt: Annotated[
-        str | Few[str] | Few[TokenId] | Few[Few[TokenId]],
+        str | Few[str] | TokenIds | Few[TokenIds],
         one_of("a text, a list of texts, a list of token ids, or a list of such lists"),
     ]
     add_special_tokens: bool | None = None
@@ -188,8 +210,13 @@ class GenerationRequest:
     reasoning: Reasoning | None = None
 
 
-def parse(kind: type[Request], body: bytes) -> Any:
+def parse(kind: type[Strict], body: bytes, ignored: set[str] | None = None) -> Any:
     """The request in a body.
+
+    Args:
+        kind: its model.
+        body: JSON.
+        ignored: receives the names of unknown fields, which then have no effect; None refuses them.
 
     Raises:
         ApiError: the body is not JSON, or not a valid request; the message names the field.
@@ -199,16 +226,16 @@ def parse(kind: type[Request], body: bytes) -> Any:
     except (ValueError, RecursionError):
         raise invalid("the body is not JSON") from None
     try:
-        return kind.model_validate(value)
+        return kind.model_validate(value, context=ignored)
     except ValidationError as error:
         field, what = field_and_fault(error)
         if what == "unknown field":
-            what = "not served: what is not known here could change how tokens are drawn"
+            what = "not known here, and this server refuses requests with unknown fields"
         raise invalid(f"{printable(field)}: {what}" if field else what, field and printable(field)) from None
 
 
 @cache
-def _without_effect(kind: type[Request]) -> frozenset[str]:
+def _without_effect(kind: type[Strict]) -> frozenset[str]:
     """The fields that are accepted and ignored."""
     fields = kind.model_fields.items()
-    return frozenset(name for name, field in fields if field.json_schema_extra == _NO_EFFECT_SCHEMA)
+    return frozenset(name for name, field in fields if field.json_schema_extra == NO_EFFECT_SCHEMA)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.logger.sidecar.running import Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import Upstream
+from weightwarden.logger.sidecar.ignored_fields import MAX_NAMES
 
 REFUSED: dict[str, Any] = {
     "logprobs": True,
@@ -26,24 +27,20 @@ REFUSED: dict[str, Any] = {
     "guided_regex": "a",
     "modalities": ["audio"],
     "audio": {"voice": "alloy"},
-    "prediction": {"type": "content", "content": "x"},
     "use_beam_search": True,
     "length_penalty": 0.5,
     "thinking_token_budget": 5,
-    "reasoning_effort": "high",
     "return_token_ids": True,
     "vllm_xargs": {"a": 1},
     "logits_processors": ["x"],
     "bad_words": ["x"],
-    "sede": 5,
-    "Temperature": 1,
 }
 NEUTRAL: dict[str, Any] = {
     "logprobs": False,
     "tools": [],
     "tool_choice": "none",
     "response_format": {"type": "text"},
-    "store": False,
+    "store": True,
     "user": "somebody",
     "metadata": {"a": "b"},
     "service_tier": "auto",
@@ -115,7 +112,7 @@ def test_fields_that_could_change_sampling_or_leak_floats_are_refused_by_name(
     response = (refusing.chat if chat else refusing.complete)(**{field: REFUSED[field]})
     assert response.status_code == 400, response.text
     error = response.json()["error"]
-    assert error["param"] == field
+    assert error["param"].partition(".")[0] == field
     assert error["type"] == "invalid_request_error"
     assert "not served" in error["message"]
     assert refusing.records() == []
@@ -148,13 +145,28 @@ def test_only_text_is_served(refusing: Sidecar, content: Any, field: str) -> Non
     assert response.json()["error"]["param"] == field
 
 
-@pytest.mark.parametrize("field", ["tool_calls", "tools"])
-def test_tool_calls_in_messages_are_refused(refusing: Sidecar, field: str) -> None:
-    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    body = {"model": "small", "messages": [{"role": "assistant", "content": "", field: [call]}]}
-    response = refusing.client.post("/v1/chat/completions", json=body)
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+REFUSED_MESSAGES: dict[str, tuple[dict[str, Any], str]] = {
+    "tools of a message": ({"role": "developer", "content": "", "tools": [CALL]}, "tools of a message are not served"),
+    "a deprecated call": ({"role": "assistant", "function_call": CALL["function"]}, "send it as one of tool_calls"),
+    "a user's calls": ({"role": "user", "content": "", "tool_calls": [CALL]}, "not an assistant's"),
+    "a custom tool's call": (
+        {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {}}]},
+        "'custom' is not served",
+    ),
+    "arguments that are no text": (
+        {"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "f", "arguments": {}}}]},
+        "function.arguments",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_MESSAGES)
+def test_messages_with_other_calls_are_refused(refusing: Sidecar, case: str) -> None:
+    message, why = REFUSED_MESSAGES[case]
+    response = refusing.client.post("/v1/chat/completions", json={"model": "small", "messages": [message]})
     assert response.status_code == 400
-    assert f"{field} is not served" in response.json()["error"]["message"]
+    assert why in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("name", ["messages", "tools", "documents", "chat_template", "tokenize", "return_tensors"])
@@ -168,6 +180,30 @@ def test_fields_that_ask_for_nothing_are_let_pass(sidecar: Sidecar, upstream: Up
     response = sidecar.chat(max_tokens=1, **{key: value for key, value in NEUTRAL.items() if key != "suffix"})
     assert response.status_code == 200, response.text
     assert not {"user", "metadata", "store", "tools"} & upstream.asked[0].keys()
+
+
+def test_unknown_fields_are_ignored_and_reported_by_name_once(sidecar: Sidecar, upstream: Upstream) -> None:
+    strange = {"sede": 5, "Temperature": 1, "no name\n": 1, "x" * 49: 1, "nothing": None}
+    for _ in range(2):
+        assert sidecar.complete(max_tokens=1, **strange).status_code == 200
+    assert not strange.keys() & upstream.asked[0].keys()
+    assert [one["name"] for one in sidecar.events("field ignored")] == ["Temperature", "sede"]
+    many = {f"field_{at}": at for at in range(100)}
+    assert sidecar.complete(max_tokens=1, **many).status_code == 200
+    assert len(sidecar.events("field ignored")) == MAX_NAMES
+
+
+def test_where_the_operator_says_so_unknown_fields_are_refused_by_name(
+    tmp_path: Path, model_folder: Path, upstream: Upstream
+) -> None:
+    with running(settings_in(tmp_path, model_folder, upstream.url, unknown_fields="refuse")) as sidecar:
+        refused = sidecar.chat(sede=5)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["param"] == "sede"
+        words = "sede: not known here, and this server refuses requests with unknown fields"
+        assert refused.json()["error"]["message"] == words
+        assert sidecar.chat(max_tokens=1, sede=None).status_code == 200
+        assert len(upstream.asked) == 1
 
 
 def test_null_asks_for_nothing_wherever_it_stands(sidecar: Sidecar) -> None:
@@ -193,22 +229,22 @@ def test_null_asks_for_nothing_wherever_it_stands(sidecar: Sidecar) -> None:
     ("method", "path"),
     [
         ("POST", "/v1/embeddings"),
-        ("POST", "/v1/responses"),
-        ("POST", "/v1/messages"),
+        ("GET", "/v1/responses/resp_1"),
+        ("POST", "/v1/messages/batches"),
         ("POST", "/tokenize"),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),
         ("GET", "/docs"),
-        ("GET", "/v1/models/small"),
         ("GET", "/"),
-        ("POST", "/v1/chat/completions/"),
+        ("GET", "/v1"),
+        ("GET", "/v1/chat/completions/chatcmpl-1"),
         ("POST", "/inference/v1/generate"),
     ],
 )
 def test_every_other_path_is_closed(refusing: Sidecar, method: str, path: str) -> None:
     response = refusing.client.request(method, path, follow_redirects=False)
     assert response.status_code == 404
-    assert response.json()["error"]["message"] == "there is nothing here"
+    assert response.json()["error"]["message"].startswith("there is nothing here; this server has /health, ")
 
 
 def test_other_methods_are_refused(refusing: Sidecar) -> None:
@@ -234,3 +270,14 @@ def test_a_body_too_large_is_refused(refusing: Sidecar) -> None:
         "/v1/completions", content=b" " * (5 * 2**20), headers={"content-type": "application/json"}
     )
     assert response.status_code == 413
+
+
+def test_a_speculating_server_serves_temperature_0_alone(
+    tmp_path: Path, model_folder: Path, upstream: Upstream
+) -> None:
+    with running(settings_in(tmp_path, model_folder, upstream.url, speculative_decoding=True)) as sidecar:
+        assert sidecar.complete(max_tokens=3, temperature=0).status_code == 200
+        refused = sidecar.complete(max_tokens=3, temperature=0.5)
+    assert refused.status_code == 400
+    assert "speculatively" in refused.json()["error"]["message"]
+    assert refused.json()["error"]["param"] == "temperature"

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chisquare
 
 from weightwarden.logger.files.private import KeyFileError
-from weightwarden.logger.record import Engine, Record
+from weightwarden.logger.record import Engine, Grammar, Record
 from weightwarden.logger.sidecar.log.draw import draw_digest
 from weightwarden.logger.sidecar.log.seeds import (
     BLOCK,
@@ -259,7 +259,10 @@ def test_what_changes_the_draw_changes_the_digest() -> None:
         {"min_tokens": 2, "ignore_eos": True},
         {"n": 2},
     ]
-    assert len({draw_digest(asked(**one), 100) for one in different}) == len(different)
+    digests = {draw_digest(asked(**one), 100) for one in different}
+    grammars = [Grammar(kind="regex", text=text, backend="guidance", version="1.7.6") for text in ("a", "b")]
+    digests |= {draw_digest(asked().model_copy(update={"grammar": one}), 100) for one in grammars}
+    assert len(digests) == len(different) + len(grammars)
 
 
 def test_a_seed_key_is_written_for_its_owner_alone_and_read_back(tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""Random answers that a grammar admits, drawn from its masks over a tokenizer."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer, grammar_from
+from tokenizers import AddedToken, Tokenizer
+
+from weightwarden.logger.text.detokenizer import Detokenizer
+from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
+
+LONG, LONGEST = 60, 4000
+"""Tokens after which an answer is brought to an end, and after which one without end is a failure."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Sampler of answers over one tokenizer.
+
+    Attributes:
+        backend: the tokenizer.
+        model: the same tokenizer, for text.
+        masks: the same tokenizer, for masks.
+        end: id of the token that ends an answer.
+        special_ids: ids of its special tokens, by their text.
+    """
+
+    backend: Tokenizer
+    model: ModelTokenizer
+    masks: LLTokenizer
+    end: int
+    special_ids: dict[str, int]
+
+    @classmethod
+    def of(cls, folder: Path, special: Sequence[str] = ()) -> "Sampler":
+        """A sampler with the tokenizer of a model folder, and further special tokens."""
+        backend = read_tokenizer(folder)
+        backend.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
+        size = backend.get_vocab_size(with_added_tokens=True)
+        end = backend.token_to_id("<|im_end|>")
+        added = backend.get_added_tokens_decoder().items()
+        return cls(
+            backend,
+            ModelTokenizer.of(backend, size),
+            LLTokenizer(backend.to_str(), n_vocab=size, eos_token=end),
+            end,
+            {token.content: i for i, token in added if token.special},
+        )
+
+    def matcher(self, kind: str, text: str) -> LLMatcher:
+        made = LLMatcher(self.masks, grammar_from(kind, text), log_level=0)  # type: ignore[arg-type]
+        assert not made.is_error(), made.get_error() + text
+        return made
+
+    def admits(self, kind: str, text: str, answer: str) -> bool:
+        """True if an answer, tokenized in the ordinary way, follows the grammar to its end."""
+        matcher, ids = self.matcher(kind, text), self.backend.encode(answer, add_special_tokens=False).ids
+        return bool(matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting())
+
+    def pieces(self, kind: str, text: str, finishers: Sequence[str], draw: random.Random) -> list[str]:
+        """The texts of the tokens of a random answer.
+
+        Args:
+            kind: kind of the grammar.
+            text: the grammar.
+            finishers: texts that end parts of an answer, of which one follows now and then where it can.
+            draw: source of randomness.
+        """
+        matcher = self.matcher(kind, text)
+        endings = [self.backend.encode(one, add_special_tokens=False).ids for one in finishers]
+        ids: list[int] = []
+        while len(ids) < LONGEST:
+            bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
+            allowed = np.flatnonzero(np.unpackbits(bits, bitorder="little")[: self.backend.get_vocab_size()])
+            assert len(allowed), "no token is left"
+            long = len(ids) > LONG
+            if self.end in allowed and (len(allowed) == 1 or long or draw.random() < 0.3):
+                break
+            fitting = [one for one in endings if matcher.validate_tokens(one) == len(one)]
+            more = allowed[allowed != self.end]
+            if fitting and draw.random() < (0.9 if long else 0.5):
+                following = fitting[0] if long and draw.random() < 0.5 else draw.choice(fitting)
+            else:
+                following = [int(more[draw.randrange(len(more))])]
+            assert matcher.consume_tokens(following)
+            ids += following
+        assert len(ids) < LONGEST
+        detokenizer = Detokenizer(self.model.table, prompt=[self.end], skip_special=False)
+        return [*map(detokenizer.add, ids), detokenizer.end()]
