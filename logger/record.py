@@ -141,7 +141,7 @@ class Record(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _speculates_greedily(cls, value: Any) -> Any:
-        """Accept a speculating engine where speculation has no effect: at temperature 0 (docs/sampling.md, section 1)."""
+        """Accept a speculating engine at temperature 0, where speculation has no effect (docs/sampling.md, 4.9)."""
         engine = value.get("engine") if isinstance(value, Mapping) else None
         if not isinstance(engine, Mapping) or "speculative_decoding" not in engine:
             return value

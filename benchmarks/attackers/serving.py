@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
+import llguidance
 import numpy as np
 import torch
 import transformers
 
+from benchmarks.grammars.matchers import GrammarMatchers
 from weightwarden.logger.record import Record
 from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.sampler.support import Filters, support_of_head
@@ -92,6 +94,7 @@ class ServedModel:
         self.head = head
         self.progress = progress
         self._noise = gumbel_noise("vllm-cpu", identity.vocabulary)
+        self._matchers: GrammarMatchers | None = None
 
     @classmethod
     def load(cls, identity: ModelIdentity, dtype: str = "bfloat16", **how: Any) -> Self:
@@ -108,7 +111,9 @@ class ServedModel:
         """The answers to a batch of requests, all of the same limit and without adjustments of logits.
 
         1. Run the prompts, padded on the left.
-        2. For each position: compute candidates, their support and noise; let `choose` select the tokens; run them.
+        2. For each position: compute logits, mask those that a request's grammar excludes, compute candidates, their
+           support and noise; let `choose` select the tokens; run them. After a token outside its grammar, an answer
+           goes on without one.
         3. End an answer at an end-of-sequence token, if the server `stops` there, or at the limit.
 
         Args:
@@ -129,9 +134,11 @@ class ServedModel:
         cache = transformers.DynamicCache(config=self.model.config)
         outputs: list[list[int]] = [[] for _ in requests]
         active = np.ones(len(requests), np.bool_)
+        grammars = [self._matcher_of(request) for request in requests]
         # 2
         for position in range(limit):
             logits = self._logits(ids, mask, positions, cache)
+            self._mask(logits, grammars)
             said_b = choose(self._step(logits, requests, keys_bt[:, position], position, np.flatnonzero(active)))
             # 3
             if self.progress is not None:
@@ -139,6 +146,7 @@ class ServedModel:
             for row in np.flatnonzero(active):
                 outputs[row].append(int(said_b[row]))
                 active[row] = not (stops and said_b[row] in self.identity.eos_ids)
+                grammars[row] = _after(grammars[row], int(said_b[row])) if active[row] else None
             if not active.any():
                 break
             ids = torch.from_numpy(said_b.astype(np.int64))[:, None]
@@ -159,6 +167,19 @@ class ServedModel:
             logits_to_keep=1,
         )
         return cast(torch.Tensor, found.logits[:, -1]).float()
+
+    def _matcher_of(self, request: Record) -> llguidance.LLMatcher | None:
+        if request.grammar is None:
+            return None
+        if self._matchers is None:
+            self._matchers = GrammarMatchers(self.identity)
+        return self._matchers.start(request.grammar)
+
+    def _mask(self, logits: torch.Tensor, grammars: Sequence[llguidance.LLMatcher | None]) -> None:
+        """Set the logits [batch, V] that the answers' grammars exclude to -inf, in place."""
+        for row, matcher in enumerate(grammars):
+            if matcher is not None and self._matchers is not None:
+                logits[row, torch.from_numpy(~self._matchers.allowed(matcher))] = -torch.inf
 
     def _step(
         self, logits: torch.Tensor, requests: Sequence[Record], keys_b: Any, position: int, active_b: IntArray
@@ -183,3 +204,8 @@ class ServedModel:
             probability_bk=weights / weights.sum(axis=1, keepdims=True),
             score_bk=np.where(inside, score, -np.inf),
         )
+
+
+def _after(matcher: llguidance.LLMatcher | None, token: int) -> llguidance.LLMatcher | None:
+    """The matcher after a token; None if the token is outside the grammar."""
+    return matcher if matcher is not None and matcher.consume_token(token) else None

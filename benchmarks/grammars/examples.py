@@ -209,11 +209,22 @@ LARK = (
     ),
     Example(
         "thinking, then JSON", "grammar",
-        f"start: think ans\nthink[lazy]: /(.|\\n)*<\\/think>/\nans: %json {json.dumps(_VERDICT)}\n",
+        f"start: think ans\nthink[lazy]: /(.|\\n){1,120}<\\/think>/\nans: %json {json.dumps(_VERDICT)}\n",
         _asked(
             "Think first, write </think>, then answer in JSON: is it true that {}?",
             ("the earth is flat", "snow is cold", "cats can fly", "Paris is in France", "seven is even"),
         ),
     ),
 )  # fmt: skip
-EXAMPLES = (*SCHEMAS, *EXPRESSIONS, *CHOICES, *LARK)
+FREE_KEYS = _schema(
+    "free keys",
+    {
+        "type": "object",
+        "additionalProperties": {"type": "integer", "minimum": 0, "maximum": 99},
+        "minProperties": 3,
+        "maxProperties": 4,
+    },
+    "How many {} are there? Count three kinds, as JSON.",
+    ("animals on a farm", "books in a study", "tools in a shed", "people in a village", "coins in a purse"),
+)
+EXAMPLES = (*SCHEMAS, *EXPRESSIONS, *CHOICES, *LARK, FREE_KEYS)

@@ -15,6 +15,9 @@ from weightwarden.sampler.types import BoolArray, FloatArray
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.replay.transformers.replayer import DTYPES
 
+_LIKELY = 4096
+"""Number of tokens, the most likely, that top-p is applied to; they hold nearly all of the probability."""
+
 
 @dataclass(frozen=True)
 class Position:
@@ -98,26 +101,28 @@ class IndependentReplay:
         return found
 
 
-def _probability(row: FloatArray, record: Record) -> FloatArray:
-    """The engine's distribution over the vocabulary: temperature, top-k, top-p."""
+def _inside(row: FloatArray, record: Record) -> BoolArray:
+    """The tokens that temperature, top-k and top-p leave."""
     sampling = record.sampling
-    weights = np.exp((row - row.max()) / sampling.temperature)
+    inside: BoolArray = np.isfinite(row)
     if sampling.has("top_k"):
-        weights[weights < np.partition(weights, -sampling.top_k)[-sampling.top_k]] = 0
-    probability = weights / weights.sum()
+        inside &= row >= np.partition(row, -sampling.top_k)[-sampling.top_k]
     if sampling.has("top_p"):
-        order = np.argsort(-probability, kind="stable")
-        before = np.cumsum(probability[order]) - probability[order]
-        probability[order[before >= sampling.top_p]] = 0
-    found: FloatArray = probability / probability.sum()
-    return found
+        weights = np.where(inside, np.exp((row - row.max()) / sampling.temperature), 0.0)
+        likely = np.argpartition(-weights, _LIKELY)[:_LIKELY]
+        likely = likely[np.argsort(-weights[likely], kind="stable")]
+        before = np.cumsum(weights[likely]) - weights[likely]
+        kept = likely[before < sampling.top_p * weights.sum()]
+        inside = np.zeros(len(row), np.bool_)
+        inside[kept] = weights[kept] > 0
+    return inside
 
 
 def _margin(row: FloatArray, noise: FloatArray, record: Record, served: int) -> float:
     """Logits by which a token is below the winner. Filters keep the token itself: rounding moves their cuts."""
     if record.sampling.is_greedy:
         return float(row.max() - row[served])
-    inside = _probability(row, record) > 0
+    inside = _inside(row, record)
     inside[served] = True
     score = np.where(inside, row + record.sampling.temperature * noise, -np.inf)
     return float(score.max() - score[served])
@@ -126,6 +131,8 @@ def _margin(row: FloatArray, noise: FloatArray, record: Record, served: int) -> 
 def _entropy(row: FloatArray, record: Record) -> float:
     if record.sampling.is_greedy:
         return 0.0
-    probability = _probability(row, record)
+    kept = row[_inside(row, record)] / record.sampling.temperature
+    probability = np.exp(kept - kept.max())
+    probability /= probability.sum()
     some = probability[probability > 0]
     return float(-(some * np.log2(some)).sum())

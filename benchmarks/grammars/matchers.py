@@ -1,5 +1,6 @@
 """Grammars compiled by llguidance in this process, as vLLM 0.32 compiles them. For grammars of one's own only."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import llguidance
@@ -8,7 +9,7 @@ import numpy as np
 import transformers
 
 from weightwarden.logger.record import Grammar
-from weightwarden.sampler.types import BoolArray
+from weightwarden.sampler.types import BoolArray, IntArray
 from weightwarden.verifier.model.identity import ModelIdentity
 
 
@@ -27,8 +28,9 @@ class GrammarMatchers:
     def start(self, grammar: Grammar) -> llguidance.LLMatcher:
         """A matcher at the start of an answer."""
         if grammar.kind == "json":
-            whitespace = {"whitespace_flexible": True}
-            compiled = llguidance.LLMatcher.grammar_from_json_schema(grammar.text, defaults=whitespace)
+            compiled = llguidance.LLMatcher.grammar_from_json_schema(
+                grammar.text, defaults={"whitespace_flexible": True}
+            )
         else:
             compiled = llguidance.grammar_from(grammar.kind, grammar.text)
         matcher = llguidance.LLMatcher(self._tokenizer, compiled)
@@ -41,3 +43,12 @@ class GrammarMatchers:
         llguidance.numpy.fill_next_token_bitmask(matcher, words)
         allowed: BoolArray = np.unpackbits(words.view(np.uint8), bitorder="little")[: self._vocabulary].astype(np.bool_)
         return allowed
+
+    def allowed_count(self, grammar: Grammar, output: Sequence[int]) -> IntArray:
+        """Number of tokens that a grammar allows at each position of an answer, up to the first token outside."""
+        matcher, counts = self.start(grammar), []
+        for token in output:
+            counts.append(int(self.allowed(matcher).sum()))
+            if not matcher.consume_token(token):
+                break
+        return np.array(counts)

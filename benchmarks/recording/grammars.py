@@ -95,7 +95,11 @@ def answers(client: VllmClient, requests: Sequence[Record], eos_ids: Sequence[in
 @click.option("--each", default=5, show_default=True, help="Answers of each grammar and sampling setting.")
 @click.option("--stored", default=2, show_default=True, help="Of these, answers in the part for tests/data.")
 @click.option("--seed", default=0, show_default=True)
-def main(vllm_python: Path, out: Path, each: int, stored: int, seed: int) -> None:
+@click.option("--example", "names", multiple=True, metavar="NAME", help="Only this grammar; may be given again.")
+def main(vllm_python: Path, out: Path, each: int, stored: int, seed: int, names: tuple[str, ...]) -> None:
+    texts = {example.text for example in EXAMPLES if not names or example.name in names}
+    if unknown := set(names) - {example.name for example in EXAMPLES}:
+        raise click.BadParameter(f"{unknown.pop()!r}; known: {', '.join(example.name for example in EXAMPLES)}")
     identity = identify_model(ensure_embedded_model())
     tokenizer: Any = load_tokenizer(identity)
     version = guidance_version(vllm_python)
@@ -103,6 +107,7 @@ def main(vllm_python: Path, out: Path, each: int, stored: int, seed: int) -> Non
     with vllm_server(vllm_python, identity.path, out / "server.log", PINNED, settings=FASTEST) as client:
         engine = {"name": "vllm", "version": client.version(), "sampler": "vllm-cpu"}
         requests = requests_of(EXAMPLES, tokenizer, engine, version, each=each, seed=seed)
+        requests = [request for request in requests if request.grammar is None or request.grammar.text in texts]
         constrained = answers(client, requests, identity.eos_ids, "with grammars")
         plain = answers(
             client, [r.model_copy(update={"grammar": None}) for r in requests], identity.eos_ids, "without grammars"

@@ -73,6 +73,11 @@ _OPTIONS = (
         help="Grammar backend of the server, e.g. guidance==1.7.6, with the version of llguidance there. Default: none;"
         " structured output is refused.",
     ),
+    click.option(
+        "--speculative-decoding",
+        is_flag=True,
+        help="The server decodes speculatively. Requests above temperature 0 are refused: they cannot be replayed.",
+    ),
     click.option("--engine", default="vllm", show_default=True, metavar="NAME", help="Name of the server's engine."),
     click.option(
         "--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Address for clients."
@@ -279,6 +284,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         stops_in_reasoning=given["stops_in_reasoning"],
         engine=engine,
         grammar_backend=None if given["grammar_backend"] is None else GrammarBackend.parse(given["grammar_backend"]),
+        speculative_decoding=given["speculative_decoding"],
         log=given["log"],
         signing_keys=given["signing_key"],
         seed_key=given["seed_key"],

@@ -66,6 +66,7 @@ class RequestInterpreter:
         client_seeds: whether clients' seeds are used.
         workers: threads for large requests.
         grammars: gate of the requests' grammars.
+        speculates: whether the server decodes speculatively. Only temperature 0 is served then.
         reasoning_content: whether reasoning also has its older name `reasoning_content` in answers.
         stops_in_reasoning: whether stop strings end an answer within its reasoning, too.
     """
@@ -75,6 +76,7 @@ class RequestInterpreter:
     client_seeds: bool
     workers: PreparePool
     grammars: GrammarGate = field(default_factory=GrammarGate)
+    speculates: bool = False
     reasoning_content: bool = False
     stops_in_reasoning: bool = False
 
@@ -239,6 +241,10 @@ class RequestInterpreter:
             raise invalid(f"{choices} choices in one request, more than {self.limits.choices}", "n")
 
     def _check_sampling(self, sampling: SamplingParams) -> None:
+        if self.speculates and not sampling.is_greedy:
+            raise invalid(
+                "the server decodes speculatively, and only temperature 0 can be replayed then", "temperature"
+            )
         if sampling.max_tokens is not None and sampling.min_tokens > sampling.max_tokens:
             raise invalid("more than max_tokens", "min_tokens")
         for name, ids in (

@@ -29,6 +29,7 @@ class Settings:
         stops_in_reasoning: let stop strings end an answer within its reasoning, too.
         engine: the server's engine, as the operator knows it.
         grammar_backend: the server's grammar backend, or None: requests with grammars are refused.
+        speculative_decoding: whether the server decodes speculatively: requests above temperature 0 are then refused.
         log: URL of the log's database.
         signing_keys: files with the keys that sign checkpoints and archives.
         seed_key: file with the key from which seeds are made.
@@ -69,6 +70,7 @@ class Settings:
     stops_in_reasoning: bool = False
     engine: Engine
     grammar_backend: GrammarBackend | None = None
+    speculative_decoding: bool = False
     log: str
     signing_keys: tuple[Path, ...]
     seed_key: Path

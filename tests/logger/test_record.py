@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tests.logger.examples import edited, fields
 from weightwarden.logger.record import INT64_MAX, INT64_MIN, Record
 from weightwarden.sampler.errors import UnreplayableRequest
+from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.validation_message import validation_message
 
 seeded = settings(deadline=None, derandomize=True, max_examples=100)

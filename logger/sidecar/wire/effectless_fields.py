@@ -1,5 +1,7 @@
 """Fields of OpenAI's API and of vLLM 0.32 that cannot change an answer here: accepted, and never read."""
 
+from typing import Any
+
 from pydantic import Field, JsonValue
 from pydantic.config import JsonDict
 
@@ -8,32 +10,32 @@ from weightwarden.logger.sidecar.wire.strict_fields import Strict
 NO_EFFECT_SCHEMA: JsonDict = {"description": "Accepted, and without effect."}
 
 
-def _unread() -> JsonValue:
-    value: JsonValue = Field(default=None, json_schema_extra=NO_EFFECT_SCHEMA)
-    return value
+def unread() -> Any:
+    """A field that is accepted, and without effect. At the top of a body it is never even read."""
+    return Field(default=None, json_schema_extra=NO_EFFECT_SCHEMA)
 
 
 class EffectlessFields(Strict):
     """Fields that concern accounts, storage, caches, scheduling, or media that are not served."""
 
-    cache_salt: JsonValue = _unread()
-    media_io_kwargs: JsonValue = _unread()
-    metadata: JsonValue = _unread()
-    mm_payload: JsonValue = _unread()
-    mm_processor_kwargs: JsonValue = _unread()
-    prediction: JsonValue = _unread()
-    priority: JsonValue = _unread()
-    prompt_cache_key: JsonValue = _unread()
-    prompt_cache_options: JsonValue = _unread()
-    prompt_cache_retention: JsonValue = _unread()
-    request_id: JsonValue = _unread()
-    return_mm_kwargs: JsonValue = _unread()
-    routed_experts_prompt_start: JsonValue = _unread()
-    safety_identifier: JsonValue = _unread()
-    service_tier: JsonValue = _unread()
-    session_id: JsonValue = _unread()
-    store: JsonValue = _unread()
-    stream_interval: JsonValue = _unread()
-    truncation_side: JsonValue = _unread()
-    user: JsonValue = _unread()
-    verbosity: JsonValue = _unread()
+    cache_salt: JsonValue = unread()
+    media_io_kwargs: JsonValue = unread()
+    metadata: JsonValue = unread()
+    mm_payload: JsonValue = unread()
+    mm_processor_kwargs: JsonValue = unread()
+    prediction: JsonValue = unread()
+    priority: JsonValue = unread()
+    prompt_cache_key: JsonValue = unread()
+    prompt_cache_options: JsonValue = unread()
+    prompt_cache_retention: JsonValue = unread()
+    request_id: JsonValue = unread()
+    return_mm_kwargs: JsonValue = unread()
+    routed_experts_prompt_start: JsonValue = unread()
+    safety_identifier: JsonValue = unread()
+    service_tier: JsonValue = unread()
+    session_id: JsonValue = unread()
+    store: JsonValue = unread()
+    stream_interval: JsonValue = unread()
+    truncation_side: JsonValue = unread()
+    user: JsonValue = unread()
+    verbosity: JsonValue = unread()

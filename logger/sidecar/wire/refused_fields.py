@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weightwarden.logger.sidecar.errors import invalid
+from pydantic_core import PydanticCustomError
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ def without_refused(value: Any, refused: Mapping[str, Refused]) -> Any:
     """An object without the fields that ask for nothing.
 
     Raises:
-        ApiError: a field asks for something that is not served.
+        PydanticCustomError: a field asks for something that is not served.
     """
     if not isinstance(value, dict):
         return value
     for field, refusal in refused.items():
         given = value.get(field)
         if given is not None and not any(type(given) is type(one) and given == one for one in refusal.neutral):
-            raise invalid(f"{field} is not served: {refusal.why}", field)
+            raise PydanticCustomError("refused", "not served: {why}", {"at": field, "why": refusal.why})
     return {key: item for key, item in value.items() if key not in refused}
 
 

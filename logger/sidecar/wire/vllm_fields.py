@@ -26,6 +26,8 @@ class VllmFields(Strict):
     allowed_token_ids: Any = _AS_IN_A_CHAT
     include_stop_str_in_output: Any = _AS_IN_A_CHAT
     skip_special_tokens: Any = _AS_IN_A_CHAT
+    structured_outputs: Any = _AS_IN_A_CHAT
+    thinking_token_budget: Any = _AS_IN_A_CHAT
     chat_template_kwargs: Any = _AS_IN_A_CHAT
 
     def as_in_a_chat(self) -> dict[str, Any]:

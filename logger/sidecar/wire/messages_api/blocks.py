@@ -1,18 +1,14 @@
 """Messages and content blocks of a Messages request, strictly parsed."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, Tag
 
+from weightwarden.logger.sidecar.wire.effectless_fields import unread
 from weightwarden.logger.sidecar.wire.strict_fields import Strict
 from weightwarden.logger.sidecar.wire.tagged_unions import TextOrFew, by_type, only
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
-
-
-def unused() -> Any:
-    """A field that is accepted, and without effect."""
-    return Field(default=None, description="Accepted, and without effect.")
 
 
 class TextBlock(Strict):
@@ -20,9 +16,9 @@ class TextBlock(Strict):
 
     type: Literal["text"]
     text: str
-    cache_control: JsonValue = unused()
-    citations: JsonValue = unused()
-    parsed_output: JsonValue = unused()
+    cache_control: JsonValue = unread()
+    citations: JsonValue = unread()
+    parsed_output: JsonValue = unread()
 
 
 TextBlocks = Annotated[TextBlock, only(("text",))]
@@ -33,16 +29,16 @@ class ThinkingBlock(Strict):
 
     type: Literal["thinking"]
     thinking: str
-    signature: JsonValue = unused()
-    cache_control: JsonValue = unused()
+    signature: JsonValue = unread()
+    cache_control: JsonValue = unread()
 
 
 class RedactedThinkingBlock(Strict):
     """Reasoning of another server, which nothing here can read: it is left out."""
 
     type: Literal["redacted_thinking"]
-    data: JsonValue = unused()
-    cache_control: JsonValue = unused()
+    data: JsonValue = unread()
+    cache_control: JsonValue = unread()
 
 
 class ToolUseBlock(Strict):
@@ -52,8 +48,8 @@ class ToolUseBlock(Strict):
     id: Name
     name: Name
     input: dict[str, JsonValue]
-    cache_control: JsonValue = unused()
-    caller: JsonValue = unused()
+    cache_control: JsonValue = unread()
+    caller: JsonValue = unread()
 
 
 class ToolResultBlock(Strict):
@@ -62,8 +58,8 @@ class ToolResultBlock(Strict):
     type: Literal["tool_result"]
     tool_use_id: Name
     content: TextOrFew[TextBlocks] | None = None
-    is_error: bool | None = unused()
-    cache_control: JsonValue = unused()
+    is_error: bool | None = unread()
+    cache_control: JsonValue = unread()
 
 
 UserBlock = Annotated[

@@ -7,15 +7,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, JsonValue, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from weightwarden.logger.sidecar.wire.messages_api.blocks import AssistantMessage, Message, System, ToolUseBlock, unused
+from weightwarden.logger.sidecar.wire.effectless_fields import unread
+from weightwarden.logger.sidecar.wire.messages_api.blocks import AssistantMessage, Message, System, ToolUseBlock
 from weightwarden.logger.sidecar.wire.messages_api.conversation import chat_messages
 from weightwarden.logger.sidecar.wire.messages_api.form import MessagesForm, call_id
 from weightwarden.logger.sidecar.wire.messages_api.tools import Tool, ToolChoice
 from weightwarden.logger.sidecar.wire.refused_fields import Refused, without_nulls, without_refused
 from weightwarden.logger.sidecar.wire.renamed_fields import RenamedFields
 from weightwarden.logger.sidecar.wire.requests import MAX_MESSAGES, ChatRequest, GenerationRequest, StopString
-from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict
+from weightwarden.logger.sidecar.wire.strict_fields import Few, Integer, Strict
 from weightwarden.logger.sidecar.wire.tagged_unions import by_type, only
+from weightwarden.logger.sidecar.wire.tools import MAX_TOOLS
 from weightwarden.logger.sidecar.wire.vllm_fields import VllmFields
 
 MIN_BUDGET = 1024
@@ -47,15 +49,15 @@ class ThinkingEnabled(Strict):
     """Reasoning of at most so many tokens."""
 
     type: Literal["enabled"]
-    budget_tokens: Annotated[int, Field(ge=MIN_BUDGET, lt=2**31)]
-    display: JsonValue = unused()
+    budget_tokens: Annotated[Integer, Field(ge=MIN_BUDGET, lt=2**31)]
+    display: JsonValue = unread()
 
 
 class ThinkingOption(Strict):
     """No reasoning, or as much as the model wants."""
 
     type: Literal["disabled", "adaptive"]
-    display: JsonValue = unused()
+    display: JsonValue = unread()
 
 
 Thinking = Annotated[
@@ -87,12 +89,12 @@ class CountTokensRequest(VllmFields):
     model: Annotated[str, Field(min_length=1, max_length=256)]
     messages: Annotated[Few[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     system: System | None = None
-    tools: Few[Tool] | None = None
+    tools: Annotated[Few[Tool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
-    cache_control: JsonValue = unused()
-    speed: JsonValue = unused()
+    cache_control: JsonValue = unread()
+    speed: JsonValue = unread()
 
     @model_validator(mode="before")
     @classmethod
@@ -144,15 +146,15 @@ class CountTokensRequest(VllmFields):
 class MessagesRequest(CountTokensRequest):
     """The body of /v1/messages."""
 
-    max_tokens: Annotated[int, Field(ge=1, lt=2**31)]
+    max_tokens: Annotated[Integer, Field(ge=1, lt=2**31)]
     stream: bool | None = None
     stop_sequences: Few[StopString] | None = None
     temperature: Annotated[float, Field(ge=0, le=1)] | None = None
     top_p: float | None = None
-    metadata: JsonValue = unused()
-    service_tier: JsonValue = unused()
-    inference_geo: JsonValue = unused()
-    diagnostics: JsonValue = unused()
+    metadata: JsonValue = unread()
+    service_tier: JsonValue = unread()
+    inference_geo: JsonValue = unread()
+    diagnostics: JsonValue = unread()
 
     @model_validator(mode="after")
     def _budget_leaves_an_answer(self) -> Self:

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import JsonValue, Tag, model_validator
 
-from weightwarden.logger.sidecar.wire.messages_api.blocks import Name, unused
+from weightwarden.logger.sidecar.wire.effectless_fields import unread
 from weightwarden.logger.sidecar.wire.refused_fields import Refused, without_nulls, without_refused
 from weightwarden.logger.sidecar.wire.strict_fields import Strict
 from weightwarden.logger.sidecar.wire.tagged_unions import by_type, only
+from weightwarden.logger.sidecar.wire.tools import FunctionName
 
 _REFUSED: Mapping[str, Refused] = {
     "allowed_callers": Refused("only the model calls tools", (["direct"],)),
@@ -21,12 +22,12 @@ class CustomTool(Strict):
     """A tool of the client's."""
 
     type: Literal["custom"] | None = None
-    name: Name
+    name: FunctionName
     description: str | None = None
     input_schema: dict[str, JsonValue]
     strict: bool | None = None
-    cache_control: JsonValue = unused()
-    eager_input_streaming: JsonValue = unused()
+    cache_control: JsonValue = unread()
+    eager_input_streaming: JsonValue = unread()
 
     @model_validator(mode="before")
     @classmethod
@@ -58,7 +59,7 @@ class NamedChoice(Strict):
     """The choice of one tool."""
 
     type: Literal["tool"]
-    name: Name
+    name: FunctionName
     disable_parallel_tool_use: bool | None = None
 
     def chat(self) -> Any:

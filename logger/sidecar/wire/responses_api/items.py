@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from weightwarden.logger.sidecar.wire.effectless_fields import unread
 from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict
 from weightwarden.logger.sidecar.wire.tagged_unions import TextOrFew, by_type, only
 
@@ -12,17 +13,12 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 Status = Literal["in_progress", "completed", "incomplete"]
 
 
-def unused() -> Any:
-    """A field that is accepted, and without effect."""
-    return Field(default=None, description="Accepted, and without effect.")
-
-
 class InputText(Strict):
     """A text of the client's."""
 
     type: Literal["input_text", "text"]
     text: str
-    prompt_cache_breakpoint: JsonValue = unused()
+    prompt_cache_breakpoint: JsonValue = unread()
 
 
 class OutputText(Strict):
@@ -30,9 +26,9 @@ class OutputText(Strict):
 
     type: Literal["output_text"]
     text: str
-    annotations: JsonValue = unused()
-    logprobs: JsonValue = unused()
-    parsed: JsonValue = unused()
+    annotations: JsonValue = unread()
+    logprobs: JsonValue = unread()
+    parsed: JsonValue = unread()
 
 
 class Refusal(Strict):
@@ -58,9 +54,9 @@ class InputMessage(Strict):
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
     content: TextOrFew[ContentPart]
-    id: JsonValue = unused()
+    id: JsonValue = unread()
     status: Status | None = None
-    phase: JsonValue = unused()
+    phase: JsonValue = unread()
 
 
 class FunctionCall(Strict):
@@ -70,10 +66,10 @@ class FunctionCall(Strict):
     call_id: Name
     name: Name
     arguments: str
-    id: JsonValue = unused()
+    id: JsonValue = unread()
     status: Status | None = None
-    caller: JsonValue = unused()
-    parsed_arguments: JsonValue = unused()
+    caller: JsonValue = unread()
+    parsed_arguments: JsonValue = unread()
 
 
 class FunctionCallOutput(Strict):
@@ -82,10 +78,10 @@ class FunctionCallOutput(Strict):
     type: Literal["function_call_output"]
     call_id: Name
     output: TextOrFew[ContentPart]
-    id: JsonValue = unused()
-    name: JsonValue = unused()
+    id: JsonValue = unread()
+    name: JsonValue = unread()
     status: Status | None = None
-    caller: JsonValue = unused()
+    caller: JsonValue = unread()
 
 
 class SummaryText(Strict):
@@ -108,7 +104,7 @@ class ReasoningItem(Strict):
     type: Literal["reasoning"]
     summary: Few[SummaryText] = []
     content: Few[ReasoningText] | None = None
-    id: JsonValue = unused()
+    id: JsonValue = unread()
     status: Status | None = None
 
     @model_validator(mode="before")

@@ -7,15 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
+from weightwarden.logger.sidecar.wire.effectless_fields import unread
 from weightwarden.logger.sidecar.wire.refused_fields import Refused, without_nulls, without_refused
 from weightwarden.logger.sidecar.wire.renamed_fields import RenamedFields
 from weightwarden.logger.sidecar.wire.requests import MAX_MESSAGES, ChatRequest, GenerationRequest
 from weightwarden.logger.sidecar.wire.responses_api.conversation import chat_messages
 from weightwarden.logger.sidecar.wire.responses_api.form import ResponsesForm
-from weightwarden.logger.sidecar.wire.responses_api.items import InputItem, unused
+from weightwarden.logger.sidecar.wire.responses_api.items import InputItem
 from weightwarden.logger.sidecar.wire.responses_api.tools import TextOptions, Tool, ToolChoice
-from weightwarden.logger.sidecar.wire.strict_fields import Few, Strict
+from weightwarden.logger.sidecar.wire.strict_fields import Few, Integer, Strict
 from weightwarden.logger.sidecar.wire.tagged_unions import TextOrFew
+from weightwarden.logger.sidecar.wire.tools import MAX_TOOLS
 from weightwarden.logger.sidecar.wire.vllm_fields import VllmFields
 
 _NOTHING_KEPT = "no response is kept"
@@ -61,16 +63,16 @@ class ReasoningOptions(Strict):
     """Options of the reasoning."""
 
     effort: str | None = None
-    summary: JsonValue = unused()
-    generate_summary: JsonValue = unused()
-    context: JsonValue = unused()
-    mode: JsonValue = unused()
+    summary: JsonValue = unread()
+    generate_summary: JsonValue = unread()
+    context: JsonValue = unread()
+    mode: JsonValue = unread()
 
 
 class StreamOptions(Strict):
     """Options of a stream."""
 
-    include_obfuscation: bool | None = unused()
+    include_obfuscation: bool | None = unread()
 
 
 class ResponsesRequest(VllmFields):
@@ -81,10 +83,10 @@ class ResponsesRequest(VllmFields):
     instructions: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_output_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    max_output_tokens: Annotated[Integer, Field(ge=1, lt=2**31)] | None = None
     temperature: float | None = None
     top_p: float | None = None
-    tools: Few[Tool] | None = None
+    tools: Annotated[Few[Tool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
@@ -92,15 +94,15 @@ class ResponsesRequest(VllmFields):
     metadata: Annotated[dict[str, str], Field(max_length=16)] | None = Field(
         default=None, description="Repeated in the response."
     )
-    include: Few[Include] | None = unused()
-    max_tool_calls: JsonValue = unused()
-    user: JsonValue = unused()
-    service_tier: JsonValue = unused()
-    safety_identifier: JsonValue = unused()
-    prompt_cache_key: JsonValue = unused()
-    prompt_cache_options: JsonValue = unused()
-    prompt_cache_retention: JsonValue = unused()
-    access_programs: JsonValue = unused()
+    include: Few[Include] | None = Field(default=None, description="Without effect.")
+    max_tool_calls: JsonValue = unread()
+    user: JsonValue = unread()
+    service_tier: JsonValue = unread()
+    safety_identifier: JsonValue = unread()
+    prompt_cache_key: JsonValue = unread()
+    prompt_cache_options: JsonValue = unread()
+    prompt_cache_retention: JsonValue = unread()
+    access_programs: JsonValue = unread()
 
     @model_validator(mode="before")
     @classmethod

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Discriminator, Field, JsonValue, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from weightwarden.logger.sidecar.wire.effectless_fields import unread
 from weightwarden.logger.sidecar.wire.refused_fields import Refused, without_nulls, without_refused
-from weightwarden.logger.sidecar.wire.responses_api.items import Name, unused
 from weightwarden.logger.sidecar.wire.strict_fields import Strict
 from weightwarden.logger.sidecar.wire.tagged_unions import by_type, only
+from weightwarden.logger.sidecar.wire.tools import FunctionName
 from weightwarden.text import printable
 
 _REFUSED: Mapping[str, Refused] = {
@@ -23,11 +24,11 @@ class FunctionTool(Strict):
     """A function that the model may call."""
 
     type: Literal["function"]
-    name: Name
+    name: FunctionName
     description: str | None = None
     parameters: dict[str, JsonValue] | None = None
     strict: bool | None = None
-    output_schema: JsonValue = unused()
+    output_schema: JsonValue = unread()
 
     @model_validator(mode="before")
     @classmethod
@@ -52,7 +53,7 @@ class NamedFunction(Strict):
     """The choice of one function."""
 
     type: Literal["function"]
-    name: Name
+    name: FunctionName
 
 
 Choice = Literal["none", "auto", "required"]
@@ -105,7 +106,7 @@ class TextOptions(Strict):
     """Options of the answer's text."""
 
     format: Format | None = None
-    verbosity: JsonValue = unused()
+    verbosity: JsonValue = unread()
 
     def chat(self) -> dict[str, Any] | None:
         """The format in a chat's form, or None for free text."""
