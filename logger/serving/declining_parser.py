@@ -8,7 +8,7 @@ _OF_OFFERS = (b"upgrade", b"http2-settings")
 
 
 class RequestHead(Protocol):
-    """What a server has collected of a request under way: its target and its headers, names in lower case."""
+    """The part of a request that a server has collected: its target, and its headers with names in lower case."""
 
     url: bytes
     headers: list[tuple[bytes, bytes]]

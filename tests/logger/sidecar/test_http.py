@@ -376,6 +376,8 @@ def test_refusals_leave_on_ticks(tmp_path: Path, model_folder: Path, upstream: U
         "no HTTP": b"rubbish\r\n\r\n",
         "a preflight": b"OPTIONS /v1/models HTTP/1.1\r\norigin: http://a\r\nconnection: close\r\n\r\n",
         "no path": b"GET /no HTTP/1.1\r\nconnection: close\r\n\r\n",
+        "no JSON": post(b"{"),
+        "another model": post(BODY),
     }
     settings: dict[str, Any] = {"release_tick": 0.3, "allowed_origins": ("http://a",)}
     with running(settings_in(tmp_path, model_folder, upstream.url, **settings)) as sidecar:
@@ -388,5 +390,5 @@ def test_refusals_leave_on_ticks(tmp_path: Path, model_folder: Path, upstream: U
                 if request is requests["no HTTP"]:
                     assert everything(connection) == b""
         gaps = [(later - times[0]) / 0.3 for later in times[1:]]
-        assert [round(gap) for gap in gaps] == [1, 2, 3]
+        assert [round(gap) for gap in gaps] == [1, 2, 3, 4, 5]
         assert all(abs(gap - round(gap)) < 0.3 for gap in gaps)
