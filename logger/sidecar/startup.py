@@ -14,6 +14,7 @@ from weightwarden.logger.record import Engine
 from weightwarden.logger.sealing import ready_folder
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
+from weightwarden.logger.sidecar.cors import Cors
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.log.call_ids import CallIds
@@ -197,6 +198,7 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
+    Cors(settings.allowed_origins)
     if settings.grammar_backend is not None and not sends_grammars(settings.engine):
         raise SettingsError(
             f"grammar-backend: grammars are sent to vLLM only, not to {printable(settings.engine.name)}"

@@ -153,7 +153,7 @@ class Summary:
     Attributes:
         columns: a few numbers of every record.
         tally: charges of the records.
-        margins_b: tokens by margin, in the bins of `MARGIN_ENDS`.
+        margins_b: replayed tokens by margin, in the bins of `MARGIN_ENDS`.
         flagged: all flagged records.
         shown: the least plausible records, at most `SHOWN_RECORDS`, flagged or not.
         unverifiable: all records without a verdict.
@@ -179,7 +179,7 @@ class Summary:
         """The summary of a judged unit."""
         placed = [replace(verdict, index=place) for verdict, place in zip(found.records, unit.places, strict=True)]
         shown = [ShownRecord(verdict, r.output_token_ids) for verdict, r in zip(placed, unit.records, strict=True)]
-        margins = np.concatenate([record.tokens.margin for record in placed])
+        margins = np.concatenate([record.tokens.margin[~record.tokens.forced] for record in placed])
         bins = np.searchsorted(MARGIN_ENDS[1:], margins)
         return cls(
             columns=RecordColumns.of(unit.places, placed, found.charges),
