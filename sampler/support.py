@@ -228,7 +228,8 @@ def support_of_head(
     hidden_n = np.zeros(len(kept))
     if unseen is not None:
         floor_n = np.where(kept, logits_nk, np.inf).min(axis=1)  # floor by top-k and min-p, among the seen tokens
-        floor_n = np.where(unseen.on_top_k_n, floor_n, logits_nk[:, 0] + filters.min_p_offset())
+        cut_n = unseen.on_top_k_n & (np.isfinite(logits_nk).sum(axis=1) >= filters.top_k_n)  # else top-k keeps more
+        floor_n = np.where(cut_n, floor_n, logits_nk[:, 0] + filters.min_p_offset())
         hidden_n = np.exp(np.minimum(unseen.log_weight(logits_nk[:, 0], floor_n, filters.temperature_n), 600.0))
     cumulative = np.concatenate([np.zeros((len(kept), 1)), np.cumsum(weights, axis=1)], axis=1)
 

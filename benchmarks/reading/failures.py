@@ -1,7 +1,6 @@
 """Fixtures that the readers do not pass, each with the reason."""
 
 _CUT = "the answer ends within a call; its name and the arguments so far went to the client while they grew"
-_TEXT = "the answer ends within its second call, which stays text; wanted: that it is left out"
 _REPAIR = "the call is malformed, and is to be repaired: "
 
 REPAIRS = {
@@ -35,11 +34,6 @@ FAILURES = {
         "qwen3-hermes/truncated-second-parallel-call": _CUT,
         "qwen3-xml/q38-truncated-in-parameter": _CUT,
     },
-    True: {
-        **REPAIRS,
-        "deepseek/v32-truncated-second-parallel-call": _TEXT,
-        "deepseek/v4-truncated-second-parallel-call": _TEXT,
-        "qwen3-hermes/truncated-second-parallel-call": _TEXT,
-    },
+    True: REPAIRS,
 }
 """Reasons by fixture, by whether a call begins only once it is complete."""

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 
-from canitoolcall.checks import case_status, run_checks
+from canitoolcall.checks import run_checks
 from canitoolcall.fixtures import Fixture, load_families, load_fixtures
-from canitoolcall.results import Observation, ParsedToolCall, ParseResult, Status
+from canitoolcall.results import Observation, ParsedToolCall, ParseResult, Status, worst_status
 
 from benchmarks.reading.parsed import parsed, read_parts, split
 from weightwarden.logger.sidecar.reading.reader import TextReader, reader_of
 
-FAMILIES = {
+FAMILIES: dict[str, dict[str, tuple[str, str | None]]] = {
     "qwen3-hermes": {"": ("hermes", "think")},
     "llama": {"Llama-3": ("llama3_json", None)},
     "qwen3-xml": {"": ("qwen3_coder", "think")},
@@ -51,9 +52,11 @@ class Case:
         return reader_of(self.family, self.reasoning, self.fixture.tools, self.prompt, whole_calls=whole_calls)
 
 
+_described = cache(load_families)
+
+
 def cases() -> tuple[list[Case], list[Fixture]]:
     """The cases, and the fixtures of families that the sidecar does not read."""
-    described = load_families()
     found: list[Case] = []
     others: list[Fixture] = []
     for fixture in load_fixtures():
@@ -62,7 +65,7 @@ def cases() -> tuple[list[Case], list[Fixture]]:
             others.append(fixture)
             continue
         prompt = fixture.generation_prompt
-        reference = described[fixture.family].reference_for(fixture.reference_model)
+        reference = _described()[fixture.family].reference_for(fixture.reference_model)
         if prompt is None and reference is not None:
             prompt = reference.default_generation_prompt
         found.append(Case(fixture, *family, prompt or ""))
@@ -79,10 +82,9 @@ def status(case: Case, *, whole_calls: bool = False) -> tuple[Status, str]:
             for name, seed in STREAMS.items()
         },
     )
-    rows = run_checks(case.fixture, load_families()[case.fixture.family], observation)
+    rows = run_checks(case.fixture, _described()[case.fixture.family], observation)
     said = {f"{row.check}: {row.detail}" for row in rows if row.status is not Status.PASS}
-    synthetic = [row for row in rows if row.status is Status.FAIL]
-    return (Status.FAIL if synthetic else case_status(rows)), "; ".join(sorted(said))
+    return worst_status(row.status for row in rows), "; ".join(sorted(said))
 
 
 def _result(case: Case, pieces: list[str], *, whole_calls: bool) -> ParseResult:

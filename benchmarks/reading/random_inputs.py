@@ -152,7 +152,7 @@ def changed(text: str, texts: list[str], random: Random) -> str:
 
 
 def broken_promise(one: RandomInput, random: Random) -> str | None:
-    """What a reading of the answer breaks of what the readers promise, or None.
+    """The promise of the readers that a reading of the answer breaks, or None.
 
     The split does not matter; calls are numbered in order; nothing is invented; what begins complete is JSON.
     """

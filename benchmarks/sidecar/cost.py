@@ -1,8 +1,11 @@
 """The sidecar's cost: one upstream in one run, directly, through a plain proxy, and through the sidecar.
 
+The first three ways take completions. The others go through the sidecar too: chats without tools, chats that offer
+tools, whose text is searched for calls, and chats with a JSON schema, which is compiled once.
+
 Throughput: tokens a second that all streams together receive from an upstream that draws as fast as it is read.
 Latency: time of each token from the upstream's write to the client's read, at a pace of 50 tokens a second and stream,
-and the time from request to first token. Each number of streams is measured in rounds, the three ways in turn.
+and the time from request to first token. Each number of streams is measured in rounds, all ways in turn.
 
     python -m benchmarks.sidecar.cost [--log URL] [--streams 1,16,64] [--rounds 3]
 """
@@ -22,6 +25,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import aiohttp
 import click
@@ -30,6 +34,7 @@ import sqlalchemy
 import uvicorn
 
 from benchmarks.free_port import free_port
+from benchmarks.sidecar.token_source import seed_of
 from weightwarden.logger.sidecar.log.seeds import write_seed_key
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.model.embedded import ensure_embedded_model
@@ -37,7 +42,29 @@ from weightwarden.verifier.model.embedded import ensure_embedded_model
 PACE = 20_000
 """Microseconds a token of the latency runs."""
 FAST_TOKENS, PACED_TOKENS = 4000, 100
-WAYS = ("direct", "pass-through", "sidecar")
+CHATS: dict[str, dict[str, Any]] = {
+    "chat": {},
+    "chat + tools": {
+        "tools": [
+            {
+                "type": "function",
+                "function": {
+                    "name": "get_weather",
+                    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+                },
+            }
+        ]
+    },
+    "chat + schema": {
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "city", "schema": {"type": "object", "properties": {"city": {"type": "string"}}}},
+        }
+    },
+}
+"""More fields of the chats of each way."""
+SERVERS = ("direct", "pass-through", "sidecar")
+WAYS = (*SERVERS, *CHATS)
 _numbers = count(1)
 
 
@@ -84,7 +111,7 @@ def main(log_url: str | None, folder: Path | None, streams: str, rounds: int, op
 @contextmanager
 def servers(scratch: Path, log_url: str | None, options: Sequence[str]) -> Iterator[dict[str, str]]:
     """The upstream, the proxy and the sidecar, each a process; their URLs."""
-    ports = {way: free_port() for way in WAYS}
+    ports = {way: free_port() for way in SERVERS}
     urls = {way: f"http://127.0.0.1:{port}" for way, port in ports.items()}
     logs = [scratch / f"{way}.log" for way in WAYS]
     commands = (
@@ -96,7 +123,7 @@ def servers(scratch: Path, log_url: str | None, options: Sequence[str]) -> Itera
     try:
         for port, process, log in zip(ports.values(), processes, logs, strict=True):
             await_port(port, process, log)
-        yield urls
+        yield urls | dict.fromkeys(CHATS, urls["sidecar"])
     finally:
         for process in processes:
             process.terminate()
@@ -112,6 +139,7 @@ def sidecar_command(scratch: Path, upstream: str, port: int, *options: str, log_
     command = ["weightwarden.cli.sidecar", "run", "--upstream", upstream, "--model-dir", str(ensure_embedded_model())]
     command += ["--model-name", "source", "--log", log_url or str(scratch / "log.db"), "--seed-key", str(seed)]
     command += ["--signing-key", str(key), "--sampler", "vllm-cpu", "--engine-version", "0.32.0"]
+    command += ["--client-seeds", "allow", "--tool-parser", "hermes", "--grammar-backend", "guidance==1.7.6"]
     return [*command, "--listen", f"127.0.0.1:{port}", "--sampling-defaults", "neutral", *options]
 
 
@@ -119,7 +147,7 @@ def measured(urls: dict[str, str], way: str, streams: int, tokens: int, pace: in
     """One run of one way."""
     numbers = [next(_numbers) for _ in range(streams)]
     started = time.perf_counter()
-    received = asyncio.run(take_all(urls[way], numbers, tokens, pace))
+    received = asyncio.run(take_all(urls[way], numbers, tokens, pace, CHATS.get(way)))
     seconds = time.perf_counter() - started
     sent = asyncio.run(sent_at(urls["direct"]))
     under_way, first = [], []
@@ -130,19 +158,35 @@ def measured(urls: dict[str, str], way: str, streams: int, tokens: int, pace: in
     return Run(streams * tokens / seconds, under_way, first)
 
 
-async def take_all(url: str, numbers: Sequence[int], tokens: int, pace: int) -> list[tuple[float, list[float]]]:
-    """Request all streams at once. Return the time of each request, and of each of its tokens."""
+async def take_all(
+    url: str, numbers: Sequence[int], tokens: int, pace: int, chat: dict[str, Any] | None
+) -> list[tuple[float, list[float]]]:
+    """Request all streams at once. Return the time of each request, and of each of its tokens.
+
+    Args:
+        url: the server.
+        numbers: number of each stream's request.
+        tokens: tokens of each answer.
+        pace: microseconds a token.
+        chat: more fields of chats, or None for completions.
+    """
     host, port = url.removeprefix("http://").split(":")
 
     async def take(number: int) -> tuple[float, list[float]]:
         if pace:
             await asyncio.sleep((number % 64) * pace / 64e6)  # an engine's streams are not in step
-        body = {"model": "source", "prompt": [number, pace], "max_tokens": tokens, "stream": True, "ignore_eos": True}
+        body: dict[str, Any] = {"model": "source", "max_tokens": tokens, "stream": True}
+        if chat is None:
+            path = b"completions"
+            body |= {"prompt": [number, pace], "ignore_eos": True}
+        else:
+            path = b"chat/completions"
+            body |= {"messages": [{"role": "user", "content": "Hi"}], "seed": seed_of(number, pace), **chat}
         data = json.dumps(body).encode()
         reader, writer = await asyncio.open_connection(host, int(port))
         asked = time.perf_counter()
         writer.write(
-            b"POST /v1/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            b"POST /v1/%b HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nconnection: close\r\n" % path
         )
         writer.write(b"content-length: %d\r\n\r\n" % len(data) + data)
         times: list[float] = []

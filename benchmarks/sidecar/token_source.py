@@ -15,6 +15,7 @@ import uvloop
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n"
 FIRST_ID = 300
+_PACES = 1 << 16
 
 
 def event(token: int, finish: str | None, text: str = " token") -> bytes:
@@ -45,8 +46,16 @@ EVENTS = [event(FIRST_ID + at, None) for at in range(256)]
 LAST = event(FIRST_ID, "length") + b"data: [DONE]\n\n"
 
 
+def seed_of(number: int, pace: int) -> int:
+    """The seed of a chat, which holds its number and its pace in microseconds a token."""
+    return number * _PACES + pace
+
+
 class Source:
-    """Server of any number of requests. The prompt's ids are [number of the request, microseconds a token]."""
+    """Server of any number of requests.
+
+    A prompt of two ids is [number of the request, microseconds a token]; for others the seed says both (`seed_of`).
+    """
 
     def __init__(self) -> None:
         self.sent: dict[int, list[float]] = {}
@@ -67,7 +76,9 @@ class Source:
             writer.close()
 
     async def _answer(self, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        number, pace = asked["prompt"][0], asked["prompt"][1] / 1e6
+        prompt = asked["prompt"]
+        number, microseconds = prompt if len(prompt) == 2 else divmod(asked["seed"], _PACES)
+        pace = microseconds / 1e6
         times = self.sent[number] = []
         count = asked["max_tokens"]
         writer.write(HEAD)

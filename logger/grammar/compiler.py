@@ -21,7 +21,11 @@ MAX_NESTING = 64
 """Most levels of objects and arrays in a JSON schema; vLLM refuses more."""
 KEPT_MATCHERS = 32
 """Number of compiled grammars that are kept."""
+TRIED_TOKENS = 8
+"""Number of tokens that a check goes on: some grammars exceed llguidance's limits after the first token only."""
 _SILENT = 0
+_NO_TEXT = ("NoExtension", "NoExtensionBias")
+"""llguidance's words for a grammar without an answer."""
 
 
 class GrammarCompiler:
@@ -64,15 +68,19 @@ class GrammarCompiler:
         return self._compiled[key].deep_copy()
 
     def check(self, kind: str, text: str) -> None:
-        """Compile a grammar, and make its first mask.
+        """Compile a grammar, and begin an answer of the first token that each mask allows.
 
         Raises:
             GrammarRefused: the grammar is invalid.
         """
         matcher = self.matcher(kind, text)
-        matcher.compute_bitmask()
-        if matcher.is_error():
-            raise _refusal(kind, matcher.get_error())
+        for _ in range(TRIED_TOKENS):
+            mask = matcher.compute_bitmask()
+            if matcher.is_error():
+                raise _refusal(kind, matcher.get_error())
+            if matcher.is_stopped():
+                return
+            matcher.consume_token(_first_of(mask))
 
     def masks(self, kind: str, text: str, ids: Sequence[int]) -> Iterator[tuple[bytes, bool]]:
         """The mask of each token of an answer, up to the first token that the grammar does not allow.
@@ -141,6 +149,17 @@ def _nested_deeper(value: Any, limit: int) -> bool:
     return True
 
 
+def _first_of(mask: bytes) -> int:
+    """The first token that a mask allows."""
+    at = next(at for at, byte in enumerate(mask) if byte)
+    return 8 * at + (mask[at] & -mask[at]).bit_length() - 1
+
+
 def _refusal(kind: str, problem: str) -> GrammarRefused:
+    """The refusal for what llguidance says: its first line, or the line with the cause in a regular expression."""
+    lines = [line.strip() for line in problem.strip().splitlines()]
+    said = next((line for line in lines if line.startswith("error: ")), lines[0] if lines else "")
+    if said in _NO_TEXT:
+        said = "no answer fits it"
     names = {"json": "JSON schema", "regex": "regular expression", "choice": "choice", "grammar": "grammar"}
-    return GrammarRefused(f"the {names[kind]} cannot be compiled: {printable(problem.strip().splitlines()[0])}")
+    return GrammarRefused(f"the {names[kind]} cannot be compiled: {printable(said)}")

@@ -9,7 +9,6 @@ from weightwarden.logger.grammar.errors import GrammarRefused, GrammarTooSlow
 from weightwarden.logger.grammar.fork_client import ForkClient
 from weightwarden.logger.grammar.framing import Ended, receive, send
 from weightwarden.logger.grammar.turns import Turns
-from weightwarden.logger.grammar.worker import MEMORY_BYTES
 
 WALL_CLOCK = 10.0
 """Seconds that may pass for each second of processor time."""
@@ -71,9 +70,7 @@ class Lane:
                 if by_clock or ended == -signal.SIGPROF:
                     what = f"the grammar takes longer than {seconds:g} s to compile"
                     raise GrammarTooSlow(what, by_clock=by_clock) from None
-                raise GrammarRefused(
-                    f"the grammar needs more than {MEMORY_BYTES >> 20} MiB to compile, or ends its compiler"
-                ) from None
+                raise GrammarRefused("the grammar needs too much memory, or ends its compiler") from None
             except BaseException:
                 self._replace(worker)  # an interrupt leaves an unread reply
                 raise

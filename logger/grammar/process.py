@@ -21,8 +21,8 @@ COMPILE_SECONDS = 2.0
 """Processor time in which a grammar must compile, seconds."""
 QUICK_SECONDS = 0.25
 """Processor time of the first attempt to check a grammar, seconds. Nearly all compile in less."""
-MASK_SECONDS = 0.05
-"""Processor time for each mask besides, seconds. llguidance's own limits end a mask before that."""
+MASK_SECONDS = 0.5
+"""Processor time for each mask besides, seconds. The engine has taken as long."""
 MOST_SLOW = 8
 """Largest number of grammars that have exceeded the first attempt and wait for the second."""
 KEPT_CHECKS = 1024

@@ -21,6 +21,11 @@ class Turns:
         self._taken = False
         self._waiting: deque[threading.Lock] = deque()
 
+    def __len__(self) -> int:
+        """The number of threads that hold the lock or wait for it."""
+        with self._state:
+            return int(self._taken) + len(self._waiting)
+
     def __enter__(self) -> None:
         """Take the lock.
 

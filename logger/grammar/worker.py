@@ -12,8 +12,10 @@ from weightwarden.logger.grammar.compiler import GrammarCompiler
 from weightwarden.logger.grammar.errors import GrammarRefused
 from weightwarden.logger.grammar.framing import Ended, receive, send, send_bytes
 
-MEMORY_BYTES = 2**30
-"""Memory that a worker may use besides what it begins with."""
+CHECK_BYTES, MASK_BYTES = 2**30, 4 * 2**30
+"""Memory that a check, and the masks of an answer, may take besides what a worker begins with. llguidance's own limits
+end a mask at about 2 GiB.
+"""
 BATCH = 256
 """Number of masks in one message."""
 KEPT_ROWS = 1024
@@ -23,15 +25,18 @@ _PR_SET_PDEATHSIG = 1
 
 def serve(compiler: GrammarCompiler, connection: socket.socket) -> None:
     """Answer the requests of a connection until its end."""
-    _limit_memory()
+    begun = _address_space()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     while True:
         try:
             asked = receive(connection)
         except Ended:
             return
-        _limit_seconds(asked["seconds"])
+        is_check = asked["ids"] is None
+        _limit(asked["seconds"], begun + (CHECK_BYTES if is_check else MASK_BYTES))
         try:
-            if asked["ids"] is None:
+            if is_check:
                 compiler.check(asked["kind"], asked["text"])
                 send(connection, {})
             else:
@@ -77,16 +82,16 @@ def _send_batch(connection: socket.socket, numbers: list[int], new: list[bytes])
     new.clear()
 
 
-def _limit_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    if sys.platform == "linux":
-        with open("/proc/self/statm") as statm:  # noqa: PTH123  (no path of a file)
-            pages = int(statm.read().split()[0])
-        most = pages * resource.getpagesize() + MEMORY_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+def _address_space() -> int:
+    """The size of this process's address space, bytes; 0 where the system does not say."""
+    if sys.platform != "linux":
+        return 0
+    with open("/proc/self/statm") as statm:  # noqa: PTH123  (no path of a file)
+        return int(statm.read().split()[0]) * resource.getpagesize()
 
 
-def _limit_seconds(seconds: float) -> None:
-    """End this process by SIGPROF after more processor time than that."""
+def _limit(seconds: float, most: int) -> None:
+    """Limit the next request: SIGPROF ends this process after that processor time, and its memory is at most that."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))

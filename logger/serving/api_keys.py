@@ -33,16 +33,26 @@ class ApiKeys:
             raise KeyFileError(f"{path}: an API key has at least {MIN_KEY_CHARACTERS} characters")
         return cls(*keys)
 
-    def admits(self, authorization: bytes | None) -> bool:
-        """True if an Authorization header holds one of the keys. The time taken does not depend on the header."""
+    def admits(self, authorization: bytes | None, api_key: bytes | None = None) -> bool:
+        """True if one of the keys is given. The time taken does not depend on the headers' values.
+
+        Args:
+            authorization: the Authorization header, `Bearer KEY`.
+            api_key: the x-api-key header, as Anthropic's clients send it.
+        """
         scheme, _, key = (authorization or b"").partition(b" ")
-        return self.holds(key.strip().decode("latin-1")) and scheme.lower() == b"bearer"
+        found = [self.holds(_text(key)) and scheme.lower() == b"bearer", self.holds(_text(api_key or b""))]
+        return any(found)
 
     def holds(self, key: str) -> bool:
         """True if the text is one of the keys. The time taken does not depend on the text."""
         digest = _digest(key)
         found = [hmac.compare_digest(digest, one) for one in self._digests]
         return any(found)
+
+
+def _text(value: bytes) -> str:
+    return value.strip().decode("latin-1")
 
 
 def _digest(key: str) -> bytes:

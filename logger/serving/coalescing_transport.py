@@ -21,6 +21,11 @@ class CoalescingTransport:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
 
+    def write_eof(self) -> None:
+        """Write the queued bytes, and end the sending side."""
+        self._flush()
+        self._transport.write_eof()
+
     def close(self) -> None:
         """Write the queued bytes, and close."""
         self._flush()

@@ -7,6 +7,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from weightwarden.logger.serving.coalescing_transport import CoalescingTransport
 from weightwarden.logger.serving.connection_limits import ConnectionLimits
+from weightwarden.logger.serving.declining_parser import DecliningParser
+from weightwarden.logger.serving.refusal import Refusal
 from weightwarden.logger.serving.waiting_room import WaitingRoom, network_of
 
 LINGER_SECONDS = 2.0
@@ -26,12 +28,15 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     limits: ConnectionLimits
     room: WaitingRoom
+    refusal: Refusal
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.url = b""
+        self.parser = DecliningParser(self)  # type: ignore[assignment]
         self._fed, self._parsed = 0, 0
         self._in_headers = True
-        self._refused = False
+        self._refused, self._ended = False, False
         self._left_unread: int | None = None
         self._network = ""
         self._probe: asyncio.TimerHandle | None = None
@@ -62,6 +67,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """True if the connection stays open: a request is being answered, and not over TLS, which cannot half-close."""
+        self._ended = True
+        if self._refused and self._patience is None:
+            return True  # the refusal is still to be written
         if self._refused or not self._is_answering or self.scheme == "https":
             self.transport.close()  # after the writes of this round of the event loop
             return False
@@ -94,8 +102,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self._await_headers()
             self._fed += len(data)
         super().data_received(data)
-        if self._in_headers and self._left_unread is None and self._fed > self.limits.header_bytes:
-            self._refuse()
+        if self._in_headers and not self._is_deaf and self._fed > self.limits.header_bytes:
+            self._refuse_headers()
 
     def on_url(self, url: bytes) -> None:
         if not self._is_deaf:
@@ -106,20 +114,23 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self._leave_the_rest()  # uvicorn would no longer report to the first request that its client is gone
         elif not self._is_deaf:
+            self._parsed = 0
             super().on_message_begin()
 
     def send_400_response(self, msg: str) -> None:
         if self._is_answering:
             self._leave_the_rest()  # malformed bytes behind a request must not interrupt its answer
+        elif not self._in_headers and self.cycle.response_complete:
+            self._refused = True  # answered already: the connection ends when its client has read that
         else:
-            super().send_400_response(msg)
+            self._tell(400, "the request is not HTTP/1.1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_deaf:
             return
         self._parsed += len(name) + len(value)
         if self._parsed > self.limits.header_bytes:
-            self._refuse()
+            self._refuse_headers()
         elif self._in_headers:  # trailers are ignored
             super().on_header(name, value)
 
@@ -171,6 +182,36 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._refused = True
         self.transport.abort()
 
+    def _refuse_headers(self) -> None:
+        """Refuse headers that are too large. Trailers get no answer of their own."""
+        if self._in_headers:
+            self._tell(431, f"the request's headers are larger than {self.limits.header_bytes} bytes")
+        else:
+            self._refuse()
+
+    def _tell(self, status: int, words: str) -> None:
+        """Answer a request that cannot be parsed, and ignore all further bytes."""
+        self._refused = True
+        self._headers_came()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        task = self.loop.create_task(self._told(status, words))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    async def _told(self, status: int, words: str) -> None:
+        await self.refusal.pause()
+        if self.transport.is_closing():
+            return
+        self.transport.write(self.refusal.response(self.url, status, words))
+        if self._ended:
+            self.transport.close()
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._patience = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
     def _await_headers(self) -> None:
         if self._patience is None:
             self._patience = self.loop.call_later(self.limits.headers, self.transport.abort)
@@ -181,6 +222,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._patience = None
 
 
-def limited_protocol(limits: ConnectionLimits) -> type[LimitedHttpProtocol]:
-    """The protocol under these limits."""
-    return type("LimitedHttpProtocol", (LimitedHttpProtocol,), {"limits": limits, "room": WaitingRoom(limits.waiting)})
+def limited_protocol(limits: ConnectionLimits, refusal: Refusal) -> type[LimitedHttpProtocol]:
+    """The protocol under these limits, with these answers to what is no request."""
+    shared = {"limits": limits, "room": WaitingRoom(limits.waiting), "refusal": refusal}
+    return type("LimitedHttpProtocol", (LimitedHttpProtocol,), shared)

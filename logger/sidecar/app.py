@@ -8,22 +8,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.http_body import BodyRefused, read_body
 from weightwarden.logger.sidecar.bodies import Bodies
-from weightwarden.logger.sidecar.errors import ApiError, stopping
+from weightwarden.logger.sidecar.cors import Cors
+from weightwarden.logger.sidecar.errors import ApiError, error_headers, stopping
 from weightwarden.logger.sidecar.ignored_fields import IgnoredFields
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.log.request_ids import HEADER, RequestIds
+from weightwarden.logger.sidecar.other_routes import OtherRoutes, authorize
+from weightwarden.logger.sidecar.paths import plain_path
 from weightwarden.logger.sidecar.service import Response, Service
+from weightwarden.logger.sidecar.wire.error_forms import error_body
 from weightwarden.logger.sidecar.wire.messages_api.form import count_body
 from weightwarden.logger.sidecar.wire.requests import GenerationRequest
 
@@ -41,6 +40,7 @@ class Dependencies:
         service: answers generation requests.
         interpreter: turns requests into token ids and sampling parameters.
         keys: API keys of clients, or None when every client is served.
+        cors: origins of web pages that may read answers.
         request_ids: issuer of request ids.
         events: the operator's log.
         ignored_fields: report of unknown fields, which have no effect; None: requests with any are refused.
@@ -51,6 +51,7 @@ class Dependencies:
     service: Service
     interpreter: RequestInterpreter
     keys: ApiKeys | None
+    cors: Cors
     request_ids: RequestIds
     events: Events
     ignored_fields: IgnoredFields | None
@@ -60,25 +61,6 @@ class Dependencies:
 
 def application(front: Dependencies) -> ASGIApp:
     """The sidecar as an ASGI application."""
-
-    async def models(request: HttpRequest) -> JSONResponse:
-        _authorize(front.keys, request.scope)
-        model = front.interpreter.model
-        card = {
-            "id": model.name,
-            "object": "model",
-            "created": front.created,
-            "owned_by": "weightwarden",
-            "max_model_len": model.context_length,
-        }
-        return JSONResponse({"object": "list", "data": [card]})
-
-    async def health(_: HttpRequest) -> JSONResponse:
-        return JSONResponse({"status": "ok"})
-
-    async def ready(_: HttpRequest) -> JSONResponse:
-        why = front.ready()
-        return JSONResponse({"status": "ok" if why is None else why}, status_code=200 if why is None else 503)
 
     bodies = Bodies(front.interpreter, front.ignored_fields)
 
@@ -101,43 +83,25 @@ def application(front: Dependencies) -> ASGIApp:
         "/v1/messages": _Answering(front, "messages", generating(bodies.message)),
         "/v1/messages/count_tokens": _Answering(front, "count_tokens", count),
     }
-    others = Starlette(
-        routes=[
-            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in answering.items()),
-            Route("/v1/models", models, methods=["GET"]),
-            Route("/health", health, methods=["GET"]),
-            Route("/ready", ready, methods=["GET"]),
-        ],
-        exception_handlers={HTTPException: _closed, ApiError: _refused},
+    others = OtherRoutes(
+        model=front.interpreter.model,
+        keys=front.keys,
+        cors=front.cors,
+        ready=front.ready,
+        created=front.created,
+        generating=answering.keys(),
     )
-    others.router.redirect_slashes = False
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = answering.get(scope["path"]) if scope["method"] == "POST" else None
-        if endpoint is not None:  # bypasses Starlette's middleware, which would wrap the sending of every token
+        send = front.cors.sending(scope, send)
+        endpoint = answering.get(plain_path(scope["path"])) if scope["method"] == "POST" else None
+        if endpoint is not None:
             await endpoint(scope, receive, send)
         else:
             await front.service.next_tick()  # the response time would reveal how busy the server keeps the sidecar
             await others(scope, receive, send)
 
     return app
-
-
-async def _closed(_: HttpRequest, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    words = {404: "there is nothing here", 405: "not by this method"}
-    refused = ApiError(error.status_code, "not_found_error", words.get(error.status_code, "refused"))
-    return JSONResponse(refused.body, status_code=refused.status, headers=error.headers)
-
-
-async def _refused(_: HttpRequest, error: Exception) -> JSONResponse:
-    assert isinstance(error, ApiError)
-    return JSONResponse(error.body, status_code=error.status)
-
-
-def _authorize(keys: ApiKeys | None, scope: Scope) -> None:
-    if keys is not None and not keys.admits(dict(scope["headers"]).get(b"authorization")):
-        raise ApiError(401, "authentication_error", "no valid API key was given (Authorization: Bearer ...)")
 
 
 @dataclass(frozen=True)
@@ -151,11 +115,12 @@ class _Answering:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, to the end or until its client is gone."""
         started = time.perf_counter()
+        path = plain_path(scope["path"])
         request_id, clients_id = self.front.request_ids.of(scope["headers"])
         response = _response(send, request_id)
         outcome = "answered"
         try:
-            _authorize(self.front.keys, scope)
+            authorize(self.front.keys, scope)
             body = await self._body(scope, receive)
             work = asyncio.ensure_future(self.work(body, response))
             if not await _unless_gone(work, receive):
@@ -164,12 +129,12 @@ class _Answering:
             outcome = error.kind
             response.status, response.reason = error.status, error.reason
             with suppress(OSError):
-                await response.write_body(error.status, json.dumps(error.body).encode())
+                await response.write_body(error.status, json.dumps(error_body(path, error)).encode())
         except asyncio.CancelledError:
             outcome = "cut off"
             if not response.begun:
                 response.status = 503
-                await response.write_body(503, json.dumps(stopping().body).encode())
+                await response.write_body(503, json.dumps(error_body(path, stopping())).encode())
             raise
         except Exception as error:  # a defect: the client gets no details
             outcome = "defect"
@@ -177,7 +142,7 @@ class _Answering:
             if not response.begun:
                 failed = ApiError(500, "internal_error", "internal error")
                 response.status = 500
-                await response.write_body(500, json.dumps(failed.body).encode())
+                await response.write_body(500, json.dumps(error_body(path, failed)).encode())
         finally:
             self.front.service.metrics.requests.labels(self.name, str(response.status)).inc()
             self.front.events.say(
@@ -231,7 +196,7 @@ def _response(send: Send, request_id: str) -> Response:
     header = (HEADER, request_id.encode())
 
     async def write_body(status: int, body: bytes) -> None:
-        headers = [_JSON, (b"content-length", b"%d" % len(body)), header]
+        headers = [_JSON, (b"content-length", b"%d" % len(body)), header, *error_headers(status)]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -18,8 +18,10 @@ import uvicorn
 
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.limited_protocol import limited_protocol
+from weightwarden.logger.serving.refusal import Refusal
 from weightwarden.logger.sidecar.answer import ChoiceRunner
 from weightwarden.logger.sidecar.app import Dependencies, application
+from weightwarden.logger.sidecar.cors import Cors
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.ignored_fields import IgnoredFields
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
@@ -34,6 +36,7 @@ from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import SidecarParts, warnings
 from weightwarden.logger.sidecar.upstream.client import Upstream
+from weightwarden.logger.sidecar.wire.error_forms import refusal_body
 
 SWITCH_SECONDS = 0.0005
 """Seconds for which the event loop may hold the interpreter while the commit thread waits."""
@@ -130,6 +133,7 @@ async def serve(
             service=service,
             interpreter=interpreter,
             keys=sidecar.api_keys,
+            cors=Cors(settings.allowed_origins),
             request_ids=sidecar.request_ids,
             events=events,
             ignored_fields=IgnoredFields(events, metrics) if settings.unknown_fields == "ignore" else None,
@@ -192,7 +196,7 @@ def _uvicorn_config(settings: Settings, front: Dependencies) -> uvicorn.Config:
             application(front),
             host=settings.listen.host,
             port=settings.listen.port,
-            http=limited_protocol(limits),
+            http=limited_protocol(limits, Refusal(refusal_body, front.service.next_tick)),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from weightwarden.errors import WeightwardenError
+from weightwarden.extras import MissingExtra
 from weightwarden.logger.doctor.databases import database, holds_current_tables, local_file
 from weightwarden.logger.doctor.files import (
     archive_folder,
@@ -27,12 +28,14 @@ from weightwarden.logger.doctor.finding import Finding, fault, ok, warning
 from weightwarden.logger.doctor.network import clock, clock_after, exposure, free_address, http_date, without_secrets
 from weightwarden.logger.errors import ModelError
 from weightwarden.logger.files.private import KeyFileError, read_private, read_secret
+from weightwarden.logger.grammar.backend import COMPARED, PINNED
 from weightwarden.logger.serving.api_keys import ApiKeys
+from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.log.seeds import read_seed_key
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
 from weightwarden.logger.sidecar.settings import Settings
-from weightwarden.logger.sidecar.startup import secret_files, warnings
+from weightwarden.logger.sidecar.startup import secret_files, sends_grammars, warnings
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import MarkFile, mark_path
 from weightwarden.logger.store.reader import LogReader
@@ -96,6 +99,7 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
     model, found_in_model = _model(settings)
     findings += found_in_model
     findings.append(_scheme(settings))
+    findings.append(_grammars(settings, model))
     server = asyncio.run(_ask(settings, upstream_key))
     findings += _upstream(settings, server, model)
     findings += _log(settings, signers, now())
@@ -183,6 +187,24 @@ def _scheme(settings: Settings) -> Finding:
     if not engine.version.startswith(compared):
         return warning("scheme", f"{shown}: compared with {compared}x only; others may draw differently", advice)
     return ok("scheme", shown)
+
+
+def _grammars(settings: Settings, model: ServedModel | None) -> Finding:
+    """The check that grammars compile here, with what the server must be started with."""
+    check, backend = "grammars", settings.grammar_backend
+    if backend is None:
+        return ok(check, "no --grammar-backend: structured output, and forced or strict tools, are refused")
+    engine = printable(settings.engine.name)
+    if not sends_grammars(settings.engine):
+        return fault(check, f"{backend} with {engine}: grammars are sent to vLLM only", "leave --grammar-backend out")
+    try:
+        GrammarGate.open(backend, settings.model_dir, 1 if model is None else model.vocabulary).close()
+    except (ModelError, MissingExtra) as error:
+        return fault(check, str(error), "correct the installation or the folder, or leave --grammar-backend out")
+    if backend.version not in COMPARED:
+        found = f"{backend}: compared with {' and '.join(COMPARED)} only; others may allow other tokens"
+        return warning(check, found, "verify run on a day's traffic shows tokens outside the grammar, if there are any")
+    return ok(check, f"{backend}: start the server with {PINNED} and without --reasoning-parser")
 
 
 async def _ask(settings: Settings, key: str | None) -> _Server:

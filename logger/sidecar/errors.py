@@ -33,6 +33,17 @@ class ApiError(WeightwardenError):
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
 
+_RETRY_SECONDS = {429: 1, 503: 5}
+"""Seconds after which a client may try again, by status. They are constants: the server has no part in them."""
+
+
+def error_headers(status: int) -> list[tuple[bytes, bytes]]:
+    """The headers of an error of a status, beside those of its body: when to try again, and how to authenticate."""
+    if status in _RETRY_SECONDS:
+        return [(b"retry-after", b"%d" % _RETRY_SECONDS[status])]
+    return [(b"www-authenticate", b"Bearer")] if status == 401 else []
+
+
 def invalid(message: str, param: str | None = None) -> ApiError:
     """The error for a request that cannot be served as it is (status 400)."""
     return ApiError(400, "invalid_request_error", message, param)

@@ -4,10 +4,10 @@ from functools import partial
 from pathlib import Path
 
 from weightwarden.logger.grammar.backend import GrammarBackend
-from weightwarden.logger.grammar.errors import GrammarRefused, GrammarsWaiting
+from weightwarden.logger.grammar.errors import GrammarRefused, GrammarsClosed, GrammarsWaiting
 from weightwarden.logger.grammar.process import GrammarProcess
 from weightwarden.logger.record import Grammar
-from weightwarden.logger.sidecar.errors import busy, invalid
+from weightwarden.logger.sidecar.errors import busy, invalid, stopping
 from weightwarden.logger.sidecar.prepare_pool import PreparePool
 
 THREADS = 32
@@ -59,7 +59,7 @@ class GrammarGate:
             field: the request's field from which it comes.
 
         Raises:
-            ApiError: the grammar cannot be used (400), or too many others wait (429).
+            ApiError: the grammar cannot be used (400), too many others wait (429), or the sidecar stops (503).
         """
         if self._backend is None or self._process is None:
             raise invalid(
@@ -74,6 +74,8 @@ class GrammarGate:
             raise invalid(str(error), field) from None
         except GrammarsWaiting:
             raise busy() from None
+        except GrammarsClosed:
+            raise stopping() from None
         return self._backend.grammar(kind, text)
 
     def close(self) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from weightwarden.logger.files.private import read_secret, require_distinct
+from weightwarden.logger.record import Engine
 from weightwarden.logger.sealing import ready_folder
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
+from weightwarden.logger.sidecar.cors import Cors
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.log.call_ids import CallIds
@@ -89,6 +91,11 @@ def warnings(settings: Settings) -> list[str]:
             " that only Prometheus reaches"
         )
     return found
+
+
+def sends_grammars(engine: Engine) -> bool:
+    """True if an engine takes grammars in the form in which they are sent, which is vLLM's."""
+    return engine.name.lower() == "vllm"
 
 
 def secret_files(settings: Settings) -> dict[str, Path | None]:
@@ -191,6 +198,11 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
+    Cors(settings.allowed_origins)
+    if settings.grammar_backend is not None and not sends_grammars(settings.engine):
+        raise SettingsError(
+            f"grammar-backend: grammars are sent to vLLM only, not to {printable(settings.engine.name)}"
+        )
     require_distinct(secret_files(settings))
     if settings.keep_sealed is not None and settings.archives is None:
         raise SettingsError("keep-sealed needs archives: only sealed records leave the log's database")

@@ -13,6 +13,7 @@ from weightwarden.sampler.support import Filters
 from weightwarden.sampler.types import FloatArray, KeyArray
 from weightwarden.sampler.uniforms import inverse_cdf_uniforms
 from weightwarden.verifier.candidates.draws import Draws
+from weightwarden.verifier.candidates.record_masks import RecordMasks
 from weightwarden.verifier.logits.rows import LogitRows
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.types import RowSpan, Tokenizer
@@ -21,18 +22,31 @@ from weightwarden.verifier.types import RowSpan, Tokenizer
 class DrawBuilder:
     """Builder of the draws of one scheme's chunks. A record's noise keys and adjustment are made once."""
 
-    def __init__(self, scheme_name: str, identity: ModelIdentity, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, scheme_name: str, identity: ModelIdentity, tokenizer: Tokenizer, masks: RecordMasks | None = None
+    ) -> None:
+        """A builder for some records.
+
+        Args:
+            masks: masks of the records; None where no record has a grammar.
+        """
         self._scheme = scheme(scheme_name)
         self._identity = identity
         self._tokenizer = tokenizer
+        self._masks = masks
         gumbel = scheme_name not in ("greedy", "inverse-cdf")
         self._noise = gumbel_noise(scheme_name, identity.vocabulary) if gumbel else None
         self._keys: dict[int, KeyArray] = {}
         self._uniforms: dict[int, FloatArray] = {}
         self._adjustments: dict[int, LogitAdjustment] = {}
 
+    def expect(self, batch: Sequence[int]) -> None:
+        """Begin to make the masks of records whose draws will be asked for, without waiting for them."""
+        if self._masks is not None:
+            self._masks.begin(batch)
+
     def draws(self, rows: LogitRows, pieces: Sequence[RowSpan], records: Sequence[Record]) -> Draws:
-        """The draws of a chunk; adjusts its logits in place (bias, masks, penalties)."""
+        """The draws of a chunk; adjusts its logits in place (grammars' masks, then bias, masks, penalties)."""
         claimed = np.concatenate(
             [np.array(records[p.record].output_token_ids[p.start : p.start + p.count], np.int64) for p in pieces]
         )
@@ -47,8 +61,10 @@ class DrawBuilder:
         temperature = spread([1.0 if greedy else self._scheme.effective_temperature(s.temperature) for s in sampling])
         before = self._scheme.filters_before_temperature
         raw_rank = np.zeros(len(claimed), np.int64)
+        outside = self._mask(rows, pieces)
         for piece in pieces:
             self._adjust(rows, piece, records[piece.record], claimed, raw_rank)
+        raw_rank[outside] = vocabulary + 1
         return Draws(
             claimed_n=claimed,
             temperature_n=temperature,
@@ -83,6 +99,16 @@ class DrawBuilder:
         if piece.record not in self._uniforms:
             self._uniforms[piece.record] = inverse_cdf_uniforms(record.choice_seed(), len(record.output_token_ids))
         return self._uniforms[piece.record][piece.start : piece.start + piece.count]
+
+    def _mask(self, rows: LogitRows, pieces: Sequence[RowSpan]) -> list[int]:
+        """Apply the grammars' masks; returns the rows of claimed tokens outside their grammar."""
+        if self._masks is None:
+            return []
+        packed = self._masks.packed(pieces)
+        if packed is not None:
+            rows.mask(*packed)
+        found = [(piece, self._masks.outside.get(piece.record, -1) - piece.start) for piece in pieces]
+        return [piece.row + at for piece, at in found if 0 <= at < piece.count]
 
     def _adjust(
         self,

@@ -24,7 +24,8 @@ class Draws:
         noise: the Gumbel noise, or None (greedy, inverse-cdf).
         keys_n: the keys of the noise, or None (greedy, inverse-cdf).
         uniforms_n: the uniform numbers (inverse-cdf), or None.
-        raw_rank_n: rank of the claimed token in the raw logits where penalties have changed them since, else 0.
+        raw_rank_n: rank of the claimed token in the raw logits where penalties have changed them since; V + 1 where
+            the grammar excludes the token; else 0.
     """
 
     claimed_n: IntArray
@@ -64,7 +65,8 @@ class Draws:
 def logit_rank(rows: LogitRows, draws: Draws, head: FloatArray | None = None) -> IntArray:
     """Rank [n] of the claimed tokens in the raw logits: the number of logits that are not smaller.
 
-    Tied tokens have the largest of their ranks, so that no two share a small rank.
+    Tied tokens have the largest of their ranks, so that no two share a small rank. Only tokens that the grammar allows
+    count. A token outside the grammar has rank V + 1.
 
     Args:
         head: the largest logits of each row, descending, if they are known.

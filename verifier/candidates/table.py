@@ -51,7 +51,8 @@ class CandidateTable(Columns):
         steepest_n: upper bound of the slopes of the position.
         exact_n: whether the claimed token is the argmax over the nominal support, or the engine was observed to draw
             it.
-        logit_rank_n: rank of the claimed token in the raw logits, 1 is the largest; ties count as larger.
+        logit_rank_n: rank of the claimed token in the raw logits, 1 is the largest; ties count as larger. Tokens that
+            a grammar excludes are not counted, and have rank V + 1.
         gumbel_rank_n: rank of the claimed token among the perturbed logits of the nominal support; exact within the
             window, a lower bound beyond it.
         cdf_low_n: distance of the lower end of the claimed token's interval from the uniform number, in probability

@@ -29,4 +29,5 @@ def allowed_counts(packed_nw: PackedMasks, vocabulary: int) -> IntArray:
     used = np.full(packed_nw.shape[1], EVERYTHING)
     if vocabulary % 32:
         used[-1] = np.uint32((1 << vocabulary % 32) - 1)
-    return np.bitwise_count(packed_nw & used).sum(axis=1, dtype=np.int64)
+    counts: IntArray = np.bitwise_count(packed_nw & used).sum(axis=1, dtype=np.int64)
+    return counts

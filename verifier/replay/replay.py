@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from weightwarden.logger.grammar.masks import GrammarMasks
+from weightwarden.logger.grammar.process import GrammarProcess
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.draw_builder import DrawBuilder
@@ -16,6 +18,7 @@ from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.inverse_cdf import inverse_cdf_candidates
 from weightwarden.verifier.candidates.pending import PartTable, PendingTables, SelfReducing, concat
+from weightwarden.verifier.candidates.record_masks import GrammarSource, RecordMasks
 from weightwarden.verifier.candidates.table import CandidateTable, Standing
 from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.columns import Sums
@@ -99,10 +102,13 @@ class SwayingReplayer(Replayer, Protocol):
     """A replayer that can measure how rounding errors move the model's logits.
 
     `sway` returns, for every output token of records that have some, by how many logits rounding errors of a server's
-    size move it against the likely tokens. Larger is less steady.
+    size move it against the likely tokens. Larger is less steady. `masks` are those of the records' grammars, None for
+    a record without one; omitted: no record has one.
     """
 
-    def sway(self, records: Sequence[Record]) -> list[FloatArray]: ...
+    def sway(
+        self, records: Sequence[Record], masks: Sequence[GrammarMasks | None] | None = None
+    ) -> list[FloatArray]: ...
 
 
 @dataclass(kw_only=True)
@@ -133,12 +139,18 @@ class Replay:
 
     Attributes:
         progress: called with the number of output tokens just replayed.
+        grammars: maker of the masks of records with a grammar. If omitted: a process for the replayer's model folder,
+            started when it is needed.
+        refused: reasons why a record's grammar cannot be used, by record. Its tables are those of a record without
+            grammar, and prove nothing.
     """
 
     replayer: Replayer
     window: Window
     progress: Callable[[int], None] | None = None
     timing: ReplaySeconds = field(default_factory=ReplaySeconds)
+    grammars: GrammarSource | None = None
+    refused: dict[int, str] = field(default_factory=dict)
 
     def tables(self, records: Sequence[Record]) -> Iterator[PlacedTable]:
         """Candidate tables that cover every output position of the records once, except forced ones.
@@ -151,7 +163,8 @@ class Replay:
             found = [request for request in requests if request[2].scheme_name == name]
             record_g, first_g = np.array([i for i, _, _ in found]), np.array([first for _, first, _ in found])
             group = [request for _, _, request in found]
-            builder = DrawBuilder(name, self.replayer.identity, self.replayer.tokenizer)
+            masks = self._masks(group)
+            builder = DrawBuilder(name, self.replayer.identity, self.replayer.tokenizer, masks)
             reduce = inverse_cdf_candidates if name == "inverse-cdf" else gumbel_candidates
             if self.replayer.concurrency > 1:
                 tables = self._in_threads(group, builder, reduce)
@@ -162,9 +175,21 @@ class Replay:
                     self.progress(len(placed.table))
                 at_n = placed.record_n
                 yield PlacedTable(placed.table, record_g[at_n], first_g[at_n] + placed.position_n)
+            if masks is not None:
+                masks.close()
+                self.refused |= {int(record_g[at]): why for at, why in masks.refused.items()}
         forced = sum(end - start for record in records for start, end in record.forced())
         if forced and self.progress is not None:
             self.progress(forced)
+
+    def _masks(self, group: Sequence[Record]) -> RecordMasks | None:
+        """Masks of records; None where none has a grammar."""
+        if all(record.grammar is None for record in group):
+            return None
+        identity = self.replayer.identity
+        if self.grammars is None:
+            self.grammars = GrammarProcess(identity.path, identity.vocabulary)
+        return RecordMasks(self.grammars, group, identity.vocabulary)
 
     def _in_threads(self, group: Sequence[Record], builder: DrawBuilder, reduce: Reduce) -> Iterator[PlacedTable]:
         """Tables of batches that are replayed and reduced in parallel."""
@@ -183,6 +208,7 @@ class Replay:
         """
         under_way: deque[tuple[IntArray, IntArray, PendingTables]] = deque()
         for batch in self.replayer.batches(group):
+            builder.expect(batch)
             chunks = self.replayer.replay(batch, group)
             while True:
                 started = time.perf_counter()

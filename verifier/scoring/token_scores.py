@@ -38,7 +38,8 @@ class TokenScores(Columns):
             own noise within its error. Beyond the window, where slopes differ, the true margin may be larger. 0 if the
             token may not be below; inf if it is outside the support by more than the slack. Larger is less plausible.
         exact_n: whether the claimed token is the replay's own choice (no slack).
-        logit_rank_n: rank of the claimed token in the raw logits, 1 is the most likely token.
+        logit_rank_n: rank of the claimed token in the raw logits, 1 is the most likely token; V + 1 outside the
+            grammar.
         gumbel_rank_n: rank of the claimed token among the perturbed logits of the support.
         admissible_n: size of the admissible set A(delta), at least 1; unseen tokens that might belong to it count.
         unseen_n: number of unseen tokens among those.

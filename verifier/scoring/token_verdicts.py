@@ -6,7 +6,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from weightwarden.sampler.types import FloatArray
+from weightwarden.sampler.types import BoolArray, FloatArray
+from weightwarden.verifier.columns import Columns
 from weightwarden.verifier.scoring.token_scores import TokenScores
 
 
@@ -23,16 +24,18 @@ class Verdict(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenVerdicts:
+class TokenVerdicts(Columns):
     """Verdicts of n positions.
 
     Attributes:
         verdict_n: int8 values of `Verdict`.
         charged_bits_n: information charged, bits: log2 of the admissible set, the rank limit, or the vocabulary.
+        outside_grammar_n: whether the request's grammar excludes the token. It is dangerous then.
     """
 
     verdict_n: NDArray[np.int8]
     charged_bits_n: FloatArray
+    outside_grammar_n: BoolArray
 
 
 def judge_tokens(scores: TokenScores, margin: float, rank_limit: int, vocabulary: int) -> TokenVerdicts:
@@ -47,4 +50,4 @@ def judge_tokens(scores: TokenScores, margin: float, rank_limit: int, vocabulary
     near = scores.logit_rank_n <= rank_limit
     verdict = np.where(safe, Verdict.SAFE, np.where(near, Verdict.SUSPICIOUS, Verdict.DANGEROUS)).astype(np.int8)
     charged = np.where(safe, np.log2(scores.admissible_n), np.where(near, np.log2(rank_limit), np.log2(vocabulary)))
-    return TokenVerdicts(verdict_n=verdict, charged_bits_n=charged)
+    return TokenVerdicts(verdict_n=verdict, charged_bits_n=charged, outside_grammar_n=scores.logit_rank_n > vocabulary)

@@ -1,6 +1,7 @@
 """The verification server as a process: it follows, audits and watches on separate threads, until told to stop."""
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ import uvicorn
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.connection_limits import ConnectionLimits
 from weightwarden.logger.serving.limited_protocol import limited_protocol
+from weightwarden.logger.serving.refusal import Refusal
 from weightwarden.verifier.server.api.app import application
 from weightwarden.verifier.server.api.metrics import Metrics
 from weightwarden.verifier.server.audit.task_queue import backlog, held_by_others
@@ -291,7 +293,7 @@ def _uvicorn_config(server: ServerParts, daemon: Daemon) -> uvicorn.Config:
             application(server, Metrics(server), daemon.ready),
             host=settings.listen.host,
             port=settings.listen.port,
-            http=limited_protocol(limits),
+            http=limited_protocol(limits, Refusal(lambda _, __, words: json.dumps({"detail": words}).encode())),
             ws="none",
             lifespan="off",
             log_config=None,

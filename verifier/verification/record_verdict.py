@@ -51,6 +51,8 @@ class TokenDetail(Columns):
         likelihood_score: GM-LS, or IPT-LS for inverse-cdf, nats; larger is more plausible; nan in exact replay.
         unsteady: whether rounding errors decide the position. An unsteady position counts as the replay's own choice,
             and is charged as scored.
+        outside_grammar: whether the request's grammar excludes the token. It is dangerous, and never unsteady. Tokens
+            after it are judged as if there was no grammar.
         forced: whether the sidecar put the token in. It has no row in the replay: its ranks are 0.
     """
 
@@ -64,6 +66,7 @@ class TokenDetail(Columns):
     charged_bits: FloatArray
     likelihood_score: FloatArray
     unsteady: NDArray[np.bool_]
+    outside_grammar: NDArray[np.bool_]
     forced: NDArray[np.bool_]
 
     @classmethod
@@ -86,6 +89,7 @@ class TokenDetail(Columns):
             charged_bits=np.full(count, bits),
             likelihood_score=np.full(count, np.nan),
             unsteady=np.zeros(count, np.bool_),
+            outside_grammar=np.zeros(count, np.bool_),
             forced=np.ones(count, np.bool_),
         )
 
@@ -114,7 +118,7 @@ class TokenDetail(Columns):
     @classmethod
     def empty(cls) -> "TokenDetail":
         """The details of a record without tokens."""
-        types: dict[str, type] = dict.fromkeys(("exact", "unsteady", "forced"), np.bool_)
+        types: dict[str, type] = dict.fromkeys(("exact", "unsteady", "outside_grammar", "forced"), np.bool_)
         types |= dict.fromkeys(("margin", "charged_bits", "likelihood_score"), np.float64)
         nothing: dict[str, Any] = {f.name: np.empty(0, types.get(f.name, np.int64)) for f in fields(cls)}
         return cls(**nothing)
@@ -197,8 +201,12 @@ class RecordVerdict:
 
     @property
     def p_value(self) -> float:
-        """The share of honest records, at most, that look like this one by their tokens, or by their ends."""
-        return min([self.evidence.p_value, *(finding.honest_rate for finding in self.stop_findings)])
+        """The share of honest records, at most, that look like this one by their tokens, or by their ends.
+
+        0 with a token outside the grammar: an honest server never draws one.
+        """
+        outside = [0.0] * bool(self.tokens.outside_grammar.any())
+        return min([self.evidence.p_value, *outside, *(finding.honest_rate for finding in self.stop_findings)])
 
     @property
     def forced(self) -> tuple[int, int]:

@@ -35,6 +35,22 @@ class ScoredChunk:
     likelihood_n: FloatArray
     unsteady_n: BoolArray | None = None
 
+    def of_records(self, new_r: IntArray) -> "ScoredChunk":
+        """The positions of some of the records.
+
+        Args:
+            new_r: new place of each record; -1 for a record that is left out.
+        """
+        which_n = np.flatnonzero(new_r[self.record_n] >= 0)
+        return ScoredChunk(
+            record_n=new_r[self.record_n[which_n]],
+            position_n=self.position_n[which_n],
+            scores=self.scores.take(which_n),
+            verdicts=self.verdicts.take(which_n),
+            likelihood_n=self.likelihood_n[which_n],
+            unsteady_n=None if self.unsteady_n is None else self.unsteady_n[which_n],
+        )
+
     def without(self, unsteady: Sequence[BoolArray | None]) -> "ScoredChunk":
         """The chunk with some positions of each record marked as no evidence."""
         marked_n = np.zeros(len(self.scores), np.bool_)
@@ -77,6 +93,7 @@ class ScoredChunk:
             charged_bits=self.verdicts.charged_bits_n,
             likelihood_score=self.likelihood_n,
             unsteady=unsteady_n,
+            outside_grammar=self.verdicts.outside_grammar_n,
             forced=np.zeros(len(tested), np.bool_),
         )
         return self.record_n, self.position_n, detail

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from weightwarden.logger.grammar.errors import GrammarRefused
+from weightwarden.logger.grammar.masks import GrammarMasks
+from weightwarden.logger.grammar.process import GrammarProcess
 from weightwarden.logger.record import Record
 from weightwarden.sampler.defined import undefined_field
 from weightwarden.sampler.types import BoolArray
+from weightwarden.verifier.candidates.record_masks import GrammarSource, masks_of
 from weightwarden.verifier.errors import UndefinedRow
 from weightwarden.verifier.policy.base import BasePolicy, EvidenceAccumulator, RecordEvidence
 from weightwarden.verifier.replay.environment import ReplayEnvironment, environment_of
@@ -22,6 +26,7 @@ from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweep
 from weightwarden.verifier.scoring.token_scores import score
 from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
 from weightwarden.verifier.verification.judgement import Judgement
+from weightwarden.verifier.verification.outside_grammar import outside_grammar_reason
 from weightwarden.verifier.verification.record_verdict import (
     Alternative,
     NoTokens,
@@ -48,6 +53,8 @@ class Verifier:
         max_model_length: context length in tokens at which the server may have ended answers; None for the model's own.
         progress: called with the number of output tokens just replayed.
         tokens: receives scores and verdicts of every token, if they are requested.
+        grammars: maker of the masks of records with a grammar. If omitted: a process for the model's folder, started
+            when it is needed.
     """
 
     replayer: Replayer
@@ -55,6 +62,7 @@ class Verifier:
     max_model_length: int | None = None
     progress: Callable[[int], None] | None = None
     tokens: TokenSink | None = None
+    grammars: GrammarSource | None = None
     workers = 1
     deaths = 0
 
@@ -62,6 +70,8 @@ class Verifier:
         self.policy.check_made_for(
             model_digest=self.replayer.identity.digest, replay=self.replayer.implementation, dtype=self.replayer.dtype
         )
+        identity = self.replayer.identity
+        self._grammars = self.grammars or GrammarProcess(identity.path, identity.vocabulary)
 
     @property
     def unit_tokens(self) -> int:
@@ -72,8 +82,9 @@ class Verifier:
         return (environment_of(self.replayer),)
 
     def close(self) -> None:
-        """Free the replayer's resources."""
+        """Free the replayer's resources, and end the process that makes masks."""
         self.replayer.close()
+        self._grammars.close()
 
     def verify(self, records: Iterable[Record]) -> Verification:
         """Verify records, and judge them as one run (`verify`)."""
@@ -93,7 +104,7 @@ class Verifier:
         1. Check that the policy holds for every record.
         2. Leave out records whose requests leave no definite token: they get no verdict (`Undefined`).
         3. Judge the others together. Where one of them reaches a row without a definite token, judge the halves
-           separately.
+           separately. Records whose grammar cannot be used get no verdict either.
 
         Raises:
             PolicyError: the policy holds for another scheme or engine.
@@ -117,7 +128,7 @@ class Verifier:
         while halves:
             places = halves.pop()
             try:
-                parts.append((places, self._judged([records[index] for index in places])))
+                parts.append((places, self._replayed([records[index] for index in places])))
             except UndefinedRow as error:
                 if len(places) > 1:
                     halves += [places[: len(places) // 2], places[len(places) // 2 :]]
@@ -127,31 +138,67 @@ class Verifier:
                     parts.append((places, undefined))
         return parts[0][1] if len(parts) == 1 else Judgement.concat(parts)
 
-    def _judged(self, records: Sequence[Record]) -> Judgement:
-        """The verdicts of records that all have definite tokens.
+    def _replayed(self, records: Sequence[Record]) -> Judgement:
+        """The verdicts of records whose requests all leave definite tokens.
 
         1. Replay the records that have tokens, and score every claimed token against its candidates.
-        2. Accumulate the evidence about each record. Where it speaks against a record, leave out the positions decided
-           by rounding errors (`SwayingReplayer`): they are charged, and are no evidence about the server.
-        3. Accumulate the scores and charges of every position.
-        4. Judge records: by the evidence, and by their ends.
+        2. Leave out records whose grammar cannot be used: they get no verdict (`Undefined`).
+        3. Judge the others.
 
         Raises:
             UndefinedRow: a record has a row without a definite token.
         """
-        policy, vocabulary, count = self.policy, self.replayer.identity.vocabulary, len(records)
         # 1
-        replay = Replay(self.replayer, policy.window, self.progress)
+        replay = Replay(self.replayer, self.policy.window, self.progress, grammars=self._grammars)
         alternatives: list[dict[int, list[Alternative]]] = [{} for _ in records]
         chunks = list(self._scored(records, replay, alternatives))
-        at = time.perf_counter()
+        answered = [index for index, record in enumerate(records) if record.output_token_ids]
+        refused = {answered[at]: f"its grammar cannot be used: {why}" for at, why in replay.refused.items()}
+        if not refused:
+            return self._judged(records, chunks, alternatives, replay)
         # 2
+        vocabulary, bets = self.replayer.identity.vocabulary, len(self.policy.likelihood_ratio_bets)
+        kept = [index for index in range(len(records)) if index not in refused]
+        parts: list[tuple[Sequence[int], Judgement]] = [
+            ([index], Judgement.of_undefined(records[index], why, vocabulary, bets)) for index, why in refused.items()
+        ]
+        # 3
+        if kept:
+            new_r = np.full(len(records), -1)
+            new_r[kept] = np.arange(len(kept))
+            chunks = [chunk.of_records(new_r) for chunk in chunks]
+            judged = self._judged(
+                [records[index] for index in kept], chunks, [alternatives[index] for index in kept], replay
+            )
+            parts.append((kept, judged))
+        return Judgement.concat(parts)
+
+    def _judged(
+        self,
+        records: Sequence[Record],
+        chunks: Sequence[ScoredChunk],
+        alternatives: Sequence[dict[int, list[Alternative]]],
+        replay: Replay,
+    ) -> Judgement:
+        """The verdicts of records, from the scores of all of their positions.
+
+        1. Accumulate the evidence about each record. Where it speaks against a record, leave out the positions decided
+           by rounding errors (`SwayingReplayer`): they are charged, and are no evidence about the server.
+        2. Accumulate the scores and charges of every position.
+        3. Judge records: by the evidence, and by their ends.
+
+        Args:
+            alternatives: the admissible tokens at positions that are not safe, of each record.
+        """
+        policy, vocabulary, count = self.policy, self.replayer.identity.vocabulary, len(records)
+        at = time.perf_counter()
+        # 1
         evidence = self._evidence(chunks, count)
         unsteady = self._unsteady(records, evidence)
         if any(unsteady_t is not None for unsteady_t in unsteady):
             chunks = [chunk.without(unsteady) for chunk in chunks]
             evidence = self._evidence(chunks, count)
-        # 3
+        # 2
         trade_off, margins = ThresholdSweep(vocabulary, count), MarginCounter(count)
         outcomes = OutcomeCounter(
             count, margin=policy.tolerance.margin, rank_limit=policy.rank_limit, vocabulary=vocabulary
@@ -174,7 +221,7 @@ class Verifier:
             else:
                 ratios.add(chunk.record_n, chunk.scores, None, chunk.unsteady_n)
         replay.timing.score += time.perf_counter() - at
-        # 4
+        # 3
         rule = StoppingRule(
             identity=self.replayer.identity,
             tokenizer=self.replayer.tokenizer,
@@ -252,13 +299,25 @@ class Verifier:
         found = {index: evidence.evidence(index) for index in answered}
         suspects = [index for index, of in found.items() if of.outliers or of.reasons]
         requests = [(index, first, one) for index in suspects for first, one in records[index].requests()]
-        for (index, first, one), sway_t in zip(requests, replayer.sway([one for _, _, one in requests]), strict=True):
-            if (sway_t > limit).any():
+        masks = [self._masks_of(one) for _, _, one in requests]
+        computed = replayer.sway([one for _, _, one in requests], masks)
+        for (index, first, one), mask, sway_t in zip(requests, masks, computed, strict=True):
+            unsteady_t = sway_t > limit
+            if mask is not None and mask.outside_at is not None:  # no rounding error leads outside a grammar
+                unsteady_t[mask.outside_at] = False
+            if unsteady_t.any():
                 whole_t = unsteady[index]
                 if whole_t is None:
                     whole_t = unsteady[index] = np.zeros(len(records[index].output_token_ids), np.bool_)
-                whole_t[first : first + len(one.output_token_ids)] = sway_t > limit
+                whole_t[first : first + len(one.output_token_ids)] = unsteady_t
         return unsteady
+
+    def _masks_of(self, record: Record) -> GrammarMasks | None:
+        """The masks of a record's positions, made again; None without a grammar."""
+        try:
+            return masks_of(self._grammars, record)
+        except GrammarRefused:  # too slow this time
+            return None
 
     def _judge(
         self,
@@ -271,11 +330,12 @@ class Verifier:
         rule: StoppingRule,
     ) -> RecordVerdict:
         findings = rule.findings(record, 0.0 if not evidence.tokens or detail.forced[-1] else float(detail.margin[-1]))
+        outside = outside_grammar_reason(record, detail, rule.tokenizer)
         end_code_bits = rule.end_code_bits(record) if findings or fault is not None else 0.0
         if fault is not None:
             findings.append(fault)
             end_code_bits += rule.forced_code_bits(record)
-        reasons = list(evidence.reasons)
+        reasons = [*evidence.reasons, *([] if outside is None else [outside])]
         reasons.extend(finding.reason for finding in findings if finding.flags)
         early = any(finding.kind == "early" for finding in findings)
         return RecordVerdict(

@@ -42,7 +42,6 @@ def _message(reading: Reading, *, calls: bool, on_channel: bool = False) -> Step
         reading.begin_call(recipient.removeprefix(_FUNCTION))
         yield from reading.json_arguments((*_ENDS, _START))
         reading.end_call()
-        yield from cursor.space()
     elif recipient and not recipient.startswith(_FUNCTION):
         cursor.release()
         yield from cursor.until((*_ENDS, _START), _leave_out)  # for a tool of the server's, not for the client
@@ -56,11 +55,8 @@ def _message(reading: Reading, *, calls: bool, on_channel: bool = False) -> Step
     else:
         cursor.release()
         yield from reading.content_before((*_ENDS, _START))
-    if (end := (yield from cursor.follows(*_ENDS))) is not None:
-        cursor.take(len(end))
-        cursor.release()
-    else:
-        reading.content(cursor.release())
+    cursor.hold()
+    yield from reading.closing(*_ENDS)
 
 
 def _header(reading: Reading, *, on_channel: bool) -> Steps[tuple[str, str]]:

@@ -31,11 +31,7 @@ def _call(reading: Reading, tools: Tools, *, bare: bool) -> Steps[None]:
     reading.begin_call(name)
     yield from reading.tagged_arguments(_arguments(reading, tools, name), (_END,))
     reading.end_call()
-    yield from cursor.space()
-    if (yield from cursor.follows(_END)) is not None:
-        cursor.take(len(_END))
-    else:
-        reading.content(cursor.release())
+    yield from reading.closing(_END)
 
 
 def _arguments(reading: Reading, tools: Tools, function: str) -> Steps[None]:

@@ -46,7 +46,7 @@ class Reading:
         self._space: list[str] = []  # at the end of the content or reasoning so far
         self._written = False  # whether text that is no white space has come since the last call or the reasoning
         self._after_reasoning = False
-        self._begun, self._marker = False, ""  # whether a call has begun since the marker that was found last
+        self._marker = ""  # the one that was found last
 
     def take_parts(self) -> list[AnswerPart]:
         """The parts found since the last time; adjacent pieces of one kind are one piece."""
@@ -79,7 +79,7 @@ class Reading:
         """The first of the markers, consumed and held, or None at the end. The text before it is content."""
         marker = yield from self.content_before(markers)
         if marker is not None:
-            self._begun, self._marker = False, marker
+            self._marker = marker
             self.cursor.hold()
             self.cursor.take(len(marker))
         return marker
@@ -103,20 +103,37 @@ class Reading:
     def calls(self, read: Steps[None], *, cut_is_text: bool = True) -> Steps[None]:
         """Reading of calls whose first marker is held.
 
-        Where it fails, the text that is held is content. What the end of the answer cuts is none if it is a marker
-        alone, or markup after the beginning of a call.
+        Where it fails, the text that is held is content. If the end of the answer cuts it, it is content only before
+        any call, and if it is more than the marker.
 
         Args:
             read: the reading.
-            cut_is_text: whether other markup that the end of the answer cuts is content.
+            cut_is_text: whether what the end of the answer cuts can be content at all.
         """
         try:
             yield from read
         except MalformedCall as fault:
             self._waiting = None
             text = self.cursor.release()
-            cut = isinstance(fault, CutCall) and (self._begun or not cut_is_text or text.strip() == self._marker)
-            self.content("" if cut else text)
+            if isinstance(fault, CutCall) and (self._calls or not cut_is_text or text.strip() == self._marker):
+                return
+            self.content(text)
+        else:
+            self.cursor.release()
+
+    def closing(self, *literals: str) -> Steps[None]:
+        """The markup after a call, consumed with the white space before it, if it follows; other text is content.
+
+        Raises:
+            MalformedCall: the end of the answer cuts it.
+        """
+        yield from self.cursor.space()
+        try:
+            yield from self.cursor.choose(*literals)
+        except CutCall:
+            raise
+        except MalformedCall:
+            self.content(self.cursor.release())
         else:
             self.cursor.release()
 
@@ -126,7 +143,6 @@ class Reading:
         if self.whole_calls:
             self._waiting = [part]
             return
-        self._begun = True
         self.settle()
         self._leave_content()
         self.parts.append(part)
@@ -195,7 +211,7 @@ class Reading:
             MalformedCall: no call begins before it is complete.
         """
         if self.whole_calls:
-            raise MalformedCall
+            raise self.cursor.fault()
         yield from self.cursor.until(ends, self.arguments)
         self.settle()
 

@@ -62,6 +62,7 @@ def _unlimited(value: Any) -> Any:
 
 StopString = Annotated[NonEmptyString, Field(max_length=MAX_STOP_CHARACTERS, pattern="^[^\ufffd]*$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
+_Budget = Annotated[Integer, Field(ge=1, lt=2**31)]
 
 
 class StreamOptions(Strict):
@@ -154,7 +155,7 @@ class ChatRequest(Request):
     function_call: Annotated[JsonValue, AfterValidator(partial(_instead, "tool_choice", ("none", "auto")))] = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     include_reasoning: bool | None = None
-    thinking_token_budget: Annotated[Annotated[int, Field(ge=1, lt=2**31)] | None, BeforeValidator(_unlimited)] = None
+    thinking_token_budget: Annotated[_Budget | None, BeforeValidator(_unlimited)] = None
 
 
 class CompletionRequest(Request):

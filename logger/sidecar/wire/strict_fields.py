@@ -1,5 +1,6 @@
 """Strict validation shared by all parts of a request. A refusal is one sentence."""
 
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -72,10 +73,16 @@ class Strict(BaseModel):
             return value
         if len(value) > MAX_FIELDS:
             raise invalid(f"an object with more than {MAX_FIELDS} fields")
-        unknown = value.keys() - cls.model_fields.keys()
+        unknown = value.keys() - _names(cls)
         if not unknown:
             return value
         if isinstance(info.context, set):
             info.context.update(name for name in unknown if value[name] is not None)
             return {key: item for key, item in value.items() if key not in unknown}
         return {key: item for key, item in value.items() if item is not None or key not in unknown}
+
+
+@cache
+def _names(kind: type[BaseModel]) -> frozenset[str]:
+    """The names of a model's fields in JSON."""
+    return frozenset(field.alias or name for name, field in kind.model_fields.items())

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from weightwarden.logger.sidecar.wire.strict_fields import Strict
+from weightwarden.logger.sidecar.wire.strict_fields import Integer, Strict
 
 MAX_TOOLS = 128
 MAX_CALLS = 128
@@ -61,7 +61,7 @@ class ToolCall(Strict):
     id: Annotated[str, Field(max_length=256)]
     function: CalledFunction
     type: Literal["function"] = "function"
-    index: int | None = None
+    index: Integer | None = None
 
     @model_validator(mode="before")
     @classmethod

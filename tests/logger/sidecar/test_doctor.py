@@ -19,9 +19,11 @@ from tests.logger.sidecar.running import settings_in
 from weightwarden.logger.doctor.files import now_utc
 from weightwarden.logger.doctor.finding import Finding, Status, has_faults
 from weightwarden.logger.files.private import write_private
+from weightwarden.logger.grammar.backend import GrammarBackend
 from weightwarden.logger.record import Engine
 from weightwarden.logger.serving.address import Address
 from weightwarden.logger.sidecar.doctor import examine
+from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import opened
 from weightwarden.logger.tlog.keys import SigningKey
@@ -156,6 +158,24 @@ def test_a_template_that_is_missing_or_cannot_render_is_named(settings: Settings
 def test_a_scheme_fits_the_engine(settings: Settings, engine: str, version: str, sampler: str, status: Status) -> None:
     changed = replace(settings, engine=Engine(name=engine, version=version, sampler=sampler))
     assert [one.status for one in found(changed, "scheme")] == [status]
+
+
+def test_grammars_are_compiled_and_the_servers_options_are_said(settings: Settings, tmp_path: Path) -> None:
+    [without] = found(settings, "grammars")
+    assert without.status is Status.OK
+    assert "refused" in without.found
+    pinned = replace(settings, grammar_backend=GrammarBackend("1.7.6"))
+    [said] = found(pinned, "grammars")
+    assert said.status is Status.OK
+    assert '--structured-outputs-config \'{"backend": "guidance"}\'' in said.found
+    assert "without --reasoning-parser" in said.found
+    [other] = found(replace(settings, grammar_backend=GrammarBackend("9.0")), "grammars")
+    assert other.status is Status.WARNING
+    sglang = Engine(name="sglang", version="0.5.0", sampler="sglang")
+    assert the_fault(replace(pinned, engine=sglang), "grammars")
+    assert the_fault(replace(pinned, model_dir=tmp_path), "grammars")
+    with pytest.raises(SettingsError, match="vLLM only"), opened(replace(pinned, engine=sglang)):
+        pass
 
 
 def test_an_upstream_server_that_cannot_serve_is_a_fault(settings: Settings) -> None:

@@ -8,12 +8,14 @@ import torch
 import transformers
 
 from weightwarden.logger.errors import ModelError
+from weightwarden.logger.grammar.masks import GrammarMasks
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import FloatArray
 from weightwarden.text import first_line
 from weightwarden.verifier.candidates.device.kernels import has_kernels
 from weightwarden.verifier.candidates.device.rows import DeviceRows
 from weightwarden.verifier.candidates.device.top_logits import TopKMethod
+from weightwarden.verifier.logits.masked_logits import mask_logits
 from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.model.tokenizer import load_tokenizer
@@ -211,7 +213,7 @@ class TransformersReplayer:
             yield ReplayChunk(self.rows(hidden[first:last]), pieces)
 
     @torch.no_grad()
-    def sway(self, records: Sequence[Record]) -> list[FloatArray]:
+    def sway(self, records: Sequence[Record], masks: Sequence[GrammarMasks | None] | None = None) -> list[FloatArray]:
         """Sway of each claimed token against the likely ones, logits [output tokens]."""
         found: dict[int, FloatArray] = {}
         for batch in self.batches(records):
@@ -222,11 +224,12 @@ class TransformersReplayer:
             start = 0
             for index in batch:
                 end = start + len(records[index].output_token_ids)
-                found[index] = self._sway_of(records[index], [hidden[start:end] for hidden in computed])
+                mask = None if masks is None else masks[index]
+                found[index] = self._sway_of(records[index], [hidden[start:end] for hidden in computed], mask)
                 start = end
         return [found[index] for index in range(len(records))]
 
-    def _sway_of(self, record: Record, hidden: Sequence[torch.Tensor]) -> FloatArray:
+    def _sway_of(self, record: Record, hidden: Sequence[torch.Tensor], masks: GrammarMasks | None) -> FloatArray:
         """The sway of one record's positions, from their hidden states in each computation."""
         allowed = record.sampling.allowed_token_ids
         claimed = torch.tensor(record.output_token_ids, device=self._device)
@@ -241,6 +244,10 @@ class TransformersReplayer:
             logits = [self.logits(states[rows]) for states in hidden]
             if kept is not None:
                 logits = [row.masked_fill(~kept, -torch.inf) for row in logits]
+            if masks is not None:
+                packed = masks.rows(first, first + self.chunk_rows)
+                for block in logits:
+                    mask_logits(block[: len(packed)], packed)
             parts.append(largest_sway(logits, claimed[rows]))
         values: FloatArray = torch.cat(parts).double().cpu().numpy()
         return values

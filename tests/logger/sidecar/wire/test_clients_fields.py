@@ -184,6 +184,14 @@ def test_unknown_fields_are_ignored_and_named_or_refused() -> None:
         parse(ChatRequest, asked)
 
 
+def test_a_field_with_another_name_in_json_is_known() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "string"}}}
+    ignored: set[str] = set()
+    request = parse(ChatRequest, chat(response_format=form), ignored)
+    assert ignored == set()
+    assert '"string"' in request.response_format.model_dump_json()
+
+
 def test_an_error_beside_an_ignored_field_is_the_error() -> None:
     with pytest.raises(ApiError, match="temperature") as refused:
         parse(ChatRequest, chat(sede=5, temperature=-1), set())

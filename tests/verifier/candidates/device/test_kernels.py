@@ -24,6 +24,7 @@ from tests.verifier.candidates.device.test_reduction import (
     draws_of,
     logits_of,
 )
+from tests.verifier.logits.test_masks import check_device_under_masks
 from weightwarden.verifier.candidates.device import kernels, reduction, tail
 from weightwarden.verifier.candidates.device.kernels import has_kernels, select
 from weightwarden.verifier.candidates.device.top_logits import Pass, head_of
@@ -93,3 +94,10 @@ def test_reduction_by_kernels_finds_the_candidates_of_the_host(
     assert "select" in launched
     scans = scheme in ("vllm-cpu", "vllm-v2") and name in ("unfiltered", "min-p beyond the head")
     assert ("scan" in launched) == scans
+
+
+@pytest.mark.parametrize("scheme", ["vllm-cpu", "vllm-v2", "greedy"])
+@pytest.mark.parametrize("name", ["unfiltered", "top-k and top-p", "min-p beyond the head"])
+def test_reduction_by_kernels_finds_the_candidates_of_the_host_under_masks(scheme: str, name: str) -> None:
+    settings = [(1.0, V, 1.0, 0.0) if scheme == "greedy" else SETTINGS[name]]
+    check_device_under_masks(scheme, settings, "kernel", n=8, place=DEVICE)
