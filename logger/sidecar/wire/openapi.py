@@ -11,6 +11,7 @@ from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionReq
 from weightwarden.logger.sidecar.wire.responses_api.request import ResponsesRequest
 
 _REF = "#/components/schemas/{model}"
+_SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}, {"api_key": []}]
 _ERRORS = {
     "400": "The request cannot be served as it is; `param` names the field.",
     "401": "No valid API key.",
@@ -71,12 +72,23 @@ def description() -> dict[str, Any]:
             "/v1/chat/completions": {"post": _answering("Answer a chat.", "ChatRequest")},
             "/v1/completions": {"post": _answering("Complete prompts.", "CompletionRequest")},
             "/v1/models": {"get": _reading("The one model that is served.", {"401": _ERRORS["401"]}, secured=True)},
+            "/v1/models/{model}": {
+                "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
+                "get": _reading(
+                    "The model, if it is the one that is served.",
+                    {"401": _ERRORS["401"], "404": _ERRORS["404"]},
+                    secured=True,
+                ),
+            },
             "/health": {"get": _reading("Whether the process lives.", {})},
             "/ready": {"get": _reading("Whether it can serve.", {"503": "It cannot now; `status` says why."})},
         },
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
         },
     }
 
@@ -84,7 +96,7 @@ def description() -> dict[str, Any]:
 def _answering(summary: str, schema: str, error: str = "Error", *, streams: bool = True) -> dict[str, Any]:
     return {
         "summary": summary,
-        "security": [{}, {"key": []}],
+        "security": _SECURITY,
         "parameters": [
             {
                 "name": "x-request-id",
@@ -112,7 +124,7 @@ def _answering(summary: str, schema: str, error: str = "Error", *, streams: bool
 def _reading(summary: str, errors: dict[str, str], *, secured: bool = False) -> dict[str, Any]:
     return {
         "summary": summary,
-        **({"security": [{}, {"key": []}]} if secured else {}),
+        **({"security": _SECURITY} if secured else {}),
         "responses": {
             "200": {"description": summary, "content": {"application/json": {}}},
             **{status: _error(words) if status != "503" else _status(words) for status, words in errors.items()},
