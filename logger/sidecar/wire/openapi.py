@@ -6,7 +6,9 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from weightwarden.logger.request_stamp import REQUEST_ID_PATTERN
+from weightwarden.logger.sidecar.wire.messages_api.request import CountTokensRequest, MessagesRequest
 from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionRequest
+from weightwarden.logger.sidecar.wire.responses_api.request import ResponsesRequest
 
 _REF = "#/components/schemas/{model}"
 _SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}, {"api_key": []}]
@@ -25,10 +27,21 @@ _ERRORS = {
 
 def description() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
-    _, definitions = models_json_schema(
-        [(ChatRequest, "validation"), (CompletionRequest, "validation")], ref_template=_REF
-    )
+    bodies = (ChatRequest, CompletionRequest, ResponsesRequest, MessagesRequest, CountTokensRequest)
+    _, definitions = models_json_schema([(body, "validation") for body in bodies], ref_template=_REF)
     schemas = definitions["$defs"]
+    schemas["MessagesError"] = {
+        "type": "object",
+        "required": ["type", "error"],
+        "properties": {
+            "type": {"const": "error"},
+            "error": {
+                "type": "object",
+                "required": ["type", "message"],
+                "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    }
     schemas["Error"] = {
         "type": "object",
         "required": ["error"],
@@ -49,6 +62,13 @@ def description() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "weightwarden sidecar", "version": version("weightwarden")},
         "paths": {
+            "/v1/responses": {"post": _answering("Answer input items.", "ResponsesRequest")},
+            "/v1/messages": {"post": _answering("Answer messages.", "MessagesRequest", "MessagesError")},
+            "/v1/messages/count_tokens": {
+                "post": _answering(
+                    "Count the tokens of messages.", "CountTokensRequest", "MessagesError", streams=False
+                )
+            },
             "/v1/chat/completions": {"post": _answering("Answer a chat.", "ChatRequest")},
             "/v1/completions": {"post": _answering("Complete prompts.", "CompletionRequest")},
             "/v1/models": {"get": _reading("The one model that is served.", {"401": _ERRORS["401"]}, secured=True)},
@@ -73,7 +93,7 @@ def description() -> dict[str, Any]:
     }
 
 
-def _answering(summary: str, schema: str) -> dict[str, Any]:
+def _answering(summary: str, schema: str, error: str = "Error", *, streams: bool = True) -> dict[str, Any]:
     return {
         "summary": summary,
         "security": _SECURITY,
@@ -93,8 +113,10 @@ def _answering(summary: str, schema: str) -> dict[str, Any]:
             "200": {
                 "description": "The answer, whole or as server-sent events (`stream`).",
                 "content": {"application/json": {}, "text/event-stream": {}},
-            },
-            **{status: _error(words) for status, words in _ERRORS.items()},
+            }
+            if streams
+            else {"description": "The count.", "content": {"application/json": {}}},
+            **{status: _error(words, error) for status, words in _ERRORS.items()},
         },
     }
 
@@ -110,8 +132,8 @@ def _reading(summary: str, errors: dict[str, str], *, secured: bool = False) -> 
     }
 
 
-def _error(words: str) -> dict[str, Any]:
-    return {"description": words, "content": {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}}
+def _error(words: str, schema: str = "Error") -> dict[str, Any]:
+    return {"description": words, "content": {"application/json": {"schema": {"$ref": _REF.format(model=schema)}}}}
 
 
 def _status(words: str) -> dict[str, Any]:
