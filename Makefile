@@ -85,6 +85,7 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz checkpoint-text -runs=400000
 	$(BIN)/python -m tests.fuzz record -runs=250000
 	$(BIN)/python -m tests.fuzz archive -runs=20000
+	$(BIN)/python -m tests.fuzz answer -runs=200000
 
 # The documents as a site, in site/; a warning is an error.
 site: $(READY)

@@ -14,7 +14,7 @@ from weightwarden.extras import needs_extra
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.input_file import TrafficInput, short_name
-from weightwarden.verifier.verification.record_verdict import RecordVerdict
+from weightwarden.verifier.verification.record_verdict import RecordVerdict, TokenDetail
 from weightwarden.verifier.verification.run import Run
 from weightwarden.verifier.verification.summary import ShownRecord
 
@@ -51,6 +51,7 @@ def html_report(context: Run, identity: ReportIdentity) -> str:
         policy=policy,
         meaning=verdict_meaning(context),
         counts={verdict.name.lower(): found.count(verdict) for verdict in Verdict},
+        outside_grammar=found.outside_grammar,
         figures=figures(context),
         histogram=histogram(context),
         trade_off=trade_off(context),
@@ -95,6 +96,7 @@ def _record(context: Run, record: ShownRecord) -> dict[str, Any]:
                     f" {tokens.logit_rank[at]}, Gumbel rank {tokens.gumbel_rank[at]},"
                     f"{_likelihood(tokens.likelihood_score[at])} {tokens.admissible[at]} admissible,"
                     f" {tokens.charged_bits[at]:.2f} bits charged"
+                    + (", outside the grammar" if tokens.outside_grammar[at] else "")
                 ),
             }
             for at, token in enumerate(shown)
@@ -102,6 +104,13 @@ def _record(context: Run, record: ShownRecord) -> dict[str, Any]:
         "hidden": len(record.output_token_ids) - len(shown),
         "worst": _worst(context, verdict, record.output_token_ids),
     }
+
+
+def _margin(tokens: TokenDetail, at: int) -> str:
+    """A token's margin, in words where it has none."""
+    if np.isfinite(tokens.margin[at]):
+        return f"{tokens.margin[at]:.2f}"
+    return "outside the grammar" if tokens.outside_grammar[at] else "outside the support"
 
 
 def _worst(context: Run, verdict: RecordVerdict, output: list[int]) -> list[dict[str, Any]]:
@@ -113,7 +122,7 @@ def _worst(context: Run, verdict: RecordVerdict, output: list[int]) -> list[dict
             "position": int(at),
             "text": context.token_text(output[at]),
             "kind": Verdict(int(tokens.verdict[at])).name.lower(),
-            "margin": f"{tokens.margin[at]:.2f}" if np.isfinite(tokens.margin[at]) else "outside the support",
+            "margin": _margin(tokens, int(at)),
             "rank": int(tokens.logit_rank[at]),
             "bits": f"{tokens.charged_bits[at]:.2f}",
         }

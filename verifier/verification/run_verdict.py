@@ -141,6 +141,11 @@ class Verification:
         return int(self.summary.columns.unsteady_r.sum())
 
     @property
+    def outside_grammar(self) -> int:
+        """Tokens outside the grammars of their requests; each is dangerous, and flags its record."""
+        return int(self.summary.columns.outside_grammar_r.sum())
+
+    @property
     def unresolved_bits_per_token(self) -> float:
         """The part of the information charged that is due to unresolved positions, bits per token."""
         return fsum(self.summary.columns.unresolved_bits_r) / self.tokens

@@ -90,6 +90,7 @@ class RecordColumns(Columns):
         unresolved_r: positions where a token whose logit is not known might have won.
         unresolved_bits_r: the part of the information charged that is due to unresolved positions, bits.
         unsteady_r: positions that rounding errors decide: they are charged, and are no evidence.
+        outside_grammar_r: tokens outside the request's grammar.
         flagged_r: whether the record is flagged.
         early_stop_r: whether the record ends early.
     """
@@ -104,6 +105,7 @@ class RecordColumns(Columns):
     unresolved_r: IntArray
     unresolved_bits_r: FloatArray
     unsteady_r: IntArray
+    outside_grammar_r: IntArray
     flagged_r: BoolArray
     early_stop_r: BoolArray
 
@@ -123,6 +125,7 @@ class RecordColumns(Columns):
             unresolved_r=np.array([(record.tokens.unseen > 0).sum() for record in records]),
             unresolved_bits_r=np.array([_unresolved_bits(record) for record in records]),
             unsteady_r=np.array([record.tokens.unsteady.sum() for record in records], np.int64),
+            outside_grammar_r=np.array([record.tokens.outside_grammar.sum() for record in records], np.int64),
             flagged_r=np.array([record.flagged for record in records]),
             early_stop_r=np.array([record.early_stop for record in records]),
         )
@@ -141,6 +144,7 @@ class RecordColumns(Columns):
             unresolved_r=np.array([0]),
             unresolved_bits_r=np.array([0.0]),
             unsteady_r=np.array([0]),
+            outside_grammar_r=np.array([0]),
             flagged_r=np.array([False]),
             early_stop_r=np.array([False]),
         )

@@ -28,6 +28,7 @@ _TYPES: dict[str, pa.DataType] = {
     "charged_bits": pa.float64(),
     "likelihood": pa.float64(),
     "unsteady": pa.bool_(),
+    "outside_grammar": pa.bool_(),
     "forced": pa.bool_(),
     "flagged": pa.bool_(),
 }
@@ -47,6 +48,8 @@ SCHEMA = pa.schema(_TYPES)
     likelihood: GM-LS or IPT-LS, nats, larger is more plausible; null in exact replay.
     unsteady: whether rounding errors decide the position. It is charged as scored, and counts as the replay's own
         choice (margin 0, exact, safe).
+    outside_grammar: whether the request's grammar excludes the token. It is dangerous, and its logit rank is the
+        vocabulary's size plus 1. Later tokens of the record are judged as if there was no grammar.
     forced: whether the sidecar put the token in (`Segment`). It is not replayed: its ranks and likelihood are null.
     flagged: whether the record is flagged.
 """
@@ -109,6 +112,7 @@ def token_table(numbers: Sequence[int], records: Sequence[RecordTokens]) -> pa.T
         "charged_bits": whole("charged_bits"),
         "likelihood": pa.array(likelihood, pa.float64(), mask=np.isnan(likelihood)),
         "unsteady": whole("unsteady").astype(np.bool_),
+        "outside_grammar": whole("outside_grammar").astype(np.bool_),
         "forced": forced,
         "flagged": np.repeat(np.array([record.flagged for record in records], np.bool_), lengths),
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Generator
 from typing import TypeVar
 
 from weightwarden.logger.sidecar.reading.json_value import JsonValue
-from weightwarden.logger.sidecar.reading.markers import search_for
+from weightwarden.logger.sidecar.reading.markers import Markers, search_for
 
 _T = TypeVar("_T")
 Steps = Generator[None, None, _T]
@@ -191,7 +191,7 @@ class Cursor:
             yield
 
     def until(
-        self, markers: Collection[str], say: Callable[[str], None], *, reasoning: bool = False
+        self, markers: Collection[str] | Markers, say: Callable[[str], None], *, reasoning: bool = False
     ) -> Steps[str | None]:
         """The first of the markers, not consumed, or None at the end. The text before it is consumed.
 
@@ -200,7 +200,7 @@ class Cursor:
             say: is called with each piece of the text before it.
             reasoning: whether that text belongs to the reasoning.
         """
-        search = search_for(frozenset(markers))
+        search = markers if isinstance(markers, Markers) else search_for(frozenset(markers))
         while True:
             end, marker = search.find(self._text, self._at, ended=self.ended)
             if end > self._at:

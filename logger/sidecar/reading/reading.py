@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from weightwarden.logger.sidecar.reading.cursor import Cursor, CutCall, MalformedCall, Steps
+from weightwarden.logger.sidecar.reading.markers import Markers, search_for
 from weightwarden.logger.sidecar.reading.parts import (
     AnswerPart,
     CallArguments,
@@ -41,6 +42,7 @@ class Reading:
         self.parts: list[AnswerPart] = []
         self.whole_calls = whole_calls
         self._separators, self._dropped = separators, frozenset(dropped)
+        self._searches: dict[tuple[str, ...], Markers] = {}
         self._calls = 0
         self._waiting: list[AnswerPart] | None = None  # of a call that is not complete
         self._space: list[str] = []  # at the end of the content or reasoning so far
@@ -87,7 +89,7 @@ class Reading:
     def content_before(self, markers: Collection[str]) -> Steps[str | None]:
         """The first of the markers, not consumed, or None at the end. The text before it is content."""
         while True:
-            marker = yield from self.cursor.until({*markers, *self._dropped}, self.content)
+            marker = yield from self.cursor.until(self._search(markers), self.content)
             if marker is None or marker in markers:
                 return marker
             self.cursor.take(len(marker))
@@ -95,7 +97,7 @@ class Reading:
     def reasoning_before(self, markers: Collection[str]) -> Steps[str | None]:
         """The first of the markers, not consumed, or None at the end. The text before it is reasoning."""
         while True:
-            marker = yield from self.cursor.until({*markers, *self._dropped}, self.reasoning, reasoning=True)
+            marker = yield from self.cursor.until(self._search(markers), self.reasoning, reasoning=True)
             if marker is None or marker in markers:
                 return marker
             self.cursor.take(len(marker), reasoning=True)
@@ -220,6 +222,13 @@ class Reading:
         if self._space and not self._after_reasoning and (self._written or not self._calls):
             self.parts.append(ContentText("".join(self._space)))
         self._space.clear()
+
+    def _search(self, markers: Collection[str]) -> Markers:
+        """The search for markers and for special tokens that are dropped."""
+        key = tuple(markers)
+        if key not in self._searches:
+            self._searches[key] = search_for(self._dropped.union(markers))
+        return self._searches[key]
 
     def _without_outer_space(self, text: str, *, leading: bool) -> list[str]:
         """The text, in pieces, with white space that was at the end before it; its own at the end is kept back."""

@@ -35,6 +35,14 @@ from weightwarden.logger.text.reasoning_progress import ReasoningProgress
             "b",
         ),
         ("harmony", "", "b", "", "b"),
+        (
+            *(
+                "harmony",
+                "<|channel|>analysis<|message|>",
+                "a <|call|><|end|><|start|>assistant<|channel|>final<|message|>b",
+            ),
+            *("a <|call|>", "b"),
+        ),
         (None, "<think>", "<think>a</think>b", "", "<think>a</think>b"),
     ],
 )
