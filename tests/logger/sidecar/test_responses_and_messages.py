@@ -8,11 +8,13 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+from pydantic import BaseModel
 from tokenizers import Tokenizer
 
 from tests.logger.sidecar.running import MODEL, Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import EOS, FIRST, HEAD, Answer, Upstream, event, sends
 from tests.places import ROOT
+from weightwarden.logger.grammar.backend import GrammarBackend
 
 PROMPT = "Tell me a story."
 
@@ -385,3 +387,79 @@ def test_reasoning_is_thinking_and_an_item_of_its_own(
     assert response.output_text.strip() == "Four."
     assert response.usage is not None
     assert response.usage.output_tokens_details.reasoning_tokens >= 4
+
+
+class Weather(BaseModel):
+    city: str
+    warm: bool
+
+
+def test_both_official_clients_parse_structured_output_of_one_grammar(
+    tmp_path: Path, model_folder: Path, upstream: Upstream, tokenizer: Tokenizer
+) -> None:
+    upstream.answer = says(tokenizer, '{"city": "Paris", "warm": true}')
+    settings = settings_in(tmp_path, model_folder, upstream.url, grammar_backend=GrammarBackend("1.7.6"))
+    question: Any = [{"role": "user", "content": PROMPT}]
+    with running(settings) as sidecar:
+        gpt = openai.OpenAI(base_url=f"{sidecar.url}/v1", api_key="none", max_retries=0)
+        claude = anthropic.Anthropic(base_url=sidecar.url, api_key="none", max_retries=0)
+        response = gpt.responses.parse(model=MODEL, input=question, text_format=Weather, max_output_tokens=60)
+        message = claude.messages.parse(model=MODEL, messages=question, output_format=Weather, max_tokens=60)
+        refused = sidecar.client.post(
+            "/v1/responses",
+            json={"model": MODEL, "input": "a", "text": {"format": _schema({"type": "no such type"})}},
+        )
+        records = sidecar.await_records(2)
+    assert response.output_parsed == message.parsed_output == Weather(city="Paris", warm=True)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "text.format")
+    grammars = [record.grammar for record in records]
+    assert all(grammar is not None and grammar.kind == "json" for grammar in grammars)
+    assert [asked["structured_outputs"] for asked in upstream.asked] == [
+        {"json": grammar.text} for grammar in grammars if grammar is not None
+    ]
+    assert [set(json.loads(asked["structured_outputs"]["json"])["properties"]) for asked in upstream.asked] == [
+        {"city", "warm"},
+        {"city", "warm"},
+    ]
+
+
+def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "name": "weather", "schema": schema}
+
+
+def test_a_tool_that_must_be_called_is_a_grammar_in_both_apis(
+    tmp_path: Path, model_folder: Path, upstream: Upstream, tokenizer: Tokenizer
+) -> None:
+    upstream.answer = says(tokenizer, CALL)
+    template = ROOT / "benchmarks" / "recording" / "tools.jinja"
+    settings = settings_in(
+        tmp_path, model_folder, upstream.url, chat_template=template, grammar_backend=GrammarBackend("1.7.6")
+    )
+    tool: dict[str, Any] = {"name": "get_weather", "description": "The weather."}
+    given: dict[str, Any] = {"model": MODEL, "temperature": 0}
+    with running(settings) as sidecar:
+        message = sidecar.client.post(
+            "/v1/messages",
+            json={
+                **given,
+                "messages": [{"role": "user", "content": PROMPT}],
+                "tools": [{**tool, "input_schema": WEATHER_SCHEMA}],
+                "tool_choice": {"type": "tool", "name": "get_weather"},
+                "max_tokens": 60,
+            },
+        ).json()
+        response = sidecar.client.post(
+            "/v1/responses",
+            json={
+                **given,
+                "input": PROMPT,
+                "tools": [{"type": "function", **tool, "parameters": WEATHER_SCHEMA}],
+                "tool_choice": {"type": "function", "name": "get_weather"},
+                "max_output_tokens": 60,
+            },
+        ).json()
+    assert (message["stop_reason"], message["content"][0]["input"]) == ("tool_use", {"city": "Paris"})
+    assert json.loads(response["output"][0]["arguments"]) == {"city": "Paris"}
+    first, second = upstream.asked
+    assert first == second
+    assert "get_weather" in first["structured_outputs"]["grammar"]
