@@ -156,6 +156,8 @@ class Reading:
 
     def arguments(self, text: str) -> None:
         """Text of the arguments of the call that has begun."""
+        if not text:
+            return
         if self._waiting is not None:
             self._waiting.append(CallArguments(self._calls, text))
         else:
