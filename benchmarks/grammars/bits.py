@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.grammars.examples import EXAMPLES
 from benchmarks.grammars.matchers import GrammarMatchers
-from benchmarks.results.file import Results
+from benchmarks.results.file import Results, Settings
 from benchmarks.results.tables.grammar_bits import GRAMMAR_BITS, GrammarBitsRow
 from weightwarden.cli.progress import progress_bar
 from weightwarden.logger.files.output import write_text
@@ -109,7 +109,7 @@ def main(folder: Path, out: Path) -> None:
         for series, words in ((constrained, "with"), (plain, "without")):
             rows.append(row_of(verifier, f"{kind}, {words}", [series[at] for at in places], matchers))
             click.echo(GRAMMAR_BITS.line(rows[-1]))
-    settings = {"policy": policy.digest(), "calibration_answers": 2 * len(fitting)}
+    settings: Settings = {"policy": policy.digest(), "calibration_answers": 2 * len(fitting)}
     GRAMMAR_BITS.write(out, "grammar-bits", Results[GrammarBitsRow].measured(rows, settings))
 
 

@@ -28,8 +28,9 @@ class GrammarMatchers:
     def start(self, grammar: Grammar) -> llguidance.LLMatcher:
         """A matcher at the start of an answer."""
         if grammar.kind == "json":
-            whitespace = {"whitespace_flexible": True}
-            compiled = llguidance.LLMatcher.grammar_from_json_schema(grammar.text, defaults=whitespace)
+            compiled = llguidance.LLMatcher.grammar_from_json_schema(
+                grammar.text, defaults={"whitespace_flexible": True}
+            )
         else:
             compiled = llguidance.grammar_from(grammar.kind, grammar.text)
         matcher = llguidance.LLMatcher(self._tokenizer, compiled)

@@ -32,6 +32,9 @@ class _NoTokenizer:
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         raise NotImplementedError
 
+    def encode_answer(self, text: str) -> list[int]:
+        raise NotImplementedError
+
     def detokenizer(self, sampling: SamplingParams, prompt: Sequence[int]) -> TextOfTokens:
         raise NotImplementedError
 

@@ -285,6 +285,8 @@ class Report(_Part):
     safe: Count
     suspicious: Count
     dangerous: Count
+    outside_grammar: Count = 0
+    forced: Count = 0
     outlying_records: Count
     honest_outlying_records: Annotated[float, Field(ge=0)]
     early_stops: Count

@@ -14,7 +14,7 @@ from weightwarden.extras import needs_extra
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.input_file import TrafficInput, short_name
-from weightwarden.verifier.verification.record_verdict import RecordVerdict
+from weightwarden.verifier.verification.record_verdict import RecordVerdict, TokenDetail
 from weightwarden.verifier.verification.run import Run
 from weightwarden.verifier.verification.summary import ShownRecord
 
@@ -51,6 +51,8 @@ def html_report(context: Run, identity: ReportIdentity) -> str:
         policy=policy,
         meaning=verdict_meaning(context),
         counts={verdict.name.lower(): found.count(verdict) for verdict in Verdict},
+        outside_grammar=found.outside_grammar,
+        forced=found.forced,
         figures=figures(context),
         histogram=histogram(context),
         trade_off=trade_off(context),
@@ -90,18 +92,34 @@ def _record(context: Run, record: ShownRecord) -> dict[str, Any]:
             {
                 "text": context.token_text(token),
                 "kind": Verdict(int(tokens.verdict[at])).name.lower(),
-                "title": (
-                    f"position {at}, id {token}: margin {tokens.margin[at]:.3f} logits, logit rank"
-                    f" {tokens.logit_rank[at]}, Gumbel rank {tokens.gumbel_rank[at]},"
-                    f"{_likelihood(tokens.likelihood_score[at])} {tokens.admissible[at]} admissible,"
-                    f" {tokens.charged_bits[at]:.2f} bits charged"
-                ),
+                "title": f"position {at}, id {token}: {_scores(tokens, at)}",
             }
             for at, token in enumerate(shown)
         ],
         "hidden": len(record.output_token_ids) - len(shown),
         "worst": _worst(context, verdict, record.output_token_ids),
     }
+
+
+def _scores(tokens: TokenDetail, at: int) -> str:
+    """A token's scores in words; a forced token has none."""
+    if tokens.forced[at]:
+        return f"forced, {tokens.charged_bits[at]:.2f} bits charged"
+    return (
+        f"margin {tokens.margin[at]:.3f} logits, logit rank"
+        f" {tokens.logit_rank[at]}, Gumbel rank {tokens.gumbel_rank[at]},"
+        f"{_likelihood(tokens.likelihood_score[at])} {tokens.admissible[at]} admissible,"
+        f" {tokens.charged_bits[at]:.2f} bits charged" + (", outside the grammar" if tokens.outside_grammar[at] else "")
+    )
+
+
+def _margin(tokens: TokenDetail, at: int) -> str:
+    """A token's margin, in words where it has none."""
+    if np.isfinite(tokens.margin[at]):
+        return f"{tokens.margin[at]:.2f}"
+    if tokens.forced[at]:
+        return "said to be forced"
+    return "outside the grammar" if tokens.outside_grammar[at] else "outside the support"
 
 
 def _worst(context: Run, verdict: RecordVerdict, output: list[int]) -> list[dict[str, Any]]:
@@ -113,7 +131,7 @@ def _worst(context: Run, verdict: RecordVerdict, output: list[int]) -> list[dict
             "position": int(at),
             "text": context.token_text(output[at]),
             "kind": Verdict(int(tokens.verdict[at])).name.lower(),
-            "margin": f"{tokens.margin[at]:.2f}" if np.isfinite(tokens.margin[at]) else "outside the support",
+            "margin": _margin(tokens, int(at)),
             "rank": int(tokens.logit_rank[at]),
             "bits": f"{tokens.charged_bits[at]:.2f}",
         }

@@ -39,6 +39,8 @@ def text_summary(context: Run) -> str:
         f" {found.honest_outlying:.2g} on average)",
         f"  early stops    {found.early_stops}"
         + (f", {found.unanswered} of them before the first token" if found.unanswered else ""),
+        *_outside_grammar_lines(context),
+        *_forced_lines(context),
         *_unsteady_lines(context),
         *_exact_lines(context),
         f"  speed          {found.tokens / found.total_seconds:.0f} tokens/s on {context.device} in {context.dtype}"
@@ -92,6 +94,19 @@ def _drawn_lines(context: Run) -> list[str]:
         f"  drawn          by {given.design.by}: {len(given.indices):,} of {given.audited.records:,} records,"
         f" {100 * share:.3g}% of the output tokens (audit rate {given.design.rate:g})"
     ]
+
+
+def _outside_grammar_lines(context: Run) -> list[str]:
+    """The tokens outside their requests' grammars, which are dangerous ones; empty if there are none."""
+    count = context.verification.outside_grammar
+    return [f"  outside        {count} of the dangerous tokens, excluded by their requests' grammars"] if count else []
+
+
+def _forced_lines(context: Run) -> list[str]:
+    """The tokens that the sidecar put in to end reasoning at its budget; empty if there are none."""
+    count = context.verification.forced
+    said = "of the tokens, put in by the sidecar to end reasoning; checked against its rule, not replayed"
+    return [f"  forced         {count} {said}"] if count else []
 
 
 def _unsteady_lines(context: Run) -> list[str]:
@@ -160,5 +175,7 @@ def _in_context(context: Run, output: list[int], at: int) -> str:
 def _scores(record: RecordVerdict, at: int) -> str:
     tokens = record.tokens
     verdict = Verdict(int(tokens.verdict[at])).name.lower()
+    if tokens.outside_grammar[at]:
+        return f"({verdict}: outside the grammar, position {at})"
     margin = f"{tokens.margin[at]:.2f} logits below" if np.isfinite(tokens.margin[at]) else "outside the support"
     return f"({verdict}: {margin}, rank {tokens.logit_rank[at]}, position {at})"

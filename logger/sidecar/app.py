@@ -128,6 +128,7 @@ class _Answering:
         except ApiError as error:
             outcome = error.kind
             response.status, response.reason = error.status, error.reason
+            await self.front.service.next_tick()  # also what is refused before the service is asked
             with suppress(OSError):
                 await response.write_body(error.status, json.dumps(error_body(path, error)).encode())
         except asyncio.CancelledError:

@@ -112,7 +112,7 @@ class BundledVerdict(_Part):
     tokens: Count
     outliers: Count
     undefined: str | None
-    stop_findings: list[tuple[Literal["early", "late"], str]]
+    stop_findings: list[tuple[Literal["early", "late", "forced"], str]]
     stop_bits: Annotated[float, Field(ge=0)]
     weightwarden_version: str
     model: str

@@ -153,13 +153,16 @@ class Replay:
     refused: dict[int, str] = field(default_factory=dict)
 
     def tables(self, records: Sequence[Record]) -> Iterator[PlacedTable]:
-        """Candidate tables that cover every output position of the records once.
+        """Candidate tables that cover every output position of the records once, except forced ones.
 
-        Records of different schemes are replayed separately, so that each chunk has one scheme.
+        Each request of a record is replayed by itself (`Record.requests`). Requests of different schemes are replayed
+        separately, so that each chunk has one scheme.
         """
+        requests = [(i, first, one) for i, record in enumerate(records) for first, one in record.requests()]
         for name in sorted({record.scheme_name for record in records}):
-            indices = np.array([i for i, record in enumerate(records) if record.scheme_name == name])
-            group = [records[i] for i in indices]
+            found = [request for request in requests if request[2].scheme_name == name]
+            record_g, first_g = np.array([i for i, _, _ in found]), np.array([first for _, first, _ in found])
+            group = [request for _, _, request in found]
             masks = self._masks(group)
             builder = DrawBuilder(name, self.replayer.identity, self.replayer.tokenizer, masks)
             reduce = inverse_cdf_candidates if name == "inverse-cdf" else gumbel_candidates
@@ -170,10 +173,14 @@ class Replay:
             for placed in tables:
                 if self.progress is not None:
                     self.progress(len(placed.table))
-                yield PlacedTable(placed.table, indices[placed.record_n], placed.position_n)
+                at_n = placed.record_n
+                yield PlacedTable(placed.table, record_g[at_n], first_g[at_n] + placed.position_n)
             if masks is not None:
                 masks.close()
-                self.refused |= {int(indices[at]): why for at, why in masks.refused.items()}
+                self.refused |= {int(record_g[at]): why for at, why in masks.refused.items()}
+        forced = sum(end - start for record in records for start, end in record.forced())
+        if forced and self.progress is not None:
+            self.progress(forced)
 
     def _masks(self, group: Sequence[Record]) -> RecordMasks | None:
         """Masks of records; None where none has a grammar."""

@@ -29,7 +29,7 @@ class RecordCharges(Columns):
     """Charges and counts, one entry a record, in the order of the records verified.
 
     Attributes:
-        tokens_r: output tokens.
+        tokens_r: output tokens, forced ones included. Forced tokens as the sidecar's rule demands them are charged 0.
         mismatches_r: tokens that are not the replay's choice.
         suspicious_r: suspicious tokens.
         dangerous_r: dangerous tokens.
@@ -118,23 +118,26 @@ class Ledger:
         if self._has_noise_model:
             scatter_add(self._entropy_bits, record_n, self._pooled.entropies(scores), times_n)
 
-    def charges(self, counts_rc: IntArray, end_code_r: FloatArray) -> RecordCharges:
+    def charges(self, counts_rc: IntArray, end_code_r: FloatArray, forced_rc: IntArray | None = None) -> RecordCharges:
         """The charges of every record.
 
         Args:
             counts_rc: `OutcomeCounter.counts_rc` of the records.
             end_code_r: code length of each record's end, bits, if it violates the request; 0 otherwise.
+            forced_rc: forced tokens of the records, and those of them that the sidecar's rule does not demand. Each of
+                these is dangerous, and may be any token. None: no record has forced tokens.
         """
         plain = counts_rc[:, 0] * self._plain_bits - np.log2(PLAIN_SHARE)
         unasked = end_code_r > 0
         end = np.where(unasked, end_code_r - np.log2(UNASKED_END_SHARE), -np.log2(1 - UNASKED_END_SHARE))
+        forced_r, undemanded_r = np.zeros((2, len(plain)), np.int64) if forced_rc is None else forced_rc.T
         return RecordCharges(
-            tokens_r=counts_rc[:, 0],
-            mismatches_r=counts_rc[:, 1],
+            tokens_r=counts_rc[:, 0] + forced_r,
+            mismatches_r=counts_rc[:, 1] + undemanded_r,
             suspicious_r=counts_rc[:, 2],
-            dangerous_r=counts_rc[:, 3],
-            counting_bits_r=np.minimum(self._counting_bits + CODED_BITS, plain),
-            pooled_bits_r=np.minimum(self._pooled_bits + CODED_BITS, plain),
+            dangerous_r=counts_rc[:, 3] + undemanded_r,
+            counting_bits_r=np.minimum(self._counting_bits + CODED_BITS, plain) + undemanded_r * self._plain_bits,
+            pooled_bits_r=np.minimum(self._pooled_bits + CODED_BITS, plain) + undemanded_r * self._plain_bits,
             entropy_bits_r=self._entropy_bits,
             end_bits_r=end,
         )

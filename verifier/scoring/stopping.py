@@ -14,6 +14,7 @@ from weightwarden.logger.record import (
 )
 from weightwarden.logger.text.ending import Ending, Text, ending_ids, first_end
 from weightwarden.verifier.model.identity import ModelIdentity
+from weightwarden.verifier.scoring.forced_segment import forced_fault
 from weightwarden.verifier.scoring.levels import FLAG_LEVEL
 from weightwarden.verifier.types import Tokenizer
 
@@ -27,14 +28,20 @@ class StopFinding:
 
     Attributes:
         kind: "early" if nothing that ends an answer happened, which is charged log2(length limit) bits; "late" if the
-            answer continued after something that ends an answer.
+            answer continued after something that ends an answer; "forced" if the end of its reasoning was not forced
+            exactly where the sidecar's rule demands it.
         honest_rate: share of honest answers, at most, that end so. 1 if the server cannot be blamed: the finding is
             then charged without flagging.
     """
 
-    kind: Literal["early", "late"]
+    kind: Literal["early", "late", "forced"]
     why: str
     honest_rate: float
+
+    @property
+    def reason(self) -> str:
+        """The finding in words, beginning with its kind."""
+        return f"forced segment: {self.why}" if self.kind == "forced" else f"{self.kind} stop: {self.why}"
 
     @property
     def flags(self) -> bool:
@@ -109,8 +116,17 @@ class StoppingRule:
             return float(np.log2(limit + 1)) + 1 + LABEL_BITS
         return 2 * float(np.floor(np.log2(place + 1))) + 1 + 1 + LABEL_BITS
 
+    def forced_finding(self, record: Record) -> StopFinding | None:
+        """The fault of a record's forced segment, or of its absence (`forced_fault`). No honest record has one."""
+        why = forced_fault(record, self.tokenizer, frozenset(self.identity.eos_ids))
+        return None if why is None else StopFinding("forced", why, 0.0)
+
+    def forced_code_bits(self, record: Record) -> float:
+        """Code length of the number of forced tokens of a segment that the sidecar's rule does not demand, bits."""
+        return float(np.log2(len(record.output_token_ids))) if record.segments is not None else 0.0
+
     def findings(self, record: Record, last_margin: float) -> list[StopFinding]:
-        """Violations of the stopping rule; empty when the record ends as its request asks.
+        """Violations at the end of a record; empty when the record ends as its request asks.
 
         Args:
             last_margin: margin of the record's last token, logits; ignored for a record without tokens.

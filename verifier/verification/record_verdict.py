@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from weightwarden.logger.record import Record
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.candidates.table import CandidateTable
 from weightwarden.verifier.columns import Columns
 from weightwarden.verifier.policy.base import RecordEvidence
 from weightwarden.verifier.scoring.stopping import StopFinding
 from weightwarden.verifier.scoring.token_scores import TokenScores
+from weightwarden.verifier.scoring.token_verdicts import Verdict
 
 
 class Alternative(NamedTuple):
@@ -51,6 +53,7 @@ class TokenDetail(Columns):
             and is charged as scored.
         outside_grammar: whether the request's grammar excludes the token. It is dangerous, and never unsteady. Tokens
             after it are judged as if there was no grammar.
+        forced: whether the sidecar put the token in. It has no row in the replay: its ranks are 0.
     """
 
     margin: FloatArray
@@ -64,6 +67,31 @@ class TokenDetail(Columns):
     likelihood_score: FloatArray
     unsteady: NDArray[np.bool_]
     outside_grammar: NDArray[np.bool_]
+    forced: NDArray[np.bool_]
+
+    @classmethod
+    def of_forced(cls, count: int, bits: float) -> "TokenDetail":
+        """The details of forced tokens.
+
+        Args:
+            count: number of the tokens.
+            bits: charge of each, bits: 0 where the sidecar's rule demands them; otherwise they are dangerous.
+        """
+        verdict = Verdict.DANGEROUS if bits else Verdict.SAFE
+        return cls(
+            margin=np.full(count, np.inf if bits else 0.0),
+            exact=np.full(count, not bits),
+            logit_rank=np.zeros(count, np.int64),
+            gumbel_rank=np.zeros(count, np.int64),
+            admissible=np.ones(count, np.int64),
+            unseen=np.zeros(count, np.int64),
+            verdict=np.full(count, verdict, np.int8),
+            charged_bits=np.full(count, bits),
+            likelihood_score=np.full(count, np.nan),
+            unsteady=np.zeros(count, np.bool_),
+            outside_grammar=np.zeros(count, np.bool_),
+            forced=np.ones(count, np.bool_),
+        )
 
     @classmethod
     def by_record(cls, parts: "list[tuple[IntArray, IntArray, TokenDetail]]", records: int) -> "list[TokenDetail]":
@@ -90,10 +118,23 @@ class TokenDetail(Columns):
     @classmethod
     def empty(cls) -> "TokenDetail":
         """The details of a record without tokens."""
-        types: dict[str, type] = dict.fromkeys(("exact", "unsteady", "outside_grammar"), np.bool_)
+        types: dict[str, type] = dict.fromkeys(("exact", "unsteady", "outside_grammar", "forced"), np.bool_)
         types |= dict.fromkeys(("margin", "charged_bits", "likelihood_score"), np.float64)
         nothing: dict[str, Any] = {f.name: np.empty(0, types.get(f.name, np.int64)) for f in fields(cls)}
         return cls(**nothing)
+
+
+def forced_part(
+    index: int, record: Record, vocabulary: int, fault: StopFinding | None
+) -> tuple[IntArray, IntArray, TokenDetail]:
+    """The details of a record's forced tokens, with the record and the output position of each.
+
+    Args:
+        fault: the fault of its forced segment, if it has one.
+    """
+    position_n = np.concatenate([np.arange(start, end) for start, end in record.forced()])
+    detail = TokenDetail.of_forced(len(position_n), 0.0 if fault is None else float(np.log2(vocabulary)))
+    return np.full(len(position_n), index), position_n, detail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +175,7 @@ class RecordVerdict:
     Attributes:
         index: place of the record among the records verified.
         reasons: reasons why the record is flagged; empty when it is not.
-        stop_findings: violations of the stopping rule.
+        stop_findings: violations of the rules by which the sidecar ends an answer, or its reasoning.
         stop_bits: bits charged for an early stop, else 0.
         alternatives: the admissible tokens at positions that are not safe.
         end_code_bits: code length of an end that violates the request, early or late, in the code of ends; else 0.
@@ -166,6 +207,12 @@ class RecordVerdict:
         """
         outside = [0.0] * bool(self.tokens.outside_grammar.any())
         return min([self.evidence.p_value, *outside, *(finding.honest_rate for finding in self.stop_findings)])
+
+    @property
+    def forced(self) -> tuple[int, int]:
+        """Number of forced tokens, and of those among them that the sidecar's rule does not demand."""
+        forced = self.tokens.forced
+        return int(forced.sum()), int((forced & ~self.tokens.exact).sum())
 
     @property
     def early_stop(self) -> bool:

@@ -62,16 +62,21 @@ class Verification:
 
     @property
     def tokens(self) -> int:
-        """Output tokens of the records with a verdict."""
+        """Output tokens of the records with a verdict, forced ones included."""
         return self._verified("tokens_r")
 
     @property
+    def forced(self) -> int:
+        """Forced tokens: the sidecar put them in, and the replay has no row for them."""
+        return int(self.summary.columns.forced_r.sum())
+
+    @property
     def exact(self) -> int:
-        """Exact matches."""
+        """Tokens that are the replay's choice, or forced as the sidecar's rule demands."""
         return self.tokens - self._verified("mismatches_r")
 
     def count(self, verdict: Verdict) -> int:
-        """Tokens with a verdict."""
+        """Tokens with a verdict. A forced token is safe, or dangerous where the sidecar's rule does not demand it."""
         suspicious, dangerous = self._verified("suspicious_r"), self._verified("dangerous_r")
         return {
             Verdict.SAFE: self.tokens - suspicious - dangerous,
@@ -139,6 +144,11 @@ class Verification:
     def unsteady_positions(self) -> int:
         """Positions decided by rounding errors: they are charged, and are no evidence."""
         return int(self.summary.columns.unsteady_r.sum())
+
+    @property
+    def outside_grammar(self) -> int:
+        """Tokens outside the grammars of their requests; each is dangerous, and flags its record."""
+        return int(self.summary.columns.outside_grammar_r.sum())
 
     @property
     def unresolved_bits_per_token(self) -> float:

@@ -94,5 +94,6 @@ class ScoredChunk:
             likelihood_score=self.likelihood_n,
             unsteady=unsteady_n,
             outside_grammar=self.verdicts.outside_grammar_n,
+            forced=np.zeros(len(tested), np.bool_),
         )
         return self.record_n, self.position_n, detail

@@ -90,6 +90,8 @@ class RecordColumns(Columns):
         unresolved_r: positions where a token whose logit is not known might have won.
         unresolved_bits_r: the part of the information charged that is due to unresolved positions, bits.
         unsteady_r: positions that rounding errors decide: they are charged, and are no evidence.
+        outside_grammar_r: tokens outside the request's grammar.
+        forced_r: forced tokens: the sidecar put them in, and the replay has no row for them.
         flagged_r: whether the record is flagged.
         early_stop_r: whether the record ends early.
     """
@@ -104,6 +106,8 @@ class RecordColumns(Columns):
     unresolved_r: IntArray
     unresolved_bits_r: FloatArray
     unsteady_r: IntArray
+    outside_grammar_r: IntArray
+    forced_r: IntArray
     flagged_r: BoolArray
     early_stop_r: BoolArray
 
@@ -123,6 +127,8 @@ class RecordColumns(Columns):
             unresolved_r=np.array([(record.tokens.unseen > 0).sum() for record in records]),
             unresolved_bits_r=np.array([_unresolved_bits(record) for record in records]),
             unsteady_r=np.array([record.tokens.unsteady.sum() for record in records], np.int64),
+            outside_grammar_r=np.array([record.tokens.outside_grammar.sum() for record in records], np.int64),
+            forced_r=np.array([record.forced[0] for record in records], np.int64),
             flagged_r=np.array([record.flagged for record in records]),
             early_stop_r=np.array([record.early_stop for record in records]),
         )
@@ -141,6 +147,8 @@ class RecordColumns(Columns):
             unresolved_r=np.array([0]),
             unresolved_bits_r=np.array([0.0]),
             unsteady_r=np.array([0]),
+            outside_grammar_r=np.array([0]),
+            forced_r=np.array([0]),
             flagged_r=np.array([False]),
             early_stop_r=np.array([False]),
         )
@@ -153,7 +161,7 @@ class Summary:
     Attributes:
         columns: a few numbers of every record.
         tally: charges of the records.
-        margins_b: tokens by margin, in the bins of `MARGIN_ENDS`.
+        margins_b: replayed tokens by margin, in the bins of `MARGIN_ENDS`.
         flagged: all flagged records.
         shown: the least plausible records, at most `SHOWN_RECORDS`, flagged or not.
         unverifiable: all records without a verdict.
@@ -179,7 +187,7 @@ class Summary:
         """The summary of a judged unit."""
         placed = [replace(verdict, index=place) for verdict, place in zip(found.records, unit.places, strict=True)]
         shown = [ShownRecord(verdict, r.output_token_ids) for verdict, r in zip(placed, unit.records, strict=True)]
-        margins = np.concatenate([record.tokens.margin for record in placed])
+        margins = np.concatenate([record.tokens.margin[~record.tokens.forced] for record in placed])
         bins = np.searchsorted(MARGIN_ENDS[1:], margins)
         return cls(
             columns=RecordColumns.of(unit.places, placed, found.charges),

@@ -28,6 +28,8 @@ _TYPES: dict[str, pa.DataType] = {
     "charged_bits": pa.float64(),
     "likelihood": pa.float64(),
     "unsteady": pa.bool_(),
+    "outside_grammar": pa.bool_(),
+    "forced": pa.bool_(),
     "flagged": pa.bool_(),
 }
 SCHEMA = pa.schema(_TYPES)
@@ -38,14 +40,17 @@ SCHEMA = pa.schema(_TYPES)
     token: id.
     margin: margin in logits; 0 where the token is the replay's own choice; null outside the support.
     exact: whether the token is the replay's own choice.
-    logit_rank: 1 for the largest logit.
-    gumbel_rank: 1 for the largest perturbed logit.
+    logit_rank: 1 for the largest logit; null for a forced token.
+    gumbel_rank: 1 for the largest perturbed logit; null for a forced token.
     admissible: size of the admissible set, this token included.
     verdict: safe, suspicious or dangerous.
     charged_bits: bits that the position could carry unseen.
     likelihood: GM-LS or IPT-LS, nats, larger is more plausible; null in exact replay.
     unsteady: whether rounding errors decide the position. It is charged as scored, and counts as the replay's own
         choice (margin 0, exact, safe).
+    outside_grammar: whether the request's grammar excludes the token. It is dangerous, and its logit rank is the
+        vocabulary's size plus 1. Later tokens of the record are judged as if there was no grammar.
+    forced: whether the sidecar put the token in (`Segment`). It is not replayed: its ranks and likelihood are null.
     flagged: whether the record is flagged.
 """
 GROUP_ROWS = 1 << 17
@@ -93,19 +98,22 @@ def token_table(numbers: Sequence[int], records: Sequence[RecordTokens]) -> pa.T
         return np.concatenate([getattr(record.detail, name) for record in records]) if records else np.empty(0)
 
     margin, likelihood = whole("margin"), whole("likelihood_score")
+    forced = whole("forced").astype(np.bool_)
     columns = {
         "record": np.repeat(np.array(numbers, np.int64), lengths),
         "position": np.concatenate([np.arange(length) for length in lengths]) if records else [],
         "token": [token for record in records if len(record) for token in record.output],
         "margin": pa.array(margin, pa.float64(), mask=~np.isfinite(margin)),
         "exact": whole("exact").astype(np.bool_),
-        "logit_rank": whole("logit_rank"),
-        "gumbel_rank": whole("gumbel_rank"),
+        "logit_rank": pa.array(whole("logit_rank"), pa.int64(), mask=forced),
+        "gumbel_rank": pa.array(whole("gumbel_rank"), pa.int64(), mask=forced),
         "admissible": whole("admissible"),
         "verdict": _NAMES[whole("verdict").astype(np.int64)].tolist(),
         "charged_bits": whole("charged_bits"),
         "likelihood": pa.array(likelihood, pa.float64(), mask=np.isnan(likelihood)),
         "unsteady": whole("unsteady").astype(np.bool_),
+        "outside_grammar": whole("outside_grammar").astype(np.bool_),
+        "forced": forced,
         "flagged": np.repeat(np.array([record.flagged for record in records], np.bool_), lengths),
     }
     return pa.table({field.name: pa.array(columns[field.name], field.type) for field in SCHEMA}, schema=SCHEMA)

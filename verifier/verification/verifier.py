@@ -21,7 +21,7 @@ from weightwarden.verifier.scoring.accumulator import Accumulator
 from weightwarden.verifier.scoring.ledger import Ledger, OutcomeCounter
 from weightwarden.verifier.scoring.likelihood_ratio import LikelihoodRatioAccumulator
 from weightwarden.verifier.scoring.margin_histogram import MarginCounter
-from weightwarden.verifier.scoring.stopping import StoppingRule
+from weightwarden.verifier.scoring.stopping import StopFinding, StoppingRule
 from weightwarden.verifier.scoring.threshold_sweep import ThresholdSweep
 from weightwarden.verifier.scoring.token_scores import score
 from weightwarden.verifier.scoring.token_verdicts import Verdict, judge_tokens
@@ -33,6 +33,7 @@ from weightwarden.verifier.verification.record_verdict import (
     RecordVerdict,
     TokenDetail,
     alternatives_at,
+    forced_part,
 )
 from weightwarden.verifier.verification.run_verdict import Verification, verify
 from weightwarden.verifier.verification.scored_chunk import ScoredChunk
@@ -227,11 +228,14 @@ class Verifier:
             max_model_length=self.max_model_length or self.replayer.identity.context_length,
             forced_end=policy.forced_end_limits,
         )
-        details = TokenDetail.by_record([chunk.detail() for chunk in chunks], count)
+        faults = [rule.forced_finding(record) for record in records]
+        forced = [forced_part(at, one, vocabulary, faults[at]) for at, one in enumerate(records) if one.segments]
+        details = TokenDetail.by_record([*(chunk.detail() for chunk in chunks), *forced], count)
         judged = [
             self._judge(
                 index,
                 record,
+                faults[index],
                 details[index],
                 evidence.evidence(index) if record.output_token_ids else NoTokens(),
                 alternatives[index],
@@ -240,7 +244,11 @@ class Verifier:
             for index, record in enumerate(records)
         ]
         kept_r = np.array([not record.flagged for record in judged])
-        charges = ledger.charges(outcomes.counts_rc, np.array([record.end_code_bits for record in judged]))
+        charges = ledger.charges(
+            outcomes.counts_rc,
+            np.array([record.end_code_bits for record in judged]),
+            np.array([record.forced for record in judged], np.int64).reshape(count, 2),
+        )
         return Judgement(
             records=judged,
             margins=margins.histogram,
@@ -290,13 +298,18 @@ class Verifier:
         answered = [index for index, record in enumerate(records) if record.output_token_ids]
         found = {index: evidence.evidence(index) for index in answered}
         suspects = [index for index, of in found.items() if of.outliers or of.reasons]
-        masks = [self._masks_of(records[index]) for index in suspects]
-        computed = replayer.sway([records[index] for index in suspects], masks)
-        for index, mask, sway_t in zip(suspects, masks, computed, strict=True):
+        requests = [(index, first, one) for index in suspects for first, one in records[index].requests()]
+        masks = [self._masks_of(one) for _, _, one in requests]
+        computed = replayer.sway([one for _, _, one in requests], masks)
+        for (index, first, one), mask, sway_t in zip(requests, masks, computed, strict=True):
             unsteady_t = sway_t > limit
             if mask is not None and mask.outside_at is not None:  # no rounding error leads outside a grammar
                 unsteady_t[mask.outside_at] = False
-            unsteady[index] = unsteady_t if unsteady_t.any() else None
+            if unsteady_t.any():
+                whole_t = unsteady[index]
+                if whole_t is None:
+                    whole_t = unsteady[index] = np.zeros(len(records[index].output_token_ids), np.bool_)
+                whole_t[first : first + len(one.output_token_ids)] = unsteady_t
         return unsteady
 
     def _masks_of(self, record: Record) -> GrammarMasks | None:
@@ -310,22 +323,27 @@ class Verifier:
         self,
         index: int,
         record: Record,
+        fault: StopFinding | None,
         detail: TokenDetail,
         evidence: RecordEvidence,
         alternatives: dict[int, list[Alternative]],
         rule: StoppingRule,
     ) -> RecordVerdict:
-        findings = rule.findings(record, float(detail.margin[-1]) if evidence.tokens else 0.0)
+        findings = rule.findings(record, 0.0 if not evidence.tokens or detail.forced[-1] else float(detail.margin[-1]))
         outside = outside_grammar_reason(record, detail, rule.tokenizer)
+        end_code_bits = rule.end_code_bits(record) if findings or fault is not None else 0.0
+        if fault is not None:
+            findings.append(fault)
+            end_code_bits += rule.forced_code_bits(record)
         reasons = [*evidence.reasons, *([] if outside is None else [outside])]
-        reasons.extend(f"{finding.kind} stop: {finding.why}" for finding in findings if finding.flags)
+        reasons.extend(finding.reason for finding in findings if finding.flags)
         early = any(finding.kind == "early" for finding in findings)
         return RecordVerdict(
             index=index,
             evidence=evidence,
             stop_findings=findings,
             stop_bits=rule.early_stop_bits(record) if early else 0.0,
-            end_code_bits=rule.end_code_bits(record) if findings else 0.0,
+            end_code_bits=end_code_bits,
             reasons=reasons,
             tokens=detail,
             alternatives={at: tokens for at, tokens in alternatives.items() if not detail.unsteady[at]},

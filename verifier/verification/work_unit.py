@@ -123,5 +123,7 @@ def _added(item: tuple[int, Record], before: tuple[int, Record] | None) -> int:
 
 
 def _cost(record: Record) -> int:
-    """Tokens computed in the replay of a record; 0 for a record without output."""
-    return len(record.prompt_token_ids) + len(record.output_token_ids) if record.output_token_ids else 0
+    """Tokens computed in the replay of a record, with the prompt of each of its requests; 0 without output."""
+    if not record.output_token_ids:
+        return 0
+    return sum(len(one.prompt_token_ids) + len(one.output_token_ids) for _, one in record.requests())

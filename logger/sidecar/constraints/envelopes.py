@@ -95,7 +95,7 @@ _QWEN3_CODER = Envelope(
     opening="\n",
     call=_argument_call(
         "<function={name}>\n",
-        ParameterForm("<parameter=", ">\n", ">\n", "\n</parameter>\n"),
+        ParameterForm("<parameter=", ">\n", ">\n", "\n</parameter>", "</parameter>", "\n"),
         "</function>\n</tool_call>",
     ),
     again="\n<tool_call>\n",
@@ -120,7 +120,14 @@ _DEEPSEEK_V32 = Envelope(
     opening="\n",
     call=_argument_call(
         '<｜DSML｜invoke name="{name}">\n',
-        ParameterForm('<｜DSML｜parameter name="', '" string="true">', '" string="false">', "</｜DSML｜parameter>\n"),
+        ParameterForm(
+            '<｜DSML｜parameter name="',
+            '" string="true">',
+            '" string="false">',
+            "</｜DSML｜parameter>",
+            "</｜DSML｜parameter>",
+            "\n",
+        ),
         "</｜DSML｜invoke>\n",
     ),
     again="",
@@ -137,11 +144,13 @@ _KIMI = Envelope(
 
 def _glm(gap: str) -> Envelope:
     """GLM's form; from 4.7 on without line ends."""
-    value = f"</arg_key>{gap}<arg_value>"
+    value, end = f"</arg_key>{gap}<arg_value>", "</arg_value>"
     return Envelope(
         trigger="<tool_call>",
         call=_argument_call(
-            f"{{name}}{gap}", ParameterForm("<arg_key>", value, value, f"</arg_value>{gap}"), "</tool_call>"
+            f"{{name}}{gap}",
+            ParameterForm("<arg_key>", value, value, end, end, gap),
+            "</tool_call>",
         ),
         again=f"{gap}<tool_call>",
     )

@@ -35,6 +35,9 @@ class NoText:
         del text, add_special_tokens
         return []
 
+    def encode_answer(self, text: str) -> list[int]:
+        raise NotImplementedError("no text here")
+
     def detokenizer(self, sampling: SamplingParams, prompt: Sequence[int]) -> TextOfTokens:
         """None: no record here has stop strings."""
         raise NotImplementedError

@@ -23,6 +23,7 @@ from weightwarden.sampler.logits import LogitAdjustment
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.types import BoolArray, FloatArray, IntArray
 from weightwarden.verifier.candidates.device.rows import DeviceRows
+from weightwarden.verifier.candidates.device.top_logits import TopKMethod
 from weightwarden.verifier.candidates.draws import Draws
 from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.pending import finished
@@ -236,7 +237,7 @@ def test_a_logit_that_is_no_number_stays_one_under_a_mask() -> None:
 def check_device_under_masks(
     scheme: str,
     settings: list[tuple[float, int, float, float]],
-    selection: device.TopKMethod,
+    selection: TopKMethod,
     *,
     n: int,
     dtype: torch.dtype = torch.float32,
@@ -270,7 +271,7 @@ def check_device_under_masks(
 @pytest.mark.parametrize("scheme", ["vllm-cpu", "vllm-v2", "greedy"])
 @pytest.mark.parametrize("setting", [[s] for s in device.SETTINGS.values()], ids=device.SETTINGS.keys())
 def test_the_device_finds_the_candidates_of_the_host_under_masks(
-    scheme: str, setting: list[tuple[float, int, float, float]], dtype: torch.dtype, selection: device.TopKMethod
+    scheme: str, setting: list[tuple[float, int, float, float]], dtype: torch.dtype, selection: TopKMethod
 ) -> None:
     settings = [(1.0, device.V, 1.0, 0.0)] if scheme == "greedy" else setting
     check_device_under_masks(scheme, settings, selection, n=20, dtype=dtype)

@@ -189,7 +189,9 @@ class _Transcript:
         """
         record, client = self.record, self.replayer.client
         output = record.output_token_ids
-        redrawn = client.draw(record.prompt_token_ids, len(output), request_sampling(record))
+        sampling = request_sampling(record)
+        sampling["min_tokens"] = min(sampling["min_tokens"], len(output))  # vLLM refuses more than max_tokens
+        redrawn = client.draw(record.prompt_token_ids, len(output), sampling)
         compared = min(len(output), len(redrawn))
         agreed = next((t for t in range(compared) if output[t] != redrawn[t]), compared)
         self._drawn = np.full(len(output), -1)

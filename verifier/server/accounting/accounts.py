@@ -40,6 +40,7 @@ TOTALS = (
     "mismatches",
     "suspicious",
     "dangerous",
+    "outside_grammar",
     "outlying",
     "counting_bits",
     "pooled_bits",
@@ -48,6 +49,7 @@ TOTALS = (
 )
 """Names of the sums. Unverifiable records count as flagged ones without tokens, since they could hide anything; those
 whose requests leave no definite token are charged and not flagged. Bits of tokens do not include those of ends.
+Accounts of earlier versions lack tokens outside grammars, of which they had none.
 """
 
 
@@ -207,7 +209,7 @@ class Accounts:
                 limit=limit,
                 limit_since=limit_since,
                 epoch=header["epoch"],
-                totals=header["totals"],
+                totals=dict.fromkeys(TOTALS, 0.0) | header["totals"],
                 margins_b=arrays["margins_b"],
                 candidates_b=arrays["candidates_b"],
                 pointed=header["pointed"],

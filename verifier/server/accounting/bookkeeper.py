@@ -27,7 +27,7 @@ CHUNK = 2000
 POINT_SECONDS = 60.0
 """Seconds between two points of the charts."""
 _PLAIN = (
-    *("tokens", "mismatches", "suspicious", "dangerous"),
+    *("tokens", "mismatches", "suspicious", "dangerous", "outside_grammar"),
     *("counting_bits", "pooled_bits", "end_bits", "entropy_bits", "flagged", "unverifiable"),
 )
 """Columns of verdicts that are added up unchanged."""

@@ -85,6 +85,11 @@ def _of_status(status: Status) -> Iterator[Metric]:
     yield _counter("weightwarden_verifier_audited_tokens", "Output tokens with a verdict.", audit.audited_tokens)
     yield _counter("weightwarden_verifier_flagged_records", "Records that are flagged.", audit.flagged)
     yield _counter(
+        "weightwarden_verifier_outside_grammar_tokens",
+        "Tokens outside the grammars of their requests.",
+        audit.outside_grammar,
+    )
+    yield _counter(
         "weightwarden_verifier_unverifiable_records", "Records that could not be replayed.", audit.unverifiable
     )
     yield _gauge("weightwarden_verifier_backlog_records", "Selected records that wait.", audit.backlog_records)

@@ -96,6 +96,7 @@ class AuditStatus(_Model):
         audited_share: audited share of all tokens of checked archives.
         lag_seconds: age of the oldest unfinished archive; None when nothing waits.
         max_lag_seconds: largest acceptable lag.
+        outside_grammar: tokens outside the grammars of their requests.
         servers: servers that are alive, and the newest of the others.
     """
 
@@ -107,6 +108,7 @@ class AuditStatus(_Model):
     audited_tokens: int
     audited_share: float | None
     flagged: int
+    outside_grammar: int
     unverifiable: int
     backlog_records: int
     backlog_tokens: int
@@ -295,6 +297,7 @@ class Verdict(_Model):
         counting_bits: bits that its tokens could have carried unseen, under the counting code.
         pooled_bits: bits that its tokens could have carried unseen, under the pooled code.
         end_bits: bits charged for its end.
+        outside_grammar: tokens outside the request's grammar; each is dangerous, and flags the record.
         largest_margin: largest margin in logits; None if a token is outside the support.
         evidence: whether its tokens are stored.
     """
@@ -307,6 +310,7 @@ class Verdict(_Model):
     mismatches: int
     suspicious: int
     dangerous: int
+    outside_grammar: int
     flagged: bool
     unverifiable: bool
     p_value: float
@@ -332,6 +336,8 @@ class Token(_Model):
 
     Attributes:
         margin: logits below the replay's choice; None outside the support.
+        forced: whether the sidecar put the token in to end reasoning; its ranks are 0.
+        outside_grammar: whether the request's grammar excludes the token; False in evidence of earlier versions.
         alternatives: the admissible tokens of the position, if the token is not one of them.
     """
 
@@ -340,6 +346,8 @@ class Token(_Model):
     logit_rank: int
     gumbel_rank: int
     admissible: int
+    outside_grammar: bool = False
+    forced: bool = False
     charged_bits: float
     alternatives: list[Alternative]
     id: int | None

@@ -153,6 +153,7 @@ def verdict_of(row: RowMapping, *, with_text: bool) -> Verdict:
         mismatches=row["mismatches"],
         suspicious=row["suspicious"],
         dangerous=row["dangerous"],
+        outside_grammar=row["outside_grammar"],
         flagged=row["flagged"],
         unverifiable=row["unverifiable"],
         p_value=row["p_value"],

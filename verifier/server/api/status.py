@@ -84,6 +84,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
             selected_share=traffic.selected_tokens / traffic.tokens if traffic.tokens else None,
             audited_share=totals["tokens"] / traffic.tokens if traffic.tokens else None,
             flagged=int(totals["flagged"]),
+            outside_grammar=int(totals["outside_grammar"]),
             unverifiable=int(totals["unverifiable"]),
             backlog_records=waiting.records,
             backlog_tokens=waiting.tokens,

@@ -46,6 +46,7 @@ def pack_scores(verdict: RecordVerdict | None) -> bytes:
                     "logit_rank": int(tokens.logit_rank[at]),
                     "gumbel_rank": int(tokens.gumbel_rank[at]),
                     "admissible": int(tokens.admissible[at]),
+                    "outside_grammar": bool(tokens.outside_grammar[at]),
                     "charged_bits": float(tokens.charged_bits[at]),
                     "alternatives": verdict.alternatives.get(at, []),
                 }

@@ -45,6 +45,7 @@ function facts({ verdict, ...view }) {
     mismatches: count(verdict.mismatches),
     suspicious: count(verdict.suspicious),
     dangerous: count(verdict.dangerous),
+    "outside the grammar": count(verdict.outside_grammar),
     "largest margin": margin(verdict.largest_margin),
     "bits by counting": number(verdict.counting_bits),
     "bits pooled": number(verdict.pooled_bits),

@@ -101,7 +101,9 @@ function flagged({ audit }) {
   return {
     name: "Flagged records",
     figure: audit.audited_records === 0 ? UNKNOWN : count(audit.flagged),
-    note: `of ${count(audit.audited_records)} audited; ${count(audit.unverifiable)} could not be replayed`,
+    note:
+      `of ${count(audit.audited_records)} audited; ${count(audit.unverifiable)} could not be replayed` +
+      (audit.outside_grammar > 0 ? `; ${counted(audit.outside_grammar, "token")} outside a request's grammar` : ""),
     tone: audit.flagged > 0 ? "suspicious" : null,
   };
 }

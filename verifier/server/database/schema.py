@@ -168,6 +168,7 @@ VERDICT = Table(
     Column("mismatches", _BIG, nullable=False),
     Column("suspicious", _BIG, nullable=False),
     Column("dangerous", _BIG, nullable=False),
+    Column("outside_grammar", _BIG, nullable=False, server_default=text("0")),
     Column("outliers", _BIG, nullable=False),
     Column("flagged", Boolean, nullable=False),
     Column("unverifiable", Boolean, nullable=False),

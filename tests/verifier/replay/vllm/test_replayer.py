@@ -38,6 +38,9 @@ class Words:
         del add_special_tokens
         return [int(word) for word in text.split()]
 
+    def encode_answer(self, text: str) -> list[int]:
+        return self.encode(text, add_special_tokens=False)
+
     def detokenizer(self, sampling: SamplingParams, prompt: Sequence[int]) -> TextOfTokens:
         raise NotImplementedError("no stop strings here")
 
