@@ -111,7 +111,11 @@ def test_the_requests_of_an_answer_share_its_prompt(tmp_path: Path, model_folder
     folder = save_tiny(tmp_path / "tiny", model_folder, transformers.LlamaConfig(**TINY))
     replayer = TransformersReplayer.load(identify_model(folder), device="cpu", token_budget=512)
     rng = np.random.default_rng(6)
-    segments = [Segment(kind="sampled", tokens=10), Segment(kind="forced", tokens=3), Segment(kind="sampled", tokens=27)]
+    segments = [
+        Segment(kind="sampled", tokens=10),
+        Segment(kind="forced", tokens=3),
+        Segment(kind="sampled", tokens=27),
+    ]
     records = [
         record.model_copy(
             update={
