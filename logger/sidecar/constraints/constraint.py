@@ -47,7 +47,7 @@ class AnswerShape:
         family: name of the family of its tool calls, or None.
         envelope: grammar of the family's calls, or None where there is none.
         reasoning: form of its reasoning, or None.
-        special_ids: id of each special token of its tokenizer, by its text.
+        special_ids: id of each token that a grammar never matches by text, by its text (`grammar.special_ids`).
     """
 
     family: str | None

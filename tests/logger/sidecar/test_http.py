@@ -239,6 +239,7 @@ def test_all_pages_or_none_are_allowed_as_the_operator_says(
         got = sidecar.client.get("/health", headers={"origin": "https://any.example"})
         assert got.headers["access-control-allow-origin"] == "*"
         assert "vary" not in got.headers
+        assert "--allowed-origins *" in sidecar.events("warning")[-1]["why"]
     with running(settings_in(tmp_path, model_folder, upstream.url)) as sidecar:
         got = sidecar.client.get("/health", headers={"origin": PAGE})
         assert not [name for name in got.headers if name.startswith("access-control") or name == "vary"]
