@@ -46,7 +46,9 @@ def text_of(prompt: str, grammar: dict[str, Any] | None) -> str:
         if not allowed:  # a format after reasoning
             return json.dumps(instance(json.JSONDecoder().raw_decode(grammar["grammar"].partition("%json ")[2])[0]))
         last = [tool for tool in allowed if tool["name"] == RESULT_TOOL]
-        return call_of((last or allowed)[0] if answered else allowed[0])
+        if answered:
+            return call_of(last[0]) if last else FINAL
+        return call_of(allowed[0])
     if not tools:
         return PLAIN
     return FINAL if answered else "Let me see.\n" + call_of(tools[0])

@@ -14,7 +14,7 @@ class Person(BaseModel):
     age: int
 
 
-for mode in ("TOOLS", "TOOLS_STRICT", "JSON", "JSON_SCHEMA", "MD_JSON"):
+for mode in ("TOOLS", "TOOLS_STRICT", "JSON", "JSON_SCHEMA"):
 
     @feature(f"openai: {mode}")
     def structured(mode: str = mode) -> Any:
