@@ -12,6 +12,7 @@ from random import Random
 from benchmarks.reading.fixtures import cases
 from benchmarks.reading.random_inputs import RandomInput, broken_promise
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, certified, checkpoint_at
+from tests.logger.sidecar.wire.bodies import BODIES, is_answered
 from tests.logger.witness import StrictWitness
 from tests.places import DATA
 from weightwarden.cli.reports.signature import open_signature, sign_reports
@@ -185,6 +186,14 @@ def _example_proof() -> bytes:
 _EXAMPLE: list[bytes] = []
 _COMPANION: list[bytes] = []
 
+
+def request_body(data: bytes) -> None:
+    """A body of the Responses or the Messages API becomes a chat, or is refused with one sentence."""
+    for kind, _ in BODIES:
+        for ignored in (None, set[str]()):
+            is_answered(kind, data, ignored)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "signed-checkpoint": signed_checkpoint,
     "checkpoint-text": checkpoint_text,
@@ -196,6 +205,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "bundle": bundle,
     "witness-answer": witness_answer,
     "answer": answer,
+    "request-body": request_body,
 }
 
 
@@ -211,6 +221,8 @@ def examples(target: str) -> list[bytes]:
             return [*map(encode_record, recorded), *ENTRIES[:3]]
         case "companion":
             return [_example_companion()]
+        case "request-body":
+            return [json.dumps(body).encode() for _, body in BODIES]
         case "record-proof":
             return [_example_proof()]
         case "report-signature":

@@ -15,6 +15,7 @@ INPUTS = {
     "bundle": 1000,
     "witness-answer": 4000,
     "answer": 2000,
+    "request-body": 1000,
 }
 
 
