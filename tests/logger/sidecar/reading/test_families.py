@@ -213,10 +213,10 @@ def test_messages_of_harmony_for_others_than_the_client_are_left_out() -> None:
     assert read("harmony", "<|channel|>commentary<|message|>Wait.<|end|>").content == "Wait."
 
 
-def test_special_tokens_that_mark_nothing_are_dropped() -> None:
+def test_special_tokens_that_mark_nothing_are_no_content() -> None:
     reader = reader_of("hermes", "think", TOOLS, "<think>", dropped=("<|im_end|>", "<|fim|>"))
     parts = read_parts(reader, list(f"a<|fim|>b</think>c<|im_end|>d{CALLS['hermes']}<|im_end|>"))
-    assert parsed(parts) == Parsed("ab", "cd", (("f", ARGUMENTS),))
+    assert parsed(parts) == Parsed("a<|fim|>b", "cd", (("f", ARGUMENTS),))
 
 
 TEMPLATES = {
