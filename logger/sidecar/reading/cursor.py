@@ -132,7 +132,7 @@ class Cursor:
         return literal
 
     def fault(self) -> MalformedCall:
-        """The error for text that is no call from here on."""
+        """The error where the text does not go on as a call does, or where the answer ends before it can."""
         return CutCall() if self.ended and self._at == len(self._text) else MalformedCall()
 
     def name(self) -> Steps[str]:
@@ -167,7 +167,7 @@ class Cursor:
                 pieces.append(self.take(count))
                 left -= count
             if left < 0:
-                raise self.fault()
+                raise MalformedCall
             if self._at < len(self._text) or self.ended:
                 if not pieces:
                     raise self.fault()

@@ -65,7 +65,7 @@ def reader_of(
         tools: the tools of the request, in OpenAI's form.
         prompt_text: the rendered prompt, or its end: it may have begun the reasoning.
         whole_calls: whether a call begins only once it is complete; otherwise its arguments come piece by piece.
-        dropped: texts of special tokens that are no part of the answer where they mark nothing.
+        dropped: texts of special tokens that are no content; in reasoning and arguments they are the model's words.
     """
     form = None if family is None else FAMILIES[family]
     reading = Reading(

@@ -36,7 +36,7 @@ class Reading:
         Args:
             whole_calls: whether a call begins only once it is complete.
             separators: whether white space between content and a call belongs to neither.
-            dropped: texts of special tokens that are no part of the answer.
+            dropped: texts of special tokens that are no content.
         """
         self.cursor = Cursor()
         self.parts: list[AnswerPart] = []
@@ -93,12 +93,8 @@ class Reading:
             self.cursor.take(len(marker))
 
     def reasoning_before(self, markers: Collection[str]) -> Steps[str | None]:
-        """The first of the markers, not consumed, or None at the end. The text before it is reasoning."""
-        while True:
-            marker = yield from self.cursor.until(self._search(markers), self.reasoning, reasoning=True)
-            if marker is None or marker in markers:
-                return marker
-            self.cursor.take(len(marker), reasoning=True)
+        """The first of the markers, not consumed, or None at the end. The text before it is reasoning, markers too."""
+        return (yield from self.cursor.until(markers, self.reasoning, reasoning=True))
 
     def calls(self, read: Steps[None], *, cut_is_text: bool = True) -> Steps[None]:
         """Reading of calls whose first marker is held.
