@@ -19,7 +19,8 @@ _ERRORS = {
     "408": "The body did not come in time.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
-    "429": "Too many requests are under way.",
+    "429": "Too many requests are under way; `Retry-After` says when to try again.",
+    "431": "The headers are too large.",
     "502": "The inference server failed; the words are always the same.",
     "503": "The log cannot be written, or the service is stopping.",
 }

@@ -393,6 +393,13 @@ def test_guidellms_usage_comes_with_every_event(web: Sidecar, path: str) -> None
     assert all(event["usage"]["prompt_tokens"] > 0 for event in events)
 
 
+def test_a_compressed_body_is_told_to_come_as_it_is(web: Sidecar) -> None:
+    for encoding, status in (("gzip", 415), ("Identity", 200)):
+        got = web.client.post("/v1/completions", content=BODY, headers={"content-encoding": encoding})
+        assert got.status_code == status
+    assert "content-encoding" in web.client.post("/v1/completions", headers={"content-encoding": "br"}).text
+
+
 def test_who_comes_too_many_is_told_when_to_come_again(web: Sidecar) -> None:
     refused = web.client.post("/v1/completions", content=BODY.replace(b"}", b', "n": 2}'))
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
