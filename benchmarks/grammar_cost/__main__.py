@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import click
+import torch
 from tokenizers import Tokenizer
 
 from benchmarks.grammar_cost.answers import GrammarAnswer, grammar_answers
@@ -65,6 +66,7 @@ def main(rounds: int, seed: int, out: Path | None) -> None:
 
 def forward_microseconds(folder: Path, answers: list[GrammarAnswer], rounds: int) -> float:
     """Processor time of replaying one token of the answers on a model, microseconds: the median of rounds."""
+    torch.set_num_threads(1)  # a thread that waits for another would count as work
     replayer = TransformersReplayer.load(identify_model(folder))
     tokenizer = read_tokenizer(folder)
     like = next(iter(read_traffic(FILTERED))).record.model_copy(update={"prompt_token_ids": [1]})
