@@ -7,7 +7,7 @@ import numpy as np
 
 from weightwarden.logger.record import Record
 from weightwarden.verifier.calibration.evaluation import as_rate
-from weightwarden.verifier.calibration.traffic import MIN_RECORDS, made_for_traffic
+from weightwarden.verifier.calibration.traffic import MIN_RECORDS, check_grammars, check_refused, made_for_traffic
 from weightwarden.verifier.errors import CalibrationError
 from weightwarden.verifier.policy.exact import (
     EXACT_FORMAT,
@@ -80,7 +80,9 @@ def calibrate_exact(
     bits_r, tokens_r = np.zeros(len(records)), np.zeros(len(records))
     tied = unresolved = 0
     mismatches = []
-    for placed in Replay(replayer, EXACT_WINDOW, progress).tables(records):
+    replay = Replay(replayer, EXACT_WINDOW, progress)
+    for placed in replay.tables(records):
+        check_grammars(placed, vocabulary)
         scores = score(placed.table, EXACT_TOLERANCE, 0)
         verdicts = judge_tokens(scores, EXACT_TOLERANCE.margin, RANK_LIMIT, vocabulary)
         np.add.at(bits_r, placed.record_n, verdicts.charged_bits_n)
@@ -91,6 +93,7 @@ def calibrate_exact(
             record, position = int(placed.record_n[at]), int(placed.position_n[at])
             token = records[record].output_token_ids[position]
             mismatches.append(Mismatch(names[record], position, token, float(scores.margin_n[at])))
+    check_refused(replay)
     tokens = int(tokens_r.sum())
     if mismatches:
         raise NotExact(mismatches, tokens)

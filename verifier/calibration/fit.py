@@ -11,7 +11,13 @@ from weightwarden.verifier.calibration.growth import TrafficGrowth, traffic_grow
 from weightwarden.verifier.calibration.honest_noise import NoiseCounts, cdf_noise_scale, code_rates
 from weightwarden.verifier.calibration.limits import CalibrationLimits
 from weightwarden.verifier.calibration.threshold_choice import WINDOW, choose_thresholds
-from weightwarden.verifier.calibration.traffic import made_for_traffic, scores_of, split_halves
+from weightwarden.verifier.calibration.traffic import (
+    check_grammars,
+    check_refused,
+    made_for_traffic,
+    scores_of,
+    split_halves,
+)
 from weightwarden.verifier.calibration.traffic_warnings import DangerousSeen, traffic_warnings
 from weightwarden.verifier.candidates.inverse_cdf import margin_limit
 from weightwarden.verifier.policy.calibrated import FORMAT, Calibration, NoiseBounds, Policy, Thresholds
@@ -65,10 +71,13 @@ def calibrate(
     half_r = split_halves(records, limits.split_seed)
 
     # 2
-    placed = list(Replay(replayer, WINDOW, progress).tables(records))
+    vocabulary, replay = replayer.identity.vocabulary, Replay(replayer, WINDOW, progress)
+    placed = list(replay.tables(records))
+    check_refused(replay)
+    for part in placed:
+        check_grammars(part, vocabulary)
 
     # 3
-    vocabulary = replayer.identity.vocabulary
     tolerance, level, chosen, table = choose_thresholds(
         placed, half_r, limits, vocabulary, margin_limit(made_for.scheme)
     )

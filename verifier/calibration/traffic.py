@@ -9,7 +9,7 @@ from weightwarden.sampler.defined import undefined_field
 from weightwarden.sampler.types import BoolArray, IntArray
 from weightwarden.verifier.errors import CalibrationError
 from weightwarden.verifier.policy.base import MadeFor
-from weightwarden.verifier.replay.replay import PlacedTable, Replayer
+from weightwarden.verifier.replay.replay import PlacedTable, Replay, Replayer
 from weightwarden.verifier.scoring.token_scores import TokenScores
 
 MIN_RECORDS = 8
@@ -58,6 +58,29 @@ def made_for_traffic(replayer: Replayer, records: Sequence[Record]) -> MadeFor:
         dtype=replayer.dtype,
         known_answer=replayer.known_answer(),
     )
+
+
+def check_refused(replay: Replay) -> None:
+    """Refuse traffic with a grammar that could not be used in its replay.
+
+    Raises:
+        CalibrationError: a grammar could not be used.
+    """
+    for index, why in replay.refused.items():
+        raise CalibrationError(f"record {index}: its grammar cannot be used: {why}; leave it out")
+
+
+def check_grammars(placed: PlacedTable, vocabulary: int) -> None:
+    """Refuse traffic with a token outside its grammar.
+
+    Raises:
+        CalibrationError: a token of the table is outside.
+    """
+    for at in np.flatnonzero(placed.table.logit_rank_n > vocabulary):
+        raise CalibrationError(
+            f"record {placed.record_n[at]}: position {placed.position_n[at]} is outside the request's grammar: the"
+            " server has another grammar library than the record says, or is not honest"
+        )
 
 
 def scores_of(placed: PlacedTable, scores: TokenScores, half_r: BoolArray) -> tuple[IntArray, TokenScores]:

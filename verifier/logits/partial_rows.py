@@ -263,6 +263,6 @@ class CandidateRows:
         self._bounds.append((item, adjusted))
 
     def _fill_empty(self, rows: slice) -> None:
-        """Where masks leave no known token, an unknown one is the choice, and a known claimed token is outside."""
+        """Fill rows in which masks leave no known token: an unknown one is the choice, a known claimed one outside."""
         empty = np.arange(len(self))[rows][np.isneginf(self._logits[rows].max(axis=1))]
         self._logits[empty, -1] = self._ceiling[empty]

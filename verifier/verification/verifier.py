@@ -70,7 +70,8 @@ class Verifier:
             model_digest=self.replayer.identity.digest, replay=self.replayer.implementation, dtype=self.replayer.dtype
         )
         identity = self.replayer.identity
-        self._grammars = self.grammars or GrammarProcess(identity.path, identity.vocabulary)
+        extra = "vllm" if self.replayer.implementation == "vllm" else "replay"
+        self._grammars = self.grammars or GrammarProcess(identity.path, identity.vocabulary, extra=extra)
 
     @property
     def unit_tokens(self) -> int:

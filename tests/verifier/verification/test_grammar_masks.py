@@ -12,7 +12,11 @@ from tests.verifier.candidates.test_engine_schemes import SEEDS, SETTINGS
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.calibration.exact import calibrate_exact
+from weightwarden.verifier.calibration.fit import calibrate
+from weightwarden.verifier.calibration.limits import CalibrationLimits
+from weightwarden.verifier.errors import CalibrationError
 from weightwarden.verifier.policy.exact import EXACT_TOLERANCE, EXACT_WINDOW, ExactPolicy
+from weightwarden.verifier.replay import replay as replay_module
 from weightwarden.verifier.replay.replay import Replay
 from weightwarden.verifier.scoring.token_scores import TokenScores, score
 from weightwarden.verifier.scoring.token_verdicts import Verdict
@@ -202,3 +206,19 @@ def test_masks_are_made_once_a_record_and_the_source_is_closed_with_the_verifier
     assert sorted(source.made) == sorted(record.grammar.text for record in records if record.grammar)
     verifier.close()
     assert source.closed
+
+
+def test_calibration_refuses_tokens_outside_and_grammars_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_module, "GrammarProcess", lambda folder, vocabulary: DrawnMasks(vocabulary))
+    logits, records = traffic("vllm-v2-fp64")
+    replayer, names = KnownReplayer(logits), [str(i) for i in range(RECORDS)]
+    assert calibrate_exact(replayer, records, names).check.records == RECORDS
+    i, at, token = places(records, allowed=False)[0]
+    outside = [*records[:i], swapped(records[i], at, token), *records[i + 1 :]]
+    hostile = [*records[:5], constrained(without_grammar(records[5]), "bad one"), *records[6:]]
+    limits = CalibrationLimits(max_dangerous_rate=0.002, max_unsafe_rate=0.01)
+    for some, what in ((outside, f"record {i}: position {at} is outside"), (hostile, "record 5: its grammar cannot")):
+        with pytest.raises(CalibrationError, match=what):
+            calibrate_exact(replayer, some, names)
+        with pytest.raises(CalibrationError, match=what):
+            calibrate(replayer, some, limits)

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.guarantees.any_server import AnyServer
 from tests.recorded import FILTERED, records_of
+from tests.verifier.candidates.drawn_masks import packed
 from weightwarden.logger.record import Record
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.policy.calibrated import Policy
@@ -97,3 +98,26 @@ def test_a_shared_prefix_changes_no_error(replayer: TransformersReplayer, monkey
     monkeypatch.setattr(replayer, "shares_prefixes", False)
     for with_it, without in zip(shared, replayer.sway(records), strict=True):
         assert np.allclose(with_it, without, atol=0.02)
+
+
+def test_the_tokens_that_a_grammar_excludes_do_not_sway_a_position(
+    replayer: TransformersReplayer, honest: list[Record]
+) -> None:
+    record = honest[0].model_copy(
+        update={"sampling": honest[0].sampling.model_copy(update={"allowed_token_ids": None})}
+    )
+    count, vocabulary = len(record.output_token_ids), replayer.identity.vocabulary
+    everything = np.ones((count, vocabulary), np.bool_)
+    alone = np.zeros((count, vocabulary), np.bool_)
+    alone[np.arange(count), record.output_token_ids] = True
+    two = alone.copy()
+    two[:, PROMPT] = True
+    [free] = replayer.sway([record])
+    [same] = replayer.sway([record], [packed(everything)])
+    [forced] = replayer.sway([record], [packed(alone)])
+    [of_two] = replayer.sway([record], [packed(two)])
+    [named] = replayer.sway([honest[0]])
+    assert np.array_equal(same, free)
+    assert (forced == 0).all()
+    assert np.array_equal(of_two, named)
+    assert free.max() > 1
