@@ -27,7 +27,7 @@ NO_OTHERS = -1e4
 
 
 class _NoTokenizer:
-    """Placeholder for records without stop strings, which need no tokenizer."""
+    """Placeholder for records without stop strings, which need no text."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         raise NotImplementedError
@@ -39,7 +39,7 @@ class _NoTokenizer:
         raise NotImplementedError
 
     def token_text(self, token: int) -> str:
-        raise NotImplementedError
+        return f"<{token}>"
 
 
 class CheapReplayer:

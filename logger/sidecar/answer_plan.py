@@ -71,7 +71,7 @@ def planned(
         reasoning,
         [tool.given() for tool in request.tools or []] if reads_calls else [],
         end,
-        dropped=shape.special_ids.keys(),
+        dropped=shape.dropped,
     )
     return AnswerPlan(
         constraint=constraint,

@@ -166,7 +166,7 @@ def answer(data: bytes) -> None:
     family = sorted(FAMILIES)[(form[0] if form else 0) % len(FAMILIES)]
     for whole_calls in (False, True):
         one = RandomInput(text, family, "think", "", whole_calls)
-        assert (broken := broken_promise(one, Random(0))) is None, broken
+        assert (broken := broken_promise(one, one.parts([one.text]), Random(0))) is None, broken
 
 
 def _example_archive() -> bytes:

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weightwarden.logger.grammar.errors import GrammarRefused
-from weightwarden.logger.grammar.masks import GrammarMasks
 from weightwarden.logger.grammar.process import GrammarProcess
 from weightwarden.logger.record import Record
 from weightwarden.sampler.defined import undefined_field
 from weightwarden.sampler.types import BoolArray
-from weightwarden.verifier.candidates.record_masks import GrammarSource, masks_of
+from weightwarden.verifier.candidates.record_masks import GrammarSource
 from weightwarden.verifier.errors import UndefinedRow
 from weightwarden.verifier.policy.base import BasePolicy, EvidenceAccumulator, RecordEvidence
 from weightwarden.verifier.replay.environment import ReplayEnvironment, environment_of
@@ -40,6 +38,7 @@ from weightwarden.verifier.verification.scored_chunk import ScoredChunk
 from weightwarden.verifier.verification.summary import Summary
 from weightwarden.verifier.verification.tally import Tally
 from weightwarden.verifier.verification.token_frame import TokenSink
+from weightwarden.verifier.verification.unsteady import unsteady_positions
 from weightwarden.verifier.verification.work_unit import WorkUnit
 
 
@@ -286,38 +285,11 @@ class Verifier:
         return evidence
 
     def _unsteady(self, records: Sequence[Record], evidence: EvidenceAccumulator) -> list[BoolArray | None]:
-        """The unsteady output positions of each record, bool [output tokens]; None for a record without any.
-
-        Only records with evidence against them are computed again: those with an outlier, or with a reason to flag
-        them.
-        """
+        """The unsteady output positions of each record (`unsteady_positions`)."""
         limit, replayer = self.policy.steady_sway, self.replayer
-        unsteady: list[BoolArray | None] = [None] * len(records)
         if limit is None or not isinstance(replayer, SwayingReplayer):
-            return unsteady
-        answered = [index for index, record in enumerate(records) if record.output_token_ids]
-        found = {index: evidence.evidence(index) for index in answered}
-        suspects = [index for index, of in found.items() if of.outliers or of.reasons]
-        requests = [(index, first, one) for index in suspects for first, one in records[index].requests()]
-        masks = [self._masks_of(one) for _, _, one in requests]
-        computed = replayer.sway([one for _, _, one in requests], masks)
-        for (index, first, one), mask, sway_t in zip(requests, masks, computed, strict=True):
-            unsteady_t = sway_t > limit
-            if mask is not None and mask.outside_at is not None:  # no rounding error leads outside a grammar
-                unsteady_t[mask.outside_at] = False
-            if unsteady_t.any():
-                whole_t = unsteady[index]
-                if whole_t is None:
-                    whole_t = unsteady[index] = np.zeros(len(records[index].output_token_ids), np.bool_)
-                whole_t[first : first + len(one.output_token_ids)] = unsteady_t
-        return unsteady
-
-    def _masks_of(self, record: Record) -> GrammarMasks | None:
-        """The masks of a record's positions, made again; None without a grammar."""
-        try:
-            return masks_of(self._grammars, record)
-        except GrammarRefused:  # too slow this time
-            return None
+            return [None] * len(records)
+        return unsteady_positions(replayer, limit, self._grammars, records, evidence)
 
     def _judge(
         self,

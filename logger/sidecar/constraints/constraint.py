@@ -48,12 +48,14 @@ class AnswerShape:
         envelope: grammar of the family's calls, or None where there is none.
         reasoning: form of its reasoning, or None.
         special_ids: id of each token that a grammar never matches by text, by its text (`grammar.special_ids`).
+        dropped: texts of the special tokens, which are no content.
     """
 
     family: str | None
     envelope: Envelope | None
     reasoning: ReasoningFamily | None
     special_ids: Mapping[str, int]
+    dropped: frozenset[str] = frozenset()
 
     @property
     def is_harmony(self) -> bool:

@@ -38,6 +38,7 @@ def shape_of(
         envelope=None if family is None else envelope_of(family, with_tools.text or ""),
         reasoning=None if reasoning is None else REASONING[reasoning],
         special_ids=special_ids(tokenizer),
+        dropped=frozenset(token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special),
     )
 
     def guesses() -> Iterator[str]:

@@ -46,8 +46,9 @@ def _message(reading: Reading, *, calls: bool, on_channel: bool = False) -> Step
     """Reading of a message from its header on, which is held."""
     cursor = reading.cursor
     channel, recipient = yield from _header(reading, on_channel=on_channel)
-    if calls and recipient.startswith(_FUNCTION) and (yield from cursor.follows("{")) is not None:
-        reading.begin_call(recipient.removeprefix(_FUNCTION))
+    name = recipient.removeprefix(_FUNCTION) if recipient.startswith(_FUNCTION) else ""
+    if calls and name and (yield from cursor.follows("{")) is not None:
+        reading.begin_call(name)
         yield from reading.json_arguments((*_ENDS, _START))
         reading.end_call()
     elif recipient and not recipient.startswith(_FUNCTION):

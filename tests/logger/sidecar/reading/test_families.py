@@ -118,6 +118,7 @@ def test_text_is_held_back_only_while_it_may_begin_a_marker(family: str) -> None
     for char in text:
         released += "".join(part.text for part in reader.add(char) if isinstance(part, ContentText))
     assert released == text
+    assert reader.end() == []
 
 
 @pytest.mark.parametrize("family", ["hermes", "mistral", "deepseek_v31", "kimi_k2", "harmony", "llama3_json"])
@@ -173,6 +174,7 @@ def test_a_call_after_a_faulty_one_is_read(family: str) -> None:
         ("glm", "Write <tool_call> and </tool_call>."),
         ("glm", "<tool_call>f and more</tool_call>"),
         ("harmony", "final <|message|> hello"),
+        ("harmony", '{"a": "an answer without a channel"}'),
         ("hermes", f'<tool_call>\n{{"name": "{"f" * 257}", "arguments": {{}}}}\n</tool_call>'),
     ],
 )
@@ -201,6 +203,14 @@ def test_white_space_between_content_and_calls_is_no_content_where_the_form_has_
     assert read("hermes", f"{CALLS['hermes']}\nDone.").content == "\nDone."
     assert read("kimi_k2", f"Look. {CALLS['kimi_k2']} Done.").content == "Look.  Done."
     assert read("kimi_k2", f" {CALLS['kimi_k2']}").content == ""
+
+
+def test_messages_of_harmony_for_others_than_the_client_are_left_out() -> None:
+    assert read("harmony", "<|channel|>commentary to=python <|constrain|>code<|message|>print(1)<|call|>") == Parsed(
+        "", "", ()
+    )
+    assert read("harmony", "<|channel|>commentary to=functions.<|message|>{}<|call|>") == Parsed("", "{}", ())
+    assert read("harmony", "<|channel|>commentary<|message|>Wait.<|end|>").content == "Wait."
 
 
 def test_special_tokens_that_mark_nothing_are_dropped() -> None:

@@ -26,6 +26,7 @@ from weightwarden.logger.text.reasoning_progress import ReasoningProgress
         ("think", "what is <think>?<|im_end|>assistant\n", "b", "", "b"),
         ("think", "", "<think>a</think></think>", "a", "</think>"),
         ("think", "", "<think> \n</think>\n", "", ""),
+        ("think", "", "<think>a \n", "a", ""),
         ("mistral", "", "[THINK]a[TOOL_CALLS][/THINK]b", "a[TOOL_CALLS]", "b"),
         (
             "harmony",

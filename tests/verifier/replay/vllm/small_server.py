@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.http_server import serving
+from tests.verifier.candidates.drawn_masks import allowed_tokens, constrained
 from weightwarden.logger.record import Engine, Record
 from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.sampler.params import SamplingParams
@@ -45,13 +46,23 @@ def _logits_of(last: tuple[int, ...]) -> NDArray[np.float32]:
     return (values.view(np.uint32) & 0xFFFF0000).view(np.float32)
 
 
-def draw(prompt: Sequence[int], seed: int, count: int, sampling: SamplingParams, *, stops: bool = True) -> list[int]:
-    """The answer that an honest server gives, by enumeration."""
+def draw(
+    prompt: Sequence[int],
+    seed: int,
+    count: int,
+    sampling: SamplingParams,
+    *,
+    stops: bool = True,
+    expression: str | None = None,
+) -> list[int]:
+    """The answer that an honest server gives, by enumeration; under the grammar of an expression if there is one."""
     noise = gumbel_noise("vllm-cpu", V)
     keys = noise.keys(seed, len(prompt), count)
     output: list[int] = []
     for t in range(count):
         logits = logits_after([*prompt, *output]).astype(np.float64)
+        if expression is not None:
+            logits[~allowed_tokens(expression, t, V)] = -np.inf
         order = np.sort(logits)[::-1]
         if 0 < sampling.top_k < V:
             logits[logits < order[sampling.top_k - 1]] = -np.inf
@@ -67,12 +78,17 @@ def draw(prompt: Sequence[int], seed: int, count: int, sampling: SamplingParams,
 
 
 def record(
-    prompt: Sequence[int], seed: int, count: int = 40, output: Sequence[int] | None = None, **sampling: Any
+    prompt: Sequence[int],
+    seed: int,
+    count: int = 40,
+    output: Sequence[int] | None = None,
+    expression: str | None = None,
+    **sampling: Any,
 ) -> Record:
     """A record of the small server; honest unless an output is given."""
     params = SamplingParams(max_tokens=count, **sampling)
-    tokens = draw(prompt, seed, count, params) if output is None else list(output)
-    return Record(
+    tokens = draw(prompt, seed, count, params, expression=expression) if output is None else list(output)
+    plain = Record(
         engine=Engine(name="vllm", version="0.32.0", sampler="vllm-cpu"),
         model="small",
         prompt_token_ids=list(prompt),
@@ -83,6 +99,7 @@ def record(
         finish_reason="stop" if tokens[-1] == EOS else "length",
         stop_reason=None,
     )
+    return plain if expression is None else constrained(plain, expression)
 
 
 @dataclass
@@ -199,7 +216,14 @@ class _Handler(BaseHTTPRequestHandler):
         if body.get("return_token_ids"):
             params = SamplingParams(**{name: body[name] for name in ("temperature", "top_k", "top_p") if name in body})
             stops = not body.get("ignore_eos", False)
-            drawn = draw(tokens, body.get("seed", 0), body["max_tokens"], params, stops=stops)
+            drawn = draw(
+                tokens,
+                body.get("seed", 0),
+                body["max_tokens"],
+                params,
+                stops=stops,
+                expression=body.get("structured_outputs", {}).get("regex"),
+            )
             choice["token_ids"] = drawn
         if "prompt_logprobs" in body:
             rows = [None, *(self._row(tokens, at, body["prompt_logprobs"], shift) for at in range(1, len(tokens)))]

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.throughput.cheap_replayer import CheapReplayer
 from tests.recorded import FILTERED, GREEDY, records_of
 from tests.verifier.verification.ray import loads
+from weightwarden.logger.record import Record
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.verification.executor import WorkersKilled
 from weightwarden.verifier.verification.ray.cluster import ClusterError
@@ -89,6 +90,24 @@ def test_the_outcome_is_that_of_a_single_process(
     assert np.array_equal(judged.margins.tokens_rb, alone.margins.tokens_rb)
     for ours, theirs in zip(judged.records, alone.records, strict=True):
         assert (ours.reasons, ours.alternatives) == (theirs.reasons, theirs.alternatives)
+
+
+def test_grammars_are_compiled_on_the_workers_and_say_what_a_single_process_says(
+    opened: Callable[..., RayExecutor], bundled_policy: Policy, model_folder: Path
+) -> None:
+    def under(record: Record, text: str) -> Record:
+        grammar = {"kind": "regex", "text": text, "backend": "guidance", "version": "1.7.6"}
+        return Record.model_validate(record.model_dump() | {"grammar": grammar})
+
+    records = [*(under(record, "[0-9]+") for record in RECORDS[:6]), under(RECORDS[6], "("), *RECORDS[7:20]]
+    found = verify(opened(partial(loads.cheap, policy=bundled_policy, folder=model_folder)), records)
+    alone = Verifier(CheapReplayer(bundled_policy, model_folder, loads.UNIT_TOKENS), bundled_policy)
+    assert told(found) == told(alone.verify(records))
+    alone.close()
+    assert found.outside_grammar == 6
+    assert {record.place for record in found.flagged} >= set(range(6))
+    assert [record.place for record in found.unverifiable] == [6]
+    assert "its grammar cannot be used" in found.unverifiable[0].why
 
 
 def test_workers_that_are_killed_during_a_run_are_replaced_and_the_outcome_is_the_same(
