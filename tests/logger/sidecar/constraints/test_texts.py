@@ -1,6 +1,7 @@
 """Texts of grammars: the same for the same request, bounded, safe against clients, refused where inexact."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ def sampler(model_folder: Path) -> Sampler:
     return Sampler.of(model_folder)
 
 
-def shape(family: str = "hermes", *, reasons: bool = False, **special: int) -> AnswerShape:
+def shape(family: str = "hermes", *, reasons: bool = False, special: Mapping[str, int] | None = None) -> AnswerShape:
     return AnswerShape(
         family=family,
         envelope=envelope_of(family, ""),
         reasoning=REASONING["think"] if reasons else None,
-        special_ids=special,
+        special_ids=special or {},
     )
 
 
@@ -63,7 +64,7 @@ def test_a_request_that_asks_for_nothing_has_no_grammar() -> None:
 
 def test_a_format_alone_is_sent_in_its_own_language() -> None:
     schema = {"b": 1, "a": {"é": True}}
-    asked = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}}
+    asked: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}}
     assert constraint(shape(), **asked) == Constraint(
         kind="json", text='{"b": 1, "a": {"\\u00e9": true}}', field="response_format"
     )
@@ -115,7 +116,7 @@ def test_nothing_of_a_client_becomes_markup_or_grammar(sampler: Sampler) -> None
 
 @pytest.mark.parametrize("expression", ["a/b", r"a\/b", "[/]", r"\d+\.\d", "a\nb", "é|ü", r"\\/", "(?i:x)y"])
 def test_a_regular_expression_after_reasoning_is_the_clients(sampler: Sampler, expression: str) -> None:
-    asked = {"structured_outputs": {"regex": expression}}
+    asked: dict[str, Any] = {"structured_outputs": {"regex": expression}}
     alone, after = constraint(shape(), **asked), constraint(shape(reasons=True), "<think>\n", **asked)
     assert alone is not None
     assert after is not None
@@ -127,13 +128,13 @@ def test_a_regular_expression_after_reasoning_is_the_clients(sampler: Sampler, e
 
 
 def test_a_marker_that_is_a_special_token_stands_as_its_id() -> None:
-    made = required(shape("mistral", **{"[TOOL_CALLS]": 9}), tool(ONE))
+    made = required(shape("mistral", special={"[TOOL_CALLS]": 9}), tool(ONE))
     assert "<[9]>" in made.text
     assert "[TOOL_CALLS]" not in made.text
 
 
 def test_a_clients_grammar_governs_the_whole_answer() -> None:
-    asked = {"structured_outputs": {"grammar": 'start: "a"'}}
+    asked: dict[str, Any] = {"structured_outputs": {"grammar": 'start: "a"'}}
     made = constraint(shape(reasons=True), "<think>\n", tools=[tool(ONE)], **asked)
     assert made == Constraint(kind="grammar", text='start: "a"', field="structured_outputs")
 
