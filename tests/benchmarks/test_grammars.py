@@ -56,3 +56,15 @@ def test_no_prompt_both_calibrates_and_is_judged(recorded: list[Record]) -> None
     assert sorted([*fitting, *judging]) == [*range(len(recorded))]
     assert not prompts[0] & prompts[1]
     assert min(len(fitting), len(judging)) > 0.3 * len(recorded)
+
+
+def test_no_white_space_comes_before_a_value_of_two_schemas(
+    matchers: GrammarMatchers, replayer: TransformersReplayer
+) -> None:
+    # As llguidance 1.7 of vLLM 0.32 has it. 1.9.1 allows white space there: then the replay draws other tokens.
+    call = next(example for example in EXAMPLES if example.name == "tool call")
+    grammar = Grammar(kind="grammar", text=call.text, backend="guidance", version="1.7.6")
+    ids = replayer.tokenizer.encode('<tool_call>\n{"', add_special_tokens=False)
+    before = replayer.tokenizer.encode("<tool_call>\n", add_special_tokens=False)
+    assert ids[: len(before)] == before
+    assert matchers.allowed_count(grammar, ids)[len(before)] == 2
