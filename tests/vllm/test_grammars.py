@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import pytest
 
 from benchmarks.grammars.examples import EXAMPLES
 from benchmarks.grammars.matchers import GrammarMatchers
-from benchmarks.recording.grammars import PINNED, answers, guidance_version, requests_of
-from benchmarks.recording.vllm_server import vllm_server
-from tests.vllm.commands import CONTEXT, invoke, written
+from benchmarks.recording.grammars import answers, guidance_version, requests_of
+from tests.vllm.commands import invoke, written
 from weightwarden.logger.record import Record
 from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.model.tokenizer import load_tokenizer
@@ -25,43 +23,35 @@ MAX_TOKENS = 32
 
 
 @pytest.fixture(scope="module")
-def pinned(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmClient]:
-    log = tmp_path_factory.mktemp("vllm") / "server.log"
-    arguments = (*PINNED, "--max-logprobs", "1024", "--max-model-len", str(CONTEXT))
-    with vllm_server(Path(os.environ["WEIGHTWARDEN_VLLM_PYTHON"]), model_folder, log, arguments) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def constrained(pinned: VllmClient, model_folder: Path) -> list[Record]:
+def constrained(server: VllmClient, model_folder: Path) -> list[Record]:
     """One answer of each grammar under each sampling setting."""
     identity = identify_model(model_folder)
     tokenizer: Any = load_tokenizer(identity)
-    engine = {"name": "vllm", "version": pinned.version(), "sampler": "vllm-cpu"}
+    engine = {"name": "vllm", "version": server.version(), "sampler": "vllm-cpu"}
     version = guidance_version(Path(os.environ["WEIGHTWARDEN_VLLM_PYTHON"]))
     requests = requests_of(EXAMPLES, tokenizer, engine, version, each=1, seed=7)
     short = [
         request.model_copy(update={"sampling": request.sampling.model_copy(update={"max_tokens": MAX_TOKENS})})
         for request in requests
     ]
-    return answers(pinned, short, identity.eos_ids, "with grammars")
+    return answers(server, short, identity.eos_ids, "with grammars")
 
 
 @pytest.fixture(scope="module")
-def policy(pinned: VllmClient, constrained: list[Record], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def policy(server: VllmClient, constrained: list[Record], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exact policy of the answers: that it is written at all says that every token is equal, or a tie."""
     folder = tmp_path_factory.mktemp("policy")
     result = invoke(
-        pinned, "calibrate", written(folder / "t.jsonl", constrained), "--exact", "--out", folder / "exact.toml"
+        server, "calibrate", written(folder / "t.jsonl", constrained), "--exact", "--out", folder / "exact.toml"
     )
     assert result.exit_code == 0, result.output
     return folder / "exact.toml"
 
 
 def test_honest_answers_under_grammars_are_equal_and_none_is_outside(
-    pinned: VllmClient, constrained: list[Record], policy: Path, tmp_path: Path
+    server: VllmClient, constrained: list[Record], policy: Path, tmp_path: Path
 ) -> None:
-    found = _verified(pinned, constrained, policy, tmp_path)
+    found = _verified(server, constrained, policy, tmp_path)
     assert found["flagged"] == []
     assert found["suspicious"] == found["dangerous"] == 0
     assert found["statistics"]["rates"]["mismatch"]["value"] < 0.02
@@ -70,14 +60,14 @@ def test_honest_answers_under_grammars_are_equal_and_none_is_outside(
 
 @pytest.mark.parametrize("allowed", [True, False])
 def test_one_replaced_token_flags_its_record_and_no_other(
-    pinned: VllmClient, model_folder: Path, constrained: list[Record], policy: Path, tmp_path: Path, allowed: bool
+    server: VllmClient, model_folder: Path, constrained: list[Record], policy: Path, tmp_path: Path, allowed: bool
 ) -> None:
     matchers, rng = GrammarMatchers(identify_model(model_folder)), np.random.default_rng(3)
     records = [record for record in constrained if record.grammar is not None and record.grammar.kind == "json"]
     victims = [1, 7, 14]
     for victim in victims:
         records[victim] = _altered(records[victim], matchers, rng, allowed=allowed)
-    found = _verified(pinned, records, policy, tmp_path)
+    found = _verified(server, records, policy, tmp_path)
     assert [flagged["record"] for flagged in found["flagged"]] == victims
     for flagged in found["flagged"]:
         assert ("outside the grammar" in json.dumps(flagged)) == (not allowed)

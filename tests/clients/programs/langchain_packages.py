@@ -47,8 +47,8 @@ for name, model in MODELS.items():
         offered = model.bind_tools([get_weather])
         history: list[Any] = [HumanMessage(QUESTION)]
         history.append(offered.invoke(history))
-        for call in history[-1].tool_calls:
-            history.append(ToolMessage(get_weather.invoke(call["args"]), tool_call_id=call["id"]))
+        calls = history[-1].tool_calls
+        history += [ToolMessage(get_weather.invoke(call["args"]), tool_call_id=call["id"]) for call in calls]
         return text_of(offered.invoke(history))
 
 

@@ -19,7 +19,11 @@ class Person(BaseModel):
 
 @feature("chat")
 def chat() -> Any:
-    return client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hi"}]).choices[0].message.content
+    return (
+        client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hi"}])
+        .choices[0]
+        .message.content
+    )
 
 
 @feature("chat stream with usage")
@@ -80,7 +84,10 @@ def forced() -> Any:
     found = []
     for choice in ("required", named):
         answer = client.chat.completions.create(
-            model=MODEL, messages=[{"role": "user", "content": QUESTION}], tools=TOOLS, tool_choice=choice  # type: ignore
+            model=MODEL,
+            messages=[{"role": "user", "content": QUESTION}],
+            tools=TOOLS,
+            tool_choice=choice,  # type: ignore
         )
         found.append((answer.choices[0].message.tool_calls or [])[0].function.name)
     return found
