@@ -17,12 +17,15 @@ VLLM_VENV := .venv-vllm
 VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
+CLIENTS_VENV := .venv-clients
+CLIENTS_READY := $(CLIENTS_VENV)/.ready
+
 TRITON_ALONE := $(VLLM_VENV)/triton-alone
 
 LLAMA_VENV := .venv-llama
 LLAMA_READY := $(LLAMA_VENV)/.ready
 
-.PHONY: demo test test-slow test-all test-vllm test-triton fuzz lint site bench benchmarks benchmarks-vllm results-page fresh-traffic llama-traffic clean
+.PHONY: demo test test-slow test-clients test-all test-vllm test-triton fuzz lint site bench benchmarks benchmarks-vllm results-page fresh-traffic llama-traffic clean
 
 $(READY_DEMO): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -54,7 +57,17 @@ test: lint
 test-slow: $(READY)
 	$(PYTEST) -m slow
 
-test-all: test test-slow
+# The clients' packages pin one another's versions, so they have an environment of their own. The list is complete.
+$(CLIENTS_READY): tests/clients/requirements.txt
+	$(PYTHON) -m venv $(CLIENTS_VENV)
+	$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --requirement tests/clients/requirements.txt
+	touch $@
+
+# Real clients in front of the sidecar.
+test-clients: $(READY) $(CLIENTS_READY)
+	WEIGHTWARDEN_CLIENTS_PYTHON=$(CLIENTS_VENV)/bin/python WEIGHTWARDEN_REQUIRE_CLIENTS=1 $(BIN)/pytest -m clients tests/clients
+
+test-all: test test-slow test-clients
 
 # vLLM has an environment of its own. torchvision, torchaudio and torchcodec come as CUDA builds that break its imports.
 $(VLLM_READY): constraints.txt
@@ -85,6 +98,8 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz checkpoint-text -runs=400000
 	$(BIN)/python -m tests.fuzz record -runs=250000
 	$(BIN)/python -m tests.fuzz archive -runs=20000
+	$(BIN)/python -m tests.fuzz answer -runs=200000
+	$(BIN)/python -m tests.fuzz request-body -runs=40000
 
 # The documents as a site, in site/; a warning is an error.
 site: $(READY)
@@ -131,4 +146,4 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput.replay
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(LLAMA_VENV)
+	rm -rf $(VENV) $(VLLM_VENV) $(LLAMA_VENV) $(CLIENTS_VENV)

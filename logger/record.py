@@ -221,7 +221,7 @@ class Record(_Strict):
         """The requests in which the engine drew the answer, each as a record of its own, with its first position.
 
         A record without segments is its own only request. The prompt of a later request holds the answer before it, so
-        its draws and penalties are those of a new request (docs/sampling.md, section 7.4).
+        its draws and penalties are those of a new request (docs/sampling.md, section 7.6).
         """
         if self.segments is None:
             return [(0, self)]

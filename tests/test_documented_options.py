@@ -28,7 +28,7 @@ FOREIGN = {
     "vLLM": """
         --override-generation-config --generation-config --logprobs-mode --max-logprobs --max-num-batched-tokens
         --no-enable-chunked-prefill --enable-prefix-caching --use-fp64-gumbel --hf-overrides --gpu-memory-utilization
-        --max-model-len --dtype --host --port
+        --max-model-len --dtype --host --port --structured-outputs-config --reasoning-parser
     """,
     "SGLang": "--enable-deterministic-inference",
     "pip": "--no-deps --constraint --no-cache-dir --index-url --editable",

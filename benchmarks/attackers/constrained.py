@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from weightwarden.verifier.types import Tokenizer
 
 def in_json_string(text: str) -> bool:
     """True if an answer so far ends inside a string of its JSON: a value or a key."""
-    return "{" in text and text.replace('\\\\"', "").count('"') % 2 == 1
+    return "{" in text and re.sub(r"\\.", "", text).count('"') % 2 == 1
 
 
 def in_arguments(text: str) -> bool:

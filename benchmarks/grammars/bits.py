@@ -4,7 +4,8 @@
 
 FOLDER holds grammars.jsonl and plain.jsonl of `benchmarks.recording.grammars`: the same requests with and without
 grammars. A policy is calibrated on the answers of both kinds to some questions; the answers to the other questions are
-judged. One policy for both kinds, so that only the grammars differ.
+judged. One policy for both kinds, so that only the grammars differ. With --policy a policy that exists judges all
+answers instead: it must not be made from them.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+from weightwarden.verifier.verification.judgement import Judgement
 from weightwarden.verifier.verification.verifier import Verifier
 
 _GROUPS = {example.text: example.group for example in EXAMPLES}
@@ -43,12 +45,14 @@ def halves(records: Sequence[Record]) -> tuple[list[int], list[int]]:
     return parts
 
 
-def row_of(verifier: Verifier, kind: str, records: Sequence[Record], matchers: GrammarMatchers) -> GrammarBitsRow:
-    """The row of some answers."""
-    judged = verifier.judge(records)
-    charges = judged.charges
+def row_of(
+    kind: str, records: Sequence[Record], judged: Judgement, places: Sequence[int], matchers: GrammarMatchers
+) -> GrammarBitsRow:
+    """The row of some of the judged records, by their places."""
+    records, verdicts = [records[at] for at in places], [judged.records[at] for at in places]
+    charges = judged.charges.take(np.array(places))
     tokens = int(charges.tokens_r.sum())
-    sizes = np.concatenate([record.tokens.admissible for record in judged.records])
+    sizes = np.concatenate([verdict.tokens.admissible for verdict in verdicts])
     return GrammarBitsRow(
         kind=kind,
         answers=len(records),
@@ -56,7 +60,7 @@ def row_of(verifier: Verifier, kind: str, records: Sequence[Record], matchers: G
         mismatch_share=float(charges.mismatches_r.sum() / tokens),
         suspicious=int(charges.suspicious_r.sum()),
         dangerous=int(charges.dangerous_r.sum()),
-        flagged=sum(record.flagged for record in judged.records),
+        flagged=sum(verdict.flagged for verdict in verdicts),
         admissible_mean=float(sizes.mean()),
         one_admissible_share=float((sizes == 1).mean()),
         forced_share=_forced_share(records, matchers),
@@ -87,30 +91,35 @@ def _policy(path: Path, replayer: TransformersReplayer, records: Sequence[Record
 @click.command(help=__doc__)
 @click.option("--records", "folder", required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of results; made when new.")
-def main(folder: Path, out: Path) -> None:
+@click.option("--policy", "given", type=click.Path(path_type=Path, exists=True), help="Of other answers.")
+def main(folder: Path, out: Path, given: Path | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     identity = identify_model(ensure_embedded_model())
-    constrained, plain = (
-        [placed.record for placed in read_traffic(folder / name)] for name in ("grammars.jsonl", "plain.jsonl")
-    )
-    fitting, judging = halves(constrained)
+    pair = [[placed.record for placed in read_traffic(folder / name)] for name in ("grammars.jsonl", "plain.jsonl")]
+    fitting, judging = halves(pair[0])
+    if given is not None:
+        fitting, judging = [], [*range(len(pair[0]))]
     replayer, matchers = TransformersReplayer.load(identity), GrammarMatchers(identity)
     policy = _policy(
-        out / "grammar-bits-policy.toml", replayer, [series[at] for series in (constrained, plain) for at in fitting]
+        given or out / "grammar-bits-policy.toml", replayer, [series[at] for series in pair for at in fitting]
     )
-    verifier = Verifier(replayer, policy)
+    pair = [[series[at] for at in judging] for series in pair]
     groups: dict[str, list[int]] = {}
-    for at in judging:
-        grammar = constrained[at].grammar
-        assert grammar is not None
-        groups.setdefault(_GROUPS[grammar.text], []).append(at)
-    rows = []
-    for kind, places in [*groups.items(), ("all", judging)]:
-        for series, words in ((constrained, "with"), (plain, "without")):
-            rows.append(row_of(verifier, f"{kind}, {words}", [series[at] for at in places], matchers))
-            click.echo(GRAMMAR_BITS.line(rows[-1]))
+    for at, record in enumerate(pair[0]):
+        assert record.grammar is not None
+        groups.setdefault(_GROUPS[record.grammar.text], []).append(at)
+    everything = [*groups.items(), ("all", [*range(len(pair[0]))])]
+    rows = {}
+    for series, words in zip(pair, ("with", "without"), strict=True):
+        tokens = sum(len(record.output_token_ids) for record in series)
+        with progress_bar(tokens, f"Judging {words} grammars") as progress:
+            judged = Verifier(replayer, policy, progress=progress).judge(series)
+        for kind, places in everything:
+            rows[kind, words] = row_of(f"{kind}, {words}", series, judged, places, matchers)
+    ordered = [rows[kind, words] for kind, _ in everything for words in ("with", "without")]
     settings: Settings = {"policy": policy.digest(), "calibration_answers": 2 * len(fitting)}
-    GRAMMAR_BITS.write(out, "grammar-bits", Results[GrammarBitsRow].measured(rows, settings))
+    GRAMMAR_BITS.write(out, "grammar-bits", Results[GrammarBitsRow].measured(ordered, settings))
+    click.echo(GRAMMAR_BITS.markdown(ordered))
 
 
 if __name__ == "__main__":

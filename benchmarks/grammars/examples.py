@@ -209,7 +209,7 @@ LARK = (
     ),
     Example(
         "thinking, then JSON", "grammar",
-        f"start: think ans\nthink[lazy]: /(.|\\n){1,120}<\\/think>/\nans: %json {json.dumps(_VERDICT)}\n",
+        f"start: think ans\nthink[lazy]: /(.|\\n){{1,120}}<\\/think>/\nans: %json {json.dumps(_VERDICT)}\n",
         _asked(
             "Think first, write </think>, then answer in JSON: is it true that {}?",
             ("the earth is flat", "snow is cold", "cats can fly", "Paris is in France", "seven is even"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weightwarden.logger.errors import ModelError
+from weightwarden.logger.sidecar.constraints.constraint import AnswerShape
 from weightwarden.logger.sidecar.errors import ApiError
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.limits import Limits
@@ -18,6 +19,8 @@ from weightwarden.logger.sidecar.prompts.chat_template import ChatTemplate
 from weightwarden.logger.sidecar.wire.requests import ChatRequest, parse
 from weightwarden.logger.text.special_tokens import SpecialTokens
 
+_ANY_SHAPE = AnswerShape(family="hermes", envelope=None, reasoning=None, special_ids={})
+"""A form of answers, so that tools are let pass. Prompts do not depend on it."""
 ENGINE = Path(__file__).with_name("engine.py")
 Prompt = Mapping[str, Any]
 """`ids` of a prompt, perhaps its `text`; or the reason why it is `refused`."""
@@ -95,7 +98,10 @@ async def ask_sidecar(folder: Path, questions: Iterable[Question]) -> list[Promp
                 prompts.append({"refused": chat})
                 continue
             interpreter = RequestInterpreter(
-                model=replace(model, chat=chat), limits=Limits(), client_seeds=False, workers=workers
+                model=replace(model, chat=chat, chat_with_tools=chat, shape=_ANY_SHAPE),
+                limits=Limits(),
+                client_seeds=False,
+                workers=workers,
             )
             try:
                 body = json.dumps({"model": "any", **question.body}).encode()

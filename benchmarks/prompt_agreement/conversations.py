@@ -25,7 +25,71 @@ def _around(**assistant: Any) -> dict[str, Any]:
     return {"messages": [_BEFORE, {"role": "assistant", **assistant}, _AFTER]}
 
 
+def _tool(name: str, **more: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, **more}}
+
+
+def _call(arguments: str, name: str = "get_weather", **more: Any) -> dict[str, Any]:
+    return {"type": "function", "id": f"call_{name}", "function": {"name": name, "arguments": arguments}, **more}
+
+
+def _called(*calls: dict[str, Any], **assistant: Any) -> dict[str, Any]:
+    """A chat in which the assistant made calls, each with its result."""
+    results = [
+        {"role": "tool", "tool_call_id": call["id"], "content": f"result {number}"} for number, call in enumerate(calls)
+    ]
+    said = {"role": "assistant", "content": None, **assistant, "tool_calls": [*calls]}
+    return {"messages": [_BEFORE, said, *results], "tools": _TOOLS}
+
+
+_PARAMETERS = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "description": "Name"}, "days": {"type": "integer"}},
+    "required": ["city"],
+}
+_TOOLS = [_tool("get_weather", parameters=_PARAMETERS, description="The weather <now>."), _tool("now")]
+
 CONVERSATIONS: Mapping[str, dict[str, Any]] = {
+    # Tools
+    "tools": {"messages": [_USER], "tools": _TOOLS},
+    "tools beside a system message": {**_said(("system", "Be brief."), ("user", "Hi")), "tools": _TOOLS},
+    "tools, none to be chosen": {"messages": [_USER], "tools": _TOOLS, "tool_choice": "none"},
+    "tool with other fields": {
+        "messages": [_USER],
+        "tool_choice": "none",
+        "tools": [{"function": {"strict": True, "name": "f", "parameters": {}, "description": ""}, "type": "function"}],
+    },
+    "tool without a type": {"messages": [_USER], "tools": [{"function": {"name": "f"}}]},
+    "call and result": _called(_call('{"city": "Zürich", "days": 2}')),
+    "call and result without tools": {"messages": _called(_call('{"city": "Zürich"}'))["messages"]},
+    "two calls": _called(_call('{"days": 1, "city": "A"}'), _call("{}", "now")),
+    "call beside text": _called(_call('{"city": "A"}'), content="Let me see."),
+    "call beside reasoning": _called(_call('{"city": "A"}'), reasoning_content="It is asked."),
+    "call with its index": _called(_call('{"city": "A"}', index=0)),
+    "call without content": {
+        "messages": [_BEFORE, {"role": "assistant", "tool_calls": [_call('{"city": "A"}')]}],
+        "tools": _TOOLS,
+    },
+    "arguments that are empty": _called(_call("")),
+    "arguments that are no object": _called(_call("[1, 2]")),
+    "arguments that are no JSON": _called(_call('{"city": ')),
+    "arguments with numbers of many kinds": _called(_call('{"a": 1.0, "b": 1e3, "c": -0, "d": 12345678901234567890}')),
+    "result with a name": {
+        "messages": [_BEFORE, {"role": "tool", "name": "now", "tool_call_id": "c", "content": "5"}],
+        "tools": _TOOLS,
+    },
+    "result in parts beside tools": {
+        "messages": [_BEFORE, {"role": "tool", "tool_call_id": "c", "content": _text("4", "2")}],
+        "tools": _TOOLS,
+    },
+    "effort": {"messages": [_USER], "reasoning_effort": "high"},
+    "effort none": {"messages": [_USER], "reasoning_effort": "none"},
+    "effort against a variable": {
+        "messages": [_USER],
+        "reasoning_effort": "low",
+        "chat_template_kwargs": {"enable_thinking": False, "reasoning_effort": "high"},
+    },
+    "documents": {"messages": [_USER], "documents": [{"title": "A", "text": "B"}]},
     # Roles
     "user": _said(("user", "Hello")),
     "system and user": _said(("system", "Be <brief> & kind."), ("user", "What's 1 < 2?")),
@@ -202,6 +266,10 @@ OWN_TEMPLATES: Mapping[str, str] = {
     "{% endgeneration %}{{ x is defined }}{% if loop.index > 3 %}{% break %}{% endif %}" + _END,
     "reasoning": "{% for m in messages %}{{ m.role }}{% if m.reasoning_content is defined %}<{{ m.reasoning_content }}>"
     "{% endif %}{% if m.tool_calls %}calls{% endif %}{{ m.content }}" + _END,
+    "tools": "{{ tools | tojson(indent=2) }}{{ documents | tojson }}{{ reasoning_effort | default('unset') }}"
+    "{{ enable_thinking | default('unset') }}{% for m in messages %}{{ m.role }}{{ m.tool_calls | tojson }}"
+    "{{ m.tool_call_id }}{% for call in m.tool_calls or [] %}{% for k, v in call.function.arguments | items %}"
+    "{{ k }}={{ v }};{% endfor %}{% endfor %}{{ m.content }}" + _END,
     "variables": "{{ enable_thinking | default('unset') }} {{ thinking | default('unset') }} {{ tools is none }}"
     " {{ documents is none }} {{ date_string is defined }} {{ bos_token }} {{ pad_token }}" + _ROLES + _END,
 }

@@ -1,6 +1,6 @@
 """The fixtures of `canitoolcall` for the families that the sidecar reads."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -47,9 +47,10 @@ class Case:
     reasoning: str | None
     prompt: str
 
-    def reader(self, *, whole_calls: bool = False) -> TextReader:
+    def reader(self, *, whole_calls: bool = False, dropped: Collection[str] = ()) -> TextReader:
         """A reader of the answer."""
-        return reader_of(self.family, self.reasoning, self.fixture.tools, self.prompt, whole_calls=whole_calls)
+        tools = self.fixture.tools
+        return reader_of(self.family, self.reasoning, tools, self.prompt, whole_calls=whole_calls, dropped=dropped)
 
 
 _described = cache(load_families)

@@ -151,17 +151,23 @@ def changed(text: str, texts: list[str], random: Random) -> str:
     return text
 
 
-def broken_promise(one: RandomInput, random: Random) -> str | None:
+def broken_promise(one: RandomInput, parts: list[AnswerPart], random: Random) -> str | None:
     """The promise of the readers that a reading of the answer breaks, or None.
 
     The split does not matter; calls are numbered in order; nothing is invented; what begins complete is JSON.
+
+    Args:
+        one: the answer.
+        parts: its parts, read in one piece.
+        random: source of the split.
     """
-    parts = one.parts([one.text])
     pieces = split(one.text, random, random.choice((1, 4, 30)))
     if one.parts(pieces) != parts or one.parts(pieces[:-1], "".join(pieces[-1:])) != parts:
         return "the parts depend on how the text is split"
     index = -1
     for part in parts:
+        if not isinstance(part, CallBegin) and not part.text:
+            return "a part is empty"
         if isinstance(part, CallBegin):
             index += 1
         if isinstance(part, CallBegin | CallArguments) and part.index != index:
@@ -173,7 +179,9 @@ def broken_promise(one: RandomInput, random: Random) -> str | None:
 
 
 def _faulty_call(one: RandomInput, found: Parsed) -> str | None:
-    for _, arguments in found.calls:
+    for name, arguments in found.calls:
+        if not name or name not in one.text:
+            return "a name is not the model's"
         if one.family in _VERBATIM and arguments not in one.text:
             return "arguments are not the model's"
         if one.whole_calls and not _is_object(arguments):
@@ -206,10 +214,11 @@ def try_inputs(cases: list[Case], count: int, seed: int) -> tuple[list[str], flo
     called = 0
     for one, _ in zip(random_inputs(cases, random), range(count), strict=False):
         begun = time.process_time()
-        problem = broken_promise(one, random)
+        parts = one.parts([one.text])
+        problem = broken_promise(one, parts, random)
         took = time.process_time() - begun
         total, slowest = total + took, max(slowest, took)
-        called += any(isinstance(part, CallBegin) for part in one.parts([one.text]))
+        called += any(isinstance(part, CallBegin) for part in parts)
         if problem is not None:
             broken.append(f"{problem}: {one}")
     return broken, total, slowest, called

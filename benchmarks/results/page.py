@@ -24,6 +24,7 @@ from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
 from benchmarks.results.tables.exact import EXACT
 from benchmarks.results.tables.gpu import GPU
 from benchmarks.results.tables.grammar_bits import GRAMMAR_BITS
+from benchmarks.results.tables.grammar_cost import GRAMMAR_COST
 from benchmarks.results.tables.grammar_masks import GRAMMAR_MASKS
 from benchmarks.results.tables.honest_capital import HONEST_CAPITAL
 from benchmarks.results.tables.limits import LIMITS
@@ -59,6 +60,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "limits": LIMITS,
     "grammar-masks": GRAMMAR_MASKS,
     "grammar-bits": GRAMMAR_BITS,
+    "grammar-cost": GRAMMAR_COST,
 }
 """The table of each file, by its name without `.json`."""
 MARKED = re.compile(r"<!-- table: ([\w -]+) -->\n(.*?)<!-- end -->", re.DOTALL)

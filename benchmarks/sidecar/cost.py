@@ -113,7 +113,7 @@ def servers(scratch: Path, log_url: str | None, options: Sequence[str]) -> Itera
     """The upstream, the proxy and the sidecar, each a process; their URLs."""
     ports = {way: free_port() for way in SERVERS}
     urls = {way: f"http://127.0.0.1:{port}" for way, port in ports.items()}
-    logs = [scratch / f"{way}.log" for way in WAYS]
+    logs = [scratch / f"{way}.log" for way in SERVERS]
     commands = (
         ["benchmarks.sidecar.token_source", str(ports["direct"])],
         ["benchmarks.sidecar.plain_proxy", str(ports["pass-through"]), urls["direct"]],
@@ -131,7 +131,14 @@ def servers(scratch: Path, log_url: str | None, options: Sequence[str]) -> Itera
             process.wait(60)
 
 
-def sidecar_command(scratch: Path, upstream: str, port: int, *options: str, log_url: str | None = None) -> list[str]:
+def sidecar_command(
+    scratch: Path,
+    upstream: str,
+    port: int,
+    *options: str,
+    log_url: str | None = None,
+    grammar_backend: str = "guidance==1.7.6",
+) -> list[str]:
     """The module and arguments of a sidecar on a port, with new keys and, by default, its log in a temporary folder."""
     key, seed = scratch / "log.key", scratch / "seed.key"
     SigningKey.generate("benchmark/sidecar").write(key)
@@ -139,7 +146,7 @@ def sidecar_command(scratch: Path, upstream: str, port: int, *options: str, log_
     command = ["weightwarden.cli.sidecar", "run", "--upstream", upstream, "--model-dir", str(ensure_embedded_model())]
     command += ["--model-name", "source", "--log", log_url or str(scratch / "log.db"), "--seed-key", str(seed)]
     command += ["--signing-key", str(key), "--sampler", "vllm-cpu", "--engine-version", "0.32.0"]
-    command += ["--client-seeds", "allow", "--tool-parser", "hermes", "--grammar-backend", "guidance==1.7.6"]
+    command += ["--client-seeds", "allow", "--tool-parser", "hermes", "--grammar-backend", grammar_backend]
     return [*command, "--listen", f"127.0.0.1:{port}", "--sampling-defaults", "neutral", *options]
 
 

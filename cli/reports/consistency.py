@@ -62,6 +62,8 @@ def _counts(report: Report) -> Iterator[str]:
     for name, stated, counted in sums:
         if stated != counted:
             yield f"{name}: {stated} where the other figures give {counted}"
+    if report.forced > report.verified_tokens:
+        yield f"forced: {report.forced}, more than there are tokens"
     if report.outside_grammar > report.dangerous:
         yield f"outside_grammar: {report.outside_grammar}, more than there are dangerous tokens"
     if judged > report.total_records:

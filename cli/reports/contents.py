@@ -286,6 +286,7 @@ class Report(_Part):
     suspicious: Count
     dangerous: Count
     outside_grammar: Count = 0
+    forced: Count = 0
     outlying_records: Count
     honest_outlying_records: Annotated[float, Field(ge=0)]
     early_stops: Count

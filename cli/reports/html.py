@@ -52,6 +52,7 @@ def html_report(context: Run, identity: ReportIdentity) -> str:
         meaning=verdict_meaning(context),
         counts={verdict.name.lower(): found.count(verdict) for verdict in Verdict},
         outside_grammar=found.outside_grammar,
+        forced=found.forced,
         figures=figures(context),
         histogram=histogram(context),
         trade_off=trade_off(context),
@@ -91,13 +92,7 @@ def _record(context: Run, record: ShownRecord) -> dict[str, Any]:
             {
                 "text": context.token_text(token),
                 "kind": Verdict(int(tokens.verdict[at])).name.lower(),
-                "title": (
-                    f"position {at}, id {token}: margin {tokens.margin[at]:.3f} logits, logit rank"
-                    f" {tokens.logit_rank[at]}, Gumbel rank {tokens.gumbel_rank[at]},"
-                    f"{_likelihood(tokens.likelihood_score[at])} {tokens.admissible[at]} admissible,"
-                    f" {tokens.charged_bits[at]:.2f} bits charged"
-                    + (", outside the grammar" if tokens.outside_grammar[at] else "")
-                ),
+                "title": f"position {at}, id {token}: {_scores(tokens, at)}",
             }
             for at, token in enumerate(shown)
         ],
@@ -106,10 +101,24 @@ def _record(context: Run, record: ShownRecord) -> dict[str, Any]:
     }
 
 
+def _scores(tokens: TokenDetail, at: int) -> str:
+    """A token's scores in words; a forced token has none."""
+    if tokens.forced[at]:
+        return f"forced, {tokens.charged_bits[at]:.2f} bits charged"
+    return (
+        f"margin {tokens.margin[at]:.3f} logits, logit rank"
+        f" {tokens.logit_rank[at]}, Gumbel rank {tokens.gumbel_rank[at]},"
+        f"{_likelihood(tokens.likelihood_score[at])} {tokens.admissible[at]} admissible,"
+        f" {tokens.charged_bits[at]:.2f} bits charged" + (", outside the grammar" if tokens.outside_grammar[at] else "")
+    )
+
+
 def _margin(tokens: TokenDetail, at: int) -> str:
     """A token's margin, in words where it has none."""
     if np.isfinite(tokens.margin[at]):
         return f"{tokens.margin[at]:.2f}"
+    if tokens.forced[at]:
+        return "said to be forced"
     return "outside the grammar" if tokens.outside_grammar[at] else "outside the support"
 
 

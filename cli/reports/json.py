@@ -24,6 +24,7 @@ def json_report(context: Run, identity: ReportIdentity) -> str:
         "suspicious": found.count(Verdict.SUSPICIOUS),
         "dangerous": found.count(Verdict.DANGEROUS),
         "outside_grammar": found.outside_grammar,
+        "forced": found.forced,
         "outlying_records": found.outlying,
         "honest_outlying_records": found.honest_outlying,
         "early_stops": found.early_stops,

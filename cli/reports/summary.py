@@ -40,6 +40,7 @@ def text_summary(context: Run) -> str:
         f"  early stops    {found.early_stops}"
         + (f", {found.unanswered} of them before the first token" if found.unanswered else ""),
         *_outside_grammar_lines(context),
+        *_forced_lines(context),
         *_unsteady_lines(context),
         *_exact_lines(context),
         f"  speed          {found.tokens / found.total_seconds:.0f} tokens/s on {context.device} in {context.dtype}"
@@ -99,6 +100,13 @@ def _outside_grammar_lines(context: Run) -> list[str]:
     """The tokens outside their requests' grammars, which are dangerous ones; empty if there are none."""
     count = context.verification.outside_grammar
     return [f"  outside        {count} of the dangerous tokens, excluded by their requests' grammars"] if count else []
+
+
+def _forced_lines(context: Run) -> list[str]:
+    """The tokens that the sidecar put in to end reasoning at its budget; empty if there are none."""
+    count = context.verification.forced
+    said = "of the tokens, put in by the sidecar to end reasoning; checked against its rule, not replayed"
+    return [f"  forced         {count} {said}"] if count else []
 
 
 def _unsteady_lines(context: Run) -> list[str]:

@@ -250,7 +250,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     """The settings for the options.
 
     Raises:
-        SettingsError: an address or the engine is invalid.
+        SettingsError: an address, an origin or the engine is invalid.
         BackendRefused: grammars of that backend cannot be verified.
     """
     from pydantic import ValidationError
@@ -258,6 +258,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     from weightwarden.logger.grammar.backend import GrammarBackend
     from weightwarden.logger.record import Engine
     from weightwarden.logger.serving.address import Address
+    from weightwarden.logger.sidecar.cors import checked_origin
     from weightwarden.logger.sidecar.errors import SettingsError
     from weightwarden.logger.sidecar.limits import Limits
     from weightwarden.logger.sidecar.settings import Settings
@@ -296,7 +297,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         tls_certificate=given["tls_certificate"],
         tls_key=given["tls_key"],
         api_keys=given["api_keys"],
-        allowed_origins=given["allowed_origins"],
+        allowed_origins=tuple(map(checked_origin, given["allowed_origins"])),
         release_tick=None if given["release_tick"] is None else given["release_tick"] / 1000,
         record_index=given["record_index"],
         archives=given["archives"],

@@ -21,8 +21,10 @@ COMPILE_SECONDS = 2.0
 """Processor time in which a grammar must compile, seconds."""
 QUICK_SECONDS = 0.25
 """Processor time of the first attempt to check a grammar, seconds. Nearly all compile in less."""
-MASK_SECONDS = 0.5
-"""Processor time for each mask besides, seconds. The engine has taken as long."""
+MASKS_SECONDS, MASK_SECONDS = 30.0, 0.5
+"""Processor time in which a grammar must compile for masks, and for each mask besides, seconds: a sidecar has compiled
+it, and an engine has made as many masks, perhaps on a faster machine.
+"""
 MOST_SLOW = 8
 """Largest number of grammars that have exceeded the first attempt and wait for the second."""
 KEPT_CHECKS = 1024
@@ -118,7 +120,7 @@ class GrammarProcess:
         """
         _key(kind, text)
         request = {"kind": kind, "text": text, "ids": [int(token) for token in ids]}
-        return self._quick.ask(request, self._seconds + MASK_SECONDS * len(ids), self._masks)
+        return self._quick.ask(request, max(MASKS_SECONDS, self._seconds) + MASK_SECONDS * len(ids), self._masks)
 
     def close(self) -> None:
         """End the process, for good: calls that wait, and later ones, raise GrammarsClosed."""

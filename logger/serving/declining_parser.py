@@ -8,7 +8,7 @@ _OF_OFFERS = (b"upgrade", b"http2-settings")
 
 
 class RequestHead(Protocol):
-    """What a server has collected of a request under way: its target and its headers, names in lower case."""
+    """The part of a request that a server has collected: its target, and its headers with names in lower case."""
 
     url: bytes
     headers: list[tuple[bytes, bytes]]
@@ -82,13 +82,16 @@ class DecliningParser:
 
     def _head_without_offer(self) -> bytes:
         """The head of the request under way without the headers of the offer, and without `upgrade` in Connection."""
-        line = b"%s %s HTTP/%s\r\n" % (self.get_method(), self._protocol.url, self.get_http_version().encode())
-        kept = [(name, value) for name, value in self._protocol.headers if name not in _OF_OFFERS]
-        fields = [b"%s: %s\r\n" % (name, _ours(value) if name == b"connection" else value) for name, value in kept]
-        return b"".join([line, *fields, b"\r\n"])
+        lines = [b"%s %s HTTP/%s" % (self.get_method(), self._protocol.url, self.get_http_version().encode())]
+        for name, value in self._protocol.headers:
+            if name == b"connection":
+                value = _without_offer(value)
+            if name not in _OF_OFFERS and (value or name != b"connection"):
+                lines.append(b"%s: %s" % (name, value))
+        return b"\r\n".join([*lines, b"", b""])
 
 
-def _ours(connection: bytes) -> bytes:
+def _without_offer(connection: bytes) -> bytes:
     """The options of a Connection header that remain without an offer: `close` and `keep-alive`."""
     options = [option.strip() for option in connection.split(b",")]
     return b", ".join(option for option in options if option.lower() not in _OF_OFFERS)

@@ -120,10 +120,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         if self._is_answering:
             self._leave_the_rest()  # malformed bytes behind a request must not interrupt its answer
-        elif not self._in_headers and self.cycle.response_complete:
+        elif not self._in_headers and self.cycle is not None and self.cycle.response_complete:
             self._refused = True  # answered already: the connection ends when its client has read that
         else:
-            self._tell(400, "the request is not HTTP/1.1")
+            self._tell(400, "this is no well-formed HTTP/1.1 request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_deaf:

@@ -1,4 +1,4 @@
-"""What a chat request asks of its answers beyond sampling: grammar, reasoning, and how their text is read."""
+"""Plan of the answers to a chat, beyond sampling: grammar, reasoning, and the reader of their text."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def planned(
         reasoning,
         [tool.given() for tool in request.tools or []] if reads_calls else [],
         end,
-        dropped=shape.special_ids.keys(),
+        dropped=shape.dropped,
     )
     return AnswerPlan(
         constraint=constraint,

@@ -128,6 +128,7 @@ class _Answering:
         except ApiError as error:
             outcome = error.kind
             response.status, response.reason = error.status, error.reason
+            await self.front.service.next_tick()  # also what is refused before the service is asked
             with suppress(OSError):
                 await response.write_body(error.status, json.dumps(error_body(path, error)).encode())
         except asyncio.CancelledError:
@@ -161,9 +162,12 @@ class _Answering:
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The request's body: JSON, within the size limit, received within the time limit."""
         limits = self.front.service.limits
-        kind = dict(scope["headers"]).get(b"content-type", b"application/json")
+        headers = dict(scope["headers"])
+        kind = headers.get(b"content-type", b"application/json")
         if kind.partition(b";")[0].strip().lower() != b"application/json":
             raise ApiError(415, "invalid_request_error", "the body must be application/json")
+        if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+            raise ApiError(415, "invalid_request_error", "the body must be sent without a content-encoding")
         try:
             return await read_body(receive, most=limits.body_bytes, seconds=limits.receive)
         except BodyRefused as error:

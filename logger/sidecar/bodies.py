@@ -1,5 +1,6 @@
 """Requests in the bodies of every wire form, as generation requests."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +16,6 @@ from weightwarden.logger.sidecar.wire.messages_api.request import (
 from weightwarden.logger.sidecar.wire.renamed_fields import RenamedFields
 from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionRequest, GenerationRequest, parse
 from weightwarden.logger.sidecar.wire.responses_api.request import RESPONSES_FIELDS, ResponsesRequest
-from weightwarden.logger.sidecar.wire.strict_fields import Strict
 
 INLINE_BYTES = 65_536
 """Largest body that is parsed on the event loop. Larger ones go to another thread, so that no token of others waits."""
@@ -35,31 +35,33 @@ class Bodies:
 
     async def chat(self, body: bytes) -> GenerationRequest:
         """The request of a body of /v1/chat/completions."""
-        return await self.interpreter.of_chat(await self._parsed(ChatRequest, body))
+        return await self.interpreter.of_chat(await self._read(partial(parse, ChatRequest), body))
 
     async def completion(self, body: bytes) -> GenerationRequest:
         """The request of a body of /v1/completions."""
-        return await self.interpreter.of_completion(await self._parsed(CompletionRequest, body))
+        return await self.interpreter.of_completion(await self._read(partial(parse, CompletionRequest), body))
 
     async def response(self, body: bytes) -> GenerationRequest:
         """The request of a body of /v1/responses."""
-        request: ResponsesRequest = await self._parsed(ResponsesRequest, body)
-        return request.answered_in_its_form(await self._of_chat(RESPONSES_FIELDS, request.chat()))
+        request, chat = await self._read(partial(_with_chat, ResponsesRequest), body)
+        asked: GenerationRequest = request.answered_in_its_form(await self._of_chat(RESPONSES_FIELDS, chat))
+        return asked
 
     async def message(self, body: bytes) -> GenerationRequest:
         """The request of a body of /v1/messages."""
-        request: MessagesRequest = await self._parsed(MessagesRequest, body)
-        return request.answered_in_its_form(await self._of_chat(MESSAGES_FIELDS, request.chat()))
+        request, chat = await self._read(partial(_with_chat, MessagesRequest), body)
+        asked: GenerationRequest = request.answered_in_its_form(await self._of_chat(MESSAGES_FIELDS, chat))
+        return asked
 
     async def message_tokens(self, body: bytes) -> int:
         """The number of prompt tokens of a body of /v1/messages/count_tokens."""
-        request = await self._parsed(CountTokensRequest, body)
-        asked = await self._of_chat(MESSAGES_FIELDS, request.chat())
+        _, chat = await self._read(partial(_with_chat, CountTokensRequest), body)
+        asked = await self._of_chat(MESSAGES_FIELDS, chat)
         return sum(map(len, asked.prompts))
 
-    async def _parsed(self, kind: type[Strict], body: bytes) -> Any:
+    async def _read(self, read: Callable[[bytes, set[str] | None], Any], body: bytes) -> Any:
         ignored: set[str] | None = None if self.ignored_fields is None else set()
-        work = partial(parse, kind, body, ignored)
+        work = partial(read, body, ignored)
         request = work() if len(body) <= INLINE_BYTES else await self.interpreter.workers.run(work)
         if self.ignored_fields is not None and ignored:
             self.ignored_fields.report(ignored)
@@ -71,3 +73,11 @@ class Bodies:
             return await self.interpreter.of_chat(request)
         except ApiError as error:
             raise fields.error(error) from None
+
+
+def _with_chat(
+    kind: type[ResponsesRequest | CountTokensRequest], body: bytes, ignored: set[str] | None
+) -> tuple[Any, ChatRequest]:
+    """The request in a body of another wire, and the chat that it asks for."""
+    request = parse(kind, body, ignored)
+    return request, request.chat()

@@ -32,7 +32,7 @@ class Cors:
         Raises:
             SettingsError: a text has another form.
         """
-        self._origins = frozenset(_checked(origin).encode() for origin in origins)
+        self._origins = frozenset(checked_origin(origin).encode() for origin in origins)
 
     def headers(self, scope: Scope) -> _Headers:
         """The headers of the answer to a request: who may read it, if its origin may, and that this depends on it."""
@@ -75,8 +75,12 @@ class Cors:
         return sent
 
 
-def _checked(origin: str) -> str:
-    """An origin as browsers send it: without a path, its host in lower case, without the scheme's own port."""
+def checked_origin(origin: str) -> str:
+    """An origin as browsers send it: without a path, its host in lower case, without the scheme's own port; or "*".
+
+    Raises:
+        SettingsError: the text has another form.
+    """
     if origin == ANY:
         return origin
     try:

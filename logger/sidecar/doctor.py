@@ -152,6 +152,8 @@ def _model(settings: Settings) -> tuple[ServedModel | None, list[Finding]]:
             context_length=settings.max_model_len,
             chat_template=settings.chat_template,
             neutral_defaults=settings.neutral_defaults,
+            tool_parser=settings.tool_parser,
+            reasoning_parser=settings.reasoning_parser,
         )
     except ModelError as error:
         advice = "copy tokenizer.json, tokenizer_config.json, config.json and generation_config.json of the model there"
@@ -159,6 +161,7 @@ def _model(settings: Settings) -> tuple[ServedModel | None, list[Finding]]:
     findings = [
         ok("model", f"{folder}: {settings.model_name}, {model.vocabulary} tokens, context {model.context_length}")
     ]
+    findings += [ok("model", guess) for guess in model.guesses]
     findings += [warning("model", notice, "complete the folder if clients need this") for notice in model.notices]
     if model.chat is None:
         return model, [

@@ -153,7 +153,9 @@ class RequestInterpreter:
 
     async def _checked(self, constraint: Constraint | None) -> Grammar | None:
         """The grammar of a constraint, compiled once for checking."""
-        return constraint and await self.grammars.check(constraint.kind, constraint.text, constraint.field)
+        if constraint is None:
+            return None
+        return await self.grammars.check(constraint.kind, constraint.text, constraint.field)
 
     async def _tokenized(self, texts: Sequence[str], *, special: bool, field: str) -> list[Sequence[int]]:
         """Token ids of a request's prompts.

@@ -14,7 +14,7 @@ from weightwarden.logger.record import Engine
 from weightwarden.logger.sealing import ready_folder
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
-from weightwarden.logger.sidecar.cors import Cors
+from weightwarden.logger.sidecar.cors import ANY, Cors
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.log.call_ids import CallIds
@@ -89,6 +89,11 @@ def warnings(settings: Settings) -> list[str]:
         found.append(
             f"--metrics {settings.metrics}: all networks of this machine reach it, without a key; listen on the address"
             " that only Prometheus reaches"
+        )
+    if ANY in settings.allowed_origins and settings.api_keys is None:
+        found.append(
+            "--allowed-origins *: every web page that is open in a browser of this network can send requests and read"
+            " answers; give --api-keys, or the origins of your pages"
         )
     return found
 

@@ -7,8 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
+from benchmarks.reading.fixtures import cases
+from benchmarks.reading.random_inputs import RandomInput, broken_promise
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, certified, checkpoint_at
+from tests.logger.sidecar.wire.bodies import BODIES, is_answered
 from tests.logger.witness import StrictWitness
 from tests.places import DATA
 from weightwarden.cli.reports.signature import open_signature, sign_reports
@@ -24,6 +28,7 @@ from weightwarden.logger.files.private import KeyFileError
 from weightwarden.logger.formats.canonical import RecordEncodingError, decode_record, encode_record
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.request_stamp import RequestStamp
+from weightwarden.logger.sidecar.reading.families import FAMILIES
 from weightwarden.logger.tlog.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from weightwarden.logger.tlog.cosignature import WitnessKey, WitnessKeys
 from weightwarden.logger.tlog.inclusion import RecordProof
@@ -156,6 +161,15 @@ def witness_answer(data: bytes) -> None:
     assert [str(one.line).encode() for one in found] in ([], [_LINE])
 
 
+def answer(data: bytes) -> None:
+    """A model's answer is read the same however it is split, in every form, and nothing in it is invented."""
+    form, text = data[:1], data[1:].decode("utf-8", "replace")
+    family = sorted(FAMILIES)[(form[0] if form else 0) % len(FAMILIES)]
+    for whole_calls in (False, True):
+        one = RandomInput(text, family, "think", "", whole_calls)
+        assert (broken := broken_promise(one, one.parts([one.text]), Random(0))) is None, broken
+
+
 def _example_archive() -> bytes:
     if not _EXAMPLE:
         _EXAMPLE.append(Path(archived(Path(_FOLDER.name) / "example.parquet", 0, 3)).read_bytes())
@@ -172,6 +186,14 @@ def _example_proof() -> bytes:
 _EXAMPLE: list[bytes] = []
 _COMPANION: list[bytes] = []
 
+
+def request_body(data: bytes) -> None:
+    """A body of the Responses or the Messages API becomes a chat, or is refused with one sentence."""
+    for kind, _ in BODIES:
+        for ignored in (None, set[str]()):
+            is_answered(kind, data, ignored)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "signed-checkpoint": signed_checkpoint,
     "checkpoint-text": checkpoint_text,
@@ -182,6 +204,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "report-signature": report_signature,
     "bundle": bundle,
     "witness-answer": witness_answer,
+    "answer": answer,
+    "request-body": request_body,
 }
 
 
@@ -197,12 +221,17 @@ def examples(target: str) -> list[bytes]:
             return [*map(encode_record, recorded), *ENTRIES[:3]]
         case "companion":
             return [_example_companion()]
+        case "request-body":
+            return [json.dumps(body).encode() for _, body in BODIES]
         case "record-proof":
             return [_example_proof()]
         case "report-signature":
             return [_SIGNATURE]
         case "bundle":
             return [pack({name: b"{}" for name in LIMITS if name != MANIFEST}, "1")]
+        case "answer":
+            forms = sorted(FAMILIES)
+            return [bytes([forms.index(c.family)]) + c.fixture.raw_output[:1000].encode() for c in cases()[0]]
         case "witness-answer":
             return [_LINE, b"20852014\n"]
         case _:

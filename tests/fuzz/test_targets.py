@@ -14,6 +14,8 @@ INPUTS = {
     "report-signature": 3000,
     "bundle": 1000,
     "witness-answer": 4000,
+    "answer": 2000,
+    "request-body": 1000,
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.recording.grammars import PINNED
 from benchmarks.recording.vllm_server import settings_here, vllm_server
 from tests.recorded import GREEDY, records_of
 from tests.vllm.commands import CONTEXT, invoke, written
@@ -54,13 +55,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmClient]:
-    """One server for all tests; short contexts, so that one can be filled.
+    """One server for all tests, pinned to one grammar backend; short contexts, so that one can be filled.
 
     It is eager: to compile takes minutes a server. `benchmarks.exact_replay.processors` measures compiled ones.
     """
     python = Path(os.environ["WEIGHTWARDEN_VLLM_PYTHON"])
     log = tmp_path_factory.mktemp("vllm") / "server.log"
-    arguments = ("--enforce-eager", "--max-logprobs", "1024", "--max-model-len", str(CONTEXT))
+    arguments = (*PINNED, "--max-logprobs", "1024", "--max-model-len", str(CONTEXT))
     with vllm_server(python, model_folder, log, arguments) as client:
         yield client
 

@@ -117,7 +117,7 @@ def calibrate(
         code=code,
         calibration=Calibration(
             records=int(half_r.sum()),
-            tokens=sum(len(r.output_token_ids) for r, first_half in zip(records, half_r, strict=True) if first_half),
+            tokens=sum(int(half_r[p.record_n].sum()) for p in placed),
             split_seed=limits.split_seed,
             max_dangerous_rate=limits.max_dangerous_rate,
             max_unsafe_rate=limits.max_unsafe_rate,

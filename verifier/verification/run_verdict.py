@@ -62,16 +62,21 @@ class Verification:
 
     @property
     def tokens(self) -> int:
-        """Output tokens of the records with a verdict."""
+        """Output tokens of the records with a verdict, forced ones included."""
         return self._verified("tokens_r")
 
     @property
+    def forced(self) -> int:
+        """Forced tokens: the sidecar put them in, and the replay has no row for them."""
+        return int(self.summary.columns.forced_r.sum())
+
+    @property
     def exact(self) -> int:
-        """Exact matches."""
+        """Tokens that are the replay's choice, or forced as the sidecar's rule demands."""
         return self.tokens - self._verified("mismatches_r")
 
     def count(self, verdict: Verdict) -> int:
-        """Tokens with a verdict."""
+        """Tokens with a verdict. A forced token is safe, or dangerous where the sidecar's rule does not demand it."""
         suspicious, dangerous = self._verified("suspicious_r"), self._verified("dangerous_r")
         return {
             Verdict.SAFE: self.tokens - suspicious - dangerous,

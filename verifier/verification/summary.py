@@ -91,6 +91,7 @@ class RecordColumns(Columns):
         unresolved_bits_r: the part of the information charged that is due to unresolved positions, bits.
         unsteady_r: positions that rounding errors decide: they are charged, and are no evidence.
         outside_grammar_r: tokens outside the request's grammar.
+        forced_r: forced tokens: the sidecar put them in, and the replay has no row for them.
         flagged_r: whether the record is flagged.
         early_stop_r: whether the record ends early.
     """
@@ -106,6 +107,7 @@ class RecordColumns(Columns):
     unresolved_bits_r: FloatArray
     unsteady_r: IntArray
     outside_grammar_r: IntArray
+    forced_r: IntArray
     flagged_r: BoolArray
     early_stop_r: BoolArray
 
@@ -126,6 +128,7 @@ class RecordColumns(Columns):
             unresolved_bits_r=np.array([_unresolved_bits(record) for record in records]),
             unsteady_r=np.array([record.tokens.unsteady.sum() for record in records], np.int64),
             outside_grammar_r=np.array([record.tokens.outside_grammar.sum() for record in records], np.int64),
+            forced_r=np.array([record.forced[0] for record in records], np.int64),
             flagged_r=np.array([record.flagged for record in records]),
             early_stop_r=np.array([record.early_stop for record in records]),
         )
@@ -145,6 +148,7 @@ class RecordColumns(Columns):
             unresolved_bits_r=np.array([0.0]),
             unsteady_r=np.array([0]),
             outside_grammar_r=np.array([0]),
+            forced_r=np.array([0]),
             flagged_r=np.array([False]),
             early_stop_r=np.array([False]),
         )

@@ -47,13 +47,15 @@ class AnswerShape:
         family: name of the family of its tool calls, or None.
         envelope: grammar of the family's calls, or None where there is none.
         reasoning: form of its reasoning, or None.
-        special_ids: id of each special token of its tokenizer, by its text.
+        special_ids: id of each token that a grammar never matches by text, by its text (`grammar.special_ids`).
+        dropped: texts of the special tokens, which are no content.
     """
 
     family: str | None
     envelope: Envelope | None
     reasoning: ReasoningFamily | None
     special_ids: Mapping[str, int]
+    dropped: frozenset[str] = frozenset()
 
     @property
     def is_harmony(self) -> bool:
@@ -118,13 +120,13 @@ def _structured_outputs(wanted: StructuredOutputs) -> Constraint:
     field = "structured_outputs"
     if wanted.json_schema is not None:
         schema = wanted.json_schema
-        return _bounded("json", schema if isinstance(schema, str) else json.dumps(schema), f"{field}.json")
+        return _bounded("json", schema if isinstance(schema, str) else json.dumps(schema), field)
     if wanted.regex is not None:
-        return _bounded("regex", wanted.regex, f"{field}.regex")
+        return _bounded("regex", wanted.regex, field)
     if wanted.choice is not None:
-        return _bounded("choice", json.dumps(wanted.choice), f"{field}.choice")
+        return _bounded("choice", json.dumps(wanted.choice), field)
     if wanted.grammar is not None:
-        return _bounded("grammar", wanted.grammar, f"{field}.grammar")
+        return _bounded("grammar", wanted.grammar, field)
     return Constraint(kind="json", text=JSON_OBJECT, field=field)
 
 

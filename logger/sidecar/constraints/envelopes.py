@@ -6,6 +6,7 @@ from typing import Any
 
 from weightwarden.logger.sidecar.constraints.lark import Lark
 from weightwarden.logger.sidecar.constraints.parameters import ParameterForm, parameters
+from weightwarden.logger.sidecar.constraints.schemas import properties_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +64,13 @@ def _json_call(before: str, after: str) -> Callable[[Lark, Called], str]:
     return call
 
 
-def _argument_call(before: str, form: ParameterForm, after: str) -> Callable[[Lark, Called], str]:
-    """The form of a call whose arguments stand one by one."""
+def _argument_call(before: str, form: ParameterForm, after: str, *, blank: str = "") -> Callable[[Lark, Called], str]:
+    """The form of a call whose arguments stand one by one. `blank` may stand where the schema names none."""
 
     def call(lark: Lark, called: Called) -> str:
         arguments = parameters(lark, form, called.schema, strict=called.strict, field=called.field)
+        if blank and not properties_of(called.schema, called.field):
+            arguments = _sequence(f"{lark.literal(blank)}?", arguments)
         return _sequence(lark.literal(before.replace("{name}", called.name)), arguments, lark.literal(after))
 
     return call
@@ -95,19 +98,12 @@ _QWEN3_CODER = Envelope(
     opening="\n",
     call=_argument_call(
         "<function={name}>\n",
-        ParameterForm("<parameter=", ">\n", ">\n", "\n</parameter>\n"),
+        ParameterForm("<parameter=", ">\n", ">\n", "\n</parameter>", "</parameter>", "\n"),
         "</function>\n</tool_call>",
     ),
     again="\n<tool_call>\n",
 )
 _MISTRAL = Envelope(trigger="[TOOL_CALLS]", call=_json_call("{name}[ARGS]", ""), again="[TOOL_CALLS]")
-_MISTRAL_LIST = Envelope(
-    trigger="[TOOL_CALLS]",
-    opening="[",
-    call=_json_call('{"name": "{name}", "arguments": ', "}"),
-    again=", ",
-    end="]",
-)
 _DEEPSEEK_V31 = Envelope(
     trigger="<｜tool▁calls▁begin｜>",
     opening="<｜tool▁call▁begin｜>",
@@ -120,8 +116,16 @@ _DEEPSEEK_V32 = Envelope(
     opening="\n",
     call=_argument_call(
         '<｜DSML｜invoke name="{name}">\n',
-        ParameterForm('<｜DSML｜parameter name="', '" string="true">', '" string="false">', "</｜DSML｜parameter>\n"),
+        ParameterForm(
+            '<｜DSML｜parameter name="',
+            '" string="true">',
+            '" string="false">',
+            "</｜DSML｜parameter>",
+            "</｜DSML｜parameter>",
+            "\n",
+        ),
         "</｜DSML｜invoke>\n",
+        blank="\n",
     ),
     again="",
     end="</｜DSML｜function_calls>",
@@ -135,13 +139,26 @@ _KIMI = Envelope(
 )
 
 
+def _mistral_list(gap: str) -> Envelope:
+    """Mistral's form of a JSON list, with the text between its marker and the list."""
+    return Envelope(
+        trigger="[TOOL_CALLS]",
+        opening=f"{gap}[",
+        call=_json_call('{"name": "{name}", "arguments": ', "}"),
+        again=", ",
+        end="]",
+    )
+
+
 def _glm(gap: str) -> Envelope:
     """GLM's form; from 4.7 on without line ends."""
-    value = f"</arg_key>{gap}<arg_value>"
+    value, end = f"</arg_key>{gap}<arg_value>", "</arg_value>"
     return Envelope(
         trigger="<tool_call>",
         call=_argument_call(
-            f"{{name}}{gap}", ParameterForm("<arg_key>", value, value, f"</arg_value>{gap}"), "</tool_call>"
+            f"{{name}}{gap}",
+            ParameterForm("<arg_key>", value, value, end, end, gap),
+            "</tool_call>",
         ),
         again=f"{gap}<tool_call>",
     )
@@ -151,7 +168,7 @@ _BY_FAMILY = {
     "hermes": _HERMES,
     "llama3_json": _LLAMA3,
     "qwen3_coder": _QWEN3_CODER,
-    "mistral": _MISTRAL_LIST,
+    "mistral": _mistral_list(""),
     "deepseek_v31": _DEEPSEEK_V31,
     "deepseek_v32": _DEEPSEEK_V32,
     "kimi_k2": _KIMI,
@@ -168,6 +185,8 @@ def envelope_of(family: str, template: str) -> Envelope | None:
     """
     if family == "mistral" and "[ARGS]" in template:
         return _MISTRAL
+    if family == "mistral" and "[TOOL_CALLS] [" in template:
+        return _mistral_list(" ")
     if family == "glm" and "\n<arg_key>" in template.replace("\\n", "\n"):
         return _glm("\n")
     return _BY_FAMILY.get(family)

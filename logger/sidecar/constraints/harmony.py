@@ -36,8 +36,14 @@ def _reasoning(lark: Lark) -> str:
 
 
 def _call(lark: Lark, called: Sequence[Called]) -> str:
+    """The expression of a call. Its recipient stands in the channel's header or in the role's."""
+    kind = f"({lark.literal(' <|constrain|>json')} | {lark.literal(' json')})?"
     calls = []
     for one in called:
-        header = lark.literal(f"<|channel|>commentary to=functions.{one.name} <|constrain|>json<|message|>")
-        calls.append(lark.rule(f"{header} {lark.json(one.schema)} {lark.literal('<|call|>')}"))
+        recipient = f" to=functions.{one.name}"
+        header = lark.alternatives(
+            [lark.literal(f"<|channel|>commentary{recipient}"), lark.literal(f"{recipient}<|channel|>commentary")]
+        )
+        message = f"{lark.literal('<|message|>')} {lark.json(one.schema)} {lark.literal('<|call|>')}"
+        calls.append(lark.rule(f"{header} {kind} {message}"))
     return lark.alternatives(calls)

@@ -42,19 +42,22 @@ class Lark:
         """The expression of a text, which is not empty."""
         return " ".join(f"<[{part}]>" if isinstance(part, int) else quoted(part) for part in self._parts(text))
 
-    def until(self, marker: str, not_begun_by: Sequence[str] = ()) -> str:
+    def until(self, marker: str, not_begun_by: Sequence[str] = (), *, once: str = "") -> str:
         """The expression of any text up to the first occurrence of a marker, which it contains.
 
         Args:
             marker: the marker.
             not_begun_by: texts with which it does not begin, after white space.
+            once: end of the marker that the text does not contain elsewhere.
         """
         parts = self._parts(marker)
-        outside = _beginnings(not_begun_by)
+        outside = _beginnings(not_begun_by) + (f" & ~/{_ANY}{pattern(once)}(?s:.+)/" if once else "")
         if parts == [marker]:
             return self._lexeme(f"/{_ANY}{pattern(marker)}/{outside}", lazy=True)
-        if isinstance(parts[0], str):
-            text = self._lexeme(f"/{_ANY}{pattern(parts.pop(0))}/{outside}")
+        first = parts[0]
+        if isinstance(first, str):
+            text = self._lexeme(f"/{_ANY}{pattern(first)}/{outside}")
+            del parts[0]
         else:
             text = self.free((), not_begun_by)
         return " ".join([text, *(f"<[{part}]>" if isinstance(part, int) else quoted(part) for part in parts)])

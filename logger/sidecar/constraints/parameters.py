@@ -28,13 +28,26 @@ class ParameterForm:
         begin: text before the name.
         text: text before a value that is text.
         json: text before a value that is JSON.
-        end: text after the value.
+        end: text that ends the value.
+        stop: the part of it that no value holds.
+        after: text after it.
     """
 
     begin: str
     text: str
     json: str
     end: str
+    stop: str
+    after: str
+
+    def text_value(self, lark: Lark) -> str:
+        """The expression of a value that is any text, with what follows it."""
+        value = lark.until(self.end, once=self.stop)
+        return f"{value} {lark.literal(self.after)}" if self.after else value
+
+    def value(self, lark: Lark, expression: str) -> str:
+        """The expression of a value, with what follows it."""
+        return f"{expression} {lark.literal(self.end + self.after)}"
 
 
 def parameters(lark: Lark, form: ParameterForm, schema: Mapping[str, Any], *, strict: bool, field: str) -> str:
@@ -70,7 +83,7 @@ def parameters(lark: Lark, form: ParameterForm, schema: Mapping[str, Any], *, st
 
 def _any_argument(lark: Lark, form: ParameterForm) -> Sequence[str]:
     """The expressions of an argument of any name, as text."""
-    return (lark.literal(form.begin), lark.matching(_ANY_NAME), lark.literal(form.text), lark.until(form.end))
+    return (lark.literal(form.begin), lark.matching(_ANY_NAME), lark.literal(form.text), form.text_value(lark))
 
 
 def _values(
@@ -82,7 +95,7 @@ def _values(
     others = [one for one in options if not _is_text(one)]
 
     def as_json() -> tuple[str, str]:
-        return form.json, f"{lark.json(standalone(schema, root, lenient=not strict))} {lark.literal(form.end)}"
+        return form.json, form.value(lark, lark.json(standalone(schema, root, lenient=not strict)))
 
     if not texts:
         return [as_json()]
@@ -92,14 +105,14 @@ def _values(
         plain = all(one.get("type") in _PLAIN and not one.keys() - {"type", "title", "description"} for one in others)
         if strict and not plain:
             raise invalid("a text or another value, which this model's form of calls cannot tell apart", field)
-        return [(form.text, lark.until(form.end))]
+        return [(form.text, form.text_value(lark))]
     choices = [value for one in texts for value in _choices(one) or [None]]
     if None in choices:
-        as_text = lark.until(form.end)
+        as_text = form.text_value(lark)
     else:
-        if any(form.end.strip() in value for value in choices if value):
+        if any(form.stop in value for value in choices):
             raise invalid("a text that this model's form of calls cannot hold", field)
-        as_text = f"{lark.alternatives(list(map(quoted, choices)))} {lark.literal(form.end)}"
+        as_text = form.value(lark, lark.alternatives(list(map(quoted, choices))))
     return [(form.text, as_text), *([as_json()] if others else [])]
 
 
@@ -107,7 +120,7 @@ def _is_text(schema: Mapping[str, Any]) -> bool:
     """True if the values of a schema with at most one type are strings, or if it says nothing about them."""
     choices = _choices(schema)
     if "type" in schema:
-        return schema["type"] == "string"
+        return bool(schema["type"] == "string")
     return all(isinstance(one, str) for one in choices)
 
 

@@ -20,7 +20,8 @@ def draw_digest(asked: Record, vocabulary: int) -> bytes:
     3. The order and repetition of ids in a set, and biases of 0, have no effect. Allowing all ids is no restriction.
     4. Numbers are rounded to the engine's float32.
 
-    A grammar counts by its text: texts of one meaning differ.
+    A grammar counts by its text: texts of one meaning differ. Reasoning counts where it has a budget, whose forced end
+    decides the tokens after it.
 
     Args:
         asked: the record without an answer.
@@ -44,6 +45,8 @@ def draw_digest(asked: Record, vocabulary: int) -> bytes:
         fields["min_tokens"] = (sampling.min_tokens, kept_away, sampling.ignore_eos)
     if asked.grammar is not None:
         fields["grammar"] = asked.grammar.model_dump()
+    if asked.reasoning is not None and asked.reasoning.budget is not None:
+        fields["reasoning"] = asked.reasoning.model_dump(exclude={"stops_inside"})
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     digest.update(b"\n" + np.asarray(asked.prompt_token_ids, "<i4").tobytes())
     return digest.digest()

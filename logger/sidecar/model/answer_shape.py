@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tokenizers import Tokenizer
 
+from weightwarden.logger.grammar.special_ids import special_ids
 from weightwarden.logger.sidecar.constraints.constraint import AnswerShape
 from weightwarden.logger.sidecar.constraints.envelopes import envelope_of
 from weightwarden.logger.sidecar.prompts.template_files import TemplateFile
@@ -36,7 +37,8 @@ def shape_of(
         family=family,
         envelope=None if family is None else envelope_of(family, with_tools.text or ""),
         reasoning=None if reasoning is None else REASONING[reasoning],
-        special_ids={token.content: i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special},
+        special_ids=special_ids(tokenizer),
+        dropped=frozenset(token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special),
     )
 
     def guesses() -> Iterator[str]:

@@ -11,7 +11,7 @@ from weightwarden.logger.sidecar.model.answer_shape import shape_of
 from weightwarden.logger.sidecar.model.generation_defaults import GenerationDefaults, generation_defaults
 from weightwarden.logger.sidecar.model.notices import notices_of
 from weightwarden.logger.sidecar.prompts.chat_template import ChatTemplate
-from weightwarden.logger.sidecar.prompts.template_files import find_template
+from weightwarden.logger.sidecar.prompts.template_files import TemplateFile, find_template
 from weightwarden.logger.text.end_ids import end_ids, require_end_ids
 from weightwarden.logger.text.special_tokens import SpecialTokens
 from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
@@ -82,10 +82,10 @@ class ServedModel:
         tokenizer = read_tokenizer(folder)
         special = SpecialTokens(folder)
         template = find_template(folder, chat_template)
-        chat = None if template.text is None else ChatTemplate(template.text, special.named, path=template.path)
+        chat = _template(template, special)
         with_tools, chat_with_tools = find_template(folder, chat_template, tools=True), chat
         if with_tools.text != template.text:
-            chat_with_tools = with_tools.text and ChatTemplate(with_tools.text, special.named, path=with_tools.path)
+            chat_with_tools = _template(with_tools, special)
         shape, guesses = shape_of(with_tools, template, tokenizer, tool_parser, reasoning_parser)
         return cls(
             name=name,
@@ -94,7 +94,7 @@ class ServedModel:
             eos_ids=require_end_ids(folder, end_ids(folder, config, tokenizer)),
             tokenizer=ModelTokenizer.of(tokenizer, config.vocabulary),
             chat=chat,
-            chat_with_tools=chat_with_tools or None,
+            chat_with_tools=chat_with_tools,
             shape=shape,
             guesses=guesses,
             defaults=GenerationDefaults() if neutral_defaults else generation_defaults(folder, config.generation),
@@ -113,3 +113,7 @@ class ServedModel:
     def longest_token(self) -> int:
         """Largest number of characters of one token."""
         return self.tokenizer.table.longest
+
+
+def _template(file: TemplateFile, special: SpecialTokens) -> ChatTemplate | None:
+    return None if file.text is None else ChatTemplate(file.text, special.named, path=file.path)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Generator
 from typing import TypeVar
 
 from weightwarden.logger.sidecar.reading.json_value import JsonValue
-from weightwarden.logger.sidecar.reading.markers import search_for
+from weightwarden.logger.sidecar.reading.markers import Markers, search_for
 
 _T = TypeVar("_T")
 Steps = Generator[None, None, _T]
@@ -132,7 +132,7 @@ class Cursor:
         return literal
 
     def fault(self) -> MalformedCall:
-        """The error for text that is no call from here on."""
+        """The error where the text does not go on as a call does, or where the answer ends before it can."""
         return CutCall() if self.ended and self._at == len(self._text) else MalformedCall()
 
     def name(self) -> Steps[str]:
@@ -167,7 +167,7 @@ class Cursor:
                 pieces.append(self.take(count))
                 left -= count
             if left < 0:
-                raise self.fault()
+                raise MalformedCall
             if self._at < len(self._text) or self.ended:
                 if not pieces:
                     raise self.fault()
@@ -191,7 +191,7 @@ class Cursor:
             yield
 
     def until(
-        self, markers: Collection[str], say: Callable[[str], None], *, reasoning: bool = False
+        self, markers: Collection[str] | Markers, say: Callable[[str], None], *, reasoning: bool = False
     ) -> Steps[str | None]:
         """The first of the markers, not consumed, or None at the end. The text before it is consumed.
 
@@ -200,7 +200,7 @@ class Cursor:
             say: is called with each piece of the text before it.
             reasoning: whether that text belongs to the reasoning.
         """
-        search = search_for(frozenset(markers))
+        search = markers if isinstance(markers, Markers) else search_for(frozenset(markers))
         while True:
             end, marker = search.find(self._text, self._at, ended=self.ended)
             if end > self._at:

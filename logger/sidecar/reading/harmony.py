@@ -13,13 +13,21 @@ _MAX_WORDS = 2
 
 
 def read_harmony(reading: Reading, tools: Tools) -> Steps[None]:
-    """Reading of reasoning, content and calls up to the end of the answer. The prompt has begun the first message."""
+    """Reading of reasoning, content and calls up to the end of the answer, which may begin within a header."""
     yield from _read(reading, calls=True)
 
 
 def read_channels(reading: Reading) -> Steps[None]:
     """Reading of reasoning and content up to the end of the answer; calls are content."""
     yield from _read(reading, calls=False)
+
+
+def read_analysis(reading: Reading) -> Steps[None]:
+    """Reading of the text of a message on the channel of the reasoning."""
+    reading.reasoning_begins()
+    end = yield from reading.reasoning_before((_END, _START))
+    reading.cursor.take(len(_END) if end == _END else 0, reasoning=True)
+    reading.reasoning_ends()
 
 
 def _read(reading: Reading, *, calls: bool) -> Steps[None]:
@@ -38,8 +46,9 @@ def _message(reading: Reading, *, calls: bool, on_channel: bool = False) -> Step
     """Reading of a message from its header on, which is held."""
     cursor = reading.cursor
     channel, recipient = yield from _header(reading, on_channel=on_channel)
-    if calls and recipient.startswith(_FUNCTION) and (yield from cursor.follows("{")) is not None:
-        reading.begin_call(recipient.removeprefix(_FUNCTION))
+    name = recipient.removeprefix(_FUNCTION) if recipient.startswith(_FUNCTION) else ""
+    if calls and name and (yield from cursor.follows("{")) is not None:
+        reading.begin_call(name)
         yield from reading.json_arguments((*_ENDS, _START))
         reading.end_call()
     elif recipient and not recipient.startswith(_FUNCTION):
@@ -47,10 +56,7 @@ def _message(reading: Reading, *, calls: bool, on_channel: bool = False) -> Step
         yield from cursor.until((*_ENDS, _START), _leave_out)  # for a tool of the server's, not for the client
     elif channel == "analysis" and not recipient:
         cursor.release(reasoning=True)
-        reading.reasoning_begins()
-        end = yield from reading.reasoning_before((_END, _START))
-        cursor.take(len(_END) if end == _END else 0, reasoning=True)
-        reading.reasoning_ends()
+        yield from read_analysis(reading)
         return
     else:
         cursor.release()

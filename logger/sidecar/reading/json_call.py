@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Collection
 
-from weightwarden.logger.sidecar.reading.cursor import MAX_NAME_CHARACTERS, Cursor, Steps
+from weightwarden.logger.sidecar.reading.cursor import MAX_NAME_CHARACTERS, Cursor, MalformedCall, Steps
 from weightwarden.logger.sidecar.reading.reading import Reading
 
 _NAME = re.compile(r"[\w.:/-]+")
@@ -35,7 +35,7 @@ def read_json_call(reading: Reading, ends: Collection[str], offered: Collection[
         key = yield from _string(cursor)
         kind = "arguments" if key in _ARGUMENTS else key
         if kind in keys or kind not in ("arguments", "name", *_OTHERS):
-            raise cursor.fault()
+            raise MalformedCall
         keys.add(kind)
         yield from cursor.space()
         yield from cursor.choose(":")
@@ -43,7 +43,7 @@ def read_json_call(reading: Reading, ends: Collection[str], offered: Collection[
         if kind == "name":
             name = yield from _string(cursor)
             if not callable_name(name) or (offered is not None and name not in offered):
-                raise cursor.fault()
+                raise MalformedCall
             if early is not None:
                 reading.begin_call(name)
                 reading.arguments("".join(early))
@@ -63,7 +63,7 @@ def read_json_call(reading: Reading, ends: Collection[str], offered: Collection[
         yield from cursor.space()
         if (yield from cursor.choose(",", "}")) == "}":
             if not {"name", "arguments"} <= keys:
-                raise cursor.fault()
+                raise MalformedCall
             return True
 
 

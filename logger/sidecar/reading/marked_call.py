@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from weightwarden.logger.sidecar.reading.cursor import Steps
+from weightwarden.logger.sidecar.reading.cursor import MalformedCall, Steps
 from weightwarden.logger.sidecar.reading.reading import Reading
 from weightwarden.logger.sidecar.reading.tools import Tools
 
@@ -75,7 +75,7 @@ def _section(reading: Reading, marks: _Marks) -> Steps[None]:
         if marks.named_by_id:
             found = _KIMI_ID.fullmatch(name)
             if found is None:
-                raise cursor.fault()
+                raise MalformedCall
             name, own_id = found["name"], name
         yield from cursor.space()
         yield from cursor.choose(marks.middle)

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 
 class Markers:
-    """Search for the first of several markers, in text that grows."""
+    """Search for the first of several markers, in text that grows. Its time depends on the text's length alone."""
 
     def __init__(self, markers: Collection[str]) -> None:
         """A search. Of two markers at one place the longer one is found.
@@ -14,10 +14,11 @@ class Markers:
         Args:
             markers: texts, none empty.
         """
-        ordered = sorted(set(markers), key=lambda marker: (-len(marker), marker))
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
-        self._beginnings = {marker[:length] for marker in ordered for length in range(1, len(marker))}
-        self._longest = max(map(len, ordered), default=0)
+        self._markers = frozenset(markers)
+        self._lengths = sorted({len(marker) for marker in markers}, reverse=True)
+        self._beginnings = {marker[:length] for marker in markers for length in range(1, len(marker))}
+        first = "".join(map(re.escape, sorted({marker[0] for marker in markers})))
+        self._first = re.compile(f"[{first}]") if markers else None
 
     def find(self, text: str, at: int, *, ended: bool) -> tuple[int, str | None]:
         """The end of the text, from place `at` on, before any marker, and the marker that is complete there, or None.
@@ -27,13 +28,15 @@ class Markers:
             at: place in the text from which on it is searched.
             ended: whether no text follows; otherwise text that may begin a marker counts as one.
         """
-        found = self._pattern.search(text, at) if self._pattern is not None else None
-        stop = len(text) if found is None else found.start()
-        if not ended:
-            for start in range(max(at, len(text) - self._longest + 1), min(stop + 1, len(text))):
-                if text[start:] in self._beginnings:
-                    return start, None
-        return stop, None if found is None else found[0]
+        while self._first is not None and (first := self._first.search(text, at)) is not None:
+            at = first.start()
+            if not ended and len(text) - at < self._lengths[0] and text[at:] in self._beginnings:
+                return at, None
+            for length in self._lengths:
+                if (found := text[at : at + length]) in self._markers:
+                    return at, found
+            at += 1
+        return len(text), None
 
 
 @lru_cache(maxsize=256)

@@ -1,6 +1,6 @@
 """Tool calls of Qwen3-Coder: <tool_call><function=NAME><parameter=NAME>value</parameter></function></tool_call>."""
 
-from weightwarden.logger.sidecar.reading.cursor import Steps
+from weightwarden.logger.sidecar.reading.cursor import MalformedCall, Steps
 from weightwarden.logger.sidecar.reading.reading import Reading
 from weightwarden.logger.sidecar.reading.tagged_arguments import ArgumentsObject, read_value
 from weightwarden.logger.sidecar.reading.tools import Tools
@@ -27,7 +27,7 @@ def _call(reading: Reading, tools: Tools, *, bare: bool) -> Steps[None]:
     name = yield from cursor.name()
     yield from cursor.choose(">")
     if bare and name not in tools.names:
-        raise cursor.fault()
+        raise MalformedCall
     reading.begin_call(name)
     yield from reading.tagged_arguments(_arguments(reading, tools, name), (_END,))
     reading.end_call()

@@ -5,7 +5,7 @@ from typing import Any
 
 from weightwarden.logger.sidecar.reading.cursor import Steps
 from weightwarden.logger.sidecar.reading.families import FAMILIES
-from weightwarden.logger.sidecar.reading.harmony import read_channels
+from weightwarden.logger.sidecar.reading.harmony import read_analysis, read_channels
 from weightwarden.logger.sidecar.reading.parts import AnswerPart
 from weightwarden.logger.sidecar.reading.reading import Reading
 from weightwarden.logger.sidecar.reading.reasoning import HARMONY, REASONING, read_reasoning
@@ -65,7 +65,7 @@ def reader_of(
         tools: the tools of the request, in OpenAI's form.
         prompt_text: the rendered prompt, or its end: it may have begun the reasoning.
         whole_calls: whether a call begins only once it is complete; otherwise its arguments come piece by piece.
-        dropped: texts of special tokens that are no part of the answer where they mark nothing.
+        dropped: texts of special tokens that are no content; in reasoning and arguments they are the model's words.
     """
     form = None if family is None else FAMILIES[family]
     reading = Reading(
@@ -74,8 +74,11 @@ def reader_of(
 
     def steps() -> Steps[None]:
         thinking = None if reasoning is None else REASONING[reasoning]
-        if thinking is not None and thinking is not HARMONY:
-            yield from read_reasoning(reading, thinking, begun=thinking.begun_by(prompt_text))
+        begun = thinking is not None and thinking.begun_by(prompt_text)
+        if thinking is HARMONY and begun:
+            yield from read_analysis(reading)
+        elif thinking is not None and thinking is not HARMONY:
+            yield from read_reasoning(reading, thinking, begun=begun)
         if form is not None:
             yield from form.read(reading, Tools(tools))
         elif thinking is HARMONY:

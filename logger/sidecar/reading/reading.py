@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from weightwarden.logger.sidecar.reading.cursor import Cursor, CutCall, MalformedCall, Steps
+from weightwarden.logger.sidecar.reading.markers import Markers, search_for
 from weightwarden.logger.sidecar.reading.parts import (
     AnswerPart,
     CallArguments,
@@ -35,17 +36,18 @@ class Reading:
         Args:
             whole_calls: whether a call begins only once it is complete.
             separators: whether white space between content and a call belongs to neither.
-            dropped: texts of special tokens that are no part of the answer.
+            dropped: texts of special tokens that are no content.
         """
         self.cursor = Cursor()
         self.parts: list[AnswerPart] = []
         self.whole_calls = whole_calls
         self._separators, self._dropped = separators, frozenset(dropped)
+        self._searches: dict[tuple[str, ...], Markers] = {}
         self._calls = 0
         self._waiting: list[AnswerPart] | None = None  # of a call that is not complete
         self._space: list[str] = []  # at the end of the content or reasoning so far
         self._written = False  # whether text that is no white space has come since the last call or the reasoning
-        self._after_reasoning = False
+        self._reasons = self._after_reasoning = False
         self._marker = ""  # the one that was found last
 
     def take_parts(self) -> list[AnswerPart]:
@@ -54,26 +56,24 @@ class Reading:
         return joined(parts) if len(parts) > 1 else parts
 
     def reasoning_begins(self) -> None:
-        """The beginning of a reasoning after other parts."""
+        """The beginning of the reasoning, or of more of it after other parts."""
         self._space.clear()
-        self._written = False
+        self._written, self._reasons = False, True
 
     def reasoning(self, text: str) -> None:
         """Text of the reasoning, without its markers."""
-        for piece in self._without_outer_space(text, leading=False):
-            self.parts.append(ReasoningText(piece))
+        if body := self._without_outer_space(text, leading=False):
+            self.parts.append(ReasoningText(body))
 
     def reasoning_ends(self) -> None:
         """The end of a reasoning: white space at its end, and before what follows, belongs to no part."""
         self._space.clear()
-        self._written, self._after_reasoning = False, True
+        self._written, self._reasons, self._after_reasoning = False, False, True
 
     def content(self, text: str) -> None:
         """Text of the content."""
-        if not text:
-            return
-        for piece in self._without_outer_space(text, leading=not self._after_reasoning):
-            self.parts.append(ContentText(piece))
+        if body := self._without_outer_space(text, leading=not self._after_reasoning):
+            self.parts.append(ContentText(body))
 
     def content_until(self, markers: Collection[str]) -> Steps[str | None]:
         """The first of the markers, consumed and held, or None at the end. The text before it is content."""
@@ -87,18 +87,14 @@ class Reading:
     def content_before(self, markers: Collection[str]) -> Steps[str | None]:
         """The first of the markers, not consumed, or None at the end. The text before it is content."""
         while True:
-            marker = yield from self.cursor.until({*markers, *self._dropped}, self.content)
+            marker = yield from self.cursor.until(self._search(markers), self.content)
             if marker is None or marker in markers:
                 return marker
             self.cursor.take(len(marker))
 
     def reasoning_before(self, markers: Collection[str]) -> Steps[str | None]:
-        """The first of the markers, not consumed, or None at the end. The text before it is reasoning."""
-        while True:
-            marker = yield from self.cursor.until({*markers, *self._dropped}, self.reasoning, reasoning=True)
-            if marker is None or marker in markers:
-                return marker
-            self.cursor.take(len(marker), reasoning=True)
+        """The first of the markers, not consumed, or None at the end. The text before it is reasoning, markers too."""
+        return (yield from self.cursor.until(markers, self.reasoning, reasoning=True))
 
     def calls(self, read: Steps[None], *, cut_is_text: bool = True) -> Steps[None]:
         """Reading of calls whose first marker is held.
@@ -156,6 +152,8 @@ class Reading:
 
     def arguments(self, text: str) -> None:
         """Text of the arguments of the call that has begun."""
+        if not text:
+            return
         if self._waiting is not None:
             self._waiting.append(CallArguments(self._calls, text))
         else:
@@ -216,24 +214,29 @@ class Reading:
         self.settle()
 
     def end(self) -> None:
-        """The end of the answer."""
-        if self._space and not self._after_reasoning and (self._written or not self._calls):
-            self.parts.append(ContentText("".join(self._space)))
+        """The end of the answer. White space at its end is content, except after reasoning or a call."""
+        space = "".join(self._space)
+        if space and not self._reasons and not self._after_reasoning and (self._written or not self._calls):
+            self.parts.append(ContentText(space))
         self._space.clear()
 
-    def _without_outer_space(self, text: str, *, leading: bool) -> list[str]:
-        """The text, in pieces, with white space that was at the end before it; its own at the end is kept back."""
+    def _search(self, markers: Collection[str]) -> Markers:
+        """The search for markers and for special tokens that are dropped."""
+        key = tuple(markers)
+        if key not in self._searches:
+            self._searches[key] = search_for(self._dropped.union(markers))
+        return self._searches[key]
+
+    def _without_outer_space(self, text: str, *, leading: bool) -> str:
+        """The text after the white space that was kept back before it. White space at its own end is kept back."""
         body = text.rstrip()
         if not body:
             self._space.append(text)
-            return []
-        if not self._written and not leading:
-            body = body.lstrip()
-            self._space.clear()
-        pieces = [*self._space, body]
-        self._space = [text[len(text.rstrip()) :]]
+            return ""
+        before, self._space = self._space, [text[len(body) :]]
+        body = "".join((*before, body)) if self._written or leading else body.lstrip()
         self._written, self._after_reasoning = True, False
-        return ["".join(pieces)]
+        return body
 
     def _leave_content(self) -> None:
         """The end of the content before a call."""

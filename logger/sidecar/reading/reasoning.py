@@ -68,6 +68,7 @@ def read_reasoning(reading: Reading, family: ReasoningFamily, *, begun: bool) ->
         return
     cursor.take(len(start or ""))
     cursor.release(reasoning=True)
+    reading.reasoning_begins()
     end = yield from reading.reasoning_before((family.end,))
     cursor.take(len(end or ""), reasoning=True)
     if end is not None:

@@ -6,9 +6,12 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from weightwarden.logger.request_stamp import REQUEST_ID_PATTERN
+from weightwarden.logger.sidecar.wire.messages_api.request import CountTokensRequest, MessagesRequest
 from weightwarden.logger.sidecar.wire.requests import ChatRequest, CompletionRequest
+from weightwarden.logger.sidecar.wire.responses_api.request import ResponsesRequest
 
 _REF = "#/components/schemas/{model}"
+_SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}, {"api_key": []}]
 _ERRORS = {
     "400": "The request cannot be served as it is; `param` names the field.",
     "401": "No valid API key.",
@@ -16,7 +19,8 @@ _ERRORS = {
     "408": "The body did not come in time.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
-    "429": "Too many requests are under way.",
+    "429": "Too many requests are under way; `Retry-After` says when to try again.",
+    "431": "The headers are too large.",
     "502": "The inference server failed; the words are always the same.",
     "503": "The log cannot be written, or the service is stopping.",
 }
@@ -24,10 +28,21 @@ _ERRORS = {
 
 def description() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
-    _, definitions = models_json_schema(
-        [(ChatRequest, "validation"), (CompletionRequest, "validation")], ref_template=_REF
-    )
+    bodies = (ChatRequest, CompletionRequest, ResponsesRequest, MessagesRequest, CountTokensRequest)
+    _, definitions = models_json_schema([(body, "validation") for body in bodies], ref_template=_REF)
     schemas = definitions["$defs"]
+    schemas["MessagesError"] = {
+        "type": "object",
+        "required": ["type", "error"],
+        "properties": {
+            "type": {"const": "error"},
+            "error": {
+                "type": "object",
+                "required": ["type", "message"],
+                "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    }
     schemas["Error"] = {
         "type": "object",
         "required": ["error"],
@@ -48,23 +63,41 @@ def description() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "weightwarden sidecar", "version": version("weightwarden")},
         "paths": {
+            "/v1/responses": {"post": _answering("Answer input items.", "ResponsesRequest")},
+            "/v1/messages": {"post": _answering("Answer messages.", "MessagesRequest", "MessagesError")},
+            "/v1/messages/count_tokens": {
+                "post": _answering(
+                    "Count the tokens of messages.", "CountTokensRequest", "MessagesError", streams=False
+                )
+            },
             "/v1/chat/completions": {"post": _answering("Answer a chat.", "ChatRequest")},
             "/v1/completions": {"post": _answering("Complete prompts.", "CompletionRequest")},
             "/v1/models": {"get": _reading("The one model that is served.", {"401": _ERRORS["401"]}, secured=True)},
+            "/v1/models/{model}": {
+                "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
+                "get": _reading(
+                    "The model, if it is the one that is served.",
+                    {"401": _ERRORS["401"], "404": _ERRORS["404"]},
+                    secured=True,
+                ),
+            },
             "/health": {"get": _reading("Whether the process lives.", {})},
             "/ready": {"get": _reading("Whether it can serve.", {"503": "It cannot now; `status` says why."})},
         },
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
         },
     }
 
 
-def _answering(summary: str, schema: str) -> dict[str, Any]:
+def _answering(summary: str, schema: str, error: str = "Error", *, streams: bool = True) -> dict[str, Any]:
     return {
         "summary": summary,
-        "security": [{}, {"key": []}],
+        "security": _SECURITY,
         "parameters": [
             {
                 "name": "x-request-id",
@@ -81,8 +114,10 @@ def _answering(summary: str, schema: str) -> dict[str, Any]:
             "200": {
                 "description": "The answer, whole or as server-sent events (`stream`).",
                 "content": {"application/json": {}, "text/event-stream": {}},
-            },
-            **{status: _error(words) for status, words in _ERRORS.items()},
+            }
+            if streams
+            else {"description": "The count.", "content": {"application/json": {}}},
+            **{status: _error(words, error) for status, words in _ERRORS.items()},
         },
     }
 
@@ -90,7 +125,7 @@ def _answering(summary: str, schema: str) -> dict[str, Any]:
 def _reading(summary: str, errors: dict[str, str], *, secured: bool = False) -> dict[str, Any]:
     return {
         "summary": summary,
-        **({"security": [{}, {"key": []}]} if secured else {}),
+        **({"security": _SECURITY} if secured else {}),
         "responses": {
             "200": {"description": summary, "content": {"application/json": {}}},
             **{status: _error(words) if status != "503" else _status(words) for status, words in errors.items()},
@@ -98,8 +133,8 @@ def _reading(summary: str, errors: dict[str, str], *, secured: bool = False) -> 
     }
 
 
-def _error(words: str) -> dict[str, Any]:
-    return {"description": words, "content": {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}}
+def _error(words: str, schema: str = "Error") -> dict[str, Any]:
+    return {"description": words, "content": {"application/json": {"schema": {"$ref": _REF.format(model=schema)}}}}
 
 
 def _status(words: str) -> dict[str, Any]:

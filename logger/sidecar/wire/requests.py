@@ -114,7 +114,7 @@ class Request(EffectlessFields):
         unserved = NEUTRAL.keys() & value.keys() - cls.model_fields.keys()
         for field in sorted(unserved):
             if not asks_for_nothing(field, value[field]):
-                raise invalid(f"{field} is not served here, and would change the answer; omit it", field)
+                raise invalid(f"{field} is not served here, and the answer would be another without it", field)
         return {key: item for key, item in value.items() if key not in unserved}
 
     def sampling(self, defaults: Mapping[str, Any], max_tokens: int) -> SamplingParams:

@@ -49,12 +49,18 @@ def _whole(value: Any) -> Any:
     return int(value) if type(value) is float and value.is_integer() else value
 
 
-def _whole_items(value: Any) -> Any:
-    return [_whole(item) for item in value] if isinstance(value, list) and float in set(map(type, value)) else value
+def _whole_items(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+    """A list that is valid as it is, or with its whole floats as integers. Only the second costs Python an item."""
+    try:
+        return inner(value)
+    except ValidationError:
+        if isinstance(value, list) and float in map(type, value):
+            return inner([_whole(item) for item in value])
+        raise
 
 
 Integer = Annotated[int, BeforeValidator(_whole)]
-TokenIds = Annotated[Few[TokenId], BeforeValidator(_whole_items)]
+TokenIds = Annotated[Few[TokenId], WrapValidator(_whole_items)]
 
 
 class Strict(BaseModel):

@@ -49,10 +49,9 @@ def _text_or_list(value: Any) -> str | None:
     return "<list>" if isinstance(value, list) else None
 
 
-TextOrFew = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[Few[Item], Tag("<list>")],
-    Discriminator(
-        _text_or_list, custom_error_type="text_or_list", custom_error_message="a text, or a list of objects, is wanted"
-    ),
-]
+TEXT_OR_LIST = Discriminator(
+    _text_or_list, custom_error_type="text_or_list", custom_error_message="a text, or a list of objects, is wanted"
+)
+"""Discriminator of a text, whose tag is `<text>`, and a list, whose tag is `<list>`."""
+TextOrFew = Annotated[Annotated[str, Tag("<text>")] | Annotated[Few[Item], Tag("<list>")], TEXT_OR_LIST]
 """A text, or a list of objects."""

@@ -2,13 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from benchmarks.attackers.__main__ import ENGINE, PROMPTS, Setting
+from benchmarks.attackers.__main__ import PROMPTS
 from benchmarks.attackers.admissible_set import AdmissibleSet
 from benchmarks.attackers.answer_hash import AnswerHash
 from benchmarks.attackers.arithmetic import Received
@@ -20,17 +19,16 @@ from benchmarks.attackers.error_corrected import ErrorCorrected
 from benchmarks.attackers.gambling import Gambling
 from benchmarks.attackers.interface import Attacker, Outside, Site, in_batches
 from benchmarks.attackers.other_server import FewerLayers, Quantised, WrongSystemPrompt, WrongTemperature
-from benchmarks.attackers.payload import Payload
 from benchmarks.attackers.payload_dump import PayloadDump
 from benchmarks.attackers.results import LUCK_BITS
 from benchmarks.attackers.retokenisation import Retokenisation
 from benchmarks.attackers.seed_grinding import SeedGrinding
-from benchmarks.attackers.serving import ServedModel, honestly
+from benchmarks.attackers.serving import honestly
 from benchmarks.attackers.steganography import Steganography
 from benchmarks.attackers.substitution import Substitution
+from tests.benchmarks.attackers.small import SETTING
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
-from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.scoring.ledger import RecordCharges
@@ -38,8 +36,6 @@ from weightwarden.verifier.verification.verifier import Verifier
 
 pytestmark = pytest.mark.slow
 
-SETTING = Setting(records=8, calibration=0, tokens=16, seed=5)
-KEY = b"a key of encoder and decoder"
 UNLIKELY = 1e-6
 """Of an honest server: what is less likely shows another one."""
 
@@ -49,25 +45,6 @@ Served = Callable[[Attacker], list[Record]]
 @pytest.fixture(scope="module")
 def requests() -> list[Record]:
     return SETTING.requests([placed.record for placed in read_traffic(PROMPTS)], "tests", SETTING.records)
-
-
-@pytest.fixture(scope="module")
-def site(model_folder: Path, bundled_policy: Policy) -> Site:
-    identity = identify_model(model_folder)
-    engine = {"engine": ENGINE["name"], "engine_version": ENGINE["version"]}
-    policy = bundled_policy.model_copy(update={"made_for": bundled_policy.made_for.model_copy(update=engine)})
-    payload = Payload(next(model_folder.glob("*.safetensors")), KEY, 16 * SETTING.tokens + 64)
-    return Site(ServedModel.load(identity), ServedModel.load(identity, "float32"), policy, KEY, payload)
-
-
-@pytest.fixture(scope="module")
-def outside(site: Site) -> Outside:
-    return Outside(KEY, site.policy, site.server, site.replica)
-
-
-@pytest.fixture(scope="module")
-def verifier(site: Site, replayer: TransformersReplayer) -> Verifier:
-    return Verifier(replayer, site.policy)
 
 
 @pytest.fixture(scope="module")

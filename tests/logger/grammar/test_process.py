@@ -61,7 +61,8 @@ def test_a_grammar_that_takes_too_long_is_refused_and_the_refusal_is_remembered(
     process.close()
 
 
-def test_a_quick_grammar_does_not_wait_for_slow_ones(own: GrammarProcess) -> None:
+def test_a_quick_grammar_does_not_wait_for_slow_ones(model_folder: Path) -> None:
+    own = GrammarProcess(model_folder, V, seconds=1.0)
     own.check("json", PERSON)
     order: list[str] = []
 
@@ -78,6 +79,7 @@ def test_a_quick_grammar_does_not_wait_for_slow_ones(own: GrammarProcess) -> Non
     order.append("quick")
     for thread in threads:
         thread.join()
+    own.close()
     assert order.index("quick") <= 1
     assert order.count("slow") == 3
 
@@ -162,6 +164,22 @@ def test_all_end_when_the_parent_is_killed(model_folder: Path) -> None:
         started.kill()
     _, alive = psutil.wait_procs(below, timeout=30)
     assert [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.parametrize(
+    ("work", "code"), [("bytearray(2**30)", 1), ("while True: pass", -signal.SIGPROF), ("bytearray(2**20)", 0)]
+)
+def test_a_worker_ends_at_its_limits(work: str, code: int) -> None:
+    command = textwrap.dedent(f"""
+        import sys
+        sys.path[:0] = {sys.path!r}
+        from weightwarden.logger.grammar import worker
+        worker._limit(0.5, worker._address_space() + 2**27)
+        {work}
+    """)
+    done = subprocess.run([sys.executable, "-c", command], stderr=subprocess.PIPE)
+    assert done.returncode == code
+    assert (b"MemoryError" in done.stderr) == (code == 1)
 
 
 def test_many_threads_get_the_masks_that_one_gets(own: GrammarProcess, tokenizer: Tokenizer) -> None:

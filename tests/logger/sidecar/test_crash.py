@@ -203,5 +203,5 @@ def test_told_twice_it_cuts_off_at_once(tmp_path: Path, model_folder: Path, upst
     assert process.stop(signal.SIGTERM) == 0
     assert time.monotonic() - began < 10
     asking.join()
-    assert answers[0].status_code == 503
+    assert (answers[0].status_code, answers[0].headers["retry-after"]) == (503, "5")
     assert records_of_log(process.log)[(5,)].stop_reason == "logger"

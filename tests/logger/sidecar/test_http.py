@@ -239,6 +239,7 @@ def test_all_pages_or_none_are_allowed_as_the_operator_says(
         got = sidecar.client.get("/health", headers={"origin": "https://any.example"})
         assert got.headers["access-control-allow-origin"] == "*"
         assert "vary" not in got.headers
+        assert "--allowed-origins *" in sidecar.events("warning")[-1]["why"]
     with running(settings_in(tmp_path, model_folder, upstream.url)) as sidecar:
         got = sidecar.client.get("/health", headers={"origin": PAGE})
         assert not [name for name in got.headers if name.startswith("access-control") or name == "vary"]
@@ -347,13 +348,56 @@ def test_a_client_that_ends_its_sending_side_hears_a_refusal_too(web: Sidecar) -
         assert json.loads(got.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"this is no HTTP\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"POST / HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
+    ],
+    ids=["text", "HTTP/2", "a proxy's", "a target of other bytes", "TLS", "two lengths"],
+)
+def test_what_is_no_request_is_told_so(web: Sidecar, rubbish: bytes) -> None:
+    with connected(web) as connection:
+        connection.sendall(rubbish)
+        got = everything(connection)
+    assert got.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert json.loads(got.partition(b"\r\n\r\n")[2])["error"]["message"] == "this is no well-formed HTTP/1.1 request"
+
+
 def test_a_body_that_is_broken_off_by_rubbish_gets_one_answer(web: Sidecar) -> None:
     head = post(b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
     with connected(web) as connection:
         connection.sendall(head + b"rubbish\r\n")
         got = everything(connection)
     assert got.startswith(b"HTTP/1.1 400 ")
-    assert got.count(b"HTTP/1.1 ") == 1
+    assert got.count(b"\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_guidellms_usage_comes_with_every_event(web: Sidecar, path: str) -> None:
+    """The request of guidellm 0.7, whose every event must tell the tokens so far."""
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    body = {"model": "org/small", "stream": True, "stream_options": options, "max_tokens": 4, "stop": None}
+    asked = {"prompt": "a"} if path == "/v1/completions" else {"messages": [{"role": "user", "content": "a"}]}
+    text = web.client.post(path, json={**body, **asked, "ignore_eos": True}).text
+    *events, done = events_of(text)
+    assert done == "[DONE]"
+    counted = [event["usage"]["completion_tokens"] for event in events]
+    assert counted == sorted(counted)
+    assert set(counted) >= {1, 2, 3, 4}
+    assert counted[-1] == 4
+    assert all(event["usage"]["prompt_tokens"] > 0 for event in events)
+
+
+def test_a_compressed_body_is_told_to_come_as_it_is(web: Sidecar) -> None:
+    for encoding, status in (("gzip", 415), ("Identity", 200)):
+        got = web.client.post("/v1/completions", content=BODY, headers={"content-encoding": encoding})
+        assert got.status_code == status
+    assert "content-encoding" in web.client.post("/v1/completions", headers={"content-encoding": "br"}).text
 
 
 def test_who_comes_too_many_is_told_when_to_come_again(web: Sidecar) -> None:
@@ -376,6 +420,8 @@ def test_refusals_leave_on_ticks(tmp_path: Path, model_folder: Path, upstream: U
         "no HTTP": b"rubbish\r\n\r\n",
         "a preflight": b"OPTIONS /v1/models HTTP/1.1\r\norigin: http://a\r\nconnection: close\r\n\r\n",
         "no path": b"GET /no HTTP/1.1\r\nconnection: close\r\n\r\n",
+        "no JSON": post(b"{"),
+        "another model": post(BODY),
     }
     settings: dict[str, Any] = {"release_tick": 0.3, "allowed_origins": ("http://a",)}
     with running(settings_in(tmp_path, model_folder, upstream.url, **settings)) as sidecar:
@@ -388,5 +434,5 @@ def test_refusals_leave_on_ticks(tmp_path: Path, model_folder: Path, upstream: U
                 if request is requests["no HTTP"]:
                     assert everything(connection) == b""
         gaps = [(later - times[0]) / 0.3 for later in times[1:]]
-        assert [round(gap) for gap in gaps] == [1, 2, 3]
+        assert [round(gap) for gap in gaps] == [1, 2, 3, 4, 5]
         assert all(abs(gap - round(gap)) < 0.3 for gap in gaps)

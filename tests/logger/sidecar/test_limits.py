@@ -311,6 +311,8 @@ def test_tls_by_file(tmp_path: Path, model_folder: Path, upstream: Upstream) -> 
         body = {"model": "small", "prompt": "a", "max_tokens": 2}
         got = httpx2.post(f"{url}/v1/completions", json=body, verify=context, trust_env=False)
         assert got.status_code == 200
+        large = httpx2.get(f"{url}/health", headers={"x": "y" * 40_000}, verify=context, trust_env=False)
+        assert large.status_code == 431
 
 
 def test_on_ticks_tokens_leave_at_no_other_time(tmp_path: Path, model_folder: Path, upstream: Upstream) -> None:

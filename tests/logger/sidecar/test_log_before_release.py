@@ -115,7 +115,7 @@ def test_when_the_log_cannot_be_written_nothing_is_served(sidecar: Sidecar, upst
     with failing_log():
         for _ in range(3):
             got = sidecar.complete(stream=stream, max_tokens=5)
-            assert got.status_code == 503
+            assert (got.status_code, got.headers["retry-after"]) == (503, "5")
             assert got.json()["error"]["type"] == "log_unavailable"
     assert len(upstream.asked) == asked
     await_ready(sidecar)

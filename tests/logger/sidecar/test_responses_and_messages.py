@@ -1,7 +1,7 @@
 """The Responses and the Messages API over a running sidecar, through the official clients."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,9 @@ import openai
 import pytest
 from tokenizers import Tokenizer
 
+from tests.logger.sidecar.official_clients import PROMPT, asked, says
 from tests.logger.sidecar.running import MODEL, Sidecar
-from tests.logger.sidecar.scripted_upstream import EOS, FIRST, HEAD, Answer, Upstream, event, sends
-
-PROMPT = "Tell me a story."
+from tests.logger.sidecar.scripted_upstream import EOS, FIRST, HEAD, Upstream, event, sends
 
 
 @pytest.fixture(scope="module")
@@ -31,32 +30,6 @@ def gpt(sidecar: Sidecar) -> Iterator[openai.OpenAI]:
 def claude(sidecar: Sidecar) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(base_url=sidecar.url, api_key="none", max_retries=0) as client:
         yield client
-
-
-def says(tokenizer: Tokenizer, text: str) -> Answer:
-    """An answer of a text, as long as the request allows, and then the end of sequence."""
-    ids = tokenizer.encode(text, add_special_tokens=False).ids
-
-    async def answer(body: dict[str, Any]) -> AsyncIterator[bytes]:
-        yield HEAD
-        for at, token in enumerate([*ids, EOS][: body["max_tokens"]], 1):
-            finish = "stop" if token == EOS else "length" if at == body["max_tokens"] else None
-            yield event([token], finish)
-        yield b"data: [DONE]\n\n"
-
-    return answer
-
-
-def asked(claude: anthropic.Anthropic, **more: Any) -> tuple[anthropic.types.Message, anthropic.types.Message]:
-    """A message of the same request, whole and streamed."""
-    given: dict[str, Any] = {
-        "model": MODEL,
-        "max_tokens": 20,
-        "messages": [{"role": "user", "content": PROMPT}],
-        **more,
-    }
-    with claude.messages.stream(**given) as stream:
-        return claude.messages.create(**given), stream.get_final_message()
 
 
 def test_a_message_is_a_chats_answer_whole_and_streamed_and_on_record(

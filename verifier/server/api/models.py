@@ -336,6 +336,7 @@ class Token(_Model):
 
     Attributes:
         margin: logits below the replay's choice; None outside the support.
+        forced: whether the sidecar put the token in to end reasoning; its ranks are 0.
         outside_grammar: whether the request's grammar excludes the token; False in evidence of earlier versions.
         alternatives: the admissible tokens of the position, if the token is not one of them.
     """
@@ -346,6 +347,7 @@ class Token(_Model):
     gumbel_rank: int
     admissible: int
     outside_grammar: bool = False
+    forced: bool = False
     charged_bits: float
     alternatives: list[Alternative]
     id: int | None

@@ -40,6 +40,7 @@ def _tokens(server: ServerParts, evidence: StoredRecord) -> list[Token]:
     """The tokens. Ids are left out unless the operator shows text, since a tokenizer turns them into text."""
     shown = server.settings.show_text
     tokenizer = server.verifier.replayer.tokenizer
+    forced = {position for start, end in evidence.record.forced() for position in range(start, end)}
 
     def named(token: int) -> dict[str, Any]:
         if not shown:
@@ -53,6 +54,9 @@ def _tokens(server: ServerParts, evidence: StoredRecord) -> list[Token]:
                 | {"alternatives": [Alternative(margin=m, **named(token)) for token, m in scores["alternatives"]]}
             ),
             **named(claimed),
+            forced=position in forced,
         )
-        for claimed, scores in zip(evidence.record.output_token_ids, evidence.tokens, strict=bool(evidence.tokens))
+        for position, (claimed, scores) in enumerate(
+            zip(evidence.record.output_token_ids, evidence.tokens, strict=bool(evidence.tokens))
+        )
     ]

@@ -10,7 +10,7 @@ export function tokenPanel(token, at) {
   const facts = element("dl", { class: "facts" });
   showFacts(facts, {
     token: identity(token),
-    verdict: token.outside_grammar ? `${token.verdict}, outside the grammar` : token.verdict,
+    verdict: token.verdict + (token.outside_grammar ? ", outside the grammar" : "") + (token.forced ? ", forced" : ""),
     margin: margin(token.margin),
     "rank by logit": count(token.logit_rank),
     "rank by Gumbel score": count(token.gumbel_rank),

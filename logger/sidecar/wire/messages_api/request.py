@@ -14,7 +14,13 @@ from weightwarden.logger.sidecar.wire.messages_api.form import MessagesForm, cal
 from weightwarden.logger.sidecar.wire.messages_api.tools import Tool, ToolChoice
 from weightwarden.logger.sidecar.wire.refused_fields import Refused, without_nulls, without_refused
 from weightwarden.logger.sidecar.wire.renamed_fields import RenamedFields
-from weightwarden.logger.sidecar.wire.requests import MAX_MESSAGES, ChatRequest, GenerationRequest, StopString
+from weightwarden.logger.sidecar.wire.requests import (
+    MAX_MESSAGES,
+    ChatRequest,
+    GenerationRequest,
+    StopString,
+    openai_call_id,
+)
 from weightwarden.logger.sidecar.wire.strict_fields import Few, Integer, Strict
 from weightwarden.logger.sidecar.wire.tagged_unions import by_type, only
 from weightwarden.logger.sidecar.wire.tools import MAX_TOOLS
@@ -137,7 +143,10 @@ class CountTokensRequest(VllmFields):
     def _chat_thinking(self) -> dict[str, Any]:
         match self.thinking:
             case ThinkingEnabled(budget_tokens=budget):
-                return {"thinking_token_budget": budget}
+                variables = {} if self.chat_template_kwargs is None else self.chat_template_kwargs
+                if isinstance(variables, dict):  # else the chat refuses it
+                    variables = {"enable_thinking": True, **variables}
+                return {"thinking_token_budget": budget, "chat_template_kwargs": variables}
             case ThinkingOption(type="disabled"):
                 return {"reasoning_effort": "none"}
         return {}
@@ -174,8 +183,9 @@ class MessagesRequest(CountTokensRequest):
         return {**super()._chat_fields(), **without_nulls(given)}
 
     def answered_in_its_form(self, asked: GenerationRequest) -> GenerationRequest:
-        """The interpreted chat, whose answer takes the form of a message."""
-        return replace(asked, form=MessagesForm, call_id=call_id)
+        """The interpreted chat, whose answer takes the form of a message. Ids in the model's own form stay."""
+        ids = call_id if asked.call_id is openai_call_id else asked.call_id
+        return replace(asked, form=MessagesForm, call_id=ids)
 
 
 def _chat_format(wanted: OutputFormat) -> dict[str, Any]:

@@ -4,10 +4,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from weightwarden.logger.sidecar.errors import ApiError
 from weightwarden.logger.sidecar.reading.parts import AnswerPart, ContentText
 from weightwarden.logger.sidecar.wire.answer_form import Choice, ChoiceEnd, Head
 from weightwarden.logger.sidecar.wire.responses_api.output import Event, Output
+
+_JSON = msgspec.json.Encoder()
 
 
 class ResponsesForm:
@@ -88,7 +92,7 @@ class ResponsesForm:
 
     def _events(self, events: Sequence[Event]) -> list[bytes]:
         first, self._number = self._number, self._number + len(events)
-        return [_event({**event, "sequence_number": at}) for at, event in enumerate(events, first)]
+        return [_event(event | {"sequence_number": at}) for at, event in enumerate(events, first)]
 
 
 def _is_complete(end: ChoiceEnd) -> bool:
@@ -96,5 +100,6 @@ def _is_complete(end: ChoiceEnd) -> bool:
 
 
 def _event(body: dict[str, Any]) -> bytes:
-    data = json.dumps(body, separators=(",", ":"))
-    return f"event: {body['type']}\ndata: {data}\n\n".encode()
+    """An event. One that repeats the request may hold text that is not Unicode, which only `json` writes."""
+    data = _JSON.encode(body) if "delta" in body else json.dumps(body, separators=(",", ":")).encode()
+    return b"event: %s\ndata: %s\n\n" % (body["type"].encode(), data)

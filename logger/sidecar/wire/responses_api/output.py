@@ -33,17 +33,16 @@ class Output:
 
     def add(self, part: AnswerPart) -> list[Event]:
         """The events of a part."""
-        events: list[Event] = []
         if isinstance(part, CallBegin):
-            events = [*self.close(), *self._begin_call(part)]
-        elif not part.text:
+            return [*self.close(), *self._begin_call(part)]
+        if not part.text:
             return []
-        elif not isinstance(part, CallArguments) and (self._open is None or self._open["type"] != _item_type(part)):
+        events: list[Event] = []
+        if not isinstance(part, CallArguments) and (self._open is None or self._open["type"] != _item_type(part)):
             events = [*self.close(), *self._begin_text(part)]
-        if isinstance(part, CallBegin):
-            return events
         self._pieces.append(part.text)
-        return [*events, self._event(f"response.{_KIND[type(part)]}.delta", delta=part.text)]
+        events.append(self._event(_DELTA[type(part)], delta=part.text))
+        return events
 
     def close(self, *, complete: bool = True) -> list[Event]:
         """The events that close the item that is open, if one is. A call is complete if its arguments are JSON."""
@@ -85,20 +84,22 @@ class Output:
         return [{"type": "response.output_item.added", "output_index": index, "item": self._open}]
 
     def _event(self, kind: str, **fields: Any) -> Event:
+        """An event of the item that is open."""
         assert self._open is not None
-        event = {"type": kind, "item_id": self._open["id"], "output_index": len(self.items)}
+        event = {"type": kind, "item_id": self._open["id"], "output_index": len(self.items), **fields}
         if self._open["type"] != "function_call":
             event["content_index"] = 0
-        if kind.startswith("response.output_text"):
+        if kind in _WITH_LOGPROBS:
             event["logprobs"] = []
-        return {**event, **fields}
+        return event
 
 
-_KIND: dict[type, str] = {
-    ContentText: "output_text",
-    ReasoningText: "reasoning_text",
-    CallArguments: "function_call_arguments",
+_DELTA: dict[type, str] = {
+    ContentText: "response.output_text.delta",
+    ReasoningText: "response.reasoning_text.delta",
+    CallArguments: "response.function_call_arguments.delta",
 }
+_WITH_LOGPROBS = ("response.output_text.delta", "response.output_text.done")
 
 
 def _item_type(part: ContentText | ReasoningText) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, Tag, model_validator
 
 from weightwarden.logger.sidecar.wire.effectless_fields import unread
 from weightwarden.logger.sidecar.wire.refused_fields import Refused, without_nulls, without_refused
@@ -16,7 +16,7 @@ from weightwarden.logger.sidecar.wire.responses_api.form import ResponsesForm
 from weightwarden.logger.sidecar.wire.responses_api.items import InputItem
 from weightwarden.logger.sidecar.wire.responses_api.tools import TextOptions, Tool, ToolChoice
 from weightwarden.logger.sidecar.wire.strict_fields import Few, Integer, Strict
-from weightwarden.logger.sidecar.wire.tagged_unions import TextOrFew
+from weightwarden.logger.sidecar.wire.tagged_unions import TEXT_OR_LIST
 from weightwarden.logger.sidecar.wire.tools import MAX_TOOLS
 from weightwarden.logger.sidecar.wire.vllm_fields import VllmFields
 
@@ -59,6 +59,13 @@ Include = Literal[
 in the answer as it is: it needs no encrypted copy."""
 
 
+Input = Annotated[
+    Annotated[str, Tag("<text>")]
+    | Annotated[Few[InputItem], Field(min_length=1, max_length=MAX_MESSAGES), Tag("<list>")],
+    TEXT_OR_LIST,
+]
+
+
 class ReasoningOptions(Strict):
     """Options of the reasoning."""
 
@@ -69,7 +76,7 @@ class ReasoningOptions(Strict):
     mode: JsonValue = unread()
 
 
-class StreamOptions(Strict):
+class ResponsesStreamOptions(Strict):
     """Options of a stream."""
 
     include_obfuscation: bool | None = unread()
@@ -79,10 +86,10 @@ class ResponsesRequest(VllmFields):
     """The body of /v1/responses."""
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
-    input: Annotated[TextOrFew[InputItem], Field(min_length=1, max_length=MAX_MESSAGES)]
+    input: Input
     instructions: str | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: ResponsesStreamOptions | None = None
     max_output_tokens: Annotated[Integer, Field(ge=1, lt=2**31)] | None = None
     temperature: float | None = None
     top_p: float | None = None

@@ -49,7 +49,7 @@ class FunctionTool(Strict):
 Tool = Annotated[FunctionTool, only(("function",))]
 
 
-class NamedFunction(Strict):
+class ChosenFunction(Strict):
     """The choice of one function."""
 
     type: Literal["function"]
@@ -71,7 +71,7 @@ def _choice_tag(value: Any) -> str:
 
 
 ToolChoice = Annotated[
-    Annotated[Choice, Tag("<text>")] | Annotated[NamedFunction, only(("function",)), Tag("<function>")],
+    Annotated[Choice, Tag("<text>")] | Annotated[ChosenFunction, only(("function",)), Tag("<function>")],
     Discriminator(_choice_tag),
     BeforeValidator(_known_choice),
 ]
@@ -83,7 +83,7 @@ class TextFormat(Strict):
     type: Literal["text", "json_object"]
 
 
-class JsonSchemaFormat(Strict):
+class NamedSchemaFormat(Strict):
     """JSON of a schema."""
 
     type: Literal["json_schema"]
@@ -96,7 +96,7 @@ class JsonSchemaFormat(Strict):
 Format = Annotated[
     Annotated[TextFormat, Tag("<text>")]
     | Annotated[TextFormat, Tag("<json_object>")]
-    | Annotated[JsonSchemaFormat, Tag("<json_schema>")],
+    | Annotated[NamedSchemaFormat, Tag("<json_schema>")],
     by_type(),
     only(("text", "json_object", "json_schema")),
 ]
@@ -111,7 +111,7 @@ class TextOptions(Strict):
     def chat(self) -> dict[str, Any] | None:
         """The format in a chat's form, or None for free text."""
         match self.format:
-            case JsonSchemaFormat() as wanted:
+            case NamedSchemaFormat() as wanted:
                 given = {"name": wanted.name, "description": wanted.description, "strict": wanted.strict}
                 return {"type": "json_schema", "json_schema": without_nulls(given) | {"schema": wanted.json_schema}}
             case TextFormat(type="json_object"):

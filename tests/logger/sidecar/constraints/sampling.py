@@ -9,10 +9,11 @@ import numpy as np
 from llguidance import LLMatcher, LLTokenizer, grammar_from
 from tokenizers import AddedToken, Tokenizer
 
+from weightwarden.logger.sidecar.constraints.constraint import Constraint
 from weightwarden.logger.text.detokenizer import Detokenizer
 from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
 
-LONG, LONGEST = 60, 4000
+LONG, LONGEST = 40, 4000
 """Tokens after which an answer is brought to an end, and after which one without end is a failure."""
 
 
@@ -40,7 +41,7 @@ class Sampler:
         backend = read_tokenizer(folder)
         backend.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
         size = backend.get_vocab_size(with_added_tokens=True)
-        end = backend.token_to_id("<|im_end|>")
+        end = backend.get_vocab()["<|im_end|>"]
         added = backend.get_added_tokens_decoder().items()
         return cls(
             backend,
@@ -60,31 +61,30 @@ class Sampler:
         matcher, ids = self.matcher(kind, text), self.backend.encode(answer, add_special_tokens=False).ids
         return bool(matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting())
 
-    def pieces(self, kind: str, text: str, finishers: Sequence[str], draw: random.Random) -> list[str]:
+    def pieces(self, constraint: Constraint, draw: random.Random, *, ends: Sequence[str], first: str = "") -> list[str]:
         """The texts of the tokens of a random answer.
 
         Args:
-            kind: kind of the grammar.
-            text: the grammar.
-            finishers: texts that end parts of an answer, of which one follows now and then where it can.
+            constraint: the grammar.
             draw: source of randomness.
+            ends: texts that end parts of an answer, of which one follows now and then where it can.
+            first: text with which the answer begins.
         """
-        matcher = self.matcher(kind, text)
-        endings = [self.backend.encode(one, add_special_tokens=False).ids for one in finishers]
-        ids: list[int] = []
+        matcher = self.matcher(constraint.kind, constraint.text)
+        endings = [self.backend.encode(one, add_special_tokens=False).ids for one in ends]
+        ids = list(self.backend.encode(first, add_special_tokens=False).ids)
+        assert matcher.consume_tokens(ids), f"{first!r} is not the beginning of an answer"
         while len(ids) < LONGEST:
-            bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
-            allowed = np.flatnonzero(np.unpackbits(bits, bitorder="little")[: self.backend.get_vocab_size()])
-            assert len(allowed), "no token is left"
-            long = len(ids) > LONG
-            if self.end in allowed and (len(allowed) == 1 or long or draw.random() < 0.3):
+            if len(ids) > LONG and matcher.is_accepting():
                 break
-            fitting = [one for one in endings if matcher.validate_tokens(one) == len(one)]
-            more = allowed[allowed != self.end]
-            if fitting and draw.random() < (0.9 if long else 0.5):
-                following = fitting[0] if long and draw.random() < 0.5 else draw.choice(fitting)
-            else:
-                following = [int(more[draw.randrange(len(more))])]
+            following = draw.choice(endings)
+            if draw.random() < (0.1 if len(ids) > LONG else 0.5) or matcher.validate_tokens(following) < len(following):
+                bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")
+                allowed = np.flatnonzero(bits[: self.backend.get_vocab_size()])
+                assert len(allowed), "no token is left"
+                following = [int(allowed[draw.randrange(len(allowed))])]
+            if following == [self.end]:
+                break
             assert matcher.consume_tokens(following)
             ids += following
         assert len(ids) < LONGEST

@@ -68,15 +68,16 @@ FORMS = {
     ),
 }
 """Families with their versions: family, words of the template, and markers that are special tokens."""
-FINISHERS = (
-    *('"}', '"', "}", "]", "0"),
-    *("\n</parameter>\n", "</｜DSML｜parameter>\n", "</arg_value>", "</arg_value>\n", "</tool_call>", "</function>"),
-    *("</think>", "[/THINK]", "<|end|><|start|>assistant", "<tool_call>", "[TOOL_CALLS]", "<|call|>"),
-    *("<｜DSML｜function_calls>", "</｜DSML｜function_calls>", "<｜tool▁calls▁end｜>", "<|tool_calls_section_end|>"),
-    *("<|channel|>final<|message|>", "<|channel|>commentary", "<|channel|>analysis<|message|>"),
-    *(" ", "{", '{"', "c", "f", "true", "null", "[", ", "),
-)
-ROUNDS = 8
+JSON_ENDS = ('"', "}", "]", "0", "c", "null", "{")
+ENDS = {
+    "qwen3_coder": ("\n</parameter>\n", "</function>", "</tool_call>", "</parameter>", "0", "null", '"c"'),
+    "glm": ("</arg_value>", "</tool_call>", "\n", "0", "true", "<arg_key>city</arg_key>", "]"),
+    "deepseek_v32": ("</｜DSML｜parameter>\n", "</｜DSML｜function_calls>", "</｜DSML｜invoke>\n", "0", "]", "true"),
+}
+"""Texts that end parts of an answer, by family; some of them inside others."""
+REASONING_ENDS = ("</think>", "[/THINK]", "<|end|><|start|>assistant")
+TRIGGERS = {"harmony": "<|channel|>commentary to=functions.", "llama3_json": '{"name": "'}
+ROUNDS = 3
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def request(**fields: Any) -> ChatRequest:
 
 
 def shape_of(form: str, sampler: Sampler, *, reasons: bool = True) -> AnswerShape:
-    family, template, special = FORMS[form]
+    family, template, _ = FORMS[form]
     name = {"harmony": "harmony", "mistral": "mistral"}.get(family, "think")
     return AnswerShape(
         family=family,
@@ -113,7 +114,7 @@ Read = tuple[str, str, list[tuple[str, str]]]
 
 def read(shape: AnswerShape, pieces: Sequence[str], tools: Sequence[Mapping[str, Any]], prompt: str) -> Read:
     """Reasoning, content and calls."""
-    reader = reader_of(shape.family, shape.reasoning and shape.reasoning.name, tools, prompt)
+    reader = reader_of(shape.family, None if shape.reasoning is None else shape.reasoning.name, tools, prompt)
     reasoning, content, calls = "", "", list[tuple[str, str]]()
     for part in [part for piece in pieces for part in reader.add(piece)] + reader.end():
         match part:
@@ -140,10 +141,12 @@ def check_valid(calls: Sequence[tuple[str, str]], schemas: Mapping[str, Any]) ->
         jsonschema.validate(json.loads(arguments), schemas[name])
 
 
-def sampled(sampler: Sampler, shape: AnswerShape, constraint: Constraint, prompt: str, seed: int) -> tuple[str, Read]:
-    draw = random.Random(seed)
-    finishers = [*FINISHERS, *SCHEMAS]
-    pieces = sampler.pieces(constraint.kind, constraint.text, finishers, draw)
+def sampled(
+    sampler: Sampler, shape: AnswerShape, constraint: Constraint, prompt: str, seed: int, first: str = ""
+) -> tuple[str, Read]:
+    assert shape.family is not None
+    ends = (*ENDS.get(shape.family, ()), *JSON_ENDS, *REASONING_ENDS)
+    pieces = sampler.pieces(constraint, random.Random(seed), ends=ends, first=first)
     return "".join(pieces), read(shape, pieces, TOOLS, prompt)
 
 
@@ -162,7 +165,8 @@ def test_forced_calls_are_read_as_calls_that_follow_their_schemas(
     counts = set()
     for prompt in prompts_of(shape):
         constraint = constraint_of(asked, shape, prompt)
-        assert constraint is not None and constraint.kind == "grammar"
+        assert constraint is not None
+        assert constraint.kind == "grammar"
         for seed in range(ROUNDS):
             text, (_, content, calls) = sampled(sampler, shape, constraint, prompt, seed)
             assert content == "", text
@@ -181,15 +185,21 @@ def test_strict_tools_leave_the_choice_and_every_call_follows_its_schema(
 ) -> None:
     sampler = sampler_of(FORMS[form][2])
     shape = shape_of(form, sampler)
-    called = 0
+    family = FORMS[form][0]
+    trigger = TRIGGERS.get(family) or (shape.envelope.trigger if shape.envelope else "")
     for prompt in prompts_of(shape):
         constraint = constraint_of(request(), shape, prompt)
-        assert constraint is not None and constraint.field == "tools"
-        for seed in range(2 * ROUNDS):
+        assert constraint is not None
+        assert constraint.field == "tools"
+        thought = "So.</think>" if prompt.startswith("<think>") else "So.[/THINK]" if "[THINK]" in prompt else ""
+        for seed in range(ROUNDS):
+            first = thought + ("" if family in TRIGGERS else "Let me see: ") + trigger
+            text, (_, content, calls) = sampled(sampler, shape, constraint, prompt, seed, first)
+            assert calls, text
+            assert content.strip() in ("", "Let me see:"), text
+            check_valid(calls, SCHEMAS)
             _, (_, _, calls) = sampled(sampler, shape, constraint, prompt, seed)
             check_valid(calls, SCHEMAS)
-            called += len(calls)
-    assert called
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -204,7 +214,8 @@ def test_a_format_beside_tools_leaves_both(sampler_of: Callable[[tuple[str, ...]
         return
     for prompt in prompts_of(shape):
         constraint = constraint_of(asked, shape, prompt)
-        assert constraint is not None and constraint.field == "response_format"
+        assert constraint is not None
+        assert constraint.field == "response_format"
         for seed in range(ROUNDS):
             text, (_, content, calls) = sampled(sampler, shape, constraint, prompt, seed)
             assert bool(calls) != bool(content), text

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chisquare
 
 from weightwarden.logger.files.private import KeyFileError
-from weightwarden.logger.record import Engine, Grammar, Record
+from weightwarden.logger.record import Engine, Grammar, Reasoning, Record
 from weightwarden.logger.sidecar.log.draw import draw_digest
 from weightwarden.logger.sidecar.log.seeds import (
     BLOCK,
@@ -262,7 +262,17 @@ def test_what_changes_the_draw_changes_the_digest() -> None:
     digests = {draw_digest(asked(**one), 100) for one in different}
     grammars = [Grammar(kind="regex", text=text, backend="guidance", version="1.7.6") for text in ("a", "b")]
     digests |= {draw_digest(asked().model_copy(update={"grammar": one}), 100) for one in grammars}
-    assert len(digests) == len(different) + len(grammars)
+    budgets = [
+        Reasoning(start="", end="</think>", budget=budget, forced_end=end)
+        for budget, end in ((5, "</think>"), (6, "</think>"), (6, "</think>\n"))
+    ]
+    digests |= {draw_digest(asked().model_copy(update={"reasoning": one}), 100) for one in budgets}
+    assert len(digests) == len(different) + len(grammars) + len(budgets)
+
+
+def test_reasoning_without_a_budget_does_not_affect_the_draw() -> None:
+    reasoning = Reasoning(start="<think>", end="</think>")
+    assert draw_digest(asked().model_copy(update={"reasoning": reasoning}), 100) == draw_digest(asked(), 100)
 
 
 def test_a_seed_key_is_written_for_its_owner_alone_and_read_back(tmp_path: Path) -> None:

@@ -172,3 +172,30 @@ def test_defaults_are_taken_as_the_engine_takes_them(
     defaults = ServedModel.load(folder, name="m").defaults
     assert defaults.sampling == sampling
     assert defaults.answer_length == 7
+
+
+def test_chats_with_tools_take_the_tokenizers_template_and_of_named_ones_tool_use(folder: Path) -> None:
+    named = [{"name": "tool_use", "template": "with"}, {"name": "default", "template": "plain"}]
+    write(folder / CONFIG, {"chat_template": named})
+    assert find_template(folder, tools=True).text == "with"
+    model = ServedModel.load(folder, name="m")
+    assert model.chat is not None
+    assert model.chat_with_tools is not None
+    user = [{"role": "user", "content": "a"}]
+    assert (model.chat.render(user), model.chat_with_tools.render(user, tools=[])) == ("plain", "with")
+    write(folder / "processor_config.json", {"chat_template": "processor"})
+    assert find_template(folder).text == "processor"
+    assert find_template(folder, tools=True).text == "with"
+
+
+def test_the_form_of_answers_is_guessed_from_the_template_unless_it_is_named(folder: Path) -> None:
+    write(folder / CONFIG, {"chat_template": "<tool_call> {{ tools }} <think></think>"})
+    model = ServedModel.load(folder, name="m")
+    assert (model.shape.family, model.shape.reasoning and model.shape.reasoning.name) == ("hermes", "think")
+    assert [re.findall(r"--\w+-parser", guess) for guess in model.guesses] == [
+        ["--tool-parser"],
+        ["--reasoning-parser"],
+    ]
+    named = ServedModel.load(folder, name="m", tool_parser="glm", reasoning_parser="none")
+    assert (named.shape.family, named.shape.reasoning, named.guesses) == ("glm", None, ())
+    assert "<|im_start|>" in model.shape.special_ids

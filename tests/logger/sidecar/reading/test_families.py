@@ -118,6 +118,7 @@ def test_text_is_held_back_only_while_it_may_begin_a_marker(family: str) -> None
     for char in text:
         released += "".join(part.text for part in reader.add(char) if isinstance(part, ContentText))
     assert released == text
+    assert reader.end() == []
 
 
 @pytest.mark.parametrize("family", ["hermes", "mistral", "deepseek_v31", "kimi_k2", "harmony", "llama3_json"])
@@ -173,6 +174,7 @@ def test_a_call_after_a_faulty_one_is_read(family: str) -> None:
         ("glm", "Write <tool_call> and </tool_call>."),
         ("glm", "<tool_call>f and more</tool_call>"),
         ("harmony", "final <|message|> hello"),
+        ("harmony", '{"a": "an answer without a channel"}'),
         ("hermes", f'<tool_call>\n{{"name": "{"f" * 257}", "arguments": {{}}}}\n</tool_call>'),
     ],
 )
@@ -180,6 +182,28 @@ def test_what_is_no_call_stays_text(family: str, text: str) -> None:
     for whole_calls in (False, True):
         found = read(family, text, whole_calls=whole_calls)
         assert found == Parsed("", text, ())
+
+
+@pytest.mark.parametrize(
+    ("family", "text"),
+    [
+        ("qwen3_coder", "<function=unknown>"),
+        ("hermes", '<tool_call>{"function"'),
+        ("hermes", '<tool_call>{"name": "a b"'),
+        ("hermes", '<tool_call>{"name": "f"}'),
+        ("hermes", f'<tool_call>{{"name": "{"f" * 257}"'),
+        ("kimi_k2", f"<|tool_calls_section_begin|><|tool_call_begin|>{'f' * 257}"),
+    ],
+)
+def test_what_is_no_call_is_text_after_a_call_also_if_no_token_completes_it(family: str, text: str) -> None:
+    for whole_calls in (False, True):
+        readers = [reader_of(family, None, TOOLS, whole_calls=whole_calls) for _ in range(2)]
+        parts = [
+            read_parts(readers[0], [CALLS[family], text]),
+            read_parts(readers[1], [CALLS[family]], text),
+        ]
+        assert parts[0] == parts[1]
+        assert parsed(parts[0]).content == text
 
 
 def test_the_order_of_a_calls_keys_does_not_matter() -> None:
@@ -203,10 +227,18 @@ def test_white_space_between_content_and_calls_is_no_content_where_the_form_has_
     assert read("kimi_k2", f" {CALLS['kimi_k2']}").content == ""
 
 
-def test_special_tokens_that_mark_nothing_are_dropped() -> None:
+def test_messages_of_harmony_for_others_than_the_client_are_left_out() -> None:
+    assert read("harmony", "<|channel|>commentary to=python <|constrain|>code<|message|>print(1)<|call|>") == Parsed(
+        "", "", ()
+    )
+    assert read("harmony", "<|channel|>commentary to=functions.<|message|>{}<|call|>") == Parsed("", "{}", ())
+    assert read("harmony", "<|channel|>commentary<|message|>Wait.<|end|>").content == "Wait."
+
+
+def test_special_tokens_that_mark_nothing_are_no_content() -> None:
     reader = reader_of("hermes", "think", TOOLS, "<think>", dropped=("<|im_end|>", "<|fim|>"))
     parts = read_parts(reader, list(f"a<|fim|>b</think>c<|im_end|>d{CALLS['hermes']}<|im_end|>"))
-    assert parsed(parts) == Parsed("ab", "cd", (("f", ARGUMENTS),))
+    assert parsed(parts) == Parsed("a<|fim|>b", "cd", (("f", ARGUMENTS),))
 
 
 TEMPLATES = {

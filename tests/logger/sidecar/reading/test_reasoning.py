@@ -26,6 +26,7 @@ from weightwarden.logger.text.reasoning_progress import ReasoningProgress
         ("think", "what is <think>?<|im_end|>assistant\n", "b", "", "b"),
         ("think", "", "<think>a</think></think>", "a", "</think>"),
         ("think", "", "<think> \n</think>\n", "", ""),
+        ("think", "", "<think>a \n", "a", ""),
         ("mistral", "", "[THINK]a[TOOL_CALLS][/THINK]b", "a[TOOL_CALLS]", "b"),
         (
             "harmony",
@@ -35,6 +36,14 @@ from weightwarden.logger.text.reasoning_progress import ReasoningProgress
             "b",
         ),
         ("harmony", "", "b", "", "b"),
+        (
+            *(
+                "harmony",
+                "<|channel|>analysis<|message|>",
+                "a <|call|><|end|><|start|>assistant<|channel|>final<|message|>b",
+            ),
+            *("a <|call|>", "b"),
+        ),
         (None, "<think>", "<think>a</think>b", "", "<think>a</think>b"),
     ],
 )

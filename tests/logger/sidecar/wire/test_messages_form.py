@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import anthropic
@@ -10,6 +11,9 @@ from weightwarden.logger.sidecar.errors import ApiError, busy, invalid, log_unav
 from weightwarden.logger.sidecar.reading.parts import CallArguments, CallBegin, ContentText, ReasoningText
 from weightwarden.logger.sidecar.wire.messages_api.content import SIGNATURE
 from weightwarden.logger.sidecar.wire.messages_api.form import MessagesForm, call_id, count_body, error_body
+from weightwarden.logger.sidecar.wire.messages_api.request import MessagesRequest
+from weightwarden.logger.sidecar.wire.requests import GenerationRequest
+from weightwarden.sampler.params import SamplingParams
 
 CALLING: Tokens = [
     [ReasoningText("Let")],
@@ -164,3 +168,19 @@ def test_a_stream_that_fails_ends_with_an_error_that_the_client_raises() -> None
 def test_the_client_reads_a_count_of_tokens() -> None:
     counting = Exchange(lambda _: json.dumps(count_body(12)).encode()).anthropic
     assert counting.messages.count_tokens(model="small", messages=ASKED["messages"]).input_tokens == 12
+
+
+def test_ids_in_a_form_that_the_models_template_demands_stay() -> None:
+    request = MessagesRequest.model_validate(ASKED)
+    like_chat: Any = None
+    asked = GenerationRequest(
+        prompts=[[1]],
+        sampling=SamplingParams(max_tokens=5),
+        choices=1,
+        seed=None,
+        stream=False,
+        form=like_chat,
+    )
+    assert request.answered_in_its_form(asked).call_id("00ff", CallBegin(0, "f")) == "toolu_00ff"
+    own = replace(asked, call_id=lambda digits, begin: digits[:2])
+    assert request.answered_in_its_form(own).call_id("00ff", CallBegin(0, "f")) == "00"

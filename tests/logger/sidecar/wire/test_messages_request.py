@@ -196,7 +196,12 @@ def test_choices_among_tools_are_a_chats(choice: dict[str, Any], expected: Any) 
 
 
 def test_thinking_is_a_budget_or_an_effort_of_a_chat() -> None:
-    assert chat(thinking={"type": "enabled", "budget_tokens": 1024})["thinking_token_budget"] == 1024
+    enabled = {"type": "enabled", "budget_tokens": 1024}
+    made = chat(thinking=enabled)
+    assert (made["thinking_token_budget"], made["chat_template_kwargs"]) == (1024, {"enable_thinking": True})
+    kept = {"enable_thinking": False, "a": 1}
+    assert chat(thinking=enabled, chat_template_kwargs=kept)["chat_template_kwargs"] == kept
+    assert refused(thinking=enabled, chat_template_kwargs=5).param == "chat_template_kwargs"
     assert chat(thinking={"type": "disabled"})["reasoning_effort"] == "none"
     assert chat(thinking={"type": "disabled"}, output_config={"effort": "high"})["reasoning_effort"] == "none"
     assert chat(thinking={"type": "adaptive", "display": "summarized"}) == chat()

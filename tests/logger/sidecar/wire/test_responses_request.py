@@ -68,6 +68,11 @@ def test_a_text_is_the_users_message_and_instructions_come_first() -> None:
     ]
 
 
+def test_a_text_may_be_longer_than_a_list_of_items() -> None:
+    assert chat(input="a " * 50_000)["messages"] == [user("a " * 50_000)]
+    assert "at most 10000 items" in refused(input=[user("a")] * 10_001).message
+
+
 def test_items_of_messages_become_messages() -> None:
     messages = chat(
         input=[

@@ -10,7 +10,7 @@ import transformers
 
 from tests.recorded import FILTERED, records_of
 from weightwarden.logger.errors import ModelError
-from weightwarden.logger.record import Record
+from weightwarden.logger.record import Record, Segment
 from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.model.identity import identify_model
 from weightwarden.verifier.model.source import resolve_model
@@ -107,6 +107,48 @@ def test_a_shared_prefix_is_computed_once_and_changes_no_row(tmp_path: Path, mod
     assert sum(seen) < 0.6 * sum(len(r.prompt_token_ids) + len(r.output_token_ids) for r in records)
 
 
+def test_the_requests_of_an_answer_share_its_prompt(tmp_path: Path, model_folder: Path) -> None:
+    folder = save_tiny(tmp_path / "tiny", model_folder, transformers.LlamaConfig(**TINY))
+    replayer = TransformersReplayer.load(identify_model(folder), device="cpu", token_budget=512)
+    rng = np.random.default_rng(6)
+    segments = [
+        Segment(kind="sampled", tokens=10),
+        Segment(kind="forced", tokens=3),
+        Segment(kind="sampled", tokens=27),
+    ]
+    records = [
+        record.model_copy(
+            update={
+                "prompt_token_ids": rng.integers(3, 211, 200).tolist(),
+                "output_token_ids": rng.integers(3, 211, 40).tolist(),
+                "segments": segments,
+            }
+        )
+        for record in tiny_records(4, 6)
+    ]
+    seen: list[int] = []
+    replayer.model.base_model.register_forward_pre_hook(  # type: ignore[union-attr]
+        lambda _module, _args, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    ranks = {}
+    for placed in Replay(replayer, Window(margin=4.0, logit_slacks=(0.0,), mass_slack=0.0)).tables(records):
+        for record, position, rank in zip(
+            placed.record_n, placed.position_n, placed.table.logit_rank_n.tolist(), strict=True
+        ):
+            ranks[int(record), int(position)] = rank
+    assert sum(seen) < 1.2 * sum(len(r.prompt_token_ids) + len(r.output_token_ids) for r in records)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    wanted = {}
+    for at, record in enumerate(records):
+        ids = torch.tensor([[*record.prompt_token_ids, *record.output_token_ids]])
+        with torch.no_grad():
+            logits = model(ids).logits[0, len(record.prompt_token_ids) - 1 : -1]
+        for position in (*range(10), *range(13, 40)):
+            claimed = logits[position, record.output_token_ids[position]]
+            wanted[at, position] = int((logits[position] >= claimed).sum())
+    assert ranks == wanted
+
+
 def test_a_model_that_does_not_keep_all_keys_shares_nothing(tmp_path: Path, model_folder: Path) -> None:
     folder = save_tiny(tmp_path / "other", model_folder, transformers.MistralConfig(**{**TINY, "sliding_window": 64}))
     replayer = TransformersReplayer.load(identify_model(folder), device="cpu", token_budget=512)
@@ -195,7 +237,7 @@ import sys
 from benchmarks.peak_memory import peak_bytes
 import numpy as np, torch, transformers
 from pathlib import Path
-from weightwarden.logger.record import Record
+from weightwarden.logger.record import Record, Segment
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.verifier.candidates.window import Window
 from weightwarden.verifier.model.identity import identify_model
