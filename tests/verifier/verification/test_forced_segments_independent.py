@@ -13,7 +13,9 @@ from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.verification.verifier import Verifier
 
-BUDGET, LIMIT, ANSWERS = 12, 40, 6
+pytestmark = pytest.mark.slow
+
+BUDGET, LIMIT, ANSWERS = 10, 32, 4
 REASONING = Reasoning(start="", end="</think>", budget=BUDGET, forced_end="\n</think>\n\n")
 
 
