@@ -23,8 +23,6 @@ from benchmarks.results.tables.cascade import CASCADE
 from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
 from benchmarks.results.tables.exact import EXACT
 from benchmarks.results.tables.gpu import GPU
-from benchmarks.results.tables.grammar_bits import GRAMMAR_BITS
-from benchmarks.results.tables.grammar_masks import GRAMMAR_MASKS
 from benchmarks.results.tables.honest_capital import HONEST_CAPITAL
 from benchmarks.results.tables.limits import LIMITS
 from benchmarks.results.tables.month import MONTH
@@ -40,7 +38,6 @@ PAGE = ROOT / "docs" / "results.md"
 FILES = ROOT / "docs" / "results"
 TABLES: Mapping[str, ResultsTable[Any]] = {
     "attackers": ATTACKERS,
-    "attackers-grammars": ATTACKERS,
     "tokens-to-alarm": TOKENS_TO_ALARM,
     "honest-capital": HONEST_CAPITAL,
     "side-channels": SIDE_CHANNELS,
@@ -57,8 +54,6 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "year": YEAR,
     "month": MONTH,
     "limits": LIMITS,
-    "grammar-masks": GRAMMAR_MASKS,
-    "grammar-bits": GRAMMAR_BITS,
 }
 """The table of each file, by its name without `.json`."""
 MARKED = re.compile(r"<!-- table: ([\w -]+) -->\n(.*?)<!-- end -->", re.DOTALL)
