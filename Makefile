@@ -110,6 +110,9 @@ site: $(READY)
 # on two cores; goes on where it was interrupted. How benchmarks/traffic was recorded: `make fresh-traffic`.
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.attackers --out benchmark-results
+	$(BIN)/python -m benchmarks.attackers --grammars --out benchmark-results/grammars
+	$(BIN)/python -m benchmarks.grammars.engine_masks benchmarks/traffic/grammars/grammars.jsonl --out benchmark-results
+	$(BIN)/python -m benchmarks.grammars.bits --records benchmarks/traffic/grammars --out benchmark-results
 	$(BIN)/python -m benchmarks.side_channels --out benchmark-results
 	$(BIN)/python -m benchmarks.trade_off --out benchmark-results tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl \
 		benchmarks/traffic/questions.jsonl benchmarks/traffic/much-entropy.jsonl benchmarks/traffic/float32-head.jsonl
@@ -131,6 +134,7 @@ results-page: $(READY)
 
 fresh-traffic: $(READY) $(VLLM_READY)
 	$(BIN)/python -m benchmarks.recording.fresh_traffic --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results/fresh
+	$(BIN)/python -m benchmarks.recording.grammars --vllm-python $(VLLM_VENV)/bin/python --out benchmark-results/fresh/grammars
 
 # llama.cpp's own server, prebuilt, in an environment of its own.
 $(LLAMA_READY): constraints.txt

@@ -4,7 +4,8 @@
 
 The server is pinned to the backend guidance. grammars.jsonl holds answers to the questions of every example under every
 sampling setting; plain.jsonl holds answers to the same requests, seeds included, without the grammar;
-smollm2-vllm0.32-grammars.jsonl holds a part of the first, which is stored under tests/data.
+smollm2-vllm0.32-grammars.jsonl holds a part of the first, which is stored under tests/data; the others are stored under
+benchmarks/traffic/grammars.
 """
 
 import subprocess

@@ -41,7 +41,6 @@ PAGE = ROOT / "docs" / "results.md"
 FILES = ROOT / "docs" / "results"
 TABLES: Mapping[str, ResultsTable[Any]] = {
     "attackers": ATTACKERS,
-    "attackers-grammars": ATTACKERS,
     "tokens-to-alarm": TOKENS_TO_ALARM,
     "honest-capital": HONEST_CAPITAL,
     "side-channels": SIDE_CHANNELS,
