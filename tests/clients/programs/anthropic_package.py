@@ -84,7 +84,7 @@ def errors() -> Any:
     try:
         client.messages.create(**asked(model="other"))
     except anthropic.NotFoundError as error:
-        return error.body["error"]["type"]  # type: ignore
+        return error.body["error"]["type"]
     raise AssertionError("no error")
 
 

@@ -22,7 +22,7 @@ for mode in ("TOOLS", "TOOLS_STRICT", "JSON", "JSON_SCHEMA"):
             openai.OpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0), mode=getattr(instructor.Mode, mode)
         )
         asked = [{"role": "user", "content": "Who?"}]
-        return client.chat.completions.create(  # type: ignore
+        return client.chat.completions.create(
             model=MODEL, response_model=Person, messages=asked, max_retries=0
         ).model_dump()
 
@@ -30,7 +30,7 @@ for mode in ("TOOLS", "TOOLS_STRICT", "JSON", "JSON_SCHEMA"):
 @feature("anthropic: TOOLS")
 def messages() -> Any:
     client = instructor.from_anthropic(anthropic.Anthropic(base_url=URL, api_key=KEY, max_retries=0))
-    return client.messages.create(  # type: ignore
+    return client.messages.create(
         model=MODEL,
         max_tokens=200,
         response_model=Person,

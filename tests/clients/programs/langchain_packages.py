@@ -9,9 +9,9 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
-chat = ChatOpenAI(model=MODEL, base_url=f"{URL}/v1", api_key=KEY, max_retries=0)  # type: ignore
-responses = ChatOpenAI(model=MODEL, base_url=f"{URL}/v1", api_key=KEY, max_retries=0, use_responses_api=True)  # type: ignore
-messages = ChatAnthropic(model_name=MODEL, base_url=URL, api_key=KEY, max_retries=0, max_tokens=200)  # type: ignore
+chat = ChatOpenAI(model=MODEL, base_url=f"{URL}/v1", api_key=KEY, max_retries=0)
+responses = ChatOpenAI(model=MODEL, base_url=f"{URL}/v1", api_key=KEY, max_retries=0, use_responses_api=True)
+messages = ChatAnthropic(model_name=MODEL, base_url=URL, api_key=KEY, max_retries=0, max_tokens=200)
 MODELS: dict[str, Any] = {"chat": chat, "responses": responses, "messages": messages}
 
 

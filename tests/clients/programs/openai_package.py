@@ -87,7 +87,7 @@ def forced() -> Any:
             model=MODEL,
             messages=[{"role": "user", "content": QUESTION}],
             tools=TOOLS,
-            tool_choice=choice,  # type: ignore
+            tool_choice=choice,
         )
         found.append((answer.choices[0].message.tool_calls or [])[0].function.name)
     return found
