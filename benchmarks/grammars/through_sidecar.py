@@ -124,7 +124,7 @@ def ask(url: str, rounds: int, tokens: int = 60) -> list[Answered]:
         (kind, QUESTIONS[(at + number) % len(QUESTIONS)]) for at in range(rounds) for number, kind in enumerate(KINDS)
     ]
     with httpx2.Client(base_url=url, timeout=600) as client, ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda job: _asked(client, *job, tokens), jobs))
+        return list(pool.map(lambda job: _asked(client, job[0], job[1], tokens), jobs))
 
 
 def _asked(client: httpx2.Client, kind: str, question: str, tokens: int) -> Answered:

@@ -75,7 +75,7 @@ class TokenDetail(Columns):
 
         Args:
             count: number of the tokens.
-            bits: charge of each, bits: 0 where the sidecar's rule demands them; otherwise they are dangerous.
+            bits: charge of each, in bits; 0 where the sidecar's rule demands them. With a charge they are dangerous.
         """
         verdict = Verdict.DANGEROUS if bits else Verdict.SAFE
         return cls(
