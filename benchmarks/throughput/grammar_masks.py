@@ -3,8 +3,8 @@
 Models have random weights and draw their own traffic. Each position gets a mask of its own that allows half of the
 vocabulary, and the claimed token. The masks are made beforehand: what is timed is their way to the device and their use
 (`benchmarks.grammar_cost` times the making). The bare prefill, the replay without masks and the replay with them run in
-turns; medians of the rounds are compared. The share of exact matches shows that masks were applied: masked logits let other
-tokens into top-k.
+turns; medians of the rounds are compared. The share of exact matches shows that masks were applied: masked logits let
+other tokens into top-k.
 
     python -m benchmarks.throughput.grammar_masks [--shape NAME]... [--device cuda|cpu] [--rounds 5]
 """
