@@ -104,9 +104,9 @@ class DrawBuilder:
         """Apply the grammars' masks; returns the rows of claimed tokens outside their grammar."""
         if self._masks is None:
             return []
-        packed = self._masks.packed(pieces)
-        if packed is not None:
-            rows.mask(*packed)
+        masks = self._masks.of(pieces)
+        if masks is not None:
+            rows.mask(*masks)
         found = [(piece, self._masks.outside.get(piece.record, -1) - piece.start) for piece in pieces]
         return [piece.row + at for piece, at in found if 0 <= at < piece.count]
 

@@ -10,7 +10,7 @@ import numpy as np
 from weightwarden.logger.grammar.errors import GrammarRefused, GrammarTooSlow
 from weightwarden.logger.grammar.masks import GrammarMasks
 from weightwarden.logger.record import Record
-from weightwarden.verifier.logits.token_masks import EVERYTHING, PackedMasks, words_of
+from weightwarden.verifier.logits.token_masks import EVERYTHING, TokenMasks, words_of
 from weightwarden.verifier.types import RowSpan
 
 
@@ -72,25 +72,28 @@ class RecordMasks:
             if index in self._left:
                 self._future(index)
 
-    def packed(self, pieces: Sequence[RowSpan]) -> tuple[int, PackedMasks] | None:
+    def of(self, pieces: Sequence[RowSpan]) -> tuple[int, TokenMasks] | None:
         """The masks of a chunk: its first row with one, and the masks from there on to the last. None without any.
 
         Rows between these that have no mask get one that allows everything. To be called once for every position.
         """
         found = []
         for piece in pieces:
-            if (masks := self._masks_of(piece)) is not None:
-                packed = masks.rows(piece.start, min(piece.start + piece.count, len(masks)))
-                if len(packed):
-                    found.append((piece.row, packed))
+            masks = self._masks_of(piece)
+            if masks is not None and (count := min(piece.count, len(masks) - piece.start)) > 0:
+                found.append((piece.row, masks, piece.start, count))
         if not found:
             return None
-        found.sort(key=lambda part: part[0])
-        first, last = found[0][0], found[-1][0] + len(found[-1][1])
-        together = np.full((last - first, words_of(self._vocabulary)), EVERYTHING)
-        for row, packed in found:
-            together[row - first : row - first + len(packed)] = packed
-        return first, together
+        first = min(row for row, *_ in found)
+        mask_of_n = np.zeros(max(row + count for row, _, _, count in found) - first, np.int64)
+        distinct = [np.full((1, words_of(self._vocabulary)), EVERYTHING)]
+        size = 1
+        for row, masks, start, count in found:
+            used, index_n = np.unique(masks.mask_of_n[start : start + count], return_inverse=True)
+            mask_of_n[row - first : row - first + count] = size + index_n
+            distinct.append(masks.distinct_uw[used])
+            size += len(used)
+        return first, TokenMasks(np.concatenate(distinct), mask_of_n)
 
     def close(self) -> None:
         """End the thread. Masks that nobody waits for are not made."""

@@ -9,7 +9,14 @@ from weightwarden.sampler.logits import LogitAdjustment
 from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.errors import UndefinedRow
 from weightwarden.verifier.logits.row_slopes import RowSlopes
-from weightwarden.verifier.logits.token_masks import EVERYTHING, PackedMasks, allowed_counts, is_allowed, words_of
+from weightwarden.verifier.logits.token_masks import (
+    EVERYTHING,
+    PackedMasks,
+    TokenMasks,
+    allowed_counts,
+    is_allowed,
+    words_of,
+)
 
 
 @dataclass(frozen=True)
@@ -197,10 +204,10 @@ class CandidateRows:
         """False: nothing more is known here."""
         return False
 
-    def mask(self, first_row: int, packed_nw: PackedMasks) -> None:
+    def mask(self, first_row: int, masks: TokenMasks) -> None:
         if self._masks is None:
             self._masks = np.full((len(self), words_of(self._vocabulary)), EVERYTHING)
-        self._masks[first_row : first_row + len(packed_nw)] = packed_nw
+        self._masks[first_row : first_row + len(masks)] = masks.packed_nw
         self._candidates = allowed_counts(self._masks, self._vocabulary)
         self.replace(self._whole_known)
 

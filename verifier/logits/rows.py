@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from weightwarden.sampler.logits import LogitAdjustment
 from weightwarden.sampler.types import FloatArray, IntArray
-from weightwarden.verifier.logits.token_masks import PackedMasks
+from weightwarden.verifier.logits.token_masks import TokenMasks
 
 
 class LogitRows(Protocol):
@@ -100,7 +100,7 @@ class LogitRows(Protocol):
         """
         ...
 
-    def mask(self, first_row: int, packed_nw: PackedMasks) -> None:
+    def mask(self, first_row: int, masks: TokenMasks) -> None:
         """Exclude tokens from rows [first_row, first_row + n), in place, once, before every adjustment.
 
         A token that its row's mask does not allow has logit -inf from then on, and no rank below V.

@@ -1,5 +1,7 @@
 """Masks of tokens as bits, packed as grammar libraries fill them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +10,32 @@ from weightwarden.sampler.types import BoolArray, IntArray
 PackedMasks = NDArray[np.uint32]
 """Masks [n, ceil(V / 32)]: bit i of word j is 1 where token 32 j + i is allowed."""
 EVERYTHING = np.uint32(0xFFFFFFFF)
+
+
+@dataclass(frozen=True)
+class TokenMasks:
+    """Masks of n rows, with equal ones held once: most positions of an answer share theirs with others.
+
+    Attributes:
+        distinct_uw: the masks, uint32 [distinct masks, words].
+        mask_of_n: index of each row's mask, int64 [n].
+    """
+
+    distinct_uw: PackedMasks
+    mask_of_n: IntArray
+
+    @classmethod
+    def of(cls, packed_nw: PackedMasks) -> "TokenMasks":
+        """The masks of rows that each have their own."""
+        return cls(packed_nw, np.arange(len(packed_nw)))
+
+    def __len__(self) -> int:
+        return len(self.mask_of_n)
+
+    @property
+    def packed_nw(self) -> PackedMasks:
+        """The mask of each row."""
+        return self.distinct_uw[self.mask_of_n]
 
 
 def words_of(vocabulary: int) -> int:

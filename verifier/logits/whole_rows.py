@@ -9,7 +9,7 @@ from weightwarden.sampler.types import FloatArray, IntArray
 from weightwarden.verifier.errors import UndefinedRow
 from weightwarden.verifier.logits.masked_logits import mask_logits
 from weightwarden.verifier.logits.row_slopes import RowSlopes
-from weightwarden.verifier.logits.token_masks import PackedMasks
+from weightwarden.verifier.logits.token_masks import TokenMasks
 
 _CACHE_ROWS = 8
 """Number of rows reduced at a time where temporaries are made, so that they stay in cache."""
@@ -83,8 +83,8 @@ class TorchRows:
         mass: FloatArray = np.log(sums.double().cpu().numpy()) + largest / temperature
         return mass
 
-    def mask(self, first_row: int, packed_nw: PackedMasks) -> None:
-        mask_logits(self._logits[first_row : first_row + len(packed_nw)], packed_nw)
+    def mask(self, first_row: int, masks: TokenMasks) -> None:
+        mask_logits(self._logits[first_row : first_row + len(masks)], masks)
 
     def candidates(self) -> IntArray:
         return np.full(len(self), self.vocabulary)

@@ -8,6 +8,7 @@ from weightwarden.logger.grammar.errors import GrammarRefused
 from weightwarden.logger.grammar.masks import GrammarMasks
 from weightwarden.logger.record import Record
 from weightwarden.sampler.types import BoolArray
+from weightwarden.verifier.logits.token_masks import TokenMasks
 
 SHARES = (1.0, 0.9, 0.3, 0.05, 0.01)
 """Shares of the vocabulary that the masks of successive positions allow, in turn."""
@@ -66,3 +67,9 @@ def constrained(record: Record, text: str) -> Record:
     """The record with the grammar of that text."""
     grammar = {"kind": "regex", "text": text, "backend": "guidance", "version": "1.7.6"}
     return Record.model_validate(record.model_dump() | {"grammar": grammar})
+
+
+def token_masks(allowed_nv: BoolArray) -> TokenMasks:
+    """The same masks for rows, with equal ones held once."""
+    distinct_uv, mask_of_n = np.unique(allowed_nv, axis=0, return_inverse=True)
+    return TokenMasks(packed(distinct_uv).packed_nw, mask_of_n)

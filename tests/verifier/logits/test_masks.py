@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.verifier.candidates.device import test_reduction as device
-from tests.verifier.candidates.drawn_masks import packed
+from tests.verifier.candidates.drawn_masks import packed, token_masks
 from tests.verifier.candidates.test_gumbel import SETTINGS, V, draws
 from tests.verifier.logits.test_partial_rows import (
     ADJUSTED,
@@ -77,7 +77,7 @@ def both(
     few = CandidateRows(known_of(logits, some.claimed_n, top), V)
     tables = []
     for rows in (whole, few):
-        rows.mask(0, packed(allowed).packed_nw)
+        rows.mask(0, token_masks(allowed))
         if adjustment is not None:
             ranks = rows.rank(np.arange(N), some.claimed_n)
             some = replace(some, raw_rank_n=np.where(some.raw_rank_n > V, some.raw_rank_n, ranks))
@@ -133,7 +133,7 @@ def test_a_claim_that_alone_is_known_is_compared_with_every_allowed_token() -> N
     claimed = np.flatnonzero(allowed[0])[:1]
     some, _ = draws("vllm-cpu", SETTINGS["unfiltered"], claimed, seed=1)
     rows = CandidateRows(known_of(logits, claimed, 8), V)
-    rows.mask(0, packed(allowed).packed_nw)
+    rows.mask(0, token_masks(allowed))
     table = gumbel_candidates(rows, some, EXACT_WINDOW)
     scores = score(table, EXACT_TOLERANCE, 0)
     assert table.open_n.all()
@@ -161,7 +161,7 @@ def test_a_token_outside_that_the_engine_drew_is_outside_all_the_same() -> None:
     some, _ = draws("vllm-cpu", SETTINGS["unfiltered"], claimed, seed=1)
     ranks = outside_ranks(allowed, claimed)
     rows = CandidateRows(known_of(logits, claimed, 8, drawn=np.ones(N, np.bool_)), V)
-    rows.mask(0, packed(allowed).packed_nw)
+    rows.mask(0, token_masks(allowed))
     table = gumbel_candidates(rows, replace(some, raw_rank_n=ranks), EXACT_WINDOW)
     assert (ranks > V).sum() > N / 2
     assert np.isinf(score(table, EXACT_TOLERANCE, 0).margin_n[ranks > V]).all()
@@ -170,7 +170,7 @@ def test_a_token_outside_that_the_engine_drew_is_outside_all_the_same() -> None:
 
 def test_masks_that_leave_no_token_make_a_row_undefined() -> None:
     logits = steep_logits(np.random.default_rng(4), rounded=False)
-    nothing = packed(np.zeros((1, V), np.bool_)).packed_nw
+    nothing = token_masks(np.zeros((1, V), np.bool_))
     for rows in (TorchRows(torch.from_numpy(logits)), CandidateRows(known_of(logits, np.zeros(N, np.int64), 8), V)):
         rows.mask(5, nothing)
         with pytest.raises(UndefinedRow):
@@ -203,7 +203,7 @@ def test_lengths_of_all_tokens_of_a_masked_position_obey_kraft(
         else:
             rows = CandidateRows(known_of(logits, np.arange(V), top), V)
             counting, pooled = codes(exact=exact)
-        rows.mask(0, packed(np.tile(allowed, (V, 1))).packed_nw)
+        rows.mask(0, token_masks(np.tile(allowed, (V, 1))))
         window, tolerance = (EXACT_WINDOW, EXACT_TOLERANCE) if exact else (POLICY.window, POLICY.tolerance)
         scores = score(gumbel_candidates(rows, some, window), tolerance, 0)
         for code in (counting, pooled):
@@ -224,13 +224,13 @@ def test_bits_say_what_booleans_say_for_any_vocabulary() -> None:
         for dtype in (torch.float32, torch.bfloat16, torch.float16):
             logits = torch.from_numpy(rng.normal(size=(7, vocabulary))).to(dtype)
             expected = logits.masked_fill(torch.from_numpy(~allowed), -torch.inf)
-            mask_logits(logits, words)
+            mask_logits(logits, token_masks(allowed))
             assert torch.equal(logits, expected)
 
 
 def test_a_logit_that_is_no_number_stays_one_under_a_mask() -> None:
     logits = torch.full((1, V), torch.nan)
-    mask_logits(logits, packed(np.zeros((1, V), np.bool_)).packed_nw)
+    mask_logits(logits, token_masks(np.zeros((1, V), np.bool_)))
     assert logits.isnan().all()
 
 
@@ -258,7 +258,7 @@ def check_device_under_masks(
     ours = DeviceRows(torch.from_numpy(logits).to(place, dtype), selection)
     theirs = TorchRows(torch.from_numpy(logits.copy()))
     for rows in (ours, theirs):
-        rows.mask(3, packed(allowed[3:]).packed_nw)
+        rows.mask(3, token_masks(allowed[3:]))
     assert ours.logits.dtype == dtype
     pending = ours.begin(some, window)
     assert pending is not None

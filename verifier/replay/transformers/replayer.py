@@ -16,6 +16,7 @@ from weightwarden.verifier.candidates.device.kernels import has_kernels
 from weightwarden.verifier.candidates.device.rows import DeviceRows
 from weightwarden.verifier.candidates.device.top_logits import TopKMethod
 from weightwarden.verifier.logits.masked_logits import mask_logits
+from weightwarden.verifier.logits.token_masks import TokenMasks
 from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.model.tokenizer import load_tokenizer
@@ -245,9 +246,9 @@ class TransformersReplayer:
             if kept is not None:
                 logits = [row.masked_fill(~kept, -torch.inf) for row in logits]
             if masks is not None:
-                packed = masks.rows(first, first + self.chunk_rows)
+                some = TokenMasks.of(masks.rows(first, first + self.chunk_rows))
                 for block in logits:
-                    mask_logits(block[: len(packed)], packed)
+                    mask_logits(block[: len(some)], some)
             parts.append(largest_sway(logits, claimed[rows]))
         values: FloatArray = torch.cat(parts).double().cpu().numpy()
         return values
