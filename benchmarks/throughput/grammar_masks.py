@@ -1,10 +1,10 @@
 """Time that grammar masks add to a replay, on the device that computes it.
 
 Models have random weights and draw their own traffic. Masks allow half of the vocabulary, and the claimed tokens of
-their positions; with --distinct 1 each position has its own, with 0.1 ten positions share one. The masks are made beforehand: what is timed is their way to the device and their use
-(`benchmarks.grammar_cost` times the making). The bare prefill, the replay without masks and the replay with them run in
-turns; medians of the rounds are compared. The share of exact matches shows that masks were applied: masked logits let
-other tokens into top-k.
+their positions; with --distinct 1 each position has its own, with 0.1 ten positions share one. The masks are made
+beforehand: what is timed is their way to the device and their use (`benchmarks.grammar_cost` times the making). The
+bare prefill, the replay without masks and the replay with them run in turns; medians of the rounds are compared. The
+share of exact matches shows that masks were applied: masked logits let other tokens into top-k.
 
     python -m benchmarks.throughput.grammar_masks [--shape NAME]... [--device cuda|cpu] [--rounds 5]
 """
