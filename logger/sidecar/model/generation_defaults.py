@@ -37,7 +37,7 @@ def generation_defaults(folder: Path, config: Mapping[str, Any]) -> GenerationDe
     sampling = {name: value for name in DEFAULTED if (value := config.get(name)) is not None}
     length = config.get("max_new_tokens")
     try:
-        Request.model_validate({"model": "any", "max_tokens": length, **sampling})
+        read = Request.model_validate({"model": "any", "max_tokens": length, **sampling})
     except ValidationError as error:
         name, what = field_and_fault(error)
         name = "max_new_tokens" if name == "max_tokens" else str(name)
@@ -45,4 +45,4 @@ def generation_defaults(folder: Path, config: Mapping[str, Any]) -> GenerationDe
             f"{folder / GENERATION_CONFIG}: {name}: {printable(repr(config[name]))[:64]}: {what}; correct it, or start"
             " the sidecar with --sampling-defaults neutral, and vLLM with --generation-config vllm"
         ) from None
-    return GenerationDefaults(sampling=sampling, answer_length=length)
+    return GenerationDefaults(sampling={name: getattr(read, name) for name in sampling}, answer_length=read.max_tokens)

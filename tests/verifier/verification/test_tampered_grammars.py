@@ -98,7 +98,7 @@ def test_honest_answers_under_grammars_are_clear(verifier: Verifier, honest: lis
     assert found.charges.mismatches_r.sum() <= 0.1 * found.charges.tokens_r.sum()
     # The grammar is why: without it the replay finds other tokens likely.
     without = verifier.judge([record.model_copy(update={"grammar": None}) for record in honest])
-    assert without.charges.dangerous_r.sum() >= 5
+    assert without.charges.mismatches_r.sum() > 2 * found.charges.mismatches_r.sum()
     assert without.charges.pooled_bits > 5 * found.charges.pooled_bits
 
 
