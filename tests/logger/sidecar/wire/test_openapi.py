@@ -43,7 +43,7 @@ def described(
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=150, suppress_health_check=list(HealthCheck), derandomize=True)  # some mutations have no values
+@settings(max_examples=75, suppress_health_check=list(HealthCheck), derandomize=True)  # some mutations have no values
 def test_every_answer_is_one_that_is_described_and_none_is_a_500(
     described: Sidecar, case: "schemathesis.Case[Any]"
 ) -> None:
