@@ -29,7 +29,7 @@ from weightwarden.verifier.candidates.gumbel import gumbel_candidates
 from weightwarden.verifier.candidates.pending import finished
 from weightwarden.verifier.candidates.table import CandidateTable, Standing
 from weightwarden.verifier.errors import UndefinedRow
-from weightwarden.verifier.logits.masked_logits import mask_logits
+from weightwarden.verifier.logits.masked_logits import limits_by_bits, limits_by_table, mask_logits
 from weightwarden.verifier.logits.partial_rows import CandidateRows
 from weightwarden.verifier.logits.token_masks import allowed_counts, is_allowed
 from weightwarden.verifier.logits.whole_rows import TorchRows
@@ -226,6 +226,12 @@ def test_bits_say_what_booleans_say_for_any_vocabulary() -> None:
             expected = logits.masked_fill(torch.from_numpy(~allowed), -torch.inf)
             mask_logits(logits, token_masks(allowed))
             assert torch.equal(logits, expected)
+
+
+def test_limits_are_the_same_by_table_and_by_bits() -> None:
+    every = torch.arange(256, dtype=torch.uint8).view(16, 16)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        assert torch.equal(limits_by_table(every, dtype), limits_by_bits(every, dtype))
 
 
 def test_a_logit_that_is_no_number_stays_one_under_a_mask() -> None:
