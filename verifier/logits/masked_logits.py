@@ -41,7 +41,7 @@ def limits_by_table(bytes_nb: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def limits_by_bits(bytes_nb: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """The same limits, from the bits of each byte: fast on a GPU, where short rows of a table are slow to gather."""
     bits = (bytes_nb[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=bytes_nb.device)) & 1
-    infinity = torch.tensor(torch.inf, dtype=dtype, device=bytes_nb.device)
+    infinity = torch.full((), torch.inf, dtype=dtype, device=bytes_nb.device)  # made there: no copy that waits
     return torch.where(bits.bool(), infinity, -infinity).flatten(1)
 
 
