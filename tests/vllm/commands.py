@@ -10,8 +10,8 @@ from weightwarden.cli.main import verify
 from weightwarden.logger.record import Record
 from weightwarden.verifier.replay.vllm.client import VllmClient
 
-CONTEXT = 256
-"""The server's context length, tokens: short, so that it can be filled."""
+CONTEXT = 384
+"""The server's context length, tokens: short, so that it can be filled, and long enough for two tools."""
 
 
 def written(path: Path, records: list[Record]) -> Path:
