@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.grammars.examples import EXAMPLES
+from benchmarks.grammars.examples import EXAMPLES, SAMPLINGS
 from benchmarks.grammars.matchers import GrammarMatchers
-from benchmarks.recording.grammars import SAMPLINGS, answers, guidance_version, requests_of
+from benchmarks.recording.grammars import answers, guidance_version, requests_of
 from tests.vllm.commands import invoke, written
 from weightwarden.logger.record import Record
 from weightwarden.verifier.model.identity import identify_model
