@@ -12,7 +12,7 @@ from weightwarden.logger.text.forced_end import ForcedEnd
 
 
 @dataclass(slots=True)
-class AnswerPart:
+class DrawnPart:
     """The next tokens of an answer.
 
     Attributes:
@@ -52,7 +52,7 @@ class DrawnAnswer:
         self.forced = 0
         self._forced_end = ForcedEnd.of(asked, model.tokenizer)
 
-    async def parts(self) -> AsyncGenerator[AnswerPart]:
+    async def parts(self) -> AsyncGenerator[DrawnPart]:
         """The answer's tokens, until the stopping rule ends it, or the server reports its end.
 
         1. Ask the server for the whole answer.
@@ -78,7 +78,7 @@ class DrawnAnswer:
         ids = self._forced_end.ids[: len(pieces)]
         self.ids += ids
         self.forced = len(ids)
-        yield AnswerPart(ids, pieces, ending, forced=True)
+        yield DrawnPart(ids, pieces, ending, forced=True)
         if ending is not None:
             return
         request = self._asked.model_copy(update={"output_token_ids": self.ids}).continuation()
@@ -89,7 +89,7 @@ class DrawnAnswer:
                 if part.ending is not None:
                     return
 
-    def _taken(self, drawn: UpstreamDelta) -> AnswerPart:
+    def _taken(self, drawn: UpstreamDelta) -> DrawnPart:
         """The server's next tokens that belong to the answer."""
         end, before = self._forced_end, len(self.ids)
         if end is None or not before < end.at <= before + len(drawn.ids):
@@ -99,15 +99,15 @@ class DrawnAnswer:
         if part.ending is not None or self._is_due():
             return part
         rest = self._added(beyond, drawn.stopped)
-        return AnswerPart(part.ids + rest.ids, part.pieces + rest.pieces, rest.ending, rest.claimed)
+        return DrawnPart(part.ids + rest.ids, part.pieces + rest.pieces, rest.ending, rest.claimed)
 
-    def _added(self, ids: list[int], stopped: str | None) -> AnswerPart:
+    def _added(self, ids: list[int], stopped: str | None) -> DrawnPart:
         pieces, ending = self.text.add(ids)
         ids = ids[: len(pieces)]
         self.ids += ids
         if ending is None and stopped is not None:
-            return AnswerPart(ids, pieces, Ending("stop" if stopped == "stop" else "length"), claimed=True)
-        return AnswerPart(ids, pieces, ending)
+            return DrawnPart(ids, pieces, Ending("stop" if stopped == "stop" else "length"), claimed=True)
+        return DrawnPart(ids, pieces, ending)
 
     def _is_due(self) -> bool:
         return not self.forced and self._forced_end is not None and self._forced_end.is_due(self.text)

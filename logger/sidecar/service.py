@@ -205,14 +205,12 @@ class Service:
                 parts += reading.parts(text.pieces)
                 if text.end is not None:
                     parts += reading.rest(text.end.rest)
-                    choice = collected(index, parts, head)
-                    choice.end = self._end(text.end, reading)
-                    return choice
+                    return collected(index, parts, self._end(text.end, reading), head)
             raise AssertionError("the last part of an answer holds its end")
 
         choices = await self._side_by_side(records, response, answered, streams=False)
         await self._tick(number, 0)
-        response.output_tokens = sum(choice.ended.tokens for choice in choices)
+        response.output_tokens = sum(choice.end.tokens for choice in choices)
         response.begun, response.status = True, 200
         await response.write_body(200, asked.form(head).whole(choices))
         response.complete = True

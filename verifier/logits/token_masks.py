@@ -24,11 +24,6 @@ class TokenMasks:
     distinct_uw: PackedMasks
     mask_of_n: IntArray
 
-    @classmethod
-    def of(cls, packed_nw: PackedMasks) -> "TokenMasks":
-        """The masks of rows that each have their own."""
-        return cls(packed_nw, np.arange(len(packed_nw)))
-
     def __len__(self) -> int:
         return len(self.mask_of_n)
 

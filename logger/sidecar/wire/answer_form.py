@@ -1,7 +1,7 @@
 """Forms of answers on the wire: what every form is told, and the protocol that it fulfils."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from weightwarden.logger.sidecar.errors import ApiError
@@ -63,9 +63,9 @@ class Call:
     arguments: str = ""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A choice that is collected to be sent whole.
+    """A choice that is sent whole.
 
     Attributes:
         index: index of the choice.
@@ -73,44 +73,34 @@ class Choice:
         reasoning: text of its reasoning.
         calls: its tool calls.
         parts: all of it, in the order of the text.
-        end: its end, once it has ended.
+        end: its end.
     """
 
     index: int
-    text: str = ""
-    reasoning: str = ""
-    calls: list[Call] = field(default_factory=list)
-    parts: Sequence[AnswerPart] = ()
-    end: ChoiceEnd | None = None
-
-    @property
-    def ended(self) -> ChoiceEnd:
-        """The end of a choice that has ended."""
-        assert self.end is not None
-        return self.end
+    text: str
+    reasoning: str
+    calls: Sequence[Call]
+    parts: Sequence[AnswerPart]
+    end: ChoiceEnd
 
 
-def collected(index: int, parts: Sequence[AnswerPart], head: Head) -> Choice:
-    """The choice of these parts, without its end."""
-    choice = Choice(index, parts=parts)
-    content: list[str] = []
-    reasoning: list[str] = []
-    arguments: list[list[str]] = []
+def collected(index: int, parts: Sequence[AnswerPart], end: ChoiceEnd, head: Head) -> Choice:
+    """The choice of these parts."""
+    calls = [Call(head.call_id(index, part), part.name) for part in parts if isinstance(part, CallBegin)]
+    arguments: list[list[str]] = [[] for _ in calls]
     for part in parts:
-        match part:
-            case ContentText(text):
-                content.append(text)
-            case ReasoningText(text):
-                reasoning.append(text)
-            case CallBegin():
-                choice.calls.append(Call(head.call_id(index, part), part.name))
-                arguments.append([])
-            case CallArguments(at, text):
-                arguments[at].append(text)
-    choice.text, choice.reasoning = "".join(content), "".join(reasoning)
-    for call, pieces in zip(choice.calls, arguments, strict=True):
+        if isinstance(part, CallArguments):
+            arguments[part.index].append(part.text)
+    for call, pieces in zip(calls, arguments, strict=True):
         call.arguments = "".join(pieces)
-    return choice
+    return Choice(
+        index=index,
+        text="".join(part.text for part in parts if isinstance(part, ContentText)),
+        reasoning="".join(part.text for part in parts if isinstance(part, ReasoningText)),
+        calls=calls,
+        parts=parts,
+        end=end,
+    )
 
 
 class AnswerForm(Protocol):

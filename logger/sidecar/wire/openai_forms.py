@@ -59,12 +59,12 @@ class _OpenAiForm:
                 "index": choice.index,
                 **self._answer(choice),
                 "logprobs": None,
-                "finish_reason": self._finish(choice.ended),
-                **_reference(choice.ended.record_index),
+                "finish_reason": self._finish(choice.end),
+                **_reference(choice.end.record_index),
             }
             for choice in choices
         ]
-        usage = self._counts([choice.ended for choice in choices])
+        usage = self._counts([choice.end for choice in choices])
         return json.dumps({**self._fixed, "object": self.kind, "choices": made, "usage": usage}).encode()
 
     def texts(self, index: int, pieces: Sequence[str]) -> list[bytes]:

@@ -246,7 +246,7 @@ class TransformersReplayer:
             if kept is not None:
                 logits = [row.masked_fill(~kept, -torch.inf) for row in logits]
             if masks is not None:
-                some = TokenMasks.of(masks.rows(first, first + self.chunk_rows))
+                some = TokenMasks(masks.distinct_uw, masks.mask_of_n[rows].astype(np.int64))
                 for block in logits:
                     mask_logits(block[: len(some)], some)
             parts.append(largest_sway(logits, claimed[rows]))

@@ -73,7 +73,7 @@ class MessagesForm:
         for part in choice.parts:
             self._content.add(part)
         self._content.close()
-        end = choice.ended
+        end = choice.end
         message = self._message(self._usage(end.tokens, end.reasoning_tokens), **self._stop(end))
         return _JSON.encode(message | _reference(end))
 

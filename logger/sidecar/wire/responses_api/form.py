@@ -58,8 +58,8 @@ class ResponsesForm:
         (choice,) = choices
         for part in choice.parts:
             self._output.add(part)
-        self._output.close(complete=_is_complete(choice.ended))
-        return json.dumps(self._ended(choice.ended)).encode()
+        self._output.close(complete=_is_complete(choice.end))
+        return json.dumps(self._ended(choice.end)).encode()
 
     def _ended(self, end: ChoiceEnd) -> dict[str, Any]:
         reason = None if _is_complete(end) else {"reason": "max_output_tokens"}

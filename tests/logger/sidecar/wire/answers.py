@@ -46,8 +46,7 @@ def ended(tokens: Tokens, finish: str = "stop", stop: str | int | None = None, r
 
 
 def whole(form: AnswerForm, tokens: Tokens, end: ChoiceEnd, call_prefix: str = "call_") -> bytes:
-    choice = collected(0, [part for parts in tokens for part in parts], head(call_prefix))
-    choice.end = end
+    choice = collected(0, [part for parts in tokens for part in parts], end, head(call_prefix))
     return form.whole([choice])
 
 
