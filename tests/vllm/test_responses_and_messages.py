@@ -20,22 +20,22 @@ def test_both_apis_answer_as_chats_do_and_their_answers_are_verified(
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
     with served(tmp_path, model_folder, server, server.url) as sidecar:
         gpt, url = sidecar.client, str(sidecar.client.base_url).removesuffix("/v1/")
-        claude = anthropic.Anthropic(base_url=url, api_key="none", max_retries=0, timeout=300)
-        chat = gpt.chat.completions.create(model="small", messages=messages, temperature=0, max_tokens=30)
-        texts = [chat.choices[0].message.content]
-        given: dict[str, Any] = {"model": "small", "input": QUESTION, "max_output_tokens": 30}
-        texts.append(gpt.responses.create(temperature=0, **given).output_text)
-        *_, last = gpt.responses.create(temperature=0, stream=True, **given)
-        assert last.type in ("response.completed", "response.incomplete")
-        texts.append(last.response.output_text)
-        greedy: dict[str, Any] = {"model": "small", "messages": messages, "max_tokens": 30}
-        greedy["extra_body"] = {"temperature": 0}
-        texts.append(claude.messages.create(**greedy).content[0].to_dict()["text"])
-        with claude.messages.stream(**greedy) as stream:
-            texts.append(stream.get_final_text())
-        sampled = claude.messages.create(model="small", messages=messages, max_tokens=40)
-        assert sampled.usage.output_tokens <= 40
-        gpt.responses.create(model="small", input=QUESTION, max_output_tokens=40, temperature=0.7)
+        with anthropic.Anthropic(base_url=url, api_key="none", max_retries=0, timeout=300) as claude:
+            chat = gpt.chat.completions.create(model="small", messages=messages, temperature=0, max_tokens=30)
+            texts = [chat.choices[0].message.content]
+            given: dict[str, Any] = {"model": "small", "input": QUESTION, "max_output_tokens": 30}
+            texts.append(gpt.responses.create(temperature=0, **given).output_text)
+            *_, last = gpt.responses.create(temperature=0, stream=True, **given)
+            assert last.type in ("response.completed", "response.incomplete")
+            texts.append(last.response.output_text)
+            greedy: dict[str, Any] = {"model": "small", "messages": messages, "max_tokens": 30}
+            greedy["extra_body"] = {"temperature": 0}
+            texts.append(claude.messages.create(**greedy).content[0].to_dict()["text"])
+            with claude.messages.stream(**greedy) as stream:
+                texts.append(stream.get_final_text())
+            sampled = claude.messages.create(model="small", messages=messages, max_tokens=40)
+            assert sampled.usage.output_tokens <= 40
+            gpt.responses.create(model="small", input=QUESTION, max_output_tokens=40, temperature=0.7)
     assert len(set(texts)) == 1, texts
     records = sidecar.records()
     assert len(records) == 7

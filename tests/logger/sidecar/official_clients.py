@@ -1,9 +1,10 @@
-"""Answers that say a text, and messages of Anthropic's official client."""
+"""Answers that say a text, and the official clients of a sidecar."""
 
 from collections.abc import AsyncIterator
 from typing import Any
 
 import anthropic
+import openai
 from tokenizers import Tokenizer
 
 from tests.logger.sidecar.running import MODEL
@@ -24,6 +25,16 @@ def says(tokenizer: Tokenizer, text: str) -> Answer:
         yield b"data: [DONE]\n\n"
 
     return answer
+
+
+def openai_client(url: str) -> openai.OpenAI:
+    """OpenAI's client of a sidecar, a context manager that closes its connections."""
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=300)
+
+
+def anthropic_client(url: str) -> anthropic.Anthropic:
+    """Anthropic's client of a sidecar, a context manager that closes its connections."""
+    return anthropic.Anthropic(base_url=url, api_key="none", max_retries=0, timeout=300)
 
 
 def asked(claude: anthropic.Anthropic, **more: Any) -> tuple[anthropic.types.Message, anthropic.types.Message]:

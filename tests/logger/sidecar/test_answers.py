@@ -11,11 +11,6 @@ from tests.logger.sidecar.running import Sidecar, events_of
 from tests.logger.sidecar.scripted_upstream import Upstream, drawn
 
 
-@pytest.fixture(scope="module")
-def tokenizer(model_folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(model_folder / "tokenizer.json"))
-
-
 def text_of(tokenizer: Tokenizer, ids: list[int]) -> str:
     text: str = tokenizer.decode(ids, skip_special_tokens=True)
     return text

@@ -28,11 +28,6 @@ PROMPT = [5, 6, 7]
 
 
 @pytest.fixture(scope="module")
-def tokenizer(model_folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(model_folder / "tokenizer.json"))
-
-
-@pytest.fixture(scope="module")
 def end_ids(tokenizer: Tokenizer) -> list[int]:
     ids: list[int] = tokenizer.encode(END, add_special_tokens=False).ids
     assert len(ids) > 2

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 
 from tests.logger.archive.examples import ENTRIES
+from tests.logger.sidecar.official_clients import openai_client
 from tests.logger.sidecar.running import MODEL, ORIGIN, Sidecar, events_of, running, settings_in
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event, honest, response, sends
 from weightwarden.logger.formats.canonical import token_bytes
@@ -124,7 +124,7 @@ def test_the_id_of_a_request_never_reaches_the_server(impatient: Sidecar, shared
 @pytest.mark.parametrize("stream", [True, False])
 def test_openais_client_reads_both(impatient: Sidecar, shared_upstream: Upstream, stream: bool) -> None:
     shared_upstream.answer = honest
-    with openai.OpenAI(base_url=f"{impatient.url}/v1", api_key="none", max_retries=0) as client:
+    with openai_client(impatient.url) as client:
         ask: Any = client.chat.completions.create
         got = ask(
             model=MODEL,

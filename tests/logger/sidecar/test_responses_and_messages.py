@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -10,25 +9,20 @@ import openai
 import pytest
 from tokenizers import Tokenizer
 
-from tests.logger.sidecar.official_clients import PROMPT, asked, says
+from tests.logger.sidecar.official_clients import PROMPT, anthropic_client, asked, openai_client, says
 from tests.logger.sidecar.running import MODEL, Sidecar
 from tests.logger.sidecar.scripted_upstream import EOS, FIRST, HEAD, Upstream, event, sends
 
 
-@pytest.fixture(scope="module")
-def tokenizer(model_folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(model_folder / "tokenizer.json"))
-
-
 @pytest.fixture
 def gpt(sidecar: Sidecar) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{sidecar.url}/v1", api_key="none", max_retries=0) as client:
+    with openai_client(sidecar.url) as client:
         yield client
 
 
 @pytest.fixture
 def claude(sidecar: Sidecar) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=sidecar.url, api_key="none", max_retries=0) as client:
+    with anthropic_client(sidecar.url) as client:
         yield client
 
 

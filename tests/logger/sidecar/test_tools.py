@@ -1,7 +1,6 @@
 """Tools, reasoning and structured output in chats: what clients get, what the server is sent, and what is on record."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,15 @@ from tokenizers import Tokenizer
 
 from tests.logger.sidecar.running import Sidecar, events_of, running, settings_in
 from tests.logger.sidecar.scripted_upstream import EOS, HEAD, Upstream, event, sends
-from tests.places import ROOT
-from weightwarden.logger.grammar.backend import GrammarBackend
+from tests.logger.sidecar.weather import TEMPLATE, WEATHER, weather_call
 
-TEMPLATE = ROOT / "benchmarks" / "recording" / "tools.jinja"
-WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": WEATHER}}]
 STRICT = [{"type": "function", "function": {"name": "get_weather", "parameters": WEATHER, "strict": True}}]
 NAMED = {"type": "function", "function": {"name": "get_weather"}}
 ARGUMENTS = '{"city": "Zürich"}'
-CALL = f'<tool_call>\n{{"name": "get_weather", "arguments": {ARGUMENTS}}}\n</tool_call>'
+CALL = weather_call(ARGUMENTS)
 THINKS: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": True}}
 JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": WEATHER, "strict": False}}
-
-
-@pytest.fixture(scope="module")
-def tokenizer(model_folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(model_folder / "tokenizer.json"))
 
 
 def answers(upstream: Upstream, tokenizer: Tokenizer, text: str) -> None:
@@ -34,22 +25,6 @@ def answers(upstream: Upstream, tokenizer: Tokenizer, text: str) -> None:
     ids = [*tokenizer.encode(text).ids, EOS]
     upstream.answer = sends(HEAD, *(event([one]) for one in ids[:-1]), event([EOS], "stop"))
     upstream.asked.clear()
-
-
-@pytest.fixture(scope="module")
-def calling(
-    tmp_path_factory: pytest.TempPathFactory, model_folder: Path, shared_upstream: Upstream
-) -> Iterator[Sidecar]:
-    """A sidecar whose server has the grammar backend, and whose template knows tools and reasoning."""
-    settings = settings_in(
-        tmp_path_factory.mktemp("calling"),
-        model_folder,
-        shared_upstream.url,
-        chat_template=TEMPLATE,
-        grammar_backend=GrammarBackend.parse("guidance==1.7.6"),
-    )
-    with running(settings) as sidecar:
-        yield sidecar
 
 
 def message_of(sidecar: Sidecar, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,36 +11,25 @@ import pytest
 from pydantic import BaseModel
 from tokenizers import Tokenizer
 
-from tests.logger.sidecar.official_clients import PROMPT, asked, says
+from tests.logger.sidecar.official_clients import PROMPT, anthropic_client, asked, openai_client, says
 from tests.logger.sidecar.running import MODEL, Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import Answer, Upstream
-from tests.places import ROOT
+from tests.logger.sidecar.weather import TEMPLATE, WEATHER, weather_call
 from weightwarden.logger.grammar.backend import GrammarBackend
 
-TEMPLATE = ROOT / "benchmarks" / "recording" / "tools.jinja"
-WEATHER_SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+CALL = weather_call('{"city": "Paris"}')
 
 
-@pytest.fixture(scope="module")
-def tokenizer(model_folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(model_folder / "tokenizer.json"))
+@pytest.fixture
+def gpt(calling: Sidecar) -> Iterator[openai.OpenAI]:
+    with openai_client(calling.url) as client:
+        yield client
 
 
-@pytest.fixture(scope="module")
-def calling(
-    tmp_path_factory: pytest.TempPathFactory, model_folder: Path, shared_upstream: Upstream
-) -> Iterator[Sidecar]:
-    """A sidecar of a model that calls tools and reasons."""
-    settings = settings_in(
-        tmp_path_factory.mktemp("calling"),
-        model_folder,
-        shared_upstream.url,
-        chat_template=TEMPLATE,
-        reasoning_parser="think",
-    )
-    with running(settings) as sidecar:
-        yield sidecar
+@pytest.fixture
+def claude(calling: Sidecar) -> Iterator[anthropic.Anthropic]:
+    with anthropic_client(calling.url) as client:
+        yield client
 
 
 def three_turns(tokenizer: Tokenizer) -> Answer:
@@ -57,12 +46,11 @@ def three_turns(tokenizer: Tokenizer) -> Answer:
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_anthropics_client_calls_tools_in_a_loop_of_three_turns(
-    calling: Sidecar, shared_upstream: Upstream, tokenizer: Tokenizer, streams: bool
+    claude: anthropic.Anthropic, shared_upstream: Upstream, tokenizer: Tokenizer, streams: bool
 ) -> None:
     shared_upstream.answer = three_turns(tokenizer)
-    claude = anthropic.Anthropic(base_url=calling.url, api_key="none", max_retries=0)
     messages: list[Any] = [{"role": "user", "content": "How is the weather in Paris?"}]
-    tool: Any = {"name": "get_weather", "description": "The weather.", "input_schema": WEATHER_SCHEMA}
+    tool: Any = {"name": "get_weather", "description": "The weather.", "input_schema": WEATHER}
     reasons, calls = [], []
     for _ in range(3):
         given: dict[str, Any] = {"model": MODEL, "max_tokens": 99, "tools": [tool], "messages": messages}
@@ -89,12 +77,11 @@ def test_anthropics_client_calls_tools_in_a_loop_of_three_turns(
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_openais_client_calls_tools_in_a_loop_of_three_turns(
-    calling: Sidecar, shared_upstream: Upstream, tokenizer: Tokenizer, streams: bool
+    gpt: openai.OpenAI, shared_upstream: Upstream, tokenizer: Tokenizer, streams: bool
 ) -> None:
     shared_upstream.answer = three_turns(tokenizer)
-    gpt = openai.OpenAI(base_url=f"{calling.url}/v1", api_key="none", max_retries=0)
     items: list[Any] = [{"role": "user", "content": "How is the weather in Paris?"}]
-    tool: Any = {"type": "function", "name": "get_weather", "parameters": WEATHER_SCHEMA, "strict": False}
+    tool: Any = {"type": "function", "name": "get_weather", "parameters": WEATHER, "strict": False}
     calls = []
     for _ in range(3):
         given: dict[str, Any] = {"model": MODEL, "max_output_tokens": 99, "tools": [tool], "input": items}
@@ -122,7 +109,7 @@ def test_all_three_apis_ask_the_same_of_the_server_for_the_same_conversation(
 ) -> None:
     shared_upstream.answer = says(tokenizer, "Sunny.")
     question, call, result = "How is the weather in Paris?", {"city": "Paris"}, "25 degrees"
-    function = {"name": "get_weather", "description": "The weather.", "parameters": WEATHER_SCHEMA}
+    function = {"name": "get_weather", "description": "The weather.", "parameters": WEATHER}
     called = {"name": "get_weather", "arguments": json.dumps(call)}
     bodies: dict[str, dict[str, Any]] = {
         "/v1/chat/completions": {
@@ -168,7 +155,7 @@ def test_all_three_apis_ask_the_same_of_the_server_for_the_same_conversation(
                 },
                 {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": result}]},
             ],
-            "tools": [{"name": "get_weather", "description": "The weather.", "input_schema": WEATHER_SCHEMA}],
+            "tools": [{"name": "get_weather", "description": "The weather.", "input_schema": WEATHER}],
             "output_config": {"effort": "low"},
             "max_tokens": 30,
         },
@@ -183,16 +170,14 @@ def test_all_three_apis_ask_the_same_of_the_server_for_the_same_conversation(
 
 
 def test_reasoning_is_thinking_and_an_item_of_its_own(
-    calling: Sidecar, shared_upstream: Upstream, tokenizer: Tokenizer
+    claude: anthropic.Anthropic, gpt: openai.OpenAI, shared_upstream: Upstream, tokenizer: Tokenizer
 ) -> None:
     shared_upstream.answer = says(tokenizer, "Let me think.\n</think>\n\nFour.")
-    claude = anthropic.Anthropic(base_url=calling.url, api_key="none", max_retries=0)
     for message in asked(claude, max_tokens=60, output_config={"effort": "low"}):
         assert [block.type for block in message.content] == ["thinking", "text"]
         assert message.content[0].to_dict()["thinking"] == "Let me think."
         assert message.usage.output_tokens_details is not None
         assert 4 <= message.usage.output_tokens_details.thinking_tokens < message.usage.output_tokens
-    gpt = openai.OpenAI(base_url=f"{calling.url}/v1", api_key="none", max_retries=0)
     response = gpt.responses.create(model=MODEL, input="2 + 2?", reasoning={"effort": "low"}, max_output_tokens=60)
     assert [item.type for item in response.output] == ["reasoning", "message"]
     assert response.output_text.strip() == "Four."
@@ -211,9 +196,7 @@ def test_both_official_clients_parse_structured_output_of_one_grammar(
     upstream.answer = says(tokenizer, '{"city": "Paris", "warm": true}')
     settings = settings_in(tmp_path, model_folder, upstream.url, grammar_backend=GrammarBackend("1.7.6"))
     question: Any = [{"role": "user", "content": PROMPT}]
-    with running(settings) as sidecar:
-        gpt = openai.OpenAI(base_url=f"{sidecar.url}/v1", api_key="none", max_retries=0)
-        claude = anthropic.Anthropic(base_url=sidecar.url, api_key="none", max_retries=0)
+    with running(settings) as sidecar, openai_client(sidecar.url) as gpt, anthropic_client(sidecar.url) as claude:
         response = gpt.responses.parse(model=MODEL, input=question, text_format=Weather, max_output_tokens=60)
         message = claude.messages.parse(model=MODEL, messages=question, output_format=Weather, max_tokens=60)
         refused = sidecar.client.post(
@@ -253,7 +236,7 @@ def test_a_tool_that_must_be_called_is_a_grammar_in_both_apis(
             json={
                 **given,
                 "messages": [{"role": "user", "content": PROMPT}],
-                "tools": [{**tool, "input_schema": WEATHER_SCHEMA}],
+                "tools": [{**tool, "input_schema": WEATHER}],
                 "tool_choice": {"type": "tool", "name": "get_weather"},
                 "max_tokens": 60,
             },
@@ -263,7 +246,7 @@ def test_a_tool_that_must_be_called_is_a_grammar_in_both_apis(
             json={
                 **given,
                 "input": PROMPT,
-                "tools": [{"type": "function", **tool, "parameters": WEATHER_SCHEMA}],
+                "tools": [{"type": "function", **tool, "parameters": WEATHER}],
                 "tool_choice": {"type": "function", "name": "get_weather"},
                 "max_output_tokens": 60,
             },
