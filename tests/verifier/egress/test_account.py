@@ -2,8 +2,8 @@
 
 import pytest
 
+from benchmarks.egress.wire import BEATING, SERVER, SIDECAR, Tcp, Wire, answer_parts, udp
 from tests.verifier.egress.examples import ANSWERS, PROMPT, accounted, honest, log_of, record
-from tests.verifier.egress.wire import BEATING, SERVER, SIDECAR, Tcp, Wire, answer_parts, udp
 from weightwarden.verifier.egress.account import EgressAccount
 from weightwarden.verifier.egress.errors import EncryptedLink
 from weightwarden.verifier.egress.frames import Loss

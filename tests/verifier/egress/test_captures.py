@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.egress.wire import block, write_pcap, write_pcapng
 from tests.verifier.egress.examples import accounted, honest
-from tests.verifier.egress.wire import block, write_pcap, write_pcapng
 from weightwarden.verifier.egress.captures import CaptureFile, in_order_of_time
 from weightwarden.verifier.egress.errors import CaptureError
 from weightwarden.verifier.egress.frames import Event, Frame, Loss
