@@ -131,11 +131,6 @@ def without_record(wire: Wire, connection: Tcp) -> None:
     connection.answer([1, 2, 3])
 
 
-def twice(wire: Wire, connection: Tcp) -> None:
-    connection.ask(PROMPT, 1)
-    connection.answer(IDS)
-
-
 def other_request(wire: Wire, connection: Tcp) -> None:
     connection.ask(PROMPT, 1, path="/v1/embeddings")
     connection.answer([1])
@@ -181,7 +176,6 @@ CASES: dict[str, tuple[Smuggle, str]] = {
     "window": (outside_of_the_window, "bytes outside of the receive window"),
     "checksum": (wrong_checksum, "wrong checksum"),
     "no record": (without_record, "completion without a record"),
-    "record twice": (twice, "second completion of a record"),
     "other request": (other_request, "request that the sidecar does not send"),
     "between responses": (between_responses, "connection that is no HTTP"),
     "blank lines": (blank_lines_between_responses, "connection that is no HTTP"),
