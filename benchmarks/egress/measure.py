@@ -30,16 +30,16 @@ from weightwarden.verifier.egress.reporting import report_of
 
 
 def account_of_synthetic(path: Path, exchanges: int) -> tuple[EgressReport, float, int]:
-    """The report about a synthetic capture, the seconds that it took, and the peak memory of this process, bytes."""
+    """the report about a synthetic capture, its processor time in seconds, and the peak memory of this process, bytes."""
     answers, data = LoggedAnswers(), record()
     for index in range(exchanges):
         answers.add(index, data)
     account = EgressAccount(LINK, answers)
-    begun = time.perf_counter()
+    begun = time.process_time()
     with CaptureFile(path) as capture:
         account.add(capture.events())
     account.finish()
-    return report_of(account), time.perf_counter() - begun, peak_bytes()
+    return report_of(account), time.process_time() - begun, peak_bytes()
 
 
 def synthetic_row(name: str, path: Path, exchanges: int) -> EgressRow:
@@ -73,7 +73,7 @@ def real_rows(folder: Path) -> list[EgressRow]:
         account.finish()
         report = report_of(account)
         found = kind if kind in {one.name for one in report.unexplained} else None
-        rows.append(_row("sidecar and vLLM", way, report, found, None, None))
+        rows.append(_row("real traffic", way, report, found, None, None))
     return rows
 
 

@@ -15,7 +15,7 @@ class EgressRow(ResultRow):
         unexplained_frames: number of unexplained frames.
         unexplained_bits: bits of those.
         found_as: the kind of unexplained frames by which the injected ones were found, or None.
-        frames_per_second: speed of the account, one process; None where it was not measured.
+        frames_per_second: frames in a second of one processor's time; None where it was not measured.
         peak_megabytes: most memory of the process; None where it was not measured.
     """
 
