@@ -95,6 +95,13 @@ def test_drop_counters_of_pcapng_are_losses(tmp_path: Path) -> None:
     assert [one.frames for one in events_of(path) if isinstance(one, Loss)] == [3, 5]
 
 
+def test_frames_dropped_before_a_frame_are_losses(tmp_path: Path) -> None:
+    path = write_pcapng(tmp_path / "capture", [])
+    option = struct.pack("<HHQHH", 4, 8, 6, 0, 0)
+    path.write_bytes(path.read_bytes() + block(6, struct.pack("<IIIII", 0, 0, 0, 4, 4) + b"data" + option))
+    assert [one.frames for one in events_of(path) if isinstance(one, Loss)] == [6]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.egress.wire import BEATING, LINK, write_pcap, write_pcapng
+from benchmarks.egress.wire import BEATING, LINK, Tcp, Wire, answer_parts, request, write_pcap, write_pcapng
 from tests.verifier.egress.examples import accounted, honest, log_of
 from weightwarden.verifier.egress.account import EgressAccount
 from weightwarden.verifier.egress.captures import CaptureFile
@@ -55,6 +55,34 @@ def test_changed_frames_are_accounted_for_once(changes: list[tuple[int, st.DataO
         accounted(frames, link=link)
     except EncryptedLink:
         assert not checks
+
+
+SEGMENT = st.tuples(
+    st.booleans(),
+    st.integers(0, 0x3F),
+    st.integers(-50, 50) | st.integers(-(2**31), 2**31),
+    st.binary(max_size=20) | st.sampled_from(answer_parts([1, 2])) | st.just(request([1], 1)),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(SEGMENT, max_size=30))
+def test_random_segments_of_a_connection_are_accounted_for_once(
+    segments: list[tuple[bool, int, int, bytes]],
+) -> None:
+    wire = Wire()
+    tcp = Tcp(wire)
+    tcp.ask([1], 1)
+    for upward, flags, offset, payload in segments:
+        tcp.segment(upward, flags, payload, offset=offset)
+    account = EgressAccount(LINK, log_of())
+    account.add(wire.frames)
+    account.finish()
+    accounted(wire.frames)
+    for key in list(account._connections):
+        account._forget(key)
+    account.ledger.forget()
+    assert account._memory.held == 0
 
 
 @settings(max_examples=100, deadline=None)
