@@ -30,7 +30,7 @@ from weightwarden.verifier.egress.reporting import report_of
 
 
 def account_of_synthetic(path: Path, exchanges: int) -> tuple[EgressReport, float, int]:
-    """The report about a synthetic capture, its processor time in seconds, and the peak memory of the process, bytes."""
+    """The report about a synthetic capture, its processor seconds, and the peak memory of the process in bytes."""
     answers, data = LoggedAnswers(), record()
     for index in range(exchanges):
         answers.add(index, data)
