@@ -115,6 +115,26 @@ def test_rules_on_the_inference_host_hold_until_root_flushes_them() -> None:
     assert sum(bool(one.arrived) for one in flushed) > 0.9 * len(TRIES)
 
 
+def test_permanent_neighbours_need_neither_arp_nor_ipv6() -> None:
+    with wired(Wiring.LINK) as machines, ExitStack() as stack:
+        site = machines.site
+        for machine, device, other, hardware in (
+            (machines.sidecar, site.inference_link, site.inference_address, site.inference_mac),
+            (machines.server, site.sidecar_link, site.sidecar_address, site.sidecar_mac),
+        ):
+            machine.run("ip", "link", "set", device, "arp", "off", "multicast", "off")  # which forgets all neighbours
+            known = (str(other), "lladdr", hardware.hex(":"), "dev", device, "nud", "permanent")
+            machine.run("ip", "neighbour", "add", *known)
+        for name in ("link.nft", "sidecar.nft"):
+            machines.load(machines.sidecar, name)
+        collected = stack.enter_context(arrivals(machines))
+        assert collected.answer(bytes(100_000)) == bytes(100_000)
+        counters = counters_of(machines.sidecar)
+        passed = {name for name, packets in counters.items() if packets}
+        assert passed == {"answers", "connection_segments", "requests"}
+        assert counters["answers"] == counters["connection_segments"]
+
+
 def test_loading_again_replaces_the_rules() -> None:
     with wired(Wiring.LINK) as machines:
         for name in ("link.nft", "sidecar.nft") * 2:
