@@ -208,7 +208,7 @@ class Service:
                     return collected(index, parts, self._end(text.end, reading), head)
             raise AssertionError("the last part of an answer holds its end")
 
-        choices = await self._side_by_side(records, response, answered, streams=False)
+        choices = await self._side_by_side(asked, records, response, answered)
         await self._tick(number, 0)
         response.output_tokens = sum(choice.end.tokens for choice in choices)
         response.begun, response.status = True, 200
@@ -246,7 +246,7 @@ class Service:
             raise AssertionError("the last part of an answer holds its end")
 
         try:
-            ends = await self._side_by_side(records, response, streamed, streams=True)
+            ends = await self._side_by_side(asked, records, response, streamed)
         except ApiError as error:
             if not response.begun:
                 raise
@@ -270,19 +270,19 @@ class Service:
 
     async def _side_by_side(
         self,
+        asked: GenerationRequest,
         records: Sequence[Record],
         response: Response,
         used: Callable[[int, DurableTexts], Coroutine[Any, Any, Used]],
-        *,
-        streams: bool,
     ) -> list[Used]:
         """Results of all choices, answered side by side. When one fails the others are cut off, for the same cause.
 
         Args:
+            asked: the request.
             records: the choices, without tokens.
             response: the response, which is given the indices of their records.
-            used: consumer of a choice's durable text; its result is returned.
-            streams: True: text is consumed as tokens become durable.
+            used: consumer of a choice's durable text, as tokens become durable if the request streams; its result is
+                returned.
 
         Raises:
             ApiError: the first failure, in the words for the client.
@@ -295,7 +295,12 @@ class Service:
         async def one(index: int, record: Record) -> Used:
             nonlocal failed_by
             answer = self.choice_runner.answer(
-                record, response.request_id, cancelled_by, response.records.append, streams=streams
+                record,
+                response.request_id,
+                cancelled_by,
+                response.records.append,
+                streams=asked.stream,
+                cache_salt=asked.cache_salt,
             )
             async with aclosing(answer) as texts:
                 try:
