@@ -151,6 +151,14 @@ _OPTIONS = (
         help="File with the API keys of clients, one a line. Default: every client is served.",
     ),
     click.option(
+        "--cache-salt",
+        type=click.Choice(["tenant", "off"]),
+        default="tenant",
+        show_default=True,
+        help="With --api-keys, send vLLM a salt of its prefix cache for each key, so that keys share no cached prompts,"
+        " or send none.",
+    ),
+    click.option(
         "--allowed-origins",
         multiple=True,
         metavar="ORIGIN",
@@ -306,6 +314,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         tls_certificate=given["tls_certificate"],
         tls_key=given["tls_key"],
         api_keys=given["api_keys"],
+        cache_salt=given["cache_salt"],
         allowed_origins=tuple(map(checked_origin, given["allowed_origins"])),
         release_tick=None if given["release_tick"] is None else given["release_tick"] / 1000,
         release_pace=_pace(given),

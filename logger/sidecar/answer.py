@@ -74,6 +74,7 @@ class ChoiceRunner:
         recorded: Callable[[int], None],
         *,
         streams: bool,
+        cache_salt: str | None = None,
         released: Callable[[BaseException | None], Awaitable[Release]] | None = None,
     ) -> AsyncGenerator[DurableText]:
         """The answer of one choice, part by part; the last part holds the end.
@@ -93,6 +94,7 @@ class ChoiceRunner:
                 is cancelled or closed early.
             recorded: receives the record's index, whatever became of the answer.
             streams: True: text is yielded as tokens become durable. False: all text is in the last part.
+            cache_salt: salt of the server's prefix cache, or None. It is not recorded.
             released: with a pace, waits until the answer has left, and returns its release. It is given the failure
                 that ended the answer, or None.
 
@@ -103,7 +105,7 @@ class ChoiceRunner:
             LogClosed: the writer was closed. No text was yielded that is not in the log.
         """
         draft = self.recorder.draft(asked, request_id)
-        answer = DrawnAnswer(self.model, self.upstream, asked)
+        answer = DrawnAnswer(self.model, self.upstream, asked, cache_salt)
         unreleased: list[str] = []
         durable = 0
         ending: Ending | None = None

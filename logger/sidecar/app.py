@@ -3,9 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,6 +14,7 @@ from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.http_body import BodyRefused, read_body
 from weightwarden.logger.sidecar.bodies import Bodies
+from weightwarden.logger.sidecar.cache_salts import CacheSalts
 from weightwarden.logger.sidecar.cors import Cors
 from weightwarden.logger.sidecar.errors import ApiError, error_headers, stopping
 from weightwarden.logger.sidecar.gated_protocol import EXTENSION, GateLink
@@ -29,8 +30,9 @@ from weightwarden.logger.sidecar.wire.messages_api.form import count_body
 from weightwarden.logger.sidecar.wire.requests import GenerationRequest
 
 _JSON = (b"content-type", b"application/json")
-Work = Callable[[bytes, Response], Coroutine[Any, Any, None]]
-"""Answering of a request's body."""
+Headers = Sequence[tuple[bytes, bytes]]
+Work = Callable[[Headers, bytes, Response], Coroutine[Any, Any, None]]
+"""Answering of a request's headers and body."""
 _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 
@@ -42,6 +44,7 @@ class Dependencies:
         service: answers generation requests.
         interpreter: turns requests into token ids and sampling parameters.
         keys: API keys of clients, or None when every client is served.
+        cache_salts: issuer of the salts of the server's prefix cache.
         cors: origins of web pages that may read answers.
         request_ids: issuer of request ids.
         events: the operator's log.
@@ -53,6 +56,7 @@ class Dependencies:
     service: Service
     interpreter: RequestInterpreter
     keys: ApiKeys | None
+    cache_salts: CacheSalts
     cors: Cors
     request_ids: RequestIds
     events: Events
@@ -67,12 +71,13 @@ def application(front: Dependencies) -> ASGIApp:
     bodies = Bodies(front.interpreter, front.ignored_fields)
 
     def generating(understand: Callable[[bytes], Awaitable[GenerationRequest]]) -> Work:
-        async def generate(body: bytes, response: Response) -> None:
-            await front.service.respond(await understand(body), response)
+        async def generate(headers: Headers, body: bytes, response: Response) -> None:
+            asked = replace(await understand(body), cache_salt=front.cache_salts.of(headers))
+            await front.service.respond(asked, response)
 
         return generate
 
-    async def count(body: bytes, response: Response) -> None:
+    async def count(_: Headers, body: bytes, response: Response) -> None:
         tokens = await bodies.message_tokens(body)
         await front.service.next_tick()
         response.begun, response.status = True, 200
@@ -124,7 +129,7 @@ class _Answering:
         try:
             authorize(self.front.keys, scope)
             body = await self._body(scope, receive)
-            work = asyncio.ensure_future(self.work(body, response))
+            work = asyncio.ensure_future(self.work(scope["headers"], body, response))
             if not await _unless_gone(work, receive, response):
                 outcome = "client gone"
         except ApiError as error:

@@ -136,6 +136,7 @@ async def serve(
             service=service,
             interpreter=interpreter,
             keys=sidecar.api_keys,
+            cache_salts=sidecar.cache_salts,
             cors=Cors(settings.allowed_origins),
             request_ids=sidecar.request_ids,
             events=events,

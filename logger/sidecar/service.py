@@ -179,7 +179,7 @@ class Service:
     ) -> None:
         answers = PacedAnswers(asked, len(records), head, response, pace, self.metrics)
         used = answers.streamed if asked.stream else answers.whole
-        await self._side_by_side(records, response, used, streams=asked.stream, released=answers.released)
+        await self._side_by_side(asked, records, response, used, released=answers.released)
         response.complete = answers.complete
 
     async def _whole(
@@ -195,7 +195,7 @@ class Service:
                     return collected(index, parts, self._end(text.end, reading), head)
             raise AssertionError("the last part of an answer holds its end")
 
-        choices = await self._side_by_side(records, response, answered, streams=False)
+        choices = await self._side_by_side(asked, records, response, answered)
         await self._tick(number, 0)
         response.output_tokens = sum(choice.end.tokens for choice in choices)
         response.begun, response.status = True, 200
@@ -233,7 +233,7 @@ class Service:
             raise AssertionError("the last part of an answer holds its end")
 
         try:
-            ends = await self._side_by_side(records, response, streamed, streams=True)
+            ends = await self._side_by_side(asked, records, response, streamed)
         except ApiError as error:
             if not response.begun:
                 raise
@@ -250,20 +250,20 @@ class Service:
 
     async def _side_by_side(
         self,
+        asked: GenerationRequest,
         records: Sequence[Record],
         response: Response,
         used: Callable[[int, DurableTexts], Coroutine[Any, Any, Used]],
-        *,
-        streams: bool,
         released: Callable[[int, BaseException | None], Awaitable[Release]] | None = None,
     ) -> list[Used]:
         """Results of all choices, answered side by side. When one fails the others are cut off, for the same cause.
 
         Args:
+            asked: the request.
             records: the choices, without tokens.
             response: the response, which is given the indices of their records.
-            used: consumer of a choice's durable text; its result is returned.
-            streams: True: text is consumed as tokens become durable.
+            used: consumer of a choice's durable text, as tokens become durable if the request streams; its result is
+                returned.
             released: with a pace, returns the release of a choice after its end, or after a failure, which it tells the
                 client.
 
@@ -282,7 +282,8 @@ class Service:
                 response.request_id,
                 cancelled_by,
                 response.records.append,
-                streams=streams,
+                streams=asked.stream,
+                cache_salt=asked.cache_salt,
                 released=None if released is None else partial(released, index),
             )
             async with aclosing(answer) as texts:

@@ -42,6 +42,7 @@ class Settings:
         tls_certificate: file with the TLS certificate, or None for plain HTTP.
         tls_key: file with the TLS key.
         api_keys: file with the clients' API keys, or None when every client is served.
+        cache_salt: "tenant" sends the server a salt of its prefix cache for each API key, "off" sends none.
         allowed_origins: origins of web pages whose scripts may read answers.
         release_tick: seconds between two ticks of release, or None.
         release_pace: pace at which answers leave, or None.
@@ -84,6 +85,7 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     api_keys: Path | None = None
+    cache_salt: Literal["tenant", "off"] = "tenant"
     allowed_origins: tuple[str, ...] = ()
     release_tick: float | None = None
     release_pace: Pace | None = None
