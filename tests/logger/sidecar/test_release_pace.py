@@ -173,6 +173,46 @@ def test_a_failure_after_the_first_group_is_told_on_a_tick(paced: Sidecar, share
     assert ticks >= 3
 
 
+def test_no_byte_depends_on_the_moment_at_which_the_first_group_was_there(
+    paced: Sidecar, shared_upstream: Upstream
+) -> None:
+    """Two answers of one start slot, whose first tokens were there at different moments: a client sees no difference.
+
+    A half-closed client gets no interim responses either, which would end at that moment.
+    """
+    host, port = paced.url.removeprefix("http://").split(":")
+    body = b'{"model": "small", "prompt": "Once", "max_tokens": 4, "stream": true, "temperature": 0}'
+
+    def said_after(seconds: float) -> tuple[int, list[bytes]]:
+        async def late(_: dict[str, Any]) -> AsyncIterator[bytes]:
+            yield HEAD
+            await asyncio.sleep(seconds)
+            for at in range(4):
+                yield event([200 + at], "length" if at == 3 else None)
+
+        shared_upstream.answer = late
+        before = len(paced.records())
+        with socket.create_connection((host, int(port)), timeout=20) as one:
+            one.sendall(b"POST /v1/completions HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+            one.shutdown(socket.SHUT_WR)
+            said = b""
+            while data := one.recv(65536):
+                said += data
+        slot = release_of(new_records(paced, before)[0]).start_slot
+        assert slot is not None
+        varies = (b"x-request-id: ", b'data: {"id":')
+        return slot, [line for line in said.split(b"\r\n") if not line.startswith(varies)]
+
+    slots = {}
+    for seconds in (2.35, 2.6):  # one slot is 2.65 seconds after the request
+        slot, lines = said_after(seconds)
+        slots[slot] = lines
+    assert len(slots) == 1 or abs(max(slots) - min(slots)) == 1  # a busy machine may be late
+    assert all(not line.lower().startswith(b"date:") for lines in slots.values() for line in lines)
+    assert all(b"100 Continue" not in line for lines in slots.values() for line in lines)
+    assert len({tuple(lines) for lines in slots.values()}) == 1
+
+
 def test_a_client_that_leaves_ends_what_is_told(paced: Sidecar, shared_upstream: Upstream) -> None:
     shared_upstream.answer = honest
     before = len(paced.records())
