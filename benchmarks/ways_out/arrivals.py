@@ -1,4 +1,4 @@
-"""What arrives at the world, and at the sockets of the sidecar's host."""
+"""Packets that arrive at the world, and at the sockets of the sidecar's host."""
 
 import os
 import socket
@@ -58,7 +58,7 @@ class Arrivals:
         return port
 
     def answer(self, content: bytes) -> bytes:
-        """What the sidecar reads when the server answers on the sidecar's connection."""
+        """Bytes that the sidecar reads when the server answers on the sidecar's connection."""
         self._answering.sendall(content)
         read = b""
         while len(read) < len(content) and (more := self._asking.recv(_LARGEST)):
@@ -66,7 +66,7 @@ class Arrivals:
         return read
 
     def collected(self) -> dict[str, list[bytes]]:
-        """What has arrived at each place since the last call.
+        """Packets that have arrived at each place since the last call.
 
         One processor takes frames in the order in which they were sent, so nothing sent earlier is under way behind an
         answer to the sidecar and a frame from there to the world.
@@ -85,7 +85,7 @@ class Arrivals:
 
 @contextmanager
 def arrivals(machines: Machines) -> Iterator[Arrivals]:
-    """What arrives while the block runs, on one processor."""
+    """Arrivals while the block runs, on one processor."""
     allowed = os.sched_getaffinity(0)
     with ExitStack() as stack:
         os.sched_setaffinity(0, {min(allowed)})
