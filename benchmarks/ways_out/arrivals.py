@@ -12,9 +12,9 @@ from benchmarks.ways_out.site import WORLD_MAC
 _ALL = 0x0003
 _BARRIER = 0x88B6
 """An ethertype for local experiments, of the frame behind which nothing earlier is under way."""
-_FRAMES = (ETH_ARP, 0x0004, 0x8035, 0x88B5, 0x88CC, 0x888E)
-"""Ethertypes that the sidecar's host listens to: ARP, IEEE 802.2, reverse ARP, experiments, LLDP, EAPOL."""
-_IPV4 = (socket.IPPROTO_ICMP, socket.IPPROTO_IGMP, 4, socket.IPPROTO_TCP, socket.IPPROTO_UDP, 47, 50, 132, 253)
+_FRAMES = (ETH_ARP, 0x0004, 0x8035, 0x8808, 0x88B5, 0x88CC, 0x888E)
+"""Ethertypes that the sidecar's host listens to: ARP, IEEE 802.2, reverse ARP, PAUSE, experiments, LLDP, EAPOL."""
+_IPV4 = (socket.IPPROTO_ICMP, socket.IPPROTO_IGMP, 4, socket.IPPROTO_TCP, socket.IPPROTO_UDP, 41, 47, 50, 132, 253)
 _IPV6 = (socket.IPPROTO_ICMPV6, socket.IPPROTO_TCP, socket.IPPROTO_UDP, 253)
 _SECONDS = 10.0
 _LARGEST = 1 << 16
