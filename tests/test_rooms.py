@@ -13,7 +13,7 @@ PACKAGES = ("sampler", "logger", "verifier", "cli")
 ROOMS = {
     "logger": (
         ("errors", "files", "growth"),
-        ("record", "release", "request_stamp", "tlog", "serving", "database", "disk_usage", "model", "formats"),
+        ("record", "release", "gate", "request_stamp", "tlog", "serving", "database", "disk_usage", "model", "formats"),
         ("text", "grammar", "archive", "store"),
         ("sealing", "resealing", "rollover", "doctor"),
         ("sidecar",),
@@ -24,7 +24,7 @@ ROOMS = {
         ("constraints", "model"),
     ),
     "verifier": (
-        ("columns", "errors", "types", "statistics", "audit_selection", "http_client"),
+        ("columns", "errors", "types", "statistics", "audit_selection", "http_client", "egress"),
         ("logits", "model", "provider"),
         ("candidates",),
         ("scoring",),

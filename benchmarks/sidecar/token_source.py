@@ -18,7 +18,7 @@ FIRST_ID = 300
 _PACES = 1 << 16
 
 
-def event(token: int, finish: str | None, text: str = " token") -> bytes:
+def event(token: int, finish: str | None, text: str = " token", usage: int | None = None) -> bytes:
     """An event with the fields of vLLM 0.32."""
     choice = {
         "index": 0,
@@ -37,7 +37,7 @@ def event(token: int, finish: str | None, text: str = " token") -> bytes:
         "model": "source",
         "choices": [choice],
         "system_fingerprint": None,
-        "usage": None,
+        "usage": None if usage is None else {"completion_tokens": usage},
     }
     return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
