@@ -106,15 +106,19 @@ def _delays(control: ReleaseControl, symbols_t: BoolArray) -> _Delays:
     answers = {FLOODED: HostileAnswer(said), VICTIM: HostileAnswer(victim if control.pace else _one_a_tick(ticks))}
     with hostile_source(answers) as source, running_sidecar(source.url, control) as sidecar:
         heard, polled = asyncio.run(_both(sidecar.url, len(said), len(answers[VICTIM].said), ticks))
-    grid_t = heard[0] + seconds * np.arange(len(heard))
-    late = np.array(heard) - grid_t
-    late -= late.min()
+    since = np.array(heard) - heard[0]
+    tick = np.rint(since / seconds).astype(np.int64)
+    late = since - tick * seconds
+    inside = (tick > 0) & (tick <= ticks)
+    group_t = np.full(ticks, np.median(late[inside]))  # a tick on which nothing left says nothing
+    group_t[tick[inside] - 1] = late[inside]
+    group_t -= group_t.min()
     at = np.array([asked for asked, _ in polled])
     took = np.array([took for _, took in polled])
     began = min(at)
     place = np.floor((at - began - HEAD_START) / seconds).astype(np.int64)
     health = np.array([took[place == tick].max(initial=0.0) for tick in range(ticks)])
-    return _Delays(group_t=late[1 : ticks + 1], health_t=health)
+    return _Delays(group_t=group_t, health_t=health)
 
 
 def _one_a_tick(ticks: int) -> Sequence[Said]:
@@ -156,7 +160,9 @@ async def _both(url: str, flood: int, victim: int, ticks: int) -> tuple[list[flo
 async def _flood(url: str, tokens: int) -> None:
     """Ask for the flooded answer, and read it."""
     body = {"model": "source", "prompt": [FLOODED, 1], "n": CHOICES, "max_tokens": tokens, "stream": True}
-    async with aiohttp.ClientSession(trust_env=False) as http:
-        async with http.post(f"{url}/v1/completions", json=body | {"ignore_eos": True}) as response:
-            async for _ in response.content.iter_any():
-                pass
+    async with (
+        aiohttp.ClientSession(trust_env=False) as http,
+        http.post(f"{url}/v1/completions", json=body | {"ignore_eos": True}) as response,
+    ):
+        async for _ in response.content.iter_any():
+            pass
