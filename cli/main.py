@@ -13,6 +13,7 @@ SECTIONS = {
         "calibrate": "calibrate:calibrate",
         "demo": "demo:demo",
         "report": "report:report",
+        "egress": "egress:egress",
     },
     "Servers, models, files": {
         "probe": "probe:probe",

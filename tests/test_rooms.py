@@ -24,7 +24,7 @@ ROOMS = {
         ("constraints", "model"),
     ),
     "verifier": (
-        ("columns", "errors", "types", "statistics", "audit_selection", "http_client"),
+        ("columns", "errors", "types", "statistics", "audit_selection", "http_client", "egress"),
         ("logits", "model", "provider"),
         ("candidates",),
         ("scoring",),

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from weightwarden.cli.reports.contents import Report
 from weightwarden.logger.record import Record
+from weightwarden.verifier.egress.report import EgressReport
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.exact import ExactPolicy
 
@@ -16,6 +17,7 @@ FILES: dict[str, type[BaseModel]] = {
     "report": Report,
     "policy": Policy,
     "exact-policy": ExactPolicy,
+    "egress": EgressReport,
 }
 
 
@@ -28,7 +30,7 @@ def schema_of(name: str) -> dict[str, Any]:
 @click.command()
 @click.argument("kind", type=click.Choice(list(FILES)))
 def schema(kind: str) -> None:
-    """Print the JSON Schema of a traffic record, a report or a policy.
+    """Print the JSON Schema of a traffic record, a report, a policy or the account of a link.
 
     A policy is a TOML file. The schema describes its content.
     """

@@ -25,8 +25,8 @@ class ReleaseTable:
     """Counts of the releases of some records, from which their timing is charged.
 
     Attributes:
-        tokens: output tokens of all records.
         open_records: records without a release: nothing is known of the moments at which their answers left.
+        tokens: output tokens of the other records.
         records_s: records by start slot, int64 [`SLOTS + 1`]; the last entry has no start slot.
         unknown_records: records with tokens and without a start slot: what left is unknown.
         unknown_groups: their groups with an unknown number of ticks before them.
@@ -36,8 +36,8 @@ class ReleaseTable:
         records_u: records of each kind, int64 [kinds].
     """
 
-    tokens: int
     open_records: int
+    tokens: int
     records_s: IntArray
     unknown_records: int
     unknown_groups: int
@@ -53,7 +53,7 @@ class ReleaseTable:
 
     @property
     def state(self) -> TimingState:
-        """Whether the timing of all, of some or of none of the records is on record."""
+        """The state: the timing of all, of some or of none of the records is on record."""
         if not self.open_records:
             return "paced"
         return "partly open" if self.records else "open"
@@ -90,6 +90,11 @@ class ReleaseTable:
         """Charge of the records with a release, bits. At most 2^B lists of their schedules have a charge of B bits."""
         return self.slot_bits + self.underrun_bits + self.unknown_bits + CHOICE_BITS if self.records else 0.0
 
+    @property
+    def bits_per_token(self) -> float | None:
+        """That charge by their output tokens; None without any."""
+        return self.bits / self.tokens if self.tokens else None
+
 
 class ReleaseCounter:
     """Accumulator of the releases of records, in any order."""
@@ -102,10 +107,10 @@ class ReleaseCounter:
     def add(self, record: Record) -> None:
         """Add a record."""
         tokens, release = len(record.output_token_ids), record.release
-        self._tokens += tokens
         if release is None:
             self._open += 1
             return
+        self._tokens += tokens
         # A cut-off answer has an end of its own, which may have waited after the last group.
         groups = release.pace.groups(tokens) - 1 + (record.finish_reason == "abort") if release.streamed else 0
         if release.start_slot is None:
@@ -123,8 +128,8 @@ class ReleaseCounter:
         """The counts of the records so far."""
         rows_un = np.array([(*kind, count) for kind, count in sorted(self._kinds.items())], np.int64).reshape(-1, 4)
         return ReleaseTable(
-            tokens=self._tokens,
             open_records=self._open,
+            tokens=self._tokens,
             records_s=np.array(self._slots, np.int64),
             unknown_records=self._unknown,
             unknown_groups=self._unknown_groups,

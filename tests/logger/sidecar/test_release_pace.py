@@ -69,7 +69,7 @@ def test_groups_leave_on_the_moments_that_the_record_tells(paced: Sidecar, share
     assert release.streamed
     assert release.start_slot is not None
     assert len(release.underruns) >= 2
-    missed = dict(map(tuple, release.underruns))
+    missed = {one[0]: one[1] for one in release.underruns}
     steps = ((1 + missed.get(group, 0)) * PACE.seconds for group in range(1, 5))
     told = list(itertools.accumulate(steps, initial=slot_seconds(release.start_slot)))
     times = [at - sent for at, data in found if b'"text"' in data]
