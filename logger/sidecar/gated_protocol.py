@@ -159,6 +159,12 @@ class GatedHttpProtocol(LimitedHttpProtocol):
     def _is_answered(self) -> bool:
         return super()._is_answered and not self._unreleased
 
+    def _make_last(self) -> None:
+        """Leave the head as it is: whether it is written already shows when the answer reached the gate."""
+
+    def _ask_whether_gone(self) -> None:
+        """Send no interim response: whether one comes would show whether the answer waits in the gate."""
+
     def on_response_complete(self) -> None:
         assert self._gate_link is not None
         self._gate_link.end()
