@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from weightwarden.logger.release import Release
 from weightwarden.sampler.errors import UnknownScheme, UnreplayableRequest
 from weightwarden.sampler.params import SPECULATES, SamplingParams, TokenId, refusal
 from weightwarden.sampler.schemes import FILTERS, Scheme, scheme
@@ -123,6 +124,8 @@ class Record(_Strict):
 
     An answer without `segments` was drawn in one request. With a budget for reasoning it may have three: sampled
     reasoning, the forced end, and the sampled rest, which the engine drew in a second request, after all of it.
+
+    A record without `release` says nothing of the moments at which the answer left.
     """
 
     engine: Engine
@@ -137,6 +140,7 @@ class Record(_Strict):
     grammar: Grammar | None = None
     reasoning: Reasoning | None = None
     segments: list[Segment] | None = None
+    release: Release | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -171,6 +175,15 @@ class Record(_Strict):
             )
         if sum(segment.tokens for segment in self.segments) != len(self.output_token_ids):
             raise refusal("segments", "segments", f"not the {len(self.output_token_ids)} output tokens in all")
+        return self
+
+    @model_validator(mode="after")
+    def _released(self) -> "Record":
+        release = self.release
+        if release is not None and release.underruns:
+            groups, last = release.pace.groups(len(self.output_token_ids)), release.underruns[-1][0]
+            if last > groups:  # the end itself may have left after the last token
+                raise refusal("underruns", "release.underruns", f"before group {last}, and there are {groups}")
         return self
 
     @model_validator(mode="after")
@@ -249,6 +262,7 @@ class Record(_Strict):
                 "sampling": self.sampling.model_copy(update=rest) if start else self.sampling,
                 "reasoning": None,
                 "segments": None,
+                "release": None,
             }
         )
 

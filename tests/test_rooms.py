@@ -13,7 +13,7 @@ PACKAGES = ("sampler", "logger", "verifier", "cli")
 ROOMS = {
     "logger": (
         ("errors", "files", "growth"),
-        ("record", "request_stamp", "tlog", "serving", "database", "disk_usage", "model", "formats"),
+        ("record", "release", "gate", "request_stamp", "tlog", "serving", "database", "disk_usage", "model", "formats"),
         ("text", "grammar", "archive", "store"),
         ("sealing", "resealing", "rollover", "doctor"),
         ("sidecar",),

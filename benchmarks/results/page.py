@@ -35,6 +35,7 @@ from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
 from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
+from benchmarks.results.tables.ways_out import WAYS_OUT
 from benchmarks.results.tables.year import YEAR
 from weightwarden.logger.files.output import write_text
 
@@ -45,6 +46,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "tokens-to-alarm": TOKENS_TO_ALARM,
     "honest-capital": HONEST_CAPITAL,
     "side-channels": SIDE_CHANNELS,
+    "ways-out": WAYS_OUT,
     "trade-off": TRADE_OFF,
     "admissible-sets": ADMISSIBLE_SETS,
     "noise-models": NOISE_MODELS,

@@ -51,7 +51,7 @@ def bound_rows(context: Run) -> list[BoundRow]:
 def bound_contents(context: Run, bound: Bound) -> dict[str, Any]:
     """One bound, as JSON (`weightwarden.cli.reports.contents.CodeBits`)."""
     exposure, limit = context.exposure, bound.limit
-    conclusive = _says_something(context, bound)
+    conclusive = says_something(context, bound)
     return {
         "audited": bound.audited_bits / exposure.tokens,
         "rate": limit.rate_bits / limit.tokens,
@@ -86,7 +86,7 @@ def _source(context: Run) -> str:
 
 
 def _limit(context: Run, bound: Bound) -> str:
-    if not _says_something(context, bound):
+    if not says_something(context, bound):
         return f"too little to say: {bound.conclusiveness.needs}"
     limit = bound.limit
     size = upper_bytes(limit.bits)
@@ -95,7 +95,7 @@ def _limit(context: Run, bound: Bound) -> str:
 
 def _meaning(context: Run, bound: Bound, code: CodeName) -> str:
     counts = "" if code == context.exposure.leading_code else " This is not the bound that counts under this policy."
-    if not _says_something(context, bound):
+    if not says_something(context, bound):
         return f"Too little was audited for a limit that says something about the other records.{counts}"
     limit = bound.limit
     said = f"{scope(context)}, the choice of tokens and ends carried at most this, {_CODES[code]}"
@@ -110,5 +110,6 @@ def _meaning(context: Run, bound: Bound, code: CodeName) -> str:
     )
 
 
-def _says_something(context: Run, bound: Bound) -> bool:
+def says_something(context: Run, bound: Bound) -> bool:
+    """True if a bound limits what all records could carry."""
     return context.exposure.complete or bound.conclusiveness.conclusive

@@ -26,7 +26,7 @@ COLUMN_ROUNDED = 1e-6
 
 def faults(report: Report) -> list[str]:
     """Sentences about figures of a report that contradict each other; empty where none do."""
-    return [*_verdict(report), *_counts(report), *_figures(report), *_inputs(report)]
+    return [*_verdict(report), *_counts(report), *_figures(report), *_timing(report), *_inputs(report)]
 
 
 def _verdict(report: Report) -> Iterator[str]:
@@ -153,6 +153,30 @@ def _bound(code: CodeName, bound: CodeBits, report: Report, audited: AuditedPopu
     conclusive = audited.complete or bound.limit <= CONCLUSIVE_SHARE * statistics.log2_vocabulary
     if bound.conclusive != conclusive or (bound.needs is None) != conclusive:
         yield f"conclusive: {bound.conclusive} and needs: {bound.needs}, where the limit gives {conclusive}"
+
+
+def _timing(report: Report) -> Iterator[str]:
+    timing, total = report.timing, report.total_records
+    table = timing.table
+    for name in ("state", "records", "ticks", "underruns"):
+        if getattr(timing, name) != getattr(table, name):
+            yield f"timing.{name}: {getattr(timing, name)} where its counts give {getattr(table, name)}"
+    for name in ("slot_bits", "underrun_bits", "end_bits", "unknown_bits", "bits", "bits_per_token"):
+        stated, counted = getattr(timing, name), getattr(table, name)
+        if (stated is None) != (counted is None) or (stated is not None and not _equal(stated, counted)):
+            yield f"timing.{name}: {stated} where its counts give {counted}"
+    if timing.records + timing.open_records != total:
+        yield f"timing: {timing.records + timing.open_records} records, and there are {total}"
+    tokens = report.statistics.total_tokens
+    if timing.tokens > tokens or (timing.state == "paced" and timing.tokens != tokens):
+        yield f"timing.tokens: {timing.tokens} of {tokens} output tokens"
+    without = timing.counts.start_slots[-1]
+    if (
+        timing.counts.two_way_ends > timing.records
+        or timing.counts.unknown_records > without
+        or sum(timing.counts.records) > timing.records - without
+    ):
+        yield "timing.counts: more records than there are start slots for"
 
 
 def _inputs(report: Report) -> Iterator[str]:

@@ -7,10 +7,12 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from weightwarden.logger.release import SLOTS
 from weightwarden.sampler.params import refusal
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.scoring.likelihood_ratio import LARGEST
+from weightwarden.verifier.scoring.release_ledger import ReleaseTable, TimingState
 from weightwarden.verifier.statistics.sampling_design import AuditBy
 from weightwarden.verifier.verification.length_table import LengthTable
 
@@ -157,6 +159,77 @@ class Statistics(_Part):
     assumptions: list[str]
 
 
+class ReleaseCounts(_Part):
+    """Counts of the releases of records, from which their timing is charged.
+
+    `start_slots` has the number of records by start slot, and last of those without one; `unknown_records` of these
+    have tokens, and `unknown_groups` groups. The end of `two_way_ends` records may have left in two ways. The other
+    columns have one entry for each kind of record with groups after the first: their number, those with underruns
+    before them, the underruns, and the number of such records.
+    """
+
+    start_slots: Annotated[list[Count], Field(min_length=SLOTS + 1, max_length=SLOTS + 1)]
+    unknown_records: Count
+    unknown_groups: Count
+    two_way_ends: Count
+    groups: list[Annotated[int, Field(ge=1, le=2**53)]]
+    runs: list[Count]
+    underruns: list[Count]
+    records: list[Annotated[int, Field(ge=1, le=2**53)]]
+
+    @model_validator(mode="after")
+    def _one_entry_a_kind(self) -> Self:
+        columns = (self.groups, self.runs, self.underruns)
+        if len({len(column) for column in (*columns, self.records)}) > 1:
+            raise refusal("columns", "timing.counts", "columns of different lengths")
+        if any(one >= other for one, other in pairwise(zip(*columns, strict=True))):
+            raise refusal("columns", "timing.counts", "not in ascending order, each kind once")
+        for groups, runs, underruns in zip(*columns, strict=True):
+            if runs > groups or underruns < runs or (underruns > 0) != (runs > 0):
+                raise refusal("columns", "timing.counts", f"{groups} groups cannot have {runs} runs of {underruns}")
+        return self
+
+
+class Timing(_Part):
+    """The timing of all records, audited or not.
+
+    `state` is "paced" if every record says when its answer left, and "open" if none does. `records` do, and have
+    `tokens` output tokens; `open_records` do not. `bits` is the charge of the former: for their start slots, their
+    underruns, their ends, what left unknown, and 2 bits. It has no confidence, since no record was drawn for it.
+    """
+
+    state: TimingState
+    records: Count
+    open_records: Count
+    tokens: Count
+    ticks: Count
+    underruns: Count
+    slot_bits: Bits
+    underrun_bits: Bits
+    end_bits: Bits
+    unknown_bits: Bits
+    bits: Bits
+    bits_per_token: Bits | None
+    counts: ReleaseCounts
+
+    @property
+    def table(self) -> ReleaseTable:
+        """The counts, as a table."""
+        counts = self.counts
+        return ReleaseTable(
+            open_records=self.open_records,
+            tokens=self.tokens,
+            records_s=np.array(counts.start_slots, np.int64),
+            unknown_records=counts.unknown_records,
+            unknown_groups=counts.unknown_groups,
+            two_way_ends=counts.two_way_ends,
+            groups_u=np.array(counts.groups, np.int64),
+            runs_u=np.array(counts.runs, np.int64),
+            underruns_u=np.array(counts.underruns, np.int64),
+            records_u=np.array(counts.records, np.int64),
+        )
+
+
 class TrafficInput(_Part):
     """A traffic file that was verified."""
 
@@ -299,6 +372,7 @@ class Report(_Part):
     unresolved_bits_per_token: Bits
     unsteady_positions: Count
     statistics: Statistics
+    timing: Timing
     flagged: list[Flagged]
     unverifiable: list[Unverifiable]
     model: str

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from weightwarden.cli.reports.bounds import CONFIDENCE_TEXT, BoundRow, bound_contents, bound_rows, scope
+from weightwarden.cli.reports.timing import timing_rows
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.ledger import CODED_BITS
 from weightwarden.verifier.scoring.levels import RUN_ALARM_LEVEL
@@ -51,7 +52,7 @@ class Figures:
 
     Attributes:
         whose: the records of the limits, and the confidence.
-        bounds: the bandwidth bounds.
+        bounds: the bandwidth bounds, and the timing.
         rates: shares of the tokens.
         charges: figures that are no bounds.
         assumptions: assumptions behind the figures.
@@ -69,7 +70,7 @@ def figures(context: Run) -> Figures:
     records, complete = context.given.audited.records, context.given.audited.complete
     return Figures(
         whose=f"all {records} records" + ("" if complete else f", {CONFIDENCE_TEXT} confidence"),
-        bounds=bound_rows(context),
+        bounds=[*bound_rows(context), *timing_rows(context)],
         rates=[
             RateRow(
                 name,
@@ -152,7 +153,7 @@ def assumptions(context: Run) -> list[str]:
         said.append("The traffic is unsigned: nothing says that these are all the records, or their true seeds.")
     elif context.given.warning is not None:
         said.append(f"Taken on trust: {context.given.warning}.")
-    said.append("Timing, refusals and whatever bypassed the log are not in them (docs/statistics.md).")
+    said.append("Readiness and whatever bypassed the log are not in them (docs/statistics.md).")
     return said
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from weightwarden.cli.reports.figures import statistics
 from weightwarden.cli.reports.identity import ReportIdentity
+from weightwarden.cli.reports.timing import timing_contents
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.run import Run
 from weightwarden.verifier.verification.summary import FlaggedRecord, UnverifiableRecord
@@ -37,6 +38,7 @@ def json_report(context: Run, identity: ReportIdentity) -> str:
         "unsteady_positions": found.unsteady_positions,
         "run_p_value": found.run_p_value,
         "statistics": statistics(context),
+        "timing": timing_contents(context.given.releases),
         "flagged": [_flagged(context, record) for record in found.flagged],
         "unverifiable": [_unverifiable(context, record) for record in found.unverifiable],
         "seconds": {"forward": found.timing.forward, "score": found.timing.score, "total": found.total_seconds},

@@ -11,6 +11,7 @@ from weightwarden.logger.sidecar.reading.reasoning import REASONING
 from weightwarden.sampler.schemes import SCHEMES
 
 if TYPE_CHECKING:
+    from weightwarden.logger.release import Pace
     from weightwarden.logger.sidecar.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -150,6 +151,14 @@ _OPTIONS = (
         help="File with the API keys of clients, one a line. Default: every client is served.",
     ),
     click.option(
+        "--cache-salt",
+        type=click.Choice(["tenant", "off"]),
+        default="tenant",
+        show_default=True,
+        help="With --api-keys, send vLLM a salt of its prefix cache for each key, so that keys share no cached prompts,"
+        " or send none.",
+    ),
+    click.option(
         "--allowed-origins",
         multiple=True,
         metavar="ORIGIN",
@@ -167,9 +176,16 @@ _OPTIONS = (
         help="Milliseconds between the ticks on which tokens are released. Default: tokens are released at once.",
     ),
     click.option(
+        "--release-pace",
+        metavar="TOKENS/MILLISECONDS",
+        help="Pace at which answers leave, such as 8/200: groups of so many tokens, so many milliseconds apart. Records"
+        " then hold the moments at which answers left. Default: tokens are released at once.",
+    ),
+    click.option(
         "--record-index",
         type=click.Choice(["send", "omit"]),
-        help="Send clients the indices of their records, or omit them. Default: omit with --release-tick, else send.",
+        help="Send clients the indices of their records, or omit them. Default: omit with --release-tick or"
+        " --release-pace, else send.",
     ),
     click.option(
         "--archives", metavar="URL", help="Folder for sealed archives (path or fsspec URL). Default: do not seal."
@@ -250,7 +266,8 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     """The settings for the options.
 
     Raises:
-        SettingsError: an address, an origin or the engine is invalid.
+        SettingsError: an address, an origin or the engine is invalid, or two options do not go together.
+        PaceError: the pace is invalid.
         BackendRefused: grammars of that backend cannot be verified.
     """
     from pydantic import ValidationError
@@ -297,8 +314,10 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         tls_certificate=given["tls_certificate"],
         tls_key=given["tls_key"],
         api_keys=given["api_keys"],
+        cache_salt=given["cache_salt"],
         allowed_origins=tuple(map(checked_origin, given["allowed_origins"])),
         release_tick=None if given["release_tick"] is None else given["release_tick"] / 1000,
+        release_pace=_pace(given),
         record_index=given["record_index"],
         archives=given["archives"],
         witness_urls=given["witness_url"],
@@ -325,3 +344,22 @@ def settings_of(given: dict[str, Any]) -> "Settings":
             ready=given["ready_every"],
         ),
     )
+
+
+def _pace(given: dict[str, Any]) -> "Pace | None":
+    """The pace of release.
+
+    Raises:
+        PaceError: the text is no pace.
+        SettingsError: another option does not go with a pace.
+    """
+    from weightwarden.logger.release import Pace
+    from weightwarden.logger.sidecar.errors import SettingsError
+
+    if given["release_pace"] is None:
+        return None
+    if given["release_tick"] is not None:
+        raise SettingsError("--release-pace, --release-tick: give one of them; a pace has ticks of its own")
+    if given["record_index"] == "send":
+        raise SettingsError("--record-index send: with --release-pace a record is made once its answer has left")
+    return Pace.parse(given["release_pace"])

@@ -5,7 +5,7 @@ engine, sampling) are encoded once for all rows that share them, and token ids a
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any, cast
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from weightwarden.logger.formats.canonical import (
     header_values,
 )
 from weightwarden.logger.record import Grammar, Reasoning, Record
+from weightwarden.logger.release import Release
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.text import printable
 
@@ -71,10 +72,16 @@ _REASONING = (
 _SEGMENTS = _field("segment_tokens", _TOKENS, nullable=True)
 """Tokens of each segment, sampled and forced ones in turn."""
 _CONSTRAINTS = (*_GRAMMAR, *_REASONING, _SEGMENTS)
-"""The columns of a record of version 2; null in one of version 1."""
+_RELEASE = (
+    *(_field(f"release_{name}", pa.int32(), nullable=True) for name in ("tokens", "milliseconds", "start_slot")),
+    _field("release_streamed", pa.bool_(), nullable=True),
+    _field("release_underruns", _TOKENS, nullable=True),
+)
+"""The pace, and the moments at which the answer left; the pairs of the underruns one after another."""
 SCHEMA_1 = pa.schema([_field("index", pa.int64()), *_WHO, *_SAMPLING, *_ANSWER])
 """The columns of archives whose records all have version 1, written before 0.2."""
-SCHEMA = pa.schema([*SCHEMA_1, *_CONSTRAINTS])
+SCHEMA = pa.schema([*SCHEMA_1, *_CONSTRAINTS, *_RELEASE])
+"""The columns of archives. Those after the ones of `SCHEMA_1` are null in a record of version 1."""
 SCHEMAS = (SCHEMA, SCHEMA_1)
 OUTPUT_TOKENS = "output_token_ids"
 TOKEN_COLUMNS = ("prompt_token_ids", OUTPUT_TOKENS)
@@ -107,6 +114,7 @@ def to_batch(start: int, records: Sequence[Record]) -> pa.RecordBatch:
         **{field.name: [_part(r.grammar, field.name, "grammar_") for r in records] for field in _GRAMMAR},
         **{field.name: [_part(r.reasoning, field.name, "reasoning_") for r in records] for field in _REASONING},
         _SEGMENTS.name: [r.segments and [segment.tokens for segment in r.segments] for r in records],
+        **_release_columns([record.release for record in records]),
     }
     return pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
 
@@ -132,37 +140,66 @@ class RowEncoder:
             _values(batch, "choice_index"),
             _values(batch, "stop_reason_token_id"),
             _values(batch, "stop_reason_text"),
+            zip(*(_values(batch, field.name) for field in _RELEASE), strict=True),
             strict=True,
         )
         try:
-            for at, (request, seed, choice, stop_token, stop_text) in enumerate(rows):
-                template = self._templates.get(request) or self._template(request)
+            for at, (request, seed, choice, stop_token, stop_text, released) in enumerate(rows):
+                release = _release(released)
+                key = (*request, bool(release))
+                template = self._templates.get(key) or self._template(key)
                 p0, p1, o0, o1 = prompt_at[at], prompt_at[at + 1], output_at[at], output_at[at + 1]
                 reason = b"null" if stop_token is stop_text else _stop_reason(stop_token, stop_text)
-                header = template % header_values(choice, (o1 - o0) // 4, (p1 - p0) // 4, seed, reason)
+                header = template % header_values(choice, (o1 - o0) // 4, (p1 - p0) // 4, seed, reason, release)
                 yield b"".join((header, prompts[p0:p1], outputs[o0:o1]))
         except RecordEncodingError as error:
             raise ArchiveContentError(f"record {start + at}: {error}") from None
 
-    def _template(self, request: tuple[Any, ...]) -> bytes:
-        """The header template of a request."""
+    def _template(self, key: tuple[Any, ...]) -> bytes:
+        """The header template of a request, followed by whether its records have a release."""
+        *request, released = key
         fields = dict(zip(_REQUEST, request, strict=True))
         sampling = {field.name: fields[field.name] for field in _SAMPLING}
         for name in ("stop", "bad_words", "stop_token_ids", "allowed_token_ids"):
             sampling[name] = None if sampling[name] is None else list(sampling[name])
         sampling["logit_bias"] = dict(sampling["logit_bias"])
         engine = {name: fields[f"engine_{name}"] for name in ("name", "version", "sampler")}
-        template = header_template(engine, fields["finish_reason"], fields["model"], sampling, _constraints(fields))
+        template = header_template(
+            engine, fields["finish_reason"], fields["model"], sampling, _constraints(fields), released=released
+        )
         if len(template) <= _TEMPLATE_BYTES:
             if len(self._templates) >= _TEMPLATES:
                 self._templates.clear()
-            self._templates[request] = template
+            self._templates[key] = template
         return template
 
 
 def _part(whole: Grammar | Reasoning | None, column: str, prefix: str) -> Any:
     """A column's value of an optional part of a record."""
     return None if whole is None else getattr(whole, column.removeprefix(prefix))
+
+
+def _release_columns(releases: list[Release | None]) -> dict[str, list[Any]]:
+    """The columns of the records' releases."""
+    return {
+        "release_tokens": [one and one.pace.tokens for one in releases],
+        "release_milliseconds": [one and one.pace.milliseconds for one in releases],
+        "release_start_slot": [None if one is None else one.start_slot for one in releases],
+        "release_streamed": [None if one is None else one.streamed for one in releases],
+        "release_underruns": [None if one is None else list(chain(*one.underruns)) for one in releases],
+    }
+
+
+def _release(row: tuple[Any, ...]) -> bytes:
+    """The canonical JSON of a row's release; empty if it has none."""
+    tokens, milliseconds, start_slot, streamed, underruns = row
+    if all(value is None for value in row):
+        return b""
+    if tokens is None or milliseconds is None or streamed is None or underruns is None or len(underruns) % 2:
+        raise RecordEncodingError("release: a part is missing")
+    pairs = list(zip(underruns[::2], underruns[1::2], strict=True))
+    pace = {"milliseconds": milliseconds, "tokens": tokens}
+    return canonical_json({"pace": pace, "start_slot": start_slot, "streamed": streamed, "underruns": pairs})
 
 
 def _constraints(fields: dict[str, Any]) -> dict[str, Any]:

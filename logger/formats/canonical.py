@@ -4,8 +4,8 @@
 
 The header holds every field but the token ids, and the number of ids of each list. Sampling parameters with their
 default value are omitted, so that a parameter set to its default and an absent one make the same record. The defaults
-are part of the version. The seed is a string, since RFC 8785 numbers are doubles. A record with a grammar, reasoning or
-segments has version 2; all others have version 1, which lacks these fields.
+are part of the version. The seed is a string, since RFC 8785 numbers are doubles. A record with a grammar, reasoning,
+segments or a release has version 2; all others have version 1, which lacks these fields.
 """
 
 import struct
@@ -48,6 +48,7 @@ def encode_record(record: Record) -> bytes:
         record.model,
         record.sampling.model_dump(),
         constraints_of(record),
+        released=record.release is not None,
     )
     header = template % header_values(
         record.choice_index,
@@ -55,6 +56,7 @@ def encode_record(record: Record) -> bytes:
         len(record.prompt_token_ids),
         record.seed,
         canonical_json(record.stop_reason),
+        b"" if record.release is None else canonical_json(record.release.model_dump()),
     )
     data = b"".join((header, token_bytes(record.prompt_token_ids), token_bytes(record.output_token_ids)))
     if len(header) > MAX_HEADER_BYTES or len(data) > MAX_RECORD_BYTES:
@@ -66,7 +68,7 @@ def encode_record(record: Record) -> bytes:
 
 
 def constraints_of(record: Record) -> dict[str, Any]:
-    """The fields of version 2 that a record has: grammar, reasoning and segments."""
+    """The fields of version 2 that constrain a record's answer: grammar, reasoning and segments."""
     fields: dict[str, Any] = {}
     if record.grammar is not None:
         fields["grammar"] = record.grammar.model_dump()
@@ -83,6 +85,8 @@ def header_template(
     model: str,
     sampling: dict[str, Any],
     constraints: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    released: bool = False,
 ) -> bytes:
     """The header line shared by all records with the same request. `%` with `header_values` fills in the rest.
 
@@ -92,6 +96,7 @@ def header_template(
         model: the model's name.
         sampling: all fields of `SamplingParams`; those with their default value are omitted.
         constraints: the fields of version 2 that the records have (`constraints_of`).
+        released: whether the records have a release.
     """
     said = {name: _plain(value) for name, value in sampling.items() if value != _DEFAULTS[name]}
 
@@ -105,17 +110,33 @@ def header_template(
         (
             *(b'{"choice_index":%d', field(b"engine", engine), field(b"finish_reason", finish_reason)),
             *(constraint("grammar"), field(b"model", model), b',"output_tokens":%d,"prompt_tokens":%d'),
-            *(constraint("reasoning"), field(b"sampling", said), b',"seed":%b', constraint("segments")),
-            b',"stop_reason":%b,"version":2}\n' if constraints else b',"stop_reason":%b,"version":1}\n',
+            *(constraint("reasoning"), b',"release":%b' if released else b"%b"),
+            *(field(b"sampling", said), b',"seed":%b', constraint("segments"), b',"stop_reason":%b'),
+            b',"version":2}\n' if constraints or released else b',"version":1}\n',
         )
     )
 
 
 def header_values(
-    choice_index: int, output_tokens: int, prompt_tokens: int, seed: int | None, stop_reason: bytes
-) -> tuple[int, int, int, bytes, bytes]:
-    """The values for a header template. `stop_reason` is canonical JSON already."""
-    return choice_index, output_tokens, prompt_tokens, b"null" if seed is None else b'"%d"' % seed, stop_reason
+    choice_index: int,
+    output_tokens: int,
+    prompt_tokens: int,
+    seed: int | None,
+    stop_reason: bytes,
+    release: bytes = b"",
+) -> tuple[int, int, int, bytes, bytes, bytes]:
+    """The values for a header template.
+
+    Args:
+        choice_index: index of the choice.
+        output_tokens: number of output tokens.
+        prompt_tokens: number of prompt tokens.
+        seed: seed of the request.
+        stop_reason: canonical JSON of the stop reason.
+        release: canonical JSON of the release; empty for records without.
+    """
+    said_seed = b"null" if seed is None else b'"%d"' % seed
+    return choice_index, output_tokens, prompt_tokens, release, said_seed, stop_reason
 
 
 def canonical_json(value: Any) -> bytes:

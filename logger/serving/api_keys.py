@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from pathlib import Path
 
 from weightwarden.logger.files.private import KeyFileError, read_private
@@ -40,9 +41,19 @@ class ApiKeys:
             authorization: the Authorization header, `Bearer KEY`.
             api_key: the x-api-key header, as Anthropic's clients send it.
         """
+        return self._digest_given(authorization, api_key) is not None
+
+    def admitted(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+        """The SHA-256 digest of the key in a request's headers (names in lower case), or None if none is admitted."""
+        named = dict(headers)
+        return self._digest_given(named.get(b"authorization"), named.get(b"x-api-key"))
+
+    def _digest_given(self, authorization: bytes | None, api_key: bytes | None) -> bytes | None:
+        """The digest of the key that is given; of two, that of the Authorization header."""
         scheme, _, key = (authorization or b"").partition(b" ")
-        found = [self.holds(_text(key)) and scheme.lower() == b"bearer", self.holds(_text(api_key or b""))]
-        return any(found)
+        bearer, plain = _text(key), _text(api_key or b"")
+        found = [self.holds(bearer) and scheme.lower() == b"bearer", self.holds(plain)]
+        return _digest(bearer) if found[0] else _digest(plain) if found[1] else None
 
     def holds(self, key: str) -> bool:
         """True if the text is one of the keys. The time taken does not depend on the text."""

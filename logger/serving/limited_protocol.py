@@ -29,6 +29,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     limits: ConnectionLimits
     room: WaitingRoom
     refusal: Refusal
+    linger = LINGER_SECONDS
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -44,13 +45,17 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast(asyncio.Transport, CoalescingTransport(transport, self.loop)))
+        super().connection_made(self.wrapped(transport))
         self._network = network_of(self.client[0] if self.client else None)
         if len(self.connections) > self.limits.connections and not self.room.make_room():
             transport.abort()
         else:
             self.room.enter(self._network, self)
             self._await_headers()
+
+    def wrapped(self, transport: asyncio.Transport) -> asyncio.Transport:
+        """The transport that joins what is written in one round of the event loop."""
+        return cast(asyncio.Transport, CoalescingTransport(transport, self.loop))
 
     def close_now(self) -> None:
         """Close the connection at once, and drop unsent bytes."""
@@ -73,7 +78,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._refused or not self._is_answering or self.scheme == "https":
             self.transport.close()  # after the writes of this round of the event loop
             return False
-        self.cycle.keep_alive = False
+        self._make_last()
         self._probe = self.loop.call_later(PROBE_SECONDS, self._ask_whether_gone)
         return True
 
@@ -87,7 +92,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     @property
     def _is_answering(self) -> bool:
         """True after a whole request has arrived, until its response is complete."""
-        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+        return not self._is_answered and not self.cycle.more_body
+
+    @property
+    def _is_answered(self) -> bool:
+        """True if no answer is under way."""
+        return self.cycle is None or self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -111,7 +121,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             super().on_url(url)
 
     def on_message_begin(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self._is_answered:
             self._leave_the_rest()  # uvicorn would no longer report to the first request that its client is gone
         elif not self._is_deaf:
             self._parsed = 0
@@ -120,7 +130,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         if self._is_answering:
             self._leave_the_rest()  # malformed bytes behind a request must not interrupt its answer
-        elif not self._in_headers and self.cycle is not None and self.cycle.response_complete:
+        elif not self._in_headers and self.cycle is not None and self._is_answered:
             self._refused = True  # answered already: the connection ends when its client has read that
         else:
             self._tell(400, "this is no well-formed HTTP/1.1 request")
@@ -152,7 +162,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         if not self._in_headers:  # answered before the request was complete: its rest is ignored
-            self._patience = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+            self._patience = self.loop.call_later(self.linger, self.transport.abort)
         elif not self.transport.is_closing():
             self.room.enter(self._network, self)
         super().on_response_complete()
@@ -176,6 +186,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _leave_the_rest(self) -> None:
         """Make the answer under way the connection's last, and ignore the bytes behind its request."""
         self._left_unread = 0
+        self._make_last()
+
+    def _make_last(self) -> None:
+        """Say in the answer under way, if its head is not sent, that the connection ends after it."""
         self.cycle.keep_alive = False
 
     def _refuse(self) -> None:
@@ -210,7 +224,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._patience = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        self._patience = self.loop.call_later(self.linger, self.transport.abort)
 
     def _await_headers(self) -> None:
         if self._patience is None:

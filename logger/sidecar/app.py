@@ -3,9 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,21 +14,25 @@ from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.http_body import BodyRefused, read_body
 from weightwarden.logger.sidecar.bodies import Bodies
+from weightwarden.logger.sidecar.cache_salts import CacheSalts
 from weightwarden.logger.sidecar.cors import Cors
 from weightwarden.logger.sidecar.errors import ApiError, error_headers, stopping
+from weightwarden.logger.sidecar.gated_protocol import EXTENSION, GateLink
 from weightwarden.logger.sidecar.ignored_fields import IgnoredFields
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.log.request_ids import HEADER, RequestIds
 from weightwarden.logger.sidecar.other_routes import OtherRoutes, authorize
 from weightwarden.logger.sidecar.paths import plain_path
-from weightwarden.logger.sidecar.service import Response, Service
+from weightwarden.logger.sidecar.response import Response
+from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.wire.error_forms import error_body
 from weightwarden.logger.sidecar.wire.messages_api.form import count_body
 from weightwarden.logger.sidecar.wire.requests import GenerationRequest
 
 _JSON = (b"content-type", b"application/json")
-Work = Callable[[bytes, Response], Coroutine[Any, Any, None]]
-"""Answering of a request's body."""
+Headers = Sequence[tuple[bytes, bytes]]
+Work = Callable[[Headers, bytes, Response], Coroutine[Any, Any, None]]
+"""Answering of a request's headers and body."""
 _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 
@@ -40,6 +44,7 @@ class Dependencies:
         service: answers generation requests.
         interpreter: turns requests into token ids and sampling parameters.
         keys: API keys of clients, or None when every client is served.
+        cache_salts: issuer of the salts of the server's prefix cache.
         cors: origins of web pages that may read answers.
         request_ids: issuer of request ids.
         events: the operator's log.
@@ -51,6 +56,7 @@ class Dependencies:
     service: Service
     interpreter: RequestInterpreter
     keys: ApiKeys | None
+    cache_salts: CacheSalts
     cors: Cors
     request_ids: RequestIds
     events: Events
@@ -65,12 +71,13 @@ def application(front: Dependencies) -> ASGIApp:
     bodies = Bodies(front.interpreter, front.ignored_fields)
 
     def generating(understand: Callable[[bytes], Awaitable[GenerationRequest]]) -> Work:
-        async def generate(body: bytes, response: Response) -> None:
-            await front.service.respond(await understand(body), response)
+        async def generate(headers: Headers, body: bytes, response: Response) -> None:
+            asked = replace(await understand(body), cache_salt=front.cache_salts.of(headers))
+            await front.service.respond(asked, response)
 
         return generate
 
-    async def count(body: bytes, response: Response) -> None:
+    async def count(_: Headers, body: bytes, response: Response) -> None:
         tokens = await bodies.message_tokens(body)
         await front.service.next_tick()
         response.begun, response.status = True, 200
@@ -117,25 +124,26 @@ class _Answering:
         started = time.perf_counter()
         path = plain_path(scope["path"])
         request_id, clients_id = self.front.request_ids.of(scope["headers"])
-        response = _response(send, request_id)
+        response = _response(send, request_id, path, scope.get("extensions", {}).get(EXTENSION))
         outcome = "answered"
         try:
             authorize(self.front.keys, scope)
             body = await self._body(scope, receive)
-            work = asyncio.ensure_future(self.work(body, response))
-            if not await _unless_gone(work, receive):
+            work = asyncio.ensure_future(self.work(scope["headers"], body, response))
+            if not await _unless_gone(work, receive, response):
                 outcome = "client gone"
         except ApiError as error:
             outcome = error.kind
             response.status, response.reason = error.status, error.reason
-            await self.front.service.next_tick()  # also what is refused before the service is asked
-            with suppress(OSError):
-                await response.write_body(error.status, json.dumps(error_body(path, error)).encode())
+            if not response.handed_over:
+                await self.front.service.next_tick()  # also what is refused before the service is asked
+                with suppress(OSError):
+                    await response.write_error(error)
         except asyncio.CancelledError:
             outcome = "cut off"
             if not response.begun:
                 response.status = 503
-                await response.write_body(503, json.dumps(error_body(path, stopping())).encode())
+                await response.write_error(stopping())
             raise
         except Exception as error:  # a defect: the client gets no details
             outcome = "defect"
@@ -143,7 +151,7 @@ class _Answering:
             if not response.begun:
                 failed = ApiError(500, "internal_error", "internal error")
                 response.status = 500
-                await response.write_body(500, json.dumps(error_body(path, failed)).encode())
+                await response.write_error(failed)
         finally:
             self.front.service.metrics.requests.labels(self.name, str(response.status)).inc()
             self.front.events.say(
@@ -174,11 +182,16 @@ class _Answering:
             raise ApiError(error.status, "invalid_request_error", str(error)) from None
 
 
-async def _unless_gone(work: "asyncio.Future[None]", receive: Receive) -> bool:
-    """True when the work is done, False when the client disconnects first; the work is then cancelled."""
+async def _unless_gone(work: "asyncio.Future[None]", receive: Receive, response: Response) -> bool:
+    """True when the work is done, False when the client disconnects first; the work is then cancelled.
+
+    What was handed over to the gate is awaited: the gate reports when it has left, or that the client is gone.
+    """
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if response.handed_over:
+            await asyncio.wait((work,))
         if work.done():
             work.result()
             return True
@@ -195,7 +208,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _response(send: Send, request_id: str) -> Response:
+def _response(send: Send, request_id: str, path: str, gate: GateLink | None) -> Response:
     begun = False
     header = (HEADER, request_id.encode())
 
@@ -203,15 +216,23 @@ def _response(send: Send, request_id: str) -> Response:
         headers = [_JSON, (b"content-length", b"%d" % len(body)), header, *error_headers(status)]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+        response.handed_over = True
 
-    async def write_event(data: bytes) -> None:
+    async def write_error(error: ApiError) -> None:
+        await write_body(error.status, json.dumps(error_body(path, error)).encode())
+
+    async def write_event(data: bytes, group: tuple[int, bool] | None = None) -> None:
         nonlocal begun
         if not begun:
             begun = True
             await send({"type": "http.response.start", "status": 200, "headers": [*_EVENTS, header]})
+        if gate is not None and group is not None:
+            gate.group(group[0], last=group[1])
         await send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def close() -> None:
         await send({"type": "http.response.body", "body": b""})
+        response.handed_over = True
 
-    return Response(request_id, write_body, write_event, close)
+    response = Response(request_id, write_body, write_event, write_error, close, gate)
+    return response

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from weightwarden.logger.sidecar.reading.parts import AnswerPart, AnswerReader, CallBegin, ContentText
-from weightwarden.logger.sidecar.wire.answer_form import AnswerForm
+from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, ChoiceEnd
+from weightwarden.logger.text.ending import Ending
 
 
 class ChoiceReading:
@@ -50,3 +51,20 @@ class ChoiceReading:
     def _counted(self, parts: list[AnswerPart]) -> list[AnswerPart]:
         self.calls += sum(isinstance(part, CallBegin) for part in parts)
         return parts
+
+    def choice_end(self, ending: Ending, tokens: int, record_index: int | None) -> ChoiceEnd:
+        """The end of the choice as its response tells it.
+
+        Args:
+            ending: finish reason and stop reason.
+            tokens: number of its output tokens.
+            record_index: index of its record, or None if the client is not given it.
+        """
+        return ChoiceEnd(
+            finish_reason=ending.finish_reason,
+            stop_reason=ending.stop_reason,
+            calls=self.calls,
+            tokens=tokens,
+            reasoning_tokens=self.reasoning_tokens,
+            record_index=record_index,
+        )

@@ -22,7 +22,9 @@ from weightwarden.logger.serving.refusal import Refusal
 from weightwarden.logger.sidecar.answer import ChoiceRunner
 from weightwarden.logger.sidecar.app import Dependencies, application
 from weightwarden.logger.sidecar.cors import Cors
-from weightwarden.logger.sidecar.errors import SettingsError
+from weightwarden.logger.sidecar.errors import GateLost, SettingsError
+from weightwarden.logger.sidecar.gate_process import GateProcess, gate
+from weightwarden.logger.sidecar.gated_protocol import gated_protocol
 from weightwarden.logger.sidecar.ignored_fields import IgnoredFields
 from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.log.cosigner import Cosigner
@@ -95,6 +97,7 @@ async def serve(
             metrics=metrics,
             call_ids=sidecar.call_ids,
             ticks=None if settings.release_tick is None else Ticks(settings.release_tick, loop.time),
+            pace=settings.release_pace,
             sends_record_index=settings.sends_record_index,
             clock=sidecar.clock,
         )
@@ -133,6 +136,7 @@ async def serve(
             service=service,
             interpreter=interpreter,
             keys=sidecar.api_keys,
+            cache_salts=sidecar.cache_salts,
             cors=Cors(settings.allowed_origins),
             request_ids=sidecar.request_ids,
             events=events,
@@ -142,7 +146,10 @@ async def serve(
         )
         if settings.metrics is not None:
             _serve_metrics(stack, settings, metrics)
-        server = _Server(_uvicorn_config(settings, front), service, events)
+        gated = None
+        if settings.release_pace is not None:
+            gated = await stack.enter_async_context(gate(settings, settings.release_pace))
+        server = _Server(_uvicorn_config(settings, front, gated), service, events, gated)
         stopped_by(server.stop)
         await stack.enter_async_context(_background(recorder.retry(), events))
         await stack.enter_async_context(_background(readiness.watch(), events))
@@ -163,17 +170,24 @@ async def serve(
         await asyncio.to_thread(notary.certify)
         await asyncio.to_thread(notary.seal)
     events.say("stopped", log_size=sidecar.log.size)
+    if server.gate_lost:
+        raise GateLost("the gate, which holds the clients' connections, ended; start the sidecar again")
 
 
 class _Server(uvicorn.Server):
     """uvicorn without its signal handling, which would raise the signals again before all answers are on record."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, events: Events) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, events: Events, gated: GateProcess | None = None
+    ) -> None:
         super().__init__(config)
-        self._service, self._events = service, events
+        self._service, self._events, self._gated = service, events, gated
+        self.gate_lost = False
 
     def stop(self) -> None:
         self._events.say("stopping", choices=self._service.under_way)
+        if self._gated is not None:
+            self._gated.close_listener()
         self.force_exit = self._service.stopping
         self._service.stopping = self.should_exit = True
 
@@ -186,27 +200,40 @@ class _Server(uvicorn.Server):
             await super().startup(sockets)
         except SystemExit:
             raise SettingsError("cannot listen there: the address is taken, or not one of this host") from None
+        if self._gated is not None:
+            await self._gated.start()
+            assert self._gated.lost is not None
+            self._gated.lost.add_done_callback(self._on_gate_lost)
         self._events.say("listening", address=f"{self.config.host}:{self.config.port}")
 
+    def _on_gate_lost(self, _: object) -> None:
+        if not self._service.stopping:
+            self.gate_lost = True
+            self._events.say("gate lost")
+            self.stop()
 
-def _uvicorn_config(settings: Settings, front: Dependencies) -> uvicorn.Config:
+
+def _uvicorn_config(settings: Settings, front: Dependencies, gated: GateProcess | None) -> uvicorn.Config:
     limits = settings.limits
+    protocol = limited_protocol if gated is None else gated_protocol
     try:
         config = uvicorn.Config(
             application(front),
             host=settings.listen.host,
             port=settings.listen.port,
-            http=limited_protocol(limits, Refusal(refusal_body, front.service.next_tick)),
+            uds=None if gated is None else gated.link,
+            http=protocol(limits, Refusal(refusal_body, front.service.next_tick)),
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            date_header=gated is None,  # it would tell when the first group was there, which is before it leaves
             timeout_keep_alive=max(1, int(limits.idle)),
             timeout_graceful_shutdown=max(1, int(limits.drain_timeout)),
-            ssl_certfile=settings.tls_certificate,
-            ssl_keyfile=settings.tls_key,
+            ssl_certfile=settings.tls_certificate if gated is None else None,
+            ssl_keyfile=settings.tls_key if gated is None else None,
         )
         config.load()
     except OSError as error:

@@ -35,7 +35,7 @@ from weightwarden.logger.sidecar.log.seeds import read_seed_key
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
 from weightwarden.logger.sidecar.settings import Settings
-from weightwarden.logger.sidecar.startup import secret_files, sends_grammars, warnings
+from weightwarden.logger.sidecar.startup import secret_files, sends_cache_salts, sends_grammars, warnings
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import MarkFile, mark_path
 from weightwarden.logger.store.reader import LogReader
@@ -100,6 +100,7 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
     findings += found_in_model
     findings.append(_scheme(settings))
     findings.append(_grammars(settings, model))
+    findings.append(_prefix_cache(settings))
     server = asyncio.run(_ask(settings, upstream_key))
     findings += _upstream(settings, server, model)
     findings += _log(settings, signers, now())
@@ -208,6 +209,20 @@ def _grammars(settings: Settings, model: ServedModel | None) -> Finding:
         found = f"{backend}: compared with {' and '.join(COMPARED)} only; others may allow other tokens"
         return warning(check, found, "verify run on a day's traffic shows tokens outside the grammar, if there are any")
     return ok(check, f"{backend}: start the server with {PINNED} and without --reasoning-parser")
+
+
+def _prefix_cache(settings: Settings) -> Finding:
+    """The check of who shares cached beginnings of prompts at the server."""
+    check = "prefix cache"
+    if settings.api_keys is None:
+        return ok(check, "no --api-keys: all clients share the server's")
+    if sends_cache_salts(settings):
+        return ok(check, "each API key has its own at the server (--cache-salt off: they share it, and its timing)")
+    found = "all API keys share the server's: the time to a first token shows one what another has asked"
+    if settings.cache_salt == "off":
+        return warning(check, found, "leave --cache-salt out, unless your clients trust each other")
+    advice = f"turn prefix caching off at the server; cache salts are sent to vLLM only, not to {settings.engine.name}"
+    return warning(check, found, advice)
 
 
 async def _ask(settings: Settings, key: str | None) -> _Server:

@@ -39,13 +39,14 @@ class DrawnAnswer:
         text: text of the answer.
     """
 
-    def __init__(self, model: ServedModel, upstream: Upstream, asked: Record) -> None:
+    def __init__(self, model: ServedModel, upstream: Upstream, asked: Record, cache_salt: str | None = None) -> None:
         """An answer without tokens.
 
         Args:
             asked: the choice's record, without tokens.
+            cache_salt: salt of the server's prefix cache, or None.
         """
-        self._upstream, self._asked = upstream, asked
+        self._upstream, self._asked, self._cache_salt = upstream, asked, cache_salt
         detokenizer = model.tokenizer.detokenizer(asked.sampling, asked.prompt_token_ids)
         self.text = Text(detokenizer, asked.sampling, model.eos_ids, asked.reasoning)
         self.ids: list[int] = []
@@ -63,7 +64,7 @@ class DrawnAnswer:
             UpstreamError: the server failed, was lost, or did not answer a request as asked.
         """
         # 1
-        async with aclosing(self._upstream.draw(self._asked)) as stream:
+        async with aclosing(self._upstream.draw(self._asked, self._cache_salt)) as stream:
             async for drawn in stream:
                 part = self._taken(drawn)
                 yield part
@@ -82,7 +83,7 @@ class DrawnAnswer:
         if ending is not None:
             return
         request = self._asked.model_copy(update={"output_token_ids": self.ids}).continuation()
-        async with aclosing(self._upstream.draw(request)) as stream:
+        async with aclosing(self._upstream.draw(request, self._cache_salt)) as stream:
             async for drawn in stream:
                 part = self._taken(drawn)
                 yield part

@@ -93,3 +93,7 @@ class UpstreamRefusal(UpstreamError):
 
 class SettingsError(WeightwardenError, ValueError):
     """An invalid setting, which the message names."""
+
+
+class GateLost(WeightwardenError):
+    """The end of the gate's process while the sidecar served: no client can be answered any more."""

@@ -6,12 +6,14 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from weightwarden.logger.formats.canonical import RecordEncodingError, encode_record
 from weightwarden.logger.record import CUT_OFF_BY_CLIENT, CUT_OFF_BY_LOGGER, Engine, Record
+from weightwarden.logger.release import Pace, Release
 from weightwarden.logger.sidecar.answer import ChoiceRunner, DurableText, FinishedChoice, blamed
 from weightwarden.logger.sidecar.choice_reading import ChoiceReading
 from weightwarden.logger.sidecar.errors import (
@@ -29,53 +31,26 @@ from weightwarden.logger.sidecar.log.draw import draw_digest
 from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, DraftRecorder
 from weightwarden.logger.sidecar.log.seeds import SeedIssuer
 from weightwarden.logger.sidecar.metrics import Metrics
+from weightwarden.logger.sidecar.paced_answers import PacedAnswers
 from weightwarden.logger.sidecar.reading.parts import AnswerPart
 from weightwarden.logger.sidecar.release_ticks import Ticks
+from weightwarden.logger.sidecar.response import Response
 from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Choice, ChoiceEnd, Head, collected
 from weightwarden.logger.sidecar.wire.requests import GenerationRequest
 from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.validation_message import field_and_fault
 
-Write = Callable[[bytes], Awaitable[None]]
 DurableTexts = AsyncGenerator[DurableText]
 Used = TypeVar("Used")
-
-
-@dataclass
-class Response:
-    """Channel of a response: one body, or events one by one (status 200) until it is closed.
-
-    Attributes:
-        request_id: id of the request.
-        write_body: sends a status and a body.
-        write_event: sends one event.
-        close: ends a response of events.
-        begun: True once anything was sent.
-        complete: True once everything was sent.
-        output_tokens: tokens that were released.
-        records: indices of the records that the request became, in the order of their ends.
-        status: status that the client received.
-        reason: cause of a failure, for the operator.
-    """
-
-    request_id: str
-    write_body: Callable[[int, bytes], Awaitable[None]]
-    write_event: Write
-    close: Callable[[], Awaitable[None]]
-    begun: bool = False
-    complete: bool = False
-    output_tokens: int = 0
-    records: list[int] = field(default_factory=list)
-    status: int = 0
-    reason: str | None = None
 
 
 @dataclass
 class Service:
     """Service of one model through one log.
 
-    `sends_record_index` is True if clients are given the indices of their records.
+    Answers leave on ticks, or at a pace, which the gate keeps, or at once. `sends_record_index` is True if clients are
+    given the indices of their records.
     """
 
     choice_runner: ChoiceRunner
@@ -86,6 +61,7 @@ class Service:
     metrics: Metrics
     call_ids: CallIds
     ticks: Ticks | None = None
+    pace: Pace | None = None
     sends_record_index: bool = False
     clock: Callable[[], float] = time.time
     stopping: bool = False
@@ -122,7 +98,9 @@ class Service:
                 records = await self._records(asked, issued)
                 self.metrics.tokens.labels("prompt").inc(head.prompt_tokens)
                 # 2, 3
-                if asked.stream:
+                if self.pace is not None:
+                    await self._paced(asked, records, head, response, self.pace)
+                elif asked.stream:
                     await self._stream(asked, records, asked.form(head), response, number)
                 else:
                     await self._whole(asked, records, head, response, number)
@@ -172,6 +150,7 @@ class Service:
             stop_reason=CUT_OFF_BY_LOGGER,
             grammar=asked.grammar,
             reasoning=asked.reasoning,
+            release=None if self.pace is None else Release(pace=self.pace, streamed=asked.stream),
         )
 
     @asynccontextmanager
@@ -195,6 +174,14 @@ class Service:
             self.under_way -= choices
             self.metrics.choices.dec(choices)
 
+    async def _paced(
+        self, asked: GenerationRequest, records: Sequence[Record], head: Head, response: Response, pace: Pace
+    ) -> None:
+        answers = PacedAnswers(asked, len(records), head, response, pace, self.metrics)
+        used = answers.streamed if asked.stream else answers.whole
+        await self._side_by_side(asked, records, response, used, released=answers.released)
+        response.complete = answers.complete
+
     async def _whole(
         self, asked: GenerationRequest, records: Sequence[Record], head: Head, response: Response, number: int
     ) -> None:
@@ -208,7 +195,7 @@ class Service:
                     return collected(index, parts, self._end(text.end, reading), head)
             raise AssertionError("the last part of an answer holds its end")
 
-        choices = await self._side_by_side(records, response, answered, streams=False)
+        choices = await self._side_by_side(asked, records, response, answered)
         await self._tick(number, 0)
         response.output_tokens = sum(choice.end.tokens for choice in choices)
         response.begun, response.status = True, 200
@@ -246,7 +233,7 @@ class Service:
             raise AssertionError("the last part of an answer holds its end")
 
         try:
-            ends = await self._side_by_side(records, response, streamed, streams=True)
+            ends = await self._side_by_side(asked, records, response, streamed)
         except ApiError as error:
             if not response.begun:
                 raise
@@ -259,30 +246,26 @@ class Service:
         response.complete = True
 
     def _end(self, end: FinishedChoice, reading: ChoiceReading) -> ChoiceEnd:
-        return ChoiceEnd(
-            finish_reason=end.ending.finish_reason,
-            stop_reason=end.ending.stop_reason,
-            calls=reading.calls,
-            tokens=end.tokens,
-            reasoning_tokens=reading.reasoning_tokens,
-            record_index=end.record_index if self.sends_record_index else None,
-        )
+        return reading.choice_end(end.ending, end.tokens, end.record_index if self.sends_record_index else None)
 
     async def _side_by_side(
         self,
+        asked: GenerationRequest,
         records: Sequence[Record],
         response: Response,
         used: Callable[[int, DurableTexts], Coroutine[Any, Any, Used]],
-        *,
-        streams: bool,
+        released: Callable[[int, BaseException | None], Awaitable[Release]] | None = None,
     ) -> list[Used]:
         """Results of all choices, answered side by side. When one fails the others are cut off, for the same cause.
 
         Args:
+            asked: the request.
             records: the choices, without tokens.
             response: the response, which is given the indices of their records.
-            used: consumer of a choice's durable text; its result is returned.
-            streams: True: text is consumed as tokens become durable.
+            used: consumer of a choice's durable text, as tokens become durable if the request streams; its result is
+                returned.
+            released: with a pace, returns the release of a choice after its end, or after a failure, which it tells the
+                client.
 
         Raises:
             ApiError: the first failure, in the words for the client.
@@ -295,7 +278,13 @@ class Service:
         async def one(index: int, record: Record) -> Used:
             nonlocal failed_by
             answer = self.choice_runner.answer(
-                record, response.request_id, cancelled_by, response.records.append, streams=streams
+                record,
+                response.request_id,
+                cancelled_by,
+                response.records.append,
+                streams=asked.stream,
+                cache_salt=asked.cache_salt,
+                released=None if released is None else partial(released, index),
             )
             async with aclosing(answer) as texts:
                 try:

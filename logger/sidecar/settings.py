@@ -6,6 +6,7 @@ from typing import Literal
 
 from weightwarden.logger.grammar.backend import GrammarBackend
 from weightwarden.logger.record import Engine
+from weightwarden.logger.release import Pace
 from weightwarden.logger.serving.address import Address
 from weightwarden.logger.sidecar.limits import Limits
 
@@ -41,10 +42,12 @@ class Settings:
         tls_certificate: file with the TLS certificate, or None for plain HTTP.
         tls_key: file with the TLS key.
         api_keys: file with the clients' API keys, or None when every client is served.
+        cache_salt: "tenant" sends the server a salt of its prefix cache for each API key, "off" sends none.
         allowed_origins: origins of web pages whose scripts may read answers.
         release_tick: seconds between two ticks of release, or None.
+        release_pace: pace at which answers leave, or None.
         record_index: "send" gives clients the indices of their records, "omit" does not. None: omit with release
-            ticks, send without.
+            ticks and with a pace, send without.
         archives: folder for archives, or None when another process seals.
         witness_urls: submission prefixes of the witnesses that cosign checkpoints.
         witness_keys: file with the witnesses' keys; None without witnesses.
@@ -82,8 +85,10 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     api_keys: Path | None = None
+    cache_salt: Literal["tenant", "off"] = "tenant"
     allowed_origins: tuple[str, ...] = ()
     release_tick: float | None = None
+    release_pace: Pace | None = None
     record_index: Literal["send", "omit"] | None = None
     archives: str | None = None
     witness_urls: tuple[str, ...] = ()
@@ -100,6 +105,8 @@ class Settings:
         """True if clients are given the indices of their records.
 
         With release ticks the index would be a channel that the ticks do not close: the number of answers that the
-        server ended meanwhile.
+        server ended meanwhile. With a pace a record is made once its answer has left, so that there is no index yet.
         """
-        return self.record_index == "send" if self.record_index is not None else self.release_tick is None
+        if self.record_index is not None:
+            return self.record_index == "send"
+        return self.release_tick is None and self.release_pace is None

@@ -14,6 +14,7 @@ from weightwarden.logger.record import Engine
 from weightwarden.logger.sealing import ready_folder
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
+from weightwarden.logger.sidecar.cache_salts import CacheSalts
 from weightwarden.logger.sidecar.cors import ANY, Cors
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.grammar_gate import GrammarGate
@@ -52,6 +53,7 @@ class SidecarParts:
         issuer: makes the issuer of seeds over a store.
         request_ids: issuer of request ids.
         call_ids: issuer of the ids of tool calls.
+        cache_salts: issuer of the salts of the server's prefix cache.
         recovered: number of drafts of an earlier process that were made records.
         clock: Unix time, seconds. It may jump: only stamps, and the age of seeds kept for retries, depend on it.
     """
@@ -68,6 +70,7 @@ class SidecarParts:
     issuer: Callable[[SeedStore], SeedIssuer]
     request_ids: RequestIds
     call_ids: CallIds
+    cache_salts: CacheSalts
     recovered: int
     clock: Callable[[], float] = time.time
 
@@ -101,6 +104,12 @@ def warnings(settings: Settings) -> list[str]:
 def sends_grammars(engine: Engine) -> bool:
     """True if an engine takes grammars in the form in which they are sent, which is vLLM's."""
     return engine.name.lower() == "vllm"
+
+
+def sends_cache_salts(settings: Settings) -> bool:
+    """True if requests to the server have a salt of its prefix cache: for each API key one, in vLLM's form."""
+    is_vllm = settings.engine.name.lower() == "vllm"
+    return is_vllm and settings.api_keys is not None and settings.cache_salt == "tenant"
 
 
 def secret_files(settings: Settings) -> dict[str, Path | None]:
@@ -191,6 +200,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
             ),
             request_ids=RequestIds(seed_key, origin, nonce),
             call_ids=CallIds(seed_key, origin, nonce),
+            cache_salts=CacheSalts(seed_key, origin, api_keys if sends_cache_salts(settings) else None),
             recovered=recover(log),
             clock=clock,
         )

@@ -124,7 +124,7 @@ class _Rows:
     """Rows to insert, by table, in an order that foreign keys allow."""
 
     rows: dict[Table, list[dict[str, Any]]] = field(
-        default_factory=lambda: {table: [] for table in (DRAFT, DRAFT_TOKENS, ENTRY, REQUEST, MARK)}
+        default_factory=lambda: {table: [] for table in (DRAFT, DRAFT_TOKENS, ENTRY, REQUEST, MARK, OPEN_SEED)}
     )
 
     def insert(self, connection: Connection) -> None:
@@ -164,6 +164,7 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
     new = _Rows()
     open_drafts = _removed(connection, ended)
     results: list[int | None] = []
+    closed: set[int] = set()
     for change in changes:
         if isinstance(change, SeedBlock):
             results.append(_reserved(connection, change.count))
@@ -174,10 +175,10 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
         elif isinstance(change, NewCosignature):
             results.append(_cosigned(connection, change))
         elif isinstance(change, ClosedSeeds):
-            connection.execute(delete(OPEN_SEED).where(OPEN_SEED.c.counter.in_(change.counters)))
+            closed.update(change.counters)
             results.append(0)
         elif isinstance(change, OpenSeed):
-            connection.execute(insert(OPEN_SEED), asdict(change))
+            new.rows[OPEN_SEED].append(asdict(change))
             results.append(0)
         elif isinstance(change, DraftTokens):
             results.append(0)
@@ -195,6 +196,8 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
     if before // MARK_EVERY != tree.size // MARK_EVERY:
         new.rows[MARK].append({"size": tree.size, "frontier": b"".join(tree.hashes)})
     new.insert(connection)
+    if closed:  # after the insertion of new ones: a counter is opened once, and closed later
+        connection.execute(delete(OPEN_SEED).where(OPEN_SEED.c.counter.in_(closed)))
     return results
 
 

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from sqlalchemy import URL
@@ -29,7 +30,7 @@ def write_turn(url: URL) -> Iterator[None]:
     if url.drivername != "sqlite":
         yield
         return
-    handle = os.open(Path(f"{Path(str(url.database)).resolve()}.write.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(_lock_file(str(url.database)), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
@@ -43,3 +44,9 @@ def write_turn(url: URL) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@lru_cache(maxsize=16)
+def _lock_file(database: str) -> str:
+    """The lock file beside a database. It is resolved once, since a writer takes its turn for every token."""
+    return f"{Path(database).resolve()}.write.lock"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import count
 from typing import cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -74,6 +74,7 @@ class LogWriter:
         self._state = threading.Condition()
         self._closing = False
         self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+        self._waking: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._thread = threading.Thread(target=self._work, name=f"log {shown(self._url)}", daemon=True)
 
     @classmethod
@@ -245,11 +246,20 @@ class LogWriter:
         pending = Pending(change, future, loop, slot)
         await slot.acquire()  # released when the record is written, not when the caller stops waiting
         try:
-            self._enqueue(pending, bounded=False)
+            self._enqueue(pending, bounded=False, wake=False)
         except LogClosed:
             slot.release()
             raise
+        if loop not in self._waking:
+            self._waking.add(loop)
+            loop.call_soon(self._wake, loop)
         return await future
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the committing thread, once all tasks of this turn of the loop have added their changes."""
+        self._waking.discard(loop)
+        with self._state:
+            self._state.notify()
 
     def close(self) -> None:
         """Write the waiting changes, and release the log. May be called twice."""
@@ -266,14 +276,15 @@ class LogWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _enqueue(self, pending: Pending, *, bounded: bool = True) -> None:
+    def _enqueue(self, pending: Pending, *, bounded: bool = True, wake: bool = True) -> None:
         with self._state:
             if self._closing:
                 raise LogClosed(f"{shown(self._url)}: closed")
             if bounded and len(self._waiting) >= self._max_pending:
                 raise LogBusy(f"{shown(self._url)}: {len(self._waiting)} appends wait already")
             self._waiting.append(pending)
-            self._state.notify()
+            if wake:
+                self._state.notify()
 
     def _work(self) -> None:
         """Loop of the committing thread: take all waiting changes, commit them, resolve their futures."""

@@ -49,6 +49,8 @@ def test_only_the_sidecar_reaches_the_inference_server() -> None:
 def test_the_inference_server_has_no_way_out() -> None:
     network = WHOLE["networks"]["inference"]
     assert network["internal"] is True
+    assert network["enable_ipv6"] is False
+    assert SERVICES["vllm"]["sysctls"] == {"net.ipv6.conf.all.disable_ipv6": "1"}
     for version in (4, 6):  # nor an address of the host on its network
         assert network["driver_opts"][f"com.docker.network.bridge.gateway_mode_ipv{version}"] == "isolated"
 

@@ -19,6 +19,7 @@ UNITS = (
     "verifier/weightwarden-verifier.service",
     "vllm/weightwarden-vllm.service",
 )
+NETWORK = "network/weightwarden-network@.service"
 SLOW_REPLAY = 50.0
 """Tokens a second of a slow verifier."""
 
@@ -85,10 +86,10 @@ def test_units_are_hardened_alike() -> None:
     assert {key: serves[key] for key in alike} == {key: logs[key] for key in alike}
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", [*UNITS, NETWORK])
 def test_systemd_takes_the_units(tmp_path: Path, name: str) -> None:
     text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", (EXAMPLES / name).read_text(), flags=re.MULTILINE)
-    path = tmp_path / Path(name).name
+    path = tmp_path / Path(name).name.replace("@.", "@link.")
     path.write_text(text)
     assert _complaints(path) == []
 

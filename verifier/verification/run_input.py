@@ -27,6 +27,7 @@ from weightwarden.verifier.audit_selection import (
     select_records,
     traffic_root,
 )
+from weightwarden.verifier.scoring.release_ledger import ReleaseCounter, ReleaseTable
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 from weightwarden.verifier.verification.audited_population import AuditedPopulation
 from weightwarden.verifier.verification.boundary_records import BoundaryRecords
@@ -50,6 +51,7 @@ class RunInput:
         place: gives the location of the record at a place among the records.
         indices: indices of the records in the log, or their places among all records of the traffic files.
         audited: the population they were drawn from, and their random order.
+        releases: counts of the releases of all records, audited or not.
         digest: identifies the input: equal for the same records drawn in the same way.
         digests: "sha256:..." of each traffic file, or of each archive's signed checkpoint.
         design: sampling design with which the records were drawn; None when all records are audited.
@@ -66,6 +68,7 @@ class RunInput:
     place: Callable[[int], Place]
     indices: Sequence[int]
     audited: AuditedPopulation
+    releases: ReleaseTable
     digest: str
     digests: list[str]
     inputs: Sequence[InputFile]
@@ -98,6 +101,9 @@ def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunIn
     everything = [placed for _, file in files for placed in file.records]
     root = traffic_root([file.sha256 for _, file in files])
     tokens_r = [len(item.record.output_token_ids) for item in everything]
+    releases = ReleaseCounter()
+    for item in everything:
+        releases.add(item.record)
     indices: Sequence[int] = range(len(everything))
     draws: list[int] = []
     if audit is not None:
@@ -116,6 +122,7 @@ def from_traffic(paths: Sequence[Path], audit: AuditDraw | None = None) -> RunIn
             LengthTable.of(Counter(tokens_r) - Counter(tokens_r[index] for index in indices)),
             audit.design if audit else None,
         ),
+        releases=releases.table,
         digest=audit_digest(root, audit.design if audit else None, indices),
         digests=[f"sha256:{file.sha256.hex()}" for _, file in files],
         inputs=[
@@ -174,6 +181,7 @@ def from_archives(
         audited=AuditedPopulation.of(
             scan.tokens, scan.draws, LengthTable.of(scan.unaudited), audit.design if audit else None
         ),
+        releases=scan.releases.table,
         digest=audit_digest(
             b"".join(archive.checkpoint.root for archive in found.archives),
             audit.design if audit else None,
@@ -193,19 +201,22 @@ def from_archives(
 
 
 class LogScan:
-    """One pass over all records of a log: the draw, the boundary records of the drawn ones, the lengths of the others.
+    """One pass over all records of a log: all releases, the draw, the boundary records of the drawn ones, and the
+    lengths of the others.
 
     Attributes:
         selected: indices of the drawn records.
         tokens: their output tokens.
         draws: their places in the draw; empty where all records are audited.
         unaudited: number of the other records by output tokens.
+        releases: counts of the releases of all records.
     """
 
     def __init__(self, audit: AuditDraw | None) -> None:
         self._audit = audit
         self.selected, self.tokens, self.draws = array("q"), array("q"), array("Q")
         self.unaudited: Counter[int] = Counter()
+        self.releases = ReleaseCounter()
         self._boundary = BoundaryRecords()
 
     @property
@@ -215,6 +226,7 @@ class LogScan:
     def add(self, archive: Archive, index: int, entry: bytes) -> None:
         """Add a record, and keep it if it is drawn."""
         record = decode_record(entry)
+        self.releases.add(record)
         tokens = len(record.output_token_ids)
         if self._audit is not None:
             drawn = self._audit.place(archive.checkpoint.root, index, tokens)

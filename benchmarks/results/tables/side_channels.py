@@ -13,16 +13,16 @@ class SideChannelRow(ResultRow):
 
     Attributes:
         name: name of the channel.
-        tick_ms: the sidecar's tick; None without ticks.
-        tokens: tokens of the answers.
+        control: control of the moments at which answers leave: none, a tick, or a pace.
+        tokens: output tokens of the answers.
         symbols: number of symbols sent.
         alphabet: the number of different symbols.
         wrong: the symbols that were not received as sent.
-        bound_bits: the bound of the channel; None where it is open.
+        bound_bits: the bound of the channel, with a pace what the ledger charges; None where it is open.
     """
 
     name: str
-    tick_ms: int | None
+    control: str
     tokens: int
     symbols: int
     alphabet: int
@@ -59,7 +59,7 @@ SIDE_CHANNELS = ResultsTable[SideChannelRow](
     Results[SideChannelRow],
     (
         Column("channel", lambda row: row.name, words=True),
-        Column("tick", lambda row: "none" if row.tick_ms is None else f"{row.tick_ms} ms"),
+        Column("release", lambda row: row.control, words=True),
         Column("tokens", lambda row: f"{row.tokens}"),
         Column("bits offered", lambda row: f"{row.offered_bits:.0f}"),
         Column("wrong", lambda row: f"{row.wrong} of {row.symbols}"),

@@ -63,7 +63,8 @@ def recover(log: LogWriter) -> int:
     """Make records of the drafts of an earlier process, and return their number.
 
     Each keeps its request id. Its time is that of the answer's begin, since the end is unknown. The forced tokens of a
-    draft are those of the record that it had when they were put in.
+    draft are those of the record that it had when they were put in. A draft whose last tokens came with the end of the
+    answer, which was on its way at a pace, becomes the record of the whole answer.
 
     Raises:
         LogWriteError: a record cannot be written.
@@ -77,7 +78,8 @@ def recover(log: LogWriter) -> int:
         asked = decode_record(draft.payload)
         ids = np.frombuffer(draft.tokens, TOKEN_DTYPE).tolist()
         forced = sum(end - start for start, end in asked.forced())
-        record = encode_record(ended(asked, ids, CUT_OFF, forced))
+        whole = asked.finish_reason != "abort" and asked.output_token_ids == ids
+        record = encode_record(asked if whole else ended(asked, ids, CUT_OFF, forced))
         log.end_draft(number, record, draft.stamp).result()
     return len(left)
 

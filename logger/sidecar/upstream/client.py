@@ -125,18 +125,19 @@ class Upstream:
     ) -> None:
         await self._http.close()
 
-    async def draw(self, record: Record) -> AsyncGenerator[UpstreamDelta]:
+    async def draw(self, record: Record, cache_salt: str | None = None) -> AsyncGenerator[UpstreamDelta]:
         """The tokens of one choice as the server draws them, some at a time, until it reports the end.
 
         A request that fails before its first token is sent again, with the same seed.
 
         Args:
             record: the choice's record, without tokens.
+            cache_salt: salt of the server's prefix cache, or None.
 
         Raises:
             UpstreamError: the server failed, was lost, or did not answer the request as asked.
         """
-        body = request_body(record, self._model)
+        body = request_body(record, self._model, cache_salt)
         longest = LINE_BYTES + PROMPT_ID_BYTES * len(record.prompt_token_ids)
         for attempt in range(1, ATTEMPTS + 1):
             begun = False
@@ -245,10 +246,15 @@ class _Busy(UpstreamError):
         self.lasting = UpstreamRefusal(status) if refused and status is not None else UpstreamError(reason)
 
 
-def request_body(record: Record, model: str) -> bytes:
+def request_body(record: Record, model: str, cache_salt: str | None = None) -> bytes:
     """The request to the server for one choice, which leaves nothing to its defaults (docs/sampling.md, section 7.3).
 
     Stop strings are not sent: the sidecar matches them in its own text.
+
+    Args:
+        record: the choice's record, without tokens.
+        model: the model's name on the server.
+        cache_salt: salt of the server's prefix cache, or None. It does not affect the draw.
     """
     fields: dict[str, Any] = {
         "model": model,
@@ -263,6 +269,8 @@ def request_body(record: Record, model: str) -> bytes:
         "stop": [],
         **request_sampling(record),
     }
+    if cache_salt is not None:
+        fields["cache_salt"] = cache_salt
     return json.dumps(fields, separators=(",", ":")).encode()
 
 

@@ -196,6 +196,7 @@ class GenerationRequest:
         call_id: id of a tool call, from the digits that the sidecar issues and the call's beginning.
         grammar: grammar that constrains every choice, or None.
         reasoning: reasoning with which a choice may begin, if its stop strings or its budget depend on it, else None.
+        cache_salt: salt of the server's prefix cache for this client, or None.
     """
 
     prompts: list[list[int]]
@@ -208,6 +209,7 @@ class GenerationRequest:
     call_id: Callable[[str, CallBegin], str] = openai_call_id
     grammar: Grammar | None = None
     reasoning: Reasoning | None = None
+    cache_salt: str | None = None
 
 
 def parse(kind: type[Strict], body: bytes, ignored: set[str] | None = None) -> Any:

@@ -19,6 +19,7 @@ from weightwarden.cli.reports.redraw import draw_faults
 from weightwarden.cli.reports.signature import sha256_of
 from weightwarden.logger.archive.reader import output_lengths, read_archive
 from weightwarden.logger.files.private import write_private
+from weightwarden.logger.release import Pace, Release
 from weightwarden.logger.tlog.checkpoint import Checkpoint
 from weightwarden.logger.tlog.keys import PublicKeys, SigningKey
 from weightwarden.logger.tlog.merkle import leaf_hash
@@ -26,6 +27,13 @@ from weightwarden.logger.tlog.signed_note import sign_note
 from weightwarden.verifier.audit_selection import AuditDraw
 
 NAME = "example.org/auditor-jane"
+
+
+PACE = Pace(tokens=8, milliseconds=200)
+PACED = (
+    Release(pace=PACE, streamed=True, start_slot=20, underruns=[[2, 3]]),
+    Release(pace=PACE, streamed=False, start_slot=22),
+)
 
 
 def key_by_tokens(logs: Logs) -> Path:
@@ -53,6 +61,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
     folder = tmp_path_factory.mktemp("signed")
     records = records_of(FILTERED)[:4]
     records[1] = ATTACKS["replaced answer"](records[1], 49152, np.random.default_rng(1))
+    records[2:] = [
+        record.model_copy(update={"release": release}) for record, release in zip(records[2:], PACED, strict=True)
+    ]
     write(folder / "t.jsonl", records)
     result = run(folder / "t.jsonl", model_folder, "--json", folder / "r.json", "--html", folder / "r.html")
     assert result.exit_code == 1
@@ -209,6 +220,16 @@ CONTRADICTIONS = {
         ("unsafe_unsigned", lambda _: False, "traffic files are unsigned"),
         ("model_digest", lambda _: "sha256:" + "0" * 64, "its model is not the report's"),
         ("created", lambda _: "yesterday", "created"),
+        ("timing.state", lambda _: "paced", "timing.state"),
+        ("timing.open_records", lambda old: old + 1, "timing: 5 records, and there are 4"),
+        ("timing.bits", lambda old: old / 2, "timing.bits"),
+        ("timing.bits_per_token", lambda _: None, "timing.bits_per_token"),
+        ("timing.underruns", lambda old: old + 1, "timing.underruns"),
+        ("timing.tokens", lambda old: old + 1_000_000, "timing.tokens"),
+        ("timing.counts.start_slots.20", lambda old: old + 1, "timing.records"),
+        ("timing.counts.records.0", lambda old: old + 9, "more records than there are start slots"),
+        ("timing.counts.unknown_records", lambda old: old + 1, "more records than there are start slots"),
+        ("timing.counts.runs.0", lambda _: 0, "cannot have 0 runs"),
         ("statistics.records.flagged", lambda old: old[1:], "different lengths"),
     ],
     "archives.json": [

@@ -85,7 +85,7 @@ def test_each_figure_has_its_sentence_and_what_is_no_bound_stands_apart(written:
     assert "charged" not in bounds.partition("What could have been hidden")[2]
     assert "charged" in lengths
     assert lengths.count("It is no limit") == 2
-    assert page.count('<tr class="meaning">') == 7
+    assert page.count('<tr class="meaning">') == 8
     assert page.index("no limits") < page.index(">charged<")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.places import DATA
 from weightwarden.logger.archive.columns import RowEncoder, to_batch
@@ -17,7 +18,9 @@ from weightwarden.logger.formats.canonical import (
 )
 from weightwarden.logger.formats.traffic_file import read_traffic
 from weightwarden.logger.record import Record
+from weightwarden.logger.release import SLOTS
 from weightwarden.sampler.params import SamplingParams
+from weightwarden.sampler.validation_message import field_and_fault
 
 RECORDS = [p.record for path in sorted(DATA.glob("*.jsonl")) for p in read_traffic(path)]
 DEFAULTS_OF_VERSION_1: dict[str, Any] = {
@@ -66,6 +69,30 @@ SAMPLING = st.fixed_dictionaries(
 GRAMMARS = st.fixed_dictionaries(
     {"kind": st.sampled_from(["json", "regex", "choice", "grammar"]), "text": TEXT, "version": TEXT},
 ).map(lambda fields: fields | {"backend": "guidance"})
+
+
+@st.composite
+def releases(draw: st.DrawFn) -> dict[str, Any]:
+    """Releases of answers of at least one token."""
+    start_slot = draw(st.none() | st.integers(0, SLOTS - 1))
+    streamed = draw(st.booleans())
+    misses = streamed and start_slot is not None and draw(st.booleans())
+    return {
+        "pace": {"tokens": 1, "milliseconds": draw(st.integers(1, 60_000))},
+        "streamed": streamed,
+        "start_slot": start_slot,
+        "underruns": [[1, draw(st.integers(1, 99))]] if misses else [],
+    }
+
+
+@st.composite
+def released(draw: st.DrawFn) -> Record:
+    """A record with a release, and perhaps with constraints."""
+    record = draw(records() | constrained()).model_dump()
+    ids = [*record["output_token_ids"], 1, 1][: max(2, len(record["output_token_ids"]))]
+    if record["segments"] is not None:
+        ids = record["output_token_ids"]
+    return Record.model_validate(record | {"output_token_ids": ids, "release": draw(releases())})
 
 
 @st.composite
@@ -133,14 +160,34 @@ def test_the_bytes_are_a_line_of_sorted_json_and_little_endian_token_ids() -> No
     assert encode_record(GREEDY).split(b"\n")[0] == json.dumps(header, separators=(",", ":"), sort_keys=True).encode()
 
 
-@given(constrained())
-def test_a_record_with_a_grammar_reasoning_or_segments_is_of_version_2_in_a_file_and_in_an_archive(
+@given(constrained() | released())
+def test_a_record_with_a_grammar_reasoning_segments_or_a_release_is_of_version_2_in_a_file_and_in_an_archive(
     record: Record,
 ) -> None:
     data = encode_record(record)
     assert parts(data)[0]["version"] == 2
     assert decode_record(data) == record
     assert list(RowEncoder().encode(to_batch(7, [record, GREEDY]), 7)) == [data, encode_record(GREEDY)]
+
+
+@pytest.mark.parametrize(
+    ("release", "field"),
+    [
+        ({"start_slot": SLOTS}, "release.start_slot"),
+        ({"start_slot": None, "underruns": [[1, 1]]}, "release.underruns"),
+        ({"streamed": False, "underruns": [[1, 1]]}, "release.underruns"),
+        ({"underruns": [[2, 1], [1, 1]]}, "release.underruns"),
+        ({"underruns": [[0, 1]]}, "release.underruns"),
+        ({"underruns": [[1, 0]]}, "release.underruns"),
+        ({"underruns": [[999, 1]]}, "release.underruns"),
+        ({"pace": {"tokens": 0, "milliseconds": 1}}, "release.pace.tokens"),
+    ],
+)
+def test_a_release_that_cannot_have_been_is_refused(release: dict[str, Any], field: str) -> None:
+    whole = {"pace": {"tokens": 8, "milliseconds": 200}, "streamed": True, "start_slot": 3, "underruns": []}
+    with pytest.raises(ValidationError) as error:
+        Record.model_validate(GREEDY.model_dump() | {"release": whole | release})
+    assert str(field_and_fault(error.value)[0]).startswith(field)
 
 
 def test_recorded_traffic_comes_back_equal() -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -162,7 +162,8 @@ def running(settings: Settings, clock: Callable[[], float] = time.time) -> Itera
         finally:
             client.close()
             if thread.is_alive():
-                stops[0]()
+                with suppress(RuntimeError):  # its event loop is closed: it has ended by itself
+                    stops[0]()
             thread.join(settings.limits.drain_timeout + 30)
     assert not thread.is_alive()
     if failures:

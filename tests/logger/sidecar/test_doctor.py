@@ -178,6 +178,22 @@ def test_grammars_are_compiled_and_the_servers_options_are_said(settings: Settin
         pass
 
 
+def test_it_says_who_shares_cached_prompts_at_the_server(settings: Settings, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.touch(0o600)
+    keys.write_text("0123456789abcdef\n", encoding="ascii")
+    tenants = replace(settings, api_keys=keys)
+    sglang = Engine(name="sglang", version="0.5.0", sampler="sglang")
+    for changed, status, words in (
+        (settings, Status.OK, "all clients share"),
+        (tenants, Status.OK, "each API key has its own"),
+        (replace(tenants, cache_salt="off"), Status.WARNING, "all API keys share"),
+        (replace(tenants, engine=sglang), Status.WARNING, "all API keys share"),
+    ):
+        [said] = found(changed, "prefix cache")
+        assert (said.status, words in said.found) == (status, True)
+
+
 def test_an_upstream_server_that_cannot_serve_is_a_fault(settings: Settings) -> None:
     assert "refused" in the_fault(replace(settings, upstream="http://127.0.0.1:9"), "upstream").found
     assert "not http" in the_fault(replace(settings, upstream="ftp://127.0.0.1"), "upstream").found

@@ -33,7 +33,7 @@ class RandomServer:
         self._seed, self._split = seed, random.Random(split)
         self.asked: list[Record] = []
 
-    async def draw(self, request: Record) -> AsyncGenerator[UpstreamDelta]:
+    async def draw(self, request: Record, _cache_salt: str | None) -> AsyncGenerator[UpstreamDelta]:
         self.asked.append(request)
         text = random.Random(f"{self._seed} {request.prompt_token_ids}")
         limit = request.sampling.max_tokens or 0

@@ -1,0 +1,151 @@
+"""Answers that leave at a pace: handed over to the gate group by group, and the releases that the gate reports."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from weightwarden.logger.release import Pace, Release, slot_seconds
+from weightwarden.logger.sidecar.answer import DurableText
+from weightwarden.logger.sidecar.choice_reading import ChoiceReading
+from weightwarden.logger.sidecar.errors import ApiError, UpstreamError, log_unavailable, upstream_failed
+from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES
+from weightwarden.logger.sidecar.metrics import Metrics
+from weightwarden.logger.sidecar.reading.parts import AnswerPart
+from weightwarden.logger.sidecar.response import Response
+from weightwarden.logger.sidecar.wire.answer_form import Choice, ChoiceEnd, Head, collected
+from weightwarden.logger.sidecar.wire.requests import GenerationRequest
+
+
+class PacedAnswers:
+    """The answers to one request. Their groups are handed over as their tokens become durable."""
+
+    def __init__(
+        self,
+        asked: GenerationRequest,
+        choices: int,
+        head: Head,
+        response: Response,
+        pace: Pace,
+        metrics: Metrics,
+    ) -> None:
+        assert response.gate is not None
+        self._asked, self._head, self._response, self._pace = asked, head, response, pace
+        self._metrics = metrics
+        self._form = asked.form(head)
+        self._gate = response.gate
+        self._ends: list[ChoiceEnd | None] = [None] * choices
+        self._choices: list[Choice | None] = [None] * choices
+        self._writing = asyncio.Lock()
+        self._told: ApiError | None = None
+
+    @property
+    def complete(self) -> bool:
+        """True once the whole response has left."""
+        report = self._gate.report()
+        return self._told is None and report.done() and bool((report.result() or {}).get("complete"))
+
+    async def streamed(self, index: int, texts: AsyncIterator[DurableText]) -> ChoiceEnd:
+        """Hand over a choice group by group, and return its end once the answer has left.
+
+        A group is handed over when its last token is durable. If the answer ends with it, the end goes with it.
+        """
+        reading = ChoiceReading(self._asked.reader)
+        events, tokens = list(self._form.begin(index)), 0
+        end: ChoiceEnd | None = None
+        async for text in texts:
+            self._response.output_tokens += len(text.pieces)
+            at = 0
+            while at < len(text.pieces):
+                taken = text.pieces[at : at + self._pace.tokens - tokens]
+                events += reading.events(self._form, index, taken)
+                at, tokens = at + len(taken), tokens + len(taken)
+                if tokens == self._pace.tokens and not (text.ends and at == len(text.pieces)):
+                    await self._hand_over(index, events)
+                    events, tokens = [], 0
+            if text.end is not None:
+                last, rest = reading.last_events(self._form, index, text.end.rest)
+                end = self._ends[index] = reading.choice_end(text.end.ending, text.end.tokens, None)
+                await self._hand_over(index, [*events, *last, *self._form.end(index, rest, end)], last=True)
+        assert end is not None
+        return end
+
+    async def _hand_over(self, index: int, events: Sequence[bytes], *, last: bool = False) -> None:
+        async with self._writing:
+            if self._told is not None:
+                raise UpstreamError("another choice failed")
+            self._begin()
+            await self._response.write_event(b"".join(events), (index, last))
+            ends = [end for end in self._ends if end is not None]
+            if last and len(ends) == len(self._ends):
+                for event in self._form.close(ends):
+                    await self._response.write_event(event)
+                await self._response.close()
+
+    def _begin(self) -> None:
+        if not self._response.begun:
+            self._response.begun, self._response.status = True, 200
+            self._gate.begin(len(self._ends))
+
+    async def whole(self, index: int, texts: AsyncIterator[DurableText]) -> Choice:
+        """A choice, once the whole answer has left. The last choice that is complete hands over all of them."""
+        reading = ChoiceReading(self._asked.reader)
+        parts: list[AnswerPart] = []
+        async for text in texts:
+            parts += reading.parts(text.pieces)
+            if text.end is not None:
+                parts += reading.rest(text.end.rest)
+                end = reading.choice_end(text.end.ending, text.end.tokens, None)
+                self._choices[index] = collected(index, parts, end, self._head)
+                choices = [choice for choice in self._choices if choice is not None]
+                if len(choices) == len(self._choices) and self._told is None:
+                    self._response.output_tokens = sum(choice.end.tokens for choice in choices)
+                    self._response.begun, self._response.status = True, 200
+                    await self._response.write_body(200, self._form.whole(choices))
+        choice = self._choices[index]
+        assert choice is not None
+        return choice
+
+    async def released(self, index: int, failure: BaseException | None) -> Release:
+        """The release of a choice.
+
+        1. If the answer failed, tell the client so, on a moment of the gate's.
+        2. Wait until the response has left, or its client is gone. If the answer was cut off for another reason, do not
+           wait: the release is unknown, unless the gate has reported already.
+        """
+        # 1
+        if isinstance(failure, UpstreamError):
+            await self._tell(upstream_failed(failure.reason))
+        elif isinstance(failure, LOG_FAILURES):
+            await self._tell(log_unavailable())
+        # 2
+        pending = self._gate.report()
+        if failure is None or self._told is not None:
+            await asyncio.shield(pending)
+        report = pending.result() if pending.done() else None
+        unknown = Release(pace=self._pace, streamed=self._asked.stream)
+        return unknown if report is None else self._release(report, index)
+
+    def _release(self, report: dict[str, Any], index: int) -> Release:
+        schedule = report["schedules"][index if report["streamed"] else 0]
+        slot = schedule["start_slot"]
+        if slot is not None and index == 0 and self._asked.stream:
+            self._metrics.first_token_seconds.observe(slot_seconds(slot))
+        return Release(pace=self._pace, streamed=report["streamed"], start_slot=slot, underruns=schedule["underruns"])
+
+    async def _tell(self, error: ApiError) -> None:
+        """Tell the client of a failure, once. Choices that were not complete end there."""
+        if self._told is not None or self._response.handed_over:
+            return
+        self._told = error
+        response = self._response
+        async with self._writing:
+            if not response.begun:
+                response.begun, response.status = True, error.status
+                await response.write_error(error)
+                return
+            for index, end in enumerate(self._ends):
+                if end is None:
+                    await response.write_event(b"", (index, True))
+            for event in self._form.error(error):
+                await response.write_event(event)
+            await response.close()
