@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from weightwarden.verifier.egress.byte_stream import Memory
-from weightwarden.verifier.egress.connection import LINGER_SECONDS, Connection
+from weightwarden.verifier.egress.connection import Connection
 from weightwarden.verifier.egress.ended_exchanges import EndedExchanges
 from weightwarden.verifier.egress.frame_counts import FrameCount
 from weightwarden.verifier.egress.frames import Event, Frame, Loss
@@ -120,7 +120,7 @@ class EgressAccount:
         self.backwards += frame.time < self.last_time - 1
         self.last_time = max(self.last_time, frame.time)
         if self.frames % SWEEP_FRAMES == 0:
-            self._sweep(frame.time - LINGER_SECONDS)
+            self._sweep(frame.time)
         packet = packet_of(frame, checks_checksums=self.link.checks_checksums)
         if isinstance(packet, str):
             self.counts.add(packet, frame)
@@ -186,7 +186,7 @@ class EgressAccount:
             self._forget(key)
         self._before.pop(key, None)
         if len(self._connections) >= MAX_CONNECTIONS:
-            self._sweep(frame.time)
+            self._sweep(frame.time, closed=True)
         if len(self._connections) >= MAX_CONNECTIONS:
             self.counts.add("more connections than are followed", frame)
             return None
@@ -202,10 +202,11 @@ class EgressAccount:
             self._before[key] = None
         return FROM_BEFORE if key in self._before else "segment of no open connection"
 
-    def _sweep(self, until: float) -> None:
-        """Forget the connections that were closed until a time."""
-        for key in [k for k, one in self._connections.items() if one.closed_at is not None and one.closed_at <= until]:
-            self._forget(key)
+    def _sweep(self, time: float, *, closed: bool = False) -> None:
+        """Forget the connections that are over at a time, and, where `closed`, all that are closed."""
+        for key, one in list(self._connections.items()):
+            if one.is_over(time) or (closed and one.closed_at is not None):
+                self._forget(key)
 
     def _forget(self, key: _Key) -> None:
         connection = self._connections.pop(key)

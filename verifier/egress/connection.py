@@ -18,8 +18,8 @@ NOT_HTTP = "connection that is no HTTP"
 """Kinds of what is unexplained."""
 PENDING_BYTES = 1 << 16
 """Largest number of the server's bytes that wait for their request."""
-LINGER_SECONDS = 60.0
-"""Time for which segments of a closed connection may still come."""
+LINGER_SECONDS, IDLE_SECONDS = 60.0, 10_800.0
+"""Time for which segments of a closed connection may still come, and for which an open one may be silent."""
 PATIENCE_SECONDS = 1.0
 """Time for which an acknowledged byte may be missing before it counts as lost by the capture."""
 _TLS = b"\x16\x03"
@@ -53,6 +53,7 @@ class Connection:
         self._missing_since: float | None = None
         self._torn = self._broken = False
         self.closed_at: float | None = None
+        self._last_time = 0.0
         self.lost_bytes = 0
         self.exchanges: deque[Exchange] = deque()
         self._request = RequestBody(memory)
@@ -60,6 +61,12 @@ class Connection:
         self.request_frames = FrameCount()
         self._pending = bytearray()
         self.pending_frames = FrameCount()
+
+    def is_over(self, time: float) -> bool:
+        """True if no more segments are to come at a time: it was closed long before, never answered, or silent."""
+        since = self._last_time if self.closed_at is None else self.closed_at
+        answered = self._answer >= 0 and self.closed_at is None
+        return time - since > (IDLE_SECONDS if answered else LINGER_SECONDS)
 
     def is_opened_by(self, syn: Segment) -> bool:
         """True if a segment that opens a connection is this one's, sent again."""
@@ -76,6 +83,7 @@ class Connection:
         Raises:
             EncryptedLink: the sidecar encrypts.
         """
+        self._last_time = frame.time
         fault = self._opened(segment, upward=upward) if segment.flags & SYN else _fault_of_flags(segment)
         stream, other = (self._up, self._down) if upward else (self._down, self._up)
         if fault is None and self._answer < 0 and segment.payload:

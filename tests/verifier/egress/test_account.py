@@ -7,6 +7,7 @@ from tests.logger.examples import edited
 from tests.verifier.egress.examples import ANSWERS, PROMPT, accounted, honest, log_of, record
 from weightwarden.logger.formats.canonical import encode_record
 from weightwarden.logger.record import Record
+from weightwarden.verifier.egress import account as account_module
 from weightwarden.verifier.egress.account import EgressAccount
 from weightwarden.verifier.egress.errors import EncryptedLink
 from weightwarden.verifier.egress.frames import Loss
@@ -226,6 +227,35 @@ def test_a_strange_connection_later_is_unexplained() -> None:
     Tcp(other, 40_009).answer([1])
     report = accounted([*wire.frames, *other.frames[3:]])
     assert "segment of no open connection" in {one.name for one in report.unexplained}
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_connections_that_are_over_are_forgotten(answered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is away for days costs no memory, and makes no frame unexplained."""
+    monkeypatch.setattr(account_module, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(account_module, "SWEEP_FRAMES", 16)
+    wire = Wire(step=11.0)
+    for port in range(200):
+        tcp = Tcp(wire, 20_000 + port)
+        if answered:
+            tcp.segment(False, RST)
+        else:
+            del wire.frames[-2:]
+    account = EgressAccount(BEATING, log_of(ALL[0]))
+    account.add(wire.frames)
+    assert len(account._connections) <= 8
+    assert not report_of(account).unexplained
+
+
+def test_many_short_connections_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account_module, "MAX_CONNECTIONS", 8)
+    wire = Wire()
+    for port in range(50):
+        Tcp(wire, 20_000 + port).finish()
+    assert not accounted(wire.frames).unexplained
+    for port in range(9):
+        Tcp(wire, 30_000 + port)
+    assert "more connections than are followed" in {one.name for one in accounted(wire.frames).unexplained}
 
 
 def test_encryption_is_refused() -> None:
