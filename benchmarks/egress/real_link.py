@@ -23,7 +23,7 @@ import httpx2
 from benchmarks.egress.cable import Tap, cable
 from benchmarks.egress.wire import PORT, SERVER, write_pcapng
 from benchmarks.recording.vllm_server import ARGUMENTS, ENVIRONMENT, settings_here
-from benchmarks.sidecar.cost import await_port, sidecar_command, started
+from benchmarks.sidecar.servers import await_port, sidecar_command, started
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.replay.vllm.managed_server import OwnServer
