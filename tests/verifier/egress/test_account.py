@@ -2,18 +2,20 @@
 
 import pytest
 
-from benchmarks.egress.wire import BEATING, SERVER, SIDECAR, Tcp, Wire, answer_parts, udp
+from benchmarks.egress.wire import BEATING, LINK, SERVER, SIDECAR, Tcp, Wire, answer_parts, udp
 from tests.logger.examples import edited
 from tests.verifier.egress.examples import ANSWERS, PROMPT, accounted, honest, log_of, record
 from weightwarden.logger.formats.canonical import encode_record
 from weightwarden.logger.record import Record
 from weightwarden.verifier.egress import account as account_module
 from weightwarden.verifier.egress.account import EgressAccount
-from weightwarden.verifier.egress.errors import EncryptedLink
+from weightwarden.verifier.egress.errors import EncryptedLink, LinkError
 from weightwarden.verifier.egress.frames import Loss
 from weightwarden.verifier.egress.layers import ACK, FIN, RST
+from weightwarden.verifier.egress.link import Endpoint, Link, packed_address
 from weightwarden.verifier.egress.reporting import report_of
 
+SIDECAR_BYTES, SERVER_BYTES = packed_address(SIDECAR), packed_address(SERVER)
 ALL = [record(seed, ids) for seed, ids in ANSWERS.items()]
 
 
@@ -256,6 +258,18 @@ def test_many_short_connections_are_followed(monkeypatch: pytest.MonkeyPatch) ->
     for port in range(9):
         Tcp(wire, 30_000 + port)
     assert "more connections than are followed" in {one.name for one in accounted(wire.frames).unexplained}
+
+
+def test_both_ends_may_have_one_address_on_a_loopback_device() -> None:
+    server = Endpoint.parse(f"{SIDECAR}:8000")
+    link = Link(sidecars=LINK.sidecars, servers=frozenset({server}), checks_checksums=False)
+    frames = honest().frames[2:]
+    here = [frame._replace(data=frame.data.replace(SERVER_BYTES, SIDECAR_BYTES, 2)) for frame in frames]
+    report = accounted([frame._replace(data=bytes(12) + frame.data[12:]) for frame in here], link=link)
+    assert report.verdict == "clear", report.unexplained
+    assert "Checksums were not compared" in " ".join(report.notes)
+    with pytest.raises(LinkError, match="is the sidecar's and an inference server's"):
+        Link(sidecars=LINK.sidecars, servers=frozenset({server}))
 
 
 def test_encryption_is_refused() -> None:
