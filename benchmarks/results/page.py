@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from benchmarks.repository import ROOT
 from benchmarks.results.table import ResultsTable
 from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS
+from benchmarks.results.tables.all_channels import ALL_CHANNELS
 from benchmarks.results.tables.attackers import ATTACKERS
 from benchmarks.results.tables.cascade import CASCADE
 from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
@@ -46,6 +47,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "tokens-to-alarm": TOKENS_TO_ALARM,
     "honest-capital": HONEST_CAPITAL,
     "side-channels": SIDE_CHANNELS,
+    "all-channels": ALL_CHANNELS,
     "ways-out": WAYS_OUT,
     "trade-off": TRADE_OFF,
     "admissible-sets": ADMISSIBLE_SETS,
