@@ -7,7 +7,6 @@ from weightwarden.logger.gate.frames import Frame, Kind
 from weightwarden.logger.gate.schedule import Schedule
 from weightwarden.logger.release import run_lengths
 
-
 WHOLE_SLOT = 14
 """First slot on which a response leaves that is not streamed: 0.23 seconds after its request.
 
