@@ -27,7 +27,7 @@ from benchmarks.free_port import free_port
 from benchmarks.recording.grammars import PINNED, guidance_version
 from benchmarks.recording.vllm_server import vllm_server
 from benchmarks.repository import BUNDLED_POLICY, ROOT
-from benchmarks.sidecar.cost import await_port, sidecar_command, started
+from benchmarks.sidecar.servers import await_port, sidecar_command, started
 from weightwarden.cli.main import verify
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.model.embedded import ensure_embedded_model

@@ -31,7 +31,7 @@ from benchmarks.recording.vllm_server import settings_here, vllm_server
 from benchmarks.repository import FILTERED
 from benchmarks.results.file import Results
 from benchmarks.results.tables.random_requests import RANDOM_REQUESTS, RandomRequestsRow
-from benchmarks.sidecar.cost import await_port, sidecar_command, started
+from benchmarks.sidecar.servers import await_port, sidecar_command, started
 from weightwarden.cli.progress import progress_bar
 from weightwarden.logger.files.output import write_text
 from weightwarden.logger.formats.canonical import decode_record

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.free_port import free_port
 from benchmarks.side_channels.release_control import ReleaseControl
-from benchmarks.sidecar.cost import await_port, sidecar_command, started
+from benchmarks.sidecar.servers import await_port, sidecar_command, started
 from weightwarden.logger.formats.canonical import decode_record
 from weightwarden.logger.record import Record
 from weightwarden.logger.store.reader import LogReader

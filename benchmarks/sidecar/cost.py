@@ -1,28 +1,22 @@
-"""The sidecar's cost: one upstream in one run, directly, through a plain proxy, and through the sidecar.
+"""The sidecar's cost, in three measures: steady throughput, the beginning of requests, and a token's way.
 
-The first three ways take completions. The others go through the sidecar too: chats without tools, chats that offer
-tools, whose text is searched for calls, and chats with a JSON schema, which is compiled once.
+One upstream is reached directly, through a plain proxy on the same libraries, and through the sidecar, all in one run
+and in turn. These ways take completions; the others take chats through the sidecar: without tools, with tools, whose
+text is searched for calls, and with a JSON schema, which is compiled once.
 
-Throughput: tokens a second that all streams together receive from an upstream that draws as fast as it is read.
-Latency: time of each token from the upstream's write to the client's read, at a pace of 50 tokens a second and stream,
-and the time from request to first token. Each number of streams is measured in rounds, all ways in turn.
+*Steady*: tokens a second of endless answers, from an upstream that draws as fast as it is read, after every stream has
+its first token. *Beginning*: time to the first token of requests that are sent at once, on connections that are open.
+*Token way*: time from the upstream's write to the client's read, at 50 tokens a second and stream.
 
-    python -m benchmarks.sidecar.cost [--log URL] [--streams 1,16,64] [--rounds 3]
+Processor time is the way's server alone, with all of its threads; other work on the machine disturbs it least.
+
+    python -m benchmarks.sidecar.cost [--quick] [--measure steady]... [--streams 1,16,64] [--requests 64,256]
+        [--seconds 10] [--rounds 3] [--log URL] [--option OPTION]... [--out FOLDER]
 """
 
-import asyncio
-import json
-import os
-import platform
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,242 +27,199 @@ import numpy as np
 import sqlalchemy
 import uvicorn
 
-from benchmarks.free_port import free_port
-from benchmarks.sidecar.token_source import seed_of
-from weightwarden.logger.sidecar.log.seeds import write_seed_key
-from weightwarden.logger.tlog.keys import SigningKey
-from weightwarden.verifier.model.embedded import ensure_embedded_model
+from benchmarks.results.file import Results
+from benchmarks.results.table import ResultsTable
+from benchmarks.results.tables.sidecar_cost import (
+    SIDECAR_BEGINNING,
+    SIDECAR_STEADY,
+    SIDECAR_TOKEN_WAY,
+    BeginningRow,
+    SteadyRow,
+    TokenWayRow,
+)
+from benchmarks.sidecar.clients import CHATS
+from benchmarks.sidecar.measures import Beginning, beginning, steady, token_way
+from benchmarks.sidecar.servers import Server, servers
 
-PACE = 20_000
-"""Microseconds a token of the latency runs."""
-FAST_TOKENS, PACED_TOKENS = 4000, 100
-CHATS: dict[str, dict[str, Any]] = {
-    "chat": {},
-    "chat + tools": {
-        "tools": [
-            {
-                "type": "function",
-                "function": {
-                    "name": "get_weather",
-                    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-                },
-            }
-        ]
-    },
-    "chat + schema": {
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": "city", "schema": {"type": "object", "properties": {"city": {"type": "string"}}}},
-        }
-    },
-}
-"""More fields of the chats of each way."""
+PACE = 20
+"""Milliseconds a token of a token's way."""
+SLOW_PACE = 500
+"""Milliseconds a token of answers whose beginning is measured: the second token does not disturb the first ones."""
+WAY_TOKENS = 100
+"""Tokens of an answer whose tokens' way is measured."""
 SERVERS = ("direct", "pass-through", "sidecar")
 WAYS = (*SERVERS, *CHATS)
-_numbers = count(1)
+MEASURES = ("steady", "beginning", "token-way")
 
 
-@dataclass(frozen=True)
-class Run:
-    """Measurements of one run of one way. Times are in seconds.
+class Numbers(click.ParamType[list[int]]):
+    """Numbers from 1 on, with commas between them."""
 
-    Attributes:
-        under_way: time from the upstream's write to the client's read, an entry a token; nan where the tokens' events
-            cannot be told apart.
-        first: time from request to first token, an entry a stream.
-    """
+    name = "numbers"
 
-    tokens_per_second: float
-    under_way: Sequence[float]
-    first: Sequence[float]
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        try:
+            numbers = [int(one) for one in str(value).split(",")]
+        except ValueError:
+            numbers = []
+        if not numbers or min(numbers) < 1:
+            self.fail(f"{value!r} is not numbers from 1 on, such as 1,16,64", param, ctx)
+        return numbers
 
 
-@click.command()
+@click.command(help=__doc__)
+@click.option("--quick", is_flag=True, help="One round of 2 seconds, 1 and 16 streams, 64 requests, no chats.")
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    type=click.Choice(MEASURES),
+    help="Measure only this. Repeat for several.",
+)
+@click.option("--streams", type=Numbers(), default="1,16,64", show_default=True, help="Concurrent streams.")
+@click.option("--requests", type=Numbers(), default="64,256", show_default=True, help="Requests that begin at once.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Of a steady run.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds of each, ways in turn.")
 @click.option("--log", "log_url", metavar="URL", help="The log. Default: SQLite in a scratch folder.")
 @click.option("--folder", type=click.Path(path_type=Path, exists=True), help="Where the scratch folder is made.")
-@click.option("--streams", default="1,16,64", show_default=True, metavar="N,N", help="Concurrent streams.")
-@click.option("--rounds", default=3, show_default=True, help="Rounds of each.")
 @click.option(
     "--option", "options", multiple=True, metavar="OPTION", help="More for `sidecar run`, such as --release-tick=20."
 )
-def main(log_url: str | None, folder: Path | None, streams: str, rounds: int, options: tuple[str, ...]) -> None:
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()},"
-        f" uvicorn {uvicorn.__version__}, aiohttp {aiohttp.__version__}, SQLAlchemy {sqlalchemy.__version__}"
-    )
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of results; made when new.")
+def main(
+    quick: bool,
+    measures: tuple[str, ...],
+    streams: list[int],
+    requests: list[int],
+    seconds: float,
+    rounds: int,
+    log_url: str | None,
+    folder: Path | None,
+    options: tuple[str, ...],
+    out: Path | None,
+) -> None:
+    ways: Sequence[str] = WAYS
+    if quick:
+        ways, streams, requests, seconds, rounds = SERVERS, [1, 16], [64], 2.0, 1
+    settings: dict[str, int | float | str | None] = {
+        "rounds": rounds,
+        "seconds": seconds,
+        "database": "SQLite" if log_url is None else log_url.partition(":")[0],
+        "options": " ".join(options),
+        "pace_ms": PACE,
+        "uvicorn": uvicorn.__version__,
+        "aiohttp": aiohttp.__version__,
+        "sqlalchemy": sqlalchemy.__version__,
+    }
     with tempfile.TemporaryDirectory(dir=folder) as scratch, ExitStack() as stack:
-        urls = stack.enter_context(servers(Path(scratch), log_url, options))
-        for number in map(int, streams.split(",")):
-            fast: dict[str, list[Run]] = {way: [] for way in WAYS}
-            paced: dict[str, list[Run]] = {way: [] for way in WAYS}
-            for _ in range(rounds):
-                for way in WAYS:
-                    fast[way].append(measured(urls, way, number, FAST_TOKENS * 4 // (number + 3), 0))
-                for way in WAYS:
-                    paced[way].append(measured(urls, way, number, PACED_TOKENS, PACE))
-            report(number, fast, paced)
+        running = stack.enter_context(servers(Path(scratch), log_url, options))
+        if not measures or "steady" in measures:
+            rows = [row for number in streams for row in steady_rows(running, ways, number, seconds, rounds)]
+            _give(SIDECAR_STEADY, "sidecar-steady", rows, settings, out)
+        if not measures or "beginning" in measures:
+            begun = [row for number in requests for row in beginning_rows(running, ways, number, rounds)]
+            _give(SIDECAR_BEGINNING, "sidecar-beginning", begun, settings, out)
+        if not measures or "token-way" in measures:
+            under_way = [row for number in streams for row in token_way_rows(running, number, rounds)]
+            _give(SIDECAR_TOKEN_WAY, "sidecar-token-way", under_way, settings, out)
 
 
-@contextmanager
-def servers(scratch: Path, log_url: str | None, options: Sequence[str]) -> Iterator[dict[str, str]]:
-    """The upstream, the proxy and the sidecar, each a process; their URLs."""
-    ports = {way: free_port() for way in SERVERS}
-    urls = {way: f"http://127.0.0.1:{port}" for way, port in ports.items()}
-    logs = [scratch / f"{way}.log" for way in SERVERS]
-    commands = (
-        ["benchmarks.sidecar.token_source", str(ports["direct"])],
-        ["benchmarks.sidecar.plain_proxy", str(ports["pass-through"]), urls["direct"]],
-        sidecar_command(scratch, urls["direct"], ports["sidecar"], *options, log_url=log_url),
-    )
-    processes = [started(command, log) for command, log in zip(commands, logs, strict=True)]
-    try:
-        for port, process, log in zip(ports.values(), processes, logs, strict=True):
-            await_port(port, process, log)
-        yield urls | dict.fromkeys(CHATS, urls["sidecar"])
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(60)
+def steady_rows(
+    running: Mapping[str, Server], ways: Sequence[str], streams: int, seconds: float, rounds: int
+) -> list[SteadyRow]:
+    """The rows of one number of streams."""
+    found = _rounds(ways, rounds, lambda way: steady(_server(running, way), way, streams, seconds))
 
+    def over(way: str, base: str) -> float:
+        return _ratio(found[way], found[base], lambda one: one.tokens_per_second)
 
-def sidecar_command(
-    scratch: Path,
-    upstream: str,
-    port: int,
-    *options: str,
-    log_url: str | None = None,
-    grammar_backend: str = "guidance==1.7.6",
-) -> list[str]:
-    """The module and arguments of a sidecar on a port, with new keys and, by default, its log in a temporary folder."""
-    key, seed = scratch / "log.key", scratch / "seed.key"
-    SigningKey.generate("benchmark/sidecar").write(key)
-    write_seed_key(seed, os.urandom)
-    command = ["weightwarden.cli.sidecar", "run", "--upstream", upstream, "--model-dir", str(ensure_embedded_model())]
-    command += ["--model-name", "source", "--log", log_url or str(scratch / "log.db"), "--seed-key", str(seed)]
-    command += ["--signing-key", str(key), "--sampler", "vllm-cpu", "--engine-version", "0.32.0"]
-    command += ["--client-seeds", "allow", "--tool-parser", "hermes", "--grammar-backend", grammar_backend]
-    return [*command, "--listen", f"127.0.0.1:{port}", "--sampling-defaults", "neutral", *options]
-
-
-def measured(urls: dict[str, str], way: str, streams: int, tokens: int, pace: int) -> Run:
-    """One run of one way."""
-    numbers = [next(_numbers) for _ in range(streams)]
-    started = time.perf_counter()
-    received = asyncio.run(take_all(urls[way], numbers, tokens, pace, CHATS.get(way)))
-    seconds = time.perf_counter() - started
-    sent = asyncio.run(sent_at(urls["direct"]))
-    under_way, first = [], []
-    for number, (asked, times) in zip(numbers, received, strict=True):
-        least = 0.9 * tokens if way in CHATS else tokens  # a reader sends text that it held back with a later token's
-        times = times[1:] if way in CHATS else times  # the first event of a chat holds no token
-        assert len(times) >= least, f"{way}: {len(times)} of {tokens} tokens came"
-        first.append(times[0] - asked)
-        if len(times) < tokens:
-            under_way.append(float("nan"))
-            continue
-        under_way += [took - left for took, left in zip(times, sent[number], strict=False)]
-    return Run(streams * tokens / seconds, under_way, first)
-
-
-async def take_all(
-    url: str, numbers: Sequence[int], tokens: int, pace: int, chat: dict[str, Any] | None
-) -> list[tuple[float, list[float]]]:
-    """Request all streams at once. Return the time of each request, and of each of its tokens.
-
-    Args:
-        url: the server.
-        numbers: number of each stream's request.
-        tokens: tokens of each answer.
-        pace: microseconds a token.
-        chat: more fields of chats, or None for completions.
-    """
-    host, port = url.removeprefix("http://").split(":")
-
-    async def take(number: int) -> tuple[float, list[float]]:
-        if pace:
-            await asyncio.sleep((number % 64) * pace / 64e6)  # an engine's streams are not in step
-        body: dict[str, Any] = {"model": "source", "max_tokens": tokens, "stream": True}
-        if chat is None:
-            path = b"completions"
-            body |= {"prompt": [number, pace], "ignore_eos": True}
-        else:
-            path = b"chat/completions"
-            body |= {"messages": [{"role": "user", "content": "Hi"}], "seed": seed_of(number, pace), **chat}
-        data = json.dumps(body).encode()
-        reader, writer = await asyncio.open_connection(host, int(port))
-        asked = time.perf_counter()
-        writer.write(
-            b"POST /v1/%b HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nconnection: close\r\n" % path
+    return [
+        SteadyRow(
+            way=way,
+            streams=streams,
+            tokens_per_second=median(one.tokens_per_second for one in found[way]),
+            of_direct=over(way, "direct"),
+            of_proxy=over(way, "pass-through"),
+            processor_us=median(one.processor_us for one in found[way]),
         )
-        writer.write(b"content-length: %d\r\n\r\n" % len(data) + data)
-        times: list[float] = []
-        rest = b""
-        while block := await reader.read(65_536):
-            now = time.perf_counter()
-            rest += block
-            came = rest.count(b"data: {")
-            times += [now] * came
-            rest = rest[-6:]
-        writer.close()
-        return asked, times
-
-    return await asyncio.gather(*map(take, numbers))
+        for way in ways
+    ]
 
 
-async def sent_at(url: str) -> dict[int, list[float]]:
-    """Times at which the upstream sent each token of each request."""
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/sent") as response:
-        return {int(number): times for number, times in json.loads(await response.read()).items()}
+def beginning_rows(
+    running: Mapping[str, Server], ways: Sequence[str], requests: int, rounds: int
+) -> list[BeginningRow]:
+    """The rows of one number of requests."""
+    found = _rounds(ways, rounds, lambda way: beginning(_server(running, way), way, requests, SLOW_PACE))
 
+    def first(share: float) -> Callable[[Beginning], float]:
+        return lambda one: 1e3 * float(np.quantile(one.first_s, share))
 
-def report(streams: int, fast: dict[str, list[Run]], paced: dict[str, list[Run]]) -> None:
-    """The table of one number of streams: medians over rounds; ratios within a round."""
-    print(f"\n{streams} streams      tokens/s  of direct  of proxy   first token ms        token under way ms")
-    print("                                              p50     p99          p50     p99")
-    for way in WAYS:
-        speed = median(run.tokens_per_second for run in fast[way])
-        ratios = [
-            median(
-                run.tokens_per_second / other.tokens_per_second
-                for run, other in zip(fast[way], fast[base], strict=True)
-            )
-            for base in ("direct", "pass-through")
-        ]
-        figures = [
-            1e3 * median(float(np.quantile(getattr(run, what), q)) for run in paced[way])
-            for what in ("first", "under_way")
-            for q in (0.5, 0.99)
-        ]
-        print(
-            f"  {way:<13} {speed:9.0f}  {ratios[0]:9.3f}  {ratios[1]:8.3f}"
-            f"  {figures[0]:7.2f} {figures[1]:7.2f}      {figures[2]:7.2f} {figures[3]:7.2f}",
-            flush=True,
+    return [
+        BeginningRow(
+            way=way,
+            requests=requests,
+            first_p50_ms=median(map(first(0.5), found[way])),
+            first_p99_ms=median(map(first(0.99), found[way])),
+            p50_of_proxy=_ratio(found[way], found["pass-through"], first(0.5)),
+            p99_of_proxy=_ratio(found[way], found["pass-through"], first(0.99)),
+            processor_ms=median(one.processor_ms for one in found[way]),
         )
+        for way in ways
+    ]
 
 
-def started(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
-    """A module of this project running as a process, with a log of its stderr."""
-    with log.open("wb") as errors:
-        return subprocess.Popen([sys.executable, "-m", *command], stderr=errors)  # noqa: S603  (ours)
+def token_way_rows(running: Mapping[str, Server], streams: int, rounds: int) -> list[TokenWayRow]:
+    """The rows of one number of streams. Chats are left out, since their events hold tokens that were held back."""
+
+    def quantiles(way: str) -> tuple[float, float]:
+        seconds = token_way(running[way], running["direct"], way, streams, WAY_TOKENS, PACE)
+        p50, p99 = 1e3 * np.quantile(seconds, [0.5, 0.99])
+        return float(p50), float(p99)
+
+    found = _rounds(SERVERS, rounds, quantiles)
+
+    def added(way: str, at: int) -> float:
+        return median(one[at] - base[at] for one, base in zip(found[way], found["direct"], strict=True))
+
+    return [
+        TokenWayRow(
+            way=way,
+            streams=streams,
+            p50_ms=median(p50 for p50, _ in found[way]),
+            p99_ms=median(p99 for _, p99 in found[way]),
+            added_p50_ms=added(way, 0),
+            added_p99_ms=added(way, 1),
+        )
+        for way in SERVERS
+    ]
 
 
-def await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait until a process listens. The end of the process ends the wait.
+def _server(running: Mapping[str, Server], way: str) -> Server:
+    return running.get(way, running["sidecar"])
 
-    Raises:
-        ChildProcessError: the process ended, or does not listen within a minute; the message holds the last lines of
-            its log.
-    """
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise ChildProcessError("it did not start:\n" + log.read_text(encoding="utf-8")[-3000:]) from None
-            time.sleep(0.05)
+
+def _rounds(ways: Sequence[str], rounds: int, measured: Callable[[str], Any]) -> dict[str, list[Any]]:
+    """The measurements of each way, in rounds of all ways."""
+    found: dict[str, list[Any]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way in ways:
+            found[way].append(measured(way))
+    return found
+
+
+def _ratio(one: Sequence[Any], base: Sequence[Any], figure: Callable[[Any], float]) -> float:
+    """The median of the ratios within a round."""
+    return median(figure(mine) / figure(its) for mine, its in zip(one, base, strict=True))
+
+
+def _give(
+    table: ResultsTable[Any], name: str, rows: Sequence[Any], settings: Mapping[str, Any], out: Path | None
+) -> None:
+    """Print a table, and write its files."""
+    click.echo(f"\n{name}\n\n{table.markdown(rows)}")
+    if out is not None:
+        table.write(out, name, Results[Any].measured(rows, settings))
 
 
 if __name__ == "__main__":

@@ -28,9 +28,13 @@ def application(upstream: str) -> Starlette:
     async def proxy(request: Request) -> StreamingResponse:
         body = await request.body()
         response = await sessions[0].post(upstream + request.url.path, data=body)
-        return StreamingResponse(
-            response.content.iter_any(), response.status, media_type=response.headers["content-type"]
-        )
+
+        async def passed_on() -> AsyncIterator[bytes]:
+            async with response:  # a client that leaves ends the upstream's answer, too
+                async for block in response.content.iter_any():
+                    yield block
+
+        return StreamingResponse(passed_on(), response.status, media_type=response.headers["content-type"])
 
     return Starlette(routes=[Route("/v1/completions", proxy, methods=["POST"])], lifespan=lifespan)
 

@@ -1,6 +1,7 @@
 """An inference server without computation: vLLM's wire form, one event a token, as fast as possible or at a pace.
 
-It stores the time at which it sent each token of each request, so that a client can compute the latency of each.
+At a pace, it stores the time at which it sent each token of each request, so that a client can compute the latency of
+each. `GET /sent` gives these times, by the request's number, and forgets them.
 
     python -m benchmarks.sidecar.token_source PORT
 """
@@ -15,6 +16,8 @@ import uvloop
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n"
 FIRST_ID = 300
+TURN = 256
+"""Tokens after which a stream without a pace gives way to others: a write that is read at once does not wait."""
 _PACES = 1 << 16
 
 
@@ -47,14 +50,14 @@ LAST = event(FIRST_ID, "length") + b"data: [DONE]\n\n"
 
 
 def seed_of(number: int, pace: int) -> int:
-    """The seed of a chat, which holds its number and its pace in microseconds a token."""
+    """The seed of a chat, which holds its number and its pace in milliseconds a token."""
     return number * _PACES + pace
 
 
 class Source:
     """Server of any number of requests.
 
-    A prompt of two ids is [number of the request, microseconds a token]; for others the seed says both (`seed_of`).
+    A prompt of two ids is [number of the request, milliseconds a token]; for others the seed says both (`seed_of`).
     """
 
     def __init__(self) -> None:
@@ -65,7 +68,9 @@ class Source:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             if head.startswith("get "):
-                body = json.dumps(self.sent if head.startswith("get /sent") else {"data": [{"id": "source"}]}).encode()
+                body = json.dumps(
+                    self._taken() if head.startswith("get /sent") else {"data": [{"id": "source"}]}
+                ).encode()
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body)
                 return
             length = int(head.split("content-length: ")[1].split("\r\n")[0])
@@ -75,11 +80,18 @@ class Source:
         finally:
             writer.close()
 
+    def _taken(self) -> dict[int, list[float]]:
+        """The times that are stored, which are forgotten."""
+        sent, self.sent = self.sent, {}
+        return sent
+
     async def _answer(self, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         prompt = asked["prompt"]
-        number, microseconds = prompt if len(prompt) == 2 else divmod(asked["seed"], _PACES)
-        pace = microseconds / 1e6
-        times = self.sent[number] = []
+        number, milliseconds = prompt if len(prompt) == 2 else divmod(asked["seed"], _PACES)
+        pace = milliseconds / 1e3
+        times: list[float] = []
+        if pace:
+            self.sent[number] = times
         count = asked["max_tokens"]
         writer.write(HEAD)
         due = time.perf_counter()
@@ -87,9 +99,12 @@ class Source:
             if pace and at:
                 due += pace
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            times.append(time.perf_counter())
+            if pace:
+                times.append(time.perf_counter())
             writer.write(LAST if at == count - 1 else EVENTS[at % 256])
             await writer.drain()
+            if not pace and at % TURN == TURN - 1:
+                await asyncio.sleep(0)
 
 
 async def main(port: int) -> None:

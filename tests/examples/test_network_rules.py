@@ -76,6 +76,13 @@ def test_the_rules_of_the_link_alone_hold_but_for_segments_of_no_connection() ->
     assert set(arrived.values()) == {"unsolicited"}
 
 
+def test_the_rules_of_the_sidecars_host_alone_let_nothing_through_to_the_world() -> None:
+    with _attack(on_sidecar=("sidecar.nft",)) as (machines, collected, attacker):
+        found = _ways(outcomes(machines, collected, attacker, TRIES))
+    assert all("world" not in one.arrived for one in found)
+    assert {one.counter for one in found if one.arrived} == {"arp_frames", "other_ethertypes", "vlan_frames"}
+
+
 def test_mutilated_packets_are_dropped_and_counted() -> None:
     lengths = (0, 1, 12, 20, 30)
 

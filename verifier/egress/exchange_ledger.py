@@ -57,6 +57,13 @@ class ExchangeLedger:
                 yield match.value, exchange.frames
         self._waiting = still
 
+    def forget(self) -> None:
+        """Give up waiting: the exchanges that the log lacks stay unexplained."""
+        for kind, count in self.waiting():
+            self.tally.add_count(kind, count)
+        while self._waiting:
+            self._waiting.popleft().forget()
+
     def _try(self, exchange: Exchange) -> Match:
         """The match of an exchange; if it is explained, it is accounted for."""
         drawn = exchange.drawn

@@ -132,6 +132,8 @@ def _findings(
         found.append("The captures hold no frame.")
     found += [f"{one.frames} frames are undecided: {one.name} (from {one.example})." for one in undecided]
     found += [f"The captures lack {loss.count} {loss.unit}: {loss.what}." for loss in losses]
+    if log.unseen_outside and not account.ledger.numbers[Match.RECORDED.value]:
+        found.append("The captures show no record of the log: they are of another link or another time.")
     if log.unseen_between:
         found.append(
             f"{log.unseen_between} records of the log passed the tap unseen, from record {log.unseen_example} on."
@@ -151,7 +153,7 @@ def _notes(account: EgressAccount, log: LoggedRecords) -> list[str]:
     notes = []
     if account.link.heartbeat is None:
         notes.append("No heartbeats were declared: a time in which the tap was blind is not excluded.")
-    if log.unseen_outside:
+    if log.unseen_outside and account.ledger.numbers[Match.RECORDED.value]:
         notes.append(
             f"{log.unseen_outside} records of the log were not shown: they lie before the first or after the last one"
             " that was."

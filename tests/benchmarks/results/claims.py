@@ -23,6 +23,7 @@ from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
 from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
+from benchmarks.results.tables.ways_out import WAYS_OUT
 from benchmarks.results.tables.year import YEAR
 from tests.places import BUNDLED_POLICY
 from tests.recorded import FILTERED, records_of
@@ -67,6 +68,7 @@ def claims() -> Iterator[Claim]:
     yield from _attackers()
     yield from _tokens_to_alarm()
     yield from _side_channels()
+    yield from _ways_out()
     yield from _trade_off()
     yield from _noise_models_and_cascade()
     yield from _exact()
@@ -211,6 +213,21 @@ def _side_channels() -> Iterator[Claim]:
     yield said("keeps {:.0f} of {:.0f} bits", paused.decoded_bits, paused.symbols)
     counted = next(row for row in rows if row.name == "pauses of one to four ticks" and "tick" in row.control)
     yield said("keeps nearly all of his, {:.0f} of a bound of {:,.0f}", counted.decoded_bits, counted.bound_bits)
+
+
+def _ways_out() -> Iterator[Claim]:
+    found = WAYS_OUT.read(FILES / "ways-out.json")
+    facts, (*tried, answer) = found.facts, found.rows
+    yield said("tries {} ways out", len(tried))
+    yield said("nftables {}).", found.environment["nftables"])
+    yield said(
+        "Without rules {:.0f} of {} ways lead somewhere, with them none, "
+        "and the counter of its class counts each packet.",
+        facts["arrived_without"],
+        len(tried),
+        holds=facts["arrived_with"] == 0 and all(row.counted >= row.packets for row in tried),
+    )
+    yield said("(counted twice", holds=answer.counted == 2 and answer.arrived_with == ["sidecar"])
 
 
 def _trade_off() -> Iterator[Claim]:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from jsonschema_rs import Draft202012Validator
 
+from benchmarks.egress.wire import SERVER, SIDECAR, Tcp, Wire, udp, write_pcap, write_pcapng
 from tests.cli.commands.test_run import invoke
 from tests.logger.archive.examples import KEY, archived
 from tests.places import ROOT
 from tests.verifier.egress.examples import ANSWERS, honest, record
-from tests.verifier.egress.wire import SERVER, SIDECAR, Tcp, Wire, udp, write_pcap, write_pcapng
 
 ENTRIES = [record(seed, ids) for seed, ids in ANSWERS.items()]
 

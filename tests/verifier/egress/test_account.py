@@ -2,8 +2,11 @@
 
 import pytest
 
+from benchmarks.egress.wire import BEATING, SERVER, SIDECAR, Tcp, Wire, answer_parts, udp
+from tests.logger.examples import edited
 from tests.verifier.egress.examples import ANSWERS, PROMPT, accounted, honest, log_of, record
-from tests.verifier.egress.wire import BEATING, SERVER, SIDECAR, Tcp, Wire, answer_parts, udp
+from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.logger.record import Record
 from weightwarden.verifier.egress.account import EgressAccount
 from weightwarden.verifier.egress.errors import EncryptedLink
 from weightwarden.verifier.egress.frames import Loss
@@ -40,6 +43,49 @@ def test_of_two_records_of_one_request_each_has_its_own_exchange() -> None:
     report = accounted(honest(failed).frames, log_of(*ALL, failure))
     assert report.verdict == "clear", report.findings
     assert (report.exchanges.completions, report.exchanges.cut_tokens) == (4, 0)
+
+
+def test_a_second_completion_of_a_record_is_a_finding() -> None:
+    def twice(_: Wire, tcp: Tcp) -> None:
+        tcp.ask(PROMPT, 1)
+        tcp.answer(ANSWERS[1])
+
+    report = accounted(honest(twice).frames)
+    assert [one.name for one in report.unexplained] == ["second completion of a record"]
+    assert accounted(honest(twice).frames, log_of(*ALL, ALL[0])).verdict == "clear"
+
+
+def test_a_greedy_request_has_no_seed() -> None:
+    sampling = {"temperature": 0.0, "max_tokens": 128}
+    fields = edited(prompt_token_ids=[5], output_token_ids=[6, 7], finish_reason="length", sampling=sampling)
+    greedy = encode_record(Record.model_validate(fields))
+
+    def asked(_: Wire, tcp: Tcp) -> None:
+        tcp.ask([5], None)
+        tcp.answer([6, 7])
+
+    assert accounted(honest(asked).frames, log_of(*ALL, greedy)).verdict == "clear"
+
+
+def test_an_answer_of_two_requests_is_explained_by_one_record() -> None:
+    """The sidecar ended reasoning at its budget: it left the first request, and asked again."""
+    segments = [{"kind": kind, "tokens": tokens} for kind, tokens in (("sampled", 3), ("forced", 1), ("sampled", 2))]
+    reasoning = {"start": "<think>", "end": "</think>", "budget": 3, "forced_end": "</think>"}
+    fields = edited(seed=8, prompt_token_ids=PROMPT, output_token_ids=[11, 12, 13, 9, 21, 22], finish_reason="length")
+    forced = encode_record(Record.model_validate({**fields, "segments": segments, "reasoning": reasoning}))
+
+    def asked(wire: Wire, tcp: Tcp) -> None:
+        other = Tcp(wire, 40_001)
+        other.ask(PROMPT, 8)
+        for part in answer_parts([11, 12, 13, 14], end=False):
+            other.send(part, upward=False)
+        other.reset()
+        tcp.ask([*PROMPT, 11, 12, 13, 9], 8)
+        tcp.answer([21, 22])
+
+    report = accounted(honest(asked).frames, log_of(*ALL, forced))
+    assert report.verdict == "clear", (report.unexplained, report.findings)
+    assert (report.exchanges.completions, report.exchanges.cut_tokens) == (5, 1)
 
 
 def test_an_attempt_that_failed_before_its_first_token_is_explained() -> None:

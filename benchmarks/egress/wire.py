@@ -131,9 +131,9 @@ class Tcp:
     def __init__(self, wire: Wire, port: int = 40_000, *, up: int = 1_000, down: int = 2**32 - 300) -> None:
         """An open connection. The server's sequence numbers soon wrap around."""
         self.wire, self.port, self.up, self.down = wire, port, up, down
-        self.segment(True, SYN, options=b"\x03\x03\x07\x00")
+        self.segment(True, SYN, options=b"\x03\x03\x07\x00", window=60_000)
         self.up += 1
-        self.segment(False, SYN | ACK, options=b"\x03\x03\x07\x00")
+        self.segment(False, SYN | ACK, options=b"\x03\x03\x07\x00", window=60_000)
         self.down += 1
         self.segment(True, ACK)
 
