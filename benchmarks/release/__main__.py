@@ -67,7 +67,8 @@ def main(
         click.echo(RELEASE_PACE.line(row))
         return row
 
-    name, settings = "release-pace", {"answers": answers, "served_answers": served_answers, "seed": seed}
+    name = "release-pace"
+    settings = {"answers": answers, "served_answers": served_answers, "seed": seed}
     if vllm_python is not None:
         name, settings = "release-pace-vllm", {"answers": vllm_answers}
         _vllm(vllm_python, vllm_answers, add)
