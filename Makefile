@@ -100,6 +100,7 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz archive -runs=20000
 	$(BIN)/python -m tests.fuzz answer -runs=200000
 	$(BIN)/python -m tests.fuzz request-body -runs=40000
+	$(BIN)/python -m tests.fuzz capture -runs=20000
 
 # The documents as a site, in site/; a warning is an error.
 site: $(READY)

@@ -5,6 +5,7 @@ The real traffic is that of `benchmarks.egress.real_link`. Each way to smuggle i
     python -m benchmarks.egress.measure --real FOLDER [--frames 1000000] --out docs/results
 """
 
+import json
 import multiprocessing
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.egress.real_link import TRAFFIC
 from benchmarks.egress.smuggling import CASES
 from benchmarks.egress.synthetic import record, write_capture
 from benchmarks.egress.wire import BEATING, LINK, Tcp, Wire, write_pcapng
@@ -30,7 +32,7 @@ from weightwarden.verifier.egress.reporting import report_of
 
 
 def account_of_synthetic(path: Path, exchanges: int) -> tuple[EgressReport, float, int]:
-    """The report about a synthetic capture, its processor time in seconds, and the peak memory of the process, bytes."""
+    """The report about a synthetic capture, its processor seconds, and the peak memory of the process in bytes."""
     answers, data = LoggedAnswers(), record()
     for index in range(exchanges):
         answers.add(index, data)
@@ -110,7 +112,8 @@ def main(real: Path, frames: int, out: Path) -> None:
             write_pcapng(path.with_suffix(".pcapng"), [one for one in capture.events() if isinstance(one, Frame)])
         rows.append(synthetic_row("synthetic, pcapng", path.with_suffix(".pcapng"), exchanges))
     rows += real_rows(real)
-    EGRESS.write(out, "egress", Results[EgressRow].measured(rows, {"frames": frames, "requests": 80, "tokens": 60}))
+    settings = {"frames": frames, **json.loads((real / TRAFFIC).read_text())}
+    EGRESS.write(out, "egress", Results[EgressRow].measured(rows, settings))
     print(EGRESS.markdown(rows))
 
 

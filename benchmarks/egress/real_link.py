@@ -6,6 +6,7 @@ at stop strings and at the end of sequence, have one or two choices, and some cl
     unshare -n python -m benchmarks.egress.real_link FOLDER [--vllm-python PYTHON] [--requests 60]
 """
 
+import json
 import secrets
 import signal
 import subprocess
@@ -22,12 +23,14 @@ import httpx2
 from benchmarks.egress.cable import Tap, cable
 from benchmarks.egress.wire import PORT, SERVER, write_pcapng
 from benchmarks.recording.vllm_server import ARGUMENTS, ENVIRONMENT, settings_here
-from benchmarks.sidecar.cost import await_port, sidecar_command, started
+from benchmarks.sidecar.servers import await_port, sidecar_command, started
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.replay.vllm.managed_server import OwnServer
 
 LISTEN = 8100
+TRAFFIC = "traffic.json"
+"""Name of the file that says what the traffic is."""
 MODEL = "source"
 AT_ONCE = 8
 _WAYS: tuple[dict[str, Any], ...] = (
@@ -61,6 +64,8 @@ def main(folder: Path, vllm_python: Path | None, count: int, tokens: int) -> Non
     key = SigningKey.read(folder / "log.key")
     (folder / "log.key.pub").write_text(f"{key.verifier}\n", encoding="ascii")
     write_pcapng(folder / "link.pcapng", tap.frames, drops=tap.drops)
+    traffic = {"server": "vLLM" if vllm_python else "token source", "requests": count, "tokens": tokens}
+    (folder / TRAFFIC).write_text(json.dumps(traffic))
     print(f"{len(tap.frames)} frames captured, {tap.drops} dropped by the tap")
 
 
