@@ -28,7 +28,7 @@ FLOODED, VICTIM = 1, 2
 """Numbers of both answers."""
 CHOICES = 16
 """Number of choices of the flooded answer."""
-BURST = 250
+BURST = 120
 """Tokens of one choice in a burst."""
 TOKEN_LIMIT = 7000
 """Largest number of tokens of a choice."""

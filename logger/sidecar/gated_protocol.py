@@ -152,9 +152,6 @@ class GatedHttpProtocol(LimitedHttpProtocol):
             self._gate_link.next_request()
             self.scope["extensions"] = {EXTENSION: cast(Any, self._gate_link)}
 
-    def _ask_whether_gone(self) -> None:
-        """Send no interim response: they would end when the first group is there, which is before it leaves."""
-
     @property
     def _is_answered(self) -> bool:
         return super()._is_answered and not self._unreleased

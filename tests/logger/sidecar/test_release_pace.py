@@ -130,6 +130,7 @@ def test_a_connection_serves_one_request_after_another(paced: Sidecar, shared_up
         for stream in (True, False, True):
             body = {"model": MODEL, "prompt": "Once", "max_tokens": 9, "stream": stream}
             assert one.post("/v1/completions", json=body).status_code == 200
+        paced.await_closed_seeds()  # each was answered whole, whatever came after it
         assert one.get("/nowhere").status_code == 404
         assert one.post("/v1/completions", json={"model": MODEL}).status_code == 400
 
