@@ -272,6 +272,14 @@ def test_both_ends_may_have_one_address_on_a_loopback_device() -> None:
         Link(sidecars=LINK.sidecars, servers=frozenset({server}))
 
 
+def test_frames_out_of_the_order_of_time_are_a_finding() -> None:
+    frames = honest().frames
+    late = [*frames[:30], *(frame._replace(time=frame.time - 100) for frame in frames[30:])]
+    report = accounted(late)
+    assert report.verdict == "watch"
+    assert f"{len(frames) - 30} frames came out of the order of time" in report.findings[0]
+
+
 def test_encryption_is_refused() -> None:
     wire = Wire()
     Tcp(wire).send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", upward=True)
