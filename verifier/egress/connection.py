@@ -10,6 +10,7 @@ from weightwarden.verifier.egress.frame_counts import FrameCount, FrameCounts, p
 from weightwarden.verifier.egress.frames import Frame
 from weightwarden.verifier.egress.http_messages import Malformed, MessageReader
 from weightwarden.verifier.egress.layers import ACK, FIN, RST, SYN, URG, Segment
+from weightwarden.verifier.egress.opening import Opening
 
 CONTROL, REPEATED, OUT_OF_ORDER = "connection control", "retransmissions", "segments out of order"
 """Classes of explained frames."""
@@ -46,8 +47,9 @@ class Connection:
             ended: receives each exchange that has ended.
         """
         self._counts, self._memory, self._ended = counts, memory, ended
-        self._opening, self._answer = syn.sequence, -1
-        self._scale_up, self._scale_down = window_scale(syn.options), 0
+        self._opening = Opening(syn)
+        self._answer: Segment | None = None
+        self._scale_up = self._scale_down = 0
         self._up, self._down = ByteStream(syn.sequence + 1, memory), ByteStream(0, memory)
         self._down.edge = syn.window
         self._missing_since: float | None = None
@@ -65,12 +67,12 @@ class Connection:
     def is_over(self, time: float) -> bool:
         """True if no more segments are to come at a time: it was closed long before, never answered, or silent."""
         since = self._last_time if self.closed_at is None else self.closed_at
-        answered = self._answer >= 0 and self.closed_at is None
+        answered = self._answer is not None and self.closed_at is None
         return time - since > (IDLE_SECONDS if answered else LINGER_SECONDS)
 
     def is_opened_by(self, syn: Segment) -> bool:
         """True if a segment that opens a connection is this one's, sent again."""
-        return syn.sequence == self._opening
+        return self._opening.is_of(syn)
 
     def add(self, segment: Segment, frame: Frame, *, upward: bool) -> None:
         """Account for a segment.
@@ -84,9 +86,17 @@ class Connection:
             EncryptedLink: the sidecar encrypts.
         """
         self._last_time = frame.time
-        fault = self._opened(segment, upward=upward) if segment.flags & SYN else _fault_of_flags(segment)
+        opening = self._opening
+        if segment.flags & SYN:
+            fault = opening.fault_of(segment, upward=upward)
+        else:
+            fault = _fault_of_flags(segment)
+            if upward and segment.flags & ACK and not opening.taken:
+                opening.take(segment.acknowledgement)
+        if opening.answer is not None and opening.answer is not self._answer:
+            self._adopt(opening.answer)
         stream, other = (self._up, self._down) if upward else (self._down, self._up)
-        if fault is None and self._answer < 0 and segment.payload:
+        if fault is None and self._answer is None and segment.payload:
             fault = "segment before its connection"
         position = stream.position_of(segment.sequence)
         end = position + len(segment.payload)
@@ -95,7 +105,7 @@ class Connection:
         if fault is not None:
             self._counts.add(fault, frame)
             return
-        if segment.flags & ACK and self._answer >= 0:
+        if segment.flags & ACK and self._answer is not None:
             self._acknowledge(other, segment, frame.time, upward=upward)
         if segment.payload:
             self._add_payload(stream, position, segment.payload, frame, upward=upward)
@@ -130,32 +140,20 @@ class Connection:
         self._up.forget()
         self._down.forget()
 
-    def _opened(self, segment: Segment, *, upward: bool) -> str | None:
-        """Take in a segment of the opening; the kind of what is unexplained about it, or None."""
-        if segment.payload:
-            return "data in the opening of a connection"
-        if segment.flags & (FIN | RST | URG):
-            return "malformed header"
-        if upward:
-            return None if segment.sequence == self._opening else "segment before its connection"
-        if not segment.flags & ACK:
-            return "connection that the sidecar did not open"
-        if self._answer < 0:
-            edge, self._answer = self._down.edge, segment.sequence
-            self._down = ByteStream(segment.sequence + 1, self._memory)
-            self._down.edge = edge
-            self._up.edge = segment.window
-            scale = window_scale(segment.options)
-            self._scale_down = scale or 0
-            self._scale_up = (self._scale_up or 0) if scale is not None else 0
-        return None if segment.sequence == self._answer else "second opening of a connection"
+    def _adopt(self, answer: Segment) -> None:
+        """Begin the server's stream as an answer to the opening says."""
+        self._answer, edge = answer, self._down.edge
+        self._down.forget()
+        self._down = ByteStream(answer.sequence + 1, self._memory)
+        self._down.edge, self._up.edge = edge, max(self._up.edge, answer.window)
+        self._scale_up, self._scale_down = self._opening.scales
 
     def _acknowledge(self, other: ByteStream, segment: Segment, time: float, *, upward: bool) -> None:
         """Take in what a segment says about the opposite stream."""
         position = other.position_of(segment.acknowledgement)
         scale = 0 if segment.flags & SYN else self._scale_up if upward else self._scale_down
         other.acknowledged = max(other.acknowledged, position)
-        other.edge = max(other.edge, position + (segment.window << (scale or 0)))
+        other.edge = max(other.edge, position + (segment.window << scale))
         if self._torn or not other.lacks:
             self._missing_since = None
         elif self._missing_since is None:
@@ -271,20 +269,4 @@ def _fault_of_flags(segment: Segment) -> str | None:
         return "urgent data"
     if segment.flags & RST and segment.payload:
         return "data in a reset"
-    return None
-
-
-def window_scale(options: bytes) -> int | None:
-    """The window scale in the options of a segment, or None."""
-    at = 0
-    while at < len(options) and options[at]:
-        if options[at] == 1:
-            at += 1
-            continue
-        length = options[at + 1] if at + 1 < len(options) else 0
-        if length < 2:
-            return None
-        if options[at] == 3 and length == 3 and at + 2 < len(options):
-            return min(options[at + 2], 14)
-        at += length
     return None
