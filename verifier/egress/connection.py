@@ -1,24 +1,20 @@
 """One TCP connection of a sidecar to an inference server, and the exchanges on it."""
 
-from collections import deque
 from collections.abc import Callable
 
 from weightwarden.verifier.egress.byte_stream import ByteStream, Memory
+from weightwarden.verifier.egress.conversation import Conversation
 from weightwarden.verifier.egress.errors import EncryptedLink
-from weightwarden.verifier.egress.exchange import Exchange, RequestBody
-from weightwarden.verifier.egress.frame_counts import FrameCount, FrameCounts, place_of
+from weightwarden.verifier.egress.exchange import Exchange
+from weightwarden.verifier.egress.frame_counts import FrameCounts, place_of
 from weightwarden.verifier.egress.frames import Frame
-from weightwarden.verifier.egress.http_messages import Malformed, MessageReader
 from weightwarden.verifier.egress.layers import ACK, FIN, RST, SYN, URG, Segment
 from weightwarden.verifier.egress.opening import Opening
 
 CONTROL, REPEATED, OUT_OF_ORDER = "connection control", "retransmissions", "segments out of order"
 """Classes of explained frames."""
-OUTSIDE_EXCHANGE, AFTER_GAP = "bytes outside of an exchange", "bytes after a gap in the capture"
-NOT_HTTP = "connection that is no HTTP"
-"""Kinds of what is unexplained."""
-PENDING_BYTES = 1 << 16
-"""Largest number of the server's bytes that wait for their request."""
+AFTER_GAP = "bytes after a gap in the capture"
+"""A kind of what is unexplained."""
 LINGER_SECONDS, IDLE_SECONDS = 60.0, 10_800.0
 """Time for which segments of a closed connection may still come, and for which an open one may be silent."""
 PATIENCE_SECONDS = 1.0
@@ -32,9 +28,7 @@ class Connection:
     Attributes:
         closed_at: moment at which it was closed or reset, or None.
         lost_bytes: bytes that a receiver acknowledged and that are missing in the capture.
-        exchanges: exchanges that have not ended, the oldest first.
-        request_frames: frames of a request that is not whole yet.
-        pending_frames: frames with bytes of the server that wait for a request.
+        conversation: its requests and responses.
     """
 
     def __init__(self, syn: Segment, counts: FrameCounts, memory: Memory, ended: Callable[[Exchange], None]) -> None:
@@ -46,23 +40,18 @@ class Connection:
             memory: counts the bytes that are held.
             ended: receives each exchange that has ended.
         """
-        self._counts, self._memory, self._ended = counts, memory, ended
+        self._counts, self._memory = counts, memory
+        self.conversation = Conversation(counts, memory, ended)
         self._opening = Opening(syn)
         self._answer: Segment | None = None
         self._scale_up = self._scale_down = 0
         self._up, self._down = ByteStream(syn.sequence + 1, memory), ByteStream(0, memory)
         self._down.edge = syn.window
         self._missing_since: float | None = None
-        self._torn = self._broken = False
+        self._torn = False
         self.closed_at: float | None = None
         self._last_time = 0.0
         self.lost_bytes = 0
-        self.exchanges: deque[Exchange] = deque()
-        self._request = RequestBody(memory)
-        self._request_reader = MessageReader(self._request, response=False)
-        self.request_frames = FrameCount()
-        self._pending = bytearray()
-        self.pending_frames = FrameCount()
 
     def is_over(self, time: float) -> bool:
         """True if no more segments are to come at a time: it was closed long before, never answered, or silent."""
@@ -116,27 +105,14 @@ class Connection:
         if segment.flags & RST:
             self._close(frame.time)
         elif self._down.end is not None and self._down.position >= self._down.end:
-            self.settle()
+            self.conversation.settle()
             if self._up.end is not None:
                 self._close(frame.time)
 
-    def settle(self) -> None:
-        """End the exchanges: nothing more of the server is to come."""
-        while self.exchanges:
-            exchange = self.exchanges.popleft()
-            exchange.end()
-            self._ended(exchange)
-
     def forget(self) -> None:
         """Account for what remains, and drop all that is held."""
-        self.settle()
-        self._counts.add_count(OUTSIDE_EXCHANGE, self.pending_frames)
-        self._counts.add_count(OUTSIDE_EXCHANGE, self.request_frames)
+        self.conversation.forget()
         self.lost_bytes += 0 if self._torn else self._up.lacks + self._down.lacks
-        self._memory.held -= len(self._pending)
-        self._pending.clear()
-        self.pending_frames, self.request_frames = FrameCount(), FrameCount()
-        self._request.forget()
         self._up.forget()
         self._down.forget()
 
@@ -159,16 +135,9 @@ class Connection:
         elif self._missing_since is None:
             self._missing_since = time
         elif time - self._missing_since > PATIENCE_SECONDS:
-            self._tear()
-
-    def _tear(self) -> None:
-        """Give the content up: bytes are missing in the capture."""
-        self.lost_bytes += self._up.lacks + self._down.lacks
-        self._torn = True
-        for exchange in self.exchanges:
-            self._counts.add_count(AFTER_GAP, exchange.frames)
-            exchange.forget()
-        self.exchanges.clear()
+            self.lost_bytes += self._up.lacks + self._down.lacks
+            self._torn = True
+            self.conversation.give_up(AFTER_GAP)
 
     def _add_payload(self, stream: ByteStream, position: int, payload: bytes, frame: Frame, *, upward: bool) -> None:
         if self._torn:
@@ -190,73 +159,7 @@ class Connection:
         if begins and upward and data[:2] == _TLS:
             raise EncryptedLink(place_of(frame))
         if data:
-            (self._feed_request if upward else self._feed_response)(data, counted)
-
-    def _feed_request(self, data: bytes, frame: Frame | None) -> None:
-        """Read bytes of the sidecar."""
-        while data and not self._broken:
-            try:
-                data = self._request_reader.add(data)
-            except Malformed:
-                self._break()
-                break
-            if not data and frame is not None:
-                self.request_frames.add(frame)
-                frame = None
-            if self._request_reader.done:
-                assert self._request_reader.head is not None  # a whole message has one
-                self.exchanges.append(
-                    Exchange(self._request_reader.head, self._request, self.request_frames, self._memory)
-                )
-                self._request = RequestBody(self._memory)
-                self._request_reader = MessageReader(self._request, response=False)
-                self.request_frames = FrameCount()
-                self._feed_pending()
-        if self._broken and frame is not None:
-            self._counts.add(NOT_HTTP, frame)
-
-    def _feed_pending(self) -> None:
-        """Read the server's bytes that came before their request in the capture."""
-        if not self._pending:
-            return
-        data, frames = bytes(self._pending), self.pending_frames
-        self._memory.held -= len(data)
-        self._pending.clear()
-        self.pending_frames = FrameCount()
-        self.exchanges[0].frames.merge(frames)
-        self._feed_response(data, None)
-
-    def _feed_response(self, data: bytes, frame: Frame | None) -> None:
-        """Read bytes of the server."""
-        while data and self.exchanges and not self._broken:
-            exchange = self.exchanges[0]
-            try:
-                data = exchange.add(data)
-            except Malformed:
-                self._break()
-                break
-            if not data and frame is not None:
-                exchange.frames.add(frame)
-            if exchange.ended:
-                self._ended(self.exchanges.popleft())
-        if not data:
-            return
-        if not self._broken and len(self._pending) + len(data) <= PENDING_BYTES and self._memory.take(len(data)):
-            self._pending += data
-            if frame is not None:
-                self.pending_frames.add(frame)
-        elif frame is not None:
-            self._counts.add(NOT_HTTP if self._broken else OUTSIDE_EXCHANGE, frame)
-
-    def _break(self) -> None:
-        """Give the content up: it is no HTTP."""
-        self._broken = True
-        self._counts.add_count(NOT_HTTP, self.request_frames)
-        self.request_frames = FrameCount()
-        for exchange in self.exchanges:
-            self._counts.add_count(NOT_HTTP, exchange.frames)
-            exchange.forget()
-        self.exchanges.clear()
+            self.conversation.add(data, counted, upward=upward)
 
     def _close(self, time: float) -> None:
         if self.closed_at is None:
