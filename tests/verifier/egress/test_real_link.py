@@ -15,8 +15,8 @@ from weightwarden.verifier.egress.logged_answers import Match
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def real_link(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(params=[0, 10], ids=["no loss", "one packet in ten lost at each end"])
+def real_link(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder with a capture of the link, and the log."""
     probe = subprocess.run(["unshare", "-n", "ip", "link", "set", "lo", "up"], capture_output=True, text=True)
     if probe.returncode:
@@ -24,10 +24,10 @@ def real_link(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if os.environ.get("WEIGHTWARDEN_REQUIRE_NETWORK_NAMESPACES"):
             pytest.fail(reason)
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("link")
-    command = ["unshare", "-n", sys.executable, "-m", "benchmarks.egress.real_link", str(folder), "--requests", "25"]
+    command = ["unshare", "-n", sys.executable, "-m", "benchmarks.egress.real_link", str(tmp_path)]
+    command += ["--requests", "25", "--loss", str(request.param)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300)
-    return folder
+    return tmp_path
 
 
 def test_all_of_it_is_explained_and_every_way_of_smuggling_is_found(real_link: Path) -> None:
