@@ -46,6 +46,9 @@ FOREIGN = {
         --gid --uid --create-home --home-dir --no-log-init --group --owner --mode --directory
     """,
     "systemctl": "--now",
+    "kubectl": "--from-file --namespace",
+    "nft": "--includepath",
+    "ethtool": "--pause",
     "a program of an example": "--source",
 }
 """Options of other programs that pages and examples name, by program."""

@@ -1,6 +1,6 @@
 """Side channels through a real sidecar: all that a server can modulate beside its tokens.
 
-    python -m benchmarks.side_channels [--out FOLDER] [--tokens 400]
+    python -m benchmarks.side_channels [--out FOLDER] [--tokens 400] [--answers 96] [--ticks 100]
 
 An attacker's server hides symbols in white space and fields of what it sends, in pauses between tokens (short and long,
 or whole ticks), in the order of several streams, in the start of an answer, in retries and failures, in requests of
@@ -14,19 +14,24 @@ import click
 import numpy as np
 
 from benchmarks.results.file import Results
+from benchmarks.results.tables.release_jitter import RELEASE_JITTER, ReleaseJitterRow
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS, SideChannelRow
-from benchmarks.side_channels import each_answer, each_token, readiness, stalled_room, stream_order
+from benchmarks.side_channels import bursts, each_answer, each_token, readiness, stalled_room, stream_order
 
 
 @click.command(help=__doc__)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for side-channels.json and .md.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for side-channels.json, release-jitter.json and .md."
+)
 @click.option(
     "--tokens", type=click.IntRange(each_token.PER_ANSWER), default=400, show_default=True, help="Of each channel."
 )
 @click.option("--answers", type=click.IntRange(1), default=96, show_default=True, help="Of each channel of answers.")
+@click.option("--ticks", type=click.IntRange(10, 100), default=100, show_default=True, help="Of the load's channels.")
 @click.option("--seed", default=0, show_default=True)
-def main(out: Path | None, tokens: int, answers: int, seed: int) -> None:
+def main(out: Path | None, tokens: int, answers: int, ticks: int, seed: int) -> None:
     rows: list[SideChannelRow] = []
+    jitter: list[ReleaseJitterRow] = []
 
     def add(row: SideChannelRow) -> None:
         rows.append(row)
@@ -43,9 +48,16 @@ def main(out: Path | None, tokens: int, answers: int, seed: int) -> None:
     for control in each_answer.CONTROLS:
         add(stalled_room.measured(control, answers // 4, np.random.default_rng([seed, 300])))
         add(readiness.measured(control, answers // 2, np.random.default_rng([seed, 400])))
+    for control in bursts.CONTROLS:
+        seen, late = bursts.measured(control, ticks, np.random.default_rng([seed, 500]))
+        jitter += late
+        for row in seen:
+            add(row)
+    click.echo(RELEASE_JITTER.markdown(jitter))
     if out is not None:
-        results = Results[SideChannelRow].measured(rows, {"tokens": tokens, "answers": answers, "seed": seed})
-        SIDE_CHANNELS.write(out, "side-channels", results)
+        settings = {"tokens": tokens, "answers": answers, "ticks": ticks, "seed": seed}
+        SIDE_CHANNELS.write(out, "side-channels", Results[SideChannelRow].measured(rows, settings))
+        RELEASE_JITTER.write(out, "release-jitter", Results[ReleaseJitterRow].measured(jitter, settings))
 
 
 if __name__ == "__main__":

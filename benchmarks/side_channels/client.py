@@ -26,21 +26,17 @@ class HeardAnswer:
 
     Attributes:
         asked: time of the request, seconds.
-        asked_at: the same, Unix time, seconds.
         ended: time of the end, seconds.
         status: HTTP status.
         tokens: the tokens of all choices, in the order of their arrival.
         failed: whether the stream ended with an error.
-        date: the header of that name, or None.
     """
 
     asked: float
-    asked_at: float
     ended: float
     status: int
     tokens: Sequence[Heard] = ()
     failed: bool = False
-    date: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -55,7 +51,6 @@ class Asked:
     numbers: Sequence[int]
     tokens: int
     after: float = 0.0
-    stream: bool = True
 
 
 def all_heard(url: str, asked: Sequence[Asked]) -> list[HeardAnswer]:
@@ -73,18 +68,15 @@ async def _heard(http: aiohttp.ClientSession, url: str, asked: Asked) -> HeardAn
         "model": "source",
         "prompt": [[number, 1] for number in asked.numbers],
         "max_tokens": asked.tokens,
-        "stream": asked.stream,
+        "stream": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         "ignore_eos": True,
     }
-    if asked.stream:
-        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
     await asyncio.sleep(asked.after)
-    started, started_at = time.perf_counter(), time.time()
+    started = time.perf_counter()
     tokens: list[Heard] = []
     failed = False
     async with http.post(f"{url}/v1/completions", json=body) as answer:
-        if not asked.stream:
-            await answer.read()
         async for line in answer.content:
             now = time.perf_counter()
             if not line.startswith(b"data: {"):
@@ -95,5 +87,4 @@ async def _heard(http: aiohttp.ClientSession, url: str, asked: Asked) -> HeardAn
                 if choice["finish_reason"] is None or choice["text"]:
                     usage = (event.get("usage") or {}).get("completion_tokens")
                     tokens.append(Heard(now, choice["index"], choice["text"], usage))
-        ended, date = time.perf_counter(), answer.headers.get("date")
-        return HeardAnswer(started, started_at, ended, answer.status, tokens, failed, date)
+        return HeardAnswer(started, time.perf_counter(), answer.status, tokens, failed)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 import numpy as np
 
@@ -21,10 +20,8 @@ from weightwarden.verifier.scoring.stopping import LABEL_BITS
 TOKENS = 4
 """Number of tokens of an answer."""
 CONTROLS = (ReleaseControl(), ReleaseControl(tick_ms=50), ReleaseControl(pace=Pace(tokens=TOKENS, milliseconds=100)))
-FIRST_SLOT, SLOTS = 14, 12
-"""First start slot that a server aims at, and their number: 0.23 to 2.65 seconds after the request."""
-WIDE_SLOT = 31
-"""A start slot that comes 2.0 seconds after the one before."""
+FIRST_SLOT, SLOTS = 20, 9
+"""First start slot that a server aims at, and their number: 0.87 to 5.2 seconds after the request."""
 APART = 0.03
 """Seconds between two requests, so that they do not delay each other."""
 
@@ -38,14 +35,12 @@ class Channel:
         alphabet: number of different symbols.
         say: what becomes of the request that carries a symbol.
         hear: the symbol of an answer behind a control.
-        stream: whether the answers are streamed.
     """
 
     name: str
     alphabet: int
     say: Callable[[int], HostileAnswer]
     hear: Callable[[HeardAnswer, ReleaseControl], int]
-    stream: bool = True
 
 
 def _tokens(wait: float = 0.0) -> list[Said]:
@@ -62,20 +57,6 @@ def _slot(answer: HeardAnswer, control: ReleaseControl) -> int:
     after = 0.2 if control.pace is not None else -0.4  # a paced answer leaves on its slot, others half a slot before
     place = math.log(max(answer.seconds, FIRST_SLOT_SECONDS) / FIRST_SLOT_SECONDS) / math.log(SLOT_RATIO)
     return round(place - after) - FIRST_SLOT
-
-
-def _dated(symbol: int) -> HostileAnswer:
-    """An answer that is whole soon after a wide slot begins, or shortly before it ends."""
-    start, end = slot_seconds(WIDE_SLOT - 1), slot_seconds(WIDE_SLOT)
-    return HostileAnswer(_tokens(end - 0.2 if symbol else start + 0.1))
-
-
-def _date(answer: HeardAnswer, _: ReleaseControl) -> int:
-    """The symbol, from the second of the Date header alone."""
-    if answer.date is None:
-        return 0
-    seconds = parsedate_to_datetime(answer.date).timestamp() + 0.5 - answer.asked_at
-    return int(seconds > (slot_seconds(WIDE_SLOT - 1) + slot_seconds(WIDE_SLOT)) / 2)
 
 
 _FAILURES = (
@@ -102,7 +83,6 @@ CHANNELS = (
         lambda answer, _: int(answer.seconds > 0.125) + int(answer.seconds > 0.5),
     ),
     Channel("how a request fails", 4, lambda symbol: _FAILURES[symbol], _failure),
-    Channel("date of a whole answer", 2, _dated, _date, stream=False),
 )
 
 
@@ -120,7 +100,7 @@ def measured(channel: Channel, control: ReleaseControl, answers: int, rng: np.ra
     """
     symbols = rng.integers(0, channel.alphabet, answers)
     said = {1 + at: channel.say(int(symbol)) for at, symbol in enumerate(symbols)}
-    asked = [Asked([1 + at], TOKENS, at * APART, channel.stream) for at in range(answers)]
+    asked = [Asked([1 + at], TOKENS, at * APART) for at in range(answers)]
     with hostile_source(said) as source, running_sidecar(source.url, control) as sidecar:
         heard = all_heard(sidecar.url, asked)
         records = sidecar.records(answers)

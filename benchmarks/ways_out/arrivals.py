@@ -1,4 +1,4 @@
-"""What arrives at the world, and at the sockets of the sidecar's host."""
+"""Packets that arrive at the world, and at the sockets of the sidecar's host."""
 
 import os
 import socket
@@ -12,9 +12,9 @@ from benchmarks.ways_out.site import WORLD_MAC
 _ALL = 0x0003
 _BARRIER = 0x88B6
 """An ethertype for local experiments, of the frame behind which nothing earlier is under way."""
-_FRAMES = (ETH_ARP, 0x0004, 0x8035, 0x88B5, 0x88CC, 0x888E)
-"""Ethertypes that the sidecar's host listens to: ARP, IEEE 802.2, reverse ARP, experiments, LLDP, EAPOL."""
-_IPV4 = (socket.IPPROTO_ICMP, socket.IPPROTO_IGMP, 4, socket.IPPROTO_TCP, socket.IPPROTO_UDP, 47, 50, 132, 253)
+_FRAMES = (ETH_ARP, 0x0004, 0x8035, 0x8808, 0x88B5, 0x88CC, 0x888E)
+"""Ethertypes that the sidecar's host listens to: ARP, IEEE 802.2, reverse ARP, PAUSE, experiments, LLDP, EAPOL."""
+_IPV4 = (socket.IPPROTO_ICMP, socket.IPPROTO_IGMP, 4, socket.IPPROTO_TCP, socket.IPPROTO_UDP, 41, 47, 50, 132, 253)
 _IPV6 = (socket.IPPROTO_ICMPV6, socket.IPPROTO_TCP, socket.IPPROTO_UDP, 253)
 _SECONDS = 10.0
 _LARGEST = 1 << 16
@@ -58,7 +58,7 @@ class Arrivals:
         return port
 
     def answer(self, content: bytes) -> bytes:
-        """What the sidecar reads when the server answers on the sidecar's connection."""
+        """Bytes that the sidecar reads when the server answers on the sidecar's connection."""
         self._answering.sendall(content)
         read = b""
         while len(read) < len(content) and (more := self._asking.recv(_LARGEST)):
@@ -66,7 +66,7 @@ class Arrivals:
         return read
 
     def collected(self) -> dict[str, list[bytes]]:
-        """What has arrived at each place since the last call.
+        """Packets that have arrived at each place since the last call.
 
         One processor takes frames in the order in which they were sent, so nothing sent earlier is under way behind an
         answer to the sidecar and a frame from there to the world.
@@ -85,7 +85,7 @@ class Arrivals:
 
 @contextmanager
 def arrivals(machines: Machines) -> Iterator[Arrivals]:
-    """What arrives while the block runs, on one processor."""
+    """Arrivals while the block runs, on one processor."""
     allowed = os.sched_getaffinity(0)
     with ExitStack() as stack:
         os.sched_setaffinity(0, {min(allowed)})

@@ -14,7 +14,7 @@ ANSWER = "answer on the sidecar's connection"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a way.
+    """Fate of a way.
 
     Attributes:
         name: the way.

@@ -27,7 +27,7 @@ _WORLD_LINK = "world0"
 
 
 class Wiring(Enum):
-    """How the inference host is attached to the sidecar's host, which routes whatever it gets, as a careless one would.
+    """Attachment of the inference host to the sidecar's host, which routes whatever it gets, as a careless one would.
 
     Attributes:
         LINK: a link of its own.
@@ -91,7 +91,7 @@ def counters_of(machine: Namespace) -> dict[str, int]:
 
 
 def _write_site(folder: Path, wiring: Wiring) -> None:
-    """What the rule sets include: the examples, but for the interface that has the sidecar's address."""
+    """Write the files that the rule sets include: the examples, but for the interface with the sidecar's address."""
     for name in ("site.nft", "counters.nft", "classes.nft"):
         text = (RULES / name).read_text(encoding="utf-8")
         if wiring is Wiring.SWITCH:

@@ -16,7 +16,7 @@ _SECONDS = 20
 
 
 def missing() -> str | None:
-    """What this machine or user lacks to make namespaces with rules, as a sentence; None where all is there."""
+    """Reason why no namespaces with rules can be made here, as a sentence; None where they can."""
     for program, package in (("ip", "iproute2"), ("nft", "nftables")):
         if shutil.which(program) is None:
             return f"{program} is not installed: apt-get install {package}"

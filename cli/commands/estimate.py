@@ -1,13 +1,15 @@
 """The command `verify estimate`: leakage a day, time until the weights are out, time until an attacker is caught."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
 from weightwarden.cli.commands.estimate_report import estimate_assumptions, estimate_result, estimate_table
-from weightwarden.cli.options.quantities import FiniteRange, Positive, Size
+from weightwarden.cli.options.quantities import FiniteRange, Size
 from weightwarden.cli.options.shared import AUDIT_BY_OPTION, with_options
+from weightwarden.cli.options.timing import TIMING_OPTIONS, TimingOptions
 from weightwarden.cli.options.token_bound import series_stock, token_bound
 from weightwarden.cli.options.traffic_estimate import (
     AUDIT_OPTIONS,
@@ -16,7 +18,7 @@ from weightwarden.cli.options.traffic_estimate import (
     TrafficOptions,
     as_json_text,
 )
-from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Leak, TimingChannel, Weights, estimate
+from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Leak, Weights, estimate
 from weightwarden.verifier.statistics.sampling_design import AuditBy, SamplingDesign
 
 
@@ -94,29 +96,7 @@ from weightwarden.verifier.statistics.sampling_design import AuditBy, SamplingDe
         show_default=True,
         help="Share of requests that may be refused or fail without an alarm.",
     ),
-    click.option(
-        "--tokens-per-tick",
-        type=Positive(),
-        metavar="TOKENS",
-        help="Mean number of tokens that a stream releases on a tick of the sidecar. Default: no"
-        " ticks, and timing leaks.",
-    ),
-    click.option(
-        "--token-gap",
-        type=Positive(),
-        default=20.0,
-        show_default=True,
-        metavar="MILLISECONDS",
-        help="Mean time between tokens, in milliseconds (without ticks).",
-    ),
-    click.option(
-        "--clock",
-        type=Positive(),
-        default=1.0,
-        show_default=True,
-        metavar="MILLISECONDS",
-        help="Resolution of the receiver's clock, in milliseconds (without ticks).",
-    ),
+    *TIMING_OPTIONS,
     LENGTH_OPTION,
     *AUDIT_OPTIONS,
 )
@@ -134,13 +114,10 @@ def estimate_command(
     early_stop_share: float,
     refusal_share: float,
     length_limit: int,
-    tokens_per_tick: float | None,
-    token_gap: float,
-    clock: float,
     power: float,
     confidence: float,
     as_json: bool,
-    **traffic_options: Any,
+    **more: Any,
 ) -> None:
     """Estimate the bits a day that leave unseen, the days until the weights are out and until the attacker is caught.
 
@@ -148,7 +125,8 @@ def estimate_command(
         verify estimate --preset provider-2025-07 --weights 1TB
         verify estimate --output-tokens-per-day 5e11 --report report.json --json
     """
-    traffic = TrafficOptions(**traffic_options).traffic()
+    timing = TimingOptions(**{name.name: more.pop(name.name) for name in fields(TimingOptions)})
+    traffic = TrafficOptions(**more).traffic()
     bound = token_bound(policy_path, report_path, bits_per_token, vocabulary)
     leak = Leak(
         bits_per_token=bound.bits_per_token,
@@ -156,13 +134,14 @@ def estimate_command(
         early_stop_share=early_stop_share,
         length_limit=length_limit,
         refusal_share=refusal_share,
-        timing=TimingChannel(tokens_per_tick=tokens_per_tick, gap=token_gap, resolution=clock),
+        timing=timing.channel(bound.timing, traffic.tokens_per_message),
         log2_vocabulary=bound.log2_vocabulary,
+        readiness_per_day=timing.readiness_per_day,
     )
     audit = AuditAssumptions(rate=audit_rate, by=audit_by, power=power, alarm_at=alarm_at, confidence=confidence)
     weights = Weights(size_bytes=size_bytes, compression=compression)
     found = estimate(traffic, leak, audit, weights)
-    assumptions = estimate_assumptions(found, traffic, leak, audit, bound)
+    assumptions = estimate_assumptions(found, traffic, leak, audit, bound, timing)
     if as_json:
         click.echo(as_json_text(estimate_result(found, traffic, leak, weights) | {"assumptions": assumptions}))
     else:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from weightwarden.cli.options.quantities import count_text, days_text, power_of_ten_text, size_text
+from weightwarden.cli.options.timing import TimingOptions
 from weightwarden.cli.options.token_bound import TokenBound
 from weightwarden.cli.options.traffic_estimate import traffic_assumptions
 from weightwarden.verifier.statistics.exfiltration import AuditAssumptions, Estimate, Leak, Weights
@@ -14,6 +15,7 @@ def estimate_result(found: Estimate, traffic: Traffic, leak: Leak, weights: Weig
     """The estimate's JSON fields, without its assumptions."""
     return {
         "bits_per_day": found.bits_per_day,
+        "all_bits_per_token": found.bits_per_token,
         "bits_per_day_per_site": found.bits_per_day / traffic.sites,
         "channel_bytes_per_day": traffic.bytes_per_day(leak.log2_vocabulary / 8),
         "days_to_exfiltrate": found.days_to_exfiltrate,
@@ -35,12 +37,16 @@ def estimate_table(
 ) -> str:
     """The estimate and its assumptions as text for a terminal."""
     confidence = f"{100 * audit.confidence:g}%"
-    lines = ["Staying under every threshold:", "", f"  {'channel':<30} {'bits a day':>12} {'bytes a day':>12}"]
+    lines = [
+        "Staying under every threshold:",
+        "",
+        f"  {'channel':<30} {'bits a token':>12} {'bits a day':>12} {'bytes a day':>12}",
+    ]
     for term in found.terms:
-        note = "" if term.counted else "  OPEN, not in the sum: release on ticks"
-        lines.append(f"  {term.name:<30} {term.bits_per_day:>12.3g} {size_text(term.bits_per_day / 8):>12}{note}")
+        note = "" if term.counted else "  OPEN, not in the sum: release at a pace"
+        lines.append(f"  {term.name:<30} {_columns(term.bits_per_day, traffic)}{note}")
     lines += [
-        f"  {'all that are counted':<30} {found.bits_per_day:>12.3g} {size_text(found.bits_per_day / 8):>12}"
+        f"  {'all that are counted':<30} {_columns(found.bits_per_day, traffic)}"
         f"  ({size_text(found.bits_per_day / 8 / traffic.sites)} a site)",
         "",
         *(
@@ -72,6 +78,12 @@ def estimate_table(
     return "\n".join([*lines, "", "Assumes:", "", *(f"  - {said}" for said in assumptions)])
 
 
+def _columns(bits_per_day: float, traffic: Traffic) -> str:
+    """A channel's bits a token, bits a day and bytes a day."""
+    per_token = bits_per_day / traffic.output_tokens_per_day
+    return f"{per_token:>12.3g} {bits_per_day:>12.3g} {size_text(bits_per_day / 8):>12}"
+
+
 def _gambled(found: Estimate, leak: Leak, audit: AuditAssumptions) -> str:
     """The gamble in words: by records a number of messages, by tokens the most that any lengths carry."""
     size = size_text(found.gamble.gambled_bits / 8)
@@ -94,16 +106,9 @@ def _leaving(found: Estimate, leak: Leak) -> str:
 
 
 def estimate_assumptions(
-    found: Estimate, traffic: Traffic, leak: Leak, audit: AuditAssumptions, bound: TokenBound
+    found: Estimate, traffic: Traffic, leak: Leak, audit: AuditAssumptions, bound: TokenBound, timing: TimingOptions
 ) -> list[str]:
     """Assumptions of the figures, as sentences."""
-    timing = (
-        f"Timing is open: {leak.timing.bits_per_token:.2g} bits a token more, for tokens {leak.timing.gap:g} ms apart"
-        f" that a receiver tells to {leak.timing.resolution:g} ms."
-        if leak.timing.open
-        else f"Timing: {leak.timing.tokens_per_tick:g} tokens a tick on average, their number free:"
-        f" {leak.timing.bits_per_token:.2g} bits a token."
-    )
     return [
         *traffic_assumptions(traffic),
         f"Tokens: {bound.bits_per_token:.4g} bits each unseen ({bound.source}); {bound.log2_vocabulary:.4g} bits where"
@@ -127,6 +132,7 @@ def estimate_assumptions(
         + ": the attacker writes the prompts.",
         f"Unnoticed: {100 * leak.early_stop_share:g}% early stops in one of {leak.length_limit} places,"
         f" {100 * leak.refusal_share:g}% refusals.",
-        timing,
+        timing.source(leak.timing, bound.timing),
+        f"Readiness: {timing.sidecars} sidecar(s), a bit every {timing.ready_every:g} s each.",
         "The receiver knows prompts and seeds and loses nothing; seeds are the sidecar's; nothing bypasses the log.",
     ]

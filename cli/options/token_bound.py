@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from weightwarden.cli.reports.contents import Timing
 from weightwarden.cli.reports.reading import ReportError, read_report
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.policy.file import read_policy
@@ -28,6 +29,7 @@ class TokenBound:
         stock_bits: bits that tokens carry once, beside it, in unaudited messages; None for a bound that says nothing of
             them.
         confidence: of a bound from a sample.
+        timing: timing of a report; None for a bound without one.
     """
 
     bits_per_token: float
@@ -35,6 +37,7 @@ class TokenBound:
     source: str
     stock_bits: float | None = None
     confidence: float = CONFIDENCE
+    timing: Timing | None = None
 
 
 def token_bound(
@@ -81,6 +84,7 @@ def _of_report(path: Path) -> TokenBound:
         source=f"{path}: {statistics.bits_per_token.leading_code} bound for {whose}{doubts}",
         stock_bits=bits.stock_bits if sampled else None,
         confidence=statistics.confidence,
+        timing=report.timing,
     )
 
 

@@ -161,7 +161,7 @@ def _timing(report: Report) -> Iterator[str]:
     for name in ("state", "records", "ticks", "underruns"):
         if getattr(timing, name) != getattr(table, name):
             yield f"timing.{name}: {getattr(timing, name)} where its counts give {getattr(table, name)}"
-    for name in ("slot_bits", "underrun_bits", "unknown_bits", "bits", "bits_per_token"):
+    for name in ("slot_bits", "underrun_bits", "end_bits", "unknown_bits", "bits", "bits_per_token"):
         stated, counted = getattr(timing, name), getattr(table, name)
         if (stated is None) != (counted is None) or (stated is not None and not _equal(stated, counted)):
             yield f"timing.{name}: {stated} where its counts give {counted}"
@@ -171,7 +171,11 @@ def _timing(report: Report) -> Iterator[str]:
     if timing.tokens > tokens or (timing.state == "paced" and timing.tokens != tokens):
         yield f"timing.tokens: {timing.tokens} of {tokens} output tokens"
     without = timing.counts.start_slots[-1]
-    if timing.counts.unknown_records > without or sum(timing.counts.records) > timing.records - without:
+    if (
+        timing.counts.two_way_ends > timing.records
+        or timing.counts.unknown_records > without
+        or sum(timing.counts.records) > timing.records - without
+    ):
         yield "timing.counts: more records than there are start slots for"
 
 

@@ -163,13 +163,15 @@ class ReleaseCounts(_Part):
     """Counts of the releases of records, from which their timing is charged.
 
     `start_slots` has the number of records by start slot, and last of those without one; `unknown_records` of these
-    have tokens, and `unknown_groups` groups. The other columns have one entry for each kind of record with groups after
-    the first: their number, those with underruns before them, the underruns, and the number of such records.
+    have tokens, and `unknown_groups` groups. The end of `two_way_ends` records may have left in two ways. The other
+    columns have one entry for each kind of record with groups after the first: their number, those with underruns
+    before them, the underruns, and the number of such records.
     """
 
     start_slots: Annotated[list[Count], Field(min_length=SLOTS + 1, max_length=SLOTS + 1)]
     unknown_records: Count
     unknown_groups: Count
+    two_way_ends: Count
     groups: list[Annotated[int, Field(ge=1, le=2**53)]]
     runs: list[Count]
     underruns: list[Count]
@@ -193,7 +195,7 @@ class Timing(_Part):
 
     `state` is "paced" if every record says when its answer left, and "open" if none does. `records` do, and have
     `tokens` output tokens; `open_records` do not. `bits` is the charge of the former: for their start slots, their
-    underruns, what left unknown, and 2 bits. It has no confidence, since no record was drawn for it.
+    underruns, their ends, what left unknown, and 2 bits. It has no confidence, since no record was drawn for it.
     """
 
     state: TimingState
@@ -204,6 +206,7 @@ class Timing(_Part):
     underruns: Count
     slot_bits: Bits
     underrun_bits: Bits
+    end_bits: Bits
     unknown_bits: Bits
     bits: Bits
     bits_per_token: Bits | None
@@ -219,6 +222,7 @@ class Timing(_Part):
             records_s=np.array(counts.start_slots, np.int64),
             unknown_records=counts.unknown_records,
             unknown_groups=counts.unknown_groups,
+            two_way_ends=counts.two_way_ends,
             groups_u=np.array(counts.groups, np.int64),
             runs_u=np.array(counts.runs, np.int64),
             underruns_u=np.array(counts.underruns, np.int64),

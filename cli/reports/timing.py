@@ -41,7 +41,7 @@ def timing_sentence(table: ReleaseTable) -> str:
         return f"No record holds the moments at which its answer left. {_HOW}"
     shares = (
         f"start slots {_bits(table.slot_bits)}, underruns {_bits(table.underrun_bits)} ({table.underruns:,} of"
-        f" {table.ticks:,} ticks)"
+        f" {table.ticks:,} ticks), ends {_bits(table.end_bits)}"
     )
     if table.unknown_bits:
         shares += f", what left unknown {_bits(table.unknown_bits)} ({table.unknown_records:,} records)"
@@ -59,13 +59,14 @@ def timing_sentence(table: ReleaseTable) -> str:
 def timing_contents(table: ReleaseTable) -> dict[str, Any]:
     """The timing, as JSON (`weightwarden.cli.reports.contents.Timing`)."""
     names = ("state", "records", "open_records", "tokens", "ticks", "underruns")
-    bits = ("slot_bits", "underrun_bits", "unknown_bits", "bits", "bits_per_token")
+    bits = ("slot_bits", "underrun_bits", "end_bits", "unknown_bits", "bits", "bits_per_token")
     return {
         **{name: getattr(table, name) for name in (*names, *bits)},
         "counts": {
             "start_slots": table.records_s.tolist(),
             "unknown_records": table.unknown_records,
             "unknown_groups": table.unknown_groups,
+            "two_way_ends": table.two_way_ends,
             "groups": table.groups_u.tolist(),
             "runs": table.runs_u.tolist(),
             "underruns": table.underruns_u.tolist(),

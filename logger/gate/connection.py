@@ -12,7 +12,7 @@ from weightwarden.logger.gate.response import GatedResponse
 
 @dataclass(frozen=True, kw_only=True)
 class GateSettings:
-    """What the gate needs to know.
+    """Settings of the gate.
 
     Attributes:
         link: path of the Unix socket on which the sidecar listens.

@@ -9,7 +9,7 @@ _HEAD = Struct("!IBHB")
 
 
 class Kind(IntEnum):
-    """What a frame holds.
+    """The kind of a frame: the meaning of its bytes.
 
     The gate sends `HELLO` (the client's address, and whether it uses TLS; JSON), then `DATA` (bytes of the client),
     `EOF` (the client sends no more) and `REPORT` (the schedule of a response; JSON).

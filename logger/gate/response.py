@@ -7,6 +7,13 @@ from weightwarden.logger.gate.frames import Frame, Kind
 from weightwarden.logger.gate.schedule import Schedule
 from weightwarden.logger.release import run_lengths
 
+WHOLE_SLOT = 14
+"""First slot on which a response leaves that is not streamed: 0.23 seconds after its request.
+
+Most of these have no record that would hold the slot (`/health`, refusals), and the server could choose among the
+earlier slots by keeping the sidecar busy.
+"""
+
 
 class _Choice:
     """Groups of a choice that wait for their moments."""
@@ -25,7 +32,7 @@ class GatedResponse:
     """A response on its way to a client.
 
     A streamed response leaves group by group. Its head leaves with the first group, and what follows the last groups
-    with the last one. Another response leaves whole, on the first slot at which it is complete.
+    with the last one. Another response leaves whole, on the first slot, from `WHOLE_SLOT` on, at which it is complete.
     """
 
     def __init__(self, arrived: float, tick: float) -> None:
@@ -41,7 +48,7 @@ class GatedResponse:
         self._closing: _Choice | None = None
         self._grouped, self._begun = False, False
         self._ended: float | None = None
-        self._whole = Schedule(arrived, tick)
+        self._whole = Schedule(arrived, tick, WHOLE_SLOT)
         self.complete = False
         """True once all of it left."""
 
@@ -94,7 +101,7 @@ class GatedResponse:
         return came
 
     def leave(self, now: float) -> bytes:
-        """What leaves at a moment, groups in the order of the choices."""
+        """The bytes that leave at a moment, groups in the order of the choices."""
         if not self._choices:
             assert self._ended is not None
             self._whole.leave(self._ended, now)

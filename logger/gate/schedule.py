@@ -26,14 +26,15 @@ class Schedule:
         missed: ticks that found too few tokens, before each group that left.
     """
 
-    def __init__(self, arrived: float, tick: float) -> None:
+    def __init__(self, arrived: float, tick: float, earliest: int = 0) -> None:
         """A schedule on which nothing left.
 
         Args:
             arrived: moment of the request's arrival.
             tick: time between two ticks.
+            earliest: first slot on which it may start.
         """
-        self._arrived, self._tick = arrived, tick
+        self._arrived, self._tick, self._earliest = arrived, tick, earliest
         self.start_slot: int | None = None
         self.missed: list[int] = []
         self._start, self._ticks = 0.0, 0
@@ -41,7 +42,7 @@ class Schedule:
     def due(self, came: float) -> float:
         """The moment at which the next group leaves if it came then."""
         if self.start_slot is None:
-            return self._arrived + slot_seconds(first_slot(came - self._arrived))
+            return self._arrived + slot_seconds(self._first_slot(came))
         ticks = max(self._ticks + 1, ceil((came - self._start - _SLACK) / self._tick))
         return self._start + ticks * self._tick
 
@@ -49,7 +50,7 @@ class Schedule:
         """Let the next group leave: on its moment, or, if this is called too late, on the last one before `now`."""
         due = self.due(came)
         if self.start_slot is None:
-            slot = first_slot(came - self._arrived)
+            slot = self._first_slot(came)
             while slot < SLOTS - 1 and self._arrived + slot_seconds(slot + 1) <= now:
                 slot += 1
             self.start_slot, self._start = slot, self._arrived + slot_seconds(slot)
@@ -59,3 +60,6 @@ class Schedule:
         ticks = round((due - self._start) / self._tick) + max(0, late)
         self.missed.append(ticks - self._ticks - 1)
         self._ticks = ticks
+
+    def _first_slot(self, came: float) -> int:
+        return max(self._earliest, first_slot(came - self._arrived))

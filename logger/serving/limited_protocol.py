@@ -81,7 +81,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._refused or not self._is_answering or self.scheme == "https":
             self.transport.close()  # after the writes of this round of the event loop
             return False
-        self.cycle.keep_alive = False
+        self._make_last()
         self._probe = self.loop.call_later(PROBE_SECONDS, self._ask_whether_gone)
         return True
 
@@ -200,6 +200,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _leave_the_rest(self) -> None:
         """Make the answer under way the connection's last, and ignore the bytes behind its request."""
         self._left_unread = 0
+        self._make_last()
+
+    def _make_last(self) -> None:
+        """Say in the answer under way, if its head is not sent, that the connection ends after it."""
         self.cycle.keep_alive = False
 
     def _refuse(self) -> None:

@@ -72,8 +72,8 @@ class GateLink:
             self._send(Frame(Kind.TEXT, data))
 
     def can_write_eof(self) -> bool:
-        """False over TLS, which cannot half-close."""
-        return self._info["sslcontext"] is None
+        """True: the gate ends the sending side where it can. Over TLS it cannot."""
+        return True
 
     def write_eof(self) -> None:
         """End the response and the sending side, once all has left."""
@@ -155,6 +155,12 @@ class GatedHttpProtocol(LimitedHttpProtocol):
     @property
     def _is_answered(self) -> bool:
         return super()._is_answered and not self._unreleased
+
+    def _make_last(self) -> None:
+        """Leave the head as it is: whether it is written already shows when the answer reached the gate."""
+
+    def _ask_whether_gone(self) -> None:
+        """Send no interim response: whether one comes would show whether the answer waits in the gate."""
 
     def on_response_complete(self) -> None:
         assert self._gate_link is not None

@@ -33,6 +33,7 @@ class PacedAnswers:
         self._metrics = metrics
         self._form = asked.form(head)
         self._gate = response.gate
+        self._report = response.gate.report()  # of this response: the connection's next request has another
         self._ends: list[ChoiceEnd | None] = [None] * choices
         self._choices: list[Choice | None] = [None] * choices
         self._writing = asyncio.Lock()
@@ -41,8 +42,8 @@ class PacedAnswers:
     @property
     def complete(self) -> bool:
         """True once the whole response has left."""
-        report = self._gate.report()
-        return self._told is None and report.done() and bool((report.result() or {}).get("complete"))
+        report = self._report.result() if self._report.done() else None
+        return self._told is None and report is not None and bool(report["complete"])
 
     async def streamed(self, index: int, texts: AsyncIterator[DurableText]) -> ChoiceEnd:
         """Hand over a choice group by group, and return its end once the answer has left.
@@ -118,10 +119,9 @@ class PacedAnswers:
         elif isinstance(failure, LOG_FAILURES):
             await self._tell(log_unavailable())
         # 2
-        pending = self._gate.report()
         if failure is None or self._told is not None:
-            await asyncio.shield(pending)
-        report = pending.result() if pending.done() else None
+            await asyncio.shield(self._report)
+        report = self._report.result() if self._report.done() else None
         unknown = Release(pace=self._pace, streamed=self._asked.stream)
         return unknown if report is None else self._release(report, index)
 

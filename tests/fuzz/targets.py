@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
+from benchmarks.egress.wire import write_pcap, write_pcapng
 from benchmarks.reading.fixtures import cases
 from benchmarks.reading.random_inputs import RandomInput, broken_promise
 from tests.logger.archive.examples import ENTRIES, KEY, KEYS, ORIGIN, archived, certified, checkpoint_at
 from tests.logger.sidecar.wire.bodies import BODIES, is_answered
 from tests.logger.witness import StrictWitness
 from tests.places import DATA
+from tests.verifier.egress.examples import accounted, honest
 from weightwarden.cli.reports.signature import open_signature, sign_reports
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.check import check_archives
@@ -39,6 +41,8 @@ from weightwarden.logger.tlog.signed_note import NoteError, parse_signature_line
 from weightwarden.logger.tlog.witness_protocol import stated_size
 from weightwarden.verifier.bundle.container import LIMITS, MANIFEST, pack, unpack
 from weightwarden.verifier.bundle.errors import BundleError
+from weightwarden.verifier.egress.captures import CaptureFile
+from weightwarden.verifier.egress.errors import CaptureError, EncryptedLink
 
 SIGNED = certified(7, bytes(range(32)))
 _WITNESS = StrictWitness("witness.example/w1", {}, clock=lambda: 1_700_000_000.0)
@@ -194,6 +198,20 @@ def request_body(data: bytes) -> None:
             is_answered(kind, data, ignored)
 
 
+def capture(data: bytes) -> None:
+    """A capture file is read or refused, and each of its frames has one class."""
+    path = Path(_FOLDER.name) / "capture"
+    path.write_bytes(data)
+    with suppress(CaptureError, EncryptedLink), CaptureFile(path) as opened:
+        accounted(list(opened.events()))
+
+
+def _example_captures() -> list[bytes]:
+    path = Path(_FOLDER.name) / "example.pcap"
+    frames = honest().frames[:24]
+    return [write_pcap(path, frames).read_bytes(), write_pcapng(path, frames, drops=1).read_bytes()]
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "signed-checkpoint": signed_checkpoint,
     "checkpoint-text": checkpoint_text,
@@ -206,6 +224,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "witness-answer": witness_answer,
     "answer": answer,
     "request-body": request_body,
+    "capture": capture,
 }
 
 
@@ -223,6 +242,8 @@ def examples(target: str) -> list[bytes]:
             return [_example_companion()]
         case "request-body":
             return [json.dumps(body).encode() for _, body in BODIES]
+        case "capture":
+            return _example_captures()
         case "record-proof":
             return [_example_proof()]
         case "report-signature":

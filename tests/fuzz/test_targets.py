@@ -16,6 +16,7 @@ INPUTS = {
     "witness-answer": 4000,
     "answer": 2000,
     "request-body": 1000,
+    "capture": 1000,
 }
 
 

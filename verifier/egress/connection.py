@@ -6,10 +6,10 @@ from collections.abc import Callable
 from weightwarden.verifier.egress.byte_stream import ByteStream, Memory
 from weightwarden.verifier.egress.errors import EncryptedLink
 from weightwarden.verifier.egress.exchange import Exchange, RequestBody
+from weightwarden.verifier.egress.frame_counts import FrameCount, FrameCounts, place_of
 from weightwarden.verifier.egress.frames import Frame
 from weightwarden.verifier.egress.http_messages import Malformed, MessageReader
 from weightwarden.verifier.egress.layers import ACK, FIN, RST, SYN, URG, Segment
-from weightwarden.verifier.egress.tally import Count, Tally, place_of
 
 CONTROL, REPEATED, OUT_OF_ORDER = "connection control", "retransmissions", "segments out of order"
 """Classes of explained frames."""
@@ -18,8 +18,8 @@ NOT_HTTP = "connection that is no HTTP"
 """Kinds of what is unexplained."""
 PENDING_BYTES = 1 << 16
 """Largest number of the server's bytes that wait for their request."""
-LINGER_SECONDS = 60.0
-"""Time for which segments of a closed connection may still come."""
+LINGER_SECONDS, IDLE_SECONDS = 60.0, 10_800.0
+"""Time for which segments of a closed connection may still come, and for which an open one may be silent."""
 PATIENCE_SECONDS = 1.0
 """Time for which an acknowledged byte may be missing before it counts as lost by the capture."""
 _TLS = b"\x16\x03"
@@ -36,16 +36,16 @@ class Connection:
         pending_frames: frames with bytes of the server that wait for a request.
     """
 
-    def __init__(self, syn: Segment, tally: Tally, memory: Memory, ended: Callable[[Exchange], None]) -> None:
+    def __init__(self, syn: Segment, counts: FrameCounts, memory: Memory, ended: Callable[[Exchange], None]) -> None:
         """A connection before its first segment.
 
         Args:
             syn: the segment that opens it.
-            tally: counts its frames.
+            counts: counts its frames.
             memory: counts the bytes that are held.
             ended: receives each exchange that has ended.
         """
-        self._tally, self._memory, self._ended = tally, memory, ended
+        self._counts, self._memory, self._ended = counts, memory, ended
         self._opening, self._answer = syn.sequence, -1
         self._scale_up, self._scale_down = window_scale(syn.options), 0
         self._up, self._down = ByteStream(syn.sequence + 1, memory), ByteStream(0, memory)
@@ -53,13 +53,20 @@ class Connection:
         self._missing_since: float | None = None
         self._torn = self._broken = False
         self.closed_at: float | None = None
+        self._last_time = 0.0
         self.lost_bytes = 0
         self.exchanges: deque[Exchange] = deque()
         self._request = RequestBody(memory)
         self._request_reader = MessageReader(self._request, response=False)
-        self.request_frames = Count()
+        self.request_frames = FrameCount()
         self._pending = bytearray()
-        self.pending_frames = Count()
+        self.pending_frames = FrameCount()
+
+    def is_over(self, time: float) -> bool:
+        """True if no more segments are to come at a time: it was closed long before, never answered, or silent."""
+        since = self._last_time if self.closed_at is None else self.closed_at
+        answered = self._answer >= 0 and self.closed_at is None
+        return time - since > (IDLE_SECONDS if answered else LINGER_SECONDS)
 
     def is_opened_by(self, syn: Segment) -> bool:
         """True if a segment that opens a connection is this one's, sent again."""
@@ -76,6 +83,7 @@ class Connection:
         Raises:
             EncryptedLink: the sidecar encrypts.
         """
+        self._last_time = frame.time
         fault = self._opened(segment, upward=upward) if segment.flags & SYN else _fault_of_flags(segment)
         stream, other = (self._up, self._down) if upward else (self._down, self._up)
         if fault is None and self._answer < 0 and segment.payload:
@@ -85,14 +93,14 @@ class Connection:
         if fault is None and segment.payload and stream.end is not None and end > stream.end:
             fault = "bytes after the end of a stream"
         if fault is not None:
-            self._tally.add(fault, frame)
+            self._counts.add(fault, frame)
             return
         if segment.flags & ACK and self._answer >= 0:
             self._acknowledge(other, segment, frame.time, upward=upward)
         if segment.payload:
             self._add_payload(stream, position, segment.payload, frame, upward=upward)
         else:
-            self._tally.add(CONTROL, frame)
+            self._counts.add(CONTROL, frame)
         if segment.flags & FIN and stream.end is None:
             stream.end = end
         if segment.flags & RST:
@@ -112,12 +120,12 @@ class Connection:
     def forget(self) -> None:
         """Account for what remains, and drop all that is held."""
         self.settle()
-        self._tally.add_count(OUTSIDE_EXCHANGE, self.pending_frames)
-        self._tally.add_count(OUTSIDE_EXCHANGE, self.request_frames)
+        self._counts.add_count(OUTSIDE_EXCHANGE, self.pending_frames)
+        self._counts.add_count(OUTSIDE_EXCHANGE, self.request_frames)
         self.lost_bytes += 0 if self._torn else self._up.lacks + self._down.lacks
         self._memory.held -= len(self._pending)
         self._pending.clear()
-        self.pending_frames, self.request_frames = Count(), Count()
+        self.pending_frames, self.request_frames = FrameCount(), FrameCount()
         self._request.forget()
         self._up.forget()
         self._down.forget()
@@ -160,26 +168,26 @@ class Connection:
         self.lost_bytes += self._up.lacks + self._down.lacks
         self._torn = True
         for exchange in self.exchanges:
-            self._tally.add_count(AFTER_GAP, exchange.frames)
+            self._counts.add_count(AFTER_GAP, exchange.frames)
             exchange.forget()
         self.exchanges.clear()
 
     def _add_payload(self, stream: ByteStream, position: int, payload: bytes, frame: Frame, *, upward: bool) -> None:
         if self._torn:
-            self._tally.add(AFTER_GAP, frame)
+            self._counts.add(AFTER_GAP, frame)
             return
         if position + len(payload) > stream.edge:
-            self._tally.add("bytes outside of the receive window", frame)
+            self._counts.add("bytes outside of the receive window", frame)
             return
         repeated = position + len(payload) <= stream.position
         begins = stream.position == 0
         data, fault = stream.add(position, payload)
         if fault is not None:
-            self._tally.add(fault, frame)
+            self._counts.add(fault, frame)
         elif repeated:
-            self._tally.add(REPEATED, frame)
+            self._counts.add(REPEATED, frame)
         elif not data:
-            self._tally.add(OUT_OF_ORDER, frame)
+            self._counts.add(OUT_OF_ORDER, frame)
         counted = None if fault is not None or not data else frame
         if begins and upward and data[:2] == _TLS:
             raise EncryptedLink(place_of(frame))
@@ -204,10 +212,10 @@ class Connection:
                 )
                 self._request = RequestBody(self._memory)
                 self._request_reader = MessageReader(self._request, response=False)
-                self.request_frames = Count()
+                self.request_frames = FrameCount()
                 self._feed_pending()
         if self._broken and frame is not None:
-            self._tally.add(NOT_HTTP, frame)
+            self._counts.add(NOT_HTTP, frame)
 
     def _feed_pending(self) -> None:
         """Read the server's bytes that came before their request in the capture."""
@@ -216,7 +224,7 @@ class Connection:
         data, frames = bytes(self._pending), self.pending_frames
         self._memory.held -= len(data)
         self._pending.clear()
-        self.pending_frames = Count()
+        self.pending_frames = FrameCount()
         self.exchanges[0].frames.merge(frames)
         self._feed_response(data, None)
 
@@ -240,15 +248,15 @@ class Connection:
             if frame is not None:
                 self.pending_frames.add(frame)
         elif frame is not None:
-            self._tally.add(NOT_HTTP if self._broken else OUTSIDE_EXCHANGE, frame)
+            self._counts.add(NOT_HTTP if self._broken else OUTSIDE_EXCHANGE, frame)
 
     def _break(self) -> None:
         """Give the content up: it is no HTTP."""
         self._broken = True
-        self._tally.add_count(NOT_HTTP, self.request_frames)
-        self.request_frames = Count()
+        self._counts.add_count(NOT_HTTP, self.request_frames)
+        self.request_frames = FrameCount()
         for exchange in self.exchanges:
-            self._tally.add_count(NOT_HTTP, exchange.frames)
+            self._counts.add_count(NOT_HTTP, exchange.frames)
             exchange.forget()
         self.exchanges.clear()
 

@@ -89,15 +89,21 @@ class MessageReader:
     def _line_or_head(self, data: bytes) -> bytes:
         """Read a head, or a line between chunks; returns the bytes after it."""
         ending, limit = (b"\r\n\r\n", MAX_HEAD_BYTES) if self._framing == "head" else (b"\r\n", MAX_LINE_BYTES)
-        before = len(self._held)
-        self._held += data
-        at = self._held.find(ending, max(0, before - len(ending)))
+        if self._held:
+            start = max(0, len(self._held) - len(ending))
+            self._held += data
+            at = self._held.find(ending, start)
+            data = bytes(self._held) if at >= 0 else b""
+        else:
+            at = data.find(ending)
+            if at < 0:
+                self._held += data
         if at < 0:
             if len(self._held) > limit:
                 raise Malformed("a head or line that is too long")
             return b""
-        line, rest = bytes(self._held[: at + len(ending)]), bytes(self._held[at + len(ending) :])
         self._held.clear()
+        line, rest = data[: at + len(ending)], data[at + len(ending) :]
         if self._framing == "head":
             self._begin(line)
         elif self._framing == "after":

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.check import check_archives
@@ -17,8 +18,8 @@ from weightwarden.logger.formats.canonical import decode_record
 from weightwarden.logger.tlog.keys import PublicKeys
 from weightwarden.text import printable
 
-_ROW = struct.Struct("<16s16sIQ")
-_DTYPE = np.dtype([("key", "<u8"), ("more", "V8"), ("digest", "V16"), ("tokens", "<u4"), ("record", "<u8")])
+_ROW = struct.Struct("<QQQQIQ")
+_DTYPE = np.dtype([(name, "<u8") for name in ("key", "key_2", "ids", "ids_2")] + [("tokens", "<u4"), ("record", "<u8")])
 assert _DTYPE.itemsize == _ROW.size
 
 
@@ -92,7 +93,7 @@ class LoggedAnswers:
             seed = None if request.sampling.is_greedy else request.choice_seed()
             key = request_key(array("i", request.prompt_token_ids), seed)
             ids = array("i", request.output_token_ids)
-            self._packed += _ROW.pack(key, _digest(ids), len(ids), index)
+            self._packed += _ROW.pack(*_halves(key), *_halves(_digest(ids)), len(ids), index)
         self.records += 1
 
     def match(self, drawn: Drawn) -> tuple[Match, int]:
@@ -103,15 +104,18 @@ class LoggedAnswers:
         """
         count, repeated = len(drawn.ids), False
         rows = self._rows_of(drawn.key)
-        for row in sorted(rows, key=lambda row: -int(self._table["tokens"][row])):
-            tokens = int(self._table["tokens"][row])
-            if tokens > count or _digest(drawn.ids[:tokens]) != self._table["digest"][row].tobytes():
+        found = self._table[rows]
+        for tokens in np.unique(found["tokens"])[::-1].tolist():
+            if tokens > count:
                 continue
-            if not self._seen[row]:
-                self._seen[row] = True
+            first, second = _halves(_digest(drawn.ids[:tokens]))
+            equal = rows[(found["tokens"] == tokens) & (found["ids"] == first) & (found["ids_2"] == second)]
+            unseen = equal[~self._seen[equal]]
+            if len(unseen):
+                self._seen[unseen[0]] = True
                 return Match.RECORDED, count - tokens
-            repeated = True
-        if not rows:
+            repeated = repeated or len(equal) > 0
+        if not len(rows):
             return Match.NONE, 0
         if not count:
             return Match.FAILED_ATTEMPT, 0
@@ -128,13 +132,14 @@ class LoggedAnswers:
         example = int(between[0]) if len(between) else None
         return Unseen(between=len(between), outside=len(hidden) - len(between), example=example)
 
-    def _rows_of(self, key: bytes) -> list[int]:
+    def _rows_of(self, key: bytes) -> NDArray[np.int64]:
         """The rows of a request."""
         self._sort()
-        beginning = np.frombuffer(key[:8], np.uint64)[0]
-        first = int(np.searchsorted(self._keys, beginning, "left"))
-        last = int(np.searchsorted(self._keys, beginning, "right"))
-        return [int(row) for row in self._order[first:last] if self._table["more"][row].tobytes() == key[8:]]
+        first, second = _halves(key)
+        begin, end = np.searchsorted(self._keys, np.array([first, first + 1], np.uint64))
+        rows = self._order[begin:end]
+        found: NDArray[np.int64] = rows[self._table["key_2"][rows] == second]
+        return found
 
     def _sort(self) -> None:
         """Take in the rows that were added since."""
@@ -186,3 +191,9 @@ def request_key(prompt: "array[int]", seed: int | None) -> bytes:
 def _digest(ids: "array[int]") -> bytes:
     """A hash of token ids, 16 bytes."""
     return hashlib.blake2b(ids.tobytes(), digest_size=16).digest()
+
+
+def _halves(hashed: bytes) -> tuple[int, int]:
+    """A hash of 16 bytes as two numbers; the first is below 2**64 - 1, so that its successor is a number, too."""
+    first, second = struct.unpack("<QQ", hashed)
+    return min(first, 2**64 - 2), second

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from pcapng import FileScanner
-from pcapng.blocks import BasePacketBlock, InterfaceDescription, InterfaceStatistics, SectionHeader
+from pcapng.blocks import BasePacketBlock, EnhancedPacket, InterfaceDescription, InterfaceStatistics, SectionHeader
 from pcapng.exceptions import PcapngException
 
 from weightwarden.text import first_line, printable
@@ -108,7 +108,9 @@ class PcapngReader:
                 raise CaptureError(self._name, link_type_fault(block.interface.link_type))
             self._number += 1
             self._time = float(getattr(block, "timestamp", self._time))
-            return [Frame(self._time, block.packet_data, block.packet_len, self._name, self._number)]
+            frame = Frame(self._time, block.packet_data, block.packet_len, self._name, self._number)
+            lost = int(block.options.get("epb_dropcount", 0)) if isinstance(block, EnhancedPacket) else 0
+            return [Loss(lost, "dropped before a frame", self._name), frame] if lost else [frame]
         if isinstance(block, InterfaceDescription) and len(self._scanner.current_section.interfaces) > MAX_INTERFACES:
             raise CaptureError(self._name, f"more than {MAX_INTERFACES} interfaces")
         if isinstance(block, SectionHeader):

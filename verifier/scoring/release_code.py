@@ -30,6 +30,10 @@ SLOT_BITS = float(np.log2(SLOTS + 1))
 """Length of a start slot, or of none, in the code of one record, bits."""
 UNKNOWN_GROUP_BITS = 16.0
 """Charge for a group before which an unknown number of ticks was missed, below 2^16, bits."""
+TWO_WAY_END_BITS = 1.0
+"""Charge for an end that may have left in two ways, which no record holds: with the last group or on its own; for an
+answer that was cut off, as the end of a stream or as a whole error. In bits.
+"""
 CHOICE_BITS = 2.0
 """Length of the information which code has the start slots, and which has the underruns: the records' own or the pooled
 one, bits.
@@ -41,7 +45,7 @@ def tick_bits(groups_u: IntArray, runs_u: IntArray, underruns_u: IntArray) -> Fl
     """Length of the underruns of records, or of some records together, bits [...].
 
     Args:
-        groups_u: further groups, after the first one. The end of a cut-off answer is one.
+        groups_u: further groups, after the first one. An end that leaves on its own is one.
         runs_u: those of them with underruns before them.
         underruns_u: underruns.
     """

@@ -12,6 +12,7 @@ from weightwarden.sampler.types import IntArray
 from weightwarden.verifier.scoring.release_code import (
     CHOICE_BITS,
     SLOT_BITS,
+    TWO_WAY_END_BITS,
     UNKNOWN_GROUP_BITS,
     pooled_slot_bits,
     tick_bits,
@@ -30,7 +31,8 @@ class ReleaseTable:
         records_s: records by start slot, int64 [`SLOTS + 1`]; the last entry has no start slot.
         unknown_records: records with tokens and without a start slot: what left is unknown.
         unknown_groups: their groups with an unknown number of ticks before them.
-        groups_u: the different numbers of further groups, int64 [kinds]. The end of a cut-off answer is one.
+        two_way_ends: records whose end may have left in two ways.
+        groups_u: the different numbers of further groups, int64 [kinds]. An end that leaves on its own is one.
         runs_u: further groups with underruns before them, int64 [kinds].
         underruns_u: underruns, int64 [kinds].
         records_u: records of each kind, int64 [kinds].
@@ -41,6 +43,7 @@ class ReleaseTable:
     records_s: IntArray
     unknown_records: int
     unknown_groups: int
+    two_way_ends: int
     groups_u: IntArray
     runs_u: IntArray
     underruns_u: IntArray
@@ -86,9 +89,16 @@ class ReleaseTable:
         return self.unknown_records * SLOT_BITS + self.unknown_groups * UNKNOWN_GROUP_BITS
 
     @property
+    def end_bits(self) -> float:
+        """Charge for the ends, bits."""
+        return self.two_way_ends * TWO_WAY_END_BITS
+
+    @property
     def bits(self) -> float:
         """Charge of the records with a release, bits. At most 2^B lists of their schedules have a charge of B bits."""
-        return self.slot_bits + self.underrun_bits + self.unknown_bits + CHOICE_BITS if self.records else 0.0
+        if not self.records:
+            return 0.0
+        return self.slot_bits + self.underrun_bits + self.end_bits + self.unknown_bits + CHOICE_BITS
 
     @property
     def bits_per_token(self) -> float | None:
@@ -100,7 +110,7 @@ class ReleaseCounter:
     """Accumulator of the releases of records, in any order."""
 
     def __init__(self) -> None:
-        self._tokens = self._open = self._unknown = self._unknown_groups = 0
+        self._tokens = self._open = self._unknown = self._unknown_groups = self._two_way_ends = 0
         self._slots = [0] * (SLOTS + 1)
         self._kinds: Counter[tuple[int, int, int]] = Counter()
 
@@ -111,8 +121,14 @@ class ReleaseCounter:
             self._open += 1
             return
         self._tokens += tokens
-        # A cut-off answer has an end of its own, which may have waited after the last group.
-        groups = release.pace.groups(tokens) - 1 + (record.finish_reason == "abort") if release.streamed else 0
+        cut_off = record.finish_reason == "abort"
+        own_end = cut_off or (
+            release.streamed and tokens % release.pace.tokens == 0
+        )  # it may have left after all groups
+        self._two_way_ends += own_end
+        groups = release.pace.groups(tokens) - 1 + own_end if release.streamed else 0
+        if release.underruns:
+            groups = max(groups, release.underruns[-1][0])
         if release.start_slot is None:
             self._slots[SLOTS] += 1
             if tokens:
@@ -133,6 +149,7 @@ class ReleaseCounter:
             records_s=np.array(self._slots, np.int64),
             unknown_records=self._unknown,
             unknown_groups=self._unknown_groups,
+            two_way_ends=self._two_way_ends,
             groups_u=rows_un[:, 0],
             runs_u=rows_un[:, 1],
             underruns_u=rows_un[:, 2],

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import inf, log, log2
 from typing import Any
 
+from weightwarden.logger.release import SLOTS
+from weightwarden.logger.release import Pace as ReleasePace
 from weightwarden.verifier.statistics.bandwidth import binary_entropy, geometric_entropy
 from weightwarden.verifier.statistics.detection import (
     MAX_MESSAGES,
@@ -37,16 +39,24 @@ class Weights:
         return 8 * self.size_bytes / self.compression
 
 
+DAY_SECONDS = 86_400.0
+READINESS_SECONDS = 10.0
+"""Default seconds between two checks of the inference server by a sidecar."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TimingChannel:
     """The timing of tokens as a channel.
 
     Attributes:
+        charged: bits a token that the code of releases charges (`verifier.scoring.release_code`), or is expected to
+            charge; None where answers do not leave at a pace.
         tokens_per_tick: mean tokens of a stream on a tick; None where there are no ticks.
         gap: mean time between tokens without ticks, in any unit.
         resolution: smallest time difference that an observer can measure, in the same unit.
     """
 
+    charged: float | None = None
     tokens_per_tick: float | None = None
     gap: float = 20.0
     resolution: float = 1.0
@@ -54,14 +64,34 @@ class TimingChannel:
     @property
     def open(self) -> bool:
         """True if only the observer's clock limits the channel."""
-        return self.tokens_per_tick is None
+        return self.charged is None and self.tokens_per_tick is None
 
     @property
     def bits_per_token(self) -> float:
-        """Largest information in the number of tokens on a tick, or of clock steps between tokens (maximum entropy)."""
+        """The charge; or the largest information in the number of tokens on a tick, or of clock steps between tokens
+        (maximum entropy).
+        """
+        if self.charged is not None:
+            return self.charged
         if self.tokens_per_tick is None:
             return geometric_entropy(self.gap / self.resolution)
         return geometric_entropy(self.tokens_per_tick) / self.tokens_per_tick
+
+    @classmethod
+    def paced(cls, pace: ReleasePace, tokens_per_message: float, underrun_share: float) -> "TimingChannel":
+        """The channel of streamed answers that leave at a pace, with a share of the ticks that find too few tokens.
+
+        An answer has one of `SLOTS` start slots, or none. The number of underruns before each further group has at most
+        the entropy of a count with their mean. The end of a cut-off answer is one more group.
+
+        Raises:
+            StatisticsError: the share is not at least 0 and below 1.
+        """
+        if not 0 <= underrun_share < 1:
+            raise StatisticsError(f"underruns are a share of the ticks from 0 to below 1, not {underrun_share}")
+        groups = tokens_per_message / pace.tokens + 1
+        bits = log2(SLOTS + 1) + groups * geometric_entropy(underrun_share / (1 - underrun_share))
+        return cls(charged=bits / tokens_per_message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +106,8 @@ class Leak:
         length_limit: largest number of tokens of an answer.
         refusal_share: share of requests that may be refused or fail without an alarm.
         log2_vocabulary: bits of a token that is chosen freely.
+        readiness_per_day: checks of the readiness by all sidecars a day, whose results an outsider can read, one bit
+            each.
     """
 
     bits_per_token: float
@@ -85,6 +117,7 @@ class Leak:
     refusal_share: float
     timing: TimingChannel
     log2_vocabulary: float
+    readiness_per_day: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +178,7 @@ class Estimate:
         bits_per_day: the sum of the channels that are counted, of all sites, now.
         gamble: bits that gambling on not being sampled can gain once.
         gambled_tokens: tokens of each answer of the gamble; by tokens, those that pay best for their risk.
+        bits_per_token: that sum by the output tokens of a day, bits a token.
         days_to_exfiltrate: days until the counted channels have carried the weights less the stock or the gamble, with
             growth. Never fewer days than all tokens need.
         gamble_suffices: whether the stock or the gamble alone carries the weights.
@@ -154,6 +188,7 @@ class Estimate:
 
     terms: list[Term]
     bits_per_day: float
+    bits_per_token: float
     gamble: Split
     gambled_tokens: int
     days_to_exfiltrate: float
@@ -190,6 +225,7 @@ def estimate(
         Term(name="early stops", bits_per_day=_event_bits(leak.early_stop_share, leak.length_limit) * messages),
         Term(name="refusals", bits_per_day=_event_bits(leak.refusal_share, 1) * messages),
         Term(name="timing", bits_per_day=leak.timing.bits_per_token * tokens, counted=not leak.timing.open),
+        Term(name="readiness", bits_per_day=leak.readiness_per_day),
     ]
     counted = [term for term in terms if term.counted]
     bits_per_day = sum(term.bits_per_day for term in counted)
@@ -209,6 +245,7 @@ def estimate(
     return Estimate(
         terms=terms,
         bits_per_day=bits_per_day,
+        bits_per_token=bits_per_day / tokens,
         gamble=gamble,
         gambled_tokens=gambled_tokens(gamble, leak.log2_vocabulary),
         days_to_exfiltrate=max(

@@ -5,7 +5,7 @@ from benchmarks.results.table import Column, ResultsTable
 
 
 class WayOutRow(ResultRow):
-    """What became of a way, over both wirings of the inference host.
+    """Fate of a way, over both wirings of the inference host.
 
     Attributes:
         name: what was sent.

@@ -44,6 +44,16 @@ def _typed(name: str, ethertype: int) -> Try:
     return framed(name, "other_ethertypes", lambda attacker, marker: _to_everyone(ethertype, attacker, marker))
 
 
+def _reserved(name: str, last: int, ethertype: int) -> Try:
+    """A frame to a reserved address of IEEE 802.1D."""
+
+    def frame(attacker: Attacker, marker: bytes) -> bytes:
+        destination = bytes.fromhex("0180c20000") + bytes([last])
+        return ethernet(destination, attacker.site.inference_mac, ethertype, b"\x42\x42\x03" + marker.ljust(43, b"\0"))
+
+    return framed(name, "other_ethertypes", frame)
+
+
 ETHERNET = (
     framed(
         "gratuitous ARP, data in its padding",
@@ -61,6 +71,8 @@ ETHERNET = (
     _typed("LLDP", 0x88CC),
     _typed("EAPOL", 0x888E),
     _typed("IEEE 802.3 frame, with a length for an ethertype", 46),
+    _reserved("spanning tree frame", 0x00, 46),
+    _reserved("PAUSE frame", 0x01, 0x8808),
     framed(
         "VLAN tag",
         "vlan_frames",

@@ -4,8 +4,8 @@ import socket
 from ipaddress import IPv4Address
 
 from benchmarks.ways_out.attacker import Attacker, Try, framed
-from benchmarks.ways_out.frames import ETH_IP, MORE_FRAGMENTS, ethernet, icmp, ipv4, udp
-from benchmarks.ways_out.site import WORLD
+from benchmarks.ways_out.frames import ETH_IP, MORE_FRAGMENTS, ethernet, icmp, ipv4, ipv6, udp
+from benchmarks.ways_out.site import INFERENCE6, WORLD, WORLD6
 
 _ALL_HOSTS_MAC = bytes.fromhex("01005e000001")
 _MDNS = IPv4Address("224.0.0.251")
@@ -60,6 +60,23 @@ INTERNET = (
                 4,
                 udp(attacker.site.inference_address, WORLD, (4433, 4433), marker),
             )
+        ),
+    ),
+    framed(
+        "IPv6 in IPv4",
+        "other_protocols",
+        lambda attacker, marker: attacker.to_sidecar(
+            ipv4(attacker.site.inference_address, WORLD, 41, ipv6(INFERENCE6, WORLD6, 59, marker))
+        ),
+    ),
+    framed(
+        "DHCP request",
+        "broadcasts",
+        lambda attacker, marker: ethernet(
+            b"\xff" * 6,
+            attacker.site.inference_mac,
+            ETH_IP,
+            udp(IPv4Address(0), IPv4Address("255.255.255.255"), (68, 67), marker),
         ),
     ),
     framed(

@@ -1,4 +1,4 @@
-"""What any process tries, by sockets of the kernel."""
+"""Packets of any process, by sockets of the kernel."""
 
 import socket
 from ipaddress import IPv4Address

@@ -149,7 +149,7 @@ def test_estimates_are_true_at_the_ends_of_their_ranges() -> None:
     assert "at most 0 of up to 4,096 tokens, 0 B, once" in whole
     small = invoke(*tokens, "--weights", "1MB").output
     assert "what gambling carries (below) is enough, in no less than 12 hours" in small
-    silent = invoke(*tokens, "--early-stop-share", 0, "--refusal-share", 0).output
+    silent = invoke(*tokens, "--early-stop-share", 0, "--refusal-share", 0, "--sidecars", 0).output
     assert "the counted channels carry nothing" in silent
     sure = loaded(*tokens)["paces"][0]["log10_escape_probability"]
     assert -1e9 < sure < -1e5  # 122 million messages of 4,096 tokens: (1 - 0.01)^m, and not 0
@@ -179,7 +179,8 @@ def test_the_readmes_own_estimates_and_plans_run() -> None:
 
 def test_never_is_null_in_json() -> None:
     found = loaded(
-        "estimate", "--output-tokens-per-day", 1e9, "--bits-per-token", 0, "--early-stop-share", 0, "--refusal-share", 0
+        *("estimate", "--output-tokens-per-day", 1e9, "--bits-per-token", 0),
+        *("--early-stop-share", 0, "--refusal-share", 0, "--sidecars", 0),
     )
     assert found["days_to_exfiltrate"] is None
 

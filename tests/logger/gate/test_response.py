@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightwarden.logger.gate.frames import Frame, FrameReader, Kind
-from weightwarden.logger.gate.response import GatedResponse
+from weightwarden.logger.gate.response import WHOLE_SLOT, GatedResponse
 from weightwarden.logger.gate.schedule import Schedule, first_slot
 from weightwarden.logger.release import SLOTS, slot_seconds
 
@@ -99,6 +99,15 @@ def test_a_whole_response_leaves_on_a_slot_at_which_all_of_it_is_there() -> None
         "streamed": False,
         "schedules": [{"start_slot": first_slot(2.0), "underruns": []}],
     }
+
+
+@pytest.mark.parametrize("came", [0.001, 0.05, 0.2])
+def test_how_fast_a_whole_response_came_does_not_show(came: float) -> None:
+    response = GatedResponse(100.0, TICK)
+    response.add(Frame(Kind.TEXT, b"all"), 100.0 + came)
+    response.end(100.0 + came)
+    assert left(response, 101.0) == [(100.0 + slot_seconds(WHOLE_SLOT), b"all")]
+    assert response.report()["schedules"] == [{"start_slot": WHOLE_SLOT, "underruns": []}]
 
 
 def test_a_gate_that_was_late_reports_the_tick_on_which_a_group_left() -> None:

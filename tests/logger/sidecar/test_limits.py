@@ -19,6 +19,7 @@ import pytest
 from tests.logger.sidecar.running import Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event
 from weightwarden.logger.files.private import KeyFileError
+from weightwarden.logger.release import Pace
 from weightwarden.logger.serving.api_keys import ApiKeys
 
 KEY = "sk-" + "k" * 20
@@ -296,7 +297,8 @@ def test_a_key_file_that_is_none_is_refused_and_never_shown(tmp_path: Path, cont
     assert "short" not in str(failed.value)
 
 
-def test_tls_by_file(tmp_path: Path, model_folder: Path, upstream: Upstream) -> None:
+@pytest.mark.parametrize("pace", [None, Pace(tokens=1, milliseconds=1)])
+def test_tls_by_file(tmp_path: Path, model_folder: Path, upstream: Upstream, pace: Pace | None) -> None:
     key, certificate = tmp_path / "tls.key", tmp_path / "tls.pem"
     options = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=a -addext subjectAltName=IP:127.0.0.1"
     subprocess.run(
@@ -304,7 +306,9 @@ def test_tls_by_file(tmp_path: Path, model_folder: Path, upstream: Upstream) -> 
         check=True,
         capture_output=True,
     )
-    settings = settings_in(tmp_path, model_folder, upstream.url, tls_certificate=certificate, tls_key=key)
+    settings = settings_in(
+        tmp_path, model_folder, upstream.url, tls_certificate=certificate, tls_key=key, release_pace=pace
+    )
     with running(settings) as sidecar:
         context = ssl.create_default_context(cafile=str(certificate))
         url = sidecar.url.replace("http:", "https:")

@@ -3,8 +3,11 @@
 import asyncio
 import itertools
 import socket
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,16 @@ import pytest
 from tokenizers import Tokenizer
 
 from tests.logger.sidecar.official_clients import anthropic_client, asked, openai_client, says
-from tests.logger.sidecar.running import MODEL, Sidecar, events_of, running, settings_in
+from tests.logger.sidecar.running import MODEL, ORIGIN, Sidecar, events_of, running, settings_in
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, drawn, event, honest, response, sends
+from weightwarden.logger.formats.canonical import decode_record
 from weightwarden.logger.record import Record
 from weightwarden.logger.release import Pace, Release, slot_seconds
-from weightwarden.logger.sidecar.errors import GateLost
+from weightwarden.logger.sidecar.errors import GateLost, SettingsError
+from weightwarden.logger.sidecar.log.recorder import DraftRecorder, recover
+from weightwarden.logger.store.draft import Draft
+from weightwarden.logger.store.reader import LogReader
+from weightwarden.logger.store.writer import LogWriter
 
 PACE = Pace(tokens=4, milliseconds=40)
 
@@ -122,6 +130,7 @@ def test_a_connection_serves_one_request_after_another(paced: Sidecar, shared_up
         for stream in (True, False, True):
             body = {"model": MODEL, "prompt": "Once", "max_tokens": 9, "stream": stream}
             assert one.post("/v1/completions", json=body).status_code == 200
+        paced.await_closed_seeds()  # each was answered whole, whatever came after it
         assert one.get("/nowhere").status_code == 404
         assert one.post("/v1/completions", json={"model": MODEL}).status_code == 400
 
@@ -163,6 +172,46 @@ def test_a_failure_after_the_first_group_is_told_on_a_tick(paced: Sidecar, share
     [[group, ticks]] = release_of(record).underruns
     assert group == 1
     assert ticks >= 3
+
+
+def test_no_byte_depends_on_the_moment_at_which_the_first_group_was_there(
+    paced: Sidecar, shared_upstream: Upstream
+) -> None:
+    """Two answers of one start slot, whose first tokens were there at different moments: a client sees no difference.
+
+    A half-closed client gets no interim responses either, which would end at that moment.
+    """
+    host, port = paced.url.removeprefix("http://").split(":")
+    body = b'{"model": "small", "prompt": "Once", "max_tokens": 4, "stream": true, "temperature": 0}'
+
+    def said_after(seconds: float) -> tuple[int, list[bytes]]:
+        async def late(_: dict[str, Any]) -> AsyncIterator[bytes]:
+            yield HEAD
+            await asyncio.sleep(seconds)
+            for at in range(4):
+                yield event([200 + at], "length" if at == 3 else None)
+
+        shared_upstream.answer = late
+        before = len(paced.records())
+        with socket.create_connection((host, int(port)), timeout=20) as one:
+            one.sendall(b"POST /v1/completions HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+            one.shutdown(socket.SHUT_WR)
+            said = b""
+            while data := one.recv(65536):
+                said += data
+        slot = release_of(new_records(paced, before)[0]).start_slot
+        assert slot is not None
+        varies = (b"x-request-id: ", b'data: {"id":')
+        return slot, [line for line in said.split(b"\r\n") if not line.startswith(varies)]
+
+    slots = {}
+    for seconds in (2.35, 2.6):  # one slot is 2.65 seconds after the request
+        slot, lines = said_after(seconds)
+        slots[slot] = lines
+    assert len(slots) == 1 or abs(max(slots) - min(slots)) == 1  # a busy machine may be late
+    assert all(not line.lower().startswith(b"date:") for lines in slots.values() for line in lines)
+    assert all(b"100 Continue" not in line for lines in slots.values() for line in lines)
+    assert len({tuple(lines) for lines in slots.values()}) == 1
 
 
 def test_a_client_that_leaves_ends_what_is_told(paced: Sidecar, shared_upstream: Upstream) -> None:
@@ -216,3 +265,46 @@ def test_without_its_gate_a_sidecar_ends_and_says_so(
 
     with pytest.raises(GateLost):
         loses_its_gate()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_crash_while_an_answer_leaves_keeps_its_end_and_says_that_its_moments_are_unknown(
+    tmp_path: Path, model_folder: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """A copy of the database after each durable write is what a crash there leaves."""
+    extend = DraftRecorder.extend
+    copies: list[Path] = []
+
+    async def copied(self: DraftRecorder, draft: Draft, tokens: bytes, so_far: Record | None = None) -> None:
+        await extend(self, draft, tokens, so_far)
+        copies.append(tmp_path / f"copy-{len(copies)}.db")
+        with closing(sqlite3.connect(settings.log)) as source, closing(sqlite3.connect(copies[-1])) as copy:
+            source.backup(copy)
+
+    monkeypatch.setattr(DraftRecorder, "extend", copied)
+    settings = settings_in(tmp_path, model_folder, upstream.url, release_pace=PACE)
+    with running(settings) as sidecar:
+        assert sidecar.complete("Once", max_tokens=10, stream=stream).status_code == 200
+        [whole] = sidecar.await_records(1)
+    found = []
+    for path in copies:
+        with LogWriter.open(str(path), origin=ORIGIN) as log:
+            assert recover(log) == 1
+        (entry,) = LogReader(str(path)).entries(0, 1)
+        found.append(decode_record(entry))
+    unknown = Release(pace=PACE, streamed=stream)
+    assert [record.release for record in found] == [unknown] * len(found)
+    assert found[-1] == whole.model_copy(update={"release": unknown})
+    assert {record.finish_reason for record in found[:-1]} == {"abort"}
+
+
+def test_an_address_that_is_taken_and_unusable_tls_files_are_named(
+    tmp_path: Path, model_folder: Path, upstream: Upstream
+) -> None:
+    (tmp_path / "no.pem").write_text("nonsense")
+    settings = settings_in(tmp_path, model_folder, upstream.url, release_pace=PACE)
+    with pytest.raises(SettingsError, match="TLS"), running(replace(settings, tls_certificate=tmp_path / "no.pem")):
+        pass
+    taken = socket.create_server((settings.listen.host, settings.listen.port))
+    with taken, pytest.raises(SettingsError, match="cannot listen there"), running(settings):
+        pass

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from benchmarks.egress.wire import LINK, Tcp, Wire
 from tests.logger.examples import edited
-from tests.verifier.egress.wire import LINK, Tcp, Wire
 from weightwarden.logger.formats.canonical import encode_record
 from weightwarden.logger.record import Record
 from weightwarden.verifier.egress.account import EgressAccount

@@ -2,14 +2,20 @@
 
 import pytest
 
+from benchmarks.egress.wire import BEATING, LINK, SERVER, SIDECAR, Tcp, Wire, answer_parts, udp
+from tests.logger.examples import edited
 from tests.verifier.egress.examples import ANSWERS, PROMPT, accounted, honest, log_of, record
-from tests.verifier.egress.wire import BEATING, SERVER, SIDECAR, Tcp, Wire, answer_parts, udp
+from weightwarden.logger.formats.canonical import encode_record
+from weightwarden.logger.record import Record
+from weightwarden.verifier.egress import account as account_module
 from weightwarden.verifier.egress.account import EgressAccount
-from weightwarden.verifier.egress.errors import EncryptedLink
+from weightwarden.verifier.egress.errors import EncryptedLink, LinkError
 from weightwarden.verifier.egress.frames import Loss
 from weightwarden.verifier.egress.layers import ACK, FIN, RST
+from weightwarden.verifier.egress.link import Endpoint, Link, packed_address
 from weightwarden.verifier.egress.reporting import report_of
 
+SIDECAR_BYTES, SERVER_BYTES = packed_address(SIDECAR), packed_address(SERVER)
 ALL = [record(seed, ids) for seed, ids in ANSWERS.items()]
 
 
@@ -40,6 +46,49 @@ def test_of_two_records_of_one_request_each_has_its_own_exchange() -> None:
     report = accounted(honest(failed).frames, log_of(*ALL, failure))
     assert report.verdict == "clear", report.findings
     assert (report.exchanges.completions, report.exchanges.cut_tokens) == (4, 0)
+
+
+def test_a_second_completion_of_a_record_is_a_finding() -> None:
+    def twice(_: Wire, tcp: Tcp) -> None:
+        tcp.ask(PROMPT, 1)
+        tcp.answer(ANSWERS[1])
+
+    report = accounted(honest(twice).frames)
+    assert [one.name for one in report.unexplained] == ["second completion of a record"]
+    assert accounted(honest(twice).frames, log_of(*ALL, ALL[0])).verdict == "clear"
+
+
+def test_a_greedy_request_has_no_seed() -> None:
+    sampling = {"temperature": 0.0, "max_tokens": 128}
+    fields = edited(prompt_token_ids=[5], output_token_ids=[6, 7], finish_reason="length", sampling=sampling)
+    greedy = encode_record(Record.model_validate(fields))
+
+    def asked(_: Wire, tcp: Tcp) -> None:
+        tcp.ask([5], None)
+        tcp.answer([6, 7])
+
+    assert accounted(honest(asked).frames, log_of(*ALL, greedy)).verdict == "clear"
+
+
+def test_an_answer_of_two_requests_is_explained_by_one_record() -> None:
+    """The sidecar ended reasoning at its budget: it left the first request, and asked again."""
+    segments = [{"kind": kind, "tokens": tokens} for kind, tokens in (("sampled", 3), ("forced", 1), ("sampled", 2))]
+    reasoning = {"start": "<think>", "end": "</think>", "budget": 3, "forced_end": "</think>"}
+    fields = edited(seed=8, prompt_token_ids=PROMPT, output_token_ids=[11, 12, 13, 9, 21, 22], finish_reason="length")
+    forced = encode_record(Record.model_validate({**fields, "segments": segments, "reasoning": reasoning}))
+
+    def asked(wire: Wire, tcp: Tcp) -> None:
+        other = Tcp(wire, 40_001)
+        other.ask(PROMPT, 8)
+        for part in answer_parts([11, 12, 13, 14], end=False):
+            other.send(part, upward=False)
+        other.reset()
+        tcp.ask([*PROMPT, 11, 12, 13, 9], 8)
+        tcp.answer([21, 22])
+
+    report = accounted(honest(asked).frames, log_of(*ALL, forced))
+    assert report.verdict == "clear", (report.unexplained, report.findings)
+    assert (report.exchanges.completions, report.exchanges.cut_tokens) == (5, 1)
 
 
 def test_an_attempt_that_failed_before_its_first_token_is_explained() -> None:
@@ -180,6 +229,47 @@ def test_a_strange_connection_later_is_unexplained() -> None:
     Tcp(other, 40_009).answer([1])
     report = accounted([*wire.frames, *other.frames[3:]])
     assert "segment of no open connection" in {one.name for one in report.unexplained}
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_connections_that_are_over_are_forgotten(answered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is away for days costs no memory, and makes no frame unexplained."""
+    monkeypatch.setattr(account_module, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(account_module, "SWEEP_FRAMES", 16)
+    wire = Wire(step=11.0)
+    for port in range(200):
+        tcp = Tcp(wire, 20_000 + port)
+        if answered:
+            tcp.segment(False, RST)
+        else:
+            del wire.frames[-2:]
+    account = EgressAccount(BEATING, log_of(ALL[0]))
+    account.add(wire.frames)
+    assert len(account._connections) <= 8
+    assert not report_of(account).unexplained
+
+
+def test_many_short_connections_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account_module, "MAX_CONNECTIONS", 8)
+    wire = Wire()
+    for port in range(50):
+        Tcp(wire, 20_000 + port).finish()
+    assert not accounted(wire.frames).unexplained
+    for port in range(9):
+        Tcp(wire, 30_000 + port)
+    assert "more connections than are followed" in {one.name for one in accounted(wire.frames).unexplained}
+
+
+def test_both_ends_may_have_one_address_on_a_loopback_device() -> None:
+    server = Endpoint.parse(f"{SIDECAR}:8000")
+    link = Link(sidecars=LINK.sidecars, servers=frozenset({server}), checks_checksums=False)
+    frames = honest().frames[2:]
+    here = [frame._replace(data=frame.data.replace(SERVER_BYTES, SIDECAR_BYTES, 2)) for frame in frames]
+    report = accounted([frame._replace(data=bytes(12) + frame.data[12:]) for frame in here], link=link)
+    assert report.verdict == "clear", report.unexplained
+    assert "Checksums were not compared" in " ".join(report.notes)
+    with pytest.raises(LinkError, match="is the sidecar's and an inference server's"):
+        Link(sidecars=LINK.sidecars, servers=frozenset({server}))
 
 
 def test_encryption_is_refused() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.egress.wire import block, write_pcap, write_pcapng
 from tests.verifier.egress.examples import accounted, honest
-from tests.verifier.egress.wire import block, write_pcap, write_pcapng
 from weightwarden.verifier.egress.captures import CaptureFile, in_order_of_time
 from weightwarden.verifier.egress.errors import CaptureError
 from weightwarden.verifier.egress.frames import Event, Frame, Loss
@@ -93,6 +93,13 @@ def test_drop_counters_of_pcapng_are_losses(tmp_path: Path) -> None:
     assert loss == Loss(3, "dropped by the interface", str(path))
     path.write_bytes(growing)  # a second section has its own counters
     assert [one.frames for one in events_of(path) if isinstance(one, Loss)] == [3, 5]
+
+
+def test_frames_dropped_before_a_frame_are_losses(tmp_path: Path) -> None:
+    path = write_pcapng(tmp_path / "capture", [])
+    option = struct.pack("<HHQHH", 4, 8, 6, 0, 0)
+    path.write_bytes(path.read_bytes() + block(6, struct.pack("<IIIII", 0, 0, 0, 4, 4) + b"data" + option))
+    assert [one.frames for one in events_of(path) if isinstance(one, Loss)] == [6]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from weightwarden.verifier.scoring.release_code import (
     CHOICE_BITS,
     GOES_ON,
     SLOT_BITS,
+    TWO_WAY_END_BITS,
     UNKNOWN_GROUP_BITS,
     pooled_slot_bits,
     tick_bits,
@@ -87,7 +88,7 @@ def test_charges_of_all_logs_obey_kraft() -> None:
     most, total = 60, 0.0
     for one, other, times in ((3, 3, SLOTS), (3, 4, SLOTS * (SLOTS - 1))):
         for a, b in product(range(most + 1), repeat=2):
-            total += times * 2 ** -table(paced(16, one, [a]), paced(16, other, [b])).bits
+            total += times * 2 ** -table(paced(13, one, [a]), paced(13, other, [b])).bits
     assert total <= 1
     assert total > 2**-CHOICE_BITS  # and the choice of the code is the only loss
 
@@ -123,17 +124,32 @@ def test_answers_that_are_not_streamed_have_a_slot_alone() -> None:
     assert table(record(400, whole)).bits == pytest.approx(SLOT_BITS + CHOICE_BITS)
 
 
-def test_the_end_of_a_cut_off_answer_is_charged_as_a_group() -> None:
-    found = table(paced(16, 3, [0, 5], finish="abort"))
-    assert found.bits == pytest.approx(SLOT_BITS + length([0, 5]) + CHOICE_BITS)
-    assert table(paced(16, 3, [0])).bits < table(paced(16, 3, [0], finish="abort")).bits
+@pytest.mark.parametrize(("tokens", "finish"), [(13, "abort"), (16, "abort"), (16, "stop")])
+def test_an_end_that_may_leave_on_its_own_is_charged_as_a_group_and_a_bit(tokens: int, finish: str) -> None:
+    """With the last group, or after it: the record does not tell them apart if no tick was missed in between."""
+    found = table(paced(tokens, 3, [0, 5], finish=finish))
+    assert found.bits == pytest.approx(SLOT_BITS + length([0, 5]) + TWO_WAY_END_BITS + CHOICE_BITS)
+    alike = table(paced(tokens, 3, [4], finish=finish))
+    assert alike.underrun_bits == pytest.approx(length([4, 0]))
+    assert alike.underrun_bits >= length([4])
+    assert table(paced(13, 3, [4])).bits < alike.bits
+
+
+def test_lengths_with_an_end_of_two_ways_obey_kraft() -> None:
+    """All schedules of an answer of one group with an end: with it, or after some missed ticks on its own."""
+    charges = [table(paced(8, 3, [missed])).bits - SLOT_BITS - CHOICE_BITS for missed in range(300)]
+    assert 2 ** -charges[0] + sum(2**-bits for bits in charges) <= 1
+
+
+def test_an_underrun_where_no_group_should_be_is_charged_all_the_same() -> None:
+    assert table(paced(13, 3, [0, 5])).bits == pytest.approx(SLOT_BITS + length([0, 5]) + CHOICE_BITS)
 
 
 def test_what_a_killed_sidecar_did_not_record_is_charged_in_full() -> None:
     found = table(paced(16, None, finish="abort"))
-    assert found.bits == pytest.approx(2 * SLOT_BITS + 2 * UNKNOWN_GROUP_BITS + CHOICE_BITS)
+    assert found.bits == pytest.approx(2 * SLOT_BITS + 2 * UNKNOWN_GROUP_BITS + TWO_WAY_END_BITS + CHOICE_BITS)
     nothing = table(paced(0, None, finish="abort"))
-    assert nothing.bits == pytest.approx(SLOT_BITS + CHOICE_BITS)
+    assert nothing.bits == pytest.approx(SLOT_BITS + TWO_WAY_END_BITS + CHOICE_BITS)
     # A start slot or none, and fewer than 2^16 missed ticks before each group: no more than the charge allows.
     groups = 2
     assert log2(SLOTS * 2 ** (16 * groups) + 1) <= SLOT_BITS + groups * UNKNOWN_GROUP_BITS
@@ -187,7 +203,7 @@ def test_no_attacker_sends_more_than_is_charged(kind: str, answers: int) -> None
 def test_mean_charge_is_never_below_the_entropy_of_an_attackers_code() -> None:
     """Over all schedules of a code book the mean of the charges is at least log2 of their number."""
     for book in (list(product((0, 1), repeat=8)), list(product((0, 3), (0, 1), (0, 1, 2))), [(0,), (1,)]):
-        mean = float(np.mean([table(paced(8 * (len(missed) + 1), 5, missed)).bits for missed in book]))
+        mean = float(np.mean([table(paced(8 * len(missed) + 5, 5, missed)).bits for missed in book]))
         assert mean >= log2(len(book))
 
 

@@ -4,11 +4,16 @@ from math import inf, log2
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.stats import geom, poisson
 
+from weightwarden.logger.release import SLOTS
+from weightwarden.logger.release import Pace as ReleasePace
+from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.verifier.statistics.bandwidth import geometric_entropy
 from weightwarden.verifier.statistics.detection import altered_before_alarm
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.exfiltration import (
+    READINESS_SECONDS,
     AuditAssumptions,
     Leak,
     TimingChannel,
@@ -86,6 +91,7 @@ def test_every_channel_is_a_term_and_the_largest_is_named() -> None:
         early_stop_share=0.01,
         refusal_share=0.02,
         timing=TimingChannel(tokens_per_tick=50.0),
+        readiness_per_day=8640.0,
     )
     found = estimate(traffic, leak, AuditAssumptions(rate=0.01), TERABYTE)
     terms = {term.name: term.bits_per_day for term in found.terms}
@@ -93,7 +99,9 @@ def test_every_channel_is_a_term_and_the_largest_is_named() -> None:
     assert terms["early stops"] == pytest.approx(1e7 * (0.0807931 + 0.01 * 12), rel=1e-5)
     assert terms["refusals"] == pytest.approx(1e7 * 0.1414405, rel=1e-5)
     assert terms["timing"] == pytest.approx(1e9 * geometric_entropy(50) / 50)
+    assert terms["readiness"] == 8640
     assert found.bits_per_day == pytest.approx(sum(terms.values()))
+    assert found.bits_per_token == pytest.approx(found.bits_per_day / 1e9)
     assert found.dominant == "timing"
 
 
@@ -114,6 +122,29 @@ def test_no_count_of_tokens_on_a_tick_says_more_than_the_timing_term() -> None:
             share = np.bincount(law) / len(law)
             entropy = -float((share[share > 0] * np.log2(share[share > 0])).sum())
             assert entropy / law.mean() <= TimingChannel(tokens_per_tick=float(law.mean())).bits_per_token + 1e-3
+
+
+def test_a_checked_readiness_is_what_the_sidecar_has() -> None:
+    assert Limits().ready == READINESS_SECONDS
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-3, 0.3])
+def test_no_schedules_with_so_many_underruns_say_more_than_the_paced_term(share: float) -> None:
+    """Schedules of a law with this share of underruns have no more entropy; and a start slot has what its code has."""
+    pace, tokens = ReleasePace(tokens=8, milliseconds=200), 300
+    groups = -(-tokens // 8) - 1
+    counts = np.arange(400)
+    for law in (geom.pmf(counts + 1, 1 - share), poisson.pmf(counts, share / (1 - share))):
+        entropy = -float((law[law > 0] * np.log2(law[law > 0])).sum())
+        bits = TimingChannel.paced(pace, tokens, share).bits_per_token * tokens
+        assert log2(SLOTS + 1) + groups * entropy <= bits
+    assert not TimingChannel.paced(pace, tokens, share).open
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_underruns_are_a_share_of_the_ticks(share: float) -> None:
+    with pytest.raises(StatisticsError, match="share of the ticks"):
+        TimingChannel.paced(ReleasePace(tokens=8, milliseconds=200), 300, share)
 
 
 # Gambling

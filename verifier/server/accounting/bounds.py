@@ -8,15 +8,17 @@ import numpy as np
 
 from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, Accounts
+from weightwarden.verifier.server.accounting.timing import TimingSeen
 from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen
 from weightwarden.verifier.server.settings import Settings
 from weightwarden.verifier.statistics.conclusiveness import CONCLUSIVE_SHARE, Conclusiveness
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.exfiltration import (
+    DAY_SECONDS,
+    READINESS_SECONDS,
     AuditAssumptions,
     Estimate,
     Leak,
-    TimingChannel,
     Weights,
     estimate,
 )
@@ -43,12 +45,14 @@ class Exposure:
     Attributes:
         bounds: the bounds, the leading one first; empty before the first archive is audited.
         statement: the leading bound in a sentence.
+        timing: timing of all answers of the checked archives.
         conclusiveness: whether the leading bound limits what the answers could carry, and what the audit needs if not.
         estimate: time to exfiltrate; None while too little is known of the traffic.
     """
 
     bounds: list[TokenBound]
     statement: str | None
+    timing: TimingSeen
     conclusiveness: Conclusiveness
     entropy_bits_per_token: float | None
     estimate: Estimate | None
@@ -92,6 +96,7 @@ def exposure_of(
         return Exposure(
             bounds=[],
             statement=None,
+            timing=traffic.timing,
             conclusiveness=nothing,
             entropy_bits_per_token=None,
             estimate=None,
@@ -109,8 +114,9 @@ def exposure_of(
             early_stop_share=limits("early_stops").high,
             length_limit=longest,
             refusal_share=limits("refusals").high,
-            timing=TimingChannel(tokens_per_tick=settings.tokens_per_tick),
+            timing=traffic.recent_timing.channel(settings.tokens_per_tick),
             log2_vocabulary=most,
+            readiness_per_day=DAY_SECONDS / READINESS_SECONDS,
         )
         found = estimate(
             Traffic(output_tokens_per_day=per_day, tokens_per_message=per_message),
@@ -121,10 +127,11 @@ def exposure_of(
     return Exposure(
         bounds=bounds,
         statement=statement_of(accounts, leading),
+        timing=traffic.timing,
         conclusiveness=Conclusiveness(limit=bounds[0].parts.limit, most=most, tokens_needed=needed),
         entropy_bits_per_token=None if exact or not totals["tokens"] else totals["entropy_bits"] / totals["tokens"],
         estimate=found,
-        assumptions=_assumptions(settings, design, per_day),
+        assumptions=_assumptions(settings, design, per_day, traffic.recent_timing),
     )
 
 
@@ -158,7 +165,7 @@ def _design_of_gamble(designs: Sequence[SamplingDesign], longest: int) -> Sampli
     return max(designs, key=gain)
 
 
-def _assumptions(settings: Settings, design: SamplingDesign, per_day: float | None) -> list[str]:
+def _assumptions(settings: Settings, design: SamplingDesign, per_day: float | None, timing: TimingSeen) -> list[str]:
     measured = "as given" if settings.tokens_per_day else "measured over the last days"
     said = [
         *series_assumptions(
@@ -178,6 +185,14 @@ def _assumptions(settings: Settings, design: SamplingDesign, per_day: float | No
         f"Gambling: at audit rate {design.rate:.3g} by {design.by}, the least of the last days, a wholly altered answer"
         " is flagged when it is audited.",
     ]
-    if settings.tokens_per_tick is None:
-        said.append("Timing is open: nothing is known of ticks, and it is not in the sum.")
+    said.append(f"Readiness: one sidecar, a bit every {READINESS_SECONDS:g} s.")
+    if timing.paced:
+        said.append("Timing: what the code of releases charges all answers of the last days, audited or not.")
+    elif settings.tokens_per_tick is not None:
+        said.append(f"Timing: {settings.tokens_per_tick:g} tokens a tick on average, their number free.")
+    else:
+        said.append(
+            "Timing is open, and not in the sum: not all answers of the last days hold when they were released, and"
+            " nothing is known of ticks."
+        )
     return said

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from weightwarden.verifier.server.accounting.timing import TimingSeen, timing_seen
 from weightwarden.verifier.server.database.schema import ARCHIVE
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
 
@@ -24,6 +25,8 @@ class TrafficSeen:
         design: sampling design of the newest archive.
         least_designs: by records and by tokens, the sampling design with the least rate of the last days.
         selected_tokens: output tokens of the selected records.
+        timing: timing of all answers.
+        recent_timing: timing of the answers of the last days.
     """
 
     archives: int
@@ -34,6 +37,8 @@ class TrafficSeen:
     design: SamplingDesign | None
     least_designs: tuple[SamplingDesign, ...]
     selected_tokens: int
+    timing: TimingSeen
+    recent_timing: TimingSeen
 
 
 def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
@@ -69,4 +74,6 @@ def traffic_seen(connection: Connection, now: float) -> TrafficSeen:
         design=None if newest is None else SamplingDesign(newest.audit_rate, newest.audit_by),
         least_designs=tuple(SamplingDesign(rate, by) for rate, by in connection.execute(recent)),
         selected_tokens=int(selected_tokens),
+        timing=timing_seen(connection),
+        recent_timing=timing_seen(connection, ARCHIVE.c.checked > now - WINDOW_SECONDS),
     )

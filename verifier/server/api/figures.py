@@ -26,7 +26,7 @@ from weightwarden.verifier.server.api.models import (
     Rates,
     RateSeries,
 )
-from weightwarden.verifier.server.api.status import conclusiveness_of, days_to_exfiltrate, finite
+from weightwarden.verifier.server.api.status import conclusiveness_of, days_to_exfiltrate, finite, timing_of
 from weightwarden.verifier.server.database.schema import RATE_POINT
 from weightwarden.verifier.server.startup import ServerParts
 from weightwarden.verifier.verification.series_monitor import WATCHED, honest_limits
@@ -97,6 +97,7 @@ def bounds(server: ServerParts, connection: Connection) -> Bounds:
         confidence=CONFIDENCE,
         conclusiveness=conclusiveness_of(exposure),
         statement=exposure.statement,
+        timing=timing_of(exposure),
         bounds=[Bound(name=bound.name, **asdict(bound.parts)) for bound in exposure.bounds],
         entropy_bits_per_token=exposure.entropy_bits_per_token,
         channels=[]
@@ -106,7 +107,7 @@ def bounds(server: ServerParts, connection: Connection) -> Bounds:
                 name=term.name,
                 bits_per_day=term.bits_per_day,
                 counted=term.counted,
-                note="" if term.counted else "open, not in the sum: release tokens on ticks",
+                note="" if term.counted else "open, not in the sum: release answers at a pace",
             )
             for term in found.terms
         ],

@@ -153,6 +153,16 @@ def _of_status(status: Status) -> Iterator[Metric]:
         "Output tokens to which that limit applies, audited or not.",
         0 if series is None else series.tokens,
     )
+    yield _counter(
+        "weightwarden_verifier_timing_bits",
+        "Bits that the timing of the answers of checked archives has carried, audited or not.",
+        bounds.timing.bits,
+    )
+    yield _counter(
+        "weightwarden_verifier_timing_open_records",
+        "Records of checked archives that do not hold when their answers were released.",
+        bounds.timing.open_records,
+    )
     yield _gauge("weightwarden_verifier_bits_per_day", "Upper limit of what leaves unseen.", bounds.bits_per_day)
     conclusive = status.conclusiveness.conclusive
     never = conclusive and bounds.bits_per_day is not None and bounds.days_to_exfiltrate is None

@@ -178,18 +178,40 @@ class SeriesStatus(_Model):
     statement: str
 
 
+class TimingStatus(_Model):
+    """Bits that the timing of the checked archives' answers has carried, all of them, audited or not.
+
+    Attributes:
+        records: answers whose records hold when they were released.
+        tokens: their output tokens.
+        bits: what the code of releases charges them, bits.
+        bits_per_token: the charge, bits per token; None without tokens.
+        open_records: other answers, whose timing is open.
+        statement: the charge in a sentence.
+    """
+
+    records: int
+    tokens: int
+    bits: float
+    bits_per_token: float | None
+    open_records: int
+    statement: str
+
+
 class BoundStatus(_Model):
     """Bound of all counted channels together; None while too little is known.
 
     Attributes:
         confidence: confidence of the limits.
         series: limit of the tokens and ends of all answers so far.
+        timing: timing of all answers so far.
         days_to_exfiltrate: days until the weights are out, at least; None is never, or not conclusive.
         open_channels: names of channels without a known limit, which are not in the sum.
     """
 
     confidence: float
     series: SeriesStatus | None
+    timing: TimingStatus
     bits_per_day: float | None
     days_to_exfiltrate: float | None
     weights_bytes: float
@@ -260,6 +282,8 @@ class Archive(_Model):
         audit_by: what the audit rate is a share of: records, or tokens.
         selected: records chosen for the audit.
         selected_tokens: their output tokens.
+        paced_records: records that hold when their answers were released; None if an earlier version checked them.
+        timing_bits: bits that the timing of these answers has carried.
         remaining: selected records still to be replayed.
     """
 
@@ -279,6 +303,8 @@ class Archive(_Model):
     audit_by: AuditBy | None
     selected: int | None
     selected_tokens: int | None
+    paced_records: int | None
+    timing_bits: float | None
     remaining: int | None
     quarantine: Quarantine | None
 
@@ -484,6 +510,7 @@ class Bounds(_Model):
     Attributes:
         conclusiveness: whether the limits say anything yet.
         statement: the limit of the series in a sentence.
+        timing: timing of all answers so far.
         bounds: the limit of the series under each code; the leading one first.
         gambled_bits: bits that wholly altered answers gain once before they are caught.
         days_to_exfiltrate: days until the weights are out, at least; None is never, or not conclusive.
@@ -492,6 +519,7 @@ class Bounds(_Model):
     confidence: float
     conclusiveness: ConclusivenessStatus
     statement: str | None
+    timing: TimingStatus
     bounds: list[Bound]
     entropy_bits_per_token: float | None
     channels: list[Channel]

@@ -102,6 +102,8 @@ def archives_of(connection: Connection, rows: Sequence[RowMapping]) -> list[Arch
             audit_by=row["audit_by"],
             selected=row["selected"],
             selected_tokens=row["selected_tokens"],
+            paced_records=row["paced_records"],
+            timing_bits=row["timing_bits"],
             remaining=None if row["checked"] is None else waiting.get(row["id"], 0),
             quarantine=held.get(row["id"]),
         )

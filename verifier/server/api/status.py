@@ -20,6 +20,7 @@ from weightwarden.verifier.server.api.models import (
     SeriesStatus,
     ServerStatus,
     Status,
+    TimingStatus,
     TrafficStatus,
 )
 from weightwarden.verifier.server.api.queries import incident_of
@@ -106,6 +107,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
             confidence=CONFIDENCE,
             open_channels=[] if found is None else [term.name for term in found.terms if not term.counted],
             series=_series(accounts, exposure),
+            timing=timing_of(exposure),
             bits_per_day=None if found is None else found.bits_per_day,
             days_to_exfiltrate=days_to_exfiltrate(exposure),
             weights_bytes=settings.weights_bytes,
@@ -160,6 +162,19 @@ def days_to_exfiltrate(exposure: Exposure) -> float | None:
 def finite(number: float) -> float | None:
     """A number for JSON; None for inf."""
     return number if math.isfinite(number) else None
+
+
+def timing_of(exposure: Exposure) -> TimingStatus:
+    """The timing of all answers, for JSON."""
+    found = exposure.timing
+    return TimingStatus(
+        records=found.records,
+        tokens=found.tokens,
+        bits=found.bits,
+        bits_per_token=found.bits_per_token,
+        open_records=found.open_records,
+        statement=found.statement,
+    )
 
 
 def _series(accounts: Accounts, exposure: Exposure) -> SeriesStatus | None:

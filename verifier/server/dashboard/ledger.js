@@ -56,10 +56,12 @@ function show(ledger) {
 function sentence(ledger) {
   const { bits_per_day: bits, gambled_bits: gambled, entropy_bits_per_token: entropy } = ledger;
   if (bits === null) {
-    return `What can leave is not yet known: ${ledger.conclusiveness.needs ?? "the traffic of a day is not known"}.`;
+    const needs = ledger.conclusiveness.needs ?? "the traffic of a day is not known";
+    return `What can leave is not yet known: ${needs}. ${ledger.timing.statement}`;
   }
   return [
     ledger.statement,
+    ledger.timing.statement,
     `At ${percent(ledger.confidence)} confidence, all counted channels together carry at most ${bytesADay(bits)}` +
       `${consequence(ledger)}.`,
     gambled === null

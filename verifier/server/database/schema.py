@@ -93,6 +93,9 @@ ARCHIVE = Table(
     Column("selected_tokens", _BIG),
     Column("position_end", _BIG),
     Column("unaudited", LargeBinary),
+    Column("paced_records", _BIG),
+    Column("paced_tokens", _BIG),
+    Column("timing_bits", _TIME),
     Index("archive_state", "state", "id"),
     Index("archive_range", "origin", "start"),
     Index("archive_checked", "checked"),
@@ -109,7 +112,8 @@ ARCHIVE = Table(
 records; `cost`: prompt tokens included; `unit_cost`: expected cost of the selected records at rate 1 by tokens;
 `audit_by`: "records" or "tokens", what the audit rate is a share of; `selected_tokens`: output tokens of the selected
 records; `position_end`: position behind the selected records; `unaudited`: the other records by length
-(`LengthTable`), until the limit of the series counts them.
+(`LengthTable`), until the limit of the series counts them; `paced_records`, `paced_tokens`: records that hold their
+release, and their output tokens; `timing_bits`: what their timing is charged (`ReleaseTable`).
 """
 
 TREE_ROOT = Table(

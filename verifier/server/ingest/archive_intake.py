@@ -14,6 +14,7 @@ from weightwarden.text import printable
 from weightwarden.verifier.audit_selection import AuditDraw
 from weightwarden.verifier.errors import PolicyError
 from weightwarden.verifier.model.compatibility import UnfitRecord, check_fits
+from weightwarden.verifier.scoring.release_ledger import ReleaseCounter
 from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.schema import SERIES, TASK
 from weightwarden.verifier.statistics.sampling_design import END_TOKENS, UNIT_TOKENS
@@ -54,6 +55,7 @@ class ArchiveIntake:
         selected_tokens: output tokens of the selected records.
         selected_cost: output and prompt tokens of the selected records.
         unaudited: number of followed records that were not selected, by their output tokens.
+        releases: releases of all records.
         page: selected records that are not queued yet.
     """
 
@@ -73,6 +75,7 @@ class ArchiveIntake:
     selected_tokens: int = field(default=0, init=False)
     selected_cost: int = field(default=0, init=False)
     unaudited: Counter[int] = field(default_factory=Counter, init=False)
+    releases: ReleaseCounter = field(default_factory=ReleaseCounter, init=False)
     page: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     def keep(self, _: Archive, index: int, entry: bytes) -> None:
@@ -87,6 +90,7 @@ class ArchiveIntake:
         tokens = len(record.output_token_ids)
         cost = len(record.prompt_token_ids) + tokens
         self.tokens += tokens
+        self.releases.add(record)
         self.cost += cost
         self.unit_cost += cost * (tokens + END_TOKENS) / UNIT_TOKENS
         if index < self.start_index:

@@ -270,7 +270,7 @@ class Follower:
 
     def _publish(self, intake: ArchiveIntake) -> None:
         """Release the selected records for replay: from now on the archive counts."""
-        archive, now = intake.archive, self.clock()
+        archive, now, releases = intake.archive, self.clock(), intake.releases.table
         with self.database.writing() as connection:
             self.membership.require(connection, "follow")
             if intake.page:
@@ -298,6 +298,9 @@ class Follower:
                     selected_tokens=intake.selected_tokens,
                     position_end=intake.base + intake.selected,
                     unaudited=LengthTable.of(intake.unaudited).to_bytes(),
+                    paced_records=releases.records,
+                    paced_tokens=releases.tokens,
+                    timing_bits=releases.bits,
                     tries=0,
                 )
             ).rowcount
