@@ -48,6 +48,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "tokens-to-alarm": TOKENS_TO_ALARM,
     "honest-capital": HONEST_CAPITAL,
     "side-channels": SIDE_CHANNELS,
+    "load-channels": SIDE_CHANNELS,
     "release-jitter": RELEASE_JITTER,
     "release-pace": RELEASE_PACE,
     "release-pace-vllm": RELEASE_PACE,
