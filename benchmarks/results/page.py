@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from benchmarks.repository import ROOT
 from benchmarks.results.table import ResultsTable
 from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS
+from benchmarks.results.tables.all_channels import ALL_CHANNELS
 from benchmarks.results.tables.attackers import ATTACKERS
 from benchmarks.results.tables.cascade import CASCADE
 from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
@@ -49,6 +50,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "honest-capital": HONEST_CAPITAL,
     "side-channels": SIDE_CHANNELS,
     "load-channels": SIDE_CHANNELS,
+    "all-channels": ALL_CHANNELS,
     "release-jitter": RELEASE_JITTER,
     "release-pace": RELEASE_PACE,
     "release-pace-vllm": RELEASE_PACE,

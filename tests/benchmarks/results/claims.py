@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.attackers.results import LUCK_BITS, SEED_BITS
+from benchmarks.guarantees.all_channels import TOKENS_PER_DAY
+from benchmarks.guarantees.simulated_answers import SimulatedServer
 from benchmarks.results.page import FILES
 from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS
+from benchmarks.results.tables.all_channels import ALL_CHANNELS
 from benchmarks.results.tables.attackers import ATTACKERS
 from benchmarks.results.tables.cascade import CASCADE
 from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
@@ -68,6 +71,7 @@ def claims() -> Iterator[Claim]:
     yield from _attackers()
     yield from _tokens_to_alarm()
     yield from _side_channels()
+    yield from _all_channels()
     yield from _ways_out()
     yield from _trade_off()
     yield from _noise_models_and_cascade()
@@ -318,6 +322,30 @@ def _grammar_cost() -> Iterator[Claim]:
         "took {:.3f} s in the median and {:.1f} s at most,",
         facts["check_beside_hostile_median_s"],
         facts["check_beside_hostile_max_s"],
+    )
+
+
+def _all_channels() -> Iterator[Claim]:
+    found = ALL_CHANNELS.read(FILES / "all-channels.json")
+    settings, facts, server = found.settings, found.facts, SimulatedServer()
+    refusals, answers, mean = (settings[name] for name in ("refusal_share", "answers", "mean_tokens"))
+    assert isinstance(refusals, float)
+    yield said("*Ends* and *refusals* ({:.1%} of the requests) are what they are charged", refusals)
+    yield said("`verify estimate` at {:g} tokens a day, with nothing gambled.", TOKENS_PER_DAY)
+    yield said(
+        "{:,} answers a pace with a mean of {} tokens, steps of {:.0f} ms with jitter, prefills of other requests in"
+        " {:.0%} of them, and a preemption of {:.0f} s once in {:,.0f} tokens.",
+        *(answers, mean, 1000 * server.step_seconds, server.prefill_share),
+        *(server.preempted_seconds, 1 / server.preempted_per_token),
+    )
+    yield said(
+        "At 8 tokens in 200 ms an answer has {:.1f} bits for its start slot, and {:.1f} for its underruns.",
+        *(facts["8/200 slot_bits"], facts["8/200 underrun_bits"]),
+    )
+    yield said(
+        "at 8 tokens in 400 ms they are {:.1f} bits an answer",
+        facts["8/400 underrun_bits"],
+        holds=facts["8/400 underrun_bits"] < facts["8/200 underrun_bits"],
     )
 
 
