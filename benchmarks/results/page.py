@@ -50,6 +50,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "tokens-to-alarm": TOKENS_TO_ALARM,
     "honest-capital": HONEST_CAPITAL,
     "side-channels": SIDE_CHANNELS,
+    "load-channels": SIDE_CHANNELS,
     "all-channels": ALL_CHANNELS,
     "release-jitter": RELEASE_JITTER,
     "release-pace": RELEASE_PACE,
