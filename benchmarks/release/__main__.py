@@ -34,9 +34,9 @@ TICK_MS = 50
 PACES = ("1/35", "1/50", "2/70", "2/100", "4/100", "4/125", "4/150", "4/200", "8/200", "8/250", "8/300", "8/400")
 SERVED_PACES = ("2/100", "4/150", "8/250", "8/400")
 """The paces with which a real sidecar serves the simulated server's answers."""
-SLACK = (1.1, 1.25, 1.5)
+SLACK = (1.25, 1.5)
 """Time a token of the paces for vLLM, against the server's own mean without a pace."""
-REAL_TOKENS, REAL_GROUP, REAL_APART = 150, 4, 0.7
+REAL_TOKENS, REAL_GROUP, REAL_APART = 100, 4, 0.7
 """Tokens of vLLM's answers, tokens of a group, and seconds between two requests."""
 
 
@@ -109,7 +109,6 @@ def _vllm(python: Path, answers: int, add: Callable[[ReleasePaceRow], ReleasePac
                 return add(by_sidecar(REAL, sidecar, asked, control))
 
         free = measured(ReleaseControl())
-        measured(ReleaseControl(tick_ms=TICK_MS))
         for slack in SLACK:
             milliseconds = round(1000 * slack * REAL_GROUP / free.tokens_per_second)
             measured(ReleaseControl(pace=Pace(tokens=REAL_GROUP, milliseconds=milliseconds)))

@@ -23,6 +23,7 @@ from benchmarks.results.tables.attackers import ATTACKERS
 from benchmarks.results.tables.cascade import CASCADE
 from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
 from benchmarks.results.tables.egress import EGRESS
+from benchmarks.results.tables.egress_speed import EGRESS_SPEED
 from benchmarks.results.tables.exact import EXACT
 from benchmarks.results.tables.gpu import GPU
 from benchmarks.results.tables.grammar_bits import GRAMMAR_BITS
@@ -50,6 +51,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "tokens-to-alarm": TOKENS_TO_ALARM,
     "honest-capital": HONEST_CAPITAL,
     "side-channels": SIDE_CHANNELS,
+    "load-channels": SIDE_CHANNELS,
     "all-channels": ALL_CHANNELS,
     "release-jitter": RELEASE_JITTER,
     "release-pace": RELEASE_PACE,
@@ -75,6 +77,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "sidecar-beginning": SIDECAR_BEGINNING,
     "sidecar-token-way": SIDECAR_TOKEN_WAY,
     "egress": EGRESS,
+    "egress-speed": EGRESS_SPEED,
 }
 """The table of each file, by its name without `.json`."""
 MARKED = re.compile(r"<!-- table: ([\w -]+) -->\n(.*?)<!-- end -->", re.DOTALL)

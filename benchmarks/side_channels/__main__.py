@@ -1,10 +1,10 @@
 """Side channels through a real sidecar: all that a server can modulate beside its tokens.
 
-    python -m benchmarks.side_channels [--out FOLDER] [--tokens 400] [--answers 96] [--ticks 100]
+    python -m benchmarks.side_channels [--out FOLDER] [--tokens 400] [--answers 96]
 
 An attacker's server hides symbols in white space and fields of what it sends, in pauses between tokens (short and long,
 or whole ticks), in the order of several streams, in the start of an answer, in retries and failures, in requests of
-others that find no room, in the readiness, and in the load that it causes. A client behind `sidecar run` decodes what
+others that find no room, and in the readiness. A client behind `sidecar run` decodes what
 reaches it: without control of the moments of release, with `--release-tick`, and with `--release-pace`.
 """
 
@@ -14,24 +14,19 @@ import click
 import numpy as np
 
 from benchmarks.results.file import Results
-from benchmarks.results.tables.release_jitter import RELEASE_JITTER, ReleaseJitterRow
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS, SideChannelRow
-from benchmarks.side_channels import bursts, each_answer, each_token, readiness, stalled_room, stream_order
+from benchmarks.side_channels import each_answer, each_token, readiness, stalled_room, stream_order
 
 
 @click.command(help=__doc__)
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for side-channels.json, release-jitter.json and .md."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for side-channels.json and .md.")
 @click.option(
     "--tokens", type=click.IntRange(each_token.PER_ANSWER), default=400, show_default=True, help="Of each channel."
 )
 @click.option("--answers", type=click.IntRange(1), default=96, show_default=True, help="Of each channel of answers.")
-@click.option("--ticks", type=click.IntRange(10, 100), default=100, show_default=True, help="Of the load's channels.")
 @click.option("--seed", default=0, show_default=True)
-def main(out: Path | None, tokens: int, answers: int, ticks: int, seed: int) -> None:
+def main(out: Path | None, tokens: int, answers: int, seed: int) -> None:
     rows: list[SideChannelRow] = []
-    jitter: list[ReleaseJitterRow] = []
 
     def add(row: SideChannelRow) -> None:
         rows.append(row)
@@ -48,16 +43,9 @@ def main(out: Path | None, tokens: int, answers: int, ticks: int, seed: int) -> 
     for control in each_answer.CONTROLS:
         add(stalled_room.measured(control, answers // 4, np.random.default_rng([seed, 300])))
         add(readiness.measured(control, answers // 2, np.random.default_rng([seed, 400])))
-    for control in bursts.CONTROLS:
-        seen, late = bursts.measured(control, ticks, np.random.default_rng([seed, 500]))
-        jitter += late
-        for row in seen:
-            add(row)
-    click.echo(RELEASE_JITTER.markdown(jitter))
     if out is not None:
-        settings = {"tokens": tokens, "answers": answers, "ticks": ticks, "seed": seed}
+        settings = {"tokens": tokens, "answers": answers, "seed": seed}
         SIDE_CHANNELS.write(out, "side-channels", Results[SideChannelRow].measured(rows, settings))
-        RELEASE_JITTER.write(out, "release-jitter", Results[ReleaseJitterRow].measured(jitter, settings))
 
 
 if __name__ == "__main__":

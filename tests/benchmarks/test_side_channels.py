@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.results.tables.side_channels import SideChannelRow
-from benchmarks.side_channels import each_answer, each_token, readiness, stalled_room, stream_order
+from benchmarks.side_channels import bursts, each_answer, each_token, readiness, stalled_room, stream_order
+from weightwarden.logger.gate.response import WHOLE_SLOT
+from weightwarden.logger.release import slot_seconds
 from weightwarden.verifier.statistics.exfiltration import TimingChannel
 
 slow = pytest.mark.slow
@@ -62,6 +64,18 @@ def test_readiness_carries_a_bit_a_period_at_most() -> None:
     row = readiness.measured(each_answer.CONTROLS[-1], 20, np.random.default_rng(7))
     assert 0 < row.decoded_bits <= 20
     assert row.bound_bits == 20
+
+
+@slow
+def test_load_is_measured_in_every_tick_with_and_without_a_flood() -> None:
+    rows, jitter = bursts.measured(bursts.CONTROLS[1], 20, np.random.default_rng(8))
+    assert [row.symbols for row in rows] == [20, 20]
+    for what in ("group of an answer", "/health"):
+        calm, flooded = (row for row in jitter if row.name == what)
+        assert calm.moments + flooded.moments == 20
+        assert max(calm.late_max_ms, flooded.late_max_ms) > 0
+    health = next(row for row in jitter if row.name == "/health" and not row.flooded)
+    assert health.late_p50_ms >= 1000 * slot_seconds(WHOLE_SLOT)
 
 
 def test_what_is_decoded_of_symbols_is_all_when_none_is_wrong_and_nothing_when_they_are_chance() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.logger.sidecar.running import Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import HEAD, Answer, Upstream, event
+from weightwarden.logger.gate.response import WHOLE_SLOT
 from weightwarden.logger.release import Pace, slot_seconds
 from weightwarden.logger.serving import limited_protocol
 
@@ -83,3 +84,19 @@ def test_nothing_shows_when_within_a_slot_the_answer_came(
     assert len(seen) == 1, seen
     records = paced.await_records(before + 2)[before:]
     assert {record.release and record.release.start_slot for record in records} == {SLOT}
+
+
+def test_a_client_that_waits_for_leave_to_send_its_body_gets_it_on_a_slot(
+    paced: Sidecar, shared_upstream: Upstream
+) -> None:
+    shared_upstream.answer = _after(0.0)
+    url = httpx2.URL(paced.url)
+    text = b'{"model": "small", "prompt": [5], "max_tokens": 3}'
+    head = b"POST /v1/completions HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\nexpect: 100-continue\r\n\r\n" % len(text)
+    with socket.create_connection((url.host, url.port or 0), timeout=10) as connection:
+        started = time.monotonic()
+        connection.sendall(head)
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert time.monotonic() - started >= slot_seconds(WHOLE_SLOT)
+        connection.sendall(text)
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
