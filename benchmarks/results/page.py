@@ -23,6 +23,7 @@ from benchmarks.results.tables.attackers import ATTACKERS
 from benchmarks.results.tables.cascade import CASCADE
 from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
 from benchmarks.results.tables.egress import EGRESS
+from benchmarks.results.tables.egress_speed import EGRESS_SPEED
 from benchmarks.results.tables.exact import EXACT
 from benchmarks.results.tables.gpu import GPU
 from benchmarks.results.tables.grammar_bits import GRAMMAR_BITS
@@ -72,6 +73,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "grammar-bits": GRAMMAR_BITS,
     "grammar-cost": GRAMMAR_COST,
     "egress": EGRESS,
+    "egress-speed": EGRESS_SPEED,
 }
 """The table of each file, by its name without `.json`."""
 MARKED = re.compile(r"<!-- table: ([\w -]+) -->\n(.*?)<!-- end -->", re.DOTALL)

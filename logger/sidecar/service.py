@@ -228,8 +228,7 @@ class Service:
                 if not response.begun:
                     self.metrics.first_token_seconds.observe(time.perf_counter() - started)
                 response.begun, response.status = True, 200
-                for event in events:  # a chunk each: chunks must not show how many tokens the server sent together
-                    await response.write_event(event)
+                await response.write_events(events)  # chunks must not show how many tokens the server sent together
 
         async def streamed(index: int, texts: DurableTexts) -> ChoiceEnd:
             reading = ChoiceReading(asked.reader)

@@ -94,7 +94,7 @@ class EgressAccount:
         """End the exchanges of closed connections: no more frames are to come."""
         for connection in self._connections.values():
             if connection.closed_at is not None:
-                connection.settle()
+                connection.conversation.settle()
 
     @property
     def lost_bytes(self) -> int:
@@ -104,10 +104,11 @@ class EgressAccount:
         """Frames of exchanges that have not ended, frames with bytes outside of any, and the number of exchanges."""
         opened, outside, exchanges = FrameCount(), FrameCount(), 0
         for connection in self._connections.values():
-            opened.merge(connection.request_frames)
-            outside.merge(connection.pending_frames)
-            exchanges += len(connection.exchanges)
-            for exchange in connection.exchanges:
+            conversation = connection.conversation
+            opened.merge(conversation.request_frames)
+            outside.merge(conversation.pending_frames)
+            exchanges += len(conversation.exchanges)
+            for exchange in conversation.exchanges:
                 opened.merge(exchange.frames)
         return opened, outside, exchanges
 

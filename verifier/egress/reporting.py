@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from weightwarden.verifier.egress.account import FROM_BEFORE, HEARTBEATS, OPEN, RESOLUTIONS, EgressAccount
-from weightwarden.verifier.egress.connection import CONTROL, OUT_OF_ORDER, OUTSIDE_EXCHANGE, REPEATED
+from weightwarden.verifier.egress.connection import CONTROL, OUT_OF_ORDER, REPEATED
+from weightwarden.verifier.egress.conversation import OUTSIDE_EXCHANGE
 from weightwarden.verifier.egress.ended_exchanges import READINESS
 from weightwarden.verifier.egress.frame_counts import FrameCounts
 from weightwarden.verifier.egress.logged_answers import Match

@@ -17,6 +17,8 @@ from benchmarks.results.tables.all_channels import ALL_CHANNELS
 from benchmarks.results.tables.attackers import ATTACKERS
 from benchmarks.results.tables.cascade import CASCADE
 from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
+from benchmarks.results.tables.egress import EGRESS
+from benchmarks.results.tables.egress_speed import EGRESS_SPEED
 from benchmarks.results.tables.exact import EXACT
 from benchmarks.results.tables.gpu import GPU
 from benchmarks.results.tables.grammar_cost import GRAMMAR_COST
@@ -78,6 +80,7 @@ def claims() -> Iterator[Claim]:
     yield from _paced_release()
     yield from _all_channels()
     yield from _ways_out()
+    yield from _egress()
     yield from _trade_off()
     yield from _noise_models_and_cascade()
     yield from _exact()
@@ -302,6 +305,30 @@ def _ways_out() -> Iterator[Claim]:
         holds=facts["arrived_with"] == 0 and all(row.counted >= row.packets for row in tried),
     )
     yield said("(counted twice", holds=answer.counted == 2 and answer.arrived_with == ["sidecar"])
+
+
+def _egress() -> Iterator[Claim]:
+    found = EGRESS.read(FILES / "egress.json")
+    settings, (honest, *others) = found.settings, found.rows
+    yield said(
+        "{} requests, at most {} tokens each, from a real {} and a sidecar, are {:,} frames.",
+        *(settings["requests"], settings["tokens"], settings["server"], honest.frames),
+    )
+    yield said(
+        "All of them are explained.",
+        holds=honest.smuggled is None and honest.verdict == "clear" and honest.explained_share == 1,
+    )
+    yield said(
+        "Each of {} ways to smuggle, injected into them by itself, is found, under the name of its kind.",
+        len(others),
+        holds=all(row.smuggled and row.found_as and row.verdict == "unexplained" for row in others),
+    )
+    small, large, _ = EGRESS_SPEED.read(FILES / "egress-speed.json").rows
+    yield said(
+        "The account of {:,} frames takes {:.0f} MB more than that of {:,},",
+        *(large.frames, large.peak_megabytes - small.peak_megabytes, small.frames),
+        holds=small.explained_share == large.explained_share == 1,
+    )
 
 
 def _trade_off() -> Iterator[Claim]:

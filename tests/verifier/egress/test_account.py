@@ -11,7 +11,7 @@ from weightwarden.verifier.egress import account as account_module
 from weightwarden.verifier.egress.account import EgressAccount
 from weightwarden.verifier.egress.errors import EncryptedLink, LinkError
 from weightwarden.verifier.egress.frames import Loss
-from weightwarden.verifier.egress.layers import ACK, FIN, RST
+from weightwarden.verifier.egress.layers import ACK, FIN, RST, SYN
 from weightwarden.verifier.egress.link import Endpoint, Link, packed_address
 from weightwarden.verifier.egress.reporting import report_of
 
@@ -270,6 +270,39 @@ def test_both_ends_may_have_one_address_on_a_loopback_device() -> None:
     assert "Checksums were not compared" in " ".join(report.notes)
     with pytest.raises(LinkError, match="is the sidecar's and an inference server's"):
         Link(sidecars=LINK.sidecars, servers=frozenset({server}))
+
+
+def test_frames_out_of_the_order_of_time_are_a_finding() -> None:
+    frames = honest().frames
+    late = [*frames[:30], *(frame._replace(time=frame.time - 100) for frame in frames[30:])]
+    report = accounted(late)
+    assert report.verdict == "watch"
+    assert f"{len(frames) - 30} frames came out of the order of time" in report.findings[0]
+
+
+@pytest.mark.parametrize("takes_first", [True, False])
+def test_a_server_may_answer_an_opening_again_until_the_sidecar_takes_an_answer(takes_first: bool) -> None:
+    def again(wire: Wire, _: Tcp) -> None:
+        Tcp(wire, 40_001, down=500 if takes_first else 900)
+        ack = wire.frames.pop()
+        other = Wire(now=wire.now)
+        Tcp(other, 40_001, down=900 if takes_first else 500)
+        wire.put(other.frames[0].data)
+        wire.put(other.frames[1].data)
+        wire.put(ack.data)
+        tcp = Tcp(Wire(), 40_001, down=500 if takes_first else 900)
+        tcp.wire = wire
+        tcp.ask(PROMPT, 8)
+        tcp.answer([1, 2, 3])
+
+    records = log_of(*ALL, record(8, [1, 2, 3]))
+    report = accounted(honest(again).frames, records)
+    assert report.verdict == "clear", report.unexplained
+
+    def later(wire: Wire, tcp: Tcp) -> None:
+        tcp.segment(False, SYN | ACK)
+
+    assert "second opening of a connection" in {one.name for one in accounted(honest(later).frames).unexplained}
 
 
 def test_encryption_is_refused() -> None:
