@@ -28,6 +28,7 @@ from weightwarden.verifier.server.database.verdict_database import VerdictDataba
 from weightwarden.verifier.server.errors import ServerSettingsError
 from weightwarden.verifier.server.ingest.archive_scanner import ArchiveScanner
 from weightwarden.verifier.server.ingest.audit_rate import ComputeBudget, DesignSource, FixedRate
+from weightwarden.verifier.server.ingest.egress_follower import EgressFollower
 from weightwarden.verifier.server.ingest.follower import Follower
 from weightwarden.verifier.server.settings import Settings
 from weightwarden.verifier.verification.executor import Executor
@@ -45,6 +46,7 @@ class ServerParts:
     database: VerdictDatabase
     membership: Membership
     follower: Follower
+    egress: EgressFollower
     auditor: Auditor
     bookkeeper: Bookkeeper
     exposure: ExposureReader
@@ -152,6 +154,14 @@ def open_server(
             clock=clock,
             events=events,
         ),
+        egress=EgressFollower(
+            database=database,
+            membership=membership,
+            folders=settings.egress_reports,
+            origins={key.name for key in keys},
+            clock=clock,
+            events=events,
+        ),
         auditor=Auditor(
             membership=membership,
             verifier=executor,
@@ -174,6 +184,8 @@ def open_server(
             alarm_level=settings.alarm_level,
             watch_level=settings.watch_level,
             archive_interval=settings.archive_interval,
+            egress_reports=settings.egress_reports,
+            egress_stale_after=settings.egress_stale_after,
             max_lag=settings.max_lag,
             clock=clock,
         ),
@@ -203,6 +215,11 @@ def _check(settings: Settings) -> None:
     for folder in settings.archives:
         if "://" not in folder and not Path(folder).is_dir():
             raise ServerSettingsError(f"{printable(folder)}: there is no such folder of archives")
+    for folder in settings.egress_reports:
+        if "://" not in folder and not Path(folder).is_dir():
+            raise ServerSettingsError(f"{printable(folder)}: there is no such folder of a tap's reports")
+    if len(set(settings.egress_reports)) < len(settings.egress_reports):
+        raise ServerSettingsError("each tap needs a folder of its own: one is given twice")
     if not 0 < settings.compute_share <= 1:
         raise ServerSettingsError(f"a share of the machine lies in (0, 1], not {settings.compute_share}")
     if not 0 < settings.alarm_level < settings.watch_level < 1:
