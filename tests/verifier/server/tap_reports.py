@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from benchmarks.egress.wire import SERVER, SIDECAR, udp
+from benchmarks.egress.wire import SERVER, SIDECAR, Tcp, Wire, udp
 from tests.verifier.egress.examples import accounted, honest, log_of
 from tests.verifier.server.running import ORIGIN, Server
 from weightwarden.verifier.egress.report import EgressReport
@@ -24,7 +24,12 @@ HOUR = 3600.0
 def _account(datagrams: int) -> EgressReport:
     answers = log_of()
     answers.origin = ORIGIN
-    wire = honest(lambda wire, _: [wire.put(udp(SERVER, SIDECAR, 53, b"weights")) for _ in range(datagrams)] and None)
+
+    def smuggles(wire: Wire, tcp: Tcp) -> None:
+        for _ in range(datagrams):
+            wire.put(udp(SERVER, SIDECAR, 53, b"weights"))
+
+    wire = honest(smuggles)
     return accounted(wire.frames, answers)
 
 

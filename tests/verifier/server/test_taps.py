@@ -187,7 +187,10 @@ def test_metrics_tell_the_state_of_the_taps(tapped: Server, tap: Path) -> None:
 
 
 def test_a_folder_that_is_missing_or_given_twice_is_refused_at_the_start(tapped: Server, tmp_path: Path) -> None:
-    for folders, words in (((str(tmp_path / "no"),), "no such folder"), ((str(tmp_path),) * 2, "given twice")):
+    for folders, words in (
+        ((str(tmp_path / "no"),), "no such folder"),
+        ((str(tmp_path), f"{tmp_path}/"), "given twice"),
+    ):
         settings = replace(settings_in(tmp_path), egress_reports=folders)
         with pytest.raises(ServerSettingsError, match=words):
             open_server(

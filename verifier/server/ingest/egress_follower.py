@@ -26,7 +26,7 @@ class EgressFollower:
     """Follower of folders of reports, each the folder of one tap. Only one server follows them at a time.
 
     Attributes:
-        folders: paths or fsspec URLs.
+        folders: paths or fsspec URLs, as `listed_url` makes them.
         origins: origins of the logs that explain the taps' frames.
     """
 
@@ -65,8 +65,8 @@ class EgressFollower:
             rows = connection.execute(select(*columns).where(EGRESS_REPORT.c.folder == folder)).all()
         known = {(row.url, row.fingerprint) for row in rows if row.fault is None}
         faults = {row.url: (row.fingerprint, row.fault) for row in rows if row.fault is not None}
-        self._forget(faults.keys() - {file.url for file in listed.files})
         new = [file for file in listed.files if (file.url, file.fingerprint) not in known]
+        self._forget(faults.keys() - {file.url for file in new})
         for file in sorted(new, key=lambda file: (file.url in faults, file.url))[:MAX_FILES]:
             try:
                 report = read_report(file, self.origins, self.clock())
@@ -121,7 +121,7 @@ class EgressFollower:
         self.events.say("tap's report refused", url=printable(file.url), why=fault)
 
     def _forget(self, urls: Set[str]) -> None:
-        """Remove the faults of files that are gone."""
+        """Remove the faults of files that are gone, or are again what they were."""
         for url in sorted(urls):
             with self.database.writing() as connection:
                 self.membership.require(connection, "egress")

@@ -85,7 +85,7 @@ def _fault(report: EgressReport, origins: Set[str], now: float) -> str | None:
 
 
 def text_of(report: EgressReport) -> str:
-    """What a report that is not clear says, in one line."""
+    """The findings of a report that is not clear, in one line."""
     if report.verdict == "unexplained":
         frames, size = report.total("unexplained")
         kinds = [f"{printable(one.name)} ({one.frames})" for one in report.unexplained]

@@ -1,5 +1,6 @@
 """Which files become reports of a tap, each once, and that one that cannot be used stops no other."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,21 @@ def test_a_file_that_is_no_report_is_an_incident_and_stops_no_other(tapped: Serv
 
 
 def test_a_refused_file_is_read_again_when_it_can_be_used(tapped: Server, tap: Path) -> None:
-    put(tap, "0.json", report(tapped.clock() + HOUR))
+    content = report(tapped.clock() + HOUR)
+    path = put(tap, "0.json", content)
     look(tapped)
     assert lasting(tapped) == ["egress_refused"]
     tapped.clock.now += HOUR  # the file is the same
     look(tapped)
     assert (the_tap(tapped).state, the_tap(tapped).refused, lasting(tapped)) == ("clear", 0, [])
+    before = path.stat().st_mtime_ns
     put(tap, "0.json", b"{")
     look(tapped)  # what was read stays
     assert (the_tap(tapped).state, the_tap(tapped).refused) == ("clear", 1)
+    put(tap, "0.json", content)
+    os.utime(path, ns=(before, before))
+    look(tapped)  # it is again what it was
+    assert (the_tap(tapped).state, the_tap(tapped).refused, rows(tapped)) == ("clear", 0, 1)
 
 
 def test_large_files_are_not_read(tapped: Server, tap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +111,7 @@ def test_two_servers_store_a_report_once(
     tapped: Server, tmp_path: Path, tap: Path, replayer: TransformersReplayer, bundled_policy: Policy
 ) -> None:
     settings = tapped.opened.settings
-    more: dict[str, Any] = {"database": settings.database, "egress_reports": (str(tap),), "archive_interval": 1e9}
+    more: dict[str, Any] = {"database": settings.database, "egress_reports": (f"{tap}/",), "archive_interval": 1e9}
     other = server_in(tmp_path, replayer, bundled_policy, tapped.clock, **more)
     path = put(tap, "0.json", report(tapped.clock(), datagrams=1))
     for one in (tapped, other, tapped):
