@@ -100,6 +100,7 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz archive -runs=20000
 	$(BIN)/python -m tests.fuzz answer -runs=200000
 	$(BIN)/python -m tests.fuzz request-body -runs=40000
+	$(BIN)/python -m tests.fuzz capture -runs=20000
 
 # The documents as a site, in site/; a warning is an error.
 site: $(READY)
@@ -120,6 +121,7 @@ benchmarks: $(READY)
 		tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl
 	$(BIN)/python -m benchmarks.trade_off.cascade --out benchmark-results tests/data/smollm2-vllm0.32-t1.0-p0.95-k50.jsonl
 	$(BIN)/python -m benchmarks.guarantees.limits --out benchmark-results
+	$(BIN)/python -m benchmarks.guarantees.all_channels --out benchmark-results
 
 # The rows of exact replay in docs/results.md, on a vLLM that is started here.
 benchmarks-vllm: $(READY) $(VLLM_READY)

@@ -26,8 +26,12 @@ _SIOCETHTOOL, _SET_TX_CHECKSUMS = 0x8946, 0x17
 
 
 @contextmanager
-def cable() -> Iterator[list[str]]:
+def cable(loss: int = 0) -> Iterator[list[str]]:
     """A cable from this namespace, where it has the sidecar's address; the words that run a program at its other end.
+
+    Args:
+        loss: one of so many packets is lost at each end on its way in and, at the other end, on its way out; 0: none.
+            The tap lies before what is lost here, and after what is lost there.
 
     Raises:
         RuntimeError: this process is in a network namespace with other devices.
@@ -49,10 +53,21 @@ def cable() -> Iterator[list[str]]:
             _run(*words, sys.executable, "-m", "benchmarks.egress.cable", name)
             _run(*words, "ip", "link", "set", name, "up")
         _run("ip", "route", "add", GROUP, "dev", HERE)
+        if loss:
+            _run("nft", _lossy("input", HERE, loss))
+            _run(*inside, "nft", _lossy("input", THERE, loss) + _lossy("output", THERE, loss))
         yield inside
     finally:
         other.kill()
         other.wait()
+
+
+def _lossy(hook: str, device: str, loss: int) -> str:
+    """Rules of nftables that drop one of so many TCP packets at a hook."""
+    name = "iifname" if hook == "input" else "oifname"
+    chain = f"add chain inet lossy {hook} {{ type filter hook {hook} priority 0; }}"
+    rule = f"add rule inet lossy {hook} {name} {device} meta l4proto tcp numgen random mod {loss} 0 drop"
+    return f"add table inet lossy; {chain}; {rule}; "
 
 
 def _namespace(process: str) -> str:

@@ -3,9 +3,10 @@
 The two are in network namespaces of their own, joined by a virtual cable. Answers are streamed or not, end by length,
 at stop strings and at the end of sequence, have one or two choices, and some clients leave.
 
-    unshare -n python -m benchmarks.egress.real_link FOLDER [--vllm-python PYTHON] [--requests 60]
+    unshare -n python -m benchmarks.egress.real_link FOLDER [--vllm-python PYTHON] [--requests 60] [--loss 50]
 """
 
+import json
 import secrets
 import signal
 import subprocess
@@ -22,12 +23,14 @@ import httpx2
 from benchmarks.egress.cable import Tap, cable
 from benchmarks.egress.wire import PORT, SERVER, write_pcapng
 from benchmarks.recording.vllm_server import ARGUMENTS, ENVIRONMENT, settings_here
-from benchmarks.sidecar.cost import await_port, sidecar_command, started
+from benchmarks.sidecar.servers import await_port, sidecar_command, started
 from weightwarden.logger.tlog.keys import SigningKey
 from weightwarden.verifier.model.embedded import ensure_embedded_model
 from weightwarden.verifier.replay.vllm.managed_server import OwnServer
 
 LISTEN = 8100
+TRAFFIC = "traffic.json"
+"""Name of the file that says what the traffic is."""
 MODEL = "source"
 AT_ONCE = 8
 _WAYS: tuple[dict[str, Any], ...] = (
@@ -45,8 +48,9 @@ _WAYS: tuple[dict[str, Any], ...] = (
 @click.option("--vllm-python", type=click.Path(path_type=Path, exists=True), help="Interpreter that has vLLM.")
 @click.option("--requests", "count", default=60, show_default=True, help="Number of requests.")
 @click.option("--tokens", default=40, show_default=True, help="Length limit of an answer.")
-def main(folder: Path, vllm_python: Path | None, count: int, tokens: int) -> None:
-    with cable() as inside, served(inside, vllm_python, folder) as model, Tap() as tap:
+@click.option("--loss", default=0, show_default=True, help="Lose one of so many packets; 0: none.")
+def main(folder: Path, vllm_python: Path | None, count: int, tokens: int, loss: int) -> None:
+    with cable(loss) as inside, served(inside, vllm_python, folder) as model, Tap() as tap:
         options = ("--upstream-model", model, "--max-model-len", "1024", "--archives", str(folder / "archives"))
         command = sidecar_command(folder, f"http://{SERVER}:{PORT}", LISTEN, *options)
         sidecar = started(command, folder / "sidecar.log")
@@ -61,6 +65,8 @@ def main(folder: Path, vllm_python: Path | None, count: int, tokens: int) -> Non
     key = SigningKey.read(folder / "log.key")
     (folder / "log.key.pub").write_text(f"{key.verifier}\n", encoding="ascii")
     write_pcapng(folder / "link.pcapng", tap.frames, drops=tap.drops)
+    traffic = {"server": "vLLM" if vllm_python else "token source", "requests": count, "tokens": tokens, "loss": loss}
+    (folder / TRAFFIC).write_text(json.dumps(traffic))
     print(f"{len(tap.frames)} frames captured, {tap.drops} dropped by the tap")
 
 

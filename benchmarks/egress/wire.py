@@ -225,7 +225,7 @@ def _chunk(data: bytes, extension: bytes) -> bytes:
 
 def write_pcap(path: Path, frames: Sequence[Frame], *, order: str = "<", link_type: int = 1) -> Path:
     """A pcap file with microseconds."""
-    data = struct.pack(f"{order}IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, link_type)
+    data = bytearray(struct.pack(f"{order}IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, link_type))
     for frame in frames:
         seconds, micros = divmod(round(frame.time * 1_000_000), 1_000_000)
         data += struct.pack(f"{order}IIII", seconds, micros, len(frame.data), frame.length) + frame.data
@@ -241,7 +241,7 @@ def block(kind: int, content: bytes, order: str = "<") -> bytes:
 
 def write_pcapng(path: Path, frames: Sequence[Frame], *, drops: int | None = None, order: str = "<") -> Path:
     """A pcapng file with microseconds, and statistics of its interface where `drops` is given."""
-    data = block(0x0A0D0D0A, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1), order)
+    data = bytearray(block(0x0A0D0D0A, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1), order))
     data += block(1, struct.pack(f"{order}HHI", 1, 0, 262_144), order)
     for frame in frames:
         time = round(frame.time * 1_000_000)

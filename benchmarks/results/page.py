@@ -18,10 +18,12 @@ from pydantic import ValidationError
 from benchmarks.repository import ROOT
 from benchmarks.results.table import ResultsTable
 from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS
+from benchmarks.results.tables.all_channels import ALL_CHANNELS
 from benchmarks.results.tables.attackers import ATTACKERS
 from benchmarks.results.tables.cascade import CASCADE
 from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
 from benchmarks.results.tables.egress import EGRESS
+from benchmarks.results.tables.egress_speed import EGRESS_SPEED
 from benchmarks.results.tables.exact import EXACT
 from benchmarks.results.tables.gpu import GPU
 from benchmarks.results.tables.grammar_bits import GRAMMAR_BITS
@@ -32,6 +34,8 @@ from benchmarks.results.tables.limits import LIMITS
 from benchmarks.results.tables.month import MONTH
 from benchmarks.results.tables.noise_models import NOISE_MODELS
 from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
+from benchmarks.results.tables.release_jitter import RELEASE_JITTER
+from benchmarks.results.tables.release_pace import RELEASE_PACE
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
 from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
@@ -46,6 +50,11 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "tokens-to-alarm": TOKENS_TO_ALARM,
     "honest-capital": HONEST_CAPITAL,
     "side-channels": SIDE_CHANNELS,
+    "load-channels": SIDE_CHANNELS,
+    "all-channels": ALL_CHANNELS,
+    "release-jitter": RELEASE_JITTER,
+    "release-pace": RELEASE_PACE,
+    "release-pace-vllm": RELEASE_PACE,
     "ways-out": WAYS_OUT,
     "trade-off": TRADE_OFF,
     "admissible-sets": ADMISSIBLE_SETS,
@@ -64,6 +73,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "grammar-bits": GRAMMAR_BITS,
     "grammar-cost": GRAMMAR_COST,
     "egress": EGRESS,
+    "egress-speed": EGRESS_SPEED,
 }
 """The table of each file, by its name without `.json`."""
 MARKED = re.compile(r"<!-- table: ([\w -]+) -->\n(.*?)<!-- end -->", re.DOTALL)

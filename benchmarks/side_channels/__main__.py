@@ -1,10 +1,10 @@
 """Side channels through a real sidecar: all that a server can modulate beside its tokens.
 
-    python -m benchmarks.side_channels [--out FOLDER] [--tokens 400]
+    python -m benchmarks.side_channels [--out FOLDER] [--tokens 400] [--answers 96]
 
 An attacker's server hides symbols in white space and fields of what it sends, in pauses between tokens (short and long,
 or whole ticks), in the order of several streams, in the start of an answer, in retries and failures, in requests of
-others that find no room, in the readiness, and in the load that it causes. A client behind `sidecar run` decodes what
+others that find no room, and in the readiness. A client behind `sidecar run` decodes what
 reaches it: without control of the moments of release, with `--release-tick`, and with `--release-pace`.
 """
 
@@ -44,8 +44,8 @@ def main(out: Path | None, tokens: int, answers: int, seed: int) -> None:
         add(stalled_room.measured(control, answers // 4, np.random.default_rng([seed, 300])))
         add(readiness.measured(control, answers // 2, np.random.default_rng([seed, 400])))
     if out is not None:
-        results = Results[SideChannelRow].measured(rows, {"tokens": tokens, "answers": answers, "seed": seed})
-        SIDE_CHANNELS.write(out, "side-channels", results)
+        settings = {"tokens": tokens, "answers": answers, "seed": seed}
+        SIDE_CHANNELS.write(out, "side-channels", Results[SideChannelRow].measured(rows, settings))
 
 
 if __name__ == "__main__":

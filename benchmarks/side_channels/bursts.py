@@ -1,5 +1,7 @@
 """Load as a channel: a server floods the sidecar for one client, and delays what another client gets.
 
+    python -m benchmarks.side_channels.bursts [--out FOLDER] [--ticks 100]
+
 Two things are delayed: the ticks on which another answer leaves, and responses that no record is about (`/health`).
 """
 
@@ -7,13 +9,16 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
+import click
 import numpy as np
 
 from benchmarks.attackers.hostile_source import HostileAnswer, Said, hostile_source
-from benchmarks.results.tables.release_jitter import ReleaseJitterRow
-from benchmarks.results.tables.side_channels import SideChannelRow
+from benchmarks.results.file import Results
+from benchmarks.results.tables.release_jitter import RELEASE_JITTER, ReleaseJitterRow
+from benchmarks.results.tables.side_channels import SIDE_CHANNELS, SideChannelRow
 from benchmarks.side_channels.behind_sidecar import running_sidecar
 from benchmarks.side_channels.client import Asked, all_heard
 from benchmarks.side_channels.release_control import ReleaseControl
@@ -28,7 +33,7 @@ FLOODED, VICTIM = 1, 2
 """Numbers of both answers."""
 CHOICES = 16
 """Number of choices of the flooded answer."""
-BURST = 250
+BURST = 120
 """Tokens of one choice in a burst."""
 TOKEN_LIMIT = 7000
 """Largest number of tokens of a choice."""
@@ -166,3 +171,26 @@ async def _flood(url: str, tokens: int) -> None:
     ):
         async for _ in response.content.iter_any():
             pass
+
+
+@click.command(help=__doc__)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for load-channels.json, release-jitter.json, .md.")
+@click.option("--ticks", type=click.IntRange(10, 100), default=100, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def main(out: Path | None, ticks: int, seed: int) -> None:
+    rows: list[SideChannelRow] = []
+    jitter: list[ReleaseJitterRow] = []
+    for control in CONTROLS:
+        channels, late = measured(control, ticks, np.random.default_rng([seed, 500]))
+        rows += channels
+        jitter += late
+    click.echo(SIDE_CHANNELS.markdown(rows))
+    click.echo(RELEASE_JITTER.markdown(jitter))
+    if out is not None:
+        settings = {"ticks": ticks, "seed": seed}
+        SIDE_CHANNELS.write(out, "load-channels", Results[SideChannelRow].measured(rows, settings))
+        RELEASE_JITTER.write(out, "release-jitter", Results[ReleaseJitterRow].measured(jitter, settings))
+
+
+if __name__ == "__main__":
+    main()

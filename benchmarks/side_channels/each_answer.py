@@ -22,7 +22,7 @@ TOKENS = 4
 CONTROLS = (ReleaseControl(), ReleaseControl(tick_ms=50), ReleaseControl(pace=Pace(tokens=TOKENS, milliseconds=100)))
 FIRST_SLOT, SLOTS = 20, 9
 """First start slot that a server aims at, and their number: 0.87 to 5.2 seconds after the request."""
-APART = 0.03
+APART = 0.1
 """Seconds between two requests, so that they do not delay each other."""
 
 

@@ -8,7 +8,8 @@ text is searched for calls, and with a JSON schema, which is compiled once.
 its first token. *Beginning*: time to the first token of requests that are sent at once, on connections that are open.
 *Token way*: time from the upstream's write to the client's read, at 50 tokens a second and stream.
 
-Processor time is the way's server alone, with all of its threads; other work on the machine disturbs it least.
+Processor time is that of the way's server alone, with its threads and processes. Other work on the machine disturbs it
+least.
 
     python -m benchmarks.sidecar.cost [--quick] [--measure steady]... [--streams 1,16,64] [--requests 64,256]
         [--seconds 10] [--rounds 3] [--log URL] [--option OPTION]... [--out FOLDER]
@@ -210,7 +211,7 @@ def _rounds(ways: Sequence[str], rounds: int, measured: Callable[[str], Any]) ->
 
 def _ratio(one: Sequence[Any], base: Sequence[Any], figure: Callable[[Any], float]) -> float:
     """The median of the ratios within a round."""
-    return median(figure(mine) / figure(its) for mine, its in zip(one, base, strict=True))
+    return float(median(figure(mine) / figure(its) for mine, its in zip(one, base, strict=True)))
 
 
 def _give(

@@ -35,9 +35,9 @@ class Server:
     process: psutil.Process
 
     def processor_seconds(self) -> float:
-        """Processor time that it has taken, seconds."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        """Processor time that it and the processes that it started have taken, seconds."""
+        times = [process.cpu_times() for process in (self.process, *self.process.children(recursive=True))]
+        return float(sum(one.user + one.system for one in times))
 
     def settle(self) -> None:
         """Wait until it is idle: less than a tenth of a core for a tenth of a second."""

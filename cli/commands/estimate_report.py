@@ -133,6 +133,6 @@ def estimate_assumptions(
         f"Unnoticed: {100 * leak.early_stop_share:g}% early stops in one of {leak.length_limit} places,"
         f" {100 * leak.refusal_share:g}% refusals.",
         timing.source(leak.timing, bound.timing),
-        f"Readiness: {timing.sidecars} sidecar(s), a bit every {timing.readiness_period:g} s each.",
+        f"Readiness: {timing.sidecars} sidecar(s), a bit every {timing.ready_every:g} s each.",
         "The receiver knows prompts and seeds and loses nothing; seeds are the sidecar's; nothing bypasses the log.",
     ]

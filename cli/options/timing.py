@@ -75,7 +75,7 @@ TIMING_OPTIONS = (
         help="Number of sidecars whose readiness an outsider can read.",
     ),
     click.option(
-        "--readiness-period",
+        "--ready-every",
         type=Positive(),
         default=READINESS_SECONDS,
         show_default=True,
@@ -96,12 +96,12 @@ class TimingOptions:
     token_gap: float
     clock: float
     sidecars: int
-    readiness_period: float
+    ready_every: float
 
     @property
     def readiness_per_day(self) -> float:
         """Checks of the readiness by all sidecars a day."""
-        return self.sidecars * DAY_SECONDS / self.readiness_period
+        return self.sidecars * DAY_SECONDS / self.ready_every
 
     def channel(self, report: Timing | None, tokens_per_message: float) -> TimingChannel:
         """The timing: the report's, or that of the options.

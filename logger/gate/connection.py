@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from weightwarden.logger.gate.frames import Frame, FrameReader, Kind
-from weightwarden.logger.gate.response import GatedResponse
+from weightwarden.logger.gate.response import WHOLE_SLOT, GatedResponse
+from weightwarden.logger.gate.schedule import Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +118,9 @@ class ClientSide(asyncio.Protocol):
         """Take a frame of the sidecar."""
         now = self._loop.time()
         if frame.kind is Kind.INTERIM:
-            if not self._responses and self._client is not None:
-                self._client.write(frame.payload)
+            arrived = self._last_left if self._arrived is None else self._arrived
+            moment = Schedule(arrived, self._settings.tick, WHOLE_SLOT).due(now)
+            self._loop.call_at(moment, self._leave_interim, frame.payload)
         elif frame.kind is Kind.FINISH:
             self._finish = True
         elif frame.kind is Kind.BYE:
@@ -132,6 +134,11 @@ class ClientSide(asyncio.Protocol):
                 self._responses[-1].end(now)
             else:
                 self._responses[-1].add(frame, now)
+
+    def _leave_interim(self, data: bytes) -> None:
+        """Let an interim response leave, unless the client did not wait for it."""
+        if not self._responses and self._client is not None:
+            self._client.write(data)
 
     def _arrival(self) -> float:
         """The moment of the first byte of the request that is answered: of the client's first byte since the last one.

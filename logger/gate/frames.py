@@ -14,10 +14,10 @@ class Kind(IntEnum):
     The gate sends `HELLO` (the client's address, and whether it uses TLS; JSON), then `DATA` (bytes of the client),
     `EOF` (the client sends no more) and `REPORT` (the schedule of a response; JSON).
 
-    The sidecar sends `INTERIM` (bytes that leave at once), and responses. A streamed one begins with `BEGIN` (the
-    number of its choices). `TEXT` is bytes of a whole response, or those before the first and after the last group.
-    `GROUP` is a group of a choice. `END` ends the response. After what is to be released, `FINISH` ends the sending
-    side, and `BYE` the connection.
+    The sidecar sends `INTERIM` (bytes that leave on the next slot if no response is there), and responses. A streamed
+    one begins with `BEGIN` (the number of its choices). `TEXT` is bytes of a whole response, or those before the first
+    and after the last group. `GROUP` is a group of a choice. `END` ends the response. After what is to be released,
+    `FINISH` ends the sending side, and `BYE` the connection.
     """
 
     HELLO = 1

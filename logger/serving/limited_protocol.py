@@ -1,6 +1,7 @@
 """Connection limits that uvicorn lacks, against slow clients, endless headers and too many connections."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,6 +16,8 @@ LINGER_SECONDS = 2.0
 """Seconds for which a client that still sends may read its answer."""
 PROBE_SECONDS = 2.0
 """Seconds between two probes of a client that has sent its last byte and waits for its answer, or is gone."""
+CHUNKS = "weightwarden.chunks"
+"""ASGI extension of a request: `LimitedHttpProtocol.write_chunks`."""
 _PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """An interim response. Every HTTP/1.1 client skips it (RFC 9110, 15.2); a client that is gone resets the connection."""
 
@@ -148,7 +151,18 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if not self._is_deaf:
             self._headers_came()
             self._in_headers = False
+            self.scope.setdefault("extensions", {})[CHUNKS] = cast(Any, self.write_chunks)
             super().on_headers_complete()
+
+    async def write_chunks(self, chunks: Sequence[bytes]) -> None:
+        """Write parts of the body of a response without a length, which has started, as a chunk each.
+
+        An ASGI message for each would take most of the time of a token's way.
+        """
+        if self.flow.write_paused and not self.cycle.disconnected:
+            await self.flow.drain()
+        if not self.cycle.disconnected:
+            self.transport.write(b"".join([b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks if chunk]))
 
     def on_body(self, body: bytes) -> None:
         if not self._is_deaf:

@@ -12,6 +12,7 @@ from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.sidecar.drawn_answer import DrawnAnswer
 from weightwarden.logger.sidecar.errors import UpstreamError, UpstreamRefusal
 from weightwarden.logger.sidecar.log.recorder import CUT_OFF, LOG_FAILURES, DraftRecorder, ended
+from weightwarden.logger.sidecar.log.seeds import Issued
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.upstream.causes import SHORT_ANSWER, cause_of_refusal
@@ -70,6 +71,7 @@ class ChoiceRunner:
         self,
         asked: Record,
         request_id: str,
+        issued: Issued,
         cancelled_by: Callable[[], str],
         recorded: Callable[[int], None],
         *,
@@ -79,7 +81,7 @@ class ChoiceRunner:
     ) -> AsyncGenerator[DurableText]:
         """The answer of one choice, part by part; the last part holds the end.
 
-        1. Begin a draft in the log. If that fails, the server is not asked.
+        1. Begin a draft in the log, beside the recording of the seeds. If that fails, the server is not asked.
         2. Draw tokens from the upstream server, until the stopping rule ends the answer or the server reports its end
            (`DrawnAnswer`).
         3. Make them durable, then yield their text. No more tokens are drawn until the next part is asked for.
@@ -90,6 +92,7 @@ class ChoiceRunner:
         Args:
             asked: the choice's record, without tokens.
             request_id: id of its request.
+            issued: the seeds that were issued to its request.
             cancelled_by: returns the party that cut the answer off (`CUT_OFF_BY_...`). It is called when this generator
                 is cancelled or closed early.
             recorded: receives the record's index, whatever became of the answer.
@@ -112,6 +115,7 @@ class ChoiceRunner:
         try:
             # 1
             await self.recorder.extend(draft, b"")
+            await issued.recorded()
             # 2
             async with aclosing(answer.parts()) as parts:
                 async for part in parts:

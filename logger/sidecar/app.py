@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.serving.http_body import BodyRefused, read_body
+from weightwarden.logger.serving.limited_protocol import CHUNKS
 from weightwarden.logger.sidecar.bodies import Bodies
 from weightwarden.logger.sidecar.cache_salts import CacheSalts
 from weightwarden.logger.sidecar.cors import Cors
@@ -124,7 +125,7 @@ class _Answering:
         started = time.perf_counter()
         path = plain_path(scope["path"])
         request_id, clients_id = self.front.request_ids.of(scope["headers"])
-        response = _response(send, request_id, path, scope.get("extensions", {}).get(EXTENSION))
+        response = _response(send, request_id, path, scope.get("extensions", {}))
         outcome = "answered"
         try:
             authorize(self.front.keys, scope)
@@ -208,8 +209,10 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _response(send: Send, request_id: str, path: str, gate: GateLink | None) -> Response:
+def _response(send: Send, request_id: str, path: str, extensions: Mapping[str, Any]) -> Response:
     begun = False
+    gate: GateLink | None = extensions.get(EXTENSION)
+    write_chunks: Callable[[Sequence[bytes]], Awaitable[None]] = extensions[CHUNKS]
     header = (HEADER, request_id.encode())
 
     async def write_body(status: int, body: bytes) -> None:
@@ -221,18 +224,25 @@ def _response(send: Send, request_id: str, path: str, gate: GateLink | None) -> 
     async def write_error(error: ApiError) -> None:
         await write_body(error.status, json.dumps(error_body(path, error)).encode())
 
-    async def write_event(data: bytes, group: tuple[int, bool] | None = None) -> None:
+    async def begin() -> None:
         nonlocal begun
         if not begun:
             begun = True
             await send({"type": "http.response.start", "status": 200, "headers": [*_EVENTS, header]})
+
+    async def write_event(data: bytes, group: tuple[int, bool] | None = None) -> None:
+        await begin()
         if gate is not None and group is not None:
             gate.group(group[0], last=group[1])
         await send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def write_events(events: Sequence[bytes]) -> None:
+        await begin()
+        await write_chunks(events)
 
     async def close() -> None:
         await send({"type": "http.response.body", "body": b""})
         response.handed_over = True
 
-    response = Response(request_id, write_body, write_event, write_error, close, gate)
+    response = Response(request_id, write_body, write_event, write_events, write_error, close, gate)
     return response

@@ -1,6 +1,6 @@
 """The channel of a response to a client."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,6 +22,7 @@ class Response:
         request_id: id of the request.
         write_body: sends a status and a body.
         write_event: sends one event, or the events of a group of a choice (its index, and whether it is the last).
+        write_events: sends events, each as a chunk.
         write_error: sends an error as the whole response.
         close: ends a response of events.
         gate: the gate's link with `--release-pace`, or None.
@@ -37,6 +38,7 @@ class Response:
     request_id: str
     write_body: Callable[[int, bytes], Awaitable[None]]
     write_event: WriteEvent
+    write_events: Callable[[Sequence[bytes]], Awaitable[None]]
     write_error: Callable[[ApiError], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
     gate: GateLink | None = None

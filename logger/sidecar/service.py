@@ -29,7 +29,7 @@ from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.log.call_ids import CallIds
 from weightwarden.logger.sidecar.log.draw import draw_digest
 from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, DraftRecorder
-from weightwarden.logger.sidecar.log.seeds import SeedIssuer
+from weightwarden.logger.sidecar.log.seeds import Issued, SeedIssuer
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.paced_answers import PacedAnswers
 from weightwarden.logger.sidecar.reading.parts import AnswerPart
@@ -37,7 +37,6 @@ from weightwarden.logger.sidecar.release_ticks import Ticks
 from weightwarden.logger.sidecar.response import Response
 from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Choice, ChoiceEnd, Head, collected
 from weightwarden.logger.sidecar.wire.requests import GenerationRequest
-from weightwarden.logger.store.changes import OpenSeed
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.validation_message import field_and_fault
 
@@ -84,7 +83,7 @@ class Service:
             raise stopping()
         if self.recorder.failing:
             raise log_unavailable()
-        issued: list[OpenSeed] = []
+        issued = Issued()
         number = next(self._numbers)
         head = Head(
             request_id=response.request_id,
@@ -95,26 +94,23 @@ class Service:
         )
         try:
             async with self._counted(len(asked.prompts) * asked.choices, number):
-                records = await self._records(asked, issued)
+                records, issued = await self._records(asked)
                 self.metrics.tokens.labels("prompt").inc(head.prompt_tokens)
                 # 2, 3
                 if self.pace is not None:
-                    await self._paced(asked, records, head, response, self.pace)
+                    await self._paced(asked, records, issued, head, response, self.pace)
                 elif asked.stream:
-                    await self._stream(asked, records, asked.form(head), response, number)
+                    await self._stream(asked, records, issued, asked.form(head), response, number)
                 else:
-                    await self._whole(asked, records, head, response, number)
+                    await self._whole(asked, records, issued, head, response, number)
         finally:
-            if response.complete:
-                self.issuer.complete(issued)
-            else:
-                for seed in issued:
-                    self.issuer.keep(seed)
+            self.issuer.end(issued, complete=response.complete)
 
-    async def _records(self, asked: GenerationRequest, issued: list[OpenSeed]) -> list[Record]:
-        """The records of all choices, without tokens. The seed of each prompt is appended to `issued`."""
+    async def _records(self, asked: GenerationRequest) -> tuple[list[Record], Issued]:
+        """The records of all choices, without tokens, and the seeds that were issued to their prompts."""
         sampling = asked.sampling.model_copy(update={"n": asked.choices if asked.choices > 1 else None})
         records: list[Record] = []
+        issued = Issued()
         vocabulary = self.choice_runner.model.vocabulary
         try:
             likes = [self._record(prompt, asked, sampling) for prompt in asked.prompts]
@@ -122,8 +118,8 @@ class Service:
                 encode_record(like)
             seeds = [asked.seed] * len(likes)
             if asked.seed is None and not sampling.is_greedy:
-                issued += await self.issuer.issue([draw_digest(like, vocabulary) for like in likes])
-                seeds = [self.issuer.seed(one, asked.choices) for one in issued]
+                issued = await self.issuer.issue([draw_digest(like, vocabulary) for like in likes])
+                seeds = [self.issuer.seed(one, asked.choices) for one in issued.seeds]
             for like, seed in zip(likes, seeds, strict=True):
                 update = {"seed": None if sampling.is_greedy else seed}
                 records += [like.model_copy(update=update | {"choice_index": at}) for at in range(asked.choices)]
@@ -134,7 +130,7 @@ class Service:
             raise invalid(str(error)) from None
         except LOG_FAILURES:
             raise log_unavailable() from None
-        return records
+        return records, issued
 
     def _record(self, prompt: list[int], asked: GenerationRequest, sampling: SamplingParams) -> Record:
         """The record of a prompt's last choice, with the client's seed or 0. If it is valid, all of them are."""
@@ -175,15 +171,27 @@ class Service:
             self.metrics.choices.dec(choices)
 
     async def _paced(
-        self, asked: GenerationRequest, records: Sequence[Record], head: Head, response: Response, pace: Pace
+        self,
+        asked: GenerationRequest,
+        records: Sequence[Record],
+        issued: Issued,
+        head: Head,
+        response: Response,
+        pace: Pace,
     ) -> None:
         answers = PacedAnswers(asked, len(records), head, response, pace, self.metrics)
         used = answers.streamed if asked.stream else answers.whole
-        await self._side_by_side(asked, records, response, used, released=answers.released)
+        await self._side_by_side(asked, records, issued, response, used, released=answers.released)
         response.complete = answers.complete
 
     async def _whole(
-        self, asked: GenerationRequest, records: Sequence[Record], head: Head, response: Response, number: int
+        self,
+        asked: GenerationRequest,
+        records: Sequence[Record],
+        issued: Issued,
+        head: Head,
+        response: Response,
+        number: int,
     ) -> None:
         async def answered(index: int, texts: DurableTexts) -> Choice:
             reading = ChoiceReading(asked.reader)
@@ -195,7 +203,7 @@ class Service:
                     return collected(index, parts, self._end(text.end, reading), head)
             raise AssertionError("the last part of an answer holds its end")
 
-        choices = await self._side_by_side(asked, records, response, answered)
+        choices = await self._side_by_side(asked, records, issued, response, answered)
         await self._tick(number, 0)
         response.output_tokens = sum(choice.end.tokens for choice in choices)
         response.begun, response.status = True, 200
@@ -203,7 +211,13 @@ class Service:
         response.complete = True
 
     async def _stream(
-        self, asked: GenerationRequest, records: Sequence[Record], form: AnswerForm, response: Response, number: int
+        self,
+        asked: GenerationRequest,
+        records: Sequence[Record],
+        issued: Issued,
+        form: AnswerForm,
+        response: Response,
+        number: int,
     ) -> None:
         writing = asyncio.Lock()
         started = time.perf_counter()
@@ -214,8 +228,7 @@ class Service:
                 if not response.begun:
                     self.metrics.first_token_seconds.observe(time.perf_counter() - started)
                 response.begun, response.status = True, 200
-                for event in events:  # a chunk each: chunks must not show how many tokens the server sent together
-                    await response.write_event(event)
+                await response.write_events(events)  # chunks must not show how many tokens the server sent together
 
         async def streamed(index: int, texts: DurableTexts) -> ChoiceEnd:
             reading = ChoiceReading(asked.reader)
@@ -233,7 +246,7 @@ class Service:
             raise AssertionError("the last part of an answer holds its end")
 
         try:
-            ends = await self._side_by_side(asked, records, response, streamed)
+            ends = await self._side_by_side(asked, records, issued, response, streamed)
         except ApiError as error:
             if not response.begun:
                 raise
@@ -252,6 +265,7 @@ class Service:
         self,
         asked: GenerationRequest,
         records: Sequence[Record],
+        issued: Issued,
         response: Response,
         used: Callable[[int, DurableTexts], Coroutine[Any, Any, Used]],
         released: Callable[[int, BaseException | None], Awaitable[Release]] | None = None,
@@ -261,6 +275,7 @@ class Service:
         Args:
             asked: the request.
             records: the choices, without tokens.
+            issued: the seeds that were issued to them.
             response: the response, which is given the indices of their records.
             used: consumer of a choice's durable text, as tokens become durable if the request streams; its result is
                 returned.
@@ -280,6 +295,7 @@ class Service:
             answer = self.choice_runner.answer(
                 record,
                 response.request_id,
+                issued,
                 cancelled_by,
                 response.records.append,
                 streams=asked.stream,

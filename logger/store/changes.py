@@ -22,6 +22,9 @@ from weightwarden.logger.store.schema import (
 from weightwarden.logger.store.tree import MARK_EVERY
 from weightwarden.logger.tlog.merkle import Frontier, leaf_hash
 
+_VARIABLES = 8192
+"""Largest number of values in a statement, below the limits of SQLite (32,766) and PostgreSQL (65,535)."""
+
 
 class Entry:
     """A record for the log, with its stamp. `draft` is the draft that it ends; without that draft it is not written."""
@@ -164,7 +167,7 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
     new = _Rows()
     open_drafts = _removed(connection, ended)
     results: list[int | None] = []
-    closed: set[int] = set()
+    closed: list[int] = []
     for change in changes:
         if isinstance(change, SeedBlock):
             results.append(_reserved(connection, change.count))
@@ -175,7 +178,7 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
         elif isinstance(change, NewCosignature):
             results.append(_cosigned(connection, change))
         elif isinstance(change, ClosedSeeds):
-            closed.update(change.counters)
+            closed += change.counters
             results.append(0)
         elif isinstance(change, OpenSeed):
             new.rows[OPEN_SEED].append(asdict(change))
@@ -196,8 +199,8 @@ def apply(connection: Connection, changes: Sequence[Change], tree: Frontier) -> 
     if before // MARK_EVERY != tree.size // MARK_EVERY:
         new.rows[MARK].append({"size": tree.size, "frontier": b"".join(tree.hashes)})
     new.insert(connection)
-    if closed:  # after the insertion of new ones: a counter is opened once, and closed later
-        connection.execute(delete(OPEN_SEED).where(OPEN_SEED.c.counter.in_(closed)))
+    for at in range(0, len(closed), _VARIABLES):  # after the insertion: a counter is opened once, and closed later
+        connection.execute(delete(OPEN_SEED).where(OPEN_SEED.c.counter.in_(closed[at : at + _VARIABLES])))
     return results
 
 

@@ -152,7 +152,7 @@ class LogWriter:
             LogWriteError: the write was not confirmed.
             LogForked: the database lost what this writer confirmed.
         """
-        await asyncio.gather(*map(self._durably, seeds))
+        await asyncio.gather(*[await self._queued(seed) for seed in seeds])
 
     def close_seeds(self, counters: Sequence[int]) -> None:
         """Forget open seeds, without waiting. If the write fails they stay open.
@@ -238,6 +238,10 @@ class LogWriter:
 
     async def _durably(self, change: Change) -> int | None:
         """The result of a change, once it is durable."""
+        return await (await self._queued(change))
+
+    async def _queued(self, change: Change) -> "asyncio.Future[int | None]":
+        """The future of a change that waits for its transaction. While too many wait, it first waits for room."""
         loop = asyncio.get_running_loop()
         slot = self._slots.get(loop)
         if slot is None:
@@ -253,7 +257,7 @@ class LogWriter:
         if loop not in self._waking:
             self._waking.add(loop)
             loop.call_soon(self._wake, loop)
-        return await future
+        return future
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake the committing thread, once all tasks of this turn of the loop have added their changes."""

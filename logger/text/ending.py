@@ -57,6 +57,8 @@ class Text:
         self._stops = StopStrings(sampling.stop, include=self._include)
         self._eos, self._stop_ids = ending_ids(sampling, eos_ids)
         self._minimum, self._limit = sampling.min_tokens, sampling.max_tokens
+        self._ends = self._eos | self._stop_ids
+        self._only_ids_end = not sampling.stop and reasoning is None
         self.tokens = 0
         self._over = False
 
@@ -66,6 +68,9 @@ class Text:
         Raises:
             IndexError: an id is outside the vocabulary.
         """
+        if self._goes_on(ids):
+            self.tokens += len(ids)
+            return list(map(self._detokenizer.add, ids)), None
         pieces: list[str] = []
         for token in ids:
             look = self.tokens >= self._minimum
@@ -81,6 +86,14 @@ class Text:
                 return pieces, ending
             pieces.append(text)
         return pieces, None
+
+    def _goes_on(self, ids: Sequence[int]) -> bool:
+        """True if none of these tokens can end the answer or reasoning, and no stop string is looked for."""
+        return (
+            self._only_ids_end
+            and self._ends.isdisjoint(ids)
+            and (self._limit is None or self.tokens + len(ids) < self._limit)
+        )
 
     @property
     def reasons(self) -> bool:

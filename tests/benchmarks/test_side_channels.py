@@ -1,49 +1,86 @@
-"""White space and order carry nothing through the sidecar with ticks; pauses do, and ticks bound what they can say."""
+"""What a server says beside its tokens is stopped, or charged: each attack succeeds where nothing stops it."""
 
 import numpy as np
 import pytest
 
 from benchmarks.results.tables.side_channels import SideChannelRow
-from benchmarks.side_channels import stream_order
-from benchmarks.side_channels.each_token import CHANNELS, PER_ANSWER, TICK_MS, Channel, measured
+from benchmarks.side_channels import bursts, each_answer, each_token, readiness, stalled_room, stream_order
+from weightwarden.logger.gate.response import WHOLE_SLOT
+from weightwarden.logger.release import slot_seconds
 from weightwarden.verifier.statistics.exfiltration import TimingChannel
 
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 
 
-@pytest.fixture(params=CHANNELS, ids=lambda channel: channel.name)
-def channel(request: pytest.FixtureRequest) -> Channel:
-    found: Channel = request.param
-    return found
-
-
-def row_of(channel: Channel, tick_ms: int | None) -> SideChannelRow:
-    return measured(channel, tick_ms, PER_ANSWER, np.random.default_rng(3))
-
-
-def test_what_reaches_the_client_is_within_the_bound(channel: Channel) -> None:
-    free, ticked = row_of(channel, None), row_of(channel, TICK_MS)
+@slow
+@pytest.mark.parametrize("channel", each_token.CHANNELS, ids=lambda channel: channel.name)
+def test_what_tokens_carry_beside_their_ids_is_within_the_bound(channel: each_token.Channel) -> None:
+    free, ticked, paced = (
+        each_token.measured(channel, control, each_token.PER_ANSWER, np.random.default_rng(3))
+        for control in channel.controls
+    )
     assert ticked.bound_kept
-    if channel.name == "white space":
-        assert free.decoded_bits < 5
-        assert ticked.decoded_bits < 5
+    assert paced.bound_kept
+    if channel.spoken:
+        assert max(free.decoded_bits, ticked.decoded_bits, paced.decoded_bits) < 5
         assert free.wrong > 10  # whatever is said, the same is heard
     else:
-        assert free.decoded_bits > 15  # the attack works where nothing stops it
+        assert free.decoded_bits > 10  # the attack works where nothing stops it
         assert ticked.bound_bits is not None
-        assert ticked.bound_bits / ticked.symbols <= TimingChannel(tokens_per_tick=0.1).bits_per_token
+        tokens = ticked.tokens
+        assert ticked.bound_bits / tokens <= TimingChannel(tokens_per_tick=0.1).bits_per_token
 
 
+@slow
 def test_the_order_of_streams_is_the_servers_without_ticks_and_says_nothing_with_them() -> None:
-    free, ticked = (stream_order.measured(tick, 40, np.random.default_rng(4)) for tick in (None, stream_order.TICK_MS))
+    free, ticked, paced = (
+        stream_order.measured(control, 40, np.random.default_rng(4)) for control in stream_order.CONTROLS
+    )
     assert free.decoded_bits > 40  # the attack works where nothing stops it
     assert ticked.symbols > 10
     assert ticked.wrong >= 0.5 * ticked.symbols  # 5 of 6 are expected
+    assert paced.bound_kept
+
+
+@slow
+@pytest.mark.parametrize("channel", each_answer.CHANNELS, ids=lambda channel: channel.name)
+def test_what_an_answer_carries_as_a_whole_is_charged(channel: each_answer.Channel) -> None:
+    free, _, paced = (
+        each_answer.measured(channel, control, 24, np.random.default_rng(5)) for control in each_answer.CONTROLS
+    )
+    assert free.decoded_bits > 10
+    assert paced.bound_kept
+
+
+@slow
+def test_requests_turned_away_tell_no_more_than_the_answers_that_fill_the_room() -> None:
+    free, _, paced = (stalled_room.measured(control, 10, np.random.default_rng(6)) for control in each_answer.CONTROLS)
+    assert free.decoded_bits > 5
+    assert paced.bound_kept
+
+
+@slow
+def test_readiness_carries_a_bit_a_period_at_most() -> None:
+    row = readiness.measured(each_answer.CONTROLS[-1], 20, np.random.default_rng(7))
+    assert 0 < row.decoded_bits <= 20
+    assert row.bound_bits == 20
+
+
+@slow
+def test_load_is_measured_in_every_tick_with_and_without_a_flood() -> None:
+    rows, jitter = bursts.measured(bursts.CONTROLS[1], 20, np.random.default_rng(8))
+    assert [row.symbols for row in rows] == [20, 20]
+    for what in ("group of an answer", "/health"):
+        calm, flooded = (row for row in jitter if row.name == what)
+        assert calm.moments + flooded.moments == 20
+        assert max(calm.late_max_ms, flooded.late_max_ms) > 0
+    health = next(row for row in jitter if row.name == "/health" and not row.flooded)
+    assert health.late_p50_ms >= 1000 * slot_seconds(WHOLE_SLOT)
 
 
 def test_what_is_decoded_of_symbols_is_all_when_none_is_wrong_and_nothing_when_they_are_chance() -> None:
     def row(wrong: int) -> SideChannelRow:
-        return SideChannelRow(name="", tick_ms=None, tokens=0, symbols=60, alphabet=4, wrong=wrong, bound_bits=None)
+        return SideChannelRow(name="", control="none", tokens=0, symbols=60, alphabet=4, wrong=wrong, bound_bits=None)
 
     assert row(0).decoded_bits == row(0).offered_bits == 120
     assert row(45).decoded_bits == 0

@@ -38,6 +38,9 @@ def test_units_load_the_rule_sets_that_there_are() -> None:
     needed = unit_of("network/weightwarden-sidecar.service.d/network.conf")
     both = "weightwarden-network@link.service weightwarden-network@sidecar.service"
     assert needed["Requires"] == needed["After"] == [both]
+    bound = unit_of("network/weightwarden-network@link.service.d/device.conf")
+    device = [f"sys-subsystem-net-devices-{Site.read().inference_link}.device"]
+    assert bound["BindsTo"] == bound["After"] == bound["WantedBy"] == device
 
 
 @pytest.mark.parametrize("name", ["10-inference0.network", "10-sidecar0.network"])

@@ -142,10 +142,34 @@ def test_permanent_neighbours_need_neither_arp_nor_ipv6() -> None:
         assert counters["answers"] == counters["connection_segments"]
 
 
+def test_a_capture_on_the_device_has_what_the_rules_drop() -> None:
+    every_frame = 0x0003
+    with _attack(on_sidecar=("link.nft", "sidecar.nft")) as (machines, collected, attacker):
+        with machines.sidecar.entered():
+            capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(every_frame))
+        with capture:
+            capture.bind((machines.site.inference_link, every_frame))
+            capture.setblocking(False)
+            markers = [marker for one in TRIES for marker in one.act(attacker)]
+            collected.collected()
+            captured = b"".join(iter(lambda: _next(capture), b""))
+    assert [marker for marker in markers if marker not in captured] == []
+
+
+def _next(capture: socket.socket) -> bytes:
+    try:
+        return capture.recv(1 << 16)
+    except BlockingIOError:
+        return b""
+
+
 def test_loading_again_replaces_the_rules() -> None:
+    tables = ("netdev", "weightwarden-link"), ("inet", "weightwarden-sidecar")
     with wired(Wiring.LINK) as machines:
         for name in ("link.nft", "sidecar.nft") * 2:
             machines.load(machines.sidecar, name)
+        for family, table in tables:  # as docs/network.md reads them
+            assert "counter" in machines.sidecar.run("nft", "--json", "list", "counters", "table", family, table)
         listed = machines.sidecar.run("nft", "list", "ruleset")
         assert listed.count("policy drop") == 1
         assert listed.count("hook input") == 1

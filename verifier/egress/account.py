@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from weightwarden.verifier.egress.byte_stream import Memory
-from weightwarden.verifier.egress.connection import LINGER_SECONDS, Connection
-from weightwarden.verifier.egress.exchange_ledger import ExchangeLedger
+from weightwarden.verifier.egress.connection import Connection
+from weightwarden.verifier.egress.ended_exchanges import EndedExchanges
+from weightwarden.verifier.egress.frame_counts import FrameCount
 from weightwarden.verifier.egress.frames import Event, Frame, Loss
 from weightwarden.verifier.egress.heartbeats import Heartbeats
 from weightwarden.verifier.egress.layers import (
@@ -22,7 +23,6 @@ from weightwarden.verifier.egress.layers import (
 from weightwarden.verifier.egress.link import Link
 from weightwarden.verifier.egress.logged_answers import LoggedAnswers
 from weightwarden.verifier.egress.neighbours import Neighbours
-from weightwarden.verifier.egress.tally import Count
 
 MEMORY_BYTES = 1 << 28
 MAX_CONNECTIONS = 1 << 14
@@ -40,9 +40,9 @@ class EgressAccount:
     Attributes:
         link: the declared link.
         answers: the log's answers; more may be added at any time.
-        ledger: the exchanges that have ended.
+        ended: the exchanges that have ended.
         heartbeats: the heartbeats.
-        tally: frames by class, without those of exchanges that wait for a record.
+        counts: frames by class, without those of exchanges that wait for a record.
         losses: frames that the captures lost by their own counters, by counter.
         frames: number of frames.
         bytes: bytes of the frames on the wire.
@@ -62,12 +62,12 @@ class EgressAccount:
         """
         self.link, self.answers = link, answers
         self._memory = Memory(memory_bytes)
-        self.ledger = ExchangeLedger(answers)
+        self.ended = EndedExchanges(answers)
         self._servers = {(server.address, server.port) for server in link.servers}
         self._hosts = link.hosts
         self._neighbours = Neighbours(link)
         self.heartbeats = Heartbeats(link)
-        self.tally = self.ledger.tally
+        self.counts = self.ended.counts
         self._connections: dict[_Key, Connection] = {}
         self._before: dict[_Key, None] = {}
         self.losses: dict[str, Loss] = {}
@@ -94,20 +94,21 @@ class EgressAccount:
         """End the exchanges of closed connections: no more frames are to come."""
         for connection in self._connections.values():
             if connection.closed_at is not None:
-                connection.settle()
+                connection.conversation.settle()
 
     @property
     def lost_bytes(self) -> int:
         return self._closed_lost_bytes + sum(one.lost_bytes for one in self._connections.values())
 
-    def unfinished(self) -> tuple[Count, Count, int]:
+    def unfinished(self) -> tuple[FrameCount, FrameCount, int]:
         """Frames of exchanges that have not ended, frames with bytes outside of any, and the number of exchanges."""
-        opened, outside, exchanges = Count(), Count(), 0
+        opened, outside, exchanges = FrameCount(), FrameCount(), 0
         for connection in self._connections.values():
-            opened.merge(connection.request_frames)
-            outside.merge(connection.pending_frames)
-            exchanges += len(connection.exchanges)
-            for exchange in connection.exchanges:
+            conversation = connection.conversation
+            opened.merge(conversation.request_frames)
+            outside.merge(conversation.pending_frames)
+            exchanges += len(conversation.exchanges)
+            for exchange in conversation.exchanges:
                 opened.merge(exchange.frames)
         return opened, outside, exchanges
 
@@ -120,18 +121,18 @@ class EgressAccount:
         self.backwards += frame.time < self.last_time - 1
         self.last_time = max(self.last_time, frame.time)
         if self.frames % SWEEP_FRAMES == 0:
-            self._sweep(frame.time - LINGER_SECONDS)
+            self._sweep(frame.time)
         packet = packet_of(frame, checks_checksums=self.link.checks_checksums)
         if isinstance(packet, str):
-            self.tally.add(packet, frame)
+            self.counts.add(packet, frame)
         elif packet.protocol == TCP:
             self._add_segment(packet, frame)
         elif packet.protocol == UDP:
-            self.tally.add(self._fault_of_datagram(packet, frame) or HEARTBEATS, frame)
+            self.counts.add(self._fault_of_datagram(packet, frame) or HEARTBEATS, frame)
         elif packet.protocol:
-            self.tally.add(self._fault_of_message(packet, frame) or RESOLUTIONS, frame)
+            self.counts.add(self._fault_of_message(packet, frame) or RESOLUTIONS, frame)
         else:
-            self.tally.add(self._neighbours.fault_of_arp(packet, frame.time) or RESOLUTIONS, frame)
+            self.counts.add(self._neighbours.fault_of_arp(packet, frame.time) or RESOLUTIONS, frame)
 
     def _fault_of_datagram(self, packet: Packet, frame: Frame) -> str | None:
         datagram = datagram_of(packet)
@@ -152,7 +153,7 @@ class EgressAccount:
     def _add_segment(self, packet: Packet, frame: Frame) -> None:
         segment = segment_of(packet)
         if segment is None:
-            self.tally.add("malformed header", frame)
+            self.counts.add("malformed header", frame)
             return
         if packet.source in self.link.sidecars and (packet.target, segment.target_port) in self._servers:
             key = (packet.source, segment.source_port, packet.target, segment.target_port)
@@ -161,13 +162,13 @@ class EgressAccount:
             key = (packet.target, segment.target_port, packet.source, segment.source_port)
             upward = False
         else:
-            self.tally.add("TCP between other ports", frame)
+            self.counts.add("TCP between other ports", frame)
             return
         if self.link.checks_checksums and not checksum_holds(packet):
-            self.tally.add("wrong checksum", frame)
+            self.counts.add("wrong checksum", frame)
             return
         if not self._neighbours.agree(packet):
-            self.tally.add("another link address", frame)
+            self.counts.add("another link address", frame)
             return
         connection = self._connection(key, segment, frame, upward=upward)
         if connection is not None:
@@ -180,17 +181,17 @@ class EgressAccount:
         if found is not None and not (opens and not found.is_opened_by(segment)):
             return found
         if not opens:
-            self.tally.add(self._kind_of_stray(key, segment, frame), frame)
+            self.counts.add(self._kind_of_stray(key, segment, frame), frame)
             return None
         if found is not None:
             self._forget(key)
         self._before.pop(key, None)
         if len(self._connections) >= MAX_CONNECTIONS:
-            self._sweep(frame.time)
+            self._sweep(frame.time, closed=True)
         if len(self._connections) >= MAX_CONNECTIONS:
-            self.tally.add("more connections than are followed", frame)
+            self.counts.add("more connections than are followed", frame)
             return None
-        self._connections[key] = Connection(segment, self.tally, self._memory, self.ledger.add)
+        self._connections[key] = Connection(segment, self.counts, self._memory, self.ended.add)
         return self._connections[key]
 
     def _kind_of_stray(self, key: _Key, segment: Segment, frame: Frame) -> str:
@@ -202,10 +203,11 @@ class EgressAccount:
             self._before[key] = None
         return FROM_BEFORE if key in self._before else "segment of no open connection"
 
-    def _sweep(self, until: float) -> None:
-        """Forget the connections that were closed until a time."""
-        for key in [k for k, one in self._connections.items() if one.closed_at is not None and one.closed_at <= until]:
-            self._forget(key)
+    def _sweep(self, time: float, *, closed: bool = False) -> None:
+        """Forget the connections that are over at a time, and, where `closed`, all that are closed."""
+        for key, one in list(self._connections.items()):
+            if one.is_over(time) or (closed and one.closed_at is not None):
+                self._forget(key)
 
     def _forget(self, key: _Key) -> None:
         connection = self._connections.pop(key)

@@ -6,9 +6,9 @@ from typing import Literal
 import msgspec
 
 from weightwarden.verifier.egress.byte_stream import Memory
+from weightwarden.verifier.egress.frame_counts import FrameCount
 from weightwarden.verifier.egress.http_messages import Head, MessageReader
 from weightwarden.verifier.egress.logged_answers import Drawn, request_key
-from weightwarden.verifier.egress.tally import Count
 
 MAX_REQUEST_BYTES = 1 << 26
 LINE_BYTES, PROMPT_ID_BYTES = 1 << 16, 16
@@ -113,7 +113,7 @@ class Exchange:
         ended: True once the response is whole, or the connection has ended.
     """
 
-    def __init__(self, head: Head, body: RequestBody, frames: Count, memory: Memory) -> None:
+    def __init__(self, head: Head, body: RequestBody, frames: FrameCount, memory: Memory) -> None:
         """An exchange whose request is whole.
 
         Args:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from weightwarden.verifier.egress.account import FROM_BEFORE, HEARTBEATS, OPEN, RESOLUTIONS, EgressAccount
-from weightwarden.verifier.egress.connection import CONTROL, OUT_OF_ORDER, OUTSIDE_EXCHANGE, REPEATED
-from weightwarden.verifier.egress.exchange_ledger import READINESS
+from weightwarden.verifier.egress.connection import CONTROL, OUT_OF_ORDER, REPEATED
+from weightwarden.verifier.egress.conversation import OUTSIDE_EXCHANGE
+from weightwarden.verifier.egress.ended_exchanges import READINESS
+from weightwarden.verifier.egress.frame_counts import FrameCounts
 from weightwarden.verifier.egress.logged_answers import Match
 from weightwarden.verifier.egress.report import (
     CaptureLoss,
@@ -17,7 +19,6 @@ from weightwarden.verifier.egress.report import (
     UnexplainedFrames,
     Verdict,
 )
-from weightwarden.verifier.egress.tally import Tally
 
 EXPLAINED = (
     Match.RECORDED.value,
@@ -41,23 +42,23 @@ def report_of(account: EgressAccount, captures: Sequence[CaptureSummary] = ()) -
         account: the account; call its `finish` first if no more frames are to come.
         captures: the captures that it was fed with.
     """
-    waiting = list(account.ledger.waiting())
-    tally = account.tally.copy()
+    waiting = list(account.ended.waiting())
+    counts = account.counts.copy()
     for kind, count in waiting:
-        tally.add_count(kind, count)
+        counts.add_count(kind, count)
     opened, outside, open_exchanges = account.unfinished()
-    tally.add_count(OPEN, opened)
-    tally.add_count(OUTSIDE_EXCHANGE, outside)
-    ledger, unseen = account.ledger, account.answers.unseen()
+    counts.add_count(OPEN, opened)
+    counts.add_count(OUTSIDE_EXCHANGE, outside)
+    ended, unseen = account.ended, account.answers.unseen()
     heartbeats = account.heartbeats.until(account.last_time)
     declared = account.link.heartbeat
     losses = _losses(account)
     unexplained = [
         UnexplainedFrames(name=kind, frames=one.frames, bytes=one.bytes, example=one.example, bits=8 * one.bytes)
-        for kind, one in sorted(tally.counts.items(), key=lambda item: -item[1].bytes)
+        for kind, one in sorted(counts.by_class.items(), key=lambda item: -item[1].bytes)
         if kind not in EXPLAINED and kind not in UNDECIDED
     ]
-    undecided = _classes(tally, UNDECIDED)
+    undecided = _classes(counts, UNDECIDED)
     log = LoggedRecords(
         origin=account.answers.origin,
         records=account.answers.records,
@@ -80,18 +81,18 @@ def report_of(account: EgressAccount, captures: Sequence[CaptureSummary] = ()) -
         last_time=None if account.first_time is None else account.last_time,
         frames=account.frames,
         bytes=account.bytes,
-        explained=_classes(tally, EXPLAINED),
+        explained=_classes(counts, EXPLAINED),
         undecided=undecided,
         unexplained=unexplained,
         exchanges=Exchanges(
-            completions=ledger.numbers[Match.RECORDED.value],
-            failed_attempts=ledger.numbers[Match.FAILED_ATTEMPT.value],
-            readiness=ledger.numbers[READINESS],
+            completions=ended.numbers[Match.RECORDED.value],
+            failed_attempts=ended.numbers[Match.FAILED_ATTEMPT.value],
+            readiness=ended.numbers[READINESS],
             open=open_exchanges,
-            response_bytes=ledger.response_bytes,
-            dropped_bytes=ledger.response_bytes - ledger.id_bytes,
-            logged_tokens=ledger.logged_tokens,
-            cut_tokens=ledger.cut_tokens,
+            response_bytes=ended.response_bytes,
+            dropped_bytes=ended.response_bytes - ended.id_bytes,
+            logged_tokens=ended.logged_tokens,
+            cut_tokens=ended.cut_tokens,
         ),
         log=log,
         losses=losses,
@@ -101,11 +102,11 @@ def report_of(account: EgressAccount, captures: Sequence[CaptureSummary] = ()) -
     )
 
 
-def _classes(tally: Tally, names: Sequence[str]) -> list[FrameClass]:
+def _classes(counts: FrameCounts, names: Sequence[str]) -> list[FrameClass]:
     return [
         FrameClass(name=name, frames=count.frames, bytes=count.bytes, example=count.example)
         for name in names
-        if (count := tally.counts.get(name)) is not None
+        if (count := counts.by_class.get(name)) is not None
     ]
 
 
@@ -133,7 +134,7 @@ def _findings(
         found.append("The captures hold no frame.")
     found += [f"{one.frames} frames are undecided: {one.name} (from {one.example})." for one in undecided]
     found += [f"The captures lack {loss.count} {loss.unit}: {loss.what}." for loss in losses]
-    if log.unseen_outside and not account.ledger.numbers[Match.RECORDED.value]:
+    if log.unseen_outside and not account.ended.numbers[Match.RECORDED.value]:
         found.append("The captures show no record of the log: they are of another link or another time.")
     if log.unseen_between:
         found.append(
@@ -154,7 +155,7 @@ def _notes(account: EgressAccount, log: LoggedRecords) -> list[str]:
     notes = []
     if account.link.heartbeat is None:
         notes.append("No heartbeats were declared: a time in which the tap was blind is not excluded.")
-    if log.unseen_outside and account.ledger.numbers[Match.RECORDED.value]:
+    if log.unseen_outside and account.ended.numbers[Match.RECORDED.value]:
         notes.append(
             f"{log.unseen_outside} records of the log were not shown: they lie before the first or after the last one"
             " that was."

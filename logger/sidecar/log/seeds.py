@@ -5,6 +5,7 @@ import hmac
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -76,6 +77,40 @@ class SeedStore(Protocol):
         """Forget open seeds."""
 
 
+@dataclass(frozen=True)
+class Issued:
+    """The seeds of one request, one a prompt.
+
+    Attributes:
+        seeds: the seeds.
+        fresh: those among them that no earlier request had.
+        recording: the recording of the fresh ones. No server may be asked before it is done.
+    """
+
+    seeds: Sequence[OpenSeed] = ()
+    fresh: Sequence[OpenSeed] = ()
+    recording: "asyncio.Future[None] | None" = None
+
+    async def recorded(self) -> None:
+        """Wait until the seeds are durable.
+
+        Raises:
+            LogWriteError: they cannot be written.
+            LogForked: the database lost what the writer confirmed.
+            LogClosed: the writer was closed.
+        """
+        if self.recording is not None:
+            await asyncio.shield(self.recording)
+
+    @property
+    def failed(self) -> bool:
+        """True unless the fresh seeds are known to be durable."""
+        recording = self.recording
+        if recording is None:
+            return False
+        return not recording.done() or recording.cancelled() or recording.exception() is not None
+
+
 class SeedIssuer:
     """Issuer of seeds: a fresh counter for every request, the old counter for a retry of a failed one.
 
@@ -119,32 +154,49 @@ class SeedIssuer:
         for seed in left_open:
             self.keep(seed)
 
-    async def issue(self, requests: Sequence[bytes]) -> list[OpenSeed]:
-        """The counters of new requests, each with the start under which it was issued.
+    async def issue(self, requests: Sequence[bytes]) -> Issued:
+        """The counters of a request's prompts, each with the start under which it was issued.
+
+        Fresh ones are being recorded on return, so that the log can write them together with the request's drafts.
 
         Args:
-            requests: a digest for each request, of everything that decides its draw (`draw_digest`).
+            requests: a digest for each prompt, of everything that decides its draw (`draw_digest`).
 
         Raises:
-            LogWriteError: counters cannot be reserved or recorded.
+            LogWriteError: counters cannot be reserved.
             LogForked: the database lost what the writer confirmed.
             LogClosed: the writer was closed.
         """
         kept = [self._taken(request) for request in requests]
         try:
-            issued = [
+            seeds = [
                 seed or OpenSeed(self._start, await self._fresh(), request, int(self._clock()))
                 for seed, request in zip(kept, requests, strict=True)
             ]
-            new = [one for one, seed in zip(issued, kept, strict=True) if seed is None]
-            if new:
-                await self._store.open_seeds(new)
         except BaseException:
             for seed in kept:
                 if seed is not None:
                     self.keep(seed)
             raise
-        return issued
+        fresh = [one for one, seed in zip(seeds, kept, strict=True) if seed is None]
+        if not fresh:
+            return Issued(seeds)
+        recording = asyncio.ensure_future(self._store.open_seeds(fresh))
+        recording.add_done_callback(lambda done: done.cancelled() or done.exception())  # `recorded` may not be awaited
+        return Issued(seeds, fresh, recording)
+
+    def end(self, issued: Issued, *, complete: bool) -> None:
+        """Forget the seeds of a request that completed, or keep those of another one for its retry.
+
+        Fresh seeds that may not be durable are not kept: the server was not asked with them.
+        """
+        if complete:
+            self.complete(issued.seeds)
+            return
+        unused = {seed.counter for seed in issued.fresh} if issued.failed else frozenset()
+        for seed in issued.seeds:
+            if seed.counter not in unused:
+                self.keep(seed)
 
     def _taken(self, request: bytes) -> OpenSeed | None:
         """The oldest seed that is kept for a request, removed from the kept ones."""

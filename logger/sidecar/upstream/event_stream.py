@@ -26,15 +26,16 @@ class EventStream:
 
     def add(self, block: bytes) -> list[bytes]:
         """The data of all events that these bytes complete, up to an event that breaks the stream."""
-        lines = (self._rest + block).split(b"\n")
+        text = self._rest + block
+        lines = text.split(b"\n")
         self._rest = lines.pop()
-        found: list[bytes] = []
-        for line in lines:
-            if len(line) > self._longest:
-                self.broken = UpstreamError("line too long")
-                return found
-            if line.startswith(_DATA):
-                found.append(line[len(_DATA) :].strip())
+        too_long = None
+        if len(text) > self._longest:
+            too_long = next((at for at, line in enumerate(lines) if len(line) > self._longest), None)
+        found = [line[len(_DATA) :].strip() for line in lines[:too_long] if line.startswith(_DATA)]
+        if too_long is not None:
+            self.broken = UpstreamError("line too long")
+            return found
         self._idle += len(block)
         if len(self._rest) > self._longest:
             self.broken = UpstreamError("line too long")

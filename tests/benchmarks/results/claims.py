@@ -7,11 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.attackers.results import LUCK_BITS, SEED_BITS
+from benchmarks.guarantees.all_channels import TOKENS_PER_DAY
+from benchmarks.guarantees.simulated_answers import SimulatedServer
 from benchmarks.results.page import FILES
 from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS
+from benchmarks.results.tables.all_channels import ALL_CHANNELS
 from benchmarks.results.tables.attackers import ATTACKERS
 from benchmarks.results.tables.cascade import CASCADE
 from benchmarks.results.tables.cluster import CLUSTER_DRIVER, CLUSTER_SPEED
+from benchmarks.results.tables.egress import EGRESS
+from benchmarks.results.tables.egress_speed import EGRESS_SPEED
 from benchmarks.results.tables.exact import EXACT
 from benchmarks.results.tables.gpu import GPU
 from benchmarks.results.tables.grammar_cost import GRAMMAR_COST
@@ -68,7 +73,9 @@ def claims() -> Iterator[Claim]:
     yield from _attackers()
     yield from _tokens_to_alarm()
     yield from _side_channels()
+    yield from _all_channels()
     yield from _ways_out()
+    yield from _egress()
     yield from _trade_off()
     yield from _noise_models_and_cascade()
     yield from _exact()
@@ -209,9 +216,9 @@ def _side_channels() -> Iterator[Claim]:
     rows = SIDE_CHANNELS.read(FILES / "side-channels.json").rows
     spelt = [row.decoded_bits for row in rows if row.name == "white space"]
     yield said("White space in the upstream's text never arrives", holds=max(spelt) == 0)
-    paused = next(row for row in rows if row.name == "short and long pauses" and row.tick_ms)
+    paused = next(row for row in rows if row.name == "short and long pauses" and "tick" in row.control)
     yield said("keeps {:.0f} of {:.0f} bits", paused.decoded_bits, paused.symbols)
-    counted = next(row for row in rows if row.name == "pauses of one to four ticks" and row.tick_ms)
+    counted = next(row for row in rows if row.name == "pauses of one to four ticks" and "tick" in row.control)
     yield said("keeps nearly all of his, {:.0f} of a bound of {:,.0f}", counted.decoded_bits, counted.bound_bits)
 
 
@@ -228,6 +235,30 @@ def _ways_out() -> Iterator[Claim]:
         holds=facts["arrived_with"] == 0 and all(row.counted >= row.packets for row in tried),
     )
     yield said("(counted twice", holds=answer.counted == 2 and answer.arrived_with == ["sidecar"])
+
+
+def _egress() -> Iterator[Claim]:
+    found = EGRESS.read(FILES / "egress.json")
+    settings, (honest, *others) = found.settings, found.rows
+    yield said(
+        "{} requests, at most {} tokens each, from a real {} and a sidecar, are {:,} frames.",
+        *(settings["requests"], settings["tokens"], settings["server"], honest.frames),
+    )
+    yield said(
+        "All of them are explained.",
+        holds=honest.smuggled is None and honest.verdict == "clear" and honest.explained_share == 1,
+    )
+    yield said(
+        "Each of {} ways to smuggle, injected into them by itself, is found, under the name of its kind.",
+        len(others),
+        holds=all(row.smuggled and row.found_as and row.verdict == "unexplained" for row in others),
+    )
+    small, large, _ = EGRESS_SPEED.read(FILES / "egress-speed.json").rows
+    yield said(
+        "The account of {:,} frames takes {:.0f} MB more than that of {:,},",
+        *(large.frames, large.peak_megabytes - small.peak_megabytes, small.frames),
+        holds=small.explained_share == large.explained_share == 1,
+    )
 
 
 def _trade_off() -> Iterator[Claim]:
@@ -318,6 +349,30 @@ def _grammar_cost() -> Iterator[Claim]:
         "took {:.3f} s in the median and {:.1f} s at most,",
         facts["check_beside_hostile_median_s"],
         facts["check_beside_hostile_max_s"],
+    )
+
+
+def _all_channels() -> Iterator[Claim]:
+    found = ALL_CHANNELS.read(FILES / "all-channels.json")
+    settings, facts, server = found.settings, found.facts, SimulatedServer()
+    refusals, answers, mean = (settings[name] for name in ("refusal_share", "answers", "mean_tokens"))
+    assert isinstance(refusals, float)
+    yield said("*Ends* and *refusals* ({:.1%} of the requests) are what they are charged", refusals)
+    yield said("`verify estimate` at {:g} tokens a day, with nothing gambled.", TOKENS_PER_DAY)
+    yield said(
+        "{:,} answers a pace with a mean of {} tokens, steps of {:.0f} ms with jitter, prefills of other requests in"
+        " {:.0%} of them, and a preemption of {:.0f} s once in {:,.0f} tokens.",
+        *(answers, mean, 1000 * server.step_seconds, server.prefill_share),
+        *(server.preempted_seconds, 1 / server.preempted_per_token),
+    )
+    yield said(
+        "At 8 tokens in 200 ms an answer has {:.1f} bits for its start slot, and {:.1f} for its underruns.",
+        *(facts["8/200 slot_bits"], facts["8/200 underrun_bits"]),
+    )
+    yield said(
+        "at 8 tokens in 400 ms they are {:.1f} bits an answer",
+        facts["8/400 underrun_bits"],
+        holds=facts["8/400 underrun_bits"] < facts["8/200 underrun_bits"],
     )
 
 

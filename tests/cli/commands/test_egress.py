@@ -1,6 +1,7 @@
 """`verify egress`: captures of a link against the archives of a log."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,19 @@ def test_rotated_files_in_any_order_are_one_capture(setting: Setting) -> None:
     frames = honest().frames
     paths = [str(write_pcap(setting.folder / name, part)) for name, part in (("b", frames[:30]), ("a", frames[30:]))]
     assert invoke("egress", *reversed(paths), *setting.options).exit_code == 0
+
+
+@pytest.mark.parametrize(("package", "name"), [("pcapng", "link.pcapng"), ("msgspec", "link.pcap")])
+def test_without_the_extra_it_says_what_to_install(
+    package: str, name: str, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [one for one in sys.modules if one.startswith("weightwarden.verifier.egress")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    result = invoke("egress", setting.capture(honest(), name), *setting.options)
+    assert result.exit_code == 2
+    assert f"{package} is missing" in result.stderr
+    assert "egress" in result.stderr
 
 
 def test_an_encrypted_link_is_refused(setting: Setting) -> None:

@@ -67,7 +67,7 @@ def test_the_timing_of_options_is_counted() -> None:
 
 def test_each_sidecar_has_a_bit_of_readiness_a_period() -> None:
     assert terms()["readiness"]["bits_per_day"] == 8640
-    assert terms("--sidecars", 3, "--readiness-period", 60)["readiness"]["bits_per_day"] == 3 * 1440
+    assert terms("--sidecars", 3, "--ready-every", 60)["readiness"]["bits_per_day"] == 3 * 1440
     assert terms("--sidecars", 0)["readiness"]["bits_per_day"] == 0
 
 
@@ -93,7 +93,7 @@ def test_the_sum_of_all_channels_is_said_for_a_token() -> None:
         (["--release-pace", "8/200", "--underrun-share", "1"], "not in the range"),
         (["--timing-bits-per-token", "nan"], "not in the range"),
         (["--sidecars", "-1"], "not in the range"),
-        (["--readiness-period", "0"], "no number above 0"),
+        (["--ready-every", "0"], "no number above 0"),
     ],
 )
 def test_options_that_make_no_sense_are_errors(arguments: list[str], message: str) -> None:

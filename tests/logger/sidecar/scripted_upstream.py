@@ -6,6 +6,7 @@ Its tokens are a formula of prompt and seed. The real vLLM is the upstream in `m
 import asyncio
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -121,16 +122,17 @@ class Upstream:
 
 
 @contextmanager
-def scripted_upstream(answer: Answer = honest) -> Iterator[Upstream]:
-    """A running server."""
+def scripted_upstream(answer: Answer = honest, *, listening: socket.socket | None = None) -> Iterator[Upstream]:
+    """A running server, on a loopback port or a bound socket."""
     upstream = Upstream(answer)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    bound = listening or socket.create_server(("127.0.0.1", 0))
     server = asyncio.run_coroutine_threadsafe(
-        asyncio.start_server(upstream._serve, "127.0.0.1", 0, limit=2**24), loop
+        asyncio.start_server(upstream._serve, sock=bound, limit=2**24), loop
     ).result()
-    upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    upstream.url = "http://{}:{}".format(*server.sockets[0].getsockname())
     try:
         yield upstream
     finally:

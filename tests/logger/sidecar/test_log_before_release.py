@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from tests.logger.sidecar.running import Sidecar, events_of, running, settings_in
 from tests.logger.sidecar.scripted_upstream import HEAD, Upstream, event, honest
-from weightwarden.logger.store.changes import Change
+from weightwarden.logger.store.changes import Change, DraftTokens, OpenSeed
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.draft import left_behind
 from weightwarden.logger.store.writer import LogWriter
@@ -249,3 +249,28 @@ def test_when_the_log_fails_one_choice_none_of_them_is_said_to_be_the_clients_do
     assert events_of(got.text)[-1]["error"]["type"] == "log_unavailable"
     records = sidecar.await_records(2)
     assert {(r.finish_reason, r.stop_reason) for r in records} == {("abort", "logger")}
+
+
+def test_a_requests_seed_and_draft_are_written_together_before_the_server_is_asked(
+    sidecar: Sidecar, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[list[type]] = []
+    when_asked: list[int] = []
+    commit = LogWriter._commit
+
+    def committed(self: LogWriter, changes: Sequence[Change]) -> list[int | None]:
+        written.append([type(change) for change in changes])
+        return commit(self, changes)
+
+    async def answer(body: dict[str, Any]) -> AsyncIterator[bytes]:
+        when_asked.append(len(written))
+        async for block in honest(body):
+            yield block
+
+    upstream.answer = answer
+    assert sidecar.complete(max_tokens=2).status_code == 200  # counters are reserved with the first request
+    sidecar.await_closed_seeds()
+    monkeypatch.setattr(LogWriter, "_commit", committed)
+    assert sidecar.complete(max_tokens=2).status_code == 200
+    assert sorted(kind.__name__ for kind in written[0]) == [DraftTokens.__name__, OpenSeed.__name__]
+    assert when_asked[1] == 1

@@ -128,6 +128,26 @@ def test_how_the_server_cuts_its_answer_changes_nothing_of_what_is_sent(
     assert len(seen) == 1
 
 
+def test_how_the_server_frames_and_ends_its_response_changes_nothing_of_what_is_sent(
+    impatient: Sidecar, shared_upstream: Upstream
+) -> None:
+    body = b"".join(event([token]) for token in range(200, 204)) + event([204], "length")
+    done = b"data: [DONE]\n\n"
+    kept = HEAD.replace(b"connection: close", b"connection: keep-alive")
+    chunked = kept[:-2] + b"transfer-encoding: chunked\r\n\r\n"
+    whole = kept[:-2] + b"content-length: %d\r\n\r\n" % len(body + done)
+    trailer = b"%x\r\n%b\r\n0\r\nx-leak: 1\r\n\r\n" % (len(body), body)
+    seen = set()
+    for blocks in ((HEAD, body, done), (HEAD, body), (whole, body, done), (chunked, trailer)):
+        shared_upstream.answer = sends(*blocks)
+        got = impatient.complete(stream=True, max_tokens=5)
+        chunks = events_of(got.text)
+        assert chunks[-2]["choices"][0].pop("record_index") == len(impatient.records()) - 1
+        headers = sorted(name for name in got.headers if name not in ("date", "x-request-id"))
+        seen.add(json.dumps([headers, chunks[-1], *(chunk["choices"] for chunk in chunks[:-1])]))
+    assert len(seen) == 1
+
+
 def test_the_sidecar_ends_answers_itself_where_the_server_goes_on(
     impatient: Sidecar, shared_upstream: Upstream
 ) -> None:

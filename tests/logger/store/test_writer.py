@@ -9,6 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from tests.logger.store.examples import ORIGIN, audited, disarmed, entry, filled, raw_sql, tree_of
+from weightwarden.logger.store.changes import ClosedSeeds, OpenSeed, apply
 from weightwarden.logger.store.errors import LogBusy, LogClosed, LogForked, LogLocked, LogUnreadable, LogWriteError
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.tree import MARK_EVERY
@@ -63,6 +64,40 @@ def test_many_concurrent_writers_share_transactions_and_each_keeps_its_order(log
     entries = audited(log_url)
     assert all(entries[at] == b"%d %d" % (n, i) for n, own in enumerate(indices) for i, at in enumerate(own))
     assert commits < writers * each / 10
+
+
+def test_what_the_tasks_of_one_turn_of_the_loop_add_is_one_transaction(log_url: str) -> None:
+    commits = 0
+
+    def count(connection: object) -> None:
+        nonlocal commits
+        commits += 1
+
+    async def append_and_open(writer: LogWriter) -> None:
+        seeds = [OpenSeed(1, counter, b"request", 0) for counter in range(8)]
+        await asyncio.gather(writer.open_seeds(seeds), *(writer.append_durably(b"%d" % at) for at in range(8)))
+
+    with LogWriter.open(log_url, origin=ORIGIN) as writer:
+        writer.start(b"nonce")
+        event.listen(Engine, "commit", count)
+        try:
+            asyncio.run(append_and_open(writer))
+        finally:
+            event.remove(Engine, "commit", count)
+    assert commits == 1
+    assert len(LogReader(log_url).open_seeds()) == 8
+
+
+def test_seeds_that_are_opened_and_closed_in_one_transaction_are_gone(log_url: str) -> None:
+    seeds = [OpenSeed(1, counter, b"request", 0) for counter in range(20_000)]
+    with LogWriter.open(log_url, origin=ORIGIN) as writer:
+        writer.start(b"nonce")
+        connection = writer._connection
+        assert connection is not None
+        with connection.begin():
+            closed = ClosedSeeds(tuple(seed.counter for seed in seeds[:-1]))
+            apply(connection, [*seeds, closed], writer.tree)
+    assert LogReader(log_url).open_seeds() == seeds[-1:]
 
 
 def test_a_confirmed_entry_is_there_for_another_connection_at_once(log_url: str) -> None:

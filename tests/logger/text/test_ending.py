@@ -168,3 +168,38 @@ def test_the_text_of_a_token_that_ends_an_answer_is_left_out_unless_it_is_asked_
         pieces, ending = text_of(tokenizer, asked, () if stop_ids else (EOS,)).add(ids)
         assert "".join(pieces) == expected
         assert ending == Ending("stop", EOS if stop_ids else None)
+
+
+class Letters:
+    """Text of tokens: token 1 is "a", and so on."""
+
+    def add(self, token: int) -> str:
+        return chr(96 + token)
+
+    def end(self) -> str:
+        return ""
+
+
+@given(
+    ids=st.lists(st.integers(1, 6), min_size=1, max_size=12),
+    cuts=st.lists(st.integers(0, 12), max_size=6),
+    max_tokens=st.integers(1, 12),
+    min_tokens=st.integers(0, 3),
+    stop_ids=st.lists(st.integers(4, 6), max_size=2),
+)
+def test_an_answer_ends_alike_however_its_tokens_come(
+    ids: list[int], cuts: list[int], max_tokens: int, min_tokens: int, stop_ids: list[int]
+) -> None:
+    sampling = SamplingParams(max_tokens=max_tokens, min_tokens=min(min_tokens, max_tokens), stop_token_ids=stop_ids)
+    text = Text(Letters(), sampling, frozenset({EOS}))
+    pieces: list[str] = []
+    ending = None
+    bounds = sorted({0, len(ids), *(cut for cut in cuts if cut < len(ids))})
+    for start, stop in itertools.pairwise(bounds):
+        some, ending = text.add(ids[start:stop])
+        pieces += some
+        if ending is not None:
+            break
+    assert (len(pieces), ending) == first_end(ids, sampling, frozenset({EOS}))
+    kept = ids[: len(pieces) - (ending is not None and ending.finish_reason == "stop")]
+    assert "".join(pieces) == "".join(map(Letters().add, kept))

@@ -2,17 +2,20 @@
 
 import pytest
 
-from benchmarks.egress.wire import BEATING, SERVER, SIDECAR, Tcp, Wire, answer_parts, udp
+from benchmarks.egress.wire import BEATING, LINK, SERVER, SIDECAR, Tcp, Wire, answer_parts, udp
 from tests.logger.examples import edited
 from tests.verifier.egress.examples import ANSWERS, PROMPT, accounted, honest, log_of, record
 from weightwarden.logger.formats.canonical import encode_record
 from weightwarden.logger.record import Record
+from weightwarden.verifier.egress import account as account_module
 from weightwarden.verifier.egress.account import EgressAccount
-from weightwarden.verifier.egress.errors import EncryptedLink
+from weightwarden.verifier.egress.errors import EncryptedLink, LinkError
 from weightwarden.verifier.egress.frames import Loss
-from weightwarden.verifier.egress.layers import ACK, FIN, RST
+from weightwarden.verifier.egress.layers import ACK, FIN, RST, SYN
+from weightwarden.verifier.egress.link import Endpoint, Link, packed_address
 from weightwarden.verifier.egress.reporting import report_of
 
+SIDECAR_BYTES, SERVER_BYTES = packed_address(SIDECAR), packed_address(SERVER)
 ALL = [record(seed, ids) for seed, ids in ANSWERS.items()]
 
 
@@ -226,6 +229,80 @@ def test_a_strange_connection_later_is_unexplained() -> None:
     Tcp(other, 40_009).answer([1])
     report = accounted([*wire.frames, *other.frames[3:]])
     assert "segment of no open connection" in {one.name for one in report.unexplained}
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_connections_that_are_over_are_forgotten(answered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is away for days costs no memory, and makes no frame unexplained."""
+    monkeypatch.setattr(account_module, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(account_module, "SWEEP_FRAMES", 16)
+    wire = Wire(step=11.0)
+    for port in range(200):
+        tcp = Tcp(wire, 20_000 + port)
+        if answered:
+            tcp.segment(False, RST)
+        else:
+            del wire.frames[-2:]
+    account = EgressAccount(BEATING, log_of(ALL[0]))
+    account.add(wire.frames)
+    assert len(account._connections) <= 8
+    assert not report_of(account).unexplained
+
+
+def test_many_short_connections_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account_module, "MAX_CONNECTIONS", 8)
+    wire = Wire()
+    for port in range(50):
+        Tcp(wire, 20_000 + port).finish()
+    assert not accounted(wire.frames).unexplained
+    for port in range(9):
+        Tcp(wire, 30_000 + port)
+    assert "more connections than are followed" in {one.name for one in accounted(wire.frames).unexplained}
+
+
+def test_both_ends_may_have_one_address_on_a_loopback_device() -> None:
+    server = Endpoint.parse(f"{SIDECAR}:8000")
+    link = Link(sidecars=LINK.sidecars, servers=frozenset({server}), checks_checksums=False)
+    frames = honest().frames[2:]
+    here = [frame._replace(data=frame.data.replace(SERVER_BYTES, SIDECAR_BYTES, 2)) for frame in frames]
+    report = accounted([frame._replace(data=bytes(12) + frame.data[12:]) for frame in here], link=link)
+    assert report.verdict == "clear", report.unexplained
+    assert "Checksums were not compared" in " ".join(report.notes)
+    with pytest.raises(LinkError, match="is the sidecar's and an inference server's"):
+        Link(sidecars=LINK.sidecars, servers=frozenset({server}))
+
+
+def test_frames_out_of_the_order_of_time_are_a_finding() -> None:
+    frames = honest().frames
+    late = [*frames[:30], *(frame._replace(time=frame.time - 100) for frame in frames[30:])]
+    report = accounted(late)
+    assert report.verdict == "watch"
+    assert f"{len(frames) - 30} frames came out of the order of time" in report.findings[0]
+
+
+@pytest.mark.parametrize("takes_first", [True, False])
+def test_a_server_may_answer_an_opening_again_until_the_sidecar_takes_an_answer(takes_first: bool) -> None:
+    def again(wire: Wire, _: Tcp) -> None:
+        Tcp(wire, 40_001, down=500 if takes_first else 900)
+        ack = wire.frames.pop()
+        other = Wire(now=wire.now)
+        Tcp(other, 40_001, down=900 if takes_first else 500)
+        wire.put(other.frames[0].data)
+        wire.put(other.frames[1].data)
+        wire.put(ack.data)
+        tcp = Tcp(Wire(), 40_001, down=500 if takes_first else 900)
+        tcp.wire = wire
+        tcp.ask(PROMPT, 8)
+        tcp.answer([1, 2, 3])
+
+    records = log_of(*ALL, record(8, [1, 2, 3]))
+    report = accounted(honest(again).frames, records)
+    assert report.verdict == "clear", report.unexplained
+
+    def later(wire: Wire, tcp: Tcp) -> None:
+        tcp.segment(False, SYN | ACK)
+
+    assert "second opening of a connection" in {one.name for one in accounted(honest(later).frames).unexplained}
 
 
 def test_encryption_is_refused() -> None:

@@ -11,7 +11,7 @@ from weightwarden.verifier.statistics.rounding import upper, upper_bytes
 
 @dataclass(frozen=True, kw_only=True)
 class TimingSeen:
-    """What the timing of answers has carried, by the code of releases, archive by archive.
+    """Charge of the timing of answers by the code of releases, archive by archive.
 
     Attributes:
         records: answers whose records hold their release.

@@ -61,7 +61,12 @@ def issued(issuer: SeedIssuer, *requests: bytes) -> list[OpenSeed]:
     """The counters of requests, one after the other."""
 
     async def all_seeds() -> list[OpenSeed]:
-        return [(await issuer.issue([request]))[0] for request in requests]
+        seeds: list[OpenSeed] = []
+        for request in requests:
+            one = await issuer.issue([request])
+            await one.recorded()
+            seeds += one.seeds
+        return seeds
 
     return asyncio.run(all_seeds())
 
@@ -176,11 +181,34 @@ def test_without_a_log_there_is_no_seed_and_what_was_kept_stays(failing: str, mo
     first = issued(issuer, b"request")[0]
     issuer.keep(first)
     issuer._next = issuer._end
+
+    async def ask() -> None:
+        one = await issuer.issue([b"request", b"new"])
+        try:
+            await one.recorded()
+        finally:
+            issuer.end(one, complete=False)
+
     with monkeypatch.context() as patched:
         patched.setattr(store, failing, fail)
         with pytest.raises(LogWriteError):
-            asyncio.run(issuer.issue([b"request", b"new"]))
-    assert issued(issuer, b"request")[0] == first
+            asyncio.run(ask())
+    kept, fresh = issued(issuer, b"request", b"new")
+    assert kept == first
+    assert fresh.counter in store.open  # not the one that was never durable
+
+
+def test_a_request_that_was_cut_off_before_its_seed_was_durable_leaves_no_seed() -> None:
+    store = Store()
+    issuer = issuer_of(store)
+
+    async def ask() -> OpenSeed:
+        one = await issuer.issue([b"request"])  # its recording has not begun
+        issuer.end(one, complete=False)
+        await one.recorded()
+        return one.seeds[0]
+
+    assert asyncio.run(ask()) != issued(issuer, b"request")[0]
 
 
 def asked(**sampling: Any) -> Record:

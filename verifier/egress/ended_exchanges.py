@@ -4,19 +4,19 @@ from collections import deque
 from collections.abc import Iterator
 
 from weightwarden.verifier.egress.exchange import Exchange
+from weightwarden.verifier.egress.frame_counts import FrameCount, FrameCounts
 from weightwarden.verifier.egress.logged_answers import LoggedAnswers, Match
-from weightwarden.verifier.egress.tally import Count, Tally
 
 READINESS, OTHER_REQUEST = "readiness", "request that the sidecar does not send"
 MAX_WAITING = 1 << 16
 _EXPLAINED = (Match.RECORDED, Match.FAILED_ATTEMPT)
 
 
-class ExchangeLedger:
+class EndedExchanges:
     """Exchanges by their class.
 
     Attributes:
-        tally: frames by class.
+        counts: frames by class.
         numbers: number of explained exchanges by class.
         response_bytes: bytes of all explained responses.
         id_bytes: bytes of them that are decimal digits of the logged token ids.
@@ -26,7 +26,7 @@ class ExchangeLedger:
 
     def __init__(self, answers: LoggedAnswers) -> None:
         self._answers = answers
-        self.tally = Tally()
+        self.counts = FrameCounts()
         self.numbers = {Match.RECORDED.value: 0, Match.FAILED_ATTEMPT.value: 0, READINESS: 0}
         self.response_bytes = self.id_bytes = self.logged_tokens = self.cut_tokens = 0
         self._waiting: deque[Exchange] = deque()
@@ -39,14 +39,14 @@ class ExchangeLedger:
             self._waiting.append(exchange)
             if len(self._waiting) > MAX_WAITING:
                 oldest = self._waiting.popleft()
-                self.tally.add_count(Match.NONE.value, oldest.frames)
+                self.counts.add_count(Match.NONE.value, oldest.frames)
                 oldest.forget()
         elif exchange.kind == "readiness":
             self._explain(READINESS, exchange)
         else:
-            self.tally.add_count(OTHER_REQUEST, exchange.frames)
+            self.counts.add_count(OTHER_REQUEST, exchange.frames)
 
-    def waiting(self) -> Iterator[tuple[str, Count]]:
+    def waiting(self) -> Iterator[tuple[str, FrameCount]]:
         """The frames of the exchanges that the log lacks, with their kind. Those that it has by now are explained."""
         still: deque[Exchange] = deque()
         while self._waiting:
@@ -56,13 +56,6 @@ class ExchangeLedger:
                 still.append(exchange)
                 yield match.value, exchange.frames
         self._waiting = still
-
-    def forget(self) -> None:
-        """Give up waiting: the exchanges that the log lacks stay unexplained."""
-        for kind, count in self.waiting():
-            self.tally.add_count(kind, count)
-        while self._waiting:
-            self._waiting.popleft().forget()
 
     def _try(self, exchange: Exchange) -> Match:
         """The match of an exchange; if it is explained, it is accounted for."""
@@ -77,7 +70,7 @@ class ExchangeLedger:
         return match
 
     def _explain(self, kind: str, exchange: Exchange) -> None:
-        self.tally.add_count(kind, exchange.frames)
+        self.counts.add_count(kind, exchange.frames)
         self.numbers[kind] += 1
         self.response_bytes += exchange.response_bytes
         exchange.forget()

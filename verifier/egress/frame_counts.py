@@ -6,7 +6,7 @@ from weightwarden.verifier.egress.frames import Frame
 
 
 @dataclass(slots=True)
-class Count:
+class FrameCount:
     """Frames of one class.
 
     Attributes:
@@ -26,7 +26,7 @@ class Count:
         self.frames += 1
         self.bytes += frame.length
 
-    def merge(self, other: "Count") -> None:
+    def merge(self, other: "FrameCount") -> None:
         """Count the frames of another count."""
         if not self.frames:
             self.example = other.example
@@ -34,28 +34,28 @@ class Count:
         self.bytes += other.bytes
 
 
-class Tally:
-    """Counts by class."""
+class FrameCounts:
+    """Counts of frames by class."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, Count] = {}
+        self.by_class: dict[str, FrameCount] = {}
 
     def add(self, kind: str, frame: Frame) -> None:
         """Count a frame."""
-        count = self.counts.get(kind)
+        count = self.by_class.get(kind)
         if count is None:
-            count = self.counts[kind] = Count()
+            count = self.by_class[kind] = FrameCount()
         count.add(frame)
 
-    def add_count(self, kind: str, other: Count) -> None:
+    def add_count(self, kind: str, other: FrameCount) -> None:
         """Count several frames at once."""
         if other.frames:
-            self.counts.setdefault(kind, Count()).merge(other)
+            self.by_class.setdefault(kind, FrameCount()).merge(other)
 
-    def copy(self) -> "Tally":
-        """A tally of the same counts."""
-        new = Tally()
-        for kind, count in self.counts.items():
+    def copy(self) -> "FrameCounts":
+        """Separate counts of the same frames."""
+        new = FrameCounts()
+        for kind, count in self.by_class.items():
             new.add_count(kind, count)
         return new
 
