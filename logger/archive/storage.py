@@ -168,8 +168,8 @@ class Listing:
     """The content of a folder.
 
     Attributes:
-        files: archives, by name.
-        strange: entries with an archive's name that cannot be archives.
+        files: files, by name.
+        strange: entries with such a name that are no regular files.
     """
 
     files: list[StoredFile]
@@ -187,6 +187,16 @@ def list_archives(folder: str) -> Listing:
         FolderMissing: there is no such folder.
         ArchiveUnreadable: the store cannot be asked.
     """
+    return list_files(folder, ".parquet")
+
+
+def list_files(folder: str, suffix: str) -> Listing:
+    """All files of a folder whose names end in a suffix, without hidden ones.
+
+    Raises:
+        FolderMissing: there is no such folder.
+        ArchiveUnreadable: the store cannot be asked.
+    """
     try:
         files, path = fsspec.core.url_to_fs(folder)
         files.invalidate_cache()
@@ -197,7 +207,7 @@ def list_archives(folder: str) -> Listing:
         for info in listed:
             name = str(info["name"])
             base = name.rsplit("/", 1)[-1]
-            if info.get("type") == "directory" or not base.endswith(".parquet") or base.startswith("."):
+            if info.get("type") == "directory" or not base.endswith(suffix) or base.startswith("."):
                 continue
             if info.get("type") != "file" or not _is_text(name):
                 strange.append(f"{printable(name)}: not a regular file, or a name that is no text")

@@ -62,6 +62,7 @@ def _buckets(slow: bool) -> dict[str, str]:
 CASES: dict[str, Case] = {
     "WeightwardenAlarm": _state("alarm", "0 1x20", at=1),
     "WeightwardenStale": _state("stale", "0 1x20", at=1),
+    "WeightwardenUnexplainedFrames": _gauge(f"{V}egress_unexplained_frames", "0 3x20", "0x20", at=1),
     "WeightwardenWatch": _state("watch", "0 1x200", at=62, before=50),
     "WeightwardenInconclusive": _state("inconclusive", "1x1500", at=1445, before=1435),
     "WeightwardenBlind": Case(

@@ -69,10 +69,12 @@ class LoggedAnswers:
 
     Attributes:
         records: number of records.
+        origin: the log's origin; None before its first record.
     """
 
     def __init__(self) -> None:
         self.records = 0
+        self.origin: str | None = None
         self._packed = bytearray()
         self._table: Any = np.zeros(0, _DTYPE)
         self._order = np.zeros(0, np.int64)
@@ -170,7 +172,8 @@ def read_logged_answers(
     """
     answers = LoggedAnswers()
 
-    def keep(_: Archive, index: int, data: bytes) -> None:
+    def keep(archive: Archive, index: int, data: bytes) -> None:
+        answers.origin = archive.checkpoint.origin
         answers.add(index, data)
 
     found = check_archives(urls, keys, keep=keep, progress=progress, partial=True)

@@ -60,9 +60,11 @@ class Exchanges(_Part):
 class LoggedRecords(_Part):
     """Records of the log, and those that no capture showed.
 
-    `unseen_between` lie between the first and the last one that was shown, `unseen_outside` before or after these.
+    `origin` names the log; it is missing without records. `unseen_between` lie between the first and the last one that
+    was shown, `unseen_outside` before or after these.
     """
 
+    origin: str | None
     records: Count
     unseen_between: Count
     unseen_outside: Count

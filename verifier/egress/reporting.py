@@ -60,6 +60,7 @@ def report_of(account: EgressAccount, captures: Sequence[CaptureSummary] = ()) -
     ]
     undecided = _classes(counts, UNDECIDED)
     log = LoggedRecords(
+        origin=account.answers.origin,
         records=account.answers.records,
         unseen_between=unseen.between,
         unseen_outside=unseen.outside,

@@ -1,4 +1,4 @@
 """The verification server: follows archives, audits a random sample of their records, and raises the alarm.
 
-Imports model, policy, scoring, statistics, verification.
+Imports egress, model, policy, scoring, statistics, verification.
 """

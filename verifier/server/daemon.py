@@ -43,6 +43,7 @@ STOP_SECONDS = 120.0
 _WORDS = {
     "audit": "nothing can be replayed",
     "follow": "archives cannot be followed",
+    "egress": "the reports of taps cannot be followed",
     "account": "verdicts cannot be accounted for",
     "retain": "old verdicts cannot be removed",
     "watch": "incidents cannot be kept",
@@ -83,6 +84,7 @@ class Daemon:
         server = self.server
         works: dict[str, Callable[[], float]] = {
             "follow": self._follow,
+            "egress": self._follow_egress,
             "audit": lambda: 0.0 if server.auditor.work() else IDLE_SECONDS,
             "account": self._account,
             "retain": lambda: 0.0 if server.retention.remove() else RETENTION_SECONDS,
@@ -113,6 +115,12 @@ class Daemon:
             self._set_trouble("folders", "; ".join(found.troubles[:3]))
         elif found.following:
             self._set_trouble("folders", None)
+        return self.server.settings.poll_interval
+
+    def _follow_egress(self) -> float:
+        troubles = self.server.egress.look()
+        if troubles is not None:
+            self._set_trouble("egress folders", "; ".join(troubles[:3]) or None)
         return self.server.settings.poll_interval
 
     def _account(self) -> float:
@@ -227,6 +235,7 @@ def drain(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
         deadline = time.monotonic() + server.settings.lease_timeout + IDLE_SECONDS
         while True:
             looked = server.follower.look()
+            unread = server.egress.look() or []
             while not stopping.is_set() and server.auditor.work():
                 server.bookkeeper.account()
             server.bookkeeper.account()
@@ -245,8 +254,8 @@ def drain(server: ServerParts, stopping: threading.Event, clock: DatabaseClock) 
         beating.set()
         thread.join()
         server.membership.leave()
-    if looked.troubles:
-        raise Unfinished("; ".join(looked.troubles))
+    if troubles := [*looked.troubles, *unread]:
+        raise Unfinished("; ".join(troubles))
     if not looked.following:
         raise Unfinished("another server follows the archives at this moment")
     if left:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.archive.errors import ArchiveUnreadable
-from weightwarden.logger.archive.storage import list_archives
+from weightwarden.logger.archive.storage import list_archives, list_files
 from weightwarden.logger.doctor.databases import database, local_file
 from weightwarden.logger.doctor.files import (
     archive_folder,
@@ -19,7 +19,7 @@ from weightwarden.logger.doctor.files import (
     tls_files,
 )
 from weightwarden.logger.doctor.finding import Finding, fault, ok, warning
-from weightwarden.logger.doctor.network import clock_after, exposure, free_address
+from weightwarden.logger.doctor.network import clock_after, exposure, free_address, without_secrets
 from weightwarden.logger.files.private import KeyFileError, read_private
 from weightwarden.logger.serving.address import exposures
 from weightwarden.logger.serving.api_keys import ApiKeys
@@ -62,6 +62,7 @@ def examine(
     elif settings.tls_certificate is not None or settings.tls_key is not None:
         findings.append(fault("TLS", "needs a certificate and its key", "give --tls-certificate and --tls-key"))
     findings += [archive_folder("archives", folder, writes=False) for folder in settings.archives]
+    findings += [_reports(folder) for folder in settings.egress_reports]
     findings += database("verdicts", VERDICT_DATABASE, settings.database, option="--database")
     file = local_file(VERDICT_DATABASE, settings.database)
     findings += free_space("disk", [] if file is None else [file])
@@ -136,6 +137,19 @@ def _read_webhook_secret(path: Path) -> bytes:
     if len(secret) < MIN_SECRET_BYTES:
         raise KeyFileError(f"{path}: a webhook's secret has at least {MIN_SECRET_BYTES} bytes")
     return secret
+
+
+def _reports(folder: str) -> Finding:
+    """The check of the folder of a tap's reports."""
+    check, place = "egress reports", without_secrets(folder)
+    try:
+        count = len(list_files(folder, ".json").files)
+    except ArchiveUnreadable as error:
+        advice = "correct --egress-reports, or give this user access to it"
+        return fault(check, str(error).replace(folder, place), advice)
+    if not count:
+        return warning(check, f"{place}: holds no report yet", "run verify egress --json, or look at the copy job")
+    return ok(check, f"{place}: {count} reports")
 
 
 def _clock(settings: Settings, now: datetime) -> list[Finding]:

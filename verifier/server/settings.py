@@ -26,6 +26,8 @@ class Settings:
         largest: largest size of an archive, bytes; larger files are ignored.
         poll_interval: seconds between searches of the folders.
         archive_interval: seconds within which a new archive is expected.
+        egress_reports: folders of taps' reports (paths or fsspec URLs), one a tap.
+        egress_stale_after: seconds after the end of a tap's newest report from which on the tap is stale.
         max_lag: seconds that auditing an archive may take.
         lease_timeout: seconds without a sign of life after which another server takes over.
         stuck_after: seconds without progress after which a server ends itself.
@@ -65,6 +67,8 @@ class Settings:
     largest: int = 2**36
     poll_interval: float = 30.0
     archive_interval: float = 7200.0
+    egress_reports: tuple[str, ...] = ()
+    egress_stale_after: float = 86_400.0
     max_lag: float = 3600.0
     lease_timeout: float = 30.0
     stuck_after: float = 1800.0

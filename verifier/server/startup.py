@@ -4,11 +4,12 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from weightwarden.logger.archive.storage import listed_url
 from weightwarden.logger.files.private import KeyFileError, read_private, require_distinct
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.serving.event_log import Events
@@ -28,6 +29,7 @@ from weightwarden.verifier.server.database.verdict_database import VerdictDataba
 from weightwarden.verifier.server.errors import ServerSettingsError
 from weightwarden.verifier.server.ingest.archive_scanner import ArchiveScanner
 from weightwarden.verifier.server.ingest.audit_rate import ComputeBudget, DesignSource, FixedRate
+from weightwarden.verifier.server.ingest.egress_follower import EgressFollower
 from weightwarden.verifier.server.ingest.follower import Follower
 from weightwarden.verifier.server.settings import Settings
 from weightwarden.verifier.verification.executor import Executor
@@ -45,6 +47,7 @@ class ServerParts:
     database: VerdictDatabase
     membership: Membership
     follower: Follower
+    egress: EgressFollower
     auditor: Auditor
     bookkeeper: Bookkeeper
     exposure: ExposureReader
@@ -75,10 +78,12 @@ def open_server(
     Raises:
         KeyFileError: a key file is invalid.
         ServerSettingsError: a setting is invalid.
+        ArchiveUnreadable: no store has the URL of a folder of reports.
         VerdictsUnusable: the database cannot be opened.
         OtherSeries: the database holds verdicts under another policy.
     """
     _check(settings)
+    settings = replace(settings, egress_reports=_tap_folders(settings.egress_reports))
     policy = executor.policy
     selection: DesignSource = (
         ComputeBudget(least=settings.least_rate, by=settings.audit_by)
@@ -152,6 +157,14 @@ def open_server(
             clock=clock,
             events=events,
         ),
+        egress=EgressFollower(
+            database=database,
+            membership=membership,
+            folders=settings.egress_reports,
+            origins={key.name for key in keys},
+            clock=clock,
+            events=events,
+        ),
         auditor=Auditor(
             membership=membership,
             verifier=executor,
@@ -174,6 +187,8 @@ def open_server(
             alarm_level=settings.alarm_level,
             watch_level=settings.watch_level,
             archive_interval=settings.archive_interval,
+            egress_reports=settings.egress_reports,
+            egress_stale_after=settings.egress_stale_after,
             max_lag=settings.max_lag,
             clock=clock,
         ),
@@ -203,6 +218,9 @@ def _check(settings: Settings) -> None:
     for folder in settings.archives:
         if "://" not in folder and not Path(folder).is_dir():
             raise ServerSettingsError(f"{printable(folder)}: there is no such folder of archives")
+    for folder in settings.egress_reports:
+        if "://" not in folder and not Path(folder).is_dir():
+            raise ServerSettingsError(f"{printable(folder)}: there is no such folder of a tap's reports")
     if not 0 < settings.compute_share <= 1:
         raise ServerSettingsError(f"a share of the machine lies in (0, 1], not {settings.compute_share}")
     if not 0 < settings.alarm_level < settings.watch_level < 1:
@@ -216,6 +234,14 @@ def _check(settings: Settings) -> None:
         )
     if (settings.webhook is None) != (settings.webhook_secret is None):
         raise ServerSettingsError("a webhook needs a secret to sign with, and the other way round")
+
+
+def _tap_folders(given: Sequence[str]) -> tuple[str, ...]:
+    """The folders of taps' reports, each in one form however it is written."""
+    folders = tuple(listed_url(folder) for folder in given)
+    if len(set(folders)) < len(folders):
+        raise ServerSettingsError("each tap needs a folder of its own: one is given twice")
+    return folders
 
 
 def _channels(settings: Settings) -> list[Channel]:

@@ -15,6 +15,7 @@ from weightwarden.cli.options.executor import ExecutorOptions, executor_options,
 from weightwarden.cli.options.shared import ReplayOptions, replay_options, with_options
 from weightwarden.extras import needs_extra
 from weightwarden.logger.serving.event_log import Events
+from weightwarden.text import printable
 from weightwarden.verifier.policy.file import read_policy
 
 _REPLAY = tuple(ReplayOptions.__dataclass_fields__.keys() - {"own_server", "max_model_len"})
@@ -73,6 +74,8 @@ def serve(ctx: click.Context, /, policy_path: Path, *, once: bool, **given: Any)
     click.echo(f"State: {status.state.upper()}. {status.meaning}")
     if status.bounds.series is not None:
         click.echo(status.bounds.series.statement)
+    for tap in status.egress.taps:
+        click.echo(f"Tap with reports in {printable(tap.folder)}: {tap.state}.")
     for incident in status.reasons:
         click.echo(f"  {incident.level}, {incident.kind}: {incident.what}")
     ctx.exit({"clear": exit_codes.CLEAR, "alarm": exit_codes.ALARM}.get(status.state, exit_codes.ERROR))

@@ -84,6 +84,20 @@ SERVE_OPTIONS = (
         "SECONDS",
         "Seconds within which a new archive is expected. A later one raises an incident.",
     ),
+    click.option(
+        "--egress-reports",
+        multiple=True,
+        metavar="URL",
+        help="Folder of a tap's reports to follow, made by `verify egress --json` (path or fsspec URL). May be"
+        " repeated, for several taps.",
+    ),
+    _with_default(
+        "--egress-stale-after",
+        _SECONDS,
+        86_400.0,
+        "SECONDS",
+        "Seconds after the end of a tap's newest report after which an incident is raised.",
+    ),
     _with_default(
         "--max-lag",
         _SECONDS,
@@ -255,6 +269,8 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         start_index=given["start_index"],
         poll_interval=given["poll_interval"],
         archive_interval=given["archive_interval"],
+        egress_reports=given["egress_reports"],
+        egress_stale_after=given["egress_stale_after"],
         max_lag=given["max_lag"],
         lease_timeout=given["lease_timeout"],
         stuck_after=given["stuck_after"],

@@ -30,6 +30,7 @@ from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.release_jitter import RELEASE_JITTER
 from benchmarks.results.tables.release_pace import RELEASE_PACE, ReleasePaceRow
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS, SideChannelRow
+from benchmarks.results.tables.sidecar_cost import SIDECAR_STEADY
 from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
 from benchmarks.results.tables.ways_out import WAYS_OUT
@@ -91,6 +92,7 @@ def claims() -> Iterator[Claim]:
     yield from _month()
     yield from _year()
     yield from _grammar_cost()
+    yield from _sidecar_cost()
     yield from _bundled_policy()
 
 
@@ -535,6 +537,12 @@ def _random_requests() -> Iterator[Claim]:
         yield said("The policy is made of {} plain answers", found.settings["plain_answers"])
     (real,) = RANDOM_REQUESTS.read(FILES / "random-requests-vllm.json").rows
     yield said("Of vLLM's four, one is a greedy answer", holds=real.flagged == 4)
+
+
+def _sidecar_cost() -> Iterator[Claim]:
+    found = SIDECAR_STEADY.read(FILES / "sidecar-steady.json")
+    yield said("Figures are medians of {} rounds of all ways in turn", found.settings["rounds"])
+    yield said("*Steady*: {:.0f} seconds of endless answers", found.settings["seconds"])
 
 
 def _bundled_policy() -> Iterator[Claim]:

@@ -64,6 +64,7 @@ def test_the_report_follows_its_schema(setting: Setting) -> None:
     report = json.loads(out.read_text())
     Draft202012Validator(json.loads((ROOT / "docs" / "schemas" / "egress.json").read_text())).validate(report)
     assert (report["verdict"], report["heartbeats"]["count"], report["heartbeats"]["gaps"]) == ("watch", 0, 1)
+    assert report["log"]["origin"] == KEY.name
     printed = invoke("egress", path, *setting.options, "--heartbeat", "239.255.77.77:9/0.01", "--json", "-")
     assert json.loads(printed.output) == report
 

@@ -132,6 +132,7 @@ class Server:
         """Follow, audit and account until nothing is left, and look what that means."""
         self.opened.membership.beat()
         self.opened.follower.look()
+        self.opened.egress.look()
         while self.opened.auditor.work():
             pass
         self.opened.bookkeeper.account()

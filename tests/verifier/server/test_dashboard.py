@@ -15,6 +15,7 @@ from sqlalchemy import select
 from tests.verifier.server.ingest.test_follower import changed
 from tests.verifier.server.running import API_KEY, Clock, Log, Server, honest, server_in, stolen
 from tests.verifier.server.serving import served
+from tests.verifier.server.tap_reports import put, report
 from weightwarden.sampler.schemes import SCHEMES
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
@@ -194,6 +195,23 @@ def test_hostile_text_stays_text(
         page.goto(f"{url}/#/records/0")
         expect(page.locator("#record-tokens .tokens .token")).to_have_count(8, timeout=PATIENCE)
         assert page.locator("#record img, #record script, #quarantine script").count() == 0
+
+
+def test_a_tap_is_a_tile_and_a_row_and_its_incident_leads_there(browser: Browser, tapped: Server, tap: Path) -> None:
+    put(tap, "1.json", report(tapped.clock(), datagrams=2))
+    put(tap, "2.json", b"<script>alert(1)</script>")
+    tapped.settle()
+    with served(tapped) as url, visiting(browser, url) as visit:
+        page = visit.page
+        state(page, "alarm")
+        tile = page.locator("#tiles .tile.dangerous", has_text="Frames on the link")
+        expect(tile).to_contain_text("2 unexplained", timeout=PATIENCE)
+        page.locator(".incident", has_text="UDP datagram (2)").locator('a[href="#taps"]').click()
+        row = page.locator("#taps tbody tr")
+        expect(row).to_be_visible(timeout=PATIENCE)
+        for words in (str(tap), "unexplained", "UDP datagram (2)", "120 bytes"):
+            expect(row).to_contain_text(words, timeout=PATIENCE)
+        assert page.locator("#incidents script").count() == 0
 
 
 def test_an_alarm_comes_and_is_acknowledged_without_reloading(

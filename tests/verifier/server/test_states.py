@@ -143,15 +143,19 @@ def test_answers_that_are_charged_too_much_are_a_limit_that_no_audit_lowers(
 
 @pytest.mark.usefixtures("model_folder")
 def test_once_passes_nothing_without_evidence(tmp_path: Path) -> None:
-    database, options = str(tmp_path / "verdicts.db"), ("--audit-rate", 1, "--once")
+    (tmp_path / "tap").mkdir()
+    tap = ("--egress-reports", tmp_path / "tap")
+    database, options = str(tmp_path / "verdicts.db"), ("--audit-rate", 1, "--once", *tap)
     arguments = command(tmp_path, database, *options)[1:]
     nothing = CliRunner().invoke(verify, arguments)
     assert (nothing.exit_code, nothing.stdout[:20]) == (2, "State: INCONCLUSIVE."), nothing.output
     assert "nothing was audited;" in nothing.stdout
+    assert nothing.stdout.endswith(f"\nTap with reports in {tmp_path}/tap: none.\n")
     (tmp_path / "archives" / "junk.parquet").write_bytes(b"a file that somebody left here")
     junk = CliRunner().invoke(verify, arguments)
     assert junk.exit_code == 1
-    assert junk.stdout.startswith("State: ALARM. An archive without a valid seal.\n  alarm, seal: ")
+    assert junk.stdout.startswith("State: ALARM. An archive without a valid seal.\nTap")
+    assert "\n  alarm, seal: " in junk.stdout
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Conditions of incidents: evidence, quarantine, missing archives, backlog, trouble."""
+"""Conditions of incidents: evidence, quarantine, missing archives, taps, backlog, trouble."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.server.accounting.current import ExposureReader, parsed_accounts
 from weightwarden.verifier.server.alerting.delivery_queue import STUCK_ATTEMPTS, announce
 from weightwarden.verifier.server.alerting.incidents import Changed, Condition, Level, reconcile
+from weightwarden.verifier.server.alerting.taps import tap_conditions
 from weightwarden.verifier.server.database.leases import Membership
 from weightwarden.verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE, SERIES, SERVER, VERDICT
 from weightwarden.verifier.server.database.series import set_series
@@ -41,6 +42,8 @@ class ConditionChecker:
         alarm_level: probability that an honest series ever alarms.
         watch_level: probability that the evidence of such a series ever puts it into state `watch`.
         archive_interval: seconds within which a new archive is expected.
+        egress_reports: folders of taps' reports.
+        egress_stale_after: seconds after the end of a tap's newest report from which on the tap is stale.
         max_lag: seconds that auditing may take.
     """
 
@@ -52,6 +55,8 @@ class ConditionChecker:
     alarm_level: float
     watch_level: float
     archive_interval: float
+    egress_reports: tuple[str, ...]
+    egress_stale_after: float
     max_lag: float
     clock: Callable[[], float]
 
@@ -83,6 +88,7 @@ class ConditionChecker:
             *self._evidence(connection, now),
             *self._quarantine(connection, now),
             *self._silence(connection, now),
+            *tap_conditions(connection, self.egress_reports, self.egress_stale_after, now),
             *self._lag(connection, now),
             *self._trouble(connection),
         ]

@@ -68,6 +68,24 @@ KINDS: dict[str, IncidentKind] = {
         ),
         dashboard="records?flagged=true",
     ),
+    "egress_unexplained": IncidentKind(
+        title="Frames on the link that nothing explains",
+        concern="evidence",
+        explanation="A tap's report lists frames on the link between inference server and sidecar that neither the"
+        " declared link nor the log explains. They may carry anything.",
+        steps=(
+            "Open the report. Each class of unexplained frames names the capture and the number of its first frame:"
+            " look at it with a program such as Wireshark.",
+            "Completions without a record, or frames behind a gap in the capture: the report was made before all"
+            " records were sealed, or the capture lost frames. Run `verify egress` again on the same captures, with"
+            " all archives of that time, and compare.",
+            "A protocol that a host of the link sends by itself (discovery, multicast, name service): turn it off.",
+            "Anything else: keep the captures and the archives, take the inference server off the network, and call"
+            " those who respond to security incidents.",
+            "Acknowledge with the finding. A later clear report does not end the incident: these frames have passed.",
+        ),
+        dashboard="taps",
+    ),
     "seal": IncidentKind(
         title="An archive without a valid seal",
         concern="log",
@@ -218,6 +236,48 @@ KINDS: dict[str, IncidentKind] = {
             "The log has ended, and another took its place: remove its folder from `--archives`, once it is audited.",
         ),
         dashboard="archives",
+    ),
+    "egress_watch": IncidentKind(
+        title="A tap's report with findings",
+        concern="operation",
+        explanation="The newest report of a tap explains all decided frames, and is not clear: the capture lost"
+        " something, the tap may have been blind, or records passed it unseen.",
+        steps=(
+            "Read the findings in the report.",
+            "Losses: give the capture a larger buffer, a faster disk, or a machine of its own.",
+            "Undecided frames: start the capture before the sidecar, and give all files of a capture together.",
+            "Records that the captures do not show: they passed by another way. Find it, and close it.",
+            "The incident ends with the next clear report.",
+        ),
+        dashboard="taps",
+    ),
+    "egress_stale": IncidentKind(
+        title="No new report of a tap",
+        concern="operation",
+        explanation="The newest report of a tap ends longer ago than `--egress-stale-after`. What passes the link"
+        " meanwhile is not accounted for.",
+        steps=(
+            "Check the capture on the tap's machine: its process, its disk.",
+            "Check the job that runs `verify egress` there, and its exit code: with 2 it writes no report.",
+            "Check the copying of reports to the followed folder.",
+            "The reports come less often on purpose: set a longer `--egress-stale-after`.",
+        ),
+        dashboard="taps",
+    ),
+    "egress_refused": IncidentKind(
+        title="A file that is no report of a tap",
+        concern="operation",
+        explanation="A file in the folder of a tap's reports cannot be used: it is malformed, of another format or log,"
+        " or in the future. It counts for nothing.",
+        steps=(
+            "Read the reason.",
+            "Another format: upgrade the verification server, or the `verify` on the tap's machine.",
+            "Another log: give the tap's reports to the verification server of that log, or add its key to"
+            " `--public-key`.",
+            "A stray or partial file: remove it. Copy reports under another name, and rename them. The incident ends"
+            " with the next check.",
+        ),
+        dashboard="taps",
     ),
     "behind": IncidentKind(
         title="The audit is behind",

@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 
 from weightwarden.logger.serving.build_versions import build_versions
 from weightwarden.verifier.server.alerting.incidents import STATES
-from weightwarden.verifier.server.api.models import ArchiveState, Status
+from weightwarden.verifier.server.alerting.taps import TAP_STATES
+from weightwarden.verifier.server.api.models import ArchiveState, EgressStatus, Status
 from weightwarden.verifier.server.api.status import status_of
 from weightwarden.verifier.server.database.schema import ARCHIVE, DELIVERY, QUARANTINE
 from weightwarden.verifier.server.database.verdict_database import mapping
@@ -56,6 +57,7 @@ class Metrics:
             return
         yield _gauge("weightwarden_verifier_database_up", "Whether the verdict database can be read.", 1)
         yield from _of_status(status)
+        yield from _of_egress(status.egress)
         yield _labelled(
             "weightwarden_verifier_archives",
             "Archives by state.",
@@ -189,6 +191,35 @@ def _of_status(status: Status) -> Iterator[Metric]:
         "weightwarden_verifier_last_archive_timestamp_seconds",
         "When the newest archive came.",
         status.traffic.last_archive_at,
+    )
+
+
+def _of_egress(egress: EgressStatus) -> Iterator[Metric]:
+    states = [tap.state for tap in egress.taps]
+    yield _labelled(
+        "weightwarden_verifier_egress_taps", "Taps by state.", "state", {s: states.count(s) for s in TAP_STATES}
+    )
+    yield _gauge(
+        "weightwarden_verifier_egress_unexplained_frames",
+        "Frames on the links that nothing explains, in the newest reports and in those not acknowledged.",
+        sum(tap.unexplained_frames for tap in egress.taps),
+    )
+    yield _gauge(
+        "weightwarden_verifier_egress_unexplained_bytes",
+        "Bytes of these frames.",
+        sum(tap.unexplained_bytes for tap in egress.taps),
+    )
+    ends = [tap.ends_at for tap in egress.taps]
+    known = [end for end in ends if end is not None]
+    yield _gauge(
+        "weightwarden_verifier_egress_report_timestamp_seconds",
+        "Until when the reports of all taps go; nan while a tap has none.",
+        min(known) if known and len(known) == len(ends) else None,
+    )
+    yield _gauge(
+        "weightwarden_verifier_egress_refused_files",
+        "Files in the folders of reports that cannot be used.",
+        sum(tap.refused for tap in egress.taps),
     )
 
 

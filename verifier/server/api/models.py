@@ -9,6 +9,7 @@ from weightwarden.verifier.statistics.sampling_design import AuditBy
 Level = Literal["watch", "stale", "alarm"]
 State = Literal["clear", "inconclusive", "watch", "stale", "alarm"]
 Concern = Literal["evidence", "log", "operation"]
+TapState = Literal["none", "clear", "watch", "stale", "unexplained"]
 ArchiveState = Literal["found", "quarantined", "auditing", "audited", "gone"]
 
 
@@ -218,6 +219,49 @@ class BoundStatus(_Model):
     open_channels: list[str]
 
 
+class TapStatus(_Model):
+    """A tap on the link of an inference server, as its reports tell.
+
+    Attributes:
+        folder: folder of its reports.
+        state: none: no report yet; unexplained: a report has unexplained frames, and is the newest or not acknowledged;
+            stale: the newest report ends too long ago; else the verdict of the newest report.
+        origin: the log that explains the newest report's frames.
+        begins_at: time of the newest report's first frame.
+        ends_at: time of its last frame.
+        read_at: time at which it was read.
+        frames: its frames.
+        what: what it found, in a line; empty if it is clear.
+        unexplained_frames: frames that nothing explains, of the newest report and of those not acknowledged.
+        unexplained_bytes: their bytes.
+        refused: files in the folder that cannot be used.
+    """
+
+    folder: str
+    state: TapState
+    origin: str | None
+    begins_at: float | None
+    ends_at: float | None
+    read_at: float | None
+    frames: int | None
+    what: str | None
+    unexplained_frames: int
+    unexplained_bytes: int
+    refused: int
+
+
+class EgressStatus(_Model):
+    """The followed taps.
+
+    Attributes:
+        stale_after_seconds: seconds after the end of its newest report from which on a tap is stale.
+        taps: the taps; empty if none is followed.
+    """
+
+    stale_after_seconds: float
+    taps: list[TapStatus]
+
+
 class Status(_Model):
     """The state at a glance.
 
@@ -248,6 +292,7 @@ class Status(_Model):
     traffic: TrafficStatus
     audit: AuditStatus
     quarantined: int
+    egress: EgressStatus
     monitor: MonitorStatus
     bounds: BoundStatus
 

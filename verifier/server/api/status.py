@@ -12,6 +12,7 @@ from weightwarden.verifier.server.accounting.traffic_estimate import traffic_see
 from weightwarden.verifier.server.alerting.conditions import lag
 from weightwarden.verifier.server.alerting.incident_kinds import CONCERNS, KINDS, Concern
 from weightwarden.verifier.server.alerting.incidents import LEVELS, State, in_force, level_in_force, state_of
+from weightwarden.verifier.server.api.egress import egress_of
 from weightwarden.verifier.server.api.models import (
     AuditStatus,
     BoundStatus,
@@ -98,6 +99,7 @@ def status_of(server: ServerParts, connection: Connection, *, operator: bool = F
         quarantined=connection.execute(
             select(func.count()).select_from(QUARANTINE).where(QUARANTINE.c.resolved.is_(None))
         ).scalar_one(),
+        egress=egress_of(connection, settings, now),
         monitor=MonitorStatus(
             p_value=accounts.monitor.p_value,
             alarm_level=settings.alarm_level,

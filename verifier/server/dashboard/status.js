@@ -6,6 +6,7 @@ import { showFacts, showTiles } from "./facts.js";
 import { showOpenIncidents } from "./incidents.js";
 import { showServers } from "./servers.js";
 import { favicon, look, symbol } from "./symbol.js";
+import { showTaps } from "./taps.js";
 import { tiles } from "./tiles.js";
 
 let shown = null;
@@ -25,6 +26,7 @@ export function showStatus(status) {
   showTiles(byId("tiles"), tiles(status));
   showFacts(byId("facts"), facts(status));
   showServers(status.audit.servers);
+  showTaps(status.egress);
 }
 
 export function showLost() {

@@ -4,9 +4,10 @@ import {
   UNKNOWN, ago, bytes, bytesADay, compact, count, counted, day, daysToExfiltrate, duration, number, orUnknown, percent,
   probability,
 } from "./format.js";
+import { tapTiles } from "./taps.js";
 
 export function tiles(status) {
-  return [series, bound, weights, share, lag, flagged, evidence, traffic].map((tile) => tile(status));
+  return [...[series, bound, weights, share, lag, flagged, evidence, traffic].map((tile) => tile(status)), ...tapTiles(status)];
 }
 
 function series({ bounds, conclusiveness }) {

@@ -254,3 +254,29 @@ DELIVERY = Table(
     Index("delivery_due", "done", "due"),
 )
 """Notices and their channels; kept until they are accepted."""
+
+EGRESS_REPORT = Table(
+    "egress_report",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("folder", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("read", _TIME, nullable=False),
+    Column("fault", Text),
+    Column("subject", Text),
+    Column("origin", String),
+    Column("verdict", String),
+    Column("first_time", _TIME),
+    Column("last_time", _TIME),
+    Column("frames", _BIG),
+    Column("unexplained_frames", _BIG),
+    Column("unexplained_bytes", _BIG),
+    Column("what", Text),
+    Index("egress_report_file", "url", "fingerprint", unique=True),
+    Index("egress_report_newest", "folder", "last_time"),
+    Index("egress_report_verdict", "verdict", "id"),
+)
+"""Reports of taps. `fault`: why the file is refused; such a file has no other columns, and its row is removed with it.
+`subject`: that of the incident of its unexplained frames. Reports that were read are never removed.
+"""

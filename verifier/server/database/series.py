@@ -8,7 +8,7 @@ from weightwarden.verifier.server.database.schema import LEASE, SERIES
 from weightwarden.verifier.server.database.verdict_database import VerdictDatabase, insert_new
 from weightwarden.verifier.server.errors import OtherSeries
 
-WORKS = ("follow", "watch", "deliver")
+WORKS = ("follow", "egress", "watch", "deliver")
 """Kinds of work that one server does at a time."""
 
 

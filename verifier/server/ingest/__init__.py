@@ -1,4 +1,4 @@
-"""Intake of archives: found, checked, followed or quarantined, and their records selected for audit.
+"""Intake: archives found, checked, followed or quarantined, their records selected for audit; reports of taps read.
 
 Imports audit, database.
 """

@@ -18,7 +18,8 @@ ROOM = ROOT / "verifier" / "server"
 
 def kinds_in_code() -> set[str]:
     """The kinds that the conditions and the intake name, and the findings of an archive's check."""
-    conditions = CONDITION.findall((ROOM / "alerting" / "conditions.py").read_text(encoding="utf-8"))
+    alerting = "".join((ROOM / "alerting" / name).read_text(encoding="utf-8") for name in ("conditions.py", "taps.py"))
+    conditions = CONDITION.findall(alerting)
     ingest = "".join(path.read_text(encoding="utf-8") for path in (ROOM / "ingest").glob("*.py"))
     findings = set(get_args(FindingKind)) - {"rollback"}  # of a witness, which the server has not
     return {*conditions, *QUARANTINED.findall(ingest), *findings}
@@ -55,4 +56,8 @@ def test_each_kind_has_an_anchor_steps_and_a_place_in_the_dashboard(kind: str) -
 
 def test_only_an_attack_on_the_log_or_a_broken_store_is_of_the_logs_integrity() -> None:
     assert {kind for kind, said in KINDS.items() if said.concern == "log"} == {*GRAVE, "gap", "cosignature"}
-    assert {kind for kind, said in KINDS.items() if said.concern == "evidence"} == {"monitor", "unaccounted"}
+    assert {kind for kind, said in KINDS.items() if said.concern == "evidence"} == {
+        "monitor",
+        "unaccounted",
+        "egress_unexplained",
+    }
