@@ -224,7 +224,7 @@ def _side_channels() -> Iterator[Claim]:
     spelt = [row.decoded_bits for row in rows if row.name in ("white space", "usage stated in events")]
     yield said(
         "White space in the upstream's text never arrives, nor does the usage that it states",
-        holds=max(spelt) == 0,
+        holds=max(spelt) < 1,
     )
 
     def found(name: str, control: str) -> SideChannelRow:
@@ -270,8 +270,8 @@ def _paced_release() -> Iterator[Claim]:
     free, small, slow, quick = (found(control) for control in ("none", "pace 2/100", "pace 8/400", "pace 8/200"))
     yield said("a 70B model, 25 to 32 ms a token")
     yield said(
-        "Behind ticks of {} ms, moments carry up to {:.2f} bits a token; at 2/100 {:.4f}, with first tokens {:.0%} later at"
-        " the median; at 8/400 {:.4f}, with first tokens {:.0%} later.",
+        "Behind ticks of {} ms, moments carry up to {:.2f} bits a token; at 2/100 {:.4f}, with first tokens {:.0%}"
+        " later at the median; at 8/400 {:.4f}, with first tokens {:.0%} later.",
         TICK_MS,
         found(f"tick {TICK_MS} ms").bits_per_token,
         small.bits_per_token,
