@@ -4,25 +4,27 @@
 
 Tokens: for independent replay the bundled policy's upper limit of the pooled code on honest traffic; for exact replay
 the code length of docs/results/exact-bfloat16.json. Ends: what an end as requested is charged. Refusals: a share of the
-requests. Timing: the code of releases over answers of a simulated server (`simulated_answers`). Readiness: a sidecar's
+requests. Timing: the code of releases over answers of a simulated server (`benchmarks.release`). Readiness: a sidecar's
 checks. The days are those of `verify estimate` at 10^12 tokens a day.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks.guarantees.simulated_answers import SimulatedServer, released
+from benchmarks.release.large_server import LARGE, MAX_TOKENS, ServedAnswer, served
+from benchmarks.release.measures import release_table
+from benchmarks.release.release_rule import paced
 from benchmarks.results.file import Results
 from benchmarks.results.page import FILES
 from benchmarks.results.tables.all_channels import ALL_CHANNELS, AllChannelsRow
 from benchmarks.results.tables.exact import EXACT
 from weightwarden.cli.options.token_bound import token_bound
-from weightwarden.logger.record import Record
 from weightwarden.logger.release import Pace
 from weightwarden.verifier.scoring.ledger import CODED_BITS, UNASKED_END_SHARE
-from weightwarden.verifier.scoring.release_ledger import ReleaseCounter, ReleaseTable
+from weightwarden.verifier.scoring.release_ledger import ReleaseTable
 from weightwarden.verifier.statistics.exfiltration import (
     DAY_SECONDS,
     READINESS_SECONDS,
@@ -37,33 +39,14 @@ from weightwarden.verifier.statistics.traffic import Traffic
 TOKENS_PER_DAY = 1e12
 WEIGHTS_BYTES = 1e12
 VOCABULARY = 49_152
-PACES = ("8/200", "16/400", "8/400")
-SIGMA, LONGEST = 0.8, 4096
+PACES = ("4/200", "8/300", "8/400")
 END_BITS = -float(np.log2(1 - UNASKED_END_SHARE)) + CODED_BITS
 """Charge of an end as requested, with the information that the tokens are coded, bits."""
 
 
-def timing(pace: Pace, answers: int, mean_tokens: int, rng: np.random.Generator) -> ReleaseTable:
-    """The timing of simulated answers with lognormal lengths."""
-    lengths = rng.lognormal(np.log(mean_tokens) - SIGMA**2 / 2, SIGMA, answers)
-    server, counter = SimulatedServer(), ReleaseCounter()
-    plain = Record.model_validate(
-        {
-            "engine": {"name": "simulated", "version": "1", "sampler": "greedy"},
-            "model": "simulated",
-            "prompt_token_ids": [0],
-            "output_token_ids": [0],
-            "seed": None,
-            "choice_index": 0,
-            "sampling": {"temperature": 0.0},
-            "finish_reason": "stop",
-            "stop_reason": None,
-        }
-    )
-    for tokens in np.clip(np.ceil(lengths), 1, LONGEST).astype(int).tolist():
-        release = released(server.moments(tokens, rng), pace)
-        counter.add(plain.model_copy(update={"output_token_ids": [0] * tokens, "release": release}))
-    return counter.table
+def timing(pace: Pace, answers: Sequence[ServedAnswer]) -> ReleaseTable:
+    """The timing of simulated answers at a pace."""
+    return release_table([paced(answer.token_seconds, pace).release for answer in answers], answers)
 
 
 def token_bits() -> dict[str, float]:
@@ -85,7 +68,7 @@ def row(replay: str, bits: float, pace: str, seen: ReleaseTable, refusal_share: 
         bits_per_token=bits + END_BITS / tokens_per_message,
         stock_bits=0.0,
         early_stop_share=0.0,
-        length_limit=LONGEST,
+        length_limit=MAX_TOKENS,
         refusal_share=refusal_share,
         timing=TimingChannel(charged=per_token),
         log2_vocabulary=float(np.log2(VOCABULARY)),
@@ -108,15 +91,12 @@ def row(replay: str, bits: float, pace: str, seen: ReleaseTable, refusal_share: 
 
 @click.command(help=__doc__)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for all-channels.json and .md.")
-@click.option("--answers", type=click.IntRange(1), default=20_000, show_default=True, help="Simulated answers a pace.")
-@click.option("--mean-tokens", type=click.IntRange(1), default=300, show_default=True, help="Of an answer.")
+@click.option("--answers", type=click.IntRange(1), default=20_000, show_default=True, help="Simulated answers.")
 @click.option("--refusal-share", type=click.FloatRange(0, 1), default=1e-3, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(out: Path | None, answers: int, mean_tokens: int, refusal_share: float, seed: int) -> None:
-    seen = {
-        pace: timing(Pace.parse(pace), answers, mean_tokens, np.random.default_rng([seed, at]))
-        for at, pace in enumerate(PACES)
-    }
+def main(out: Path | None, answers: int, refusal_share: float, seed: int) -> None:
+    simulated = served(LARGE, answers, np.random.default_rng(seed))
+    seen = {pace: timing(Pace.parse(pace), simulated) for pace in PACES}
     rows = [
         row(replay, bits, pace, table, refusal_share)
         for replay, bits in token_bits().items()
@@ -124,7 +104,8 @@ def main(out: Path | None, answers: int, mean_tokens: int, refusal_share: float,
     ]
     click.echo(ALL_CHANNELS.markdown(rows))
     if out is not None:
-        settings = {"answers": answers, "mean_tokens": mean_tokens, "refusal_share": refusal_share, "seed": seed}
+        tokens = sum(len(answer.token_seconds) for answer in simulated)
+        settings = {"answers": answers, "mean_tokens": tokens / answers, "refusal_share": refusal_share, "seed": seed}
         facts = {
             f"{pace} {name}": getattr(table, name) / table.records
             for pace, table in seen.items()

@@ -11,7 +11,7 @@ from benchmarks.side_channels.behind_sidecar import RunningSidecar
 from benchmarks.side_channels.client import Asked, all_heard
 from benchmarks.side_channels.release_control import ReleaseControl
 from weightwarden.logger.record import Engine, Record
-from weightwarden.logger.release import Pace
+from weightwarden.logger.release import Pace, Release
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.release_ledger import ReleaseCounter, ReleaseTable
@@ -27,11 +27,16 @@ def by_rule(server: str, answers: Sequence[ServedAnswer], control: ReleaseContro
         left = [_on_ticks(answer, control) for answer in answers]
         return _row(server, "rule", control, left, tokens, None)
     released = [paced(answer.token_seconds, control.pace) for answer in answers]
-    counter = ReleaseCounter()
-    for one, count in zip(released, tokens, strict=True):
-        counter.add(_record(count).model_copy(update={"release": one.release}))
     left = [one.group_seconds for one in released]
-    return _row(server, "rule", control, left, tokens, counter.table)
+    return _row(server, "rule", control, left, tokens, release_table([one.release for one in released], answers))
+
+
+def release_table(releases: Sequence[Release], answers: Sequence[ServedAnswer]) -> ReleaseTable:
+    """The counts of the releases of answers, as their records would hold them."""
+    counter = ReleaseCounter()
+    for release, answer in zip(releases, answers, strict=True):
+        counter.add(_record(len(answer.token_seconds)).model_copy(update={"release": release}))
+    return counter.table
 
 
 def _on_ticks(answer: ServedAnswer, control: ReleaseControl) -> FloatArray:
