@@ -23,7 +23,7 @@ class Said:
 
 @dataclass(frozen=True)
 class HostileAnswer:
-    """What becomes of a request.
+    """The fate of a request.
 
     Attributes:
         said: the tokens.

@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.egress.wire import GROUP, SERVER, SERVER_MAC, SIDECAR, SIDECAR_MAC
+from benchmarks.ways_out.namespaces import Namespace
 from weightwarden.verifier.egress.frames import Frame
 from weightwarden.verifier.egress.link import HEARTBEAT
 
 HERE, THERE = "tap-here", "tap-there"
 """Names of the cable's ends."""
+_NO_IPV6 = "net/ipv6/conf/all/disable_ipv6"
 _ALL_PROTOCOLS, _PACKET, _STATISTICS, _BUFFER = 3, 263, 6, 1 << 26
 _SIOCETHTOOL, _SET_TX_CHECKSUMS = 0x8946, 0x17
 
@@ -39,14 +41,13 @@ def cable(loss: int = 0) -> Iterator[list[str]]:
     """
     if [name for _, name in socket.if_nameindex()] != ["lo"]:
         raise RuntimeError("run it in a network namespace of its own: unshare -n")
-    other = subprocess.Popen(["unshare", "-n", "sleep", "infinity"])  # noqa: S607  (util-linux)
+    other = Namespace()
     try:
-        while _namespace(str(other.pid)) == _namespace("self"):
-            time.sleep(0.01)
-        inside = ["nsenter", "-t", str(other.pid), "-n"]
-        _run("ip", "link", "add", HERE, "type", "veth", "peer", "name", THERE, "netns", str(other.pid))
+        inside = ["nsenter", f"--net={other.path}"]
+        Path("/proc/sys", _NO_IPV6).write_text("1")
+        other.set(_NO_IPV6, 1)
+        _run("ip", "link", "add", HERE, "type", "veth", "peer", "name", THERE, "netns", other.path)
         for words, name, mac, address in (([], HERE, SIDECAR_MAC, SIDECAR), (inside, THERE, SERVER_MAC, SERVER)):
-            _run(*words, "sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1")
             _run(*words, "ip", "link", "set", "lo", "up")
             _run(*words, "ip", "link", "set", name, "address", mac.hex(":"))
             _run(*words, "ip", "address", "add", f"{address}/24", "dev", name)
@@ -58,8 +59,7 @@ def cable(loss: int = 0) -> Iterator[list[str]]:
             _run(*inside, "nft", _lossy("input", THERE, loss) + _lossy("output", THERE, loss))
         yield inside
     finally:
-        other.kill()
-        other.wait()
+        other.close()
 
 
 def _lossy(hook: str, device: str, loss: int) -> str:
@@ -68,10 +68,6 @@ def _lossy(hook: str, device: str, loss: int) -> str:
     chain = f"add chain inet lossy {hook} {{ type filter hook {hook} priority 0; }}"
     rule = f"add rule inet lossy {hook} {name} {device} meta l4proto tcp numgen random mod {loss} 0 drop"
     return f"add table inet lossy; {chain}; {rule}; "
-
-
-def _namespace(process: str) -> str:
-    return str(Path("/proc", process, "ns", "net").readlink())
 
 
 def _run(*command: str) -> None:

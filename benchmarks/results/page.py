@@ -37,6 +37,7 @@ from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.release_jitter import RELEASE_JITTER
 from benchmarks.results.tables.release_pace import RELEASE_PACE
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
+from benchmarks.results.tables.sidecar_cost import SIDECAR_BEGINNING, SIDECAR_STEADY, SIDECAR_TOKEN_WAY
 from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
 from benchmarks.results.tables.ways_out import WAYS_OUT
@@ -72,6 +73,9 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "grammar-masks": GRAMMAR_MASKS,
     "grammar-bits": GRAMMAR_BITS,
     "grammar-cost": GRAMMAR_COST,
+    "sidecar-steady": SIDECAR_STEADY,
+    "sidecar-beginning": SIDECAR_BEGINNING,
+    "sidecar-token-way": SIDECAR_TOKEN_WAY,
     "egress": EGRESS,
     "egress-speed": EGRESS_SPEED,
 }

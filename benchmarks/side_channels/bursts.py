@@ -45,9 +45,11 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class _Delays:
-    """What the other client measured in each tick: lateness of a group, and the slowest response of `/health`.
+    """Delays that the other client measured in each tick, seconds, float64 [ticks].
 
-    Both in seconds, float64 [ticks].
+    Attributes:
+        group_t: lateness of a group.
+        health_t: duration of the slowest response of `/health`.
     """
 
     group_t: FloatArray

@@ -19,7 +19,10 @@ KNOWN = 8
 
 
 def measured(control: ReleaseControl, periods: int, rng: np.random.Generator) -> SideChannelRow:
-    """Send a random state in each period, and decode the states. The bound is one bit a period."""
+    """Send a random state in each period, and decode the states. The bound is one bit a period that is sent.
+
+    Behind a pace the client waits for a slot at each question, and the server sends each state for longer.
+    """
     symbols = np.concatenate([np.arange(KNOWN) % 3 == 0, rng.integers(0, 2, periods) == 1])
     ready: list[bool] = []
     with (

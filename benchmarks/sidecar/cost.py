@@ -181,7 +181,7 @@ def token_way_rows(running: Mapping[str, Server], streams: int, rounds: int) -> 
     found = _rounds(SERVERS, rounds, quantiles)
 
     def added(way: str, at: int) -> float:
-        return median(one[at] - base[at] for one, base in zip(found[way], found["direct"], strict=True))
+        return float(median(one[at] - base[at] for one, base in zip(found[way], found["direct"], strict=True)))
 
     return [
         TokenWayRow(

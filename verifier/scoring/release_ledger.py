@@ -29,7 +29,7 @@ class ReleaseTable:
         open_records: records without a release: nothing is known of the moments at which their answers left.
         tokens: output tokens of the other records.
         records_s: records by start slot, int64 [`SLOTS + 1`]; the last entry has no start slot.
-        unknown_records: records with tokens and without a start slot: what left is unknown.
+        unknown_records: records without a start slot: what left, if anything, is unknown.
         unknown_groups: their groups with an unknown number of ticks before them.
         two_way_ends: records whose end may have left in two ways.
         groups_u: the different numbers of further groups, int64 [kinds]. An end that leaves on its own is one.
@@ -131,9 +131,8 @@ class ReleaseCounter:
             groups = max(groups, release.underruns[-1][0])
         if release.start_slot is None:
             self._slots[SLOTS] += 1
-            if tokens:
-                self._unknown += 1
-                self._unknown_groups += groups
+            self._unknown += 1
+            self._unknown_groups += groups
             return
         self._slots[release.start_slot] += 1
         if groups:

@@ -7,7 +7,7 @@ from benchmarks.results.table import Column, ResultsTable
 
 
 class AllChannelsRow(ResultRow):
-    """What honest traffic leaves to a server in one kind of replay, at one pace; bits a token of each channel.
+    """The channels that honest traffic leaves to a server, in one kind of replay and at one pace, bits a token of each.
 
     Attributes:
         replay: kind of replay.

@@ -30,8 +30,10 @@ class BeginningRow(ResultRow):
     Attributes:
         way: the way to the upstream.
         requests: number of requests.
-        first_p50_ms, first_p99_ms: quantiles of the time from request to first token, milliseconds.
-        p50_of_proxy, p99_of_proxy: these over the plain proxy's.
+        first_p50_ms: median time from request to first token, milliseconds.
+        first_p99_ms: its 99th percentile, milliseconds.
+        p50_of_proxy: the median over the plain proxy's.
+        p99_of_proxy: the 99th percentile over the plain proxy's.
         processor_ms: processor time of the way's server, milliseconds a request of two tokens.
     """
 
@@ -50,8 +52,10 @@ class TokenWayRow(ResultRow):
     Attributes:
         way: the way to the upstream.
         streams: number of streams.
-        p50_ms, p99_ms: quantiles of the time from the upstream's write to the client's read, milliseconds.
-        added_p50_ms, added_p99_ms: these without the direct way's of the same round, milliseconds.
+        p50_ms: median time from the upstream's write to the client's read, milliseconds.
+        p99_ms: its 99th percentile, milliseconds.
+        added_p50_ms: the median without the direct way's of the same round, milliseconds.
+        added_p99_ms: the 99th percentile without the direct way's of the same round, milliseconds.
     """
 
     way: str

@@ -13,7 +13,7 @@ PACE = Pace(tokens=8, milliseconds=200)
 
 
 def test_a_server_that_is_faster_than_the_pace_has_no_underruns() -> None:
-    moments = 0.5 + 0.02 * np.arange(300)
+    moments = np.array([0.5 + 0.02 * at for at in range(300)])
     release = released(moments, PACE)
     assert release.underruns == []
     assert release.start_slot is not None
@@ -21,7 +21,7 @@ def test_a_server_that_is_faster_than_the_pace_has_no_underruns() -> None:
 
 
 def test_a_stall_is_one_run_of_underruns_before_the_group_that_waits() -> None:
-    moments = 0.5 + 0.02 * np.arange(300)
+    moments = np.array([0.5 + 0.02 * at for at in range(300)])
     moments[100:] += 2.0
     [(group, ticks)] = released(moments, PACE).underruns
     assert group == 100 // 8

@@ -9,6 +9,8 @@ import numpy as np
 from benchmarks.attackers.results import LUCK_BITS, SEED_BITS
 from benchmarks.guarantees.all_channels import TOKENS_PER_DAY
 from benchmarks.guarantees.simulated_answers import SimulatedServer
+from benchmarks.release.__main__ import TICK_MS
+from benchmarks.release.large_server import LARGE, SMALL
 from benchmarks.results.page import FILES
 from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS
 from benchmarks.results.tables.all_channels import ALL_CHANNELS
@@ -25,7 +27,10 @@ from benchmarks.results.tables.limits import LIMITS
 from benchmarks.results.tables.month import MONTH
 from benchmarks.results.tables.noise_models import NOISE_MODELS
 from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
-from benchmarks.results.tables.side_channels import SIDE_CHANNELS
+from benchmarks.results.tables.release_jitter import RELEASE_JITTER
+from benchmarks.results.tables.release_pace import RELEASE_PACE, ReleasePaceRow
+from benchmarks.results.tables.side_channels import SIDE_CHANNELS, SideChannelRow
+from benchmarks.results.tables.sidecar_cost import SIDECAR_STEADY
 from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
 from benchmarks.results.tables.ways_out import WAYS_OUT
@@ -73,6 +78,7 @@ def claims() -> Iterator[Claim]:
     yield from _attackers()
     yield from _tokens_to_alarm()
     yield from _side_channels()
+    yield from _paced_release()
     yield from _all_channels()
     yield from _ways_out()
     yield from _egress()
@@ -86,6 +92,7 @@ def claims() -> Iterator[Claim]:
     yield from _month()
     yield from _year()
     yield from _grammar_cost()
+    yield from _sidecar_cost()
     yield from _bundled_policy()
 
 
@@ -214,12 +221,77 @@ def _tokens_to_alarm() -> Iterator[Claim]:
 
 def _side_channels() -> Iterator[Claim]:
     rows = SIDE_CHANNELS.read(FILES / "side-channels.json").rows
-    spelt = [row.decoded_bits for row in rows if row.name == "white space"]
-    yield said("White space in the upstream's text never arrives", holds=max(spelt) == 0)
-    paused = next(row for row in rows if row.name == "short and long pauses" and "tick" in row.control)
-    yield said("keeps {:.0f} of {:.0f} bits", paused.decoded_bits, paused.symbols)
-    counted = next(row for row in rows if row.name == "pauses of one to four ticks" and "tick" in row.control)
-    yield said("keeps nearly all of his, {:.0f} of a bound of {:,.0f}", counted.decoded_bits, counted.bound_bits)
+    spelt = [row.decoded_bits for row in rows if row.name in ("white space", "usage stated in events")]
+    yield said(
+        "White space in the upstream's text never arrives, nor does the usage that it states",
+        holds=max(spelt) < 1,
+    )
+
+    def found(name: str, control: str) -> SideChannelRow:
+        return next(row for row in rows if row.name == name and row.control.startswith(control))
+
+    short, counted, paced = (
+        found("short and long pauses", "tick"),
+        found("pauses of one to four ticks", "tick"),
+        found("pauses of one to four ticks", "pace"),
+    )
+    yield said(
+        "keeps {:.0f} of {:.0f} bits, one who counts in ticks {:.0f} of {:.0f}, under a bound of {:,.0f}",
+        short.decoded_bits,
+        short.symbols,
+        counted.decoded_bits,
+        counted.offered_bits,
+        counted.bound_bits,
+    )
+    yield said("of the same pauses {:.0f} bits were decoded and {:,.0f} charged", paced.decoded_bits, paced.bound_bits)
+    rows = [*rows, *SIDE_CHANNELS.read(FILES / "load-channels.json").rows]
+    yield said("No row decodes more than its bound.", holds=all(row.bound_kept for row in rows))
+    calm, flooded = (
+        next(
+            row
+            for row in RELEASE_JITTER.read(FILES / "release-jitter.json").rows
+            if row.name == "group of an answer" and row.control.startswith("pace") and row.flooded == is_flooded
+        )
+        for is_flooded in (False, True)
+    )
+    yield said(
+        "groups are {:.1f} ms late at the median without a flood and {:.1f} ms with one",
+        calm.late_p50_ms,
+        flooded.late_p50_ms,
+    )
+
+
+def _paced_release() -> Iterator[Claim]:
+    rows = RELEASE_PACE.read(FILES / "release-pace.json").rows
+
+    def found(control: str, server: str = LARGE.name) -> ReleasePaceRow:
+        return next(row for row in rows if (row.how, row.server, row.control) == ("rule", server, control))
+
+    free, small, slow, quick = (found(control) for control in ("none", "pace 2/100", "pace 8/400", "pace 8/200"))
+    yield said("a 70B model, 25 to 32 ms a token")
+    yield said(
+        "Behind ticks of {} ms, moments carry up to {:.2f} bits a token; at 2/100 {:.4f}, with first tokens {:.0%}"
+        " later at the median; at 8/400 {:.4f}, with first tokens {:.0%} later.",
+        TICK_MS,
+        found(f"tick {TICK_MS} ms").bits_per_token,
+        small.bits_per_token,
+        small.first_p50_ms / free.first_p50_ms - 1,
+        slow.bits_per_token,
+        slow.first_p50_ms / free.first_p50_ms - 1,
+    )
+    yield said(
+        "Not both aims are met on this traffic: {} bits a token, and first tokens at most {:.0%} later.",
+        0.02,
+        0.25,
+        holds=not any(
+            (row.bits_per_token or 0.02) < 0.02 and row.first_p50_ms <= 1.25 * free.first_p50_ms
+            for row in rows
+            if row.server == LARGE.name and row.how == "rule"
+        ),
+    )
+    yield said("A pace as fast as the server (8/200, {:.4f})", quick.bits_per_token)
+    yield said("{:.1f} tokens a second of {:.0f} at 8/400", slow.tokens_per_second, 8 / 0.4)
+    yield said("and 8/400 costs {:.4f} bits a token", found("pace 8/400", SMALL.name).bits_per_token)
 
 
 def _ways_out() -> Iterator[Claim]:
@@ -465,6 +537,12 @@ def _random_requests() -> Iterator[Claim]:
         yield said("The policy is made of {} plain answers", found.settings["plain_answers"])
     (real,) = RANDOM_REQUESTS.read(FILES / "random-requests-vllm.json").rows
     yield said("Of vLLM's four, one is a greedy answer", holds=real.flagged == 4)
+
+
+def _sidecar_cost() -> Iterator[Claim]:
+    found = SIDECAR_STEADY.read(FILES / "sidecar-steady.json")
+    yield said("Figures are medians of {} rounds of all ways in turn", found.settings["rounds"])
+    yield said("*Steady*: {:.0f} seconds of endless answers", found.settings["seconds"])
 
 
 def _bundled_policy() -> Iterator[Claim]:

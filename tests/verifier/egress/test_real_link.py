@@ -1,6 +1,5 @@
 """A sidecar and an inference server in network namespaces of their own: all that passes between them is explained."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from benchmarks.egress.smuggled import OTHER_ID, real_rows
 from benchmarks.egress.smuggling import CASES
+from tests.network_namespaces import require_network_namespaces
 from tests.places import ROOT
 from weightwarden.verifier.egress.logged_answers import Match
 
@@ -18,12 +18,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(params=[0, 10], ids=["no loss", "one packet in ten lost at each end"])
 def real_link(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder with a capture of the link, and the log."""
-    probe = subprocess.run(["unshare", "-n", "ip", "link", "set", "lo", "up"], capture_output=True, text=True)
-    if probe.returncode:
-        reason = f"no network namespaces here: {probe.stderr.strip()}"
-        if os.environ.get("WEIGHTWARDEN_REQUIRE_NETWORK_NAMESPACES"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    require_network_namespaces()
     command = ["unshare", "-n", sys.executable, "-m", "benchmarks.egress.real_link", str(tmp_path)]
     command += ["--requests", "25", "--loss", str(request.param)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300)

@@ -149,7 +149,7 @@ def test_what_a_killed_sidecar_did_not_record_is_charged_in_full() -> None:
     found = table(paced(16, None, finish="abort"))
     assert found.bits == pytest.approx(2 * SLOT_BITS + 2 * UNKNOWN_GROUP_BITS + TWO_WAY_END_BITS + CHOICE_BITS)
     nothing = table(paced(0, None, finish="abort"))
-    assert nothing.bits == pytest.approx(SLOT_BITS + TWO_WAY_END_BITS + CHOICE_BITS)
+    assert nothing.bits == pytest.approx(2 * SLOT_BITS + UNKNOWN_GROUP_BITS + TWO_WAY_END_BITS + CHOICE_BITS)
     # A start slot or none, and fewer than 2^16 missed ticks before each group: no more than the charge allows.
     groups = 2
     assert log2(SLOTS * 2 ** (16 * groups) + 1) <= SLOT_BITS + groups * UNKNOWN_GROUP_BITS
