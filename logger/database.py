@@ -15,7 +15,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -47,6 +47,7 @@ class DatabaseKind:
     Attributes:
         name: the name in messages, for example "log".
         migrations: folder of its Alembic migrations.
+        table: a table that it has in every version, and other kinds have not. Kinds number their versions alike.
         unusable: error that is raised when a database cannot be used.
         synced: True: a PostgreSQL server that does not sync what it commits is refused for writing.
         upgraded_by: command that migrates a database of an earlier version.
@@ -54,6 +55,7 @@ class DatabaseKind:
 
     name: str
     migrations: Path
+    table: str
     unusable: type[DatabaseUnusable]
     synced: bool
     upgraded_by: str
@@ -179,11 +181,11 @@ class DatabaseKind:
         """Make the tables, or migrate them to the present version.
 
         Raises:
-            DatabaseUnusable: the tables have an unknown version.
+            DatabaseUnusable: the tables have an unknown version, or are of another kind.
         """
         config, known = self._migrations()
         with connection.begin():
-            at = MigrationContext.configure(connection).get_current_revision()
+            at = self.version_of(connection, url)
         if at is not None and at not in known:
             raise self.unusable(_of_later_version(self.name, at, url))
         if at != known[0]:
@@ -196,10 +198,10 @@ class DatabaseKind:
         """Check that the tables have the present version, without changing them.
 
         Raises:
-            DatabaseUnusable: they have another version.
+            DatabaseUnusable: they have another version, or are of another kind.
         """
         _, known = self._migrations()
-        at = MigrationContext.configure(connection).get_current_revision()
+        at = self.version_of(connection, url)
         if at is None:
             raise self.unusable(f"{shown(url)}: not a {self.name}")
         if at not in known:
@@ -210,9 +212,16 @@ class DatabaseKind:
                 " version upgrades them at its start"
             )
 
-    def version_of(self, connection: Connection) -> str | None:
-        """Version of the tables of a database, or None without tables of this project."""
-        return MigrationContext.configure(connection).get_current_revision()
+    def version_of(self, connection: Connection, url: URL) -> str | None:
+        """Version of the tables of a database, or None without tables of this project.
+
+        Raises:
+            DatabaseUnusable: the tables are of another kind.
+        """
+        at = MigrationContext.configure(connection).get_current_revision()
+        if at is not None and not inspect(connection).has_table(self.table):
+            raise self.unusable(f"{shown(url)}: not a {self.name}: another kind of database of this project")
+        return at
 
     def known_versions(self) -> list[str]:
         """Versions of the tables that can be read or migrated, newest first."""

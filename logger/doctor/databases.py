@@ -63,7 +63,7 @@ def holds_current_tables(kind: DatabaseKind, url: str) -> bool:
     try:
         where = kind.parse_url(url)
         with kind.failures_named(where), kind.make_engine(where, writes=False).connect() as connection:
-            return kind.version_of(connection) == kind.known_versions()[0]
+            return kind.version_of(connection, where) == kind.known_versions()[0]
     except WeightwardenError:
         return False
 
@@ -82,7 +82,7 @@ def _opened(check: str, kind: DatabaseKind, url: str, option: str) -> Finding:
     where = kind.parse_url(url)
     engine = kind.make_engine(where, writes=False)
     with kind.failures_named(where), engine.connect() as connection:
-        at, known = kind.version_of(connection), kind.known_versions()
+        at, known = kind.version_of(connection, where), kind.known_versions()
         if at is None:
             refused = _cannot_hold_tables(connection)
             if refused is not None:

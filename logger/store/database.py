@@ -8,6 +8,7 @@ from weightwarden.logger.store.errors import LogUnreadable
 LOG_DATABASE = DatabaseKind(
     name="log",
     migrations=Path(__file__).parent / "migrations",
+    table="entry",
     unusable=LogUnreadable,
     synced=True,
     upgraded_by="sidecar run",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.verifier.server.running import Log, Server, honest, server_in
+from tests.verifier.server.tap_reports import put, report, the_tap
 from weightwarden.verifier.policy.calibrated import Policy
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 from weightwarden.verifier.server.daemon import Daemon, DatabaseClock, drain, exit_code_of
@@ -105,6 +106,21 @@ def test_once_says_what_it_could_not_audit(
     other = server_in(tmp_path, replayer, bundled_policy, archives=folders)
     assert other.opened.membership.take("follow")
     with pytest.raises(Unfinished, match="another server follows"):
+        drain(server.opened, threading.Event(), DatabaseClock())
+
+
+def test_a_tap_is_followed_and_its_missing_folder_is_a_trouble(
+    tmp_path: Path, tap: Path, replayer: TransformersReplayer, bundled_policy: Policy
+) -> None:
+    followed: dict[str, Any] = {"egress_reports": (str(tap),), "poll_interval": 0.1, "lease_timeout": 0.4}
+    server = server_in(tmp_path, replayer, bundled_policy, **followed)
+    put(tap, "0.json", report(server.clock()))
+    run_until(Daemon(server.opened, threading.Event(), DatabaseClock()), lambda: bool(server.events("tap reported")))
+    assert the_tap(server).state == "clear"
+    shutil.rmtree(tap)
+    run_until(Daemon(server.opened, threading.Event(), DatabaseClock()), lambda: bool(server.events("trouble")))
+    assert [event["kind"] for event in server.events("trouble")] == ["egress folders"]
+    with pytest.raises(Unfinished, match="tap: cannot be looked up"):
         drain(server.opened, threading.Event(), DatabaseClock())
 
 

@@ -206,7 +206,7 @@ def test_a_tap_is_a_tile_and_a_row_and_its_incident_leads_there(browser: Browser
         state(page, "alarm")
         tile = page.locator("#tiles .tile.dangerous", has_text="Frames on the link")
         expect(tile).to_contain_text("2 unexplained", timeout=PATIENCE)
-        page.locator(".incident", has_text="UDP datagram (2)").locator('a[href="#taps"]').click()
+        page.locator(".incident", has_text="UDP datagram (2)").get_by_text("Show the taps").click()
         row = page.locator("#taps tbody tr")
         expect(row).to_be_visible(timeout=PATIENCE)
         for words in (str(tap), "unexplained", "UDP datagram (2)", "120 bytes"):

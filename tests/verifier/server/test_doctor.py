@@ -127,6 +127,14 @@ def test_readers_with_the_operators_key_are_a_fault(settings: Settings, examined
 def test_places_that_cannot_be_used_are_faults(settings: Settings, examined: Examined, tmp_path: Path) -> None:
     assert the_fault(examined(replace(settings, archives=(str(tmp_path / "missing"),))), "archives")
     assert the_fault(examined(replace(settings, database=str(tmp_path / "missing" / "v.db"))), "verdicts")
+    assert the_fault(examined(replace(settings, egress_reports=(str(tmp_path / "missing"),))), "egress reports")
+    (tmp_path / "tap").mkdir()
+    reports = [
+        one for one in examined(replace(settings, egress_reports=(str(tmp_path / "tap"),))) if "egress" in one.check
+    ]
+    assert [(one.status, one.found) for one in reports] == [
+        (Status.WARNING, f"{tmp_path}/tap: holds no report yet"),
+    ]
     elsewhere = Address(host="192.0.2.1", port=8090)
     assert the_fault(examined(replace(settings, listen=elsewhere)), "address")
     assert the_fault(examined(replace(settings, tls_key=tmp_path / "tls.key")), "TLS")

@@ -20,6 +20,7 @@ const SHOWN = {
   quarantine: "Show the quarantine",
   archives: "Show the archives",
   servers: "Show the servers",
+  taps: "Show the taps",
   history: "Show all incidents",
 };
 

@@ -14,6 +14,7 @@ from weightwarden.verifier.server.errors import VerdictsUnusable
 VERDICT_DATABASE = DatabaseKind(
     name="verdict database",
     migrations=Path(__file__).parent / "migrations",
+    table="series",
     unusable=VerdictsUnusable,
     synced=False,
     upgraded_by="verify serve",

@@ -90,7 +90,7 @@ def text_of(report: EgressReport) -> str:
         frames, size = report.total("unexplained")
         kinds = [f"{printable(one.name)} ({one.frames})" for one in report.unexplained]
         first = printable(report.unexplained[0].example)
-        return f"{frames} frames, {size} bytes that nothing explains: {_some(kinds)}; the first of {kinds[0]}: {first}"
+        return f"{frames} frames, {size} bytes that nothing explains: {_some(kinds)}; look at {first}"
     return _some([printable(finding) for finding in report.findings])
 
 

@@ -47,6 +47,8 @@ def test_each_kind_has_an_anchor_steps_and_a_place_in_the_dashboard(kind: str) -
     assert said.explanation.endswith(".")
     place = said.dashboard.partition("?")[0]
     assert f'id="{place}"' in (ROOM / "dashboard" / "index.html").read_text(encoding="utf-8")
+    shown = (ROOM / "dashboard" / "incidents.js").read_text(encoding="utf-8")
+    assert re.search(rf'^  {place}: "\w', shown, re.MULTILINE)  # the words of the link
     assert links_of(kind, 7) == {
         "shown": f"#{said.dashboard}",
         "runbook": f"runbook#{kind}",

@@ -78,11 +78,15 @@ def test_the_clock_is_the_databases(database_url: str) -> None:
 
 
 def test_a_log_is_no_verdict_database(tmp_path: Path) -> None:
+    from weightwarden.logger.store.errors import LogUnreadable
     from weightwarden.logger.store.writer import LogWriter
 
     with LogWriter.open(str(tmp_path / "log.db"), origin="example.org/log"):
         pass
-    with pytest.raises(VerdictsUnusable):
-        VerdictDatabase(str(tmp_path / "log.db")).reading().__enter__()
+    with pytest.raises(VerdictsUnusable, match="not a verdict database: another kind"):
+        VerdictDatabase(str(tmp_path / "log.db"))
+    VerdictDatabase(str(tmp_path / "verdicts.db"))
+    with pytest.raises(LogUnreadable, match="not a log: another kind"):
+        LogWriter.open(str(tmp_path / "verdicts.db"), origin="example.org/log")
     with pytest.raises(VerdictsUnusable, match="verdict database"):
         VerdictDatabase("mysql://x/y")
