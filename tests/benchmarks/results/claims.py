@@ -244,7 +244,9 @@ def _side_channels() -> Iterator[Claim]:
     )
     yield said("of the same pauses {:.0f} bits were decoded and {:,.0f} charged", paced.decoded_bits, paced.bound_bits)
     rows = [*rows, *SIDE_CHANNELS.read(FILES / "load-channels.json").rows]
-    yield said("No row decodes more than its bound, but for a few bits of luck.", holds=all(row.bound_kept for row in rows))
+    yield said(
+        "No row decodes more than its bound, but for a few bits of luck.", holds=all(row.bound_kept for row in rows)
+    )
     calm, flooded = (
         next(
             row
