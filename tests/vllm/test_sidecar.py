@@ -56,14 +56,15 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, model_folder: Path, server: VllmClient, upstream: str) -> Iterator[Served]:
-    """A sidecar that is stopped at the end, when it seals what it logged."""
+def served(folder: Path, model_folder: Path, server: VllmClient, upstream: str, **options: Any) -> Iterator[Served]:
+    """A sidecar with these options that is stopped at the end, when it seals what it logged."""
     (folder / "archives").mkdir()
     config = config_file(
         folder,
         model_folder,
         upstream,
         **{"upstream-model": server.served_model()[0], "max-model-len": CONTEXT, "archives": str(folder / "archives")},
+        **options,
     )
     key = SigningKey.read(folder / "log.key")
     (folder / "log.key.pub").write_text(f"{key.verifier}\n")
