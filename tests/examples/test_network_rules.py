@@ -76,11 +76,18 @@ def test_the_rules_of_the_link_alone_hold_but_for_segments_of_no_connection() ->
     assert set(arrived.values()) == {"unsolicited"}
 
 
+ON_THE_CONNECTION = ("unsolicited", "ip_options", "other_source_macs", "broadcasts")
+"""Counters of ways that send a segment between the ports of the sidecar's connection."""
+
+
 def test_the_rules_of_the_sidecars_host_alone_let_nothing_through_to_the_world() -> None:
     with _attack(on_sidecar=("sidecar.nft",)) as (machines, collected, attacker):
         found = _ways(outcomes(machines, collected, attacker, TRIES))
     assert all("world" not in one.arrived for one in found)
-    assert {one.counter for one in found if one.arrived} == {"arp_frames", "other_ethertypes", "vlan_frames"}
+    arrived = {one.counter for one in found if one.arrived}
+    assert arrived >= {"arp_frames", "other_ethertypes", "vlan_frames"}
+    # Connection tracking takes some segments for those of the sidecar's own connection; its TCP drops them.
+    assert arrived <= {"arp_frames", "other_ethertypes", "vlan_frames", *ON_THE_CONNECTION}
 
 
 def test_mutilated_packets_are_dropped_and_counted() -> None:
