@@ -229,7 +229,7 @@ def _uvicorn_config(settings: Settings, front: Dependencies, gated: GateProcess 
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            date_header=gated is None,  # it would tell when the first group was there, which is before it leaves
+            date_header=gated is None,  # with a pace, the moments at which bytes leave are all that is told
             timeout_keep_alive=max(1, int(limits.idle)),
             timeout_graceful_shutdown=max(1, int(limits.drain_timeout)),
             ssl_certfile=settings.tls_certificate if gated is None else None,

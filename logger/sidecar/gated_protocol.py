@@ -49,12 +49,12 @@ class GateLink:
         return self._report
 
     def reported(self, report: dict[str, Any] | None) -> None:
-        """Resolve the report of the response under way, whose place is free again."""
+        """Resolve the report of the response under way, unless it is resolved."""
         if not self.report().done():
             self.report().set_result(report)
 
     def next_request(self) -> None:
-        """Begin anew: the reports of another response are another's."""
+        """Forget the report of the last response: the next one has a report of its own."""
         self._report = None
 
     def end(self) -> None:
@@ -62,7 +62,7 @@ class GateLink:
         self._send(Frame(Kind.END))
 
     def write(self, data: bytes) -> None:
-        """Write bytes of a response; an interim response leaves at once."""
+        """Write bytes of a response, or an interim response."""
         if self._group is not None:
             (choice, last), self._group = self._group, None
             self._send(Frame(Kind.GROUP, data, choice, last))

@@ -58,9 +58,14 @@ def test_the_order_of_streams_is_the_servers_without_ticks_and_says_nothing_with
 
     none, *stopping = stream_order.CONTROLS
     free = attacked(partial(measured, none), 40)
-    ticked, paced = map(measured, stopping)
+    tick, pace = stopping
+    tries = (measured(tick, seed) for seed in range(TRIES))
+    ticked = next(
+        (row for row in tries if row.symbols > 10), None
+    )  # rounds that left on one tick: few on a busy machine
+    paced = measured(pace)
     assert free.decoded_bits > 40  # the attack works where nothing stops it
-    assert ticked.symbols > 0  # rounds that left on one tick: on a busy machine few do
+    assert ticked is not None
     assert ticked.wrong >= 0.5 * ticked.symbols  # 5 of 6 are expected
     assert paced.bound_kept
 
