@@ -100,7 +100,7 @@ class Notary:
         with suppress(WeightwardenError):  # the writer reports a database that is gone
             sealed = self._checkpointer.sealed_size()
             unsealed = max(self._checkpointer.log.size - sealed, 0)
-            self._metrics.unsealed_records.set(unsealed)
             if sealed > self._sealed_size or not unsealed:
                 self._metrics.last_archive.set(self._clock())
             self._sealed_size = sealed
+            self._metrics.unsealed_records.set(unsealed)  # last: who sees it finds the moment that belongs to it
