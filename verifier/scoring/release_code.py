@@ -8,8 +8,8 @@ writes
 - for each further group whether a run of underruns comes before it, and for each underrun whether one more follows.
 
 Each kind of decision has an adaptive Bernoulli code: the probability of a sequence of decisions is its mean over a Beta
-law of the share. Whether a run comes is a kind of its own in each place of the answer: an answer has the most underruns
-at its beginning, before it has tokens in stock. The pooled code of many records takes the slots together, too, with a
+law of the share. Whether a run comes is a kind of its own in each place of the answer: underruns are likeliest at its
+beginning, before it has tokens in stock. The pooled code of many records takes the slots together, too, with a
 Dirichlet law of their shares. Such a probability depends on the counts alone, and not on an order of the decisions.
 """
 
