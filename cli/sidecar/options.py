@@ -178,8 +178,9 @@ _OPTIONS = (
     click.option(
         "--release-pace",
         metavar="TOKENS/MILLISECONDS",
-        help="Pace at which answers leave, such as 8/200: groups of so many tokens, so many milliseconds apart. Records"
-        " then hold the moments at which answers left. Default: tokens are released at once.",
+        help="Pace at which answers leave, such as 8/400: the first token, then groups of so many tokens, so many"
+        " milliseconds apart. Records then hold the moments at which answers left. Default: tokens are released at"
+        " once.",
     ),
     click.option(
         "--record-index",
