@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from weightwarden.cli.options.adapters import ADAPTER_OPTIONS
 from weightwarden.logger.sidecar.reading.families import FAMILIES
 from weightwarden.logger.sidecar.reading.reasoning import REASONING
 from weightwarden.sampler.schemes import SCHEMES
@@ -89,6 +90,7 @@ _OPTIONS = (
     click.option(
         "--model-name", metavar="NAME", help="Name of the model for clients and in records. Default: the folder's name."
     ),
+    *ADAPTER_OPTIONS,
     click.option(
         "--upstream-model", metavar="NAME", help="Name of the model on the server. Default: the same as --model-name."
     ),
@@ -292,6 +294,8 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         upstream=given["upstream"],
         upstream_model=given["upstream_model"] or name,
         upstream_key=given["upstream_key"],
+        adapters=given["adapters"],
+        adapter_folders=given["adapter_folders"],
         model_dir=given["model_dir"],
         model_name=name,
         max_model_len=given["max_model_len"],
