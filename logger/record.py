@@ -11,6 +11,8 @@ from weightwarden.sampler.params import SPECULATES, SamplingParams, TokenId, ref
 from weightwarden.sampler.schemes import FILTERS, Scheme, scheme
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+MAX_TOP_LOGPROBS = 20
 CUT_OFF_BY_CLIENT, CUT_OFF_BY_UPSTREAM, CUT_OFF_BY_LOGGER = "client", "upstream", "logger"
 REFUSED_BY_UPSTREAM = "refused"
 """Stop reasons that a trusted logger gives a cut-off answer (`abort`): the client went away; the server failed or was
@@ -30,11 +32,19 @@ class _Strict(BaseModel):
 
 
 class Engine(_Strict):
-    """The inference engine that produced an answer. `sampler` is its sampling scheme (docs/design.md, section 5)."""
+    """The inference engine that produced an answer.
+
+    Attributes:
+        name: name of the engine.
+        version: its version.
+        sampler: its sampling scheme (docs/design.md, section 5).
+        profile: digest of its profile (`EngineProfile`), or None for a sidecar without one.
+    """
 
     name: Name
     version: Name
     sampler: Name
+    profile: Digest | None = None
 
     @model_validator(mode="after")
     def _known_scheme(self) -> "Engine":
@@ -115,6 +125,30 @@ class Segment(_Strict):
     tokens: Annotated[int, Field(ge=1, lt=2**31)]
 
 
+class Adapter(_Strict):
+    """The low-rank adapter with which the engine answered.
+
+    Attributes:
+        name: the adapter's name for clients.
+        digest: digest of its files.
+    """
+
+    name: Name
+    digest: Digest
+
+
+class Logprobs(_Strict):
+    """The log probabilities that a trusted replayer added to an answer. The server's own are never given to a client.
+
+    Attributes:
+        top: number of most likely tokens at each position.
+        prompt: whether the prompt's tokens have log probabilities, too (`echo`).
+    """
+
+    top: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)]
+    prompt: bool = False
+
+
 class Record(_Strict):
     """Input, output and seed of one choice. A valid record can be replayed.
 
@@ -125,7 +159,8 @@ class Record(_Strict):
     An answer without `segments` was drawn in one request. With a budget for reasoning it may have three: sampled
     reasoning, the forced end, and the sampled rest, which the engine drew in a second request, after all of it.
 
-    A record without `release` says nothing of the moments at which the answer left.
+    A record without `release` says nothing of the moments at which the answer left. One without `adapter` was answered
+    by the model alone, one without `replica` by the sidecar's only server, and one without `logprobs` had none.
     """
 
     engine: Engine
@@ -141,6 +176,9 @@ class Record(_Strict):
     reasoning: Reasoning | None = None
     segments: list[Segment] | None = None
     release: Release | None = None
+    adapter: Adapter | None = None
+    replica: Name | None = None
+    logprobs: Logprobs | None = None
 
     @model_validator(mode="before")
     @classmethod

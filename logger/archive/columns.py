@@ -78,14 +78,25 @@ _RELEASE = (
     _field("release_underruns", _TOKENS, nullable=True),
 )
 """The pace, and the moments at which the answer left; the pairs of the underruns one after another."""
+_FLEET = (
+    *(_field(name, pa.string(), nullable=True) for name in ("engine_profile", "adapter_name", "adapter_digest")),
+    _field("replica", pa.string(), nullable=True),
+    _field("logprobs_top", pa.int32(), nullable=True),
+    _field("logprobs_prompt", pa.bool_(), nullable=True),
+)
+"""What answered beside the model, and the log probabilities that were added to the answer."""
 SCHEMA_1 = pa.schema([_field("index", pa.int64()), *_WHO, *_SAMPLING, *_ANSWER])
 """The columns of archives whose records all have version 1, written before 0.2."""
-SCHEMA = pa.schema([*SCHEMA_1, *_CONSTRAINTS, *_RELEASE])
+SCHEMA = pa.schema([*SCHEMA_1, *_CONSTRAINTS, *_RELEASE, *_FLEET])
 """The columns of archives. Those after the ones of `SCHEMA_1` are null in a record of version 1."""
 SCHEMAS = (SCHEMA, SCHEMA_1)
 OUTPUT_TOKENS = "output_token_ids"
 TOKEN_COLUMNS = ("prompt_token_ids", OUTPUT_TOKENS)
-_REQUEST = (*(field.name for field in _WHO), "finish_reason", *(field.name for field in (*_SAMPLING, *_CONSTRAINTS)))
+_REQUEST = (
+    *(field.name for field in _WHO),
+    "finish_reason",
+    *(field.name for field in (*_SAMPLING, *_CONSTRAINTS, *_FLEET)),
+)
 _TEMPLATES, _TEMPLATE_BYTES = 4096, 4096
 """Number of cached templates, and largest size of one."""
 
@@ -115,6 +126,11 @@ def to_batch(start: int, records: Sequence[Record]) -> pa.RecordBatch:
         **{field.name: [_part(r.reasoning, field.name, "reasoning_") for r in records] for field in _REASONING},
         _SEGMENTS.name: [r.segments and [segment.tokens for segment in r.segments] for r in records],
         **_release_columns([record.release for record in records]),
+        "engine_profile": [record.engine.profile for record in records],
+        "replica": [record.replica for record in records],
+        **{f"adapter_{name}": [r.adapter and getattr(r.adapter, name) for r in records] for name in ("name", "digest")},
+        "logprobs_top": [None if r.logprobs is None else r.logprobs.top for r in records],
+        "logprobs_prompt": [None if r.logprobs is None else r.logprobs.prompt for r in records],
     }
     return pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
 
@@ -163,9 +179,10 @@ class RowEncoder:
         for name in ("stop", "bad_words", "stop_token_ids", "allowed_token_ids"):
             sampling[name] = None if sampling[name] is None else list(sampling[name])
         sampling["logit_bias"] = dict(sampling["logit_bias"])
-        engine = {name: fields[f"engine_{name}"] for name in ("name", "version", "sampler")}
+        parts = ("name", "version", "sampler", "profile")
+        engine = {name: fields[f"engine_{name}"] for name in parts if fields[f"engine_{name}"] is not None}
         template = header_template(
-            engine, fields["finish_reason"], fields["model"], sampling, _constraints(fields), released=released
+            engine, fields["finish_reason"], fields["model"], sampling, _additions(fields), released=released
         )
         if len(template) <= _TEMPLATE_BYTES:
             if len(self._templates) >= _TEMPLATES:
@@ -202,9 +219,15 @@ def _release(row: tuple[Any, ...]) -> bytes:
     return canonical_json({"pace": pace, "start_slot": start_slot, "streamed": streamed, "underruns": pairs})
 
 
-def _constraints(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of version 2 in a row, in the form of `constraints_of`."""
+def _additions(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of version 2 in a row, in the form of `additions_of`."""
     found: dict[str, Any] = {}
+    for whole, names in (("adapter", ("name", "digest")), ("logprobs", ("top", "prompt"))):
+        found_parts = {part: fields[f"{whole}_{part}"] for part in names}
+        if any(value is not None for value in found_parts.values()):
+            found[whole] = found_parts
+    if fields["replica"] is not None:
+        found["replica"] = fields["replica"]
     if any(fields[field.name] is not None for field in _GRAMMAR):
         found["grammar"] = {field.name.removeprefix("grammar_"): fields[field.name] for field in _GRAMMAR}
     if any(fields[field.name] is not None for field in _REASONING):

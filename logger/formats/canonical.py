@@ -5,7 +5,8 @@
 The header holds every field but the token ids, and the number of ids of each list. Sampling parameters with their
 default value are omitted, so that a parameter set to its default and an absent one make the same record. The defaults
 are part of the version. The seed is a string, since RFC 8785 numbers are doubles. A record with a grammar, reasoning,
-segments or a release has version 2; all others have version 1, which lacks these fields.
+segments, a release, an engine profile, an adapter, a replica or log probabilities has version 2; all others have
+version 1, which lacks these fields.
 """
 
 import struct
@@ -43,11 +44,11 @@ def encode_record(record: Record) -> bytes:
         RecordEncodingError: the record is larger than `MAX_RECORD_BYTES`, or its header than `MAX_HEADER_BYTES`.
     """
     template = header_template(
-        record.engine.model_dump(),
+        record.engine.model_dump(exclude_none=True),
         record.finish_reason,
         record.model,
         record.sampling.model_dump(),
-        constraints_of(record),
+        additions_of(record),
         released=record.release is not None,
     )
     header = template % header_values(
@@ -67,11 +68,14 @@ def encode_record(record: Record) -> bytes:
     return data
 
 
-def constraints_of(record: Record) -> dict[str, Any]:
-    """The fields of version 2 that constrain a record's answer: grammar, reasoning and segments."""
+def additions_of(record: Record) -> dict[str, Any]:
+    """The fields of version 2 that a record has, but for its release, which few records share."""
     fields: dict[str, Any] = {}
-    if record.grammar is not None:
-        fields["grammar"] = record.grammar.model_dump()
+    for name in ("adapter", "grammar", "logprobs"):
+        if (part := getattr(record, name)) is not None:
+            fields[name] = part.model_dump()
+    if record.replica is not None:
+        fields["replica"] = record.replica
     if record.reasoning is not None:
         fields["reasoning"] = record.reasoning.model_dump(exclude_defaults=True)
     if record.segments is not None:
@@ -84,18 +88,18 @@ def header_template(
     finish_reason: str,
     model: str,
     sampling: dict[str, Any],
-    constraints: Mapping[str, Any] = MappingProxyType({}),
+    additions: Mapping[str, Any] = MappingProxyType({}),
     *,
     released: bool = False,
 ) -> bytes:
     """The header line shared by all records with the same request. `%` with `header_values` fills in the rest.
 
     Args:
-        engine: name, version and sampling scheme.
+        engine: name, version and sampling scheme, and the digest of a profile.
         finish_reason: finish reason.
         model: the model's name.
         sampling: all fields of `SamplingParams`; those with their default value are omitted.
-        constraints: the fields of version 2 that the records have (`constraints_of`).
+        additions: the fields of version 2 that the records have (`additions_of`).
         released: whether the records have a release.
     """
     said = {name: _plain(value) for name, value in sampling.items() if value != _DEFAULTS[name]}
@@ -103,16 +107,24 @@ def header_template(
     def field(name: bytes, value: Any) -> bytes:
         return b',"' + name + b'":' + canonical_json(value).replace(b"%", b"%%")
 
-    def constraint(name: str) -> bytes:
-        return field(name.encode(), constraints[name]) if name in constraints else b""
+    def addition(name: str) -> bytes:
+        return field(name.encode(), additions[name]) if name in additions else b""
 
+    second = bool(additions) or released or "profile" in engine
+    adapter = addition("adapter")
     return b"".join(
         (
-            *(b'{"choice_index":%d', field(b"engine", engine), field(b"finish_reason", finish_reason)),
-            *(constraint("grammar"), field(b"model", model), b',"output_tokens":%d,"prompt_tokens":%d'),
-            *(constraint("reasoning"), b',"release":%b' if released else b"%b"),
-            *(field(b"sampling", said), b',"seed":%b', constraint("segments"), b',"stop_reason":%b'),
-            b',"version":2}\n' if constraints or released else b',"version":1}\n',
+            *(b"{", adapter[1:], b"," if adapter else b"", b'"choice_index":%d', field(b"engine", engine)),
+            *(
+                field(b"finish_reason", finish_reason),
+                addition("grammar"),
+                addition("logprobs"),
+                field(b"model", model),
+            ),
+            *(b',"output_tokens":%d,"prompt_tokens":%d', addition("reasoning")),
+            *(b',"release":%b' if released else b"%b", addition("replica"), field(b"sampling", said)),
+            *(b',"seed":%b', addition("segments"), b',"stop_reason":%b'),
+            b',"version":2}\n' if second else b',"version":1}\n',
         )
     )
 

@@ -30,7 +30,7 @@ def draw_digest(asked: Record, vocabulary: int) -> bytes:
     sampling = asked.sampling
     allowed = sorted(set(sampling.allowed_token_ids or ()))
     fields: dict[str, Any] = {
-        "engine": asked.engine.model_dump(),
+        "engine": asked.engine.model_dump(exclude_none=True),
         "model": asked.model,
         "choices": sampling.n or 1,
         "top_k": sampling.top_k if 0 < sampling.top_k < vocabulary else 0,
@@ -43,6 +43,8 @@ def draw_digest(asked: Record, vocabulary: int) -> bytes:
     if sampling.min_tokens:
         kept_away = sorted(set(sampling.stop_token_ids))
         fields["min_tokens"] = (sampling.min_tokens, kept_away, sampling.ignore_eos)
+    if asked.adapter is not None:
+        fields["adapter"] = asked.adapter.digest
     if asked.grammar is not None:
         fields["grammar"] = asked.grammar.model_dump()
     if asked.reasoning is not None and asked.reasoning.budget is not None:

@@ -95,6 +95,23 @@ def released(draw: st.DrawFn) -> Record:
     return Record.model_validate(record | {"output_token_ids": ids, "release": draw(releases())})
 
 
+DIGESTS = st.integers(0, 2**256 - 1).map(lambda value: f"sha256:{value:064x}")
+ADAPTERS = st.fixed_dictionaries({"name": TEXT, "digest": DIGESTS})
+LOGPROBS = st.fixed_dictionaries({"top": st.integers(0, 20), "prompt": st.booleans()})
+
+
+@st.composite
+def of_fleet(draw: st.DrawFn) -> Record:
+    """A record that names a profile, an adapter, a replica or log probabilities, and perhaps more of version 2."""
+    record = draw(records() | constrained() | released()).model_dump()
+    parts = ("profile", "adapter", "replica", "logprobs")
+    named = draw(st.lists(st.sampled_from(parts), min_size=1, unique=True))
+    if "profile" in named:
+        record["engine"] |= {"profile": draw(DIGESTS)}
+    drawn = {"adapter": ADAPTERS, "replica": TEXT, "logprobs": LOGPROBS}
+    return Record.model_validate(record | {name: draw(drawn[name]) for name in drawn if name in named})
+
+
 @st.composite
 def constrained(draw: st.DrawFn) -> Record:
     """A record of version 2: with a grammar, with reasoning, or with a forced end of it."""
@@ -160,10 +177,8 @@ def test_the_bytes_are_a_line_of_sorted_json_and_little_endian_token_ids() -> No
     assert encode_record(GREEDY).split(b"\n")[0] == json.dumps(header, separators=(",", ":"), sort_keys=True).encode()
 
 
-@given(constrained() | released())
-def test_a_record_with_a_grammar_reasoning_segments_or_a_release_is_of_version_2_in_a_file_and_in_an_archive(
-    record: Record,
-) -> None:
+@given(constrained() | released() | of_fleet())
+def test_a_record_with_a_field_of_version_2_is_of_version_2_in_a_file_and_in_an_archive(record: Record) -> None:
     data = encode_record(record)
     assert parts(data)[0]["version"] == 2
     assert decode_record(data) == record
