@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from weightwarden.cli.options.adapters import ADAPTER_OPTIONS
 from weightwarden.logger.sidecar.reading.families import FAMILIES
 from weightwarden.logger.sidecar.reading.reasoning import REASONING
 from weightwarden.sampler.schemes import SCHEMES
@@ -27,7 +28,12 @@ def _limit(flag: str, kind: "click.ParamType[Any]", default: object, metavar: st
 
 _OPTIONS = (
     click.option(
-        "--upstream", required=True, metavar="URL", help="URL of the inference server, e.g. http://10.0.0.2:8000."
+        "--upstream",
+        required=True,
+        multiple=True,
+        metavar="[NAME=]URL",
+        help="URL of the inference server, e.g. http://10.0.0.2:8000. Repeat for several servers of one model: each"
+        " request goes to the least loaded, and the record names it. Default of NAME: host and port.",
     ),
     click.option(
         "--model-dir",
@@ -102,6 +108,7 @@ _OPTIONS = (
     click.option(
         "--model-name", metavar="NAME", help="Name of the model for clients and in records. Default: the folder's name."
     ),
+    *ADAPTER_OPTIONS,
     click.option(
         "--upstream-model", metavar="NAME", help="Name of the model on the server. Default: the same as --model-name."
     ),
@@ -191,8 +198,9 @@ _OPTIONS = (
     click.option(
         "--release-pace",
         metavar="TOKENS/MILLISECONDS",
-        help="Pace at which answers leave, such as 8/200: groups of so many tokens, so many milliseconds apart. Records"
-        " then hold the moments at which answers left. Default: tokens are released at once.",
+        help="Pace at which answers leave, such as 8/400: the first token, then groups of so many tokens, so many"
+        " milliseconds apart. Records then hold the moments at which answers left. Default: tokens are released at"
+        " once.",
     ),
     click.option(
         "--record-index",
@@ -289,13 +297,20 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     from weightwarden.logger.sidecar.cors import checked_origin
     from weightwarden.logger.sidecar.limits import Limits
     from weightwarden.logger.sidecar.settings import Settings
+<<<<<<< HEAD
+=======
+    from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
+    from weightwarden.sampler.validation_message import field_and_fault
+>>>>>>> 3a3cd0ba72bfa7569394e52bf415361cd6020891
 
     served = engine_settings(given)
     name = given["model_name"] or given["model_dir"].absolute().name
     return Settings(
-        upstream=given["upstream"],
+        upstreams=replica_urls(given["upstream"]),
         upstream_model=given["upstream_model"] or name,
         upstream_key=given["upstream_key"],
+        adapters=given["adapters"],
+        adapter_folders=given["adapter_folders"],
         model_dir=given["model_dir"],
         model_name=name,
         max_model_len=given["max_model_len"],
