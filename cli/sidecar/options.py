@@ -114,6 +114,16 @@ _OPTIONS = (
     ),
     click.option("--upstream-key", type=_FILE, metavar="FILE", help="File with the API key for the server."),
     click.option(
+        "--logprobs-url",
+        metavar="URL",
+        help="URL of a trusted vLLM server with the same weights, which gives clients log probabilities. Default: none;"
+        " requests for log probabilities are refused.",
+    ),
+    click.option(
+        "--logprobs-model", metavar="NAME", help="Name of the model there. Default: the same as --upstream-model."
+    ),
+    click.option("--logprobs-key", type=_FILE, metavar="FILE", help="File with the API key for that server."),
+    click.option(
         "--max-model-len",
         type=click.IntRange(2),
         metavar="TOKENS",
@@ -297,11 +307,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     from weightwarden.logger.sidecar.cors import checked_origin
     from weightwarden.logger.sidecar.limits import Limits
     from weightwarden.logger.sidecar.settings import Settings
-<<<<<<< HEAD
-=======
     from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
-    from weightwarden.sampler.validation_message import field_and_fault
->>>>>>> 3a3cd0ba72bfa7569394e52bf415361cd6020891
 
     served = engine_settings(given)
     name = given["model_name"] or given["model_dir"].absolute().name
@@ -311,6 +317,9 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         upstream_key=given["upstream_key"],
         adapters=given["adapters"],
         adapter_folders=given["adapter_folders"],
+        logprobs_url=given["logprobs_url"],
+        logprobs_model=given["logprobs_model"],
+        logprobs_key=given["logprobs_key"],
         model_dir=given["model_dir"],
         model_name=name,
         max_model_len=given["max_model_len"],
