@@ -32,10 +32,11 @@ from weightwarden.logger.grammar.backend import COMPARED, PINNED
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.log.seeds import read_seed_key
+from weightwarden.logger.sidecar.logprobs_check import logprobs_findings
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
 from weightwarden.logger.sidecar.settings import Settings
-from weightwarden.logger.sidecar.startup import secret_files, sends_cache_salts, sends_grammars, warnings
+from weightwarden.logger.sidecar.startup import is_web_url, secret_files, sends_cache_salts, sends_grammars, warnings
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import MarkFile, mark_path
 from weightwarden.logger.store.reader import LogReader
@@ -101,8 +102,10 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
     findings.append(_scheme(settings))
     findings.append(_grammars(settings, model))
     findings.append(_prefix_cache(settings))
-    server = asyncio.run(_ask(settings, upstream_key))
+    server = asyncio.run(_ask(settings.upstream, upstream_key))
     findings += _upstream(settings, server, model)
+    if settings.logprobs_url is not None:
+        findings += _logprobs(settings, settings.logprobs_url, model)
     findings += _log(settings, signers, now())
     if server.date is not None:
         findings.append(clock("clock", now(), server.date, "the Date header of the upstream server"))
@@ -225,9 +228,9 @@ def _prefix_cache(settings: Settings) -> Finding:
     return warning(check, found, advice)
 
 
-async def _ask(settings: Settings, key: str | None) -> _Server:
-    """Ask the inference server for its models and its version."""
-    url = settings.upstream.rstrip("/").removesuffix("/v1")
+async def _ask(url: str, key: str | None) -> _Server:
+    """Ask a server for its models and its version."""
+    url = url.rstrip("/").removesuffix("/v1")
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
     try:
@@ -308,6 +311,20 @@ def _upstream(settings: Settings, server: _Server, model: ServedModel | None) ->
         found = f"{url}: states version {printable(server.version)}, and not {settings.engine.version}"
         findings.append(warning(check, found, "correct --engine-version: it is in every record, and in the policy"))
     return findings or [ok(check, f"{url}: serves {printable(name)}")]
+
+
+def _logprobs(settings: Settings, url: str, model: ServedModel | None) -> list[Finding]:
+    """The checks of the trusted server of log probabilities, and of its key."""
+    if not is_web_url(url):
+        shown = without_secrets(url)
+        return [fault("logprobs", f"{shown}: not http://... or https://...", "correct --logprobs-url")]
+    findings, key = [], None
+    if settings.logprobs_key is not None:
+        make = "ask the server's operator for its key"
+        found, key = secret_file("logprobs key", settings.logprobs_key, read_secret, make=make)
+        findings.append(found)
+    server = asyncio.run(_ask(url, key))
+    return [*findings, *logprobs_findings(settings, server.models, key, model)]
 
 
 def _log(settings: Settings, signers: list[SigningKey], now: datetime) -> list[Finding]:
