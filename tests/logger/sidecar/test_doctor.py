@@ -17,7 +17,7 @@ import pytest
 from tests.http_server import serving
 from tests.logger.sidecar.running import settings_in
 from tests.logger.sidecar.scripted_upstream import Answer, response, scripted_upstream, sends
-from tests.logger.sidecar.trusted_server import scored, trusted
+from tests.logger.sidecar.trusted_server import raw_logits, scored, trusted
 from weightwarden.logger.doctor.files import now_utc
 from weightwarden.logger.doctor.finding import Finding, Status, has_faults
 from weightwarden.logger.files.private import write_private
@@ -310,10 +310,6 @@ async def _few(body: dict[str, Any]) -> AsyncIterator[bytes]:
     yield scored(body) if body["prompt_logprobs"] <= 5 else response("400 Bad Request")
 
 
-async def _raw_logits(body: dict[str, Any]) -> AsyncIterator[bytes]:
-    yield scored(body).replace(b'"logprob": -', b'"logprob": ')
-
-
 async def _smaller(body: dict[str, Any]) -> AsyncIterator[bytes]:
     yield scored(body) if max(body["prompt"]) < 30_000 else response("400 Bad Request")
 
@@ -324,7 +320,7 @@ async def _smaller(body: dict[str, Any]) -> AsyncIterator[bytes]:
         (_small_vocabulary, Status.OK, "gives log probabilities of trusted-model"),
         (trusted, Status.WARNING, "accepts token 49152, which the model does not have"),
         (_few, Status.FAULT, "--max-logprobs 20"),
-        (_raw_logits, Status.FAULT, "--logprobs-mode raw_logprobs"),
+        (raw_logits, Status.FAULT, "--logprobs-mode raw_logprobs"),
         (_smaller, Status.FAULT, "refuses token 49151"),
         (sends(response("404 Not Found")), Status.FAULT, "gives none (logprobs: refused)"),
     ],

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.free_port import free_port
 from tests.logger.sidecar.running import MODEL, Sidecar, running, settings_in
-from tests.logger.sidecar.scripted_upstream import FIRST, Upstream, drawn, honest, scripted_upstream, sends
-from tests.logger.sidecar.trusted_server import distribution, gives, scored, trusted
+from tests.logger.sidecar.scripted_upstream import FIRST, Answer, Upstream, drawn, honest, scripted_upstream, sends
+from tests.logger.sidecar.trusted_server import distribution, gives, raw_logits, trusted
 from weightwarden.logger.record import Logprobs
 from weightwarden.logger.release import Pace
 from weightwarden.logger.serving.address import Address
@@ -176,18 +176,17 @@ def test_echo_alone_needs_no_trusted_server(sidecar: Sidecar, upstream: Upstream
     assert record.logprobs is None
 
 
-FAILURES = {
-    "status": gives(b"{}", "500 Internal Server Error"),
-    "refusal": gives(b'{"error": {"message": "TRUSTED TEXT"}}', "400 Bad Request"),
-    "closed": sends(b""),
-    "no JSON": gives(b"TRUSTED TEXT"),
-    "no values": gives(b'{"choices": [{"index": 0}]}'),
-    "too few positions": gives(b'{"choices": [{"prompt_logprobs": [null]}]}'),
-    "another token": gives(
-        json.dumps({"choices": [{"prompt_logprobs": [None] + 9 * [{"5": {"logprob": -1}}]}]}).encode()
-    ),
-    "logits": gives(b""),
-    "too long": gives(b" " * 300_000),
+_ANOTHER = json.dumps({"choices": [{"prompt_logprobs": [None] + 7 * [{"5": {"logprob": -1}}]}]}).encode()
+FAILURES: dict[str, tuple[Answer, str]] = {
+    "status": (gives(b"{}", "500 Internal Server Error"), "busy"),
+    "refusal": (gives(b'{"error": {"message": "TRUSTED TEXT"}}', "400 Bad Request"), "refused"),
+    "closed": (sends(b""), "unreachable"),
+    "no JSON": (gives(b"TRUSTED TEXT"), "malformed"),
+    "no values": (gives(b'{"choices": [{"index": 0}]}'), "malformed"),
+    "too few positions": (gives(b'{"choices": [{"prompt_logprobs": [null]}]}'), "malformed"),
+    "another token": (gives(_ANOTHER), "malformed"),
+    "logits": (raw_logits, "no log probabilities"),
+    "too long": (gives(b" " * 300_000), "malformed"),
 }
 
 
@@ -196,7 +195,8 @@ FAILURES = {
 def test_when_the_trusted_server_fails_the_record_stands_and_a_retry_has_its_seed(
     tmp_path: Path, model_folder: Path, shared_upstream: Upstream, truth: Upstream, case: str, paced: bool
 ) -> None:
-    shared_upstream.answer, truth.answer = honest, _logits if case == "logits" else FAILURES[case]
+    truth.answer, cause = FAILURES[case]
+    shared_upstream.answer = honest
     more: dict[str, Any] = {"release_pace": Pace.parse("8/20")} if paced else {}
     settings = settings_in(tmp_path, model_folder, shared_upstream.url, logprobs_url=truth.url, **more)
     with running(settings) as sidecar:
@@ -217,11 +217,7 @@ def test_when_the_trusted_server_fails_the_record_stands_and_a_retry_has_its_see
         _, second = sidecar.await_records(2)
         assert (first.seed, first.output_token_ids) == (second.seed, second.output_token_ids)
         assert second.logprobs is None
-        assert sidecar.events("request")[0]["reason"].startswith("logprobs: ")
-
-
-async def _logits(body: dict[str, Any]) -> Any:
-    yield scored(body).replace(b'"logprob": -', b'"logprob": ')
+        assert sidecar.events("request")[0]["reason"] == f"logprobs: {cause}"
 
 
 @pytest.mark.parametrize("stream", [False, True])
