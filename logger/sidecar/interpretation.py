@@ -210,8 +210,10 @@ class RequestInterpreter:
         *,
         field: str,
     ) -> GenerationRequest:
-        if request.model != self.model.name:
-            raise no_such_model(request.model, self.model.name)
+        try:
+            adapter = self.model.adapter_of(request.model)
+        except KeyError:
+            raise no_such_model(request.model, self.model.name) from None
         if not prompts:
             raise invalid("there is no prompt", field)
         choices = request.n or 1
@@ -248,6 +250,7 @@ class RequestInterpreter:
             seed=seed,
             stream=bool(request.stream),
             form=form,
+            adapter=None if adapter is None else adapter.of_record(),
             logprobs=wanted,
             draws=draws,
         )
