@@ -113,7 +113,7 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
     for upstream, server in zip(settings.upstreams, servers, strict=True):
         findings += _upstream(settings, upstream, server, model, adapters)
     if settings.logprobs_url is not None:
-        findings += _logprobs(settings, settings.logprobs_url, model)
+        findings += _logprobs(settings, settings.logprobs_url, model, adapters)
     findings += _log(settings, signers, now())
     for date in [server.date for server in servers if server.date is not None][:1]:
         findings.append(clock("clock", now(), date, "the Date header of the upstream server"))
@@ -328,7 +328,7 @@ def _upstream(
     return findings or [ok(check, f"{url}: serves {printable(name)}")]
 
 
-def _logprobs(settings: Settings, url: str, model: ServedModel | None) -> list[Finding]:
+def _logprobs(settings: Settings, url: str, model: ServedModel | None, adapters: Collection[str]) -> list[Finding]:
     """The checks of the trusted server of log probabilities, and of its key."""
     if not is_web_url(url):
         shown = without_secrets(url)
@@ -339,7 +339,7 @@ def _logprobs(settings: Settings, url: str, model: ServedModel | None) -> list[F
         found, key = secret_file("logprobs key", settings.logprobs_key, read_secret, make=make)
         findings.append(found)
     server = asyncio.run(_ask(url, key))
-    return [*findings, *logprobs_findings(settings, server.models, key, model)]
+    return [*findings, *logprobs_findings(settings, server.models, key, model, adapters)]
 
 
 def _log(settings: Settings, signers: list[SigningKey], now: datetime) -> list[Finding]:

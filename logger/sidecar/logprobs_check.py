@@ -1,7 +1,7 @@
 """The doctor's check of the trusted server of log probabilities: it is asked as clients' requests would ask it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from weightwarden.logger.doctor.finding import Finding, fault, ok, warning
 from weightwarden.logger.doctor.network import without_secrets
@@ -19,7 +19,11 @@ _SECONDS = 60.0
 
 
 def logprobs_findings(
-    settings: Settings, models: Mapping[str, int | None] | None, key: str | None, model: ServedModel | None
+    settings: Settings,
+    models: Mapping[str, int | None] | None,
+    key: str | None,
+    model: ServedModel | None,
+    adapters: Collection[str] = (),
 ) -> list[Finding]:
     """The findings about the server.
 
@@ -28,6 +32,7 @@ def logprobs_findings(
         models: context length by name of the models that it lists, or None if it lists none.
         key: API key for it, or None.
         model: the served model, if it can be used.
+        adapters: names of the low-rank adapters, which it must serve, too.
     """
     assert settings.logprobs_url is not None
     url, name = without_secrets(settings.logprobs_url), settings.logprobs_model or settings.upstream_model
@@ -40,6 +45,9 @@ def logprobs_findings(
     if model is not None and length is not None and length < model.context_length:
         found = f"{url}: its context of {length} tokens is shorter than the {model.context_length} of this sidecar"
         return [fault(CHECK, found, "start it with the --max-model-len of the inference server")]
+    missing = sorted(set(adapters) - models.keys())
+    if missing:
+        return [fault(CHECK, f"{url}: does not serve adapter {printable(missing[0])}", "load all adapters there, too")]
     return [asyncio.run(_asked(settings.logprobs_url, name, key, None if model is None else model.vocabulary))]
 
 

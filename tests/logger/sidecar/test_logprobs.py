@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from benchmarks.free_port import free_port
+from benchmarks.random_adapter import write_random_adapter
 from tests.logger.sidecar.running import MODEL, Sidecar, running, settings_in
 from tests.logger.sidecar.scripted_upstream import FIRST, Answer, Upstream, drawn, honest, scripted_upstream, sends
 from tests.logger.sidecar.trusted_server import distribution, gives, raw_logits, trusted
@@ -295,6 +296,21 @@ def test_a_chat_without_a_length_leaves_the_token_that_the_trusted_server_needs(
     assert telling.chat("a " * 8_150, logprobs=True).status_code == 200
     [asked] = shared_upstream.asked
     assert len(asked["prompt"]) + asked["max_tokens"] == 8_191
+
+
+def test_an_adapters_values_are_asked_for_by_its_name(
+    tmp_path: Path, model_folder: Path, shared_upstream: Upstream, truth: Upstream
+) -> None:
+    shared_upstream.answer, truth.answer = honest, trusted
+    truth.asked.clear()
+    adapter = write_random_adapter(tmp_path / "law", model_folder, seed=1, rank=1, modules=("q_proj",))
+    settings = settings_in(
+        tmp_path, model_folder, shared_upstream.url, logprobs_url=truth.url, adapters=(("law", adapter),)
+    )
+    with running(settings) as sidecar:
+        assert sidecar.complete(PROMPT, model="law", max_tokens=2, logprobs=1).status_code == 200
+        assert sidecar.complete(PROMPT, model="law", max_tokens=0, logprobs=1, echo=True).status_code == 200
+    assert [asked["model"] for asked in truth.asked] == ["law", "law"]
 
 
 @pytest.mark.parametrize("more", [{"logprobs_model": "m"}, {"logprobs_key": Path("k")}, {"logprobs_url": "ftp://a"}])
