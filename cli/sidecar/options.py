@@ -28,7 +28,12 @@ def _limit(flag: str, kind: "click.ParamType[Any]", default: object, metavar: st
 
 _OPTIONS = (
     click.option(
-        "--upstream", required=True, metavar="URL", help="URL of the inference server, e.g. http://10.0.0.2:8000."
+        "--upstream",
+        required=True,
+        multiple=True,
+        metavar="[NAME=]URL",
+        help="URL of the inference server, e.g. http://10.0.0.2:8000. Repeat for several servers of one model: each"
+        " request goes to the least loaded, and the record names it. Default of NAME: host and port.",
     ),
     click.option(
         "--model-dir",
@@ -180,8 +185,9 @@ _OPTIONS = (
     click.option(
         "--release-pace",
         metavar="TOKENS/MILLISECONDS",
-        help="Pace at which answers leave, such as 8/200: groups of so many tokens, so many milliseconds apart. Records"
-        " then hold the moments at which answers left. Default: tokens are released at once.",
+        help="Pace at which answers leave, such as 8/400: the first token, then groups of so many tokens, so many"
+        " milliseconds apart. Records then hold the moments at which answers left. Default: tokens are released at"
+        " once.",
     ),
     click.option(
         "--record-index",
@@ -281,6 +287,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     from weightwarden.logger.sidecar.errors import SettingsError
     from weightwarden.logger.sidecar.limits import Limits
     from weightwarden.logger.sidecar.settings import Settings
+    from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
     from weightwarden.sampler.validation_message import field_and_fault
 
     try:
@@ -290,7 +297,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         raise SettingsError(f"engine {field}: {what}") from None
     name = given["model_name"] or given["model_dir"].absolute().name
     return Settings(
-        upstream=given["upstream"],
+        upstreams=replica_urls(given["upstream"]),
         upstream_model=given["upstream_model"] or name,
         upstream_key=given["upstream_key"],
         adapters=given["adapters"],

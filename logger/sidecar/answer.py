@@ -16,7 +16,7 @@ from weightwarden.logger.sidecar.log.seeds import Issued
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.upstream.causes import SHORT_ANSWER, cause_of_refusal
-from weightwarden.logger.sidecar.upstream.client import Upstream
+from weightwarden.logger.sidecar.upstream.replicas import Replicas
 from weightwarden.logger.store.draft import Draft
 from weightwarden.logger.text.ending import Ending
 
@@ -62,7 +62,7 @@ class ChoiceRunner:
     """
 
     model: ServedModel
-    upstream: Upstream
+    replicas: Replicas
     recorder: DraftRecorder
     metrics: Metrics
     events: Events
@@ -108,7 +108,7 @@ class ChoiceRunner:
             LogClosed: the writer was closed. No text was yielded that is not in the log.
         """
         draft = self.recorder.draft(asked, request_id)
-        answer = DrawnAnswer(self.model, self.upstream, asked, cache_salt)
+        answer = DrawnAnswer(self.model, self.replicas.of(asked), asked, cache_salt)
         unreleased: list[str] = []
         durable = 0
         ending: Ending | None = None

@@ -38,6 +38,7 @@ from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import SidecarParts, warnings
 from weightwarden.logger.sidecar.upstream.client import Upstream
+from weightwarden.logger.sidecar.upstream.replicas import Replica, Replicas
 from weightwarden.logger.sidecar.wire.error_forms import refusal_body
 
 SWITCH_SECONDS = 0.0005
@@ -72,23 +73,13 @@ async def serve(
     metrics.log_size.set_function(lambda: sidecar.log.size)
     _watch_space(sidecar, metrics)
     async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(
-            Upstream(
-                settings.upstream,
-                settings.upstream_model,
-                vocabulary=sidecar.model.vocabulary,
-                context_length=sidecar.model.context_length,
-                api_key=sidecar.upstream_key,
-                first_token=limits.first_token,
-                stall=limits.stall,
-            )
-        )
+        replicas = await _replicas(stack, sidecar, metrics, events)
         workers = PreparePool()
         stack.callback(workers.close)
         recorder = DraftRecorder(sidecar.log, metrics, events, sidecar.clock)
         service = Service(
             choice_runner=ChoiceRunner(
-                model=sidecar.model, upstream=upstream, recorder=recorder, metrics=metrics, events=events
+                model=sidecar.model, replicas=replicas, recorder=recorder, metrics=metrics, events=events
             ),
             recorder=recorder,
             engine=settings.engine,
@@ -111,7 +102,7 @@ async def serve(
             reasoning_content=settings.reasoning_content,
             stops_in_reasoning=settings.stops_in_reasoning,
         )
-        readiness = Readiness(service, recorder, upstream, events, metrics, period=limits.ready, clock=loop.time)
+        readiness = Readiness(service, recorder, replicas, events, metrics, period=limits.ready, clock=loop.time)
         cosigner = Cosigner(
             url=settings.log,
             log=sidecar.log,
@@ -241,6 +232,24 @@ def _uvicorn_config(settings: Settings, front: Dependencies, gated: GateProcess 
             f"TLS: certificate or key cannot be used: {error.strerror or type(error).__name__}"
         ) from None
     return config
+
+
+async def _replicas(stack: AsyncExitStack, sidecar: SidecarParts, metrics: Metrics, events: Events) -> Replicas:
+    """The servers, with a client of each that is open until the stack is closed."""
+    settings, limits = sidecar.settings, sidecar.settings.limits
+    found: list[Replica] = []
+    for one in settings.upstreams:
+        client = Upstream(
+            one.url,
+            settings.upstream_model,
+            vocabulary=sidecar.model.vocabulary,
+            context_length=sidecar.model.context_length,
+            api_key=sidecar.upstream_key,
+            first_token=limits.first_token,
+            stall=limits.stall,
+        )
+        found.append(Replica(one.name, await stack.enter_async_context(client)))
+    return Replicas(found, metrics, events, asyncio.get_running_loop().time)
 
 
 def _serve_metrics(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> None:

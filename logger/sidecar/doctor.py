@@ -37,6 +37,7 @@ from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import secret_files, sends_cache_salts, sends_grammars, warnings
+from weightwarden.logger.sidecar.upstream.replica_url import ReplicaUrl
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import MarkFile, mark_path
 from weightwarden.logger.store.reader import LogReader
@@ -104,11 +105,12 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
     findings.append(_scheme(settings))
     findings.append(_grammars(settings, model))
     findings.append(_prefix_cache(settings))
-    server = asyncio.run(_ask(settings, upstream_key))
-    findings += _upstream(settings, server, model, adapters)
+    servers = asyncio.run(_ask_all(settings, upstream_key))
+    for upstream, server in zip(settings.upstreams, servers, strict=True):
+        findings += _upstream(settings, upstream, server, model, adapters)
     findings += _log(settings, signers, now())
-    if server.date is not None:
-        findings.append(clock("clock", now(), server.date, "the Date header of the upstream server"))
+    for date in [server.date for server in servers if server.date is not None][:1]:
+        findings.append(clock("clock", now(), date, "the Date header of the upstream server"))
     findings.append(free_address("clients' address", settings.listen, option="--listen"))
     if settings.metrics is not None:
         findings.append(free_address("metrics' address", settings.metrics, option="--metrics"))
@@ -228,9 +230,14 @@ def _prefix_cache(settings: Settings) -> Finding:
     return warning(check, found, advice)
 
 
-async def _ask(settings: Settings, key: str | None) -> _Server:
-    """Ask the inference server for its models and its version."""
-    url = settings.upstream.rstrip("/").removesuffix("/v1")
+async def _ask_all(settings: Settings, key: str | None) -> list[_Server]:
+    """Ask every inference server for its models and its version, side by side."""
+    return list(await asyncio.gather(*(_ask(one.url, key) for one in settings.upstreams)))
+
+
+async def _ask(url: str, key: str | None) -> _Server:
+    """Ask an inference server for its models and its version."""
+    url = url.rstrip("/").removesuffix("/v1")
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
     try:
@@ -286,11 +293,13 @@ def _version(content: bytes) -> str | None:
 
 
 def _upstream(
-    settings: Settings, server: _Server, model: ServedModel | None, adapters: Collection[str]
+    settings: Settings, upstream: ReplicaUrl, server: _Server, model: ServedModel | None, adapters: Collection[str]
 ) -> list[Finding]:
-    """The checks of the inference server's responses."""
-    check, url, name = "upstream", without_secrets(settings.upstream), settings.upstream_model
-    parts = urlsplit(settings.upstream)
+    """The checks of an inference server's responses."""
+    check, url, name = "upstream", without_secrets(upstream.url), settings.upstream_model
+    if len(settings.upstreams) > 1:
+        check = f"upstream {upstream.name}"
+    parts = urlsplit(upstream.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return [fault(check, f"{url}: not http://... or https://...", "correct --upstream")]
     if server.status is None:

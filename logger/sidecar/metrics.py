@@ -89,7 +89,25 @@ class Metrics:
         )
         self.upstream_up = Gauge(
             "weightwarden_sidecar_upstream_up",
-            "Whether the inference server was ready when it was last checked.",
+            "Whether an inference server was ready when it was last checked.",
+            registry=self.registry,
+        )
+        self.replica_up = Gauge(
+            "weightwarden_sidecar_replica_up",
+            "Whether a server of several was ready when it was last checked.",
+            ["replica"],
+            registry=self.registry,
+        )
+        self.replica_choices = Gauge(
+            "weightwarden_sidecar_replica_choices_in_flight",
+            "Choices under way by server, of several.",
+            ["replica"],
+            registry=self.registry,
+        )
+        self.replica_failures = Counter(
+            "weightwarden_sidecar_replica_failures",
+            "Failures by server, of several.",
+            ["replica"],
             registry=self.registry,
         )
         self.build_info = Gauge(

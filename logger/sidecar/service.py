@@ -71,7 +71,8 @@ class Service:
     async def respond(self, asked: GenerationRequest, response: Response) -> None:
         """Answer a request.
 
-        1. If there is room, give every prompt a counter, and so a seed. A request that failed before gets its old one.
+        1. If there is room, choose a server, and give every prompt a counter, and so a seed. A request that failed
+           before gets its old one, whichever server it is given to.
         2. Answer all choices side by side. Tokens leave when they are durable, and on a tick if there are ticks.
         3. End the response when every record is durable. If a choice failed, keep the counters and report the failure.
 
@@ -93,8 +94,8 @@ class Service:
             call_id=lambda choice, begin: asked.call_id(self.call_ids.of(number, choice, begin.index), begin),
         )
         try:
-            async with self._counted(len(asked.prompts) * asked.choices, number):
-                records, issued = await self._records(asked)
+            async with self._counted(len(asked.prompts) * asked.choices, number) as replica:
+                records, issued = await self._records(asked, replica)
                 self.metrics.tokens.labels("prompt").inc(head.prompt_tokens)
                 # 2, 3
                 if self.pace is not None:
@@ -106,14 +107,14 @@ class Service:
         finally:
             self.issuer.end(issued, complete=response.complete)
 
-    async def _records(self, asked: GenerationRequest) -> tuple[list[Record], Issued]:
+    async def _records(self, asked: GenerationRequest, replica: str | None) -> tuple[list[Record], Issued]:
         """The records of all choices, without tokens, and the seeds that were issued to their prompts."""
         sampling = asked.sampling.model_copy(update={"n": asked.choices if asked.choices > 1 else None})
         records: list[Record] = []
         issued = Issued()
         vocabulary = self.choice_runner.model.vocabulary
         try:
-            likes = [self._record(prompt, asked, sampling) for prompt in asked.prompts]
+            likes = [self._record(prompt, asked, sampling, replica) for prompt in asked.prompts]
             for like in likes:
                 encode_record(like)
             seeds = [asked.seed] * len(likes)
@@ -132,7 +133,9 @@ class Service:
             raise log_unavailable() from None
         return records, issued
 
-    def _record(self, prompt: list[int], asked: GenerationRequest, sampling: SamplingParams) -> Record:
+    def _record(
+        self, prompt: list[int], asked: GenerationRequest, sampling: SamplingParams, replica: str | None
+    ) -> Record:
         """The record of a prompt's last choice, with the client's seed or 0. If it is valid, all of them are."""
         return Record(
             engine=self.engine,
@@ -148,11 +151,12 @@ class Service:
             reasoning=asked.reasoning,
             adapter=asked.adapter,
             release=None if self.pace is None else Release(pace=self.pace, streamed=asked.stream),
+            replica=replica,
         )
 
     @asynccontextmanager
-    async def _counted(self, choices: int, number: int) -> AsyncIterator[None]:
-        """Reservation of room for so many choices, for as long as they are under way.
+    async def _counted(self, choices: int, number: int) -> AsyncIterator[str | None]:
+        """Reservation of room for so many choices, for as long as they are under way; the name of their server.
 
         After a failure, the error is sent and the room freed on a tick, since another client could observe the free
         room.
@@ -163,10 +167,12 @@ class Service:
         self.under_way += choices
         self.metrics.choices.inc(choices)
         try:
-            yield
-        except ApiError:
-            await self._tick(number, 0)
-            raise
+            with self.choice_runner.replicas.chosen(choices) as replica:
+                try:
+                    yield replica
+                except ApiError:
+                    await self._tick(number, 0)
+                    raise
         finally:
             self.under_way -= choices
             self.metrics.choices.dec(choices)
@@ -287,6 +293,7 @@ class Service:
             ApiError: the first failure, in the words for the client.
         """
         failed_by: str | None = None
+        replicas = self.choice_runner.replicas
 
         def cancelled_by() -> str:
             return failed_by or (CUT_OFF_BY_LOGGER if self.stopping else CUT_OFF_BY_CLIENT)
@@ -307,6 +314,8 @@ class Service:
                 try:
                     return await used(index, texts)
                 except UpstreamError as error:
+                    if failed_by is None:
+                        replicas.failed(record, error)
                     failed_by = failed_by or blamed(error)
                     self.metrics.upstream_failures.labels(error.reason).inc()
                     raise
@@ -317,7 +326,9 @@ class Service:
         tasks = [asyncio.ensure_future(one(index, record)) for index, record in enumerate(records)]
         self._tasks.update(tasks)
         try:
-            return list(await asyncio.gather(*tasks))
+            results = list(await asyncio.gather(*tasks))
+            replicas.answered(records[0])
+            return results
         except UpstreamError as error:
             raise upstream_failed(error.reason) from None
         except LOG_FAILURES:

@@ -9,6 +9,7 @@ from weightwarden.logger.record import Engine
 from weightwarden.logger.release import Pace
 from weightwarden.logger.serving.address import Address
 from weightwarden.logger.sidecar.limits import Limits
+from weightwarden.logger.sidecar.upstream.replica_url import ReplicaUrl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +17,10 @@ class Settings:
     """Settings of a sidecar.
 
     Attributes:
-        upstream: URL of the inference server.
-        upstream_model: the model's name on that server.
-        upstream_key: file with the API key for the server, or None.
-        adapters: names and folders of low-rank adapters. The server must serve each under its name.
+        upstreams: addresses of the inference servers, which serve one model alike.
+        upstream_model: the model's name on them.
+        upstream_key: file with the API key for them, or None.
+        adapters: names and folders of low-rank adapters. The servers must serve each under its name.
         adapter_folders: folders that hold one folder for each adapter.
         model_dir: folder with the trusted tokenizer and configuration.
         model_name: the model's name for clients and in records.
@@ -61,7 +62,7 @@ class Settings:
         limits: limits for clients and server.
     """
 
-    upstream: str
+    upstreams: tuple[ReplicaUrl, ...]
     upstream_model: str
     upstream_key: Path | None = None
     adapters: tuple[tuple[str, Path], ...] = ()

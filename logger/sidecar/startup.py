@@ -218,9 +218,10 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
 
 def _check(settings: Settings) -> None:
     """Refuse settings that would otherwise fail later, one request at a time."""
-    parts = urlsplit(settings.upstream)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"{printable(settings.upstream)}: the upstream server's URL is http://... or https://...")
+    for upstream in settings.upstreams:
+        parts = urlsplit(upstream.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(f"{printable(upstream.url)}: the upstream server's URL is http://... or https://...")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
     Cors(settings.allowed_origins)

@@ -26,6 +26,7 @@ from weightwarden.logger.sidecar.doctor import examine
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import opened
+from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
 from weightwarden.logger.tlog.keys import SigningKey
 
 CARD = {"id": "upstream-model", "max_model_len": 8192}
@@ -195,8 +196,8 @@ def test_it_says_who_shares_cached_prompts_at_the_server(settings: Settings, tmp
 
 
 def test_an_upstream_server_that_cannot_serve_is_a_fault(settings: Settings) -> None:
-    assert "refused" in the_fault(replace(settings, upstream="http://127.0.0.1:9"), "upstream").found
-    assert "not http" in the_fault(replace(settings, upstream="ftp://127.0.0.1"), "upstream").found
+    assert "refused" in the_fault(replace(settings, upstreams=replica_urls(["http://127.0.0.1:9"])), "upstream").found
+    assert "not http" in the_fault(replace(settings, upstreams=replica_urls(["ftp://127.0.0.1"])), "upstream").found
     faults: list[tuple[dict[str, Any], str, str]] = [
         ({"models": [{"id": "served"}]}, "serves served", "--upstream-model served"),
         ({"models": [{"id": "a"}, {"id": "b"}]}, "serves a, b", "one of them"),
@@ -208,11 +209,11 @@ def test_an_upstream_server_that_cannot_serve_is_a_fault(settings: Settings) -> 
     ]
     for change, said, advice in faults:
         with upstream(**change) as url:
-            fault = the_fault(replace(settings, upstream=url), "upstream")
+            fault = the_fault(replace(settings, upstreams=replica_urls([url])), "upstream")
             assert said in fault.found, fault
             assert advice in fault.advice, fault
     with upstream(version="0.33.0") as url:
-        [other] = found(replace(settings, upstream=url), "upstream")
+        [other] = found(replace(settings, upstreams=replica_urls([url])), "upstream")
         assert (other.status, "0.33.0" in other.found) == (Status.WARNING, True)
 
 
@@ -225,7 +226,7 @@ def test_an_upstream_server_that_says_nothing_is_a_fault(settings: Settings, mon
             over.wait(30)
 
     with serving(Silent) as url:
-        assert "no response" in the_fault(replace(settings, upstream=url), "upstream").found
+        assert "no response" in the_fault(replace(settings, upstreams=replica_urls([url])), "upstream").found
         over.set()
 
 
@@ -244,16 +245,21 @@ def test_a_body_in_pieces_is_read_whole(settings: Settings) -> None:
             pass
 
     with serving(Slow) as url:
-        assert [one.status for one in found(replace(settings, upstream=url), "upstream")] == [Status.OK]
+        assert [one.status for one in found(replace(settings, upstreams=replica_urls([url])), "upstream")] == [
+            Status.OK
+        ]
 
 
 def test_a_server_that_is_reached_in_no_way_is_named_with_the_reason_and_without_a_password(settings: Settings) -> None:
     unknown = the_fault(
-        replace(settings, upstream="http://user:hunter2@no.such.host.invalid/v1?key=hunter2"), "upstream"
+        replace(settings, upstreams=replica_urls(["http://user:hunter2@no.such.host.invalid/v1?key=hunter2"])),
+        "upstream",
     )
     assert "its name has no address" in unknown.found
     assert "hunter2" not in repr(unknown)
-    plain = the_fault(replace(settings, upstream=settings.upstream.replace("http:", "https:")), "upstream")
+    plain = the_fault(
+        replace(settings, upstreams=replica_urls([settings.upstreams[0].url.replace("http:", "https:")])), "upstream"
+    )
     assert "TLS" in plain.found
 
 
