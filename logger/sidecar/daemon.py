@@ -36,7 +36,7 @@ from weightwarden.logger.sidecar.readiness import Readiness
 from weightwarden.logger.sidecar.release_ticks import Ticks
 from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.settings import Settings
-from weightwarden.logger.sidecar.startup import SidecarParts, warnings
+from weightwarden.logger.sidecar.startup import SidecarParts, unlisted_engine, warnings
 from weightwarden.logger.sidecar.upstream.client import Upstream
 from weightwarden.logger.sidecar.upstream.replicas import Replica, Replicas
 from weightwarden.logger.sidecar.wire.error_forms import refusal_body
@@ -71,6 +71,8 @@ async def serve(
     gc.freeze()  # objects loaded until now live to the end: the collector can skip them
     metrics = Metrics()
     metrics.log_size.set_function(lambda: sidecar.log.size)
+    engine = settings.engine
+    metrics.engine_info.labels(engine.name, engine.version, engine.sampler, engine.profile or "").set(1)
     _watch_space(sidecar, metrics)
     async with AsyncExitStack() as stack:
         replicas = await _replicas(stack, sidecar, metrics, events)
@@ -153,7 +155,8 @@ async def serve(
         )
         for notice in (*sidecar.model.notices, *sidecar.model.guesses):
             events.say("model", why=notice)
-        for warning in warnings(settings):
+        unlisted = unlisted_engine(settings)  # a sidecar that started all the same has --unlisted-engine
+        for warning in (*warnings(settings), *([] if unlisted is None else [unlisted])):
             events.say("warning", why=warning)
         await server.serve()
         await service.settle()

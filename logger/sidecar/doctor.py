@@ -36,8 +36,18 @@ from weightwarden.logger.sidecar.log.seeds import read_seed_key
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
 from weightwarden.logger.sidecar.settings import Settings
+<<<<<<< HEAD
+from weightwarden.logger.sidecar.startup import (
+    secret_files,
+    sends_cache_salts,
+    sends_grammars,
+    unlisted_engine,
+    warnings,
+)
+=======
 from weightwarden.logger.sidecar.startup import secret_files, sends_cache_salts, sends_grammars, warnings
 from weightwarden.logger.sidecar.upstream.replica_url import ReplicaUrl
+>>>>>>> 3a3cd0ba72bfa7569394e52bf415361cd6020891
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import MarkFile, mark_path
 from weightwarden.logger.store.reader import LogReader
@@ -48,10 +58,6 @@ ASK_SECONDS = 10.0
 """Seconds in which the inference server must respond."""
 _MAX_BODY_BYTES = 1 << 20
 _SHOWN_MODELS = 5
-_ENGINE_SCHEMES = {"vllm": ("vllm-", "greedy"), "sglang": ("sglang", "greedy"), "llama.cpp": ("inverse-cdf", "greedy")}
-"""Sampling schemes of each engine, by their beginnings."""
-_COMPARED = {"vllm": "0.32.", "sglang": "0.5."}
-"""Versions of the engines with which the schemes were compared (docs/sampling.md), by their beginnings."""
 _CONVERSATION = ({"role": "user", "content": "Hello"},)
 
 
@@ -183,19 +189,14 @@ def _model(settings: Settings) -> tuple[ServedModel | None, list[Finding]]:
 
 
 def _scheme(settings: Settings) -> Finding:
-    """The check that the sampling scheme is one of the engine, in a version that was compared with it."""
+    """The check that the sampling scheme was compared with the engine in this version."""
     engine = settings.engine
-    schemes = _ENGINE_SCHEMES.get(engine.name.lower())
-    shown = f"{printable(engine.sampler)} of {printable(engine.name)} {printable(engine.version)}"
-    advice = "verify probe --url UPSTREAM shows the scheme of a running server"
-    if schemes is None:
-        return warning("scheme", f"{shown}: this engine is not known here", advice)
-    if not engine.sampler.startswith(schemes):
-        return fault("scheme", f"{shown}: not a scheme of this engine", advice)
-    compared = _COMPARED.get(engine.name.lower(), "")
-    if not engine.version.startswith(compared):
-        return warning("scheme", f"{shown}: compared with {compared}x only; others may draw differently", advice)
-    return ok("scheme", shown)
+    found = unlisted_engine(settings)
+    if found is not None:
+        say = warning if settings.unlisted_engine else fault
+        return say("scheme", found, "correct --sampler and --engine-version, or give --unlisted-engine")
+    profile = "no engine profile" if engine.profile is None else f"engine profile {engine.profile}"
+    return ok("scheme", f"{engine.sampler} of {printable(engine.name)} {printable(engine.version)}, {profile}")
 
 
 def _grammars(settings: Settings, model: ServedModel | None) -> Finding:
@@ -320,8 +321,14 @@ def _upstream(
         findings.append(fault(check, found, f"--max-model-len {length}"))
     if server.version is not None and server.version != settings.engine.version:
         found = f"{url}: states version {printable(server.version)}, and not {settings.engine.version}"
+<<<<<<< HEAD
+        findings.append(
+            warning(check, found, "correct --engine-version or the profile: it is in every record, and in the policy")
+        )
+=======
         findings.append(warning(check, found, "correct --engine-version: it is in every record, and in the policy"))
     findings += check_served(url, server.models, adapters)
+>>>>>>> 3a3cd0ba72bfa7569394e52bf415361cd6020891
     return findings or [ok(check, f"{url}: serves {printable(name)}")]
 
 

@@ -117,6 +117,12 @@ class Metrics:
             registry=self.registry,
         )
         self.build_info.labels(**build_versions()).set(1)
+        self.engine_info = Gauge(
+            "weightwarden_sidecar_engine_info",
+            "1, with the engine, version, scheme and profile of the records; the profile is empty without one.",
+            ["engine", "version", "sampler", "profile"],
+            registry=self.registry,
+        )
         self.witness_time = Gauge(
             "weightwarden_sidecar_witness_last_cosignature_timestamp_seconds",
             "When the newest checkpoint last had the witness's cosignature, or the sidecar's start. Unix time.",

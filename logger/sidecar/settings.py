@@ -31,7 +31,8 @@ class Settings:
         reasoning_parser: family of the model's reasoning, `none`, or None to guess it from the chat template.
         reasoning_content: give reasoning also by its older name `reasoning_content`.
         stops_in_reasoning: let stop strings end an answer within its reasoning, too.
-        engine: the server's engine, as the operator knows it.
+        engine: the server's engine, as the operator knows it, with the digest of its profile if it has one.
+        unlisted_engine: start although the scheme was not compared with this engine and version.
         grammar_backend: the server's grammar backend, or None: requests with grammars are refused.
         speculative_decoding: whether the server decodes speculatively: requests above temperature 0 are then refused.
         log: URL of the log's database.
@@ -77,6 +78,7 @@ class Settings:
     reasoning_content: bool = False
     stops_in_reasoning: bool = False
     engine: Engine
+    unlisted_engine: bool = False
     grammar_backend: GrammarBackend | None = None
     speculative_decoding: bool = False
     log: str

@@ -34,6 +34,7 @@ from weightwarden.logger.store.writer import LogWriter
 from weightwarden.logger.tlog.auditor_key import require_log
 from weightwarden.logger.tlog.cosignature import WitnessKeys
 from weightwarden.logger.tlog.keys import SigningKey
+from weightwarden.sampler.known_engines import unlisted
 from weightwarden.text import printable
 
 
@@ -100,6 +101,17 @@ def warnings(settings: Settings) -> list[str]:
             " answers; give --api-keys, or the origins of your pages"
         )
     return found
+
+
+def unlisted_engine(settings: Settings) -> str | None:
+    """The reason why the engine and version are not known to draw by the scheme, and what to do; None if they are.
+
+    Nothing is drawn at temperature 0. A sidecar that refuses all other requests can have any scheme.
+    """
+    engine = settings.engine
+    if settings.speculative_decoding:
+        return None
+    return unlisted(engine.sampler, printable(engine.name), printable(engine.version))
 
 
 def sends_grammars(engine: Engine) -> bool:
@@ -225,10 +237,16 @@ def _check(settings: Settings) -> None:
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
     Cors(settings.allowed_origins)
+<<<<<<< HEAD
+    found = unlisted_engine(settings)
+    if found is not None and not settings.unlisted_engine:
+        raise SettingsError(f"sampler: {found}; --unlisted-engine starts all the same")
+=======
     if (settings.adapters or settings.adapter_folders) and not names_adapters(settings.engine):
         raise SettingsError(
             f"adapter: adapters are named in vLLM's form only, not in that of {printable(settings.engine.name)}"
         )
+>>>>>>> 3a3cd0ba72bfa7569394e52bf415361cd6020891
     if settings.grammar_backend is not None and not sends_grammars(settings.engine):
         raise SettingsError(
             f"grammar-backend: grammars are sent to vLLM only, not to {printable(settings.engine.name)}"

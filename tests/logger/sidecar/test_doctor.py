@@ -148,17 +148,40 @@ def test_a_template_that_is_missing_or_cannot_render_is_named(settings: Settings
     ("engine", "version", "sampler", "status"),
     [
         ("vllm", "0.32.1", "vllm-v2", Status.OK),
-        ("vllm", "0.9.0", "vllm-v2", Status.WARNING),
+        ("vllm", "0.9.0", "vllm-v2", Status.FAULT),
         ("vllm", "0.32.0", "sglang", Status.FAULT),
         ("sglang", "0.5.23", "sglang-ranked", Status.OK),
         ("llama.cpp", "11549", "inverse-cdf", Status.OK),
         ("llama.cpp", "11549", "vllm-cpu", Status.FAULT),
-        ("another", "1", "greedy", Status.WARNING),
+        ("another", "1", "greedy", Status.OK),
+        ("another", "1", "vllm-v2", Status.FAULT),
     ],
 )
 def test_a_scheme_fits_the_engine(settings: Settings, engine: str, version: str, sampler: str, status: Status) -> None:
     changed = replace(settings, engine=Engine(name=engine, version=version, sampler=sampler))
     assert [one.status for one in found(changed, "scheme")] == [status]
+    if status is Status.FAULT:
+        assert "--unlisted-engine" in the_fault(changed, "scheme").advice
+        with (
+            pytest.raises(SettingsError, match=r"sampler: scheme .* was compared with .* verify probe"),
+            opened(changed),
+        ):
+            pass
+        accepted = replace(changed, unlisted_engine=True)
+        assert [one.status for one in found(accepted, "scheme")] == [Status.WARNING]
+        with opened(accepted):
+            pass
+        greedy = replace(changed, speculative_decoding=True)
+        assert [one.status for one in found(greedy, "scheme")] == [Status.OK]
+        with opened(greedy):
+            pass
+
+
+def test_the_digest_of_the_engine_profile_is_said(settings: Settings) -> None:
+    digest = f"sha256:{'a' * 64}"
+    assert "no engine profile" in found(settings, "scheme")[0].found
+    engine = settings.engine.model_copy(update={"profile": digest})
+    assert digest in found(replace(settings, engine=engine), "scheme")[0].found
 
 
 def test_grammars_are_compiled_and_the_servers_options_are_said(settings: Settings, tmp_path: Path) -> None:
@@ -172,7 +195,7 @@ def test_grammars_are_compiled_and_the_servers_options_are_said(settings: Settin
     assert "without --reasoning-parser" in said.found
     [other] = found(replace(settings, grammar_backend=GrammarBackend("9.0")), "grammars")
     assert other.status is Status.WARNING
-    sglang = Engine(name="sglang", version="0.5.0", sampler="sglang")
+    sglang = Engine(name="sglang", version="0.5.23", sampler="sglang")
     assert the_fault(replace(pinned, engine=sglang), "grammars")
     assert the_fault(replace(pinned, model_dir=tmp_path), "grammars")
     with pytest.raises(SettingsError, match="vLLM only"), opened(replace(pinned, engine=sglang)):
@@ -184,7 +207,7 @@ def test_it_says_who_shares_cached_prompts_at_the_server(settings: Settings, tmp
     keys.touch(0o600)
     keys.write_text("0123456789abcdef\n", encoding="ascii")
     tenants = replace(settings, api_keys=keys)
-    sglang = Engine(name="sglang", version="0.5.0", sampler="sglang")
+    sglang = Engine(name="sglang", version="0.5.23", sampler="sglang")
     for changed, status, words in (
         (settings, Status.OK, "all clients share"),
         (tenants, Status.OK, "each API key has its own"),

@@ -56,7 +56,19 @@ def test_all_records_fit_where_the_boundary_ones_do(
     assert all(fits(item.record) for item in boundary.records) == all(fits(item.record) for item in placed)
     engines = {item.record.engine.version for item in placed}
     assert len({item.record.engine.version for item in boundary.records} & engines) >= min(2, len(engines))
-    assert len(boundary.records) <= 4
+    assert len(boundary.records) <= 6
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1))
+def test_two_profiles_and_a_drawn_record_are_kept_where_there_are_any(kinds: list[tuple[int, bool]]) -> None:
+    boundary = BoundaryRecords()
+    for line, (profile, drawn) in enumerate(kinds):
+        engine = TEMPLATE.engine.model_copy(update={"profile": (None, "a", "b")[profile]})
+        sampling = TEMPLATE.sampling.model_copy(update={"temperature": float(drawn)})
+        boundary.add(PlacedRecord(TEMPLATE.model_copy(update={"engine": engine, "sampling": sampling}), "t", line))
+    profiles = {item.record.engine.profile for item in boundary.records}
+    assert len(profiles) == min(2, len({profile for profile, _ in kinds}))
+    assert any(not item.record.sampling.is_greedy for item in boundary.records) == any(drawn for _, drawn in kinds)
 
 
 def test_every_adapter_has_a_record_on_the_boundary() -> None:
@@ -66,7 +78,7 @@ def test_every_adapter_has_a_record_on_the_boundary() -> None:
         record = TEMPLATE.model_copy(update={"adapter": adapters[line % 6]})
         boundary.add(PlacedRecord(record, "t.jsonl", line))
     assert {one.record.adapter.name for one in boundary.records if one.record.adapter} == {f"a{at}" for at in range(5)}
-    assert len(boundary.records) <= 4 + 5
+    assert len(boundary.records) <= 6 + 5
 
 
 def test_a_record_whose_adapter_was_not_given_does_not_fit(tmp_path: Path) -> None:
