@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps({"version": self.behaviour.version}))
         else:
             model = {"id": "small", "max_model_len": self.behaviour.context, "parent": None}
-            adapters = [{**model, "id": name, "parent": "small"} for name in self.behaviour.adapters]
+            adapters = [{"id": name, "max_model_len": None, "parent": "small"} for name in self.behaviour.adapters]
             self._send(200, json.dumps({"data": [*adapters, model]}))
 
     def do_POST(self) -> None:
