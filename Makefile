@@ -35,7 +35,7 @@ $(READY_DEMO): pyproject.toml constraints.txt
 	touch $@
 
 $(READY): $(READY_DEMO)
-	$(PIP) install --constraint constraints.txt --editable '.[replay,vllm,ray,server,serve,egress,postgresql,benchmarks,dev]'
+	$(PIP) install --constraint constraints.txt --editable '.[replay,adapters,vllm,ray,server,serve,egress,postgresql,benchmarks,dev]'
 	touch $@
 
 demo: $(READY_DEMO)

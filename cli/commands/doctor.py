@@ -10,7 +10,7 @@ from weightwarden.cli import exit_codes
 from weightwarden.cli.commands.serve.options import SERVE_OPTIONS, settings_of
 from weightwarden.cli.options.config_file import config_option
 from weightwarden.cli.options.executor import ExecutorOptions, executor_options
-from weightwarden.cli.options.replayer import identity_of, vllm_client
+from weightwarden.cli.options.replayer import identity_of, vllm_client, with_adapters
 from weightwarden.cli.options.shared import ReplayOptions, replay_options, with_options
 from weightwarden.cli.reports.doctor import as_json, screen
 from weightwarden.extras import needs_extra
@@ -52,11 +52,14 @@ def doctor(ctx: click.Context, /, policy_path: Path, *, is_json: bool, **given: 
         elif replay.implementation == "transformers":
             with needs_extra("replay"):
                 from weightwarden.verifier.replay.transformers import replayer  # noqa: F401
+            if replay.has_adapters:
+                with needs_extra("adapters"):
+                    import peft  # noqa: F401
 
     findings = examine(
         settings_of(given | {"once": False}),
         policy_path,
-        lambda: _identity(replay.model_name),
+        lambda: with_adapters(_identity(replay.model_name), replay),
         check_replayer,
         now_utc,
     )
