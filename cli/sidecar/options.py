@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from weightwarden.cli.options.adapters import ADAPTER_OPTIONS
 from weightwarden.logger.sidecar.reading.families import FAMILIES
 from weightwarden.logger.sidecar.reading.reasoning import REASONING
 from weightwarden.sampler.schemes import SCHEMES
@@ -94,6 +95,7 @@ _OPTIONS = (
     click.option(
         "--model-name", metavar="NAME", help="Name of the model for clients and in records. Default: the folder's name."
     ),
+    *ADAPTER_OPTIONS,
     click.option(
         "--upstream-model", metavar="NAME", help="Name of the model on the server. Default: the same as --model-name."
     ),
@@ -183,8 +185,9 @@ _OPTIONS = (
     click.option(
         "--release-pace",
         metavar="TOKENS/MILLISECONDS",
-        help="Pace at which answers leave, such as 8/200: groups of so many tokens, so many milliseconds apart. Records"
-        " then hold the moments at which answers left. Default: tokens are released at once.",
+        help="Pace at which answers leave, such as 8/400: the first token, then groups of so many tokens, so many"
+        " milliseconds apart. Records then hold the moments at which answers left. Default: tokens are released at"
+        " once.",
     ),
     click.option(
         "--record-index",
@@ -297,6 +300,8 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         upstreams=replica_urls(given["upstream"]),
         upstream_model=given["upstream_model"] or name,
         upstream_key=given["upstream_key"],
+        adapters=given["adapters"],
+        adapter_folders=given["adapter_folders"],
         model_dir=given["model_dir"],
         model_name=name,
         max_model_len=given["max_model_len"],

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from weightwarden.logger.errors import ModelError
 from weightwarden.logger.files.private import KeyFileError, read_private, read_secret
 from weightwarden.logger.grammar.backend import COMPARED, PINNED
 from weightwarden.logger.serving.api_keys import ApiKeys
+from weightwarden.logger.sidecar.adapter_checks import check_adapters, check_served
 from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.log.seeds import read_seed_key
 from weightwarden.logger.sidecar.model.served_model import ServedModel
@@ -99,12 +100,14 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
     findings += shared_secrets(secret_files(settings))
     model, found_in_model = _model(settings)
     findings += found_in_model
+    adapters, found_in_adapters = check_adapters(settings)
+    findings += found_in_adapters
     findings.append(_scheme(settings))
     findings.append(_grammars(settings, model))
     findings.append(_prefix_cache(settings))
     servers = asyncio.run(_ask_all(settings, upstream_key))
     for upstream, server in zip(settings.upstreams, servers, strict=True):
-        findings += _upstream(settings, upstream, server, model)
+        findings += _upstream(settings, upstream, server, model, adapters)
     findings += _log(settings, signers, now())
     for date in [server.date for server in servers if server.date is not None][:1]:
         findings.append(clock("clock", now(), date, "the Date header of the upstream server"))
@@ -289,7 +292,13 @@ def _version(content: bytes) -> str | None:
         return None
 
 
-def _upstream(settings: Settings, upstream: ReplicaUrl, server: _Server, model: ServedModel | None) -> list[Finding]:
+def _upstream(
+    settings: Settings,
+    upstream: ReplicaUrl,
+    server: _Server,
+    model: ServedModel | None,
+    adapters: Collection[str],
+) -> list[Finding]:
     """The checks of an inference server's responses."""
     check, url, name = "upstream", without_secrets(upstream.url), settings.upstream_model
     if len(settings.upstreams) > 1:
@@ -316,6 +325,7 @@ def _upstream(settings: Settings, upstream: ReplicaUrl, server: _Server, model: 
     if server.version is not None and server.version != settings.engine.version:
         found = f"{url}: states version {printable(server.version)}, and not {settings.engine.version}"
         findings.append(warning(check, found, "correct --engine-version: it is in every record, and in the policy"))
+    findings += check_served(url, server.models, adapters)
     return findings or [ok(check, f"{url}: serves {printable(name)}")]
 
 

@@ -200,8 +200,10 @@ class RequestInterpreter:
         *,
         field: str,
     ) -> GenerationRequest:
-        if request.model != self.model.name:
-            raise no_such_model(request.model, self.model.name)
+        try:
+            adapter = self.model.adapter_of(request.model)
+        except KeyError:
+            raise no_such_model(request.model, self.model.name) from None
         if not prompts:
             raise invalid("there is no prompt", field)
         choices = request.n or 1
@@ -234,6 +236,7 @@ class RequestInterpreter:
             seed=seed,
             stream=bool(request.stream),
             form=form,
+            adapter=None if adapter is None else adapter.of_record(),
         )
 
     def _check_choices(self, choices: int) -> None:

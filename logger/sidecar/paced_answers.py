@@ -51,18 +51,18 @@ class PacedAnswers:
         A group is handed over when its last token is durable. If the answer ends with it, the end goes with it.
         """
         reading = ChoiceReading(self._asked.reader)
-        events, tokens = list(self._form.begin(index)), 0
+        events, tokens, group = list(self._form.begin(index)), 0, 0
         end: ChoiceEnd | None = None
         async for text in texts:
             self._response.output_tokens += len(text.pieces)
             at = 0
             while at < len(text.pieces):
-                taken = text.pieces[at : at + self._pace.tokens - tokens]
+                taken = text.pieces[at : at + self._pace.last_token(group) + 1 - tokens]
                 events += reading.events(self._form, index, taken)
                 at, tokens = at + len(taken), tokens + len(taken)
-                if tokens == self._pace.tokens and not (text.ends and at == len(text.pieces)):
+                if tokens > self._pace.last_token(group) and not (text.ends and at == len(text.pieces)):
                     await self._hand_over(index, events)
-                    events, tokens = [], 0
+                    events, group = [], group + 1
             if text.end is not None:
                 last, rest = reading.last_events(self._form, index, text.end.rest)
                 end = self._ends[index] = reading.choice_end(text.end.ending, text.end.tokens, None)

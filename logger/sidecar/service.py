@@ -89,7 +89,7 @@ class Service:
         head = Head(
             request_id=response.request_id,
             created=int(self.clock()),
-            model=self.choice_runner.model.name,
+            model=self.choice_runner.model.name if asked.adapter is None else asked.adapter.name,
             prompt_tokens=sum(map(len, asked.prompts)),
             call_id=lambda choice, begin: asked.call_id(self.call_ids.of(number, choice, begin.index), begin),
         )
@@ -149,6 +149,7 @@ class Service:
             stop_reason=CUT_OFF_BY_LOGGER,
             grammar=asked.grammar,
             reasoning=asked.reasoning,
+            adapter=asked.adapter,
             release=None if self.pace is None else Release(pace=self.pace, streamed=asked.stream),
             replica=replica,
         )

@@ -20,6 +20,8 @@ class Settings:
         upstreams: addresses of the inference servers, which serve one model alike.
         upstream_model: the model's name on them.
         upstream_key: file with the API key for them, or None.
+        adapters: names and folders of low-rank adapters. Every server must serve each under its name.
+        adapter_folders: folders that hold one folder for each adapter.
         model_dir: folder with the trusted tokenizer and configuration.
         model_name: the model's name for clients and in records.
         max_model_len: context length in tokens where it is less than the model's, or None.
@@ -63,6 +65,8 @@ class Settings:
     upstreams: tuple[ReplicaUrl, ...]
     upstream_model: str
     upstream_key: Path | None = None
+    adapters: tuple[tuple[str, Path], ...] = ()
+    adapter_folders: tuple[Path, ...] = ()
     model_dir: Path
     model_name: str
     max_model_len: int | None = None

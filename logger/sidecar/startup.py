@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from weightwarden.logger.files.private import read_secret, require_distinct
+from weightwarden.logger.model.adapter import read_adapters
 from weightwarden.logger.record import Engine
 from weightwarden.logger.sealing import ready_folder
 from weightwarden.logger.serving.address import exposures
@@ -106,6 +107,11 @@ def sends_grammars(engine: Engine) -> bool:
     return engine.name.lower() == "vllm"
 
 
+def names_adapters(engine: Engine) -> bool:
+    """True if an engine takes an adapter's name as the model of a request, which is vLLM's form."""
+    return engine.name.lower() == "vllm"
+
+
 def sends_cache_salts(settings: Settings) -> bool:
     """True if requests to the server have a salt of its prefix cache: for each API key one, in vLLM's form."""
     is_vllm = settings.engine.name.lower() == "vllm"
@@ -131,7 +137,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
         KeyFileError: a key file or the mark cannot be used.
         SettingsError: a setting is invalid.
         ArchiveUnreadable: the folder for archives is missing, and cannot be made or was there before.
-        ModelError: the model folder cannot be used.
+        ModelError: the model folder or an adapter cannot be used.
         MissingExtra: there is a grammar backend, and llguidance is not installed.
         LogLocked: another process has the log open.
         LogUnreadable: the log's database cannot be opened.
@@ -147,6 +153,9 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
     api_keys = None if settings.api_keys is None else ApiKeys.read(settings.api_keys)
     witness_keys = _witness_keys(settings)
     upstream_key = None if settings.upstream_key is None else read_secret(settings.upstream_key)
+    adapters = read_adapters(settings.adapters, settings.adapter_folders)
+    if settings.upstream_model in adapters:
+        raise SettingsError(f"adapter: {printable(settings.upstream_model)} is the model's name on the server")
     model = ServedModel.load(
         settings.model_dir,
         name=settings.model_name,
@@ -155,6 +164,7 @@ def opened(settings: Settings, clock: Callable[[], float] = time.time) -> Iterat
         neutral_defaults=settings.neutral_defaults,
         tool_parser=settings.tool_parser,
         reasoning_parser=settings.reasoning_parser,
+        adapters=adapters,
     )
     origin = signers[0].name
     path = settings.mark or mark_path(settings.signing_keys[0], origin)
@@ -215,6 +225,10 @@ def _check(settings: Settings) -> None:
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
     Cors(settings.allowed_origins)
+    if (settings.adapters or settings.adapter_folders) and not names_adapters(settings.engine):
+        raise SettingsError(
+            f"adapter: adapters are named in vLLM's form only, not in that of {printable(settings.engine.name)}"
+        )
     if settings.grammar_backend is not None and not sends_grammars(settings.engine):
         raise SettingsError(
             f"grammar-backend: grammars are sent to vLLM only, not to {printable(settings.engine.name)}"

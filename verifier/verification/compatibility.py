@@ -10,7 +10,7 @@ from weightwarden.verifier.policy.base import BasePolicy
 
 
 def check_against_model(traffic: Sequence[PlacedRecord], identity: ModelIdentity) -> None:
-    """Check every record against the model's vocabulary and context length.
+    """Check every record against the model's vocabulary, context length and adapters.
 
     Raises:
         UnfitRecord: a record does not fit; the message names file, line (or index in the log) and field.

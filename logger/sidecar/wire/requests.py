@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from weightwarden.logger.record import Grammar, Reasoning
+from weightwarden.logger.record import Adapter, Grammar, Reasoning
 from weightwarden.logger.sidecar.errors import invalid
 from weightwarden.logger.sidecar.reading.parts import AnswerReader, CallBegin
 from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Head
@@ -197,6 +197,7 @@ class GenerationRequest:
         grammar: grammar that constrains every choice, or None.
         reasoning: reasoning with which a choice may begin, if its stop strings or its budget depend on it, else None.
         cache_salt: salt of the server's prefix cache for this client, or None.
+        adapter: low-rank adapter that answers, or None for the model alone.
     """
 
     prompts: list[list[int]]
@@ -210,6 +211,7 @@ class GenerationRequest:
     grammar: Grammar | None = None
     reasoning: Reasoning | None = None
     cache_salt: str | None = None
+    adapter: Adapter | None = None
 
 
 def parse(kind: type[Strict], body: bytes, ignored: set[str] | None = None) -> Any:
