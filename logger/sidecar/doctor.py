@@ -35,6 +35,7 @@ from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.log.seeds import read_seed_key
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
+from weightwarden.logger.sidecar.same_answers import check_same_answers
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import secret_files, sends_cache_salts, sends_grammars, warnings
 from weightwarden.logger.sidecar.upstream.replica_url import ReplicaUrl
@@ -108,6 +109,8 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
     servers = asyncio.run(_ask_all(settings, upstream_key))
     for upstream, server in zip(settings.upstreams, servers, strict=True):
         findings += _upstream(settings, upstream, server, model, adapters)
+    if model is not None and len(servers) > 1 and all(settings.upstream_model in (one.models or ()) for one in servers):
+        findings += check_same_answers(settings, model, upstream_key)
     findings += _log(settings, signers, now())
     for date in [server.date for server in servers if server.date is not None][:1]:
         findings.append(clock("clock", now(), date, "the Date header of the upstream server"))
