@@ -297,11 +297,7 @@ def settings_of(given: dict[str, Any]) -> "Settings":
     from weightwarden.logger.sidecar.cors import checked_origin
     from weightwarden.logger.sidecar.limits import Limits
     from weightwarden.logger.sidecar.settings import Settings
-<<<<<<< HEAD
-=======
     from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
-    from weightwarden.sampler.validation_message import field_and_fault
->>>>>>> 3a3cd0ba72bfa7569394e52bf415361cd6020891
 
     served = engine_settings(given)
     name = given["model_name"] or given["model_dir"].absolute().name

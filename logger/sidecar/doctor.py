@@ -36,7 +36,6 @@ from weightwarden.logger.sidecar.log.seeds import read_seed_key
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
 from weightwarden.logger.sidecar.settings import Settings
-<<<<<<< HEAD
 from weightwarden.logger.sidecar.startup import (
     secret_files,
     sends_cache_salts,
@@ -44,10 +43,7 @@ from weightwarden.logger.sidecar.startup import (
     unlisted_engine,
     warnings,
 )
-=======
-from weightwarden.logger.sidecar.startup import secret_files, sends_cache_salts, sends_grammars, warnings
 from weightwarden.logger.sidecar.upstream.replica_url import ReplicaUrl
->>>>>>> 3a3cd0ba72bfa7569394e52bf415361cd6020891
 from weightwarden.logger.store.database import LOG_DATABASE
 from weightwarden.logger.store.mark import MarkFile, mark_path
 from weightwarden.logger.store.reader import LogReader
@@ -321,14 +317,10 @@ def _upstream(
         findings.append(fault(check, found, f"--max-model-len {length}"))
     if server.version is not None and server.version != settings.engine.version:
         found = f"{url}: states version {printable(server.version)}, and not {settings.engine.version}"
-<<<<<<< HEAD
         findings.append(
             warning(check, found, "correct --engine-version or the profile: it is in every record, and in the policy")
         )
-=======
-        findings.append(warning(check, found, "correct --engine-version: it is in every record, and in the policy"))
     findings += check_served(url, server.models, adapters)
->>>>>>> 3a3cd0ba72bfa7569394e52bf415361cd6020891
     return findings or [ok(check, f"{url}: serves {printable(name)}")]
 
 

@@ -237,16 +237,13 @@ def _check(settings: Settings) -> None:
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("TLS needs a certificate and its key")
     Cors(settings.allowed_origins)
-<<<<<<< HEAD
     found = unlisted_engine(settings)
     if found is not None and not settings.unlisted_engine:
         raise SettingsError(f"sampler: {found}; --unlisted-engine starts all the same")
-=======
     if (settings.adapters or settings.adapter_folders) and not names_adapters(settings.engine):
         raise SettingsError(
             f"adapter: adapters are named in vLLM's form only, not in that of {printable(settings.engine.name)}"
         )
->>>>>>> 3a3cd0ba72bfa7569394e52bf415361cd6020891
     if settings.grammar_backend is not None and not sends_grammars(settings.engine):
         raise SettingsError(
             f"grammar-backend: grammars are sent to vLLM only, not to {printable(settings.engine.name)}"

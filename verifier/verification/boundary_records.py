@@ -7,8 +7,8 @@ class BoundaryRecords:
     """The records that bound all others.
 
     They are the longest, the one with the largest token id, the first above temperature 0, one of each adapter, one of
-    each of two engines, and one of each of two engine profiles. Two engines are enough to keep, since no policy holds for two. Two profiles
-    are enough, since no policy that was made for one holds for two.
+    each of two engines, and one of each of two engine profiles. Two engines are enough to keep, since no policy holds
+    for two. Two profiles are enough, since no policy that was made for one holds for two.
 
     Attributes:
         records: the boundary records among the records added so far.
