@@ -17,6 +17,8 @@ from weightwarden.sampler.validation_message import field_and_fault
 from weightwarden.text import printable
 
 MAX_PROFILE_BYTES = 65_536
+ONE_HOT_SCHEME = "vllm-v2-one-hot"
+"""The scheme of a server whose speculation accepts drafted tokens by their probability alone."""
 
 
 class EngineProfileError(WeightwardenError, ValueError):
@@ -84,6 +86,18 @@ class EngineProfile(_Strict):
             scheme(self.sampler)
         except UnknownScheme as error:
             raise refusal("unknown_scheme", "sampler", str(error)) from None
+        return self
+
+    @model_validator(mode="after")
+    def _scheme_of_the_acceptance(self) -> "EngineProfile":
+        """The scheme and the acceptance rule say the same of how tokens are drawn."""
+        acceptance = None if self.speculation is None else self.speculation.acceptance
+        if (acceptance == "one-hot") != (self.sampler == ONE_HOT_SCHEME):
+            raise refusal(
+                "acceptance",
+                "speculation.acceptance",
+                f"{acceptance or 'none'} with sampler {self.sampler}: one-hot and {ONE_HOT_SCHEME} need each other",
+            )
         return self
 
     @classmethod

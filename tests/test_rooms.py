@@ -19,7 +19,7 @@ ROOMS = {
         ("sidecar",),
     ),
     "logger/sidecar": (
-        ("errors", "limits", "metrics", "prompts", "reading"),
+        ("errors", "limits", "metrics", "prompts", "reading", "logprobs"),
         ("wire", "log", "upstream"),
         ("constraints", "model"),
     ),

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from weightwarden.cli.options.adapters import ADAPTER_OPTIONS
 from weightwarden.logger.files.private import read_secret
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -76,6 +77,8 @@ class ReplayOptions(ServerOptions):
         token_budget: tokens of a forward pass, or None for the default.
         max_model_len: context length of the inference server, tokens; None: its default.
         own_server: a replay server to start, instead of a running one.
+        adapters: names and folders of low-rank adapters on the model.
+        adapter_folders: folders that hold one folder for each adapter.
     """
 
     model_name: str | None = None
@@ -85,6 +88,8 @@ class ReplayOptions(ServerOptions):
     token_budget: int | None = None
     max_model_len: int | None = None
     own_server: ServerToStart | None = None
+    adapters: tuple[tuple[str, Path], ...] = ()
+    adapter_folders: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if self.implementation == "vllm" and not (self.device is None and self.token_budget is None):
@@ -145,6 +150,7 @@ MODEL_OPTION = click.option(
 )
 REPLAY_OPTIONS = (
     MODEL_OPTION,
+    *ADAPTER_OPTIONS,
     click.option(
         "--replayer",
         "implementation",

@@ -48,6 +48,10 @@ def test_what_is_said_counts_and_not_how_it_is_said(tmp_path: Path) -> None:
         ("engine =", "profile.toml: not TOML"),
         (TEXT.replace('sampler = "vllm-v2"', 'sampler = "vllm-v9"'), "profile.toml: sampler: unknown sampling scheme"),
         (TEXT.replace('acceptance = "coupled"', 'acceptance = "block"'), "profile.toml: speculation.acceptance"),
+        (
+            TEXT.replace('"coupled"', '"one-hot"'),
+            "speculation.acceptance: one-hot with sampler vllm-v2: .*need each other",
+        ),
         (TEXT.replace('dtype = "bfloat16"', ""), "profile.toml: dtype"),
         ("magic = 1\n" + TEXT, "profile.toml: magic"),
         ("#" * 70_000, "at most"),

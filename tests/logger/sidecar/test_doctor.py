@@ -26,6 +26,7 @@ from weightwarden.logger.sidecar.doctor import examine
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import opened
+from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
 from weightwarden.logger.tlog.keys import SigningKey
 
 CARD = {"id": "upstream-model", "max_model_len": 8192}
@@ -147,17 +148,40 @@ def test_a_template_that_is_missing_or_cannot_render_is_named(settings: Settings
     ("engine", "version", "sampler", "status"),
     [
         ("vllm", "0.32.1", "vllm-v2", Status.OK),
-        ("vllm", "0.9.0", "vllm-v2", Status.WARNING),
+        ("vllm", "0.9.0", "vllm-v2", Status.FAULT),
         ("vllm", "0.32.0", "sglang", Status.FAULT),
         ("sglang", "0.5.23", "sglang-ranked", Status.OK),
         ("llama.cpp", "11549", "inverse-cdf", Status.OK),
         ("llama.cpp", "11549", "vllm-cpu", Status.FAULT),
-        ("another", "1", "greedy", Status.WARNING),
+        ("another", "1", "greedy", Status.OK),
+        ("another", "1", "vllm-v2", Status.FAULT),
     ],
 )
 def test_a_scheme_fits_the_engine(settings: Settings, engine: str, version: str, sampler: str, status: Status) -> None:
     changed = replace(settings, engine=Engine(name=engine, version=version, sampler=sampler))
     assert [one.status for one in found(changed, "scheme")] == [status]
+    if status is Status.FAULT:
+        assert "--unlisted-engine" in the_fault(changed, "scheme").advice
+        with (
+            pytest.raises(SettingsError, match=r"sampler: scheme .* was compared with .* verify probe"),
+            opened(changed),
+        ):
+            pass
+        accepted = replace(changed, unlisted_engine=True)
+        assert [one.status for one in found(accepted, "scheme")] == [Status.WARNING]
+        with opened(accepted):
+            pass
+        greedy = replace(changed, speculative_decoding=True)
+        assert [one.status for one in found(greedy, "scheme")] == [Status.OK]
+        with opened(greedy):
+            pass
+
+
+def test_the_digest_of_the_engine_profile_is_said(settings: Settings) -> None:
+    digest = f"sha256:{'a' * 64}"
+    assert "no engine profile" in found(settings, "scheme")[0].found
+    engine = settings.engine.model_copy(update={"profile": digest})
+    assert digest in found(replace(settings, engine=engine), "scheme")[0].found
 
 
 def test_grammars_are_compiled_and_the_servers_options_are_said(settings: Settings, tmp_path: Path) -> None:
@@ -171,7 +195,7 @@ def test_grammars_are_compiled_and_the_servers_options_are_said(settings: Settin
     assert "without --reasoning-parser" in said.found
     [other] = found(replace(settings, grammar_backend=GrammarBackend("9.0")), "grammars")
     assert other.status is Status.WARNING
-    sglang = Engine(name="sglang", version="0.5.0", sampler="sglang")
+    sglang = Engine(name="sglang", version="0.5.23", sampler="sglang")
     assert the_fault(replace(pinned, engine=sglang), "grammars")
     assert the_fault(replace(pinned, model_dir=tmp_path), "grammars")
     with pytest.raises(SettingsError, match="vLLM only"), opened(replace(pinned, engine=sglang)):
@@ -183,7 +207,7 @@ def test_it_says_who_shares_cached_prompts_at_the_server(settings: Settings, tmp
     keys.touch(0o600)
     keys.write_text("0123456789abcdef\n", encoding="ascii")
     tenants = replace(settings, api_keys=keys)
-    sglang = Engine(name="sglang", version="0.5.0", sampler="sglang")
+    sglang = Engine(name="sglang", version="0.5.23", sampler="sglang")
     for changed, status, words in (
         (settings, Status.OK, "all clients share"),
         (tenants, Status.OK, "each API key has its own"),
@@ -195,8 +219,8 @@ def test_it_says_who_shares_cached_prompts_at_the_server(settings: Settings, tmp
 
 
 def test_an_upstream_server_that_cannot_serve_is_a_fault(settings: Settings) -> None:
-    assert "refused" in the_fault(replace(settings, upstream="http://127.0.0.1:9"), "upstream").found
-    assert "not http" in the_fault(replace(settings, upstream="ftp://127.0.0.1"), "upstream").found
+    assert "refused" in the_fault(replace(settings, upstreams=replica_urls(["http://127.0.0.1:9"])), "upstream").found
+    assert "not http" in the_fault(replace(settings, upstreams=replica_urls(["ftp://127.0.0.1"])), "upstream").found
     faults: list[tuple[dict[str, Any], str, str]] = [
         ({"models": [{"id": "served"}]}, "serves served", "--upstream-model served"),
         ({"models": [{"id": "a"}, {"id": "b"}]}, "serves a, b", "one of them"),
@@ -208,11 +232,11 @@ def test_an_upstream_server_that_cannot_serve_is_a_fault(settings: Settings) -> 
     ]
     for change, said, advice in faults:
         with upstream(**change) as url:
-            fault = the_fault(replace(settings, upstream=url), "upstream")
+            fault = the_fault(replace(settings, upstreams=replica_urls([url])), "upstream")
             assert said in fault.found, fault
             assert advice in fault.advice, fault
     with upstream(version="0.33.0") as url:
-        [other] = found(replace(settings, upstream=url), "upstream")
+        [other] = found(replace(settings, upstreams=replica_urls([url])), "upstream")
         assert (other.status, "0.33.0" in other.found) == (Status.WARNING, True)
 
 
@@ -225,7 +249,7 @@ def test_an_upstream_server_that_says_nothing_is_a_fault(settings: Settings, mon
             over.wait(30)
 
     with serving(Silent) as url:
-        assert "no response" in the_fault(replace(settings, upstream=url), "upstream").found
+        assert "no response" in the_fault(replace(settings, upstreams=replica_urls([url])), "upstream").found
         over.set()
 
 
@@ -244,16 +268,21 @@ def test_a_body_in_pieces_is_read_whole(settings: Settings) -> None:
             pass
 
     with serving(Slow) as url:
-        assert [one.status for one in found(replace(settings, upstream=url), "upstream")] == [Status.OK]
+        assert [one.status for one in found(replace(settings, upstreams=replica_urls([url])), "upstream")] == [
+            Status.OK
+        ]
 
 
 def test_a_server_that_is_reached_in_no_way_is_named_with_the_reason_and_without_a_password(settings: Settings) -> None:
     unknown = the_fault(
-        replace(settings, upstream="http://user:hunter2@no.such.host.invalid/v1?key=hunter2"), "upstream"
+        replace(settings, upstreams=replica_urls(["http://user:hunter2@no.such.host.invalid/v1?key=hunter2"])),
+        "upstream",
     )
     assert "its name has no address" in unknown.found
     assert "hunter2" not in repr(unknown)
-    plain = the_fault(replace(settings, upstream=settings.upstream.replace("http:", "https:")), "upstream")
+    plain = the_fault(
+        replace(settings, upstreams=replica_urls([settings.upstreams[0].url.replace("http:", "https:")])), "upstream"
+    )
     assert "TLS" in plain.found
 
 

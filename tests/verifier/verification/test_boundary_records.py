@@ -52,4 +52,16 @@ def test_all_records_fit_where_the_boundary_ones_do(
     assert all(fits(item.record) for item in boundary.records) == all(fits(item.record) for item in placed)
     engines = {item.record.engine.version for item in placed}
     assert len({item.record.engine.version for item in boundary.records} & engines) >= min(2, len(engines))
-    assert len(boundary.records) <= 4
+    assert len(boundary.records) <= 6
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1))
+def test_two_profiles_and_a_drawn_record_are_kept_where_there_are_any(kinds: list[tuple[int, bool]]) -> None:
+    boundary = BoundaryRecords()
+    for line, (profile, drawn) in enumerate(kinds):
+        engine = TEMPLATE.engine.model_copy(update={"profile": (None, "a", "b")[profile]})
+        sampling = TEMPLATE.sampling.model_copy(update={"temperature": float(drawn)})
+        boundary.add(PlacedRecord(TEMPLATE.model_copy(update={"engine": engine, "sampling": sampling}), "t", line))
+    profiles = {item.record.engine.profile for item in boundary.records}
+    assert len(profiles) == min(2, len({profile for profile, _ in kinds}))
+    assert any(not item.record.sampling.is_greedy for item in boundary.records) == any(drawn for _, drawn in kinds)

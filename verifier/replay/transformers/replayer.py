@@ -21,6 +21,7 @@ from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.model.tokenizer import load_tokenizer
 from weightwarden.verifier.replay.replay import ReplayChunk
+from weightwarden.verifier.replay.transformers.adapters import AdapterLayers
 from weightwarden.verifier.replay.transformers.batching import batches_of, shared_prefix
 from weightwarden.verifier.replay.transformers.model_loading import load_language_model
 from weightwarden.verifier.replay.transformers.prefix_cache import can_share, prefix_cache
@@ -48,7 +49,8 @@ tokens, small models differ by 0.04 to 0.40 (`tests/verifier/replay/transformers
 class TransformersReplayer:
     """The replay protocol over a `transformers` causal language model.
 
-    A batch holds sequences of similar length, at most `token_budget` tokens with padding (`batches_of`). The
+    A batch holds sequences of one adapter and of similar length, at most `token_budget` tokens with padding
+    (`batches_of`). The
     transformer runs once over it, and once over a prefix that all its sequences share. The output head runs only over
     output positions, `CHUNK_BYTES` of logits at a time, so that memory does not grow with positions times vocabulary.
     Padding is on the right, where causal attention never reads it.
@@ -73,6 +75,7 @@ class TransformersReplayer:
         self.identity = pin_rotation(model, identity, max_model_len)
         self.max_model_len = max_model_len
         self._tokenizer = tokenizer
+        self._adapters = AdapterLayers(model, self.identity)
         self._trunk, self._head = _trunk_and_head(model)
         parameter = next(model.parameters())
         self._device = parameter.device
@@ -142,14 +145,25 @@ class TransformersReplayer:
         """Do nothing: no work is under way between calls."""
 
     def batches(self, records: Sequence[Record]) -> list[list[int]]:
-        """Record indices, batched by length and shared prefix under the token budget."""
+        """Record indices, batched by adapter, length and shared prefix under the token budget."""
         prompts = [r.prompt_token_ids if self.shares_prefixes else r.prompt_token_ids[:1] for r in records]
         lengths = [len(r.prompt_token_ids) + len(r.output_token_ids) - 1 for r in records]
-        return batches_of(prompts, lengths, self.token_budget)
+        by_adapter: dict[str, list[int]] = {}
+        for index, record in enumerate(records):
+            by_adapter.setdefault("" if record.adapter is None else record.adapter.digest, []).append(index)
+        found = []
+        for _, group in sorted(by_adapter.items()):
+            batches = batches_of([prompts[i] for i in group], [lengths[i] for i in group], self.token_budget)
+            found += [[group[at] for at in batch] for batch in batches]
+        return found
 
     @torch.no_grad()
     def hidden_states(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
-        """The trunk's last hidden states at the batch's output positions, [positions, hidden], record after record."""
+        """The trunk's last hidden states at the batch's output positions, [positions, hidden], record after record.
+
+        The records of a batch have one adapter, which is active in the model afterwards, for the output head.
+        """
+        self._adapters.use(records[batch[0]].adapter)
         ids, shared = self.padded_ids(batch, records), 0
         if self.shares_prefixes:
             shared = shared_prefix([np.asarray(records[i].prompt_token_ids) for i in batch])
@@ -324,6 +338,7 @@ def _trunk_and_head(model: Any) -> tuple[Any, Any]:
     divisor = getattr(config, "logits_scaling", None)
 
     def head(hidden: torch.Tensor) -> torch.Tensor:
+        linear = model.get_output_embeddings()  # an adapter may have put its own layer there
         logits = cast(torch.Tensor, linear(hidden.to(linear.weight.dtype)))  # Mamba's states are float32 throughout
         if scale is not None:
             logits = logits * scale
