@@ -6,6 +6,7 @@ import numpy as np
 
 from weightwarden.cli.reports.figures import figures, verdict_meaning
 from weightwarden.cli.reports.units import duration_text
+from weightwarden.cli.reports.weakness import weakness
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
 from weightwarden.verifier.verification.record_verdict import RecordVerdict
@@ -27,6 +28,7 @@ def text_summary(context: Run) -> str:
         *([verdict_meaning(context)] if context.verdict == "inconclusive" else []),
         *_unverifiable_lines(context),
         *([f"Note: {context.retokenised}."] if context.retokenised else []),
+        *weakness(context.policy.made_for.scheme, found.charged_bits_per_token),
         "",
         f"  records        {found.records}",
         *_drawn_lines(context),
