@@ -18,7 +18,7 @@ from weightwarden.verifier.verification.verifier import Verifier
 
 pytest.importorskip("peft")
 
-EACH, TOKENS = 2, 24
+EACH, TOKENS = 1, 16
 
 
 @pytest.fixture(scope="module")
