@@ -144,8 +144,8 @@ def with_adapters(identity: ModelIdentity, options: ReplayOptions) -> ModelIdent
     """
     from weightwarden.logger.model.adapter import read_adapters
 
-    adapters = read_adapters(options.adapters, options.adapter_folders)
-    return replace(identity, adapters={one.digest: one for one in adapters.values()})
+    found = read_adapters(options.adapter, options.adapters)
+    return replace(identity, adapters={one.digest: one for one in found.values()})
 
 
 def identity_of(model_name: str | None) -> ModelIdentity:

@@ -35,7 +35,7 @@ def test_the_example_of_an_engine_profile_is_one_and_says_what_the_sidecars_exam
     path = EXAMPLES / "sidecar" / "profile.toml"
     options = tomllib.loads((EXAMPLES / "sidecar" / "sidecar.toml").read_text())
     same = {name.replace("-", "_"): options[name] for name in ("sampler", "engine-version", "grammar-backend")}
-    absent = {"engine": None, "speculative_decoding": False, "adapters": (), "adapter_folders": ()}
+    absent = {"engine": None, "speculative_decoding": False, "adapter": (), "adapters": ()}
     found = engine_settings({**absent, **same, "engine_profile": path})
     assert found.engine == EngineProfile.read(path).of_record()
     speculates = re.sub(r"^# (\[speculation\]|method|tokens|acceptance)", r"\1", path.read_text(), flags=re.MULTILINE)

@@ -20,8 +20,8 @@ SPECULATION = '[speculation]\nmethod = "ngram"\ntokens = 4\nacceptance = "{}"\n'
 NONE: dict[str, Any] = {
     **dict.fromkeys(("engine_profile", "engine", "engine_version", "sampler", "grammar_backend")),
     "speculative_decoding": False,
+    "adapter": (),
     "adapters": (),
-    "adapter_folders": (),
 }
 
 
@@ -82,7 +82,7 @@ def test_a_grammar_backend_that_the_profile_lacks_is_refused(tmp_path: Path) -> 
 
 
 def test_adapters_are_served_only_where_the_profile_has_them(tmp_path: Path) -> None:
-    given = {**NONE, "adapter_folders": (tmp_path,)}
+    given = {**NONE, "adapters": (tmp_path,)}
     with pytest.raises(WeightwardenError, match=r"adapters: .*profile.toml says that the server serves none"):
         engine_settings({**given, "engine_profile": profile(tmp_path)})
     path = profile(tmp_path, TEXT + "adapters = true\n")
