@@ -34,6 +34,7 @@ from benchmarks.results.tables.honest_capital import HONEST_CAPITAL
 from benchmarks.results.tables.limits import LIMITS
 from benchmarks.results.tables.month import MONTH
 from benchmarks.results.tables.noise_models import NOISE_MODELS
+from benchmarks.results.tables.one_hot_speculation import ONE_HOT_SPECULATION
 from benchmarks.results.tables.random_requests import RANDOM_REQUESTS
 from benchmarks.results.tables.release_jitter import RELEASE_JITTER
 from benchmarks.results.tables.release_pace import RELEASE_PACE
@@ -73,6 +74,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "limits": LIMITS,
     "grammar-masks": GRAMMAR_MASKS,
     "grammar-bits": GRAMMAR_BITS,
+    "one-hot-speculation": ONE_HOT_SPECULATION,
     "grammar-cost": GRAMMAR_COST,
     "sidecar-steady": SIDECAR_STEADY,
     "sidecar-beginning": SIDECAR_BEGINNING,
