@@ -53,8 +53,8 @@ def vllm() -> None:
 )
 def start(
     model_name: str | None,
-    adapters: tuple[tuple[str, Path], ...],
-    adapter_folders: tuple[Path, ...],
+    adapter: tuple[tuple[str, Path], ...],
+    adapters: tuple[Path, ...],
     policy_path: Path | None,
     port: int,
     max_model_len: int | None,
@@ -72,7 +72,7 @@ def start(
         from weightwarden.verifier.replay.vllm.command import fresh_cpu_command, server_command
         from weightwarden.verifier.replay.vllm.processor import InstructionSet, Processor, this_processor
     identity = identity_of(model_name)
-    served = list(read_adapters(adapters, adapter_folders).values())
+    served = list(read_adapters(adapter, adapters).values())
     if processor_class is None:
         processor = this_processor(os.environ)
     else:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,9 @@ from weightwarden.verifier.replay.replay import Replayer
 
 if TYPE_CHECKING:
     from weightwarden.verifier.replay.vllm.client import VllmClient
+
+_IDENTITIES: dict[tuple[object, ...], ModelIdentity] = {}
+"""The identities of models that this process has hashed. A model that is loaded again is not hashed again."""
 
 
 def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, exact: bool = False) -> Replayer:
@@ -140,8 +144,8 @@ def with_adapters(identity: ModelIdentity, options: ReplayOptions) -> ModelIdent
     """
     from weightwarden.logger.model.adapter import read_adapters
 
-    adapters = read_adapters(options.adapters, options.adapter_folders)
-    return replace(identity, adapters={one.digest: one for one in adapters.values()})
+    found = read_adapters(options.adapter, options.adapters)
+    return replace(identity, adapters={one.digest: one for one in found.values()})
 
 
 def identity_of(model_name: str | None) -> ModelIdentity:
@@ -161,6 +165,9 @@ def identity_of(model_name: str | None) -> ModelIdentity:
         folder = ensure_embedded_model()
     else:
         folder = resolve_model(model_name)
+    files = _files_of(folder)
+    if files is not None and files in _IDENTITIES:
+        return _IDENTITIES[files]
     with progress_bar(100, "Hashing model") as step:
         done = 0
 
@@ -170,4 +177,16 @@ def identity_of(model_name: str | None) -> ModelIdentity:
             step(percent - done)
             done = percent
 
-        return identify_model(folder, hashed)
+        identity = identify_model(folder, hashed)
+    if files is not None:
+        _IDENTITIES[files] = identity
+    return identity
+
+
+def _files_of(folder: Path) -> tuple[object, ...] | None:
+    """A folder, with name, size, times and number of its files, which change with its content; None: unreadable."""
+    try:
+        found = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+    except OSError:
+        return None
+    return folder, tuple((name, at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino) for name, at in found)

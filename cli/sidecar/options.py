@@ -114,6 +114,16 @@ _OPTIONS = (
     ),
     click.option("--upstream-key", type=_FILE, metavar="FILE", help="File with the API key for the server."),
     click.option(
+        "--logprobs-url",
+        metavar="URL",
+        help="URL of a trusted vLLM server with the same weights, which gives clients log probabilities. Default: none;"
+        " requests for log probabilities are refused.",
+    ),
+    click.option(
+        "--logprobs-model", metavar="NAME", help="Name of the model there. Default: the same as --upstream-model."
+    ),
+    click.option("--logprobs-key", type=_FILE, metavar="FILE", help="File with the API key for that server."),
+    click.option(
         "--max-model-len",
         type=click.IntRange(2),
         metavar="TOKENS",
@@ -305,8 +315,11 @@ def settings_of(given: dict[str, Any]) -> "Settings":
         upstreams=replica_urls(given["upstream"]),
         upstream_model=given["upstream_model"] or name,
         upstream_key=given["upstream_key"],
-        adapters=given["adapters"],
-        adapter_folders=given["adapter_folders"],
+        adapters=given["adapter"],
+        adapter_folders=given["adapters"],
+        logprobs_url=given["logprobs_url"],
+        logprobs_model=given["logprobs_model"],
+        logprobs_key=given["logprobs_key"],
         model_dir=given["model_dir"],
         model_name=name,
         max_model_len=given["max_model_len"],

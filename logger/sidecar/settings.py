@@ -22,6 +22,9 @@ class Settings:
         upstream_key: file with the API key for them, or None.
         adapters: names and folders of low-rank adapters. The servers must serve each under its name.
         adapter_folders: folders that hold one folder for each adapter.
+        logprobs_url: URL of the trusted server of log probabilities, or None: requests for them are refused.
+        logprobs_model: the model's name on that server, or None for `upstream_model`.
+        logprobs_key: file with the API key for that server, or None.
         model_dir: folder with the trusted tokenizer and configuration.
         model_name: the model's name for clients and in records.
         max_model_len: context length in tokens where it is less than the model's, or None.
@@ -68,6 +71,9 @@ class Settings:
     upstream_key: Path | None = None
     adapters: tuple[tuple[str, Path], ...] = ()
     adapter_folders: tuple[Path, ...] = ()
+    logprobs_url: str | None = None
+    logprobs_model: str | None = None
+    logprobs_key: Path | None = None
     model_dir: Path
     model_name: str
     max_model_len: int | None = None

@@ -15,6 +15,7 @@ from weightwarden.logger.record import Engine
 from weightwarden.logger.sidecar.errors import SettingsError
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import opened
+from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
 
 NAMES = ("tone", "org/terse")
 
@@ -81,16 +82,16 @@ def test_adapters_that_cannot_be_told_from_the_model_or_named_are_refused(settin
 def test_the_doctor_lists_adapters_and_misses_those_that_the_server_lacks(settings: Settings, tmp_path: Path) -> None:
     cards = [{**CARD, "id": name} for name in ("upstream-model", *NAMES)]
     with upstream(cards) as url:
-        fit = replace(settings, upstream=url)
+        fit = replace(settings, upstreams=replica_urls([url]))
         listed = found(fit, "adapters")
         assert [finding.status.value for finding in listed] == ["ok"] * 3
         assert "tone: rank 8, sha256:" in listed[0].found
         assert "--enable-lora --max-lora-rank 8" in listed[2].found
         assert found(fit, "upstream")[0].status.value == "ok"
     with upstream(cards[:2]) as url:
-        fault = the_fault(replace(settings, upstream=url), "upstream")
+        fault = the_fault(replace(settings, upstreams=replica_urls([url])), "upstream")
         assert "does not serve 1 of 2 adapters, such as org/terse" in fault.found
-        broken = replace(settings, upstream=url, adapters=(("a", tmp_path),))
+        broken = replace(settings, upstreams=replica_urls([url]), adapters=(("a", tmp_path),))
         assert "adapter_config.json" in the_fault(broken, "adapters").found
-        same = replace(settings, upstream=url, adapters=((MODEL, settings.adapters[0][1]),))
+        same = replace(settings, upstreams=replica_urls([url]), adapters=((MODEL, settings.adapters[0][1]),))
         assert "own name" in the_fault(same, "adapters").found

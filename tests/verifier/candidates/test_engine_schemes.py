@@ -51,6 +51,7 @@ SETTINGS = {
     "vllm-v1": FILTERED,
     "vllm-v1-fp64": FILTERED,
     "vllm-v2-fp64": FILTERED,
+    "vllm-v2-one-hot": FILTERED,
     "sglang": PENALISED,
     "sglang-ranked": RANKED,
 }
@@ -94,8 +95,9 @@ def test_every_honest_token_has_margin_zero(scheme: str) -> None:
 def test_few_tokens_but_the_honest_one_are_admissible(scheme: str) -> None:
     logits, records = traffic(scheme)
     found = np.concatenate([scores.admissible_n for scores in exact_scores(logits, records)])
-    # Ties of a bfloat16 head: on a cut, and where ranks are noise.
-    assert found.mean() < (1.5 if scheme == "sglang-ranked" else 1.05)
+    # Ties of a bfloat16 head: on a cut, and where ranks are noise. Drafts are expected to add one token.
+    most = {"sglang-ranked": 1.5, "vllm-v2-one-hot": 2.5}
+    assert found.mean() < most.get(scheme, 1.05)
 
 
 @pytest.mark.parametrize("scheme", SETTINGS)
@@ -125,6 +127,7 @@ def test_positions_off_by_one_are_caught(scheme: str) -> None:
         ("vllm-v1", "vllm-v2"),
         ("vllm-v1", "vllm-v1-cpu"),
         ("vllm-v2-fp64", "vllm-v2"),
+        ("vllm-v2-one-hot", "vllm-v2"),
         ("sglang", "vllm-v2"),
     ],
 )
