@@ -96,16 +96,15 @@ def main(count: int, tokens: int, strength: float, path: Path | None) -> None:
         records = served(identity, tokens)
         plain = TransformersReplayer.load(alone, device="cpu")
         without = [record.model_copy(update={"adapter": None}) for record in records]
-        rows = [measured("no adapter claimed", plain, policy, without)]
+        rows = [measured("without adapters", plain, policy, without)]
         del plain
         replayer = TransformersReplayer.load(identity, device="cpu")
-        rows.append(measured("honest", replayer, policy, records))
-        rows.append(measured("honest, once more", replayer, policy, records))
+        rows.append(measured("with their adapters", replayer, policy, records))
         others = [*records[1:], records[0]]
         wrong = [
             record.model_copy(update={"adapter": other.adapter}) for record, other in zip(records, others, strict=True)
         ]
-        rows.append(measured("the next adapter claimed", replayer, policy, wrong))
+        rows.append(measured("with the next adapter", replayer, policy, wrong))
     finally:
         shutil.rmtree(folder)
     settings = {"adapters": count, "rank": RANK, "strength": strength, "tokens": tokens}
