@@ -99,6 +99,11 @@ class ReplayOptions(ServerOptions):
         if self.implementation != "vllm" and self.replay_urls:
             raise click.UsageError("--replay-url requires --replayer vllm")
 
+    @property
+    def has_adapters(self) -> bool:
+        """True if the options name adapters."""
+        return bool(self.adapters or self.adapter_folders)
+
 
 SERVER_OPTIONS = (
     click.option(

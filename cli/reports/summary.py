@@ -6,6 +6,7 @@ import numpy as np
 
 from weightwarden.cli.reports.figures import figures, verdict_meaning
 from weightwarden.cli.reports.units import duration_text
+from weightwarden.cli.reports.weakness import weakness
 from weightwarden.text import printable
 from weightwarden.verifier.scoring.record_evidence import bound_text
 from weightwarden.verifier.scoring.token_verdicts import Verdict
@@ -28,6 +29,7 @@ def text_summary(context: Run) -> str:
         *([verdict_meaning(context)] if context.verdict == "inconclusive" else []),
         *_unverifiable_lines(context),
         *([f"Note: {context.retokenised}."] if context.retokenised else []),
+        *weakness(context.policy.made_for.scheme, found.charged_bits_per_token),
         "",
         f"  records        {found.records}",
         *_drawn_lines(context),

@@ -62,8 +62,8 @@ def test_a_client_sees_in_the_cache_what_another_one_asked_unless_each_key_has_i
         before = cached_tokens(server)
         right = guessed(str(sidecar.client.base_url).removesuffix("/v1/"), np.random.default_rng(7))
         taken = cached_tokens(server) - before
-    if salt == "off":  # each round takes nearly a whole prompt from the cache
-        assert taken >= ROUNDS * (CONTEXT - 64)
-        assert sum(right) >= ROUNDS - 1
+    if salt == "off":  # each round takes the whole blocks of a prompt from the cache, which are of 128 tokens on a CPU
+        assert taken >= ROUNDS * (CONTEXT - 128)
+        assert sum(right) >= ROUNDS - 2
     else:  # a guess is no better than one at random: nothing of it came from the cache
         assert taken == 0
