@@ -38,7 +38,7 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
         return _vllm_replayer(options, policy, exact)
     with needs_extra("replay"):
         from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-    identity = _with_adapters(options)
+    identity = identity_with_adapters(options)
     max_model_len = options.max_model_len
     if policy is not None:
         max_model_len = max_model_len or policy.made_for.max_model_len
@@ -55,12 +55,12 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
 def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: bool) -> Replayer:
     dtype = options.dtype or (None if policy is None else policy.made_for.dtype)
     if options.own_server is not None and policy is not None:
-        identity = _with_adapters(options)
+        identity = identity_with_adapters(options)
         policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=dtype or policy.made_for.dtype)
         client = _started(options, options.own_server, policy, identity)
     else:
         client = vllm_client(options)
-        identity = _with_adapters(options)
+        identity = identity_with_adapters(options)
     try:
         from weightwarden.verifier.model.tokenizer import load_tokenizer
         from weightwarden.verifier.replay.vllm.preflight import dtype_without_policy
@@ -136,7 +136,7 @@ def vllm_client(server: ServerOptions) -> "VllmClient":
     )
 
 
-def _with_adapters(options: ReplayOptions) -> ModelIdentity:
+def identity_with_adapters(options: ReplayOptions) -> ModelIdentity:
     """The identity of the model, with the adapters on it.
 
     Raises:
