@@ -24,6 +24,8 @@ OF_ONE_MODEL = {
     "public_key_path": "--public-key",
     "policy_path": "--policy",
     "model_name": "--model",
+    "adapters": "--adapter",
+    "adapter_folders": "--adapters",
     "egress_reports": "--egress-reports",
 }
 """Options that models cannot share, by their parameters."""
