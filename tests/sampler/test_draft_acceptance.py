@@ -46,7 +46,7 @@ def kernels() -> Any:
     names.add("vllm.v1.worker.gpu.sample.watermark")  # unused without a watermark
     for name in sorted(names):
         sys.modules[name] = ModuleType(name)
-        sys.modules[name].__path__ = []  # type: ignore[attr-defined]
+        sys.modules[name].__path__ = []
     utils: Any = sys.modules["vllm.triton_utils"]
     utils.tl, utils.triton, utils.tldevice, utils.HAS_TRITON = tl, triton, libdevice, True
     watermark: Any = sys.modules["vllm.v1.worker.gpu.sample.watermark"]
@@ -84,7 +84,7 @@ def emitted(
         torch.tensor([seed], dtype=torch.int64),
         rows - 1,
     )
-    return sampled[0, : int(count[0])].tolist()
+    return [int(token) for token in sampled[0, : int(count[0])]]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
