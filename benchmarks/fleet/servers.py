@@ -82,7 +82,7 @@ def started(site: Site, database: str, name: str, *more: object) -> RunningServe
 
 @dataclass(frozen=True)
 class Stored:
-    """What a database holds of a model.
+    """The content of a model's database.
 
     Attributes:
         verdicts: log and index of the record of each verdict, in the order of positions.
@@ -98,7 +98,7 @@ class Stored:
 
 
 def stored(database: str, model: str) -> Stored:
-    """What a database holds of a model."""
+    """The content of a model's database."""
     with VerdictDatabase(model_database(database, model)).reading() as connection:
         rows = connection.execute(
             select(VERDICT.c.position, ARCHIVE.c.origin, VERDICT.c.index)

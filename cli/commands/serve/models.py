@@ -87,7 +87,7 @@ def _options_of(ctx: click.Context, table: dict[str, Any], where: str) -> dict[s
 def for_each_model(
     path: Path, options: dict[str, dict[str, Any]], make: Callable[[str, dict[str, Any]], Made]
 ) -> dict[str, Made]:
-    """What is made of the options of each model, by name.
+    """The results of `make` for the options of each model, by the models' names.
 
     Raises:
         UsageError: a model's options do not go together; the message names the file and the model.
