@@ -12,7 +12,7 @@ from weightwarden.cli.commands.serve.models import for_each_model, options_by_mo
 from weightwarden.cli.commands.serve.options import SERVE_OPTIONS, settings_of
 from weightwarden.cli.options.config_file import config_option
 from weightwarden.cli.options.executor import ExecutorOptions, executor_options
-from weightwarden.cli.options.replayer import identity_of, vllm_client
+from weightwarden.cli.options.replayer import identity_of, vllm_client, with_adapters
 from weightwarden.cli.options.shared import ReplayOptions, replay_options, with_options
 from weightwarden.cli.reports.doctor import as_json, screen
 from weightwarden.errors import WeightwardenError
@@ -78,8 +78,17 @@ def _findings(given: dict[str, Any], model: str | None = None) -> list[Finding]:
         elif replay.implementation == "transformers":
             with needs_extra("replay"):
                 from weightwarden.verifier.replay.transformers import replayer  # noqa: F401
+            if replay.has_adapters:
+                with needs_extra("adapters"):
+                    import peft  # noqa: F401
 
-    return examine(settings, given["policy_path"], lambda: _identity(replay.model_name), check_replayer, now_utc)
+    return examine(
+        settings,
+        given["policy_path"],
+        lambda: with_adapters(_identity(replay.model_name), replay),
+        check_replayer,
+        now_utc,
+    )
 
 
 def _together(by_model: dict[str, list[Finding]]) -> list[Finding]:

@@ -38,7 +38,7 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
         return _vllm_replayer(options, policy, exact)
     with needs_extra("replay"):
         from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
-    identity = identity_with_adapters(options)
+    identity = with_adapters(identity_of(options.model_name), options)
     max_model_len = options.max_model_len
     if policy is not None:
         max_model_len = max_model_len or policy.made_for.max_model_len
@@ -55,12 +55,12 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
 def _vllm_replayer(options: ReplayOptions, policy: BasePolicy | None, exact: bool) -> Replayer:
     dtype = options.dtype or (None if policy is None else policy.made_for.dtype)
     if options.own_server is not None and policy is not None:
-        identity = identity_with_adapters(options)
+        identity = with_adapters(identity_of(options.model_name), options)
         policy.check_made_for(model_digest=identity.digest, replay="vllm", dtype=dtype or policy.made_for.dtype)
         client = _started(options, options.own_server, policy, identity)
     else:
         client = vllm_client(options)
-        identity = identity_with_adapters(options)
+        identity = with_adapters(identity_of(options.model_name), options)
     try:
         from weightwarden.verifier.model.tokenizer import load_tokenizer
         from weightwarden.verifier.replay.vllm.preflight import dtype_without_policy
@@ -136,16 +136,16 @@ def vllm_client(server: ServerOptions) -> "VllmClient":
     )
 
 
-def identity_with_adapters(options: ReplayOptions) -> ModelIdentity:
-    """The identity of the model, with the adapters on it.
+def with_adapters(identity: ModelIdentity, options: ReplayOptions) -> ModelIdentity:
+    """The identity of a model, with the adapters of the options.
 
     Raises:
-        ModelError: the model or an adapter cannot be used.
+        ModelError: an adapter cannot be used.
     """
     from weightwarden.logger.model.adapter import read_adapters
 
-    adapters = read_adapters(options.adapters, options.adapter_folders)
-    return replace(identity_of(options.model_name), adapters={one.digest: one for one in adapters.values()})
+    found = read_adapters(options.adapter, options.adapters)
+    return replace(identity, adapters={one.digest: one for one in found.values()})
 
 
 def identity_of(model_name: str | None) -> ModelIdentity:

@@ -33,10 +33,13 @@ from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.adapter_checks import check_adapters, check_served
 from weightwarden.logger.sidecar.grammar_gate import GrammarGate
 from weightwarden.logger.sidecar.log.seeds import read_seed_key
+from weightwarden.logger.sidecar.logprobs_check import logprobs_findings
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
+from weightwarden.logger.sidecar.same_answers import check_same_answers
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import (
+    is_web_url,
     secret_files,
     sends_cache_salts,
     sends_grammars,
@@ -110,6 +113,10 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
     servers = asyncio.run(_ask_all(settings, upstream_key))
     for upstream, server in zip(settings.upstreams, servers, strict=True):
         findings += _upstream(settings, upstream, server, model, adapters)
+    if settings.logprobs_url is not None:
+        findings += _logprobs(settings, settings.logprobs_url, model, adapters)
+    if model is not None and len(servers) > 1 and all(settings.upstream_model in (one.models or ()) for one in servers):
+        findings += check_same_answers(settings, model, upstream_key)
     findings += _log(settings, signers, now())
     for date in [server.date for server in servers if server.date is not None][:1]:
         findings.append(clock("clock", now(), date, "the Date header of the upstream server"))
@@ -233,7 +240,7 @@ async def _ask_all(settings: Settings, key: str | None) -> list[_Server]:
 
 
 async def _ask(url: str, key: str | None) -> _Server:
-    """Ask an inference server for its models and its version."""
+    """Ask a server for its models and its version."""
     url = url.rstrip("/").removesuffix("/v1")
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
@@ -322,6 +329,20 @@ def _upstream(
         )
     findings += check_served(url, server.models, adapters)
     return findings or [ok(check, f"{url}: serves {printable(name)}")]
+
+
+def _logprobs(settings: Settings, url: str, model: ServedModel | None, adapters: Collection[str]) -> list[Finding]:
+    """The checks of the trusted server of log probabilities, and of its key."""
+    if not is_web_url(url):
+        shown = without_secrets(url)
+        return [fault("logprobs", f"{shown}: not http://... or https://...", "correct --logprobs-url")]
+    findings, key = [], None
+    if settings.logprobs_key is not None:
+        make = "ask the server's operator for its key"
+        found, key = secret_file("logprobs key", settings.logprobs_key, read_secret, make=make)
+        findings.append(found)
+    server = asyncio.run(_ask(url, key))
+    return [*findings, *logprobs_findings(settings, server.models, key, model, adapters)]
 
 
 def _log(settings: Settings, signers: list[SigningKey], now: datetime) -> list[Finding]:

@@ -77,15 +77,18 @@ async def whole_answer(
         prompt=record.prompt_token_ids,
         ids=end.ids,
         pieces=pieces,
-        adapter=None if record.adapter is None else record.adapter.name,
+        adapter=None if asked.adapter is None else asked.adapter.name,
     )
 
 
 def undrawn_answers(asked: GenerationRequest, head: Head) -> list[WholeAnswer]:
     """The choices of a request for which no token is drawn."""
     prompts = [prompt for prompt in asked.prompts for _ in range(asked.choices)]
+    adapter = None if asked.adapter is None else asked.adapter.name
     return [
-        WholeAnswer(choice=collected(index, [], _NOTHING_DRAWN, head), prompt=prompt, ids=[], pieces=[])
+        WholeAnswer(
+            choice=collected(index, [], _NOTHING_DRAWN, head), prompt=prompt, ids=[], pieces=[], adapter=adapter
+        )
         for index, prompt in enumerate(prompts)
     ]
 

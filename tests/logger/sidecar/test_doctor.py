@@ -4,7 +4,7 @@ import json
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.random_adapter import write_random_adapter
 from tests.http_server import serving
 from tests.logger.sidecar.running import settings_in
+from tests.logger.sidecar.scripted_upstream import Answer, response, scripted_upstream, sends
+from tests.logger.sidecar.trusted_server import raw_logits, scored, trusted
 from weightwarden.logger.doctor.files import now_utc
 from weightwarden.logger.doctor.finding import Finding, Status, has_faults
 from weightwarden.logger.files.private import write_private
@@ -322,3 +325,59 @@ def test_places_that_cannot_be_written_or_listened_on_are_faults(settings: Setti
     assert the_fault(replace(settings, metrics=elsewhere), "metrics' address")
     everywhere = replace(settings, listen=Address(host="0.0.0.0", port=settings.listen.port))
     assert [one.status for one in found(everywhere, "exposure")] == [Status.WARNING] * 2
+
+
+def _with_trusted(settings: Settings, url: str, **more: Any) -> Settings:
+    return replace(settings, logprobs_url=url, logprobs_model="trusted-model", **more)
+
+
+async def _small_vocabulary(body: dict[str, Any]) -> AsyncIterator[bytes]:
+    """vLLM's answer where the model has 49,152 tokens."""
+    yield scored(body) if max(body["prompt"]) < 49_152 else response("400 Bad Request")
+
+
+async def _few(body: dict[str, Any]) -> AsyncIterator[bytes]:
+    yield scored(body) if body["prompt_logprobs"] <= 5 else response("400 Bad Request")
+
+
+async def _smaller(body: dict[str, Any]) -> AsyncIterator[bytes]:
+    yield scored(body) if max(body["prompt"]) < 30_000 else response("400 Bad Request")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (_small_vocabulary, Status.OK, "gives log probabilities of trusted-model"),
+        (trusted, Status.WARNING, "accepts token 49152, which the model does not have"),
+        (_few, Status.FAULT, "--max-logprobs 20"),
+        (raw_logits, Status.FAULT, "--logprobs-mode raw_logprobs"),
+        (_smaller, Status.FAULT, "refuses token 49151"),
+        (sends(response("404 Not Found")), Status.FAULT, "gives none (logprobs: refused)"),
+    ],
+)
+def test_the_server_of_log_probabilities_is_asked(
+    settings: Settings, answer: Answer, status: Status, words: str
+) -> None:
+    with scripted_upstream(answer) as server:
+        server.models, server.max_model_len = ("trusted-model",), 8192
+        [finding] = found(_with_trusted(settings, server.url), "logprobs")
+    assert finding.status is status
+    assert words in f"{finding.found} {finding.advice}"
+
+
+def test_another_server_of_log_probabilities_is_a_fault(settings: Settings, tmp_path: Path) -> None:
+    with scripted_upstream(trusted) as server:
+        trusting = _with_trusted(settings, server.url)
+        assert "does not serve trusted-model" in the_fault(trusting, "logprobs").found
+        server.models, server.max_model_len = ("trusted-model",), 4096
+        assert "4096 tokens is shorter than the 8192" in the_fault(trusting, "logprobs").found
+    with scripted_upstream(_small_vocabulary) as server:
+        server.models = ("trusted-model",)
+        law = tmp_path / "law"
+        write_random_adapter(law, settings.model_dir, seed=1, rank=1, modules=("q_proj",))
+        adapted = replace(_with_trusted(settings, server.url), adapters=(("law", law),))
+        assert "does not serve adapter law" in the_fault(adapted, "logprobs").found
+    assert "does not list its models" in the_fault(trusting, "logprobs").found
+    assert "not http://" in the_fault(_with_trusted(settings, "ftp://a"), "logprobs").found
+    missing = _with_trusted(settings, server.url, logprobs_key=tmp_path / "missing")
+    assert the_fault(missing, "logprobs key")

@@ -9,9 +9,10 @@ import httpx2
 import pytest
 
 from benchmarks.free_port import free_port
+from benchmarks.random_adapter import write_random_adapter
 from tests.logger.sidecar.running import MODEL, Sidecar, running, settings_in
-from tests.logger.sidecar.scripted_upstream import FIRST, Upstream, drawn, honest, scripted_upstream, sends
-from tests.logger.sidecar.trusted_server import distribution, gives, scored, trusted
+from tests.logger.sidecar.scripted_upstream import FIRST, Answer, Upstream, drawn, honest, scripted_upstream, sends
+from tests.logger.sidecar.trusted_server import distribution, gives, raw_logits, trusted
 from weightwarden.logger.record import Logprobs
 from weightwarden.logger.release import Pace
 from weightwarden.logger.serving.address import Address
@@ -176,18 +177,17 @@ def test_echo_alone_needs_no_trusted_server(sidecar: Sidecar, upstream: Upstream
     assert record.logprobs is None
 
 
-FAILURES = {
-    "status": gives(b"{}", "500 Internal Server Error"),
-    "refusal": gives(b'{"error": {"message": "TRUSTED TEXT"}}', "400 Bad Request"),
-    "closed": sends(b""),
-    "no JSON": gives(b"TRUSTED TEXT"),
-    "no values": gives(b'{"choices": [{"index": 0}]}'),
-    "too few positions": gives(b'{"choices": [{"prompt_logprobs": [null]}]}'),
-    "another token": gives(
-        json.dumps({"choices": [{"prompt_logprobs": [None] + 9 * [{"5": {"logprob": -1}}]}]}).encode()
-    ),
-    "logits": gives(b""),
-    "too long": gives(b" " * 300_000),
+_ANOTHER = json.dumps({"choices": [{"prompt_logprobs": [None] + 7 * [{"5": {"logprob": -1}}]}]}).encode()
+FAILURES: dict[str, tuple[Answer, str]] = {
+    "status": (gives(b"{}", "500 Internal Server Error"), "busy"),
+    "refusal": (gives(b'{"error": {"message": "TRUSTED TEXT"}}', "400 Bad Request"), "refused"),
+    "closed": (sends(b""), "unreachable"),
+    "no JSON": (gives(b"TRUSTED TEXT"), "malformed"),
+    "no values": (gives(b'{"choices": [{"index": 0}]}'), "malformed"),
+    "too few positions": (gives(b'{"choices": [{"prompt_logprobs": [null]}]}'), "malformed"),
+    "another token": (gives(_ANOTHER), "malformed"),
+    "logits": (raw_logits, "no log probabilities"),
+    "too long": (gives(b" " * 300_000), "malformed"),
 }
 
 
@@ -196,7 +196,8 @@ FAILURES = {
 def test_when_the_trusted_server_fails_the_record_stands_and_a_retry_has_its_seed(
     tmp_path: Path, model_folder: Path, shared_upstream: Upstream, truth: Upstream, case: str, paced: bool
 ) -> None:
-    shared_upstream.answer, truth.answer = honest, _logits if case == "logits" else FAILURES[case]
+    truth.answer, cause = FAILURES[case]
+    shared_upstream.answer = honest
     more: dict[str, Any] = {"release_pace": Pace.parse("8/20")} if paced else {}
     settings = settings_in(tmp_path, model_folder, shared_upstream.url, logprobs_url=truth.url, **more)
     with running(settings) as sidecar:
@@ -217,11 +218,7 @@ def test_when_the_trusted_server_fails_the_record_stands_and_a_retry_has_its_see
         _, second = sidecar.await_records(2)
         assert (first.seed, first.output_token_ids) == (second.seed, second.output_token_ids)
         assert second.logprobs is None
-        assert sidecar.events("request")[0]["reason"].startswith("logprobs: ")
-
-
-async def _logits(body: dict[str, Any]) -> Any:
-    yield scored(body).replace(b'"logprob": -', b'"logprob": ')
+        assert sidecar.events("request")[0]["reason"] == f"logprobs: {cause}"
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -299,6 +296,21 @@ def test_a_chat_without_a_length_leaves_the_token_that_the_trusted_server_needs(
     assert telling.chat("a " * 8_150, logprobs=True).status_code == 200
     [asked] = shared_upstream.asked
     assert len(asked["prompt"]) + asked["max_tokens"] == 8_191
+
+
+def test_an_adapters_values_are_asked_for_by_its_name(
+    tmp_path: Path, model_folder: Path, shared_upstream: Upstream, truth: Upstream
+) -> None:
+    shared_upstream.answer, truth.answer = honest, trusted
+    truth.asked.clear()
+    adapter = write_random_adapter(tmp_path / "law", model_folder, seed=1, rank=1, modules=("q_proj",))
+    settings = settings_in(
+        tmp_path, model_folder, shared_upstream.url, logprobs_url=truth.url, adapters=(("law", adapter),)
+    )
+    with running(settings) as sidecar:
+        assert sidecar.complete(PROMPT, model="law", max_tokens=2, logprobs=1).status_code == 200
+        assert sidecar.complete(PROMPT, model="law", max_tokens=0, logprobs=1, echo=True).status_code == 200
+    assert [asked["model"] for asked in truth.asked] == ["law", "law"]
 
 
 @pytest.mark.parametrize("more", [{"logprobs_model": "m"}, {"logprobs_key": Path("k")}, {"logprobs_url": "ftp://a"}])

@@ -20,7 +20,7 @@ def distribution(token_ids: Sequence[int], at: int) -> dict[int, float]:
     return dict(sorted(((one, math.log(w / total)) for one, w in weights.items()), key=lambda item: -item[1]))
 
 
-def row(token_ids: Sequence[int], at: int, top: int) -> dict[str, dict[str, Any]] | None:
+def row(token_ids: Sequence[int], at: int, top: int, shift: float) -> dict[str, dict[str, Any]] | None:
     """A position of `prompt_logprobs` as vLLM writes it: the transcript's own token first."""
     if at == 0:
         return None
@@ -28,14 +28,15 @@ def row(token_ids: Sequence[int], at: int, top: int) -> dict[str, dict[str, Any]
     ranked = list(known)
     ids = [token_ids[at], *(one for one in ranked[:top] if one != token_ids[at])]
     return {
-        str(one): {"logprob": known[one], "rank": ranked.index(one) + 1, "decoded_token": "TRUSTED TEXT"} for one in ids
+        str(one): {"logprob": known[one] + shift, "rank": ranked.index(one) + 1, "decoded_token": "TRUSTED TEXT"}
+        for one in ids
     }
 
 
-def scored(body: dict[str, Any]) -> bytes:
-    """The response to a request for log probabilities."""
+def scored(body: dict[str, Any], shift: float = 0.0) -> bytes:
+    """The response to a request for log probabilities, by so many nats too large."""
     prompt = body["prompt"]
-    rows = [row(prompt, at, body["prompt_logprobs"]) for at in range(len(prompt))]
+    rows = [row(prompt, at, body["prompt_logprobs"], shift) for at in range(len(prompt))]
     choice = {"index": 0, "text": "TRUSTED TEXT", "finish_reason": "length", "prompt_logprobs": rows}
     content = json.dumps({"id": "TRUSTED-ID", "choices": [choice], "usage": {"prompt_tokens": len(prompt)}}).encode()
     return response("200 OK", content, content_type="application/json", content_length=str(len(content)))
@@ -44,6 +45,11 @@ def scored(body: dict[str, Any]) -> bytes:
 async def trusted(body: dict[str, Any]) -> AsyncIterator[bytes]:
     """The server's honest answer."""
     yield scored(body)
+
+
+async def raw_logits(body: dict[str, Any]) -> AsyncIterator[bytes]:
+    """The answer of a server that gives logits."""
+    yield scored(body, 20.0)
 
 
 def gives(content: bytes, status: str = "200 OK") -> Answer:
