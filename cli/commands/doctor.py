@@ -49,6 +49,9 @@ def doctor(ctx: click.Context, /, policy_path: Path, *, is_json: bool, **given: 
         if replay.implementation == "vllm" and executor.vllm_python is None:
             with closing(vllm_client(replay)) as client:
                 client.served_model()
+        elif replay.implementation == "vllm-local":
+            with needs_extra("vllm-local"):
+                import vllm  # noqa: F401
         elif replay.implementation == "transformers":
             with needs_extra("replay"):
                 from weightwarden.verifier.replay.transformers import replayer  # noqa: F401
