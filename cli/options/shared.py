@@ -100,7 +100,7 @@ class ReplayOptions(ServerOptions):
             raise click.UsageError(
                 "--device does not apply to --replayer vllm-local: vLLM takes the first GPU, or the CPU"
             )
-        if self.implementation == "vllm-local" and (self.adapter or self.adapters):
+        if self.implementation == "vllm-local" and self.has_adapters:
             raise click.UsageError("--replayer vllm-local replays no adapters; use transformers or vllm")
         if self.implementation != "vllm" and self.replay_urls:
             raise click.UsageError("--replay-url requires --replayer vllm")

@@ -63,7 +63,8 @@ def test_alternatives_in_comments_exist_and_can_be(name: str, command: click.Com
     context = click.Context(command)
     for key, value in alternatives.items():
         given = list(map(str, value)) if isinstance(value, list) else str(value)
-        options[key].type_cast_value(context, given)
+        alone = options[key].multiple and not isinstance(given, list)
+        options[key].type_cast_value(context, [given] if alone else given)
 
 
 def test_a_server_opens_with_the_verifiers_example(

@@ -49,7 +49,7 @@ class ProbedEngine:
 
     @property
     def listed(self) -> bool | None:
-        """Whether the scheme was compared with this engine and version; None if the version is not known."""
+        """True if the scheme was compared with this engine and version; None if the version is not known."""
         compared = COMPARED[self.scheme]
         if compared is None:
             return True
