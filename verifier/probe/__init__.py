@@ -1,4 +1,4 @@
 """The probe: a few seeded requests that show by which scheme a server samples.
 
-Imports candidates, logits, provider, replay.
+Imports candidates, logits, provider, replay, scoring.
 """
