@@ -19,6 +19,8 @@ from weightwarden.text import printable
 MAX_PROFILE_BYTES = 65_536
 ONE_HOT = "vllm-v2-one-hot"
 """The scheme of acceptance `one-hot`."""
+COUPLED_SCHEMES = ("vllm-v2", "vllm-v2-fp64")
+"""The schemes whose noise depends on the position alone: a drafted token can be compared with the draw."""
 
 
 class EngineProfileError(WeightwardenError, ValueError):
@@ -100,13 +102,21 @@ class EngineProfile(_Strict):
     @model_validator(mode="after")
     def _known_scheme(self) -> "EngineProfile":
         try:
-            speculates = scheme(self.sampler).speculates
+            scheme(self.sampler)
         except UnknownScheme as error:
             raise refusal("unknown_scheme", "sampler", str(error)) from None
-        one_hot = self.speculation is not None and self.speculation.acceptance == "one-hot"
-        if speculates != one_hot:
+        return self
+
+    @model_validator(mode="after")
+    def _scheme_of_the_acceptance(self) -> "EngineProfile":
+        """The scheme and the acceptance rule say the same of how tokens are drawn."""
+        acceptance = None if self.speculation is None else self.speculation.acceptance
+        if (acceptance == "one-hot") != (self.sampler == ONE_HOT):
             what = f"speculation.acceptance one-hot and scheme {ONE_HOT} need each other; the scheme is {self.sampler}"
             raise refusal("speculation", "sampler", what)
+        if acceptance == "coupled" and self.sampler not in COUPLED_SCHEMES:
+            what = f"draws of {' and '.join(COUPLED_SCHEMES)} alone can be coupled; the scheme is {self.sampler}"
+            raise refusal("speculation", "speculation.acceptance", what)
         return self
 
     @classmethod

@@ -1,8 +1,9 @@
 """The release of an answer: the moments at which its tokens left the sidecar (docs/design.md, section 2).
 
-An answer starts on a geometric grid of moments, counted from the arrival of its request. From then on a group of tokens
-leaves on each tick; a tick that finds too few tokens is an underrun, and nothing leaves. The moments are a function of
-the pace, the start slot and the underruns, so that these hold all that the inference server could say by them.
+An answer starts on a geometric grid of moments, counted from the arrival of its request, with its first token: the
+first group. From then on a group of `Pace.tokens` tokens leaves on each tick; a tick that finds fewer is an underrun,
+and nothing leaves. The moments are a function of the pace, the start slot and the underruns, so that these hold all
+that the inference server could say by them.
 """
 
 import re
@@ -40,8 +41,8 @@ class Pace(_Strict):
     """The pace at which answers leave.
 
     Attributes:
-        tokens: tokens of a group. A group leaves on a tick.
-        milliseconds: time between two ticks.
+        tokens: tokens of a group after the first one, which has one token. The last group may have fewer.
+        milliseconds: time between two ticks. A group leaves on a tick.
     """
 
     tokens: Annotated[int, Field(ge=1, le=MAX_PACE_TOKENS)]
@@ -68,9 +69,17 @@ class Pace(_Strict):
         """Time between two ticks, seconds."""
         return self.milliseconds / 1000
 
+    def last_token(self, group: int) -> int:
+        """The last token of a full group, both counted from 0."""
+        return group * self.tokens
+
     def groups(self, tokens: int) -> int:
-        """Number of groups of an answer of so many tokens. The last one may be smaller, and is there without tokens."""
-        return max(1, -(-tokens // self.tokens))
+        """Number of groups of an answer of so many tokens. An answer without tokens has one, too."""
+        return 1 + -(-max(tokens - 1, 0) // self.tokens)
+
+    def fills_groups(self, tokens: int) -> bool:
+        """True if an answer of so many tokens has tokens, and its last group is full."""
+        return self.groups(tokens + 1) > self.groups(tokens)
 
     def __str__(self) -> str:
         return f"{self.tokens}/{self.milliseconds}"

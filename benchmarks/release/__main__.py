@@ -31,8 +31,8 @@ from weightwarden.verifier.model.embedded import ensure_embedded_model
 
 REAL = "vLLM 0.32, CPU"
 TICK_MS = 50
-PACES = ("1/35", "1/50", "2/70", "2/100", "4/100", "4/125", "4/150", "4/200", "8/200", "8/250", "8/300", "8/400")
-SERVED_PACES = ("2/100", "4/150", "8/250", "8/400")
+PACES = ("1/50", "2/100", "4/150", "4/200", "8/250", "8/300", "8/350", "8/400", "16/600", "16/800")
+SERVED_PACES = ("2/100", "4/200", "8/400", "16/800")
 """The paces with which a real sidecar serves the simulated server's answers."""
 SLACK = (1.25, 1.5)
 """Time a token of the paces for vLLM, against the server's own mean without a pace."""

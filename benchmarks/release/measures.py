@@ -11,7 +11,7 @@ from benchmarks.side_channels.behind_sidecar import RunningSidecar
 from benchmarks.side_channels.client import Asked, all_heard
 from benchmarks.side_channels.release_control import ReleaseControl
 from weightwarden.logger.record import Engine, Record
-from weightwarden.logger.release import Pace, Release
+from weightwarden.logger.release import Release
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.release_ledger import ReleaseCounter, ReleaseTable
@@ -99,7 +99,8 @@ def _row(
     """
     whole = sum(tokens)
     firsts = np.array([times[0] for times in left])
-    rates = [_rate(times, count, control.pace) for times, count in zip(left, tokens, strict=True)]
+    rates = [_rate(times, count) for times, count in zip(left, tokens, strict=True)]
+    waits = np.array([times[1] - times[0] for times in left if len(times) > 1])
     bits: float | None = None
     if table is not None:
         bits = table.bits / whole
@@ -114,14 +115,15 @@ def _row(
         tokens=whole,
         first_p50_ms=1000 * float(np.quantile(firsts, 0.5)),
         first_p99_ms=1000 * float(np.quantile(firsts, 0.99)),
+        second_p50_ms=1000 * float(np.quantile(waits, 0.5)) if len(waits) else None,
+        second_p99_ms=1000 * float(np.quantile(waits, 0.99)) if len(waits) else None,
         tokens_per_second=float(np.nanmedian(rates)),
         underrun_share=None if table is None else table.underruns / max(table.ticks, 1),
         bits_per_token=bits,
     )
 
 
-def _rate(times: FloatArray, tokens: int, pace: Pace | None) -> float:
-    """Tokens a second after the first moment, or nan if all tokens left on it."""
-    first = 1 if pace is None else min(pace.tokens, tokens)
+def _rate(times: FloatArray, tokens: int) -> float:
+    """Tokens a second after the first one, or nan if all of them left with it."""
     seconds = float(times[-1] - times[0])
-    return (tokens - first) / seconds if seconds > 0 else float("nan")
+    return (tokens - 1) / seconds if seconds > 0 else float("nan")

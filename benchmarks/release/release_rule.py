@@ -28,8 +28,7 @@ def paced(token_seconds: FloatArray, pace: Pace) -> PacedAnswer:
         pace: the pace.
     """
     groups = pace.groups(len(token_seconds))
-    last = np.minimum(np.arange(1, groups + 1) * pace.tokens, len(token_seconds)) - 1
-    came_g = token_seconds[last]
+    came_g = token_seconds[[min(pace.last_token(group), len(token_seconds) - 1) for group in range(groups)]]
     slot = first_slot(float(came_g[0]))
     start = slot_seconds(slot)
     places_g = np.arange(groups)

@@ -109,7 +109,7 @@ def _delays(control: ReleaseControl, symbols_t: BoolArray) -> _Delays:
         wait += seconds
     if len(said) > TOKEN_LIMIT:
         raise ValueError(f"{ticks} ticks are too many: {len(said)} tokens of a choice")
-    victim = [Said(FIRST_ID, " token", 0.001) for _ in range((ticks + 1) * GROUP)]
+    victim = [Said(FIRST_ID, " token", 0.001) for _ in range(1 + ticks * GROUP)]
     answers = {FLOODED: HostileAnswer(said), VICTIM: HostileAnswer(victim if control.pace else _one_a_tick(ticks))}
     with hostile_source(answers) as source, running_sidecar(source.url, control) as sidecar:
         heard, polled = asyncio.run(_both(sidecar.url, len(said), len(answers[VICTIM].said), ticks))

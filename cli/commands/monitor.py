@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.policy.file import read_policy
 from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.scoring.record_evidence import bound_text
+from weightwarden.verifier.scoring.release_ledger import ReleaseTable
 from weightwarden.verifier.statistics.errors import StatisticsError
 from weightwarden.verifier.statistics.rounding import upper_fixed
 from weightwarden.verifier.statistics.sampling_design import AuditBy
@@ -43,6 +44,7 @@ from weightwarden.verifier.verification.run_input import check_whole, from_archi
 from weightwarden.verifier.verification.run_verdict import NothingToVerify
 from weightwarden.verifier.verification.series_monitor import LOG_RATIO, WATCHED, SeriesMonitor
 from weightwarden.verifier.verification.series_statement import series_assumptions
+from weightwarden.verifier.verification.series_timing import SeriesTiming
 from weightwarden.verifier.verification.verifier import Verifier
 
 
@@ -54,7 +56,7 @@ class MonitorError(WeightwardenError, ValueError):
 class AuditOutcome:
     """One audit of a series: its name, its digest, the outcome of each audited record, and all records.
 
-    `length_limit` is the largest number of tokens of an answer.
+    `length_limit` is the largest number of tokens of an answer. `releases` counts the releases of all records.
     """
 
     name: str
@@ -63,6 +65,7 @@ class AuditOutcome:
     length_limit: int
     columns: dict[str, FloatArray]
     records: AuditedRecords
+    releases: ReleaseTable
     notes: list[str] = field(default_factory=list)
 
 
@@ -153,12 +156,14 @@ def monitor(
         kept = kept or AuditSeries(
             SeriesMonitor.new(policy, audit.log2_vocabulary, max_record_weight),
             audit.records.new_series(audit.log2_vocabulary, audit.length_limit, max_record_weight),
+            SeriesTiming(),
             [],
         )
         if audit.digest in kept.seen:
             raise MonitorError(f"{audit.name}: is in the series already; give each audit once")
         kept.monitor.add(audit.columns)
         kept.limit.add(audit.records.audited, audit.records.bits_r)
+        kept.timing = kept.timing.plus(audit.releases)
         kept.seen.append(audit.digest)
         rows.append(_row(audit, kept.monitor, alarm_level))
         if state_path is not None:
@@ -199,6 +204,7 @@ def _reports(paths: tuple[str, ...], policy: BasePolicy, seen: Sequence[str]) ->
                 length_limit=policy.made_for.max_model_len or LENGTH_LIMIT,
                 columns=columns,
                 records=AuditedRecords.of_report(report),
+                releases=report.timing.table,
                 notes=notes,
             )
         )
@@ -236,6 +242,7 @@ def _archives(
             length_limit=policy.made_for.max_model_len or replayer.identity.context_length or LENGTH_LIMIT,
             columns=found.watched,
             records=AuditedRecords.of_charges(given.audited, found.charges),
+            releases=given.releases,
         )
 
 
@@ -302,6 +309,11 @@ def _result(
             "per_token": rates,
             "unlike_calibration": watch.unlike_calibration,
             "limit": limit_result(series.limit, leading),
+            "timing": {
+                **asdict(series.timing),
+                "bits_per_token": series.timing.bits_per_token,
+                "statement": series.timing.statement,
+            },
             "audits": rows,
             "assumptions": assumes,
         }
@@ -325,6 +337,7 @@ def _result(
             " serve; its bits are in the limit below.",
         ]
     lines += ["", f"  {limit_statement(series.limit, leading) or 'No answer with a token: nothing is limited.'}"]
+    lines += ["", f"  {series.timing.statement}"]
     return "\n".join([*lines, "", *(f"  {said}" for said in assumes)])
 
 

@@ -1,7 +1,7 @@
 """State file of `verify monitor`, which keeps a series between calls."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -18,6 +18,7 @@ from weightwarden.verifier.statistics.conditional_e_process import CAPS, Conditi
 from weightwarden.verifier.statistics.e_process import STAKES, RateEProcess
 from weightwarden.verifier.verification.series_limit import SeriesLimit
 from weightwarden.verifier.verification.series_monitor import WATCHED, SeriesMonitor
+from weightwarden.verifier.verification.series_timing import SeriesTiming
 
 FORMAT = "weightwarden-monitor/2"
 MAX_STATE_BYTES = 64 * 2**20
@@ -30,11 +31,13 @@ class AuditSeries:
     Attributes:
         monitor: the alarm over the series.
         limit: upper limit of the bits of all its records, audited or not.
+        timing: charge of the moments at which their answers left.
         seen: digests of the audits in it.
     """
 
     monitor: SeriesMonitor
     limit: SeriesLimit
+    timing: SeriesTiming
     seen: list[str]
 
 
@@ -78,6 +81,13 @@ class _Conditional(_Part):
         return self
 
 
+class _Timing(_Part):
+    records: Annotated[int, Field(ge=0)]
+    tokens: Annotated[int, Field(ge=0)]
+    bits: Annotated[float, Field(ge=0)]
+    open_records: Annotated[int, Field(ge=0)]
+
+
 class _State(_Part):
     format: str
     policy_digest: str
@@ -85,6 +95,7 @@ class _State(_Part):
     conditional: _Conditional
     monitors: dict[str, _Monitor]
     limit: StoredLimit
+    timing: _Timing
     seen: list[str]
 
 
@@ -101,6 +112,7 @@ def write_state(path: Path, series: AuditSeries) -> None:
         "conditional": _plain(series.monitor.conditional),
         "monitors": {name: _plain(rate) for name, rate in series.monitor.monitors.items()},
         "limit": series.limit.to_dict(),
+        "timing": asdict(series.timing),
         "seen": series.seen,
     }
     write_text(path, json.dumps(state, indent=1, allow_nan=False) + "\n")
@@ -142,7 +154,7 @@ def read_state(path: Path) -> AuditSeries:
     kept = state.conditional.model_dump()
     conditional = ConditionalEProcess(**kept | {"log_capital_ck": np.array(kept["log_capital_ck"])})
     monitor = SeriesMonitor(state.policy_digest, conditional, monitors, state.log_best)
-    return AuditSeries(monitor, state.limit.series(), list(state.seen))
+    return AuditSeries(monitor, state.limit.series(), SeriesTiming(**state.timing.model_dump()), list(state.seen))
 
 
 def _check_format(parsed: object, path: Path) -> None:

@@ -7,11 +7,13 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from weightwarden.logger.engine_profile import EngineProfile
 from weightwarden.logger.release import SLOTS
 from weightwarden.sampler.params import refusal
 from weightwarden.sampler.types import FloatArray
 from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.scoring.likelihood_ratio import LARGEST
+from weightwarden.verifier.scoring.release_code import PLACES, groups_by_place
 from weightwarden.verifier.scoring.release_ledger import ReleaseTable, TimingState
 from weightwarden.verifier.statistics.sampling_design import AuditBy
 from weightwarden.verifier.verification.length_table import LengthTable
@@ -165,7 +167,8 @@ class ReleaseCounts(_Part):
     `start_slots` has the number of records by start slot, and last of those without one; `unknown_records` of these
     have tokens, and `unknown_groups` groups. The end of `two_way_ends` records may have left in two ways. The other
     columns have one entry for each kind of record with groups after the first: their number, those with underruns
-    before them, the underruns, and the number of such records.
+    before them by place (groups 1 to 3, 4 to 15, 16 to 63, and later, the first group being 0), the underruns, and the
+    number of such records.
     """
 
     start_slots: Annotated[list[Count], Field(min_length=SLOTS + 1, max_length=SLOTS + 1)]
@@ -173,7 +176,7 @@ class ReleaseCounts(_Part):
     unknown_groups: Count
     two_way_ends: Count
     groups: list[Annotated[int, Field(ge=1, le=2**53)]]
-    runs: list[Count]
+    runs: list[Annotated[list[Count], Field(min_length=PLACES, max_length=PLACES)]]
     underruns: list[Count]
     records: list[Annotated[int, Field(ge=1, le=2**53)]]
 
@@ -184,9 +187,13 @@ class ReleaseCounts(_Part):
             raise refusal("columns", "timing.counts", "columns of different lengths")
         if any(one >= other for one, other in pairwise(zip(*columns, strict=True))):
             raise refusal("columns", "timing.counts", "not in ascending order, each kind once")
-        for groups, runs, underruns in zip(*columns, strict=True):
-            if runs > groups or underruns < runs or (underruns > 0) != (runs > 0):
-                raise refusal("columns", "timing.counts", f"{groups} groups cannot have {runs} runs of {underruns}")
+        runs_up = np.array(self.runs, np.int64).reshape(-1, PLACES)
+        runs_u, underruns_u = runs_up.sum(axis=1), np.array(self.underruns, np.int64)
+        too_many_u = (runs_up > groups_by_place(np.array(self.groups, np.int64))).any(axis=1)
+        for at in np.flatnonzero(too_many_u | (underruns_u < runs_u) | ((underruns_u > 0) != (runs_u > 0))):
+            groups, runs, underruns = (column[at] for column in columns)
+            said = f"{groups} groups cannot have runs {runs} of {underruns} underruns"
+            raise refusal("columns", "timing.counts", said)
         return self
 
 
@@ -224,7 +231,7 @@ class Timing(_Part):
             unknown_groups=counts.unknown_groups,
             two_way_ends=counts.two_way_ends,
             groups_u=np.array(counts.groups, np.int64),
-            runs_u=np.array(counts.runs, np.int64),
+            runs_up=np.array(counts.runs, np.int64).reshape(-1, PLACES),
             underruns_u=np.array(counts.underruns, np.int64),
             records_u=np.array(counts.records, np.int64),
         )
@@ -286,6 +293,20 @@ class PolicyIdentity(_Part):
     replay: str
     dtype: str
     model_digest: Digest
+    profile: Digest | None = None
+
+
+class NamedEngineProfile(_Part):
+    """The engine profile that the records name: its digest, and the contents that have it."""
+
+    digest: Digest
+    contents: EngineProfile
+
+    @model_validator(mode="after")
+    def _digest_of_the_contents(self) -> Self:
+        if self.contents.digest() != self.digest:
+            raise refusal("digest", "digest", "not the digest of the contents")
+        return self
 
 
 class Environment(_Part):
@@ -326,6 +347,17 @@ class ReplaySeconds(_Part):
     forward: Seconds
     score: Seconds
     total: Seconds
+
+
+class Replica(_Part):
+    """The records with a verdict that one server answered, where a sidecar has several."""
+
+    replica: Annotated[str, Field(min_length=1, max_length=256)]
+    records: Count
+    tokens: Count
+    mismatches: Count
+    dangerous: Count
+    flagged: Count
 
 
 class Executor(_Part):
@@ -375,10 +407,12 @@ class Report(_Part):
     timing: Timing
     flagged: list[Flagged]
     unverifiable: list[Unverifiable]
+    replicas: list[Replica] = []
     model: str
     model_digest: Digest
     policy: PolicyIdentity
     policy_digest: Digest
+    engine_profile: NamedEngineProfile | None = None
     replay: str
     dtype: str
     device: str

@@ -68,7 +68,7 @@ def timing_contents(table: ReleaseTable) -> dict[str, Any]:
             "unknown_groups": table.unknown_groups,
             "two_way_ends": table.two_way_ends,
             "groups": table.groups_u.tolist(),
-            "runs": table.runs_u.tolist(),
+            "runs": table.runs_up.tolist(),
             "underruns": table.underruns_u.tolist(),
             "records": table.records_u.tolist(),
         },

@@ -16,7 +16,7 @@ from weightwarden.logger.sidecar.log.seeds import Issued
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.upstream.causes import SHORT_ANSWER, cause_of_refusal
-from weightwarden.logger.sidecar.upstream.client import Upstream
+from weightwarden.logger.sidecar.upstream.replicas import Replicas
 from weightwarden.logger.store.draft import Draft
 from weightwarden.logger.text.ending import Ending
 
@@ -30,11 +30,13 @@ class FinishedChoice:
         rest: text that is released only at the end.
         tokens: number of output tokens, forced ones included.
         record_index: the record's index in the log.
+        ids: token ids of all of the answer.
     """
 
     ending: Ending
     rest: str
     tokens: int
+    ids: Sequence[int]
     record_index: int | None
 
 
@@ -62,7 +64,7 @@ class ChoiceRunner:
     """
 
     model: ServedModel
-    upstream: Upstream
+    replicas: Replicas
     recorder: DraftRecorder
     metrics: Metrics
     events: Events
@@ -108,7 +110,7 @@ class ChoiceRunner:
             LogClosed: the writer was closed. No text was yielded that is not in the log.
         """
         draft = self.recorder.draft(asked, request_id)
-        answer = DrawnAnswer(self.model, self.upstream, asked, cache_salt)
+        answer = DrawnAnswer(self.model, self.replicas.of(asked), asked, cache_salt)
         unreleased: list[str] = []
         durable = 0
         ending: Ending | None = None
@@ -157,7 +159,9 @@ class ChoiceRunner:
         # 4
         record = ended(asked, answer.ids, ending, answer.forced)
         self.metrics.tokens.labels("output").inc(len(answer.ids))
-        end = FinishedChoice(ending=ending, rest=answer.text.rest(), tokens=len(answer.ids), record_index=None)
+        end = FinishedChoice(
+            ending=ending, rest=answer.text.rest(), tokens=len(answer.ids), ids=answer.ids, record_index=None
+        )
         if released is None:
             end = replace(end, record_index=await self._recorded(draft, record, recorded))
             yield DurableText(pieces=unreleased, end=end)

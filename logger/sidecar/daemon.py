@@ -30,14 +30,17 @@ from weightwarden.logger.sidecar.interpretation import RequestInterpreter
 from weightwarden.logger.sidecar.log.cosigner import Cosigner
 from weightwarden.logger.sidecar.log.notary import Notary
 from weightwarden.logger.sidecar.log.recorder import DraftRecorder
+from weightwarden.logger.sidecar.logprobs.trusted_server import TrustedServer
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.prepare_pool import PreparePool
 from weightwarden.logger.sidecar.readiness import Readiness
 from weightwarden.logger.sidecar.release_ticks import Ticks
 from weightwarden.logger.sidecar.service import Service
 from weightwarden.logger.sidecar.settings import Settings
-from weightwarden.logger.sidecar.startup import SidecarParts, warnings
+from weightwarden.logger.sidecar.startup import SidecarParts, unlisted_engine, warnings
 from weightwarden.logger.sidecar.upstream.client import Upstream
+from weightwarden.logger.sidecar.upstream.replicas import Replica, Replicas
+from weightwarden.logger.sidecar.whole_answers import WholeBodies
 from weightwarden.logger.sidecar.wire.error_forms import refusal_body
 
 SWITCH_SECONDS = 0.0005
@@ -70,25 +73,28 @@ async def serve(
     gc.freeze()  # objects loaded until now live to the end: the collector can skip them
     metrics = Metrics()
     metrics.log_size.set_function(lambda: sidecar.log.size)
+    engine = settings.engine
+    metrics.engine_info.labels(engine.name, engine.version, engine.sampler, engine.profile or "").set(1)
     _watch_space(sidecar, metrics)
     async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(
-            Upstream(
-                settings.upstream,
-                settings.upstream_model,
-                vocabulary=sidecar.model.vocabulary,
-                context_length=sidecar.model.context_length,
-                api_key=sidecar.upstream_key,
-                first_token=limits.first_token,
-                stall=limits.stall,
+        replicas = await _replicas(stack, sidecar, metrics, events)
+        trusted = None
+        if settings.logprobs_url is not None:
+            trusted = await stack.enter_async_context(
+                TrustedServer(
+                    settings.logprobs_url,
+                    settings.logprobs_model or settings.upstream_model,
+                    api_key=sidecar.logprobs_key,
+                    seconds=limits.first_token,
+                    metrics=metrics,
+                )
             )
-        )
         workers = PreparePool()
         stack.callback(workers.close)
         recorder = DraftRecorder(sidecar.log, metrics, events, sidecar.clock)
         service = Service(
             choice_runner=ChoiceRunner(
-                model=sidecar.model, upstream=upstream, recorder=recorder, metrics=metrics, events=events
+                model=sidecar.model, replicas=replicas, recorder=recorder, metrics=metrics, events=events
             ),
             recorder=recorder,
             engine=settings.engine,
@@ -96,6 +102,7 @@ async def serve(
             limits=limits,
             metrics=metrics,
             call_ids=sidecar.call_ids,
+            bodies=WholeBodies(sidecar.model.tokenizer, trusted),
             ticks=None if settings.release_tick is None else Ticks(settings.release_tick, loop.time),
             pace=settings.release_pace,
             sends_record_index=settings.sends_record_index,
@@ -110,8 +117,9 @@ async def serve(
             speculates=settings.speculative_decoding,
             reasoning_content=settings.reasoning_content,
             stops_in_reasoning=settings.stops_in_reasoning,
+            gives_logprobs=trusted is not None,
         )
-        readiness = Readiness(service, recorder, upstream, events, metrics, period=limits.ready, clock=loop.time)
+        readiness = Readiness(service, recorder, replicas, events, metrics, period=limits.ready, clock=loop.time)
         cosigner = Cosigner(
             url=settings.log,
             log=sidecar.log,
@@ -162,7 +170,8 @@ async def serve(
         )
         for notice in (*sidecar.model.notices, *sidecar.model.guesses):
             events.say("model", why=notice)
-        for warning in warnings(settings):
+        unlisted = unlisted_engine(settings)  # a sidecar that started all the same has --unlisted-engine
+        for warning in (*warnings(settings), *([] if unlisted is None else [unlisted])):
             events.say("warning", why=warning)
         await server.serve()
         await service.settle()
@@ -241,6 +250,24 @@ def _uvicorn_config(settings: Settings, front: Dependencies, gated: GateProcess 
             f"TLS: certificate or key cannot be used: {error.strerror or type(error).__name__}"
         ) from None
     return config
+
+
+async def _replicas(stack: AsyncExitStack, sidecar: SidecarParts, metrics: Metrics, events: Events) -> Replicas:
+    """The servers, with a client of each that is open until the stack is closed."""
+    settings, limits = sidecar.settings, sidecar.settings.limits
+    found: list[Replica] = []
+    for one in settings.upstreams:
+        client = Upstream(
+            one.url,
+            settings.upstream_model,
+            vocabulary=sidecar.model.vocabulary,
+            context_length=sidecar.model.context_length,
+            api_key=sidecar.upstream_key,
+            first_token=limits.first_token,
+            stall=limits.stall,
+        )
+        found.append(Replica(one.name, await stack.enter_async_context(client)))
+    return Replicas(found, metrics, events, asyncio.get_running_loop().time)
 
 
 def _serve_metrics(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> None:

@@ -39,6 +39,23 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.logprobs_requests = Counter(
+            "weightwarden_sidecar_logprobs_requests",
+            "Requests to the trusted server of log probabilities, by outcome: answered, or why it failed.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.logprobs_prefill_tokens = Counter(
+            "weightwarden_sidecar_logprobs_prefill_tokens",
+            "Tokens of prompts and answers that the trusted server of log probabilities read.",
+            registry=self.registry,
+        )
+        self.logprobs_seconds = Histogram(
+            "weightwarden_sidecar_logprobs_seconds",
+            "Time until the trusted server gave the log probabilities of one choice.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self.log_failures = Counter(
             "weightwarden_sidecar_log_failures",
             "Failed writes to the log that answers waited for.",
@@ -89,7 +106,25 @@ class Metrics:
         )
         self.upstream_up = Gauge(
             "weightwarden_sidecar_upstream_up",
-            "Whether the inference server was ready when it was last checked.",
+            "Whether an inference server was ready when it was last checked.",
+            registry=self.registry,
+        )
+        self.replica_up = Gauge(
+            "weightwarden_sidecar_replica_up",
+            "Whether a server of several was ready when it was last checked.",
+            ["replica"],
+            registry=self.registry,
+        )
+        self.replica_choices = Gauge(
+            "weightwarden_sidecar_replica_choices_in_flight",
+            "Choices under way by server, of several.",
+            ["replica"],
+            registry=self.registry,
+        )
+        self.replica_failures = Counter(
+            "weightwarden_sidecar_replica_failures",
+            "Failures by server, of several.",
+            ["replica"],
             registry=self.registry,
         )
         self.build_info = Gauge(
@@ -99,6 +134,12 @@ class Metrics:
             registry=self.registry,
         )
         self.build_info.labels(**build_versions()).set(1)
+        self.engine_info = Gauge(
+            "weightwarden_sidecar_engine_info",
+            "1, with the engine, version, scheme and profile of the records; the profile is empty without one.",
+            ["engine", "version", "sampler", "profile"],
+            registry=self.registry,
+        )
         self.witness_time = Gauge(
             "weightwarden_sidecar_witness_last_cosignature_timestamp_seconds",
             "When the newest checkpoint last had the witness's cosignature, or the sidecar's start. Unix time.",

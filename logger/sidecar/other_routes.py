@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from weightwarden.logger.model.adapter import AdapterFiles
 from weightwarden.logger.serving.api_keys import ApiKeys
 from weightwarden.logger.sidecar.cors import Cors
 from weightwarden.logger.sidecar.errors import ApiError, error_headers, no_such_model
@@ -73,22 +74,27 @@ class OtherRoutes:
         if path in reading:
             return reading[path](scope)
         authorize(self.keys, scope)
-        if model != self.model.name:
-            raise no_such_model(model, self.model.name)
-        return JSONResponse(self._card())
+        try:
+            return JSONResponse(self._card(self.model.adapter_of(model)))
+        except KeyError:
+            raise no_such_model(model, self.model.name) from None
 
     def _models(self, scope: Scope) -> Response:
         authorize(self.keys, scope)
-        return JSONResponse({"object": "list", "data": [self._card()]})
+        return JSONResponse(
+            {"object": "list", "data": [self._card(one) for one in (None, *self.model.adapters.values())]}
+        )
 
-    def _card(self) -> dict[str, object]:
-        return {
-            "id": self.model.name,
+    def _card(self, adapter: AdapterFiles | None) -> dict[str, object]:
+        """The card of the model, or of an adapter on it, in vLLM's form."""
+        card: dict[str, object] = {
+            "id": self.model.name if adapter is None else adapter.name,
             "object": "model",
             "created": self.created,
             "owned_by": "weightwarden",
             "max_model_len": self.model.context_length,
         }
+        return card if adapter is None else card | {"parent": self.model.name}
 
     def _health(self, _: Scope) -> Response:
         return JSONResponse({"status": "ok"})

@@ -8,7 +8,7 @@ from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.sidecar.log.recorder import DraftRecorder
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.service import Service
-from weightwarden.logger.sidecar.upstream.client import Upstream
+from weightwarden.logger.sidecar.upstream.replicas import Replica, Replicas
 
 FIRST_SECONDS = 1.0
 """Longest time, in seconds, until the result of the first check of the server is published."""
@@ -18,17 +18,18 @@ SILENT = "does not say in time what it serves"
 class Readiness:
     """The reason why no request can be served now, in fixed words, answered from memory.
 
-    A timer checks the inference server. The result of a check is published on the timer's next tick, whenever the
-    server answered, and holds until the tick after that. No client causes a check, and the server cannot choose the
-    moment at which the state changes: it chooses one of two states a tick. The server's fault is reported to the
-    operator alone. The cause why the log cannot be written is the sidecar's own finding.
+    A timer checks the inference servers. The result of a check is published on the timer's next tick, whenever the
+    server answered, and holds until the tick after that. No client causes a check, and no server can choose the
+    moment at which the state changes: it chooses one of two states a tick. Of several servers one that is ready is
+    enough, so that together they choose no more. A server's fault is reported to the operator alone. The cause why the
+    log cannot be written is the sidecar's own finding.
     """
 
     def __init__(
         self,
         service: Service,
         recorder: DraftRecorder,
-        upstream: Upstream,
+        replicas: Replicas,
         events: Events,
         metrics: Metrics,
         *,
@@ -41,17 +42,16 @@ class Readiness:
         Args:
             service: its `stopping` means not ready.
             recorder: its `failing` means not ready.
-            upstream: the server that is checked.
+            replicas: the servers that are checked.
             events: the operator's log.
             metrics: the operator's metrics.
             period: seconds between two ticks.
             clock: the event loop's clock, seconds.
             sleep: waits so many seconds.
         """
-        self._service, self._recorder, self._upstream, self._events = service, recorder, upstream, events
+        self._service, self._recorder, self._replicas, self._events = service, recorder, replicas, events
         self._period, self._clock, self._sleep = period, clock, sleep
         self._metrics = metrics
-        self._unfit: str | None = "was not asked yet"
         self._named = False
 
     def __call__(self) -> str | None:
@@ -59,10 +59,10 @@ class Readiness:
             return "stopping"
         if self._recorder.failing:
             return f"the log cannot be written: {self._recorder.cause}"
-        return None if self._unfit is None else "the inference server is not ready"
+        return "the inference server is not ready" if self._replicas.unfit else None
 
     async def watch(self) -> None:
-        """Check the server at every tick. Never returns."""
+        """Check the servers at every tick. Never returns."""
         started = self._clock()
         await self._look(min(self._period, FIRST_SECONDS))
         while True:
@@ -70,27 +70,39 @@ class Readiness:
             await self._look(started + ticks * self._period - self._clock())
 
     async def _look(self, seconds: float) -> None:
-        """Check the server now, and publish the result after so many seconds."""
-        asking = asyncio.ensure_future(self._upstream.check())
+        """Check the servers now, and publish the results after so many seconds."""
+        asking = [asyncio.ensure_future(one.client.check()) for one in self._replicas.all]
         try:
             await self._sleep(seconds)
-            unfit = asking.result() if asking.done() else SILENT
-        except Exception as error:
-            self._events.defect(error)
-            unfit = SILENT
         finally:
-            asking.cancel()
-        if unfit != self._unfit:
-            self._events.say("upstream", unfit=unfit, serves=self._names())
-        self._unfit = unfit
-        self._metrics.upstream_up.set(unfit is None)
+            found = [self._result(one) for one in asking]
+        for replica, unfit in zip(self._replicas.all, found, strict=True):
+            self._publish(replica, unfit)
+        self._metrics.upstream_up.set(not self._replicas.unfit)
 
-    def _names(self) -> str | None:
-        """The models that the server serves instead, the first time that it lists any; later None.
+    def _result(self, asking: "asyncio.Future[str | None]") -> str | None:
+        """The result of a check, which is given up if it is not done."""
+        if not asking.done():
+            asking.cancel()
+            return SILENT
+        if (error := asking.exception()) is not None:
+            self._events.defect(error)
+            return SILENT
+        return asking.result()
+
+    def _publish(self, replica: Replica, unfit: str | None) -> None:
+        if unfit != replica.unfit:
+            name = self._replicas.name(replica)
+            named = {} if name is None else {"replica": name}
+            self._events.say("upstream", unfit=unfit, serves=self._names(replica), **named)
+        self._replicas.checked(replica, unfit)
+
+    def _names(self, replica: Replica) -> str | None:
+        """The models that a server serves instead, the first time that one lists any; later None.
 
         They are the server's text, so that they are few, short, and reported once in a run.
         """
-        if self._named or not self._upstream.others:
+        if self._named or not replica.client.others:
             return None
         self._named = True
-        return ", ".join(self._upstream.others)
+        return ", ".join(replica.client.others)

@@ -32,10 +32,10 @@ from weightwarden.logger.sidecar.log.recorder import LOG_FAILURES, DraftRecorder
 from weightwarden.logger.sidecar.log.seeds import Issued, SeedIssuer
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.paced_answers import PacedAnswers
-from weightwarden.logger.sidecar.reading.parts import AnswerPart
 from weightwarden.logger.sidecar.release_ticks import Ticks
 from weightwarden.logger.sidecar.response import Response
-from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, Choice, ChoiceEnd, Head, collected
+from weightwarden.logger.sidecar.whole_answers import WholeAnswer, WholeBodies, undrawn_answers, whole_answer
+from weightwarden.logger.sidecar.wire.answer_form import AnswerForm, ChoiceEnd, Head
 from weightwarden.logger.sidecar.wire.requests import GenerationRequest
 from weightwarden.sampler.params import SamplingParams
 from weightwarden.sampler.validation_message import field_and_fault
@@ -59,6 +59,7 @@ class Service:
     limits: Limits
     metrics: Metrics
     call_ids: CallIds
+    bodies: WholeBodies
     ticks: Ticks | None = None
     pace: Pace | None = None
     sends_record_index: bool = False
@@ -71,7 +72,8 @@ class Service:
     async def respond(self, asked: GenerationRequest, response: Response) -> None:
         """Answer a request.
 
-        1. If there is room, give every prompt a counter, and so a seed. A request that failed before gets its old one.
+        1. If there is room, choose a server, and give every prompt a counter, and so a seed. A request that failed
+           before gets its old one, whichever server it is given to.
         2. Answer all choices side by side. Tokens leave when they are durable, and on a tick if there are ticks.
         3. End the response when every record is durable. If a choice failed, keep the counters and report the failure.
 
@@ -88,13 +90,16 @@ class Service:
         head = Head(
             request_id=response.request_id,
             created=int(self.clock()),
-            model=self.choice_runner.model.name,
+            model=self.choice_runner.model.name if asked.adapter is None else asked.adapter.name,
             prompt_tokens=sum(map(len, asked.prompts)),
             call_id=lambda choice, begin: asked.call_id(self.call_ids.of(number, choice, begin.index), begin),
         )
         try:
-            async with self._counted(len(asked.prompts) * asked.choices, number):
-                records, issued = await self._records(asked)
+            async with self._counted(len(asked.prompts) * asked.choices, number) as replica:
+                if not asked.draws:
+                    await self._send_whole(asked, undrawn_answers(asked, head), head, response, number)
+                    return
+                records, issued = await self._records(asked, replica)
                 self.metrics.tokens.labels("prompt").inc(head.prompt_tokens)
                 # 2, 3
                 if self.pace is not None:
@@ -106,14 +111,14 @@ class Service:
         finally:
             self.issuer.end(issued, complete=response.complete)
 
-    async def _records(self, asked: GenerationRequest) -> tuple[list[Record], Issued]:
+    async def _records(self, asked: GenerationRequest, replica: str | None) -> tuple[list[Record], Issued]:
         """The records of all choices, without tokens, and the seeds that were issued to their prompts."""
         sampling = asked.sampling.model_copy(update={"n": asked.choices if asked.choices > 1 else None})
         records: list[Record] = []
         issued = Issued()
         vocabulary = self.choice_runner.model.vocabulary
         try:
-            likes = [self._record(prompt, asked, sampling) for prompt in asked.prompts]
+            likes = [self._record(prompt, asked, sampling, replica) for prompt in asked.prompts]
             for like in likes:
                 encode_record(like)
             seeds = [asked.seed] * len(likes)
@@ -132,7 +137,9 @@ class Service:
             raise log_unavailable() from None
         return records, issued
 
-    def _record(self, prompt: list[int], asked: GenerationRequest, sampling: SamplingParams) -> Record:
+    def _record(
+        self, prompt: list[int], asked: GenerationRequest, sampling: SamplingParams, replica: str | None
+    ) -> Record:
         """The record of a prompt's last choice, with the client's seed or 0. If it is valid, all of them are."""
         return Record(
             engine=self.engine,
@@ -146,12 +153,15 @@ class Service:
             stop_reason=CUT_OFF_BY_LOGGER,
             grammar=asked.grammar,
             reasoning=asked.reasoning,
+            adapter=asked.adapter,
             release=None if self.pace is None else Release(pace=self.pace, streamed=asked.stream),
+            replica=replica,
+            logprobs=asked.logprobs,
         )
 
     @asynccontextmanager
-    async def _counted(self, choices: int, number: int) -> AsyncIterator[None]:
-        """Reservation of room for so many choices, for as long as they are under way.
+    async def _counted(self, choices: int, number: int) -> AsyncIterator[str | None]:
+        """Reservation of room for so many choices, for as long as they are under way; the name of their server.
 
         After a failure, the error is sent and the room freed on a tick, since another client could observe the free
         room.
@@ -162,10 +172,12 @@ class Service:
         self.under_way += choices
         self.metrics.choices.inc(choices)
         try:
-            yield
-        except ApiError:
-            await self._tick(number, 0)
-            raise
+            with self.choice_runner.replicas.chosen(choices) as replica:
+                try:
+                    yield replica
+                except ApiError:
+                    await self._tick(number, 0)
+                    raise
         finally:
             self.under_way -= choices
             self.metrics.choices.dec(choices)
@@ -179,7 +191,7 @@ class Service:
         response: Response,
         pace: Pace,
     ) -> None:
-        answers = PacedAnswers(asked, len(records), head, response, pace, self.metrics)
+        answers = PacedAnswers(asked, records, head, response, pace, self.metrics, self.bodies)
         used = answers.streamed if asked.stream else answers.whole
         await self._side_by_side(asked, records, issued, response, used, released=answers.released)
         response.complete = answers.complete
@@ -193,21 +205,21 @@ class Service:
         response: Response,
         number: int,
     ) -> None:
-        async def answered(index: int, texts: DurableTexts) -> Choice:
-            reading = ChoiceReading(asked.reader)
-            parts: list[AnswerPart] = []
-            async for text in texts:
-                parts += reading.parts(text.pieces)
-                if text.end is not None:
-                    parts += reading.rest(text.end.rest)
-                    return collected(index, parts, self._end(text.end, reading), head)
-            raise AssertionError("the last part of an answer holds its end")
+        async def answered(index: int, texts: DurableTexts) -> WholeAnswer:
+            sends = self.sends_record_index
+            return await whole_answer(index, texts, asked, records[index], head, sends_record_index=sends)
 
-        choices = await self._side_by_side(asked, records, issued, response, answered)
+        answers = await self._side_by_side(asked, records, issued, response, answered)
+        await self._send_whole(asked, answers, head, response, number)
+
+    async def _send_whole(
+        self, asked: GenerationRequest, answers: Sequence[WholeAnswer], head: Head, response: Response, number: int
+    ) -> None:
+        body = await self.bodies.of(asked, head, answers)
         await self._tick(number, 0)
-        response.output_tokens = sum(choice.end.tokens for choice in choices)
+        response.output_tokens = sum(len(answer.ids) for answer in answers)
         response.begun, response.status = True, 200
-        await response.write_body(200, asked.form(head).whole(choices))
+        await response.write_body(200, body)
         response.complete = True
 
     async def _stream(
@@ -286,6 +298,7 @@ class Service:
             ApiError: the first failure, in the words for the client.
         """
         failed_by: str | None = None
+        replicas = self.choice_runner.replicas
 
         def cancelled_by() -> str:
             return failed_by or (CUT_OFF_BY_LOGGER if self.stopping else CUT_OFF_BY_CLIENT)
@@ -306,6 +319,8 @@ class Service:
                 try:
                     return await used(index, texts)
                 except UpstreamError as error:
+                    if failed_by is None:
+                        replicas.failed(record, error)
                     failed_by = failed_by or blamed(error)
                     self.metrics.upstream_failures.labels(error.reason).inc()
                     raise
@@ -316,7 +331,9 @@ class Service:
         tasks = [asyncio.ensure_future(one(index, record)) for index, record in enumerate(records)]
         self._tasks.update(tasks)
         try:
-            return list(await asyncio.gather(*tasks))
+            results = list(await asyncio.gather(*tasks))
+            replicas.answered(records[0])
+            return results
         except UpstreamError as error:
             raise upstream_failed(error.reason) from None
         except LOG_FAILURES:

@@ -68,6 +68,10 @@ def test_what_is_said_counts_and_not_how_it_is_said(tmp_path: Path) -> None:
             TEXT.replace('sampler = "vllm-v2"', 'sampler = "vllm-v2-one-hot"'),
             "profile.toml: sampler: speculation.acceptance one-hot and scheme vllm-v2-one-hot need each other",
         ),
+        (
+            TEXT.replace('sampler = "vllm-v2"', 'sampler = "vllm-cpu"'),
+            "profile.toml: speculation.acceptance: draws of .* alone can be coupled",
+        ),
         (TEXT.replace('dtype = "bfloat16"', ""), "profile.toml: dtype"),
         ("magic = 1\n" + TEXT, "profile.toml: magic"),
         ("#" * 70_000, "at most"),

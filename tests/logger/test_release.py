@@ -10,7 +10,19 @@ from weightwarden.logger.release import SLOT_RATIO, SLOTS, Pace, PaceError, run_
 def test_a_pace_is_tokens_and_milliseconds() -> None:
     pace = Pace.parse("8/200")
     assert (pace.tokens, pace.seconds, str(pace)) == (8, 0.2, "8/200")
-    assert [pace.groups(tokens) for tokens in (0, 1, 8, 9, 16, 17)] == [1, 1, 1, 2, 2, 3]
+
+
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_the_first_group_has_one_token_and_each_later_one_as_many_as_the_pace_says(size: int) -> None:
+    pace = Pace(tokens=size, milliseconds=200)
+    groups = [[0], *([1 + group * size + at for at in range(size)] for group in range(5))]
+    assert [pace.last_token(group) for group in range(6)] == [tokens[-1] for tokens in groups]
+    for tokens in range(1, 5 * size):
+        [last] = [group for group, held in enumerate(groups) if tokens - 1 in held]
+        assert pace.groups(tokens) == last + 1
+        assert pace.fills_groups(tokens) == (groups[last][-1] == tokens - 1)
+    assert pace.groups(0) == 1
+    assert not pace.fills_groups(0)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from weightwarden.sampler.noise import gumbel_noise
 from weightwarden.sampler.uniforms import draft_uniforms
 from weightwarden.verifier.policy.exact import EXACT_TOLERANCE
 
-WHEEL = os.environ.get("WEIGHTWARDEN_VLLM")
+WHEEL = os.environ.get("WEIGHTWARDEN_VLLM_SOURCES")
 """The folder `vllm` of an installed wheel."""
 pytestmark = pytest.mark.skipif(
     not (WHEEL and os.environ.get("TRITON_INTERPRET")),

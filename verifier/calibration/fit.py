@@ -51,6 +51,7 @@ def calibrate(
     limits: CalibrationLimits,
     *,
     traffic_digests: Sequence[str] = (),
+    unlisted_engine: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> CalibrationResult:
     """Make a policy from honest traffic.
@@ -68,7 +69,7 @@ def calibrate(
         CalibrationError: the traffic is mixed, has too few records, or no threshold is within the limits.
     """
     # 1
-    made_for = made_for_traffic(replayer, records)
+    made_for = made_for_traffic(replayer, records, unlisted_engine=unlisted_engine)
     half_r = split_halves(records, limits.split_seed)
 
     # 2

@@ -1,7 +1,8 @@
-"""Check that a record's token ids and length fit a model's vocabulary and context."""
+"""Check that a record's token ids, length and adapter fit a model."""
 
 from weightwarden.errors import WeightwardenError
 from weightwarden.logger.record import Record
+from weightwarden.text import printable
 from weightwarden.verifier.model.identity import ModelIdentity
 
 
@@ -10,7 +11,7 @@ class UnfitRecord(WeightwardenError, ValueError):
 
 
 def check_fits(record: Record, identity: ModelIdentity) -> None:
-    """Check a record against a model's vocabulary and context length.
+    """Check a record against a model's vocabulary, context length and adapters.
 
     Raises:
         UnfitRecord: the record does not fit; the message names the field.
@@ -29,3 +30,7 @@ def check_fits(record: Record, identity: ModelIdentity) -> None:
         if longest == original:
             what += " (where the server's is longer, its rotary factors are others: name it with --max-model-len)"
         raise UnfitRecord(f"output_token_ids: {what}")
+    adapter = record.adapter
+    if adapter is not None and adapter.digest not in identity.adapters:
+        name = printable(adapter.name)
+        raise UnfitRecord(f"adapter: {name} ({adapter.digest}) was not given: --adapter {name}=FOLDER")

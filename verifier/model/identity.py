@@ -3,12 +3,13 @@
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.adapter import ADAPTER_CONFIG, AdapterFiles
 from weightwarden.logger.model.config import read_json, read_model_config
 from weightwarden.logger.text.end_ids import end_ids
 from weightwarden.logger.text.tokenizer import TOKENIZER, read_tokenizer
@@ -17,7 +18,6 @@ _VOLATILE_CONFIG_KEYS = frozenset(
     {"transformers_version", "_name_or_path", "_from_model_config", "torch_dtype", "dtype"}
 )
 _INDEX = "model.safetensors.index.json"
-_ADAPTER = "adapter_config.json"
 _BLOCK_BYTES = 1 << 24
 _MAX_HEADER_BYTES = 1 << 28
 
@@ -35,6 +35,7 @@ class ModelIdentity:
         original_context: see `logger.model.dimensions.Dimensions`.
         eos_ids: token ids that end an answer (`end_ids`).
         dtype: dtype of the weights in the configuration, or None.
+        adapters: trusted copies of low-rank adapters on the model, by digest. They are no part of the model's digest.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class ModelIdentity:
     dtype: str | None = None
     longest_context: int | None = None
     original_context: int | None = None
+    adapters: Mapping[str, AdapterFiles] = field(default_factory=dict, hash=False)
 
     def takes_long_factors(self, max_model_len: int | None) -> bool:
         """True if a server uses its long rotary factors: those of LongRoPE, if its context exceeds the original one.
@@ -77,8 +79,10 @@ def identify_model(folder: Path, progress: Callable[[int, int], None] | None = N
 def _identity(folder: Path, progress: Callable[[int, int], None] | None) -> ModelIdentity:
     """The identity of a folder (`identify_model`). It raises OSError for a file that cannot be read."""
     config = read_model_config(folder)
-    if (folder / _ADAPTER).exists():
-        raise ModelError(f"{folder}: {_ADAPTER}: an adapter is not a model: merge it into its base, and save that")
+    if (folder / ADAPTER_CONFIG).exists():
+        raise ModelError(
+            f"{folder}: {ADAPTER_CONFIG}: an adapter is not a model: name its base with --model, and it with --adapter"
+        )
     shards = sorted(folder.glob("*.safetensors"))
     missing = sorted({*_indexed_shards(folder)} - {shard.name for shard in shards})
     if missing:

@@ -11,10 +11,13 @@ from weightwarden.logger.release import SLOTS
 from weightwarden.sampler.types import IntArray
 from weightwarden.verifier.scoring.release_code import (
     CHOICE_BITS,
+    PLACES,
     SLOT_BITS,
     TWO_WAY_END_BITS,
     UNKNOWN_GROUP_BITS,
+    groups_by_place,
     pooled_slot_bits,
+    runs_by_place,
     tick_bits,
 )
 
@@ -33,7 +36,7 @@ class ReleaseTable:
         unknown_groups: their groups with an unknown number of ticks before them.
         two_way_ends: records whose end may have left in two ways.
         groups_u: the different numbers of further groups, int64 [kinds]. An end that leaves on its own is one.
-        runs_u: further groups with underruns before them, int64 [kinds].
+        runs_up: further groups with underruns before them, by place, int64 [kinds, `PLACES`].
         underruns_u: underruns, int64 [kinds].
         records_u: records of each kind, int64 [kinds].
     """
@@ -45,7 +48,7 @@ class ReleaseTable:
     unknown_groups: int
     two_way_ends: int
     groups_u: IntArray
-    runs_u: IntArray
+    runs_up: IntArray
     underruns_u: IntArray
     records_u: IntArray
 
@@ -79,9 +82,9 @@ class ReleaseTable:
     @property
     def underrun_bits(self) -> float:
         """Length of the underruns, bits: the shorter one of the records' own code and the pooled code."""
-        own = float(tick_bits(self.groups_u, self.runs_u, self.underruns_u) @ self.records_u)
-        sums = (np.array(column_u @ self.records_u) for column_u in (self.groups_u, self.runs_u, self.underruns_u))
-        return min(own, float(tick_bits(*sums)))
+        counts_u = groups_by_place(self.groups_u), self.runs_up, self.underruns_u
+        own = float(tick_bits(*counts_u) @ self.records_u)
+        return min(own, float(tick_bits(*(np.array(self.records_u @ count_u) for count_u in counts_u))))
 
     @property
     def unknown_bits(self) -> float:
@@ -112,7 +115,7 @@ class ReleaseCounter:
     def __init__(self) -> None:
         self._tokens = self._open = self._unknown = self._unknown_groups = self._two_way_ends = 0
         self._slots = [0] * (SLOTS + 1)
-        self._kinds: Counter[tuple[int, int, int]] = Counter()
+        self._kinds: Counter[tuple[int, ...]] = Counter()
 
     def add(self, record: Record) -> None:
         """Add a record."""
@@ -122,9 +125,8 @@ class ReleaseCounter:
             return
         self._tokens += tokens
         cut_off = record.finish_reason == "abort"
-        own_end = cut_off or (
-            release.streamed and tokens % release.pace.tokens == 0
-        )  # it may have left after all groups
+        # The end may have left after all groups.
+        own_end = cut_off or (release.streamed and release.pace.fills_groups(tokens))
         self._two_way_ends += own_end
         groups = release.pace.groups(tokens) - 1 + own_end if release.streamed else 0
         if release.underruns:
@@ -136,12 +138,14 @@ class ReleaseCounter:
             return
         self._slots[release.start_slot] += 1
         if groups:
-            self._kinds[groups, len(release.underruns), release.ticks_missed] += 1
+            runs = runs_by_place([group for group, _ in release.underruns]).tolist()
+            self._kinds[groups, *runs, release.ticks_missed] += 1
 
     @property
     def table(self) -> ReleaseTable:
         """The counts of the records so far."""
-        rows_un = np.array([(*kind, count) for kind, count in sorted(self._kinds.items())], np.int64).reshape(-1, 4)
+        rows = [(*kind, count) for kind, count in sorted(self._kinds.items())]
+        rows_un = np.array(rows, np.int64).reshape(-1, PLACES + 3)
         return ReleaseTable(
             open_records=self._open,
             tokens=self._tokens,
@@ -150,7 +154,7 @@ class ReleaseCounter:
             unknown_groups=self._unknown_groups,
             two_way_ends=self._two_way_ends,
             groups_u=rows_un[:, 0],
-            runs_u=rows_un[:, 1],
-            underruns_u=rows_un[:, 2],
-            records_u=rows_un[:, 3],
+            runs_up=rows_un[:, 1:-2],
+            underruns_u=rows_un[:, -2],
+            records_u=rows_un[:, -1],
         )

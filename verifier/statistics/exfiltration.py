@@ -82,14 +82,15 @@ class TimingChannel:
         """The channel of streamed answers that leave at a pace, with a share of the ticks that find too few tokens.
 
         An answer has one of `SLOTS` start slots, or none. The number of underruns before each further group has at most
-        the entropy of a count with their mean. The end of a cut-off answer is one more group.
+        the entropy of a count with their mean. Beside the full groups after the first token, an answer may have a
+        smaller last group and, if it is cut off, an end that is a group of its own: each answer is charged for both.
 
         Raises:
             StatisticsError: the share is not at least 0 and below 1.
         """
         if not 0 <= underrun_share < 1:
             raise StatisticsError(f"underruns are a share of the ticks from 0 to below 1, not {underrun_share}")
-        groups = tokens_per_message / pace.tokens + 1
+        groups = (tokens_per_message - 1) / pace.tokens + 2
         bits = log2(SLOTS + 1) + groups * geometric_entropy(underrun_share / (1 - underrun_share))
         return cls(charged=bits / tokens_per_message)
 

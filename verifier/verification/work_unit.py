@@ -38,9 +38,10 @@ class WorkUnit:
 def work_units(records: Iterable[Record], unit_tokens: int) -> Iterator[WorkUnit]:
     """Units of about `unit_tokens` tokens, prompts included. Every record is in exactly one unit.
 
-    The units depend only on the records and on `unit_tokens`. Within a window of records, those whose prompts begin
-    alike are put together, so that their common prefix is computed once. Among these, records of similar length are put
-    together, so that batches hold little padding. Lazy: no more than a window is held.
+    The units depend only on the records and on `unit_tokens`. Within a window of records, those of one adapter are put
+    together, since they are computed together. Among these, records whose prompts begin alike are put together, so that
+    their common prefix is computed once. Among these, records of similar length are put together, so that batches hold
+    little padding. Lazy: no more than a window is held.
     """
     window: list[tuple[int, Record]] = []
     tokens = 0
@@ -61,7 +62,7 @@ def _units(window: Sequence[tuple[int, Record]], most: int) -> Iterator[WorkUnit
     unit: list[tuple[int, Record]] = []
     tokens = 0  # computed tokens of the unit, with shared prefixes counted once
     for name in sorted({record.scheme_name for _, record in window}):
-        for run in _runs([item for item in window if item[1].scheme_name == name], FIRST_PREFIX, most):
+        for run in _runs_by_adapter([item for item in window if item[1].scheme_name == name], most):
             if 2 * tokens >= most and tokens + _tokens_of(run) > most:
                 yield _unit(unit)
                 unit, tokens = [], 0
@@ -74,6 +75,19 @@ def _units(window: Sequence[tuple[int, Record]], most: int) -> Iterator[WorkUnit
         if unit:  # records of two schemes are not replayed together
             yield _unit(unit)
             unit, tokens = [], 0
+
+
+def _runs_by_adapter(items: Sequence[tuple[int, Record]], most: int) -> list[list[tuple[int, Record]]]:
+    """The runs of records without adapter, then those of each adapter."""
+    groups: dict[str, list[tuple[int, Record]]] = {}
+    for item in items:
+        groups.setdefault(_adapter_of(item[1]), []).append(item)
+    return [run for _, group in sorted(groups.items()) for run in _runs(group, FIRST_PREFIX, most)]
+
+
+def _adapter_of(record: Record) -> str:
+    """The digest of a record's adapter; empty without one."""
+    return "" if record.adapter is None else record.adapter.digest
 
 
 def _runs(items: Sequence[tuple[int, Record]], prefix: int, most: int) -> list[list[tuple[int, Record]]]:
@@ -115,6 +129,8 @@ def _added(item: tuple[int, Record], before: tuple[int, Record] | None) -> int:
     """Tokens computed in the replay of a record after a record with a prompt that may begin alike."""
     cost = _cost(item[1])
     if before is None or not cost or not before[1].output_token_ids:
+        return cost
+    if _adapter_of(item[1]) != _adapter_of(before[1]):
         return cost
     prompts = item[1].prompt_token_ids, before[1].prompt_token_ids
     most = min(map(len, prompts))

@@ -1,10 +1,11 @@
 """The served model as the trusted side knows it: its tokenizer, chat template and limits."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from weightwarden.logger.errors import ModelError
+from weightwarden.logger.model.adapter import AdapterFiles
 from weightwarden.logger.model.config import read_model_config
 from weightwarden.logger.sidecar.constraints.constraint import AnswerShape
 from weightwarden.logger.sidecar.model.answer_shape import shape_of
@@ -15,6 +16,7 @@ from weightwarden.logger.sidecar.prompts.template_files import TemplateFile, fin
 from weightwarden.logger.text.end_ids import end_ids, require_end_ids
 from weightwarden.logger.text.special_tokens import SpecialTokens
 from weightwarden.logger.text.tokenizer import ModelTokenizer, read_tokenizer
+from weightwarden.text import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,7 @@ class ServedModel:
         chat_with_tools: the template of chats with tools, which can be another.
         shape: the form in which the model reasons and calls tools.
         defaults: values for parameters that a request omits.
+        adapters: low-rank adapters on the model, by their names for clients.
         notices: sentences for the operator: parts that cannot be served, with the reason.
         guesses: sentences for the operator: what was guessed from the chat template.
     """
@@ -44,6 +47,7 @@ class ServedModel:
     chat_with_tools: ChatTemplate | None
     shape: AnswerShape
     defaults: GenerationDefaults
+    adapters: Mapping[str, AdapterFiles] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()
 
@@ -58,6 +62,7 @@ class ServedModel:
         neutral_defaults: bool = False,
         tool_parser: str | None = None,
         reasoning_parser: str | None = None,
+        adapters: Mapping[str, AdapterFiles] | None = None,
     ) -> "ServedModel":
         """The model of a folder. Its weights are not needed.
 
@@ -70,11 +75,14 @@ class ServedModel:
                 the values of generation_config.json.
             tool_parser: family of the model's tool calls, or `none`. None: guessed from the chat template.
             reasoning_parser: family of the model's reasoning, or `none`. None: guessed from the chat template.
+            adapters: low-rank adapters on the model, by name.
 
         Raises:
-            ModelError: a file is missing or malformed, no token is known to end an answer, or no context length is
-                known.
+            ModelError: a file is missing or malformed, no token is known to end an answer, no context length is known,
+                or an adapter has the model's name.
         """
+        if adapters and name in adapters:
+            raise ModelError(f"{adapters[name].folder}: {printable(name)} is the model's own name: rename the adapter")
         config = read_model_config(folder)
         limit = context_length or config.context_length
         if limit is None:
@@ -97,6 +105,7 @@ class ServedModel:
             chat_with_tools=chat_with_tools,
             shape=shape,
             guesses=guesses,
+            adapters=adapters or {},
             defaults=GenerationDefaults() if neutral_defaults else generation_defaults(folder, config.generation),
             notices=tuple(notices_of(folder, config, template, chat, special, tokenizer)),
         )
@@ -108,6 +117,14 @@ class ServedModel:
             UnicodeEncodeError: the text holds half a surrogate pair.
         """
         return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+    def adapter_of(self, name: str) -> AdapterFiles | None:
+        """The adapter that a request of that model asks for; None for the model itself.
+
+        Raises:
+            KeyError: neither the model nor an adapter has that name.
+        """
+        return None if name == self.name else self.adapters[name]
 
     @property
     def longest_token(self) -> int:

@@ -253,11 +253,11 @@ def request_body(record: Record, model: str, cache_salt: str | None = None) -> b
 
     Args:
         record: the choice's record, without tokens.
-        model: the model's name on the server.
+        model: the model's name on the server. A record with an adapter names the adapter instead.
         cache_salt: salt of the server's prefix cache, or None. It does not affect the draw.
     """
     fields: dict[str, Any] = {
-        "model": model,
+        "model": model if record.adapter is None else record.adapter.name,
         "prompt": record.prompt_token_ids,
         "n": 1,
         "stream": True,

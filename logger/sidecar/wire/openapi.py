@@ -15,14 +15,14 @@ _SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}, {"api_key": []}]
 _ERRORS = {
     "400": "The request cannot be served as it is; `param` names the field.",
     "401": "No valid API key.",
-    "404": "No such model; `message` names the one that is served.",
+    "404": "No such model or adapter; `message` names the model that is served.",
     "408": "The body did not come in time.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "429": "Too many requests are under way; `Retry-After` says when to try again.",
     "431": "The headers are too large.",
     "502": "The inference server failed; the words are always the same.",
-    "503": "The log cannot be written, or the service is stopping.",
+    "503": "The log cannot be written, the server of log probabilities failed, or the service is stopping.",
 }
 
 
@@ -72,11 +72,15 @@ def description() -> dict[str, Any]:
             },
             "/v1/chat/completions": {"post": _answering("Answer a chat.", "ChatRequest")},
             "/v1/completions": {"post": _answering("Complete prompts.", "CompletionRequest")},
-            "/v1/models": {"get": _reading("The one model that is served.", {"401": _ERRORS["401"]}, secured=True)},
+            "/v1/models": {
+                "get": _reading(
+                    "The model that is served, and the adapters on it.", {"401": _ERRORS["401"]}, secured=True
+                )
+            },
             "/v1/models/{model}": {
                 "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
                 "get": _reading(
-                    "The model, if it is the one that is served.",
+                    "The model, or an adapter on it.",
                     {"401": _ERRORS["401"], "404": _ERRORS["404"]},
                     secured=True,
                 ),

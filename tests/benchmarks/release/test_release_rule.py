@@ -1,6 +1,7 @@
 """The rule on token times is the gate's rule; the simulated server's times are in order."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ def test_an_answer_leaves_as_a_gate_would_let_it(waits: list[float], tokens: int
     schedule = Schedule(0.0, pace.seconds)
     moments = []
     for group in range(pace.groups(len(waits))):
-        came = float(times[min((group + 1) * tokens, len(waits)) - 1])
+        came = float(times[min(group * tokens, len(waits) - 1)])
         moments.append(schedule.due(came))
         schedule.leave(came, moments[-1])
     found = paced(times, pace)
@@ -45,6 +46,10 @@ def test_a_slower_pace_costs_time_and_saves_bits() -> None:
     assert slow.bits_per_token < 0.5 * quick.bits_per_token
     assert free.first_p50_ms < quick.first_p50_ms == slow.first_p50_ms
     assert slow.tokens_per_second < quick.tokens_per_second
+    assert slow.first_p50_ms < 1.3 * free.first_p50_ms
+    assert free.second_p50_ms is not None
+    assert slow.second_p50_ms == pytest.approx(400)
+    assert free.second_p50_ms < 50
 
 
 def test_prompts_delay_the_streams_of_a_smaller_machine_more() -> None:

@@ -229,7 +229,9 @@ CONTRADICTIONS = {
         ("timing.counts.start_slots.20", lambda old: old + 1, "timing.records"),
         ("timing.counts.records.0", lambda old: old + 9, "more records than there are start slots"),
         ("timing.counts.unknown_records", lambda old: old + 1, "more records than there are start slots"),
-        ("timing.counts.runs.0", lambda _: 0, "cannot have 0 runs"),
+        ("timing.counts.runs.0.0", lambda _: 0, "cannot have runs [0, 0, 0, 0]"),
+        ("timing.counts.runs.0", lambda old: old[::-1], "cannot have runs [0, 0, 0, 1]"),
+        ("timing.counts.runs.0", lambda old: old[:3], "timing.counts.runs.0"),
         ("statistics.records.flagged", lambda old: old[1:], "different lengths"),
     ],
     "archives.json": [

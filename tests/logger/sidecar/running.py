@@ -24,6 +24,7 @@ from weightwarden.logger.sidecar.limits import Limits
 from weightwarden.logger.sidecar.log.seeds import seed_of, write_seed_key
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import opened
+from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.tlog.keys import SigningKey
 
@@ -98,14 +99,14 @@ class Sidecar:
         return records
 
 
-def settings_in(folder: Path, model_folder: Path, upstream: str, **more: Any) -> Settings:
-    """Settings of a sidecar whose files lie in a folder, where they are made when new."""
+def settings_in(folder: Path, model_folder: Path, *upstreams: str, **more: Any) -> Settings:
+    """Settings of a sidecar before these servers, whose files lie in a folder, where they are made when new."""
     if not (folder / "log.key").exists():
         SigningKey.generate(ORIGIN).write(folder / "log.key")
         write_seed_key(folder / "seed.key", lambda _: SEED_KEY)
     limits = Limits(**more.pop("limits", {}))
     settings = Settings(
-        upstream=upstream,
+        upstreams=replica_urls(upstreams),
         upstream_model="upstream-model",
         model_dir=model_folder,
         model_name=MODEL,

@@ -26,6 +26,7 @@ from weightwarden.logger.serving.address import Address, exposures
 from weightwarden.logger.serving.build_versions import build_versions
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import warnings
+from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
 from weightwarden.logger.store.errors import LogLocked
 from weightwarden.logger.store.reader import LogReader
 from weightwarden.logger.store.seals import SealBook
@@ -194,7 +195,7 @@ def test_a_server_that_serves_other_models_is_named_at_the_start_with_the_option
 
 def test_a_server_that_cannot_be_reached_is_said_at_the_start_and_the_sidecar_runs(settings: Settings) -> None:
 
-    with running(replace(settings, upstream=f"http://127.0.0.1:{free_port()}")) as sidecar:
+    with running(replace(settings, upstreams=replica_urls([f"http://127.0.0.1:{free_port()}"]))) as sidecar:
         assert sidecar.await_event("upstream")["unfit"] == "cannot be reached"
         assert sidecar.client.get("/health").status_code == 200
 

@@ -17,6 +17,7 @@ from tests.logger.sidecar.scripted_upstream import Upstream
 from weightwarden.logger.serving.event_log import Events
 from weightwarden.logger.sidecar.metrics import Metrics
 from weightwarden.logger.sidecar.readiness import FIRST_SECONDS, Readiness
+from weightwarden.logger.sidecar.upstream.replicas import Replica, Replicas
 
 PERIOD = 10.0
 
@@ -68,12 +69,14 @@ def changes(answers: list[tuple[float, str | None]]) -> tuple[list[float], int]:
             await clock.sleep(late)
             return unfit
 
+        server: Any = SimpleNamespace(check=check, others=())
+        metrics, events = Metrics(), Events(io.StringIO())
         ready = Readiness(
             SimpleNamespace(stopping=False),  # type: ignore[arg-type]
             SimpleNamespace(failing=False),  # type: ignore[arg-type]
-            SimpleNamespace(check=check, others=()),  # type: ignore[arg-type]
-            Events(io.StringIO()),
-            Metrics(),
+            Replicas([Replica("a", server)], metrics, events, clock),
+            events,
+            metrics,
             period=PERIOD,
             clock=clock,
             sleep=clock.sleep,

@@ -78,14 +78,39 @@ def test_groups_leave_on_the_moments_that_the_record_tells(paced: Sidecar, share
     assert release.start_slot is not None
     assert len(release.underruns) >= 2
     missed = {one[0]: one[1] for one in release.underruns}
-    steps = ((1 + missed.get(group, 0)) * PACE.seconds for group in range(1, 5))
+    steps = ((1 + missed.get(group, 0)) * PACE.seconds for group in range(1, 6))
     told = list(itertools.accumulate(steps, initial=slot_seconds(release.start_slot)))
     times = [at - sent for at, data in found if b'"text"' in data]
-    assert len(times) == PACE.groups(18)
+    sizes = [data.count(b'"text"') for _, data in found if b'"text"' in data]
+    assert sizes == [1, 4, 4, 4, 4, 1 + 1]  # the end is an event of its own
     late = [at - moment for at, moment in zip(times, told, strict=True)]
     assert min(late) >= 0, late
     assert min(late) < 0.05, late  # the others may be later where the machine is busy
     assert len(record.output_token_ids) == 18
+
+
+def test_a_first_token_whose_text_is_held_back_is_a_group_all_the_same(
+    paced: Sidecar, shared_upstream: Upstream, tokenizer: Tokenizer
+) -> None:
+    ids = tokenizer.encode("Once there was a fox.", add_special_tokens=False).ids
+
+    async def late(_: dict[str, Any]) -> AsyncIterator[bytes]:
+        yield HEAD
+        yield event(ids[:1])
+        await asyncio.sleep(0.5)
+        yield event(ids[1:], "length")
+
+    shared_upstream.answer = late
+    before = len(paced.records())
+    _, found = arrivals(paced, max_tokens=len(ids), stop=["Once upon"])
+    groups = [events_of(data.decode()) for _, data in found]
+    assert [one["choices"][0]["text"] for one in groups[0]] == [""]
+    said = [one["choices"][0]["text"] for one in itertools.chain(*groups) if one != "[DONE]"]
+    assert "".join(said) == "Once there was a fox."
+    [record] = new_records(paced, before)
+    [[group, ticks]] = release_of(record).underruns
+    assert group == 1
+    assert ticks >= 5  # it left while the others were not there
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -136,7 +161,7 @@ def test_a_connection_serves_one_request_after_another(paced: Sidecar, shared_up
 
 
 def test_a_failure_before_the_first_group_is_told_on_a_slot(paced: Sidecar, shared_upstream: Upstream) -> None:
-    shared_upstream.answer = sends(HEAD, event([100]), event([101]), b"data: nonsense\n\n")
+    shared_upstream.answer = sends(HEAD, b"data: nonsense\n\n")
     before = len(paced.records())
     answer = paced.complete("Once", max_tokens=9, stream=True)
     assert answer.status_code == 502
@@ -170,7 +195,7 @@ def test_a_failure_after_the_first_group_is_told_on_a_tick(paced: Sidecar, share
     [record] = new_records(paced, before)
     assert (record.finish_reason, record.stop_reason) == ("abort", "upstream")
     [[group, ticks]] = release_of(record).underruns
-    assert group == 1
+    assert group == 2  # one token, four tokens, and the end on its own
     assert ticks >= 3
 
 

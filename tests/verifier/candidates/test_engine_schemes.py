@@ -143,7 +143,7 @@ def test_schemes_are_told_apart(scheme: str, other: str) -> None:
 def test_exact_policy_is_made_of_honest_answers_and_flags_each_altered_one(scheme: str) -> None:
     logits, records = traffic(scheme)
     replayer = KnownReplayer(logits)
-    policy = calibrate_exact(replayer, records, [str(i) for i in range(len(records))])
+    policy = calibrate_exact(replayer, records, [str(i) for i in range(len(records))], unlisted_engine=True)
     verifier = Verifier(replayer, policy)
     assert not verifier.verify(records).alarm
     altered = []
@@ -159,7 +159,8 @@ def test_calibrated_policy_covers_ranks_that_two_implementations_disagree_on() -
     logits = known_logits(60, 5)
     records = [answer("sglang-ranked", logits[i], i, 100 + i, RANKED[i % len(RANKED)], rng) for i in range(60)]
     replayer = KnownReplayer(logits + rng.normal(0, 0.01, logits.shape).astype(np.float32))
-    policy = calibrate(replayer, records, CalibrationLimits(max_dangerous_rate=0.002, max_unsafe_rate=0.01)).policy
+    limits = CalibrationLimits(max_dangerous_rate=0.002, max_unsafe_rate=0.01)
+    policy = calibrate(replayer, records, limits, unlisted_engine=True).policy
     found = Verifier(replayer, policy).verify(records)
     assert not found.flagged
     others = [changed(record, seed=record.seed + 1000) for record in records if record.seed is not None]

@@ -1,25 +1,34 @@
-"""An arithmetic coder of underruns, in exact fractions, with the laws of `verifier.scoring.release_code`."""
+"""An arithmetic coder of underruns, in exact fractions, with the laws of `verifier.scoring.release_code`.
+
+A kind of decision is the place of a group before which a run may begin, or `GOES_ON`: whether a run goes on.
+"""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 BEGIN = (Fraction(1, 16), Fraction(1))
 GO = (Fraction(1, 2), Fraction(1, 2))
+GOES_ON = -1
+
+
+def place(group: int) -> int:
+    """The place of a group, of which the first one is 0: the groups 1 to 3, 4 to 15, 16 to 63, and later."""
+    return sum(group >= first for first in (4, 16, 64))
 
 
 class _Interval:
-    """The interval of a sequence of decisions, with the adaptive laws of both kinds."""
+    """The interval of a sequence of decisions, with the adaptive laws of each kind."""
 
     def __init__(self) -> None:
         self.low, self.width = Fraction(0), Fraction(1)
-        self._laws = {"begin": list(BEGIN), "go": list(GO)}
+        self._laws = {GOES_ON: list(GO)} | {kind: list(BEGIN) for kind in range(4)}
 
-    def split(self, kind: str) -> Fraction:
+    def split(self, kind: int) -> Fraction:
         """Where the interval of no begins: that of yes comes first."""
         yes, no = self._laws[kind]
         return self.low + self.width * yes / (yes + no)
 
-    def take(self, kind: str, yes: bool) -> None:
+    def take(self, kind: int, yes: bool) -> None:
         at = self.split(kind)
         if yes:
             self.width = at - self.low
@@ -28,11 +37,11 @@ class _Interval:
         self._laws[kind][0 if yes else 1] += 1
 
 
-def _decide(groups: int, decision: Callable[[str], bool]) -> list[int]:
+def _decide(groups: int, decision: Callable[[int], bool]) -> list[int]:
     missed = []
-    for _ in range(groups):
-        ticks = 1 if decision("begin") else 0
-        while ticks and decision("go"):
+    for group in range(1, groups + 1):
+        ticks = 1 if decision(place(group)) else 0
+        while ticks and decision(GOES_ON):
             ticks += 1
         missed.append(ticks)
     return missed
@@ -43,7 +52,7 @@ def encoded(missed: Sequence[int]) -> str:
     interval = _Interval()
     wanted = iter([yes for ticks in missed for yes in ([False] if not ticks else [True] * ticks + [False])])
 
-    def decision(kind: str) -> bool:
+    def decision(kind: int) -> bool:
         yes = next(wanted)
         interval.take(kind, yes)
         return yes
@@ -61,7 +70,7 @@ def decoded(bits: str, groups: int) -> tuple[list[int], int]:
     """The underruns before so many groups, from bits that go on, and the number of bits that they have."""
     interval, value = _Interval(), Fraction(int(bits, 2), 2 ** len(bits))
 
-    def decision(kind: str) -> bool:
+    def decision(kind: int) -> bool:
         yes = value < interval.split(kind)
         interval.take(kind, yes)
         return yes

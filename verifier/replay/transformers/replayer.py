@@ -21,6 +21,7 @@ from weightwarden.verifier.logits.whole_rows import TorchRows
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.model.tokenizer import load_tokenizer
 from weightwarden.verifier.replay.replay import ReplayChunk
+from weightwarden.verifier.replay.transformers.adapters import AdapterLayers
 from weightwarden.verifier.replay.transformers.batching import batches_of, shared_prefix
 from weightwarden.verifier.replay.transformers.model_loading import load_language_model
 from weightwarden.verifier.replay.transformers.prefix_cache import can_share, prefix_cache
@@ -48,12 +49,14 @@ tokens, small models differ by 0.04 to 0.40 (`tests/verifier/replay/transformers
 class TransformersReplayer:
     """The replay protocol over a `transformers` causal language model.
 
-    A batch holds sequences of similar length, at most `token_budget` tokens with padding (`batches_of`). The
+    A batch holds sequences of one adapter and of similar length, at most `token_budget` tokens with padding
+    (`batches_of`). The
     transformer runs once over it, and once over a prefix that all its sequences share. The output head runs only over
     output positions, `CHUNK_BYTES` of logits at a time, so that memory does not grow with positions times vocabulary.
     Padding is on the right, where causal attention never reads it.
 
     Attributes:
+        adapters: the low-rank adapters in the model's layers.
         shares_prefixes: whether the model's keys and values of a prefix are the same whatever follows.
         selection: method of reducing rows on their device. None reduces them on the host, which is faster for a CPU.
     """
@@ -73,9 +76,12 @@ class TransformersReplayer:
         self.identity = pin_rotation(model, identity, max_model_len)
         self.max_model_len = max_model_len
         self._tokenizer = tokenizer
+        if identity.adapters and len({parameter.device for parameter in model.parameters()}) > 1:
+            raise ModelError(f"{identity.path}: adapters need the whole model on one device")
+        self.adapters = AdapterLayers(model, self.identity)
         self._trunk, self._head = _trunk_and_head(model)
         parameter = next(model.parameters())
-        self._device = parameter.device
+        self._device = parameter.device  # of ids; accelerate moves what goes from device to device
         self.dtype = str(parameter.dtype).removeprefix("torch.")
         self.token_budget = token_budget
         self.selection = default_selection(parameter.device)
@@ -103,7 +109,7 @@ class TransformersReplayer:
 
         Args:
             dtype: dtype of the replay; float32 makes the verifier's own rounding negligible.
-            device: torch's name of the device; by default CUDA when available.
+            device: torch's name of the device, or "auto": layers over all GPUs; by default CUDA when available.
             token_budget: tokens of a forward pass, padding included.
             max_model_len: the server's context length, tokens, if it is not the default. Some models have other rotary
                 factors then (`pin_rotation`).
@@ -119,7 +125,7 @@ class TransformersReplayer:
         torch.set_float32_matmul_precision("highest")  # no TF32: float32 is chosen to avoid its rounding
         model = load_language_model(identity, DTYPES[dtype], name)
         tokenizer = load_tokenizer(identity)
-        kind = torch.device(name).type
+        kind = next(model.parameters()).device.type
         budget = token_budget or DEFAULT_TOKEN_BUDGET.get(kind, DEFAULT_TOKEN_BUDGET["cpu"])
         return cls(model, tokenizer, identity, budget, max_model_len)
 
@@ -142,14 +148,25 @@ class TransformersReplayer:
         """Do nothing: no work is under way between calls."""
 
     def batches(self, records: Sequence[Record]) -> list[list[int]]:
-        """Record indices, batched by length and shared prefix under the token budget."""
+        """Record indices, batched by adapter, length and shared prefix under the token budget."""
         prompts = [r.prompt_token_ids if self.shares_prefixes else r.prompt_token_ids[:1] for r in records]
         lengths = [len(r.prompt_token_ids) + len(r.output_token_ids) - 1 for r in records]
-        return batches_of(prompts, lengths, self.token_budget)
+        by_adapter: dict[str, list[int]] = {}
+        for index, record in enumerate(records):
+            by_adapter.setdefault("" if record.adapter is None else record.adapter.digest, []).append(index)
+        found = []
+        for _, group in sorted(by_adapter.items()):
+            batches = batches_of([prompts[i] for i in group], [lengths[i] for i in group], self.token_budget)
+            found += [[group[at] for at in batch] for batch in batches]
+        return found
 
     @torch.no_grad()
     def hidden_states(self, batch: Sequence[int], records: Sequence[Record]) -> torch.Tensor:
-        """The trunk's last hidden states at the batch's output positions, [positions, hidden], record after record."""
+        """The trunk's last hidden states at the batch's output positions, [positions, hidden], record after record.
+
+        The records of a batch have one adapter, which is active in the model afterwards, for the output head.
+        """
+        self.adapters.use(records[batch[0]].adapter)
         ids, shared = self.padded_ids(batch, records), 0
         if self.shares_prefixes:
             shared = shared_prefix([np.asarray(records[i].prompt_token_ids) for i in batch])
@@ -233,10 +250,11 @@ class TransformersReplayer:
     def _sway_of(self, record: Record, hidden: Sequence[torch.Tensor], masks: GrammarMasks | None) -> FloatArray:
         """The sway of one record's positions, from their hidden states in each computation."""
         allowed = record.sampling.allowed_token_ids
-        claimed = torch.tensor(record.output_token_ids, device=self._device)
+        device = self.logits(hidden[0][:1]).device  # of the head, where layers are on several
+        claimed = torch.tensor(record.output_token_ids, device=device)
         kept = None
         if allowed is not None:
-            kept = torch.zeros(self.identity.vocabulary, dtype=torch.bool, device=self._device)
+            kept = torch.zeros(self.identity.vocabulary, dtype=torch.bool, device=device)
             kept[list(allowed)] = True
             kept[claimed] = True
         parts = []
@@ -273,7 +291,7 @@ class TransformersReplayer:
         """Refuse a model whose logits are not head(trunk(x)): a soft cap or scale there would be missed silently."""
         ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
         whole = self.model(input_ids=ids, use_cache=False).logits[0].float()
-        ours = self.logits(self._trunk(input_ids=ids, use_cache=False).last_hidden_state[0])
+        ours = self.logits(self._trunk(input_ids=ids, use_cache=False).last_hidden_state[0]).to(whole.device)
         if whole.shape != ours.shape or whole.shape[1] != self.identity.vocabulary:
             raise ModelError(
                 f"{self.identity.path}: the output head is {ours.shape[1]} wide, not the vocabulary's size"
@@ -324,6 +342,7 @@ def _trunk_and_head(model: Any) -> tuple[Any, Any]:
     divisor = getattr(config, "logits_scaling", None)
 
     def head(hidden: torch.Tensor) -> torch.Tensor:
+        linear = model.get_output_embeddings()  # an adapter may have put its own layer there
         logits = cast(torch.Tensor, linear(hidden.to(linear.weight.dtype)))  # Mamba's states are float32 throughout
         if scale is not None:
             logits = logits * scale

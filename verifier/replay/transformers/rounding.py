@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from weightwarden.verifier.replay.transformers.adapters import in_adapter
+
 RELATIVE_ERROR = 2.0**-9
 """Relative error of the output of every layer: half a unit in the last place of bfloat16."""
 SEEDS = (1, 2, 3)
@@ -24,10 +26,15 @@ def rounding_errors(model: torch.nn.Module, seed: int) -> Iterator[None]:
     """Rounding errors of random sign in a model, until the block ends.
 
     They are added to the output of every layer that has its own parameters, and to the residual stream after every
-    block. A layer's error is the same at every position and in every pass, so that a record sways alike in every batch,
-    with and without a shared prefix.
+    block. Low-rank adapters have none of their own, so that the errors do not depend on the adapters that are loaded. A
+    layer's error is the same at every position and in every pass, so that a record sways alike in every batch, with and
+    without a shared prefix.
     """
-    layers = [layer for layer in model.modules() if next(layer.parameters(recurse=False), None) is not None]
+    layers = [
+        layer
+        for name, layer in model.named_modules()
+        if next(layer.parameters(recurse=False), None) is not None and not in_adapter(name)
+    ]
     layers += [block for blocks in model.modules() if isinstance(blocks, torch.nn.ModuleList) for block in blocks]
     errors = [_LayerError(torch.Generator().manual_seed(len(layers) * seed + at)) for at in range(len(layers))]
     handles = [layer.register_forward_hook(error) for layer, error in zip(layers, errors, strict=True)]

@@ -45,7 +45,7 @@ class _Version(PartialModel):
 
 class _ServedModel(PartialModel):
     id: str
-    max_model_len: int
+    max_model_len: int | None = None  # an adapter has none
     parent: str | None = None
 
 
@@ -86,8 +86,15 @@ class VllmClient(JsonClient):
         if not named:
             known = ", ".join(printable(m.id) for m in models)
             raise ReplayServerError(f"{self.url}: serves no model {printable(self._model)!r}; it serves {known}")
+        if named[0].max_model_len is None:
+            raise ReplayServerError(f"{self.url}: gives no context length for {printable(named[0].id)}")
         self._model = named[0].id
         return named[0].id, named[0].max_model_len
+
+    def adapters(self) -> list[str]:
+        """Names of the low-rank adapters that the server serves."""
+        models = self._parsed(_Models, self._json("GET", "/v1/models")).data
+        return [model.id for model in models if model.parent is not None]
 
     def most_logprobs(self, wanted: int) -> int:
         """Number of candidates a position that the server reports, at most `wanted`: its --max-logprobs."""
@@ -100,12 +107,15 @@ class VllmClient(JsonClient):
         self._check_status(response)
         return wanted
 
-    def score(self, token_ids: Sequence[int], top: int, first: int) -> list[LogitsRow]:
+    def score(self, token_ids: Sequence[int], top: int, first: int, adapter: str | None = None) -> list[LogitsRow]:
         """Candidates of positions first, first + 1, ... of a transcript, given all tokens before each.
 
         Parsed during the transfer: the result bounds the memory, and the request bounds the response's length.
+
+        Args:
+            adapter: name of the low-rank adapter that computes them; None for the model alone.
         """
-        body = self._body(token_ids, prompt_logprobs=top)
+        body = self._body(token_ids, adapter, prompt_logprobs=top)
         limit = _OVERHEAD_BYTES + ENTRY_BYTES * (top + 2) * len(token_ids)
 
         def attempt() -> list[LogitsRow]:
@@ -125,16 +135,16 @@ class VllmClient(JsonClient):
 
         return self._tried(attempt)
 
-    def next_row(self, token_ids: Sequence[int], top: int, claimed: int) -> LogitsRow:
+    def next_row(self, token_ids: Sequence[int], top: int, claimed: int, adapter: str | None = None) -> LogitsRow:
         """Candidates of the position after a transcript: the `top` largest, and a claimed token."""
-        asked = self._json("POST", "/v1/completions", self._body(token_ids, logprobs=top))
+        asked = self._json("POST", "/v1/completions", self._body(token_ids, adapter, logprobs=top))
         ids, logits = self._next_logits(asked)
         at, rank = 0, None
         if claimed in ids:
             at = ids.index(claimed)
             rank = sum(logit >= logits[at] for logit in logits)
         else:
-            more = self._body(token_ids, logprobs=1, logprob_token_ids=[claimed])
+            more = self._body(token_ids, adapter, logprobs=1, logprob_token_ids=[claimed])
             only_ids, only_logits = self._next_logits(self._json("POST", "/v1/completions", more))
             if claimed not in only_ids:
                 raise ReplayServerError(f"{self.url}: does not give the logit of a token asked for by id")
@@ -143,9 +153,11 @@ class VllmClient(JsonClient):
             [ids[at], *ids[:at], *ids[at + 1 :]], [logits[at], *logits[:at], *logits[at + 1 :]], claimed_rank=rank
         )
 
-    def draw(self, token_ids: Sequence[int], count: int, sampling: dict[str, Any]) -> list[int]:
+    def draw(
+        self, token_ids: Sequence[int], count: int, sampling: dict[str, Any], adapter: str | None = None
+    ) -> list[int]:
         """Tokens, at most `count`, that the engine draws after a prompt with these sampling parameters."""
-        body = {**self._body(token_ids), **sampling, "max_tokens": count, "return_token_ids": True}
+        body = {**self._body(token_ids, adapter), **sampling, "max_tokens": count, "return_token_ids": True}
         drawn = self._parsed(_Completion, self._json("POST", "/v1/completions", body)).choices[0].token_ids
         if drawn is None:
             raise ReplayServerError(f"{self.url}: gives no token ids (return_token_ids)")
@@ -173,10 +185,10 @@ class VllmClient(JsonClient):
             )
         return DrawnAnswer(drawn, rows)
 
-    def _body(self, token_ids: Sequence[int], **more: Any) -> dict[str, Any]:
+    def _body(self, token_ids: Sequence[int], adapter: str | None = None, **more: Any) -> dict[str, Any]:
         """Body of a scoring request: one greedy token after the transcript, tokens named by id."""
         return {
-            "model": self._model,
+            "model": adapter or self._model,
             "prompt": list(token_ids),
             "max_tokens": 1,
             "temperature": 0,

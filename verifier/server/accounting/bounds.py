@@ -8,7 +8,6 @@ import numpy as np
 
 from weightwarden.verifier.scoring.codes import CodeName
 from weightwarden.verifier.server.accounting.accounts import CONFIDENCE, Accounts
-from weightwarden.verifier.server.accounting.timing import TimingSeen
 from weightwarden.verifier.server.accounting.traffic_estimate import TrafficSeen
 from weightwarden.verifier.server.settings import Settings
 from weightwarden.verifier.statistics.conclusiveness import CONCLUSIVE_SHARE, Conclusiveness
@@ -28,6 +27,7 @@ from weightwarden.verifier.statistics.sampling_design import UNIT_TOKENS, Sampli
 from weightwarden.verifier.statistics.traffic import Traffic
 from weightwarden.verifier.verification.series_limit import CODES
 from weightwarden.verifier.verification.series_statement import LimitParts, series_assumptions, series_statement
+from weightwarden.verifier.verification.series_timing import SeriesTiming
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Exposure:
 
     bounds: list[TokenBound]
     statement: str | None
-    timing: TimingSeen
+    timing: SeriesTiming
     conclusiveness: Conclusiveness
     entropy_bits_per_token: float | None
     estimate: Estimate | None
@@ -165,7 +165,7 @@ def _design_of_gamble(designs: Sequence[SamplingDesign], longest: int) -> Sampli
     return max(designs, key=gain)
 
 
-def _assumptions(settings: Settings, design: SamplingDesign, per_day: float | None, timing: TimingSeen) -> list[str]:
+def _assumptions(settings: Settings, design: SamplingDesign, per_day: float | None, timing: SeriesTiming) -> list[str]:
     measured = "as given" if settings.tokens_per_day else "measured over the last days"
     said = [
         *series_assumptions(

@@ -1,69 +1,17 @@
 """The timing of the checked archives' answers: all of them, audited or not."""
 
-from dataclasses import dataclass
-
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from weightwarden.verifier.server.database.schema import ARCHIVE
-from weightwarden.verifier.statistics.exfiltration import TimingChannel
-from weightwarden.verifier.statistics.rounding import upper, upper_bytes
+from weightwarden.verifier.verification.series_timing import SeriesTiming
 
 
-@dataclass(frozen=True, kw_only=True)
-class TimingSeen:
-    """Charge of the timing of answers by the code of releases, archive by archive.
-
-    Attributes:
-        records: answers whose records hold their release.
-        tokens: their output tokens.
-        bits: their charge, bits.
-        open_records: other answers: nothing is known of their timing. Archives of earlier versions have these alone.
-    """
-
-    records: int
-    tokens: int
-    bits: float
-    open_records: int
-
-    @property
-    def paced(self) -> bool:
-        """True if there are answers, and all of them hold their release."""
-        return self.records > 0 and not self.open_records
-
-    @property
-    def bits_per_token(self) -> float | None:
-        """The charge by the output tokens; None without any."""
-        return self.bits / self.tokens if self.tokens else None
-
-    @property
-    def statement(self) -> str:
-        """The charge in a sentence, or that timing is open."""
-        answers = self.records + self.open_records
-        if not self.records or self.bits_per_token is None:
-            return f"Timing is open: of {answers:,} answers none with tokens holds when it was released."
-        said = (
-            f"The moments at which the sidecar released {'all' if self.paced else f'{self.records:,} of'} {answers:,}"
-            f" answers have carried at most {upper_bytes(self.bits)}, {upper(self.bits_per_token, 3)} bits a token"
-        )
-        if self.paced:
-            return f"{said}."
-        return f"{said}. Timing is open for the other {self.open_records:,}: nothing holds when they were released."
-
-    def channel(self, tokens_per_tick: float | None) -> TimingChannel:
-        """The channel of an estimate: the charge if all answers have one; else that of ticks, which may be open.
-
-        Args:
-            tokens_per_tick: mean tokens of a stream on a tick; None without ticks.
-        """
-        if self.paced and self.bits_per_token is not None:
-            return TimingChannel(charged=self.bits_per_token)
-        return TimingChannel(tokens_per_tick=tokens_per_tick)
-
-
-def timing_seen(connection: Connection, *where: ColumnElement[bool]) -> TimingSeen:
+def timing_seen(connection: Connection, *where: ColumnElement[bool]) -> SeriesTiming:
     """The timing of the checked archives that meet all conditions."""
     columns = (ARCHIVE.c.records, ARCHIVE.c.paced_records, ARCHIVE.c.paced_tokens, ARCHIVE.c.timing_bits)
     sums = (func.coalesce(func.sum(column), 0) for column in columns)
     there = select(*sums).where(ARCHIVE.c.checked.is_not(None), *where)
     records, paced, tokens, bits = connection.execute(there).one()
-    return TimingSeen(records=int(paced), tokens=int(tokens), bits=float(bits), open_records=int(records) - int(paced))
+    return SeriesTiming(
+        records=int(paced), tokens=int(tokens), bits=float(bits), open_records=int(records) - int(paced)
+    )

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from weightwarden.verifier.server.accounting.timing import TimingSeen, timing_seen
+from weightwarden.verifier.server.accounting.timing import timing_seen
 from weightwarden.verifier.server.database.schema import ARCHIVE
 from weightwarden.verifier.statistics.sampling_design import SamplingDesign
+from weightwarden.verifier.verification.series_timing import SeriesTiming
 
 WINDOW_SECONDS = 7 * 86_400.0
 MIN_SECONDS = 3600.0
@@ -37,8 +38,8 @@ class TrafficSeen:
     design: SamplingDesign | None
     least_designs: tuple[SamplingDesign, ...]
     selected_tokens: int
-    timing: TimingSeen
-    recent_timing: TimingSeen
+    timing: SeriesTiming
+    recent_timing: SeriesTiming
 
 
 def traffic_seen(connection: Connection, now: float) -> TrafficSeen:

@@ -1,0 +1,1 @@
+"""Speculative decoding whose acceptance is coupled to the seeded draw, on vLLM's own kernels."""

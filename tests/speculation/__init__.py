@@ -1,0 +1,1 @@
+"""The plugin of vLLM that couples speculative decoding to the seeded draw."""
