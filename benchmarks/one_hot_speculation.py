@@ -1,4 +1,4 @@
-"""The room that stock speculation leaves: sizes of the admissible sets of `vllm-v2-one-hot` on real logits.
+"""Sizes of the admissible sets that stock speculation leaves (scheme `vllm-v2-one-hot`), on real logits.
 
     python -m benchmarks.one_hot_speculation --out docs/results
 

@@ -14,7 +14,7 @@ from weightwarden.logger.record import Record
 from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
 
 pytestmark = pytest.mark.slow
-ANSWERS, TOKENS = 20, 24
+ANSWERS, TOKENS = 14, 16
 
 
 def speculating(replayer: TransformersReplayer) -> list[Record]:
@@ -43,8 +43,8 @@ def test_honest_traffic_of_a_speculating_server_passes_and_the_scheme_is_called_
 ) -> None:
     lines = [record.model_dump_json(exclude_defaults=True) + "\n" for record in speculating(replayer)]
     fitted, judged, policy = tmp_path / "fitted.jsonl", tmp_path / "judged.jsonl", tmp_path / "policy.toml"
-    fitted.write_text("".join(lines[:12]))
-    judged.write_text("".join(lines[12:]))
+    fitted.write_text("".join(lines[:10]))
+    judged.write_text("".join(lines[10:]))
     made = CliRunner().invoke(verify, ["calibrate", str(fitted), "--model", str(model_folder), "--out", str(policy)])
     assert made.exit_code == 0, made.output
     assert "Weak scheme: vllm-v2-one-hot accepts drafted tokens by chance" in made.output
