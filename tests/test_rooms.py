@@ -40,6 +40,7 @@ ROOMS = {
         ("audit", "ingest", "accounting"),
         ("alerting",),
         ("startup",),
+        ("fleet",),
         ("api",),
     ),
     "cli": (

@@ -349,6 +349,17 @@ class ReplaySeconds(_Part):
     total: Seconds
 
 
+class Replica(_Part):
+    """The records with a verdict that one server answered, where a sidecar has several."""
+
+    replica: Annotated[str, Field(min_length=1, max_length=256)]
+    records: Count
+    tokens: Count
+    mismatches: Count
+    dangerous: Count
+    flagged: Count
+
+
 class Executor(_Part):
     """The workers of the run."""
 
@@ -396,6 +407,7 @@ class Report(_Part):
     timing: Timing
     flagged: list[Flagged]
     unverifiable: list[Unverifiable]
+    replicas: list[Replica] = []
     model: str
     model_digest: Digest
     policy: PolicyIdentity

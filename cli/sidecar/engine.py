@@ -85,6 +85,8 @@ def _of_profile(path: Path, given: Mapping[str, Any]) -> EngineSettings:
             f"--speculative-decoding: {path} has speculation.acceptance {acceptance or 'none'}, and the option says"
             " greedy; leave the option out, or correct one"
         )
+    if (given["adapter"] or given["adapters"]) and not profile.adapters:
+        raise SettingsError(f"adapters: {path} says that the server serves none; leave the options out, or correct it")
     try:
         backend = None if profile.grammar_backend is None else GrammarBackend.parse(profile.grammar_backend)
     except BackendRefused as error:

@@ -36,6 +36,7 @@ from weightwarden.logger.sidecar.log.seeds import read_seed_key
 from weightwarden.logger.sidecar.logprobs_check import logprobs_findings
 from weightwarden.logger.sidecar.model.served_model import ServedModel
 from weightwarden.logger.sidecar.prompts.chat_template import TemplateRefusal
+from weightwarden.logger.sidecar.same_answers import check_same_answers
 from weightwarden.logger.sidecar.settings import Settings
 from weightwarden.logger.sidecar.startup import (
     is_web_url,
@@ -114,6 +115,8 @@ def examine(settings: Settings, now: Callable[[], datetime]) -> list[Finding]:
         findings += _upstream(settings, upstream, server, model, adapters)
     if settings.logprobs_url is not None:
         findings += _logprobs(settings, settings.logprobs_url, model, adapters)
+    if model is not None and len(servers) > 1 and all(settings.upstream_model in (one.models or ()) for one in servers):
+        findings += check_same_answers(settings, model, upstream_key)
     findings += _log(settings, signers, now())
     for date in [server.date for server in servers if server.date is not None][:1]:
         findings.append(clock("clock", now(), date, "the Date header of the upstream server"))

@@ -20,6 +20,8 @@ SPECULATION = '[speculation]\nmethod = "ngram"\ntokens = 4\nacceptance = "{}"\n'
 NONE: dict[str, Any] = {
     **dict.fromkeys(("engine_profile", "engine", "engine_version", "sampler", "grammar_backend")),
     "speculative_decoding": False,
+    "adapter": (),
+    "adapters": (),
 }
 
 
@@ -77,6 +79,14 @@ def test_a_grammar_backend_that_the_profile_lacks_is_refused(tmp_path: Path) -> 
     path = profile(tmp_path, TEXT.replace("guidance==1.7.6", "xgrammar==0.2.8"))
     with pytest.raises(WeightwardenError, match=r"profile.toml: grammar_backend: xgrammar: .* cannot be verified"):
         engine_settings({**NONE, "engine_profile": path})
+
+
+def test_adapters_are_served_only_where_the_profile_has_them(tmp_path: Path) -> None:
+    given = {**NONE, "adapters": (tmp_path,)}
+    with pytest.raises(WeightwardenError, match=r"adapters: .*profile.toml says that the server serves none"):
+        engine_settings({**given, "engine_profile": profile(tmp_path)})
+    path = profile(tmp_path, TEXT + "adapters = true\n")
+    assert engine_settings({**given, "engine_profile": path}).engine == EngineProfile.read(path).of_record()
 
 
 def test_without_a_profile_scheme_and_version_are_required() -> None:

@@ -56,6 +56,7 @@ class TransformersReplayer:
     Padding is on the right, where causal attention never reads it.
 
     Attributes:
+        adapters: the low-rank adapters in the model's layers.
         shares_prefixes: whether the model's keys and values of a prefix are the same whatever follows.
         selection: method of reducing rows on their device. None reduces them on the host, which is faster for a CPU.
     """
@@ -75,10 +76,12 @@ class TransformersReplayer:
         self.identity = pin_rotation(model, identity, max_model_len)
         self.max_model_len = max_model_len
         self._tokenizer = tokenizer
-        self._adapters = AdapterLayers(model, self.identity)
+        if identity.adapters and len({parameter.device for parameter in model.parameters()}) > 1:
+            raise ModelError(f"{identity.path}: adapters need the whole model on one device")
+        self.adapters = AdapterLayers(model, self.identity)
         self._trunk, self._head = _trunk_and_head(model)
         parameter = next(model.parameters())
-        self._device = parameter.device
+        self._device = parameter.device  # of ids; accelerate moves what goes from device to device
         self.dtype = str(parameter.dtype).removeprefix("torch.")
         self.token_budget = token_budget
         self.selection = default_selection(parameter.device)
@@ -106,7 +109,7 @@ class TransformersReplayer:
 
         Args:
             dtype: dtype of the replay; float32 makes the verifier's own rounding negligible.
-            device: torch's name of the device; by default CUDA when available.
+            device: torch's name of the device, or "auto": layers over all GPUs; by default CUDA when available.
             token_budget: tokens of a forward pass, padding included.
             max_model_len: the server's context length, tokens, if it is not the default. Some models have other rotary
                 factors then (`pin_rotation`).
@@ -122,7 +125,7 @@ class TransformersReplayer:
         torch.set_float32_matmul_precision("highest")  # no TF32: float32 is chosen to avoid its rounding
         model = load_language_model(identity, DTYPES[dtype], name)
         tokenizer = load_tokenizer(identity)
-        kind = torch.device(name).type
+        kind = next(model.parameters()).device.type
         budget = token_budget or DEFAULT_TOKEN_BUDGET.get(kind, DEFAULT_TOKEN_BUDGET["cpu"])
         return cls(model, tokenizer, identity, budget, max_model_len)
 
@@ -163,7 +166,7 @@ class TransformersReplayer:
 
         The records of a batch have one adapter, which is active in the model afterwards, for the output head.
         """
-        self._adapters.use(records[batch[0]].adapter)
+        self.adapters.use(records[batch[0]].adapter)
         ids, shared = self.padded_ids(batch, records), 0
         if self.shares_prefixes:
             shared = shared_prefix([np.asarray(records[i].prompt_token_ids) for i in batch])
@@ -247,10 +250,11 @@ class TransformersReplayer:
     def _sway_of(self, record: Record, hidden: Sequence[torch.Tensor], masks: GrammarMasks | None) -> FloatArray:
         """The sway of one record's positions, from their hidden states in each computation."""
         allowed = record.sampling.allowed_token_ids
-        claimed = torch.tensor(record.output_token_ids, device=self._device)
+        device = self.logits(hidden[0][:1]).device  # of the head, where layers are on several
+        claimed = torch.tensor(record.output_token_ids, device=device)
         kept = None
         if allowed is not None:
-            kept = torch.zeros(self.identity.vocabulary, dtype=torch.bool, device=self._device)
+            kept = torch.zeros(self.identity.vocabulary, dtype=torch.bool, device=device)
             kept[list(allowed)] = True
             kept[claimed] = True
         parts = []
@@ -287,7 +291,7 @@ class TransformersReplayer:
         """Refuse a model whose logits are not head(trunk(x)): a soft cap or scale there would be missed silently."""
         ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
         whole = self.model(input_ids=ids, use_cache=False).logits[0].float()
-        ours = self.logits(self._trunk(input_ids=ids, use_cache=False).last_hidden_state[0])
+        ours = self.logits(self._trunk(input_ids=ids, use_cache=False).last_hidden_state[0]).to(whole.device)
         if whole.shape != ours.shape or whole.shape[1] != self.identity.vocabulary:
             raise ModelError(
                 f"{self.identity.path}: the output head is {ours.shape[1]} wide, not the vocabulary's size"
