@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from weightwarden.cli.options.replayer import identity_of, load_replayer
+from weightwarden.cli.options.replayer import identity_of, load_replayer, with_adapters
 from weightwarden.cli.options.shared import Command, ReplayOptions, ServerToStart, with_options
 from weightwarden.verifier.policy.base import BasePolicy
 from weightwarden.verifier.replay.replay import Replayer
@@ -140,9 +140,11 @@ def on_demand_executor(
     """
     from weightwarden.verifier.model.tokenizer import load_tokenizer
 
-    identity = identity_of(replay.model_name)
+    identity = with_adapters(identity_of(replay.model_name), replay)
     dtype = replay.dtype or ("float32" if replay.implementation == "transformers" else policy.made_for.dtype)
     policy.check_made_for(model_digest=identity.digest, replay=replay.implementation, dtype=dtype)
+    if replay.implementation == "transformers":
+        policy.check_context(identity, max_model_len or policy.made_for.max_model_len)
     replay = replace(replay, model_name=str(identity.path))
     return OnDemandExecutor(
         policy=policy,

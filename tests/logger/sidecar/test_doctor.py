@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.random_adapter import write_random_adapter
 from tests.http_server import serving
 from tests.logger.sidecar.running import settings_in
 from tests.logger.sidecar.scripted_upstream import Answer, response, scripted_upstream, sends
@@ -370,6 +371,12 @@ def test_another_server_of_log_probabilities_is_a_fault(settings: Settings, tmp_
         assert "does not serve trusted-model" in the_fault(trusting, "logprobs").found
         server.models, server.max_model_len = ("trusted-model",), 4096
         assert "4096 tokens is shorter than the 8192" in the_fault(trusting, "logprobs").found
+    with scripted_upstream(_small_vocabulary) as server:
+        server.models = ("trusted-model",)
+        law = tmp_path / "law"
+        write_random_adapter(law, settings.model_dir, seed=1, rank=1, modules=("q_proj",))
+        adapted = replace(_with_trusted(settings, server.url), adapters=(("law", law),))
+        assert "does not serve adapter law" in the_fault(adapted, "logprobs").found
     assert "does not list its models" in the_fault(trusting, "logprobs").found
     assert "not http://" in the_fault(_with_trusted(settings, "ftp://a"), "logprobs").found
     missing = _with_trusted(settings, server.url, logprobs_key=tmp_path / "missing")

@@ -41,7 +41,8 @@ class Site:
 def test_the_least_recently_used_executor_makes_room() -> None:
     site = Site(ResidentExecutors(2))
     a, b, c = map(site.executor, "abc")
-    assert a.judge(cast(Any, 1)) == "a judged 1"
+    answer: Any = a.judge(cast(Any, 1))
+    assert answer == "a judged 1"
     b.load()
     a.load()
     assert (a.is_loaded, b.is_loaded, c.is_loaded, site.residents.has_room) == (True, True, False, False)
