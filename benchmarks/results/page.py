@@ -17,7 +17,6 @@ from pydantic import ValidationError
 
 from benchmarks.repository import ROOT
 from benchmarks.results.table import ResultsTable
-from benchmarks.results.tables.adapters import ADAPTERS
 from benchmarks.results.tables.admissible_sets import ADMISSIBLE_SETS
 from benchmarks.results.tables.all_channels import ALL_CHANNELS
 from benchmarks.results.tables.attackers import ATTACKERS
@@ -80,7 +79,6 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "sidecar-steady": SIDECAR_STEADY,
     "sidecar-beginning": SIDECAR_BEGINNING,
     "sidecar-token-way": SIDECAR_TOKEN_WAY,
-    "adapters": ADAPTERS,
     "egress": EGRESS,
     "egress-speed": EGRESS_SPEED,
     "speculation": SPECULATION,

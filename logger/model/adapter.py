@@ -116,15 +116,22 @@ def read_adapters(given: Iterable[tuple[str, Path]], folders: Iterable[Path] = (
 
 
 def vllm_arguments(adapters: Sequence[AdapterFiles]) -> list[str]:
-    """The arguments with which a vLLM server serves adapters, each under its name; empty without adapters."""
+    """The arguments with which a vLLM server serves adapters, each under its name; empty without adapters.
+
+    The changed layers are named to it. Otherwise vLLM 0.32 also puts a layer beside the output head, with which its CPU
+    server ends at a request for prompt logprobs.
+    """
     if not adapters:
         return []
     rank = max(one.rank for one in adapters)
     largest = next((one for one in _VLLM_RANKS if one >= rank), rank)
     active = min(len(adapters), _VLLM_ACTIVE)
+    modules = [one.config["target_modules"] for one in adapters]
+    layers = sorted({str(name) for names in modules if isinstance(names, list) for name in names})
+    named = ("--lora-target-modules", *layers) if all(isinstance(names, list) for names in modules) else ()
     return [
         *("--enable-lora", "--max-lora-rank", str(largest), "--max-loras", str(active)),
-        *("--max-cpu-loras", str(len(adapters)), "--lora-modules"),
+        *("--max-cpu-loras", str(len(adapters)), *named, "--lora-modules"),
         *(f"{one.name}={one.folder.absolute()}" for one in adapters),
     ]
 

@@ -93,6 +93,22 @@ def swapped(records: list[Record], adapters: list[AdapterFiles]) -> list[Record]
     return [record.model_copy(update={"adapter": second}) for record in victims]
 
 
+def test_an_independent_replay_uses_the_adapters(
+    records: list[Record], adapters: list[AdapterFiles], copies: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+
+    def independent(sample: Path) -> Result:
+        options = ("--policy", BUNDLED_POLICY, "--unsafe-unsigned", "--adapters", copies, "--json", tmp_path / "r.json")
+        return CliRunner().invoke(verify, [str(part) for part in ("run", sample, *options)], catch_exceptions=False)
+
+    result = independent(written(tmp_path / "honest.jsonl", records))
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "r.json").read_text())["flagged"] == []
+    independent(written(tmp_path / "other.jsonl", swapped(records, adapters)))
+    assert len(json.loads((tmp_path / "r.json").read_text())["flagged"]) == len(PROMPTS)
+
+
 def test_an_exact_replay_uses_the_adapters(
     lora_server: VllmClient, records: list[Record], adapters: list[AdapterFiles], copies: Path, tmp_path: Path
 ) -> None:
@@ -110,19 +126,3 @@ def test_an_exact_replay_uses_the_adapters(
     result = invoke(lora_server, "run", honest, *run)
     assert result.exit_code == 2
     assert "was not given: --adapter tone-" in result.output
-
-
-def test_an_independent_replay_uses_the_adapters(
-    records: list[Record], adapters: list[AdapterFiles], copies: Path, tmp_path: Path
-) -> None:
-    pytest.importorskip("peft")
-
-    def independent(sample: Path) -> Result:
-        options = ("--policy", BUNDLED_POLICY, "--unsafe-unsigned", "--adapters", copies, "--json", tmp_path / "r.json")
-        return CliRunner().invoke(verify, [str(part) for part in ("run", sample, *options)], catch_exceptions=False)
-
-    result = independent(written(tmp_path / "honest.jsonl", records))
-    assert result.exit_code == 0, result.output
-    assert json.loads((tmp_path / "r.json").read_text())["flagged"] == []
-    independent(written(tmp_path / "other.jsonl", swapped(records, adapters)))
-    assert len(json.loads((tmp_path / "r.json").read_text())["flagged"]) == len(PROMPTS)

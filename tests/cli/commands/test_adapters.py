@@ -42,9 +42,8 @@ def test_the_printed_server_serves_the_adapters(tmp_path: Path, model_folder: Pa
     command = ("vllm", "start", "--model", str(model_folder), "--adapter", f"tone={folder}")
     result = CliRunner().invoke(verify, [*command, "--processor", "avx-512"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert f"--enable-lora --max-lora-rank 8 --max-loras 1 --max-cpu-loras 1 --lora-modules tone={folder}" in (
-        result.output
-    )
+    assert "--enable-lora --max-lora-rank 8 --max-loras 1 --max-cpu-loras 1" in result.output
+    assert f"--lora-target-modules q_proj v_proj --lora-modules tone={folder}" in result.output
 
 
 def test_a_run_refuses_a_record_whose_adapter_was_not_given(tmp_path: Path) -> None:

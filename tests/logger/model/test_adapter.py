@@ -42,11 +42,14 @@ def test_a_server_is_started_with_the_adapters(tmp_path: Path) -> None:
     found = read_adapters([("a", folders[0])], [])
     assert vllm_arguments(list(found.values())) == [
         *("--enable-lora", "--max-lora-rank", "8", "--max-loras", "1", "--max-cpu-loras", "1"),
+        *("--lora-target-modules", "q_proj", "v_proj"),
         *("--lora-modules", f"a={folders[0]}"),
     ]
     found = read_adapters([], [tmp_path])
     assert vllm_arguments(list(found.values()))[2:7] == ["32", "--max-loras", "2", "--max-cpu-loras", "2"]
     assert vllm_arguments([]) == []
+    change(folders[1], target_modules="all-linear")
+    assert "--lora-target-modules" not in vllm_arguments(list(read_adapters([], [tmp_path]).values()))
 
 
 def test_adapters_are_named_by_options_and_by_folders(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.recorded import RECORDED, records_of
-from weightwarden.logger.record import Record
+from weightwarden.logger.record import Adapter, Record
 from weightwarden.verifier.verification.work_unit import FIRST_PREFIX, WINDOW_RECORDS, WorkUnit, work_units
 
 TEMPLATE = records_of(RECORDED[0])[0]
@@ -103,3 +103,16 @@ def test_halves_are_the_whole(size: int) -> None:
     first, second = unit.halves()
     assert [*first.places, *second.places] == unit.places
     assert len(first) > 0 < len(second)
+
+
+def test_the_records_of_an_adapter_follow_each_other() -> None:
+    adapters = [None, *(Adapter(name=f"a{at}", digest=f"sha256:{at:064x}") for at in range(4))]
+    prompts = [[1] * 100, [2] * 80, [3] * 10]  # the same ones of every adapter
+    records = [asked(prompts[at % 3], 5).model_copy(update={"adapter": adapters[at % 5]}) for at in range(5 * 3 * 4)]
+    units = list(work_units(records, 1000))
+    assert sorted(place for unit in units for place in unit.places) == list(range(len(records)))
+    order = [record.adapter for unit in units for record in unit.records]
+    changes = sum(one != other for one, other in pairwise(order))
+    assert changes == len(adapters) - 1
+    shared = [asked([1] * 900, 5).model_copy(update={"adapter": adapters[at]}) for at in (1, 1, 2, 2)]
+    assert [list(unit.places) for unit in work_units(shared, 1000)] == [[0, 1], [2, 3]]  # no prefix is shared across
