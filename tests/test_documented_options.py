@@ -29,7 +29,7 @@ FOREIGN = {
         --enable-lora --lora-modules --max-lora-rank
         --override-generation-config --generation-config --logprobs-mode --max-logprobs --max-num-batched-tokens
         --no-enable-chunked-prefill --enable-prefix-caching --use-fp64-gumbel --hf-overrides --gpu-memory-utilization
-        --max-model-len --dtype --host --port --structured-outputs-config --reasoning-parser
+        --max-model-len --dtype --host --port --structured-outputs-config --reasoning-parser --tensor-parallel-size
     """,
     "SGLang": "--enable-deterministic-inference",
     "pip": "--no-deps --constraint --no-cache-dir --index-url --editable",
@@ -47,7 +47,7 @@ FOREIGN = {
         --gid --uid --create-home --home-dir --no-log-init --group --owner --mode --directory
     """,
     "systemctl": "--now",
-    "kubectl": "--from-file --namespace",
+    "kubectl": "--from-file --namespace --kustomize",
     "nft": "--includepath",
     "ethtool": "--pause",
     "a program of an example": "--source",
