@@ -15,19 +15,20 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from benchmarks.fleet.picture import take_picture
-from benchmarks.fleet.servers import RunningServer, command, started, stored
+from benchmarks.fleet.servers import START_SECONDS, RunningServer, command, started, stored
 from benchmarks.fleet.site import LOGS, THIEF, Site, make_site
 from weightwarden.verifier.audit_selection import AuditDraw
 
 SETTLE_SECONDS = 900.0
-LIFE_SECONDS = 10.0
-"""Seconds after its start within which a server is killed: it follows, loads models and audits in them."""
+WORK_SECONDS = 60.0
+"""Seconds that a server among several may have no work before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,16 @@ def run(
             victim = running[number % servers]
             site.seal(records, tokens, stealing=records // 2)
             victim.wait_for("opened", len(LOGS))
-            time.sleep(rng.uniform(0.0, LIFE_SECONDS))
+            with suppress(TimeoutError):  # another server may have done all of the work
+                victim.wait_for("audited", rng.randint(1, 4), WORK_SECONDS if servers > 1 else START_SECONDS)
+            # Within the next work: reading, loading, or auditing, also on a slow machine.
+            seconds = [event["seconds"] for event in victim.events("audited")[-1:]]
+            time.sleep(rng.uniform(0.0, max([0.8, *(1.5 * one for one in seconds)])))
             victim.process.send_signal(signal.SIGKILL)
             victim.process.wait()
-            with_work_left += any(stored(database, model).left for model in LOGS)
+            left = sum(stored(database, model).left for model in LOGS)
+            with_work_left += left > 0
+            click.echo(f"Kill {number + 1}: {left} records left.", err=True)
             running[number % servers] = started(site, database, f"life-{number}", *options)
         draw = AuditDraw(rate, site.audit_key)
         drawn = {model: [one for log in logs for one in log.drawn(draw)] for model, logs in site.logs.items()}

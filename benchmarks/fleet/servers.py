@@ -40,12 +40,15 @@ class RunningServer:
         """Wait until there are so many events of a kind.
 
         Raises:
-            RuntimeError: the process ended, or it takes too long.
+            RuntimeError: the process ended.
+            TimeoutError: it takes too long.
         """
         deadline = time.monotonic() + seconds
         while len(self.events(name)) < count:
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"no {name!r}:\n{self.said.read_text()}")
+            if self.process.poll() is not None:
+                raise RuntimeError(f"ended without {name!r}:\n{self.said.read_text()}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no {name!r}:\n{self.said.read_text()}")
             time.sleep(_POLL_SECONDS)
 
     def get(self, path: str) -> Any:
@@ -82,7 +85,7 @@ def started(site: Site, database: str, name: str, *more: object) -> RunningServe
 
 @dataclass(frozen=True)
 class Stored:
-    """What a database holds of a model.
+    """The content of a model's database.
 
     Attributes:
         verdicts: log and index of the record of each verdict, in the order of positions.
@@ -98,7 +101,7 @@ class Stored:
 
 
 def stored(database: str, model: str) -> Stored:
-    """What a database holds of a model."""
+    """The content of a model's database."""
     with VerdictDatabase(model_database(database, model)).reading() as connection:
         rows = connection.execute(
             select(VERDICT.c.position, ARCHIVE.c.origin, VERDICT.c.index)

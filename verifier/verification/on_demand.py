@@ -21,7 +21,7 @@ from weightwarden.verifier.verification.work_unit import WorkUnit
 
 @dataclass(frozen=True, kw_only=True)
 class KnownReplayer:
-    """What is known of a replayer (`ReplayFacts`) before it is loaded."""
+    """The facts about a replayer (`ReplayFacts`) that are known before it is loaded."""
 
     implementation: str
     dtype: str
@@ -47,11 +47,11 @@ class ResidentExecutors:
 
     @property
     def has_room(self) -> bool:
-        """Whether another executor can be loaded without closing one."""
+        """True if another executor can be loaded without closing one."""
         return len(self._held) < self.limit
 
     def holds(self, executor: "OnDemandExecutor") -> bool:
-        """Whether an executor is loaded."""
+        """True if an executor is loaded."""
         return id(executor) in self._held
 
     @contextmanager
@@ -110,7 +110,7 @@ class OnDemandExecutor:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the model is in memory now."""
+        """True if the model is in memory now."""
         return self.residents.holds(self)
 
     def load(self) -> None:

@@ -19,16 +19,10 @@ OF_THE_SERVER = frozenset(
     }
 )
 """Parameters of the server, whatever its models."""
-OF_ONE_MODEL = {
-    "archives": "--archives",
-    "public_key_path": "--public-key",
-    "policy_path": "--policy",
-    "model_name": "--model",
-    "adapters": "--adapter",
-    "adapter_folders": "--adapters",
-    "egress_reports": "--egress-reports",
-}
-"""Options that models cannot share, by their parameters."""
+OF_ONE_MODEL = frozenset(
+    {"--archives", "--public-key", "--policy", "--model", "--adapter", "--adapters", "--egress-reports"}
+)
+"""Options that models cannot share."""
 _TABLE, _NAME = "model", "name"
 
 
@@ -46,9 +40,10 @@ def options_by_model(ctx: click.Context, path: Path, given: dict[str, Any]) -> d
         UsageError: the file cannot be read, a table has no name, one of another table, or an option that there is not,
             or an option that models cannot share is given for all.
     """
-    for parameter, option in OF_ONE_MODEL.items():
-        if ctx.get_parameter_source(parameter) is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"{option} excludes --models: give it in the table of each model")
+    for parameter in ctx.command.params:
+        for option in OF_ONE_MODEL.intersection(parameter.opts):
+            if ctx.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT:
+                raise click.UsageError(f"{option} excludes --models: give it in the table of each model")
     if given["executor"] != "local":
         raise click.UsageError("--executor ray excludes --models: start a server for each model")
     content = read_toml(path)
@@ -87,7 +82,7 @@ def _options_of(ctx: click.Context, table: dict[str, Any], where: str) -> dict[s
 def for_each_model(
     path: Path, options: dict[str, dict[str, Any]], make: Callable[[str, dict[str, Any]], Made]
 ) -> dict[str, Made]:
-    """What is made of the options of each model, by name.
+    """The results of `make` for the options of each model, by the models' names.
 
     Raises:
         UsageError: a model's options do not go together; the message names the file and the model.

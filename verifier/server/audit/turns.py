@@ -39,7 +39,7 @@ class AuditTurns:
         self._served[model] = 0
 
     def holds(self, model: str) -> bool:
-        """Whether a model is in memory now."""
+        """True if a model is in memory now."""
         return self._models[model][1].is_loaded
 
     def rest(self, model: str, seconds: float) -> None:
