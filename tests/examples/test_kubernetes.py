@@ -14,6 +14,7 @@ from tests.examples.cluster import Cluster, Pod, chosen, files, rendered
 from tests.examples.reading import command_of, flags_of, unit_of
 from tests.places import EXAMPLES
 from weightwarden.cli.commands.serve.command import serve
+from weightwarden.cli.commands.serve.models import OF_ONE_MODEL
 from weightwarden.cli.sidecar.main import sidecar
 from weightwarden.logger.files.private import read_private
 from weightwarden.logger.sidecar.upstream.replica_url import replica_urls
@@ -203,6 +204,23 @@ def test_a_daemons_files_are_mounted_and_its_variables_are_options(cluster: Clus
         for path in _paths(example, given) if len(cluster.namespaces) == 1 or name == "sidecar" else ():
             assert any(path == mount or path.startswith(f"{mount}/") for mount in mounts), path
         _check_volumes(cluster, pod)
+
+
+def test_the_verifier_of_three_models_has_the_files_of_each() -> None:
+    cluster = rendered(THREE)
+    [verifier] = _named(cluster, "verifier")
+    container = _container(cluster, verifier)
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert _environment(container)["WEIGHTWARDEN_SERVE_MODELS_PATH"] == "/etc/weightwarden-verifier/models.toml"
+    tables = tomllib.loads((EXAMPLES / "kubernetes" / THREE / "verifier/models.toml").read_text())["model"]
+    assert [f"weightwarden-{table.pop('name')}" for table in tables] == list(SERVERS[THREE])
+    for table in tables:
+        assert table.keys() == {"model", "policy", "public-key", "archives"}
+        assert {f"--{key}" for key in table} <= set(OF_ONE_MODEL.values())
+        for value in table.values():
+            [path] = value if isinstance(value, list) else [value]
+            assert any(path == mount or path.startswith(f"{mount}/") for mount in mounts), path
+    assert all(table["archives"][0] in mounts for table in tables)
 
 
 def _paths(example: str, given: dict[str, str]) -> list[str]:
