@@ -40,6 +40,7 @@ from benchmarks.results.tables.release_jitter import RELEASE_JITTER
 from benchmarks.results.tables.release_pace import RELEASE_PACE
 from benchmarks.results.tables.side_channels import SIDE_CHANNELS
 from benchmarks.results.tables.sidecar_cost import SIDECAR_BEGINNING, SIDECAR_STEADY, SIDECAR_TOKEN_WAY
+from benchmarks.results.tables.speculation import SPECULATION
 from benchmarks.results.tables.tokens_to_alarm import TOKENS_TO_ALARM
 from benchmarks.results.tables.trade_off import TRADE_OFF
 from benchmarks.results.tables.ways_out import WAYS_OUT
@@ -82,6 +83,7 @@ TABLES: Mapping[str, ResultsTable[Any]] = {
     "adapters": ADAPTERS,
     "egress": EGRESS,
     "egress-speed": EGRESS_SPEED,
+    "speculation": SPECULATION,
 }
 """The table of each file, by its name without `.json`."""
 MARKED = re.compile(r"<!-- table: ([\w -]+) -->\n(.*?)<!-- end -->", re.DOTALL)

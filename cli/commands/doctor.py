@@ -75,6 +75,9 @@ def _findings(given: dict[str, Any], model: str | None = None) -> list[Finding]:
         if replay.implementation == "vllm" and executor.vllm_python is None:
             with closing(vllm_client(replay)) as client:
                 client.served_model()
+        elif replay.implementation == "vllm-local":
+            with needs_extra("vllm-local"):
+                import vllm  # noqa: F401
         elif replay.implementation == "transformers":
             with needs_extra("replay"):
                 from weightwarden.verifier.replay.transformers import replayer  # noqa: F401

@@ -36,13 +36,24 @@ def load_replayer(options: ReplayOptions, policy: BasePolicy | None = None, *, e
     """
     if options.implementation == "vllm":
         return _vllm_replayer(options, policy, exact)
-    with needs_extra("replay"):
-        from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
+    local = options.implementation == "vllm-local"
+    with needs_extra("vllm-local" if local else "replay"):
+        if local:
+            from weightwarden.verifier.replay.vllm_local.replayer import VllmLocalReplayer
+        else:
+            from weightwarden.verifier.replay.transformers.replayer import TransformersReplayer
     identity = with_adapters(identity_of(options.model_name), options)
     max_model_len = options.max_model_len
     if policy is not None:
         max_model_len = max_model_len or policy.made_for.max_model_len
         policy.check_context(identity, max_model_len)
+    if local:
+        return VllmLocalReplayer.load(
+            identity,
+            dtype=options.dtype or (None if policy is None else policy.made_for.dtype),
+            token_budget=options.token_budget,
+            max_model_len=max_model_len,
+        )
     return TransformersReplayer.load(
         identity,
         dtype=options.dtype or "float32",

@@ -71,9 +71,9 @@ class ReplayOptions(ServerOptions):
 
     Attributes:
         model_name: folder or hub name of the model; None: the embedded model.
-        implementation: "transformers" or "vllm".
+        implementation: "transformers", "vllm" or "vllm-local".
         dtype: data type, or None for the default.
-        device: device as torch names it, or None for the default.
+        device: device as torch names it, "auto" for all GPUs together, or None for the default.
         token_budget: tokens of a forward pass, or None for the default.
         max_model_len: context length of the inference server, tokens; None: its default.
         own_server: a replay server to start, instead of a running one.
@@ -96,6 +96,12 @@ class ReplayOptions(ServerOptions):
             raise click.UsageError(
                 "--device and --token-budget do not apply to --replayer vllm: the server decides them"
             )
+        if self.implementation == "vllm-local" and self.device is not None:
+            raise click.UsageError(
+                "--device does not apply to --replayer vllm-local: vLLM takes the first GPU, or the CPU"
+            )
+        if self.implementation == "vllm-local" and (self.adapter or self.adapters):
+            raise click.UsageError("--replayer vllm-local replays no adapters; use transformers or vllm")
         if self.implementation != "vllm" and self.replay_urls:
             raise click.UsageError("--replay-url requires --replayer vllm")
 
@@ -159,20 +165,22 @@ REPLAY_OPTIONS = (
     click.option(
         "--replayer",
         "implementation",
-        type=click.Choice(["transformers", "vllm"]),
+        type=click.Choice(["transformers", "vllm", "vllm-local"]),
         default="transformers",
         show_default=True,
-        help="Replay with transformers on this machine (independent), or on the vLLM server at --replay-url.",
+        help="Replay with transformers in this process, on the vLLM server at --replay-url, or with vLLM's engine in"
+        " this process (independent, as transformers).",
     ),
     click.option(
         "--dtype",
         type=click.Choice(["float32", "bfloat16", "float16"]),
-        help="Data type of the replay. Default: float32 for transformers, the model's own for a vLLM server.",
+        help="Data type of the replay. Default: float32 for transformers; for vLLM the policy's, else the model's own.",
     ),
     click.option(
         "--device",
         metavar="DEVICE",
-        help="PyTorch device of the replay, e.g. cuda:0. Default: cuda if available, else cpu.",
+        help="PyTorch device of the replay, e.g. cuda:0, or auto: the model's layers over all GPUs. Default: cuda if"
+        " available, else cpu.",
     ),
     click.option(
         "--token-budget",

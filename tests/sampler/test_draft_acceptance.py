@@ -84,8 +84,7 @@ def emitted(
         torch.tensor([seed], dtype=torch.int64),
         rows - 1,
     )
-    ids: list[int] = sampled[0, : int(count[0])].tolist()
-    return ids
+    return [int(token) for token in sampled[0, : int(count[0])]]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

@@ -85,9 +85,13 @@ class NoiseBounds(Section):
         return self
 
 
+WHOLE_ROWS = ("transformers", "vllm-local")
+"""Implementations of replays that know every logit of a position."""
+
+
 def open_share(made_for: MadeFor) -> float:
     """The expected share of open positions in a code; 0 for an independent replay, which knows every logit."""
-    return 0.0 if made_for.replay == "transformers" else OPEN_SHARE
+    return 0.0 if made_for.replay in WHOLE_ROWS else OPEN_SHARE
 
 
 def code_edges(scheme: str) -> FloatArray:

@@ -41,6 +41,8 @@ def environment_of(replayer: ReplayFacts) -> ReplayEnvironment:
                 software[name] = version(name)
             except PackageNotFoundError:
                 continue
+    if replayer.implementation == "vllm-local":
+        software["vllm"] = sys.modules["vllm"].__version__
     if isinstance(replayer, ServedReplayer):
         return ReplayEnvironment(processor=None, software={"vllm": replayer.version, **software})
     return ReplayEnvironment(processor=_processor(replayer.device), software=software)

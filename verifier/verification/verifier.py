@@ -70,7 +70,7 @@ class Verifier:
             model_digest=self.replayer.identity.digest, replay=self.replayer.implementation, dtype=self.replayer.dtype
         )
         identity = self.replayer.identity
-        extra = "vllm" if self.replayer.implementation == "vllm" else "replay"
+        extra = self.replayer.implementation if self.replayer.implementation.startswith("vllm") else "replay"
         self._grammars = self.grammars or GrammarProcess(identity.path, identity.vocabulary, extra=extra)
 
     @property

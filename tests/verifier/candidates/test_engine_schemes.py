@@ -128,7 +128,7 @@ def test_positions_off_by_one_are_caught(scheme: str) -> None:
         ("vllm-v1", "vllm-v2"),
         ("vllm-v1", "vllm-v1-cpu"),
         ("vllm-v2-fp64", "vllm-v2"),
-        ("vllm-v2-one-hot", "vllm-v2"),
+        ("vllm-v2-one-hot", "vllm-v2-fp64"),
         ("sglang", "vllm-v2"),
     ],
 )

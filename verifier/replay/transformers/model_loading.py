@@ -7,33 +7,47 @@ import torch
 import transformers
 from transformers.quantizers import AutoHfQuantizer
 
+from weightwarden.extras import MissingExtra
 from weightwarden.logger.errors import ModelError
-from weightwarden.text import first_line
+from weightwarden.text import first_line, printable
 from weightwarden.verifier.model.identity import ModelIdentity
 from weightwarden.verifier.replay.transformers.float32_linear import with_float32_products
 
+EVERY_GPU = "auto"
+"""Name of all GPUs together: accelerate places the model's layers on them one after another."""
 _NAMES_SHOWN = 3
+_WORDS = 400
 
 
 def load_language_model(identity: ModelIdentity, dtype: torch.dtype, device: str) -> torch.nn.Module:
     """A folder's language model, of images and text or of text alone, loaded without running the folder's code.
 
+    Quantised weights stay quantised.
+
+    Args:
+        device: torch's name of the device, or `EVERY_GPU`.
+
     Raises:
+        MissingExtra: the weights are quantised in a way for which a package is missing.
         ModelError: the folder is not a causal language model that transformers can load, the device does not exist, or
             the checkpoint has a tensor that is missing, superfluous or of another shape than the model's (the message
             names it).
     """
     named = str(dtype).removeprefix("torch.")
+    quantised = None
     try:
-        where = torch.device(device)
+        where: Any = EVERY_GPU if device == EVERY_GPU else None
         config = transformers.AutoConfig.from_pretrained(identity.path, trust_remote_code=False, local_files_only=True)
         quantised = getattr(config, "quantization_config", None)
         if quantised is not None and not AutoHfQuantizer.supports_quant_method(quantised):
             raise ModelError(f"{identity.path}: quantization_config: of a kind that transformers does not know")
+        if where is None and quantised is not None:
+            where = {"": torch.device(device)}  # quantisers place their own tensors, and some refuse `to`
         model, found = class_of(config).from_pretrained(
             identity.path,
             config=config,
             dtype=dtype,
+            device_map=where,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
@@ -41,10 +55,17 @@ def load_language_model(identity: ModelIdentity, dtype: torch.dtype, device: str
             output_loading_info=True,
         )
         _check_complete(identity, found)
-        model = model.to(where).eval()
-        with_float32_products(model)
+        model = (model.to(torch.device(device)) if where is None else model).eval()
+        if any(parameter.is_meta for parameter in model.parameters()):
+            raise ModelError(f"{identity.path}: too large for the memory of all GPUs together in {named}")
+        if where is None:  # accelerate and quantisers have changed the layers of others
+            with_float32_products(model)
     except ModelError:
         raise
+    except ImportError as error:
+        if quantised is None:
+            raise
+        raise MissingExtra(f"{identity.path}: its quantised weights need another package: {_words(error)}") from error
     except Exception as error:  # transformers raises many types of errors for faulty files
         kind = type(error).__name__
         said = first_line(error)
@@ -77,6 +98,11 @@ def _check_complete(identity: ModelIdentity, found: dict[str, Any]) -> None:
             raise ModelError(f"{identity.path}: the checkpoint {what} {_some(names)}")
     if found.get("error_msgs"):
         raise ModelError(f"{identity.path}: {first_line(ValueError(found['error_msgs'][0]))}")
+
+
+def _words(error: Exception) -> str:
+    """The error's message on one line; the installation command is often on its last."""
+    return printable(" ".join(str(error).split())[:_WORDS])
 
 
 def _some(names: Iterable[str]) -> str:

@@ -76,10 +76,12 @@ class TransformersReplayer:
         self.identity = pin_rotation(model, identity, max_model_len)
         self.max_model_len = max_model_len
         self._tokenizer = tokenizer
+        if identity.adapters and len({parameter.device for parameter in model.parameters()}) > 1:
+            raise ModelError(f"{identity.path}: adapters need the whole model on one device")
         self.adapters = AdapterLayers(model, self.identity)
         self._trunk, self._head = _trunk_and_head(model)
         parameter = next(model.parameters())
-        self._device = parameter.device
+        self._device = parameter.device  # of ids; accelerate moves what goes from device to device
         self.dtype = str(parameter.dtype).removeprefix("torch.")
         self.token_budget = token_budget
         self.selection = default_selection(parameter.device)
@@ -107,7 +109,7 @@ class TransformersReplayer:
 
         Args:
             dtype: dtype of the replay; float32 makes the verifier's own rounding negligible.
-            device: torch's name of the device; by default CUDA when available.
+            device: torch's name of the device, or "auto": layers over all GPUs; by default CUDA when available.
             token_budget: tokens of a forward pass, padding included.
             max_model_len: the server's context length, tokens, if it is not the default. Some models have other rotary
                 factors then (`pin_rotation`).
@@ -123,7 +125,7 @@ class TransformersReplayer:
         torch.set_float32_matmul_precision("highest")  # no TF32: float32 is chosen to avoid its rounding
         model = load_language_model(identity, DTYPES[dtype], name)
         tokenizer = load_tokenizer(identity)
-        kind = torch.device(name).type
+        kind = next(model.parameters()).device.type
         budget = token_budget or DEFAULT_TOKEN_BUDGET.get(kind, DEFAULT_TOKEN_BUDGET["cpu"])
         return cls(model, tokenizer, identity, budget, max_model_len)
 
@@ -248,10 +250,11 @@ class TransformersReplayer:
     def _sway_of(self, record: Record, hidden: Sequence[torch.Tensor], masks: GrammarMasks | None) -> FloatArray:
         """The sway of one record's positions, from their hidden states in each computation."""
         allowed = record.sampling.allowed_token_ids
-        claimed = torch.tensor(record.output_token_ids, device=self._device)
+        device = self.logits(hidden[0][:1]).device  # of the head, where layers are on several
+        claimed = torch.tensor(record.output_token_ids, device=device)
         kept = None
         if allowed is not None:
-            kept = torch.zeros(self.identity.vocabulary, dtype=torch.bool, device=self._device)
+            kept = torch.zeros(self.identity.vocabulary, dtype=torch.bool, device=device)
             kept[list(allowed)] = True
             kept[claimed] = True
         parts = []
@@ -288,7 +291,7 @@ class TransformersReplayer:
         """Refuse a model whose logits are not head(trunk(x)): a soft cap or scale there would be missed silently."""
         ids = torch.arange(1, 1 + _PROBE_LENGTH, device=self._device)[None, :] % self.identity.vocabulary
         whole = self.model(input_ids=ids, use_cache=False).logits[0].float()
-        ours = self.logits(self._trunk(input_ids=ids, use_cache=False).last_hidden_state[0])
+        ours = self.logits(self._trunk(input_ids=ids, use_cache=False).last_hidden_state[0]).to(whole.device)
         if whole.shape != ours.shape or whole.shape[1] != self.identity.vocabulary:
             raise ModelError(
                 f"{self.identity.path}: the output head is {ours.shape[1]} wide, not the vocabulary's size"

@@ -1,0 +1,1 @@
+"""Throughput of replay with vLLM's engine in this process."""

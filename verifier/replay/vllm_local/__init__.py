@@ -1,0 +1,1 @@
+"""Replay with vLLM's engine in this process."""
