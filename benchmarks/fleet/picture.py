@@ -8,6 +8,8 @@ from playwright.sync_api import sync_playwright
 from benchmarks.fleet.site import API_KEY, LOGS
 
 WIDTH, HEIGHT = 1280, 620
+PATIENCE = 60_000.0
+"""Milliseconds until the page has a row for each model."""
 
 
 def take_picture(url: str, path: Path) -> None:
@@ -26,6 +28,6 @@ def take_picture(url: str, path: Path) -> None:
         )
         page = context.new_page()
         page.goto(url)
-        page.wait_for_function(f"document.querySelectorAll('#models tbody tr').length === {len(LOGS)}", timeout=60_000)
+        page.locator("#models tbody tr").nth(len(LOGS) - 1).wait_for(timeout=PATIENCE)
         page.screenshot(path=str(path))
         browser.close()
